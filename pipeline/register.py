@@ -1,0 +1,307 @@
+"""One pair of images: valid pixels, transforms, surface, peak.
+
+`masked_ncc` and `register_translation` are the public functions for plain arrays; `prepare` and
+`register_prepared` are the same in two steps, so that a frame of many pairs is prepared once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from pipeline.model import Bools, PairStatus, Registration, Surface, axis_names
+from pipeline.ncc import (
+    Spectra,
+    Window,
+    correlate,
+    lag_window,
+    padded_shape,
+    standardized,
+    transform,
+)
+from pipeline.peak import register
+from pipeline.preprocess import as_mask, valid_pixels
+
+# Lags beyond the search that the fit between the pixels may use, px.
+MARGIN = 8
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frame ready to be correlated, or the reason why it cannot be."""
+
+    spectra: Spectra | None
+    status: PairStatus  # OK, EMPTY, FLAT or UNREADABLE
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for in every pair: the lags, and the smallest overlap allowed."""
+
+    window: Window
+    fft_shape: tuple[int, ...]
+    margin: tuple[tuple[int, int], ...] = ()
+    min_overlap: float | None = None
+    subpixel: bool = True
+
+    @classmethod
+    def over(
+        cls,
+        reference_shape: Sequence[int],
+        moving_shape: Sequence[int],
+        max_shift: Sequence[int] | None,
+        min_overlap: float | None = None,
+        subpixel: bool = True,
+    ) -> Search:
+        """The search for images of these shapes, within ± `max_shift` pixels per axis.
+
+        A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
+        the edge of the search: `MARGIN` more lags are computed than are searched.
+        """
+        inner = window = lag_window(reference_shape, moving_shape, max_shift)
+        if max_shift is not None:
+            beyond = MARGIN if subpixel else 1  # one lag tells whether a peak lies on the edge
+            wide = [bound + beyond if bound else 0 for bound in max_shift]
+            window = lag_window(reference_shape, moving_shape, wide)
+        fft_shape = padded_shape(reference_shape, moving_shape, window)
+        return cls(window, fft_shape, window.margin_around(inner), min_overlap, subpixel)
+
+
+def prepare(
+    image: NDArray[Any], valid: Bools, fft_shape: tuple[int, ...], dtype: DTypeLike = np.float32
+) -> Prepared:
+    """Make an image ready for `register_prepared`; it must be finite where valid."""
+    if not valid.any():
+        return Prepared(None, PairStatus.EMPTY)
+    values = standardized(image, valid, dtype)
+    if values is None:
+        return Prepared(None, PairStatus.FLAT)
+    return Prepared(transform(values, valid, fft_shape), PairStatus.OK)
+
+
+def register_prepared(reference: Prepared, moving: Prepared, search: Search) -> Registration:
+    """The shift that lays one prepared image on another, or the status that says why not."""
+    for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
+        if status in (reference.status, moving.status):
+            return Registration.unknown(len(search.fft_shape), status)
+    assert reference.spectra is not None
+    assert moving.spectra is not None
+    surface = correlate(reference.spectra, moving.spectra, search.window, search.min_overlap)
+    return register(replace(surface, margin=search.margin), subpixel=search.subpixel)
+
+
+def register_translation(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    max_shift: int | Sequence[int] | None = None,
+    min_overlap: float | None = None,
+    subpixel: bool = True,
+) -> Registration:
+    """The shift that lays `moving` on `reference`, from what is valid in both.
+
+    Parameters
+    ----------
+    reference, moving : real arrays with 1 to 3 dimensions
+        They may differ in shape; the shift is then measured between the first pixels of the two
+        arrays, not between their centres. NaN and infinite pixels are never valid.
+    reference_mask, moving_mask : bool arrays of the shape of their image, True = valid
+        None: every finite pixel is valid. One mask says nothing of the other image.
+    max_shift : int, one int per axis, or None
+        Largest shift searched for, pixels. None: every lag at which the images touch.
+    min_overlap : float in 0..1, or None
+        Lags at which fewer than this fraction of the smaller number of valid pixels overlap are
+        left out. None: no limit; the significance of the peak makes one unnecessary.
+    subpixel : bool
+        Whether to go between the pixels.
+
+    Returns
+    -------
+    Registration
+        ``shift`` is what ``scipy.ndimage.shift(moving, shift)`` needs. It is NaN unless ``status``
+        is ok.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, complex images, and values out of range.
+
+    See Also
+    --------
+    masked_ncc : the surface behind it.
+
+    References
+    ----------
+    D. Padfield, Masked object registration in the Fourier domain, IEEE Trans. Image Process. 21(5),
+    2706-2718 (2012), doi:10.1109/TIP.2011.2181402.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scene = np.random.default_rng(0).normal(size=(80, 80))
+    >>> found = register_translation(scene[8:72, 8:72], scene[5:69, 12:76], subpixel=False)
+    >>> found.shift.tolist(), str(found.status)
+    ([-3.0, 4.0], 'ok')
+    """
+    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    search = Search.over(
+        pair.reference.shape, pair.moving.shape, pair.max_shift, min_overlap, subpixel
+    )
+    return register_prepared(
+        prepare(pair.reference, pair.reference_valid, search.fft_shape),
+        prepare(pair.moving, pair.moving_valid, search.fft_shape),
+        search,
+    )
+
+
+def masked_ncc(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    max_shift: int | Sequence[int] | None = None,
+    min_overlap: float | None = None,
+    dtype: DTypeLike = np.float32,
+) -> xr.Dataset:
+    """The masked normalized cross-correlation of two images over integer shifts.
+
+    Parameters
+    ----------
+    reference, moving, reference_mask, moving_mask, max_shift, min_overlap
+        As in `register_translation`.
+    dtype : float32 or float64
+        Of the transforms and the result. Single precision is good to about 1e-6 where a tenth of
+        the pixels overlap, and less where only a few pixels do.
+
+    Returns
+    -------
+    Dataset
+        ``ncc`` (-1..1; NaN where nothing or too little overlaps, or where what overlaps is flat)
+        and ``overlap_count`` (pixels) over the dims lag_y, lag_x (lag_z, ...), whose coordinates
+        are the shifts in pixels.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype {np.dtype(dtype)} is neither float32 nor float64")
+    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    shapes = pair.reference.shape, pair.moving.shape
+    window = lag_window(*shapes, pair.max_shift)
+    fft_shape = padded_shape(*shapes, window)
+    prepared = [
+        prepare(image, valid, fft_shape, dtype)
+        for image, valid in (
+            (pair.reference, pair.reference_valid),
+            (pair.moving, pair.moving_valid),
+        )
+    ]
+    spectra = [one.spectra for one in prepared if one.spectra is not None]
+    if len(spectra) < 2:
+        surface = _unknown_surface(window, dtype)
+    else:
+        surface = correlate(spectra[0], spectra[1], window, min_overlap)
+    dims = tuple(f"lag_{name}" for name in axis_names(pair.reference.ndim))
+    return xr.Dataset(
+        {
+            "ncc": (dims, surface.ncc, {"long_name": "masked normalized cross-correlation"}),
+            "overlap_count": (dims, surface.overlap_count, {"units": "pixel"}),
+        },
+        {
+            dim: (dim, lags, {"units": "pixel", "long_name": "shift to apply to the moving image"})
+            for dim, lags in zip(dims, surface.lags, strict=True)
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two images and their valid pixels, checked."""
+
+    reference: NDArray[Any]
+    moving: NDArray[Any]
+    reference_valid: Bools
+    moving_valid: Bools
+    max_shift: tuple[int, ...] | None
+
+    @classmethod
+    def checked(
+        cls,
+        reference: ArrayLike,
+        moving: ArrayLike,
+        reference_mask: ArrayLike | None,
+        moving_mask: ArrayLike | None,
+        max_shift: int | Sequence[int] | None,
+        min_overlap: float | None,
+    ) -> _Pair:
+        stays, stays_valid = _checked_image("reference", reference, reference_mask)
+        moves, moves_valid = _checked_image("moving", moving, moving_mask)
+        if stays.ndim != moves.ndim:
+            raise ValueError(
+                f"reference has {stays.ndim} dimensions, moving {moves.ndim}: they must agree"
+            )
+        if min_overlap is not None and not 0 <= min_overlap <= 1:
+            raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
+        largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
+        return cls(stays, moves, stays_valid, moves_valid, checked_max_shift(max_shift, largest))
+
+
+def checked_max_shift(
+    max_shift: int | Sequence[int] | None, largest: Sequence[int]
+) -> tuple[int, ...] | None:
+    """`max_shift` as one whole number per axis, each 0 to `largest` pixels."""
+    if max_shift is None:
+        return None
+    bounds = np.atleast_1d(np.asarray(max_shift))
+    if bounds.size == 1:
+        bounds = np.repeat(bounds, len(largest))
+    if bounds.shape != (len(largest),) or np.any(bounds != np.rint(bounds)):
+        raise ValueError(
+            f"max_shift {max_shift} is neither a whole number of pixels nor one per axis "
+            f"({len(largest)} axes)"
+        )
+    if not bounds.any():
+        raise ValueError("max_shift 0 searches for nothing: give at least 1 pixel along one axis")
+    for bound, limit, name in zip(bounds, largest, axis_names(len(largest)), strict=True):
+        if not 0 <= bound <= limit:
+            raise ValueError(
+                f"max_shift {int(bound)} along {name} is out of range: images of {limit + 1} "
+                f"pixels touch within 0 to {limit}"
+            )
+    return tuple(int(bound) for bound in bounds)
+
+
+def _checked_image(
+    name: str, image: ArrayLike, mask: ArrayLike | None
+) -> tuple[NDArray[Any], Bools]:
+    array = np.asarray(image)
+    if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")
+    if not 1 <= array.ndim <= 3 or array.size == 0:
+        raise ValueError(f"{name} has the shape {array.shape}: 1 to 3 axes with pixels are needed")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    valid = valid_pixels(array)
+    if mask is not None:
+        given = np.asarray(mask)
+        if given.shape != array.shape:
+            raise ValueError(
+                f"{name}_mask has the shape {given.shape} and {name} {array.shape}: they must agree"
+            )
+        valid = valid & as_mask(given)
+    return array, valid
+
+
+def _unknown_surface(window: Window, dtype: DTypeLike) -> Surface:
+    return Surface(
+        ncc=np.full(window.shape, np.nan, dtype),
+        overlap_count=np.full(window.shape, np.nan, dtype),
+        first_lag=window.first,
+        valid_count=(0, 0),
+        chance_deviation=float("nan"),
+    )

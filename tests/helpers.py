@@ -1,0 +1,35 @@
+"""Scenes with a known truth, and masks."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+
+class Scene:
+    """A smooth random scene that can be looked at from anywhere, exactly: a sum of plane waves."""
+
+    def __init__(self, seed: int, ndim: int = 2, detail: float = 2.0, waves: int = 300) -> None:
+        rng = np.random.default_rng(seed)
+        self.wave = rng.normal(0, 1 / detail, (waves, ndim))
+        self.phase = rng.uniform(0, 2 * np.pi, waves)
+
+    def view(self, shape: tuple[int, ...], origin: tuple[float, ...] | np.ndarray) -> np.ndarray:
+        """The image whose first pixel lies at `origin`; of standard deviation 1."""
+        image = np.zeros(shape)
+        along = [start + np.arange(size) for start, size in zip(origin, shape, strict=True)]
+        for wave, phase in zip(self.wave, self.phase, strict=True):
+            part = np.exp(1j * phase)
+            for positions, k in zip(along, wave, strict=True):
+                part = np.multiply.outer(part, np.exp(1j * k * positions))
+            image += part.real
+        return image / np.sqrt(len(self.wave) / 2)
+
+
+def ellipse(shape: tuple[int, ...], fill: float = 0.8) -> np.ndarray:
+    grid = np.indices(shape).T - (np.array(shape) - 1) / 2
+    return ((grid / (fill * np.array(shape) / 2)) ** 2).sum(-1).T < 1
+
+
+def rough(seed: int, shape: tuple[int, ...], smooth: float = 1.0) -> np.ndarray:
+    return ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), smooth)

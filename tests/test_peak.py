@@ -1,0 +1,197 @@
+"""Which lag is chosen, how far between the pixels, and what is not believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import Scene, ellipse, rough
+from scipy import ndimage
+
+from pipeline import peak, register_translation
+from pipeline.model import PairStatus, Surface
+
+
+def surface(ncc, count=10000.0, first=None, deviation=1.0):
+    ncc = np.asarray(ncc, np.float32)
+    first = first or tuple(-(size // 2) for size in ncc.shape)
+    return Surface(ncc, np.full(ncc.shape, count, np.float32), first, (10000, 10000), deviation)
+
+
+def bump(centre, shape=(41, 41), height=0.9, width=2.5):
+    grid = np.indices(shape).T - (np.array(shape) // 2 + np.array(centre))
+    return height * np.exp(-(grid**2).sum(-1).T / (2 * width**2))
+
+
+def test_significance_weighs_the_ncc_with_the_overlap():
+    found = surface([[0.5, 0.5, np.nan]])
+    found.overlap_count[0, 1] = 103
+    z = peak.significance(found)
+    assert z[0, 1] == pytest.approx(np.arctanh(0.5) * 10)
+    assert z[0, 0] > 9 * z[0, 1]
+    assert z[0, 2] == -np.inf
+
+
+def test_a_high_ncc_at_a_small_overlap_does_not_win():
+    found = surface(bump((3, -2), height=0.6))
+    found.ncc[2, 2] = 0.98
+    found.overlap_count[2, 2] = 40
+    assert peak.register(found, subpixel=False).shift.tolist() == [3, -2]
+
+
+def test_the_lag_is_the_local_maximum_of_the_ncc():
+    found = surface(bump((6, 0), width=9))
+    # so steep a fall of the overlap moves the most significant lag, but not the NCC's maximum
+    found.overlap_count[:] = np.linspace(20000, 100, 41)[:, None]
+    assert np.unravel_index(peak.significance(found).argmax(), (41, 41)) != (26, 20)
+    assert peak.find_peak(found).index == (26, 20)
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.3, -0.45), (-0.5, 0.5), (0.125, 0.25)])
+@pytest.mark.parametrize("width", [1.2, 2.5, 6.0])
+def test_the_summit_of_a_smooth_surface(offset, width):
+    found = peak.register(surface(bump(offset, width=width)))
+    assert found.status == PairStatus.OK
+    np.testing.assert_allclose(found.shift, offset, atol=7e-3 if width < 2 else 1e-3)
+
+
+def test_the_covariance_is_that_of_the_curvature():
+    width, height, count = 3.0, 0.8, 5000.0
+    found = peak.register(surface(bump((0.2, 0.1), height=height, width=width), count))
+    expected = 2 * (1 - height) / count * width**2 / height
+    np.testing.assert_allclose(found.covariance, expected * np.eye(2), rtol=0.03, atol=1e-7)
+
+
+def test_every_shift_has_a_covariance():
+    """Also where noise leaves the spline without a summit near the highest whole lag."""
+    world, mask = Scene(2, detail=5.0), ellipse((72, 72))
+    rng, found = np.random.default_rng(3), []
+    for _ in range(25):
+        images = [world.view((72, 72), o) + rng.normal(0, 1.2, (72, 72)) for o in ((0, 0), (1, 2))]
+        found.append(
+            register_translation(*images, reference_mask=mask, moving_mask=mask, max_shift=8)
+        )
+    ok = [one for one in found if one.status == PairStatus.OK]
+    assert len(ok) > 10
+    for one in ok:
+        assert np.isfinite(one.covariance).all()
+        assert (np.linalg.eigvalsh(one.covariance) > 0).all()
+
+
+def test_three_dimensions():
+    found = peak.register(surface(bump((1.3, -0.4, 0.7), (15, 17, 19), width=2)))
+    np.testing.assert_allclose(found.shift, (1.3, -0.4, 0.7), atol=3e-3)
+    assert found.covariance.shape == (3, 3)
+
+
+def test_an_axis_with_one_lag_is_not_searched_and_has_no_edge():
+    found = peak.register(surface(bump((0, 1.25), (1, 41), width=2)))
+    assert found.status == PairStatus.OK
+    np.testing.assert_allclose(found.shift, (0, 1.25), atol=3e-3)
+    assert found.covariance[0, 0] == 0
+
+
+@pytest.mark.parametrize("lag", [(20, 0), (0, -20), (20, 20)])
+def test_a_maximum_on_the_edge_is_no_shift(lag):
+    found = peak.register(surface(bump(lag)))
+    assert found.status == PairStatus.AT_BOUND
+    assert np.isnan(found.shift).all()
+    assert np.isfinite(found.ncc)
+
+
+def test_two_equal_maxima_are_ambiguous():
+    found = peak.register(surface(np.maximum(bump((0, 8)), bump((0, -8)))))
+    assert found.status == PairStatus.AMBIGUOUS
+    assert found.runner_up == pytest.approx(1)
+
+
+def test_a_lower_second_maximum_is_the_runner_up():
+    found = peak.register(surface(np.maximum(bump((5, 8)), bump((0, -8), height=0.5))))
+    assert found.status == PairStatus.OK
+    assert found.runner_up == pytest.approx(np.arctanh(0.5) / np.arctanh(0.9), rel=1e-3)
+
+
+def test_nothing_known_and_nothing_positive():
+    assert peak.register(surface(np.full((5, 5), np.nan))).status == PairStatus.LOW_OVERLAP
+    assert peak.register(surface(np.full((5, 5), -0.3))).status == PairStatus.LOW_NCC
+
+
+@pytest.mark.parametrize("smooth", [0, 1, 3])
+@pytest.mark.parametrize("max_shift", [8, 24, None])
+def test_unrelated_images_have_no_shift(smooth, max_shift):
+    mask = ellipse((64, 64))
+    for seed in range(12):
+        found = register_translation(
+            rough(3000 + seed, (64, 64), smooth),
+            rough(4000 + seed, (64, 64), smooth),
+            reference_mask=mask,
+            moving_mask=mask,
+            max_shift=max_shift,
+        )
+        assert found.status != PairStatus.OK
+        assert np.isnan(found.shift).all()
+
+
+def stars(rng):
+    field = np.zeros((96, 96))
+    field[tuple(rng.integers(0, 96, (2, 60)))] = np.exp(rng.normal(size=60))
+    return ndimage.gaussian_filter(field, 1.2)
+
+
+@pytest.mark.parametrize("kind", ["stars", "lognormal"])
+def test_few_unrelated_images_of_bright_details_pass(kind):
+    """Chance lays bright details on each other: most are seen through, and all true pairs pass."""
+    rng, believed = np.random.default_rng(8), 0
+    make = {"stars": stars, "lognormal": lambda rng: np.exp(rng.normal(size=(96, 96)))}[kind]
+    for _ in range(40):
+        unrelated = register_translation(make(rng), make(rng), max_shift=24)
+        believed += unrelated.status == PairStatus.OK
+        field = make(rng)
+        pair = field[8:80, 8:80], field[3:75, 14:86]
+        true = register_translation(*pair, max_shift=24, subpixel=False)
+        assert true.status == PairStatus.OK
+        assert true.shift.tolist() == [-5, 6]
+    assert believed <= 6  # of 40; without looking at the tail it is 28 (stars) and 4
+
+
+def test_true_pairs_in_noise_have_one():
+    mask = ellipse((128, 128))
+    rng = np.random.default_rng(5)
+    for seed in range(10):
+        big = rough(seed, (148, 148), 1.5)
+        big /= big.std()
+        views = big[10:138, 10:138], big[6:134, 15:143]
+        noisy = [view + rng.normal(0, np.sqrt(2), view.shape) for view in views]  # SNR 0.5
+        found = register_translation(*noisy, reference_mask=mask, moving_mask=mask, max_shift=16)
+        assert found.status == PairStatus.OK
+        np.testing.assert_allclose(found.shift, (-4, 5), atol=0.5)
+
+
+def test_shifts_between_pixels_of_a_known_scene():
+    """Rendered exactly, through a mask and with noise: the error is a few hundredths of a pixel."""
+    world, mask = Scene(1, detail=2.0), ellipse((96, 96))
+    rng = np.random.default_rng(1)
+    errors = []
+    for true in rng.uniform(-5, 5, (12, 2)):
+        reference, moving = world.view((96, 96), (0, 0)), world.view((96, 96), true)
+        noise = rng.normal(0, 0.1, (2, 96, 96))
+        found = register_translation(
+            reference + noise[0],
+            moving + noise[1],
+            reference_mask=mask,
+            moving_mask=mask,
+            max_shift=12,
+        )
+        errors.append(found.shift - true)
+    assert np.sqrt(np.mean(np.square(errors))) < 0.02
+    assert np.abs(np.mean(errors)) < 0.01
+
+
+def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
+    """Smooth and close to the bound: without lags beyond the search the fit would be far off."""
+    world = Scene(9, detail=5.0)
+    images = world.view((80, 80), (0, 0)), world.view((80, 80), (5.7, -4.4))
+    found = register_translation(*images, max_shift=6)
+    assert found.status == PairStatus.OK
+    np.testing.assert_allclose(found.shift, (5.7, -4.4), atol=0.02)
+    beyond = register_translation(*images, max_shift=(5, 6))
+    assert beyond.status == PairStatus.AT_BOUND
