@@ -1,0 +1,143 @@
+"""Whether to trust a result, and why not: from statuses and residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+
+from pipeline.model import Bools, FrameStatus, FrameTable, PairStatus, PairTable
+
+# Pairs that agree do so within a small part of a pixel.
+LARGE_RESIDUAL_PX = 1.0
+# Less than this in every pair is what a picture of the camera itself does.
+NO_MOTION_PX = 0.05
+# A fraction of frames or pairs that is worth a look, and one that spoils the whole.
+FEW, MANY = 0.05, 0.5
+
+
+class Trust(StrEnum):
+    """How far to trust a result."""
+
+    GOOD = "good"
+    LOOK = "look at it"
+    NOT = "not to be trusted"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far to trust a result, with reasons in plain words that say what to change."""
+
+    trust: Trust
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.trust + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+
+
+Finding: TypeAlias = tuple[Trust, str]  # how bad it is, and what it is
+
+ADVICE = {
+    PairStatus.AT_BOUND: "stop at the edge of the search: raise register.max_shift",
+    PairStatus.LOW_NCC: "are no more alike than chance: check the mask, try preprocess.high_pass",
+    PairStatus.AMBIGUOUS: "fit as well at another shift: lower register.max_shift",
+    PairStatus.LOW_OVERLAP: "overlap too little: lower register.min_overlap",
+}
+
+
+def judge(pairs: PairTable, frames: FrameTable, anchor: int = 0) -> Verdict:
+    """The verdict on a solved series; `anchor` is the frame that was asked for."""
+    findings = [
+        *_lost_frames(pairs, frames),
+        *_parts(frames),
+        *_doubtful_pairs(pairs, frames),
+        *_contradictions(pairs, frames),
+        *_lost_anchor(frames, anchor),
+    ]
+    worst = max((list(Trust).index(trust) for trust, _ in findings), default=0)
+    return Verdict(list(Trust)[worst], tuple(reason for _, reason in findings))
+
+
+def _known(frames: FrameTable) -> Bools:
+    return np.asarray(np.isfinite(frames.shift).all(axis=1), bool)
+
+
+def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+    """Frames that have no shift, and pairs that nobody measured."""
+    known = _known(frames)
+    total, lost = len(known), int((~known).sum())
+    if lost:
+        share = lost / total
+        trust = Trust.NOT if share > MANY else Trust.LOOK if share > FEW else Trust.GOOD
+        yield trust, f"{lost} of {total} frames have no shift: {_causes(pairs, known)}"
+    unmeasured = pairs.count([PairStatus.UNMEASURED])
+    if unmeasured:
+        count = len(pairs.status)
+        yield Trust.LOOK, f"{unmeasured} of {count} pairs are not measured yet: run again"
+
+
+def _parts(frames: FrameTable) -> Iterator[Finding]:
+    """A series that falls apart."""
+    parts = int(frames.component.max(initial=-1)) + 1
+    if parts > 1:
+        share = (frames.component == 0).sum() / _known(frames).sum()
+        yield (
+            Trust.LOOK if share >= 1 - FEW else Trust.NOT,
+            f"the series falls into {parts} parts without a usable pair between them, and shifts "
+            "of different parts do not compare: measure more pairs (pairs.width, pairs.lags)",
+        )
+
+
+def _doubtful_pairs(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+    """Pairs without a shift between frames that have one.
+
+    Pairs that are no more alike than chance are a loss and no danger: scenes change with time.
+    """
+    known = _known(frames)
+    usable = known[pairs.reference] & known[pairs.moving]
+    total = int(usable.sum())
+    for status, advice in ADVICE.items():
+        count = int((pairs.status[usable] == status.code).sum())
+        if count > FEW * total:
+            dangerous = status is not PairStatus.LOW_NCC and count > MANY * total
+            yield Trust.NOT if dangerous else Trust.LOOK, f"{count} of {total} pairs {advice}"
+
+
+def _contradictions(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+    """Pairs that cannot all be right, and pairs that all say the same of a camera at rest."""
+    if not pairs.ok.any():
+        return
+    residual = np.abs(frames.residual[pairs.ok]).max(axis=1)
+    if residual.max() > LARGE_RESIDUAL_PX:
+        count = int((residual > LARGE_RESIDUAL_PX).sum())
+        yield (
+            Trust.LOOK,
+            f"{count} pairs contradict the others by up to {residual.max():.1f} px: look at "
+            "pair_residual",
+        )
+    if np.abs(pairs.shift[pairs.ok]).max() < NO_MOTION_PX:
+        yield (
+            Trust.LOOK,
+            f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
+            "still in the camera wins over the scene: mask it",
+        )
+
+
+def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
+    if frames.anchors and frames.anchors[0] != anchor:
+        yield (
+            Trust.LOOK,
+            f"the anchor, frame {anchor}, has no usable pair: shifts are relative to frame "
+            f"{frames.anchors[0]}, set solve.anchor",
+        )
+
+
+def _causes(pairs: PairTable, known: Bools) -> str:
+    """What became of the frames without a shift, counted."""
+    readable = (FrameStatus.OK, FrameStatus.INCOMPLETE, FrameStatus.UNMEASURED)
+    names = [FrameStatus.from_code(code) for code in pairs.frame_status[~known]]
+    words = [FrameStatus.UNCONNECTED if name in readable else name for name in names]
+    return ", ".join(f"{words.count(name)} {name}" for name in FrameStatus if name in words)

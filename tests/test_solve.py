@@ -1,0 +1,142 @@
+"""Frame shifts from pair shifts: hand-worked graphs, exactness, weights and deviations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
+from pipeline.pairs import select_pairs
+from pipeline.solve import solve_shifts
+
+
+def table(frames, rows, std=0.1):
+    """Rows are (reference, moving, shift along y); along x it is twice that. None: not ok."""
+    pairs = np.array([row[:2] for row in rows]).reshape(-1, 2)
+    empty = PairTable.unmeasured(pairs, frames, 2)
+    shift = np.array([[np.nan] * 2 if y is None else [y, 2 * y] for *_, y in rows]).reshape(-1, 2)
+    known = np.isfinite(shift).all(axis=1)
+    return replace(
+        empty,
+        shift=shift,
+        std=np.where(known[:, None], std, np.nan) * np.ones((1, 2)),
+        status=np.where(known, PairStatus.OK.code, PairStatus.LOW_NCC.code).astype(np.int8),
+        frame_status=np.full(frames, FrameStatus.OK.code, np.int8),
+    )
+
+
+nan = np.nan
+GRAPHS = {
+    # name: frames, pairs, anchor, shifts along y, components
+    "one pair": (2, [(0, 1, 3.0)], 0, [0, 3], [0, 0]),
+    "chain": (4, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, -4.0)], 0, [0, 1, 3, -1], [0] * 4),
+    "chain, anchored at the end": (3, [(0, 1, 1.0), (1, 2, 2.0)], 2, [-3, -2, 0], [0] * 3),
+    "triangle": (3, [(0, 1, 1.0), (1, 2, 1.0), (0, 2, 2.3)], 0, [0, 1.1, 2.2], [0] * 3),
+    "star": (4, [(2, 0, -1.0), (2, 1, 5.0), (2, 3, 2.0)], 0, [0, 6, 1, 3], [0] * 4),
+    "two islands": (5, [(0, 1, 1.0), (3, 4, 7.0)], 0, [0, 1, nan, 0, 7], [0, 0, -1, 1, 1]),
+    "the anchor's island first": (4, [(0, 1, 1.0), (2, 3, 7.0)], 3, [0, 1, -7, 0], [1, 1, 0, 0]),
+    "a spanned gap": (3, [(0, 1, None), (1, 2, None), (0, 2, 5.0)], 0, [0, nan, 5], [0, -1, 0]),
+    "no usable pair": (3, [(0, 1, None), (1, 2, None)], 0, [nan] * 3, [-1] * 3),
+    "no pair": (2, [], 0, [nan] * 2, [-1] * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_hand_worked_graphs(name):
+    frames, rows, anchor, shift, component = GRAPHS[name]
+    found = solve_shifts(table(frames, rows), anchor=anchor)
+    np.testing.assert_allclose(found.shift[:, 0], shift, atol=1e-9)
+    np.testing.assert_allclose(found.shift[:, 1], 2 * np.array(shift), atol=1e-9)
+    np.testing.assert_array_equal(found.component, component)
+
+
+def test_counts_weights_and_residuals():
+    found = solve_shifts(table(3, [(0, 1, 1.0), (1, 2, 1.0), (0, 2, 2.3), (0, 1, None)]))
+    assert found.pair_count.tolist() == [2, 2, 2]
+    np.testing.assert_allclose(found.residual[:3, 0], [-0.1, -0.1, 0.1], atol=1e-9)
+    assert np.isnan(found.residual[3]).all()
+    assert np.isnan(found.weight[3])
+    assert (found.weight[:3] > 0).all()
+
+
+def test_exact_pairs_give_exact_shifts():
+    rng = np.random.default_rng(2)
+    pairs = select_pairs(60, "window", width=4)
+    truth = np.cumsum(rng.normal(0, 3, (60, 3)), axis=0)
+    empty = PairTable.unmeasured(pairs, 60, 3)
+    exact = replace(
+        empty,
+        shift=truth[pairs[:, 1]] - truth[pairs[:, 0]],
+        std=rng.uniform(0.001, 1, (len(pairs), 3)),
+        status=np.full(len(pairs), PairStatus.OK.code, np.int8),
+    )
+    for anchor in (0, 31):
+        found = solve_shifts(exact, anchor=anchor)
+        np.testing.assert_allclose(found.shift, truth - truth[anchor], atol=1e-9)
+        np.testing.assert_allclose(found.residual, 0, atol=1e-9)
+
+
+def test_better_pairs_weigh_more():
+    rows = table(2, [(0, 1, 1.0), (0, 1, 1.2)])
+    rows.std[0] = 0.5
+    rows.std[1] = 1.0
+    found = solve_shifts(rows)  # they agree within their deviations
+    np.testing.assert_allclose(found.shift[1, 0], (1 / 0.25 * 1 + 1 / 1 * 1.2) / 5)
+
+
+def test_contradictory_pairs_are_weighted_alike():
+    rows = table(2, [(0, 1, 1.0), (0, 1, 2.0)])
+    rows.std[0] = 0.001
+    rows.std[1] = 0.01
+    assert solve_shifts(rows).shift[1, 0] == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_pair_without_a_deviation_is_used():
+    rows = table(3, [(0, 1, 1.0), (1, 2, 1.0)])
+    rows.std[1] = np.nan
+    assert solve_shifts(rows).shift[:, 0].tolist() == pytest.approx([0, 1, 2])
+
+
+@pytest.mark.parametrize("stated", [0.05, 0.2, 0.002])
+def test_deviations_are_those_of_repeated_series(stated):
+    """Pairs with errors of 0.2 px, whatever they state: the frames' deviations tell the truth."""
+    pairs = select_pairs(30, "window", width=4)
+    ratios = []
+    for seed in range(40):
+        errors = np.random.default_rng(seed).normal(0, 0.2, (len(pairs), 2))
+        measured = replace(
+            PairTable.unmeasured(pairs, 30, 2),
+            shift=errors,
+            std=np.full(errors.shape, stated),
+            status=np.full(len(pairs), PairStatus.OK.code, np.int8),
+        )
+        found = solve_shifts(measured)
+        ratios.append(found.shift[1:] / found.shift_std[1:])
+        assert (found.shift_std[0] == 0).all()
+    assert 0.85 < np.std(ratios) < 1.15
+
+
+def test_deviations_are_those_of_their_axis():
+    """Errors of 0.3 px along y and 0.03 along x, all stated alike."""
+    pairs = select_pairs(40, "window", width=4)
+    errors = np.random.default_rng(1).normal(0, [0.3, 0.03], (len(pairs), 2))
+    measured = replace(
+        PairTable.unmeasured(pairs, 40, 2),
+        shift=errors,
+        std=np.full(errors.shape, 0.1),
+        status=np.full(len(pairs), PairStatus.OK.code, np.int8),
+    )
+    found = solve_shifts(measured)
+    np.testing.assert_allclose(found.shift_std[1:, 0] / found.shift_std[1:, 1], 10, rtol=0.2)
+
+
+def test_the_held_frames_are_told():
+    assert solve_shifts(table(5, [(1, 2, 1.0), (3, 4, 7.0)]), anchor=0).anchors == (1, 3)
+    assert solve_shifts(table(5, [(0, 1, 1.0), (3, 4, 7.0)]), anchor=4).anchors == (4, 0)
+
+
+def test_an_anchor_that_is_no_frame_is_refused():
+    with pytest.raises(InputError, match=r"solve\.anchor 3"):
+        solve_shifts(table(3, [(0, 1, 1.0)]), anchor=3)
