@@ -1,0 +1,146 @@
+"""Masks on disk, and frames joined with them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pipeline.model import Bools, Frame, FrameSource, FrameStatus, InputError
+from pipeline.preprocess import as_mask
+from pipeline.store.formats import (
+    AXIS_NAMES,
+    array_digest,
+    dimension_names,
+    ome_image,
+    ome_metadata,
+    open_array,
+    open_node,
+)
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """A mask on disk: True (or anything but 0) = valid; static, or one per frame.
+
+    In a mask a missing chunk means its fill value: masks are mostly empty by nature.
+    """
+
+    path: str
+    array: str
+    axes: tuple[int, ...]  # of the array, in the order of the frame's axes; t first if per frame
+    per_frame: bool
+    digest: str  # of the pixels of a static mask, of the metadata of one per frame
+
+    def read(self, frame: int, shape: tuple[int, ...]) -> Bools:
+        """The mask of one frame."""
+        if not self.per_frame:
+            return _static_mask(self, shape)
+        array = open_array(self.path, self.array, self.digest)
+        where = [slice(None)] * array.ndim
+        where[self.axes[0]] = slice(frame, frame + 1)
+        return as_mask(array[tuple(where)]).transpose(self.axes).reshape(shape)
+
+
+@dataclass(frozen=True)
+class MaskedFrames:
+    """The frames of a stack whose valid pixels are also those of a mask."""
+
+    frames: FrameSource
+    mask: MaskSpec
+
+    @property
+    def frame_count(self) -> int:
+        return self.frames.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.frames.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.frames.axes
+
+    def read(self, frame: int) -> Frame:
+        found = self.frames.read(frame)
+        try:
+            mask = self.mask.read(frame, self.frame_shape)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a codec or a store raises: nothing is known
+            nothing = np.zeros(self.frame_shape, bool)
+            reason = f"its mask: {type(error).__name__}: {error}"
+            return Frame(found.image, nothing, FrameStatus.UNREADABLE, reason)
+        return replace(found, valid=found.valid & mask)
+
+
+def locate_mask(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> MaskSpec:
+    """A mask for frames of this shape and number; reads a static one, and no pixel of others.
+
+    Dimensions of length 1 do not count; named ones may come in any order. Raises InputError if the
+    mask is neither of the shape of a frame nor of the shape of the stack.
+    """
+    node = open_node(path)
+    if isinstance(node, zarr.Array):
+        array, name = node, ""
+    elif "multiscales" in ome_metadata(node):
+        found = ome_image(node, 0)
+        array, name = found.array, found.name
+    else:
+        arrays = list(node.arrays())
+        if len(arrays) != 1:
+            raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
+        name, array = arrays[0]
+    if np.dtype(array.dtype).kind not in "biuf":
+        raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")
+    names = [AXIS_NAMES.get(dim.lower(), dim) for dim in dimension_names(array) or []]
+    order = sorted(range(array.ndim), key=lambda i: "tczyx".find(names[i]) if names else i)
+    shape = tuple(int(array.shape[i]) for i in order)
+    spec = MaskSpec(path, name, tuple(order), False, array_digest(path, name, array, names))
+    if _without_ones(shape) == _without_ones(frame_shape):
+        pixels = as_mask(array[...])
+        return replace(spec, digest=content_digest(np.packbits(pixels)))
+    per_frame = _without_ones((frame_count, *frame_shape))
+    if _without_ones(shape) == per_frame and shape[0] == frame_count:
+        return replace(spec, per_frame=True)
+    raise InputError(
+        f"the mask {path} has the shape {tuple(array.shape)}: it must be that of a frame, "
+        f"{frame_shape}, or of all frames, {(frame_count, *frame_shape)}"
+    )
+
+
+def read_image(path: str, frame_shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A single image of the shape of a frame, such as a flat field."""
+    spec = locate_mask(path, 0, frame_shape)
+    values = np.asarray(_array_of(spec)[...], np.float64)
+    return values.transpose(spec.axes).reshape(frame_shape)
+
+
+def content_digest(values: NDArray[Any]) -> str:
+    """A short digest of an array's values."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _static_mask(spec: MaskSpec, shape: tuple[int, ...]) -> Bools:
+    """A static mask, read once per process; not to be written to."""
+    mask = as_mask(np.asarray(_array_of(spec)[...])).transpose(spec.axes).reshape(shape)
+    mask.setflags(write=False)
+    return mask
+
+
+def _array_of(spec: MaskSpec) -> zarr.Array[Any]:
+    """The array as it is now, not as it was when this process first saw it."""
+    node = open_node(spec.path)
+    array = node[spec.array] if isinstance(node, zarr.Group) else node
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
