@@ -1,0 +1,10 @@
+"""The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
+
+`settings` has the sections with every key and its default; `files` reads YAML and says what is
+wrong with it.
+"""
+
+from pipeline.config.files import load_config, make_config
+from pipeline.config.settings import Config
+
+__all__ = ["Config", "load_config", "make_config"]

@@ -1,0 +1,306 @@
+"""The stages of a run, settings in and files out: plan, measure, solve, report, and all of them.
+
+Each stage goes on from what the one before left on disk, so that each can be run by itself, and a
+run that was stopped goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.cluster import Engine, connect, current_client
+from pipeline.config import Config, make_config
+from pipeline.correct import mean_before_and_after
+from pipeline.measure import measure_pairs, own_flat_field
+from pipeline.model import FrameTable, InputError, PairStatus, PairTable, as_stack
+from pipeline.report import prepare_figure, save_figure, series_figure
+from pipeline.setup import Plan, Series, Setup, open_series, plan_of, set_up, settings_that_differ
+from pipeline.solve import solve_shifts
+from pipeline.store.arrays import ArrayFrames, lazy_stack
+from pipeline.store.images import write_image
+from pipeline.store.shifts import (
+    exists,
+    load_shifts,
+    read_pairs,
+    remove,
+    save_shifts,
+    shifts_dataset,
+)
+from pipeline.store.stacks import Missing, locate
+from pipeline.verdict import Verdict, judge
+
+Progress = Callable[[int, int], None]  # rows measured so far, rows in all
+
+CHECKPOINT_S = 5.0
+MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
+PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
+
+
+def plan(config: Config) -> Plan:
+    """What a run of these settings will do; opens no pixel of the stack."""
+    return plan_of(_open(config))
+
+
+def run(config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> xr.Dataset:
+    """Measure, solve and report: the whole run. Returns the shifts dataset, which is also on disk.
+
+    Raises
+    ------
+    InputError
+        Where the settings, the stack or the mask cannot be worked with; before any frame is read.
+    """
+    if config.output.report is not None:
+        prepare_figure(config.output.report)
+    measure(config, overwrite=overwrite, progress=progress)
+    solved = solve(config)
+    if config.output.report is not None:
+        report(config)
+    return solved
+
+
+def measure(
+    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> xr.Dataset:
+    """Measure the pairs that are not measured yet.
+
+    The rows are saved every few seconds, and in the end, however it comes.
+    """
+    setup = _open(config)
+    path = config.output.shifts
+    if overwrite and exists(path):
+        remove(path)
+    table = _started_table(setup) or _new_table(setup)
+    if not exists(path):
+        save_shifts(_dataset(setup, table), path)
+    if not table.count([PairStatus.UNMEASURED]):
+        return load_shifts(path)
+
+    setup = _with_flat_field(setup, keep_at=f"{path.rstrip('/')}.flat_field.zarr")
+    source, method, size = setup.series.source, setup.method, setup.size
+    saved = time.monotonic()
+    with connect(**config.cluster.model_dump(exclude={"task_memory"})) as client:
+        try:
+            for latest, done in measure_pairs(source, table, method, size, client=client):
+                table = latest
+                if progress is not None:
+                    progress(done, len(table.status))
+                if time.monotonic() - saved > CHECKPOINT_S:
+                    save_shifts(_dataset(setup, table), path)
+                    saved = time.monotonic()
+        finally:
+            save_shifts(_dataset(setup, table), path)
+    return _dataset(setup, table)
+
+
+def solve(config: Config) -> xr.Dataset:
+    """Solve for the frames' shifts from the measured pairs; reads no frame."""
+    setup = _open(config)
+    table = _started_table(setup)
+    if table is None:
+        raise InputError(f"{config.output.shifts} is not there: run `steadystack measure` first")
+    if table.count([PairStatus.UNMEASURED]) == len(table.status):
+        raise InputError(f"no pair of {config.output.shifts} is measured yet: run `measure` first")
+    frames = solve_shifts(table, anchor=config.solve.anchor)
+    result = _dataset(setup, table, frames)
+    save_shifts(result, config.output.shifts)
+    return result
+
+
+def report(config: Config) -> str:
+    """Draw the result; returns the path of the picture."""
+    path = config.output.report
+    if path is None:
+        raise InputError("output.report is not set: give it the path of a .png, .svg or .pdf")
+    setup = _open(config)
+    if _started_table(setup) is None:
+        raise InputError(f"{config.output.shifts} is not there: run `steadystack measure` first")
+    shifts = load_shifts(config.output.shifts)
+    before, after = mean_before_and_after(
+        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
+    )
+    title = f"{config.input.path.rstrip('/').rsplit('/', 1)[-1]}: {verdict(shifts)}"
+    save_figure(series_figure(shifts, before, after, title), path)
+    return path
+
+
+def verdict(shifts: xr.Dataset) -> Verdict:
+    """How far to trust a solved shifts dataset."""
+    pairs = read_pairs(shifts)
+    frames = FrameTable(
+        shift=shifts["shift"].to_numpy(),
+        shift_std=shifts["shift_std"].to_numpy(),
+        component=shifts["component"].to_numpy(),
+        pair_count=shifts["pair_count"].to_numpy(),
+        weight=shifts["pair_weight"].to_numpy(),
+        residual=shifts["pair_residual"].to_numpy(),
+        anchors=tuple(json.loads(shifts.attrs.get("anchors", "[]"))),
+    )
+    asked = json.loads(shifts.attrs["configuration"])["solve"]["anchor"]
+    return judge(pairs, frames, asked)
+
+
+def open_stack(
+    source: str,
+    *,
+    channel: int | str | None = None,
+    level: int = 0,
+    axes: str | None = None,
+    variable: str | None = None,
+    missing_chunks: Missing = "invalid",
+) -> xr.DataArray:
+    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
+
+    The parameters are the keys of the `input` section of the settings. Spatial coordinates are in
+    the unit of the pixel size; where chunks are missing in the store, a lazy boolean coordinate
+    ``valid`` says which pixels are there.
+    """
+    return lazy_stack(
+        locate(
+            str(source),
+            channel=channel,
+            level=level,
+            axes=axes,
+            variable=variable,
+            missing_chunks=missing_chunks,
+        )
+    )
+
+
+def estimate_shifts(
+    stack: xr.DataArray | np.ndarray[Any, Any],
+    *,
+    mask: Any = None,
+    max_shift: int | str | Sequence[int | str] | None = None,
+    min_overlap: float | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    pairs: Mapping[str, Any] | None = None,
+    solve: Mapping[str, Any] | None = None,
+    client: Engine = None,
+) -> xr.Dataset:
+    """The shift of every frame of a stack, with everything that led to it.
+
+    Parameters
+    ----------
+    stack : DataArray with the dims t and (z,) y, x, in memory or lazy; or an array (t, [z,] y, x)
+    mask : bool array, True = valid; of the shape of a frame, or of all frames
+    max_shift, min_overlap : as in the `register` section of the settings
+    preprocess, pairs, solve : as the sections of the settings, such as
+        ``pairs={"strategy": "window", "width": 5}``
+    client : a Dask client; None: the current one, in this process if there is none
+
+    Returns
+    -------
+    Dataset
+        ``shift`` (frame, axis) in pixels is what ``scipy.ndimage.shift(frame, shift)`` needs to lay
+        a frame on the anchor; the README lists the other variables.
+
+    Raises
+    ------
+    InputError
+        For settings, shapes and dims that cannot be worked with.
+    """
+    sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
+    config = make_config(
+        {
+            "input": {"path": "memory"},
+            "register": {"max_shift": max_shift, "min_overlap": min_overlap},
+            **{name: given for name, given in sections.items() if given is not None},
+        }
+    )
+    source = ArrayFrames.checked(as_stack(stack), mask)
+    pixel_size, unit = source.pixel_size
+    frame_bytes = int(np.prod(source.frame_shape)) * source.stack.dtype.itemsize
+    series = Series(source, frame_bytes, pixel_size, unit, source.time, "memory")
+    setup = _with_flat_field(set_up(config, series))
+    rounds = measure_pairs(
+        source, _new_table(setup), setup.method, setup.size, client=client or current_client()
+    )
+    *_, (table, _) = rounds
+    return _dataset(setup, table, solve_shifts(table, anchor=config.solve.anchor))
+
+
+def _open(config: Config) -> Setup:
+    return set_up(config, open_series(config)[0])
+
+
+def _new_table(setup: Setup) -> PairTable:
+    source = setup.series.source
+    return PairTable.unmeasured(setup.pairs, source.frame_count, len(source.frame_shape))
+
+
+def _started_table(setup: Setup) -> PairTable | None:
+    """The rows of an earlier run of the same settings; None if there is none.
+
+    Raises InputError if the rows on disk were measured with other settings.
+    """
+    path = setup.config.output.shifts
+    if not exists(path):
+        return None
+    found = load_shifts(path)
+    if found.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
+        return read_pairs(found)
+    before = json.loads(found.attrs.get("configuration", "{}"))
+    changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
+    what = "; ".join(changed) or "the input's metadata"
+    raise InputError(
+        f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
+        "another output.shifts"
+    )
+
+
+def _with_flat_field(setup: Setup, keep_at: str | None = None) -> Setup:
+    """The same run with the stack's own flat field, if it is asked for.
+
+    With `keep_at` it is written there and the workers read it, instead of being sent it.
+    """
+    if setup.config.preprocess.flat_field != "median":
+        return setup
+    flat_field: Any = own_flat_field(setup.series.source, setup.method.conditioning)
+    if keep_at is not None:
+        write_image(keep_at, flat_field)
+        flat_field = keep_at
+    return replace(setup, method=replace(setup.method, flat_field=flat_field))
+
+
+def _dataset(setup: Setup, table: PairTable, frames: FrameTable | None = None) -> xr.Dataset:
+    series, config = setup.series, setup.config
+    attributes = {
+        "configuration": json.dumps(config.dump()),
+        "fingerprint": config.fingerprint(series.digest),
+        "input": config.input.path,
+        "input_digest": series.digest,
+        "versions": json.dumps(_versions()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if frames is not None:
+        attributes["verdict"] = str(judge(table, frames, config.solve.anchor))
+        attributes["anchors"] = json.dumps(frames.anchors)
+    return shifts_dataset(
+        table,
+        frames,
+        axes=series.source.axes,
+        pixel_size=series.pixel_size,
+        unit=series.unit,
+        time=series.time,
+        attributes=attributes,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

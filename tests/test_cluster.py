@@ -1,0 +1,98 @@
+"""Tasks on an engine: bounded in number, small, and honest about failures."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from helpers import rough
+
+from pipeline.cluster import TASKS_PER_THREAD, connect, run_tasks
+from pipeline.config import make_config
+from pipeline.measure import BatchResult, measure_batch
+from pipeline.model import InputError
+from pipeline.setup import open_series, set_up
+from pipeline.store.images import write_image, write_stack
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def double(item, offset):
+    return 2 * item + offset
+
+
+def fail_at_five(item):
+    if item == 5:
+        raise RuntimeError("five")
+    return item
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_every_item_has_its_result(client, here):
+    found = dict(run_tasks(None if here else client, double, range(40), 100))
+    assert found == {item: 2 * item + 100 for item in range(40)}
+
+
+def test_the_scheduler_never_knows_more_than_a_few_tasks(client):
+    drawn, most = 0, 0
+
+    def items():
+        nonlocal drawn
+        for item in range(60):
+            drawn += 1
+            yield item
+
+    for done, _ in enumerate(run_tasks(client, double, items(), 0), start=1):
+        most = max(most, drawn - done)
+    assert drawn == 60
+    assert most <= TASKS_PER_THREAD * 2
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_task_raises_is_raised(client, here):
+    with pytest.raises(RuntimeError, match="five"):
+        list(run_tasks(None if here else client, fail_at_five, range(20)))
+    assert dict(run_tasks(client, double, range(3), 0)) == {0: 0, 1: 2, 2: 4}
+
+
+def test_what_travels_is_small(tmp_path):
+    """A worker is sent a description and brings back numbers; it opens its own frames."""
+    frames = np.stack([rough(seed, (96, 96)) for seed in range(8)]).astype("f4")
+    write_stack(tmp_path / "stack.zarr", frames)
+    write_image(tmp_path / "mask.zarr", np.ones((96, 96), bool))
+    config = make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "mask": {"path": "mask.zarr"},
+            "register": {"max_shift": 8},
+            "preprocess": {"flat_field": "mask.zarr"},
+        },
+        tmp_path,
+    )
+    setup = set_up(config, open_series(config)[0])
+    sent = pickle.dumps((setup.series.source, setup.method, setup.pairs[:20]))
+    assert len(sent) < 5_000
+    result = measure_batch(setup.pairs[:20], setup.series.source, setup.method)
+    assert isinstance(result, BatchResult)
+    assert len(pickle.dumps(result)) < 20 * 1_000
+
+
+def test_a_scheduler_without_workers_is_told(monkeypatch):
+    monkeypatch.setattr("pipeline.cluster.CONNECT_TIMEOUT_S", 1.0)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        pytest.raises(InputError, match="has no workers"),
+        connect("address", address=cluster.scheduler_address),
+    ):
+        pass

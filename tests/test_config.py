@@ -1,0 +1,184 @@
+"""Settings: defaults in one place, clear errors, units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.config import Config, load_config, make_config
+from pipeline.model import InputError
+from pipeline.units import parse_bytes, shift_bounds
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def test_the_full_example_is_all_defaults():
+    text = (CONFIGS / "full.yaml").read_text()
+    shown = yaml.safe_load(text)
+    defaults = make_config({"input": {"path": "stack.ome.zarr"}}).dump()
+    assert shown == defaults
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_loads(path):
+    config = load_config(path)
+    assert Path(config.input.path).parent == CONFIGS
+
+
+ERRORS = {
+    "registr": ({"registr": {}}, "registr: unknown key; did you mean register?"),
+    "max_shft": ({"register": {"max_shft": 3}}, "register.max_shft: unknown key; did you mean max"),
+    "far off": ({"solve": {"zzz": 3}}, "solve.zzz: unknown key; known are anchor"),
+    "text for a number": ({"pairs": {"width": "5"}}, "pairs.width: '5' is not allowed; a whole"),
+    "number for a text": ({"output": {"shifts": 5}}, "output.shifts: 5 is not allowed"),
+    "bool for a number": ({"pairs": {"width": True}}, "pairs.width: True is not allowed"),
+    "too small": ({"pairs": {"width": 0}}, "pairs.width: 0 is not allowed; greater than or"),
+    "out of range": ({"register": {"min_overlap": 2.0}}, "min_overlap: 2.0 is not allowed"),
+    "a choice": ({"pairs": {"strategy": "windw"}}, "'windw' is not allowed; 'consecutive', 'refer"),
+    "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
+    "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
+    "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),
+    "an empty list": ({"pairs": {"lags": []}}, "pairs.lags"),
+    "no section": ({"mask": 3}, "mask: 3 is not allowed"),
+    "an address": ({"cluster": {"kind": "address"}}, "cluster: kind 'address' and the key"),
+    "no size": ({"cluster": {"task_memory": "much"}}, "cluster: task_memory 'much' is not a size"),
+    "no such output": ({"output": {"shifts": "a.csv"}}, "output: shifts 'a.csv' must end in .zarr"),
+    "a remote output": ({"output": {"shifts": "s3://b/a.zarr"}}, "output: s3://b/a.zarr is remote"),
+    "a range upside down": ({"mask": {"valid_range": [5, 1]}}, "mask: valid_range [5, 1]"),
+    "an infinite sigma": ({"preprocess": {"high_pass": float("inf")}}, "preprocess.high_pass: inf"),
+    "no bounds": ({"register": {"max_shift": []}}, "register.max_shift"),
+    "a section that is a text": ({"pairs": "lags"}, "pairs: 'lags' is not allowed; a section of"),
+    "a lag of nothing": ({"pairs": {"lags": [0]}}, "pairs.lags.0: 0 is not allowed; greater"),
+    "no picture": ({"output": {"report": "a.html"}}, "output: report 'a.html' must end in .png"),
+    "no flag": ({"register": {"subpixel": "yes"}}, "register.subpixel: 'yes' is not allowed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_one_line_with_key_value_and_way_out(name):
+    settings, words = ERRORS[name]
+    with pytest.raises(InputError) as raised:
+        make_config({"input": {"path": "a"}, **settings})
+    assert str(raised.value).startswith(words) or words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_several_errors_are_a_line_each():
+    with pytest.raises(InputError) as raised:
+        make_config({"inptu": {}, "pairs": {"width": 0}})
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("input.path: missing") for line in lines)
+
+
+def test_files_that_are_no_settings(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 3\n")
+    (tmp_path / "torn.yaml").write_text("input: {path: a\nmask: [\n")
+    (tmp_path / "twice.yaml").write_text("input: {path: a}\nmask: {border: 1}\nmask: {border: 2}\n")
+    (tmp_path / "latin.yaml").write_bytes(b"input: {path: \xe4.zarr}\n")
+    (tmp_path / "date.yaml").write_text("input: {path: 2020-13-45}\n")
+    for name, words in (
+        ("none.yaml", "cannot be read: No such file"),
+        ("list.yaml", "not sections with keys"),
+        ("torn.yaml", r"torn.yaml, line \d: not YAML"),
+        ("twice.yaml", "line 3: not YAML: the key 'mask' stands twice"),
+        ("latin.yaml", "not a text file in UTF-8"),
+        ("date.yaml", "not YAML"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_config(tmp_path / name)
+
+
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    (folder / "run.yaml").write_text(
+        "input: {path: a.zarr}\nmask: {path: ../m.zarr}\noutput: {report: /tmp/r.png}\n"
+        "preprocess: {flat_field: median}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load_config("deep/run.yaml")
+    assert config.input.path == str(folder / "a.zarr")
+    assert config.mask.path == str(tmp_path / "m.zarr")
+    assert config.output.shifts == str(folder / "shifts.zarr")
+    assert config.output.report == "/tmp/r.png"
+    assert config.preprocess.flat_field == "median"
+    remote = make_config({"input": {"path": "s3://bucket/a.zarr"}}, folder)
+    assert remote.input.path == "s3://bucket/a.zarr"
+
+
+def test_empty_sections_and_numpy_s_numbers_are_taken():
+    given = {
+        "input": {"path": "a"},
+        "mask": None,
+        "register": {"max_shift": np.int64(10)},
+        "pairs": {"strategy": "lags", "lags": (np.int64(1), np.int32(3))},
+    }
+    config = make_config(given)
+    assert config.register_.max_shift == 10
+    assert config.pairs.lags == (1, 3)
+
+
+def test_the_fingerprint_is_that_of_the_measuring():
+    def of(**sections):
+        return make_config({"input": {"path": "a"}, **sections}).fingerprint("digest")
+
+    same = of()
+    assert of(input={"path": "elsewhere"}) == same
+    assert of(input={"path": "a", "channel": 1}) != same
+    assert of(input={"path": "a", "missing_chunks": "fill"}) != same
+    assert of(solve={"anchor": 3}) == same
+    assert of(cluster={"kind": "in-process"}) == same
+    assert of(output={"shifts": "b.zarr"}) == same
+    assert of(register={"max_shift": 3}) != same
+    assert of(mask={"border": 1}) != same
+    assert of(preprocess={"high_pass": 3.0}) != same
+    assert of(pairs={"width": 6}) != same
+    assert make_config({"input": {"path": "a"}}).fingerprint("other") != same
+
+
+def test_the_schema_knows_every_key():
+    schema = Config.model_json_schema()
+    for section, keys in make_config({"input": {"path": "a"}}).dump().items():
+        reference = schema["properties"][section]
+        name = reference.get("$ref", "").removeprefix("#/$defs/")
+        assert set(schema["$defs"][name]["properties"]) == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("max_shift", "bounds"),
+    [
+        (None, None),
+        (12, (12, 12)),
+        ([3, 4], (3, 4)),
+        ("3 um", (6, 12)),
+        ("3.1 µm", (7, 13)),
+        (["500 nm", 9], (1, 9)),
+        ("7.5 px", (8, 8)),
+    ],
+)
+def test_lengths_become_pixels(max_shift, bounds):
+    assert shift_bounds(max_shift, (0.5, 0.25), "micrometer") == bounds
+
+
+@pytest.mark.parametrize(
+    ("max_shift", "unit", "words"),
+    [
+        ("3 parsec", "micrometer", "neither pixels nor a length"),
+        ("three", "micrometer", "neither pixels nor a length"),
+        ("3 um", "", "needs a pixel size with a unit"),
+        ([1, 2, 3], "micrometer", "3 values for 2 axes"),
+    ],
+)
+def test_lengths_that_say_nothing_are_refused(max_shift, unit, words):
+    with pytest.raises(InputError, match=words):
+        shift_bounds(max_shift, (0.5, 0.25), unit)
+
+
+def test_sizes():
+    assert parse_bytes("512 MiB") == 2**29
+    assert parse_bytes("1.5gb") == 1_500_000_000
+    assert parse_bytes("512") is None

@@ -1,0 +1,125 @@
+"""Real series beside the project: what is known of them is found. Else skipped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import io
+
+import pipeline
+from pipeline import stages
+from pipeline.config import make_config
+from pipeline.model import FrameStatus
+from pipeline.store.images import write_image, write_stack
+from pipeline.verdict import Trust
+
+
+def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
+    """300 frames of particles in water; a fibre stuck to the glass is masked."""
+    folder = real_data("bulk_water")
+    tracked = np.loadtxt(folder / "bulk_water_trackpy_drift_all.csv", delimiter=",", skiprows=1)
+    mask = np.ones((424, 640), bool)
+    mask[:100, 545:] = False
+    write_image(tmp_path / "fibre.zarr", mask)
+    config = make_config(
+        {
+            "input": {"path": str(folder / "bulk_water.ome.zarr")},
+            "mask": {"path": "fibre.zarr"},
+            "preprocess": {"high_pass": 10},
+            "register": {"max_shift": 16},
+            "pairs": {"strategy": "lags", "lags": [1, 2, 4, 8]},
+            "cluster": {"kind": "local", "workers": 2},
+        },
+        tmp_path,
+    )
+    shifts = pipeline.run(config)
+    drift = -shifts["shift"].to_numpy()[tracked[:, 0].astype(int)]
+    y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
+    assert y < 0.4
+    assert x < 0.8
+    assert stages.verdict(shifts).trust is Trust.GOOD
+
+
+def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):
+    folder = real_data("haadf_tilt")
+    recorded = np.loadtxt(folder / "peer_shifts_yx.csv", delimiter=",")
+    results = []
+    for name, cluster in (
+        ("here", {"kind": "in-process"}),
+        ("one", {"kind": "local", "workers": 1}),
+        ("two", {"kind": "local", "workers": 2, "task_memory": "20 MiB"}),
+    ):
+        config = make_config(
+            {
+                "input": {"path": str(folder / "haadf.ome.zarr")},
+                "register": {"max_shift": 64},
+                "pairs": {"strategy": "window", "width": 2},
+                "output": {"shifts": f"{name}.zarr"},
+                "cluster": cluster,
+            },
+            tmp_path,
+        )
+        results.append(pipeline.run(config))
+    for other in results[1:]:
+        for name in results[0].data_vars:
+            assert other[name].to_numpy().tobytes() == results[0][name].to_numpy().tobytes()
+    steps = np.diff(results[0]["shift"].to_numpy() - recorded, axis=0)
+    assert np.sqrt(np.mean(steps**2)) < 0.01
+
+
+def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
+    folder = real_data("eo_s2_ndvi")
+    stack = np.load(folder / "data" / "NDVI.npy")[..., 0]
+    clear = np.load(folder / "mask" / "CLM.npy")[..., 0] == 0
+    found = pipeline.estimate_shifts(stack, mask=clear, max_shift=10, pairs={"strategy": "all"})
+    known = np.isfinite(found["shift"].to_numpy()).all(axis=1)
+    status = found["frame_status"].to_numpy()
+    overcast = ~clear.any(axis=(1, 2))
+    assert overcast.sum() == 20
+    assert (status[overcast] == FrameStatus.EMPTY.code).all()
+    assert known.sum() >= 38
+    # dates of one satellite differ by little more than a pixel; ten were searched; and what is
+    # called a shift is one: all pairs agree
+    assert np.abs(found["shift"].to_numpy()[known]).max() < 1.5
+    assert np.nanmax(np.abs(found["pair_residual"])) < 0.3
+
+
+@pytest.mark.parametrize("pixels", [1, 4, 9, 15])
+def test_speckle_moved_by_whole_pixels(real_data, pixels):
+    folder = real_data("dice_pixel_shift")
+    found = pipeline.register_translation(
+        io.imread(folder / "ref.tif"), io.imread(folder / f"def_{pixels}.tif"), max_shift=20
+    )
+    np.testing.assert_allclose(found.shift, (-pixels, -pixels), atol=0.03)
+
+
+def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
+    path = str(next((real_data("omezarr_fractal") / "v04").glob("*.zarr")))
+    config = make_config(
+        {
+            "input": {"path": path, "axes": "tzyx"},  # its channels as frames
+            "register": {"max_shift": 8},
+            "cluster": {"kind": "in-process"},
+        },
+        tmp_path,
+    )
+    found = pipeline.run(config)
+    assert (found["frame_status"] == FrameStatus.MISSING.code).all()
+    assert np.isnan(found["shift"]).all()
+    assert stages.verdict(found).trust is Trust.NOT
+
+
+def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
+    """What a lazy stack holds is what the run reads."""
+    stack = pipeline.open_stack(str(real_data("haadf_tilt") / "haadf.ome.zarr")).isel(t=slice(6))
+    write_stack(tmp_path / "copy.zarr", stack.to_numpy())
+    lazy = pipeline.estimate_shifts(stack, max_shift=48)
+    config = make_config(
+        {
+            "input": {"path": "copy.zarr"},
+            "register": {"max_shift": 48},
+            "cluster": {"kind": "in-process"},
+        },
+        tmp_path,
+    )
+    np.testing.assert_array_equal(pipeline.run(config)["shift"], lazy["shift"])

@@ -1,0 +1,724 @@
+"""The whole way: the same numbers wherever it runs, bad frames, resuming, the shell."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+import zarr
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+from helpers import Scene, ellipse, rough
+
+import pipeline
+from pipeline import stages
+from pipeline.cli import main
+from pipeline.config import load_config, make_config
+from pipeline.measure import measure_batch
+from pipeline.model import FrameStatus, PairStatus
+from pipeline.setup import Series, plan_of, set_up
+from pipeline.store.arrays import ArrayFrames
+from pipeline.store.images import write_image, write_stack
+from pipeline.verdict import Trust
+
+SIZE = (64, 72)
+
+
+def views(truth, seed=0, noise=0.05):
+    """Noisy views of one scene; `truth` (frames, 2) is the shift of every frame."""
+    world, rng = Scene(seed), np.random.default_rng(seed)
+    return np.stack([world.view(SIZE, origin) + rng.normal(0, noise, SIZE) for origin in truth])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    walk = np.cumsum(np.random.default_rng(4).normal(0, 1, (12, 2)), axis=0)
+    return walk - walk[0]
+
+
+@pytest.fixture(scope="module")
+def frames(truth):
+    return np.clip(1000 + 200 * views(truth), 0, 65535).astype("u2")
+
+
+@pytest.fixture
+def folder(tmp_path, frames):
+    write_stack(tmp_path / "stack.zarr", frames, pixel_size=(0.5, 0.5))
+    write_image(tmp_path / "mask.zarr", ellipse(SIZE, 0.95))
+    return tmp_path
+
+
+def settings(folder, **sections):
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "mask": {"path": "mask.zarr"},
+            "register": {"max_shift": 10},
+            "pairs": {"strategy": "window", "width": 3},
+            "cluster": {"kind": "in-process"},
+        }
+        | sections,
+        folder,
+    )
+
+
+def assert_same_numbers(one: xr.Dataset, other: xr.Dataset):
+    """Bit for bit, NaN equal to NaN; attributes aside."""
+    assert set(one.variables) == set(other.variables)
+    for name in one.variables:
+        a, b = one[name].to_numpy(), other[name].to_numpy()
+        assert a.tobytes() == b.tobytes(), name
+
+
+def test_the_shifts_are_those_of_the_scene(folder, truth):
+    shifts = pipeline.run(settings(folder))
+    error = shifts["shift"].to_numpy() - truth
+    assert np.sqrt(np.mean(error**2)) < 0.02
+    assert (shifts["shift"][0] == 0).all()
+    assert (shifts["pair_status"] == PairStatus.OK.code).all()
+    assert (shifts["frame_status"] == FrameStatus.OK.code).all()
+    assert np.abs(shifts["pair_residual"]).max() < 0.1
+    assert stages.verdict(shifts).trust is Trust.GOOD
+
+
+def test_the_dataset_is_as_documented(folder):
+    pipeline.run(settings(folder))
+    with xr.open_zarr(folder / "shifts.zarr") as shifts:
+        dims = {name: shifts[name].dims for name in shifts.data_vars}
+        versions = json.loads(shifts.attrs["versions"])
+        configuration = json.loads(shifts.attrs["configuration"])
+        assert shifts["pixel_size"].to_numpy().tolist() == [0.5, 0.5]
+        assert shifts["pixel_size"].attrs["units"] == "micrometer"
+        flags = shifts["frame_status"].attrs
+        assert len(flags["flag_values"]) == len(flags["flag_meanings"].split())
+    frame, pair = ("frame",), ("pair",)
+    assert dims == {
+        "shift": ("frame", "axis"),
+        "shift_std": ("frame", "axis"),
+        "frame_status": frame,
+        "component": frame,
+        "pair_count": frame,
+        "frame_ncc": frame,
+        "pixel_size": ("axis",),
+        "pair_reference": pair,
+        "pair_moving": pair,
+        "pair_shift": ("pair", "axis"),
+        "pair_std": ("pair", "axis"),
+        "pair_residual": ("pair", "axis"),
+        "pair_ncc": pair,
+        "pair_runner_up": pair,
+        "pair_overlap": pair,
+        "pair_weight": pair,
+        "pair_status": pair,
+    }
+    assert {"steadystack", "python", "numpy", "dask", "zarr"} <= set(versions)
+    assert configuration["register"]["max_shift"] == 10
+    assert {"convention", "fingerprint", "input", "input_digest", "created", "verdict"} <= set(
+        shifts.attrs
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
+    small = {"kind": "in-process", "task_memory": "600 KiB"}  # many tasks
+    here = pipeline.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
+    cluster = {"kind": "local", "workers": workers, "task_memory": "600 KiB"}
+    config = settings(folder, output={"shifts": "there.zarr"}, cluster=cluster)
+    assert stages.plan(config).tasks > 3
+    assert_same_numbers(here, pipeline.run(config))
+
+
+def test_batches_do_not_change_the_numbers(folder):
+    results = [
+        pipeline.run(
+            settings(
+                folder,
+                output={"shifts": f"{memory[0]}.zarr"},
+                cluster={"kind": "in-process", "task_memory": memory},
+            )
+        )
+        for memory in ("600 KiB", "900 MiB")
+    ]
+    assert_same_numbers(*results)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_in_python_as_in_the_shell(folder, frames, client):
+    ran = pipeline.run(settings(folder))
+    options = {
+        "max_shift": 10,
+        "pairs": {"strategy": "window", "width": 3},
+        "mask": ellipse(SIZE, 0.95),
+    }
+    stack = pipeline.open_stack(str(folder / "stack.zarr"))
+    dims = ("t", "y", "x")
+    for given in (frames, xr.DataArray(frames, dims=dims), stack, stack.transpose("y", "x", "t")):
+        found = pipeline.estimate_shifts(given, client=client, **options)
+        for name in ("shift", "shift_std", "pair_ncc", "pair_status", "frame_status"):
+            assert found[name].to_numpy().tobytes() == ran[name].to_numpy().tobytes()
+    in_um = pipeline.estimate_shifts(stack, **options | {"max_shift": "5 um"})
+    assert in_um["shift"].to_numpy().tobytes() == ran["shift"].to_numpy().tobytes()
+    assert in_um["pixel_size"].attrs["units"] == "micrometer"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frames: (frames[0], {}), "3 or 4 axes"),
+        (lambda frames: (frames[:1], {}), "a stack of 1 frame"),
+        (lambda frames: (frames, {"mask": np.ones((3, 3))}), "the mask has the shape"),
+        (lambda frames: (frames, {"pairs": {"widht": 3}}), "did you mean width"),
+        (lambda frames: (frames, {"pairs": "lags"}), "pairs: 'lags' is not allowed"),
+        (lambda frames: ("stack.zarr", {}), "is a path: open it with pipeline.open_stack"),
+        (lambda frames: (xr.Dataset({"a": ("t", [1])}), {}), "a Dataset holds several"),
+        (lambda frames: (frames, {"max_shift": 0}), "searches for nothing"),
+        (lambda frames: (frames, {"max_shift": 200}), r"register.max_shift 200 along y"),
+        (lambda frames: (frames.astype(complex), {}), "real numbers"),
+        (
+            lambda frames: (xr.DataArray(frames, dims=("t", "c", "x")), {}),
+            "two of z, y, x are needed",
+        ),
+        (lambda frames: (xr.DataArray(frames, dims=("a", "y", "x")), {}), "t is needed"),
+    ],
+)
+def test_wrong_use_in_python_is_told(frames, change, words):
+    stack, options = change(frames)
+    with pytest.raises(pipeline.InputError, match=words):
+        pipeline.estimate_shifts(stack, **options)
+
+
+# Frames that are no use
+
+
+def test_bad_frames_are_flagged_and_move_no_other(tmp_path, truth):
+    """Blank, saturated, all NaN, torn, dark, unrelated: a status each, and nobody else notices."""
+    good = (1000 + 200 * views(truth)).astype("f4")
+    bad = good.copy()
+    bad[1], bad[3], bad[5] = 0, 65535, np.nan
+    bad[9] = 1000 + 200 * rough(99, SIZE, 1)
+    for name, data in (("good", good), ("bad", bad)):
+        write_stack(tmp_path / f"{name}.zarr", data)
+    torn = tmp_path / "bad.zarr" / "0" / "c" / "7" / "0" / "0"
+    torn.write_bytes(torn.read_bytes()[:100])
+    (tmp_path / "bad.zarr" / "0" / "c" / "10" / "0" / "0").unlink()
+    base = {"mask": {}, "pairs": {"strategy": "all"}}
+    found = pipeline.run(settings(tmp_path, input={"path": "bad.zarr"}, **base))
+    names = [str(FrameStatus.from_code(code)) for code in found["frame_status"].to_numpy()]
+    assert names == [
+        "ok", "flat", "ok", "flat", "ok", "empty", "ok", "unreadable", "ok", "unconnected",
+        "missing", "ok",
+    ]  # fmt: skip
+    lost = np.array([name != "ok" for name in names])
+    assert np.isnan(found["shift"].to_numpy()[lost]).all()
+    assert np.isnan(found["shift_std"].to_numpy()[lost]).all()
+    assert (found["component"].to_numpy()[lost] == -1).all()
+
+    keep = np.flatnonzero(~lost)
+    whole = pipeline.estimate_shifts(good[keep], max_shift=10, pairs={"strategy": "all"})
+    np.testing.assert_array_equal(found["shift"].to_numpy()[keep], whole["shift"])
+
+    pairs = {
+        (int(i), int(j)): str(PairStatus.from_code(code))
+        for i, j, code in zip(
+            found["pair_reference"], found["pair_moving"], found["pair_status"].to_numpy(),
+            strict=True,
+        )
+    }  # fmt: skip
+    assert pairs[0, 1] == pairs[3, 4] == "flat"
+    assert pairs[0, 5] == pairs[0, 10] == "empty"
+    assert pairs[2, 7] == "unreadable"
+    assert pairs[0, 9] in ("low_ncc", "at_bound", "ambiguous")
+    assert pairs[0, 2] == "ok"
+
+
+def test_a_series_that_falls_apart_says_so(tmp_path):
+    one, other = (
+        views([(0, 0), (1, 0), (2, 1), (0, 3)], 1),
+        views([(0, 0), (2, 2), (1, 0), (3, 3)], 2),
+    )
+    found = pipeline.estimate_shifts(np.concatenate([one, other]), max_shift=10)
+    assert found["component"].to_numpy().tolist() == [0] * 4 + [1] * 4
+    assert (found["shift"][4] == 0).all()
+    assert "falls into 2 parts" in found.attrs["verdict"]
+    np.testing.assert_allclose(found["shift"][5], [2, 2], atol=0.1)
+
+
+def test_a_stack_of_nothing_is_not_trusted(tmp_path):
+    write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
+    found = pipeline.run(settings(tmp_path, mask={}, register={}))
+    assert np.isnan(found["shift"]).all()
+    assert stages.verdict(found).trust is Trust.NOT
+
+
+def test_too_small_a_search_is_named(truth):
+    jumps = truth * 4
+    found = pipeline.estimate_shifts(views(jumps), max_shift=2, pairs={"strategy": "consecutive"})
+    assert found.attrs["verdict"].startswith("not to be trusted")
+    assert (
+        "raise register.max_shift" in found.attrs["verdict"] or "no shift" in found.attrs["verdict"]
+    )
+    beyond = np.abs(np.diff(jumps, axis=0)).max(axis=1) > 2.6
+    assert beyond.sum() > 4
+    assert (found["pair_status"].to_numpy()[beyond] != PairStatus.OK.code).all()
+
+
+# Preprocessing
+
+
+def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
+    """A fixed pattern as strong as the scene pulls small steps to zero; its median removes it."""
+    truth = np.cumsum(np.full((40, 2), [0.35, -0.25]), axis=0)
+    truth -= truth[0]
+    pattern = np.exp(0.25 * rough(5, SIZE, 1.2) / rough(5, SIZE, 1.2).std())
+    stack = (10 + 2.5 * views(truth, noise=0.02)) * pattern
+    write_stack(tmp_path / "stack.zarr", stack.astype("f4"))
+    pairs = {"strategy": "lags", "lags": [1, 2, 4, 8]}
+    errors = {}
+    for name, how in (("none", {}), ("median", {"flat_field": "median"})):
+        found = pipeline.run(
+            settings(
+                tmp_path, mask={}, preprocess=how, pairs=pairs, output={"shifts": f"{name}.zarr"},
+                cluster={"kind": "local", "workers": 1},
+            )
+        )  # fmt: skip
+        errors[name] = np.nan_to_num(found["shift"].to_numpy() - truth, nan=5.0)
+    rms = {name: np.sqrt(np.mean(error**2)) for name, error in errors.items()}
+    assert rms["none"] > 1
+    assert rms["median"] < 0.15
+    in_memory = pipeline.estimate_shifts(
+        stack.astype("f4"), max_shift=10, pairs=pairs, preprocess={"flat_field": "median"}
+    )
+    np.testing.assert_array_equal(in_memory["shift"] - truth, errors["median"])
+    flat = np.median(stack.astype("f4"), axis=0)
+    write_image(tmp_path / "flat.zarr", flat)
+    given = pipeline.run(
+        settings(
+            tmp_path, mask={}, preprocess={"flat_field": "flat.zarr"}, pairs=pairs,
+            output={"shifts": "given.zarr"},
+        )
+    )  # fmt: skip
+    np.testing.assert_allclose(given["shift"] - truth, errors["median"], atol=1e-3)
+
+
+def test_three_dimensions(tmp_path):
+    truth = np.array([[0, 0, 0], [1, -2, 3], [-0.5, 1.5, 0.25]])
+    world = Scene(7, ndim=3)
+    volumes = np.stack([world.view((12, 40, 44), origin) for origin in truth])
+    write_stack(tmp_path / "stack.zarr", volumes.astype("f4"), axes="tzyx")
+    found = pipeline.run(settings(tmp_path, mask={}, register={"max_shift": [3, 6, 6]}))
+    assert found["axis"].to_numpy().tolist() == ["z", "y", "x"]
+    np.testing.assert_allclose(found["shift"], truth, atol=0.05)
+
+
+def test_own_flat_field_knows_the_mask(tmp_path):
+    """A third of the pixels are 0 and marked so: as good as if they were NaN."""
+    truth = np.cumsum(np.full((30, 2), [0.9, -0.7]), axis=0)
+    truth -= truth[0]
+    stack = (10 + 2 * views(truth)).astype("f4")
+    lost = np.random.default_rng(0).random(stack.shape) < 0.33
+    options = {"max_shift": 12, "preprocess": {"flat_field": "median"}}
+    write_stack(tmp_path / "stack.zarr", np.where(lost, 0, stack))
+    marked = pipeline.run(
+        settings(
+            tmp_path, mask={"invalid_values": [0]}, register={"max_shift": 12},
+            preprocess={"flat_field": "median"}, pairs={},
+        )
+    )  # fmt: skip
+    unknown = pipeline.estimate_shifts(np.where(lost, np.nan, stack), **options)
+    np.testing.assert_array_equal(marked["shift"], unknown["shift"])
+
+
+@pytest.mark.parametrize("how", [{"flat_field": "median"}, {"high_pass": 5.0}])
+def test_a_blank_frame_stays_blank_whatever_is_done_to_it(how):
+    """A flat field or a high-pass gives texture to a frame that has none; it must not count."""
+    truth = np.cumsum(np.full((10, 2), [1.1, -0.8]), axis=0)
+    stack = 10 + 2 * views(truth)
+    stack[[2, 5, 6]] = 12.3
+    found = pipeline.estimate_shifts(stack, max_shift=8, preprocess=how)
+    assert (found["frame_status"].to_numpy() == FrameStatus.FLAT.code).nonzero()[0].tolist() == [
+        2, 5, 6,
+    ]  # fmt: skip
+
+
+def test_an_edited_mask_or_channel_is_another_measurement(folder, frames):
+    first = pipeline.run(settings(folder))
+    mask = ellipse(SIZE, 0.6)
+    write_image(folder / "mask.zarr", mask)
+    with pytest.raises(pipeline.InputError, match="measured with other settings"):
+        pipeline.run(settings(folder))
+    second = pipeline.run(settings(folder), overwrite=True)
+    expected = pipeline.estimate_shifts(
+        frames, mask=mask, max_shift=10, pairs={"strategy": "window", "width": 3}
+    )
+    np.testing.assert_array_equal(second["shift"], expected["shift"])
+    assert not np.array_equal(second["shift"], first["shift"])
+    write_stack(folder / "stack.zarr", frames[:6].astype("f4"))
+    third = pipeline.run(settings(folder), overwrite=True)
+    assert (third["frame_status"] == FrameStatus.OK.code).all()
+    assert third.sizes["frame"] == 6
+
+
+def test_an_incomplete_frame_says_so_in_the_end(tmp_path, frames):
+    array = zarr.create_array(
+        tmp_path / "stack.zarr", shape=frames.shape, chunks=(1, 32, 72), dtype="u2"
+    )
+    array[...] = frames
+    (tmp_path / "stack.zarr" / "c" / "4" / "0" / "0").unlink()
+    config = settings(tmp_path, mask={})
+    measured = stages.measure(config)
+    expected = [FrameStatus.OK.code] * 12
+    expected[4] = FrameStatus.INCOMPLETE.code
+    assert measured["frame_status"].to_numpy().tolist() == expected
+    for solved in (stages.solve(config), stages.solve(config)):
+        assert solved["frame_status"].to_numpy().tolist() == expected
+        assert np.isfinite(solved["shift"]).all()
+
+
+def test_contradictions_and_a_lost_anchor_are_worth_a_look(truth, frames):
+    dark = frames.copy()
+    dark[0] = 7
+    found = pipeline.estimate_shifts(dark, max_shift=10)
+    assert found.attrs["anchors"] == "[1]"
+    assert "look at it" in found.attrs["verdict"]
+    assert "relative to frame 1" in found.attrs["verdict"]
+    still = pipeline.estimate_shifts(np.stack([frames[0]] * 4), max_shift=10)
+    assert "either nothing drifts" in still.attrs["verdict"]
+
+
+def test_axes_and_time_are_those_of_the_stack(frames):
+    stack = xr.DataArray(
+        frames,
+        {
+            "t": ("t", 2.0 * np.arange(12), {"units": "second"}),
+            "z": ("z", 0.2 * np.arange(64), {"units": "micrometer"}),
+            "x": ("x", 0.1 * np.arange(72), {"units": "micrometer"}),
+        },
+        ("t", "z", "x"),
+    )
+    found = pipeline.estimate_shifts(stack, max_shift="1 um")
+    assert found["axis"].to_numpy().tolist() == ["z", "x"]
+    np.testing.assert_allclose(found["pixel_size"], (0.2, 0.1))
+    assert found["time"].to_numpy().tolist() == (2.0 * np.arange(12)).tolist()
+    assert found["pair_shift"].attrs["units"] == "pixel"
+    plain = pipeline.estimate_shifts(frames, max_shift=10)
+    assert np.isnan(plain["pixel_size"]).all()
+    assert "units" not in plain["pixel_size"].attrs
+    assert pipeline.correct(stack, found).shape == stack.shape
+
+
+# Stages and resuming
+
+
+def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
+    whole = pipeline.run(settings(folder, output={"shifts": "whole.zarr"}))
+    config = settings(
+        folder,
+        output={"shifts": "half.zarr"},
+        cluster={"kind": "in-process", "task_memory": "600 KiB"},
+    )
+    monkeypatch.setattr(stages, "CHECKPOINT_S", 0.0)
+    measured = []
+
+    def stop_in_the_middle(done, total):
+        measured.append(done)
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.measure(config, progress=stop_in_the_middle)
+    with xr.open_zarr(folder / "half.zarr") as half:
+        started = int((half["pair_status"] != 0).sum())
+    assert 0 < started < whole.sizes["pair"]
+    measured.clear()
+    stages.measure(config, progress=lambda done, total: measured.append(done))
+    assert measured[0] == started
+    assert_same_numbers(whole, stages.solve(config))
+
+
+def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
+    config = settings(folder)
+    pipeline.run(config)
+    monkeypatch.setattr(stages, "measure_pairs", None)
+    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
+    stages.run(config)
+
+
+def test_only_the_solve_may_change(folder):
+    config = settings(folder)
+    first = pipeline.run(config)
+    anchored = settings(folder, solve={"anchor": 5})
+    again = stages.solve(anchored)
+    np.testing.assert_allclose(again["shift"], first["shift"] - first["shift"][5], atol=1e-9)
+    other = settings(folder, register={"max_shift": 9})
+    for stage in (stages.run, stages.solve):
+        with pytest.raises(pipeline.InputError, match=r"register.max_shift 10 -> 9.*--overwrite"):
+            stage(other)
+    pipeline.run(other, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["shifts.nc", "deep/er/shifts.zarr"])
+def test_outputs_elsewhere_and_as_netcdf(folder, name):
+    found = pipeline.run(settings(folder, output={"shifts": name, "report": "deep/drift.svg"}))
+    opened = (
+        xr.load_dataset(folder / name)
+        if name.endswith(".nc")
+        else xr.load_dataset(folder / name, engine="zarr")
+    )
+    assert_same_numbers(found, opened)
+    assert "<svg" in (folder / "deep" / "drift.svg").read_text()
+
+
+# The shell
+
+
+def write_settings(folder, **sections):
+    config = {
+        "input": {"path": "stack.zarr"},
+        "register": {"max_shift": 10},
+        "cluster": {"kind": "in-process"},
+    } | sections
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def shell(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_the_shell_says_what_was_done(folder):
+    path = write_settings(folder, output={"report": "drift.png"})
+    done = shell("run", path)
+    assert done.exit_code == 0, done.output
+    assert "12 frames, 45 of 45 pairs usable" in done.output
+    assert done.output.strip().endswith("good")
+    assert (folder / "drift.png").read_bytes().startswith(b"\x89PNG")
+    assert shell("report", path).output.strip() == str(folder / "drift.png")
+    planned = shell("plan", path).output
+    for words in ("12 of (64, 72)", "45", "MiB"):
+        assert words in planned
+    assert shell("measure", path).output.startswith("45 of 45 pairs usable")
+    assert "good" in shell("solve", path).output
+
+
+def test_init_check_and_run_are_a_way_in(folder):
+    written = shell("init", folder / "stack.zarr", "--level", 0)
+    assert written.exit_code == 0
+    (folder / "new.yaml").write_text(written.output)
+    config = load_config(folder / "new.yaml")
+    assert config.register_.max_shift == 16
+    checked = shell("check", folder / "new.yaml")
+    assert checked.exit_code == 0
+    for words in ("OME-Zarr 0.5", "12 of (64, 72) uint16", "0.5 x 0.5 micrometer", "100% valid"):
+        assert words in checked.output
+    assert shell("run", folder / "new.yaml").exit_code == 0
+    assert (folder / "stack-shifts.zarr").exists()
+
+
+def test_init_of_a_volume_runs(tmp_path):
+    world = Scene(7, ndim=3)
+    volumes = np.stack([world.view((8, 32, 36), (0, i, -i)) for i in range(3)]).astype("f4")
+    write_stack(tmp_path / "volume.zarr", volumes, axes="tzyx")
+    (tmp_path / "new.yaml").write_text(shell("init", tmp_path / "volume.zarr").output)
+    assert load_config(tmp_path / "new.yaml").register_.max_shift == (2, 8, 9)
+    assert shell("plan", tmp_path / "new.yaml").exit_code == 0
+
+
+def test_check_asks_what_a_person_would(folder, frames):
+    lost = np.random.default_rng(0).random(frames.shape) < 0.2
+    write_stack(folder / "stack.zarr", np.where(lost, 0, frames))
+    write_image(folder / "inverted.zarr", ~ellipse(SIZE, 1.1))
+    path = write_settings(folder, mask={"path": "inverted.zarr"})
+    assert "no data? then mask.invalid_values" in shell("check", path).output
+    path = write_settings(folder, mask={"border": [29, 33]})
+    assert "is the mask inverted?" in shell("check", path).output
+
+
+def test_report_and_solve_know_what_they_belong_to(folder):
+    pipeline.run(settings(folder, output={"report": "drift.png"}))
+    other = settings(folder, register={"max_shift": 9}, output={"report": "drift.png"})
+    with pytest.raises(pipeline.InputError, match="measured with other settings"):
+        stages.report(other)
+    fresh = settings(folder, output={"shifts": "none.zarr", "report": "drift.png"})
+    for stage in (stages.report, stages.solve):
+        with pytest.raises(pipeline.InputError, match="measure"):
+            stage(fresh)
+
+
+def test_the_schema_is_json():
+    assert json.loads(shell("schema").output)["required"] == ["input"]
+
+
+WRONG = {
+    "no file": (None, "cannot be read"),
+    "a missing path": ({"input": {"path": "none.zarr"}}, "is not there"),
+    "an axis that is not there": (
+        {"input": {"path": "stack.zarr", "axes": "tcyx"}},
+        "input.axes names 4 axes",
+    ),
+    "a channel out of range": (
+        {"input": {"path": "stack.zarr", "channel": 3}},
+        "input.channel 3 is out of range",
+    ),
+    "a mask of another shape": ({"mask": {"path": "other.zarr"}}, "mask.path: the mask"),
+    "a mask of nothing": ({"mask": {"path": "nothing.zarr"}}, "has no valid pixel"),
+    "a border of everything": ({"mask": {"border": 40}}, "leaves nothing of frames"),
+    "a flat field of another shape": ({"preprocess": {"flat_field": "other.zarr"}}, "flat_field"),
+    "a stack of one frame": ({"input": {"path": "one.zarr"}}, "a stack of 1 frame"),
+    "max_shift beyond the frame": (
+        {"register": {"max_shift": 64}},
+        "register.max_shift 64 along y",
+    ),
+    "max_shift per wrong axes": ({"register": {"max_shift": [1, 2, 3]}}, "3 values for 2 axes"),
+    "an anchor that is no frame": ({"solve": {"anchor": 12}}, "solve.anchor 12 is not a frame"),
+    "no memory for a pair": (
+        {"cluster": {"task_memory": "200 KiB"}},
+        "MiB that one pair of frames",
+    ),
+    "an unknown key": ({"register": {"max_shft": 3}}, "did you mean max_shift?"),
+    "a wrong type": ({"register": {"max_shift": [1.5, 2]}}, "register.max_shift"),
+    "an output on the input": (
+        {"output": {"shifts": "stack.zarr"}},
+        "lie in each other",
+    ),
+    "an output inside the input": ({"output": {"report": "stack.zarr/a.png"}}, "lie in each other"),
+    "a scheduler that is not there": (
+        {"cluster": {"kind": "address", "address": "tcp://127.0.0.1:1"}},
+        "cluster.address tcp://127.0.0.1:1 does not answer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
+    change, words = WRONG[name]
+    write_image(folder / "other.zarr", np.ones((5, 5), bool))
+    write_image(folder / "nothing.zarr", np.zeros(SIZE, bool))
+    write_stack(folder / "one.zarr", np.ones((1, 64, 72), "u1"))
+    path = str(folder / "none.yaml") if change is None else write_settings(folder, **change)
+
+    def no_pixel_is_read(self, frame):
+        raise AssertionError("a frame was read")
+
+    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", no_pixel_is_read)
+    monkeypatch.setattr("pipeline.cluster.CONNECT_TIMEOUT_S", 1.0)
+    done = shell("run", path)
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert all(line.startswith("error: ") for line in done.output.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("output", "lacking", "words"),
+    [
+        ({"report": "drift.png"}, "matplotlib", "install steadystack[report]"),
+        ({"shifts": "shifts.nc"}, "h5py", "install steadystack[netcdf]"),
+        ({"shifts": "run.yaml/shifts.zarr"}, None, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_work_starts(
+    folder, monkeypatch, output, lacking, words
+):
+    for module in ("report", "store.shifts"):
+        monkeypatch.setattr(
+            f"pipeline.{module}.find_spec", lambda name: None if name == lacking else "there"
+        )
+    monkeypatch.setattr(stages, "measure_pairs", None)
+    done = shell("run", write_settings(folder, output=output))
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert done.output.count("error: ") == 1
+
+
+def test_an_interrupted_run_says_how_to_go_on(folder, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "run", interrupted)
+    done = shell("run", write_settings(folder))
+    assert done.exit_code == 1
+    assert "the same command goes on" in done.output
+
+
+def test_an_untrustworthy_result_is_exit_code_3(tmp_path):
+    write_stack(tmp_path / "stack.zarr", np.zeros((3, 64, 72), "u1"))
+    done = shell("run", write_settings(tmp_path))
+    assert done.exit_code == 3
+    assert "not to be trusted (3 of 3 frames have no shift: 3 flat)" in done.output
+
+
+@pytest.mark.parametrize(
+    ("shape", "max_shift", "preprocess"),
+    [((256, 256), 16, {}), ((256, 256), 16, {"high_pass": 8.0}), ((96, 96), None, {})],
+)
+def test_the_memory_of_a_task_is_as_planned(shape, max_shift, preprocess):
+    frames = np.random.default_rng(0).integers(0, 999, (12, *shape)).astype("u2")
+    source = ArrayFrames.checked(xr.DataArray(frames, dims=("t", "y", "x")))
+    config = make_config(
+        {
+            "input": {"path": "memory"},
+            "register": {"max_shift": max_shift},
+            "preprocess": preprocess,
+        }
+    )
+    setup = set_up(config, Series(source, frames[0].nbytes, (1.0, 1.0), "", None, ""))
+    planned = plan_of(setup).task_bytes
+    measure_batch(setup.pairs, source, setup.method)  # what is set up once is not of the task
+    tracemalloc.start()
+    measure_batch(setup.pairs, source, setup.method)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.75 * planned < peak < 1.05 * planned
+
+
+def test_planning_opens_no_pixel(folder):
+    for chunk in (folder / "stack.zarr" / "0" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"")
+    assert shell("plan", write_settings(folder)).exit_code == 0
+
+
+def test_the_plan_counts_what_is_read(folder):
+    plan = stages.plan(settings(folder))
+    assert (plan.frames, plan.pairs, plan.tasks) == (12, 30, 1)
+    assert plan.read_bytes == 12 * 64 * 72 * 2
+    assert plan.max_shift == (10, 10)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")),
+                         ids=lambda path: path.stem)  # fmt: skip
+def test_every_example_runs(tmp_path, path, frames, truth, client):
+    """On a small series made for it, under the names that stand in the file."""
+    raw = yaml.safe_load(path.read_text())
+    write_stack(tmp_path / raw["input"]["path"], frames, pixel_size=(0.5, 0.5))
+    if (raw.get("mask") or {}).get("path"):
+        mask = ellipse(SIZE, 0.95)
+        per_frame = "per-frame" in path.stem
+        write_image(
+            tmp_path / raw["mask"]["path"], np.repeat(mask[None], 12, 0) if per_frame else mask
+        )
+    if "cluster" in raw and raw["cluster"]["kind"] == "address":
+        raw["cluster"]["address"] = client.scheduler.address
+    else:
+        raw["cluster"] = {"kind": "in-process"}
+    if raw["register"]["max_shift"] in (None, 32):
+        raw["register"]["max_shift"] = 20  # these frames are small
+    (tmp_path / path.name).write_text(yaml.safe_dump(raw))
+    found = pipeline.run(load_config(tmp_path / path.name))
+    assert np.sqrt(np.nanmean((found["shift"].to_numpy() - truth) ** 2)) < 0.1
+    assert stages.verdict(found).trust is Trust.GOOD

@@ -1,0 +1,146 @@
+"""Moving frames: direction, masks, data types, lazily."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import Scene, rough
+from scipy import ndimage
+
+import pipeline
+from pipeline.warp import move, to_dtype
+
+
+@pytest.mark.parametrize("interpolation", ["whole", "linear"])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.0, -2.0), (1.4, 0.7)])
+def test_moves_as_scipy_does(interpolation, shift):
+    image = rough(1, (20, 22), 2)
+    moved, valid = move(image, np.ones(image.shape, bool), np.array(shift), interpolation)
+    by, order = (np.rint(shift), 0) if interpolation == "whole" else (shift, 1)
+    expected = ndimage.shift(image, by, order=order, cval=np.nan)
+    inside = np.isfinite(expected)
+    np.testing.assert_allclose(moved[inside], expected[inside], atol=1e-12)
+    assert valid[inside].all()
+    assert (moved[~valid] == 0).all()
+
+
+def test_invalid_pixels_do_not_bleed():
+    image, valid = np.full((12, 12), 5.0), np.ones((12, 12), bool)
+    valid[5, 5], image[5, 5] = False, 1e9
+    image[2, 2], valid[2, 2] = np.nan, False
+    moved, known = move(image, valid, np.array([0.3, -0.6]))
+    np.testing.assert_allclose(moved[known], 5)
+    whole, kept = move(image, valid, np.array([2.0, 1.0]), "whole")
+    assert not kept[7, 6]
+    assert not kept[4, 3]
+    assert kept.sum() == 10 * 11 - 2
+    np.testing.assert_allclose(whole[kept], 5)
+
+
+def test_integers_are_rounded_and_clipped():
+    assert to_dtype(np.array([-3.2, 1.6, 300.0]), np.dtype("u1")).tolist() == [0, 2, 255]
+    assert to_dtype(np.array([1.5]), np.dtype("f4")).dtype == np.float32
+
+
+def test_corners_of_the_types():
+    assert to_dtype(np.array([0.4, 0.5]), np.dtype(bool)).tolist() == [False, True]
+    big = to_dtype(np.array([1e19, -1e19]), np.dtype("i8"))
+    assert big[0] > 9e18
+    assert big[1] == np.iinfo("i8").min
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(ValueError, match="not one of whole, linear"):
+        move(np.zeros((3, 3)), np.ones((3, 3), bool), np.zeros(2), "cubic")
+
+
+@pytest.fixture
+def series():
+    """Five views of one scene, two channels, and their shifts; frame 3 is unknown."""
+    world = Scene(3, detail=3)
+    truth = np.array([[0, 0], [2, -1], [-1.5, 0.5], [0, 0], [4, 3]], float)
+    frames = np.stack([1000 + 100 * world.view((40, 44), origin) for origin in truth])
+    stack = xr.DataArray(
+        np.stack([frames, frames + 7], axis=1).astype("u2"), dims=("t", "c", "y", "x")
+    )
+    known = truth.copy()
+    known[3] = np.nan
+    shifts = xr.Dataset({"shift": (("frame", "axis"), known)}, {"axis": ["y", "x"]})
+    return stack, shifts, truth
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_correct_lays_every_frame_and_channel_on_the_anchor(series, lazy):
+    stack, shifts, _ = series
+    corrected = pipeline.correct(stack.chunk(y=11) if lazy else stack, shifts)
+    assert corrected.dims == stack.dims
+    assert corrected.dtype == np.uint16
+    assert corrected.chunks is not None  # nothing is computed yet
+    inside = corrected[:, :, 8:-8, 8:-8].astype(int)
+    for frame in (1, 2, 4):
+        assert np.abs(inside[frame] - inside[0]).mean() < 8  # of a contrast of 100
+    assert (corrected[3] == 0).all()
+    assert (corrected[4, :, :3] == 0).all()
+
+
+def test_correct_keeps_nan_as_not_known(series):
+    stack, shifts, _ = series
+    floating = stack.isel(c=0).astype("f4")
+    corrected = pipeline.correct(floating, shifts, interpolation="whole")
+    assert corrected.dtype == np.float32
+    assert np.isnan(corrected[3]).all()
+    assert np.isfinite(corrected[0]).all()
+
+
+def test_correct_takes_plain_arrays_and_checks_the_fill_value(series):
+    stack, shifts, _ = series
+    plain = pipeline.correct(stack.isel(c=0).to_numpy(), shifts, fill_value=7)
+    assert (plain[3] == 7).all()
+    with pytest.raises(pipeline.InputError, match="fill_value -1 is not a value of uint16"):
+        pipeline.correct(stack, shifts, fill_value=-1)
+    with pytest.raises(pipeline.InputError, match="not one of whole, linear"):
+        pipeline.correct(stack, shifts, interpolation="cubic")
+
+
+def test_correct_leaves_out_what_does_not_compare_or_is_not_valid(series):
+    stack, shifts, _ = series
+    parts = shifts.assign(component=("frame", [0, 0, 0, -1, 1]))
+    valid = np.ones((5, 40, 44), bool)
+    valid[1, 20:24, 20:24] = False
+    floating = stack.isel(c=0).astype("f4").assign_coords(valid=(("t", "y", "x"), valid))
+    corrected = pipeline.correct(floating.chunk(t=1), parts)
+    assert "valid" not in corrected.coords
+    assert np.isnan(corrected[4]).all()
+    assert np.isnan(corrected[1]).to_numpy()[22:26, 19:23].all()
+    assert np.isfinite(corrected[1]).to_numpy()[10:18, 10:30].all()
+
+
+def test_correct_does_not_read_frames_without_a_shift(series):
+    stack, shifts, _ = series
+
+    def torn(block, block_info=None):
+        if block_info[0]["array-location"][0][0] == 3:
+            raise OSError("torn")
+        return block
+
+    one = stack.isel(c=0).chunk(t=1)
+    lazy = one.copy(data=one.data.map_blocks(torn, dtype="u2", meta=np.empty((0, 0, 0), "u2")))
+    corrected = pipeline.correct(lazy.assign_coords(t=10 * np.arange(5)), shifts).compute()
+    assert (corrected[3] == 0).all()
+    assert (corrected[2] != 0).any()
+    assert corrected["t"].to_numpy().tolist() == [0, 10, 20, 30, 40]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda stack: stack.isel(t=slice(3)), "3 frames along t and there are shifts for 5"),
+        (lambda stack: stack.rename(t="time"), "no frames along t"),
+        (lambda stack: stack.rename(y="row"), "the shifts are along"),
+    ],
+)
+def test_a_stack_that_does_not_fit_is_refused(series, change, words):
+    stack, shifts, _ = series
+    with pytest.raises(pipeline.InputError, match=words):
+        pipeline.correct(change(stack), shifts)
