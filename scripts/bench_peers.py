@@ -1,0 +1,126 @@
+"""Pairs of images with a known shift, by steadystack and by scikit-image, both with their defaults.
+
+    python scripts/bench_peers.py [PADFIELD]
+
+PADFIELD is a folder with the image pairs of Padfield's paper, as they lie in scikit-image's tests;
+without it they are left out. Prints Markdown tables: the shifts, then time and memory of one pair
+relative to scikit-image's, measured in turns in this process (median of 5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from skimage import io
+from skimage.registration import phase_cross_correlation
+
+import pipeline
+from pipeline.example import corrupted_pair, windowed_pair
+from pipeline.store.images import embedded_scene
+
+Case = tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def cases(padfield: Path | None) -> Iterator[Case]:
+    """Name, true shift, reference, moving and their masks."""
+    scene = embedded_scene()
+    reference, moving, mask = corrupted_pair(scene)
+    yield "gallery, 25 % corrupted", "(22, -13)", reference, moving, mask, mask
+    first, second, first_mask, second_mask = windowed_pair(scene)
+    yield "gallery, two windows", "(22, -13)", first, second, first_mask, second_mask
+    if padfield is not None:
+        for name, shift in (
+            ("X75Y75", "(75, -75)"),
+            ("X-130Y130", "(130, 130)"),
+            ("X130Y130", "(130, -130)"),
+        ):
+            images = [
+                io.imread(padfield / f"{kind}{name}.png") for kind in ("Original", "Transformed")
+            ]
+            yield f"Padfield {name}", shift, *images, *(image != 0 for image in images)
+    big = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(160, 160)), 1.5)
+    big /= big.std()
+    a, b = big[10:138, 10:138], big[6:134, 17:145]
+    whole = np.ones(a.shape, bool)
+    spoiled = a.copy()
+    spoiled[60, 60] = np.nan
+    yield "one NaN in a valid pixel", "(-4, 7)", spoiled, b, whole, whole
+    bright = [(60000 + 50 * image).astype(np.float32) for image in (a, b)]
+    yield "mean 60000, deviation 50, float32", "(-4, 7)", *bright, whole, whole
+    yield "flat frame", "none", np.full(a.shape, 7.0), b, whole, whole
+    yield "all pixels saturated", "none", a, np.full(a.shape, 65535, np.uint16), whole, whole
+    noise = np.random.default_rng(1).normal(size=(2, 128, 128))
+    yield "unrelated noise", "none", *noise, whole, whole
+    line = np.sin(2 * np.pi * np.arange(140) / 15)
+    grid = np.add.outer(line, line)
+    yield "periodic scene", "several", grid[8:136, 8:136], grid[5:133, 8:136], whole, whole
+
+
+def theirs(a: np.ndarray, b: np.ndarray, am: np.ndarray, bm: np.ndarray) -> np.ndarray:
+    return phase_cross_correlation(a, b, reference_mask=am, moving_mask=bm)[0]
+
+
+def shifts_table(padfield: Path | None) -> None:
+    print("| pair | true shift | scikit-image | steadystack |")
+    print("|---|---|---|---|")
+    for name, shift, a, b, am, bm in cases(padfield):
+        with np.errstate(all="ignore"):
+            their = ", ".join(f"{value:.4g}" for value in theirs(a, b, am, bm))
+        ours = pipeline.register_translation(a, b, reference_mask=am, moving_mask=bm)
+        known = np.isfinite(ours.shift).all()
+        our = "(" + ", ".join(f"{v:.2f}" for v in ours.shift) + ")" if known else "none"
+        print(f"| {name} | {shift} | ({their}) | {our}: {ours.status} |")
+    print()
+
+
+def once(function: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and peak memory in bytes (from a second call, as tracing slows down)."""
+    start = time.perf_counter()
+    function()
+    seconds = time.perf_counter() - start
+    tracemalloc.start()
+    function()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return seconds, float(peak)
+
+
+def cost_table() -> None:
+    print("| one pair, any masks, max_shift 32 | scikit-image / steadystack: time | memory |")
+    print("|---|---|---|")
+    rng = np.random.default_rng(0)
+    for size in (256, 512, 1024):
+        image = ndimage.gaussian_filter(rng.normal(size=(size + 8, size + 8)), 2)
+        a, b = image[8:, 8:].astype(np.float32), image[4:-4, 2:-6].astype(np.float32)
+        y, x = np.indices(a.shape) / (size - 1) - 0.5
+        masks = [
+            ((y / 0.47) ** 2 + (x / 0.37) ** 2 < 1) & (rng.random(a.shape) > 0.01) for _ in "ab"
+        ]
+        ours = {"reference_mask": masks[0], "moving_mask": masks[1], "max_shift": 32}
+        rounds = [
+            (
+                once(lambda a=a, b=b, masks=masks: theirs(a, b, *masks)),
+                once(lambda a=a, b=b, ours=ours: pipeline.register_translation(a, b, **ours)),
+            )
+            for _ in range(5)
+        ]
+        ratio = np.median([np.divide(their, our) for their, our in rounds], axis=0)
+        print(f"| {size} x {size} | {ratio[0]:.1f} | {ratio[1]:.1f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("padfield", type=Path, nargs="?", help="folder with Padfield's images")
+    given = parser.parse_args()
+    shifts_table(given.padfield)
+    cost_table()
+
+
+if __name__ == "__main__":
+    main()
