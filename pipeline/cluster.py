@@ -131,7 +131,7 @@ def run_tasks(
 
     pending: dict[Any, Item] = {}
     pending.update(submit(islice(waiting, room())))
-    queue = as_completed(pending)
+    queue = as_completed(pending, loop=client.loop)
     try:
         for future in queue:
             result = future.result()

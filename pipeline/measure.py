@@ -37,6 +37,8 @@ FLAT_FIELD_BYTES = 2**30
 # Transformed pixels that a task should go through: about a second of one core.
 TASK_PIXELS = 4e7
 
+MEASURED_COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status")
+
 
 @dataclass(frozen=True)
 class Method:
@@ -103,10 +105,7 @@ def measure_pairs(
     Yields the table so far and how many of its rows are measured, after each batch. A row does not
     depend on its batch, nor on where that was run.
     """
-    table = replace(
-        table,
-        **{name: getattr(table, name).copy() for name in (*_COLUMNS, "status", "frame_status")},
-    )
+    table = replace(table, **{name: getattr(table, name).copy() for name in MEASURED_COLUMNS})
     rows = np.flatnonzero(table.status == PairStatus.UNMEASURED.code)
 
     def pairs_of(some: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -189,9 +188,6 @@ def _prepare_frame(
     prepared = prepare(image, valid, method.search.fft_shape)
     cause = {PairStatus.EMPTY: FrameStatus.EMPTY, PairStatus.FLAT: FrameStatus.FLAT}
     return prepared, cause.get(prepared.status, read.status)
-
-
-_COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap")
 
 
 def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:

@@ -1,10 +1,11 @@
-"""What several test modules need: the folder of real series."""
+"""What several test modules need: the folder of real series, and a client."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from distributed import Client, LocalCluster
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -20,3 +21,15 @@ def real_data():
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A client of a small cluster in this process, for what needs no worker process."""
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 from helpers import rough
 
 from pipeline.cluster import TASKS_PER_THREAD, connect, run_tasks
@@ -15,17 +15,6 @@ from pipeline.measure import BatchResult, measure_batch
 from pipeline.model import InputError
 from pipeline.setup import open_series, set_up
 from pipeline.store.images import write_image, write_stack
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
 
 
 def double(item, offset):

@@ -12,7 +12,6 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
 from helpers import Scene, ellipse, rough
 
 import pipeline
@@ -145,17 +144,6 @@ def test_batches_do_not_change_the_numbers(folder):
         for memory in ("600 KiB", "900 MiB")
     ]
     assert_same_numbers(*results)
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
 
 
 def test_in_python_as_in_the_shell(folder, frames, client):
