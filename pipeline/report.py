@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TITLE_CHARACTERS = 130
 COLOURS = {"z": "#009E73", "y": "#D55E00", "x": "#0072B2"}  # told apart by the colour-blind too
 
 
@@ -55,7 +57,7 @@ def series_figure(
     before, after : mean images of one shape
     """
     figure = new_figure(12, 7.5)
-    figure.suptitle(title)
+    figure.suptitle(fill(title, TITLE_CHARACTERS), fontsize=11)
     rows = figure.subplot_mosaic([["drift", "residual"], ["before", "after"]], height_ratios=[2, 3])
     _draw_drift(rows["drift"], shifts)
     _draw_residuals(rows["residual"], shifts)
