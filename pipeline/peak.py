@@ -236,18 +236,15 @@ def _summit(
     centre = np.array([i - w.start for i, w in zip(index, window, strict=True)], np.float64)
     spline = ndimage.spline_filter(patch, order=5, mode="mirror") if free else patch
 
-    offset = np.zeros(ncc.ndim)
-    for _ in range(NEWTON_STEPS):
+    offset, step = np.zeros(ncc.ndim), np.full(1, np.inf)
+    for left in reversed(range(NEWTON_STEPS + 1)):
         gradient, hessian = _derivatives(spline, centre + offset, free)
         if np.linalg.eigvalsh(hessian).max(initial=-np.inf) >= 0:
             return np.zeros(ncc.ndim), _coarse_curvature(ncc, index)
+        if left == 0 or np.abs(step).max(initial=0) < 1e-6:
+            break
         step = -np.linalg.solve(hessian, gradient)
         offset[free] = np.clip(offset[free] + step, -1, 1)
-        if np.abs(step).max(initial=0) < 1e-6:
-            break
-    hessian = _derivatives(spline, centre + offset, free)[1]
-    if np.linalg.eigvalsh(hessian).max(initial=-np.inf) >= 0:
-        return np.zeros(ncc.ndim), _coarse_curvature(ncc, index)
     curvature = np.diag(np.full(ncc.ndim, -np.inf))
     curvature[np.ix_(free, free)] = hessian
     return offset, curvature
