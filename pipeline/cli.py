@@ -111,8 +111,7 @@ def measure(config: str, overwrite: bool) -> None:
     settings = load_config(config)
     with _bar() as progress:
         shifts = stages.measure(settings, overwrite=overwrite, progress=progress)
-    usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
-    click.echo(f"{usable} of {shifts.sizes['pair']} pairs usable -> {settings.output.shifts}")
+    click.echo(f"{_usable(shifts)} -> {settings.output.shifts}")
 
 
 @main.command()
@@ -149,11 +148,9 @@ def check(config: str) -> None:
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
 @_told
-def init(stack: str, channel: str | None, **keys: Any) -> None:
+def init(stack: str, **keys: Any) -> None:
     """Look at a stack and print commented settings for it."""
-    given: dict[str, Any] = {key: value for key, value in keys.items() if value is not None}
-    if channel is not None:
-        given["channel"] = channel
+    given = {key: value for key, value in keys.items() if value is not None}
     click.echo(guide.init(stack, **given), nl=False)
 
 
@@ -183,14 +180,18 @@ def demo(directory: str) -> None:
 
 def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
     """One line that says what was done and whether to trust it, and the exit code."""
-    usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
     verdict = stages.verdict(shifts)
     click.echo(
-        f"{shifts.sizes['frame']} frames, {usable} of {shifts.sizes['pair']} pairs usable, "
-        f"{seconds:.1f} s -> {settings.output.shifts}: {verdict}"
+        f"{shifts.sizes['frame']} frames, {_usable(shifts)}, {seconds:.1f} s -> "
+        f"{settings.output.shifts}: {verdict}"
     )
     if verdict.trust is Trust.NOT:
         sys.exit(NOT_TRUSTED)
+
+
+def _usable(shifts: xr.Dataset) -> str:
+    usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
+    return f"{usable} of {shifts.sizes['pair']} pairs usable"
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

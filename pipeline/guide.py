@@ -106,7 +106,7 @@ def init(path: str, **keys: Any) -> str:
     spec = locate(path, **keys)
     if spec.frame_count < 2:
         raise InputError(f"{path} has one frame: a time-lapse needs at least 2")
-    lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items() if value is not None]
+    lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
     described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
     bounds = [max(size // 4, 1) for size in spec.frame_shape]
     where = path if "://" in path else str(Path(path).resolve())

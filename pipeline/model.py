@@ -41,6 +41,10 @@ def axis_names(ndim: int) -> tuple[str, ...]:
     return ("z", "y", "x")[3 - ndim :]
 
 
+# Component of a frame without a usable pair, and of every frame before the solve.
+LONE, UNSOLVED = -1, -2
+
+
 class Status(StrEnum):
     """A status that is stored as a small integer (its place in the class) beside its meaning."""
 
@@ -88,6 +92,13 @@ class Frame:
     valid: Bools
     status: FrameStatus = FrameStatus.OK
     reason: str = ""  # why it could not be read
+
+    @classmethod
+    def unreadable(cls, shape: tuple[int, ...], error: Exception, what: str = "") -> Frame:
+        """A frame of which nothing is known: reading it, or `what` of it, raised `error`."""
+        nothing = np.zeros(shape, bool)
+        reason = f"{what}{type(error).__name__}: {error}"
+        return cls(np.zeros(shape), nothing, FrameStatus.UNREADABLE, reason)
 
 
 class FrameSource(Protocol):
@@ -249,8 +260,9 @@ class FrameTable:
     """Solved frames as columns: the shifts, and what the solution says of frames and pairs.
 
     `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
-    the connected parts of the pair graph from 0, -1 for frames without a usable pair; `weight` is
-    (pairs,) in 1/px², `residual` (pairs, axes) in pixels: pair shift minus what the solution says.
+    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair; `weight`
+    is (pairs,) in 1/px², `residual` (pairs, axes) in pixels: pair shift minus what the solution
+    says.
     `anchors` are the frames whose shift is 0, one per component.
     """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from pipeline.store.stacks import StackFrames, StackSpec, locate
 from pipeline.units import parse_bytes, shift_bounds
 
 DEFAULT_TASK_BYTES = 512 * 2**20
-FLAT_FIELD = "preprocess.flat_field (an image, or 'median')"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +67,13 @@ class Plan:
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame."""
-    given = config.input
-    spec = locate(
-        given.path,
-        channel=given.channel,
-        level=given.level,
-        axes=given.axes,
-        variable=given.variable,
-        missing_chunks=given.missing_chunks,
-    )
+    spec = locate(**config.input.model_dump())
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
     if config.mask.path is not None:
-        mask = _told_of("mask.path", locate_mask, config.mask.path, spec)
+        with _naming("mask.path"):
+            mask = locate_mask(config.mask.path, spec.frame_count, spec.frame_shape)
         source = MaskedFrames(source, mask)
         digests.append(mask.digest)
         if not mask.per_frame and not mask.read(0, spec.frame_shape).any():
@@ -88,17 +81,18 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
                 f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
             )
     flat_field = config.preprocess.flat_field
-    if flat_field not in (None, "median"):
-        digests.append(content_digest(_told_of(FLAT_FIELD, read_image, flat_field, spec)))
+    if flat_field is not None and flat_field != "median":
+        with _naming("preprocess.flat_field (an image, or 'median')"):
+            digests.append(content_digest(read_image(flat_field, spec.frame_shape)))
     digest = "-".join(digests)
     return Series(source, spec.frame_bytes, spec.pixel_size, spec.unit, spec.time, digest), spec
 
 
-def _told_of(key: str, read: Any, path: str, spec: StackSpec) -> Any:
-    """What is read of a path in the settings; what is wrong with it names the key."""
-    size = (spec.frame_count,) if read is locate_mask else ()
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """What is wrong with a path in here names the key of the settings that it stands under."""
     try:
-        return read(path, *size, spec.frame_shape)
+        yield
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
 

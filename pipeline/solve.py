@@ -14,7 +14,7 @@ from scipy import optimize, sparse
 from scipy.sparse import csgraph
 from scipy.sparse import linalg as sparse_linalg
 
-from pipeline.model import Bools, FrameTable, InputError, PairTable
+from pipeline.model import LONE, Bools, FrameTable, InputError, PairTable
 
 # Pairs are never believed to be better than this, px: the rounding of a single-precision surface.
 SMALLEST_STD = 1e-4
@@ -81,7 +81,7 @@ def solve_shifts(pairs: PairTable, *, anchor: int = 0) -> FrameTable:
 
 
 def _components(pairs: PairTable, ok: Bools, anchor: int, frame_count: int) -> NDArray[np.int64]:
-    """Number of every frame's connected part; the anchor's is 0, lone frames have -1."""
+    """Number of every frame's connected part; the anchor's is 0, lone frames have `LONE`."""
     edges = (np.ones(ok.sum()), (pairs.reference[ok], pairs.moving[ok]))
     graph = sparse.coo_array(edges, shape=(frame_count, frame_count))
     _, labels = csgraph.connected_components(graph, directed=False)
@@ -92,7 +92,7 @@ def _components(pairs: PairTable, ok: Bools, anchor: int, frame_count: int) -> N
         key=lambda label: (label != labels[anchor], first_frames[label]),
     )
     number = {label: place for place, label in enumerate(order)}
-    return np.array([number.get(label, -1) for label in labels], np.int64)
+    return np.array([number.get(label, LONE) for label in labels], np.int64)
 
 
 def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:

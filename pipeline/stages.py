@@ -31,6 +31,7 @@ from pipeline.store.images import write_image
 from pipeline.store.shifts import (
     exists,
     load_shifts,
+    read_frames,
     read_pairs,
     remove,
     save_shifts,
@@ -61,10 +62,11 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
     """
     if config.output.report is not None:
         prepare_figure(config.output.report)
-    measure(config, overwrite=overwrite, progress=progress)
-    solved = solve(config)
+    setup = _open(config)
+    _measure(setup, overwrite, progress)
+    solved = _solve(setup)
     if config.output.report is not None:
-        report(config)
+        _report(setup, solved, config.output.report)
     return solved
 
 
@@ -75,45 +77,12 @@ def measure(
 
     The rows are saved every few seconds, and in the end, however it comes.
     """
-    setup = _open(config)
-    path = config.output.shifts
-    if overwrite and exists(path):
-        remove(path)
-    table = _started_table(setup) or _new_table(setup)
-    if not exists(path):
-        save_shifts(_dataset(setup, table), path)
-    if not table.count([PairStatus.UNMEASURED]):
-        return load_shifts(path)
-
-    setup = _with_flat_field(setup, keep_at=f"{path.rstrip('/')}.flat_field.zarr")
-    source, method, size = setup.series.source, setup.method, setup.size
-    saved = time.monotonic()
-    with connect(**config.cluster.model_dump(exclude={"task_memory"})) as client:
-        try:
-            for latest, done in measure_pairs(source, table, method, size, client=client):
-                table = latest
-                if progress is not None:
-                    progress(done, len(table.status))
-                if time.monotonic() - saved > CHECKPOINT_S:
-                    save_shifts(_dataset(setup, table), path)
-                    saved = time.monotonic()
-        finally:
-            save_shifts(_dataset(setup, table), path)
-    return _dataset(setup, table)
+    return _measure(_open(config), overwrite, progress)
 
 
 def solve(config: Config) -> xr.Dataset:
     """Solve for the frames' shifts from the measured pairs; reads no frame."""
-    setup = _open(config)
-    table = _started_table(setup)
-    if table is None:
-        raise InputError(f"{config.output.shifts} is not there: run `steadystack measure` first")
-    if table.count([PairStatus.UNMEASURED]) == len(table.status):
-        raise InputError(f"no pair of {config.output.shifts} is measured yet: run `measure` first")
-    frames = solve_shifts(table, anchor=config.solve.anchor)
-    result = _dataset(setup, table, frames)
-    save_shifts(result, config.output.shifts)
-    return result
+    return _solve(_open(config))
 
 
 def report(config: Config) -> str:
@@ -122,31 +91,14 @@ def report(config: Config) -> str:
     if path is None:
         raise InputError("output.report is not set: give it the path of a .png, .svg or .pdf")
     setup = _open(config)
-    if _started_table(setup) is None:
-        raise InputError(f"{config.output.shifts} is not there: run `steadystack measure` first")
-    shifts = load_shifts(config.output.shifts)
-    before, after = mean_before_and_after(
-        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
-    )
-    title = f"{config.input.path.rstrip('/').rsplit('/', 1)[-1]}: {verdict(shifts)}"
-    save_figure(series_figure(shifts, before, after, title), path)
+    _report(setup, _own_shifts(setup), path)
     return path
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
     """How far to trust a solved shifts dataset."""
-    pairs = read_pairs(shifts)
-    frames = FrameTable(
-        shift=shifts["shift"].to_numpy(),
-        shift_std=shifts["shift_std"].to_numpy(),
-        component=shifts["component"].to_numpy(),
-        pair_count=shifts["pair_count"].to_numpy(),
-        weight=shifts["pair_weight"].to_numpy(),
-        residual=shifts["pair_residual"].to_numpy(),
-        anchors=tuple(json.loads(shifts.attrs.get("anchors", "[]"))),
-    )
     asked = json.loads(shifts.attrs["configuration"])["solve"]["anchor"]
-    return judge(pairs, frames, asked)
+    return judge(read_pairs(shifts), read_frames(shifts), asked)
 
 
 def open_stack(
@@ -233,22 +185,69 @@ def _open(config: Config) -> Setup:
     return set_up(config, open_series(config)[0])
 
 
+def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dataset:
+    path = setup.config.output.shifts
+    if overwrite and exists(path):
+        remove(path)
+    if exists(path):
+        found = _own_shifts(setup)
+        table = read_pairs(found)
+        if not table.count([PairStatus.UNMEASURED]):
+            return found
+    else:
+        table = _new_table(setup)
+        save_shifts(_dataset(setup, table), path)
+
+    setup = _with_flat_field(setup, keep_at=f"{path.rstrip('/')}.flat_field.zarr")
+    source, method, size = setup.series.source, setup.method, setup.size
+    saved = time.monotonic()
+    with connect(**setup.config.cluster.model_dump(exclude={"task_memory"})) as client:
+        try:
+            for latest, done in measure_pairs(source, table, method, size, client=client):
+                table = latest
+                if progress is not None:
+                    progress(done, len(table.status))
+                if time.monotonic() - saved > CHECKPOINT_S:
+                    save_shifts(_dataset(setup, table), path)
+                    saved = time.monotonic()
+        finally:
+            save_shifts(_dataset(setup, table), path)
+    return _dataset(setup, table)
+
+
+def _solve(setup: Setup) -> xr.Dataset:
+    path = setup.config.output.shifts
+    table = read_pairs(_own_shifts(setup))
+    if table.count([PairStatus.UNMEASURED]) == len(table.status):
+        raise InputError(f"no pair of {path} is measured yet: run `measure` first")
+    frames = solve_shifts(table, anchor=setup.config.solve.anchor)
+    result = _dataset(setup, table, frames)
+    save_shifts(result, path)
+    return result
+
+
+def _report(setup: Setup, shifts: xr.Dataset, path: str) -> None:
+    before, after = mean_before_and_after(
+        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
+    )
+    name = setup.config.input.path.rstrip("/").rsplit("/", 1)[-1]
+    save_figure(series_figure(shifts, before, after, f"{name}: {verdict(shifts)}"), path)
+
+
 def _new_table(setup: Setup) -> PairTable:
     source = setup.series.source
     return PairTable.unmeasured(setup.pairs, source.frame_count, len(source.frame_shape))
 
 
-def _started_table(setup: Setup) -> PairTable | None:
-    """The rows of an earlier run of the same settings; None if there is none.
+def _own_shifts(setup: Setup) -> xr.Dataset:
+    """What an earlier run of the same settings left.
 
-    Raises InputError if the rows on disk were measured with other settings.
+    Raises InputError if there is nothing, or if it was measured with other settings.
     """
     path = setup.config.output.shifts
-    if not exists(path):
-        return None
     found = load_shifts(path)
     if found.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
-        return read_pairs(found)
+        return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
     what = "; ".join(changed) or "the input's metadata"

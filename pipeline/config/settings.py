@@ -186,8 +186,8 @@ class Config(Section):
             for name, value in self.dump().items()
             if name in ("mask", "preprocess", "register", "pairs")
         }
-        where = ("path",)  # the digest knows what is there
-        reading = {key: value for key, value in self.dump()["input"].items() if key not in where}
+        reading = self.dump()["input"]
+        del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -109,9 +109,8 @@ class ArrayFrames:
                     valid = one.coords["valid"].to_numpy()
         except MemoryError:
             raise
-        except Exception as error:  # whatever the graph behind it raises: it cannot be read
-            nothing, reason = np.zeros(self.frame_shape, bool), f"{type(error).__name__}: {error}"
-            return Frame(np.zeros(self.frame_shape), nothing, FrameStatus.UNREADABLE, reason)
+        except Exception as error:  # whatever the graph behind it raises
+            return Frame.unreadable(self.frame_shape, error)
         status = FrameStatus.OK
         if not valid.all():
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, Frame, FrameSource, FrameStatus, InputError
+from pipeline.model import Bools, Frame, FrameSource, InputError
 from pipeline.preprocess import as_mask
 from pipeline.store.formats import (
     AXIS_NAMES,
@@ -72,10 +72,8 @@ class MaskedFrames:
             mask = self.mask.read(frame, self.frame_shape)
         except MemoryError:
             raise
-        except Exception as error:  # whatever a codec or a store raises: nothing is known
-            nothing = np.zeros(self.frame_shape, bool)
-            reason = f"its mask: {type(error).__name__}: {error}"
-            return Frame(found.image, nothing, FrameStatus.UNREADABLE, reason)
+        except Exception as error:  # whatever a codec or a store raises
+            return Frame.unreadable(self.frame_shape, error, "its mask: ")
         return replace(found, valid=found.valid & mask)
 
 

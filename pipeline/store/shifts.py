@@ -5,6 +5,7 @@ The pair rows are the checkpoint of a run: rows whose status is "unmeasured" are
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,7 +17,9 @@ import numpy as np
 import xarray as xr
 
 from pipeline.model import (
+    LONE,
     SHIFT_CONVENTION,
+    UNSOLVED,
     FrameStatus,
     FrameTable,
     InputError,
@@ -27,8 +30,6 @@ from pipeline.model import (
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
-# Component of a frame without a usable pair, and of every frame before the solve.
-LONE, UNSOLVED = -1, -2
 
 
 def shifts_dataset(
@@ -49,7 +50,7 @@ def shifts_dataset(
     frames : FrameTable or None
         None before the solve: the frames' columns are NaN and their component is -2.
     axes : names of the axes of a shift
-    pixel_size : one per axis, or None for 1
+    pixel_size : one per axis, None if it is not known
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
     attributes : written as they are: configuration, fingerprint, versions, provenance
@@ -135,6 +136,19 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
         overlap=dataset["pair_overlap"].to_numpy(),
         status=dataset["pair_status"].to_numpy().astype(np.int8),
         frame_status=np.where(solved, FrameStatus.OK.code, frame_status).astype(np.int8),
+    )
+
+
+def read_frames(dataset: xr.Dataset) -> FrameTable:
+    """The table of frames that a solved shifts dataset holds."""
+    return FrameTable(
+        shift=dataset["shift"].to_numpy(),
+        shift_std=dataset["shift_std"].to_numpy(),
+        component=dataset["component"].to_numpy(),
+        pair_count=dataset["pair_count"].to_numpy(),
+        weight=dataset["pair_weight"].to_numpy(),
+        residual=dataset["pair_residual"].to_numpy(),
+        anchors=tuple(json.loads(dataset.attrs.get("anchors", "[]"))),
     )
 
 

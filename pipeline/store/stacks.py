@@ -188,12 +188,8 @@ class StackFrames:
             )
         except MemoryError:
             raise
-        except Exception as error:  # whatever a codec or a store raises: it cannot be read
-            unknown = np.zeros(spec.frame_shape, np.dtype(spec.dtype))
-            nothing = np.zeros(spec.frame_shape, bool)
-            return Frame(
-                unknown, nothing, FrameStatus.UNREADABLE, f"{type(error).__name__}: {error}"
-            )
+        except Exception as error:  # whatever a codec or a store raises
+            return Frame.unreadable(spec.frame_shape, error)
         image = spec.as_frame(block)
         if missing is None:
             return Frame(image, np.ones(image.shape, bool))
