@@ -90,7 +90,8 @@ def plan(config: str) -> None:
             ("frames", f"{found.frames} of {found.frame_shape}"),
             ("pairs", str(found.pairs)),
             ("max_shift", f"{found.max_shift} px"),
-            ("transforms", str(found.fft_shape)),
+            ("region read", f"{found.region} px in {found.blocks} block(s)"),
+            ("tiles", f"{found.tile} px, transforms of {found.fft_shape}"),
             ("tasks", str(found.tasks)),
             (
                 "largest task",

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.integer[Any]]
+Slices: TypeAlias = tuple[slice, ...]
 
 SHIFT_CONVENTION = (
     "shift is what has to be applied to a frame, in pixels and array axis order, to lay it on the "
@@ -115,8 +116,11 @@ class FrameSource(Protocol):
         """Names of the spatial axes, in array order."""
         ...
 
-    def read(self, frame: int) -> Frame:
-        """The frame with that index. A frame that cannot be read has the status UNREADABLE."""
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        """The frame with that index, or a part of it: one slice with start and stop per axis.
+
+        A frame that cannot be read has the status UNREADABLE.
+        """
         ...
 
 

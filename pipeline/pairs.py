@@ -100,17 +100,26 @@ def batch_pairs(pairs: Ints, most_frames: int, most_pairs: int) -> list[NDArray[
     return batches
 
 
-def frames_held(pairs: Ints) -> int:
+def frames_held(pairs: Ints) -> tuple[int, int]:
     """The most frames to be held at a time if pairs (n, 2) are measured in this order.
 
-    A frame is held from its first pair to its last.
+    A frame is held from its first pair to its last. Also the most of them in both roles: a frame
+    that has been reference as well as moving frame counts twice there.
     """
     frames, place = np.unique(pairs, return_inverse=True)
-    rows = np.repeat(np.arange(len(pairs)), 2)
-    first, last = np.full(len(frames), len(pairs)), np.full(len(frames), -1)
-    np.minimum.at(first, place.ravel(), rows)
-    np.maximum.at(last, place.ravel(), rows)
-    change = np.zeros(len(pairs) + 1, np.int64)
-    np.add.at(change, first, 1)
-    np.add.at(change, last + 1, -1)
-    return int(np.cumsum(change).max(initial=0))
+    place = place.reshape(pairs.shape)
+    rows = np.arange(len(pairs))
+    first, last = np.full((len(frames), 2), len(pairs)), np.full(len(frames), -1)
+    for role in (0, 1):
+        np.minimum.at(first[:, role], place[:, role], rows)
+        np.maximum.at(last, place[:, role], rows)
+
+    def most(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> int:
+        change = np.zeros(len(pairs) + 1, np.int64)
+        np.add.at(change, starts, 1)
+        np.add.at(change, stops + 1, -1)
+        return int(np.cumsum(change).max(initial=0))
+
+    taken = first < len(pairs)
+    in_roles = most(first[taken], np.stack([last, last], axis=1)[taken])
+    return most(first.min(axis=1), last), in_roles

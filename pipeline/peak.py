@@ -35,11 +35,13 @@ FEWEST_MAXIMA = 16
 AMBIGUOUS_FRACTION = 0.9
 # The neighbourhood of a peak: the lags connected to it above this fraction of its significance.
 NEIGHBOURHOOD_LEVEL = 0.5
+# The quartiles of normal values are so many standard deviations apart.
+QUARTILES_APART = 1.349
 # Fewer independent lags away from the peak than this do not show what chance does by themselves.
 FEWEST_LAGS = 8
-# The summit between the pixels: Newton steps with derivatives over this distance, px.
+# The summit between the pixels: Newton steps, until they are shorter than this, px.
 NEWTON_STEPS = 12
-DIFFERENCE_STEP = 0.05
+NEWTON_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -50,35 +52,37 @@ class Peak:
     significance: float
     runner_up: float  # significance of the best lag outside the neighbourhood; NaN if there is none
     chance: float  # the significance that unrelated images do not reach
-    tail: float  # the same, read off the highest maxima away from the peak
+    tail: float  # the same, read off the highest maxima away from the peak; -inf without a rival
     edge: PairStatus | None  # why the surface around the peak is not whole, if it is not
 
 
 def significance(surface: Surface) -> NDArray[np.float64]:
-    """Fisher's z of every lag, in standard deviations for white noise; -inf if unknown."""
-    ncc = np.clip(surface.ncc.astype(np.float64), -1 + 1e-6, 1 - 1e-6)
-    freedom = surface.overlap_count - 3
-    known = np.isfinite(ncc) & (freedom > 0)
-    return np.where(known, np.arctanh(ncc) * np.sqrt(np.maximum(freedom, 0)), -np.inf)
+    """Fisher's z of every searched lag, in standard deviations for white noise; -inf if unknown."""
+    ncc = np.clip(surface.ncc[surface.searched].astype(np.float64), -1 + 1e-6, 1 - 1e-6)
+    freedom = surface.overlap_count[surface.searched] - 3
+    z = np.arctanh(ncc) * np.sqrt(np.maximum(freedom, 0))
+    return np.where(np.isfinite(ncc) & (freedom > 0), z, -np.inf)
 
 
 def find_peak(surface: Surface) -> Peak | None:
     """The most significant lag that is searched; None if no lag is known or none correlates."""
-    z = np.full(surface.ncc.shape, -np.inf)
-    z[surface.searched] = significance(surface)[surface.searched]
-    top = np.unravel_index(int(np.argmax(z)), z.shape)
+    z = significance(surface)
+    top = tuple(int(i) for i in np.unravel_index(int(np.argmax(z)), z.shape))
     if not z[top] > 0:
         return None
     hill = _hill(z, top)
-    index = _climb(np.where(hill, surface.ncc, -np.inf), tuple(int(i) for i in top))
-    around = ndimage.generate_binary_structure(z.ndim, z.ndim)
-    away = np.isfinite(z) & ~ndimage.binary_dilation(hill, around)
+    inside = _climb(np.where(hill, surface.ncc[surface.searched], -np.inf), top)
+    index = tuple(i + side.start for i, side in zip(inside, surface.searched, strict=True))
+    away = np.isfinite(z) & ~_grown(hill)
+    values = z[away]
+    runner_up = max(float(values.max()), 0.0) if values.size else float("nan")
+    rivalled = runner_up > RIVAL_FRACTION * float(z[top])
     return Peak(
         index=index,
         significance=float(z[top]),
-        runner_up=max(float(z[away].max()), 0.0) if away.any() else float("nan"),
-        chance=_normal_chance(z[away], hill, surface.chance_deviation),
-        tail=_tail_chance(np.where(away, z, -np.inf)),
+        runner_up=runner_up,
+        chance=_normal_chance(values, hill, surface.chance_deviation),
+        tail=_tail_chance(np.where(away, z, -np.inf)) if rivalled else -np.inf,
         edge=_edge(surface.ncc, index),
     )
 
@@ -130,8 +134,7 @@ def judge(peak: Peak) -> PairStatus:
         return peak.edge
     if peak.runner_up > AMBIGUOUS_FRACTION * peak.significance:
         return PairStatus.AMBIGUOUS
-    rivalled = peak.runner_up > RIVAL_FRACTION * peak.significance
-    if rivalled and peak.significance < peak.tail:
+    if peak.significance < peak.tail:
         return PairStatus.LOW_NCC
     return PairStatus.OK
 
@@ -152,11 +155,22 @@ def shift_covariance(ncc: float, count: float, curvature: Floats) -> NDArray[np.
     return covariance
 
 
-def _hill(z: NDArray[np.float64], top: tuple[np.intp, ...]) -> Bools:
+def _hill(z: NDArray[np.float64], top: tuple[int, ...]) -> Bools:
     """The lags connected to the highest one above half of its significance."""
-    connected = ndimage.generate_binary_structure(z.ndim, z.ndim)
-    labels, _ = ndimage.label(z > NEIGHBOURHOOD_LEVEL * z[top], connected)
+    labels, _ = ndimage.label(z > NEIGHBOURHOOD_LEVEL * z[top], np.ones((3,) * z.ndim))
     return np.asarray(labels == labels[top])
+
+
+def _grown(marked: Bools) -> Bools:
+    """With all neighbours, diagonal ones too."""
+    grown = marked
+    for axis in range(marked.ndim):
+        lines = np.moveaxis(grown, axis, 0)
+        more = lines.copy()
+        more[1:] |= lines[:-1]
+        more[:-1] |= lines[1:]
+        grown = np.moveaxis(more, 0, axis)
+    return grown
 
 
 def _climb(ncc: Floats, index: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,8 +212,9 @@ def _normal_chance(away: Floats, hill: Bools, expected_deviation: float) -> floa
     core = max(np.count_nonzero(hill) / 2, 1)
     middle, deviation = 0.0, expected_deviation
     if away.size >= FEWEST_LAGS * core:
-        middle = float(np.median(away))
-        deviation = max(deviation, 1.4826 * float(np.median(np.abs(away - middle))))
+        quartiles = [away.size // 4, away.size // 2, 3 * away.size // 4]
+        low, middle, high = np.partition(away, quartiles)[quartiles].tolist()
+        deviation = max(deviation, (high - low) / QUARTILES_APART)
     independent = max(away.size / core, FEWEST_LAGS)
     highest_expected = float(np.sqrt(2 * np.log(independent)))
     return middle + deviation * (highest_expected + CHANCE_MARGIN)
@@ -232,22 +247,25 @@ def _summit(
     window = tuple(slice(max(i - radius, 0), i + radius + 1) for i in index)
     patch = ncc[window].astype(np.float64)
     # Unknown lags at the border of the patch must not spoil the spline: they get the lowest value.
-    patch = np.where(np.isfinite(patch), patch, np.nanmin(patch))
-    centre = np.array([i - w.start for i, w in zip(index, window, strict=True)], np.float64)
-    spline = ndimage.spline_filter(patch, order=5, mode="mirror") if free else patch
+    known = np.isfinite(patch)
+    patch = (patch if known.all() else np.where(known, patch, np.nanmin(patch))).squeeze()
+    centre = np.array([index[axis] - window[axis].start for axis in free], np.float64)
+    spline = ndimage.spline_filter(patch, order=5, mode="mirror")
 
-    offset, step = np.zeros(ncc.ndim), np.full(1, np.inf)
+    offset, step = np.zeros(len(free)), np.full(1, np.inf)
     for left in reversed(range(NEWTON_STEPS + 1)):
-        gradient, hessian = _derivatives(spline, centre + offset, free)
-        if np.linalg.eigvalsh(hessian).max(initial=-np.inf) >= 0:
+        gradient, hessian = _derivatives(spline, centre + offset)
+        eigenvalues, vectors = np.linalg.eigh(hessian)
+        if eigenvalues[-1] >= 0:
             return np.zeros(ncc.ndim), _coarse_curvature(ncc, index)
-        if left == 0 or np.abs(step).max(initial=0) < 1e-6:
+        if left == 0 or np.abs(step).max() < NEWTON_TOLERANCE:
             break
-        step = -np.linalg.solve(hessian, gradient)
-        offset[free] = np.clip(offset[free] + step, -1, 1)
-    curvature = np.diag(np.full(ncc.ndim, -np.inf))
+        step = -vectors @ ((gradient @ vectors) / eigenvalues)
+        offset = np.clip(offset + step, -1, 1)
+    shift, curvature = np.zeros(ncc.ndim), np.diag(np.full(ncc.ndim, -np.inf))
+    shift[free] = offset
     curvature[np.ix_(free, free)] = hessian
-    return offset, curvature
+    return shift, curvature
 
 
 def _coarse_curvature(ncc: Floats, index: tuple[int, ...]) -> NDArray[np.float64]:
@@ -262,23 +280,49 @@ def _coarse_curvature(ncc: Floats, index: tuple[int, ...]) -> NDArray[np.float64
 
 
 def _derivatives(
-    spline: NDArray[np.float64], at: NDArray[np.float64], axes: list[int]
+    spline: NDArray[np.float64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gradient (1/px) and Hessian (1/px²) of a quintic spline, by central differences."""
-    unit = DIFFERENCE_STEP * np.eye(len(at))[axes]
-    ups, downs = at + unit, at - unit
-    pairs = [(a, b) for a in range(len(axes)) for b in range(a)]
-    corners = [
-        at + sa * unit[a] + sb * unit[b] for a, b in pairs for sa in (1, -1) for sb in (1, -1)
-    ]
-    points = np.array([at, *ups, *downs, *corners]).T
-    height = ndimage.map_coordinates(spline, points, order=5, mode="mirror", prefilter=False)
+    """Gradient (1/px) and Hessian (1/px²) of a quintic spline at a point.
 
-    count = len(axes)
-    up, down = height[1 : 1 + count], height[1 + count : 1 + 2 * count]
-    gradient = (up - down) / (2 * DIFFERENCE_STEP)
-    hessian = np.diag((up + down - 2 * height[0]) / DIFFERENCE_STEP**2)
-    for (a, b), corner in zip(pairs, height[1 + 2 * count :].reshape(-1, 4), strict=True):
-        mixed = (corner[0] - corner[1] - corner[2] + corner[3]) / (4 * DIFFERENCE_STEP**2)
-        hessian[a, b] = hessian[b, a] = mixed
-    return gradient, hessian
+    `spline` holds its coefficients, mirrored at the borders.
+    """
+    first = np.floor(at).astype(int)
+    block = spline
+    for axis, (start, size) in enumerate(zip(first, spline.shape, strict=True)):
+        period = 2 * (size - 1)
+        taps = np.arange(start - 2, start + 4) % period
+        block = block.take(np.minimum(taps, period - taps), axis=axis)
+    mixed = block  # every axis of taps becomes a last one with value, slope and curvature
+    for place in (at - first).tolist():
+        weights = QUINTIC @ np.power(place, np.arange(6))
+        mixed = np.moveaxis((weights @ mixed.reshape(6, -1)).reshape(3, *mixed.shape[1:]), 0, -1)
+    axes = range(len(at))
+    gradient = np.array([mixed[tuple(int(a == one) for a in axes)] for one in axes])
+    hessian = [
+        [mixed[tuple((a == one) + (a == two) for a in axes)] for two in axes] for one in axes
+    ]
+    return gradient, np.array(hessian)
+
+
+def _spline_weights(degree: int) -> NDArray[np.float64]:
+    """Weights of a uniform B-spline's coefficients as polynomials of the place between two knots.
+
+    Value, slope and curvature: (3, degree + 1 coefficients, degree + 1 powers); by the recursion
+    of Cox and de Boor.
+    """
+    weights = [np.polynomial.Polynomial([1.0])]
+    for p in range(1, degree + 1):
+        padded = [np.polynomial.Polynomial([0.0]), *weights, np.polynomial.Polynomial([0.0])]
+        weights = [
+            np.polynomial.Polynomial([(p - j) / p, 1 / p]) * padded[j]
+            + np.polynomial.Polynomial([(j + 1) / p, -1 / p]) * padded[j + 1]
+            for j in range(p + 1)
+        ]
+    table = np.zeros((3, degree + 1, degree + 1))
+    for order, j in np.ndindex(3, degree + 1):
+        coefficients = weights[j].deriv(order).coef if order else weights[j].coef
+        table[order, j, : len(coefficients)] = coefficients
+    return table
+
+
+QUINTIC = _spline_weights(5)

@@ -6,6 +6,7 @@ asked for; they come in the order flat field, logarithm, high-pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from pipeline.model import Bools, Floats
 
 # Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
 SMALLEST_BOX_SIGMA = 4.0
+# A Gaussian ends there, in units of its sigma.
+GAUSSIAN_RADII = 4.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ def condition(
     if how.high_pass is not None:
         image = high_pass(image, valid, how.high_pass)
     return image, valid
+
+
+def reach(how: Conditioning) -> int:
+    """How far away, in pixels, a pixel has a say in what becomes of another one."""
+    if how.high_pass is None:
+        return 0
+    if how.high_pass < SMALLEST_BOX_SIGMA:
+        return int(GAUSSIAN_RADII * how.high_pass + 0.5)
+    return 3 * (_box_width(how.high_pass) // 2)
 
 
 def as_mask(values: ArrayLike) -> Bools:
@@ -130,13 +142,12 @@ def high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.flo
     their quotient knows nothing of what is not valid (normalized convolution, Knutsson & Westin
     1993).
     """
-    width = 2 * round((np.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
 
     def local_sum(array: NDArray[np.float64]) -> NDArray[np.float64]:
         if sigma < SMALLEST_BOX_SIGMA:
-            return ndimage.gaussian_filter(array, sigma, mode="constant")
+            return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
         for _ in range(3):
-            array = ndimage.uniform_filter(array, width, mode="constant")
+            array = ndimage.uniform_filter(array, _box_width(sigma), mode="constant")
         return array
 
     centre = image[valid].mean() if valid.any() else 0
@@ -144,6 +155,11 @@ def high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.flo
     total, weight = local_sum(values), local_sum(valid.astype(np.float64))
     enough = valid & (weight > 1e-9)
     return np.where(valid, values - np.divide(total, weight, out=total, where=enough), 0)
+
+
+def _box_width(sigma: float) -> int:
+    """The odd width of three boxes in a row that are about as wide as a Gaussian."""
+    return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
 
 
 def masked_median(images: NDArray[Any], valid: Bools) -> NDArray[np.float64]:

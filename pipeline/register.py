@@ -6,23 +6,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from pipeline.model import Bools, PairStatus, Registration, Surface, axis_names
+from pipeline.model import Bools, PairStatus, Registration, axis_names
 from pipeline.ncc import (
-    Spectra,
+    Block,
+    Kind,
+    Layout,
+    Masked,
+    MaskedImage,
+    Terms,
     Window,
-    correlate,
+    blocks_of,
     lag_window,
-    padded_shape,
-    standardized,
-    transform,
+    masked_image,
+    pair_terms,
+    surface,
 )
 from pipeline.peak import register
 from pipeline.preprocess import as_mask, valid_pixels
@@ -32,19 +38,16 @@ MARGIN = 8
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A frame ready to be correlated, or the reason why it cannot be."""
-
-    spectra: Spectra | None
-    status: PairStatus  # OK, EMPTY, FLAT or UNREADABLE
-
-
-@dataclass(frozen=True)
 class Search:
-    """What is searched for in every pair: the lags, and the smallest overlap allowed."""
+    """What is searched for in every pair, and how the images are cut for it.
+
+    `blocks` are the parts in which frames are read and measured, `tile` the size of what shares a
+    transform (pixels per axis; None: the cheapest).
+    """
 
     window: Window
-    fft_shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    tile: tuple[int, ...] | None = None
     margin: tuple[tuple[int, int], ...] = ()
     min_overlap: float | None = None
     subpixel: bool = True
@@ -57,42 +60,73 @@ class Search:
         max_shift: Sequence[int] | None,
         min_overlap: float | None = None,
         subpixel: bool = True,
+        *,
+        tile: Sequence[int] | None = None,
+        chunks: Sequence[int] | None = None,
     ) -> Search:
         """The search for images of these shapes, within ± `max_shift` pixels per axis.
 
         A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
-        the edge of the search: `MARGIN` more lags are computed than are searched.
+        the edge of the search: `MARGIN` more lags are computed than are searched. `chunks` are
+        those of the store that the frames are read from.
         """
         inner = window = lag_window(reference_shape, moving_shape, max_shift)
         if max_shift is not None:
             beyond = MARGIN if subpixel else 1  # one lag tells whether a peak lies on the edge
             wide = [bound + beyond if bound else 0 for bound in max_shift]
             window = lag_window(reference_shape, moving_shape, wide)
-        fft_shape = padded_shape(reference_shape, moving_shape, window)
-        return cls(window, fft_shape, window.margin_around(inner), min_overlap, subpixel)
+        return cls(
+            window,
+            tuple(blocks_of(reference_shape, moving_shape, window, chunks)),
+            tuple(tile) if tile is not None else None,
+            window.margin_around(inner),
+            min_overlap,
+            subpixel,
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the reference image."""
+        return tuple(side.stop for side in self.blocks[-1].reference)
+
+    @cached_property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The tiles of every block."""
+        return tuple(
+            Layout.over(
+                block.reference_shape, block.moving_shape, self.window.moved(block.ahead), self.tile
+            )
+            for block in self.blocks
+        )
 
 
-def prepare(
-    image: NDArray[Any], valid: Bools, fft_shape: tuple[int, ...], dtype: DTypeLike = np.float32
-) -> Prepared:
-    """Make an image ready for `register_prepared`; it must be finite where valid."""
-    if not valid.any():
-        return Prepared(None, PairStatus.EMPTY)
-    values = standardized(image, valid, dtype)
-    if values is None:
-        return Prepared(None, PairStatus.FLAT)
-    return Prepared(transform(values, valid, fft_shape), PairStatus.OK)
+def block_terms(
+    reference: MaskedImage,
+    moving: MaskedImage,
+    search: Search,
+    block: int,
+    keep: Collection[Kind] | None = None,
+) -> Terms:
+    """The terms of one block of a pair; its parts as `Block` says.
+
+    `keep` are the transforms to keep with images that have other pairs; None: they have none.
+    """
+    layout, core = search.layouts[block], search.blocks[block].core
+    return pair_terms(
+        reference, moving, layout, in_series=keep is not None, keep=keep or (), core=core
+    )
 
 
-def register_prepared(reference: Prepared, moving: Prepared, search: Search) -> Registration:
-    """The shift that lays one prepared image on another, or the status that says why not."""
-    for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
-        if status in (reference.status, moving.status):
-            return Registration.unknown(len(search.fft_shape), status)
-    assert reference.spectra is not None
-    assert moving.spectra is not None
-    surface = correlate(reference.spectra, moving.spectra, search.window, search.min_overlap)
-    return register(replace(surface, margin=search.margin), subpixel=search.subpixel)
+def register_terms(terms: Terms, search: Search) -> Registration:
+    """The shift that the terms of a whole pair show, or the status that says why there is none."""
+    both = (terms.reference, terms.moving)
+    ndim = len(search.window.first)
+    if not all(one.count for one in both):
+        return Registration.unknown(ndim, PairStatus.EMPTY)
+    if any(one.flat for one in both):
+        return Registration.unknown(ndim, PairStatus.FLAT)
+    found = surface(terms, search.window, search.min_overlap)
+    return register(replace(found, margin=search.margin), subpixel=search.subpixel)
 
 
 def register_translation(
@@ -151,14 +185,11 @@ def register_translation(
     ([-3.0, 4.0], 'ok')
     """
     pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    pair = pair.cropped()
     search = Search.over(
         pair.reference.shape, pair.moving.shape, pair.max_shift, min_overlap, subpixel
     )
-    return register_prepared(
-        prepare(pair.reference, pair.reference_valid, search.fft_shape),
-        prepare(pair.moving, pair.moving_valid, search.fft_shape),
-        search,
-    )
+    return register_terms(_terms(pair, search), search)
 
 
 def masked_ncc(
@@ -191,30 +222,18 @@ def masked_ncc(
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype {np.dtype(dtype)} is neither float32 nor float64")
     pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
-    shapes = pair.reference.shape, pair.moving.shape
-    window = lag_window(*shapes, pair.max_shift)
-    fft_shape = padded_shape(*shapes, window)
-    prepared = [
-        prepare(image, valid, fft_shape, dtype)
-        for image, valid in (
-            (pair.reference, pair.reference_valid),
-            (pair.moving, pair.moving_valid),
-        )
-    ]
-    spectra = [one.spectra for one in prepared if one.spectra is not None]
-    if len(spectra) < 2:
-        surface = _unknown_surface(window, dtype)
-    else:
-        surface = correlate(spectra[0], spectra[1], window, min_overlap)
+    window = lag_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
+    blocks = blocks_of(pair.reference.shape, pair.moving.shape, window)
+    found = surface(_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype)
     dims = tuple(f"lag_{name}" for name in axis_names(pair.reference.ndim))
     return xr.Dataset(
         {
-            "ncc": (dims, surface.ncc, {"long_name": "masked normalized cross-correlation"}),
-            "overlap_count": (dims, surface.overlap_count, {"units": "pixel"}),
+            "ncc": (dims, found.ncc, {"long_name": "masked normalized cross-correlation"}),
+            "overlap_count": (dims, found.overlap_count, {"units": "pixel"}),
         },
         {
             dim: (dim, lags, {"units": "pixel", "long_name": "shift to apply to the moving image"})
-            for dim, lags in zip(dims, surface.lags, strict=True)
+            for dim, lags in zip(dims, found.lags, strict=True)
         },
     )
 
@@ -249,6 +268,38 @@ class _Pair:
             raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
         largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
         return cls(stays, moves, stays_valid, moves_valid, checked_max_shift(max_shift, largest))
+
+    def cropped(self) -> _Pair:
+        """The same without what is valid in neither image; of images of the same shape only."""
+        if self.reference.shape != self.moving.shape:
+            return self
+        part = Masked(self.reference_valid | self.moving_valid).bounds
+        if any(side.start == side.stop for side in part):
+            return self
+        return replace(
+            self,
+            reference=self.reference[part],
+            moving=self.moving[part],
+            reference_valid=self.reference_valid[part],
+            moving_valid=self.moving_valid[part],
+        )
+
+
+def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
+    """The terms of two images, block by block."""
+
+    def of(place: int) -> Terms:
+        block = search.blocks[place]
+        reference, moving = (
+            masked_image(image[part], Masked(valid[part]), dtype)
+            for image, valid, part in (
+                (pair.reference, pair.reference_valid, block.reference),
+                (pair.moving, pair.moving_valid, block.moving),
+            )
+        )
+        return block_terms(reference, moving, search, place)
+
+    return reduce(Terms.plus, map(of, range(len(search.blocks))))
 
 
 def checked_max_shift(
@@ -295,13 +346,3 @@ def _checked_image(
             )
         valid = valid & as_mask(given)
     return array, valid
-
-
-def _unknown_surface(window: Window, dtype: DTypeLike) -> Surface:
-    return Surface(
-        ncc=np.full(window.shape, np.nan, dtype),
-        overlap_count=np.full(window.shape, np.nan, dtype),
-        first_lag=window.first,
-        valid_count=(0, 0),
-        chance_deviation=float("nan"),
-    )

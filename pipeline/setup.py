@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config
+from pipeline.config import Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
-from pipeline.model import FrameSource, InputError
+from pipeline.model import FrameSource, InputError, Slices
+from pipeline.ncc import Masked
 from pipeline.pairs import batch_pairs, select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
 from pipeline.solve import check_anchor
+from pipeline.store.arrays import ArrayFrames
 from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
 from pipeline.store.stacks import StackFrames, StackSpec, locate
 from pipeline.units import parse_bytes, shift_bounds
@@ -31,7 +33,10 @@ class Series:
     """A series of frames and what its store tells of it."""
 
     source: FrameSource
-    frame_bytes: int
+    pixel_bytes: int
+    chunks: tuple[int, ...]  # of a frame, in pixels
+    bounds: Slices  # the part outside of which no pixel of any frame is valid
+    one_mask: bool  # whether the store and the mask leave no doubt that all masks are alike
     pixel_size: tuple[float, ...]
     unit: str
     time: tuple[tuple[float, ...], str] | None
@@ -51,11 +56,19 @@ class Setup:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task."""
+    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task.
+
+    Of a frame only `region` is read (pixels per axis), in `blocks`; each is cut into tiles of
+    `tile` pixels with transforms of `fft_shape`, of which those in `keep` stay with a frame.
+    """
 
     frames: int
     frame_shape: tuple[int, ...]
+    region: tuple[int, ...]
+    blocks: int
+    tile: tuple[int, ...]
     fft_shape: tuple[int, ...]
+    keep: tuple[str, ...]
     max_shift: tuple[int, ...]
     pairs: int
     tasks: int
@@ -71,21 +84,60 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
+    bounds, one_mask = _whole(spec.frame_shape), True
     if config.mask.path is not None:
         with _naming("mask.path"):
             mask = locate_mask(config.mask.path, spec.frame_count, spec.frame_shape)
         source = MaskedFrames(source, mask)
         digests.append(mask.digest)
-        if not mask.per_frame and not mask.read(0, spec.frame_shape).any():
-            raise InputError(
-                f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
-            )
+        one_mask = not mask.per_frame
+        if one_mask:
+            pixels = Masked(mask.read(0, spec.frame_shape))
+            bounds = pixels.bounds
+            if not pixels.count:
+                raise InputError(
+                    f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
+                )
     flat_field = config.preprocess.flat_field
     if flat_field is not None and flat_field != "median":
         with _naming("preprocess.flat_field (an image, or 'median')"):
             digests.append(content_digest(read_image(flat_field, spec.frame_shape)))
-    digest = "-".join(digests)
-    return Series(source, spec.frame_bytes, spec.pixel_size, spec.unit, spec.time, digest), spec
+    chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
+    series = Series(
+        source=source,
+        pixel_bytes=np.dtype(spec.dtype).itemsize,
+        chunks=tuple(chunks),
+        bounds=bounds,
+        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
+        pixel_size=spec.pixel_size,
+        unit=spec.unit,
+        time=spec.time,
+        digest="-".join(digests),
+    )
+    return series, spec
+
+
+def in_memory(source: ArrayFrames) -> Series:
+    """A series that is an array, or a lazy one."""
+    shape, mask = source.frame_shape, source.mask
+    static = mask is not None and mask.ndim == len(shape)
+    pixel_size, unit = source.pixel_size
+    chunks = source.stack.chunksizes
+    return Series(
+        source=source,
+        pixel_bytes=source.stack.dtype.itemsize,
+        chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
+        bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
+        one_mask=(mask is None or static) and source.stack.dtype.kind != "f",
+        pixel_size=pixel_size,
+        unit=unit,
+        time=source.time,
+        digest="memory",
+    )
+
+
+def _whole(shape: Sequence[int]) -> Slices:
+    return tuple(slice(0, size) for size in shape)
 
 
 @contextmanager
@@ -108,23 +160,31 @@ def _check_outputs(config: Config) -> None:
 
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
-    count, shape = series.source.frame_count, series.source.frame_shape
+    count = series.source.frame_count
     pairs = select_pairs(count, **config.pairs.model_dump())
     check_anchor(config.solve.anchor, count)
     method = _method(config, series)
-    size = _batch_size(config.cluster.task_memory, shape, method.search)
-    return Setup(config, series, pairs, method, size)
+    size = _batch_size(config, series, method.search)
+    return Setup(config, series, pairs, replace(method, keep=size.keep), size)
 
 
-def _batch_size(given: str | None, shape: tuple[int, ...], search: Search) -> BatchSize:
+def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     """What a task takes on within `cluster.task_memory`."""
+    given, mask = config.cluster.task_memory, config.mask
     memory = parse_bytes(given) if given is not None else None
-    size = BatchSize.within(memory or DEFAULT_TASK_BYTES, shape, search)
-    least = 2 * size.frame_bytes + size.working_bytes
-    if memory is not None and memory < least:
+    by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
+    size = BatchSize.within(
+        memory or DEFAULT_TASK_BYTES,
+        search,
+        series.pixel_bytes,
+        one_mask=series.one_mask and not by_value,
+        conditioned=config.preprocess != PreprocessSection(),
+    )
+    if memory is not None and memory < size.least_bytes:
         raise InputError(
-            f"cluster.task_memory {given!r} is less than the {math.ceil(least / 2**20)} MiB that "
-            "one pair of frames needs: raise it, or lower register.max_shift"
+            f"cluster.task_memory {given!r} is less than the "
+            f"{math.ceil(size.least_bytes / 2**20)} MiB that one pair of frames needs: raise it, "
+            "or lower register.max_shift"
         )
     return size
 
@@ -134,10 +194,15 @@ def plan_of(setup: Setup) -> Plan:
     search, size = setup.method.search, setup.size
     batches = batch_pairs(setup.pairs, size.frames, size.pairs)
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
+    read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
     return Plan(
         frames=setup.series.source.frame_count,
         frame_shape=setup.series.source.frame_shape,
-        fft_shape=search.fft_shape,
+        region=search.shape,
+        blocks=len(search.blocks),
+        tile=search.layouts[0].tile,
+        fft_shape=search.layouts[0].fft_shape,
+        keep=size.keep,
         max_shift=tuple(
             last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
         ),
@@ -145,7 +210,7 @@ def plan_of(setup: Setup) -> Plan:
         tasks=len(batches),
         frames_per_task=max(frames_read),
         pairs_per_task=max(len(batch) for batch in batches),
-        read_bytes=sum(frames_read) * setup.series.frame_bytes,
+        read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,
         task_bytes=max(size.bytes_for(setup.pairs[batch]) for batch in batches),
     )
 
@@ -157,17 +222,35 @@ def _method(config: Config, series: Series) -> Method:
         max_shift = checked_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
         raise InputError(f"register.{error}") from error
+    border = _border(config.mask.border, shape)
+    region = tuple(
+        slice(max(side.start, width), min(side.stop, size - width))
+        for side, width, size in zip(series.bounds, border, shape, strict=True)
+    )
+    if any(side.start >= side.stop for side in region):
+        raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
+    inner = tuple(side.stop - side.start for side in region)
+    tile = given.tile
     flat_field = config.preprocess.flat_field
     return Method(
-        search=Search.over(shape, shape, max_shift, given.min_overlap, given.subpixel),
+        search=Search.over(
+            inner,
+            inner,
+            max_shift,
+            given.min_overlap,
+            given.subpixel,
+            tile=(tile,) * len(shape) if isinstance(tile, int) else tile,
+            chunks=series.chunks,
+        ),
         conditioning=Conditioning(
             invalid_values=config.mask.invalid_values,
             valid_range=config.mask.valid_range,
-            border=_border(config.mask.border, shape),
+            border=border,
             logarithm=config.preprocess.logarithm,
             high_pass=config.preprocess.high_pass,
         ),
         flat_field=None if flat_field == "median" else flat_field,
+        region=region,
     )
 
 

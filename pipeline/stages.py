@@ -24,7 +24,15 @@ from pipeline.correct import mean_before_and_after
 from pipeline.measure import measure_pairs, own_flat_field
 from pipeline.model import FrameTable, InputError, PairStatus, PairTable, as_stack
 from pipeline.report import prepare_figure, save_figure, series_figure
-from pipeline.setup import Plan, Series, Setup, open_series, plan_of, set_up, settings_that_differ
+from pipeline.setup import (
+    Plan,
+    Setup,
+    in_memory,
+    open_series,
+    plan_of,
+    set_up,
+    settings_that_differ,
+)
 from pipeline.solve import solve_shifts
 from pipeline.store.arrays import ArrayFrames, lazy_stack
 from pipeline.store.images import write_image
@@ -170,10 +178,7 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
-    pixel_size, unit = source.pixel_size
-    frame_bytes = int(np.prod(source.frame_shape)) * source.stack.dtype.itemsize
-    series = Series(source, frame_bytes, pixel_size, unit, source.time, "memory")
-    setup = _with_flat_field(set_up(config, series))
+    setup = _with_flat_field(set_up(config, in_memory(source)))
     rounds = measure_pairs(
         source, _new_table(setup), setup.method, setup.size, client=client or current_client()
     )
@@ -264,7 +269,7 @@ def _with_flat_field(setup: Setup, keep_at: str | None = None) -> Setup:
     """
     if setup.config.preprocess.flat_field != "median":
         return setup
-    flat_field: Any = own_flat_field(setup.series.source, setup.method.conditioning)
+    flat_field: Any = own_flat_field(setup.series.source, setup.method)
     if keep_at is not None:
         write_image(keep_at, flat_field)
         flat_field = keep_at

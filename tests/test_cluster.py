@@ -9,7 +9,7 @@ import pytest
 from distributed import LocalCluster
 from helpers import rough
 
-from pipeline.cluster import TASKS_PER_THREAD, connect, run_tasks
+from pipeline.cluster import TASKS_PER_THREAD, connect, run_tasks, run_trees
 from pipeline.config import make_config
 from pipeline.measure import BatchResult, measure_batch
 from pipeline.model import InputError
@@ -21,6 +21,10 @@ def double(item, offset):
     return 2 * item + offset
 
 
+def numbered(count):
+    return ((item, item) for item in range(count))
+
+
 def fail_at_five(item):
     if item == 5:
         raise RuntimeError("five")
@@ -29,7 +33,7 @@ def fail_at_five(item):
 
 @pytest.mark.parametrize("here", [True, False])
 def test_every_item_has_its_result(client, here):
-    found = dict(run_tasks(None if here else client, double, range(40), 100))
+    found = dict(run_tasks(None if here else client, double, numbered(40), 100))
     assert found == {item: 2 * item + 100 for item in range(40)}
 
 
@@ -40,7 +44,7 @@ def test_the_scheduler_never_knows_more_than_a_few_tasks(client):
         nonlocal drawn
         for item in range(60):
             drawn += 1
-            yield item
+            yield item, item
 
     for done, _ in enumerate(run_tasks(client, double, items(), 0), start=1):
         most = max(most, drawn - done)
@@ -48,11 +52,33 @@ def test_the_scheduler_never_knows_more_than_a_few_tasks(client):
     assert most <= TASKS_PER_THREAD * 2
 
 
+def bracket(item, mark):
+    return f"{item}{mark}"
+
+
+def join(one, other):
+    return f"({one} {other})"
+
+
+def close(joined, mark):
+    return f"{joined}{mark}"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_trees_are_the_same_wherever_they_grow(client, here):
+    trees = {count: list(range(count)) for count in (1, 2, 5, 16)}
+    engine = None if here else client
+    found = dict(run_trees(engine, bracket, join, close, trees.items(), "!"))
+    assert found[1] == "0!!"
+    assert found[5] == "((0! 1!) (2! (3! 4!)))!"
+    assert sorted(found) == sorted(trees)
+
+
 @pytest.mark.parametrize("here", [True, False])
 def test_what_a_task_raises_is_raised(client, here):
     with pytest.raises(RuntimeError, match="five"):
-        list(run_tasks(None if here else client, fail_at_five, range(20)))
-    assert dict(run_tasks(client, double, range(3), 0)) == {0: 0, 1: 2, 2: 4}
+        list(run_tasks(None if here else client, fail_at_five, numbered(20)))
+    assert dict(run_tasks(client, double, numbered(3), 0)) == {0: 0, 1: 2, 2: 4}
 
 
 def test_what_travels_is_small(tmp_path):

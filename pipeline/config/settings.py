@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.units import parse_bytes
 
 # Raised whenever the same settings measure other numbers than before.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -92,6 +92,11 @@ class RegisterSection(Section):
     )
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="hard limit on the overlapping fraction of valid pixels; null: none"
+    )
+    tile: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None,
+        description="pixels along each side of what shares a transform; a number or one per axis; "
+        "null: the cheapest",
     )
     subpixel: bool = Field(True, description="measure between the pixels")
 

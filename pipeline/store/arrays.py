@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, Frame, FrameStatus, InputError, spatial_dims
+from pipeline.model import Bools, Frame, FrameStatus, InputError, Slices, spatial_dims
 from pipeline.preprocess import as_mask
 from pipeline.store.formats import open_array, spacing
 from pipeline.store.stacks import StackFrames, StackSpec
@@ -98,9 +98,10 @@ class ArrayFrames:
         unit = str(coordinate.attrs.get("unit", coordinate.attrs.get("units", "")))
         return (tuple(float(value) for value in coordinate), unit) if unit else None
 
-    def read(self, frame: int) -> Frame:
-        one = self.stack.isel(t=frame)
-        valid: Bools = np.ones(self.frame_shape, bool)
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        part = part or tuple(slice(0, size) for size in self.frame_shape)
+        one = self.stack[frame][part]
+        valid: Bools = np.ones(one.shape, bool)
         try:
             # Inside of a task: in this thread, not on the cluster that the task runs on.
             with dask.config.set(scheduler="synchronous"):
@@ -110,12 +111,13 @@ class ArrayFrames:
         except MemoryError:
             raise
         except Exception as error:  # whatever the graph behind it raises
-            return Frame.unreadable(self.frame_shape, error)
+            return Frame.unreadable(one.shape, error)
         status = FrameStatus.OK
         if not valid.all():
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
         if self.mask is not None:
-            valid = valid & (self.mask if self.mask.ndim == image.ndim else self.mask[frame])
+            mask = self.mask if self.mask.ndim == image.ndim else self.mask[frame]
+            valid = valid & mask[part]
         return Frame(image, valid, status)
 
 

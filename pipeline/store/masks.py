@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, Frame, FrameSource, InputError
+from pipeline.model import Bools, Frame, FrameSource, InputError, Slices
 from pipeline.preprocess import as_mask
 from pipeline.store.formats import (
     AXIS_NAMES,
@@ -22,6 +23,9 @@ from pipeline.store.formats import (
     open_array,
     open_node,
 )
+
+# Pixels of a static mask that stays in memory; of a larger one only parts are read.
+MOST_KEPT = 2**24
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,13 @@ class MaskSpec:
     per_frame: bool
     digest: str  # of the pixels of a static mask, of the metadata of one per frame
 
-    def read(self, frame: int, shape: tuple[int, ...]) -> Bools:
-        """The mask of one frame."""
-        if not self.per_frame:
-            return _static_mask(self, shape)
+    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
+        """The mask of one frame of that shape, or of a part of it."""
+        part = part or tuple(slice(0, size) for size in shape)
+        if not self.per_frame and math.prod(shape) <= MOST_KEPT:
+            return _static_mask(self, shape)[part]
         array = open_array(self.path, self.array, self.digest)
-        where = [slice(None)] * array.ndim
-        where[self.axes[0]] = slice(frame, frame + 1)
-        return as_mask(array[tuple(where)]).transpose(self.axes).reshape(shape)
+        return as_mask(_part_of(array, self, frame, shape, part))
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,14 @@ class MaskedFrames:
     def axes(self) -> tuple[str, ...]:
         return self.frames.axes
 
-    def read(self, frame: int) -> Frame:
-        found = self.frames.read(frame)
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        found = self.frames.read(frame, part)
         try:
-            mask = self.mask.read(frame, self.frame_shape)
+            mask = self.mask.read(frame, self.frame_shape, part)
         except MemoryError:
             raise
         except Exception as error:  # whatever a codec or a store raises
-            return Frame.unreadable(self.frame_shape, error, "its mask: ")
+            return Frame.unreadable(found.image.shape, error, "its mask: ")
         return replace(found, valid=found.valid & mask)
 
 
@@ -138,6 +141,22 @@ def _array_of(spec: MaskSpec) -> zarr.Array[Any]:
     array = node[spec.array] if isinstance(node, zarr.Group) else node
     assert isinstance(array, zarr.Array)
     return array
+
+
+def _part_of(
+    array: zarr.Array[Any], spec: MaskSpec, frame: int, shape: tuple[int, ...], part: Slices
+) -> NDArray[Any]:
+    """A part of the mask of one frame, as an array with the frame's axes."""
+    where = [slice(0, 1)] * array.ndim
+    sides = [side for side, size in zip(part, shape, strict=True) if size != 1]
+    axes = spec.axes
+    if spec.per_frame:
+        where[axes[0]] = slice(frame, frame + 1)
+        axes = axes[1:]
+    for axis, side in zip([axis for axis in axes if array.shape[axis] != 1], sides, strict=True):
+        where[axis] = side
+    found = np.asarray(array[tuple(where)]).transpose(spec.axes)
+    return found.reshape([side.stop - side.start for side in part])
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Frame, FrameStatus, InputError
+from pipeline.model import Frame, FrameStatus, InputError, Slices
 from pipeline.store.formats import AXIS_NAMES, array_digest, find_array, open_array
 from pipeline.units import common_unit
 
@@ -82,19 +82,21 @@ class StackSpec:
         """Length of the array along an axis; 1 if there is no such axis."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
-    def selection(self, frame: int) -> tuple[slice, ...]:
-        """The slices of the array that hold one frame."""
-        fixed = {"t": frame, "c": self.channel or 0}
-        return tuple(
-            slice(fixed[axis], fixed[axis] + 1) if axis in fixed else slice(0, size)
-            for axis, size in zip(self.axes, self.shape, strict=True)
-        )
+    def selection(self, frame: int, part: Slices | None = None) -> Slices:
+        """The slices of the array that hold one frame, or a part of it."""
+        channel = self.channel or 0
+        fixed = {"t": slice(frame, frame + 1), "c": slice(channel, channel + 1)}
+        if part is not None:
+            fixed |= dict(zip(self.spatial, part, strict=True))
+        whole = (slice(0, size) for size in self.shape)
+        return tuple(fixed.get(axis, side) for axis, side in zip(self.axes, whole, strict=True))
 
     def as_frame(self, block: NDArray[Any]) -> NDArray[Any]:
         """A block read by `selection` as an image with the axes `spatial`."""
         order = [self.axes.index(axis) for axis in self.spatial]
         rest = [axis for axis in range(block.ndim) if axis not in order]
-        return block.transpose(*rest, *order).reshape(self.frame_shape)
+        shape = [block.shape[axis] for axis in order]
+        return block.transpose(*rest, *order).reshape(shape)
 
 
 def locate(
@@ -174,11 +176,12 @@ class StackFrames:
     def axes(self) -> tuple[str, ...]:
         return self.spec.spatial
 
-    def read(self, frame: int) -> Frame:
-        """One frame; pixels of missing chunks are not valid, and the status says so."""
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        """A frame or a part of it; pixels of missing chunks are not valid, the status says so."""
         spec = self.spec
+        part = part or tuple(slice(0, size) for size in spec.frame_shape)
         array = open_array(spec.path, spec.array, spec.digest)
-        region = spec.selection(frame)
+        region = spec.selection(frame, part)
         try:
             block = np.asarray(array[region])
             missing = (
@@ -189,7 +192,7 @@ class StackFrames:
         except MemoryError:
             raise
         except Exception as error:  # whatever a codec or a store raises
-            return Frame.unreadable(spec.frame_shape, error)
+            return Frame.unreadable(tuple(side.stop - side.start for side in part), error)
         image = spec.as_frame(block)
         if missing is None:
             return Frame(image, np.ones(image.shape, bool))

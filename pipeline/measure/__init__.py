@@ -1,0 +1,7 @@
+"""Measure the pairs of a stack: frames read and prepared once per batch, rows filled once."""
+
+from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
+from pipeline.measure.budget import BatchSize
+from pipeline.measure.frames import Method, own_flat_field
+
+__all__ = ["BatchResult", "BatchSize", "Method", "measure_batch", "measure_pairs", "own_flat_field"]

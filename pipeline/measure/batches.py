@@ -1,0 +1,173 @@
+"""Batches of pairs as tasks; a batch of frames too large for a task is a tree of tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.cluster import Engine, run_tasks, run_trees, share
+from pipeline.measure.budget import BatchSize
+from pipeline.measure.frames import Method, Seen, load_flat_field, read_block
+from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
+from pipeline.ncc import MaskedImage, Terms
+from pipeline.pairs import batch_pairs
+from pipeline.register import Search, block_terms, register_terms
+from pipeline.store.arrays import ArrayFrames
+
+log = logging.getLogger(__name__)
+
+MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch found: the rows of its pairs, and what became of every frame it read."""
+
+    table: PairTable
+    frames: dict[int, tuple[FrameStatus, str]]  # with the reason, if one could not be read
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What a batch found in one block of its frames, or in several together."""
+
+    pairs: Ints
+    terms: list[Terms | None]
+    seen: dict[int, Seen]
+
+    def plus(self, other: BlockResult) -> BlockResult:
+        """Of both together; a pair without terms in one of them has none."""
+        terms = [
+            one.plus(two) if one is not None and two is not None else None
+            for one, two in zip(self.terms, other.terms, strict=True)
+        ]
+        seen = {frame: found.plus(other.seen[frame]) for frame, found in self.seen.items()}
+        return BlockResult(self.pairs, terms, seen)
+
+
+def measure_pairs(
+    source: FrameSource,
+    table: PairTable,
+    method: Method,
+    size: BatchSize,
+    *,
+    client: Engine = None,
+) -> Iterator[tuple[PairTable, int]]:
+    """Measure every pair of `table` that is not measured yet.
+
+    Yields the table so far and how many of its rows are measured, after each batch. A row does not
+    depend on its batch, nor on where that was run.
+    """
+    columns = (*MEASURED, "frame_status")
+    table = replace(table, **{name: getattr(table, name).copy() for name in columns})
+    rows = np.flatnonzero(table.status == PairStatus.UNMEASURED.code)
+    pairs = np.stack([table.reference, table.moving], axis=1)
+    done = len(table.status) - len(rows)
+    yield table, done
+
+    in_memory = isinstance(source, ArrayFrames)
+    shared = [share(client, part) if in_memory else part for part in (source, method)]
+    batches = (rows[part] for part in batch_pairs(pairs[rows], size.frames, size.pairs))
+    results: Iterator[tuple[NDArray[Any], BatchResult]]
+    if len(method.search.blocks) == 1:
+        results = run_tasks(client, measure_batch, ((b, pairs[b]) for b in batches), *shared)
+    else:
+        blocks = range(len(method.search.blocks))
+        trees = ((b, [(pairs[b], block) for block in blocks]) for b in batches)
+        results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
+    for batch, result in results:
+        _fill(table, batch, result)
+        done += len(batch)
+        yield table, done
+
+
+def measure_batch(pairs: Ints, source: FrameSource, method: Method) -> BatchResult:
+    """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once."""
+    seen: dict[int, Seen] = {}
+    return _result(pairs, _terms(pairs, 0, source, method, seen), seen, method.search)
+
+
+def measure_block(task: tuple[Ints, int], source: FrameSource, method: Method) -> BlockResult:
+    """The terms of pairs in one block of their frames; each is read once."""
+    pairs, block = task
+    seen: dict[int, Seen] = {}
+    return BlockResult(pairs, list(_terms(pairs, block, source, method, seen)), seen)
+
+
+def conclude(found: BlockResult, source: FrameSource, method: Method) -> BatchResult:
+    """Register pairs whose terms are complete."""
+    return _result(found.pairs, found.terms, found.seen, method.search)
+
+
+def _terms(
+    pairs: Ints, block: int, source: FrameSource, method: Method, seen: dict[int, Seen]
+) -> Iterator[Terms | None]:
+    """The terms of every pair in a block, None if one of its frames is of no use.
+
+    `seen` is filled on the way. A frame is held from its first pair to its last.
+    """
+    flat_field = load_flat_field(method, source.frame_shape)
+    search = method.search
+    last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
+    held: dict[int, MaskedImage] = {}
+    for row, (reference, moving) in enumerate(pairs.tolist()):
+        for frame in (reference, moving):
+            if frame not in seen:
+                masks = [image.mask for image in held.values()]
+                image, seen[frame] = read_block(source, frame, block, method, flat_field, masks)
+                if image is not None:
+                    held[frame] = image
+        alone = len(search.blocks) == 1 and not all(
+            seen[frame].pair_status is PairStatus.OK for frame in (reference, moving)
+        )
+        if alone or reference not in held or moving not in held:
+            yield None
+        else:
+            stays = held[reference].part(search.blocks[block].core)
+            yield block_terms(stays, held[moving], search, block, method.keep)
+        for frame in {reference, moving}:
+            if last_use[frame] == row:
+                held.pop(frame, None)
+
+
+def _result(
+    pairs: Ints, terms: Iterable[Terms | None], seen: dict[int, Seen], search: Search
+) -> BatchResult:
+    """Registrations from terms, as rows."""
+    table = PairTable.unmeasured(pairs, 0, len(search.shape))
+    for row, (pair, found) in enumerate(zip(pairs.tolist(), terms, strict=True)):
+        _put(table, row, _registration([seen[frame] for frame in pair], found, search))
+    frames = {frame: (found.frame_status, found.reason) for frame, found in seen.items()}
+    return BatchResult(table, frames)
+
+
+def _registration(both: list[Seen], terms: Terms | None, search: Search) -> Registration:
+    for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
+        if status in (both[0].pair_status, both[1].pair_status):
+            return Registration.unknown(len(search.shape), status)
+    assert terms is not None
+    return register_terms(terms, search)
+
+
+def _put(table: PairTable, row: int, found: Registration) -> None:
+    table.shift[row] = found.shift
+    table.std[row] = np.sqrt(np.diag(found.covariance))
+    table.ncc[row] = found.ncc
+    table.runner_up[row] = found.runner_up
+    table.overlap[row] = found.overlap
+    table.status[row] = found.status.code
+
+
+def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
+    """Write the results of a batch into the rows of a table."""
+    for name in MEASURED:
+        getattr(table, name)[rows] = getattr(result.table, name)
+    for frame, (status, reason) in result.frames.items():
+        if status is FrameStatus.UNREADABLE and table.frame_status[frame] != status.code:
+            log.warning("frame %d is unreadable: %s", frame, reason)
+        table.frame_status[frame] = status.code

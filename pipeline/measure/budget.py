@@ -1,0 +1,121 @@
+"""How much one task takes on, and the memory that this needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.model import Ints
+from pipeline.ncc import Kind
+from pipeline.pairs import frames_held
+from pipeline.register import Search
+
+# Transformed pixels that a task should go through: about half a second of one core.
+TASK_PIXELS = 1e8
+# With fewer frames ready at a time, most would be prepared again for the next pairs.
+FEWEST_READY = 8
+
+SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """How much one task takes on, what it keeps of every frame, and the memory it needs for that.
+
+    `keep` are the transforms that stay with a frame from its first pair to its last; it may have
+    some for each role, reference and moving.
+    """
+
+    frames: int
+    pairs: int
+    keep: tuple[Kind, ...]
+    frame_bytes: int
+    role_bytes: int
+    working_bytes: int
+    pair_bytes: int
+
+    def bytes_for(self, pairs: Ints) -> int:
+        """The memory in which the pairs (n, 2) of a batch are measured."""
+        frames, roles = frames_held(pairs)
+        held = frames * self.frame_bytes + roles * self.role_bytes
+        return held + self.working_bytes + len(pairs) * self.pair_bytes
+
+    @property
+    def least_bytes(self) -> int:
+        """The memory in which one pair is measured."""
+        return 2 * (self.frame_bytes + self.role_bytes) + self.working_bytes + self.pair_bytes
+
+    @classmethod
+    def within(
+        cls,
+        memory: int,
+        search: Search,
+        pixel_bytes: int = 4,
+        *,
+        one_mask: bool = False,
+        conditioned: bool = False,
+    ) -> BatchSize:
+        """The batch that fits into `memory` bytes, or the least there is; from integers alone.
+
+        Parameters
+        ----------
+        search : its largest block is what a task holds of a frame
+        pixel_bytes : of the frames as they are read
+        one_mask : whether it is certain that all frames have the same valid pixels
+        conditioned : whether more is done to frames than to read them
+        """
+        if len(search.blocks) > 1:
+            choices: list[tuple[Kind, ...]] = [()]  # blocks are read anew for every task
+        elif one_mask:
+            choices = [("mask", "value"), ("mask",)]
+        else:
+            choices = [("mask", "value", "square"), ("mask", "value"), ()]
+        found = [
+            cls._keeping(keep, memory, search, pixel_bytes, one_mask, conditioned)
+            for keep in choices
+        ]
+        return next((size for size in found if size.frames >= FEWEST_READY), found[-1])
+
+    @classmethod
+    def _keeping(
+        cls,
+        keep: tuple[Kind, ...],
+        memory: int,
+        search: Search,
+        pixel_bytes: int,
+        one_mask: bool,
+        conditioned: bool,
+    ) -> BatchSize:
+        whole = len(search.blocks) == 1
+        largest = max(search.blocks, key=lambda block: math.prod(block.moving_shape))
+        layout = search.layouts[search.blocks.index(largest)]
+        pixels, lags = math.prod(largest.moving_shape), math.prod(search.window.shape)
+        transform = HALF_SPECTRUM * layout.spectrum_size
+        kept = len(layout.tiles) * transform  # of one kind, in one role
+        kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
+
+        # a frame: its values, its valid pixels, its own sums
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + (2 * DOUBLE * lags if whole else 0)
+        if keep and layout.one_spectrum and not one_mask:
+            kinds += 1  # the mask's is kept for both roles
+        if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
+            frame += kinds * kept * (1 if layout.one_spectrum else 2)
+            role = 0
+        else:
+            role = kinds * kept
+        # while it is read: as it is stored, its valid pixels, its values; float64 in between
+        reading = (2 * pixel_bytes + 3 + (6 * DOUBLE if conditioned else SINGLE)) * pixels
+        # while it is correlated: one product, the sums of the terms, the factors that are not kept
+        terms, factors = (2, 1) if one_mask else (6, 6)
+        if len(keep) == 3:
+            factors = 3 if layout.one_spectrum else 0
+        working = max(reading, (1 + terms + factors + 1) * transform) + 20 * DOUBLE * lags
+        if one_mask:
+            working += pixels + kept * (1 if layout.one_spectrum else 2)
+        pair = 0 if whole else 6 * DOUBLE * lags
+
+        pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
+        if not whole:
+            pairs = max(1, min(pairs, (memory - working - 2 * (frame + role)) // pair))
+        frames = max(2, (memory - working - pairs * pair) // (frame + role))
+        return cls(min(frames, pairs + 1), pairs, keep, frame, role, working, pair)

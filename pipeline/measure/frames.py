@@ -1,0 +1,173 @@
+"""Frames, or blocks of large ones, read and made ready; and what was seen of them on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pipeline.model import Bools, FrameSource, FrameStatus, PairStatus, Slices
+from pipeline.ncc import Kind, Masked, MaskedImage, Moments, alike, extremes, masked_image
+from pipeline.preprocess import Conditioning, condition, masked_median, reach, usable_pixels
+from pipeline.register import Search
+from pipeline.store.masks import read_image
+
+# Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
+MEDIAN_FRAMES = 64
+FEWEST_MEDIAN_FRAMES = 9
+# Memory for what is stacked of them; fewer are taken where they are large.
+FLAT_FIELD_BYTES = 2**30
+
+NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Everything that affects the shift of a pair, apart from the frames themselves.
+
+    Attributes
+    ----------
+    search : what is searched for in the region, and how that is cut for it
+    conditioning : what is done to every frame before it is correlated
+    flat_field : an image, the path of one, or None
+    region : the part of the frames that is read, without their border; None: all of them
+    """
+
+    search: Search
+    conditioning: Conditioning = field(default_factory=Conditioning)
+    flat_field: NDArray[np.float64] | str | None = None
+    region: Slices | None = None
+    keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
+
+    def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
+        """Where to read a block in the frame, so many pixels more per side; and where it is in it.
+
+        It is the part that the moving frame needs, which holds the reference's.
+        """
+        inside, outside = [], []
+        region = self.region or tuple(slice(0, size) for size in self.search.shape)
+        for side, bounds, size in zip(
+            self.search.blocks[block].moving, region, self.search.shape, strict=True
+        ):
+            low, high = max(side.start - beyond, 0), min(side.stop + beyond, size)
+            outside.append(slice(bounds.start + low, bounds.start + high))
+            inside.append(slice(side.start - low, side.stop - low))
+        return tuple(outside), tuple(inside)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found in a frame, or in a block of it, as it was read and as it was correlated."""
+
+    status: FrameStatus
+    reason: str = ""  # why it could not be read
+    usable: bool = False  # whether any pixel was
+    low: float = np.inf  # of the usable pixels as they were read
+    high: float = -np.inf
+    dtype: DTypeLike = float
+    moments: Moments | None = None  # after the conditioning
+
+    def plus(self, other: Seen) -> Seen:
+        """What was found in two blocks of a frame."""
+        bad = [one for one in (self, other) if one.status is FrameStatus.UNREADABLE]
+        alike = self.status is other.status
+        known = [one.moments for one in (self, other) if one.moments is not None]
+        return Seen(
+            status=bad[0].status if bad else self.status if alike else FrameStatus.INCOMPLETE,
+            reason=bad[0].reason if bad else "",
+            usable=self.usable or other.usable,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            dtype=self.dtype,
+            moments=known[0].plus(known[1]) if len(known) == 2 else known[0] if known else None,
+        )
+
+    @property
+    def frame_status(self) -> FrameStatus:
+        """What became of the frame.
+
+        Blank frames are judged as they were read: a flat field or a high-pass gives them texture.
+        """
+        if self.status is FrameStatus.UNREADABLE:
+            return self.status
+        if not self.usable or self.moments is None or not self.moments.count:
+            return self.status if self.status is FrameStatus.MISSING else FrameStatus.EMPTY
+        if alike(self.low, self.high, np.dtype(self.dtype)) or self.moments.flat:
+            return FrameStatus.FLAT
+        return self.status
+
+    @property
+    def pair_status(self) -> PairStatus:
+        """What that makes of the frame's pairs; `OK` if they can be measured."""
+        if self.frame_status in NO_PIXEL:
+            return PairStatus.EMPTY
+        causes = {
+            FrameStatus.UNREADABLE: PairStatus.UNREADABLE,
+            FrameStatus.FLAT: PairStatus.FLAT,
+        }
+        return causes.get(self.frame_status, PairStatus.OK)
+
+
+def read_block(
+    source: FrameSource,
+    frame: int,
+    block: int,
+    method: Method,
+    flat_field: NDArray[np.float64] | None,
+    known: Sequence[Masked] = (),
+) -> tuple[MaskedImage | None, Seen]:
+    """A block of a frame, ready to be correlated, and what was seen of it.
+
+    It is None where nothing can be read. A mask that equals one of `known` is that one.
+    """
+    outside, inside = method.part(block, reach(method.conditioning))
+    read = source.read(frame, outside)
+    if read.status is FrameStatus.UNREADABLE:
+        return None, Seen(read.status, read.reason)
+    how = replace(method.conditioning, border=())  # the region has none
+    usable = usable_pixels(read.image, read.valid, how)
+    low, high = extremes(read.image, usable)
+    if flat_field is not None:
+        flat_field = flat_field[outside]
+    image, valid = condition(read.image, read.valid, how, flat_field)
+    mask = _known_mask(valid[inside], known)
+    found = masked_image(image[inside], mask)
+    core = method.search.blocks[block].core
+    moments = Moments.of(found, core)
+    seen = Seen(read.status, "", low <= high, low, high, read.image.dtype, moments)
+    return found, seen
+
+
+def load_flat_field(method: Method, frame_shape: Sequence[int]) -> NDArray[np.float64] | None:
+    """The flat field of a method, read where it is a path."""
+    if isinstance(method.flat_field, str):
+        return read_image(method.flat_field, tuple(frame_shape))
+    return method.flat_field
+
+
+def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
+    """The masked temporal median of frames spread evenly over a stack; NaN where none is valid.
+
+    The method's conditioning says which pixels are valid.
+    """
+    median = np.full(source.frame_shape, np.nan)
+    for block in range(len(method.search.blocks)):
+        part, _ = method.part(block)
+        size = median[part].size
+        affordable = max(FLAT_FIELD_BYTES // (8 * size), FEWEST_MEDIAN_FRAMES)
+        count = min(MEDIAN_FRAMES, source.frame_count, affordable)
+        chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
+        frames = [source.read(int(frame), part) for frame in chosen]
+        how = replace(method.conditioning, border=())
+        usable = [usable_pixels(one.image, one.valid, how) for one in frames]
+        median[part] = masked_median(np.stack([one.image for one in frames]), np.stack(usable))
+    return median
+
+
+def _known_mask(pixels: Bools, known: Sequence[Masked]) -> Masked:
+    for mask in known:
+        if mask.pixels is pixels or np.array_equal(mask.pixels, pixels):
+            return mask
+    return Masked(pixels)

@@ -1,0 +1,26 @@
+"""Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient."""
+
+from pipeline.ncc.images import Kind, Masked, MaskedImage, alike, extremes, masked_image
+from pipeline.ncc.lags import Window, lag_window
+from pipeline.ncc.sums import pair_terms
+from pipeline.ncc.surface import surface
+from pipeline.ncc.terms import Moments, Terms
+from pipeline.ncc.tiles import Block, Layout, blocks_of
+
+__all__ = [
+    "Block",
+    "Kind",
+    "Layout",
+    "Masked",
+    "MaskedImage",
+    "Moments",
+    "Terms",
+    "Window",
+    "alike",
+    "blocks_of",
+    "extremes",
+    "lag_window",
+    "masked_image",
+    "pair_terms",
+    "surface",
+]
