@@ -165,11 +165,11 @@ def _grown(marked: Bools) -> Bools:
     """With all neighbours, diagonal ones too."""
     grown = marked
     for axis in range(marked.ndim):
-        lines = np.moveaxis(grown, axis, 0)
+        lines = grown.swapaxes(axis, 0)
         more = lines.copy()
         more[1:] |= lines[:-1]
         more[:-1] |= lines[1:]
-        grown = np.moveaxis(more, 0, axis)
+        grown = more.swapaxes(axis, 0)
     return grown
 
 
@@ -294,8 +294,8 @@ def _derivatives(
         block = block.take(np.minimum(taps, period - taps), axis=axis)
     mixed = block  # every axis of taps becomes a last one with value, slope and curvature
     for place in (at - first).tolist():
-        weights = QUINTIC @ np.power(place, np.arange(6))
-        mixed = np.moveaxis((weights @ mixed.reshape(6, -1)).reshape(3, *mixed.shape[1:]), 0, -1)
+        weights = QUINTIC @ place**POWERS
+        mixed = (weights @ mixed.reshape(6, -1)).T.reshape(*mixed.shape[1:], 3)
     axes = range(len(at))
     gradient = np.array([mixed[tuple(int(a == one) for a in axes)] for one in axes])
     hessian = [
@@ -325,4 +325,4 @@ def _spline_weights(degree: int) -> NDArray[np.float64]:
     return table
 
 
-QUINTIC = _spline_weights(5)
+QUINTIC, POWERS = _spline_weights(5), np.arange(6)

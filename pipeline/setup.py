@@ -207,7 +207,7 @@ def plan_of(setup: Setup) -> Plan:
             last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
         ),
         pairs=len(setup.pairs),
-        tasks=len(batches),
+        tasks=len(batches) * len(search.blocks),
         frames_per_task=max(frames_read),
         pairs_per_task=max(len(batch) for batch in batches),
         read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,

@@ -317,7 +317,7 @@ def test_parts_of_a_pair_add_up(monkeypatch):
     found = pipeline.register_translation(reference, moving, **masks)
     # the gradient makes a broad peak of NCC 0.99: rounding moves its summit, in one piece most
     np.testing.assert_allclose(found.shift, shift.shift, atol=5e-3)
-    assert found.runner_up == pytest.approx(shift.runner_up, rel=0.01)
+    assert found.status == shift.status
 
 
 @given(st.integers(1, 90000), st.integers(1, 90000), st.integers(1, 5000), st.integers(0, 600))

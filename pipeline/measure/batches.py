@@ -147,8 +147,9 @@ def _result(
 
 
 def _registration(both: list[Seen], terms: Terms | None, search: Search) -> Registration:
+    statuses = {one.pair_status for one in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
-        if status in (both[0].pair_status, both[1].pair_status):
+        if status in statuses:
             return Registration.unknown(len(search.shape), status)
     assert terms is not None
     return register_terms(terms, search)

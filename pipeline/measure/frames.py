@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -84,7 +85,7 @@ class Seen:
             moments=known[0].plus(known[1]) if len(known) == 2 else known[0] if known else None,
         )
 
-    @property
+    @cached_property
     def frame_status(self) -> FrameStatus:
         """What became of the frame.
 
@@ -98,7 +99,7 @@ class Seen:
             return FrameStatus.FLAT
         return self.status
 
-    @property
+    @cached_property
     def pair_status(self) -> PairStatus:
         """What that makes of the frame's pairs; `OK` if they can be measured."""
         if self.frame_status in NO_PIXEL:

@@ -1,0 +1,300 @@
+"""The kernel against what people use: ratios on the same pairs in the same run, one core.
+
+    python scripts/bench_kernel.py                 # against scikit-image's masked function
+    python scripts/bench_kernel.py peers memory growth
+
+SimpleITK, OpenCV and pystackreg take part where they are installed. Tables are Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# One thread, and freed memory stays with the process, for all alike: large arrays from fresh
+# memory make scikit-image up to three times slower, which is not what this is about.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_MMAP_THRESHOLD_": str(2**33),
+}
+if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+    os.environ.update(ENVIRONMENT)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+from skimage.registration import phase_cross_correlation
+from skimage.registration._masked_phase_cross_correlation import cross_correlate_masked
+
+import pipeline
+from pipeline.config import make_config
+from pipeline.measure import measure_batch
+from pipeline.setup import in_memory, set_up
+from pipeline.store.arrays import ArrayFrames
+
+ROUNDS = 5
+MAX_SHIFT = 32
+
+
+@dataclass(frozen=True)
+class Series:
+    """Frames of a drifting scene, with an elliptic mask over 55 % of them and 1 % dead pixels."""
+
+    frames: np.ndarray
+    masks: list[np.ndarray]
+
+    @classmethod
+    def made(cls, shape: tuple[int, ...], count: int = 8) -> Series:
+        rng = np.random.default_rng(0)
+        room = tuple(size + 4 * count for size in shape)
+        scene = ndimage.gaussian_filter(rng.normal(size=room).astype(np.float32), 2)
+        frames = []
+        for index in range(count):
+            part = tuple(slice((2 + axis) * index, None) for axis in range(len(shape)))
+            view = scene[part][tuple(slice(0, size) for size in shape)]
+            noise = rng.normal(0, 20, shape)
+            frames.append(np.clip(5000 + 10000 * view + noise, 0, 65535).astype(np.uint16))
+        grid = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
+        radii = (0.94, 0.75) if len(shape) == 2 else (1.02, 1.02, 1.02)
+        inside = sum((part / radius) ** 2 for part, radius in zip(grid, radii, strict=True)) < 1
+        masks = [inside & (rng.random(shape) > 0.01) for _ in range(2)]
+        return cls(np.stack(frames), masks)
+
+    @property
+    def pair(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.frames[0], self.frames[1]
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def scikit_image(series: Series) -> None:
+    reference, moving = series.pair
+    masks = {"reference_mask": series.masks[0], "moving_mask": series.masks[1]}
+    with np.errstate(all="ignore"):
+        phase_cross_correlation(reference, moving, **masks)
+
+
+def one_pair(series: Series, bound: Any = MAX_SHIFT, masked: bool = True) -> None:
+    reference, moving = series.pair
+    masks = {"reference_mask": series.masks[0], "moving_mask": series.masks[1]}
+    pipeline.register_translation(reference, moving, max_shift=bound, **(masks if masked else {}))
+
+
+def whole_series(
+    series: Series, width: int, count: int, bound: Any = MAX_SHIFT, masked: bool = True
+) -> tuple[Callable[[], Any], int]:
+    """A series as a run measures it, frames in memory; what to call, and how many pairs it is."""
+    frames = series.frames[np.arange(count) % len(series.frames)]
+    dims = ("t", "z", "y", "x")[:1] + ("z", "y", "x")[-(frames.ndim - 1) :]
+    mask = series.masks[0] if masked else None
+    source = ArrayFrames.checked(xr.DataArray(frames, dims=dims), mask)
+    config = make_config(
+        {
+            "input": {"path": "memory"},
+            "register": {"max_shift": bound},
+            "pairs": {"strategy": "window", "width": width},
+            "cluster": {"kind": "in-process", "task_memory": "8 GiB"},
+        }
+    )
+    setup = set_up(config, in_memory(source))
+    return lambda: measure_batch(setup.pairs, source, setup.method), len(setup.pairs)
+
+
+def ratios(series: Series, candidates: list[tuple[Callable[[], Any], int]]) -> list[str]:
+    """Milliseconds of scikit-image, then how many times faster each candidate is per pair."""
+    rounds = []
+    for _ in range(ROUNDS):
+        theirs = seconds(lambda: scikit_image(series))
+        rounds.append([theirs, *(seconds(call) / pairs for call, pairs in candidates)])
+    found = np.array(rounds)
+    faster = np.median(found[:, :1] / found[:, 1:], axis=0)
+    return [f"{1e3 * np.median(found[:, 0]):.0f} ms", *(f"{ratio:.0f}" for ratio in faster)]
+
+
+def speed_table() -> None:
+    print(
+        "| times faster than scikit-image, per pair | scikit-image | any masks, one pair ", end=""
+    )
+    print("| one mask, consecutive pairs | one mask, window of 5 | no masks, window of 5 |")
+    print("|---|---|---|---|---|---|")
+    for shape, count in (((512, 512), 32), ((1024, 1024), 24), ((2048, 2048), 16)):
+        series = Series.made(shape)
+        candidates = [
+            (lambda series=series: one_pair(series), 1),
+            whole_series(series, 1, count),
+            whole_series(series, 5, count),
+            whole_series(series, 5, count, masked=False),
+        ]
+        print("| " + " | ".join([" x ".join(map(str, shape)), *ratios(series, candidates)]) + " |")
+    volume, bound = Series.made((32, 256, 256), 4), (8, MAX_SHIFT, MAX_SHIFT)
+    candidates = [
+        (lambda: one_pair(volume, bound), 1),
+        whole_series(volume, 1, 6, bound),
+        whole_series(volume, 5, 8, bound),
+        whole_series(volume, 5, 8, bound, masked=False),
+    ]
+    print("| " + " | ".join(["32 x 256 x 256", *ratios(volume, candidates)]) + " |\n")
+
+
+def peers(series: Series) -> dict[str, Callable[[], Any]]:
+    """What people use for one pair; those with (masks) know which pixels are valid."""
+    reference, moving = series.pair
+    floats = [frame.astype(np.float32) for frame in (reference, moving)]
+    found: dict[str, Callable[[], Any]] = {
+        "scikit-image (masks)": lambda: scikit_image(series),
+        "scikit-image, phase": lambda: phase_cross_correlation(*floats, upsample_factor=20),
+    }
+    if importlib.util.find_spec("SimpleITK"):
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        images = [sitk.GetImageFromArray(frame) for frame in floats]
+        masks = [sitk.GetImageFromArray(mask.astype(np.float32)) for mask in series.masks]
+
+        def with_sitk() -> None:
+            surface = sitk.MaskedFFTNormalizedCorrelation(*images, *masks)
+            np.argmax(sitk.GetArrayViewFromImage(surface))
+
+        found["SimpleITK (masks)"] = with_sitk
+    if importlib.util.find_spec("cv2"):
+        import cv2
+
+        cv2.setNumThreads(1)
+        hann = cv2.createHanningWindow(reference.shape[::-1], cv2.CV_32F)
+        found["OpenCV phaseCorrelate"] = lambda: cv2.phaseCorrelate(*floats, hann)
+    if importlib.util.find_spec("pystackreg"):
+        from pystackreg import StackReg
+
+        found["pystackreg"] = lambda: StackReg(StackReg.TRANSLATION).register(*floats)
+    return found
+
+
+def peers_table() -> None:
+    print("| one pair, one core | 512 x 512 | 1024 x 1024 |\n|---|---|---|")
+    columns = []
+    for size in (512, 1024):
+        series = Series.made((size, size))
+        calls = {name: (call, 1) for name, call in peers(series).items()}
+        calls |= {
+            "steadystack, any masks": (lambda series=series: one_pair(series), 1),
+            "steadystack, one mask, consecutive": whole_series(series, 1, 16),
+            "steadystack, one mask, window of 5": whole_series(series, 5, 16),
+            "steadystack, no masks, window of 5": whole_series(series, 5, 16, masked=False),
+        }
+        for call, _ in calls.values():
+            call()
+        rounds = [[seconds(call) / n for call, n in calls.values()] for _ in range(ROUNDS)]
+        columns.append(dict(zip(calls, np.median(rounds, axis=0), strict=True)))
+    for name in columns[0]:
+        cells = [f"{1e3 * column[name]:.1f} ms" for column in columns]
+        print("| " + " | ".join([name, *cells]) + " |")
+    print()
+
+
+def peak_mib(function: Callable[[], Any]) -> float:
+    """MiB that a call takes at most, beyond what was there: of a process of its own (Linux)."""
+
+    def inside(result: Any) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = status("VmRSS")
+        function()
+        result.put((status("VmHWM") - before) / 1024)
+
+    def status(name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+    context = multiprocessing.get_context("fork")
+    result = context.Queue()
+    process = context.Process(target=inside, args=(result,))
+    process.start()
+    peak = float(result.get(timeout=600))
+    process.join()
+    return peak
+
+
+def memory_table() -> None:
+    print("| peak memory of one pair, MiB | 512 x 512 | 1024 x 1024 | 2048 x 2048 |")
+    print("|---|---|---|---|")
+    columns = []
+    for size in (512, 1024, 2048):
+        series = Series.made((size, size), 2)
+        calls = peers(series) | {"steadystack, any masks": lambda s=series: one_pair(s)}
+        columns.append({name: peak_mib(call) for name, call in calls.items()})
+    for name in columns[0]:
+        print("| " + " | ".join([name, *(f"{column[name]:.0f}" for column in columns)]) + " |")
+    print()
+
+
+def growth_table() -> None:
+    print(
+        "| one pair, any masks | ns per pixel | peak memory beside the images, MiB |\n|---|---|---|"
+    )
+    base = Series.made((1024, 1024), 2)
+    for size in (1024, 2048, 4096, 8192, 16384):
+        times = size // 1024
+        frames = np.tile(base.frames, (1, times, times))
+        rng = np.random.default_rng(1)
+        y, x = (np.linspace(-1, 1, size, dtype=np.float32) for _ in "yx")
+        inside = (y[:, None] / 0.94) ** 2 + (x / 0.75) ** 2 < 1
+        masks = [inside & (rng.random((size, size), np.float32) > 0.01) for _ in range(2)]
+        series = Series(frames, masks)
+        spent = np.median([seconds(lambda s=series: one_pair(s)) for _ in range(3)])
+        peak = peak_mib(lambda s=series: one_pair(s))
+        print(f"| {size} x {size} | {1e9 * spent / size**2:.0f} | {peak:.0f} |", flush=True)
+    print()
+
+
+def exact_table() -> None:
+    """The largest difference of the surfaces where at least 5 % of the valid pixels overlap."""
+    print("| largest difference to scikit-image in float64 | |\n|---|---|")
+    for size in (256, 512, 1024):
+        series = Series.made((size, size), 2)
+        reference, moving = series.pair
+        masks = series.masks
+        with np.errstate(all="ignore"):
+            theirs = cross_correlate_masked(
+                moving.astype(float), reference.astype(float), masks[1], masks[0], overlap_ratio=0,
+                axes=(0, 1),
+            )[::-1, ::-1]  # fmt: skip
+        ours = pipeline.masked_ncc(reference, moving, reference_mask=masks[0], moving_mask=masks[1])
+        enough = ours["overlap_count"].to_numpy() >= 0.05 * min(mask.sum() for mask in masks)
+        worst = np.abs(ours["ncc"].to_numpy() - theirs)[enough].max()
+        print(f"| {size} x {size}, all lags | {worst:.1e} |", flush=True)
+    print()
+
+
+TABLES = {
+    "speed": speed_table,
+    "peers": peers_table,
+    "memory": memory_table,
+    "growth": growth_table,
+    "exact": exact_table,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
+    for name in parser.parse_args().tables or ["speed"]:
+        TABLES[name]()
+
+
+if __name__ == "__main__":
+    main()

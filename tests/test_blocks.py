@@ -1,0 +1,108 @@
+"""Frames that are measured in blocks: the same as in one piece, wherever the blocks are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from helpers import Scene, ellipse
+
+import pipeline
+from pipeline.config import make_config
+from pipeline.measure import measure_pairs
+from pipeline.model import FrameStatus, PairTable
+from pipeline.ncc import tiles
+from pipeline.setup import open_series, plan_of, set_up
+from pipeline.store.images import write_image
+
+SIZE = (150, 170)
+ORIGINS = np.array([[0, 0], [1.3, -2.2], [3.1, 1.4], [2.2, 4.3], [-1.5, 3.4]])
+
+
+@pytest.fixture(scope="module")
+def frames():
+    scene = Scene(4)
+    rng = np.random.default_rng(4)
+    views = [scene.view(SIZE, origin) + rng.normal(0, 0.1, SIZE) for origin in ORIGINS]
+    stack = np.stack(views).astype("f4")
+    stack[2, 20:30, 90:140] = np.nan
+    stack[4] = 7  # flat
+    return stack
+
+
+def settings(folder, frames, **sections):
+    stack = zarr.create_array(
+        folder / "stack.zarr", shape=frames.shape, chunks=(1, 64, 64), dtype="f4"
+    )
+    stack[:] = frames
+    write_image(folder / "mask.zarr", ellipse(SIZE, 0.96))
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "mask": {"path": "mask.zarr"},
+            "register": {"max_shift": 8},
+            "pairs": {"strategy": "all"},
+            "cluster": {"kind": "in-process"},
+            **sections,
+        },
+        folder,
+    )
+
+
+def measured(setup, client=None):
+    source = setup.series.source
+    table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+    *_, (table, done) = measure_pairs(source, table, setup.method, setup.size, client=client)
+    assert done == len(setup.pairs)
+    return table
+
+
+@pytest.mark.parametrize("preprocess", [{}, {"high_pass": 6.0}, {"flat_field": "flat.zarr"}])
+def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, client, preprocess):
+    flat = 2 + np.linspace(0, 1, SIZE[0])[:, None] + np.linspace(0, 0.5, SIZE[1])
+    write_image(tmp_path / "flat.zarr", flat)
+    config = settings(tmp_path, frames, preprocess=preprocess)
+    whole = measured(set_up(config, open_series(config)[0]))
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    setup = set_up(config, open_series(config)[0])
+    assert plan_of(setup).blocks > 4
+    parts = measured(setup)
+    np.testing.assert_array_equal(parts.status, whole.status)
+    np.testing.assert_array_equal(parts.frame_status, whole.frame_status)
+    assert FrameStatus.FLAT.code in parts.frame_status
+    assert parts.ok.sum() == 6
+    np.testing.assert_allclose(parts.shift, whole.shift, atol=2e-4)
+    np.testing.assert_allclose(parts.ncc, whole.ncc, atol=1e-5)
+    np.testing.assert_allclose(parts.std, whole.std, rtol=0.01)
+
+    there = measured(setup, client)
+    for name in ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(parts, name), err_msg=name)
+
+
+def test_a_block_that_cannot_be_read_makes_its_frame_unreadable(tmp_path, frames, monkeypatch):
+    config = settings(tmp_path, frames)
+    chunk = next((tmp_path / "stack.zarr").rglob("c/1/1/1"))
+    chunk.write_bytes(b"nonsense")
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    table = measured(set_up(config, open_series(config)[0]))
+    assert table.frame_status[1] == FrameStatus.UNREADABLE.code
+    assert not table.ok[(table.reference == 1) | (table.moving == 1)].any()
+    assert table.ok.sum() == 3
+
+
+def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, monkeypatch):
+    config = settings(tmp_path, frames)
+    next((tmp_path / "stack.zarr").rglob("c/1/1/1")).unlink()
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    table = measured(set_up(config, open_series(config)[0]))
+    assert table.frame_status[1] == FrameStatus.INCOMPLETE.code
+    assert table.ok.sum() == 6
+
+
+def test_a_whole_run_in_blocks(tmp_path, frames, monkeypatch):
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    config = settings(tmp_path, frames, output={"shifts": "out.zarr", "report": "out.png"})
+    shifts = pipeline.run(config)
+    expected = ORIGINS[:4] - ORIGINS[0]
+    np.testing.assert_allclose(shifts["shift"][:4], expected, atol=0.05)
