@@ -230,7 +230,7 @@ def _method(config: Config, series: Series) -> Method:
     if any(side.start >= side.stop for side in region):
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
     inner = tuple(side.stop - side.start for side in region)
-    tile = given.tile
+    tile = _per_axis("register.tile", given.tile, shape) if given.tile is not None else None
     flat_field = config.preprocess.flat_field
     return Method(
         search=Search.over(
@@ -239,7 +239,7 @@ def _method(config: Config, series: Series) -> Method:
             max_shift,
             given.min_overlap,
             given.subpixel,
-            tile=(tile,) * len(shape) if isinstance(tile, int) else tile,
+            tile=tile,
             chunks=series.chunks,
         ),
         conditioning=Conditioning(
@@ -256,12 +256,18 @@ def _method(config: Config, series: Series) -> Method:
 
 def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """`mask.border` per axis, checked to leave something."""
-    widths = (border,) * len(shape) if isinstance(border, int) else tuple(border)
-    if len(widths) != len(shape):
-        raise InputError(f"mask.border has {len(widths)} values for {len(shape)} axes")
+    widths = _per_axis("mask.border", border, shape)
     if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
         raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
     return widths
+
+
+def _per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """A setting that is a number or a list, as one number per axis of a frame."""
+    values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
+    if len(values) != len(shape):
+        raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
+    return values
 
 
 def settings_that_differ(

@@ -3,16 +3,13 @@
     python scripts/bench_peers.py [PADFIELD]
 
 PADFIELD is a folder with the image pairs of Padfield's paper, as they lie in scikit-image's tests;
-without it they are left out. Prints Markdown tables: the shifts, then time and memory of one pair
-relative to scikit-image's, measured in turns in this process (median of 5).
+without it they are left out. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,42 +73,6 @@ def shifts_table(padfield: Path | None) -> None:
         known = np.isfinite(ours.shift).all()
         our = "(" + ", ".join(f"{v:.2f}" for v in ours.shift) + ")" if known else "none"
         print(f"| {name} | {shift} | ({their}) | {our}: {ours.status} |")
-    print()
-
-
-def once(function: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and peak memory in bytes (from a second call, as tracing slows down)."""
-    start = time.perf_counter()
-    function()
-    seconds = time.perf_counter() - start
-    tracemalloc.start()
-    function()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return seconds, float(peak)
-
-
-def cost_table() -> None:
-    print("| one pair, any masks, max_shift 32 | scikit-image / steadystack: time | memory |")
-    print("|---|---|---|")
-    rng = np.random.default_rng(0)
-    for size in (256, 512, 1024):
-        image = ndimage.gaussian_filter(rng.normal(size=(size + 8, size + 8)), 2)
-        a, b = image[8:, 8:].astype(np.float32), image[4:-4, 2:-6].astype(np.float32)
-        y, x = np.indices(a.shape) / (size - 1) - 0.5
-        masks = [
-            ((y / 0.47) ** 2 + (x / 0.37) ** 2 < 1) & (rng.random(a.shape) > 0.01) for _ in "ab"
-        ]
-        ours = {"reference_mask": masks[0], "moving_mask": masks[1], "max_shift": 32}
-        rounds = [
-            (
-                once(lambda a=a, b=b, masks=masks: theirs(a, b, *masks)),
-                once(lambda a=a, b=b, ours=ours: pipeline.register_translation(a, b, **ours)),
-            )
-            for _ in range(5)
-        ]
-        ratio = np.median([np.divide(their, our) for their, our in rounds], axis=0)
-        print(f"| {size} x {size} | {ratio[0]:.1f} | {ratio[1]:.1f} |")
 
 
 def main() -> None:
@@ -119,7 +80,6 @@ def main() -> None:
     parser.add_argument("padfield", type=Path, nargs="?", help="folder with Padfield's images")
     given = parser.parse_args()
     shifts_table(given.padfield)
-    cost_table()
 
 
 if __name__ == "__main__":

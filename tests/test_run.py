@@ -566,6 +566,7 @@ WRONG = {
     ),
     "a mask of another shape": ({"mask": {"path": "other.zarr"}}, "mask.path: the mask"),
     "a mask of nothing": ({"mask": {"path": "nothing.zarr"}}, "has no valid pixel"),
+    "a tile per wrong axes": ({"register": {"tile": [64]}}, "register.tile has 1 values for 2"),
     "a border of everything": ({"mask": {"border": 40}}, "leaves nothing of frames"),
     "a flat field of another shape": ({"preprocess": {"flat_field": "other.zarr"}}, "flat_field"),
     "a stack of one frame": ({"input": {"path": "one.zarr"}}, "a stack of 1 frame"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.model import Ints
 from pipeline.ncc import Kind
@@ -31,19 +31,24 @@ class BatchSize:
     keep: tuple[Kind, ...]
     frame_bytes: int
     role_bytes: int
-    working_bytes: int
     pair_bytes: int
+    shared_bytes: int
+    reading_bytes: int  # while a frame is read and prepared
+    working_bytes: int  # while two frames that are ready are correlated
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
-        frames, roles = frames_held(pairs)
-        held = frames * self.frame_bytes + roles * self.role_bytes
-        return held + self.working_bytes + len(pairs) * self.pair_bytes
+        return self._bytes(*frames_held(pairs), len(pairs))
 
     @property
     def least_bytes(self) -> int:
         """The memory in which one pair is measured."""
-        return 2 * (self.frame_bytes + self.role_bytes) + self.working_bytes + self.pair_bytes
+        return self._bytes(2, 2, 1)
+
+    def _bytes(self, frames: int, roles: int, pairs: int) -> int:
+        held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
+        reading = self.reading_bytes - self.frame_bytes - self.role_bytes
+        return held + self.shared_bytes + max(reading, self.working_bytes)
 
     @classmethod
     def within(
@@ -103,19 +108,20 @@ class BatchSize:
             role = 0
         else:
             role = kinds * kept
-        # while it is read: as it is stored, its valid pixels, its values; float64 in between
-        reading = (2 * pixel_bytes + 3 + (6 * DOUBLE if conditioned else SINGLE)) * pixels
+        # as it is stored, its valid pixels, its values; what is in between
+        between = 6 * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
+        reading = (pixel_bytes + 3 + SINGLE + between) * pixels
         # while it is correlated: one product, the sums of the terms, the factors that are not kept
         terms, factors = (2, 1) if one_mask else (6, 6)
         if len(keep) == 3:
             factors = 3 if layout.one_spectrum else 0
-        working = max(reading, (1 + terms + factors + 1) * transform) + 20 * DOUBLE * lags
-        if one_mask:
-            working += pixels + kept * (1 if layout.one_spectrum else 2)
+        working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
+        shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
         pair = 0 if whole else 6 * DOUBLE * lags
 
         pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
+        size = cls(2, pairs, keep, frame, role, pair, shared, reading, working)
         if not whole:
-            pairs = max(1, min(pairs, (memory - working - 2 * (frame + role)) // pair))
-        frames = max(2, (memory - working - pairs * pair) // (frame + role))
-        return cls(min(frames, pairs + 1), pairs, keep, frame, role, working, pair)
+            size = replace(size, pairs=max(1, min(pairs, (memory - size._bytes(2, 2, 0)) // pair)))
+        more = (memory - size._bytes(2, 2, size.pairs)) // (frame + role)
+        return replace(size, frames=min(2 + max(more, 0), size.pairs + 1))

@@ -1,0 +1,287 @@
+"""A whole run on two workers: where its time goes, against Dask with scikit-image, and how it grows.
+
+    python scripts/bench_run.py                    # 1000 frames, then 10000
+    python scripts/bench_run.py --large            # one pair of 16384 x 16384 in workers of 1 GiB
+    python scripts/bench_run.py --engines          # processes or threads
+
+Tables are Markdown. Stacks are written to a temporary folder: about 500 MB, 1 GB with --large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import zarr
+from distributed import Client, LocalCluster, get_task_stream
+from scipy import ndimage
+from skimage.registration import phase_cross_correlation
+
+import pipeline
+from pipeline import cluster as engines
+from pipeline.measure import measure_pairs
+from pipeline.model import PairTable
+from pipeline.setup import Setup, open_series, set_up
+from pipeline.store.images import write_image
+
+SIZE, DIFFERENT = 512, 100  # frames that differ; a longer stack has them several times
+WIDTH = 5
+WORKERS = 2
+COMPARED = 60  # pairs that scikit-image is given
+
+
+def write_series(folder: Path, count: int) -> Path:
+    """A uint16 stack, compressed with zstd, a frame per chunk; 300 KB a frame."""
+    rng = np.random.default_rng(0)
+    path = folder / f"stack-{count}.zarr"
+    stack = zarr.create_array(
+        path, shape=(count, SIZE, SIZE), chunks=(1, SIZE, SIZE), dtype="u2",
+        dimension_names=["t", "y", "x"], compressors=zarr.codecs.ZstdCodec(level=3),
+    )  # fmt: skip
+    room = SIZE + 64
+    scene = ndimage.gaussian_filter(rng.normal(size=(room, room)).astype(np.float32), 2)
+    walk = np.cumsum(rng.normal(0, 1, (DIFFERENT, 2)), axis=0)
+    origins = np.clip(32 + walk - walk.mean(axis=0), 0, 64).round().astype(int)
+    for index, (y, x) in enumerate(origins[:count]):
+        view = scene[y : y + SIZE, x : x + SIZE] * 10000
+        frame = np.clip(5000 + view + rng.normal(0, 20, (SIZE, SIZE)), 0, 65535)
+        stack[index] = frame.astype("u2")
+    chunks = path / "c"
+    for index in range(DIFFERENT, count):  # the same bytes under another name
+        target = chunks / str(index) / "0"
+        target.mkdir(parents=True)
+        os.link(chunks / str(index % DIFFERENT) / "0" / "0", target / "0")
+    return path
+
+
+def write_mask(folder: Path) -> Path:
+    """An ellipse over 55 % of the frame, without 1 % dead pixels."""
+    y, x = np.meshgrid(*[np.linspace(-1, 1, SIZE)] * 2, indexing="ij")
+    dead = np.random.default_rng(1).random((SIZE, SIZE)) < 0.01
+    path = folder / "mask.zarr"
+    if not path.exists():
+        write_image(path, ((y / 0.94) ** 2 + (x / 0.75) ** 2 < 1) & ~dead)
+    return path
+
+
+def settings(stack: Path, mask: dict[str, Any], **sections: Any) -> pipeline.config.Config:
+    return pipeline.config.make_config(
+        {
+            "input": {"path": str(stack)},
+            "mask": mask,
+            "register": {"max_shift": 32},
+            "pairs": {"strategy": "window", "width": WIDTH},
+            "output": {"shifts": str(stack.with_suffix(".shifts.zarr"))},
+            "cluster": {"kind": "local", "workers": WORKERS},
+            **sections,
+        }
+    )
+
+
+@contextmanager
+def peak_memory(pids: list[int]) -> Iterator[list[float]]:
+    """The largest resident memory of processes while inside, MiB."""
+    peaks, stop = [0.0] * len(pids), threading.Event()
+
+    def look() -> None:
+        processes = [psutil.Process(pid) for pid in pids]
+        while not stop.wait(0.05):
+            for index, process in enumerate(processes):
+                peaks[index] = max(peaks[index], process.memory_info().rss / 2**20)
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield peaks
+    finally:
+        stop.set()
+        watch.join()
+
+
+@dataclass(frozen=True)
+class Measured:
+    pairs: int
+    seconds: float
+    busy: float  # part of all workers' time that was spent in tasks
+    scheduler_mib: float
+    worker_mib: float
+
+
+def worker_pids(client: Client) -> list[int]:
+    return list(client.run(os.getpid).values())
+
+
+def measure(setup: Setup, client: Client) -> Measured:
+    """Measure all pairs of a series on workers that are there."""
+    source = setup.series.source
+    table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+    with peak_memory([os.getpid(), *worker_pids(client)]) as peaks:
+        with get_task_stream(client) as stream:
+            start = time.perf_counter()
+            for latest, _ in measure_pairs(source, table, setup.method, setup.size, client=client):
+                table = latest
+            spent = time.perf_counter() - start
+        inside = sum(
+            part["stop"] - part["start"]
+            for task in stream.data
+            for part in task["startstops"]
+            if part["action"] == "compute"
+        )
+    assert table.ok.mean() > 0.99, "the benchmark measures something else"
+    threads = sum(client.nthreads().values())
+    return Measured(len(setup.pairs), spent, inside / (threads * spent), peaks[0], max(peaks[1:]))
+
+
+def pair_by_scikit_image(pair: tuple[int, int], stack: str, mask: str) -> np.ndarray:
+    frames = zarr.open_array(stack, mode="r")
+    valid = zarr.open_array(mask, mode="r")[:].astype(bool)
+    reference, moving = (frames[int(index)] for index in pair)
+    found = phase_cross_correlation(reference, moving, reference_mask=valid, moving_mask=valid)
+    return np.asarray(found[0])
+
+
+def scikit_image_seconds(stack: Path, mask: Path, pairs: np.ndarray, client: Client) -> float:
+    """Seconds per pair of the same pairs, one task each, on the same workers."""
+    chosen = pairs[np.linspace(0, len(pairs) - 1, COMPARED).astype(int)].tolist()
+    arguments = {"stack": str(stack), "mask": str(mask), "pure": False}
+    client.gather(client.map(pair_by_scikit_image, chosen[: 2 * WORKERS], **arguments))
+    start = time.perf_counter()
+    client.gather(client.map(pair_by_scikit_image, chosen, **arguments))
+    return (time.perf_counter() - start) / len(chosen)
+
+
+def first_pair_seconds(config_text: str, folder: Path) -> float:
+    """From the start of the process to the first measured pair."""
+    path = folder / "run.yaml"
+    path.write_text(config_text)
+    code = (
+        "import sys, time, pipeline\n"
+        "def told(done, total):\n"
+        "    if done: print(time.time(), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        f"    pipeline.run(pipeline.load_config({str(path)!r}), overwrite=True, progress=told)\n"
+    )
+    script = folder / "first.py"
+    script.write_text(code)
+    start = time.time()
+    lines = subprocess.run(
+        [sys.executable, script], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    return float(lines[0]) - start
+
+
+def run_table(folder: Path, counts: list[int]) -> None:
+    mask = write_mask(folder)
+    print("| 512 x 512, uint16, zstd; window of 5; 2 workers | ms per pair | of the workers' time in tasks | scheduler and client, MiB | worker, MiB |")  # noqa: E501
+    print("|---|---|---|---|---|")
+    for index, count in enumerate(counts):
+        config = settings(write_series(folder, count), {"path": str(mask)})
+        setup = set_up(config, open_series(config)[0])
+        with engines.connect("local", workers=WORKERS) as client:
+            assert client is not None
+            if index == 0:
+                measure(setup, client)  # what is imported and compiled once is not of the run
+            found = measure(setup, client)
+            each = 1e3 * found.seconds / found.pairs
+            print(
+                f"| {count} frames, {found.pairs} pairs | {each:.2f} | {found.busy:.0%} "
+                f"| {found.scheduler_mib:.0f} | {found.worker_mib:.0f} |",
+                flush=True,
+            )
+            if index == 0:
+                theirs = scikit_image_seconds(Path(config.input.path), mask, setup.pairs, client)
+                ratio = theirs / (found.seconds / found.pairs)
+    print(f"\nscikit-image by client.map on the same workers: {1e3 * theirs:.0f} ms per pair, "
+          f"{ratio:.0f} times as long")  # fmt: skip
+    stack = folder / f"stack-{counts[0]}.zarr"
+    text = (
+        f"input: {{path: {stack}}}\nmask: {{path: {mask}}}\nregister: {{max_shift: 32}}\n"
+        f"output: {{shifts: {folder / 'first.zarr'}}}\ncluster: {{kind: local, workers: 2}}\n"
+    )
+    print(f"from the start of the process to the first pairs: {first_pair_seconds(text, folder):.1f} s\n")  # noqa: E501
+
+
+def engines_table(folder: Path) -> None:
+    print("| engine | ms per pair | of the workers' time in tasks |\n|---|---|---|")
+    config = settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
+    setup = set_up(config, open_series(config)[0])
+    for workers, threads in ((2, 1), (1, 2), (1, 1)):
+        with engines.connect("local", workers=workers, threads_per_worker=threads) as client:
+            assert client is not None
+            measure(setup, client)
+            found = [measure(setup, client) for _ in range(3)]
+        each = np.median([1e3 * one.seconds / one.pairs for one in found])
+        busy = np.median([one.busy for one in found])
+        print(f"| {workers} x {threads} thread(s) | {each:.2f} | {busy:.0%} |", flush=True)
+    print()
+
+
+def large_table(folder: Path) -> None:
+    """One pair that no worker can hold."""
+    print("| one pair, 16384 x 16384, workers of 1 GiB | seconds | worker, MiB | planned, MiB |")
+    print("|---|---|---|---|")
+    size = 16384
+    path = folder / "large.zarr"
+    stack = zarr.create_array(
+        path, shape=(2, size, size), chunks=(1, 1024, 1024), dtype="u2",
+        dimension_names=["t", "y", "x"], compressors=zarr.codecs.ZstdCodec(level=3),
+    )  # fmt: skip
+    for row in range(0, size, 1024):
+        rng = np.random.default_rng(row)
+        strip = ndimage.gaussian_filter(rng.normal(size=(1024 + 32, size + 32)).astype("f4"), 2)
+        for index, (y, x) in enumerate(((16, 16), (13, 21))):
+            view = 5000 + 10000 * strip[y : y + 1024, x : x + size]
+            dead = rng.random((1024, size), np.float32) < 0.01
+            stack[index, row : row + 1024] = np.where(dead, 0, view + rng.normal(0, 20, view.shape))
+    cases = {"no mask": {}, "1 % dead pixels, other ones in each": {"invalid_values": [0]}}
+    for name, mask in cases.items():
+        for workers in (1, WORKERS):
+            with (
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit="1GiB",
+                    dashboard_address="127.0.0.1:0",
+                ) as local,
+                Client(local) as client,
+            ):
+                address = {"kind": "address", "address": local.scheduler_address}
+                pairs = {"strategy": "consecutive"}
+                config = settings(path, mask, cluster=address, pairs=pairs)
+                setup = set_up(config, open_series(config)[0])
+                found = measure(setup, client)
+            planned = setup.size.bytes_for(setup.pairs) / 2**20
+            print(f"| {name}, {workers} worker(s) | {found.seconds:.1f} | {found.worker_mib:.0f} "
+                  f"| {planned:.0f} |", flush=True)  # fmt: skip
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--large", action="store_true", help="the pair that no worker can hold")
+    parser.add_argument("--engines", action="store_true", help="processes or threads")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.large:
+            large_table(Path(folder))
+        elif given.engines:
+            engines_table(Path(folder))
+        else:
+            run_table(Path(folder), given.frames)
+
+
+if __name__ == "__main__":
+    main()
