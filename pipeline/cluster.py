@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import dask
 from distributed import Client, LocalCluster, as_completed
+from distributed.system import MEMORY_LIMIT
 
 from pipeline.model import InputError
 
@@ -90,6 +91,11 @@ def _local_cluster(workers: int | None, threads_per_worker: int) -> LocalCluster
     finally:
         if main_thread:
             signal.signal(signal.SIGINT, before)
+
+
+def memory_here() -> int:
+    """Bytes of memory that this machine, or the limit that this process is under, has."""
+    return int(MEMORY_LIMIT)
 
 
 def current_client() -> Engine:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cluster import memory_here
 from pipeline.config import Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
 from pipeline.model import FrameSource, InputError, Slices
@@ -22,7 +23,7 @@ from pipeline.register import Search, checked_max_shift
 from pipeline.solve import check_anchor
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
-from pipeline.store.stacks import StackFrames, StackSpec, locate
+from pipeline.store.stacks import StackFrames, StackSpec, locate, may_lack_chunks
 from pipeline.units import parse_bytes, shift_bounds
 
 DEFAULT_TASK_BYTES = 512 * 2**20
@@ -108,7 +109,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         pixel_bytes=np.dtype(spec.dtype).itemsize,
         chunks=tuple(chunks),
         bounds=bounds,
-        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
+        one_mask=one_mask and np.dtype(spec.dtype).kind != "f" and not may_lack_chunks(spec),
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
@@ -121,6 +122,9 @@ def in_memory(source: ArrayFrames) -> Series:
     """A series that is an array, or a lazy one."""
     shape, mask = source.frame_shape, source.mask
     static = mask is not None and mask.ndim == len(shape)
+    if mask is not None and not mask.any():
+        raise InputError("the mask has no valid pixel: True (not 0) means valid")
+    certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
     pixel_size, unit = source.pixel_size
     chunks = source.stack.chunksizes
     return Series(
@@ -128,7 +132,7 @@ def in_memory(source: ArrayFrames) -> Series:
         pixel_bytes=source.stack.dtype.itemsize,
         chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
         bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
-        one_mask=(mask is None or static) and source.stack.dtype.kind != "f",
+        one_mask=(mask is None or static) and certain,
         pixel_size=pixel_size,
         unit=unit,
         time=source.time,
@@ -180,11 +184,16 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
         one_mask=series.one_mask and not by_value,
         conditioned=config.preprocess != PreprocessSection(),
     )
+    least = math.ceil(size.least_bytes / 2**20)
     if memory is not None and memory < size.least_bytes:
         raise InputError(
-            f"cluster.task_memory {given!r} is less than the "
-            f"{math.ceil(size.least_bytes / 2**20)} MiB that one pair of frames needs: raise it, "
-            "or lower register.max_shift"
+            f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
+            "needs: raise it, or lower register.max_shift"
+        )
+    if config.cluster.kind != "address" and size.least_bytes > memory_here():
+        raise InputError(
+            f"one pair of frames needs {least} MiB, and there are {memory_here() // 2**20} here: "
+            "lower register.max_shift"
         )
     return size
 
@@ -234,11 +243,12 @@ def _method(config: Config, series: Series) -> Method:
     flat_field = config.preprocess.flat_field
     return Method(
         search=Search.over(
-            inner,
-            inner,
+            shape,
+            shape,
             max_shift,
             given.min_overlap,
             given.subpixel,
+            region=inner,
             tile=tile,
             chunks=series.chunks,
         ),

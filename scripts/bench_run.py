@@ -1,4 +1,4 @@
-"""A whole run on two workers: where its time goes, against Dask with scikit-image, and how it grows.
+"""A whole run on two workers: where its time goes, how it grows, and Dask with scikit-image.
 
     python scripts/bench_run.py                    # 1000 frames, then 10000
     python scripts/bench_run.py --large            # one pair of 16384 x 16384 in workers of 1 GiB
@@ -184,7 +184,8 @@ def first_pair_seconds(config_text: str, folder: Path) -> float:
 
 def run_table(folder: Path, counts: list[int]) -> None:
     mask = write_mask(folder)
-    print("| 512 x 512, uint16, zstd; window of 5; 2 workers | ms per pair | of the workers' time in tasks | scheduler and client, MiB | worker, MiB |")  # noqa: E501
+    print("| 512 x 512, uint16, zstd; window of 5; 2 workers | ms per pair ", end="")
+    print("| of the workers' time in tasks | scheduler and client, MiB | worker, MiB |")
     print("|---|---|---|---|---|")
     for index, count in enumerate(counts):
         config = settings(write_series(folder, count), {"path": str(mask)})
@@ -210,7 +211,8 @@ def run_table(folder: Path, counts: list[int]) -> None:
         f"input: {{path: {stack}}}\nmask: {{path: {mask}}}\nregister: {{max_shift: 32}}\n"
         f"output: {{shifts: {folder / 'first.zarr'}}}\ncluster: {{kind: local, workers: 2}}\n"
     )
-    print(f"from the start of the process to the first pairs: {first_pair_seconds(text, folder):.1f} s\n")  # noqa: E501
+    seconds = first_pair_seconds(text, folder)
+    print(f"from the start of the process to the first pairs: {seconds:.1f} s\n")
 
 
 def engines_table(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from skimage.registration._masked_phase_cross_correlation import cross_correlate
 import pipeline
 from pipeline import ncc
 from pipeline.ncc import sums, tiles
+from pipeline.register import Search, block_terms
 
 KINDS = ("mask", "value", "square")
 
@@ -184,16 +186,9 @@ def problems(draw):
     tile = draw(st.none() | st.tuples(*[st.integers(1, most)] * ndim))
     kinds = draw(st.tuples(*[st.sampled_from(["all", "box", "random", "sparse", "none"])] * 2))
     same = draw(st.booleans()) and moving == reference
-    return (
-        reference,
-        moving,
-        bounds,
-        tile,
-        kinds,
-        same,
-        draw(st.booleans()),
-        draw(st.integers(0, 99)),
-    )
+    in_series, beyond = draw(st.booleans()), draw(st.booleans())
+    seed = draw(st.integers(0, 99))
+    return reference, moving, bounds, tile, kinds, same, in_series, beyond, seed
 
 
 def any_mask(rng, shape, kind):
@@ -214,9 +209,11 @@ def any_mask(rng, shape, kind):
 @settings(deadline=None, max_examples=300)
 def test_terms_are_the_sums_they_stand_for(problem):
     """Whatever the masks, the tiles and the way that is taken: against sums over whole images."""
-    shape, other, bounds, tile, kinds, same, in_series, seed = problem
+    shape, other, bounds, tile, kinds, same, in_series, beyond, seed = problem
     rng = np.random.default_rng(seed)
     window = ncc.lag_window(shape, other, bounds)
+    if beyond:
+        window = ncc.Window(*(tuple(s * b for b in bounds) for s in (-1, 1)))
     masks = [any_mask(rng, shape, kinds[0]), any_mask(rng, other, kinds[1])]
     if same:
         masks[1] = masks[0].copy()
@@ -250,7 +247,7 @@ def test_terms_are_the_sums_they_stand_for(problem):
 
 def overlapping(shape, other, lag):
     """Where two images lie on each other: the moving one's pixel x - u on the reference's x."""
-    low = [max(0, u) for u in lag]
+    low = [min(max(0, u), n) for u, n in zip(lag, shape, strict=True)]
     high = [max(min(n, m + u), lo) for n, m, u, lo in zip(shape, other, lag, low, strict=True)]
     a = tuple(slice(lo, hi) for lo, hi in zip(low, high, strict=True))
     b = tuple(slice(lo - u, hi - u) for lo, hi, u in zip(low, high, lag, strict=True))
@@ -349,6 +346,123 @@ def test_expected_deviation_of_unrelated_images_is_that_of_their_surfaces(tile):
             seen = np.sqrt(np.mean(surface.ncc**2 * surface.overlap_count))
             values.append(surface.chance_deviation / seen)
         assert 0.8 < np.mean(values) < 1.25
+
+
+def chance(images, mask, monkeypatch, tile=None, block=None):
+    """The deviation that is expected of unrelated images, as the tool measures it."""
+    size = mask.shape
+    if block is not None:
+        monkeypatch.setattr(tiles, "BLOCK_PIXELS", block)
+    search = Search.over(size, size, (12, 12), tile=tile)
+    parts = []
+    for number, block in enumerate(search.blocks):
+        reference, moving = (
+            ncc.masked_image(image[part], ncc.Masked(mask[part]))
+            for image, part in zip(images, (block.reference, block.moving), strict=True)
+        )
+        parts.append(block_terms(reference, moving, search, number))
+    assert len(parts) > 3 or block is None or len(search.blocks) == 1
+    return reduce(ncc.Terms.plus, parts).chance_deviation
+
+
+@pytest.mark.parametrize("smooth", [0.5, 3, 12, 30])
+def test_chance_does_not_depend_on_how_a_frame_is_cut(smooth, monkeypatch):
+    mask = ellipse((256, 256))
+    for seed in (1, 2, 3):
+        images = [rough(10 * seed + i, (256, 256), smooth) + 3 for i in (0, 1)]
+        whole = chance(images, mask, monkeypatch)
+        tiled = chance(images, mask, monkeypatch, tile=(64, 64))
+        blocks = chance(images, mask, monkeypatch, block=5000)
+        monkeypatch.undo()
+        assert tiled == pytest.approx(whole, rel=0.4)
+        assert blocks == pytest.approx(whole, rel=0.4)
+
+
+@pytest.mark.parametrize(
+    "bring",
+    [
+        lambda scene: scene + 1e9,
+        lambda scene: np.round(5 * scene + 1e9).astype(np.int32),
+        lambda scene: (1000 * scene).astype(np.int64).astype(np.uint64) + np.uint64(2**40),
+        lambda scene: (100 + 20 * scene).astype(np.uint8),
+        lambda scene: (scene * 1e-42).astype(np.float32),
+        lambda scene: (scene * 5e37).astype(np.float32),
+        lambda scene: scene * 1e200,
+        lambda scene: scene * 1e-200,
+        lambda scene: scene.astype(np.float16),
+    ],
+    ids=["f8 offset", "i4 offset", "u8 offset", "u1", "f4 tiny", "f4 huge", "f8 huge", "f8 tiny",
+         "f2"],
+)  # fmt: skip
+@pytest.mark.parametrize("block", [None, 2000])
+def test_any_numbers_will_do(bring, block, monkeypatch):
+    if block is not None:
+        monkeypatch.setattr(tiles, "BLOCK_PIXELS", block)
+    scene = rough(8, (110, 110), 2)
+    image = bring(scene / scene.std())
+    found = pipeline.register_translation(image[10:100, 10:100], image[7:97, 14:104], max_shift=9)
+    assert found.status == "ok"
+    np.testing.assert_allclose(found.shift, (-3, 4), atol=0.05)
+
+
+def test_an_outlier_or_an_empty_corner_is_no_level_for_the_rest(monkeypatch):
+    """The first block has few and odd pixels, or none but in its halo."""
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 2500)
+    scene = 1e4 + 10 * rough(8, (150, 150), 2)
+    reference, moving = scene[10:140, 10:140].copy(), scene[7:137, 14:144].copy()
+    few, far = np.ones((130, 130), bool), np.zeros((130, 130), bool)
+    few[:40, :40] = False
+    few[0, 0] = few[0, 1] = few[5, 5] = True
+    reference[0, :2] = 0
+    far[36:100, 36:100] = True
+    for mask in (few, far):
+        masks = {"reference_mask": mask, "moving_mask": mask}
+        found = pipeline.register_translation(reference, moving, max_shift=9, **masks)
+        assert found.status == "ok"
+        np.testing.assert_allclose(found.shift, (-3, 4), atol=0.05)
+
+
+def test_the_moving_image_counts_as_a_whole_where_shapes_differ():
+    scene = rough(2, (200, 200), 1.5)
+    reference, mask = scene[100:160, 110:170], np.ones((200, 200), bool)
+    mask[:70, :70] = False
+    found = pipeline.register_translation(reference, scene, moving_mask=mask)
+    assert found.status == "ok"
+    np.testing.assert_allclose(found.shift, (-100, -110), atol=0.01)
+    mask[:59] = False
+    assert pipeline.register_translation(reference, scene, moving_mask=mask).overlap <= 1
+    flat = scene.copy()
+    flat[:70, :70] = 0
+    assert pipeline.register_translation(reference, flat).status == "ok"
+
+
+def test_lags_at_which_nothing_can_overlap_do_no_harm():
+    """One valid column, searched along x: what overlaps there is at one lag, and flat or not."""
+    frame = rough(3, (50, 30))
+    mask = np.zeros((50, 30), bool)
+    mask[:, 12] = True
+    masks = {"reference_mask": mask, "moving_mask": mask}
+    found = pipeline.register_translation(frame, frame, max_shift=(0, 5), **masks)
+    assert found.status in ("low_overlap", "low_ncc", "at_bound")
+    masks = {"reference_mask": mask[5:], "moving_mask": mask[:-5]}
+    found = pipeline.register_translation(frame[5:], frame[:-5], max_shift=(9, 0), **masks)
+    np.testing.assert_allclose(found.shift, (-5, 0), atol=0.1)
+
+
+def test_large_searches_in_blocks(monkeypatch):
+    scene = rough(5, (90, 100), 1.5)
+    reference, moving = scene[:80, :70], scene[8:88, 21:91]
+    whole = pipeline.masked_ncc(reference, moving)
+    shift = pipeline.register_translation(reference, moving)
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1000)
+    parts = pipeline.masked_ncc(reference, moving)
+    enough = whole["overlap_count"].to_numpy() > 500
+    np.testing.assert_allclose(
+        parts["ncc"].to_numpy()[enough], whole["ncc"].to_numpy()[enough], atol=1e-5
+    )
+    np.testing.assert_array_equal(parts["overlap_count"], whole["overlap_count"])
+    found = pipeline.register_translation(reference, moving)
+    np.testing.assert_allclose(found.shift, shift.shift, atol=1e-3)
 
 
 def test_equals_scikit_image_in_single_precision_where_enough_overlaps():

@@ -16,6 +16,7 @@ METHOD_VERSION = 2
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
 SomeListed = Field(strict=False, min_length=1)
 
@@ -93,7 +94,7 @@ class RegisterSection(Section):
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="hard limit on the overlapping fraction of valid pixels; null: none"
     )
-    tile: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+    tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
         None,
         description="pixels along each side of what shares a transform; a number or one per axis; "
         "null: the cheapest",

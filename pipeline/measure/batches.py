@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import Engine, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
-from pipeline.measure.frames import Method, Seen, load_flat_field, read_block
+from pipeline.measure.frames import Method, Seen, read_block, read_flat_field
 from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
@@ -111,7 +111,7 @@ def _terms(
 
     `seen` is filled on the way. A frame is held from its first pair to its last.
     """
-    flat_field = load_flat_field(method, source.frame_shape)
+    flat_field = read_flat_field(method, source.frame_shape, block)
     search = method.search
     last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
     held: dict[int, MaskedImage] = {}

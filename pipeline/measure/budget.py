@@ -112,12 +112,14 @@ class BatchSize:
         between = 6 * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
         reading = (pixel_bytes + 3 + SINGLE + between) * pixels
         # while it is correlated: one product, the sums of the terms, the factors that are not kept
-        terms, factors = (2, 1) if one_mask else (6, 6)
+        terms, factors = (2, 1) if one_mask and whole else (6, 6)
         if len(keep) == 3:
             factors = 3 if layout.one_spectrum else 0
         working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
         shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
-        pair = 0 if whole else 6 * DOUBLE * lags
+        # terms of blocks wait for those of other blocks, and two are joined to a third
+        waiting = 3 + math.ceil(math.log2(len(search.blocks)))
+        pair = 0 if whole else waiting * 6 * DOUBLE * lags
 
         pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
         size = cls(2, pairs, keep, frame, role, pair, shared, reading, working)

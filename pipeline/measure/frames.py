@@ -121,7 +121,8 @@ def read_block(
 ) -> tuple[MaskedImage | None, Seen]:
     """A block of a frame, ready to be correlated, and what was seen of it.
 
-    It is None where nothing can be read. A mask that equals one of `known` is that one.
+    `flat_field` is that of the block, from `read_flat_field`. The block is None where nothing can
+    be read. A mask that equals one of `known` is that one.
     """
     outside, inside = method.part(block, reach(method.conditioning))
     read = source.read(frame, outside)
@@ -130,22 +131,22 @@ def read_block(
     how = replace(method.conditioning, border=())  # the region has none
     usable = usable_pixels(read.image, read.valid, how)
     low, high = extremes(read.image, usable)
-    if flat_field is not None:
-        flat_field = flat_field[outside]
     image, valid = condition(read.image, read.valid, how, flat_field)
     mask = _known_mask(valid[inside], known)
     found = masked_image(image[inside], mask)
-    core = method.search.blocks[block].core
-    moments = Moments.of(found, core)
+    moments = Moments.of(found, method.search.places(block)[1])
     seen = Seen(read.status, "", low <= high, low, high, read.image.dtype, moments)
     return found, seen
 
 
-def load_flat_field(method: Method, frame_shape: Sequence[int]) -> NDArray[np.float64] | None:
-    """The flat field of a method, read where it is a path."""
+def read_flat_field(
+    method: Method, frame_shape: Sequence[int], block: int
+) -> NDArray[np.float64] | None:
+    """The part of a method's flat field that belongs to a block as it is read."""
+    part, _ = method.part(block, reach(method.conditioning))
     if isinstance(method.flat_field, str):
-        return read_image(method.flat_field, tuple(frame_shape))
-    return method.flat_field
+        return read_image(method.flat_field, tuple(frame_shape), part)
+    return None if method.flat_field is None else method.flat_field[part]
 
 
 def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
@@ -169,6 +170,6 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
 
 def _known_mask(pixels: Bools, known: Sequence[Masked]) -> Masked:
     for mask in known:
-        if mask.pixels is pixels or np.array_equal(mask.pixels, pixels):
+        if np.array_equal(mask.pixels, pixels):
             return mask
     return Masked(pixels)

@@ -4,8 +4,8 @@ from pipeline.ncc.images import Kind, Masked, MaskedImage, alike, extremes, mask
 from pipeline.ncc.lags import Window, lag_window
 from pipeline.ncc.sums import pair_terms
 from pipeline.ncc.surface import surface
-from pipeline.ncc.terms import Moments, Terms
-from pipeline.ncc.tiles import Block, Layout, blocks_of
+from pipeline.ncc.terms import Moments, Place, Terms
+from pipeline.ncc.tiles import Block, Layout, block_sides, blocks_of
 
 __all__ = [
     "Block",
@@ -14,9 +14,11 @@ __all__ = [
     "Masked",
     "MaskedImage",
     "Moments",
+    "Place",
     "Terms",
     "Window",
     "alike",
+    "block_sides",
     "blocks_of",
     "extremes",
     "lag_window",

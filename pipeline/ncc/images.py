@@ -24,6 +24,9 @@ Kind: TypeAlias = Literal["mask", "value", "square"]
 # Valid pixels that the level of an image is estimated from, at most about this many.
 SAMPLE_PIXELS = 2**14
 FEWEST_SAMPLED = 2**8
+# Offsets and scales beyond this go through double precision; ranges below that are none.
+LARGE = 1e30
+SMALLEST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,10 @@ def moments_of(values: Floats) -> tuple[float, float]:
 
 def _at_level(image: NDArray[Any], mask: Masked, level: Level, dtype: np.dtype[Any]) -> MaskedImage:
     exact = image.dtype == dtype or (image.dtype.kind in "biu" and image.dtype.itemsize <= 2)
-    working = dtype if exact else np.dtype(np.float64)  # no digit is lost before the offset is off
+    ordinary = max(level.scale, 1 / level.scale, abs(level.offset)) < LARGE
+    # no digit is lost before the offset is off
+    working = dtype if exact and ordinary else np.dtype(np.float64)
+    level = Level(float(working.type(level.offset)), level.scale)
     with np.errstate(invalid="ignore", over="ignore"):  # outside of the mask anything may stand
         values = np.subtract(image, working.type(level.offset), dtype=working)
         values *= working.type(1 / level.scale)
@@ -184,16 +190,16 @@ def _at_level(image: NDArray[Any], mask: Masked, level: Level, dtype: np.dtype[A
 
 
 def _level(values: NDArray[Any]) -> Level:
-    """Mean and deviation, in double precision; the offset is a number of the values' own type."""
+    """Mean and deviation, in double precision."""
     if not len(values):
         return Level(0.0, 1.0)
     numbers = values.astype(np.float64)
-    low = float(numbers.min())
-    mean = low + float((numbers - low).mean())
-    spread = float(np.sqrt(np.mean((numbers - mean) ** 2)))
-    if values.dtype.kind == "f":
-        mean = float(values.dtype.type(mean))
-    return Level(mean, spread if spread > np.finfo(np.float64).tiny else 1.0)
+    low, range_ = float(numbers.min()), float(np.ptp(numbers))
+    if not SMALLEST < range_ < np.inf:
+        return Level(low, 1.0)
+    parts = (numbers - low) / range_
+    mean, spread = float(parts.mean()), float(parts.std())
+    return Level(low + range_ * mean, range_ * spread)
 
 
 def _sample(image: NDArray[Any]) -> Slices:

@@ -33,6 +33,16 @@ class Window:
             tuple(hi + step for hi, step in zip(self.last, by, strict=True)),
         )
 
+    def within(self, other: Window) -> Window:
+        """Those lags that are also another window's; one at least."""
+        first = tuple(
+            min(max(lo, a), b) for lo, a, b in zip(self.first, other.first, other.last, strict=True)
+        )
+        last = tuple(
+            max(min(hi, b), lo) for hi, b, lo in zip(self.last, other.last, first, strict=True)
+        )
+        return Window(first, last)
+
     def margin_around(self, inner: Window) -> tuple[tuple[int, int], ...]:
         """How many more lags this window has than `inner`, before and after, along each axis."""
         return tuple(

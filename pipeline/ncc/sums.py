@@ -9,8 +9,8 @@ are cheaper ways to them than transforms for every pair:
   one;
 * under a mask that is a **box**, such as none at all, they are differences of prefix sums.
 
-Which way is taken depends on the two masks alone, so that the numbers of a pair do not depend on
-the pairs that it is measured with.
+In a series the way depends on the layout and on the two masks alone, so that the numbers of a pair
+do not depend on the pairs that it is measured with.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from pipeline.model import Floats, Slices
+from pipeline.model import Floats
 from pipeline.ncc.boxes import box_overlap, box_sums
 from pipeline.ncc.images import Complexes, Kind, Masked, MaskedImage, Role
 from pipeline.ncc.lags import Window
-from pipeline.ncc.terms import Lags, Moments, Terms
+from pipeline.ncc.terms import Lags, Moments, Place, Terms
 from pipeline.ncc.tiles import Layout
 
 # Transforms of the reference and of the moving image whose product a term is.
@@ -47,7 +47,7 @@ def pair_terms(
     *,
     in_series: bool = False,
     keep: Collection[Kind] = (),
-    core: Slices | None = None,
+    places: tuple[Place | None, Place | None] = (None, None),
 ) -> Terms:
     """The terms of two images over the lags of `layout.window`.
 
@@ -55,11 +55,11 @@ def pair_terms(
     ----------
     in_series
         Whether the images have other pairs: what is worked out for one of them alone serves those
-        too. Masks that are equal must be one object then.
+        too; what is worked out for a mask serves all images that have the same `Masked`.
     keep
         The transforms that are kept with the images for that; no number depends on it.
-    core
-        The part of the moving image that is not also part of another block's.
+    places
+        Where in their frames the two images lie; None: each is a whole frame.
     """
     m, k, window = reference.mask, moving.mask, layout.window
     wanted: dict[str, Factors] = {"cross": ("value", "value")}
@@ -93,8 +93,8 @@ def pair_terms(
     found["count"] = np.rint(np.maximum(found["count"], 0))
     return Terms(
         **found,
-        reference=Moments.of(reference),
-        moving=Moments.of(moving, core),
+        reference=Moments.of(reference, places[0]),
+        moving=Moments.of(moving, places[1]),
         power=power,
         overlap=overlap,
     )
@@ -146,7 +146,7 @@ def _flipped(sums: Lags) -> Lags:
 
 def _difference(m: Masked, k: Masked, layout: Layout) -> _Difference | None:
     """The pixels in which two masks differ, if they are few enough to be added one by one."""
-    if m is k:
+    if m is k:  # else `changed` finds out
         return _Difference(
             np.empty((0, m.pixels.ndim), np.intp), np.empty(0, np.int8), layout.window
         )

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -47,20 +45,15 @@ def surface(
     variance_g = terms.square_g - terms.sum_g * terms.sum_g * each
     covariance = terms.cross - terms.sum_f * terms.sum_g * each
     noise = ROUNDING * float(np.finfo(dtype).eps) * smaller
-    known = (
-        (count >= 2)
-        & (variance_f > noise * f.energy / max(f.count, 1))
-        & (variance_g > noise * g.energy / max(g.count, 1))
-    )
+    known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
     if min_overlap is not None:
         known &= count >= min_overlap * smaller
     scale = np.sqrt(np.where(known, variance_f * variance_g, 1))
     ncc = np.where(known, np.clip(covariance / scale, -1, 1), np.nan)
-    spread = math.sqrt(f.variance * g.variance * terms.overlap)
     return Surface(
         ncc=ncc.astype(dtype),
         overlap_count=count,
         first_lag=window.first,
         valid_count=(f.count, g.count),
-        chance_deviation=math.sqrt(terms.power) / spread if spread else float("nan"),
+        chance_deviation=terms.chance_deviation,
     )

@@ -12,22 +12,83 @@ whatever offset and scale the values of a part were given.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
+from pipeline.model import Slices
 from pipeline.ncc.images import Level, MaskedImage, alike, moments_of
+from pipeline.ncc.lags import Window
 
 Lags: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in a frame a part of it lies: its shape, the part's first pixel, the grid's squares.
+
+    `inside` are the pixels of the image that count as the part's own; None: all of them.
+    """
+
+    frame_shape: tuple[int, ...]
+    begin: tuple[int, ...]
+    side: int
+    inside: Slices | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """Sums of an image's values, and its valid pixels, in the squares of a grid over the frame."""
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    side: int  # of a square, px
+
+    @classmethod
+    def of(cls, image: MaskedImage, place: Place) -> Coarse:
+        """Those of a part of a frame; the others are 0."""
+        grids = [np.zeros([math.ceil(n / place.side) for n in place.frame_shape]) for _ in "sc"]
+        part = place.inside or (...,)
+        where = tuple(
+            slice(begin // place.side, (begin + n - 1) // place.side + 1)
+            for begin, n in zip(place.begin, image.values[part].shape, strict=True)
+        )
+        for grid, pixels in zip(grids, (image.values[part], image.mask.pixels[part]), strict=True):
+            grid[where] = _square_sums(pixels, place)
+        return cls(grids[0], grids[1], place.side)
+
+    def power_with(self, other: Coarse, means: tuple[float, float]) -> float:
+        """The sum of squares over all lags of the correlation with another image's."""
+        size = [n + m for n, m in zip(self.sums.shape, other.sums.shape, strict=True)]
+        spectra = [
+            np.abs(fft.fftn(one.sums - mean * one.counts, size, workers=1)) ** 2
+            for one, mean in zip((self, other), means, strict=True)
+        ]
+        squares: int = math.prod(size) * self.side**self.sums.ndim
+        return float((spectra[0] * spectra[1]).sum()) / squares
+
+
+def _square_sums(pixels: NDArray[Any], place: Place) -> NDArray[np.float64]:
+    sums = pixels
+    for axis, begin in enumerate(place.begin):
+        lines = sums.swapaxes(axis, 0)
+        edges = [0, *range(place.side - begin % place.side, len(lines), place.side), len(lines)]
+        pieces = [lines[low:high].sum(axis=0, dtype=np.float64) for low, high in pairwise(edges)]
+        sums = np.stack(pieces).swapaxes(axis, 0)
+    return np.asarray(sums, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class Moments:
     """Valid pixels of an image, sum of its values and of their squares, and what a value means.
 
-    `low` and `high` are the extreme pixels, `dtype` their type.
+    `low` and `high` are the extreme pixels, `dtype` their type; `level` is None if no pixel has
+    a say. `coarse` is kept of frames that are cut: it knows what is larger than the parts.
     """
 
     count: int
@@ -35,22 +96,31 @@ class Moments:
     energy: float
     low: float
     high: float
-    level: Level
+    level: Level | None
     dtype: np.dtype[Any]
+    coarse: Coarse | None = None
 
     @classmethod
-    def of(cls, image: MaskedImage, part: Any = None) -> Moments:
-        """Those of an image, or of a part of it."""
-        if part is None:
-            if "moments" not in image.known:
-                image.known["moments"] = cls.of(image, (...,))
+    def of(cls, image: MaskedImage, place: Place | None = None) -> Moments:
+        """Those of a frame, or of its part at `place`; kept with the image."""
+        if "moments" in image.known:
             return cast(Moments, image.known["moments"])
-        values, count = image.values[part], int(np.count_nonzero(image.mask.pixels[part]))
-        # 0, which stands where nothing is valid, is the mean and lies between the extremes
-        low, high = (
-            image.level.offset + image.level.scale * v for v in (values.min(), values.max())
+        part = place.inside if place is not None and place.inside is not None else (...,)
+        values, level = image.values[part], image.level
+        # 0 stands where nothing is valid, and lies between the extremes of the image
+        low, high = (level.offset + level.scale * float(v) for v in (values.min(), values.max()))
+        count = int(np.count_nonzero(image.mask.pixels[part]))
+        found = cls(
+            count,
+            *moments_of(values),
+            low if count else np.inf,
+            high if count else -np.inf,
+            level if image.mask.count else None,
+            image.dtype,
+            Coarse.of(image, place) if place is not None else None,
         )
-        return cls(count, *moments_of(values), float(low), float(high), image.level, image.dtype)
+        image.known["moments"] = found
+        return found
 
     @property
     def flat(self) -> bool:
@@ -58,28 +128,41 @@ class Moments:
         return alike(self.low, self.high, self.dtype)
 
     @property
-    def variance(self) -> float:
-        mean = self.total / max(self.count, 1)
-        return max(self.energy / max(self.count, 1) - mean * mean, 0.0)
+    def mean(self) -> float:
+        return self.total / max(self.count, 1)
 
-    def at(self, level: Level) -> Moments:
+    @property
+    def variance(self) -> float:
+        return max(self.energy / max(self.count, 1) - self.mean**2, 0.0)
+
+    def at(self, level: Level | None) -> Moments:
         """The same with values of another level."""
         a, b = _change(self.level, level)
         energy = a * a * self.energy + 2 * a * b * self.total + b * b * self.count
-        return replace(self, total=a * self.total + b * self.count, energy=energy, level=level)
+        total, coarse = a * self.total + b * self.count, self.coarse
+        if coarse is not None:
+            coarse = replace(coarse, sums=a * coarse.sums + b * coarse.counts)
+        return replace(self, total=total, energy=energy, level=level, coarse=coarse)
 
     def plus(self, other: Moments) -> Moments:
-        """Of both parts together; at the level of the first that has pixels."""
-        if not (self.count and other.count):
-            return self if self.count else other
-        other = other.at(self.level)
+        """Of both parts together, at the level of the one with the larger scale."""
+        level = max((one.level for one in (self, other)), key=lambda one: one.scale if one else 0)
+        one, two = self.at(level), other.at(level)
+        coarse = one.coarse
+        if one.coarse is not None and two.coarse is not None:
+            coarse = replace(
+                one.coarse,
+                sums=one.coarse.sums + two.coarse.sums,
+                counts=one.coarse.counts + two.coarse.counts,
+            )
         return replace(
-            self,
-            count=self.count + other.count,
-            total=self.total + other.total,
-            energy=self.energy + other.energy,
-            low=min(self.low, other.low),
-            high=max(self.high, other.high),
+            one,
+            count=one.count + two.count,
+            total=one.total + two.total,
+            energy=one.energy + two.energy,
+            low=min(one.low, two.low),
+            high=max(one.high, two.high),
+            coarse=coarse,
         )
 
 
@@ -87,8 +170,8 @@ class Moments:
 class Terms:
     """The terms of a pair over the lags of a window, in double precision.
 
-    `power` is the sum of squares over all lags that unrelated images with these spectra are
-    expected to show in C, `overlap` the sum of N over the same lags.
+    `power` is the sum of squares over all lags that unrelated images with the spectra of these
+    tiles are expected to show in C, `overlap` the sum of N over the same lags.
     """
 
     count: Lags
@@ -102,7 +185,7 @@ class Terms:
     power: float
     overlap: float
 
-    def at(self, reference: Level, moving: Level) -> Terms:
+    def at(self, reference: Level | None, moving: Level | None) -> Terms:
         """The same for images whose values have another offset and scale."""
         if (reference, moving) == (self.reference.level, self.moving.level):
             return self
@@ -142,7 +225,45 @@ class Terms:
             overlap=one.overlap + two.overlap,
         )
 
+    @property
+    def chance_deviation(self) -> float:
+        """Standard deviation of ncc * sqrt(N) for unrelated images with these spectra.
 
-def _change(old: Level, new: Level) -> tuple[float, float]:
-    """(a, b) such that a value v of the old level is ``a v + b`` at the new one."""
+        The variance of a correlation is the sum over lags of the product of both autocorrelations
+        (Bartlett 1946), which is the mean product of both power spectra (Parseval). Spectra of
+        tiles do not know what is larger than a tile; the coarse images of the frames do.
+        """
+        f, g = self.reference, self.moving
+        spread = f.variance * g.variance
+        if not (spread and self.overlap):
+            return float("nan")
+        deviation = self.power / (spread * self.overlap)
+        if f.coarse is not None and g.coarse is not None:
+            large = f.coarse.power_with(g.coarse, (f.mean, g.mean))
+            deviation = max(deviation, large / (spread * f.count * g.count))
+        return math.sqrt(deviation)
+
+    def over(self, window: Window, wanted: Window) -> Terms:
+        """The same over a window that has more lags, at which the images do not touch."""
+        more = wanted.margin_around(window)
+        if not any(any(sides) for sides in more):
+            return self
+        return replace(
+            self,
+            count=np.pad(self.count, more),
+            sum_f=np.pad(self.sum_f, more),
+            sum_g=np.pad(self.sum_g, more),
+            square_f=np.pad(self.square_f, more),
+            square_g=np.pad(self.square_g, more),
+            cross=np.pad(self.cross, more),
+        )
+
+
+def _change(old: Level | None, new: Level | None) -> tuple[float, float]:
+    """(a, b) such that a value v of the old level is ``a v + b`` at the new one.
+
+    Of what has no level all values are 0, and there is nothing that it could be moved to.
+    """
+    if old is None or new is None:
+        return 1.0, 0.0
     return old.scale / new.scale, (old.offset - new.offset) / new.scale

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -157,6 +157,7 @@ def _fft_shape(
     return tuple(int(fft.next_fast_len(size, real=True)) for size in least)  # factors 2, 3, 5
 
 
+@lru_cache(maxsize=64)
 def _cheapest_tile(
     reference_shape: tuple[int, ...], moving_shape: tuple[int, ...], window: Window
 ) -> tuple[int, ...]:
@@ -177,10 +178,15 @@ def _cheapest_tile(
 
 
 class Block(NamedTuple):
-    """A part of a reference frame, and the part of the moving frame that the lags reach from it."""
+    """A part of a reference frame, and the part of the moving frame that the lags reach from it.
+
+    `core` is where in the moving part the reference's part lies: what is no other block's. None if
+    the block is the whole.
+    """
 
     reference: Slices
     moving: Slices
+    core: Slices | None = None
 
     @property
     def reference_shape(self) -> tuple[int, ...]:
@@ -195,16 +201,6 @@ class Block(NamedTuple):
         """How far the moving part begins after the reference's: lags within the block differ."""
         return tuple(g.start - f.start for f, g in zip(self.reference, self.moving, strict=True))
 
-    @property
-    def core(self) -> Slices | None:
-        """The reference's place within the moving part; None if that is all of it."""
-        if self.reference == self.moving:
-            return None
-        return tuple(
-            slice(max(f.start - g.start, 0), min(f.stop, g.stop) - g.start)
-            for f, g in zip(self.reference, self.moving, strict=True)
-        )
-
 
 def blocks_of(
     reference_shape: Sequence[int],
@@ -218,30 +214,31 @@ def blocks_of(
     where those are smaller than the block, so that few chunks are decoded twice.
     """
     whole = Block(*(tuple(slice(0, n) for n in sizes) for sizes in (reference_shape, moving_shape)))
-    if tuple(reference_shape) != tuple(moving_shape):
+    sides = block_sides(reference_shape, chunks)
+    if tuple(reference_shape) != tuple(moving_shape) or sides == tuple(reference_shape):
         return [whole]
     per_axis = []
-    for n, side, lo, hi in zip(
-        reference_shape,
-        _block_sides(reference_shape, chunks or (1,) * len(reference_shape)),
-        window.first,
-        window.last,
-        strict=True,
-    ):
-        cores = [slice(start, min(start + side, n)) for start in range(0, n, side)]
-        per_axis.append([(c, slice(max(c.start - hi, 0), min(c.stop - lo, n))) for c in cores])
+    for n, side, lo, hi in zip(reference_shape, sides, window.first, window.last, strict=True):
+        parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+        halos = [slice(max(part.start - hi, 0), min(part.stop - lo, n)) for part in parts]
+        places = [
+            slice(part.start - halo.start, part.stop - halo.start)
+            for part, halo in zip(parts, halos, strict=True)
+        ]
+        per_axis.append(list(zip(parts, halos, places, strict=True)))
     return [
         Block(*(tuple(part) for part in zip(*axes, strict=True))) for axes in product(*per_axis)
     ]
 
 
-def _block_sides(shape: Sequence[int], chunks: Sequence[int]) -> list[int]:
+def block_sides(shape: Sequence[int], chunks: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Pixels along each axis of the blocks of a frame."""
     sides = list(shape)
     while math.prod(sides) > BLOCK_PIXELS:
         longest = max(range(len(sides)), key=lambda axis: sides[axis])
-        chunk, half = chunks[longest], math.ceil(sides[longest] / 2)
+        chunk, half = chunks[longest] if chunks else 1, math.ceil(sides[longest] / 2)
         sides[longest] = math.ceil(half / chunk) * chunk if chunk < half else half
-    return sides
+    return tuple(sides)
 
 
 def _lengths(part: Slices) -> tuple[int, ...]:

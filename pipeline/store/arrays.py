@@ -13,9 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.model import Bools, Frame, FrameStatus, InputError, Slices, spatial_dims
+from pipeline.ncc import block_sides
 from pipeline.preprocess import as_mask
-from pipeline.store.formats import open_array, spacing
-from pipeline.store.stacks import StackFrames, StackSpec
+from pipeline.store.formats import spacing
+from pipeline.store.stacks import StackFrames, StackSpec, may_lack_chunks
 from pipeline.units import common_unit
 
 
@@ -122,8 +123,9 @@ class ArrayFrames:
 
 
 def lazy_stack(spec: StackSpec) -> xr.DataArray:
-    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x, a frame per chunk.
+    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
+    A chunk is a frame, or a block of one that is large.
     The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
     If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
     """
@@ -131,11 +133,14 @@ def lazy_stack(spec: StackSpec) -> xr.DataArray:
     dims = ("t", *spec.spatial)
     name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"
 
+    sides = block_sides(spec.frame_shape, [spec.chunks[spec.axes.index(a)] for a in spec.spatial])
+    chunks = da.core.normalize_chunks((1, *sides), (spec.frame_count, *spec.frame_shape))
+
     def lazy(read: Callable[..., NDArray[Any]], dtype: Any) -> da.Array:
-        chunks = ((1,) * spec.frame_count, *((size,) for size in spec.frame_shape))
         blocks: da.Array = da.map_blocks(
             read,
             frames,
+            sides,
             chunks=chunks,
             dtype=dtype,
             meta=np.empty((0,) * len(dims), dtype),
@@ -149,25 +154,32 @@ def lazy_stack(spec: StackSpec) -> xr.DataArray:
     }
     if spec.time is not None:
         coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
-    if spec.missing_chunks == "invalid" and _incomplete(spec):
+    if may_lack_chunks(spec):
         valid = lazy(_read_validity, bool)
         coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that are there"})
     pixels = lazy(_read_pixels, spec.dtype)
     return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
 
 
-def _incomplete(spec: StackSpec) -> bool:
-    """Whether chunks are missing in the store, or may be: nobody counts those in shards."""
-    array = open_array(spec.path, spec.array, spec.digest)
-    return array.shards is not None or bool(array.nchunks_initialized < array.nchunks)
+def _part(frames: StackFrames, sides: tuple[int, ...], place: tuple[int, ...]) -> Frame:
+    """The frame, or the block of one, that is a chunk of the lazy stack."""
+    part = tuple(
+        slice(index * side, min((index + 1) * side, size))
+        for index, side, size in zip(place[1:], sides, frames.frame_shape, strict=True)
+    )
+    return frames.read(place[0], part)
 
 
-def _read_pixels(frames: StackFrames, block_id: tuple[int, ...] = ()) -> NDArray[Any]:
-    frame = frames.read(block_id[0])
+def _read_pixels(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    frame = _part(frames, sides, block_id)
     if frame.status is FrameStatus.UNREADABLE:
         raise OSError(f"frame {block_id[0]} of {frames.spec.path} cannot be decoded")
     return frame.image[None]
 
 
-def _read_validity(frames: StackFrames, block_id: tuple[int, ...] = ()) -> Bools:
-    return frames.read(block_id[0]).valid[None]
+def _read_validity(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> Bools:
+    return _part(frames, sides, block_id).valid[None]

@@ -86,6 +86,26 @@ def locate_mask(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> Ma
     Dimensions of length 1 do not count; named ones may come in any order. Raises InputError if the
     mask is neither of the shape of a frame nor of the shape of the stack.
     """
+    spec, array = _describe(path, frame_count, frame_shape)
+    if spec.per_frame:
+        return spec
+    pixels = as_mask(array[...]).transpose(spec.axes)
+    return replace(spec, digest=content_digest(np.packbits(pixels)))
+
+
+def read_image(
+    path: str, frame_shape: tuple[int, ...], part: Slices | None = None
+) -> NDArray[np.float64]:
+    """A single image of the shape of a frame, such as a flat field; or a part of it."""
+    spec, array = _describe(path, 0, frame_shape)
+    part = part or tuple(slice(0, size) for size in frame_shape)
+    return np.asarray(_part_of(array, spec, 0, frame_shape, part), np.float64)
+
+
+def _describe(
+    path: str, frame_count: int, frame_shape: tuple[int, ...]
+) -> tuple[MaskSpec, zarr.Array[Any]]:
+    """What lies at a path, checked to fit frames of this shape and number; reads no pixel."""
     node = open_node(path)
     if isinstance(node, zarr.Array):
         array, name = node, ""
@@ -104,22 +124,14 @@ def locate_mask(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> Ma
     shape = tuple(int(array.shape[i]) for i in order)
     spec = MaskSpec(path, name, tuple(order), False, array_digest(path, name, array, names))
     if _without_ones(shape) == _without_ones(frame_shape):
-        pixels = as_mask(array[...])
-        return replace(spec, digest=content_digest(np.packbits(pixels)))
+        return spec, array
     per_frame = _without_ones((frame_count, *frame_shape))
     if _without_ones(shape) == per_frame and shape[0] == frame_count:
-        return replace(spec, per_frame=True)
+        return replace(spec, per_frame=True), array
     raise InputError(
         f"the mask {path} has the shape {tuple(array.shape)}: it must be that of a frame, "
         f"{frame_shape}, or of all frames, {(frame_count, *frame_shape)}"
     )
-
-
-def read_image(path: str, frame_shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A single image of the shape of a frame, such as a flat field."""
-    spec = locate_mask(path, 0, frame_shape)
-    values = np.asarray(_array_of(spec)[...], np.float64)
-    return values.transpose(spec.axes).reshape(frame_shape)
 
 
 def content_digest(values: NDArray[Any]) -> str:

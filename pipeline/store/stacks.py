@@ -201,6 +201,14 @@ class StackFrames:
         return Frame(image, ~lost, status)
 
 
+def may_lack_chunks(spec: StackSpec) -> bool:
+    """Whether pixels may be missing: chunks are, or lie in shards, where nobody counts them."""
+    if spec.missing_chunks == "fill":
+        return False
+    array = open_array(spec.path, spec.array, spec.digest)
+    return array.shards is not None or bool(array.nchunks_initialized < array.nchunks)
+
+
 def _missing_pixels(
     array: zarr.Array[Any], spec: StackSpec, region: tuple[slice, ...], block: NDArray[Any]
 ) -> NDArray[np.bool_] | None:

@@ -1,132 +1,20 @@
-"""One pair of images: valid pixels, transforms, surface, peak.
-
-`masked_ncc` and `register_translation` are the public functions for plain arrays; `prepare` and
-`register_prepared` are the same in two steps, so that a frame of many pairs is prepared once.
-"""
+"""One pair of plain arrays: `masked_ncc` and `register_translation`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from pipeline.model import Bools, PairStatus, Registration, axis_names
-from pipeline.ncc import (
-    Block,
-    Kind,
-    Layout,
-    Masked,
-    MaskedImage,
-    Terms,
-    Window,
-    blocks_of,
-    lag_window,
-    masked_image,
-    pair_terms,
-    surface,
-)
-from pipeline.peak import register
+from pipeline.model import Bools, Registration, axis_names
+from pipeline.ncc import Masked, Terms, blocks_of, lag_window, masked_image, surface
 from pipeline.preprocess import as_mask, valid_pixels
-
-# Lags beyond the search that the fit between the pixels may use, px.
-MARGIN = 8
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched for in every pair, and how the images are cut for it.
-
-    `blocks` are the parts in which frames are read and measured, `tile` the size of what shares a
-    transform (pixels per axis; None: the cheapest).
-    """
-
-    window: Window
-    blocks: tuple[Block, ...]
-    tile: tuple[int, ...] | None = None
-    margin: tuple[tuple[int, int], ...] = ()
-    min_overlap: float | None = None
-    subpixel: bool = True
-
-    @classmethod
-    def over(
-        cls,
-        reference_shape: Sequence[int],
-        moving_shape: Sequence[int],
-        max_shift: Sequence[int] | None,
-        min_overlap: float | None = None,
-        subpixel: bool = True,
-        *,
-        tile: Sequence[int] | None = None,
-        chunks: Sequence[int] | None = None,
-    ) -> Search:
-        """The search for images of these shapes, within ± `max_shift` pixels per axis.
-
-        A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
-        the edge of the search: `MARGIN` more lags are computed than are searched. `chunks` are
-        those of the store that the frames are read from.
-        """
-        inner = window = lag_window(reference_shape, moving_shape, max_shift)
-        if max_shift is not None:
-            beyond = MARGIN if subpixel else 1  # one lag tells whether a peak lies on the edge
-            wide = [bound + beyond if bound else 0 for bound in max_shift]
-            window = lag_window(reference_shape, moving_shape, wide)
-        return cls(
-            window,
-            tuple(blocks_of(reference_shape, moving_shape, window, chunks)),
-            tuple(tile) if tile is not None else None,
-            window.margin_around(inner),
-            min_overlap,
-            subpixel,
-        )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the reference image."""
-        return tuple(side.stop for side in self.blocks[-1].reference)
-
-    @cached_property
-    def layouts(self) -> tuple[Layout, ...]:
-        """The tiles of every block."""
-        return tuple(
-            Layout.over(
-                block.reference_shape, block.moving_shape, self.window.moved(block.ahead), self.tile
-            )
-            for block in self.blocks
-        )
-
-
-def block_terms(
-    reference: MaskedImage,
-    moving: MaskedImage,
-    search: Search,
-    block: int,
-    keep: Collection[Kind] | None = None,
-) -> Terms:
-    """The terms of one block of a pair; its parts as `Block` says.
-
-    `keep` are the transforms to keep with images that have other pairs; None: they have none.
-    """
-    layout, core = search.layouts[block], search.blocks[block].core
-    return pair_terms(
-        reference, moving, layout, in_series=keep is not None, keep=keep or (), core=core
-    )
-
-
-def register_terms(terms: Terms, search: Search) -> Registration:
-    """The shift that the terms of a whole pair show, or the status that says why there is none."""
-    both = (terms.reference, terms.moving)
-    ndim = len(search.window.first)
-    if not all(one.count for one in both):
-        return Registration.unknown(ndim, PairStatus.EMPTY)
-    if any(one.flat for one in both):
-        return Registration.unknown(ndim, PairStatus.FLAT)
-    found = surface(terms, search.window, search.min_overlap)
-    return register(replace(found, margin=search.margin), subpixel=search.subpixel)
+from pipeline.register.search import Search, block_terms, register_terms
 
 
 def register_translation(
@@ -185,11 +73,16 @@ def register_translation(
     ([-3.0, 4.0], 'ok')
     """
     pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
-    pair = pair.cropped()
+    inner = pair.cropped()
     search = Search.over(
-        pair.reference.shape, pair.moving.shape, pair.max_shift, min_overlap, subpixel
+        pair.reference.shape,
+        pair.moving.shape,
+        pair.max_shift,
+        min_overlap,
+        subpixel,
+        region=inner.reference.shape if inner is not pair else None,
     )
-    return register_terms(_terms(pair, search), search)
+    return register_terms(_terms(inner, search), search)
 
 
 def masked_ncc(

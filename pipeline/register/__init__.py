@@ -1,0 +1,17 @@
+"""One pair of images: what is searched for, its surface, its shift.
+
+`arrays` has the public functions for plain arrays; `search` the same in steps, for frames that
+have other pairs or come in blocks.
+"""
+
+from pipeline.register.arrays import checked_max_shift, masked_ncc, register_translation
+from pipeline.register.search import Search, block_terms, register_terms
+
+__all__ = [
+    "Search",
+    "block_terms",
+    "checked_max_shift",
+    "masked_ncc",
+    "register_terms",
+    "register_translation",
+]
