@@ -41,7 +41,7 @@ QUARTILES_APART = 1.349
 FEWEST_LAGS = 8
 # The summit between the pixels: Newton steps, until they are shorter than this, px.
 NEWTON_STEPS = 12
-NEWTON_TOLERANCE = 1e-6
+NEWTON_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -252,16 +252,16 @@ def _summit(
     centre = np.array([index[axis] - window[axis].start for axis in free], np.float64)
     spline = ndimage.spline_filter(patch, order=5, mode="mirror")
 
-    offset, step = np.zeros(len(free)), np.full(1, np.inf)
-    for left in reversed(range(NEWTON_STEPS + 1)):
+    offset = np.zeros(len(free))
+    for _ in range(NEWTON_STEPS):
         gradient, hessian = _derivatives(spline, centre + offset)
         eigenvalues, vectors = np.linalg.eigh(hessian)
         if eigenvalues[-1] >= 0:
             return np.zeros(ncc.ndim), _coarse_curvature(ncc, index)
-        if left == 0 or np.abs(step).max() < NEWTON_TOLERANCE:
-            break
         step = -vectors @ ((gradient @ vectors) / eigenvalues)
         offset = np.clip(offset + step, -1, 1)
+        if np.abs(step).max() < NEWTON_TOLERANCE:  # what is left is of the order of its square
+            break
     shift, curvature = np.zeros(ncc.ndim), np.diag(np.full(ncc.ndim, -np.inf))
     shift[free] = offset
     curvature[np.ix_(free, free)] = hessian

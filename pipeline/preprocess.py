@@ -60,7 +60,13 @@ def condition(
     -------
     image, valid : arrays of the same shape; the image is finite where valid
     """
-    valid = usable_pixels(image, valid, how)
+    return condition_usable(image, usable_pixels(image, valid, how), how, flat_field)
+
+
+def condition_usable(
+    image: NDArray[Any], valid: Bools, how: Conditioning, flat_field: Floats | None = None
+) -> tuple[NDArray[Any], Bools]:
+    """The same, for what `usable_pixels` has left."""
     if flat_field is not None:
         image, valid = flatten(image, valid, flat_field)
     if how.logarithm:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pipeline.model import Bools, FrameSource, FrameStatus, PairStatus, Slices
 from pipeline.ncc import Kind, Masked, MaskedImage, Moments, alike, extremes, masked_image
-from pipeline.preprocess import Conditioning, condition, masked_median, reach, usable_pixels
+from pipeline.preprocess import Conditioning, condition_usable, masked_median, reach, usable_pixels
 from pipeline.register import Search
 from pipeline.store.masks import read_image
 
@@ -131,7 +131,7 @@ def read_block(
     how = replace(method.conditioning, border=())  # the region has none
     usable = usable_pixels(read.image, read.valid, how)
     low, high = extremes(read.image, usable)
-    image, valid = condition(read.image, read.valid, how, flat_field)
+    image, valid = condition_usable(read.image, usable, how, flat_field)
     mask = _known_mask(valid[inside], known)
     found = masked_image(image[inside], mask)
     moments = Moments.of(found, method.search.places(block)[1])

@@ -22,7 +22,7 @@ Role: TypeAlias = Literal["reference", "moving"]
 Kind: TypeAlias = Literal["mask", "value", "square"]
 
 # Valid pixels that the level of an image is estimated from, at most about this many.
-SAMPLE_PIXELS = 2**14
+SAMPLE_PIXELS = 2**12
 FEWEST_SAMPLED = 2**8
 # Offsets and scales beyond this go through double precision; ranges below that are none.
 LARGE = 1e30
@@ -74,6 +74,11 @@ class MaskedImage:
     level: Level
     dtype: np.dtype[Any]  # of the pixels that the values were made of
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def moments(self) -> tuple[float, float]:
+        """The sum of the values and of their squares."""
+        return moments_of(self.values)
 
     def spectrum(self, kind: Kind, role: Role, tile: int, layout: Layout, keep: bool) -> Complexes:
         """The transform of one tile of the mask, the values or their squares.
@@ -127,17 +132,15 @@ class MaskedImage:
 
 def extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
     """The lowest and the highest valid pixel, or two that are not `alike`; (inf, -inf) if none."""
-    low, high = np.inf, -np.inf
-    for part in (
-        _sample(image),
-        ...,
-    ):  # some pixels can tell that it is not flat, only all that it is
+    for part in (sample_of(image), ...):  # some pixels can tell that it is not flat, not that it is
         values = image[part][mask[part]]
-        if len(values):
-            low, high = float(values.min()), float(values.max())
-            if not alike(low, high, image.dtype):
-                break
-    return low, high
+        if len(values) and not alike(*(found := _ends(values)), image.dtype):
+            return found
+    return _ends(values) if len(values) else (np.inf, -np.inf)
+
+
+def _ends(values: NDArray[Any]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def alike(low: float, high: float, dtype: np.dtype[Any]) -> bool:
@@ -153,12 +156,11 @@ def masked_image(image: NDArray[Any], mask: Masked, dtype: DTypeLike = np.float3
     zero lose what matters. An estimate from some of the pixels is good enough for that; where it
     turns out not to be, all pixels are asked. Valid pixels must be finite.
     """
-    part = _sample(image)
+    part = sample_of(image)
     some = image[part][mask.pixels[part]]
     found = _at_level(image, mask, _level(some), np.dtype(dtype))
     if mask.count:
-        total, energy = moments_of(found.values)
-        mean, square = total / mask.count, energy / mask.count
+        mean, square = (one / mask.count for one in found.moments)
         if len(some) < FEWEST_SAMPLED or mean**2 > 0.1 * square or not 1e-2 < square < 1e2:
             found = _at_level(image, mask, _level(image[mask.pixels]), np.dtype(dtype))
     return found
@@ -202,7 +204,7 @@ def _level(values: NDArray[Any]) -> Level:
     return Level(low + range_ * mean, range_ * spread)
 
 
-def _sample(image: NDArray[Any]) -> Slices:
+def sample_of(image: NDArray[Any]) -> Slices:
     """About `SAMPLE_PIXELS` evenly spread; the steps are odd, to meet no regular pattern."""
     step = int((image.size / SAMPLE_PIXELS) ** (1 / image.ndim)) | 1
     return tuple(slice(None, None, min(step, size // 8 | 1)) for size in image.shape)

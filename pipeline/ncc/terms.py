@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from pipeline.model import Slices
-from pipeline.ncc.images import Level, MaskedImage, alike, moments_of
+from pipeline.ncc.images import Level, MaskedImage, alike, moments_of, sample_of
 from pipeline.ncc.lags import Window
 
 Lags: TypeAlias = NDArray[np.float64]
@@ -87,8 +87,8 @@ def _square_sums(pixels: NDArray[Any], place: Place) -> NDArray[np.float64]:
 class Moments:
     """Valid pixels of an image, sum of its values and of their squares, and what a value means.
 
-    `low` and `high` are the extreme pixels, `dtype` their type; `level` is None if no pixel has
-    a say. `coarse` is kept of frames that are cut: it knows what is larger than the parts.
+    `low` and `high` are the extreme pixels, or two that are not alike; `dtype` is their type;
+    `level` is None if no pixel has a say. `coarse` is kept of frames that are cut: it knows what is larger than the parts.
     """
 
     count: int
@@ -107,12 +107,16 @@ class Moments:
             return cast(Moments, image.known["moments"])
         part = place.inside if place is not None and place.inside is not None else (...,)
         values, level = image.values[part], image.level
-        # 0 stands where nothing is valid, and lies between the extremes of the image
-        low, high = (level.offset + level.scale * float(v) for v in (values.min(), values.max()))
+        # 0 stands where nothing is valid, and lies between the extremes of the image; pixels that
+        # are not alike, wherever they are, tell as much as the extremes
+        for some in (values[sample_of(values)], values):
+            low, high = (level.offset + level.scale * float(v) for v in (some.min(), some.max()))
+            if not alike(low, high, image.dtype):
+                break
         count = int(np.count_nonzero(image.mask.pixels[part]))
         found = cls(
             count,
-            *moments_of(values),
+            *(image.moments if values.size == image.values.size else moments_of(values)),
             low if count else np.inf,
             high if count else -np.inf,
             level if image.mask.count else None,
