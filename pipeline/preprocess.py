@@ -89,6 +89,8 @@ def reach(how: Conditioning) -> int:
 def as_mask(values: ArrayLike) -> Bools:
     """A mask from booleans or numbers: True where not 0; NaN is not valid."""
     numbers = np.asarray(values)
+    if numbers.dtype == bool:
+        return numbers
     return np.asarray((numbers != 0) & (numbers == numbers))
 
 

@@ -9,6 +9,7 @@ SimpleITK, OpenCV and pystackreg take part where they are installed. Tables are 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.util
 import multiprocessing
 import os
@@ -211,10 +212,11 @@ def peers_table() -> None:
 
 
 def peak_mib(function: Callable[[], Any]) -> float:
-    """MiB that a call takes at most, beyond what was there: of a process of its own (Linux)."""
+    """MiB that a call takes at most, beyond what was there; in a process of its own (Linux)."""
 
     def inside(result: Any) -> None:
-        Path("/proc/self/clear_refs").write_text("5")
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have left does not serve this one
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = status("VmRSS")
         function()
         result.put((status("VmHWM") - before) / 1024)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,6 @@ from pipeline.register import Search, block_terms, register_terms
 from pipeline.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
-
-# Lags of the pairs whose peaks are searched for in a row.
-TOGETHER_LAGS = 2**16
 
 MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 
@@ -145,13 +140,8 @@ def _result(
 ) -> BatchResult:
     """Registrations from terms, as rows."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
-    waiting = enumerate(zip(pairs.tolist(), terms, strict=True))
-    # the transforms of one pair and the search for the peak of another push each other out of the
-    # caches: a few pairs of each at a time
-    at_a_time = max(TOGETHER_LAGS // math.prod(search.window.shape), 1)
-    while some := list(islice(waiting, at_a_time)):
-        for row, (pair, found) in some:
-            _put(table, row, _registration([seen[frame] for frame in pair], found, search))
+    for row, (pair, found) in enumerate(zip(pairs.tolist(), terms, strict=True)):
+        _put(table, row, _registration([seen[frame] for frame in pair], found, search))
     frames = {frame: (found.frame_status, found.reason) for frame, found in seen.items()}
     return BatchResult(table, frames)
 

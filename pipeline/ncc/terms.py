@@ -88,7 +88,8 @@ class Moments:
     """Valid pixels of an image, sum of its values and of their squares, and what a value means.
 
     `low` and `high` are the extreme pixels, or two that are not alike; `dtype` is their type;
-    `level` is None if no pixel has a say. `coarse` is kept of frames that are cut: it knows what is larger than the parts.
+    `level` is None if no pixel has a say. `coarse` is kept of frames that are cut: it knows what
+    is larger than the parts.
     """
 
     count: int

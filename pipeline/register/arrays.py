@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from pipeline.model import Bools, Registration, axis_names
-from pipeline.ncc import Masked, Terms, blocks_of, lag_window, masked_image, surface
+from pipeline.model import Bools, Registration, Slices, axis_names
+from pipeline.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
 from pipeline.preprocess import as_mask, valid_pixels
 from pipeline.register.search import Search, block_terms, register_terms
 
@@ -133,12 +133,12 @@ def masked_ncc(
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two images and their valid pixels, checked."""
+    """Two images and their masks, checked. Which pixels are valid is found out part by part."""
 
     reference: NDArray[Any]
     moving: NDArray[Any]
-    reference_valid: Bools
-    moving_valid: Bools
+    reference_mask: Bools | None
+    moving_mask: Bools | None
     max_shift: tuple[int, ...] | None
 
     @classmethod
@@ -151,8 +151,8 @@ class _Pair:
         max_shift: int | Sequence[int] | None,
         min_overlap: float | None,
     ) -> _Pair:
-        stays, stays_valid = _checked_image("reference", reference, reference_mask)
-        moves, moves_valid = _checked_image("moving", moving, moving_mask)
+        stays, stays_mask = _checked_image("reference", reference, reference_mask)
+        moves, moves_mask = _checked_image("moving", moving, moving_mask)
         if stays.ndim != moves.ndim:
             raise ValueError(
                 f"reference has {stays.ndim} dimensions, moving {moves.ndim}: they must agree"
@@ -160,21 +160,23 @@ class _Pair:
         if min_overlap is not None and not 0 <= min_overlap <= 1:
             raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
         largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
-        return cls(stays, moves, stays_valid, moves_valid, checked_max_shift(max_shift, largest))
+        return cls(stays, moves, stays_mask, moves_mask, checked_max_shift(max_shift, largest))
 
     def cropped(self) -> _Pair:
-        """The same without what is valid in neither image; of images of the same shape only."""
-        if self.reference.shape != self.moving.shape:
+        """The same without what is outside of both masks; of images of the same shape only."""
+        masks = self.reference_mask, self.moving_mask
+        if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
             return self
-        part = Masked(self.reference_valid | self.moving_valid).bounds
+        sides = zip(*(Masked(mask).bounds for mask in masks if mask is not None), strict=True)
+        part = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
         if any(side.start == side.stop for side in part):
             return self
         return replace(
             self,
             reference=self.reference[part],
             moving=self.moving[part],
-            reference_valid=self.reference_valid[part],
-            moving_valid=self.moving_valid[part],
+            reference_mask=masks[0][part],
+            moving_mask=masks[1][part],
         )
 
 
@@ -183,16 +185,20 @@ def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
 
     def of(place: int) -> Terms:
         block = search.blocks[place]
-        reference, moving = (
-            masked_image(image[part], Masked(valid[part]), dtype)
-            for image, valid, part in (
-                (pair.reference, pair.reference_valid, block.reference),
-                (pair.moving, pair.moving_valid, block.moving),
-            )
+        return block_terms(
+            _masked(pair.reference, pair.reference_mask, block.reference, dtype),
+            _masked(pair.moving, pair.moving_mask, block.moving, dtype),
+            search,
+            place,
         )
-        return block_terms(reference, moving, search, place)
 
     return reduce(Terms.plus, map(of, range(len(search.blocks))))
+
+
+def _masked(image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike) -> MaskedImage:
+    pixels = image[part]
+    valid = valid_pixels(pixels)
+    return masked_image(pixels, Masked(valid if mask is None else valid & mask[part]), dtype)
 
 
 def checked_max_shift(
@@ -222,7 +228,7 @@ def checked_max_shift(
 
 def _checked_image(
     name: str, image: ArrayLike, mask: ArrayLike | None
-) -> tuple[NDArray[Any], Bools]:
+) -> tuple[NDArray[Any], Bools | None]:
     array = np.asarray(image)
     if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")
@@ -230,12 +236,11 @@ def _checked_image(
         raise ValueError(f"{name} has the shape {array.shape}: 1 to 3 axes with pixels are needed")
     if array.dtype == bool:
         array = array.astype(np.uint8)
-    valid = valid_pixels(array)
-    if mask is not None:
-        given = np.asarray(mask)
-        if given.shape != array.shape:
-            raise ValueError(
-                f"{name}_mask has the shape {given.shape} and {name} {array.shape}: they must agree"
-            )
-        valid = valid & as_mask(given)
-    return array, valid
+    if mask is None:
+        return array, None
+    given = np.asarray(mask)
+    if given.shape != array.shape:
+        raise ValueError(
+            f"{name}_mask has the shape {given.shape} and {name} {array.shape}: they must agree"
+        )
+    return array, as_mask(given)
