@@ -116,6 +116,13 @@ class FrameSource(Protocol):
         """Names of the spatial axes, in array order."""
         ...
 
+    def common_mask(self, part: Slices) -> Bools | None:
+        """A mask that those of most frames lack few pixels of, if there is one; None: all of it.
+
+        No result depends on it but for rounding, and it depends on no frame that is read.
+        """
+        ...
+
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         """The frame with that index, or a part of it: one slice with start and stop per axis.
 

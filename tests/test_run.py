@@ -20,6 +20,7 @@ from pipeline.cli import main
 from pipeline.config import load_config, make_config
 from pipeline.measure import measure_batch
 from pipeline.model import FrameStatus, PairStatus
+from pipeline.ncc import sums
 from pipeline.pairs import batch_pairs
 from pipeline.setup import in_memory, plan_of, set_up
 from pipeline.store.arrays import ArrayFrames
@@ -650,6 +651,59 @@ def test_an_untrustworthy_result_is_exit_code_3(tmp_path):
     done = shell("run", write_settings(tmp_path))
     assert done.exit_code == 3
     assert "not to be trusted (3 of 3 frames have no shift: 3 flat)" in done.output
+
+
+@pytest.mark.parametrize("kind", ["static and NaN", "a mask per frame", "masks on disk"])
+def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monkeypatch, kind):
+    """A few pixels of each frame are dead; further pairs cost one product all the same."""
+    rng = np.random.default_rng(5)
+    scene = Scene(7)
+    shape = (96, 96)
+    frames = np.stack([scene.view(shape, (1.5 * t, -t)) for t in range(6)]).astype("f4")
+    masks = np.repeat(ellipse(shape, 0.9)[None], 6, axis=0)
+    for mask in masks:
+        mask[tuple(rng.integers(30, 60, (2, 4)))] = False
+    asked = []
+    correlate = sums._correlate
+
+    def counting(reference, moving, layout, wanted, keep):
+        asked.append(list(wanted))
+        return correlate(reference, moving, layout, wanted, keep)
+
+    monkeypatch.setattr(sums, "_correlate", counting)
+    how = {"max_shift": 10, "pairs": {"strategy": "all"}}
+    if kind == "static and NaN":
+        seen = np.where(masks, frames, np.nan)
+        shifts = pipeline.estimate_shifts(seen, mask=ellipse(shape, 0.9), **how)
+    elif kind == "a mask per frame":
+        shifts = pipeline.estimate_shifts(frames, mask=masks, **how)
+    else:
+        write_stack(tmp_path / "stack.zarr", frames)
+        write_image(tmp_path / "mask.zarr", masks)
+        shifts = pipeline.run(
+            make_config(
+                {
+                    "input": {"path": "stack.zarr"},
+                    "mask": {"path": "mask.zarr"},
+                    "register": {"max_shift": 10},
+                    "pairs": {"strategy": "all"},
+                    "cluster": {"kind": "in-process"},
+                },
+                tmp_path,
+            )
+        )
+    products = [wanted for wanted in asked if "cross" in wanted]
+    alone = [wanted for wanted in products if wanted == ["cross"]]
+    # of masks on disk only five are asked for what they have in common
+    assert len(alone) >= (10 if kind == "masks on disk" else 15)
+    for row in range(15):
+        a, b = int(shifts["pair_reference"][row]), int(shifts["pair_moving"][row])
+        single = pipeline.register_translation(
+            frames[a], frames[b], reference_mask=masks[a], moving_mask=masks[b], max_shift=10
+        )
+        np.testing.assert_allclose(shifts["pair_shift"][row], single.shift, atol=1e-4)
+        assert float(shifts["pair_ncc"][row]) == pytest.approx(single.ncc, abs=1e-5)
+        assert float(shifts["pair_overlap"][row]) == pytest.approx(single.overlap)
 
 
 MEMORY_CASES = {

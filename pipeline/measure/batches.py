@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import Engine, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
-from pipeline.measure.frames import Method, Seen, read_block, read_flat_field
+from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_flat_field
 from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
@@ -112,13 +112,14 @@ def _terms(
     `seen` is filled on the way. A frame is held from its first pair to its last.
     """
     flat_field = read_flat_field(method, source.frame_shape, block)
+    common = common_mask(source, block, method)
     search = method.search
     last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
     held: dict[int, MaskedImage] = {}
     for row, (reference, moving) in enumerate(pairs.tolist()):
         for frame in (reference, moving):
             if frame not in seen:
-                masks = [image.mask for image in held.values()]
+                masks = [common, *(image.mask for image in held.values())]
                 image, seen[frame] = read_block(source, frame, block, method, flat_field, masks)
                 if image is not None:
                     held[frame] = image

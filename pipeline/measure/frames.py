@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pipeline.model import Bools, FrameSource, FrameStatus, PairStatus, Slices
-from pipeline.ncc import Kind, Masked, MaskedImage, Moments, alike, extremes, masked_image
+from pipeline.ncc import (
+    Kind,
+    Layout,
+    Masked,
+    MaskedImage,
+    Moments,
+    alike,
+    extremes,
+    mask_like,
+    masked_image,
+)
 from pipeline.preprocess import Conditioning, condition_usable, masked_median, reach, usable_pixels
 from pipeline.register import Search
 from pipeline.store.masks import read_image
@@ -117,12 +127,12 @@ def read_block(
     block: int,
     method: Method,
     flat_field: NDArray[np.float64] | None,
-    known: Sequence[Masked] = (),
+    known: Sequence[Masked],
 ) -> tuple[MaskedImage | None, Seen]:
     """A block of a frame, ready to be correlated, and what was seen of it.
 
     `flat_field` is that of the block, from `read_flat_field`. The block is None where nothing can
-    be read. A mask that equals one of `known` is that one.
+    be read. A mask that equals one of `known` is that one; the first of them is common to all.
     """
     outside, inside = method.part(block, reach(method.conditioning))
     read = source.read(frame, outside)
@@ -132,7 +142,7 @@ def read_block(
     usable = usable_pixels(read.image, read.valid, how)
     low, high = extremes(read.image, usable)
     image, valid = condition_usable(read.image, usable, how, flat_field)
-    mask = _known_mask(valid[inside], known)
+    mask = _known_mask(valid[inside], known, method.search.layouts[block])
     found = masked_image(image[inside], mask)
     moments = Moments.of(found, method.search.places(block)[1])
     seen = Seen(read.status, "", low <= high, low, high, read.image.dtype, moments)
@@ -168,8 +178,17 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
     return median
 
 
-def _known_mask(pixels: Bools, known: Sequence[Masked]) -> Masked:
+def common_mask(source: FrameSource, block: int, method: Method) -> Masked:
+    """What is valid in a block of all frames, as far as that is known before they are read."""
+    part, _ = method.part(block)
+    pixels = source.common_mask(part)
+    if pixels is None:
+        pixels = np.ones([side.stop - side.start for side in part], bool)
+    return Masked(pixels)
+
+
+def _known_mask(pixels: Bools, known: Sequence[Masked], layout: Layout) -> Masked:
     for mask in known:
         if np.array_equal(mask.pixels, pixels):
             return mask
-    return Masked(pixels)
+    return mask_like(pixels, known[0], layout)

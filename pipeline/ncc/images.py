@@ -39,10 +39,24 @@ class Level:
 
 @dataclass(eq=False)
 class Masked:
-    """A mask, and what has been worked out about it: its transforms, its overlap with itself."""
+    """A mask, and what has been worked out about it: its transforms, its overlap with itself.
+
+    `near` is a mask of which it lacks a few pixels and no more, if there is one.
+    """
 
     pixels: Bools
+    near: Masked | None = None
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def base(self) -> Masked:
+        """The mask that it is treated like, but for the pixels that it lacks."""
+        return self.near or self
+
+    @cached_property
+    def lacking(self) -> NDArray[np.intp]:
+        """The pixels (n, axes) that it lacks of its base."""
+        return np.argwhere(self.base.pixels & ~self.pixels)
 
     @cached_property
     def count(self) -> int:

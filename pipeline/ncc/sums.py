@@ -3,10 +3,9 @@
 C belongs to the pair. The other terms are sums of one image under the mask of the other, and there
 are cheaper ways to them than transforms for every pair:
 
-* under its **own** mask, which most frames of a series share, they are the image's alone and
-  worked out once; as moving image they are those as reference, mirrored: S_g(u) = S_f(-u);
-* under a mask that differs from its own in **few** pixels, those are added or taken away one by
-  one;
+* under a mask that the images of a series **share**, they are the image's alone, worked out once;
+  as moving image they are those as reference, mirrored: S_g(u) = S_f(-u);
+* **few** pixels that the masks lack of the shared one are taken away one by one;
 * under a mask that is a **box**, such as none at all, they are differences of prefix sums.
 
 In a series the way depends on the layout and on the two masks alone, so that the numbers of a pair
@@ -17,16 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from pipeline.model import Floats
+from pipeline.model import Bools
 from pipeline.ncc.boxes import box_overlap, box_sums
-from pipeline.ncc.images import Complexes, Kind, Masked, MaskedImage, Role
+from pipeline.ncc.images import Complexes, Kind, Masked, MaskedImage
 from pipeline.ncc.lags import Window
 from pipeline.ncc.terms import Lags, Moments, Place, Terms
 from pipeline.ncc.tiles import Layout
@@ -34,9 +33,9 @@ from pipeline.ncc.tiles import Layout
 # Transforms of the reference and of the moving image whose product a term is.
 Factors: TypeAlias = tuple[Kind, Kind]
 
-# Pixels that are added one by one pay if pixels times lags is below this many times the size of
-# the transforms that they save; fewer lags than the second number make no pixel cheaper.
-FEW_PIXELS_COST = 2
+# Pixels that a mask lacks are taken away one by one if pixels times lags is below this many times
+# the size of the transforms that they save; fewer lags than FEWEST_LAGS make no pixel cheaper.
+FEW_PIXELS_COST = 1
 FEWEST_LAGS = 4096
 
 
@@ -64,25 +63,28 @@ def pair_terms(
     m, k, window = reference.mask, moving.mask, layout.window
     wanted: dict[str, Factors] = {"cross": ("value", "value")}
     found: dict[str, Lags] = {}
-    few = _difference(m, k, layout) if in_series and layout.symmetric else None
+    common = in_series and layout.symmetric and m.base is k.base
     if m.is_box and k.is_box:
         found["count"] = box_overlap(m.bounds, k.bounds, window)
-    elif few is not None:
-        found["count"] = _own_count(reference, layout, keep) + few.count(m)
+    elif common:
+        found["count"] = _own_count(reference, layout, keep)
+        found["count"] = found["count"] - _around(k.lacking, m.pixels, window)[0]
+        found["count"] -= _flipped(_around(m.lacking, m.base.pixels, -window))[0]
     else:
         wanted["count"] = ("mask", "mask")
 
-    if few is not None:
-        own = _own_sums(reference, layout, keep)
-        found["sum_f"], found["square_f"] = own + few.sums(reference, "reference")
+    if common:
+        sums = _own_sums(reference, layout, keep) - _around(k.lacking, reference.values, window)
+        found["sum_f"], found["square_f"] = sums
     elif k.is_box:
         found["sum_f"], found["square_f"] = box_sums(reference.values, k.bounds, window)
     else:
         wanted |= {"sum_f": ("value", "mask"), "square_f": ("square", "mask")}
 
-    if few is not None:
-        own = _flipped(_own_sums(moving, layout, keep))
-        found["sum_g"], found["square_g"] = own + few.sums(moving, "moving")
+    if common:
+        sums = _own_sums(moving, layout, keep)  # as reference: all lags are the opposite ones
+        sums = _flipped(sums - _around(m.lacking, moving.values, -window))
+        found["sum_g"], found["square_g"] = sums
     elif m.is_box:
         found["sum_g"], found["square_g"] = _flipped(box_sums(moving.values, m.bounds, -window))
     else:
@@ -100,43 +102,35 @@ def pair_terms(
     )
 
 
-@dataclass(frozen=True)
-class _Difference:
-    """The few pixels in which the masks of a pair differ: +1 valid in the moving one's only."""
+def mask_like(pixels: Bools, base: Masked, layout: Layout) -> Masked:
+    """A mask beside another one: that one, one that lacks few of its pixels, or neither.
 
-    pixels: NDArray[np.intp]  # (pixels, axes)
-    sign: NDArray[np.int8]
-    window: Window
+    Few are as many as are taken away one by one in less time than the transforms take.
+    """
+    lacking = base.count - int(np.count_nonzero(pixels))
+    if lacking < 0 or (pixels & ~base.pixels).any():
+        return Masked(pixels)
+    if not lacking:
+        return base
+    lags = max(math.prod(layout.window.shape), FEWEST_LAGS)
+    spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
+    few = lacking * lags < FEW_PIXELS_COST * spared
+    return Masked(pixels, base if few and layout.symmetric else None)
 
-    def count(self, mask: Masked) -> Lags | float:
-        """What these pixels add to the overlap that the reference's mask has with itself."""
-        if not len(self.sign):
-            return 0.0
-        return np.asarray(self._around(mask.pixels.astype(np.float32), self.window)[0])
 
-    def sums(self, image: MaskedImage, role: Role) -> Lags | float:
-        """What they add to the sums of an image and of its square under its own mask."""
-        if not len(self.sign):
-            return 0.0
-        if role == "reference":
-            return self._around(image.values, self.window)
-        return -_flipped(self._around(image.values, -self.window))
-
-    def _around(self, values: Floats, window: Window) -> Lags:
-        """Signed sums of the values, and of their squares, at every lag from these pixels."""
-        sums = np.zeros((2, *window.shape))
-        for pixel, sign in zip(self.pixels, self.sign, strict=True):
-            source, target = [], []
-            for place, lo, hi, size in zip(
-                pixel, window.first, window.last, values.shape, strict=True
-            ):
-                low, high = max(place + lo, 0), min(place + hi + 1, size)
-                source.append(slice(low, high))
-                target.append(slice(low - place - lo, high - place - lo))
-            seen = values[tuple(source)]
-            sums[0][tuple(target)] += sign * seen
-            sums[1][tuple(target)] += sign * (seen * seen)
-        return sums
+def _around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> Lags:
+    """Sums of values and of their squares at every lag of a window from some pixels: (2, *lags)."""
+    sums = np.zeros((2, *window.shape))
+    for pixel in pixels:
+        source, target = [], []
+        for place, lo, hi, size in zip(pixel, window.first, window.last, values.shape, strict=True):
+            low, high = max(place + lo, 0), min(place + hi + 1, size)
+            source.append(slice(low, high))
+            target.append(slice(low - place - lo, high - place - lo))
+        seen = values[tuple(source)]
+        sums[0][tuple(target)] += seen
+        sums[1][tuple(target)] += seen * seen
+    return sums
 
 
 def _flipped(sums: Lags) -> Lags:
@@ -144,42 +138,32 @@ def _flipped(sums: Lags) -> Lags:
     return np.flip(sums, tuple(range(1, sums.ndim)))
 
 
-def _difference(m: Masked, k: Masked, layout: Layout) -> _Difference | None:
-    """The pixels in which two masks differ, if they are few enough to be added one by one."""
-    if m is k:  # else `changed` finds out
-        return _Difference(
-            np.empty((0, m.pixels.ndim), np.intp), np.empty(0, np.int8), layout.window
-        )
-    changed = m.pixels != k.pixels
-    lags = max(math.prod(layout.window.shape), FEWEST_LAGS)
-    spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
-    if np.count_nonzero(changed) * lags > FEW_PIXELS_COST * spared:
-        return None
-    pixels = np.argwhere(changed)
-    sign = np.where(k.pixels[changed], 1, -1).astype(np.int8)
-    return _Difference(pixels, sign, layout.window)
-
-
 def _own_sums(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
-    """The sums of an image and of its square, as reference, under its own mask; kept."""
+    """The sums of an image and of its square, as reference, under the base of its mask; kept."""
     if "own" not in image.known:
-        if image.mask.is_box:
-            sums = box_sums(image.values, image.mask.bounds, layout.window)
+        base = image.mask.base
+        if base.is_box:
+            sums = box_sums(image.values, base.bounds, layout.window)
         else:
             wanted: dict[str, Factors] = {"sum": ("value", "mask"), "square": ("square", "mask")}
-            found, _, _ = _correlate(image, image, layout, wanted, keep)
+            under = replace(image, mask=base)
+            found, _, _ = _correlate(under, under, layout, wanted, keep)
             sums = np.stack([found["sum"], found["square"]])
         image.known["own"] = sums
     return np.asarray(image.known["own"])
 
 
 def _own_count(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
-    """The overlap of a mask with itself; kept with the mask."""
-    known = image.mask.known
-    if "count" not in known:
-        found, _, _ = _correlate(image, image, layout, {"count": ("mask", "mask")}, keep)
-        known["count"] = found["count"]
-    return np.asarray(known["count"])
+    """The overlap of the base of an image's mask with itself; kept with it."""
+    base = image.mask.base
+    if "count" not in base.known:
+        if base.is_box:
+            count = box_overlap(base.bounds, base.bounds, layout.window)
+        else:
+            under = replace(image, mask=base)
+            count = _correlate(under, under, layout, {"count": ("mask", "mask")}, keep)[0]["count"]
+        base.known["count"] = count
+    return np.asarray(base.known["count"])
 
 
 def _correlate(

@@ -99,6 +99,12 @@ class ArrayFrames:
         unit = str(coordinate.attrs.get("unit", coordinate.attrs.get("units", "")))
         return (tuple(float(value) for value in coordinate), unit) if unit else None
 
+    def common_mask(self, part: Slices) -> Bools | None:
+        """The mask itself if it is one for all frames; what the frames' masks make up together."""
+        if self.mask is None or self.mask.ndim == len(self.frame_shape):
+            return None if self.mask is None else self.mask[part]
+        return np.asarray(self.mask[(slice(None), *part)].any(axis=0))
+
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         part = part or tuple(slice(0, size) for size in self.frame_shape)
         one = self.stack[frame][part]

@@ -24,6 +24,8 @@ from pipeline.store.formats import (
     open_node,
 )
 
+# Frames whose masks are looked at for what they have in common.
+ASKED = 5
 # Pixels of a static mask that stays in memory; of a larger one only parts are read.
 MOST_KEPT = 2**24
 
@@ -68,6 +70,18 @@ class MaskedFrames:
     @property
     def axes(self) -> tuple[str, ...]:
         return self.frames.axes
+
+    def common_mask(self, part: Slices) -> Bools | None:
+        """The mask itself if it is static; what some of the frames' masks make up together."""
+        count = self.frame_count if self.mask.per_frame else 1
+        frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
+        sides = tuple((side.start, side.stop) for side in part)
+        try:
+            return _union(self.mask, self.frame_shape, sides, tuple(frames.tolist()))
+        except MemoryError:
+            raise
+        except Exception:  # it will be told of the frame that needs it
+            return None
 
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         found = self.frames.read(frame, part)
@@ -137,6 +151,20 @@ def _describe(
 def content_digest(values: NDArray[Any]) -> str:
     """A short digest of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _union(
+    spec: MaskSpec,
+    shape: tuple[int, ...],
+    sides: tuple[tuple[int, int], ...],
+    frames: tuple[int, ...],
+) -> Bools:
+    """What is valid in a part of any of these frames; not to be written to."""
+    part = tuple(slice(*side) for side in sides)
+    union = np.logical_or.reduce([spec.read(frame, shape, part) for frame in frames])
+    union.setflags(write=False)
+    return np.asarray(union)
 
 
 @lru_cache(maxsize=4)

@@ -176,6 +176,9 @@ class StackFrames:
     def axes(self) -> tuple[str, ...]:
         return self.spec.spatial
 
+    def common_mask(self, part: Slices) -> None:
+        """None: the store holds no mask."""
+
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         """A frame or a part of it; pixels of missing chunks are not valid, the status says so."""
         spec = self.spec
