@@ -142,7 +142,8 @@ def run_trees(
     """For every (key, leaves): all leaves' results joined two by two, finished in a last task.
 
     ``finish(joined, *shared)`` with ``joined`` from ``join(leaf(item, *shared), ...)``. The tree is
-    the same wherever it runs. Parts stay on the workers; only the last result comes back.
+    the same wherever it runs. Parts stay on the workers; only the last result comes back. A tree is
+    submitted whole, each leaf beside the one it is joined with, so that few parts wait.
     """
 
     def grow(call: Callable[..., Any], leaves: Sequence[Item]) -> Any:

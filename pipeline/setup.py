@@ -36,6 +36,7 @@ class Series:
     source: FrameSource
     pixel_bytes: int
     chunks: tuple[int, ...]  # of a frame, in pixels
+    chunk_bytes: int  # that are decoded at a time
     bounds: Slices  # the part outside of which no pixel of any frame is valid
     one_mask: bool  # whether the store and the mask leave no doubt that all masks are alike
     pixel_size: tuple[float, ...]
@@ -59,8 +60,9 @@ class Setup:
 class Plan:
     """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task.
 
-    Of a frame only `region` is read (pixels per axis), in `blocks`; each is cut into tiles of
-    `tile` pixels with transforms of `fft_shape`, of which those in `keep` stay with a frame.
+    Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
+    tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
+    frames and pairs are the largest task's.
     """
 
     frames: int
@@ -69,7 +71,6 @@ class Plan:
     blocks: int
     tile: tuple[int, ...]
     fft_shape: tuple[int, ...]
-    keep: tuple[str, ...]
     max_shift: tuple[int, ...]
     pairs: int
     tasks: int
@@ -108,6 +109,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         source=source,
         pixel_bytes=np.dtype(spec.dtype).itemsize,
         chunks=tuple(chunks),
+        chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
         bounds=bounds,
         one_mask=one_mask and np.dtype(spec.dtype).kind != "f" and not may_lack_chunks(spec),
         pixel_size=spec.pixel_size,
@@ -131,6 +133,7 @@ def in_memory(source: ArrayFrames) -> Series:
         source=source,
         pixel_bytes=source.stack.dtype.itemsize,
         chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
+        chunk_bytes=0,
         bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
         one_mask=(mask is None or static) and certain,
         pixel_size=pixel_size,
@@ -181,6 +184,7 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
         memory or DEFAULT_TASK_BYTES,
         search,
         series.pixel_bytes,
+        chunk_bytes=series.chunk_bytes,
         one_mask=series.one_mask and not by_value,
         conditioned=config.preprocess != PreprocessSection(),
     )
@@ -203,6 +207,8 @@ def plan_of(setup: Setup) -> Plan:
     search, size = setup.method.search, setup.size
     batches = batch_pairs(setup.pairs, size.frames, size.pairs)
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
+    task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
+    largest = int(np.argmax(task_bytes))
     read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
     return Plan(
         frames=setup.series.source.frame_count,
@@ -211,16 +217,15 @@ def plan_of(setup: Setup) -> Plan:
         blocks=len(search.blocks),
         tile=search.layouts[0].tile,
         fft_shape=search.layouts[0].fft_shape,
-        keep=size.keep,
         max_shift=tuple(
             last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
         ),
         pairs=len(setup.pairs),
         tasks=len(batches) * len(search.blocks),
-        frames_per_task=max(frames_read),
-        pairs_per_task=max(len(batch) for batch in batches),
+        frames_per_task=frames_read[largest],
+        pairs_per_task=len(batches[largest]),
         read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,
-        task_bytes=max(size.bytes_for(setup.pairs[batch]) for batch in batches),
+        task_bytes=task_bytes[largest],
     )
 
 

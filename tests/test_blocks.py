@@ -13,6 +13,7 @@ from pipeline.measure import measure_pairs
 from pipeline.model import FrameStatus, PairTable
 from pipeline.ncc import tiles
 from pipeline.setup import open_series, plan_of, set_up
+from pipeline.store import masks
 from pipeline.store.images import write_image
 
 SIZE = (150, 170)
@@ -64,6 +65,7 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     config = settings(tmp_path, frames, preprocess=preprocess)
     whole = measured(set_up(config, open_series(config)[0]))
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    monkeypatch.setattr(masks, "MOST_KEPT", 0)  # and masks are read in parts
     setup = set_up(config, open_series(config)[0])
     assert plan_of(setup).blocks > 4
     parts = measured(setup)
@@ -85,7 +87,9 @@ def test_a_block_that_cannot_be_read_makes_its_frame_unreadable(tmp_path, frames
     chunk = next((tmp_path / "stack.zarr").rglob("c/1/1/1"))
     chunk.write_bytes(b"nonsense")
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
-    table = measured(set_up(config, open_series(config)[0]))
+    setup = set_up(config, open_series(config)[0])
+    assert plan_of(setup).blocks > 4
+    table = measured(setup)
     assert table.frame_status[1] == FrameStatus.UNREADABLE.code
     assert not table.ok[(table.reference == 1) | (table.moving == 1)].any()
     assert table.ok.sum() == 3
@@ -95,7 +99,9 @@ def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, m
     config = settings(tmp_path, frames)
     next((tmp_path / "stack.zarr").rglob("c/1/1/1")).unlink()
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
-    table = measured(set_up(config, open_series(config)[0]))
+    setup = set_up(config, open_series(config)[0])
+    assert plan_of(setup).blocks > 4
+    table = measured(setup)
     assert table.frame_status[1] == FrameStatus.INCOMPLETE.code
     assert table.ok.sum() == 6
 
@@ -103,6 +109,7 @@ def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, m
 def test_a_whole_run_in_blocks(tmp_path, frames, monkeypatch):
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     config = settings(tmp_path, frames, output={"shifts": "out.zarr", "report": "out.png"})
+    assert pipeline.stages.plan(config).blocks > 4
     shifts = pipeline.run(config)
     expected = ORIGINS[:4] - ORIGINS[0]
     np.testing.assert_allclose(shifts["shift"][:4], expected, atol=0.05)

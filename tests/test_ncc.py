@@ -354,13 +354,13 @@ def chance(images, mask, monkeypatch, tile=None, block=None):
         monkeypatch.setattr(tiles, "BLOCK_PIXELS", block)
     search = Search.over(size, size, (12, 12), tile=tile)
     parts = []
-    for number, block in enumerate(search.blocks):
+    for number, place in enumerate(search.blocks):
         reference, moving = (
             ncc.masked_image(image[part], ncc.Masked(mask[part]))
-            for image, part in zip(images, (block.reference, block.moving), strict=True)
+            for image, part in zip(images, (place.reference, place.moving), strict=True)
         )
         parts.append(block_terms(reference, moving, search, number))
-    assert len(parts) > 3 or block is None or len(search.blocks) == 1
+    assert (len(parts) > 3) == (block is not None)
     return reduce(ncc.Terms.plus, parts).chance_deviation
 
 

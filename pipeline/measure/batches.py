@@ -119,7 +119,7 @@ def _terms(
     for row, (reference, moving) in enumerate(pairs.tolist()):
         for frame in (reference, moving):
             if frame not in seen:
-                masks = [common, *(image.mask for image in held.values())]
+                masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
                 image, seen[frame] = read_block(source, frame, block, method, flat_field, masks)
                 if image is not None:
                     held[frame] = image

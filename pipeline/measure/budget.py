@@ -55,10 +55,11 @@ class BatchSize:
         cls,
         memory: int,
         search: Search,
-        pixel_bytes: int = 4,
+        pixel_bytes: int,
         *,
-        one_mask: bool = False,
-        conditioned: bool = False,
+        chunk_bytes: int,
+        one_mask: bool,
+        conditioned: bool,
     ) -> BatchSize:
         """The batch that fits into `memory` bytes, or the least there is; from integers alone.
 
@@ -66,6 +67,7 @@ class BatchSize:
         ----------
         search : its largest block is what a task holds of a frame
         pixel_bytes : of the frames as they are read
+        chunk_bytes : of a chunk of the store, which is decoded whole; 0 for arrays in memory
         one_mask : whether it is certain that all frames have the same valid pixels
         conditioned : whether more is done to frames than to read them
         """
@@ -76,7 +78,7 @@ class BatchSize:
         else:
             choices = [("mask", "value", "square"), ("mask", "value"), ()]
         found = [
-            cls._keeping(keep, memory, search, pixel_bytes, one_mask, conditioned)
+            cls._keeping(keep, memory, search, pixel_bytes, chunk_bytes, one_mask, conditioned)
             for keep in choices
         ]
         return next((size for size in found if size.frames >= FEWEST_READY), found[-1])
@@ -88,6 +90,7 @@ class BatchSize:
         memory: int,
         search: Search,
         pixel_bytes: int,
+        chunk_bytes: int,
         one_mask: bool,
         conditioned: bool,
     ) -> BatchSize:
@@ -110,7 +113,7 @@ class BatchSize:
             role = kinds * kept
         # as it is stored, its valid pixels, its values; what is in between
         between = 6 * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
-        reading = (pixel_bytes + 3 + SINGLE + between) * pixels
+        reading = (pixel_bytes + 3 + SINGLE + between) * pixels + chunk_bytes
         # while it is correlated: one product, the sums of the terms, the factors that are not kept
         terms, factors = (2, 1) if one_mask and whole else (6, 6)
         if len(keep) == 3:

@@ -41,7 +41,8 @@ class Level:
 class Masked:
     """A mask, and what has been worked out about it: its transforms, its overlap with itself.
 
-    `near` is a mask of which it lacks a few pixels and no more, if there is one.
+    `near` is a mask of which it lacks a few pixels and no more, if there is one. What is `known`
+    holds for one layout: a mask, like an image, has one all its life.
     """
 
     pixels: Bools
@@ -81,7 +82,10 @@ class Masked:
 
 @dataclass(eq=False)
 class MaskedImage:
-    """An image near mean 0 and deviation 1 under its mask, exactly 0 outside of it."""
+    """An image near mean 0 and deviation 1 under its mask, exactly 0 outside of it.
+
+    What is `known` of it holds for one layout and one place in its frame.
+    """
 
     values: Floats
     mask: Masked

@@ -34,9 +34,9 @@ from pipeline.ncc.tiles import Layout
 Factors: TypeAlias = tuple[Kind, Kind]
 
 # Pixels that a mask lacks are taken away one by one if pixels times lags is below this many times
-# the size of the transforms that they save; fewer lags than FEWEST_LAGS make no pixel cheaper.
+# the size of the transforms that they save; fewer lags than PIXEL_LAGS make no pixel cheaper.
 FEW_PIXELS_COST = 1
-FEWEST_LAGS = 4096
+PIXEL_LAGS = 4096
 
 
 def pair_terms(
@@ -112,7 +112,7 @@ def mask_like(pixels: Bools, base: Masked, layout: Layout) -> Masked:
         return Masked(pixels)
     if not lacking:
         return base
-    lags = max(math.prod(layout.window.shape), FEWEST_LAGS)
+    lags = max(math.prod(layout.window.shape), PIXEL_LAGS)
     spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
     few = lacking * lags < FEW_PIXELS_COST * spared
     return Masked(pixels, base if few and layout.symmetric else None)
