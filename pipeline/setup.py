@@ -23,7 +23,7 @@ from pipeline.register import Search, checked_max_shift
 from pipeline.solve import check_anchor
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
-from pipeline.store.stacks import StackFrames, StackSpec, locate, may_lack_chunks
+from pipeline.store.stacks import StackFrames, StackSpec, locate
 from pipeline.units import parse_bytes, shift_bounds
 
 DEFAULT_TASK_BYTES = 512 * 2**20
@@ -38,7 +38,7 @@ class Series:
     chunks: tuple[int, ...]  # of a frame, in pixels
     chunk_bytes: int  # that are decoded at a time
     bounds: Slices  # the part outside of which no pixel of any frame is valid
-    one_mask: bool  # whether the store and the mask leave no doubt that all masks are alike
+    one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
     pixel_size: tuple[float, ...]
     unit: str
     time: tuple[tuple[float, ...], str] | None
@@ -111,7 +111,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         chunks=tuple(chunks),
         chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
         bounds=bounds,
-        one_mask=one_mask and np.dtype(spec.dtype).kind != "f" and not may_lack_chunks(spec),
+        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
