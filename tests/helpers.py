@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from pipeline.ncc import sums
+
 
 class Scene:
     """A smooth random scene that can be looked at from anywhere, exactly: a sum of plane waves."""
@@ -29,6 +31,19 @@ class Scene:
 def ellipse(shape: tuple[int, ...], fill: float = 0.8) -> np.ndarray:
     grid = np.indices(shape).T - (np.array(shape) - 1) / 2
     return ((grid / (fill * np.array(shape) / 2)) ** 2).sum(-1).T < 1
+
+
+def asked_of_transforms(monkeypatch) -> list[list[str]]:
+    """The terms that are computed by transforms from now on, a list for every call."""
+    asked: list[list[str]] = []
+    correlate = sums._correlate
+
+    def counting(reference, moving, layout, wanted, keep):
+        asked.append(list(wanted))
+        return correlate(reference, moving, layout, wanted, keep)
+
+    monkeypatch.setattr(sums, "_correlate", counting)
+    return asked
 
 
 def rough(seed: int, shape: tuple[int, ...], smooth: float = 1.0) -> np.ndarray:

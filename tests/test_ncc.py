@@ -8,14 +8,14 @@ from functools import reduce
 import numpy as np
 import pytest
 import slow
-from helpers import ellipse, rough
+from helpers import asked_of_transforms, ellipse, rough
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.registration._masked_phase_cross_correlation import cross_correlate_masked
 
 import pipeline
 from pipeline import ncc
-from pipeline.ncc import sums, tiles
+from pipeline.ncc import tiles
 from pipeline.register import Search, block_terms
 
 KINDS = ("mask", "value", "square")
@@ -256,14 +256,7 @@ def overlapping(shape, other, lag):
 @pytest.mark.parametrize("tile", [None, (40, 23)])
 def test_a_common_mask_costs_a_pair_one_product(monkeypatch, tile):
     """Also one that is common but for a few pixels; others cost all six."""
-    asked = []
-    correlate = sums._correlate
-
-    def counting(reference, moving, layout, wanted, keep):
-        asked.append(list(wanted))
-        return correlate(reference, moving, layout, wanted, keep)
-
-    monkeypatch.setattr(sums, "_correlate", counting)
+    asked = asked_of_transforms(monkeypatch)
     common, rng = ellipse((96, 96)), np.random.default_rng(0)
     few = common.copy()
     few[[30, 31, 60], [40, 40, 70]] = False

@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, ellipse, rough
+from helpers import Scene, asked_of_transforms, ellipse, rough
 
 import pipeline
 from pipeline import stages
@@ -20,7 +20,6 @@ from pipeline.cli import main
 from pipeline.config import load_config, make_config
 from pipeline.measure import measure_batch
 from pipeline.model import FrameStatus, PairStatus
-from pipeline.ncc import sums
 from pipeline.pairs import batch_pairs
 from pipeline.setup import in_memory, plan_of, set_up
 from pipeline.store.arrays import ArrayFrames
@@ -663,14 +662,7 @@ def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monk
     masks = np.repeat(ellipse(shape, 0.9)[None], 6, axis=0)
     for mask in masks:
         mask[tuple(rng.integers(30, 60, (2, 4)))] = False
-    asked = []
-    correlate = sums._correlate
-
-    def counting(reference, moving, layout, wanted, keep):
-        asked.append(list(wanted))
-        return correlate(reference, moving, layout, wanted, keep)
-
-    monkeypatch.setattr(sums, "_correlate", counting)
+    asked = asked_of_transforms(monkeypatch)
     how = {"max_shift": 10, "pairs": {"strategy": "all"}}
     if kind == "static and NaN":
         seen = np.where(masks, frames, np.nan)

@@ -52,6 +52,11 @@ class Method:
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
 
+    @property
+    def inside(self) -> Conditioning:
+        """The conditioning of what lies in the region, which leaves the border out."""
+        return replace(self.conditioning, border=())
+
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.
 
@@ -138,7 +143,7 @@ def read_block(
     read = source.read(frame, outside)
     if read.status is FrameStatus.UNREADABLE:
         return None, Seen(read.status, read.reason)
-    how = replace(method.conditioning, border=())  # the region has none
+    how = method.inside
     usable = usable_pixels(read.image, read.valid, how)
     low, high = extremes(read.image, usable)
     image, valid = condition_usable(read.image, usable, how, flat_field)
@@ -172,8 +177,7 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
         count = min(MEDIAN_FRAMES, source.frame_count, affordable)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
         frames = [source.read(int(frame), part) for frame in chosen]
-        how = replace(method.conditioning, border=())
-        usable = [usable_pixels(one.image, one.valid, how) for one in frames]
+        usable = [usable_pixels(one.image, one.valid, method.inside) for one in frames]
         median[part] = masked_median(np.stack([one.image for one in frames]), np.stack(usable))
     return median
 
