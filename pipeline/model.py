@@ -142,6 +142,9 @@ class Surface:
     ``ncc * sqrt(N)`` expected of unrelated images with these power spectra: 1 for white noise,
     more where neighbouring pixels are alike.
 
+    `variances` are those of the pixels of the reference, and of the moving image, that overlap at
+    each lag, up to a factor of each image; None: the same at all lags.
+
     The surface may reach beyond what is searched: `margin` lags (before, after) along each axis
     serve the fit between the pixels alone.
     """
@@ -152,6 +155,7 @@ class Surface:
     valid_count: tuple[int, int]
     chance_deviation: float
     margin: tuple[tuple[int, int], ...] = ()
+    variances: tuple[Floats, Floats] | None = None
 
     @property
     def searched(self) -> tuple[slice, ...]:

@@ -56,4 +56,5 @@ def surface(
         first_lag=window.first,
         valid_count=(f.count, g.count),
         chance_deviation=terms.chance_deviation,
+        variances=(variance_f * each, variance_g * each),
     )

@@ -20,10 +20,8 @@ from pipeline.ncc import (
     pair_terms,
     surface,
 )
-from pipeline.peak import register
+from pipeline.peak import RADII, register
 
-# Lags beyond the search that the fit between the pixels may use, px.
-MARGIN = 8
 # Squares of the coarse image of a frame that is cut, px; at most half a tile.
 GRID_SIDE = 64
 
@@ -59,7 +57,7 @@ class Search:
         """The search in images of these shapes, within ± `max_shift` pixels per axis.
 
         A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
-        the edge of the search: `MARGIN` more lags are computed than are searched. Of images of the
+        the edge of the search: more lags are computed than are searched. Of images of the
         same shape only a region of that shape is looked at, if one is given; `chunks` are those of
         the store that they come from.
         """
@@ -67,7 +65,7 @@ class Search:
         looked_at = shapes if region is None else (region, region)
         inner = window = lag_window(*(looked_at if max_shift is None else shapes), max_shift)
         if max_shift is not None:
-            beyond = MARGIN if subpixel else 1  # one lag tells whether a peak lies on the edge
+            beyond = RADII[sum(bound > 0 for bound in max_shift)]
             window = lag_window(*shapes, [bound + beyond if bound else 0 for bound in max_shift])
         return cls(
             window,

@@ -1,0 +1,93 @@
+"""From an NCC surface to a registration: the shift with its covariance, or why there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.model import Floats, PairStatus, Registration, Surface
+from pipeline.peak.choice import Peak, find_peak
+from pipeline.peak.summit import Summit, summit
+
+# A runner-up of this fraction of the peak's significance makes the choice arbitrary.
+AMBIGUOUS_FRACTION = 0.9
+
+
+def register(surface: Surface, *, subpixel: bool = True) -> Registration:
+    """The shift that a surface shows, with its covariance and status.
+
+    Parameters
+    ----------
+    surface : Surface
+    subpixel : bool
+        Whether to go between the pixels; if not, the shift is the nearest whole lag.
+
+    Returns
+    -------
+    Registration
+        Its shift is known only if the status is ok.
+    """
+    ndim = surface.ncc.ndim
+    peak = find_peak(surface)
+    if peak is None:
+        nothing = not np.isfinite(surface.ncc).any()
+        return Registration.unknown(ndim, PairStatus.LOW_OVERLAP if nothing else PairStatus.LOW_NCC)
+    status, found = judge(surface, peak)
+    index = peak.index if found is None else found.index
+    known = {
+        "ncc": float(surface.ncc[index]),
+        "runner_up": peak.runner_up / peak.significance,
+        "overlap": float(surface.overlap_count[index]) / min(surface.valid_count),
+    }
+    if found is None or status is not PairStatus.OK:
+        return Registration.unknown(ndim, status, **known)
+    lag = np.array(surface.first_lag) + np.array(found.index)
+    return Registration(
+        shift=lag + (found.offset if subpixel else np.rint(found.offset)),
+        covariance=found.covariance,
+        status=status,
+        **known,
+    )
+
+
+def judge(surface: Surface, peak: Peak) -> tuple[PairStatus, Summit | None]:
+    """Whether a peak can be believed, and if not, why; and its summit, if it has one."""
+    if peak.significance < peak.chance:
+        return PairStatus.LOW_NCC, None
+    if _at_end(surface, peak.index):
+        return PairStatus.AT_BOUND, None
+    found = summit(surface, peak.index)
+    edge = _edge(surface, found)
+    if edge is not None:
+        return edge, found
+    if peak.runner_up > AMBIGUOUS_FRACTION * peak.significance:
+        return PairStatus.AMBIGUOUS, found
+    if peak.significance < peak.tail:
+        return PairStatus.LOW_NCC, found
+    return PairStatus.OK, found
+
+
+def _at_end(surface: Surface, index: tuple[int, ...]) -> bool:
+    """Whether the surface ends at this lag. Axes with only one lag have no end."""
+    sizes = zip(index, surface.ncc.shape, strict=True)
+    return any(size > 1 and not 0 < at < size - 1 for at, size in sizes)
+
+
+def _edge(surface: Surface, found: Summit) -> PairStatus | None:
+    """AT_BOUND if the summit lies outside of the search, LOW_OVERLAP next to what is not known.
+
+    Noise may put the highest whole lag onto the edge of the search, or next to it; where the
+    filtered surface has its maximum is what counts. Without a maximum it is a higher neighbour.
+    """
+    if _at_end(surface, found.index):
+        return PairStatus.AT_BOUND
+    around = tuple(slice(max(i - 1, 0), i + 2) for i in found.index)
+    near: Floats = surface.ncc[around]
+    if not np.isfinite(near).all():
+        return PairStatus.LOW_OVERLAP
+    if not np.isfinite(found.covariance).all() and near.max() > surface.ncc[found.index]:
+        return PairStatus.AT_BOUND
+    place = np.array(found.index) + found.offset
+    for at, side, size in zip(place, surface.searched, surface.ncc.shape, strict=True):
+        if size > 1 and not side.start - 0.5 <= at <= side.stop - 0.5:
+            return PairStatus.AT_BOUND
+    return None

@@ -1,0 +1,235 @@
+"""Between the pixels: where the peak of a surface lies, and how sure that is.
+
+Two noisy images of one scene show its autocorrelation, moved by their shift, and noise. The best
+linear estimate of the shift is the maximum of the surface after a filter that weighs frequencies by
+signal over noise (Hannan & Thomson 1973; Knapp & Carter 1976, doi:10.1109/TASSP.1976.1162830)::
+
+    H = S / (2 S N + N^2)
+
+with S and N the power spectra of the scene and of each image's noise. Both are read off the surface
+itself: S is its part that is symmetric around the peak, and N follows from what the NCC lacks of 1,
+in the colour that fits the antisymmetric part best. Where masks are full of holes, neighbouring
+lags compare different pixels, and the surface is rough in proportion to its fall from the peak:
+then only the closest lags are of use, and the filter is the most local one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.model import Surface
+from pipeline.peak.patch import Array, Grid, Spectrum, alike_around, grid_of
+
+# White noise is preferred unless another colour is more likely by e to this power.
+WHITE_PREFERRED = 2.0
+# What rounding leaves of 1 - NCC.
+LEAST_NOISE = 1e-7
+# An error's part that comes from the scene is no less than this fraction of what the tapered
+# spectrum says; the taper widens the spectrum, which is taken off.
+LEAST_PART = 0.2
+# The filtered peak is looked for in all but so many lags at the border of the patch.
+BORDER = 4
+# How often the patch may follow the filtered peak, and signal and noise be read anew.
+MOVES, ROUNDS = 3, 3
+SETTLED = 0.05  # px: a smaller change of the point that they are read around changes nothing
+# Newton steps, until they are shorter than this, px.
+STEPS, FINE, LONGEST = 12, 1e-5, 0.5
+
+
+@dataclass(frozen=True)
+class Summit:
+    """The maximum of a surface: index of the nearest lag, distance from it, covariance, px².
+
+    Axes that were not searched have neither. The covariance is NaN if there is no maximum.
+    """
+
+    index: tuple[int, ...]
+    offset: Array
+    covariance: Array
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a surface shows of signal and noise around a point near its peak.
+
+    Spectra are per ring of frequencies; those of signal and noise add up to the power of one image
+    of variance 1, `error` is that of the surface times the number of pixels.
+    """
+
+    signal: Array
+    noise: Array
+    error: Array
+    even: Array  # spectrum of the symmetric part, which is the signal's; not per ring
+    fall: Array  # of the surface from the point, at every lag
+    roughness: float  # variance of a lag's own error per squared fall
+
+    @property
+    def response(self) -> Array:
+        """The best linear filter, up to a factor."""
+        response = self.signal / self.error
+        return np.asarray(response / max(response.max(), float(np.finfo(float).tiny)))
+
+
+def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
+    """The maximum of the filtered surface near the lag at `index`."""
+    free = [axis for axis, size in enumerate(surface.ncc.shape) if size > 1]
+    if not free:
+        return Summit(index, np.zeros(surface.ncc.ndim), np.zeros((surface.ncc.ndim,) * 2))
+    view = View(surface, index, free)
+    centre = np.zeros(len(free))
+    look = view.look(centre)
+    for _ in range(MOVES):
+        moved = view.highest(look)
+        if moved == view.index:
+            break
+        view = View(surface, moved, free)
+        look = view.look(centre)
+
+    at = view.climb(view.grid.compact(look.response[view.grid.bins]), centre)
+    covariance: Array | None = None
+    for _ in range(ROUNDS):
+        if at is None:
+            break
+        before, look = at, view.look(at)
+        filter_, covariance = view.best_filter(look, at)
+        at = view.climb(filter_, at)
+        if at is not None and np.abs(at - before).max() < SETTLED:
+            break
+    return _in_all_axes(view, at, covariance)
+
+
+def _in_all_axes(view: View, at: Array | None, covariance: Array | None) -> Summit:
+    """The same with the axes that were not searched; at the whole lag if there is no maximum."""
+    ndim, free = len(view.index), view.free
+    offset, whole = np.zeros(ndim), np.array(view.index)
+    spread = np.zeros((ndim, ndim))
+    spread[np.ix_(free, free)] = np.nan
+    if at is not None and covariance is not None:
+        nearest = np.rint(at)
+        whole[free] += nearest.astype(int)
+        offset[free] = at - nearest
+        spread[np.ix_(free, free)] = covariance
+    inside = np.clip(whole, 0, np.array(view.surface.ncc.shape) - 1)
+    offset += whole - inside
+    return Summit(tuple(int(i) for i in inside), offset, spread)
+
+
+class View:
+    """The lags around one of a surface, as a patch and its spectrum."""
+
+    def __init__(self, surface: Surface, index: tuple[int, ...], free: list[int]) -> None:
+        self.surface, self.index, self.free = surface, index, free
+        self.grid: Grid = grid_of(len(free))
+        self.count = float(surface.overlap_count[index])
+        self.patch = alike_around(surface, index, self.grid)
+        self.spectrum: Spectrum = self.grid.forward(self.patch) / self.grid.size
+
+    def look(self, at: Array) -> Look:
+        """Signal and noise around a point `at`, px from the centre."""
+        grid = self.grid
+        wave = grid.wave(at)
+        seen = grid.forward(self.patch * grid.taper(at)) * wave
+        top = float(seen.real @ grid.weight) / grid.size  # the taper is 1 there
+        missing = max(1 - top, LEAST_NOISE)
+        signal = np.maximum(grid.ring_mean(seen.real), 0)
+        odd = grid.ring_mean(seen.imag**2) * (2 * self.count / grid.window_energy)
+
+        noises = missing * grid.colours
+        errors = 2 * signal * noises + noises**2
+        unlikely = (np.log(errors) + odd / errors) @ np.where(
+            np.arange(len(odd)) > 0, grid.ring_count, 0
+        )
+        unlikely[0] -= 2 * WHITE_PREFERRED
+        colour = int(np.argmin(unlikely))
+        noise, error = noises[colour], errors[colour]
+
+        even = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
+        fall = np.maximum(top - even, 0)
+        white = float(noise**2 @ grid.ring_count) / grid.size / self.count
+        uneven = grid.backward(1j * seen.imag).ravel()[grid.ring]
+        return Look(
+            signal, noise, error, seen.real, fall, _roughness(grid, uneven, fall[grid.ring], white)
+        )
+
+    def highest(self, look: Look) -> tuple[int, ...]:
+        """Index of the highest whole lag of the filtered surface, not too far from the centre."""
+        grid = self.grid
+        best = grid.compact(look.response[grid.bins])
+        filtered = np.fft.fftshift(grid.backward(self.spectrum * best))
+        inner = filtered[(slice(BORDER, -BORDER),) * grid.ndim]
+        places = np.unravel_index(int(np.argmax(inner)), inner.shape)
+        moved = list(self.index)
+        for axis, place in zip(self.free, places, strict=True):
+            last = self.surface.ncc.shape[axis] - 1
+            moved[axis] = min(max(moved[axis] + int(place) + BORDER - grid.radius, 0), last)
+        known = np.isfinite(self.surface.ncc[tuple(moved)])
+        return tuple(moved) if known else self.index
+
+    def best_filter(self, look: Look, at: Array) -> tuple[Array, Array | None]:
+        """The filter that promises the smaller error of the shift, and the covariance of that.
+
+        What the rings say of the best linear filter holds for errors that are alike at all lags;
+        a rough surface asks for the most local one.
+        """
+        grid = self.grid
+        best = grid.compact(look.response[grid.bins])
+        choices = [(filter_, self.covariance(filter_, look, at)) for filter_ in (best, grid.local)]
+        known = [(f, c) for f, c in choices if c is not None]
+        return min(known, key=lambda choice: float(np.trace(choice[1])), default=(best, None))
+
+    def covariance(self, filter_: Array, look: Look, at: Array) -> Array | None:
+        """Of the maximum of the filtered surface, px²; None if it curves up.
+
+        The inverse of the curvature on both sides of the covariance of the slopes.
+        """
+        grid = self.grid
+        curvature = grid.products @ (self.spectrum * filter_ * grid.wave(at)).real
+        if np.linalg.eigvalsh(curvature)[0] <= 0:
+            return None
+        square = filter_**2 / (grid.size * self.count)
+        slopes = grid.products @ (square * look.noise[grid.bins] ** 2)
+        scene = square * 2 * look.noise[grid.bins] * look.even
+        part = grid.products @ scene
+        widened = grid.widening * float(scene @ grid.weight)
+        slopes += part - np.diag(np.minimum(widened, (1 - LEAST_PART) * np.diag(part)))
+        if look.roughness > 0:
+            each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
+            slopes += look.roughness * (each * look.fall**2) @ each.T
+        inverse = np.linalg.inv(curvature)
+        return np.asarray(inverse @ slopes @ inverse)
+
+    def climb(self, filter_: Array, start: Array) -> Array | None:
+        """The maximum of the filtered surface near `start`; None if there is none."""
+        grid, at = self.grid, start
+        filtered = self.spectrum * filter_
+        weighted = grid.frequency * grid.weight
+        for _ in range(STEPS):
+            moved = filtered * grid.wave(at)
+            curvature = grid.products @ moved.real
+            if np.linalg.eigvalsh(curvature)[0] <= 0:
+                return None
+            step = np.linalg.solve(curvature, -(weighted @ moved.imag))
+            at = at + np.clip(step, -LONGEST, LONGEST)
+            if np.abs(at).max() > grid.radius - BORDER:
+                return None
+            if np.abs(step).max() < FINE:
+                break
+        return at
+
+
+def _roughness(grid: Grid, uneven: Array, fall: Array, white: float) -> float:
+    """Variance of the error that every lag has for itself, per squared fall from the peak.
+
+    Read off the antisymmetric part of the surface, `uneven`, without what is smooth in it; `white`
+    is the variance that white noise explains.
+    """
+    nearness = grid.distance[grid.ring] ** -2.0
+    basis = grid.smooth_odd
+    lines = uneven * nearness
+    rest = lines - basis @ (basis.T @ lines)
+    freedom = 1 - 2 * basis.shape[1] / len(rest)
+    excess = 2 * float(rest @ rest) / freedom - white * float(nearness @ nearness)
+    expected = float((fall * nearness) @ (fall * nearness))
+    return max(excess / expected, 0.0) if expected > 0 else 0.0
