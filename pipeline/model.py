@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from os import PathLike
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -27,6 +27,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Slices: TypeAlias = tuple[slice, ...]
+Contrast: TypeAlias = Literal["same", "either"]  # may an image be the negative of the other?
 
 SHIFT_CONVENTION = (
     "shift is what has to be applied to a frame, in pixels and array axis order, to lay it on the "
@@ -70,6 +71,7 @@ class PairStatus(Status):
     FLAT = "flat"  # the valid pixels of one of the frames are all equal
     EMPTY = "empty"  # one of the frames has no valid pixel
     UNREADABLE = "unreadable"  # one of the frames could not be read
+    INVERTED = "inverted"  # one frame is the other's negative: see `register.contrast`
 
 
 class FrameStatus(Status):
@@ -186,7 +188,7 @@ class Registration:
     covariance : float array, shape (ndim, ndim)
         Square pixels; NaN unless `status` is ok.
     ncc : float
-        Masked normalized cross-correlation at the peak, -1..1.
+        Masked normalized cross-correlation at the peak, -1..1; negative for inverted contrast.
     runner_up : float
         Significance of the best lag outside the peak's neighbourhood over that of the peak, 0..1;
         near 1 the choice of the peak is arbitrary. NaN if the neighbourhood covers every lag.

@@ -253,6 +253,7 @@ def _method(config: Config, series: Series) -> Method:
             max_shift,
             given.min_overlap,
             given.subpixel,
+            contrast=given.contrast,
             region=inner,
             tile=tile,
             chunks=series.chunks,

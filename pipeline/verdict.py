@@ -45,6 +45,7 @@ ADVICE = {
     PairStatus.LOW_NCC: "are no more alike than chance: check the mask, try preprocess.high_pass",
     PairStatus.AMBIGUOUS: "fit as well at another shift: lower register.max_shift",
     PairStatus.LOW_OVERLAP: "overlap too little: lower register.min_overlap",
+    PairStatus.INVERTED: "are each other's negative: set register.contrast to either",
 }
 
 

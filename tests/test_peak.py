@@ -22,6 +22,23 @@ def bump(centre, shape=(41, 41), height=0.9, width=2.5):
     return height * np.exp(-(grid**2).sum(-1).T / (2 * width**2))
 
 
+def noisy_surface(width, height, count, rng):
+    """Surfaces with the noise that two images of a scene make: spectrum (2 S N + N²) / count."""
+    size = 64
+    k = np.fft.fftfreq(size) * 2 * np.pi
+    square = k[:, None] ** 2 + k**2
+    signal = height * 2 * np.pi * width**2 * np.exp(-square * width**2 / 2)
+    noise = 1 - height
+    spectrum = np.sqrt((2 * signal * noise + noise**2) / count)
+
+    def make():
+        white = np.fft.fft2(rng.normal(size=(size, size)))
+        rough_part = np.fft.ifft2(white * spectrum).real[:41, :41]
+        return surface(bump((0.2, 0.1), height=height, width=width) + rough_part, count)
+
+    return make
+
+
 def test_significance_weighs_the_ncc_with_the_overlap():
     found = surface([[0.5, 0.5, np.nan]])
     found.overlap_count[0, 1] = 103
@@ -55,10 +72,22 @@ def test_the_summit_of_a_smooth_surface(offset, width):
 
 
 def test_the_covariance_is_that_of_the_curvature():
+    """Knapp & Carter's bound, worked out for a Gaussian autocorrelation in white noise."""
     width, height, count = 3.0, 0.8, 5000.0
-    found = peak.register(surface(bump((0.2, 0.1), height=height, width=width), count))
-    expected = 2 * (1 - height) / count * width**2 / height
-    np.testing.assert_allclose(found.covariance, expected * np.eye(2), rtol=0.03, atol=1e-7)
+    found = noisy_surface(width, height, count, np.random.default_rng(0))
+    k = np.fft.fftfreq(256) * 2 * np.pi
+    square = k[:, None] ** 2 + k**2
+    signal = height * 2 * np.pi * width**2 * np.exp(-square * width**2 / 2)
+    noise = 1 - height
+    information = (k**2 * signal**2 / (2 * signal * noise + noise**2)).mean() * count
+    stated = [peak.register(found(), subpixel=True) for _ in range(20)]
+    assert {one.status for one in stated} == {PairStatus.OK}
+    covariance = np.mean([one.covariance for one in stated], axis=0)
+    np.testing.assert_allclose(
+        covariance, np.eye(2) / information, rtol=0.25, atol=0.2 / information
+    )
+    errors = np.array([one.shift - (0.2, 0.1) for one in stated])
+    assert np.sqrt((errors**2).mean() * information) < 1.4
 
 
 def test_every_shift_has_a_covariance():

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.units import parse_bytes
 
 # Raised whenever the same settings measure other numbers than before.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -100,6 +100,9 @@ class RegisterSection(Section):
         "null: the cheapest",
     )
     subpixel: bool = Field(True, description="measure between the pixels")
+    contrast: Literal["same", "either"] = Field(
+        "same", description="either: a frame may be the negative of another, as at another focus"
+    )
 
 
 class PairsSection(Section):

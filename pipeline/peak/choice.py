@@ -11,7 +11,7 @@ parts of the images that do not belong together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,21 @@ from pipeline.model import Bools, Floats, Surface
 # expected to make in the surface. Of 2200 pairs of unrelated images (64 and 128 px, smooth over 0
 # to 6 px, full, elliptic and sparse masks) two stood higher, by 2.1 and 2.4.
 CHANCE_MARGIN = 2.0
-# The same for surfaces whose maxima fall off slowly: so many scales of their tail above the
-# highest of them. True pairs at a signal-to-noise ratio of 0.2 stand 7 above it, others 8 to 90.
+# The surface around the peak of a true pair is symmetric but for noise: both images are one scene.
+# A peak is believed if it is this many times as high as the highest of the antisymmetric part, and
+# so many scales of that part's tail above it. Of true pairs at a signal-to-noise ratio of
+# 0.5 (128 px, textures, cells, stars) 98 % are 2.0 to 4.5 times as high, median 3.4 to 6; of true
+# pairs with little noise 98 % are 12 to 40 times as high.
+ODD_FACTOR, ODD_SCALES = 2.4, 7.0
+# Where the tail is heavy, with a mean log excess above this, chance lays few bright details on one
+# another: e to this power times the excess is asked for, but no more than that of the last number.
+HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.8
+# Then the other maxima of the surface have a say too: so many scales of their tail above them.
 TAIL_SCALES = 6.0
-# It is asked for only where a runner-up reaches this fraction of the peak: a scene's own structure
-# makes slowly falling maxima too, but far below the peak of a true pair (0.2 to 0.33 of it).
-RIVAL_FRACTION = 0.35
-# Fewer local maxima than this do not show a tail.
-FEWEST_MAXIMA = 16
+# Nothing of that is asked where no rival reaches this fraction of the peak.
+RIVAL_FRACTION = 0.2
+# Fewer local maxima than this do not show a tail; it is taken for one of that mean log excess.
+FEWEST_MAXIMA, UNKNOWN_TAIL = 16, 0.4
 # The neighbourhood of a peak: the lags connected to it above this fraction of its significance.
 NEIGHBOURHOOD_LEVEL = 0.5
 # The quartiles of normal values are so many standard deviations apart.
@@ -47,36 +54,38 @@ class Peak:
     significance: float
     runner_up: float  # significance of the best lag outside the neighbourhood; NaN if there is none
     chance: float  # the significance that unrelated images do not reach
-    tail: float  # the same, read off the highest maxima away from the peak; -inf without a rival
+    z: Floats = field(repr=False)  # significance of every lag, -inf where unknown
+    away: Bools = field(repr=False)  # the lags outside the neighbourhood
 
 
 def significance(surface: Surface) -> NDArray[np.float64]:
-    """Fisher's z of every searched lag, in standard deviations for white noise; -inf if unknown."""
-    ncc = np.clip(surface.ncc[surface.searched].astype(np.float64), -1 + 1e-6, 1 - 1e-6)
-    freedom = surface.overlap_count[surface.searched] - 3
+    """Fisher's z of every lag, in standard deviations for white noise; -inf where unknown."""
+    ncc = np.clip(surface.ncc.astype(np.float64), -1 + 1e-6, 1 - 1e-6)
+    freedom = surface.overlap_count - 3
     z = np.arctanh(ncc) * np.sqrt(np.maximum(freedom, 0))
     return np.where(np.isfinite(ncc) & (freedom > 0), z, -np.inf)
 
 
 def find_peak(surface: Surface) -> Peak | None:
     """The most significant lag that is searched; None if no lag is known or none correlates."""
-    z = significance(surface)
-    top = tuple(int(i) for i in np.unravel_index(int(np.argmax(z)), z.shape))
+    z, searched = significance(surface), surface.searched
+    inside = z[searched]
+    best = np.unravel_index(int(np.argmax(inside)), inside.shape)
+    top = tuple(int(i) + side.start for i, side in zip(best, searched, strict=True))
     if not z[top] > 0:
         return None
     hill = _hill(z, top)
-    inside = _climb(np.where(hill, surface.ncc[surface.searched], -np.inf), top)
-    index = tuple(i + side.start for i, side in zip(inside, surface.searched, strict=True))
+    allowed = np.full(z.shape, -np.inf)
+    allowed[searched] = np.where(hill[searched], surface.ncc[searched], -np.inf)
     away = np.isfinite(z) & ~_grown(hill)
-    values = z[away]
-    runner_up = max(float(values.max()), 0.0) if values.size else float("nan")
-    rivalled = runner_up > RIVAL_FRACTION * float(z[top])
+    values = inside[away[searched]]
     return Peak(
-        index=index,
+        index=_climb(allowed, top),
         significance=float(z[top]),
-        runner_up=runner_up,
-        chance=_normal_chance(values, hill, surface.chance_deviation),
-        tail=_tail_chance(np.where(away, z, -np.inf)) if rivalled else -np.inf,
+        runner_up=max(float(values.max()), 0.0) if values.size else float("nan"),
+        chance=_normal_chance(values, hill[searched], surface.chance_deviation),
+        z=z,
+        away=away,
     )
 
 
@@ -109,21 +118,56 @@ def _climb(ncc: Floats, index: tuple[int, ...]) -> tuple[int, ...]:
         index = higher
 
 
-def _tail_chance(away: Floats) -> float:
-    """The significance that unrelated images do not reach, from the maxima away from the peak.
+def tail_chance(peak: Peak, place: Floats) -> float:
+    """The significance that unrelated images do not reach, from what is not symmetric.
 
-    Where few bright details make up the images (stars, spots), chance lays one on another, and the
-    maxima of the surface fall off slowly. Beyond its highest values a tail is close to an
-    exponential, whose scale is their mean excess (Hill 1975); the next maximum lies several scales
-    above the highest of them in one of exp(several) surfaces.
+    `place` is the peak's, between the lags; without a rival nothing is asked: -inf.
+
+    Where few bright details make up the images (stars, cells), chance lays one on another, and the
+    maxima of the surface fall off slowly. Of a true pair, so do those of its own structure, but
+    that is symmetric around the peak; the difference of opposite lags knows only of noise and
+    chance. The mean log excess of the highest values tells how heavy their tail is (Hill 1975).
     """
-    maxima = (ndimage.maximum_filter(away, 3, mode="nearest") == away) & (away > 0)
-    heights = np.sort(away[maxima])[::-1]
-    if len(heights) < FEWEST_MAXIMA:
+    if not peak.runner_up > RIVAL_FRACTION * peak.significance:
         return -np.inf
-    top = max(len(heights) // 10, 5)
-    scale = float(heights[:top].mean() - heights[top])
-    return float(heights[0]) + TAIL_SCALES * scale
+    highest, excess, heaviness = _tail(_odd(peak.z, peak.away, place))
+    light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
+    if heaviness < HEAVY_TAIL:
+        return light
+    far, scale, _ = _tail(np.where(peak.away, peak.z, -np.inf))
+    heavy = highest * float(np.exp(min(HEAVY_POWER * heaviness, HEAVY_MOST)))
+    return max(light, heavy, min(far + TAIL_SCALES * scale, ODD_FACTOR * far))
+
+
+def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
+    """Differences of opposite lags around `place`, as large as the noise of one of them.
+
+    Lags next to the peak, and those without an opposite, count as 0.
+    """
+    centre = np.rint(place).astype(int)
+    known = ndimage.shift(np.where(np.isfinite(z), z, 0), centre - place, order=3, mode="nearest")
+    sides = zip(centre, z.shape, strict=True)
+    reach = [max(min(int(at), size - 1 - int(at)), 0) for at, size in sides]
+    around = tuple(slice(at - r, at + r + 1) for at, r in zip(centre, reach, strict=True))
+    both = away[around] & np.flip(away[around])
+    odd = (known[around] - np.flip(known[around])) / np.sqrt(2)
+    return np.asarray(np.where(both, odd, 0))
+
+
+def _tail(values: Floats) -> tuple[float, float, float]:
+    """The highest maximum, the mean excess of the highest tenth, and the mean of its logarithm."""
+    maxima = (ndimage.maximum_filter(values, 3, mode="nearest") == values) & (values > 0)
+    heights = np.sort(values[maxima])[::-1]
+    if not heights.size:
+        return 0.0, 0.0, UNKNOWN_TAIL
+    top = min(max(len(heights) // 10, 6), len(heights) - 1)
+    if not top:
+        return float(heights[0]), 0.0, UNKNOWN_TAIL
+    excess = float(heights[:top].mean() - heights[top])
+    heaviness = float(np.log(heights[:top]).mean() - np.log(heights[top]))
+    if len(heights) < FEWEST_MAXIMA:
+        heaviness = max(heaviness, UNKNOWN_TAIL)
+    return float(heights[0]), excess, heaviness
 
 
 def _normal_chance(away: Floats, hill: Bools, expected_deviation: float) -> float:

@@ -59,18 +59,33 @@ class Grid:
         return np.arange(-self.radius, self.radius + 1, dtype=np.float64)
 
     @cached_property
+    def lines(self) -> list[Array]:
+        """Angular frequencies along each axis, 1/px."""
+        full = 2 * np.pi * fft.fftfreq(self.side)
+        return [*[full] * (self.ndim - 1), 2 * np.pi * fft.rfftfreq(self.side)]
+
+    @cached_property
     def frequency(self) -> Array:
         """Angular frequencies (axes, spectrum), 1/px."""
-        full = 2 * np.pi * fft.fftfreq(self.side)
-        half = 2 * np.pi * fft.rfftfreq(self.side)
-        axes = np.meshgrid(*[full] * (self.ndim - 1), half, indexing="ij")
+        axes = np.meshgrid(*self.lines, indexing="ij")
         return np.stack([axis.ravel() for axis in axes])
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Places of the lags of a patch in the order of transforms: the centre comes first."""
+        places = np.arange(self.size).reshape(self.shape)
+        return np.asarray(fft.ifftshift(places).ravel(), np.intp)
 
     @cached_property
     def products(self) -> Array:
         """Products of two frequencies, (axes, axes, spectrum), times `weight`."""
         k = self.frequency
         return np.asarray(k[:, None] * k[None] * self.weight)
+
+    @cached_property
+    def slope(self) -> Array:
+        """Frequencies times `weight`, (axes, spectrum)."""
+        return np.asarray(self.frequency * self.weight)
 
     @cached_property
     def weight(self) -> Array:
@@ -80,7 +95,7 @@ class Grid:
     def bins(self) -> NDArray[np.intp]:
         """The ring of frequencies that each belongs to."""
         length = np.sqrt((self.frequency**2).sum(axis=0))
-        return np.rint(length * self.side / (2 * np.pi)).astype(np.intp)
+        return np.asarray(np.rint(length * self.side / (2 * np.pi)), np.intp)
 
     @cached_property
     def ring_count(self) -> Array:
@@ -105,11 +120,15 @@ class Grid:
     def pass_band(self) -> Array:
         """1 for low frequencies, falling to 0 at the highest."""
         length = np.sqrt((self.frequency**2).sum(axis=0)) / np.pi
-        return np.cos(np.clip((length - PASS_BAND) / (1 - PASS_BAND), 0, 1) * np.pi / 2) ** 2
+        beyond = np.clip((length - PASS_BAND) / (1 - PASS_BAND), 0, 1)
+        return np.asarray(np.cos(beyond * np.pi / 2) ** 2)
 
     def wave(self, at: Array) -> Spectrum:
         """What moves a point `at` (px from the centre) of the patch to the centre."""
-        return np.asarray(np.exp(1j * (at @ self.frequency)))
+        wave: Spectrum = np.ones(1, complex)
+        for offset, line in zip(at, self.lines, strict=True):
+            wave = np.multiply.outer(wave, np.exp(1j * offset * line)).ravel()
+        return wave
 
     def taper(self, at: Array) -> Array:
         """A smooth window over the patch around a point `at` (px from the centre)."""
@@ -135,7 +154,8 @@ class Grid:
 
     def forward(self, patch: Array) -> Spectrum:
         """Spectrum of a patch of lags whose centre is the origin."""
-        return np.asarray(fft.rfftn(fft.ifftshift(patch), workers=1)).ravel()
+        first = patch.ravel()[self.order].reshape(self.shape)
+        return np.asarray(fft.rfftn(first, workers=1)).ravel()
 
     def backward(self, spectrum: NDArray[Any]) -> Array:
         """The patch, in the order of transforms: the origin comes first."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from pipeline.model import Floats, PairStatus, Registration, Surface
-from pipeline.peak.choice import Peak, find_peak
+from pipeline.model import Contrast, Floats, PairStatus, Registration, Surface
+from pipeline.peak.choice import Peak, find_peak, significance, tail_chance
 from pipeline.peak.summit import Summit, summit
 
 # A runner-up of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
 
 
-def register(surface: Surface, *, subpixel: bool = True) -> Registration:
+def register(
+    surface: Surface, *, subpixel: bool = True, contrast: Contrast = "same"
+) -> Registration:
     """The shift that a surface shows, with its covariance and status.
 
     Parameters
@@ -20,12 +24,32 @@ def register(surface: Surface, *, subpixel: bool = True) -> Registration:
     surface : Surface
     subpixel : bool
         Whether to go between the pixels; if not, the shift is the nearest whole lag.
+    contrast : "same" or "either"
+        Whether images may be each other's negative. If they are, "same" says so (`INVERTED`), and
+        "either" gives the shift, with a negative NCC.
 
     Returns
     -------
     Registration
         Its shift is known only if the status is ok.
     """
+    z = significance(surface)[surface.searched]
+    if -np.min(z, where=np.isfinite(z), initial=0) > np.max(z, initial=0):
+        negative = _registration(replace(surface, ncc=-surface.ncc), subpixel)
+        negative = replace(negative, ncc=-negative.ncc)
+        if negative.status is PairStatus.OK and contrast == "either":
+            return negative
+        if negative.status is PairStatus.OK:
+            return replace(
+                Registration.unknown(surface.ncc.ndim, PairStatus.INVERTED),
+                ncc=negative.ncc,
+                runner_up=negative.runner_up,
+                overlap=negative.overlap,
+            )
+    return _registration(surface, subpixel)
+
+
+def _registration(surface: Surface, subpixel: bool) -> Registration:
     ndim = surface.ncc.ndim
     peak = find_peak(surface)
     if peak is None:
@@ -61,7 +85,7 @@ def judge(surface: Surface, peak: Peak) -> tuple[PairStatus, Summit | None]:
         return edge, found
     if peak.runner_up > AMBIGUOUS_FRACTION * peak.significance:
         return PairStatus.AMBIGUOUS, found
-    if peak.significance < peak.tail:
+    if peak.significance < tail_chance(peak, np.array(found.index) + found.offset):
         return PairStatus.LOW_NCC, found
     return PairStatus.OK, found
 

@@ -15,7 +15,7 @@ then only the closest lags are of use, and the filter is the most local one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,8 +62,8 @@ class Look:
     noise: Array
     error: Array
     even: Array  # spectrum of the symmetric part, which is the signal's; not per ring
-    fall: Array  # of the surface from the point, at every lag
-    roughness: float  # variance of a lag's own error per squared fall
+    fall: Array | None = None  # of the surface from the point, at every lag
+    roughness: float = 0.0  # variance of a lag's own error per squared fall
 
     @property
     def response(self) -> Array:
@@ -92,7 +92,7 @@ def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
     for _ in range(ROUNDS):
         if at is None:
             break
-        before, look = at, view.look(at)
+        before, look = at, view.look(at, rough=True)
         filter_, covariance = view.best_filter(look, at)
         at = view.climb(filter_, at)
         if at is not None and np.abs(at - before).max() < SETTLED:
@@ -126,8 +126,8 @@ class View:
         self.patch = alike_around(surface, index, self.grid)
         self.spectrum: Spectrum = self.grid.forward(self.patch) / self.grid.size
 
-    def look(self, at: Array) -> Look:
-        """Signal and noise around a point `at`, px from the centre."""
+    def look(self, at: Array, *, rough: bool = False) -> Look:
+        """Signal and noise around a point `at`, px from the centre; the roughness if asked."""
         grid = self.grid
         wave = grid.wave(at)
         seen = grid.forward(self.patch * grid.taper(at)) * wave
@@ -145,13 +145,14 @@ class View:
         colour = int(np.argmin(unlikely))
         noise, error = noises[colour], errors[colour]
 
-        even = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
-        fall = np.maximum(top - even, 0)
-        white = float(noise**2 @ grid.ring_count) / grid.size / self.count
+        look = Look(signal, noise, error, seen.real)
+        if not rough:
+            return look
+        symmetric = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
+        fall = np.maximum(top - symmetric, 0)
         uneven = grid.backward(1j * seen.imag).ravel()[grid.ring]
-        return Look(
-            signal, noise, error, seen.real, fall, _roughness(grid, uneven, fall[grid.ring], white)
-        )
+        white = float(noise**2 @ grid.ring_count) / grid.size / self.count
+        return replace(look, fall=fall, roughness=_roughness(grid, uneven, fall[grid.ring], white))
 
     def highest(self, look: Look) -> tuple[int, ...]:
         """Index of the highest whole lag of the filtered surface, not too far from the centre."""
@@ -194,7 +195,7 @@ class View:
         part = grid.products @ scene
         widened = grid.widening * float(scene @ grid.weight)
         slopes += part - np.diag(np.minimum(widened, (1 - LEAST_PART) * np.diag(part)))
-        if look.roughness > 0:
+        if look.fall is not None and look.roughness > 0:
             each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
             slopes += look.roughness * (each * look.fall**2) @ each.T
         inverse = np.linalg.inv(curvature)
@@ -204,13 +205,12 @@ class View:
         """The maximum of the filtered surface near `start`; None if there is none."""
         grid, at = self.grid, start
         filtered = self.spectrum * filter_
-        weighted = grid.frequency * grid.weight
         for _ in range(STEPS):
             moved = filtered * grid.wave(at)
             curvature = grid.products @ moved.real
             if np.linalg.eigvalsh(curvature)[0] <= 0:
                 return None
-            step = np.linalg.solve(curvature, -(weighted @ moved.imag))
+            step = np.linalg.solve(curvature, -(grid.slope @ moved.imag))
             at = at + np.clip(step, -LONGEST, LONGEST)
             if np.abs(at).max() > grid.radius - BORDER:
                 return None

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from pipeline.model import Bools, Registration, Slices, axis_names
+from pipeline.model import Bools, Contrast, Registration, Slices, axis_names
 from pipeline.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
 from pipeline.preprocess import as_mask, valid_pixels
 from pipeline.register.search import Search, block_terms, register_terms
@@ -26,6 +26,7 @@ def register_translation(
     max_shift: int | Sequence[int] | None = None,
     min_overlap: float | None = None,
     subpixel: bool = True,
+    contrast: Contrast = "same",
 ) -> Registration:
     """The shift that lays `moving` on `reference`, from what is valid in both.
 
@@ -43,6 +44,9 @@ def register_translation(
         left out. None: no limit; the significance of the peak makes one unnecessary.
     subpixel : bool
         Whether to go between the pixels.
+    contrast : "same" or "either"
+        Whether one image may be the negative of the other. If it is, "same" gives no shift and the
+        status inverted.
 
     Returns
     -------
@@ -80,6 +84,7 @@ def register_translation(
         pair.max_shift,
         min_overlap,
         subpixel,
+        contrast=contrast,
         region=inner.reference.shape if inner is not pair else None,
     )
     return register_terms(_terms(inner, search), search)

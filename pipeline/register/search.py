@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.model import PairStatus, Registration
+from pipeline.model import Contrast, PairStatus, Registration
 from pipeline.ncc import (
     Block,
     Kind,
@@ -40,6 +40,7 @@ class Search:
     margin: tuple[tuple[int, int], ...] = ()
     min_overlap: float | None = None
     subpixel: bool = True
+    contrast: Contrast = "same"
 
     @classmethod
     def over(
@@ -50,6 +51,7 @@ class Search:
         min_overlap: float | None = None,
         subpixel: bool = True,
         *,
+        contrast: Contrast = "same",
         region: Sequence[int] | None = None,
         tile: Sequence[int] | None = None,
         chunks: Sequence[int] | None = None,
@@ -74,6 +76,7 @@ class Search:
             window.margin_around(inner),
             min_overlap,
             subpixel,
+            contrast,
         )
 
     @property
@@ -135,4 +138,5 @@ def register_terms(terms: Terms, search: Search) -> Registration:
     if any(one.flat for one in both):
         return Registration.unknown(ndim, PairStatus.FLAT)
     found = surface(terms, search.window, search.min_overlap)
-    return register(replace(found, margin=search.margin), subpixel=search.subpixel)
+    found = replace(found, margin=search.margin)
+    return register(found, subpixel=search.subpixel, contrast=search.contrast)
