@@ -405,7 +405,7 @@ def test_an_outlier_or_an_empty_corner_is_no_level_for_the_rest(monkeypatch):
     few, far = np.ones((130, 130), bool), np.zeros((130, 130), bool)
     few[:40, :40] = False
     few[0, 0] = few[0, 1] = few[5, 5] = True
-    reference[0, :2] = 0
+    reference[0, :2] = 9800  # far off
     far[36:100, 36:100] = True
     for mask in (few, far):
         masks = {"reference_mask": mask, "moving_mask": mask}

@@ -188,9 +188,18 @@ def test_a_periodic_scene_is_ambiguous():
     assert np.isnan(found.shift).all()
 
 
-def test_inverted_contrast_has_no_shift(pair):
-    found = pipeline.register_translation(pair[0], -pair[1])
-    assert found.status in (PairStatus.LOW_NCC, PairStatus.AT_BOUND)
+def test_inverted_contrast_is_named_and_measured_if_asked(pair):
+    found = pipeline.register_translation(pair[0], 3 - 0.5 * pair[1], max_shift=12)
+    assert found.status == PairStatus.INVERTED
+    assert np.isnan(found.shift).all()
+    assert found.ncc < -0.9
+    asked = pipeline.register_translation(
+        pair[0], 3 - 0.5 * pair[1], max_shift=12, contrast="either"
+    )
+    same = pipeline.register_translation(*pair, max_shift=12, contrast="either")
+    np.testing.assert_allclose(asked.shift, TRUE, atol=0.01)
+    np.testing.assert_allclose(asked.shift, same.shift, atol=1e-3)
+    assert asked.ncc == pytest.approx(-same.ncc, abs=1e-4)
 
 
 def test_a_shift_beyond_the_search_is_not_answered(pair):

@@ -125,9 +125,9 @@ def test_the_dataset_is_as_documented(folder):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
-    small = {"kind": "in-process", "task_memory": "600 KiB"}  # many tasks
+    small = {"kind": "in-process", "task_memory": "700 KiB"}  # many tasks
     here = pipeline.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
-    cluster = {"kind": "local", "workers": workers, "task_memory": "600 KiB"}
+    cluster = {"kind": "local", "workers": workers, "task_memory": "700 KiB"}
     config = settings(folder, output={"shifts": "there.zarr"}, cluster=cluster)
     assert stages.plan(config).tasks >= 3
     assert_same_numbers(here, pipeline.run(config))
@@ -142,7 +142,7 @@ def test_batches_do_not_change_the_numbers(folder):
                 cluster={"kind": "in-process", "task_memory": memory},
             )
         )
-        for memory in ("600 KiB", "900 MiB")
+        for memory in ("700 KiB", "900 MiB")
     ]
     assert_same_numbers(*results)
 
@@ -418,7 +418,7 @@ def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
-        cluster={"kind": "in-process", "task_memory": "600 KiB"},
+        cluster={"kind": "in-process", "task_memory": "700 KiB"},
     )
     monkeypatch.setattr(stages, "CHECKPOINT_S", 0.0)
     measured = []

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.model import Bools, Floats, Surface
+from pipeline.model import Bools, Floats, Slices, Surface
 
 # A peak is believed if it stands this many standard deviations above the highest that chance is
 # expected to make in the surface. Of 2200 pairs of unrelated images (64 and 128 px, smooth over 0
@@ -31,8 +31,9 @@ CHANCE_MARGIN = 2.0
 ODD_FACTOR, ODD_SCALES = 2.4, 7.0
 # Where the tail is heavy, with a mean log excess above this, chance lays few bright details on one
 # another: e to this power times the excess is asked for, but no more than that of the last number.
-HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.8
-# Then the other maxima of the surface have a say too: so many scales of their tail above them.
+HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.1
+# Then the other searched maxima have a say too: so many scales of their tail above them, or the
+# same factor.
 TAIL_SCALES = 6.0
 # Nothing of that is asked where no rival reaches this fraction of the peak.
 RIVAL_FRACTION = 0.2
@@ -118,7 +119,7 @@ def _climb(ncc: Floats, index: tuple[int, ...]) -> tuple[int, ...]:
         index = higher
 
 
-def tail_chance(peak: Peak, place: Floats) -> float:
+def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     """The significance that unrelated images do not reach, from what is not symmetric.
 
     `place` is the peak's, between the lags; without a rival nothing is asked: -inf.
@@ -130,13 +131,20 @@ def tail_chance(peak: Peak, place: Floats) -> float:
     """
     if not peak.runner_up > RIVAL_FRACTION * peak.significance:
         return -np.inf
-    highest, excess, heaviness = _tail(_odd(peak.z, peak.away, place))
+    heights = _maxima(_odd(peak.z, peak.away, place))
+    if not heights.size:
+        return -np.inf
+    highest = float(heights[0])
+    excess, heaviness = _tail(heights)
     light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
     if heaviness < HEAVY_TAIL:
         return light
-    far, scale, _ = _tail(np.where(peak.away, peak.z, -np.inf))
     heavy = highest * float(np.exp(min(HEAVY_POWER * heaviness, HEAVY_MOST)))
-    return max(light, heavy, min(far + TAIL_SCALES * scale, ODD_FACTOR * far))
+    others = _maxima(np.where(peak.away, peak.z, -np.inf)[searched])
+    if len(others) < FEWEST_MAXIMA:
+        return max(light, heavy)
+    far = float(others[0])
+    return max(light, heavy, min(far + TAIL_SCALES * _tail(others)[0], ODD_FACTOR * far))
 
 
 def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
@@ -154,20 +162,21 @@ def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
     return np.asarray(np.where(both, odd, 0))
 
 
-def _tail(values: Floats) -> tuple[float, float, float]:
-    """The highest maximum, the mean excess of the highest tenth, and the mean of its logarithm."""
+def _maxima(values: Floats) -> Floats:
+    """Heights of the positive local maxima, the highest first."""
     maxima = (ndimage.maximum_filter(values, 3, mode="nearest") == values) & (values > 0)
-    heights = np.sort(values[maxima])[::-1]
-    if not heights.size:
-        return 0.0, 0.0, UNKNOWN_TAIL
+    return np.asarray(np.sort(values[maxima])[::-1])
+
+
+def _tail(heights: Floats) -> tuple[float, float]:
+    """Mean excess of the highest tenth of the maxima over the next, and that of the logarithm."""
     top = min(max(len(heights) // 10, 6), len(heights) - 1)
     if not top:
-        return float(heights[0]), 0.0, UNKNOWN_TAIL
-    excess = float(heights[:top].mean() - heights[top])
+        return 0.0, UNKNOWN_TAIL
     heaviness = float(np.log(heights[:top]).mean() - np.log(heights[top]))
     if len(heights) < FEWEST_MAXIMA:
         heaviness = max(heaviness, UNKNOWN_TAIL)
-    return float(heights[0]), excess, heaviness
+    return float(heights[:top].mean() - heights[top]), heaviness
 
 
 def _normal_chance(away: Floats, hill: Bools, expected_deviation: float) -> float:

@@ -85,7 +85,8 @@ def judge(surface: Surface, peak: Peak) -> tuple[PairStatus, Summit | None]:
         return edge, found
     if peak.runner_up > AMBIGUOUS_FRACTION * peak.significance:
         return PairStatus.AMBIGUOUS, found
-    if peak.significance < tail_chance(peak, np.array(found.index) + found.offset):
+    place = np.array(found.index) + found.offset
+    if peak.significance < tail_chance(peak, place, surface.searched):
         return PairStatus.LOW_NCC, found
     return PairStatus.OK, found
 
