@@ -1,0 +1,314 @@
+"""How exact shifts are, how honest their errors, and what is called a match.
+
+    python scripts/bench_accuracy.py [grid] [mixed] [colour] [status] [cost] [--pairs N]
+
+Scenes are sums of Gaussian blobs, rendered where they are (nothing is interpolated), 256 x 256.
+Errors are compared with the Cramér-Rao bound of two noisy images. Prints Markdown tables.
+
+grid    features of 1, 2, 4 px; noise of 0.03, 0.3, 1 times the scene's deviation; five kinds of
+        masks; scikit-image, OpenCV and pystackreg beside it (pip install '.[bench]')
+mixed   features of 1.5 to 10 px, an ellipse over 55 %, 1 % dead pixels, bright spots and a border
+        outside the mask that stand still, shifts up to 32 px; signal-to-noise ratios 0.2 to 20
+colour  noise that is not white
+status  unrelated images that are called ok, and true pairs that are not
+cost    the step between the pixels as part of a pair at 512 x 512
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scenes import MASKS, Blobs, Pair, Views, masks, with_artefacts
+from skimage.registration import phase_cross_correlation
+
+import pipeline
+from pipeline import peak
+from pipeline.model import Registration, Surface
+from pipeline.ncc import Layout, Masked, masked_image, pair_terms, surface
+from pipeline.register import Search
+
+SHAPE = (256, 256)
+GROSS_PX = 1.0
+Estimate = Callable[[Pair, int], np.ndarray]
+
+
+def ours(pair: Pair, max_shift: int) -> Registration:
+    return pipeline.register_translation(
+        pair.reference,
+        pair.moving,
+        reference_mask=pair.reference_mask,
+        moving_mask=pair.moving_mask,
+        max_shift=max_shift,
+    )
+
+
+def scikit_image(pair: Pair, max_shift: int) -> np.ndarray:
+    found, _, _ = phase_cross_correlation(
+        pair.reference,
+        pair.moving,
+        reference_mask=pair.reference_mask,
+        moving_mask=pair.moving_mask,
+        overlap_ratio=0.3,
+    )
+    return np.asarray(found)
+
+
+def opencv(pair: Pair, max_shift: int) -> np.ndarray:
+    import cv2
+
+    window = cv2.createHanningWindow(SHAPE[::-1], cv2.CV_64F)
+    (x, y), _ = cv2.phaseCorrelate(pair.moving, pair.reference, window)
+    return np.array((y, x))
+
+
+def stackreg(pair: Pair, max_shift: int) -> np.ndarray:
+    from pystackreg import StackReg
+
+    matrix = StackReg(StackReg.TRANSLATION).register(pair.reference, pair.moving)
+    return -matrix[[1, 0], 2]
+
+
+PEERS: dict[str, Estimate] = {
+    "scikit-image, masked": scikit_image,
+    "OpenCV phaseCorrelate": opencv,
+    "pystackreg": stackreg,
+}
+
+
+def header(*columns: str) -> None:
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+
+
+class Errors:
+    """What became of the pairs of a cell."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.lost = 0
+
+    def add(self, pair: Pair, found: Registration) -> None:
+        if np.isfinite(found.shift).all():
+            std = np.sqrt(np.diag(found.covariance))
+            self.rows.append((found.shift - pair.shift, std, np.diag(pair.bound)))
+        else:
+            self.lost += 1
+
+    def summary(self) -> dict[str, float]:
+        """Root mean square error and bound, px; bias over error; calibration; what is far off."""
+        error, std, bound = (np.array(column) for column in zip(*self.rows, strict=True))
+        gross = np.abs(error).max(axis=1) > GROSS_PX
+        error, std, z = error[~gross], std[~gross], (error / std)[~gross]
+        rms = np.sqrt((error**2).mean())
+        return {
+            "rms": rms,
+            "bound": np.sqrt(bound[~gross].mean()),
+            "bias": np.abs(error.mean(axis=0)).max() / rms,
+            "z": np.sqrt((z**2).mean()),
+            "cover": (np.abs(z) < 1.96).mean(),
+            "gross": gross.mean() * len(self.rows) / (len(self.rows) + self.lost),
+            "lost": self.lost / (len(self.rows) + self.lost),
+        }
+
+
+def peer_error(found: list[np.ndarray], true: list[np.ndarray]) -> str:
+    error = np.array(found) - np.array(true)
+    gross = np.abs(error).max(axis=1) > GROSS_PX
+    rms = f"{np.sqrt((error[~gross] ** 2).mean()):.4f}" if not gross.all() else "-"
+    return f"{rms}, {gross.mean():.0%}" if gross.any() else rms
+
+
+def grid(count: int) -> None:
+    """Every cell of features, noise and masks."""
+    header(
+        "features, px",
+        "masks",
+        "noise",
+        "bound, px",
+        "error, px",
+        "error / bound",
+        "bias / error",
+        "errors / stated std",
+        "in 95 %",
+        *(f"{name}, px" for name in PEERS),
+    )
+    for size in (1.0, 2.0, 4.0):
+        rng = np.random.default_rng(int(size))
+        cells: dict[tuple[str, float], Errors] = {}
+        peers: dict[tuple[str, float], dict[str, list[np.ndarray]]] = {}
+        true: dict[tuple[str, float], list[np.ndarray]] = {}
+        for _ in range(count):
+            views = Views.of(rng, SHAPE, (size,), 8)
+            for kind, noise in itertools.product(MASKS, (0.03, 0.3, 1.0)):
+                pair = views.pair(rng, kind, noise)
+                cells.setdefault((kind, noise), Errors()).add(pair, ours(pair, 16))
+                if len(true.setdefault((kind, noise), [])) < 30:
+                    true[kind, noise].append(pair.shift)
+                    for name, estimate in PEERS.items():
+                        found = peers.setdefault((kind, noise), {}).setdefault(name, [])
+                        found.append(estimate(pair, 16))
+        for (kind, noise), errors in sorted(cells.items(), key=lambda c: MASKS.index(c[0][0])):
+            s = errors.summary()
+            reached = s["rms"] <= max(1.3 * s["bound"], 0.003)
+            others = " | ".join(
+                peer_error(peers[kind, noise][name], true[kind, noise]) for name in PEERS
+            )
+            mark = "" if reached and not s["gross"] and not s["lost"] else " (!)"
+            print(
+                f"| {size:g} | {kind} | {noise:g} | {s['bound']:.5f} | {s['rms']:.5f}{mark} | "
+                f"{s['rms'] / s['bound']:.2f} | {s['bias']:.2f} | {s['z']:.2f} | "
+                f"{s['cover']:.0%} | {others} |",
+                flush=True,
+            )
+    print()
+
+
+def mixed(count: int) -> None:
+    """Scenes of all sizes at once, with artefacts outside the mask."""
+    header(
+        "signal / noise",
+        "bound, px",
+        "error / bound",
+        "off by over 1 px",
+        "no shift",
+        "errors / stated std",
+        "in 95 %",
+        "worst error / its std",
+        "peers: error, px, and how many are off by over 1 px",
+    )
+    rng = np.random.default_rng(0)
+    cells: dict[float, Errors] = {}
+    peers: dict[float, dict[str, list[np.ndarray]]] = {}
+    true: dict[float, list[np.ndarray]] = {}
+    for _ in range(count):
+        views = Views.of(rng, SHAPE, (1.5, 10.0), 32)
+        for ratio in (0.2, 0.5, 1, 2, 5, 20):
+            pair = with_artefacts(views.pair(rng, "ellipse, 1 % dead", 1 / ratio), rng)
+            cells.setdefault(ratio, Errors()).add(pair, ours(pair, 32))
+            if len(true.setdefault(ratio, [])) < 20:
+                true[ratio].append(pair.shift)
+                for name, estimate in PEERS.items():
+                    found = peers.setdefault(ratio, {}).setdefault(name, [])
+                    found.append(estimate(pair, 32))
+    for ratio, errors in cells.items():
+        s = errors.summary()
+        worst = max(float(np.abs(e / std).max()) for e, std, _ in errors.rows)
+        others = "; ".join(f"{n}: {peer_error(f, true[ratio])}" for n, f in peers[ratio].items())
+        print(
+            f"| {ratio:g} | {s['bound']:.5f} | {s['rms'] / s['bound']:.2f} | {s['gross']:.1%} | "
+            f"{s['lost']:.1%} | {s['z']:.2f} | {s['cover']:.0%} | {worst:.1f} | {others} |",
+            flush=True,
+        )
+    print()
+
+
+def colour(count: int) -> None:
+    """Noise that neighbouring pixels share: is the stated error still right?"""
+    header("features, px", "noise", "blurred by, px", "error, px", "errors / stated std", "in 95 %")
+    for size, noise, blur in itertools.product((2.0, 4.0), (0.3, 1.0), (0.0, 0.5, 1.0)):
+        rng, errors = np.random.default_rng(7), Errors()
+        for _ in range(count):
+            views = Views.of(rng, SHAPE, (size,), 8)
+            pair = views.pair(rng, "ellipse", noise, blur)
+            errors.add(pair, ours(pair, 16))
+        s = errors.summary()
+        print(f"| {size:g} | {noise:g} | {blur:g} | {s['rms']:.4f} | {s['z']:.2f} | ", end="")
+        print(f"{s['cover']:.0%} |", flush=True)
+    print()
+
+
+def unrelated(count: int, sizes: tuple[float, ...], noise: float) -> Iterator[str]:
+    """Statuses of pairs of scenes that have nothing in common."""
+    rng = np.random.default_rng(5)
+    scenes = []
+    for _ in range(int(np.sqrt(2 * count)) + 2):
+        image = Blobs.of(rng, SHAPE, sizes, 0).view(SHAPE, (0, 0))
+        scenes.append(image / image.std())
+    for one, two in itertools.islice(itertools.combinations(scenes, 2), count):
+        grain = noise * rng.normal(size=(2, *SHAPE))
+        valid = masks(MASKS[rng.integers(len(MASKS))], rng, SHAPE)
+        pair = Pair(one + grain[0], two + grain[1], *valid, np.zeros(2), np.zeros((2, 2)))
+        yield str(ours(pair, 32).status)
+
+
+def status(count: int) -> None:
+    """Matches that are none, and true ones that are not believed."""
+    header(
+        "features, px",
+        "unrelated called ok, noise 0.1",
+        "noise 1",
+        "true pairs at a signal-to-noise ratio of 0.5 called ok",
+    )
+    for sizes in ((1.0,), (2.0,), (4.0,), (8.0,), (1.5, 10.0)):
+        believed = {n: Counter(unrelated(10 * count, sizes, n))["ok"] for n in (0.1, 1.0)}
+        rng = np.random.default_rng(6)
+        found: Counter[str] = Counter()
+        for _ in range(count):
+            views = Views.of(rng, SHAPE, sizes, 16)
+            found[str(ours(views.pair(rng, MASKS[rng.integers(5)], 2.0), 32).status)] += 1
+        label = " to ".join(f"{size:g}" for size in sizes)
+        wrong = ", ".join(f"{n} of {10 * count}" for n in believed.values())
+        print(
+            f"| {label} | {wrong} | 0.1, 1 | {found['ok'] / count:.0%} {dict(found)} |", flush=True
+        )
+    print()
+
+
+def cost(count: int) -> None:
+    """A pair of prepared frames under one mask, and the step between the pixels in it."""
+    rng, shape = np.random.default_rng(1), (512, 512)
+    views = Views.of(rng, shape, (1.5, 10.0), 16)
+    pair = views.pair(rng, "ellipse, 1 % dead", 0.5)
+    mask = Masked(pair.reference_mask)
+    images = [masked_image(one.astype(np.float32), mask) for one in (pair.reference, pair.moving)]
+    search = Search.over(shape, shape, (32, 32))
+    layout: Layout = search.layouts[0]
+    keep = ("mask", "value")
+
+    def seconds(call: Callable[[], object]) -> float:
+        call()
+        begin = time.perf_counter()
+        for _ in range(5 * count):
+            call()
+        return (time.perf_counter() - begin) / (5 * count)
+
+    def terms():
+        return pair_terms(*images, layout, in_series=True, keep=keep)
+
+    found: Surface = surface(terms(), search.window)
+    chosen = peak.find_peak(found)
+    times = {
+        "terms": seconds(terms),
+        "surface": seconds(lambda: surface(terms(), search.window)),
+        "which lag, and chance": seconds(lambda: peak.find_peak(found)),
+        "between the pixels": seconds(lambda: peak.summit(found, chosen.index)),
+        "a frame, prepared once": seconds(
+            lambda: masked_image(pair.reference.astype(np.float32), mask)
+        ),
+    }
+    times["surface"] -= times["terms"]
+    header("512 x 512, one mask, prepared frames", "ms")
+    for name, value in times.items():
+        print(f"| {name} | {1e3 * value:.2f} |")
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tables = {"grid": grid, "mixed": mixed, "colour": colour, "status": status, "cost": cost}
+    parser.add_argument("tables", nargs="*", help="which tables; all of them by default")
+    parser.add_argument("--pairs", type=int, default=100, help="pairs of a cell")
+    given = parser.parse_args()
+    for name in given.tables or tables:
+        print(f"### {name}\n")
+        tables[name](given.pairs)
+
+
+if __name__ == "__main__":
+    main()
