@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import lapack
 
 from pipeline.model import Surface
 from pipeline.peak.patch import Array, Grid, Spectrum, alike_around, grid_of
@@ -54,22 +55,16 @@ class Summit:
 class Look:
     """What a surface shows of signal and noise around a point near its peak.
 
-    Spectra are per ring of frequencies; those of signal and noise add up to the power of one image
-    of variance 1, `error` is that of the surface times the number of pixels.
+    Spectra are per ring of frequencies; those of signal and `noise` add up to the power of one
+    image of variance 1, `error` is that of the surface times the number of pixels.
     """
 
-    signal: Array
     noise: Array
     error: Array
     even: Array  # spectrum of the symmetric part, which is the signal's; not per ring
+    best: Array  # the best linear filter
     fall: Array | None = None  # of the surface from the point, at every lag
     roughness: float = 0.0  # variance of a lag's own error per squared fall
-
-    @property
-    def response(self) -> Array:
-        """The best linear filter, up to a factor."""
-        response = self.signal / self.error
-        return np.asarray(response / max(response.max(), float(np.finfo(float).tiny)))
 
 
 def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
@@ -87,7 +82,7 @@ def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
         view = View(surface, moved, free)
         look = view.look(centre)
 
-    at = view.climb(view.grid.compact(look.response[view.grid.bins]), centre)
+    at = view.climb(look.best, centre)
     covariance: Array | None = None
     for _ in range(ROUNDS):
         if at is None:
@@ -145,7 +140,9 @@ class View:
         colour = int(np.argmin(unlikely))
         noise, error = noises[colour], errors[colour]
 
-        look = Look(signal, noise, error, seen.real)
+        response = signal / error
+        response /= max(response.max(), float(np.finfo(float).tiny))
+        look = Look(noise, error, seen.real, grid.compact(response[grid.bins]))
         if not rough:
             return look
         symmetric = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
@@ -157,9 +154,9 @@ class View:
     def highest(self, look: Look) -> tuple[int, ...]:
         """Index of the highest whole lag of the filtered surface, not too far from the centre."""
         grid = self.grid
-        best = grid.compact(look.response[grid.bins])
-        filtered = np.fft.fftshift(grid.backward(self.spectrum * best))
-        inner = filtered[(slice(BORDER, -BORDER),) * grid.ndim]
+        filtered = np.empty(grid.size)
+        filtered[grid.order] = grid.backward(self.spectrum * look.best).ravel()
+        inner = filtered.reshape(grid.shape)[(slice(BORDER, -BORDER),) * grid.ndim]
         places = np.unravel_index(int(np.argmax(inner)), inner.shape)
         moved = list(self.index)
         for axis, place in zip(self.free, places, strict=True):
@@ -174,11 +171,10 @@ class View:
         What the rings say of the best linear filter holds for errors that are alike at all lags;
         a rough surface asks for the most local one.
         """
-        grid = self.grid
-        best = grid.compact(look.response[grid.bins])
-        choices = [(filter_, self.covariance(filter_, look, at)) for filter_ in (best, grid.local)]
+        filters = (look.best, self.grid.local)
+        choices = [(filter_, self.covariance(filter_, look, at)) for filter_ in filters]
         known = [(f, c) for f, c in choices if c is not None]
-        return min(known, key=lambda choice: float(np.trace(choice[1])), default=(best, None))
+        return min(known, key=lambda choice: float(np.trace(choice[1])), default=(look.best, None))
 
     def covariance(self, filter_: Array, look: Look, at: Array) -> Array | None:
         """Of the maximum of the filtered surface, px²; None if it curves up.
@@ -187,7 +183,8 @@ class View:
         """
         grid = self.grid
         curvature = grid.products @ (self.spectrum * filter_ * grid.wave(at)).real
-        if np.linalg.eigvalsh(curvature)[0] <= 0:
+        inverse = _solved(curvature, np.eye(grid.ndim))
+        if inverse is None:
             return None
         square = filter_**2 / (grid.size * self.count)
         slopes = grid.products @ (square * look.noise[grid.bins] ** 2)
@@ -198,7 +195,6 @@ class View:
         if look.fall is not None and look.roughness > 0:
             each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
             slopes += look.roughness * (each * look.fall**2) @ each.T
-        inverse = np.linalg.inv(curvature)
         return np.asarray(inverse @ slopes @ inverse)
 
     def climb(self, filter_: Array, start: Array) -> Array | None:
@@ -208,15 +204,21 @@ class View:
         for _ in range(STEPS):
             moved = filtered * grid.wave(at)
             curvature = grid.products @ moved.real
-            if np.linalg.eigvalsh(curvature)[0] <= 0:
+            step = _solved(curvature, -(grid.slope @ moved.imag))
+            if step is None:
                 return None
-            step = np.linalg.solve(curvature, -(grid.slope @ moved.imag))
             at = at + np.clip(step, -LONGEST, LONGEST)
             if np.abs(at).max() > grid.radius - BORDER:
                 return None
             if np.abs(step).max() < FINE:
                 break
         return at
+
+
+def _solved(matrix: Array, right: Array) -> Array | None:
+    """The solution of a small symmetric system; None if the matrix is not positive definite."""
+    _, solution, failed = lapack.dposv(matrix, right)
+    return None if failed else np.asarray(solution)
 
 
 def _roughness(grid: Grid, uneven: Array, fall: Array, white: float) -> float:
