@@ -251,10 +251,8 @@ def status(count: int) -> None:
             views = Views.of(rng, SHAPE, sizes, 16)
             found[str(ours(views.pair(rng, MASKS[rng.integers(5)], 2.0), 32).status)] += 1
         label = " to ".join(f"{size:g}" for size in sizes)
-        wrong = ", ".join(f"{n} of {10 * count}" for n in believed.values())
-        print(
-            f"| {label} | {wrong} | 0.1, 1 | {found['ok'] / count:.0%} {dict(found)} |", flush=True
-        )
+        wrong = " | ".join(f"{n} of {10 * count}" for n in believed.values())
+        print(f"| {label} | {wrong} | {found['ok'] / count:.0%} |", flush=True)
     print()
 
 

@@ -215,6 +215,72 @@ def test_shifts_between_pixels_of_a_known_scene():
     assert np.abs(np.mean(errors)) < 0.01
 
 
+def errors_of(scene, noise, mask_of, pairs=40, size=112, blur=0.0, largest=5.0):
+    """Errors over the Cramér-Rao bound (root mean squares), and over their stated deviation."""
+    rng = np.random.default_rng(11)
+    shape, errors, bounds, stated = (size, size), [], [], []
+    for _ in range(pairs):
+        true, at = rng.uniform(-largest, largest, 2), rng.uniform(0, 1000, 2)
+        views = [scene.view(shape, at), scene.view(shape, at + true)]
+        masks = mask_of(rng, shape)
+        grain = rng.normal(size=(2, *shape))
+        if blur:
+            grain = np.stack([ndimage.gaussian_filter(one, blur, mode="wrap") for one in grain])
+        images = [v + noise * g / grain.std() for v, g in zip(views, grain, strict=True)]
+        found = register_translation(
+            *images, reference_mask=masks[0], moving_mask=masks[1], max_shift=8
+        )
+        assert found.status == PairStatus.OK
+        both = masks[0] & ndimage.shift(masks[1].astype(float), np.rint(true), order=0).astype(bool)
+        step = 1e-3
+        slopes = [
+            ((scene.view(shape, at + d) - scene.view(shape, at - d)) / (2 * step))[both]
+            for d in step * np.eye(2)
+        ]
+        bound = 2 * noise**2 * np.linalg.inv(np.array(slopes) @ np.array(slopes).T)
+        errors.append(found.shift - true)
+        bounds.append(np.diag(bound))
+        stated.append(np.sqrt(np.diag(found.covariance)))
+    rms = np.sqrt(np.mean(np.square(errors)))
+    return rms / np.sqrt(np.mean(bounds)), np.sqrt(np.mean(np.square(np.divide(errors, stated))))
+
+
+def one_ellipse(rng, shape):
+    return (ellipse(shape),) * 2
+
+
+def clouds(rng, shape):
+    """Another quarter of each frame is not valid."""
+    fields = [ndimage.gaussian_filter(rng.normal(size=shape), 8) for _ in range(2)]
+    return [field < np.quantile(field, 0.75) for field in fields]
+
+
+def holes(rng, shape):
+    return (rng.random(shape) > 0.25,) * 2
+
+
+@pytest.mark.parametrize(
+    ("detail", "noise", "mask_of", "most"),
+    [
+        (3.0, 1.0, one_ellipse, 1.4),  # a spline through the surface: 4.0
+        (3.0, 0.3, one_ellipse, 1.3),  # 1.8
+        (1.2, 0.3, one_ellipse, 1.3),
+        (3.0, 1.0, clouds, 1.4),  # the NCC in place of the mean square difference: 1.7
+        (3.0, 0.03, holes, 3.2),  # the best linear filter alone: 5
+    ],
+)
+def test_errors_are_at_the_bound_and_as_large_as_they_say(detail, noise, mask_of, most):
+    ratio, calibration = errors_of(Scene(4, detail=detail, waves=100), noise, mask_of)
+    assert ratio < most
+    assert 0.7 < calibration < 1.35  # of 80 values
+
+
+@pytest.mark.parametrize("blur", [0.5, 1.0])
+def test_stated_errors_know_of_coloured_noise(blur):
+    _, calibration = errors_of(Scene(4, detail=2.0, waves=100), 0.7, one_ellipse, blur=blur)
+    assert 0.7 < calibration < 1.4  # with white noise assumed: 1.5 and 2.4
+
+
 def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
     """Smooth and close to the bound: without lags beyond the search the fit would be far off."""
     world = Scene(9, detail=5.0)

@@ -32,8 +32,9 @@ ODD_FACTOR, ODD_SCALES = 2.4, 7.0
 # Where the tail is heavy, with a mean log excess above this, chance lays few bright details on one
 # another: e to this power times the excess is asked for, but no more than that of the last number.
 HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.1
-# Then the other searched maxima have a say too: so many scales of their tail above them, or the
-# same factor.
+# Then the other searched maxima have a say too, unless the peak is so many times as high as what is
+# not symmetric: so many scales of their tail above them, or the first factor.
+CLEAR_FACTOR = 12.0
 TAIL_SCALES = 6.0
 # Nothing of that is asked where no rival reaches this fraction of the peak.
 RIVAL_FRACTION = 0.2
@@ -144,7 +145,8 @@ def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     if len(others) < FEWEST_MAXIMA:
         return max(light, heavy)
     far = float(others[0])
-    return max(light, heavy, min(far + TAIL_SCALES * _tail(others)[0], ODD_FACTOR * far))
+    far = min(far + TAIL_SCALES * _tail(others)[0], ODD_FACTOR * far)
+    return max(light, heavy, min(far, CLEAR_FACTOR * highest))
 
 
 def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
