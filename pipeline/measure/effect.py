@@ -51,8 +51,9 @@ def static_effect(
     found = estimate(sample, shifts[frames], CHECK_ROUNDS)
     if found is None:
         return None
+    static = sample.of_half(found, passes=1).static
     pairs = _some_pairs(table, rows)
-    before, after = (sample.measured(pairs, static) for static in (None, found.separated.static))
+    before, after = (sample.measured(pairs, static) for static in (None, static))
     both = before.ok & after.ok
     if both.sum() < FEWEST_CHECKED:
         return None

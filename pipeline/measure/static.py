@@ -30,10 +30,16 @@ from pipeline.store.images import write_image
 # them that are so many of them apart.
 STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
 STATIC_LAGS = (1, 2, 4, 8)
-FEWEST_FRAMES = 8
+FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
 ROUNDS = 5
 WORTHWHILE = 0.003
+# The shifts found without the temporal mean must leave less than this part of what the others do.
+CLEARLY_LESS = 0.9
+# A series shows a scene that moves if its shifts differ by this much, px.
+MOVES = 1.0
+# Passes in the last round, when the shifts are known; before, they would run after wrong ones.
+LAST_PASSES = 4
 # Calls of `separate` in a round where frames lack different pixels: each fills in more of them.
 FILLINGS = 3
 
@@ -48,6 +54,10 @@ class Found:
     @property
     def count(self) -> int:
         return int(known_rows(self.shifts).sum())
+
+    @property
+    def moves(self) -> bool:
+        return bool(np.ptp(self.shifts[known_rows(self.shifts)], axis=0).max() > MOVES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +83,9 @@ class Sample:
             image, valid = condition_usable(read.image, usable, method.inside, flat_field)
             yield (image if gain == 1 else image / gain), valid
 
-    def on_frame(self, static: Floats) -> NDArray[np.float32]:
+    def on_frame(self, static: Floats) -> NDArray[np.float64]:
         """An image of the part that is looked at as one of a whole frame; NaN elsewhere."""
-        whole = np.full(self.source.frame_shape, np.nan, np.float32)
+        whole = np.full(self.source.frame_shape, np.nan)
         whole[self.method.part(0)[0]] = static
         return whole
 
@@ -128,7 +138,7 @@ class Sample:
             found = separate(self.images(known), shifts[known], before=found, passes=passes)
         return Found(found, np.where(known[:, None], shifts, np.nan))
 
-    def of_half(self, found: Found) -> Separated:
+    def of_half(self, found: Found, passes: int) -> Separated:
         """The image from no more than half of the series' frames, spread evenly over it.
 
         The noise of K frames is left in their mean. It makes two of them repel each other, in
@@ -139,7 +149,7 @@ class Sample:
         used = np.flatnonzero(known_rows(found.shifts))
         chosen[spread(used, max(self.source.frame_count // 2, FEWEST_FRAMES))] = True
         shifts = np.where(chosen[:, None], found.shifts, np.nan)
-        half = self.separated(shifts, found.separated, passes=2)
+        half = self.separated(shifts, found.separated, passes=passes)
         return found.separated if half is None else half.separated
 
     def mean(self) -> NDArray[np.float64]:
@@ -183,7 +193,7 @@ def own_stills(
     return method
 
 
-def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float32]:
+def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float64]:
     """The static image of a series, from frames spread evenly over it; NaN where it is not known.
 
     Where frames so far apart cannot be laid on one another, those of a shorter time are taken.
@@ -199,21 +209,28 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
     affordable = STATIC_PIXELS // int(np.prod(method.search.shape))
     most = min(max(affordable, USUAL_FRAMES), MOST_FRAMES)
     span = source.frame_count
+    first: tuple[Sample, Found] | None = None
     while True:
         count = min(most, span)
         begin = (source.frame_count - span) // 2
         frames = begin + np.unique(np.linspace(0, span - 1, count).round().astype(np.int64))
         sample = Sample(source, replace(method, static=None), size, frames, np.ones(len(frames)))
         found = estimate(sample, None, ROUNDS)
-        if found is not None and (found.count >= 0.75 * count or span <= most):
-            return sample.on_frame(sample.of_half(found).static)
-        if span <= max(count, 2 * FEWEST_FRAMES):
-            raise InputError(
-                f"preprocess.static 'estimate': fewer than {FEWEST_FRAMES} of {count} frames can "
-                "be laid on one another: give the path of an image, or check the mask and "
-                "register.max_shift"
-            )
+        if found is not None and found.count >= ENOUGH * count:
+            first = first or (sample, found)
+            if found.moves:
+                break
+        if span <= most:
+            break
         span //= 2
+    if found is None or not found.moves:
+        if first is None:
+            raise InputError(
+                f"preprocess.static 'estimate': of {count} frames too few can be laid on one "
+                "another: give the path of an image, or check the mask and register.max_shift"
+            )
+        sample, found = first
+    return sample.on_frame(sample.of_half(found, LAST_PASSES).static)
 
 
 def estimate(sample: Sample, start: NDArray[np.float64] | None, rounds: int) -> Found | None:
@@ -224,13 +241,14 @@ def estimate(sample: Sample, start: NDArray[np.float64] | None, rounds: int) -> 
     improve each other. `start` are shifts of the frames if they are known.
     """
     starts = [sample.shifts(None) if start is None else start, sample.shifts(sample.mean())]
-    tried = [one for one in map(sample.separated, starts) if one is not None]
-    if not tried:
+    found, other = map(sample.separated, starts)
+    if found is None or other is None:
+        found = found or other
+    elif other.count >= found.count / 2:
+        less = other.separated.residual < CLEARLY_LESS * found.separated.residual
+        found = other if less else found
+    if found is None:
         return None
-    most = max(one.count for one in tried)
-    found = min(
-        (one for one in tried if one.count >= most / 2), key=lambda one: one.separated.residual
-    )
     for _ in range(rounds):
         before = found.separated
         again = sample.separated(sample.shifts(before.static), before)
