@@ -29,8 +29,8 @@ ROOM = 16
 # What fewer than this part of the frames have seen of the scene is taken for less than it says.
 DAMPING = 1 / 32
 # Added to the eigenvalues, 0 to 1 for what the drift does not or does separate: interpolation and
-# masks spoil them by about as much.
-RIDGE = 0.02
+# masks spoil them by about as much. The larger ones are for short drifts, where that diverges.
+RIDGES = (0.02, 0.1, 0.5)
 
 Single = NDArray[np.float32]
 
@@ -91,7 +91,7 @@ class Separated:
     ----------
     static : float array of a frame's shape; its mean is 0; NaN where no frame is valid
     scene : float array on the canvas; 0 where no frame has seen it
-    residual : mean square of what is left of the frames' valid pixels
+    residual : mean square of what is left of the frames' valid pixels; infinite: it diverged
     alike : whether the same pixels were valid in all frames; if not, a further call that starts
         `before` this knows better
     """
@@ -152,20 +152,24 @@ def separate(
     whole = inverse(canvas.image(canvas.spectrum(known) * sums.ramps))  # as if masks were alike
     moved, weight = canvas.image(sums.moved), canvas.image(sums.weights)
     mean = moved * inverse(weight)
-    right = np.divide(sums.total, sums.count, out=np.zeros_like(sums.total), where=known) - back(
-        mean
-    )
-    static = _solve(lambda image: image - back(forth(image)), right, passes)
-    static = np.where(known, static - static.sum(dtype=np.float64) / max(known.sum(), 1), 0)
-    scene = mean - forth(static)
-    explained = _inner(2 * sums.total - sums.count * (static + 2 * back(scene)), static) + _inner(
-        2 * moved - weight * scene, scene
-    )
+    right = np.divide(sums.total, sums.count, out=np.zeros_like(sums.total), where=known)
+    right -= back(mean)
+    for ridge in RIDGES:
+        static = _solve(lambda image: image - back(forth(image)), right, ridge, passes)
+        static = np.where(known, static - static.sum(dtype=np.float64) / max(known.sum(), 1), 0)
+        scene = mean - forth(static)
+        explained = _inner(2 * moved - weight * scene, scene)
+        explained += _inner(2 * sums.total - sums.count * (static + 2 * back(scene)), static)
+        left = (sums.squares - explained) / max(sums.valid, 1)
+        if left >= -TOLERANCE * sums.squares / max(sums.valid, 1):
+            break
+    else:
+        left = np.inf
     return Separated(
         static=np.where(known, static, np.nan).astype(np.float32),
         scene=scene,
         canvas=canvas,
-        residual=_residual(sums, explained),
+        residual=max(float(left), 0.0),
         alike=sums.alike,
     )
 
@@ -219,13 +223,6 @@ class _Sums:
         return cls(canvas, total, count, moved, weights, ramps, squares, valid_count, alike)
 
 
-def _residual(sums: _Sums, explained: float) -> float:
-    """Mean square of what is left; infinite where more is explained than there is: it diverged."""
-    if explained > (1 + TOLERANCE) * sums.squares:
-        return float("inf")
-    return max(sums.squares - explained, 0.0) / max(sums.valid, 1)
-
-
 def _centred(
     image: Floats, valid: Bools, shift: Floats, before: Separated | None
 ) -> tuple[Single, Bools]:
@@ -240,23 +237,23 @@ def _centred(
     return np.where(valid, values - offset, view).astype(np.float32), valid | before.known
 
 
-def _solve(apply: Callable[[Single], Single], right: Single, passes: int) -> Single:
+def _solve(apply: Callable[[Single], Single], right: Single, ridge: float, passes: int) -> Single:
     """What a symmetric `apply` makes `right` of, but for its smallest eigenvalues.
 
     Further passes put back what the ridge takes away (iterated Tikhonov).
     """
 
     def ridged(image: Single) -> Single:
-        return apply(image) + np.float32(RIDGE) * image
+        return apply(image) + np.float32(ridge) * image
 
-    found = _conjugate_gradients(ridged, right)
+    found = _conjugate_gradients(ridged, right, ridge)
     for _ in range(passes - 1):
-        found = found + _conjugate_gradients(ridged, right - apply(found))
+        found = found + _conjugate_gradients(ridged, right - apply(found), ridge)
     return found
 
 
-def _conjugate_gradients(apply: Callable[[Single], Single], right: Single) -> Single:
-    """What a symmetric, positive `apply` makes `right` of."""
+def _conjugate_gradients(apply: Callable[[Single], Single], right: Single, least: float) -> Single:
+    """What a symmetric `apply` with eigenvalues above `least` makes `right` of."""
     found = np.zeros_like(right)
     residual, direction = right, right
     power = start = _inner(right, right)
@@ -265,7 +262,7 @@ def _conjugate_gradients(apply: Callable[[Single], Single], right: Single) -> Si
             break
         applied = apply(direction)
         curvature = _inner(direction, applied)
-        if curvature <= RIDGE * _inner(direction, direction):  # nothing is left to tell apart
+        if curvature <= least * _inner(direction, direction):  # nothing is left to tell apart
             break
         found = found + np.float32(power / curvature) * direction
         residual = residual - np.float32(power / curvature) * applied

@@ -129,7 +129,6 @@ def test_what_is_not_valid_does_not_count(truth, garbage):
     known = np.isfinite(found.static)
     assert known.sum() == known.size - 8 * 30
     difference = (found.static - static)[known]
-    print("masks", difference.std())
     assert difference.std() < 0.3
 
 
@@ -170,9 +169,8 @@ def test_a_vignette_with_an_offset(truth, scene):
     vignette = 1 - 0.25 * (place[0][:, None] ** 2 + place[1] ** 2)
     spoiled = 3 + (10 + scene) * vignette
     raw, cured = shifts_of(spoiled), shifts_of(spoiled, preprocess={"static": "estimate"})
-    print("vignette", rms(raw, truth), rms(cured, truth))
-    assert rms(raw, truth) > 0.1
-    assert rms(cured, truth) < 0.04
+    assert rms(raw, truth) > 0.05
+    assert rms(cured, truth) < 0.015
 
 
 def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
@@ -371,5 +369,4 @@ def test_an_object_that_goes_its_own_way_does_not_win(truth, part):
         inside = (slice(y, y + side[0]), slice(x, x + side[1]))
         frames[frame][inside] = own[frame][inside]
     found = shifts_of(frames + noise(frames, 0.1))
-    print(part, rms(found, truth), found.attrs["verdict"])
     assert rms(found, truth) < 0.3
