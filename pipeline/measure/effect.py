@@ -37,7 +37,8 @@ def static_effect(
     rows = np.flatnonzero(table.ok)
     if method.static is not None or len(rows) < FEWEST_CHECKED:
         return None
-    shifts = solve_shifts(table).shift
+    solved = solve_shifts(table)  # parts do not compare: the anchor's is looked at
+    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
     frames = np.flatnonzero(known_rows(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
@@ -53,7 +54,7 @@ def static_effect(
         return None
     static = sample.of_half(found, passes=1).static
     pairs = _some_pairs(table, rows)
-    before, after = (sample.measured(pairs, static) for static in (None, static))
+    before, after = (sample.measured(pairs, taken) for taken in (None, static))
     both = before.ok & after.ok
     if both.sum() < FEWEST_CHECKED:
         return None
