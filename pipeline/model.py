@@ -292,6 +292,25 @@ class FrameTable:
     anchors: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class StaticEffect:
+    """What stands still in the camera does to shifts, seen on some pairs measured with and without.
+
+    Attributes
+    ----------
+    pairs : how many were measured both ways
+    with_it, without_it : mean size of their shifts, pixels, along what both ways say together
+    error : standard error of the difference, pixels
+    certain : whether it stands still indeed, and is no scene that changes
+    """
+
+    pairs: int
+    with_it: float
+    without_it: float
+    error: float
+    certain: bool
+
+
 def spatial_dims(stack: xr.DataArray) -> tuple[str, ...]:
     """The spatial dims of a stack in array order: those named z, y, x."""
     return tuple(str(dim) for dim in stack.dims if dim in ("z", "y", "x"))

@@ -1,7 +1,7 @@
 """What is valid in a frame, and what real frames need before they are correlated.
 
 Everything is mask-aware: what is not valid never reaches a valid pixel. All steps are off unless
-asked for; they come in the order flat field, logarithm, high-pass.
+asked for; they come in the order flat field, logarithm, static image, high-pass.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ class Conditioning:
 
 
 def condition(
-    image: NDArray[Any], valid: Bools, how: Conditioning, flat_field: Floats | None = None
+    image: NDArray[Any],
+    valid: Bools,
+    how: Conditioning,
+    flat_field: Floats | None = None,
+    static: Floats | None = None,
 ) -> tuple[NDArray[Any], Bools]:
     """The image to correlate and its valid pixels.
 
@@ -55,16 +59,21 @@ def condition(
     valid : bool array of the same shape, True = valid so far
     how : Conditioning
     flat_field : what a uniform scene looks like; the image is divided by it
+    static : what stands still in the camera; it is subtracted, from the logarithm if that is taken
 
     Returns
     -------
     image, valid : arrays of the same shape; the image is finite where valid
     """
-    return condition_usable(image, usable_pixels(image, valid, how), how, flat_field)
+    return condition_usable(image, usable_pixels(image, valid, how), how, flat_field, static)
 
 
 def condition_usable(
-    image: NDArray[Any], valid: Bools, how: Conditioning, flat_field: Floats | None = None
+    image: NDArray[Any],
+    valid: Bools,
+    how: Conditioning,
+    flat_field: Floats | None = None,
+    static: Floats | None = None,
 ) -> tuple[NDArray[Any], Bools]:
     """The same, for what `usable_pixels` has left."""
     if flat_field is not None:
@@ -72,6 +81,9 @@ def condition_usable(
     if how.logarithm:
         valid = valid & (image > 0)
         image = np.log(image, where=valid, out=np.zeros(image.shape), dtype=np.float64)
+    if static is not None:
+        valid = valid & np.isfinite(static)
+        image = np.where(valid, image - np.where(valid, static, 0), 0)
     if how.high_pass is not None:
         image = high_pass(image, valid, how.high_pass)
     return image, valid

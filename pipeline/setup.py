@@ -100,10 +100,14 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
                 raise InputError(
                     f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
                 )
-    flat_field = config.preprocess.flat_field
-    if flat_field is not None and flat_field != "median":
-        with _naming("preprocess.flat_field (an image, or 'median')"):
-            digests.append(content_digest(read_image(flat_field, spec.frame_shape)))
+    given = config.preprocess
+    for key, path, made in (
+        ("flat_field", given.flat_field, "median"),
+        ("static", given.static, "estimate"),
+    ):
+        if path is not None and path != made:
+            with _naming(f"preprocess.{key} (an image, or '{made}')"):
+                digests.append(content_digest(read_image(path, spec.frame_shape)))
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=source,
@@ -158,7 +162,12 @@ def _naming(key: str) -> Iterator[None]:
 
 def _check_outputs(config: Config) -> None:
     """Refuse outputs that would lie on, in or around an input."""
-    given = (config.input.path, config.mask.path, config.preprocess.flat_field)
+    given = (
+        config.input.path,
+        config.mask.path,
+        config.preprocess.flat_field,
+        config.preprocess.static,
+    )
     for source in (Path(path) for path in given if path and "://" not in path):
         for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):
             if target == source or source in target.parents or target in source.parents:
@@ -245,19 +254,25 @@ def _method(config: Config, series: Series) -> Method:
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
     inner = tuple(side.stop - side.start for side in region)
     tile = _per_axis("register.tile", given.tile, shape) if given.tile is not None else None
-    flat_field = config.preprocess.flat_field
+    search = Search.over(
+        shape,
+        shape,
+        max_shift,
+        given.min_overlap,
+        given.subpixel,
+        contrast=given.contrast,
+        region=inner,
+        tile=tile,
+        chunks=series.chunks,
+    )
+    flat_field, static = config.preprocess.flat_field, config.preprocess.static
+    if static == "estimate" and len(search.blocks) > 1:
+        raise InputError(
+            f"preprocess.static 'estimate' is for what fits into one block, and {inner} pixels are "
+            f"{len(search.blocks)}: give the path of an image, or take a smaller input.level"
+        )
     return Method(
-        search=Search.over(
-            shape,
-            shape,
-            max_shift,
-            given.min_overlap,
-            given.subpixel,
-            contrast=given.contrast,
-            region=inner,
-            tile=tile,
-            chunks=series.chunks,
-        ),
+        search=search,
         conditioning=Conditioning(
             invalid_values=config.mask.invalid_values,
             valid_range=config.mask.valid_range,
@@ -266,6 +281,7 @@ def _method(config: Config, series: Series) -> Method:
             high_pass=config.preprocess.high_pass,
         ),
         flat_field=None if flat_field == "median" else flat_field,
+        static=None if static == "estimate" else static,
         region=region,
     )
 

@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,8 +21,15 @@ import xarray as xr
 from pipeline.cluster import Engine, connect, current_client
 from pipeline.config import Config, make_config
 from pipeline.correct import mean_before_and_after
-from pipeline.measure import measure_pairs, own_flat_field
-from pipeline.model import FrameTable, InputError, PairStatus, PairTable, as_stack
+from pipeline.measure import measure_pairs, own_stills, static_effect
+from pipeline.model import (
+    FrameTable,
+    InputError,
+    PairStatus,
+    PairTable,
+    StaticEffect,
+    as_stack,
+)
 from pipeline.report import prepare_figure, save_figure, series_figure
 from pipeline.setup import (
     Plan,
@@ -35,7 +42,6 @@ from pipeline.setup import (
 )
 from pipeline.solve import solve_shifts
 from pipeline.store.arrays import ArrayFrames, lazy_stack
-from pipeline.store.images import write_image
 from pipeline.store.shifts import (
     exists,
     load_shifts,
@@ -52,6 +58,7 @@ Progress = Callable[[int, int], None]  # rows measured so far, rows in all
 
 CHECKPOINT_S = 5.0
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
+STATIC_EFFECT = "static_effect"  # the attribute that holds it
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
 
@@ -106,7 +113,7 @@ def report(config: Config) -> str:
 def verdict(shifts: xr.Dataset) -> Verdict:
     """How far to trust a solved shifts dataset."""
     asked = json.loads(shifts.attrs["configuration"])["solve"]["anchor"]
-    return judge(read_pairs(shifts), read_frames(shifts), asked)
+    return judge(read_pairs(shifts), read_frames(shifts), asked, _effect_in(shifts.attrs))
 
 
 def open_stack(
@@ -178,12 +185,13 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
-    setup = _with_flat_field(set_up(config, in_memory(source)))
+    setup = _with_stills(set_up(config, in_memory(source)))
     rounds = measure_pairs(
         source, _new_table(setup), setup.method, setup.size, client=client or current_client()
     )
     *_, (table, _) = rounds
-    return _dataset(setup, table, solve_shifts(table, anchor=config.solve.anchor))
+    frames = solve_shifts(table, anchor=config.solve.anchor)
+    return _dataset(setup, table, frames, _look_for_effect(setup, table))
 
 
 def _open(config: Config) -> Setup:
@@ -197,13 +205,13 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
     if exists(path):
         found = _own_shifts(setup)
         table = read_pairs(found)
-        if not table.count([PairStatus.UNMEASURED]):
+        if not table.count([PairStatus.UNMEASURED]) and STATIC_EFFECT in found.attrs:
             return found
     else:
         table = _new_table(setup)
         save_shifts(_dataset(setup, table), path)
 
-    setup = _with_flat_field(setup, keep_at=f"{path.rstrip('/')}.flat_field.zarr")
+    setup = _with_stills(setup, keep_at=path.rstrip("/"))
     source, method, size = setup.series.source, setup.method, setup.size
     saved = time.monotonic()
     with connect(**setup.config.cluster.model_dump(exclude={"task_memory"})) as client:
@@ -217,16 +225,20 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
                     saved = time.monotonic()
         finally:
             save_shifts(_dataset(setup, table), path)
-    return _dataset(setup, table)
+    found = _dataset(setup, table, looked_for=_look_for_effect(setup, table))
+    save_shifts(found, path)
+    return found
 
 
 def _solve(setup: Setup) -> xr.Dataset:
     path = setup.config.output.shifts
-    table = read_pairs(_own_shifts(setup))
+    measured = _own_shifts(setup)
+    table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {path} is measured yet: run `measure` first")
     frames = solve_shifts(table, anchor=setup.config.solve.anchor)
-    result = _dataset(setup, table, frames)
+    looked_for = {name: measured.attrs[name] for name in (STATIC_EFFECT,) if name in measured.attrs}
+    result = _dataset(setup, table, frames, looked_for)
     save_shifts(result, path)
     return result
 
@@ -262,21 +274,32 @@ def _own_shifts(setup: Setup) -> xr.Dataset:
     )
 
 
-def _with_flat_field(setup: Setup, keep_at: str | None = None) -> Setup:
-    """The same run with the stack's own flat field, if it is asked for.
-
-    With `keep_at` it is written there and the workers read it, instead of being sent it.
-    """
-    if setup.config.preprocess.flat_field != "median":
-        return setup
-    flat_field: Any = own_flat_field(setup.series.source, setup.method)
-    if keep_at is not None:
-        write_image(keep_at, flat_field)
-        flat_field = keep_at
-    return replace(setup, method=replace(setup.method, flat_field=flat_field))
+def _with_stills(setup: Setup, keep_at: str | None = None) -> Setup:
+    """The same run with what the settings want to be made of the stack itself."""
+    asked = setup.config.preprocess
+    wanted = {"flat_field": asked.flat_field == "median", "static": asked.static == "estimate"}
+    source, method = setup.series.source, setup.method
+    return replace(setup, method=own_stills(source, method, setup.size, keep_at, **wanted))
 
 
-def _dataset(setup: Setup, table: PairTable, frames: FrameTable | None = None) -> xr.Dataset:
+def _look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:
+    """What stands still does to the shifts of a measured table, as an attribute of the dataset."""
+    found = static_effect(setup.series.source, setup.method, setup.size, table)
+    return {STATIC_EFFECT: json.dumps(asdict(found) if found else None)}
+
+
+def _effect_in(attributes: Mapping[Any, Any]) -> StaticEffect | None:
+    """The same, back from the attributes; None if nothing could be told, or nobody looked."""
+    found = json.loads(attributes.get(STATIC_EFFECT, "null"))
+    return None if found is None else StaticEffect(**found)
+
+
+def _dataset(
+    setup: Setup,
+    table: PairTable,
+    frames: FrameTable | None = None,
+    looked_for: Mapping[str, str] | None = None,
+) -> xr.Dataset:
     series, config = setup.series, setup.config
     attributes = {
         "configuration": json.dumps(config.dump()),
@@ -285,9 +308,12 @@ def _dataset(setup: Setup, table: PairTable, frames: FrameTable | None = None) -
         "input_digest": series.digest,
         "versions": json.dumps(_versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **(looked_for or {}),
     }
     if frames is not None:
-        attributes["verdict"] = str(judge(table, frames, config.solve.anchor))
+        attributes["verdict"] = str(
+            judge(table, frames, config.solve.anchor, _effect_in(attributes))
+        )
         attributes["anchors"] = json.dumps(frames.anchors)
     return shifts_dataset(
         table,

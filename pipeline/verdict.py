@@ -9,12 +9,22 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pipeline.model import Bools, FrameStatus, FrameTable, PairStatus, PairTable
+from pipeline.model import (
+    Bools,
+    FrameStatus,
+    FrameTable,
+    PairStatus,
+    PairTable,
+    StaticEffect,
+)
 
 # Pairs that agree do so within a small part of a pixel.
 LARGE_RESIDUAL_PX = 1.0
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05
+# What stands still is told of if it takes this much away from a shift and so many standard errors,
+# and wins where it leaves less than that part of it.
+PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.25
 # A fraction of frames or pairs that is worth a look, and one that spoils the whole.
 FEW, MANY = 0.05, 0.5
 
@@ -49,13 +59,19 @@ ADVICE = {
 }
 
 
-def judge(pairs: PairTable, frames: FrameTable, anchor: int = 0) -> Verdict:
-    """The verdict on a solved series; `anchor` is the frame that was asked for."""
+def judge(
+    pairs: PairTable, frames: FrameTable, anchor: int = 0, static: StaticEffect | None = None
+) -> Verdict:
+    """The verdict on a solved series.
+
+    `anchor` is the frame that was asked for, `static` what was found of what stands still.
+    """
     findings = [
         *_lost_frames(pairs, frames),
         *_parts(frames),
         *_doubtful_pairs(pairs, frames),
         *_contradictions(pairs, frames),
+        *_pull(static),
         *_lost_anchor(frames, anchor),
     ]
     worst = max((list(Trust).index(trust) for trust, _ in findings), default=0)
@@ -123,7 +139,20 @@ def _contradictions(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
         yield (
             Trust.LOOK,
             f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
-            "still in the camera wins over the scene: mask it",
+            "still in the camera wins over the scene: mask it, or set preprocess.static: estimate",
+        )
+
+
+def _pull(static: StaticEffect | None) -> Iterator[Finding]:
+    """What stands still in the camera and makes shifts too small."""
+    if static is None or not static.certain:
+        return
+    if static.without_it - static.with_it > max(PULL_PX, PULL_ERRORS * static.error):
+        yield (
+            Trust.NOT if static.with_it < WINS * static.without_it else Trust.LOOK,
+            f"what stands still in the camera pulls shifts towards zero: {static.pairs} pairs, on "
+            f"average {static.with_it:.2f} px, are {static.without_it:.2f} px without it: mask it, "
+            "or set preprocess.static: estimate",
         )
 
 

@@ -20,6 +20,7 @@ PLAN = {
     "pairs": (1, {"numpy"}),
     "solve": (1, {"numpy", "scipy"}),
     "verdict": (1, {"numpy"}),
+    "static": (1, {"numpy", "scipy"}),
     "warp": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "config": (2, {"pydantic", "yaml"}),

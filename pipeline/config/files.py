@@ -80,11 +80,17 @@ def _resolved(config: Config, folder: Path) -> Config:
             return path
         return str((folder / Path(path).expanduser()).resolve())
 
-    flat = config.preprocess.flat_field
+    given = config.preprocess
     updates: dict[str, dict[str, Any]] = {
         "input": {"path": absolute(config.input.path)},
         "mask": {"path": absolute(config.mask.path)},
-        "preprocess": {"flat_field": flat if flat == "median" else absolute(flat)},
+        "preprocess": {
+            name: path if path == made else absolute(path)
+            for name, path, made in (
+                ("flat_field", given.flat_field, "median"),
+                ("static", given.static, "estimate"),
+            )
+        },
         "output": {
             "shifts": absolute(config.output.shifts),
             "report": absolute(config.output.report),

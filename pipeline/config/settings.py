@@ -78,6 +78,11 @@ class PreprocessSection(Section):
         None, description="divide by it: a Zarr image, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
+    static: str | None = Field(
+        None,
+        description="subtract it: a Zarr image of what stands still in the camera, or 'estimate' "
+        "to tell it apart from the moving scene",
+    )
     high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="subtract the local mean over a Gaussian of this sigma, pixels"
     )

@@ -2,6 +2,16 @@
 
 from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
 from pipeline.measure.budget import BatchSize
-from pipeline.measure.frames import Method, own_flat_field
+from pipeline.measure.effect import static_effect
+from pipeline.measure.frames import Method
+from pipeline.measure.static import own_stills
 
-__all__ = ["BatchResult", "BatchSize", "Method", "measure_batch", "measure_pairs", "own_flat_field"]
+__all__ = [
+    "BatchResult",
+    "BatchSize",
+    "Method",
+    "measure_batch",
+    "measure_pairs",
+    "own_stills",
+    "static_effect",
+]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import Engine, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
-from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_flat_field
+from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
 from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
@@ -111,7 +111,7 @@ def _terms(
 
     `seen` is filled on the way. A frame is held from its first pair to its last.
     """
-    flat_field = read_flat_field(method, source.frame_shape, block)
+    stills = read_stills(method, source.frame_shape, block)
     common = common_mask(source, block, method)
     search = method.search
     last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
@@ -120,7 +120,7 @@ def _terms(
         for frame in (reference, moving):
             if frame not in seen:
                 masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
-                image, seen[frame] = read_block(source, frame, block, method, flat_field, masks)
+                image, seen[frame] = read_block(source, frame, block, method, stills, masks)
                 if image is not None:
                     held[frame] = image
         alone = len(search.blocks) == 1 and not all(

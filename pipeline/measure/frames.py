@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pipeline.model import Bools, FrameSource, FrameStatus, PairStatus, Slices
+from pipeline.model import Bools, Floats, FrameSource, FrameStatus, PairStatus, Slices
 from pipeline.ncc import (
     Kind,
     Layout,
@@ -31,6 +32,9 @@ FEWEST_MEDIAN_FRAMES = 9
 # Memory for what is stacked of them; fewer are taken where they are large.
 FLAT_FIELD_BYTES = 2**30
 
+# An image of a frame's shape that is the same for all frames, or where it lies.
+Still: TypeAlias = NDArray[np.floating[Any]] | str | None
+
 NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
 
 
@@ -42,13 +46,14 @@ class Method:
     ----------
     search : what is searched for in the region, and how that is cut for it
     conditioning : what is done to every frame before it is correlated
-    flat_field : an image, the path of one, or None
+    flat_field, static : an image, the path of one, or None
     region : the part of the frames that is read, without their border; None: all of them
     """
 
     search: Search
     conditioning: Conditioning = field(default_factory=Conditioning)
-    flat_field: NDArray[np.float64] | str | None = None
+    flat_field: Still = None
+    static: Still = None
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
 
@@ -131,12 +136,12 @@ def read_block(
     frame: int,
     block: int,
     method: Method,
-    flat_field: NDArray[np.float64] | None,
+    stills: Sequence[Floats | None],
     known: Sequence[Masked],
 ) -> tuple[MaskedImage | None, Seen]:
     """A block of a frame, ready to be correlated, and what was seen of it.
 
-    `flat_field` is that of the block, from `read_flat_field`. The block is None where nothing can
+    `stills` are those of the block, from `read_stills`. The block is None where nothing can
     be read. A mask that equals one of `known` is that one; the first of them is common to all.
     """
     outside, inside = method.part(block, reach(method.conditioning))
@@ -146,7 +151,7 @@ def read_block(
     how = method.inside
     usable = usable_pixels(read.image, read.valid, how)
     low, high = extremes(read.image, usable)
-    image, valid = condition_usable(read.image, usable, how, flat_field)
+    image, valid = condition_usable(read.image, usable, how, *stills)
     mask = _known_mask(valid[inside], known, method.search.layouts[block])
     found = masked_image(image[inside], mask)
     moments = Moments.of(found, method.search.places(block)[1])
@@ -154,14 +159,18 @@ def read_block(
     return found, seen
 
 
-def read_flat_field(
+def read_stills(
     method: Method, frame_shape: Sequence[int], block: int
-) -> NDArray[np.float64] | None:
-    """The part of a method's flat field that belongs to a block as it is read."""
+) -> tuple[Floats | None, Floats | None]:
+    """The parts of a method's flat field and static image that belong to a block as it is read."""
     part, _ = method.part(block, reach(method.conditioning))
-    if isinstance(method.flat_field, str):
-        return read_image(method.flat_field, tuple(frame_shape), part)
-    return None if method.flat_field is None else method.flat_field[part]
+
+    def of(still: Still) -> Floats | None:
+        if isinstance(still, str):
+            return read_image(still, tuple(frame_shape), part)
+        return None if still is None else still[part]
+
+    return of(method.flat_field), of(method.static)
 
 
 def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
