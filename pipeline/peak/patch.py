@@ -134,7 +134,7 @@ class Grid:
         """A smooth window over the patch around a point `at` (px from the centre)."""
         window = np.ones(())
         for offset in at:
-            arc = np.clip((self.offsets - offset) * (np.pi / (2 * self.radius + 1)), -1.58, 1.58)
+            arc = np.clip((self.offsets - offset) * (np.pi / (2 * self.radius - 1)), -1.58, 1.58)
             window = np.multiply.outer(window, np.cos(arc) ** 2)
         return np.asarray(window)
 
@@ -146,11 +146,6 @@ class Grid:
     @cached_property
     def window_energy(self) -> float:
         return float((self.window**2).sum())
-
-    @cached_property
-    def widening(self) -> float:
-        """By how much the taper raises the mean square frequency along an axis, 1/px²."""
-        return 2 * (np.pi / (2 * self.radius + 1)) ** 2
 
     def forward(self, patch: Array) -> Spectrum:
         """Spectrum of a patch of lags whose centre is the origin."""

@@ -27,9 +27,6 @@ from pipeline.peak.patch import Array, Grid, Spectrum, alike_around, grid_of
 WHITE_PREFERRED = 2.0
 # What rounding leaves of 1 - NCC.
 LEAST_NOISE = 1e-7
-# An error's part that comes from the scene is no less than this fraction of what the tapered
-# spectrum says; the taper widens the spectrum, which is taken off.
-LEAST_PART = 0.2
 # The filtered peak is looked for in all but so many lags at the border of the patch.
 BORDER = 4
 # How often the patch may follow the filtered peak, and signal and noise be read anew.
@@ -56,12 +53,10 @@ class Look:
     """What a surface shows of signal and noise around a point near its peak.
 
     Spectra are per ring of frequencies; those of signal and `noise` add up to the power of one
-    image of variance 1, `error` is that of the surface times the number of pixels.
+    image of variance 1.
     """
 
     noise: Array
-    error: Array
-    even: Array  # spectrum of the symmetric part, which is the signal's; not per ring
     best: Array  # the best linear filter
     fall: Array | None = None  # of the surface from the point, at every lag
     roughness: float = 0.0  # variance of a lag's own error per squared fall
@@ -142,7 +137,7 @@ class View:
 
         response = signal / error
         response /= max(response.max(), float(np.finfo(float).tiny))
-        look = Look(noise, error, seen.real, grid.compact(response[grid.bins]))
+        look = Look(noise, grid.compact(response[grid.bins]))
         if not rough:
             return look
         symmetric = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
@@ -188,10 +183,10 @@ class View:
             return None
         square = filter_**2 / (grid.size * self.count)
         slopes = grid.products @ (square * look.noise[grid.bins] ** 2)
-        scene = square * 2 * look.noise[grid.bins] * look.even
-        part = grid.products @ scene
-        widened = grid.widening * float(scene @ grid.weight)
-        slopes += part - np.diag(np.minimum(widened, (1 - LEAST_PART) * np.diag(part)))
+        even = (self.spectrum * grid.wave(at)).real * grid.size  # the signal's, not tapered
+        scene = grid.products @ (square * 2 * look.noise[grid.bins] * even)
+        if np.trace(scene) > 0:
+            slopes += scene
         if look.fall is not None and look.roughness > 0:
             each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
             slopes += look.roughness * (each * look.fall**2) @ each.T
@@ -231,7 +226,8 @@ def _roughness(grid: Grid, uneven: Array, fall: Array, white: float) -> float:
     basis = grid.smooth_odd
     lines = uneven * nearness
     rest = lines - basis @ (basis.T @ lines)
-    freedom = 1 - 2 * basis.shape[1] / len(rest)
-    excess = 2 * float(rest @ rest) / freedom - white * float(nearness @ nearness)
-    expected = float((fall * nearness) @ (fall * nearness))
+    # what the fit leaves of each value: opposite lags are one value
+    left = nearness**2 * (1 - 2 * (basis**2).sum(axis=1))
+    excess = 2 * float(rest @ rest) - white * float(left.sum())
+    expected = float(left @ fall**2)
     return max(excess / expected, 0.0) if expected > 0 else 0.0
