@@ -59,7 +59,10 @@ class Status(StrEnum):
 
 
 class PairStatus(Status):
-    """What became of one pair. Only an `OK` pair has a shift."""
+    """What became of one pair. Only an `OK` pair has a shift, and one that the solve `REJECTED`.
+
+    The measuring never says `REJECTED`: a table of pairs to be solved holds `OK` there.
+    """
 
     UNMEASURED = "unmeasured"  # not looked at yet: what a resumed run has to do
     OK = "ok"
@@ -70,10 +73,14 @@ class PairStatus(Status):
     FLAT = "flat"  # the valid pixels of one of the frames are all equal
     EMPTY = "empty"  # one of the frames has no valid pixel
     UNREADABLE = "unreadable"  # one of the frames could not be read
+    REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
 
 
 class FrameStatus(Status):
-    """What became of one frame. Its shift is known if it is `OK` or `INCOMPLETE`."""
+    """What became of one frame. Its shift is known if it is `OK` or `INCOMPLETE`.
+
+    The last three are what the solve says of a frame that has no shift by itself.
+    """
 
     UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
     OK = "ok"
@@ -83,6 +90,8 @@ class FrameStatus(Status):
     FLAT = "flat"  # all valid pixels are equal
     UNREADABLE = "unreadable"  # a chunk could not be decoded
     UNCONNECTED = "unconnected"  # it could be read, but none of its pairs is usable
+    CONTRADICTORY = "contradictory"  # it has usable pairs, but all or most contradict the rest
+    INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
 
 
 @dataclass(frozen=True)
@@ -271,9 +280,11 @@ class FrameTable:
     """Solved frames as columns: the shifts, and what the solution says of frames and pairs.
 
     `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
-    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair; `weight`
-    is (pairs,) in 1/px², `residual` (pairs, axes) in pixels: pair shift minus what the solution
-    says.
+    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and
+    counts an interpolated frame to that of its neighbours; `status` holds the codes of
+    `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
+    own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
+    pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
     `anchors` are the frames whose shift is 0, one per component.
     """
 
@@ -281,8 +292,10 @@ class FrameTable:
     shift_std: NDArray[np.float64]
     component: NDArray[np.int64]
     pair_count: NDArray[np.int64]
+    status: NDArray[np.int8]
     weight: NDArray[np.float64]
     residual: NDArray[np.float64]
+    rejected: Bools
     anchors: tuple[int, ...]
 
 

@@ -183,7 +183,7 @@ def estimate_shifts(
         source, _new_table(setup), setup.method, setup.size, client=client or current_client()
     )
     *_, (table, _) = rounds
-    return _dataset(setup, table, solve_shifts(table, anchor=config.solve.anchor))
+    return _dataset(setup, table, solve_shifts(table, **config.solve.model_dump()))
 
 
 def _open(config: Config) -> Setup:
@@ -225,7 +225,7 @@ def _solve(setup: Setup) -> xr.Dataset:
     table = read_pairs(_own_shifts(setup))
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {path} is measured yet: run `measure` first")
-    frames = solve_shifts(table, anchor=setup.config.solve.anchor)
+    frames = solve_shifts(table, **setup.config.solve.model_dump())
     result = _dataset(setup, table, frames)
     save_shifts(result, path)
     return result

@@ -101,6 +101,7 @@ def test_the_dataset_is_as_documented(folder):
         "shift": ("frame", "axis"),
         "shift_std": ("frame", "axis"),
         "frame_status": frame,
+        "frame_reading": frame,
         "component": frame,
         "pair_count": frame,
         "frame_ncc": frame,

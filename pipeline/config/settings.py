@@ -119,6 +119,10 @@ class SolveSection(Section):
     """How pair shifts become frame shifts."""
 
     anchor: Index = Field(0, description="the frame whose shift is 0")
+    robust: bool = Field(True, description="reject pairs that contradict the rest")
+    interpolate: Literal["linear", "spline"] | None = Field(
+        None, description="linear or spline: shifts for frames that have none; null: NaN"
+    )
 
 
 class OutputSection(Section):

@@ -1,0 +1,154 @@
+"""Which pairs contradict the rest, and how much more the others scatter than they state.
+
+Iteratively reweighted least squares, from a start that is nearly convex to weights that descend
+to nothing: the sum of the residuals' lengths first (least absolute deviations), then Geman &
+McClure's weights with a shrinking width (graduated non-convexity: Yang et al. 2020,
+doi:10.1109/LRA.2020.2965893), then in or out. Residuals count in deviations: what a pair states and
+what all of its component scatter beyond that, over the square root of the part of an error that
+its residual shows. A pair that alone links what lies on its sides shows nothing and is never out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model import Bools
+from pipeline.solve.system import System
+
+# A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
+OUTLIER = 5.5
+# Median of the square of a normal deviate.
+MEDIAN_SQUARE = 0.4549364
+# Fewer residuals than this do not tell a deviation by themselves.
+FEW_RESIDUALS = 8
+# Of a pair's error its residual shows at least this part, or it does not count.
+LEAST_SHOWN = 1e-6
+WIDTHS = (12.0, 8.5, 6.0, 4.2, 3.0)  # of Geman & McClure's weights, deviations
+SETTLED = 0.2  # deviations: a step no pair's residual changes more in is the last one
+MOST_STEPS = 15
+SMALLEST_WEIGHT = 1e-9  # of a pair that is out, so that every frame keeps a place
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """How far pairs scatter beyond what they state, per component and axis, from medians.
+
+    `order` sorts the pairs by component and `bounds` cuts it; pairs without a say are left out.
+    """
+
+    order: NDArray[np.intp]
+    bounds: NDArray[np.intp]
+    variance: NDArray[np.float64]  # (pairs, axes), as stated
+    shown: NDArray[np.float64]  # (pairs,), part of an error's variance that its residual shows
+    part: NDArray[np.int64]  # (pairs,), component
+
+    @classmethod
+    def of(
+        cls, part: NDArray[np.int64], variance: NDArray[np.float64], shown: NDArray[np.float64]
+    ) -> Scatter:
+        telling = np.flatnonzero(shown > LEAST_SHOWN)
+        order = telling[np.argsort(part[telling], kind="stable")]
+        bounds = np.searchsorted(part[order], np.arange(int(part.max(initial=-1)) + 2))
+        return cls(order, bounds, variance, shown, part)
+
+    def excess(self, residual: NDArray[np.float64], among: Bools) -> NDArray[np.float64]:
+        """Variance (pairs, axes), px², to be added to the stated ones.
+
+        The median of ``r² / shown / 0.455 - stated`` is right whatever the stated variances are.
+        Where few residuals tell it, it may be larger.
+        """
+        values = residual**2 / np.maximum(self.shown, LEAST_SHOWN)[:, None] / MEDIAN_SQUARE
+        values -= self.variance
+        found = np.zeros((len(self.bounds) - 1, residual.shape[1]))
+        for part, (low, high) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
+            rows = self.order[low:high]
+            rows = rows[among[rows]]
+            if len(rows):
+                median = np.median(values[rows], axis=0)
+                freedom = max(float(self.shown[rows].sum()), 1.0)
+                found[part] = np.maximum(median, 0) * (1 + FEW_RESIDUALS / freedom)
+        return found[self.part]
+
+    def deviations(
+        self, residual: NDArray[np.float64], excess: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Length of every residual in deviations; 0 where it shows nothing."""
+        length = np.sqrt((residual**2 / (self.variance + excess)).sum(axis=1))
+        shows = self.shown > LEAST_SHOWN
+        return np.where(shows, length / np.sqrt(np.where(shows, self.shown, 1)), 0.0)
+
+
+def consistent_pairs(
+    system: System,
+    part: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    variance: NDArray[np.float64],
+) -> Bools:
+    """Which pairs (bool) do not contradict the rest.
+
+    Parameters
+    ----------
+    system : the graph of all pairs
+    part : component of every pair, from 0
+    measured, variance : (pairs, axes), px and px²
+    """
+    everything = np.ones(len(measured), bool)
+    if len(measured) == len(system.free):
+        return everything  # no pair, or a forest: nothing goes around
+    common = variance.mean(axis=1)
+    # how much of its error a pair's residual shows, with weights as the residuals ask for
+    _, residual, _ = system.fit(np.ones(len(measured)), measured)
+    freedom = 1 - len(system.free) / len(measured)
+    rough = Scatter.of(part, variance, np.full(len(measured), freedom))
+    weights = 1 / (common + rough.excess(residual, everything).mean(axis=1))
+    _, residual, solver = system.fit(weights, measured)
+    shown = np.clip(1 - weights * solver.variances(*system.ends)[1], 0, 1)
+    scatter = Scatter.of(part, variance, shown)
+    return _settle(system, scatter, measured, _descend(system, scatter, measured, residual))
+
+
+def _descend(
+    system: System,
+    scatter: Scatter,
+    measured: NDArray[np.float64],
+    residual: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Residuals (pairs, axes) after steps with ever more selective weights."""
+    everything, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
+    last = len(WIDTHS) - 1
+    for stage, width in enumerate((None, *WIDTHS), start=-1):
+        for _ in range(MOST_STEPS if stage in (-1, last) else 1):
+            excess = scatter.excess(residual, everything)
+            length = scatter.deviations(residual, excess)
+            if width is None:
+                share = 1 / np.maximum(length, 1)
+            else:
+                share = 1 / (1 + (length / width) ** 2) ** 2
+            weights = np.maximum(share, SMALLEST_WEIGHT) / (common + excess.mean(axis=1))
+            before = residual
+            _, residual, _ = system.fit(weights, measured)
+            if scatter.deviations(residual - before, excess).max() < SETTLED:
+                break
+    return residual
+
+
+def _settle(
+    system: System,
+    scatter: Scatter,
+    measured: NDArray[np.float64],
+    residual: NDArray[np.float64],
+) -> Bools:
+    """Which pairs are in: those that agree with a solution of just them."""
+    accepted, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
+    for step in range(MOST_STEPS):
+        excess = scatter.excess(residual, accepted)
+        agree = scatter.deviations(residual, excess) <= OUTLIER
+        if step and (agree == accepted).all():
+            break
+        accepted = agree
+        share = np.where(accepted, 1.0, SMALLEST_WEIGHT)
+        _, residual, _ = system.fit(share / (common + excess.mean(axis=1)), measured)
+    return accepted
