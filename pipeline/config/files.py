@@ -85,6 +85,7 @@ def _resolved(config: Config, folder: Path) -> Config:
         "input": {"path": absolute(config.input.path)},
         "mask": {"path": absolute(config.mask.path)},
         "preprocess": {"flat_field": flat if flat == "median" else absolute(flat)},
+        "pairs": {"path": absolute(config.pairs.path)},
         "output": {
             "shifts": absolute(config.output.shifts),
             "report": absolute(config.output.report),

@@ -45,7 +45,7 @@ def components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray
 def held_frames(component: Ints, anchor: int) -> NDArray[np.int64]:
     """The frame of every component whose shift is 0: the anchor, or the first one."""
     numbers, first = np.unique(component, return_index=True)
-    held = first[numbers != LONE].astype(np.int64)
+    held: NDArray[np.int64] = first[numbers != LONE].astype(np.int64)
     if component[anchor] != LONE:
         held[component[anchor]] = anchor
     return held

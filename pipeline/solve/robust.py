@@ -1,11 +1,13 @@
 """Which pairs contradict the rest, and how much more the others scatter than they state.
 
-Iteratively reweighted least squares, from a start that is nearly convex to weights that descend
-to nothing: the sum of the residuals' lengths first (least absolute deviations), then Geman &
-McClure's weights with a shrinking width (graduated non-convexity: Yang et al. 2020,
-doi:10.1109/LRA.2020.2965893), then in or out. Residuals count in deviations: what a pair states and
-what all of its component scatter beyond that, over the square root of the part of an error that
-its residual shows. A pair that alone links what lies on its sides shows nothing and is never out.
+Iteratively reweighted least squares: the sum of the residuals' lengths first (least absolute
+deviations), which tells their scale; then, if anything contradicts, from a start with the pairs
+that short cycles speak for, Geman & McClure's weights with a shrinking width (graduated
+non-convexity: Yang et al. 2020, doi:10.1109/LRA.2020.2965893); then in or out.
+
+Residuals count in deviations: what a pair states and what all of its component scatter beyond that,
+over the square root of the part of an error that its residual shows. A pair that alone links what
+lies on its sides shows nothing and is never out.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model import Bools
+from pipeline.solve.cycles import ENOUGH, closing
 from pipeline.solve.system import System
 
 # A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
@@ -29,6 +32,7 @@ LEAST_SHOWN = 1e-6
 WIDTHS = (12.0, 8.5, 6.0, 4.2, 3.0)  # of Geman & McClure's weights, deviations
 SETTLED = 0.2  # deviations: a step no pair's residual changes more in is the last one
 MOST_STEPS = 15
+UNSUPPORTED = 1e-4  # weight of a pair that no cycle speaks for, to start with
 SMALLEST_WEIGHT = 1e-9  # of a pair that is out, so that every frame keeps a place
 
 
@@ -117,21 +121,50 @@ def _descend(
     residual: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Residuals (pairs, axes) after steps with ever more selective weights."""
+    residual = _steps(system, scatter, measured, residual, None, MOST_STEPS)
+    excess = scatter.excess(residual, np.ones(len(measured), bool))
+    if (scatter.deviations(residual, excess) <= OUTLIER).all():
+        return residual
+    closed = closing(
+        system.start,
+        system.end,
+        system.frame_count,
+        measured,
+        scatter.variance + excess,
+        OUTLIER,
+    )
+    common = (scatter.variance + excess).mean(axis=1)
+    share = np.minimum(closed / ENOUGH, 1) ** 2
+    _, residual, _ = system.fit(np.maximum(share, UNSUPPORTED) / common, measured)
+    for width in WIDTHS:
+        most = MOST_STEPS if width == WIDTHS[-1] else 1
+        residual = _steps(system, scatter, measured, residual, width, most)
+    return residual
+
+
+def _steps(
+    system: System,
+    scatter: Scatter,
+    measured: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    width: float | None,
+    most: int,
+) -> NDArray[np.float64]:
+    """Residuals after reweighting until they settle, `most` times.
+
+    The weights are Geman & McClure's of this width, or for None those of absolute deviations.
+    """
     everything, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
-    last = len(WIDTHS) - 1
-    for stage, width in enumerate((None, *WIDTHS), start=-1):
-        for _ in range(MOST_STEPS if stage in (-1, last) else 1):
-            excess = scatter.excess(residual, everything)
-            length = scatter.deviations(residual, excess)
-            if width is None:
-                share = 1 / np.maximum(length, 1)
-            else:
-                share = 1 / (1 + (length / width) ** 2) ** 2
-            weights = np.maximum(share, SMALLEST_WEIGHT) / (common + excess.mean(axis=1))
-            before = residual
-            _, residual, _ = system.fit(weights, measured)
-            if scatter.deviations(residual - before, excess).max() < SETTLED:
-                break
+    for _ in range(most):
+        excess = scatter.excess(residual, everything)
+        length = scatter.deviations(residual, excess)
+        absolute = 1 / np.maximum(length, 1)
+        share = absolute if width is None else 1 / (1 + (length / width) ** 2) ** 2
+        weights = np.maximum(share, SMALLEST_WEIGHT) / (common + excess.mean(axis=1))
+        before = residual
+        _, residual, _ = system.fit(weights, measured)
+        if scatter.deviations(residual - before, excess).max() < SETTLED:
+            break
     return residual
 
 
