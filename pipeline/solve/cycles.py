@@ -40,13 +40,14 @@ class _Steps:
     ) -> _Steps:
         tail, head = np.concatenate([start, end]), np.concatenate([end, start])
         key = tail * frame_count + head
-        order = np.argsort(key, kind="stable")
+        both_ways = np.concatenate([shift, -shift])
+        order = np.lexsort((both_ways[:, 0], key))  # nor on the order of pairs of the same frames
         return cls(
             frame_count,
             head[order],
             key[order],
             np.searchsorted(tail[order], np.arange(frame_count + 1)),
-            np.concatenate([shift, -shift])[order],
+            both_ways[order],
             np.concatenate([variance, variance])[order],
         )
 
@@ -81,6 +82,10 @@ def closing(
     ----------
     shift, variance : (pairs, axes), px and px²
     """
+    # what is found must not depend on which frame of a pair is its reference
+    swap = start > end
+    start, end = np.where(swap, end, start), np.where(swap, start, end)
+    shift = np.where(swap[:, None], -shift, shift)
     steps = _Steps.of(start, end, frame_count, shift, variance)
     seen, closed = np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
 

@@ -118,7 +118,7 @@ def _differences(
     both = np.flatnonzero((start >= 0) & (end >= 0))
     one, two = start[both], end[both]
     found[both] -= 2 * entry(np.minimum(one, two), np.maximum(one, two))
-    return np.maximum(found, 0)
+    return np.asarray(np.maximum(found, 0), np.float64)
 
 
 class Sparse:

@@ -23,6 +23,8 @@ from pipeline.solve.system import System
 
 # A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
 OUTLIER = 5.5
+# Less, px, is not the wrong peak of an NCC but a pair that is biased: the common variance's part.
+SMALLEST_ERROR = 0.25
 # Median of the square of a normal deviate.
 MEDIAN_SQUARE = 0.4549364
 # Fewer residuals than this do not tell a deviation by themselves.
@@ -58,20 +60,26 @@ class Scatter:
         bounds = np.searchsorted(part[order], np.arange(int(part.max(initial=-1)) + 2))
         return cls(order, bounds, variance, shown, part)
 
-    def excess(self, residual: NDArray[np.float64], among: Bools) -> NDArray[np.float64]:
+    def excess(
+        self, residual: NDArray[np.float64], among: Bools, mean: bool = False
+    ) -> NDArray[np.float64]:
         """Variance (pairs, axes), px², to be added to the stated ones.
 
-        The median of ``r² / shown / 0.455 - stated`` is right whatever the stated variances are.
-        Where few residuals tell it, it may be larger.
+        The median of ``r² / shown / 0.455 - stated`` is right whatever the stated variances are,
+        and so is the mean without the 0.455: the larger of both, with `mean`, for pairs that hold
+        no wrong ones any more. Where few residuals tell it, it may be larger.
         """
-        values = residual**2 / np.maximum(self.shown, LEAST_SHOWN)[:, None] / MEDIAN_SQUARE
-        values -= self.variance
+        square = residual**2 / np.maximum(self.shown, LEAST_SHOWN)[:, None]
+        values = square / MEDIAN_SQUARE - self.variance
         found = np.zeros((len(self.bounds) - 1, residual.shape[1]))
         for part, (low, high) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
             rows = self.order[low:high]
             rows = rows[among[rows]]
             if len(rows):
                 median = np.median(values[rows], axis=0)
+                if mean:
+                    other = (square[rows] - self.variance[rows]).mean(axis=0)
+                    median = np.maximum(median, other)
                 freedom = max(float(self.shown[rows].sum()), 1.0)
                 found[part] = np.maximum(median, 0) * (1 + FEW_RESIDUALS / freedom)
         return found[self.part]
@@ -83,6 +91,14 @@ class Scatter:
         length = np.sqrt((residual**2 / (self.variance + excess)).sum(axis=1))
         shows = self.shown > LEAST_SHOWN
         return np.where(shows, length / np.sqrt(np.where(shows, self.shown, 1)), 0.0)
+
+    def contradict(
+        self, residual: NDArray[np.float64], excess: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which pairs lie `OUTLIER` deviations and `SMALLEST_ERROR` or more away from the rest."""
+        error = np.linalg.norm(residual, axis=1) / np.maximum(self.shown, LEAST_SHOWN)
+        outlying = self.deviations(residual, excess) > OUTLIER
+        return np.asarray(outlying & (error > SMALLEST_ERROR), bool)
 
 
 def consistent_pairs(
@@ -123,7 +139,7 @@ def _descend(
     """Residuals (pairs, axes) after steps with ever more selective weights."""
     residual = _steps(system, scatter, measured, residual, None, MOST_STEPS)
     excess = scatter.excess(residual, np.ones(len(measured), bool))
-    if (scatter.deviations(residual, excess) <= OUTLIER).all():
+    if not scatter.contradict(residual, excess).any():
         return residual
     closed = closing(
         system.start,
@@ -158,8 +174,10 @@ def _steps(
     for _ in range(most):
         excess = scatter.excess(residual, everything)
         length = scatter.deviations(residual, excess)
-        absolute = 1 / np.maximum(length, 1)
-        share = absolute if width is None else 1 / (1 + (length / width) ** 2) ** 2
+        if width is None:  # in stated deviations: those of few residuals hide what is wrong
+            share = 1 / np.maximum(scatter.deviations(residual, np.zeros_like(excess)), 1)
+        else:
+            share = 1 / (1 + (length / width) ** 2) ** 2
         weights = np.maximum(share, SMALLEST_WEIGHT) / (common + excess.mean(axis=1))
         before = residual
         _, residual, _ = system.fit(weights, measured)
@@ -177,8 +195,8 @@ def _settle(
     """Which pairs are in: those that agree with a solution of just them."""
     accepted, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
     for step in range(MOST_STEPS):
-        excess = scatter.excess(residual, accepted)
-        agree = scatter.deviations(residual, excess) <= OUTLIER
+        excess = scatter.excess(residual, accepted, mean=step > 0)
+        agree = ~scatter.contradict(residual, excess)
         if step and (agree == accepted).all():
             break
         accepted = agree
