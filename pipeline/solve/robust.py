@@ -31,6 +31,7 @@ MEDIAN_SQUARE = 0.4549364
 FEW_RESIDUALS = 8
 # Of a pair's error its residual shows at least this part, or it does not count.
 LEAST_SHOWN = 1e-6
+FEW_PARTS = 50
 WIDTHS = (12.0, 8.5, 6.0, 4.2, 3.0)  # of Geman & McClure's weights, deviations
 SETTLED = 0.2  # deviations: a step no pair's residual changes more in is the last one
 MOST_STEPS = 15
@@ -42,11 +43,10 @@ SMALLEST_WEIGHT = 1e-9  # of a pair that is out, so that every frame keeps a pla
 class Scatter:
     """How far pairs scatter beyond what they state, per component and axis, from medians.
 
-    `order` sorts the pairs by component and `bounds` cuts it; pairs without a say are left out.
+    `order` sorts the pairs by component; pairs without a say are left out.
     """
 
     order: NDArray[np.intp]
-    bounds: NDArray[np.intp]
     variance: NDArray[np.float64]  # (pairs, axes), as stated
     shown: NDArray[np.float64]  # (pairs,), part of an error's variance that its residual shows
     part: NDArray[np.int64]  # (pairs,), component
@@ -57,8 +57,7 @@ class Scatter:
     ) -> Scatter:
         telling = np.flatnonzero(shown > LEAST_SHOWN)
         order = telling[np.argsort(part[telling], kind="stable")]
-        bounds = np.searchsorted(part[order], np.arange(int(part.max(initial=-1)) + 2))
-        return cls(order, bounds, variance, shown, part)
+        return cls(order, variance, shown, part)
 
     def excess(
         self, residual: NDArray[np.float64], among: Bools, mean: bool = False
@@ -69,20 +68,19 @@ class Scatter:
         and so is the mean without the 0.455: the larger of both, with `mean`, for pairs that hold
         no wrong ones any more. Where few residuals tell it, it may be larger.
         """
-        square = residual**2 / np.maximum(self.shown, LEAST_SHOWN)[:, None]
-        values = square / MEDIAN_SQUARE - self.variance
-        found = np.zeros((len(self.bounds) - 1, residual.shape[1]))
-        for part, (low, high) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
-            rows = self.order[low:high]
-            rows = rows[among[rows]]
-            if len(rows):
-                median = np.median(values[rows], axis=0)
-                if mean:
-                    other = (square[rows] - self.variance[rows]).mean(axis=0)
-                    median = np.maximum(median, other)
-                freedom = max(float(self.shown[rows].sum()), 1.0)
-                found[part] = np.maximum(median, 0) * (1 + FEW_RESIDUALS / freedom)
-        return found[self.part]
+        rows = self.order[among[self.order]]
+        part, count = self.part[rows], int(self.part.max(initial=-1)) + 1
+        shown = self.shown[rows]
+        square = residual[rows] ** 2 / shown[:, None]
+        found = medians(square / MEDIAN_SQUARE - self.variance[rows], part, count)
+        if mean:
+            number = np.maximum(np.bincount(part, minlength=count), 1)
+            for axis in range(square.shape[1]):
+                total = np.bincount(part, square[:, axis] - self.variance[rows, axis], count)
+                found[:, axis] = np.maximum(found[:, axis], total / number)
+        freedom = np.maximum(np.bincount(part, shown, count), 1)
+        found = np.maximum(found, 0) * (1 + FEW_RESIDUALS / freedom[:, None])
+        return np.asarray(found[self.part])
 
     def deviations(
         self, residual: NDArray[np.float64], excess: NDArray[np.float64]
@@ -99,6 +97,27 @@ class Scatter:
         error = np.linalg.norm(residual, axis=1) / np.maximum(self.shown, LEAST_SHOWN)
         outlying = self.deviations(residual, excess) > OUTLIER
         return np.asarray(outlying & (error > SMALLEST_ERROR), bool)
+
+
+def medians(
+    values: NDArray[np.float64], part: NDArray[np.int64], count: int
+) -> NDArray[np.float64]:
+    """Median (parts, axes) of the values (rows, axes) of each part; 0 where it has none.
+
+    `part` is sorted. One by one where parts are few: partitioning is faster than sorting.
+    """
+    found = np.zeros((count, values.shape[1]))
+    bounds = np.searchsorted(part, np.arange(count + 1))
+    there = np.flatnonzero(np.diff(bounds))
+    if count <= FEW_PARTS:
+        for one in there:
+            found[one] = np.median(values[bounds[one] : bounds[one + 1]], axis=0)
+        return found
+    low, high = bounds[there], bounds[there + 1]
+    for axis in range(values.shape[1]):
+        column = values[np.lexsort((values[:, axis], part)), axis]
+        found[there, axis] = (column[(low + high - 1) // 2] + column[(low + high) // 2]) / 2
+    return found
 
 
 def consistent_pairs(
