@@ -255,7 +255,7 @@ def _own_shifts(setup: Setup) -> xr.Dataset:
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
-    what = "; ".join(changed) or "the input's metadata"
+    what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
         "another output.shifts"
