@@ -23,6 +23,8 @@ from pipeline.solve.system import System
 
 # A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
 OUTLIER = 5.5
+# Where no residual of least squares has more stated deviations, nothing can be wrong.
+FINE = 8.0
 # Less, px, is not the wrong peak of an NCC but a pair that is biased: the common variance's part.
 SMALLEST_ERROR = 0.25
 # Median of the square of a normal deviate.
@@ -146,6 +148,8 @@ def consistent_pairs(
     _, residual, solver = system.fit(weights, measured)
     shown = np.clip(1 - weights * solver.variances(*system.ends)[1], 0, 1)
     scatter = Scatter.of(part, variance, shown)
+    if (scatter.deviations(residual, np.zeros_like(variance)) <= FINE).all():
+        return everything
     return _settle(system, scatter, measured, _descend(system, scatter, measured, residual))
 
 

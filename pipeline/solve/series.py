@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
 from pipeline.solve.between import interpolated
+from pipeline.solve.factors import Solver
 from pipeline.solve.graph import components, held_frames, without_weak_links
 from pipeline.solve.robust import FEW_RESIDUALS, consistent_pairs
 from pipeline.solve.system import System
@@ -162,41 +163,41 @@ def _least_squares(
     shift = np.zeros((system.frame_count, measured.shape[1]))
     std, weights = np.zeros_like(shift), np.zeros_like(measured)
     freedom = np.bincount(part, minlength=len(unknowns)) - unknowns
+    nowhere = np.zeros(0, np.int64)
     for axis in range(measured.shape[1] if len(measured) else 0):
-        values, stated = measured[:, [axis]], variance[:, axis]
-        extra = _common_variance(system, part, freedom, values, stated)
-        weights[:, axis] = 1 / (stated + extra[part])
-        found, residual, solver = system.fit(weights[:, axis], values)
-        shift[:, axis] = found[:, 0]
-        chi_square = np.bincount(part, weights[:, axis] * residual[:, 0] ** 2, len(freedom))
+        along, found, residual, solver = _weighted_fit(
+            system, part, freedom, measured[:, [axis]], variance[:, axis]
+        )
+        weights[:, axis], shift[:, axis] = along, found[:, 0]
+        chi_square = np.bincount(part, along * residual[:, 0] ** 2, len(freedom))
         # where few residuals tell, the stated variances are worth FEW_RESIDUALS of them in all
         prior = np.maximum(FEW_RESIDUALS - freedom, 0)
         scale = np.sqrt((chi_square + prior) / (freedom + prior))
-        nowhere = np.zeros(0, np.int64)
-        std[system.free, axis] = np.sqrt(solver.variances(nowhere, nowhere)[0])
         of_frame = np.zeros(system.frame_count)
         of_frame[system.start], of_frame[system.end] = scale[part], scale[part]
+        std[system.free, axis] = np.sqrt(solver.variances(nowhere, nowhere)[0])
         std[:, axis] *= of_frame
     return _Solved(shift, std, weights)
 
 
-def _common_variance(
+def _weighted_fit(
     system: System,
     part: NDArray[np.int64],
     freedom: NDArray[np.int64],
     measured: NDArray[np.float64],
     variance: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """The variance, px², to be added to every pair of a component, along one axis.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Solver]:
+    """Weights (pairs,), shifts (frames, 1), residuals (pairs, 1) and the system, along one axis.
 
-    With it chi-square equals its expectation; 0 where it is no larger as it is. Newton's method on
-    1 / chi-square, which is nearly linear in it (the derivative of chi-square, at the best
-    solution, is that at fixed residuals: ``- sum w² r²``).
+    To the variance of every pair of a component one is added, px², with which chi-square equals its
+    expectation; 0 where it is no larger as it is. Newton's method on 1 / chi-square, which is
+    nearly linear in it (the derivative of chi-square, at the best solution, is that at fixed
+    residuals: ``- sum w² r²``).
     """
     extra = np.zeros(len(freedom))
     for _ in range(MOST_STEPS):
         weights = 1 / (variance + extra[part])
-        _, residual, _ = system.fit(weights, measured)
+        shift, residual, solver = system.fit(weights, measured)
         squares = weights * residual[:, 0] ** 2
         chi_square = np.bincount(part, squares, len(freedom))
         slope = np.bincount(part, weights * squares, len(freedom))
@@ -207,4 +208,4 @@ def _common_variance(
         target, chi, down = freedom[wrong], chi_square[wrong], slope[wrong]
         step = (1 / target - 1 / chi) * chi**2 / down
         extra[wrong] = np.maximum(extra[wrong] + step, 0)
-    return extra
+    return weights, shift, residual, solver
