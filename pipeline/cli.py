@@ -192,7 +192,9 @@ def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
 
 def _usable(shifts: xr.Dataset) -> str:
     usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
-    return f"{usable} of {shifts.sizes['pair']} pairs usable"
+    rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
+    note = f", {rejected} rejected" if rejected else ""
+    return f"{usable} of {shifts.sizes['pair']} pairs usable{note}"
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, FrameStatus, InputError, Registration
+from pipeline.model import Bools, FrameStatus, InputError, PairStatus, Registration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,14 +129,17 @@ def _draw_drift(axes: Axes, shifts: xr.Dataset) -> None:
 
 def _draw_residuals(axes: Axes, shifts: xr.Dataset) -> None:
     lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
+    rejected = (shifts["pair_status"] == PairStatus.REJECTED.code).to_numpy()
     for name in shifts["axis"].to_numpy():
         residual = shifts["pair_residual"].sel(axis=name).to_numpy()
+        residual = np.where(rejected, np.nan, residual)
         axes.plot(lag, residual, ".", ms=3, alpha=0.5, color=COLOURS[str(name)], label=str(name))
+    note = f", {rejected.sum()} more are rejected (not shown)" if rejected.any() else ""
     usable = int((shifts["pair_count"].to_numpy().sum()) // 2)
     axes.axhline(0, color="0.5", lw=0.8)
     axes.locator_params(axis="x", integer=True)
     axes.set(
         xlabel="frames between reference and moving",
         ylabel="residual / px",
-        title=f"{usable} of {len(lag)} pairs are usable",
+        title=f"{usable} of {len(lag)} pairs are usable{note}",
     )

@@ -24,6 +24,7 @@ from pipeline.solve import check_anchor
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
 from pipeline.store.stacks import StackFrames, StackSpec, locate
+from pipeline.store.tables import digest_of, read_pair_list
 from pipeline.units import parse_bytes, shift_bounds
 
 DEFAULT_TASK_BYTES = 512 * 2**20
@@ -108,6 +109,9 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         if path is not None and path != made:
             with _naming(f"preprocess.{key} (an image, or '{made}')"):
                 digests.append(content_digest(read_image(path, spec.frame_shape)))
+    if config.pairs.path is not None:
+        with _naming("pairs.path"):
+            digests.append(digest_of(read_pair_list(config.pairs.path)))
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=source,
@@ -177,11 +181,20 @@ def _check_outputs(config: Config) -> None:
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
     count = series.source.frame_count
-    pairs = select_pairs(count, **config.pairs.model_dump())
+    pairs = _pairs(config, count)
     check_anchor(config.solve.anchor, count)
     method = _method(config, series)
     size = _batch_size(config, series, method.search)
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
+    options = config.pairs.model_dump()
+    listed, path = options.pop("list"), options.pop("path")
+    if config.pairs.strategy != "list":
+        return select_pairs(frame_count, **options)
+    with _naming("pairs.path" if path else "pairs.list"):
+        return select_pairs(frame_count, **options, listed=read_pair_list(path) if path else listed)
 
 
 def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:

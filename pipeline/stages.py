@@ -190,7 +190,7 @@ def estimate_shifts(
         source, _new_table(setup), setup.method, setup.size, client=client or current_client()
     )
     *_, (table, _) = rounds
-    frames = solve_shifts(table, anchor=config.solve.anchor)
+    frames = solve_shifts(table, **config.solve.model_dump())
     return _dataset(setup, table, frames, _look_for_effect(setup, table))
 
 
@@ -236,7 +236,7 @@ def _solve(setup: Setup) -> xr.Dataset:
     table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {path} is measured yet: run `measure` first")
-    frames = solve_shifts(table, anchor=setup.config.solve.anchor)
+    frames = solve_shifts(table, **setup.config.solve.model_dump())
     looked_for = {name: measured.attrs[name] for name in (STATIC_EFFECT,) if name in measured.attrs}
     result = _dataset(setup, table, frames, looked_for)
     save_shifts(result, path)
@@ -267,7 +267,7 @@ def _own_shifts(setup: Setup) -> xr.Dataset:
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
-    what = "; ".join(changed) or "the input's metadata"
+    what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
         "another output.shifts"

@@ -70,6 +70,7 @@ def judge(
         *_lost_frames(pairs, frames),
         *_parts(frames),
         *_doubtful_pairs(pairs, frames),
+        *_rejected_pairs(pairs, frames),
         *_contradictions(pairs, frames),
         *_pull(static),
         *_lost_anchor(frames, anchor),
@@ -79,7 +80,8 @@ def judge(
 
 
 def _known(frames: FrameTable) -> Bools:
-    return np.asarray(np.isfinite(frames.shift).all(axis=1), bool)
+    interpolated = frames.status == FrameStatus.INTERPOLATED.code
+    return np.asarray(np.isfinite(frames.shift).all(axis=1) & ~interpolated, bool)
 
 
 def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
@@ -89,7 +91,8 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     if lost:
         share = lost / total
         trust = Trust.NOT if share > MANY else Trust.LOOK if share > FEW else Trust.GOOD
-        yield trust, f"{lost} of {total} frames have no shift: {_causes(pairs, known)}"
+        own = " of their own" if np.isfinite(frames.shift[~known]).any() else ""
+        yield trust, f"{lost} of {total} frames have no shift{own}: {_causes(frames, known)}"
     unmeasured = pairs.count([PairStatus.UNMEASURED])
     if unmeasured:
         count = len(pairs.status)
@@ -100,7 +103,8 @@ def _parts(frames: FrameTable) -> Iterator[Finding]:
     """A series that falls apart."""
     parts = int(frames.component.max(initial=-1)) + 1
     if parts > 1:
-        share = (frames.component == 0).sum() / _known(frames).sum()
+        known = _known(frames)
+        share = (frames.component[known] == 0).mean()
         yield (
             Trust.LOOK if share >= 1 - FEW else Trust.NOT,
             f"the series falls into {parts} parts without a usable pair between them, and shifts "
@@ -123,11 +127,28 @@ def _doubtful_pairs(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
             yield Trust.NOT if dangerous else Trust.LOOK, f"{count} of {total} pairs {advice}"
 
 
+def _rejected_pairs(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+    """Pairs that contradict the rest, between frames that have a shift: more than a few of them.
+
+    Those of a frame that fits nothing are counted with the frame.
+    """
+    known = _known(frames)
+    usable = pairs.ok & known[pairs.reference] & known[pairs.moving]
+    total, count = int(usable.sum()), int((usable & frames.rejected).sum())
+    if count > FEW * total:
+        yield (
+            Trust.NOT if count > MANY * total else Trust.LOOK,
+            f"{count} of {total} pairs contradict the others and are rejected: look at "
+            "pair_residual, lower register.max_shift, measure more pairs",
+        )
+
+
 def _contradictions(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     """Pairs that cannot all be right, and pairs that all say the same of a camera at rest."""
-    if not pairs.ok.any():
+    used = pairs.ok & ~frames.rejected
+    if not used.any():
         return
-    residual = np.abs(frames.residual[pairs.ok]).max(axis=1)
+    residual = np.abs(frames.residual[used]).max(axis=1)
     if residual.max() > LARGE_RESIDUAL_PX:
         count = int((residual > LARGE_RESIDUAL_PX).sum())
         yield (
@@ -135,7 +156,7 @@ def _contradictions(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
             f"{count} pairs contradict the others by up to {residual.max():.1f} px: look at "
             "pair_residual",
         )
-    if np.abs(pairs.shift[pairs.ok]).max() < NO_MOTION_PX:
+    if np.abs(pairs.shift[used]).max() < NO_MOTION_PX:
         yield (
             Trust.LOOK,
             f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
@@ -165,9 +186,7 @@ def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
         )
 
 
-def _causes(pairs: PairTable, known: Bools) -> str:
-    """What became of the frames without a shift, counted."""
-    readable = (FrameStatus.OK, FrameStatus.INCOMPLETE, FrameStatus.UNMEASURED)
-    names = [FrameStatus.from_code(code) for code in pairs.frame_status[~known]]
-    words = [FrameStatus.UNCONNECTED if name in readable else name for name in names]
+def _causes(frames: FrameTable, known: Bools) -> str:
+    """What became of the frames without a shift of their own, counted."""
+    words = [FrameStatus.from_code(code) for code in frames.status[~known]]
     return ", ".join(f"{words.count(name)} {name}" for name in FrameStatus if name in words)

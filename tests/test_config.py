@@ -53,6 +53,14 @@ ERRORS = {
     "a section that is a text": ({"pairs": "lags"}, "pairs: 'lags' is not allowed; a section of"),
     "a lag of nothing": ({"pairs": {"lags": [0]}}, "pairs.lags.0: 0 is not allowed; greater"),
     "no picture": ({"output": {"report": "a.html"}}, "output: report 'a.html' must end in .png"),
+    "no list of pairs": ({"pairs": {"strategy": "list"}}, "pairs: strategy list takes its pairs"),
+    "two lists of pairs": (
+        {"pairs": {"strategy": "list", "list": [[0, 1]], "path": "a.csv"}},
+        "pairs: strategy list takes its pairs from one of the keys list and path",
+    ),
+    "a list for nothing": ({"pairs": {"list": [[0, 1]]}}, "pairs: list goes with strategy list"),
+    "a pair of three": ({"pairs": {"strategy": "list", "list": [[0, 1, 2]]}}, "pairs.list.0"),
+    "no interpolation": ({"solve": {"interpolate": "cubic"}}, "solve.interpolate: 'cubic' is not"),
     "no flag": ({"register": {"subpixel": "yes"}}, "register.subpixel: 'yes' is not allowed"),
 }  # fmt: skip
 
@@ -97,7 +105,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "run.yaml").write_text(
         "input: {path: a.zarr}\nmask: {path: ../m.zarr}\noutput: {report: /tmp/r.png}\n"
-        "preprocess: {flat_field: median}\n"
+        "preprocess: {flat_field: median}\npairs: {strategy: list, path: pairs.csv}\n"
     )
     monkeypatch.chdir(tmp_path)
     config = load_config("deep/run.yaml")
@@ -105,6 +113,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert config.mask.path == str(tmp_path / "m.zarr")
     assert config.output.shifts == str(folder / "shifts.zarr")
     assert config.output.report == "/tmp/r.png"
+    assert config.pairs.path == str(folder / "pairs.csv")
     assert config.preprocess.flat_field == "median"
     remote = make_config({"input": {"path": "s3://bucket/a.zarr"}}, folder)
     assert remote.input.path == "s3://bucket/a.zarr"
@@ -130,7 +139,7 @@ def test_the_fingerprint_is_that_of_the_measuring():
     assert of(input={"path": "elsewhere"}) == same
     assert of(input={"path": "a", "channel": 1}) != same
     assert of(input={"path": "a", "missing_chunks": "fill"}) != same
-    assert of(solve={"anchor": 3}) == same
+    assert of(solve={"anchor": 3, "robust": False, "interpolate": "linear"}) == same
     assert of(cluster={"kind": "in-process"}) == same
     assert of(output={"shifts": "b.zarr"}) == same
     assert of(register={"max_shift": 3}) != same

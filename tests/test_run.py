@@ -101,6 +101,7 @@ def test_the_dataset_is_as_documented(folder):
         "shift": ("frame", "axis"),
         "shift_std": ("frame", "axis"),
         "frame_status": frame,
+        "frame_reading": frame,
         "component": frame,
         "pair_count": frame,
         "frame_ncc": frame,
@@ -445,6 +446,67 @@ def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
     monkeypatch.setattr(stages, "measure_pairs", None)
     monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
     stages.run(config)
+
+
+def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, monkeypatch):
+    dark = frames.copy()
+    dark[6] = 7
+    write_stack(folder / "stack.zarr", dark)
+    config = settings(folder, output={"shifts": "shifts.zarr"})
+    stages.measure(config)
+    with xr.open_zarr(config.output.shifts) as found:
+        measured = found.load()
+    measured["pair_shift"][4] += 7  # a wrong one
+    measured[["pair_shift"]].to_zarr(config.output.shifts, mode="a")
+    monkeypatch.setattr(stages, "measure_pairs", None)
+    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
+
+    robust = stages.solve(config)
+    assert robust["pair_status"][4] == PairStatus.REJECTED.code
+    assert robust["pair_weight"][4] == 0
+    np.testing.assert_allclose(robust["pair_residual"][4], 7, atol=0.3)
+    assert robust["frame_status"][6] == FrameStatus.FLAT.code
+    assert stages.verdict(robust).trust is Trust.LOOK  # a frame of twelve has no shift
+
+    plain = stages.run(settings(folder, solve={"robust": False, "interpolate": "spline"}))
+    assert plain["pair_status"][4] == PairStatus.OK.code
+    assert plain["frame_status"][6] == FrameStatus.INTERPOLATED.code
+    assert plain["frame_reading"][6] == FrameStatus.FLAT.code
+    assert np.isfinite(plain["shift"]).all()
+    assert "1 interpolated" in plain.attrs["verdict"]
+    assert np.abs(plain["shift"] - robust["shift"]).max() > 0.5
+
+    assert_same_numbers(robust, stages.solve(config))
+    assert_same_numbers(robust, xr.load_dataset(config.output.shifts, engine="zarr"))
+
+
+def test_a_list_of_pairs_is_measured(folder, frames):
+    listed = [[0, 3], [3, 7], [11, 7], [0, 11]]
+    (folder / "pairs.csv").write_text(
+        "reference,moving\n" + "\n".join(f"{one}, {two}" for one, two in listed)
+    )
+    from_file = settings(folder, pairs={"strategy": "list", "path": "pairs.csv"})
+    found = stages.run(from_file)
+    pairs = np.stack([found["pair_reference"], found["pair_moving"]], axis=1).tolist()
+    assert pairs == sorted(listed)
+    here = pipeline.estimate_shifts(
+        frames, max_shift=10, mask=ellipse(SIZE, 0.95), pairs={"strategy": "list", "list": listed}
+    )
+    np.testing.assert_array_equal(here["shift"], found["shift"])
+    (folder / "pairs.csv").write_text("0,3\n")
+    with pytest.raises(pipeline.InputError, match="measured with other settings"):
+        stages.solve(from_file)
+    for text, words in (
+        ("0,1\n3\n", "pairs.path: .*line 2: '3' is not a pair"),
+        ("0,1\n1,12\n", r"pairs.path: pair 1, \[1, 12\], is not of frames: there are 0 to 11"),
+        ("# nothing\n", "pairs.path: no pair is listed"),
+    ):
+        (folder / "pairs.csv").write_text(text)
+        with pytest.raises(pipeline.InputError, match=words):
+            stages.run(from_file, overwrite=True)
+    (folder / "pairs.csv").unlink()
+    with pytest.raises(pipeline.InputError, match=r"pairs.path: .*cannot be read"):
+        stages.run(from_file)
 
 
 def test_only_the_solve_may_change(folder):

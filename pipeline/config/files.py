@@ -91,6 +91,7 @@ def _resolved(config: Config, folder: Path) -> Config:
                 ("static", given.static, "estimate"),
             )
         },
+        "pairs": {"path": absolute(config.pairs.path)},
         "output": {
             "shifts": absolute(config.output.shifts),
             "report": absolute(config.output.report),

@@ -17,6 +17,7 @@ METHOD_VERSION = 3
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
+FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
 SomeListed = Field(strict=False, min_length=1)
 
@@ -113,20 +114,44 @@ class RegisterSection(Section):
 class PairsSection(Section):
     """Which pairs are measured."""
 
-    strategy: Literal["consecutive", "reference", "window", "lags", "all"] = Field(
-        "window", description="consecutive, reference, window, lags or all"
+    strategy: Literal["consecutive", "reference", "window", "lags", "strides", "all", "list"] = (
+        Field("window", description="consecutive, reference, window, lags, strides, all or list")
     )
-    width: Count = Field(5, description="window: pairs up to so many frames apart")
+    width: Count = Field(
+        5, description="window: pairs up to so many frames apart; strides: so many of a stride"
+    )
     lags: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         (1, 2, 4, 8), strict=False, description="lags: pairs so many frames apart"
     )
+    reach: Count | None = Field(
+        None, description="strides: no pair is more frames apart; null: no limit"
+    )
     reference: Index = Field(0, description="reference: the frame that all others are laid on")
+    list: Annotated[tuple[FramePair, ...], SomeListed] | None = Field(
+        None, description="list: [reference, moving] of every pair"
+    )
+    path: str | None = Field(
+        None, description="list: a CSV file with reference and moving in each line, instead"
+    )
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        given = [key for key in ("list", "path") if getattr(self, key) is not None]
+        if self.strategy == "list" and len(given) != 1:
+            raise ValueError("strategy list takes its pairs from one of the keys list and path")
+        if self.strategy != "list" and given:
+            raise ValueError(f"{given[0]} goes with strategy list, not {self.strategy}")
+        return self
 
 
 class SolveSection(Section):
     """How pair shifts become frame shifts."""
 
     anchor: Index = Field(0, description="the frame whose shift is 0")
+    robust: bool = Field(True, description="reject pairs that contradict the rest")
+    interpolate: Literal["linear", "spline"] | None = Field(
+        None, description="linear or spline: shifts for frames that have none; null: NaN"
+    )
 
 
 class OutputSection(Section):

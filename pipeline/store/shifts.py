@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 
 from pipeline.model import (
-    LONE,
     SHIFT_CONVENTION,
     UNSOLVED,
     FrameStatus,
@@ -78,13 +77,14 @@ def shifts_dataset(
 
 def _frame_columns(pairs: PairTable, frames: FrameTable) -> dict[str, Any]:
     ncc = _median_ncc(pairs, len(pairs.frame_status))
-    component = "connected part of the pair graph; -1: no usable pair, -2: not solved yet"
+    component = "connected part of the pair graph; -1: no pair that fits, -2: not solved yet"
     columns = {
         "shift": (frames.shift, _about("shift to apply to the frame", "pixel")),
         "shift_std": (frames.shift_std, _about("standard deviation", "pixel")),
-        "frame_status": (_frame_status(pairs, frames), _flags(FrameStatus)),
+        "frame_status": (frames.status, _flags(FrameStatus)),
+        "frame_reading": (pairs.frame_status, _flags(FrameStatus)),
         "component": (frames.component, _about(component)),
-        "pair_count": (frames.pair_count, _about("number of usable pairs")),
+        "pair_count": (frames.pair_count, _about("number of pairs in the solution")),
         "frame_ncc": (ncc, _about("median NCC of the frame's usable pairs")),
     }
     return _over("frame", columns)
@@ -105,7 +105,10 @@ def _pair_columns(pairs: PairTable, frames: FrameTable) -> dict[str, Any]:
         "pair_runner_up": (pairs.runner_up, _about(runner_up)),
         "pair_overlap": (pairs.overlap, _about(overlap)),
         "pair_weight": (frames.weight, _about("weight in the solution", "pixel-2")),
-        "pair_status": (pairs.status, _flags(PairStatus)),
+        "pair_status": (
+            np.where(frames.rejected, PairStatus.REJECTED.code, pairs.status).astype(np.int8),
+            _flags(PairStatus),
+        ),
     }
     return _over("pair", columns)
 
@@ -123,9 +126,12 @@ def _about(long_name: str, units: str | None = None) -> dict[str, str]:
 
 
 def read_pairs(dataset: xr.Dataset) -> PairTable:
-    """The table of pairs that a shifts dataset holds."""
-    frame_status = dataset["frame_status"].to_numpy().astype(np.int8)
-    solved = frame_status == FrameStatus.UNCONNECTED.code  # what the solve said, not the measuring
+    """The table of pairs that a shifts dataset holds, as they were measured.
+
+    What the solve said of them, and of frames, is left behind: pairs that it rejected are ok.
+    """
+    status = dataset["pair_status"].to_numpy().astype(np.int8)
+    rejected = status == PairStatus.REJECTED.code
     return PairTable(
         reference=dataset["pair_reference"].to_numpy().astype(np.int64),
         moving=dataset["pair_moving"].to_numpy().astype(np.int64),
@@ -134,8 +140,8 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
         ncc=dataset["pair_ncc"].to_numpy(),
         runner_up=dataset["pair_runner_up"].to_numpy(),
         overlap=dataset["pair_overlap"].to_numpy(),
-        status=dataset["pair_status"].to_numpy().astype(np.int8),
-        frame_status=np.where(solved, FrameStatus.OK.code, frame_status).astype(np.int8),
+        status=np.where(rejected, PairStatus.OK.code, status).astype(np.int8),
+        frame_status=dataset["frame_reading"].to_numpy().astype(np.int8),
     )
 
 
@@ -146,8 +152,10 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
         shift_std=dataset["shift_std"].to_numpy(),
         component=dataset["component"].to_numpy(),
         pair_count=dataset["pair_count"].to_numpy(),
+        status=dataset["frame_status"].to_numpy().astype(np.int8),
         weight=dataset["pair_weight"].to_numpy(),
         residual=dataset["pair_residual"].to_numpy(),
+        rejected=dataset["pair_status"].to_numpy() == PairStatus.REJECTED.code,
         anchors=tuple(json.loads(dataset.attrs.get("anchors", "[]"))),
     )
 
@@ -171,7 +179,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
 
 
 def _write_zarr(dataset: xr.Dataset, path: str) -> None:
-    statuses = ["pair_status", "frame_status"]
+    statuses = ["pair_status", "frame_status", "frame_reading"]
     encoding = {
         str(name): {"chunks": tuple(max(min(size, CHUNK_ROWS), 1) for size in variable.shape)}
         for name, variable in dataset.variables.items()
@@ -231,17 +239,12 @@ def _unsolved(pairs: PairTable) -> FrameTable:
         shift_std=np.full((frame_count, ndim), np.nan),
         component=np.full(frame_count, UNSOLVED, np.int64),
         pair_count=np.zeros(frame_count, np.int64),
+        status=pairs.frame_status,
         weight=np.full(len(pairs.status), np.nan),
         residual=np.full(pairs.shift.shape, np.nan),
+        rejected=np.zeros(len(pairs.status), bool),
         anchors=(),
     )
-
-
-def _frame_status(pairs: PairTable, frames: FrameTable) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """What reading a frame gave, and "unconnected" if it was readable but nothing fits it."""
-    readable = np.isin(pairs.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
-    lone = readable & (frames.component == LONE)
-    return np.where(lone, FrameStatus.UNCONNECTED.code, pairs.frame_status).astype(np.int8)
 
 
 def _median_ncc(pairs: PairTable, frame_count: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,0 +1,56 @@
+"""The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
+
+Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
+
+Conventions, used everywhere
+----------------------------
+* A mask is boolean, True = valid.
+* A **shift** is what has to be applied to a frame to lay it on another one, in pixels, in array
+  axis order (``y, x`` or ``z, y, x``): ``scipy.ndimage.shift(moving, shift)``.
+* ``pair_shift[i, j] = shift[j] - shift[i]`` lays frame *j* (moving) on frame *i* (reference).
+* "Not known" is NaN together with a status; 0 is a measurement.
+"""
+
+from pipeline.model.images import Frame, FrameSource, Registration, Surface
+from pipeline.model.stacks import as_stack, spatial_dims
+from pipeline.model.tables import FrameTable, PairTable, StaticEffect
+from pipeline.model.words import (
+    LONE,
+    SHIFT_CONVENTION,
+    UNSOLVED,
+    Bools,
+    Contrast,
+    Floats,
+    FrameStatus,
+    InputError,
+    Ints,
+    PairStatus,
+    Slices,
+    Status,
+    axis_names,
+)
+
+__all__ = [
+    "LONE",
+    "SHIFT_CONVENTION",
+    "UNSOLVED",
+    "Bools",
+    "Contrast",
+    "Floats",
+    "Frame",
+    "FrameSource",
+    "FrameStatus",
+    "FrameTable",
+    "InputError",
+    "Ints",
+    "PairStatus",
+    "PairTable",
+    "Registration",
+    "Slices",
+    "StaticEffect",
+    "Status",
+    "Surface",
+    "as_stack",
+    "axis_names",
+    "spatial_dims",
+]

@@ -1,0 +1,101 @@
+"""Measured pairs and solved frames, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model.words import Bools, FrameStatus, Ints, PairStatus
+
+
+@dataclass(frozen=True, eq=False)
+class PairTable:
+    """Measured pairs as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
+
+    The columns are arrays, and the measuring fills them in place.
+
+    `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
+    codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
+    read, by frame index, and UNMEASURED for the others.
+    """
+
+    reference: NDArray[np.int64]
+    moving: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    std: NDArray[np.float64]
+    ncc: NDArray[np.float64]
+    runner_up: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+    status: NDArray[np.int8]
+    frame_status: NDArray[np.int8]
+
+    @classmethod
+    def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
+        """The table of `pairs`, an integer array (pairs, 2), before anything is measured."""
+        count = len(pairs)
+        return cls(
+            reference=pairs[:, 0].astype(np.int64),
+            moving=pairs[:, 1].astype(np.int64),
+            shift=np.full((count, ndim), np.nan),
+            std=np.full((count, ndim), np.nan),
+            ncc=np.full(count, np.nan),
+            runner_up=np.full(count, np.nan),
+            overlap=np.full(count, np.nan),
+            status=np.full(count, PairStatus.UNMEASURED.code, np.int8),
+            frame_status=np.full(frame_count, FrameStatus.UNMEASURED.code, np.int8),
+        )
+
+    @property
+    def ok(self) -> Bools:
+        """Which pairs have a shift."""
+        return np.asarray(self.status == PairStatus.OK.code)
+
+    def count(self, statuses: Iterable[PairStatus]) -> int:
+        """How many pairs have one of these statuses."""
+        return int(np.isin(self.status, [status.code for status in statuses]).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """Solved frames as columns: the shifts, and what the solution says of frames and pairs.
+
+    `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
+    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and
+    counts an interpolated frame to that of its neighbours; `status` holds the codes of
+    `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
+    own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
+    pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
+    `anchors` are the frames whose shift is 0, one per component.
+    """
+
+    shift: NDArray[np.float64]
+    shift_std: NDArray[np.float64]
+    component: NDArray[np.int64]
+    pair_count: NDArray[np.int64]
+    status: NDArray[np.int8]
+    weight: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    rejected: Bools
+    anchors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StaticEffect:
+    """What stands still in the camera does to shifts, seen on some pairs measured with and without.
+
+    Attributes
+    ----------
+    pairs : how many were measured both ways
+    with_it, without_it : mean size of their shifts, pixels, along what both ways say together
+    error : standard error of the difference, pixels
+    certain : whether it stands still indeed, and is no scene that changes
+    """
+
+    pairs: int
+    with_it: float
+    without_it: float
+    error: float
+    certain: bool

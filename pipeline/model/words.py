@@ -1,0 +1,88 @@
+"""Names that all modules share: arrays, axes, signs, statuses."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.integer[Any]]
+Slices: TypeAlias = tuple[slice, ...]
+Contrast: TypeAlias = Literal["same", "either"]  # may an image be the negative of the other?
+
+SHIFT_CONVENTION = (
+    "shift is what has to be applied to a frame, in pixels and array axis order, to lay it on the "
+    "anchor frame: scipy.ndimage.shift(frame, shift); pair_shift lays the moving frame on the "
+    "reference and equals shift[moving] - shift[reference]; masks are True where valid"
+)
+
+
+def axis_names(ndim: int) -> tuple[str, ...]:
+    """Names of the spatial axes of an image: ``("y", "x")`` or ``("z", "y", "x")``."""
+    if not 1 <= ndim <= 3:
+        raise ValueError(f"a frame has 1, 2 or 3 spatial axes, not {ndim}")
+    return ("z", "y", "x")[3 - ndim :]
+
+
+# Component of a frame without a usable pair, and of every frame before the solve.
+LONE, UNSOLVED = -1, -2
+
+
+class Status(StrEnum):
+    """A status that is stored as a small integer (its place in the class) beside its meaning."""
+
+    @property
+    def code(self) -> int:
+        return list(type(self)).index(self)
+
+    @classmethod
+    def from_code(cls, code: int) -> Status:
+        return list(cls)[int(code)]
+
+
+class PairStatus(Status):
+    """What became of one pair. Only an `OK` pair has a shift, and one that the solve `REJECTED`.
+
+    The measuring never says `REJECTED`: a table of pairs to be solved holds `OK` there.
+    """
+
+    UNMEASURED = "unmeasured"  # not looked at yet: what a resumed run has to do
+    OK = "ok"
+    LOW_OVERLAP = "low_overlap"  # no lag reaches the smallest allowed overlap
+    LOW_NCC = "low_ncc"  # the highest peak is no higher than chance makes them in this surface
+    AT_BOUND = "at_bound"  # the maximum lies on the edge of the searched lags
+    AMBIGUOUS = "ambiguous"  # another lag, away from the peak, is as significant
+    FLAT = "flat"  # the valid pixels of one of the frames are all equal
+    EMPTY = "empty"  # one of the frames has no valid pixel
+    UNREADABLE = "unreadable"  # one of the frames could not be read
+    INVERTED = "inverted"  # one frame is the other's negative: see `register.contrast`
+    REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
+
+
+class FrameStatus(Status):
+    """What became of one frame. Its shift is known if it is `OK` or `INCOMPLETE`.
+
+    The last three are what the solve says of a frame that has no shift by itself.
+    """
+
+    UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
+    OK = "ok"
+    INCOMPLETE = "incomplete"  # some of its chunks are missing; the shift is from the others
+    MISSING = "missing"  # all of its chunks are missing
+    EMPTY = "empty"  # no valid pixel
+    FLAT = "flat"  # all valid pixels are equal
+    UNREADABLE = "unreadable"  # a chunk could not be decoded
+    UNCONNECTED = "unconnected"  # it could be read, but none of its pairs is usable
+    CONTRADICTORY = "contradictory"  # it has usable pairs, but all or most contradict the rest
+    INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
+
+
+class InputError(ValueError):
+    """Wrong use: a configuration, a path, a stack or a mask that cannot be worked with.
+
+    Its message is one line a user can act on: the value, the limit, the way out.
+    """

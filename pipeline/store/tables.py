@@ -1,0 +1,46 @@
+"""Lists of pairs in text files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model import InputError
+
+
+def read_pair_list(path: str) -> NDArray[np.int64]:
+    """The pairs (reference, moving) of a CSV file, an integer array (pairs, 2).
+
+    Each line holds two whole numbers; a first line of words is a heading, empty lines and what
+    stands behind ``#`` are left out.
+
+    Raises InputError that names the line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    pairs: list[tuple[int, int]] = []
+    rows = csv.reader(line.split("#")[0] for line in text.splitlines())
+    for number, cells in enumerate(rows, start=1):
+        row = [cell.strip() for cell in cells]
+        if not any(row) or (not pairs and row == ["reference", "moving"]):
+            continue
+        try:
+            reference, moving = map(int, row)
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number}: {','.join(cells)!r} is not a pair: two whole numbers, "
+                "reference,moving"
+            ) from None
+        pairs.append((reference, moving))
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def digest_of(pairs: NDArray[np.int64]) -> str:
+    """A short hash of a list of pairs."""
+    return hashlib.sha256(np.ascontiguousarray(pairs, "<i8").tobytes()).hexdigest()[:16]
