@@ -24,7 +24,7 @@ LARGE_RESIDUAL_PX = 1.0
 NO_MOTION_PX = 0.05
 # What stands still is told of if it takes this much away from a shift and so many standard errors,
 # and wins where it leaves less than that part of it.
-PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.25
+PULL_PX, PULL_ERRORS, WINS = 0.1, 4.0, 0.5
 # A fraction of frames or pairs that is worth a look, and one that spoils the whole.
 FEW, MANY = 0.05, 0.5
 

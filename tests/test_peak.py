@@ -68,7 +68,8 @@ def test_the_lag_is_the_local_maximum_of_the_ncc():
 def test_the_summit_of_a_smooth_surface(offset, width):
     found = peak.register(surface(bump(offset, width=width)))
     assert found.status == PairStatus.OK
-    np.testing.assert_allclose(found.shift, offset, atol=7e-3 if width < 2 else 1e-3)
+    # the widest is as wide as the patch that is looked at; its stated deviation is 0.2 px
+    np.testing.assert_allclose(found.shift, offset, atol=0.03 if width > 5 else 3e-3)
 
 
 def test_the_covariance_is_that_of_the_curvature():

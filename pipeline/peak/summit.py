@@ -185,8 +185,10 @@ class View:
         slopes = grid.products @ (square * look.noise[grid.bins] ** 2)
         even = (self.spectrum * grid.wave(at)).real * grid.size  # the signal's, not tapered
         scene = grid.products @ (square * 2 * look.noise[grid.bins] * even)
-        if np.trace(scene) > 0:
-            slopes += scene
+        if _solved(scene, np.eye(grid.ndim)) is None:  # noise is more than what there is of it
+            values, axes = np.linalg.eigh(scene)
+            scene = (axes * np.maximum(values, 0)) @ axes.T
+        slopes += scene
         if look.fall is not None and look.roughness > 0:
             each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
             slopes += look.roughness * (each * look.fall**2) @ each.T
