@@ -228,7 +228,8 @@ def alike_around(surface: Surface, index: tuple[int, ...], grid: Grid) -> Array:
     part = tuple(outside)
     ncc = surface.ncc[part].astype(np.float64)
     if surface.variances is not None:
-        one, two = (variance[part] / variance[index] for variance in surface.variances)
+        # where nothing is known, rounding may have made them negative
+        one, two = (np.maximum(each[part] / each[index], 0) for each in surface.variances)
         ncc = ncc * np.sqrt(one * two) - (one + two) / 2 + 1
     known = np.isfinite(ncc)
     if known.all() and ncc.size == grid.size:

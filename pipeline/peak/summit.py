@@ -192,7 +192,7 @@ class View:
         if look.fall is not None and look.roughness > 0:
             each = grid.local_slopes if filter_ is grid.local else grid.slopes(filter_)
             slopes += look.roughness * (each * look.fall**2) @ each.T
-        return np.asarray(inverse @ slopes @ inverse)
+        return np.asarray(inverse @ slopes @ inverse.T)
 
     def climb(self, filter_: Array, start: Array) -> Array | None:
         """The maximum of the filtered surface near `start`; None if there is none."""
