@@ -24,7 +24,9 @@ LARGE_RESIDUAL_PX = 1.0
 NO_MOTION_PX = 0.05
 # What stands still is told of if it takes this much away from a shift and so many standard errors,
 # and wins where it leaves less than that part of it.
-PULL_PX, PULL_ERRORS, WINS = 0.1, 4.0, 0.5
+PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.5
+# Where hardly anything moves, a scene that changes looks like one that is held back: more is asked.
+PULL_AT_REST_PX = 0.15
 # A fraction of frames or pairs that is worth a look, and one that spoils the whole.
 FEW, MANY = 0.05, 0.5
 
@@ -168,7 +170,8 @@ def _pull(static: StaticEffect | None) -> Iterator[Finding]:
     """What stands still in the camera and makes shifts too small."""
     if static is None or not static.certain:
         return
-    if static.without_it - static.with_it > max(PULL_PX, PULL_ERRORS * static.error):
+    least = PULL_AT_REST_PX if static.with_it < NO_MOTION_PX else PULL_PX
+    if static.without_it - static.with_it > max(least, PULL_ERRORS * static.error):
         yield (
             Trust.NOT if static.with_it < WINS * static.without_it else Trust.LOOK,
             f"what stands still in the camera pulls shifts towards zero: {static.pairs} pairs, on "

@@ -32,10 +32,10 @@ STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
 STATIC_LAGS = (1, 2, 4, 8)
 FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
-ROUNDS = 5
-WORTHWHILE = 0.003
+ROUNDS = 8
+WORTHWHILE = 1e-5
 # The shifts found without the temporal mean must leave less than this part of what the others do.
-CLEARLY_LESS = 0.9
+CLEARLY_LESS = 0.97
 # A series shows a scene that moves if its shifts differ by this much, px.
 MOVES = 1.0
 # Passes in the last round, when the shifts are known; before, they would run after wrong ones.
