@@ -22,10 +22,12 @@ RADII = {1: 13, 2: 13, 3: 7}
 PASS_BAND = 0.7
 # Width (px) of the most local filter whose slopes can still be read off whole lags.
 LOCAL_WIDTH = 0.5
-# Widths (px) of the blur that coloured noise may have; of blurred noise this fraction stays white,
-# so that no frequency is thought to be free of it.
-NOISE_WIDTHS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
-WHITE_REST = 0.003
+# Widths (px) of the blur that coloured noise may have; of blurred noise some part stays white, so
+# that no frequency is thought to be free of it.
+NOISE_WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+WHITE_PARTS = (0.003, 0.03, 0.1)
+# Distances (px) at which a scene with detail in all directions has fallen from its peak.
+RIDGE_RING = (6.0, 8.0)
 # Distances (px) at which the roughness of a surface is measured.
 RING = (1.0, 5.0)
 
@@ -108,9 +110,12 @@ class Grid:
     @cached_property
     def colours(self) -> Array:
         """Spectra of noise of mean 1, white and blurred: (colours, rings)."""
-        square = self.ring_frequency**2
-        shapes = np.stack([np.exp(-square * width**2) + WHITE_REST for width in NOISE_WIDTHS])
-        return np.asarray(shapes / (shapes @ self.ring_count / self.size)[:, None])
+        square, share = self.ring_frequency**2, self.ring_count / self.size
+        blurred = [np.exp(-square * width**2) for width in NOISE_WIDTHS]
+        return np.stack(
+            [np.ones(len(square))]
+            + [(1 - part) * one / (one @ share) + part for one in blurred for part in WHITE_PARTS]
+        )
 
     def ring_mean(self, values: Array) -> Array:
         """The mean over each ring of frequencies: over all directions."""
@@ -185,6 +190,12 @@ class Grid:
         return np.flatnonzero((self.distance >= RING[0]) & (self.distance < RING[1]))
 
     @cached_property
+    def ridge_ring(self) -> NDArray[np.intp]:
+        """Places of the lags at which a ridge shows, in the order of transforms."""
+        inside = (self.distance >= RIDGE_RING[0]) & (self.distance < RIDGE_RING[1])
+        return np.flatnonzero(inside)
+
+    @cached_property
     def distance(self) -> Array:
         """Of every lag from the centre, in the order of transforms."""
         axes = np.meshgrid(*[fft.ifftshift(self.offsets)] * self.ndim, indexing="ij")
@@ -230,7 +241,8 @@ def alike_around(surface: Surface, index: tuple[int, ...], grid: Grid) -> Array:
     if surface.variances is not None:
         # where nothing is known, rounding may have made them negative
         one, two = (np.maximum(each[part] / each[index], 0) for each in surface.variances)
-        ncc = ncc * np.sqrt(one * two) - (one + two) / 2 + 1
+        # no deeper than the NCC: a bright detail at the border of the overlap makes no cliff
+        ncc = np.maximum(ncc * np.sqrt(one * two) - (one + two) / 2 + 1, -1)
     known = np.isfinite(ncc)
     if known.all() and ncc.size == grid.size:
         return ncc.reshape(grid.shape)

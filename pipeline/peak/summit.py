@@ -29,6 +29,10 @@ WHITE_PREFERRED = 2.0
 LEAST_NOISE = 1e-7
 # The filtered peak is looked for in all but so many lags at the border of the patch.
 BORDER = 4
+# Variance, px², of a whole lag that is all there is: a pixel to either side.
+NO_MAXIMUM = 1 / 3
+# A surface that falls by less than this part of its height at some pixels' distance is a ridge.
+LEAST_FALL = 0.02
 # How often the patch may follow the filtered peak, and signal and noise be read anew.
 MOVES, ROUNDS = 3, 3
 SETTLED = 0.05  # px: a smaller change of the point that they are read around changes nothing
@@ -40,12 +44,16 @@ STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 class Summit:
     """The maximum of a surface: index of the nearest lag, distance from it, covariance, px².
 
-    Axes that were not searched have neither. The covariance is NaN if there is no maximum.
+    Axes that were not searched have neither. Without a maximum between the lags (`found`) it is a
+    whole lag, good to a pixel. `located` tells whether the surface falls off in all directions: of
+    a line or an edge it does not.
     """
 
     index: tuple[int, ...]
     offset: Array
     covariance: Array
+    found: bool = True
+    located: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Look:
     best: Array  # the best linear filter
     fall: Array | None = None  # of the surface from the point, at every lag
     roughness: float = 0.0  # variance of a lag's own error per squared fall
+    located: bool = True  # whether the surface falls off in all directions
 
 
 def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
@@ -87,23 +96,24 @@ def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
         at = view.climb(filter_, at)
         if at is not None and np.abs(at - before).max() < SETTLED:
             break
-    return _in_all_axes(view, at, covariance)
+    if at is None or covariance is None:
+        return _in_all_axes(view, centre, NO_MAXIMUM * np.eye(len(free)), found=False)
+    return _in_all_axes(view, at, covariance, located=look.located)
 
 
-def _in_all_axes(view: View, at: Array | None, covariance: Array | None) -> Summit:
-    """The same with the axes that were not searched; at the whole lag if there is no maximum."""
+def _in_all_axes(
+    view: View, at: Array, covariance: Array, *, found: bool = True, located: bool = True
+) -> Summit:
+    """The same with the axes that were not searched."""
     ndim, free = len(view.index), view.free
-    offset, whole = np.zeros(ndim), np.array(view.index)
-    spread = np.zeros((ndim, ndim))
-    spread[np.ix_(free, free)] = np.nan
-    if at is not None and covariance is not None:
-        nearest = np.rint(at)
-        whole[free] += nearest.astype(int)
-        offset[free] = at - nearest
-        spread[np.ix_(free, free)] = covariance
+    offset, whole, spread = np.zeros(ndim), np.array(view.index), np.zeros((ndim, ndim))
+    nearest = np.rint(at)
+    whole[free] += nearest.astype(int)
+    offset[free] = at - nearest
+    spread[np.ix_(free, free)] = covariance
     inside = np.clip(whole, 0, np.array(view.surface.ncc.shape) - 1)
     offset += whole - inside
-    return Summit(tuple(int(i) for i in inside), offset, spread)
+    return Summit(tuple(int(i) for i in inside), offset, spread, found, located)
 
 
 class View:
@@ -144,7 +154,12 @@ class View:
         fall = np.maximum(top - symmetric, 0)
         uneven = grid.backward(1j * seen.imag).ravel()[grid.ring]
         white = float(noise**2 @ grid.ring_count) / grid.size / self.count
-        return replace(look, fall=fall, roughness=_roughness(grid, uneven, fall[grid.ring], white))
+        return replace(
+            look,
+            fall=fall,
+            roughness=_roughness(grid, uneven, fall[grid.ring], white),
+            located=bool(fall[grid.ridge_ring].min(initial=np.inf) > LEAST_FALL * top),
+        )
 
     def highest(self, look: Look) -> tuple[int, ...]:
         """Index of the highest whole lag of the filtered surface, not too far from the centre."""
