@@ -282,6 +282,67 @@ def test_stated_errors_know_of_coloured_noise(blur):
     assert 0.7 < calibration < 1.4  # with white noise assumed: 1.5 and 2.4
 
 
+def star_pair(seed, noise):
+    """Stars of very different brightness; the second view is moved by what is returned."""
+    rng = np.random.default_rng(seed)
+    sky = np.zeros((136, 136))
+    sky[tuple(rng.integers(0, 136, (2, 60)))] = np.exp(1.5 * rng.normal(size=60))
+    sky = ndimage.gaussian_filter(sky, 1.2)
+    true = rng.integers(-12, 13, 2)
+    here, there = (20, 20), 20 + true
+    views = [sky[y : y + 96, x : x + 96] for y, x in (here, there)]
+    grain = noise * sky.std() * rng.normal(size=(2, 96, 96))
+    return views[0] + grain[0], views[1] + grain[1], true
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_the_summit_stays_on_the_chosen_peak(noise):
+    """Where bright details leave the overlap, contrast is lost and everything looks alike."""
+    ok = 0
+    for seed in range(60):
+        reference, moving, true = star_pair(seed, noise)
+        found = register_translation(reference, moving, max_shift=16)
+        if found.status == PairStatus.OK:
+            np.testing.assert_allclose(found.shift, true, atol=1.5)
+            ok += 1
+    assert ok > 50
+
+
+@pytest.mark.parametrize("max_shift", [6, None])
+def test_lines_are_located_across_them_only(max_shift):
+    rng = np.random.default_rng(0)
+    line = np.tile(ndimage.gaussian_filter(rng.normal(size=90), 2), (64, 1))
+    noise = 0.3 * line.std() * rng.normal(size=(2, 64, 64))
+    found = register_translation(
+        line[:, 10:74] + noise[0], line[:, 7:71] + noise[1], max_shift=max_shift
+    )
+    assert found.status in (PairStatus.AMBIGUOUS, PairStatus.AT_BOUND)
+
+
+def test_a_plane_is_nowhere():
+    plane = np.add.outer(np.arange(48.0), np.arange(48.0))
+    assert register_translation(plane, plane).status == PairStatus.AMBIGUOUS
+    smooth = Scene(3, detail=12.0).view((160, 160), (0, 0))
+    assert register_translation(smooth, smooth, max_shift=12).status == PairStatus.OK
+
+
+def test_whole_lags_are_known_to_a_part_of_a_pixel():
+    world = Scene(1, detail=2.0)
+    images = world.view((64, 64), (0, 0)), world.view((64, 64), (2.45, -3.4))
+    fine = register_translation(*images, max_shift=8)
+    whole = register_translation(*images, max_shift=8, subpixel=False)
+    assert whole.shift.tolist() == [2, -3]
+    np.testing.assert_allclose(whole.covariance - fine.covariance, np.eye(2) / 12, atol=1e-6)
+
+
+def test_either_contrast_looks_for_rivals_of_both_signs():
+    found = surface(bump((0, 9)) - bump((0, -9), height=0.899))
+    assert peak.register(found).status == PairStatus.OK
+    asked = peak.register(found, contrast="either")
+    assert asked.status == PairStatus.AMBIGUOUS
+    assert asked.runner_up > 0.9
+
+
 def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
     """Smooth and close to the bound: without lags beyond the search the fit would be far off."""
     world = Scene(9, detail=5.0)

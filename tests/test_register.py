@@ -240,6 +240,16 @@ def test_too_little_overlap():
     assert found.status == PairStatus.LOW_OVERLAP
 
 
+def test_images_that_meet_only_beyond_the_search():
+    image = rough(4, (64, 64))
+    masks = np.zeros((2, 64, 64), bool)
+    masks[0, :, :25] = masks[1, :, 39:] = True
+    found = pipeline.register_translation(
+        image, image, reference_mask=masks[0], moving_mask=masks[1], max_shift=8
+    )
+    assert found.status == PairStatus.LOW_OVERLAP
+
+
 # Properties
 
 
