@@ -32,8 +32,8 @@ STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
 STATIC_LAGS = (1, 2, 4, 8)
 FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
-ROUNDS = 8
-WORTHWHILE = 1e-5
+ROUNDS = 6
+WORTHWHILE = 1e-3
 # The shifts found without the temporal mean must leave less than this part of what the others do.
 CLEARLY_LESS = 0.97
 # A series shows a scene that moves if its shifts differ by this much, px.
