@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     what = f"{given.frames} frames {given.size} x {given.size}, {given.series} series"
-    columns = ["rms / px", "over the bound", "error / stated", "bad flagged", "others off by 1 px"]
+    columns = ["rms / px", "over the bound", "error / stated", "bad flagged", "bad off by 1 px"]
     print("| " + " | ".join([what, *columns, "good lost", "seconds"]) + " |\n" + "|---" * 8 + "|")
     for snr in given.snr:
         made = [series(seed, given.size, given.frames, 1 / snr) for seed in range(given.series)]
