@@ -136,8 +136,12 @@ def test_a_frame_that_does_not_fit_the_mean_keeps_what_the_pairs_said(monkeypatc
     after = solved(frames, 1)
     apart = (after["shift"] - before["shift"]).to_numpy()
     assert np.abs(apart).max() < 0.02  # the anchor's own answer is taken from all of them
-    assert (after["shift_std"][7] == before["shift_std"][7]).all()
-    assert (after["shift_std"][8] != before["shift_std"][8]).all()
+    of_pairs = before["pair_std"].to_numpy()[
+        (before["pair_reference"] == 7) | (before["pair_moving"] == 7)
+    ]
+    stated = after["shift_std"].to_numpy()[7]  # no better than a pair: they share its error
+    assert ((of_pairs.min(axis=0) <= stated) & (stated <= of_pairs.max(axis=0))).all()
+    np.testing.assert_allclose(after["shift_std"][8], stated, rtol=0.2)
 
 
 def test_brightness_may_change():

@@ -92,7 +92,8 @@ def polished(
     taken if its status is ok and its variance is below that of a pair of the frame (the median of
     the stated ones); otherwise the solution of the pairs stays. That has the smaller stated
     deviation where noise is low, and should not: the errors of pairs that share a frame are not
-    independent, as it assumes, but largely the shared frame's own.
+    independent, as it assumes, but largely the shared frame's own. So a frame whose answer is not
+    taken is stated to be no better known than by one of its pairs.
 
     The stated variance of an answer is that of frame and mean, plus that of the anchor's answer, as
     shifts are relative to it. What neighbours have in common, where their mean itself lies, is not
@@ -112,6 +113,7 @@ def polished(
     in_memory = isinstance(source, ArrayFrames)
     shared = [share(client, part) if in_memory else part for part in (source, own)]
     of_pairs = _pair_variance(pairs, frames)
+    least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
     shift, std = frames.shift, frames.shift_std
     for _ in range(rounds):
         found, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
@@ -122,9 +124,9 @@ def polished(
             group = groups[number]
             found[group.members], variance[group.members] = answers.shift, answers.variance
             walked[group.members] = np.median(frames.shift_std[group.frames] ** 2, axis=0)
-        taken = np.isfinite(found).all(axis=1) & (variance.sum(axis=1) < of_pairs)
+        taken = np.isfinite(found).all(axis=1) & (variance.sum(axis=1) < of_pairs.sum(axis=1))
         shift = np.where(taken[:, None], found, shift)
-        std = frames.shift_std.copy()
+        std = np.where(taken[:, None], frames.shift_std, least)
         for part, anchor in enumerate(frames.anchors):
             here = taken & (frames.component == part)
             from_anchor = np.maximum(walked[here] - walked[anchor], 0)
@@ -132,7 +134,7 @@ def polished(
                 shift[frames.component == part] -= found[anchor]
                 from_anchor += variance[anchor]
             std[here] = np.sqrt(variance[here] + from_anchor)
-            std[anchor] = 0
+            std[anchor] = 0.0
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     return replace(frames, shift=shift, shift_std=std, residual=residual)
 
@@ -149,15 +151,15 @@ def _search(source: FrameSource, method: Method) -> Search:
 
 
 def _pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
-    """The median stated variance of every frame's pairs in the solution, px², summed over axes."""
+    """The median stated variance of every frame's pairs in the solution (frames, axes), px²."""
     used = pairs.ok & ~frames.rejected
-    variance = np.tile((pairs.std[used] ** 2).sum(axis=1), 2)
     ends = np.concatenate([pairs.reference[used], pairs.moving[used]])
-    order = np.lexsort((variance, ends))
-    numbers, first, count = np.unique(ends[order], return_index=True, return_counts=True)
-    median = np.full(len(frames.shift), np.nan)
-    median[numbers] = variance[order][first + count // 2]
-    return np.where(np.isnan(median), np.inf, median)  # nothing is stated: anything is better
+    median = np.full(frames.shift.shape, np.inf)  # nothing is stated: anything is better
+    for axis, variance in enumerate(np.tile(pairs.std[used] ** 2, (2, 1)).T):
+        order = np.lexsort((variance, ends))
+        numbers, first, count = np.unique(ends[order], return_index=True, return_counts=True)
+        median[numbers, axis] = variance[order][first + count // 2]
+    return np.where(np.isnan(median), np.inf, median)
 
 
 def _groups(shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...]) -> Iterator[Group]:
