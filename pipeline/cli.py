@@ -119,7 +119,7 @@ def measure(config: str, overwrite: bool) -> None:
 @config_argument
 @_told
 def solve(config: str) -> None:
-    """Solve for the frames' shifts from measured pairs, in seconds. Reads no frame."""
+    """Solve for the frames' shifts from measured pairs, in seconds; `solve.polish` reads frames."""
     settings = load_config(config)
     begun = time.monotonic()
     shifts = stages.solve(settings)

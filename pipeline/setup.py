@@ -279,6 +279,7 @@ def _method(config: Config, series: Series) -> Method:
         chunks=series.chunks,
     )
     flat_field, static = config.preprocess.flat_field, config.preprocess.static
+    _check_polish(config, search)
     if static == "estimate" and len(search.blocks) > 1:
         raise InputError(
             f"preprocess.static 'estimate' is for what fits into one block, and {inner} pixels are "
@@ -297,6 +298,22 @@ def _method(config: Config, series: Series) -> Method:
         static=None if static == "estimate" else static,
         region=region,
     )
+
+
+def _check_polish(config: Config, search: Search) -> None:
+    """Refuse a second pass over what it is not for."""
+    given = config.register_
+    rounds, blocks = config.solve.polish, len(search.blocks)
+    if rounds and blocks > 1:
+        raise InputError(
+            f"solve.polish {rounds} is for what fits into one block, and {search.shape} pixels are "
+            f"{blocks}: set it to 0, or take a smaller input.level"
+        )
+    if rounds and (given.contrast == "either" or not given.subpixel):
+        raise InputError(
+            f"solve.polish {rounds} goes with register.contrast same and register.subpixel true: "
+            "set it to 0, or these"
+        )
 
 
 def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

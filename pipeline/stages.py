@@ -21,7 +21,7 @@ import xarray as xr
 from pipeline.cluster import Engine, connect, current_client
 from pipeline.config import Config, make_config
 from pipeline.correct import mean_before_and_after
-from pipeline.measure import measure_pairs, own_stills, static_effect
+from pipeline.measure import measure_pairs, own_stills, solve_series, static_effect
 from pipeline.model import (
     FrameTable,
     InputError,
@@ -40,7 +40,6 @@ from pipeline.setup import (
     set_up,
     settings_that_differ,
 )
-from pipeline.solve import solve_shifts
 from pipeline.store.arrays import ArrayFrames, lazy_stack
 from pipeline.store.shifts import (
     exists,
@@ -96,7 +95,7 @@ def measure(
 
 
 def solve(config: Config) -> xr.Dataset:
-    """Solve for the frames' shifts from the measured pairs; reads no frame."""
+    """Solve for the frames' shifts from the measured pairs; only `solve.polish` reads frames."""
     return _solve(_open(config))
 
 
@@ -186,11 +185,10 @@ def estimate_shifts(
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
     setup = _with_stills(set_up(config, in_memory(source)))
-    rounds = measure_pairs(
-        source, _new_table(setup), setup.method, setup.size, client=client or current_client()
-    )
+    client = client or current_client()
+    rounds = measure_pairs(source, _new_table(setup), setup.method, setup.size, client=client)
     *_, (table, _) = rounds
-    frames = solve_shifts(table, **config.solve.model_dump())
+    frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
     return _dataset(setup, table, frames, _look_for_effect(setup, table))
 
 
@@ -236,7 +234,14 @@ def _solve(setup: Setup) -> xr.Dataset:
     table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {path} is measured yet: run `measure` first")
-    frames = solve_shifts(table, **setup.config.solve.model_dump())
+    asked, engine = setup.config.solve, setup.config.cluster.model_dump(exclude={"task_memory"})
+    if asked.polish:
+        setup = _with_stills(setup, keep_at=path.rstrip("/"), again=True)
+    else:
+        engine = {"kind": "in-process"}
+    with connect(**engine) as client:
+        source, method = setup.series.source, setup.method
+        frames = solve_series(source, table, method, client=client, **asked.model_dump())
     looked_for = {name: measured.attrs[name] for name in (STATIC_EFFECT,) if name in measured.attrs}
     result = _dataset(setup, table, frames, looked_for)
     save_shifts(result, path)
@@ -274,12 +279,14 @@ def _own_shifts(setup: Setup) -> xr.Dataset:
     )
 
 
-def _with_stills(setup: Setup, keep_at: str | None = None) -> Setup:
+def _with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
     """The same run with what the settings want to be made of the stack itself."""
     asked = setup.config.preprocess
     wanted = {"flat_field": asked.flat_field == "median", "static": asked.static == "estimate"}
     source, method = setup.series.source, setup.method
-    return replace(setup, method=own_stills(source, method, setup.size, keep_at, **wanted))
+    return replace(
+        setup, method=own_stills(source, method, setup.size, keep_at, again=again, **wanted)
+    )
 
 
 def _look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:

@@ -152,6 +152,11 @@ class SolveSection(Section):
     interpolate: Literal["linear", "spline"] | None = Field(
         None, description="linear or spline: shifts for frames that have none; null: NaN"
     )
+    polish: Index = Field(
+        0,
+        description="rounds in which every frame is measured anew against the mean of the frames "
+        "around it; 0: none; 1 or 2 where noise is as strong as the scene; reads the frames",
+    )
 
 
 class OutputSection(Section):

@@ -4,6 +4,7 @@ from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method
+from pipeline.measure.polish import solve_series
 from pipeline.measure.static import own_stills
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "measure_batch",
     "measure_pairs",
     "own_stills",
+    "solve_series",
     "static_effect",
 ]

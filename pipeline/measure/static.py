@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.preprocess import condition_usable, usable_pixels
 from pipeline.solve import solve_shifts
 from pipeline.static import Separated, separate
 from pipeline.store.images import write_image
+from pipeline.store.shifts import exists
 
 # It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
 # them that are so many of them apart.
@@ -172,24 +174,28 @@ def own_stills(
     *,
     flat_field: bool,
     static: bool,
+    again: bool = False,
 ) -> Method:
     """The method with the series' own flat field and static image, as far as they are wanted.
 
     With `keep_at` they are written beside that path, and workers read them instead of being sent
-    them.
+    them; `again` takes those that an earlier call wrote there, if it did.
     """
 
-    def kept(name: str, image: Floats) -> Still:
+    def kept(name: str, make: Callable[[], Floats]) -> Still:
         if keep_at is None:
-            return image
+            return make()
         path = f"{keep_at}.{name}.zarr"
-        write_image(path, image)
+        if not (again and exists(path)):
+            write_image(path, make())
         return path
 
     if flat_field:
-        method = replace(method, flat_field=kept("flat_field", own_flat_field(source, method)))
+        method = replace(
+            method, flat_field=kept("flat_field", partial(own_flat_field, source, method))
+        )
     if static:
-        method = replace(method, static=kept("static", own_static(source, method, size)))
+        method = replace(method, static=kept("static", partial(own_static, source, method, size)))
     return method
 
 

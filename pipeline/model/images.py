@@ -72,7 +72,8 @@ class Surface:
     each lag, up to a factor of each image; None: the same at all lags.
 
     The surface may reach beyond what is searched: `margin` lags (before, after) along each axis
-    serve the fit between the pixels alone.
+    serve the fit between the pixels alone. `averaged` is how many images as noisy as the moving one
+    the reference is the mean of.
     """
 
     ncc: Floats
@@ -82,6 +83,7 @@ class Surface:
     chance_deviation: float
     margin: tuple[tuple[int, int], ...] = ()
     variances: tuple[Floats, Floats] | None = None
+    averaged: float = 1.0
 
     @property
     def searched(self) -> tuple[slice, ...]:

@@ -8,13 +8,15 @@ signal over noise (Hannan & Thomson 1973; Knapp & Carter 1976, doi:10.1109/TASSP
 
 with S and N the power spectra of the scene and of each image's noise. Both are read off the surface
 itself: S is its part that is symmetric around the peak, and N follows from what the NCC lacks of 1,
-in the colour that fits the antisymmetric part best. Where masks are full of holes, neighbouring
-lags compare different pixels, and the surface is rough in proportion to its fall from the peak:
-then only the closest lags are of use, and the filter is the most local one.
+in the colour that fits the antisymmetric part best. Of images that are not equally noisy, 2 S N
+becomes S (N1 + N2), and N^2 becomes N1 N2. Where masks are full of holes, neighbouring lags compare
+different pixels, and the surface is rough in proportion to its fall from the peak: then only the
+closest lags are of use, and the filter is the most local one.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,10 +63,12 @@ class Look:
     """What a surface shows of signal and noise around a point near its peak.
 
     Spectra are per ring of frequencies; those of signal and `noise` add up to the power of one
-    image of variance 1.
+    image of variance 1. Of images that are not equally noisy, `noise` is the mean with which the
+    scene meets the noise of the other one, and `both` with which the two noises meet.
     """
 
     noise: Array
+    both: Array
     best: Array  # the best linear filter
     fall: Array | None = None  # of the surface from the point, at every lag
     roughness: float = 0.0  # variance of a lag's own error per squared fall
@@ -132,28 +136,28 @@ class View:
         wave = grid.wave(at)
         seen = grid.forward(self.patch * grid.taper(at)) * wave
         top = float(seen.real @ grid.weight) / grid.size  # the taper is 1 there
-        missing = max(1 - top, LEAST_NOISE)
+        missing, both_missing = noise_parts(top, self.surface.averaged)
         signal = np.maximum(grid.ring_mean(seen.real), 0)
         odd = grid.ring_mean(seen.imag**2) * (2 * self.count / grid.window_energy)
 
-        noises = missing * grid.colours
-        errors = 2 * signal * noises + noises**2
+        noises, boths = missing * grid.colours, both_missing * grid.colours
+        errors = 2 * signal * noises + boths**2
         unlikely = (np.log(errors) + odd / errors) @ np.where(
             np.arange(len(odd)) > 0, grid.ring_count, 0
         )
         unlikely[0] -= 2 * WHITE_PREFERRED
         colour = int(np.argmin(unlikely))
-        noise, error = noises[colour], errors[colour]
+        noise, both, error = noises[colour], boths[colour], errors[colour]
 
         response = signal / error
         response /= max(response.max(), float(np.finfo(float).tiny))
-        look = Look(noise, grid.compact(response[grid.bins]))
+        look = Look(noise, both, grid.compact(response[grid.bins]))
         if not rough:
             return look
         symmetric = grid.backward(seen.real).ravel() / np.maximum(grid.window.ravel(), 1e-2)
         fall = np.maximum(top - symmetric, 0)
         uneven = grid.backward(1j * seen.imag).ravel()[grid.ring]
-        white = float(noise**2 @ grid.ring_count) / grid.size / self.count
+        white = float(both**2 @ grid.ring_count) / grid.size / self.count
         return replace(
             look,
             fall=fall,
@@ -197,7 +201,7 @@ class View:
         if inverse is None:
             return None
         square = filter_**2 / (grid.size * self.count)
-        slopes = grid.products @ (square * look.noise[grid.bins] ** 2)
+        slopes = grid.products @ (square * look.both[grid.bins] ** 2)
         even = (self.spectrum * grid.wave(at)).real * grid.size  # the signal's, not tapered
         scene = grid.products @ (square * 2 * look.noise[grid.bins] * even)
         if _solved(scene, np.eye(grid.ndim)) is None:  # noise is more than what there is of it
@@ -225,6 +229,24 @@ class View:
             if np.abs(step).max() < FINE:
                 break
         return at
+
+
+def noise_parts(top: float, averaged: float) -> tuple[float, float]:
+    """The noise that a peak of this height lacks of 1, as `Look` takes it: `noise` and `both`.
+
+    The reference is the mean of so many images as noisy as the moving one. With the part of the
+    scene in the power of each, ``s1`` and ``s2``, the peak is ``sqrt(s1 s2)``.
+    """
+    if averaged == 1:
+        missing = max(1 - top, LEAST_NOISE)
+        return missing, missing
+    # 1 / top^2 = (1 + r) (1 + r / averaged), with r the moving image's noise over the scene
+    inverse = 1 / min(max(top, LEAST_NOISE), 1 - LEAST_NOISE) ** 2
+    half = (1 + averaged) / 2
+    r = averaged * (inverse - 1) / (half + math.sqrt(half**2 + averaged * (inverse - 1)))
+    s1, s2 = 1 / (1 + r / averaged), 1 / (1 + r)
+    ratio = math.sqrt(s1 / s2)
+    return (ratio * (1 - s2) + (1 - s1) / ratio) / 2, math.sqrt((1 - s1) * (1 - s2))
 
 
 def _solved(matrix: Array, right: Array) -> Array | None:

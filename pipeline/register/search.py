@@ -129,8 +129,11 @@ def block_terms(
     return found.over(layout.window, search.window.moved(search.blocks[block].ahead))
 
 
-def register_terms(terms: Terms, search: Search) -> Registration:
-    """The shift that the terms of a whole pair show, or the status that says why there is none."""
+def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Registration:
+    """The shift that the terms of a whole pair show, or the status that says why there is none.
+
+    `averaged` is how many images as noisy as the moving one the reference is the mean of.
+    """
     both = (terms.reference, terms.moving)
     ndim = len(search.window.first)
     if not all(one.count for one in both):
@@ -138,5 +141,5 @@ def register_terms(terms: Terms, search: Search) -> Registration:
     if any(one.flat for one in both):
         return Registration.unknown(ndim, PairStatus.FLAT)
     found = surface(terms, search.window, search.min_overlap)
-    found = replace(found, margin=search.margin)
+    found = replace(found, margin=search.margin, averaged=averaged)
     return register(found, subpixel=search.subpixel, contrast=search.contrast)

@@ -7,7 +7,7 @@ rest, with the component's anchor held at 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -91,21 +91,26 @@ def solve_shifts(
     rejected = pairs.ok.copy()
     rejected[accepted] = False
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
-    status = _status(pairs, known)
-    if interpolate is not None:
-        shift, std, component = interpolated(shift, std, component, interpolate)
-        status[np.isfinite(shift).all(axis=1) & ~known] = FrameStatus.INTERPOLATED.code
-    return FrameTable(
+    solution = FrameTable(
         shift=shift,
         shift_std=std,
         component=component,
         pair_count=np.bincount(np.concatenate([start, end]), minlength=frame_count),
-        status=status,
+        status=_status(pairs, known),
         weight=weight,
         residual=residual,
         rejected=rejected,
         anchors=tuple(held.tolist()),
     )
+    return solution if interpolate is None else filled_in(solution, interpolate)
+
+
+def filled_in(frames: FrameTable, how: Interpolation) -> FrameTable:
+    """The same with shifts for frames that have none, where they lie between frames of one part."""
+    shift, std, component = interpolated(frames.shift, frames.shift_std, frames.component, how)
+    status = frames.status.copy()
+    status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
+    return replace(frames, shift=shift, shift_std=std, component=component, status=status)
 
 
 def _consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
