@@ -155,19 +155,46 @@ def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
     Lags next to the peak, and those without an opposite, count as 0.
     """
     centre = np.rint(place).astype(int)
-    known = ndimage.shift(np.where(np.isfinite(z), z, 0), centre - place, order=3, mode="nearest")
     sides = zip(centre, z.shape, strict=True)
     reach = [max(min(int(at), size - 1 - int(at)), 0) for at, size in sides]
     around = tuple(slice(at - r, at + r + 1) for at, r in zip(centre, reach, strict=True))
     both = away[around] & np.flip(away[around])
-    odd = (known[around] - np.flip(known[around])) / np.sqrt(2)
+    known = np.where(np.isfinite(z[around]), z[around], 0)
+    for axis, step in enumerate((place - centre).tolist()):
+        known = _moved(known, axis, step)
+    odd = (known - np.flip(known)) / np.sqrt(2)
     return np.asarray(np.where(both, odd, 0))
+
+
+def _moved(values: Floats, axis: int, step: float) -> Floats:
+    """The values a part of a lag further along an axis, by cubic convolution (Keys 1981)."""
+    if step == 0 or values.shape[axis] < 4:
+        return values
+    first = -1 if step < 0 else 0
+    t = step - first
+    taps = (
+        -t / 2 + t**2 - t**3 / 2,
+        1 - 5 * t**2 / 2 + 3 * t**3 / 2,
+        t / 2 + 2 * t**2 - 3 * t**3 / 2,
+        -(t**2) / 2 + t**3 / 2,
+    )
+    lines = values.swapaxes(axis, 0)
+    size = len(lines)
+    padded = np.concatenate([lines[:1], lines[:1], lines, lines[-1:], lines[-1:]])
+    moved = sum(tap * padded[1 + first + k : 1 + first + k + size] for k, tap in enumerate(taps))
+    return np.asarray(moved).swapaxes(axis, 0)
 
 
 def _maxima(values: Floats) -> Floats:
     """Heights of the positive local maxima, the highest first."""
-    maxima = (ndimage.maximum_filter(values, 3, mode="nearest") == values) & (values > 0)
-    return np.asarray(np.sort(values[maxima])[::-1])
+    highest = values
+    for axis in range(values.ndim):
+        lines = highest.swapaxes(axis, 0)
+        near = lines.copy()
+        np.maximum(near[1:], lines[:-1], out=near[1:])
+        np.maximum(near[:-1], lines[1:], out=near[:-1])
+        highest = near.swapaxes(axis, 0)
+    return np.asarray(np.sort(values[(highest == values) & (values > 0)])[::-1])
 
 
 def _tail(heights: Floats) -> tuple[float, float]:
