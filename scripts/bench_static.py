@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from scenes import Blobs
 from scipy import ndimage
 
 import pipeline
@@ -47,12 +48,8 @@ def blobs(shifts: np.ndarray, side: int, seed: int) -> np.ndarray:
     count = int(DENSITY * room.prod())
     places, heights = low + room * rng.random((count, 2)), rng.uniform(0.3, 1, count)
     widths = BLOB * rng.uniform(0.8, 1.3, count)
-    views = []
-    for shift in shifts:
-        along = np.arange(side)[:, None] - (places - shift).T[:, None]
-        profile = np.exp(-(along**2) / (2 * widths**2))
-        views.append((profile[0] * heights) @ profile[1].T)
-    scene = np.stack(views)
+    drawn = Blobs(places, widths, heights)
+    scene = np.stack([drawn.view((side, side), shift) for shift in shifts])
     return (scene - scene.mean()) / scene.std()
 
 

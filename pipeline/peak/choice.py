@@ -12,6 +12,7 @@ parts of the images that do not belong together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +69,12 @@ def significance(surface: Surface) -> NDArray[np.float64]:
     return np.where(np.isfinite(ncc) & (freedom > 0), z, -np.inf)
 
 
-def find_peak(surface: Surface) -> Peak | None:
-    """The most significant lag that is searched; None if no lag is known or none correlates."""
-    z, searched = significance(surface), surface.searched
+def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
+    """The most significant lag that is searched; None if no lag is known or none correlates.
+
+    `z` is the significance of every lag, if it is known already.
+    """
+    z, searched = significance(surface) if z is None else z, surface.searched
     inside = z[searched]
     best = np.unravel_index(int(np.argmax(inside)), inside.shape)
     top = tuple(int(i) + side.start for i, side in zip(best, searched, strict=True))
@@ -79,7 +83,7 @@ def find_peak(surface: Surface) -> Peak | None:
     hill = _hill(z, top)
     allowed = np.full(z.shape, -np.inf)
     allowed[searched] = np.where(hill[searched], surface.ncc[searched], -np.inf)
-    away = np.isfinite(z) & ~_grown(hill)
+    away = np.isfinite(z) & ~_around(hill)
     values = inside[away[searched]]
     return Peak(
         index=_climb(allowed, top),
@@ -91,22 +95,22 @@ def find_peak(surface: Surface) -> Peak | None:
     )
 
 
-def _hill(z: NDArray[np.float64], top: tuple[int, ...]) -> Bools:
+def _hill(z: Floats, top: tuple[int, ...]) -> Bools:
     """The lags connected to the highest one above half of its significance."""
     labels, _ = ndimage.label(z > NEIGHBOURHOOD_LEVEL * z[top], np.ones((3,) * z.ndim))
     return np.asarray(labels == labels[top])
 
 
-def _grown(marked: Bools) -> Bools:
-    """With all neighbours, diagonal ones too."""
-    grown = marked
-    for axis in range(marked.ndim):
-        lines = grown.swapaxes(axis, 0)
-        more = lines.copy()
-        more[1:] |= lines[:-1]
-        more[:-1] |= lines[1:]
-        grown = more.swapaxes(axis, 0)
-    return grown
+def _around(values: NDArray[Any]) -> NDArray[Any]:
+    """The highest value of every lag and its neighbours, diagonal ones too; any, of booleans."""
+    highest = values
+    for axis in range(values.ndim):
+        lines = highest.swapaxes(axis, 0)
+        near = lines.copy()
+        np.maximum(near[1:], lines[:-1], out=near[1:])
+        np.maximum(near[:-1], lines[1:], out=near[:-1])
+        highest = near.swapaxes(axis, 0)
+    return highest
 
 
 def _climb(ncc: Floats, index: tuple[int, ...]) -> tuple[int, ...]:
@@ -187,14 +191,7 @@ def _moved(values: Floats, axis: int, step: float) -> Floats:
 
 def _maxima(values: Floats) -> Floats:
     """Heights of the positive local maxima, the highest first."""
-    highest = values
-    for axis in range(values.ndim):
-        lines = highest.swapaxes(axis, 0)
-        near = lines.copy()
-        np.maximum(near[1:], lines[:-1], out=near[1:])
-        np.maximum(near[:-1], lines[1:], out=near[:-1])
-        highest = near.swapaxes(axis, 0)
-    return np.asarray(np.sort(values[(highest == values) & (values > 0)])[::-1])
+    return np.asarray(np.sort(values[(_around(values) == values) & (values > 0)])[::-1])
 
 
 def _tail(heights: Floats) -> tuple[float, float]:

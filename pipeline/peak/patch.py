@@ -73,6 +73,11 @@ class Grid:
         return np.stack([axis.ravel() for axis in axes])
 
     @cached_property
+    def length(self) -> Array:
+        """Of every frequency, 1/px."""
+        return np.asarray(np.sqrt((self.frequency**2).sum(axis=0)))
+
+    @cached_property
     def order(self) -> NDArray[np.intp]:
         """Places of the lags of a patch in the order of transforms: the centre comes first."""
         places = np.arange(self.size).reshape(self.shape)
@@ -96,8 +101,7 @@ class Grid:
     @cached_property
     def bins(self) -> NDArray[np.intp]:
         """The ring of frequencies that each belongs to."""
-        length = np.sqrt((self.frequency**2).sum(axis=0))
-        return np.asarray(np.rint(length * self.side / (2 * np.pi)), np.intp)
+        return np.asarray(np.rint(self.length * self.side / (2 * np.pi)), np.intp)
 
     @cached_property
     def ring_count(self) -> Array:
@@ -105,7 +109,7 @@ class Grid:
 
     @cached_property
     def ring_frequency(self) -> Array:
-        return self.ring_mean(np.sqrt((self.frequency**2).sum(axis=0)))
+        return self.ring_mean(self.length)
 
     @cached_property
     def colours(self) -> Array:
@@ -124,8 +128,7 @@ class Grid:
     @cached_property
     def pass_band(self) -> Array:
         """1 for low frequencies, falling to 0 at the highest."""
-        length = np.sqrt((self.frequency**2).sum(axis=0)) / np.pi
-        beyond = np.clip((length - PASS_BAND) / (1 - PASS_BAND), 0, 1)
+        beyond = np.clip((self.length / np.pi - PASS_BAND) / (1 - PASS_BAND), 0, 1)
         return np.asarray(np.cos(beyond * np.pi / 2) ** 2)
 
     def wave(self, at: Array) -> Spectrum:
@@ -173,8 +176,7 @@ class Grid:
     @cached_property
     def local(self) -> Array:
         """The most local filter."""
-        square = (self.frequency**2).sum(axis=0)
-        return self.compact(np.exp(-square * LOCAL_WIDTH**2 / 2))
+        return self.compact(np.exp(-((self.length * LOCAL_WIDTH) ** 2) / 2))
 
     @cached_property
     def local_slopes(self) -> Array:
@@ -196,16 +198,20 @@ class Grid:
         return np.flatnonzero(inside)
 
     @cached_property
+    def lags(self) -> Array:
+        """Every lag from the centre (axes, lags), in the order of transforms."""
+        axes = np.meshgrid(*[fft.ifftshift(self.offsets)] * self.ndim, indexing="ij")
+        return np.stack([axis.ravel() for axis in axes])
+
+    @cached_property
     def distance(self) -> Array:
         """Of every lag from the centre, in the order of transforms."""
-        axes = np.meshgrid(*[fft.ifftshift(self.offsets)] * self.ndim, indexing="ij")
-        return np.sqrt(sum(axis.ravel() ** 2 for axis in axes))
+        return np.asarray(np.sqrt((self.lags**2).sum(axis=0)))
 
     @cached_property
     def smooth_odd(self) -> Array:
         """Orthonormal odd polynomials of degree 1 and 3 over the ring, weighted by 1/distance²."""
-        axes = np.meshgrid(*[fft.ifftshift(self.offsets)] * self.ndim, indexing="ij")
-        lines = [axis.ravel()[self.ring] for axis in axes]
+        lines = self.lags[:, self.ring]
         odd = [*lines]
         for i, one in enumerate(lines):
             for j, two in enumerate(lines[i:], i):

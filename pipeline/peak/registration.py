@@ -39,17 +39,19 @@ def register(
     Registration
         Its shift is known only if the status is ok.
     """
-    z = significance(surface)[surface.searched]
-    highest = float(np.max(z, initial=0))
-    lowest = float(-np.min(z, where=np.isfinite(z), initial=0))
+    z = significance(surface)
+    inside = z[surface.searched]
+    highest = float(np.max(inside, initial=0))
+    lowest = float(-np.min(inside, where=np.isfinite(inside), initial=0))
     if lowest > highest:
-        negative = _registration(replace(surface, ncc=-surface.ncc), subpixel)
+        opposite = np.where(np.isfinite(z), -z, z)
+        negative = _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
         negative = replace(negative, ncc=-negative.ncc)
         if negative.status is PairStatus.OK and contrast == "either":
             return _of_either_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
             return _without_shift(negative, PairStatus.INVERTED)
-    found = _registration(surface, subpixel)
+    found = _registration(surface, z, subpixel)
     if contrast == "either" and found.status is PairStatus.OK:
         return _of_either_sign(found, lowest / highest)
     return found
@@ -67,9 +69,10 @@ def _without_shift(found: Registration, status: PairStatus) -> Registration:
     return replace(found, shift=nothing.shift, covariance=nothing.covariance, status=status)
 
 
-def _registration(surface: Surface, subpixel: bool) -> Registration:
+def _registration(surface: Surface, z: Floats, subpixel: bool) -> Registration:
+    """The registration of a surface whose lags have the significance `z`."""
     ndim = surface.ncc.ndim
-    peak = find_peak(surface)
+    peak = find_peak(surface, z)
     if peak is None:
         nothing = not np.isfinite(surface.ncc[surface.searched]).any()
         return Registration.unknown(ndim, PairStatus.LOW_OVERLAP if nothing else PairStatus.LOW_NCC)

@@ -46,15 +46,14 @@ STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 class Summit:
     """The maximum of a surface: index of the nearest lag, distance from it, covariance, px².
 
-    Axes that were not searched have neither. Without a maximum between the lags (`found`) it is a
-    whole lag, good to a pixel. `located` tells whether the surface falls off in all directions: of
+    Axes that were not searched have neither. Without a maximum between the lags it is a whole lag,
+    good to a pixel. `located` tells whether the surface falls off in all directions: of
     a line or an edge it does not.
     """
 
     index: tuple[int, ...]
     offset: Array
     covariance: Array
-    found: bool = True
     located: bool = True
 
 
@@ -101,13 +100,11 @@ def summit(surface: Surface, index: tuple[int, ...]) -> Summit:
         if at is not None and np.abs(at - before).max() < SETTLED:
             break
     if at is None or covariance is None:
-        return _in_all_axes(view, centre, NO_MAXIMUM * np.eye(len(free)), found=False)
+        return _in_all_axes(view, centre, NO_MAXIMUM * np.eye(len(free)))
     return _in_all_axes(view, at, covariance, located=look.located)
 
 
-def _in_all_axes(
-    view: View, at: Array, covariance: Array, *, found: bool = True, located: bool = True
-) -> Summit:
+def _in_all_axes(view: View, at: Array, covariance: Array, *, located: bool = True) -> Summit:
     """The same with the axes that were not searched."""
     ndim, free = len(view.index), view.free
     offset, whole, spread = np.zeros(ndim), np.array(view.index), np.zeros((ndim, ndim))
@@ -117,7 +114,7 @@ def _in_all_axes(
     spread[np.ix_(free, free)] = covariance
     inside = np.clip(whole, 0, np.array(view.surface.ncc.shape) - 1)
     offset += whole - inside
-    return Summit(tuple(int(i) for i in inside), offset, spread, found, located)
+    return Summit(tuple(int(i) for i in inside), offset, spread, located)
 
 
 class View:
@@ -186,24 +183,25 @@ class View:
         a rough surface asks for the most local one.
         """
         filters = (look.best, self.grid.local)
-        choices = [(filter_, self.covariance(filter_, look, at)) for filter_ in filters]
+        even = (self.spectrum * self.grid.wave(at)).real
+        choices = [(filter_, self.covariance(filter_, look, even)) for filter_ in filters]
         known = [(f, c) for f, c in choices if c is not None]
         return min(known, key=lambda choice: float(np.trace(choice[1])), default=(look.best, None))
 
-    def covariance(self, filter_: Array, look: Look, at: Array) -> Array | None:
+    def covariance(self, filter_: Array, look: Look, even: Array) -> Array | None:
         """Of the maximum of the filtered surface, px²; None if it curves up.
 
-        The inverse of the curvature on both sides of the covariance of the slopes.
+        The inverse of the curvature on both sides of the covariance of the slopes. `even` is the
+        spectrum of what is symmetric around the maximum, not tapered.
         """
         grid = self.grid
-        curvature = grid.products @ (self.spectrum * filter_ * grid.wave(at)).real
+        curvature = grid.products @ (filter_ * even)
         inverse = _solved(curvature, np.eye(grid.ndim))
         if inverse is None:
             return None
         square = filter_**2 / (grid.size * self.count)
         slopes = grid.products @ (square * look.both[grid.bins] ** 2)
-        even = (self.spectrum * grid.wave(at)).real * grid.size  # the signal's, not tapered
-        scene = grid.products @ (square * 2 * look.noise[grid.bins] * even)
+        scene = grid.products @ (square * 2 * look.noise[grid.bins] * even * grid.size)
         if _solved(scene, np.eye(grid.ndim)) is None:  # noise is more than what there is of it
             values, axes = np.linalg.eigh(scene)
             scene = (axes * np.maximum(values, 0)) @ axes.T
