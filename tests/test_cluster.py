@@ -9,7 +9,8 @@ import pytest
 from distributed import LocalCluster
 from helpers import rough
 
-from pipeline.cluster import TASKS_PER_THREAD, connect, run_tasks, run_trees
+from pipeline.cluster import connect, run_tasks, run_trees
+from pipeline.cluster.tasks import TASKS_PER_THREAD
 from pipeline.config import make_config
 from pipeline.measure import BatchResult, measure_batch
 from pipeline.model import InputError
@@ -104,7 +105,7 @@ def test_what_travels_is_small(tmp_path):
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pipeline.cluster.engines.CONNECT_TIMEOUT_S", 1.0)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         pytest.raises(InputError, match="has no workers"),

@@ -28,7 +28,7 @@ MASK = ellipse(SIZE, 0.95)
 @pytest.fixture(autouse=True)
 def _no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr(stages, "static_effect", lambda *_: None)
+    monkeypatch.setattr("pipeline.stages.dataset.static_effect", lambda *_: None)
 
 
 def series(seed: int, count: int, noise: float):

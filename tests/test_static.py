@@ -330,7 +330,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
     config = settings(folder, preprocess={})
     measured = stages.measure(config)
     assert effect(measured).certain
-    monkeypatch.setattr(stages, "static_effect", None)
+    monkeypatch.setattr("pipeline.stages.dataset.static_effect", None)
     for stage in (stages.solve, stages.run):
         found = stage(config)
         assert found.attrs["static_effect"] == measured.attrs["static_effect"]

@@ -1,12 +1,10 @@
-"""From settings to an opened run: everything that is known before the first frame is read."""
+"""From settings and an opened series to the work: pairs, method, sizes of tasks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,35 +13,16 @@ from numpy.typing import NDArray
 from pipeline.cluster import memory_here
 from pipeline.config import Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
-from pipeline.model import FrameSource, InputError, Slices
-from pipeline.ncc import Masked
+from pipeline.model import InputError
 from pipeline.pairs import batch_pairs, select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
+from pipeline.setup.series import Series, naming
 from pipeline.solve import check_anchor
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
-from pipeline.store.stacks import StackFrames, StackSpec, locate
-from pipeline.store.tables import digest_of, read_pair_list
+from pipeline.store.tables import read_pair_list
 from pipeline.units import parse_bytes, shift_bounds
 
 DEFAULT_TASK_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A series of frames and what its store tells of it."""
-
-    source: FrameSource
-    pixel_bytes: int
-    chunks: tuple[int, ...]  # of a frame, in pixels
-    chunk_bytes: int  # that are decoded at a time
-    bounds: Slices  # the part outside of which no pixel of any frame is valid
-    one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
-    pixel_size: tuple[float, ...]
-    unit: str
-    time: tuple[tuple[float, ...], str] | None
-    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,103 +60,6 @@ class Plan:
     task_bytes: int
 
 
-def open_series(config: Config) -> tuple[Series, StackSpec]:
-    """Find the stack and its mask; reads no frame."""
-    spec = locate(**config.input.model_dump())
-    _check_outputs(config)
-    source: FrameSource = StackFrames(spec)
-    digests = [spec.digest]
-    bounds, one_mask = _whole(spec.frame_shape), True
-    if config.mask.path is not None:
-        with _naming("mask.path"):
-            mask = locate_mask(config.mask.path, spec.frame_count, spec.frame_shape)
-        source = MaskedFrames(source, mask)
-        digests.append(mask.digest)
-        one_mask = not mask.per_frame
-        if one_mask:
-            pixels = Masked(mask.read(0, spec.frame_shape))
-            bounds = pixels.bounds
-            if not pixels.count:
-                raise InputError(
-                    f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
-                )
-    given = config.preprocess
-    for key, path, made in (
-        ("flat_field", given.flat_field, "median"),
-        ("static", given.static, "estimate"),
-    ):
-        if path is not None and path != made:
-            with _naming(f"preprocess.{key} (an image, or '{made}')"):
-                digests.append(content_digest(read_image(path, spec.frame_shape)))
-    if config.pairs.path is not None:
-        with _naming("pairs.path"):
-            digests.append(digest_of(read_pair_list(config.pairs.path)))
-    chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
-    series = Series(
-        source=source,
-        pixel_bytes=np.dtype(spec.dtype).itemsize,
-        chunks=tuple(chunks),
-        chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
-        bounds=bounds,
-        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
-        pixel_size=spec.pixel_size,
-        unit=spec.unit,
-        time=spec.time,
-        digest="-".join(digests),
-    )
-    return series, spec
-
-
-def in_memory(source: ArrayFrames) -> Series:
-    """A series that is an array, or a lazy one."""
-    shape, mask = source.frame_shape, source.mask
-    static = mask is not None and mask.ndim == len(shape)
-    if mask is not None and not mask.any():
-        raise InputError("the mask has no valid pixel: True (not 0) means valid")
-    certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
-    pixel_size, unit = source.pixel_size
-    chunks = source.stack.chunksizes
-    return Series(
-        source=source,
-        pixel_bytes=source.stack.dtype.itemsize,
-        chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
-        chunk_bytes=0,
-        bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
-        one_mask=(mask is None or static) and certain,
-        pixel_size=pixel_size,
-        unit=unit,
-        time=source.time,
-        digest="memory",
-    )
-
-
-def _whole(shape: Sequence[int]) -> Slices:
-    return tuple(slice(0, size) for size in shape)
-
-
-@contextmanager
-def _naming(key: str) -> Iterator[None]:
-    """What is wrong with a path in here names the key of the settings that it stands under."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from error
-
-
-def _check_outputs(config: Config) -> None:
-    """Refuse outputs that would lie on, in or around an input."""
-    given = (
-        config.input.path,
-        config.mask.path,
-        config.preprocess.flat_field,
-        config.preprocess.static,
-    )
-    for source in (Path(path) for path in given if path and "://" not in path):
-        for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):
-            if target == source or source in target.parents or target in source.parents:
-                raise InputError(f"the output {target} and the input {source} lie in each other")
-
-
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
     count = series.source.frame_count
@@ -193,7 +75,7 @@ def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     listed, path = options.pop("list"), options.pop("path")
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
-    with _naming("pairs.path" if path else "pairs.list"):
+    with naming("pairs.path" if path else "pairs.list"):
         return select_pairs(frame_count, **options, listed=read_pair_list(path) if path else listed)
 
 

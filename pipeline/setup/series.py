@@ -1,0 +1,132 @@
+"""The stack, its mask and what belongs to them, opened; no frame is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.model import FrameSource, InputError, Slices
+from pipeline.ncc import Masked
+from pipeline.store.arrays import ArrayFrames
+from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
+from pipeline.store.stacks import StackFrames, StackSpec, locate
+from pipeline.store.tables import digest_of, read_pair_list
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A series of frames and what its store tells of it."""
+
+    source: FrameSource
+    pixel_bytes: int
+    chunks: tuple[int, ...]  # of a frame, in pixels
+    chunk_bytes: int  # that are decoded at a time
+    bounds: Slices  # the part outside of which no pixel of any frame is valid
+    one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
+    pixel_size: tuple[float, ...]
+    unit: str
+    time: tuple[tuple[float, ...], str] | None
+    digest: str
+
+
+def open_series(config: Config) -> tuple[Series, StackSpec]:
+    """Find the stack and its mask; reads no frame."""
+    spec = locate(**config.input.model_dump())
+    _check_outputs(config)
+    source: FrameSource = StackFrames(spec)
+    digests = [spec.digest]
+    bounds, one_mask = _whole(spec.frame_shape), True
+    if config.mask.path is not None:
+        with naming("mask.path"):
+            mask = locate_mask(config.mask.path, spec.frame_count, spec.frame_shape)
+        source = MaskedFrames(source, mask)
+        digests.append(mask.digest)
+        one_mask = not mask.per_frame
+        if one_mask:
+            pixels = Masked(mask.read(0, spec.frame_shape))
+            bounds = pixels.bounds
+            if not pixels.count:
+                raise InputError(
+                    f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
+                )
+    given = config.preprocess
+    for key, path, made in (
+        ("flat_field", given.flat_field, "median"),
+        ("static", given.static, "estimate"),
+    ):
+        if path is not None and path != made:
+            with naming(f"preprocess.{key} (an image, or '{made}')"):
+                digests.append(content_digest(read_image(path, spec.frame_shape)))
+    if config.pairs.path is not None:
+        with naming("pairs.path"):
+            digests.append(digest_of(read_pair_list(config.pairs.path)))
+    chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
+    series = Series(
+        source=source,
+        pixel_bytes=np.dtype(spec.dtype).itemsize,
+        chunks=tuple(chunks),
+        chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
+        bounds=bounds,
+        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
+        pixel_size=spec.pixel_size,
+        unit=spec.unit,
+        time=spec.time,
+        digest="-".join(digests),
+    )
+    return series, spec
+
+
+def in_memory(source: ArrayFrames) -> Series:
+    """A series that is an array, or a lazy one."""
+    shape, mask = source.frame_shape, source.mask
+    static = mask is not None and mask.ndim == len(shape)
+    if mask is not None and not mask.any():
+        raise InputError("the mask has no valid pixel: True (not 0) means valid")
+    certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
+    pixel_size, unit = source.pixel_size
+    chunks = source.stack.chunksizes
+    return Series(
+        source=source,
+        pixel_bytes=source.stack.dtype.itemsize,
+        chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
+        chunk_bytes=0,
+        bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
+        one_mask=(mask is None or static) and certain,
+        pixel_size=pixel_size,
+        unit=unit,
+        time=source.time,
+        digest="memory",
+    )
+
+
+def _whole(shape: Sequence[int]) -> Slices:
+    return tuple(slice(0, size) for size in shape)
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """What is wrong with a path in here names the key of the settings that it stands under."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
+
+
+def _check_outputs(config: Config) -> None:
+    """Refuse outputs that would lie on, in or around an input."""
+    given = (
+        config.input.path,
+        config.mask.path,
+        config.preprocess.flat_field,
+        config.preprocess.static,
+    )
+    for source in (Path(path) for path in given if path and "://" not in path):
+        for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):
+            if target == source or source in target.parents or target in source.parents:
+                raise InputError(f"the output {target} and the input {source} lie in each other")

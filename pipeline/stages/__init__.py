@@ -1,0 +1,17 @@
+"""The stages of a run: settings or arrays in, files or a dataset out."""
+
+from pipeline.stages.arrays import estimate_shifts, open_stack
+from pipeline.stages.dataset import verdict
+from pipeline.stages.steps import Progress, measure, plan, report, run, solve
+
+__all__ = [
+    "Progress",
+    "estimate_shifts",
+    "measure",
+    "open_stack",
+    "plan",
+    "report",
+    "run",
+    "solve",
+    "verdict",
+]
