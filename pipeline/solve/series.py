@@ -17,6 +17,7 @@ from pipeline.model import LONE, Bools, FrameStatus, FrameTable, InputError, Pai
 from pipeline.solve.between import interpolated
 from pipeline.solve.factors import Solver
 from pipeline.solve.graph import components, held_frames, without_weak_links
+from pipeline.solve.likeness import unlike_frames
 from pipeline.solve.robust import FEW_RESIDUALS, consistent_pairs
 from pipeline.solve.system import System
 
@@ -125,12 +126,14 @@ def _consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
 
 
 def _status(pairs: PairTable, known: Bools) -> NDArray[np.int8]:
-    """What reading a frame gave, and why it has no shift if it could be read."""
+    """What reading a frame gave; if that is ok, why it has no shift or what is odd about it."""
     usable = np.zeros(len(known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
     read = np.isin(pairs.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     lost = np.where(usable, FrameStatus.CONTRADICTORY.code, FrameStatus.UNCONNECTED.code)
-    return np.where(read & ~known, lost, pairs.frame_status).astype(np.int8)
+    status = np.where(read & ~known, lost, pairs.frame_status).astype(np.int8)
+    status[unlike_frames(pairs) & (status == FrameStatus.OK.code)] = FrameStatus.UNLIKE.code
+    return status
 
 
 def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:
