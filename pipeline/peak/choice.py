@@ -35,7 +35,8 @@ ODD_FACTOR, ODD_SCALES = 2.4, 7.0
 # another: e to this power times the excess is asked for, but no more than that of the last number.
 HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.1
 # Then the other searched maxima have a say too, unless the peak is so many times as high as what is
-# not symmetric: so many scales of their tail above them, or the first factor.
+# not symmetric: so many scales of their tail above them, or the first factor. Nothing asks for more
+# than that, as a tail's scale is at most its highest value.
 CLEAR_FACTOR = 12.0
 TAIL_SCALES = 6.0
 # Nothing of that is asked where no rival reaches this fraction of the peak.
@@ -175,11 +176,13 @@ def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     """
     if not peak.runner_up > RIVAL_FRACTION * peak.significance:
         return -np.inf
-    heights = _maxima(_odd(peak.z, peak.away, place))
-    if not heights.size:
+    odd = _odd(peak.z, peak.away, place)
+    highest = float(odd.max())
+    if not highest > 0:
         return -np.inf
-    highest = float(heights[0])
-    excess, heaviness = _tail(heights)
+    if peak.significance >= CLEAR_FACTOR * highest:  # whatever the tail is like, it asks for less
+        return CLEAR_FACTOR * highest
+    excess, heaviness = _tail(_maxima(odd))
     light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
     if heaviness < HEAVY_TAIL:
         return light
@@ -201,7 +204,8 @@ def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
     reach = [max(min(at, size - 1 - at), 0) for at, size in zip(centre, z.shape, strict=True)]
     around = tuple(slice(at - r, at + r + 1) for at, r in zip(centre, reach, strict=True))
     both = away[around] & np.flip(away[around])
-    known = np.where(np.isfinite(z[around]), z[around], z.dtype.type(0))
+    known = z[around].copy()
+    known[~np.isfinite(known)] = 0
     for axis, step in enumerate((place - centre).tolist()):
         known = _moved(known, axis, step)
     odd = known - np.flip(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
@@ -21,8 +22,9 @@ SAME_PEAK = 0.5
 MOST_SPREAD = 5.0
 # Variance, px², of what is rounded to whole lags.
 WHOLE_LAG = 1 / 12
-# So many surfaces are worked on together, or fewer with so many lags in all (40 bytes each).
-TOGETHER, TOGETHER_LAGS = 32, 2**18
+# So many surfaces are worked on together, or fewer with so many lags in all; what is held of a lag:
+# its NCC, overlap, variances and significance.
+TOGETHER, TOGETHER_LAGS, LAG_BYTES = 16, 2**18, 40
 
 T = TypeVar("T")
 # What goes on step by step: asks for a summit, is sent it, and has a result in the end.
@@ -72,6 +74,11 @@ def register_each(
     yield from _answered([_register(one, subpixel, contrast) for one in together])
 
 
+def held_bytes(lags: int) -> int:
+    """The memory that surfaces of so many lags take at most while they are held together."""
+    return LAG_BYTES * min(TOGETHER * lags, TOGETHER_LAGS + lags)
+
+
 def _answered(registering: list[Steps[Registration]]) -> list[Registration]:
     """What comes out of registrations that go on together: all summits are found at once."""
     done: dict[int, Registration] = {}
@@ -95,7 +102,10 @@ def _register(
     z = significance(surface)
     inside = z[surface.searched]
     highest = max(float(inside.max()), 0.0)
-    lowest = max(-float(inside.min(where=np.isfinite(inside), initial=0)), 0.0)
+    lowest = float(inside.min())
+    if np.isinf(lowest):  # not all are known
+        lowest = float(inside.min(where=np.isfinite(inside), initial=0))
+    lowest = max(-lowest, 0.0)
     if lowest > highest:
         opposite = np.where(np.isfinite(z), -z, z)
         negative = yield from _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
@@ -139,13 +149,11 @@ def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registra
     if found is None or status is not PairStatus.OK:
         return Registration.unknown(ndim, status, **known)
     lag = np.array(surface.first_lag) + np.array(found.index)
-    rounding = np.diag([WHOLE_LAG if size > 1 else 0.0 for size in surface.ncc.shape])
-    return Registration(
-        shift=lag + (found.offset if subpixel else np.rint(found.offset)),
-        covariance=found.covariance if subpixel else found.covariance + rounding,
-        status=status,
-        **known,
-    )
+    shift, covariance = lag + found.offset, found.covariance
+    if not subpixel:
+        shift = lag + np.rint(found.offset)
+        covariance = covariance + np.diag([WHOLE_LAG * (size > 1) for size in surface.ncc.shape])
+    return Registration(shift=shift, covariance=covariance, status=status, **known)
 
 
 def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
@@ -176,7 +184,7 @@ def _same_peak(peak: Peak, found: Summit) -> bool:
 
 def _spread(found: Summit) -> float:
     """Largest standard deviation along an axis, px."""
-    return float(np.sqrt(np.diag(found.covariance).max()))
+    return math.sqrt(found.covariance.diagonal().max())
 
 
 def _at_end(surface: Surface, index: tuple[int, ...]) -> bool:
