@@ -414,14 +414,13 @@ def test_axes_and_time_are_those_of_the_stack(frames):
 # Stages and resuming
 
 
-def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
+def test_a_run_goes_on_where_it_stopped(folder):
     whole = pipeline.run(settings(folder, output={"shifts": "whole.zarr"}))
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
         cluster={"kind": "in-process", "task_memory": "700 KiB"},
     )
-    monkeypatch.setattr("pipeline.stages.steps.CHECKPOINT_S", 0.0)
     measured = []
 
     def stop_in_the_middle(done, total):

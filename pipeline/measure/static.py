@@ -25,6 +25,7 @@ from pipeline.pairs import select_pairs
 from pipeline.preprocess import condition_usable, usable_pixels
 from pipeline.solve import solve_shifts
 from pipeline.static import Separated, separate
+from pipeline.store.files import staged
 from pipeline.store.images import write_image
 from pipeline.store.shifts import exists
 
@@ -187,7 +188,8 @@ def own_stills(
             return make()
         path = f"{keep_at}.{name}.zarr"
         if not (again and exists(path)):
-            write_image(path, make())
+            with staged(path) as partial:
+                write_image(partial, make())
         return path
 
     if flat_field:
