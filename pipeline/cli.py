@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
 import xarray as xr
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
 from pipeline.model import InputError, PairStatus
+from pipeline.terminal import exit_code, stoppable, told_of_progress
 from pipeline.verdict import Trust
 
-FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
+WRONG_USE, NOT_TRUSTED = 2, 3
 
 config_argument = click.argument("config", type=click.Path(dir_okay=False))
 overwrite_option = click.option(
@@ -40,8 +39,8 @@ def main() -> None:
 
     A run ends with a verdict: good, look at it (finished, with reasons), or not to be trusted.
 
-    Exit codes: 0 good, or look at it; 1 failed or interrupted; 2 wrong use or settings; 3 finished,
-    but the result is not to be trusted.
+    Exit codes: 0 good, or look at it; 1 failed; 2 wrong use or settings; 3 finished, but the result
+    is not to be trusted; 130 stopped by Ctrl-C, 143 by SIGTERM: the same command goes on.
     """  # noqa: D301
 
 
@@ -51,16 +50,27 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with stoppable():
+                return function(*args, **kwargs)
         except InputError as error:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
-        except KeyboardInterrupt:
-            click.echo("stopped; what was measured is saved: the same command goes on", err=True)
-            sys.exit(FAILED)
+        except KeyboardInterrupt as stop:
+            _say_how_to_go_on(stop)
+            sys.exit(exit_code(stop))
 
     return wrapped
+
+
+def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
+    """One line: what stopped the command, what is saved, and the command that goes on."""
+    context = click.get_current_context()
+    parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
+    config = context.params.get("config")
+    if config is not None:
+        parts.append(f"`steadystack {context.info_name} {shlex.quote(config)}` goes on from there")
+    click.echo("; ".join(parts), err=True)
 
 
 @main.command()
@@ -74,7 +84,7 @@ def run(config: str, overwrite: bool) -> None:
     """
     settings = load_config(config)
     begun = time.monotonic()
-    with _bar() as progress:
+    with told_of_progress() as progress:
         shifts = stages.run(settings, overwrite=overwrite, progress=progress)
     _conclude(settings, shifts, time.monotonic() - begun)
 
@@ -110,7 +120,7 @@ def plan(config: str) -> None:
 def measure(config: str, overwrite: bool) -> None:
     """Measure the pairs of a YAML file that are not measured yet."""
     settings = load_config(config)
-    with _bar() as progress:
+    with told_of_progress() as progress:
         shifts = stages.measure(settings, overwrite=overwrite, progress=progress)
     click.echo(f"{_usable(shifts)} -> {settings.output.shifts}")
 
@@ -166,7 +176,7 @@ def schema() -> None:
 @_told
 def demo(directory: str) -> None:
     """Make a small drifting time-lapse in DIRECTORY, run it, and draw it."""
-    with _bar() as progress:
+    with told_of_progress() as progress:
         made = guide.demo(directory, progress=progress)
     click.echo(
         f"{made.shifts.sizes['frame']} frames, {made.shifts.sizes['pair']} pairs: "
@@ -201,22 +211,6 @@ def _table(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")
-
-
-@contextmanager
-def _bar() -> Iterator[stages.Progress]:
-    """A progress bar of pairs on standard error, where that is a terminal."""
-    columns = (
-        TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("pairs", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ PLAN = {
     "setup": (4, {"numpy"}),
     "stages": (5, {"numpy", "xarray"}),
     "guide": (6, {"numpy", "xarray"}),
-    "cli": (7, {"click", "rich", "xarray"}),
+    "terminal": (6, {"rich"}),
+    "cli": (7, {"click", "xarray"}),
 }
 LIMIT_LINES = 350
 LIMIT_FUNCTION = 60

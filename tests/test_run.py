@@ -702,8 +702,9 @@ def test_an_interrupted_run_says_how_to_go_on(folder, monkeypatch):
 
     monkeypatch.setattr(stages, "run", interrupted)
     done = shell("run", write_settings(folder))
-    assert done.exit_code == 1
-    assert "the same command goes on" in done.output
+    assert done.exit_code == 130
+    assert "stopped by Ctrl-C; `steadystack run /" in done.output
+    assert "run.yaml` goes on from there" in done.output
 
 
 def test_an_untrustworthy_result_is_exit_code_3(tmp_path):

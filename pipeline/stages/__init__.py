@@ -2,9 +2,11 @@
 
 from pipeline.stages.arrays import estimate_shifts, open_stack
 from pipeline.stages.dataset import verdict
+from pipeline.stages.log import METER
 from pipeline.stages.steps import Progress, measure, plan, report, run, solve
 
 __all__ = [
+    "METER",
     "Progress",
     "estimate_shifts",
     "measure",

@@ -19,6 +19,8 @@ NAME = "run.log"
 OFTEN_S, PART, SELDOM_S = 10.0, 1 / 20, 600.0
 
 log = logging.getLogger(__name__)
+METER = f"{__name__}.meter"  # the logger of lines that say how far it is
+meter_log = logging.getLogger(METER)
 
 
 @contextmanager
@@ -92,11 +94,11 @@ class Meter:
         if self.first is None:
             self.first = done
             if done:
-                log.info("%d of %d pairs are measured already", done, total)
+                meter_log.info("%d of %d pairs are measured already", done, total)
         pause = min(max(OFTEN_S, PART * (now - self.begun)), SELDOM_S)
         if now - self.told >= pause or (done == total and self.first < total):
             self.told = now
-            log.info("%s", progress_line(done, total, self.first, now - self.begun))
+            meter_log.info("%s", progress_line(done, total, self.first, now - self.begun))
 
 
 def progress_line(done: int, total: int, first: int, seconds: float) -> str:
