@@ -30,7 +30,7 @@ PLAN = {
     "report": (2, {"numpy", "xarray", "matplotlib"}),
     "measure": (3, {"numpy"}),
     "correct": (3, {"numpy", "xarray"}),
-    "setup": (4, {"numpy"}),
+    "setup": (4, {"numpy", "dask"}),
     "stages": (5, {"numpy", "xarray"}),
     "guide": (6, {"numpy", "xarray"}),
     "terminal": (6, {"rich"}),

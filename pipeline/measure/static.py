@@ -43,6 +43,8 @@ CLEARLY_LESS = 0.97
 MOVES = 1.0
 # Passes in the last round, when the shifts are known; before, they would run after wrong ones.
 LAST_PASSES = 4
+# What the separation takes, bytes per pixel: 76 of the canvas that drifting frames lie on.
+PER_PIXEL = 180
 # Calls of `separate` in a round where frames lack different pixels: each fills in more of them.
 FILLINGS = 3
 
@@ -201,6 +203,19 @@ def own_stills(
     return method
 
 
+def static_frames(frame_count: int, pixels: int) -> int:
+    """From how many frames of so many pixels a static image is estimated."""
+    return min(max(STATIC_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
+
+
+def static_bytes(pixels: int) -> int:
+    """The memory in which frames of so many pixels are separated, about; it is not their number's.
+
+    It grows with the drift, for which half a frame's side is taken.
+    """
+    return PER_PIXEL * pixels
+
+
 def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float64]:
     """The static image of a series, from frames spread evenly over it; NaN where it is not known.
 
@@ -214,8 +229,7 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
     -------
     float array of a frame's shape
     """
-    affordable = STATIC_PIXELS // int(np.prod(method.search.shape))
-    most = min(max(affordable, USUAL_FRAMES), MOST_FRAMES)
+    most = static_frames(source.frame_count, int(np.prod(method.search.shape)))
     span = source.frame_count
     first: tuple[Sample, Found] | None = None
     while True:

@@ -106,7 +106,7 @@ def dataset(
     attributes = {
         "configuration": json.dumps(config.dump()),
         "fingerprint": config.fingerprint(series.digest),
-        "input": config.input.path,
+        "input": config.input.one_path,
         "input_digest": series.digest,
         "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -57,7 +57,7 @@ def logged(config: Config, command: str) -> Iterator[None]:
 
 def _told(config: Config, command: str) -> Iterator[None]:
     begun = time.monotonic()
-    log.info("%s of %s begins; %s", command, config.input.path, json.dumps(versions()))
+    log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(versions()))
     log.info("settings %s", json.dumps(config.dump()))
     try:
         yield

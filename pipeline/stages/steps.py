@@ -6,6 +6,7 @@ run that was stopped goes on where it stopped.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,13 +14,22 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from pipeline.cluster import Cluster, one_cluster
+from pipeline.cluster import Engine, OnDemand, one_cluster
 from pipeline.config import Config
 from pipeline.correct import mean_before_and_after
 from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import InputError, PairStatus, PairTable
 from pipeline.report import prepare_figure, save_figure, series_figure
-from pipeline.setup import Plan, Setup, open_series, plan_of, set_up
+from pipeline.setup import (
+    Plan,
+    Setup,
+    only_input,
+    open_series,
+    plan_of,
+    set_up,
+    wanted_workers,
+    workers_that_fit,
+)
 from pipeline.stages.dataset import (
     STATIC_EFFECT,
     dataset,
@@ -30,6 +40,7 @@ from pipeline.stages.dataset import (
     own_shifts,
     owner_of,
     verdict,
+    versions,
     with_stills,
 )
 from pipeline.stages.log import Meter, logged, stage
@@ -48,17 +59,21 @@ class Job:
     """A run whose output nobody else writes to."""
 
     setup: Setup
-    cluster: Cluster
+    cluster: OnDemand
+    workers: int | None  # how many fit into the memory here, where they are of this machine
     progress: Progress | None
 
     @property
     def path(self) -> str:
         return self.setup.config.output.shifts
 
+    def engine(self) -> Engine:
+        return self.cluster(self.workers)
+
 
 def plan(config: Config) -> Plan:
     """What a run of these settings will do; opens no pixel of the stack."""
-    return plan_of(_open(config))
+    return plan_of(_open(only_input(config)))
 
 
 def run(config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> xr.Dataset:
@@ -71,23 +86,7 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
         Also if another run is at work on the same output.
     """
     with cluster_of(config) as cluster:
-        return run_on(cluster, config, overwrite=overwrite, progress=progress)
-
-
-def run_on(
-    cluster: Cluster, config: Config, *, overwrite: bool = False, progress: Progress | None = None
-) -> xr.Dataset:
-    """The same on a cluster that may serve others, too."""
-    if config.output.report is not None:
-        prepare_figure(config.output.report)
-    with _job(config, "run", cluster, progress) as job:
-        _measure(job, overwrite)
-        solved = _solve(job)
-        if config.output.report is not None:
-            with stage("report"):
-                _report(job.setup, solved, config.output.report)
-        log.info("%s", verdict(solved))
-        return solved
+        return run_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
 
 
 def measure(
@@ -97,16 +96,45 @@ def measure(
 
     What a batch of them found is saved as soon as it is there.
     """
-    with (
-        cluster_of(config) as cluster,
-        _job(config, "measure", cluster, progress) as job,
-    ):
-        return _measure(job, overwrite)
+    with cluster_of(config) as cluster:
+        return measure_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
 
 
 def solve(config: Config) -> xr.Dataset:
     """Solve for the frames' shifts from the measured pairs; only `solve.polish` reads frames."""
-    with cluster_of(config) as cluster, _job(config, "solve", cluster) as job:
+    with cluster_of(config) as cluster:
+        return solve_on(cluster, only_input(config))
+
+
+def run_on(
+    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> xr.Dataset:
+    """`run` on a cluster that may serve other runs, too."""
+    path = config.output.report
+    if path is not None:
+        prepare_figure(path)
+    with _job(config, "run", cluster, progress) as job:
+        measured = _measure(job, overwrite)
+        done = _is_solved(job, measured)
+        solved = measured if done else _solve(job)
+        if path is not None and not (done and exists(path)):
+            with stage("report"):
+                _report(job.setup, solved, path)
+        log.info("%s", verdict(solved))
+        return solved
+
+
+def measure_on(
+    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> xr.Dataset:
+    """`measure` on a cluster that may serve other runs, too."""
+    with _job(config, "measure", cluster, progress) as job:
+        return _measure(job, overwrite)
+
+
+def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
+    """`solve` on a cluster that may serve other runs, too."""
+    with _job(config, "solve", cluster) as job:
         return _solve(job)
 
 
@@ -115,14 +143,15 @@ def report(config: Config) -> str:
     path = config.output.report
     if path is None:
         raise InputError("output.report is not set: give it the path of a .png, .svg or .pdf")
-    setup = _open(config)
+    setup = _open(only_input(config))
     _report(setup, own_shifts(setup), path)
     return path
 
 
-def cluster_of(config: Config) -> AbstractContextManager[Cluster]:
+def cluster_of(config: Config) -> AbstractContextManager[OnDemand]:
     """The cluster of a run, which begins when it is needed."""
-    return one_cluster(**config.cluster.model_dump(exclude={"task_memory"}))
+    path, asked = config.output.performance_report, config.cluster
+    return one_cluster(path, **asked.model_dump(exclude={"task_memory"}))
 
 
 def _open(config: Config) -> Setup:
@@ -131,13 +160,19 @@ def _open(config: Config) -> Setup:
 
 @contextmanager
 def _job(
-    config: Config, command: str, cluster: Cluster, progress: Progress | None = None
+    config: Config, command: str, cluster: OnDemand, progress: Progress | None = None
 ) -> Iterator[Job]:
     """A run alone at its output, with what a dead one left there put in order."""
     setup, path = _open(config), config.output.shifts
+    works = command != "solve" or config.solve.polish
+    workers = workers_that_fit(setup) if works else None
     with locked(path), logged(config, command):
         settle(path)
-        yield Job(setup, cluster, progress)
+        if workers is not None and workers < wanted_workers(config.cluster):
+            log.warning(
+                "%d of %d workers fit into the memory here", workers, wanted_workers(config.cluster)
+            )
+        yield Job(setup, cluster, workers, progress)
 
 
 def _measure(job: Job, overwrite: bool) -> xr.Dataset:
@@ -180,9 +215,7 @@ def _measured(
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
     done = 0
     try:
-        rows = measure_pairs(
-            source, table, method, size, client=job.cluster(), noted=journal.append
-        )
+        rows = measure_pairs(source, table, method, size, client=job.engine(), noted=journal.append)
         for table, done in rows:
             meter(done, len(table.status))
             if job.progress is not None:
@@ -192,6 +225,15 @@ def _measured(
         save_shifts(dataset(setup, table, known=kept(found)), job.path)
         raise
     return table
+
+
+def _is_solved(job: Job, found: xr.Dataset) -> bool:
+    """Whether an earlier run solved the same rows with the same settings and versions."""
+    if "verdict" not in found.attrs or "configuration" not in found.attrs:
+        return False
+    before = json.loads(found.attrs["configuration"]).get("solve")
+    same = before == job.setup.config.dump()["solve"]
+    return bool(same and json.loads(found.attrs["versions"]) == versions())
 
 
 def _solve(job: Job) -> xr.Dataset:
@@ -207,7 +249,7 @@ def _solve(job: Job) -> xr.Dataset:
             setup.series.source,
             table,
             setup.method,
-            client=job.cluster() if asked.polish else None,
+            client=job.engine() if asked.polish else None,
             **asked.model_dump(),
         )
         result = dataset(setup, table, frames, kept(measured))
@@ -219,5 +261,5 @@ def _report(setup: Setup, shifts: xr.Dataset, path: str) -> None:
     before, after = mean_before_and_after(
         setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
     )
-    name = setup.config.input.path.rstrip("/").rsplit("/", 1)[-1]
+    name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
     save_figure(series_figure(shifts, before, after, f"{name}: {verdict(shifts)}"), path)
