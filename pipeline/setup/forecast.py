@@ -74,12 +74,8 @@ class Plan:
             rows.insert(-2, ("task of polish", _mib(self.polish_bytes)))
         if self.memory_bytes:
             fit = f"{self.workers} of {self.wanted}" if self.wanted > 1 else str(self.workers)
-            rows.append(
-                (
-                    "workers",
-                    f"{fit}, {_mib(self.worker_bytes)} each; {_mib(self.memory_bytes)} here",
-                )
-            )
+            each = f"{_mib(self.worker_bytes)} each, of {_mib(self.memory_bytes)} here"
+            rows.append(("workers", f"{fit}, {each}"))
         elif self.wanted:
             rows.append(("workers", f"{_mib(self.worker_bytes)} each, wherever they are"))
         return rows
