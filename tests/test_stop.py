@@ -110,3 +110,17 @@ def test_kills_at_any_instant_change_nothing(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "equal bit for bit" in done.stdout
+
+
+def test_a_run_may_end_at_every_step_on_disk(tmp_path):
+    """Every file moved, deleted or appended to, and records half written: `each_step`."""
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-W", "error", tests / "each_step.py", tmp_path],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tests}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"{len(lines) - 1} steps"
+    assert {f"{count} rows were saved" for count in range(6)} == set(lines[:-1])
