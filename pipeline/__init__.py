@@ -9,7 +9,7 @@ from pipeline.config import load_config
 from pipeline.correct import correct
 from pipeline.model import InputError, PairStatus, Registration
 from pipeline.register import masked_ncc, register_translation
-from pipeline.stages import estimate_shifts, open_stack, run
+from pipeline.stages import estimate_shifts, open_stack, run, run_all
 
 __all__ = [
     "InputError",
@@ -22,4 +22,5 @@ __all__ = [
     "open_stack",
     "register_translation",
     "run",
+    "run_all",
 ]

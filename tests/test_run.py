@@ -414,14 +414,13 @@ def test_axes_and_time_are_those_of_the_stack(frames):
 # Stages and resuming
 
 
-def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
+def test_a_run_goes_on_where_it_stopped(folder):
     whole = pipeline.run(settings(folder, output={"shifts": "whole.zarr"}))
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
         cluster={"kind": "in-process", "task_memory": "700 KiB"},
     )
-    monkeypatch.setattr("pipeline.stages.steps.CHECKPOINT_S", 0.0)
     measured = []
 
     def stop_in_the_middle(done, total):
@@ -703,8 +702,9 @@ def test_an_interrupted_run_says_how_to_go_on(folder, monkeypatch):
 
     monkeypatch.setattr(stages, "run", interrupted)
     done = shell("run", write_settings(folder))
-    assert done.exit_code == 1
-    assert "the same command goes on" in done.output
+    assert done.exit_code == 130
+    assert "stopped by Ctrl-C; `steadystack run /" in done.output
+    assert "run.yaml` goes on from there" in done.output
 
 
 def test_an_untrustworthy_result_is_exit_code_3(tmp_path):

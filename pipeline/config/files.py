@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _resolved(config: Config, folder: Path) -> Config:
 
     given = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": absolute(config.input.path)},
+        "input": {"path": _each(absolute, config.input.path)},
         "mask": {"path": absolute(config.mask.path)},
         "preprocess": {
             name: path if path == made else absolute(path)
@@ -93,8 +93,8 @@ def _resolved(config: Config, folder: Path) -> Config:
         },
         "pairs": {"path": absolute(config.pairs.path)},
         "output": {
-            "shifts": absolute(config.output.shifts),
-            "report": absolute(config.output.report),
+            name: absolute(getattr(config.output, name))
+            for name in ("shifts", "report", "summary", "performance_report")
         },
     }
     return config.model_copy(
@@ -103,6 +103,10 @@ def _resolved(config: Config, folder: Path) -> Config:
             for name, changed in updates.items()
         }
     )
+
+
+def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
+    return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
 
 
 def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:

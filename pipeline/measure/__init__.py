@@ -3,17 +3,21 @@
 from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.effect import static_effect
-from pipeline.measure.frames import Method
-from pipeline.measure.polish import solve_series
-from pipeline.measure.static import own_stills
+from pipeline.measure.frames import Method, flat_field_bytes
+from pipeline.measure.polish import polish_bytes, solve_series
+from pipeline.measure.static import own_stills, static_bytes, static_frames
 
 __all__ = [
     "BatchResult",
     "BatchSize",
     "Method",
+    "flat_field_bytes",
     "measure_batch",
     "measure_pairs",
     "own_stills",
+    "polish_bytes",
     "solve_series",
+    "static_bytes",
     "static_effect",
+    "static_frames",
 ]

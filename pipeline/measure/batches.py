@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ from pipeline.store.arrays import ArrayFrames
 log = logging.getLogger(__name__)
 
 MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+
+Noted: TypeAlias = Callable[[PairTable, Ints, Ints], None]
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ def measure_pairs(
     size: BatchSize,
     *,
     client: Engine = None,
+    noted: Noted | None = None,
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet.
 
-    Yields the table so far and how many of its rows are measured, after each batch. A row does not
-    depend on its batch, nor on where that was run.
+    Yields the table so far and how many of its rows are measured, after each batch; before that
+    `noted` is called with the table, the rows of the batch and the frames that were read for them.
+    A row does not depend on its batch, nor on where that was run.
     """
     columns = (*MEASURED, "frame_status")
     table = replace(table, **{name: getattr(table, name).copy() for name in columns})
@@ -90,6 +94,8 @@ def measure_pairs(
         results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
     for batch, result in results:
         _fill(table, batch, result)
+        if noted is not None:
+            noted(table, batch, np.array(sorted(result.frames), np.int64))
         done += len(batch)
         yield table, done
 

@@ -14,15 +14,14 @@ from pipeline.cluster import memory_here
 from pipeline.config import Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
 from pipeline.model import InputError
-from pipeline.pairs import batch_pairs, select_pairs
+from pipeline.pairs import select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
+from pipeline.setup.memory import default_task_bytes
 from pipeline.setup.series import Series, naming
 from pipeline.solve import check_anchor
 from pipeline.store.tables import read_pair_list
 from pipeline.units import parse_bytes, shift_bounds
-
-DEFAULT_TASK_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,30 +33,6 @@ class Setup:
     pairs: NDArray[np.int64]
     method: Method
     size: BatchSize
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task.
-
-    Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
-    tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's.
-    """
-
-    frames: int
-    frame_shape: tuple[int, ...]
-    region: tuple[int, ...]
-    blocks: int
-    tile: tuple[int, ...]
-    fft_shape: tuple[int, ...]
-    max_shift: tuple[int, ...]
-    pairs: int
-    tasks: int
-    frames_per_task: int
-    pairs_per_task: int
-    read_bytes: int
-    task_bytes: int
 
 
 def set_up(config: Config, series: Series) -> Setup:
@@ -85,7 +60,7 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     memory = parse_bytes(given) if given is not None else None
     by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
     size = BatchSize.within(
-        memory or DEFAULT_TASK_BYTES,
+        memory or default_task_bytes(config.cluster),
         search,
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
@@ -104,33 +79,6 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
             "lower register.max_shift"
         )
     return size
-
-
-def plan_of(setup: Setup) -> Plan:
-    """The work in numbers, from integers alone."""
-    search, size = setup.method.search, setup.size
-    batches = batch_pairs(setup.pairs, size.frames, size.pairs)
-    frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
-    task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
-    largest = int(np.argmax(task_bytes))
-    read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
-    return Plan(
-        frames=setup.series.source.frame_count,
-        frame_shape=setup.series.source.frame_shape,
-        region=search.shape,
-        blocks=len(search.blocks),
-        tile=search.layouts[0].tile,
-        fft_shape=search.layouts[0].fft_shape,
-        max_shift=tuple(
-            last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
-        ),
-        pairs=len(setup.pairs),
-        tasks=len(batches) * len(search.blocks),
-        frames_per_task=frames_read[largest],
-        pairs_per_task=len(batches[largest]),
-        read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,
-        task_bytes=task_bytes[largest],
-    )
 
 
 def _method(config: Config, series: Series) -> Method:

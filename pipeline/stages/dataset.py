@@ -9,17 +9,20 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from uuid import uuid4
 
 import xarray as xr
 
 from pipeline.measure import own_stills, static_effect
 from pipeline.model import FrameTable, InputError, PairTable, StaticEffect
 from pipeline.setup import Setup, settings_that_differ
+from pipeline.store.journal import replay
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Verdict, judge
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
 STATIC_EFFECT = "static_effect"  # the attribute that holds it
+RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
 
@@ -35,13 +38,16 @@ def new_table(setup: Setup) -> PairTable:
 
 
 def own_shifts(setup: Setup) -> xr.Dataset:
-    """What an earlier run of the same settings left.
+    """What an earlier run of the same settings left, with what its journal holds.
 
     Raises InputError if there is nothing, or if it was measured with other settings.
     """
     path = setup.config.output.shifts
     found = load_shifts(path)
     if found.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
+        table = read_pairs(found)
+        if replay(path, owner_of(found), table):
+            return dataset(setup, table, known=kept(found))
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
@@ -50,6 +56,21 @@ def own_shifts(setup: Setup) -> xr.Dataset:
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
         "another output.shifts"
     )
+
+
+def new_name() -> dict[str, str]:
+    """An attribute that tells a dataset from all others."""
+    return {RUN: uuid4().hex}
+
+
+def owner_of(found: xr.Dataset) -> str:
+    """What the journal of a dataset bears."""
+    return str(found.attrs.get(RUN, found.attrs.get("fingerprint")))
+
+
+def kept(found: xr.Dataset) -> dict[str, str]:
+    """The attributes that stay as they are, whatever stage writes the dataset anew."""
+    return {name: found.attrs[name] for name in (RUN, STATIC_EFFECT) if name in found.attrs}
 
 
 def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
@@ -78,17 +99,18 @@ def dataset(
     setup: Setup,
     table: PairTable,
     frames: FrameTable | None = None,
-    looked_for: Mapping[str, str] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
+    """The shifts dataset of a run, with what is known from before as further attributes."""
     series, config = setup.series, setup.config
     attributes = {
         "configuration": json.dumps(config.dump()),
         "fingerprint": config.fingerprint(series.digest),
-        "input": config.input.path,
+        "input": config.input.one_path,
         "input_digest": series.digest,
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **(looked_for or {}),
+        **(known or {}),
     }
     if frames is not None:
         attributes["verdict"] = str(
@@ -106,7 +128,7 @@ def dataset(
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
