@@ -128,10 +128,13 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
+@click.option(
+    "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
+)
 @_told
-def report(config: str) -> None:
-    """Draw the picture of a solved run."""
-    click.echo(stages.report(load_config(config)))
+def report(config: str, figures: str | None) -> None:
+    """Write the page, or draw the picture, of a solved run."""
+    click.echo(stages.report(load_config(config), figures=figures))
 
 
 @main.command()

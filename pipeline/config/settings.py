@@ -14,6 +14,8 @@ from pipeline.units import parse_bytes
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
 
+REPORTS = (".html", ".png", ".svg", ".pdf")
+
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
@@ -164,13 +166,13 @@ class OutputSection(Section):
 
     shifts: str = Field("shifts.zarr", description="the shifts dataset; .nc makes it NetCDF")
     report: str | None = Field(
-        None, description="picture of the result: .png, .svg or .pdf; null: none"
+        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
     )
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if self.report is not None and Path(self.report).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"report {self.report!r} must end in .png, .svg or .pdf")
+        if self.report is not None and Path(self.report).suffix not in REPORTS:
+            raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
         remote = [path for path in (self.shifts, self.report) if path and "://" in path]

@@ -2,6 +2,7 @@
 
 from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
 from pipeline.measure.budget import BatchSize
+from pipeline.measure.closeups import close_ups
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method
 from pipeline.measure.polish import solve_series
@@ -11,6 +12,7 @@ __all__ = [
     "BatchResult",
     "BatchSize",
     "Method",
+    "close_ups",
     "measure_batch",
     "measure_pairs",
     "own_stills",

@@ -14,6 +14,7 @@ Conventions, used everywhere
 from pipeline.model.images import Frame, FrameSource, Registration, Surface
 from pipeline.model.stacks import as_stack, spatial_dims
 from pipeline.model.tables import FrameTable, PairTable, StaticEffect
+from pipeline.model.views import CloseUp, Image, Views
 from pipeline.model.words import (
     LONE,
     SHIFT_CONVENTION,
@@ -35,12 +36,14 @@ __all__ = [
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",
+    "CloseUp",
     "Contrast",
     "Floats",
     "Frame",
     "FrameSource",
     "FrameStatus",
     "FrameTable",
+    "Image",
     "InputError",
     "Ints",
     "PairStatus",
@@ -50,6 +53,7 @@ __all__ = [
     "StaticEffect",
     "Status",
     "Surface",
+    "Views",
     "as_stack",
     "axis_names",
     "spatial_dims",

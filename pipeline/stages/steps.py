@@ -13,10 +13,9 @@ import xarray as xr
 
 from pipeline.cluster import connect
 from pipeline.config import Config
-from pipeline.correct import mean_before_and_after
 from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import InputError, PairStatus
-from pipeline.report import prepare_figure, save_figure, series_figure
+from pipeline.report import prepare
 from pipeline.setup import Plan, Setup, open_series, plan_of, set_up
 from pipeline.stages.dataset import (
     STATIC_EFFECT,
@@ -24,9 +23,9 @@ from pipeline.stages.dataset import (
     look_for_effect,
     new_table,
     own_shifts,
-    verdict,
     with_stills,
 )
+from pipeline.stages.reporting import write_report
 from pipeline.store.shifts import exists, read_pairs, remove, save_shifts
 
 Progress = Callable[[int, int], None]  # rows measured so far, rows in all
@@ -48,12 +47,12 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
         Where the settings, the stack or the mask cannot be worked with; before any frame is read.
     """
     if config.output.report is not None:
-        prepare_figure(config.output.report)
+        prepare(config.output.report)
     setup = _open(config)
     _measure(setup, overwrite, progress)
     solved = _solve(setup)
     if config.output.report is not None:
-        _report(setup, solved, config.output.report)
+        write_report(setup, solved, config.output.report)
     return solved
 
 
@@ -72,13 +71,15 @@ def solve(config: Config) -> xr.Dataset:
     return _solve(_open(config))
 
 
-def report(config: Config) -> str:
-    """Draw the result; returns the path of the picture."""
+def report(config: Config, *, figures: str | None = None) -> str:
+    """Write the report; returns its path. `figures` is a folder for its figures, as PNG and SVG."""
     path = config.output.report
     if path is None:
-        raise InputError("output.report is not set: give it the path of a .png, .svg or .pdf")
+        raise InputError(
+            "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
+        )
     setup = _open(config)
-    _report(setup, own_shifts(setup), path)
+    write_report(setup, own_shifts(setup), path, figures)
     return path
 
 
@@ -136,11 +137,3 @@ def _solve(setup: Setup) -> xr.Dataset:
     result = dataset(setup, table, frames, looked_for)
     save_shifts(result, path)
     return result
-
-
-def _report(setup: Setup, shifts: xr.Dataset, path: str) -> None:
-    before, after = mean_before_and_after(
-        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
-    )
-    name = setup.config.input.path.rstrip("/").rsplit("/", 1)[-1]
-    save_figure(series_figure(shifts, before, after, f"{name}: {verdict(shifts)}"), path)
