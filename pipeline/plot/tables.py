@@ -95,10 +95,7 @@ def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
     status = shifts["pair_status"].to_numpy()
     fits, rejected = (status == one.code for one in (PairStatus.OK, PairStatus.REJECTED))
     size = np.sqrt((shifts["pair_residual"].to_numpy() ** 2).sum(axis=1))
-    extent = (
-        float(reference.min(initial=0)), float(reference.max(initial=0)) + 1,
-        float(up.min(initial=0)), float(up.max(initial=0)) + 1,
-    )  # fmt: skip
+    extent = (*_span(reference), *_span(up))
     top = float(np.percentile(size[fits], TOP_PERCENT)) if fits.any() else 1.0
     place = _cells(reference, up, extent)
     image = _largest(place, np.where(fits, size, np.nan), fits)
@@ -121,6 +118,11 @@ def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
         f"{int((~fits & ~rejected).sum())} without a shift (orange)",
     )
     return ax
+
+
+def _span(values: NDArray[np.int64]) -> tuple[float, float]:
+    """From the first of these numbers to behind the last."""
+    return (float(values.min()), float(values.max()) + 1) if len(values) else (0.0, 1.0)
 
 
 def _cells(
