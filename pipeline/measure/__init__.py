@@ -5,6 +5,7 @@ from pipeline.measure.budget import BatchSize
 from pipeline.measure.closeups import close_ups
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method
+from pipeline.measure.parts import local_motion
 from pipeline.measure.polish import solve_series
 from pipeline.measure.static import own_stills
 
@@ -13,6 +14,7 @@ __all__ = [
     "BatchSize",
     "Method",
     "close_ups",
+    "local_motion",
     "measure_batch",
     "measure_pairs",
     "own_stills",

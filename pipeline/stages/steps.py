@@ -18,7 +18,7 @@ from pipeline.model import InputError, PairStatus
 from pipeline.report import prepare
 from pipeline.setup import Plan, Setup, open_series, plan_of, set_up
 from pipeline.stages.dataset import (
-    STATIC_EFFECT,
+    LOOKED_FOR,
     dataset,
     look_for_effect,
     new_table,
@@ -94,7 +94,7 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
     if exists(path):
         found = own_shifts(setup)
         table = read_pairs(found)
-        if not table.count([PairStatus.UNMEASURED]) and STATIC_EFFECT in found.attrs:
+        if not table.count([PairStatus.UNMEASURED]) and set(LOOKED_FOR) <= set(found.attrs):
             return found
     else:
         table = new_table(setup)
@@ -133,7 +133,7 @@ def _solve(setup: Setup) -> xr.Dataset:
     with connect(**engine) as client:
         source, method = setup.series.source, setup.method
         frames = solve_series(source, table, method, client=client, **asked.model_dump())
-    looked_for = {name: measured.attrs[name] for name in (STATIC_EFFECT,) if name in measured.attrs}
+    looked_for = {name: measured.attrs[name] for name in LOOKED_FOR if name in measured.attrs}
     result = dataset(setup, table, frames, looked_for)
     save_shifts(result, path)
     return result
