@@ -58,6 +58,7 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
                 overlap[rows], ncc[rows], marker, ms=4, alpha=0.6, color=colour, lw=0,
                 label=f"{name} ({rows.sum()})", rasterized=raster,
             )  # fmt: skip
+    ax.locator_params(axis="x", nbins=6)
     ax.set(xlabel="overlap", ylabel="NCC at the peak", title="pairs: likeness and overlap")
     if ax.has_data():
         ax.legend(loc="best", frameon=False)
