@@ -686,7 +686,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
 def test_what_cannot_be_written_is_told_before_work_starts(
     folder, monkeypatch, output, lacking, words
 ):
-    for module in ("report", "store.shifts"):
+    for module in ("report.figure", "store.shifts"):
         monkeypatch.setattr(
             f"pipeline.{module}.find_spec", lambda name: None if name == lacking else "there"
         )

@@ -35,7 +35,8 @@ def local_motion(source: FrameSource, method: Method, table: PairTable) -> Local
     """
     rows = np.flatnonzero(table.ok)
     method = middle_part(method)
-    if len(rows) < FEWEST_PAIRS or min(method.search.shape) < PARTS * LEAST_SIDE:
+    too_small = min(method.search.shape) < PARTS * LEAST_SIDE
+    if len(rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
     chosen = some_pairs(table, rows, CHECK_PAIRS)
     off, std = _measured(source, method, table, chosen)
