@@ -5,6 +5,7 @@ cross-correlation (Padfield 2012), solves all pairs together for one shift per f
 sure it is.
 """
 
+from pipeline import plot
 from pipeline.config import load_config
 from pipeline.correct import correct
 from pipeline.model import InputError, PairStatus, Registration
@@ -20,6 +21,7 @@ __all__ = [
     "load_config",
     "masked_ncc",
     "open_stack",
+    "plot",
     "register_translation",
     "run",
     "run_all",

@@ -136,11 +136,14 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
+@click.option(
+    "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
+)
 @_told
-def report(config: str) -> None:
-    """Draw the picture of a solved run."""
+def report(config: str, figures: str | None) -> None:
+    """Write the page, or draw the picture, of a solved run."""
     for single in _each(config):
-        click.echo(stages.report(single))
+        click.echo(stages.report(single, figures=figures))
 
 
 @main.command()

@@ -15,6 +15,8 @@ from pipeline.units import parse_bytes
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
 
+REPORTS = (".html", ".png", ".svg", ".pdf")
+
 Path_ = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -177,7 +179,7 @@ class OutputSection(Section):
         description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
     )
     report: str | None = Field(
-        None, description="picture of the result: .png, .svg or .pdf; null: none"
+        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
     )
     summary: str = Field("summary.csv", description="several inputs: a line for each of them")
     performance_report: str | None = Field(
@@ -186,8 +188,8 @@ class OutputSection(Section):
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if self.report is not None and Path(self.report).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"report {self.report!r} must end in .png, .svg or .pdf")
+        if self.report is not None and Path(self.report).suffix not in REPORTS:
+            raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
         made = self.performance_report

@@ -2,8 +2,10 @@
 
 from pipeline.measure.batches import BatchResult, measure_batch, measure_pairs
 from pipeline.measure.budget import BatchSize
+from pipeline.measure.closeups import close_ups
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method, flat_field_bytes
+from pipeline.measure.parts import local_motion
 from pipeline.measure.polish import polish_bytes, solve_series
 from pipeline.measure.static import own_stills, static_bytes, static_frames
 
@@ -11,7 +13,9 @@ __all__ = [
     "BatchResult",
     "BatchSize",
     "Method",
+    "close_ups",
     "flat_field_bytes",
+    "local_motion",
     "measure_batch",
     "measure_pairs",
     "own_stills",

@@ -102,3 +102,24 @@ class StaticEffect:
     without_it: float
     error: float
     certain: bool
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How parts of the frame move against the shift of the whole, seen on some pairs.
+
+    Attributes
+    ----------
+    pairs, parts : how many were looked at
+    moving : how many of the parts move by themselves
+    size : how far the one that moves most is off in a pair, the median in pixels
+    where : the name of its place, such as "top left"
+    linear : whether the parts move as if the frames turn or stretch
+    """
+
+    pairs: int
+    parts: int
+    moving: int
+    size: float
+    where: str
+    linear: bool

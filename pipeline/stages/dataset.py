@@ -13,23 +13,23 @@ from uuid import uuid4
 
 import xarray as xr
 
-from pipeline.measure import own_stills, static_effect
-from pipeline.model import FrameTable, InputError, PairTable, StaticEffect
+from pipeline.measure import local_motion, own_stills, static_effect
+from pipeline.model import FrameTable, InputError, LocalMotion, PairTable, StaticEffect
 from pipeline.setup import Setup, settings_that_differ
 from pipeline.store.journal import replay
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Verdict, judge
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
-STATIC_EFFECT = "static_effect"  # the attribute that holds it
+# The attributes that hold what was looked for beside the shifts.
+STATIC_EFFECT, LOCAL_MOTION = LOOKED_FOR = "static_effect", "local_motion"
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
     """How far to trust a solved shifts dataset."""
-    asked = json.loads(shifts.attrs["configuration"])["solve"]["anchor"]
-    return judge(read_pairs(shifts), read_frames(shifts), asked, _effect_in(shifts.attrs))
+    return judged(read_pairs(shifts), read_frames(shifts), shifts.attrs)
 
 
 def new_table(setup: Setup) -> PairTable:
@@ -70,7 +70,7 @@ def owner_of(found: xr.Dataset) -> str:
 
 def kept(found: xr.Dataset) -> dict[str, str]:
     """The attributes that stay as they are, whatever stage writes the dataset anew."""
-    return {name: found.attrs[name] for name in (RUN, STATIC_EFFECT) if name in found.attrs}
+    return {name: found.attrs[name] for name in (RUN, *LOOKED_FOR) if name in found.attrs}
 
 
 def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
@@ -84,15 +84,30 @@ def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -
 
 
 def look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:
-    """What stands still does to the shifts of a measured table, as an attribute of the dataset."""
-    found = static_effect(setup.series.source, setup.method, setup.size, table)
-    return {STATIC_EFFECT: json.dumps(asdict(found) if found else None)}
+    """What could be wrong with the shifts of a measured table, as attributes of the dataset."""
+    source, method = setup.series.source, setup.method
+    found = {
+        STATIC_EFFECT: static_effect(source, method, setup.size, table),
+        LOCAL_MOTION: local_motion(source, method, table),
+    }
+    return {name: json.dumps(asdict(one) if one else None) for name, one in found.items()}
 
 
-def _effect_in(attributes: Mapping[Any, Any]) -> StaticEffect | None:
-    """The same, back from the attributes; None if nothing could be told, or nobody looked."""
-    found = json.loads(attributes.get(STATIC_EFFECT, "null"))
-    return None if found is None else StaticEffect(**found)
+def judged(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
+    """The verdict on solved tables; the attributes hold the settings and what was looked for.
+
+    What nobody looked for, or could tell, is None.
+    """
+    settings = json.loads(attributes["configuration"])
+    static, motion = (json.loads(attributes.get(name, "null")) for name in LOOKED_FOR)
+    return judge(
+        table,
+        frames,
+        settings["solve"]["anchor"],
+        max_shift=settings["register"]["max_shift"],
+        static=StaticEffect(**static) if static else None,
+        motion=LocalMotion(**motion) if motion else None,
+    )
 
 
 def dataset(
@@ -113,9 +128,7 @@ def dataset(
         **(known or {}),
     }
     if frames is not None:
-        attributes["verdict"] = str(
-            judge(table, frames, config.solve.anchor, _effect_in(attributes))
-        )
+        attributes["verdict"] = str(judged(table, frames, attributes))
         attributes["anchors"] = json.dumps(frames.anchors)
     return shifts_dataset(
         table,

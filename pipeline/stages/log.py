@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.model import InputError
 from pipeline.stages.dataset import versions
 
-NAME = "run.log"
+NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
 # A line at most so often at first, seconds; later every twentieth of the time that has gone by, as
 # a log of days has to be read, too, but never less often than that.
 OFTEN_S, PART, SELDOM_S = 10.0, 1 / 20, 600.0
@@ -58,7 +58,7 @@ def logged(config: Config, command: str) -> Iterator[None]:
 def _told(config: Config, command: str) -> Iterator[None]:
     begun = time.monotonic()
     log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(versions()))
-    log.info("settings %s", json.dumps(config.dump()))
+    log.info(SETTINGS + "%s", json.dumps(config.dump()))
     try:
         yield
     except BaseException as error:
@@ -72,6 +72,21 @@ def _told(config: Config, command: str) -> Iterator[None]:
         )
         raise
     log.info("%s is done after %.1f s", command, time.monotonic() - begun)
+
+
+def lines_of(config: Config) -> list[str]:
+    """The latest lines of the log that tell of this output; not those that repeat its settings."""
+    output = Path(config.output.shifts.rstrip("/"))
+    file = output.parent / NAME
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    own = [
+        line
+        for line in text
+        if line.split(" ")[1:2] == [output.name] and f" INFO {SETTINGS}" not in line
+    ]
+    return own[-MOST_LINES:]
 
 
 @contextmanager

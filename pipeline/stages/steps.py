@@ -16,10 +16,9 @@ import xarray as xr
 
 from pipeline.cluster import Engine, OnDemand, one_cluster
 from pipeline.config import Config
-from pipeline.correct import mean_before_and_after
 from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import InputError, PairStatus, PairTable
-from pipeline.report import prepare_figure, save_figure, series_figure
+from pipeline.report import prepare
 from pipeline.setup import (
     Plan,
     Setup,
@@ -31,7 +30,7 @@ from pipeline.setup import (
     workers_that_fit,
 )
 from pipeline.stages.dataset import (
-    STATIC_EFFECT,
+    LOOKED_FOR,
     dataset,
     kept,
     look_for_effect,
@@ -44,6 +43,7 @@ from pipeline.stages.dataset import (
     with_stills,
 )
 from pipeline.stages.log import Meter, logged, stage
+from pipeline.stages.reporting import write_report
 from pipeline.store.files import discard, settle
 from pipeline.store.journal import Journal, journal_path
 from pipeline.store.locks import locked
@@ -112,14 +112,14 @@ def run_on(
     """`run` on a cluster that may serve other runs, too."""
     path = config.output.report
     if path is not None:
-        prepare_figure(path)
+        prepare(path)
     with _job(config, "run", cluster, progress) as job:
         measured = _measure(job, overwrite)
         done = _is_solved(job, measured)
         solved = measured if done else _solve(job)
         if path is not None and not (done and exists(path)):
             with stage("report"):
-                _report(job.setup, solved, path)
+                write_report(job.setup, solved, path)
         log.info("%s", verdict(solved))
         return solved
 
@@ -138,13 +138,15 @@ def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
         return _solve(job)
 
 
-def report(config: Config) -> str:
-    """Draw the result; returns the path of the picture."""
+def report(config: Config, *, figures: str | None = None) -> str:
+    """Write the report; returns its path. `figures` is a folder for its figures, as PNG and SVG."""
     path = config.output.report
     if path is None:
-        raise InputError("output.report is not set: give it the path of a .png, .svg or .pdf")
+        raise InputError(
+            "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
+        )
     setup = _open(only_input(config))
-    _report(setup, own_shifts(setup), path)
+    write_report(setup, own_shifts(setup), path, figures)
     return path
 
 
@@ -179,7 +181,7 @@ def _measure(job: Job, overwrite: bool) -> xr.Dataset:
     found = _begun(job, overwrite)
     table = read_pairs(found)
     missing = table.count([PairStatus.UNMEASURED])
-    if not missing and STATIC_EFFECT in found.attrs:
+    if not missing and set(LOOKED_FOR) <= set(found.attrs):
         log.info("all %d pairs are measured already", len(table.status))
         discard(journal_path(job.path))
         return found
@@ -190,7 +192,7 @@ def _measure(job: Job, overwrite: bool) -> xr.Dataset:
     if missing:
         with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
             table = _measured(job, setup, found, table, journal)
-    with stage("looking for what stands still"):
+    with stage("looking for what could be wrong"):
         known = kept(found) | look_for_effect(setup, table)
     found = dataset(setup, table, known=known)
     save_shifts(found, job.path)
@@ -255,11 +257,3 @@ def _solve(job: Job) -> xr.Dataset:
         result = dataset(setup, table, frames, kept(measured))
     save_shifts(result, job.path)
     return result
-
-
-def _report(setup: Setup, shifts: xr.Dataset, path: str) -> None:
-    before, after = mean_before_and_after(
-        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
-    )
-    name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
-    save_figure(series_figure(shifts, before, after, f"{name}: {verdict(shifts)}"), path)
