@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
 from pipeline.model import InputError, PairStatus
+from pipeline.setup import Plan
 from pipeline.verdict import Trust
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
@@ -89,7 +90,7 @@ def plan(config: str) -> None:
         [
             ("frames", f"{found.frames} of {found.frame_shape}"),
             ("pairs", str(found.pairs)),
-            ("max_shift", f"{found.max_shift} px"),
+            ("max_shift", f"{found.max_shift} px{_around(found)}"),
             ("region read", f"{found.region} px in {found.blocks} block(s)"),
             ("tiles", f"{found.tile} px, transforms of {found.fft_shape}"),
             ("tasks", str(found.tasks)),
@@ -195,6 +196,13 @@ def _usable(shifts: xr.Dataset) -> str:
     rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
     note = f", {rejected} rejected" if rejected else ""
     return f"{usable} of {shifts.sizes['pair']} pairs usable{note}"
+
+
+def _around(found: Plan) -> str:
+    """What searches are centred on."""
+    if not found.centres:
+        return ""
+    return f" around the prior, pairs in {found.centres} group(s) of about the same centre"
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

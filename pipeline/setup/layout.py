@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import memory_here
 from pipeline.config import Config, PreprocessSection
-from pipeline.measure import BatchSize, Method
+from pipeline.measure import (
+    BatchSize,
+    Method,
+    batches_of,
+    cheapest_cell,
+    pair_centres,
+    searches_of,
+)
 from pipeline.model import InputError
-from pipeline.pairs import batch_pairs, select_pairs
+from pipeline.pairs import select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
 from pipeline.setup.series import Series, naming
@@ -42,7 +49,8 @@ class Plan:
 
     Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
     tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's.
+    frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
+    measured in `centres` groups of about the same centre of the search (0: no prior).
     """
 
     frames: int
@@ -52,6 +60,7 @@ class Plan:
     tile: tuple[int, ...]
     fft_shape: tuple[int, ...]
     max_shift: tuple[int, ...]
+    centres: int
     pairs: int
     tasks: int
     frames_per_task: int
@@ -65,9 +74,30 @@ def set_up(config: Config, series: Series) -> Setup:
     count = series.source.frame_count
     pairs = _pairs(config, count)
     check_anchor(config.solve.anchor, count)
-    method = _method(config, series)
-    size = _batch_size(config, series, method.search)
+    method = _with_prior(_method(config, series), series, pairs)
+    size = max(
+        (_batch_size(config, series, search) for search in searches_of(method, pairs)),
+        key=lambda one: one.least_bytes,
+    )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
+    """The method with searches that are centred on what is known of shifts before."""
+    if series.prior is None:
+        return method
+    if method.search.max_shift is None:
+        raise InputError("prior goes with register.max_shift: how far shifts may be off, pixels")
+    method = replace(method, prior=series.prior)
+    centres = pair_centres(method, pairs)
+    assert centres is not None
+    if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
+        largest = np.abs(centres).max(axis=0).tolist()
+        raise InputError(
+            f"prior has the frames of every pair further apart ({largest} px at most) than frames "
+            f"of {method.search.shape} pixels touch: check prior.unit and prior.scale"
+        )
+    return replace(method, cell=cheapest_cell(centres, pairs, method.search))
 
 
 def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
@@ -108,8 +138,9 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
 
 def plan_of(setup: Setup) -> Plan:
     """The work in numbers, from integers alone."""
-    search, size = setup.method.search, setup.size
-    batches = batch_pairs(setup.pairs, size.frames, size.pairs)
+    size, searches = setup.size, searches_of(setup.method, setup.pairs)
+    search = max(searches, key=lambda one: math.prod(one.layouts[0].fft_shape))
+    batches = [rows for rows, _ in batches_of(setup.pairs, setup.method, size)]
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest = int(np.argmax(task_bytes))
@@ -122,8 +153,12 @@ def plan_of(setup: Setup) -> Plan:
         tile=search.layouts[0].tile,
         fft_shape=search.layouts[0].fft_shape,
         max_shift=tuple(
-            last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
+            last - after
+            for last, (_, after) in zip(
+                setup.method.search.window.last, setup.method.search.margin, strict=True
+            )
         ),
+        centres=len(searches) if setup.method.prior is not None else 0,
         pairs=len(setup.pairs),
         tasks=len(batches) * len(search.blocks),
         frames_per_task=frames_read[largest],

@@ -18,7 +18,7 @@ from pipeline.setup import Setup, settings_that_differ
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Verdict, judge
 
-MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
+MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
 STATIC_EFFECT = "static_effect"  # the attribute that holds it
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
