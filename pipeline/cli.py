@@ -89,7 +89,7 @@ def plan(config: str) -> None:
     _table(
         [
             ("frames", f"{found.frames} of {found.frame_shape}"),
-            ("pairs", str(found.pairs)),
+            ("pairs", f"{found.pairs}{_more(found)}"),
             ("max_shift", f"{found.max_shift} px{_around(found)}"),
             ("region read", f"{found.region} px in {found.blocks} block(s)"),
             ("tiles", f"{found.tile} px, transforms of {found.fft_shape}"),
@@ -203,6 +203,12 @@ def _around(found: Plan) -> str:
     if not found.centres:
         return ""
     return f" around the prior, pairs in {found.centres} group(s) of about the same centre"
+
+
+def _more(found: Plan) -> str:
+    """What a second round may add."""
+    count = found.extra_pairs
+    return f", and at most {count} in a second round where they are wanted" if count else ""
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

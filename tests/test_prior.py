@@ -220,6 +220,17 @@ def test_the_second_pass_goes_with_a_prior():
     assert errors[1] < errors[0] < 0.2
 
 
+def test_a_second_round_looks_where_the_prior_says():
+    frames, shift = series(2, count=20)
+    for bad in (9, 10, 11):
+        frames[bad] = Scene(50 + bad).view(frames.shape[1:], (0, 0))
+    prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
+    found = estimate(frames, prior=prior, max_shift=4, pairs={"width": 3, "extra": 0.5})
+    good = np.setdiff1d(np.arange(20), [9, 10, 11])
+    assert (found["component"][good] == 0).all()
+    assert np.abs(found["shift"].to_numpy() - shift)[good].max() < 0.1
+
+
 # In files: the keys of the section, and what is wrong with them
 
 

@@ -173,6 +173,12 @@ class PairsSection(Section):
         None, description="list: a CSV file with reference and moving in each line, instead"
     )
 
+    extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="a second round of at most so many times as many pairs, where the first one "
+        "left parts that broke off, or frames that few pairs speak for; 0: none",
+    )
+
     @model_validator(mode="after")
     def _one_list(self) -> Self:
         given = [key for key in ("list", "path") if getattr(self, key) is not None]
@@ -270,6 +276,7 @@ class Config(Section):
             for name, value in self.dump().items()
             if name in ("mask", "preprocess", "register", "prior", "pairs")
         }
+        del settings["pairs"]["extra"]  # the pairs of the first round are the same without it
         reading = self.dump()["input"]
         del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}

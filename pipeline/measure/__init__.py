@@ -6,6 +6,7 @@ from pipeline.measure.centres import cheapest_cell, pair_centres, searches_of
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method
 from pipeline.measure.polish import solve_series
+from pipeline.measure.rounds import measure_rounds, with_second_round
 from pipeline.measure.static import own_stills
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "cheapest_cell",
     "measure_batch",
     "measure_pairs",
+    "measure_rounds",
     "own_stills",
     "pair_centres",
     "searches_of",
     "solve_series",
     "static_effect",
+    "with_second_round",
 ]

@@ -50,7 +50,8 @@ class Plan:
     Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
     tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
     frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
-    measured in `centres` groups of about the same centre of the search (0: no prior).
+    measured in `centres` groups of about the same centre of the search (0: no prior). At most
+    `extra_pairs` more are measured in a second round, with its own tasks.
     """
 
     frames: int
@@ -62,6 +63,7 @@ class Plan:
     max_shift: tuple[int, ...]
     centres: int
     pairs: int
+    extra_pairs: int
     tasks: int
     frames_per_task: int
     pairs_per_task: int
@@ -103,6 +105,7 @@ def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Met
 def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
+    del options["extra"]  # chosen when these are measured
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
     with naming("pairs.path" if path else "pairs.list"):
@@ -160,6 +163,7 @@ def plan_of(setup: Setup) -> Plan:
         ),
         centres=len(searches) if setup.method.prior is not None else 0,
         pairs=len(setup.pairs),
+        extra_pairs=math.ceil(setup.config.pairs.extra * len(setup.pairs)),
         tasks=len(batches) * len(search.blocks),
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),

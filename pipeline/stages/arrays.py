@@ -10,7 +10,7 @@ import xarray as xr
 
 from pipeline.cluster import Engine, current_client
 from pipeline.config import make_config
-from pipeline.measure import measure_pairs, solve_series
+from pipeline.measure import measure_rounds, solve_series
 from pipeline.model import as_stack
 from pipeline.setup import given_shifts, in_memory, set_up
 from pipeline.stages.dataset import dataset, look_for_effect, new_table, with_stills
@@ -94,7 +94,15 @@ def estimate_shifts(
     known = given_shifts(prior, source.axes, source.frame_count)
     setup = with_stills(set_up(config, in_memory(source, known)))
     client = client or current_client()
-    rounds = measure_pairs(source, new_table(setup), setup.method, setup.size, client=client)
+    rounds = measure_rounds(
+        source,
+        new_table(setup),
+        setup.method,
+        setup.size,
+        len(setup.pairs),
+        config.pairs.extra,
+        client=client,
+    )
     *_, (table, _) = rounds
     frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
     return dataset(setup, table, frames, look_for_effect(setup, table))

@@ -45,6 +45,7 @@ def own_shifts(setup: Setup) -> xr.Dataset:
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
+    changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
     what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "

@@ -14,7 +14,7 @@ import xarray as xr
 from pipeline.cluster import connect
 from pipeline.config import Config
 from pipeline.correct import mean_before_and_after
-from pipeline.measure import measure_pairs, solve_series
+from pipeline.measure import measure_rounds, solve_series, with_second_round
 from pipeline.model import InputError, PairStatus
 from pipeline.report import prepare_figure, save_figure, series_figure
 from pipeline.setup import Plan, Setup, open_series, plan_of, set_up
@@ -88,12 +88,16 @@ def _open(config: Config) -> Setup:
 
 def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dataset:
     path = setup.config.output.shifts
+    rounds = len(setup.pairs), setup.config.pairs.extra
     if overwrite and exists(path):
         remove(path)
     if exists(path):
         found = own_shifts(setup)
         table = read_pairs(found)
-        if not table.count([PairStatus.UNMEASURED]) and STATIC_EFFECT in found.attrs:
+        wanted = with_second_round(table, setup.method, *rounds)
+        complete = len(wanted.status) == len(table.status)
+        complete &= not wanted.count([PairStatus.UNMEASURED])
+        if complete and STATIC_EFFECT in found.attrs:
             return found
     else:
         table = new_table(setup)
@@ -104,7 +108,7 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
     saved = time.monotonic()
     with connect(**setup.config.cluster.model_dump(exclude={"task_memory"})) as client:
         try:
-            for latest, done in measure_pairs(source, table, method, size, client=client):
+            for latest, done in measure_rounds(source, table, method, size, *rounds, client=client):
                 table = latest
                 if progress is not None:
                     progress(done, len(table.status))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from pipeline.model import (
     SHIFT_CONVENTION,
@@ -184,10 +185,15 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
         str(name): {"chunks": tuple(max(min(size, CHUNK_ROWS), 1) for size in variable.shape)}
         for name, variable in dataset.variables.items()
     }
-    if not exists(path):
-        partial = f"{path.rstrip('/')}.partial"
+    new = not exists(path)
+    if new or zarr.open_array(f"{path}/pair_status", mode="r").shape != (dataset.sizes["pair"],):
+        partial, before = _beside(path)
         dataset.to_zarr(partial, mode="w", zarr_format=2, encoding=encoding)
+        if not new:  # rows were added
+            shutil.rmtree(before, ignore_errors=True)
+            os.replace(path, before)
         os.replace(partial, path)
+        shutil.rmtree(before, ignore_errors=True)
         return
     dataset.drop_vars(statuses).to_zarr(path, mode="a")
     dataset[statuses].reset_coords(drop=True).to_zarr(path, mode="a")
@@ -206,8 +212,17 @@ def load_shifts(path: str) -> xr.Dataset:
 
 
 def exists(path: str) -> bool:
-    """Whether something is at that path."""
+    """Whether something is at that path; takes the last step of a replacement that was killed."""
+    partial, before = _beside(path)
+    if not Path(path).exists() and Path(before).exists() and Path(partial).exists():
+        os.replace(partial, path)
+        shutil.rmtree(before, ignore_errors=True)
     return Path(path).exists()
+
+
+def _beside(path: str) -> tuple[str, str]:
+    """Where a group is written that takes the place of another one, and where that one goes."""
+    return f"{path.rstrip('/')}.partial", f"{path.rstrip('/')}.before"
 
 
 def remove(path: str) -> None:
