@@ -22,6 +22,8 @@ from pipeline.register import Search
 FRAME_COST, PAIR_COST = 2.5, 2.0
 # Beyond this, px, a tile is cut rather than a transform made longer.
 USUAL_TILE = 256
+# Of more pairs so many runs of so many are looked at.
+STRETCHES, STRETCH = 16, 4096
 
 
 def pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
@@ -45,9 +47,9 @@ def in_cells(
     if centres is None:
         yield np.arange(len(pairs)), None
         return
-    cells, of_row = np.unique(cells_of(centres, method.cell), axis=0, return_inverse=True)
-    order = np.argsort(of_row.ravel(), kind="stable")
-    counts = np.bincount(of_row.ravel(), minlength=len(cells))
+    cells, of_row = _numbered(cells_of(centres, method.cell))
+    order = np.argsort(of_row, kind="stable")
+    counts = np.bincount(of_row, minlength=len(cells))
     for rows in np.split(order, np.cumsum(counts)[:-1]):
         yield rows, centres[rows]
 
@@ -72,14 +74,19 @@ def cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]
     """The sides of cells, odd numbers of pixels, in which the pairs (n, 2) cost least.
 
     Small ones have few lags, large ones have few frames made ready again for another cell; the
-    largest is one for all. It follows from integers alone.
+    largest is one for all. It follows from integers alone; of very many pairs some are looked at.
     """
+    if len(pairs) > STRETCHES * STRETCH:
+        starts = np.linspace(0, len(pairs) - STRETCH, STRETCHES).astype(int)
+        looked_at = np.unique(starts[:, None] + np.arange(STRETCH))
+    else:
+        looked_at = np.arange(len(pairs))
     lags = np.array(search.window.shape)
     whole = 2 * np.abs(centres).max(axis=0, initial=0) + 1
     best, least, side = whole, np.inf, lags | 1
     while True:
         side = np.minimum(side, whole)
-        cost = _cost(centres, pairs, side, search)
+        cost = _cost(centres[looked_at], pairs[looked_at], side, search)
         if cost <= least:
             best, least = side, cost
         if (side == whole).all():
@@ -89,12 +96,22 @@ def cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]
 
 def _cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> float:
     """Pixels that are transformed, roughly."""
-    cells, of_pair = np.unique(cells_of(centres, tuple(side.tolist())), axis=0, return_inverse=True)
-    frames = np.unique(np.stack([np.tile(of_pair.ravel(), 2), pairs.T.ravel()]), axis=1)[0]
-    ready = np.bincount(frames, minlength=len(cells))
-    measured = np.bincount(of_pair.ravel(), minlength=len(cells))
+    cells, of_pair = _numbered(cells_of(centres, tuple(side.tolist())))
+    of_frame = np.unique(np.tile(of_pair, 2) * (int(pairs.max()) + 1) + pairs.T.ravel())
+    ready = np.bincount(of_frame // (int(pairs.max()) + 1), minlength=len(cells))
+    measured = np.bincount(of_pair, minlength=len(cells))
     size, more = np.array(search.shape), np.array(search.window.shape) // 2 + side // 2
     longer = size + np.minimum(np.abs(cells) * side + more, size)
     tiled = size + 2 * more * np.ceil(size / USUAL_TILE)
     pixels = np.minimum(longer, tiled).prod(axis=1)
     return float((pixels * (FRAME_COST * ready + PAIR_COST * measured)).sum())
+
+
+def _numbered(cells: Ints) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The different ones among cells (n, axes), and which of them each is."""
+    number = np.zeros(len(cells), np.int64)
+    for along in cells.T:
+        places, of_row = np.unique(along, return_inverse=True)
+        number = number * len(places) + of_row.ravel()
+    _, rows, of_row = np.unique(number, return_index=True, return_inverse=True)
+    return cells[rows].astype(np.int64), of_row.ravel()

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.model import InputError
-from pipeline.store.priors import Positions, read_positions
+from pipeline.store.priors import Positions, given_positions, read_positions
 from pipeline.units import PIXELS, UNITS_UM
 
 # Frames that an error names.
@@ -48,20 +47,15 @@ def prior_shifts(
     return _complete(shift, given.path, "set prior.missing to interpolate")
 
 
-def given_shifts(prior: Any, axes: Sequence[str], frame_count: int) -> NDArray[np.float64] | None:
+def given_shifts(
+    prior: Any, axes: Sequence[str], frame_count: int, pixel_size: Sequence[float], unit: str
+) -> NDArray[np.float64] | None:
     """The same for what was given in Python: an array, a DataArray or a shifts dataset."""
     if prior is None:
         return None
-    values = prior["shift"] if isinstance(prior, xr.Dataset) else prior
-    if isinstance(values, xr.DataArray) and set(values.dims) == {"frame", "axis"}:
-        values = values.transpose("frame", "axis")
-    shift = np.asarray(values)
-    if shift.shape != (frame_count, len(axes)) or shift.dtype.kind not in "iuf":
-        raise InputError(
-            f"prior has the shape {shift.shape} and holds {shift.dtype}: real numbers of the shape "
-            f"{(frame_count, len(axes))} are needed, a shift in pixels for each frame"
-        )
-    return _complete(shift.astype(np.float64), "prior", "fill them in")
+    found = given_positions(prior, axes, frame_count)
+    shift = found.values / _units_per_pixel(PIXELS[0], found, pixel_size, unit)
+    return _complete(shift, "prior", "fill them in")
 
 
 def _units_per_pixel(

@@ -91,7 +91,7 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
-    known = given_shifts(prior, source.axes, source.frame_count)
+    known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
     setup = with_stills(set_up(config, in_memory(source, known)))
     client = client or current_client()
     rounds = measure_rounds(

@@ -6,8 +6,10 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.model import InputError
@@ -49,7 +51,7 @@ def read_positions(
         That names the line or the column, or tells both numbers of frames.
     """
     if Path(path).suffix in (".zarr", ".nc") or Path(path).is_dir():
-        return _of_run(path, axes, frame_count)
+        return _of_run(load_shifts(path), path, axes, frame_count)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):
         raise InputError(f"prior.columns has {len(names)} names for the axes {', '.join(axes)}")
@@ -123,18 +125,32 @@ def _number(where: str, row: list[str], place: int) -> float:
     return number
 
 
-def _of_run(path: str, axes: Sequence[str], frame_count: int) -> Positions:
+def given_positions(prior: Any, axes: Sequence[str], frame_count: int) -> Positions:
+    """Shifts in pixels that are in memory: an array, a DataArray or a shifts dataset."""
+    if isinstance(prior, xr.Dataset):
+        return _of_run(prior, "prior", axes, frame_count)
+    if isinstance(prior, xr.DataArray) and set(prior.dims) == {"frame", "axis"}:
+        prior = prior.transpose("frame", "axis")
+    shift = np.asarray(prior)
+    if shift.shape != (frame_count, len(axes)) or shift.dtype.kind not in "iuf":
+        raise InputError(
+            f"prior has the shape {shift.shape} and holds {shift.dtype}: real numbers of the shape "
+            f"{(frame_count, len(axes))} are needed, a shift in pixels for each frame"
+        )
+    return Positions(shift.astype(np.float64))
+
+
+def _of_run(found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int) -> Positions:
     """The shifts of an earlier run, of its largest part: those of others do not compare."""
-    found = load_shifts(path)
     if "shift" not in found or found["shift"].dims != ("frame", "axis"):
         raise InputError(
-            f"{path} has no variable shift over frame and axis: it is no shifts dataset"
+            f"{name} has no variable shift over frame and axis: it is no shifts dataset"
         )
     given = [str(axis) for axis in found["axis"].to_numpy()]
     count = found.sizes["frame"]
     if given != list(axes) or count != frame_count:
         raise InputError(
-            f"{path} has shifts of {count} frames along {', '.join(given)}: the stack has "
+            f"{name} has shifts of {count} frames along {', '.join(given)}: the stack has "
             f"{frame_count}, with the axes {', '.join(axes)}"
         )
     values = found["shift"].to_numpy().astype(np.float64)
