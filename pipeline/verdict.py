@@ -29,6 +29,8 @@ PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.5
 PULL_AT_REST_PX = 0.15
 # A fraction of frames or pairs that is worth a look, and one that spoils the whole.
 FEW, MANY = 0.05, 0.5
+# Frames that are told by their number, at most.
+NAMED = 5
 
 
 class Trust(StrEnum):
@@ -70,6 +72,7 @@ def judge(
     """
     findings = [
         *_lost_frames(pairs, frames),
+        *_unlike_frames(frames),
         *_parts(frames),
         *_doubtful_pairs(pairs, frames),
         *_rejected_pairs(pairs, frames),
@@ -99,6 +102,19 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     if unmeasured:
         count = len(pairs.status)
         yield Trust.LOOK, f"{unmeasured} of {count} pairs are not measured yet: run again"
+
+
+def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:
+    """Frames with a shift in which hardly anything of the scene is to be seen."""
+    unlike = np.flatnonzero(frames.status == FrameStatus.UNLIKE.code)
+    total, count = len(frames.status), len(unlike)
+    if count:
+        which = ", ".join(map(str, unlike[:NAMED])) + (", ..." if count > NAMED else "")
+        yield (
+            Trust.LOOK if count > FEW * total else Trust.GOOD,
+            f"{count} of {total} frames fit far less well than those around them, and their shifts "
+            f"may be off (out of focus, covered?): {which}",
+        )
 
 
 def _parts(frames: FrameTable) -> Iterator[Finding]:

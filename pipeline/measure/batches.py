@@ -14,10 +14,18 @@ from pipeline.cluster import Engine, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.centres import in_cells, pair_centres, search_for
 from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
-from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
+from pipeline.model import (
+    FrameSource,
+    FrameStatus,
+    Ints,
+    PairStatus,
+    PairTable,
+    Registration,
+    Surface,
+)
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
-from pipeline.register import Search, block_terms, register_terms
+from pipeline.register import Search, block_terms, register_surfaces, terms_surface
 from pipeline.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
@@ -188,23 +196,27 @@ def _result(
 ) -> BatchResult:
     """Registrations from terms, as rows."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
-    for row, (pair, found) in enumerate(zip(pairs.tolist(), terms, strict=True)):
-        centre = None if centres is None else centres[row].tolist()
-        _put(table, row, _registration([seen[frame] for frame in pair], found, search, centre))
+    lags = [None] * len(pairs) if centres is None else centres.tolist()
+    surfaces = (
+        _surface([seen[frame] for frame in pair], found, search, centre)
+        for pair, found, centre in zip(pairs.tolist(), terms, lags, strict=True)
+    )
+    for row, registration in enumerate(register_surfaces(surfaces, search)):
+        _put(table, row, registration)
     frames = {frame: (found.frame_status, found.reason) for frame, found in seen.items()}
     return BatchResult(table, frames)
 
 
-def _registration(
+def _surface(
     both: list[Seen], terms: Terms | None, search: Search, centre: list[int] | None
-) -> Registration:
+) -> Surface | Registration:
     statuses = {one.pair_status for one in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
         if status in statuses:
             return Registration.unknown(len(search.shape), status)
     if terms is None:  # frames that do not touch as far as is searched
         return Registration.unknown(len(search.shape), PairStatus.LOW_OVERLAP)
-    return register_terms(terms, search, centre=centre)
+    return terms_surface(terms, search, centre=centre)
 
 
 def _put(table: PairTable, row: int, found: Registration) -> None:

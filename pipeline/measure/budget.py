@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.model import Ints
 from pipeline.ncc import Kind
 from pipeline.pairs import frames_held
+from pipeline.peak import held_bytes
 from pipeline.register import Search
 
 # Transformed pixels that a task should go through: about half a second of one core.
@@ -121,6 +122,7 @@ class BatchSize:
             factors = 3 if layout.one_spectrum else 0
         working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
         shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
+        shared += held_bytes(lags)
         # terms of blocks wait for those of other blocks, and two are joined to a third
         waiting = 3 + math.ceil(math.log2(len(search.blocks)))
         pair = 0 if whole else waiting * 6 * DOUBLE * lags

@@ -57,6 +57,9 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
     readable = np.isin(head.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     beside = solved.shift if method.prior is None else solved.shift - method.prior
     bounds = method.search.max_shift
+    averaged = (
+        solved.shift_std**2 - solved.own_variance
+    )  # of a frame's own error pairs tell nothing
 
     def within_reach(reference: int, moving: int) -> bool:
         apart = np.abs(beside[moving] - beside[reference])
@@ -68,7 +71,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
         solved.component,
         readable,
         budget,
-        std=np.sqrt((solved.shift_std**2).sum(axis=1)),
+        std=np.sqrt(np.maximum(averaged, 0).sum(axis=1)),
         within_reach=within_reach,
     )
     tail = PairTable.unmeasured(wanted, len(head.frame_status), head.shift.shape[1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.model import Contrast, PairStatus, Registration
+from pipeline.model import Contrast, PairStatus, Registration, Surface
 from pipeline.ncc import (
     Block,
     Kind,
@@ -20,7 +20,7 @@ from pipeline.ncc import (
     pair_terms,
     surface,
 )
-from pipeline.peak import RADII, register
+from pipeline.peak import RADII, register_each
 
 # Squares of the coarse image of a frame that is cut, px; at most half a tile.
 GRID_SIDE = 64
@@ -180,13 +180,30 @@ def block_terms(
     return found.over(lags, wanted)
 
 
-def register_terms(
-    terms: Terms, search: Search, averaged: float = 1.0, centre: Sequence[int] | None = None
-) -> Registration:
+def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Registration:
     """The shift that the terms of a whole pair show, or the status that says why there is none.
 
-    `averaged` is how many images as noisy as the moving one the reference is the mean of; `centre`
-    as for its blocks.
+    `averaged` is how many images as noisy as the moving one the reference is the mean of.
+    """
+    return next(register_surfaces([terms_surface(terms, search, averaged)], search))
+
+
+def register_surfaces(
+    surfaces: Iterable[Surface | Registration], search: Search
+) -> Iterator[Registration]:
+    """The shifts of one pair after another, from its `terms_surface`.
+
+    Some are held and worked on together, which takes less time; no result depends on which.
+    """
+    return register_each(surfaces, subpixel=search.subpixel, contrast=search.contrast)
+
+
+def terms_surface(
+    terms: Terms, search: Search, averaged: float = 1.0, centre: Sequence[int] | None = None
+) -> Surface | Registration:
+    """The surface of a whole pair, or the registration that says why there is none.
+
+    `centre` is that of its blocks.
     """
     both = (terms.reference, terms.moving)
     ndim = len(search.window.first)
@@ -198,8 +215,7 @@ def register_terms(
     if centre is not None:
         window, margin = search.lags_about(centre)
     found = surface(terms, window, search.min_overlap)
-    found = replace(found, margin=margin, averaged=averaged)
-    return register(found, subpixel=search.subpixel, contrast=search.contrast)
+    return replace(found, margin=margin, averaged=averaged)
 
 
 def _with_room_for_fit(max_shift: Sequence[int]) -> tuple[int, ...]:

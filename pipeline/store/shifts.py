@@ -78,10 +78,11 @@ def shifts_dataset(
 
 def _frame_columns(pairs: PairTable, frames: FrameTable) -> dict[str, Any]:
     ncc = _median_ncc(pairs, len(pairs.frame_status))
+    deviation = "standard deviation of the shift relative to the anchor of the frame's component"
     component = "connected part of the pair graph; -1: no pair that fits, -2: not solved yet"
     columns = {
         "shift": (frames.shift, _about("shift to apply to the frame", "pixel")),
-        "shift_std": (frames.shift_std, _about("standard deviation", "pixel")),
+        "shift_std": (frames.shift_std, _about(deviation, "pixel")),
         "frame_status": (frames.status, _flags(FrameStatus)),
         "frame_reading": (pairs.frame_status, _flags(FrameStatus)),
         "component": (frames.component, _about(component)),
