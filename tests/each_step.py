@@ -48,7 +48,7 @@ def settings(folder, name):
         {
             "input": {"path": "stack.zarr"},
             "register": {"max_shift": 6},
-            "pairs": {"width": 2},
+            "pairs": {"width": 2, "extra": 0.4},
             "output": {"shifts": f"{name}.zarr"},
             "cluster": {"kind": "in-process", "task_memory": "520 KiB"},
         },
@@ -71,9 +71,11 @@ def in_child(function, *arguments) -> int:
 
 def prepare(folder):
     base = rough(0, (60, 60), 1)
-    frames = [base[t : t + 40, 10 - t : 50 - t] + 0.1 * rough(t, (40, 40), 0) for t in range(4)]
+    frames = [base[t : t + 40, 10 - t : 50 - t] + 0.1 * rough(t, (40, 40), 0) for t in range(6)]
+    frames[2] = frames[3] = np.zeros((40, 40))  # so that a second round joins what is left
     write_stack(folder / "stack.zarr", np.stack(frames).astype("f4"))
-    stages.run(settings(folder, "whole"))
+    whole = stages.run(settings(folder, "whole"))
+    assert (whole.sizes["pair"], whole["component"].max()) == (13, 0), whole
 
 
 def killed(folder, due):

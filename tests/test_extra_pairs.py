@@ -245,16 +245,6 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
     assert stages.plan(config).extra_pairs == np.ceil(0.4 * without_it.sizes["pair"])
 
 
-def test_a_replacement_that_was_killed_is_finished(tmp_path):
-    config = settings_at(tmp_path, extra=0.4)
-    whole = stages.run(config)
-    path = tmp_path / "shifts.zarr"
-    path.rename(tmp_path / "shifts.zarr.partial")
-    (tmp_path / "shifts.zarr.before").mkdir()
-    assert load_shifts(str(path)).sizes == whole.sizes
-    assert not (tmp_path / "shifts.zarr.before").exists()
-
-
 def test_a_budget_is_no_negative_number():
     with pytest.raises(InputError, match=r"pairs\.extra"):
         pipeline.estimate_shifts(broken_series()[0], max_shift=16, pairs={"extra": -0.1})

@@ -123,4 +123,4 @@ def test_a_run_may_end_at_every_step_on_disk(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == f"{len(lines) - 1} steps"
-    assert {f"{count} rows were saved" for count in range(6)} == set(lines[:-1])
+    assert {f"{count} rows were saved" for count in range(14)} == set(lines[:-1])

@@ -34,9 +34,9 @@ class Plan:
     frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
     measured in `centres` groups of about the same centre of the search (0: no prior). At most
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
-    at most for flat field, static image and polish. `polish_bytes` is what a task of the polish needs, `own_bytes` what
-    this process does; `workers` of those that are `wanted` fit into `memory_bytes` (0: they are not
-    of this machine), each of them of `worker_bytes`.
+    at most for flat field, static image and polish. `polish_bytes` is what a task of the polish
+    needs, `own_bytes` what this process does; `workers` of those that are `wanted` fit into
+    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`.
     """
 
     frames: int
