@@ -17,7 +17,7 @@ from pipeline.model import InputError
 from pipeline.preprocess import condition, usable_pixels
 from pipeline.register import register_translation
 from pipeline.report import pairs_figure, save_figure
-from pipeline.setup import open_series, set_up
+from pipeline.setup import Series, open_series, set_up
 from pipeline.stages import Progress, run
 from pipeline.store.images import embedded_scene, write_image, write_stack
 from pipeline.store.stacks import StackSpec, locate
@@ -61,6 +61,9 @@ mask:
 
 register:
   max_shift: {max_shift}              # pixels; the largest shift between the frames of a pair
+
+# prior:                     # positions of the stage, if there are any: max_shift is around them
+#   path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
 
 pairs:
   strategy: window           # or: consecutive, reference, lags, all
@@ -130,6 +133,8 @@ def check(config: Config) -> list[tuple[str, str]]:
     setup = set_up(config, series)
     rows = describe(spec)
     rows.append(("mask", config.mask.path or "none"))
+    if series.prior is not None:
+        rows.append(("prior", _described_prior(config, series)))
     last = spec.frame_count - 1
     for index in sorted({0, last // 2, last}):
         frame = series.source.read(index)
@@ -140,6 +145,15 @@ def check(config: Config) -> list[tuple[str, str]]:
         usable = usable_pixels(frame.image, frame.valid, setup.method.conditioning)
         rows += _hints(frame.image[usable], float(valid.mean()))
     return rows
+
+
+def _described_prior(config: Config, series: Series) -> str:
+    """Shifts in pixels, as they were understood."""
+    assert series.prior is not None
+    low, high = series.prior.min(axis=0), series.prior.max(axis=0)
+    sides = zip(series.source.axes, low, high, strict=True)
+    ranges = ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in sides)
+    return f"{config.prior.path}: shifts of {ranges} px; register.max_shift is around them"
 
 
 def _hints(values: NDArray[Any], valid: float) -> list[tuple[str, str]]:

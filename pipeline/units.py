@@ -13,6 +13,7 @@ UNITS_UM = {
     "mm": 1e3, "millimeter": 1e3, "m": 1e6, "meter": 1e6, "angstrom": 1e-4, "pm": 1e-6,
     "picometer": 1e-6,
 }  # fmt: skip
+PIXELS = ("px", "pixel", "pixels")
 BYTES = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -49,7 +50,7 @@ def shift_bounds(
 
 def _pixels(length: str, pixel_size: float, unit: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(\S+)\s*", length)
-    if match and match[2] in ("px", "pixel", "pixels"):
+    if match and match[2] in PIXELS:
         return math.ceil(float(match[1]))
     if not match or match[2] not in UNITS_UM:
         raise InputError(

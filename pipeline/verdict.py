@@ -139,7 +139,8 @@ def _parts(frames: FrameTable) -> Iterator[Finding]:
         yield (
             Trust.LOOK if share >= 1 - FEW else Trust.NOT,
             f"the series falls into {parts} parts without a usable pair between them, and shifts "
-            "of different parts do not compare: measure more pairs (pairs.width, pairs.lags)",
+            "of different parts do not compare: measure more pairs (pairs.extra, pairs.width, "
+            "pairs.lags)",
         )
 
 

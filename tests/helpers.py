@@ -38,9 +38,9 @@ def asked_of_transforms(monkeypatch) -> list[list[str]]:
     asked: list[list[str]] = []
     correlate = sums._correlate
 
-    def counting(reference, moving, layout, wanted, keep):
+    def counting(reference, moving, layout, wanted, *more):
         asked.append(list(wanted))
-        return correlate(reference, moving, layout, wanted, keep)
+        return correlate(reference, moving, layout, wanted, *more)
 
     monkeypatch.setattr(sums, "_correlate", counting)
     return asked

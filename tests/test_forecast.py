@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 import tracemalloc
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from helpers import rough
 
 import pipeline
 from pipeline import stages
+from pipeline.cluster.limits import cgroup_limit
 from pipeline.config import make_config
 from pipeline.measure import flat_field_bytes, polish_bytes, static_bytes
 from pipeline.measure import polish as polishing
@@ -137,8 +140,27 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     assert "MiB each, of" in lines["workers"]
 
 
-def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path):
-    """A real limit, of the system: Dask reads it, and so does the run."""
+@contextmanager
+def limited_to(kind, size):
+    """Keyword arguments of a process under a real limit; what its kernel has, and lets us set."""
+    if kind == "ulimit":
+        yield {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_RSS, (size, size))}
+        return
+    group = Path(f"/sys/fs/cgroup/memory/steadystack-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(size))
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        yield {"preexec_fn": lambda: (group / "tasks").write_text(str(os.getpid()))}
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.parametrize("kind", ["ulimit", "control group"])
+def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
+    """A real limit, of the system; the control group's kills what goes beyond it."""
     frames, _ = drifting()
     write_stack(tmp_path / "stack.zarr", frames)
     settings = {
@@ -147,23 +169,40 @@ def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path):
         "cluster": {"kind": "local", "workers": 3},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
-    limit = 560 * MIB
-
-    def limited(command):
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", command, tmp_path / "run.yaml"],
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_RSS, (limit, limit)),
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    assert "2 of 3, " in limited("plan")
-    assert "of 560 MiB here" in limited("plan")
-    told = limited("run")
-    assert "2 of 3 workers fit into the memory here" in told
-    assert "good" in told
+    with limited_to(kind, 560 * MIB) as limit:
+        told = []
+        for command in ("plan", "run"):
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeline.cli", command, tmp_path / "run.yaml"],
+                cwd=ROOT, capture_output=True, text=True, check=False, **limit,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+            told.append(done.stdout + done.stderr)
+    assert "2 of 3, " in told[0]
+    assert "of 560 MiB here" in told[0]
+    assert "2 of 3 workers fit into the memory here" in told[1]
+    assert "good" in told[1]
     assert "2 of 3 workers fit" in (tmp_path / "run.log").read_text()
+
+
+def test_the_limit_of_a_batch_job_is_that_of_its_group_or_one_above(tmp_path):
+    groups, mount = tmp_path / "cgroup", tmp_path / "mount"
+    for place, limit in (
+        ("slurm/job_1/step_2", "max"), ("slurm/job_1", "700"), ("slurm", "900"),
+        ("memory/job/step", "650"), ("cpu/job", "3"),
+    ):  # fmt: skip
+        (mount / place).mkdir(parents=True, exist_ok=True)
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            (mount / place / name).write_text(limit + "\n")
+    for lines, limit in (
+        ("0::/slurm/job_1/step_2", 700),
+        ("5:cpu:/job\n4:memory:/job/step\n0::/", 650),
+        ("4:cpu,memory:/somewhere/else", sys.maxsize),
+        ("0::/slurm", 900),
+    ):
+        groups.write_text(lines + "\n")
+        assert cgroup_limit(groups, mount) == limit
+    assert cgroup_limit(tmp_path / "none", mount) == sys.maxsize
 
 
 def test_the_performance_report_is_written_on_request(tmp_path):

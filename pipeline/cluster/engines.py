@@ -13,6 +13,7 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
+from pipeline.cluster.limits import cgroup_limit
 from pipeline.model import InputError
 
 Engine: TypeAlias = Client | None  # None: in this process
@@ -69,6 +70,7 @@ def _local_cluster(workers: int | None, threads_per_worker: int) -> LocalCluster
             return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads_per_worker,
+                memory_limit=memory_here() // workers if workers else "auto",
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 # What a task raises comes back by itself; the rest is noise of workers that stop.
@@ -86,7 +88,7 @@ def _local_cluster(workers: int | None, threads_per_worker: int) -> LocalCluster
 
 def memory_here() -> int:
     """Bytes of memory that this machine, or the limit that this process is under, has."""
-    return int(MEMORY_LIMIT)
+    return min(int(MEMORY_LIMIT), cgroup_limit())
 
 
 def current_client() -> Engine:

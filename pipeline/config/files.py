@@ -91,6 +91,7 @@ def _resolved(config: Config, folder: Path) -> Config:
                 ("static", given.static, "estimate"),
             )
         },
+        "prior": {"path": absolute(config.prior.path)},
         "pairs": {"path": absolute(config.pairs.path)},
         "output": {
             name: absolute(getattr(config.output, name))

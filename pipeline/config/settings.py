@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.model import InputError
-from pipeline.units import parse_bytes
+from pipeline.units import PIXELS, UNITS_UM, parse_bytes
 
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
@@ -20,6 +20,7 @@ REPORTS = (".html", ".png", ".svg", ".pdf")
 Path_ = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
@@ -123,6 +124,44 @@ class RegisterSection(Section):
     )
 
 
+class PriorSection(Section):
+    """What is known of the frames' shifts before: searches are centred on it."""
+
+    path: str | None = Field(
+        None,
+        description="a CSV file with a heading and a line per frame, or the shifts dataset of an "
+        "earlier run (.zarr, .nc); register.max_shift is around it; null: nothing is known",
+    )
+    columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
+        None,
+        description="headings of the CSV file for (z,) y, x; null for an axis: 0; null: the names "
+        "of the axes; a column 'frame' says which frame a line is of",
+    )
+    kind: Literal["shift", "drift"] = Field(
+        "shift",
+        description="shift: what lays a frame on another, such as the position of the field of "
+        "view over the specimen; drift: its negative, such as the position of the specimen",
+    )
+    unit: str = Field("px", description="of the CSV file: px, or a length such as um")
+    scale: Factor | Annotated[tuple[Factor, ...], SomeListed] = Field(
+        1.0,
+        description="the values are multiplied by it; a number or one per axis: -1 where an axis "
+        "of the stage runs against that of the image",
+    )
+    missing: Literal["error", "interpolate"] = Field(
+        "error", description="frames without a value: error, or interpolate in between"
+    )
+
+    @model_validator(mode="after")
+    def _known_unit(self) -> Self:
+        if self.unit not in PIXELS and self.unit not in UNITS_UM:
+            raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if 0 in scales:
+            raise ValueError(f"scale {self.scale} leaves nothing of the values")
+        return self
+
+
 class PairsSection(Section):
     """Which pairs are measured."""
 
@@ -144,6 +183,12 @@ class PairsSection(Section):
     )
     path: str | None = Field(
         None, description="list: a CSV file with reference and moving in each line, instead"
+    )
+
+    extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="a second round of at most so many times as many pairs, where the first one "
+        "left parts that broke off, or frames that few pairs speak for; 0: none",
     )
 
     @model_validator(mode="after")
@@ -233,6 +278,7 @@ class Config(Section):
     mask: MaskSection = MaskSection()
     preprocess: PreprocessSection = PreprocessSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
+    prior: PriorSection = PriorSection()
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
     output: OutputSection = OutputSection()
@@ -245,14 +291,15 @@ class Config(Section):
     def fingerprint(self, digest: str) -> str:
         """A short hash of everything that affects the measuring of pairs.
 
-        `digest` is that of the input's metadata, the mask and the flat field. The solve, the
+        `digest` is that of the input's metadata and of what paths hold. The solve, the
         outputs and the cluster are left out: rows measured under another of those are as good.
         """
         settings = {
             name: value
             for name, value in self.dump().items()
-            if name in ("mask", "preprocess", "register", "pairs")
+            if name in ("mask", "preprocess", "register", "prior", "pairs")
         }
+        del settings["pairs"]["extra"]  # the pairs of the first round are the same without it
         reading = self.dump()["input"]
         del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}

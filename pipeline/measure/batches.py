@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import Engine, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
+from pipeline.measure.centres import in_cells, pair_centres, search_for
 from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
 from pipeline.model import (
     FrameSource,
@@ -47,6 +48,7 @@ class BlockResult:
     """What a batch found in one block of its frames, or in several together."""
 
     pairs: Ints
+    centres: Ints | None
     terms: list[Terms | None]
     seen: dict[int, Seen]
 
@@ -57,7 +59,7 @@ class BlockResult:
             for one, two in zip(self.terms, other.terms, strict=True)
         ]
         seen = {frame: found.plus(other.seen[frame]) for frame, found in self.seen.items()}
-        return BlockResult(self.pairs, terms, seen)
+        return BlockResult(self.pairs, self.centres, terms, seen)
 
 
 def measure_pairs(
@@ -83,14 +85,16 @@ def measure_pairs(
     yield table, done
 
     in_memory = isinstance(source, ArrayFrames)
-    shared = [share(client, part) if in_memory else part for part in (source, method)]
-    batches = (rows[part] for part in batch_pairs(pairs[rows], size.frames, size.pairs))
+    sent = source, replace(method, prior=None)  # a task is told of its own pairs
+    shared = [share(client, part) if in_memory else part for part in sent]
+    batches = ((rows[part], centres) for part, centres in batches_of(pairs[rows], method, size))
     results: Iterator[tuple[NDArray[Any], BatchResult]]
     if len(method.search.blocks) == 1:
-        results = run_tasks(client, measure_batch, ((b, pairs[b]) for b in batches), *shared)
+        tasks = ((b, (pairs[b], centres)) for b, centres in batches)
+        results = run_tasks(client, measure_task, tasks, *shared)
     else:
         blocks = range(len(method.search.blocks))
-        trees = ((b, [(pairs[b], block) for block in blocks]) for b in batches)
+        trees = ((b, [(pairs[b], centres, block) for block in blocks]) for b, centres in batches)
         results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
     for batch, result in results:
         _fill(table, batch, result)
@@ -100,30 +104,67 @@ def measure_pairs(
         yield table, done
 
 
-def measure_batch(pairs: Ints, source: FrameSource, method: Method) -> BatchResult:
-    """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once."""
+def batches_of(
+    pairs: Ints, method: Method, size: BatchSize
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
+    """What is measured in one task: row numbers into pairs (n, 2), and the pairs' centres."""
+    for rows, centres in in_cells(method, pairs):
+        for part in batch_pairs(pairs[rows], size.frames, size.pairs):
+            yield rows[part], None if centres is None else centres[part]
+
+
+def measure_batch(
+    pairs: Ints, source: FrameSource, method: Method, centres: Ints | None = None
+) -> BatchResult:
+    """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once.
+
+    `centres` are those of their searches, of one cell; None: those that the method knows.
+    """
+    if centres is None:
+        centres = pair_centres(method, pairs)
+    method = replace(method, search=search_for(method, centres))
     seen: dict[int, Seen] = {}
-    return _result(pairs, _terms(pairs, 0, source, method, seen), seen, method.search)
+    terms = _terms(pairs, centres, 0, source, method, seen)
+    return _result(pairs, centres, terms, seen, method.search)
 
 
-def measure_block(task: tuple[Ints, int], source: FrameSource, method: Method) -> BlockResult:
+def measure_task(
+    task: tuple[Ints, Ints | None], source: FrameSource, method: Method
+) -> BatchResult:
+    """`measure_batch` for pairs and their centres."""
+    pairs, centres = task
+    return measure_batch(pairs, source, method, centres)
+
+
+def measure_block(
+    task: tuple[Ints, Ints | None, int], source: FrameSource, method: Method
+) -> BlockResult:
     """The terms of pairs in one block of their frames; each is read once."""
-    pairs, block = task
+    pairs, centres, block = task
+    method = replace(method, search=search_for(method, centres))
     seen: dict[int, Seen] = {}
-    return BlockResult(pairs, list(_terms(pairs, block, source, method, seen)), seen)
+    terms = list(_terms(pairs, centres, block, source, method, seen))
+    return BlockResult(pairs, centres, terms, seen)
 
 
 def conclude(found: BlockResult, source: FrameSource, method: Method) -> BatchResult:
     """Register pairs whose terms are complete."""
-    return _result(found.pairs, found.terms, found.seen, method.search)
+    search = search_for(method, found.centres)
+    return _result(found.pairs, found.centres, found.terms, found.seen, search)
 
 
 def _terms(
-    pairs: Ints, block: int, source: FrameSource, method: Method, seen: dict[int, Seen]
+    pairs: Ints,
+    centres: Ints | None,
+    block: int,
+    source: FrameSource,
+    method: Method,
+    seen: dict[int, Seen],
 ) -> Iterator[Terms | None]:
     """The terms of every pair in a block, None if one of its frames is of no use.
 
-    `seen` is filled on the way. A frame is held from its first pair to its last.
+    None also where the frames do not touch as far as is searched. `seen` is filled on the way. A
+    frame is held from its first pair to its last.
     """
     stills = read_stills(method, source.frame_shape, block)
     common = common_mask(source, block, method)
@@ -140,24 +181,31 @@ def _terms(
         alone = len(search.blocks) == 1 and not all(
             seen[frame].pair_status is PairStatus.OK for frame in (reference, moving)
         )
-        if alone or reference not in held or moving not in held:
+        centre = None if centres is None else centres[row].tolist()
+        apart = centre is not None and not search.touches(centre)
+        if alone or apart or reference not in held or moving not in held:
             yield None
         else:
             stays = held[reference].part(search.blocks[block].core)
-            yield block_terms(stays, held[moving], search, block, method.keep)
+            yield block_terms(stays, held[moving], search, block, method.keep, centre)
         for frame in {reference, moving}:
             if last_use[frame] == row:
                 held.pop(frame, None)
 
 
 def _result(
-    pairs: Ints, terms: Iterable[Terms | None], seen: dict[int, Seen], search: Search
+    pairs: Ints,
+    centres: Ints | None,
+    terms: Iterable[Terms | None],
+    seen: dict[int, Seen],
+    search: Search,
 ) -> BatchResult:
     """Registrations from terms, as rows."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
+    lags = [None] * len(pairs) if centres is None else centres.tolist()
     surfaces = (
-        _surface([seen[frame] for frame in pair], found, search)
-        for pair, found in zip(pairs.tolist(), terms, strict=True)
+        _surface([seen[frame] for frame in pair], found, search, centre)
+        for pair, found, centre in zip(pairs.tolist(), terms, lags, strict=True)
     )
     for row, registration in enumerate(register_surfaces(surfaces, search)):
         _put(table, row, registration)
@@ -165,13 +213,16 @@ def _result(
     return BatchResult(table, frames)
 
 
-def _surface(both: list[Seen], terms: Terms | None, search: Search) -> Surface | Registration:
+def _surface(
+    both: list[Seen], terms: Terms | None, search: Search, centre: list[int] | None
+) -> Surface | Registration:
     statuses = {one.pair_status for one in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
         if status in statuses:
             return Registration.unknown(len(search.shape), status)
-    assert terms is not None
-    return terms_surface(terms, search)
+    if terms is None:  # frames that do not touch as far as is searched
+        return Registration.unknown(len(search.shape), PairStatus.LOW_OVERLAP)
+    return terms_surface(terms, search, centre=centre)
 
 
 def _put(table: PairTable, row: int, found: Registration) -> None:

@@ -111,7 +111,8 @@ class BatchSize:
         kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
 
         # a frame: its values, its valid pixels, its own sums
-        frame = SINGLE * pixels + (0 if one_mask else pixels) + (2 * DOUBLE * lags if whole else 0)
+        sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
         if keep and layout.one_spectrum and not one_mask:
             kinds += 1  # the mask's is kept for both roles
         if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start

@@ -50,6 +50,8 @@ class Method:
     conditioning : what is done to every frame before it is correlated
     flat_field, static : an image, the path of one, or None
     region : the part of the frames that is read, without their border; None: all of them
+    prior : shifts (frames, axes) that are known before, px; searches are centred on them
+    cell : centres that are this near to each other along each axis share transforms, px
     """
 
     search: Search
@@ -58,6 +60,8 @@ class Method:
     static: Still = None
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
+    prior: NDArray[np.float64] | None = None
+    cell: tuple[int, ...] = ()
 
     @property
     def inside(self) -> Conditioning:

@@ -113,7 +113,7 @@ def polished(
     method : of frames that are one block
     rounds : how often; each takes the shifts of the one before for the means
     """
-    own = replace(method, search=_search(source, method), keep=())
+    own = replace(method, search=_search(source, method), keep=(), prior=None)
     in_memory = isinstance(source, ArrayFrames)
     shared = [share(client, part) if in_memory else part for part in (source, own)]
     of_pairs = _pair_variance(pairs, frames)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.words import Bools, FrameStatus, Ints, PairStatus
+
+PAIR_COLUMNS = ("reference", "moving", "shift", "std", "ncc", "runner_up", "overlap", "status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,15 @@ class PairTable:
             status=np.full(count, PairStatus.UNMEASURED.code, np.int8),
             frame_status=np.full(frame_count, FrameStatus.UNMEASURED.code, np.int8),
         )
+
+    def rows(self, which: slice | Ints) -> PairTable:
+        """The same frames with some of the pairs."""
+        return replace(self, **{name: getattr(self, name)[which] for name in PAIR_COLUMNS})
+
+    def plus(self, other: PairTable) -> PairTable:
+        """The same frames with the pairs of another table behind its own."""
+        both = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in PAIR_COLUMNS}
+        return replace(self, **both)
 
     @property
     def ok(self) -> Bools:

@@ -9,9 +9,15 @@ import numpy as np
 
 from pipeline.cluster import memory_here
 from pipeline.config import ClusterSection
-from pipeline.measure import flat_field_bytes, polish_bytes, static_bytes, static_frames
+from pipeline.measure import (
+    batches_of,
+    flat_field_bytes,
+    polish_bytes,
+    searches_of,
+    static_bytes,
+    static_frames,
+)
 from pipeline.model import InputError
-from pipeline.pairs import batch_pairs
 from pipeline.setup.layout import Setup
 from pipeline.setup.memory import MIB, OWN_BYTES, ROW_BYTES, SHARE, WORKER_BYTES, wanted_workers
 
@@ -25,8 +31,10 @@ class Plan:
 
     Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
     tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's. `further_bytes` are read at most for flat field,
-    static image and polish. `polish_bytes` is what a task of the polish needs, `own_bytes` what
+    frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
+    measured in `centres` groups of about the same centre of the search (0: no prior). At most
+    `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
+    at most for flat field, static image and polish. `polish_bytes` is what a task of the polish needs, `own_bytes` what
     this process does; `workers` of those that are `wanted` fit into `memory_bytes` (0: they are not
     of this machine), each of them of `worker_bytes`.
     """
@@ -38,7 +46,9 @@ class Plan:
     tile: tuple[int, ...]
     fft_shape: tuple[int, ...]
     max_shift: tuple[int, ...]
+    centres: int
     pairs: int
+    extra_pairs: int
     tasks: int
     frames_per_task: int
     pairs_per_task: int
@@ -55,10 +65,17 @@ class Plan:
     def rows(self) -> list[tuple[str, str]]:
         """The same for a reader, as names and values."""
         further = f", and up to {_mib(self.further_bytes)} more" if self.further_bytes else ""
+        extra, groups = self.extra_pairs, self.centres
+        more = f", and at most {extra} in a second round where they are wanted" if extra else ""
+        around = (
+            f" around the prior, pairs in {groups} group(s) of about the same centre"
+            if groups
+            else ""
+        )
         rows = [
             ("frames", f"{self.frames} of {self.frame_shape}"),
-            ("pairs", str(self.pairs)),
-            ("max_shift", f"{self.max_shift} px"),
+            ("pairs", f"{self.pairs}{more}"),
+            ("max_shift", f"{self.max_shift} px{around}"),
             ("region read", f"{self.region} px in {self.blocks} block(s)"),
             ("tiles", f"{self.tile} px, transforms of {self.fft_shape}"),
             ("tasks", str(self.tasks)),
@@ -154,9 +171,10 @@ def _check(needed: int, here: int, given: ClusterSection, needs: Needs) -> None:
 
 def plan_of(setup: Setup) -> Plan:
     """The work in numbers, from integers alone."""
-    search, size, series = setup.method.search, setup.size, setup.series
-    given = setup.config.cluster
-    batches = batch_pairs(setup.pairs, size.frames, size.pairs)
+    size, series, given = setup.size, setup.series, setup.config.cluster
+    searches = searches_of(setup.method, setup.pairs)
+    search = max(searches, key=lambda one: math.prod(one.layouts[0].fft_shape))
+    batches = [rows for rows, _ in batches_of(setup.pairs, setup.method, size)]
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest = int(np.argmax(task_bytes))
@@ -171,9 +189,14 @@ def plan_of(setup: Setup) -> Plan:
         tile=search.layouts[0].tile,
         fft_shape=search.layouts[0].fft_shape,
         max_shift=tuple(
-            last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
+            last - after
+            for last, (_, after) in zip(
+                setup.method.search.window.last, setup.method.search.margin, strict=True
+            )
         ),
+        centres=len(searches) if setup.method.prior is not None else 0,
         pairs=len(setup.pairs),
+        extra_pairs=math.ceil(setup.config.pairs.extra * len(setup.pairs)),
         tasks=len(batches) * len(search.blocks),
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.cluster import memory_here
 from pipeline.config import Config, PreprocessSection
-from pipeline.measure import BatchSize, Method
+from pipeline.measure import (
+    BatchSize,
+    Method,
+    cheapest_cell,
+    pair_centres,
+    searches_of,
+)
 from pipeline.model import InputError
 from pipeline.pairs import select_pairs
 from pipeline.preprocess import Conditioning
@@ -40,14 +46,36 @@ def set_up(config: Config, series: Series) -> Setup:
     count = series.source.frame_count
     pairs = _pairs(config, count)
     check_anchor(config.solve.anchor, count)
-    method = _method(config, series)
-    size = _batch_size(config, series, method.search)
+    method = _with_prior(_method(config, series), series, pairs)
+    size = max(
+        (_batch_size(config, series, search) for search in searches_of(method, pairs)),
+        key=lambda one: one.least_bytes,
+    )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
+    """The method with searches that are centred on what is known of shifts before."""
+    if series.prior is None:
+        return method
+    if method.search.max_shift is None:
+        raise InputError("prior goes with register.max_shift: how far shifts may be off, pixels")
+    method = replace(method, prior=series.prior)
+    centres = pair_centres(method, pairs)
+    assert centres is not None
+    if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
+        largest = np.abs(centres).max(axis=0).tolist()
+        raise InputError(
+            f"prior has the frames of every pair further apart ({largest} px at most) than frames "
+            f"of {method.search.shape} pixels touch: check prior.unit and prior.scale"
+        )
+    return replace(method, cell=cheapest_cell(centres, pairs, method.search))
 
 
 def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
+    del options["extra"]  # chosen when these are measured
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
     with naming("pairs.path" if path else "pairs.list"):

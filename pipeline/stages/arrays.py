@@ -10,9 +10,9 @@ import xarray as xr
 
 from pipeline.cluster import Engine, current_client
 from pipeline.config import make_config
-from pipeline.measure import measure_pairs, solve_series
+from pipeline.measure import measure_rounds, solve_series
 from pipeline.model import as_stack
-from pipeline.setup import in_memory, set_up
+from pipeline.setup import given_shifts, in_memory, set_up
 from pipeline.stages.dataset import dataset, look_for_effect, new_table, with_stills
 from pipeline.store.arrays import ArrayFrames, lazy_stack
 from pipeline.store.stacks import Missing, locate
@@ -54,6 +54,7 @@ def estimate_shifts(
     preprocess: Mapping[str, Any] | None = None,
     pairs: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
+    prior: Any = None,
     client: Engine = None,
 ) -> xr.Dataset:
     """The shift of every frame of a stack, with everything that led to it.
@@ -65,6 +66,9 @@ def estimate_shifts(
     max_shift, min_overlap : as in the `register` section of the settings
     preprocess, pairs, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
+    prior : array (frames, axes), or the dataset of an earlier call
+        What is known of the shifts before, pixels; the shift of a pair is looked for within ±
+        `max_shift` around it. One that has drift, or positions of the specimen: their negative.
     client : a Dask client; None: the current one, in this process if there is none
 
     Returns
@@ -87,9 +91,18 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
-    setup = with_stills(set_up(config, in_memory(source)))
+    known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
+    setup = with_stills(set_up(config, in_memory(source, known)))
     client = client or current_client()
-    rounds = measure_pairs(source, new_table(setup), setup.method, setup.size, client=client)
+    rounds = measure_rounds(
+        source,
+        new_table(setup),
+        setup.method,
+        setup.size,
+        len(setup.pairs),
+        config.pairs.extra,
+        client=client,
+    )
     *_, (table, _) = rounds
     frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
     return dataset(setup, table, frames, look_for_effect(setup, table))

@@ -20,7 +20,7 @@ from pipeline.store.journal import replay
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Verdict, judge
 
-MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
+MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
 # The attributes that hold what was looked for beside the shifts.
 STATIC_EFFECT, LOCAL_MOTION = LOOKED_FOR = "static_effect", "local_motion"
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
@@ -51,6 +51,7 @@ def own_shifts(setup: Setup) -> xr.Dataset:
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
+    changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
     what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "

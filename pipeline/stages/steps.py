@@ -16,7 +16,7 @@ import xarray as xr
 
 from pipeline.cluster import Engine, OnDemand, one_cluster
 from pipeline.config import Config
-from pipeline.measure import measure_pairs, solve_series
+from pipeline.measure import measure_pairs, solve_series, with_second_round
 from pipeline.model import InputError, PairStatus, PairTable
 from pipeline.report import prepare
 from pipeline.setup import (
@@ -179,9 +179,10 @@ def _job(
 
 def _measure(job: Job, overwrite: bool) -> xr.Dataset:
     found = _begun(job, overwrite)
-    table = read_pairs(found)
+    table = _with_second_round(job, read_pairs(found))
     missing = table.count([PairStatus.UNMEASURED])
-    if not missing and set(LOOKED_FOR) <= set(found.attrs):
+    as_found = len(table.status) == found.sizes["pair"]
+    if not missing and as_found and set(LOOKED_FOR) <= set(found.attrs):
         log.info("all %d pairs are measured already", len(table.status))
         discard(journal_path(job.path))
         return found
@@ -189,14 +190,31 @@ def _measure(job: Job, overwrite: bool) -> xr.Dataset:
         setup = with_stills(
             job.setup, keep_at=job.path.rstrip("/"), again=missing < len(table.status)
         )
-    if missing:
+    while table.count([PairStatus.UNMEASURED]):
+        found = _of_these_rows(job, found, table)
         with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
             table = _measured(job, setup, found, table, journal)
+        table = _with_second_round(job, table)
     with stage("looking for what could be wrong"):
         known = kept(found) | look_for_effect(setup, table)
     found = dataset(setup, table, known=known)
     save_shifts(found, job.path)
     discard(journal_path(job.path))
+    return found
+
+
+def _with_second_round(job: Job, table: PairTable) -> PairTable:
+    """The table with the pairs that its first round leaves wanted, once that is measured."""
+    setup = job.setup
+    return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
+
+
+def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
+    """The dataset on disk with the rows of the table: those of the second round come later."""
+    if len(table.status) == found.sizes["pair"]:
+        return found
+    found = dataset(job.setup, table, known=kept(found))
+    save_shifts(found, job.path)
     return found
 
 
