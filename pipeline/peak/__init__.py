@@ -2,7 +2,7 @@
 
 from pipeline.peak.choice import Peak, find_peak, significance
 from pipeline.peak.patch import RADII
-from pipeline.peak.registration import judge, register, register_each
+from pipeline.peak.registration import held_bytes, judge, register, register_each
 from pipeline.peak.summit import Summit, summits
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Peak",
     "Summit",
     "find_peak",
+    "held_bytes",
     "judge",
     "register",
     "register_each",

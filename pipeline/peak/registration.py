@@ -22,9 +22,9 @@ SAME_PEAK = 0.5
 MOST_SPREAD = 5.0
 # Variance, px², of what is rounded to whole lags.
 WHOLE_LAG = 1 / 12
-# So many surfaces are worked on together, or fewer with so many lags in all. At 40 bytes of a lag
-# that is 10 MiB at most, which no forecast of memory has to know of.
-TOGETHER, TOGETHER_LAGS = 16, 2**18
+# So many surfaces are worked on together, or fewer with so many lags in all; of a lag are held its
+# NCC, overlap and two variances.
+TOGETHER, TOGETHER_LAGS, LAG_BYTES = 16, 2**18, 28
 
 T = TypeVar("T")
 # What goes on step by step: asks for a summit, is sent it, and has a result in the end.
@@ -72,6 +72,12 @@ def register_each(
             yield from _answered([_register(one, subpixel, contrast) for one in together])
             together, lags = [], 0
     yield from _answered([_register(one, subpixel, contrast) for one in together])
+
+
+def held_bytes(lags: int, surfaces: int) -> int:
+    """The memory of those of so many surfaces of so many lags that wait for the last one."""
+    together = min(TOGETHER, math.ceil(TOGETHER_LAGS / lags), surfaces)
+    return LAG_BYTES * lags * (together - 1)
 
 
 def _answered(registering: list[Steps[Registration]]) -> list[Registration]:
