@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus
+from pipeline.model import InputError, PairStatus, RunError
 from pipeline.verdict import Trust
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
@@ -25,6 +25,12 @@ FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
 config_argument = click.argument("config", type=click.Path(dir_okay=False))
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Start anew, also if the output exists."
+)
+
+scheduler_option = click.option(
+    "--scheduler-file",
+    type=click.Path(dir_okay=False),
+    help="Run on the Dask scheduler that wrote this file, whatever `cluster` says.",
 )
 
 
@@ -40,8 +46,9 @@ def main() -> None:
 
     A run ends with a verdict: good, look at it (finished, with reasons), or not to be trusted.
 
-    Exit codes: 0 good, or look at it; 1 failed or interrupted; 2 wrong use or settings; 3 finished,
-    but the result is not to be trusted.
+    Exit codes: 0 good, or look at it; 1 failed (some of the pairs, or the run) or interrupted: what
+    was measured is saved, the same command goes on; 2 wrong use or settings; 3 finished, but the
+    result is not to be trusted.
     """  # noqa: D301
 
 
@@ -56,6 +63,9 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
+        except RunError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("stopped; what was measured is saved: the same command goes on", err=True)
             sys.exit(FAILED)
@@ -66,13 +76,14 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @config_argument
 @overwrite_option
+@scheduler_option
 @_told
-def run(config: str, overwrite: bool) -> None:
+def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
     Goes on where an earlier run of the same settings stopped.
     """
-    settings = load_config(config)
+    settings = _elsewhere(load_config(config), scheduler_file)
     begun = time.monotonic()
     with _bar() as progress:
         shifts = stages.run(settings, overwrite=overwrite, progress=progress)
@@ -106,13 +117,24 @@ def plan(config: str) -> None:
 @main.command()
 @config_argument
 @overwrite_option
+@click.option(
+    "--batches",
+    metavar="I/N",
+    help="Only part I of N, into a file beside the output.",
+)
+@scheduler_option
 @_told
-def measure(config: str, overwrite: bool) -> None:
-    """Measure the pairs of a YAML file that are not measured yet."""
-    settings = load_config(config)
+def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
+    """Measure the pairs of a YAML file that are not measured yet.
+
+    What was measured in parts (--batches) is gathered first.
+    """
+    settings = _elsewhere(load_config(config), scheduler_file)
     with _bar() as progress:
-        shifts = stages.measure(settings, overwrite=overwrite, progress=progress)
-    click.echo(f"{_usable(shifts)} -> {settings.output.shifts}")
+        shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
+    where = settings.output.shifts if batches is None else f"part {batches}"
+    click.echo(f"{_usable(shifts)} -> {where}")
+    _exit_if_failed(shifts)
 
 
 @main.command()
@@ -186,8 +208,27 @@ def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
         f"{shifts.sizes['frame']} frames, {_usable(shifts)}, {seconds:.1f} s -> "
         f"{settings.output.shifts}: {verdict}"
     )
+    _exit_if_failed(shifts)
     if verdict.trust is Trust.NOT:
         sys.exit(NOT_TRUSTED)
+
+
+def _exit_if_failed(shifts: xr.Dataset) -> None:
+    """Pairs that failed can still be measured: more urgent than what the rest looks like."""
+    failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
+    if failed:
+        click.echo(f"{failed} pairs failed: the same command tries them again", err=True)
+        sys.exit(FAILED)
+
+
+def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
+    """The same settings on another cluster, if one is given."""
+    if scheduler_file is None:
+        return settings
+    update = {"kind": "scheduler-file", "scheduler_file": scheduler_file, "address": None}
+    if settings.cluster.security == "temporary":
+        update["security"] = None
+    return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
 
 
 def _usable(shifts: xr.Dataset) -> str:

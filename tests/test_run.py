@@ -668,7 +668,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
         raise AssertionError("a frame was read")
 
     monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", no_pixel_is_read)
-    monkeypatch.setattr("pipeline.cluster.engines.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pipeline.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
     done = shell("run", path)
     assert done.exit_code == 2, done.output
     assert words in done.output

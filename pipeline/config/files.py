@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.cluster import Certificates
 from pipeline.config.settings import Config
 from pipeline.model import InputError
 
@@ -96,6 +97,11 @@ def _resolved(config: Config, folder: Path) -> Config:
             "shifts": absolute(config.output.shifts),
             "report": absolute(config.output.report),
         },
+        "cluster": {
+            "scheduler_file": absolute(config.cluster.scheduler_file),
+            "job_folder": absolute(config.cluster.job_folder),
+            "security": _found_at(config.cluster.security, absolute),
+        },
     }
     return config.model_copy(
         update={
@@ -103,6 +109,13 @@ def _resolved(config: Config, folder: Path) -> Config:
             for name, changed in updates.items()
         }
     )
+
+
+def _found_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
+    if not isinstance(security, Certificates):
+        return security
+    given = security.model_dump()
+    return security.model_copy(update={name: absolute(path) for name, path in given.items()})
 
 
 def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:

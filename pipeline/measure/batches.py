@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import Engine, run_tasks, run_trees, share
+from pipeline.cluster import Engine, Failure, as_cluster, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
-from pipeline.model import FrameSource, FrameStatus, Ints, PairStatus, PairTable, Registration
+from pipeline.model import (
+    FrameSource,
+    FrameStatus,
+    Ints,
+    PairStatus,
+    PairTable,
+    Registration,
+    RunError,
+)
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
 from pipeline.register import Search, block_terms, register_terms
@@ -21,6 +29,7 @@ from pipeline.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = FrameStatus.UNMEASURED.code
 MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 
 
@@ -58,14 +67,23 @@ def measure_pairs(
     *,
     client: Engine = None,
 ) -> Iterator[tuple[PairTable, int]]:
-    """Measure every pair of `table` that is not measured yet.
+    """Measure every pair of `table` that is not measured yet, or that failed.
 
     Yields the table so far and how many of its rows are measured, after each batch. A row does not
-    depend on its batch, nor on where that was run.
+    depend on its batch, nor on where that was run. The pairs of a batch that is given up have the
+    status FAILED.
+
+    Raises
+    ------
+    RunError
+        Where more pairs fail than the engine allows, or it cannot go on.
     """
-    columns = (*MEASURED, "frame_status")
+    columns = (*MEASURED, "frame_status", "failures")
     table = replace(table, **{name: getattr(table, name).copy() for name in columns})
-    rows = np.flatnonzero(table.status == PairStatus.UNMEASURED.code)
+    rows = np.flatnonzero(table.to_do)
+    table.status[rows] = PairStatus.UNMEASURED.code
+    table.failures.clear()
+    table.frame_status[table.frame_status == FrameStatus.UNREADABLE.code] = UNKNOWN
     pairs = np.stack([table.reference, table.moving], axis=1)
     done = len(table.status) - len(rows)
     yield table, done
@@ -73,7 +91,7 @@ def measure_pairs(
     in_memory = isinstance(source, ArrayFrames)
     shared = [share(client, part) if in_memory else part for part in (source, method)]
     batches = (rows[part] for part in batch_pairs(pairs[rows], size.frames, size.pairs))
-    results: Iterator[tuple[NDArray[Any], BatchResult]]
+    results: Iterator[tuple[NDArray[Any], BatchResult | Failure]]
     if len(method.search.blocks) == 1:
         results = run_tasks(client, measure_batch, ((b, pairs[b]) for b in batches), *shared)
     else:
@@ -81,9 +99,14 @@ def measure_pairs(
         trees = ((b, [(pairs[b], block) for block in blocks]) for b in batches)
         results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
     for batch, result in results:
-        _fill(table, batch, result)
+        if isinstance(result, Failure):
+            _fail(table, batch, result)
+        else:
+            _fill(table, batch, result)
         done += len(batch)
         yield table, done
+        if isinstance(result, Failure):
+            _check_failed(table, as_cluster(client).max_failed, result)
 
 
 def measure_batch(pairs: Ints, source: FrameSource, method: Method) -> BatchResult:
@@ -170,6 +193,27 @@ def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
     for name in MEASURED:
         getattr(table, name)[rows] = getattr(result.table, name)
     for frame, (status, reason) in result.frames.items():
-        if status is FrameStatus.UNREADABLE and table.frame_status[frame] != status.code:
+        if status is FrameStatus.UNREADABLE:
+            if table.frame_status[frame] == status.code:
+                continue
             log.warning("frame %d is unreadable: %s", frame, reason)
+            if table.frame_status[frame] != UNKNOWN:
+                continue  # it was read for other pairs: what failed now may pass
         table.frame_status[frame] = status.code
+
+
+def _fail(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:
+    """Give up the rows of a batch."""
+    table.status[rows] = PairStatus.FAILED.code
+    table.failures.update(dict.fromkeys(rows.tolist(), failure.reason))
+    log.warning("%d pairs failed, tries: %d: %s", len(rows), failure.tries, failure.reason)
+
+
+def _check_failed(table: PairTable, most: float, failure: Failure) -> None:
+    """Stop a run of which too much fails."""
+    failed, total = table.count([PairStatus.FAILED]), len(table.status)
+    if failed > most * total:
+        raise RunError(
+            f"{failed} of {total} pairs failed, more than cluster.max_failed {most:g} allows, the "
+            f"last one: {failure.reason}; what was measured is saved: the same command goes on"
+        ) from failure.error

@@ -45,6 +45,11 @@ class BatchSize:
         """The memory in which one pair is measured."""
         return self._bytes(2, 2, 1)
 
+    def most_bytes(self, frame_count: int, pair_count: int) -> int:
+        """The memory that no batch of so many frames and pairs needs more of."""
+        frames = min(self.frames, frame_count)
+        return self._bytes(frames, frames, min(self.pairs, pair_count))
+
     def _bytes(self, frames: int, roles: int, pairs: int) -> int:
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes

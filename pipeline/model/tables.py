@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ class PairTable:
 
     `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
     codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
-    read, by frame index, and UNMEASURED for the others.
+    read, by frame index, and UNMEASURED for the others. `failures` has the reason of every row
+    whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -31,6 +32,7 @@ class PairTable:
     overlap: NDArray[np.float64]
     status: NDArray[np.int8]
     frame_status: NDArray[np.int8]
+    failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
@@ -52,6 +54,12 @@ class PairTable:
     def ok(self) -> Bools:
         """Which pairs have a shift."""
         return np.asarray(self.status == PairStatus.OK.code)
+
+    @property
+    def to_do(self) -> Bools:
+        """Which pairs a run has to measure: new ones, and those that failed for what may pass."""
+        again = (PairStatus.UNMEASURED, PairStatus.FAILED, PairStatus.UNREADABLE)
+        return np.isin(self.status, [status.code for status in again])
 
     def count(self, statuses: Iterable[PairStatus]) -> int:
         """How many pairs have one of these statuses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import memory_here
+from pipeline.cluster import PYTHON_BYTES, memory_here
 from pipeline.config import Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
 from pipeline.model import InputError
@@ -84,8 +85,9 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     given, mask = config.cluster.task_memory, config.mask
     memory = parse_bytes(given) if given is not None else None
     by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
+    room = _room(config)
     size = BatchSize.within(
-        memory or DEFAULT_TASK_BYTES,
+        memory or min(DEFAULT_TASK_BYTES, max(room, 1)),
         search,
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
@@ -98,12 +100,28 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
             f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
             "needs: raise it, or lower register.max_shift"
         )
-    if config.cluster.kind != "address" and size.least_bytes > memory_here():
+    if memory is not None and memory > room:
         raise InputError(
-            f"one pair of frames needs {least} MiB, and there are {memory_here() // 2**20} here: "
-            "lower register.max_shift"
+            f"cluster.task_memory {given!r} is more than the {max(room, 0) // 2**20} MiB that a "
+            "task can have (cluster.worker_memory, or what is here): lower it"
+        )
+    if size.least_bytes > room:
+        own = config.cluster.worker_memory
+        raise InputError(
+            f"one pair of frames needs {least} MiB, and there are {max(room, 0) // 2**20} "
+            + (f"for a task in a worker of {own} (cluster.worker_memory)" if own else "here")
+            + ": lower register.max_shift"
+            + (", or raise it" if own else "")
         )
     return size
+
+
+def _room(config: Config) -> int:
+    """Bytes that a task can have at most, as far as that is known before there is a worker."""
+    given = config.cluster
+    if given.worker_memory is not None:
+        return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
+    return memory_here() if given.kind in ("in-process", "local") else sys.maxsize
 
 
 def plan_of(setup: Setup) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline.cluster import Engine, current_client
+from pipeline.cluster import Cluster, Engine, current_client
 from pipeline.config import make_config
 from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import as_stack
@@ -77,6 +77,8 @@ def estimate_shifts(
     ------
     InputError
         For settings, shapes and dims that cannot be worked with.
+    RunError
+        If the cluster is lost, or more than a tenth of the pairs fail.
     """
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
     config = make_config(
@@ -88,8 +90,11 @@ def estimate_shifts(
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
     setup = with_stills(set_up(config, in_memory(source)))
-    client = client or current_client()
-    rounds = measure_pairs(source, new_table(setup), setup.method, setup.size, client=client)
+    limits = config.cluster
+    engine = client
+    if not isinstance(engine, Cluster):
+        engine = Cluster(engine or current_client(), limits.retries, limits.max_failed)
+    rounds = measure_pairs(source, new_table(setup), setup.method, setup.size, client=engine)
     *_, (table, _) = rounds
-    frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
+    frames = solve_series(source, table, setup.method, client=engine, **config.solve.model_dump())
     return dataset(setup, table, frames, look_for_effect(setup, table))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import xarray as xr
 
-from pipeline.cluster import connect
-from pipeline.config import Config
+from pipeline.cluster import Cluster, connect
+from pipeline.config import ClusterSection, Config
 from pipeline.correct import mean_before_and_after
 from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import InputError, PairStatus
@@ -27,6 +28,7 @@ from pipeline.stages.dataset import (
     verdict,
     with_stills,
 )
+from pipeline.stages.parts import gather, parsed_part, part_of, remove_parts
 from pipeline.store.shifts import exists, read_pairs, remove, save_shifts
 
 Progress = Callable[[int, int], None]  # rows measured so far, rows in all
@@ -58,13 +60,22 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
 
 
 def measure(
-    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    batches: str | None = None,
 ) -> xr.Dataset:
-    """Measure the pairs that are not measured yet.
+    """Measure the pairs that are not measured yet, or that failed; all of them are gathered.
 
-    The rows are saved every few seconds, and in the end, however it comes.
+    The rows are saved every few seconds, and in the end, however it comes. With `batches`, such as
+    "3/16", the third of 16 parts of the batches is measured into a dataset of its own beside the
+    output; the next `measure`, `solve` or `run` without it takes the rows of all parts over.
     """
-    return _measure(_open(config), overwrite, progress)
+    setup = _open(config)
+    if batches is None:
+        return _measure(setup, overwrite, progress)
+    return _measure(part_of(setup, *parsed_part(batches)), overwrite, progress, part=True)
 
 
 def solve(config: Config) -> xr.Dataset:
@@ -86,14 +97,19 @@ def _open(config: Config) -> Setup:
     return set_up(config, open_series(config)[0])
 
 
-def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dataset:
+def _measure(
+    setup: Setup, overwrite: bool, progress: Progress | None, part: bool = False
+) -> xr.Dataset:
     path = setup.config.output.shifts
-    if overwrite and exists(path):
-        remove(path)
+    if overwrite:
+        remove_parts(setup)
+        if exists(path):
+            remove(path)
+    gather(setup)
     if exists(path):
         found = own_shifts(setup)
         table = read_pairs(found)
-        if not table.count([PairStatus.UNMEASURED]) and STATIC_EFFECT in found.attrs:
+        if not table.to_do.any() and (part or STATIC_EFFECT in found.attrs):
             return found
     else:
         table = new_table(setup)
@@ -102,7 +118,7 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
     setup = with_stills(setup, keep_at=path.rstrip("/"))
     source, method, size = setup.series.source, setup.method, setup.size
     saved = time.monotonic()
-    with connect(**setup.config.cluster.model_dump(exclude={"task_memory"})) as client:
+    with _engine(setup, bool(table.to_do.any())) as client:
         try:
             for latest, done in measure_pairs(source, table, method, size, client=client):
                 table = latest
@@ -113,23 +129,33 @@ def _measure(setup: Setup, overwrite: bool, progress: Progress | None) -> xr.Dat
                     saved = time.monotonic()
         finally:
             save_shifts(dataset(setup, table), path)
-    found = dataset(setup, table, looked_for=look_for_effect(setup, table))
+    found = dataset(setup, table, looked_for={} if part else look_for_effect(setup, table))
     save_shifts(found, path)
     return found
 
 
+def _engine(setup: Setup, needed: bool) -> AbstractContextManager[Cluster]:
+    """The cluster of the settings; nothing is started for what needs none."""
+    asked = setup.config.cluster
+    if not needed:
+        asked = ClusterSection(kind="in-process")
+    most = setup.size.most_bytes(setup.series.source.frame_count, len(setup.pairs))
+    return connect(asked, task_bytes=most)
+
+
 def _solve(setup: Setup) -> xr.Dataset:
     path = setup.config.output.shifts
+    gather(setup)
     measured = own_shifts(setup)
     table = read_pairs(measured)
+    if STATIC_EFFECT not in measured.attrs and not table.to_do.any():  # of parts, all of them
+        measured = _measure(setup, False, None)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {path} is measured yet: run `measure` first")
-    asked, engine = setup.config.solve, setup.config.cluster.model_dump(exclude={"task_memory"})
+    asked = setup.config.solve
     if asked.polish:
         setup = with_stills(setup, keep_at=path.rstrip("/"), again=True)
-    else:
-        engine = {"kind": "in-process"}
-    with connect(**engine) as client:
+    with _engine(setup, bool(asked.polish)) as client:
         source, method = setup.series.source, setup.method
         frames = solve_series(source, table, method, client=client, **asked.model_dump())
     looked_for = {name: measured.attrs[name] for name in (STATIC_EFFECT,) if name in measured.attrs}
