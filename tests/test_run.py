@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, asked_of_transforms, ellipse, rough
+from helpers import Scene, asked_of_transforms, assert_same_numbers, ellipse, rough
 
 import pipeline
 from pipeline import stages
@@ -65,14 +65,6 @@ def settings(folder, **sections):
         | sections,
         folder,
     )
-
-
-def assert_same_numbers(one: xr.Dataset, other: xr.Dataset):
-    """Bit for bit, NaN equal to NaN; attributes aside."""
-    assert set(one.variables) == set(other.variables)
-    for name in one.variables:
-        a, b = one[name].to_numpy(), other[name].to_numpy()
-        assert a.tobytes() == b.tobytes(), name
 
 
 def test_the_shifts_are_those_of_the_scene(folder, truth):

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
 from dask.utils import format_bytes, parse_bytes
 
-from pipeline.cluster.security import secured
+from pipeline.cluster.security import in_files, secured
 from pipeline.cluster.settings import Settings
 from pipeline.model import InputError
 
@@ -50,15 +51,20 @@ def job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
         )
     folder = Path(settings.job_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        made = getattr(dask_jobqueue, CLASSES[settings.kind])(**_options(settings, folder))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"cluster.kind {settings.kind}: {error}") from error
-    with made:
-        yield made
+    with TemporaryDirectory(prefix="certificates-", dir=folder) as private:
+        security = secured(settings)
+        if security is not None and settings.security in (None, "temporary"):
+            security = in_files(security, private)
+        options = _options(settings) | {"security": security, "shared_temp_directory": private}
+        try:
+            made = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"cluster.kind {settings.kind}: {error}") from error
+        with made:
+            yield made
 
 
-def _options(settings: Settings, folder: Path) -> dict[str, Any]:
+def _options(settings: Settings) -> dict[str, Any]:
     per_job = settings.workers_per_job
     optional = {
         "queue": settings.queue,
@@ -70,14 +76,12 @@ def _options(settings: Settings, folder: Path) -> dict[str, Any]:
         "processes": per_job,
         "memory": format_bytes(per_job * parse_bytes(settings.worker_memory or "0")),
         "interface": settings.interface,
-        "security": secured(settings),
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         "job_extra_directives": list(settings.directives),
         "job_script_prologue": [*_environment(), *settings.prologue],
         "worker_extra_args": ["--no-dashboard"],
         "death_timeout": DEATH_TIMEOUT_S,
-        "log_directory": str(folder),
-        "shared_temp_directory": str(folder),
+        "log_directory": settings.job_folder,
         "silence_logs": logging.CRITICAL,
         **{key: value for key, value in optional.items() if value is not None},
     }

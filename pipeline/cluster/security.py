@@ -33,11 +33,25 @@ def secured(settings: Settings) -> Security | None:
         path = getattr(given, name)
         if not Path(path).is_file():
             raise InputError(f"cluster.security.{name} {path} is not there")
+    return _of_files(given.ca, given.cert, given.key)
+
+
+def in_files(made: Security, folder: str) -> Security:
+    """Temporary certificates as files in a folder that nobody else can read, for other machines."""
+    of_worker = made.get_tls_config_for_role("worker")
+    found = {"ca": of_worker["ca_file"], "cert": of_worker["cert"], "key": of_worker["key"]}
+    paths = {name: str(Path(folder) / f"{name}.pem") for name in found}
+    for name, text in found.items():
+        Path(paths[name]).write_text(text)
+    return _of_files(**paths)
+
+
+def _of_files(ca: str, cert: str, key: str) -> Security:
     roles = ("client", "scheduler", "worker")
-    made = Security(
+    made: Security = Security(
         require_encryption=True,
-        tls_ca_file=given.ca,
-        **{f"tls_{role}_cert": given.cert for role in roles},
-        **{f"tls_{role}_key": given.key for role in roles},
+        tls_ca_file=ca,
+        **{f"tls_{role}_cert": cert for role in roles},
+        **{f"tls_{role}_key": key for role in roles},
     )
     return made

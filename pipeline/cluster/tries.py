@@ -15,7 +15,7 @@ from distributed import Client, Future, get_worker
 from distributed.scheduler import KilledWorker
 
 from pipeline.cluster.engines import Cluster
-from pipeline.cluster.watch import Watch, threads_of
+from pipeline.cluster.watch import Watch
 from pipeline.model import InputError
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 TASKS_PER_THREAD = 3
 # How often the cluster is looked after while nothing is finished, seconds.
 LOOK_S = 1.0
+MOST_WORDS = 300  # letters of a reason
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().removesuffix(":")
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]} ..."
 
 
 @dataclass(eq=False)
@@ -107,7 +109,7 @@ class Tries:
             self._fill()
             while self.pending or self.suspects:
                 future = self._next_done()
-                if future is None:
+                if future not in self.pending:
                     self._fill()
                     continue
                 work, _ = self.pending.pop(future)
@@ -130,7 +132,8 @@ class Tries:
 
     def _fill(self) -> None:
         """Submit as much as the workers that are there now keep busy with; one at least."""
-        threads = threads_of(self.client, self.watch)
+        threads = self.watch.workers()
+        self._unpin()
         pinned = {worker for _, worker in self.pending.values()}
         while self.suspects and (free := [one for one in threads if one not in pinned]):
             work = self.suspects.pop(0)
@@ -142,6 +145,17 @@ class Tries:
         while room > 0 and (work_or_none := next(self.fresh, None)) is not None:
             self._submit(work_or_none)
             room -= work_or_none.count
+
+    def _unpin(self) -> None:
+        """Take back what waits for a worker that went away before it got there.
+
+        The scheduler lets it wait for that worker, although others are allowed.
+        """
+        for future, (work, worker) in list(self.pending.items()):
+            if worker and future.status == "pending" and self.watch.gone(worker):
+                del self.pending[future]
+                future.cancel()
+                self.suspects.append(work)
 
     def _submit(self, work: Work, worker: str = "") -> None:
         future = work.submit([worker] if worker else None)

@@ -13,6 +13,8 @@ from pipeline.model import RunError
 # How long the list of workers is taken as it was, seconds: it is asked for with every task.
 LIST_S = 1.0
 RECONNECT_STEP_S = 0.1
+# A worker that is not in the list for so many seconds is gone; its tasks have come back by then.
+GONE_S = 3.0
 
 
 class Watch:
@@ -21,8 +23,22 @@ class Watch:
     def __init__(self, cluster: Cluster, client: Client) -> None:
         self.cluster, self.client = cluster, client
         self.threads: dict[str, int] = {}
+        self.last_in_list: dict[str, float] = {}
         self.listed = -LIST_S
         self.seen = time.monotonic()  # when there was a worker that takes tasks
+
+    def workers(self) -> dict[str, int]:
+        """The threads of every worker, as they were a moment ago."""
+        if time.monotonic() - self.listed > LIST_S:
+            with suppress(OSError):
+                self.threads = dict(self.client.nthreads())
+                self.listed = time.monotonic()
+                self.last_in_list |= dict.fromkeys(self.threads, self.listed)
+        return self.threads
+
+    def gone(self, worker: str) -> bool:
+        """Whether a worker that was there is not any more."""
+        return self.listed - self.last_in_list.get(worker, 0.0) > GONE_S
 
     def look(self) -> None:
         """Raise RunError if the scheduler is gone, or if no worker came for too long."""
@@ -50,12 +66,3 @@ class Watch:
                 "the Dask scheduler is gone; what was measured is saved: with a scheduler that "
                 "runs, the same command goes on"
             )
-
-
-def threads_of(client: Client, watch: Watch) -> dict[str, int]:
-    """The threads of every worker, as they were a moment ago."""
-    if time.monotonic() - watch.listed > LIST_S:
-        with suppress(OSError):
-            watch.threads = dict(client.nthreads())
-            watch.listed = time.monotonic()
-    return watch.threads
