@@ -139,7 +139,11 @@ def test_workers_too_small_for_a_task_are_refused(folder):
         pipeline.run(settings(folder, "small", worker_memory="150 MiB", task_memory=None))
     with (
         LocalCluster(
-            n_workers=1, memory_limit="100 MiB", processes=False, dashboard_address="127.0.0.1:0"
+            n_workers=1,
+            threads_per_worker=1,
+            memory_limit="100 MiB",
+            processes=False,
+            dashboard_address="127.0.0.1:0",
         ) as small,
         pytest.raises(InputError, match="the workers have 100 MiB"),
         connect(ClusterSection(kind="address", address=small.scheduler_address), task_bytes=1),

@@ -108,5 +108,4 @@ def _submit(
         key=f"{funcname(function)}-{uuid.uuid4()}",
         pure=False,
         workers=workers,
-        allow_other_workers=workers is not None,
     )

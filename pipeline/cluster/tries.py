@@ -82,7 +82,7 @@ class Work:
 
     key: Any
     count: int
-    submit: Callable[[list[str] | None], Future[Any]]  # to one of these workers, if it is there
+    submit: Callable[[list[str] | None], Future[Any]]  # to one of these workers; None: to any
     strikes: int = 0
     avoid: set[str] = field(default_factory=set)
 
@@ -147,15 +147,10 @@ class Tries:
             room -= work_or_none.count
 
     def _unpin(self) -> None:
-        """Take back what waits for a worker that went away before it got there.
-
-        The scheduler lets it wait for that worker, although others are allowed.
-        """
-        for future, (work, worker) in list(self.pending.items()):
+        """Take back what waits for a worker that went away; it comes back as cancelled."""
+        for future, (_, worker) in self.pending.items():
             if worker and future.status == "pending" and self.watch.gone(worker):
-                del self.pending[future]
                 future.cancel()
-                self.suspects.append(work)
 
     def _submit(self, work: Work, worker: str = "") -> None:
         future = work.submit([worker] if worker else None)
@@ -172,6 +167,7 @@ class Tries:
         except KilledWorker as error:
             strikes = error.allowed_failures + 1
             worker = error.last_worker.address
+            self.watch.died(worker)
             reason = "its worker died, of too little memory perhaps, or was lost"
         except TaskError as error:
             reason, worker = error.reason, error.worker
@@ -179,7 +175,7 @@ class Tries:
         except CancelledError:
             # All futures are cancelled if the scheduler is lost, even for a moment.
             self.watch.reconnected()
-            worker, reason = "", "its data were lost with a worker, or the scheduler was"
+            worker, reason = "", "its worker was lost, or its data, or the scheduler"
         except Exception as error:  # what cannot be sent, or not be read
             worker, reason = "", _words(error)
         work.strikes += strikes

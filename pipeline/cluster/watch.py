@@ -36,6 +36,11 @@ class Watch:
                 self.last_in_list |= dict.fromkeys(self.threads, self.listed)
         return self.threads
 
+    def died(self, worker: str) -> None:
+        """Note that a worker is not there any more, before the list says so."""
+        self.threads.pop(worker, None)
+        self.listed = -LIST_S
+
     def gone(self, worker: str) -> bool:
         """Whether a worker that was there is not any more."""
         return self.listed - self.last_in_list.get(worker, 0.0) > GONE_S
