@@ -2,8 +2,8 @@
 
     python scripts/bench_cluster.py [ROWS [PAIRS_PER_TASK]]
 
-Pairs of tiny frames, 100 000 rows in tasks of 10 unless told otherwise, on two worker processes; the
-scheduler is in this process. One line for every tenth of the run: all of them are to be alike.
+Pairs of tiny frames, 100 000 rows in tasks of 10 unless told otherwise, on two worker processes;
+the scheduler is in this process. One line for every tenth of the run: all of them are to be alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from distributed import SchedulerPlugin
 from pipeline.cluster import connect
 from pipeline.config import ClusterSection, make_config
 from pipeline.measure import measure_pairs
-from pipeline.model import PairStatus, PairTable
+from pipeline.model import PairTable
 from pipeline.setup import open_series, set_up
 from pipeline.store.images import write_stack
 
@@ -68,7 +68,8 @@ def main(rows: int, per_task: int) -> None:
             print(f"{len(pairs)} rows of frames of {SHAPE}, {per_task} in a task")
             print("rows done | ms per task | memory of run and scheduler, MB | most tasks known")
             begun, before, mark = time.perf_counter(), 0, rows // 10
-            for found, done in measure_pairs(source, table, setup.method, size, client=cluster):
+            for latest, done in measure_pairs(source, table, setup.method, size, client=cluster):
+                table = latest
                 if done >= mark:
                     now = time.perf_counter()
                     tasks = (done - before) / per_task
@@ -78,9 +79,7 @@ def main(rows: int, per_task: int) -> None:
                         flush=True,
                     )
                     begun, before, mark = now, done, mark + rows // 10
-            print(
-                f"unmeasured or failed: {found.count([PairStatus.UNMEASURED, PairStatus.FAILED])}"
-            )
+            print(f"unmeasured or failed: {table.to_do.sum()}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def engines(monkeypatch):
             found.append(cluster)
             yield cluster
 
-    monkeypatch.setattr("pipeline.stages.steps.connect", noting)
+    monkeypatch.setattr("pipeline.cluster.lazy.connect", noting)
     return found
 
 
@@ -135,7 +135,9 @@ def test_a_task_that_is_too_large_is_a_failure_and_takes_no_other_with_it():
 
 
 def test_workers_too_small_for_a_task_are_refused(folder):
-    with pytest.raises(InputError, match=r"worker_memory.*: lower register.max_shift"):
+    with pytest.raises(
+        InputError, match=r"worker_memory 150 MiB has 0 MiB.*lower register.max_shift"
+    ):
         pipeline.run(settings(folder, "small", worker_memory="150 MiB", task_memory=None))
     with (
         LocalCluster(
@@ -383,11 +385,13 @@ def test_given_certificates_are_used_by_all(tmp_path):
         pass
 
 
-def test_nothing_listens_but_on_loopback():
-    with connect(ClusterSection(workers=1)) as cluster:
+def test_nothing_listens_but_on_loopback(monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.cluster.kinds.find_spec", lambda name: "there")
+    with caplog.at_level("INFO", "pipeline.cluster"), connect(ClusterSection(workers=1)) as cluster:
         pids = [os.getpid(), *cluster.client.run(os.getpid).values()]
         found = {address for pid in pids for address in listening(pid)}
     assert found == {"0100007F"}  # 127.0.0.1
+    assert "dashboard: http://127.0.0.1:" in caplog.text
 
 
 def listening(pid):
@@ -451,13 +455,19 @@ def test_parts_make_the_whole(folder, here, suffix):
     assert 0 < missing.sum() < len(missing) / 2
     stages.measure(whole, batches="3/3")
     assert_same_numbers(here, stages.solve(whole))
-    assert stages.solve(whole).attrs["static_effect"] == here.attrs["static_effect"]
+    for name in ("static_effect", "local_motion"):
+        assert stages.solve(whole).attrs[name] == here.attrs[name]
     assert not [path for path in folder.iterdir() if ".part-" in path.name]
 
 
 @pytest.mark.parametrize(
     ("part", "words"),
-    [("0/3", "part 0 of 3"), ("4/3", "part 4 of 3"), ("1-3", "such as 3/16"), ("1/999", "batches")],
+    [
+        ("0/3", "part 0 of 3"),
+        ("4/3", "part 4 of 3"),
+        ("1-3", "such as 3/16"),
+        ("1/999", "of 120 pairs"),
+    ],
 )
 def test_parts_that_are_none_are_refused(folder, part, words):
     with pytest.raises(InputError, match=words):

@@ -24,16 +24,18 @@ PLAN = {
     "warp": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "config": (2, {"pydantic", "yaml"}),
-    "store": (2, {"numpy", "zarr", "xarray", "dask"}),
+    "store": (2, {"numpy", "zarr", "xarray", "dask", "filelock"}),
     "cluster": (2, {"dask", "dask_jobqueue", "distributed"}),
     "register": (2, {"numpy", "xarray"}),
-    "report": (2, {"numpy", "xarray", "matplotlib"}),
+    "plot": (2, {"numpy", "xarray", "matplotlib"}),
+    "report": (3, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),
     "measure": (3, {"numpy"}),
     "correct": (3, {"numpy", "xarray"}),
-    "setup": (4, {"numpy"}),
-    "stages": (5, {"numpy", "xarray"}),
+    "setup": (4, {"numpy", "dask"}),
+    "stages": (5, {"numpy", "xarray", "yaml"}),
     "guide": (6, {"numpy", "xarray"}),
-    "cli": (7, {"click", "rich", "xarray"}),
+    "terminal": (6, {"rich"}),
+    "cli": (7, {"click", "xarray"}),
 }
 LIMIT_LINES = 350
 LIMIT_FUNCTION = 60

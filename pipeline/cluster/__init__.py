@@ -2,6 +2,7 @@
 
 from pipeline.cluster.engines import Cluster, Engine, as_cluster, current_client, share
 from pipeline.cluster.kinds import connect
+from pipeline.cluster.lazy import OnDemand, one_cluster
 from pipeline.cluster.memory import PYTHON_BYTES, memory_here
 from pipeline.cluster.tasks import run_tasks, run_trees
 from pipeline.cluster.tries import Failure
@@ -11,10 +12,12 @@ __all__ = [
     "Cluster",
     "Engine",
     "Failure",
+    "OnDemand",
     "as_cluster",
     "connect",
     "current_client",
     "memory_here",
+    "one_cluster",
     "run_tasks",
     "run_trees",
     "share",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from distributed import Client, LocalCluster
 
 from pipeline.cluster.engines import Cluster
 from pipeline.cluster.jobs import JobQueue, job_cluster
-from pipeline.cluster.memory import check_memory
+from pipeline.cluster.memory import check_memory, memory_here
 from pipeline.cluster.security import secured
 from pipeline.cluster.settings import Settings
 from pipeline.cluster.watch import Watch
@@ -43,12 +44,15 @@ REPLACED_AFTER = "5s"
 
 
 @contextmanager
-def connect(settings: Settings, *, task_bytes: int = 0) -> Iterator[Cluster]:
+def connect(
+    settings: Settings, *, most_workers: int | None = None, task_bytes: int = 0
+) -> Iterator[Cluster]:
     """The cluster of the settings, with at least one worker, closed in the end.
 
     Parameters
     ----------
     settings : the `cluster` section
+    most_workers : of the local kind, how many fit into the memory here; None: any number
     task_bytes : memory of a task; workers that are too small for it are refused
 
     Raises
@@ -73,10 +77,11 @@ def connect(settings: Settings, *, task_bytes: int = 0) -> Iterator[Cluster]:
         stack.enter_context(dask.config.set(_configuration(settings)))
         if settings.own:
             start = job_cluster if settings.batch else _local_cluster
-            started = stack.enter_context(start(settings, _workers(settings)))
+            wanted = min(_workers(settings), most_workers or sys.maxsize)
+            started = stack.enter_context(start(settings, wanted))
             client = stack.enter_context(Client(started))
             cluster = Cluster(client, **limits, hopeless=JobQueue(settings, started))
-            _keep_up(started, settings)
+            _keep_up(started, settings, wanted)
         else:
             client = stack.enter_context(_running(settings))
             cluster = Cluster(client, **limits)
@@ -116,10 +121,9 @@ def _workers(settings: Settings) -> int:
     return max(1, cores // settings.threads_per_worker)
 
 
-def _keep_up(started: Any, settings: Settings) -> None:
+def _keep_up(started: Any, settings: Settings, most: int) -> None:
     """Keep as many workers as are wanted: a fixed number would never replace a lost one."""
-    most = _workers(settings)
-    least = most if settings.minimum is None else settings.minimum
+    least = most if settings.minimum is None else min(settings.minimum, most)
     if settings.batch:  # counted in jobs, which may have several workers each
         per_job = settings.workers_per_job
         started.adapt(minimum_jobs=-(-least // per_job), maximum_jobs=most // per_job)
@@ -136,7 +140,7 @@ def _local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=settings.threads_per_worker,
-            memory_limit=settings.worker_memory or "auto",
+            memory_limit=settings.worker_memory or memory_here() // workers,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             security=secured(settings),

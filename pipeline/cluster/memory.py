@@ -5,6 +5,7 @@ from __future__ import annotations
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
+from pipeline.cluster.limits import cgroup_limit
 from pipeline.model import InputError
 
 # What Python and its libraries take in a worker before there is a task.
@@ -13,7 +14,7 @@ PYTHON_BYTES = 150 * 2**20
 
 def memory_here() -> int:
     """Bytes of memory that this machine, or the limit that this process is under, has."""
-    return int(MEMORY_LIMIT)
+    return min(int(MEMORY_LIMIT), cgroup_limit())
 
 
 def check_memory(client: Client, task_bytes: int) -> None:

@@ -87,8 +87,8 @@ class ClusterSection(Section):
     )
     task_memory: str | None = Field(
         None,
-        description="what one task may use at a time, such as '512 MiB'; null: that, or what one "
-        "pair of frames needs if it is more",
+        description="what one task may use at a time, such as '512 MiB'; null: that, less if there "
+        "is little here, more if one pair of frames needs it",
     )
 
     @property

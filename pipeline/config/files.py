@@ -83,7 +83,7 @@ def _resolved(config: Config, folder: Path) -> Config:
 
     given = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": absolute(config.input.path)},
+        "input": {"path": _each(absolute, config.input.path)},
         "mask": {"path": absolute(config.mask.path)},
         "preprocess": {
             name: path if path == made else absolute(path)
@@ -94,8 +94,8 @@ def _resolved(config: Config, folder: Path) -> Config:
         },
         "pairs": {"path": absolute(config.pairs.path)},
         "output": {
-            "shifts": absolute(config.output.shifts),
-            "report": absolute(config.output.report),
+            name: absolute(getattr(config.output, name))
+            for name in ("shifts", "report", "summary", "performance_report")
         },
         "cluster": {
             "scheduler_file": absolute(config.cluster.scheduler_file),
@@ -109,6 +109,10 @@ def _resolved(config: Config, folder: Path) -> Config:
             for name, changed in updates.items()
         }
     )
+
+
+def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
+    return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
 
 
 def _found_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:

@@ -11,10 +11,14 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Count, Index, Section
 from pipeline.config.cluster import ClusterSection
+from pipeline.model import InputError
 
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
 
+REPORTS = (".html", ".png", ".svg", ".pdf")
+
+Path_ = Annotated[str, Field(min_length=1)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
@@ -24,8 +28,9 @@ SomeListed = Field(strict=False, min_length=1)
 class InputSection(Section):
     """The stack."""
 
-    path: str = Field(
-        min_length=1, description="OME-Zarr 0.4 or 0.5 image, Zarr v2 or v3 array, xarray group"
+    path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
+        description="OME-Zarr 0.4 or 0.5 image, Zarr v2 or v3 array, xarray group; a list or a "
+        "pattern such as 'plate.zarr/*/*/0' for several"
     )
     channel: Index | str | None = Field(None, description="number or name; needed if several")
     level: Index = Field(0, description="pyramid level of an OME-Zarr image; 0: full resolution")
@@ -40,6 +45,13 @@ class InputSection(Section):
         description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
         "value, because the store leaves out empty chunks on purpose",
     )
+
+    @property
+    def one_path(self) -> str:
+        """The path of the only input."""
+        if not isinstance(self.path, str):
+            raise InputError(f"input.path is {len(self.path)} inputs: run_all takes several")
+        return self.path
 
 
 class MaskSection(Section):
@@ -155,18 +167,29 @@ class SolveSection(Section):
 class OutputSection(Section):
     """What is written."""
 
-    shifts: str = Field("shifts.zarr", description="the shifts dataset; .nc makes it NetCDF")
+    shifts: str = Field(
+        "shifts.zarr",
+        description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+    )
     report: str | None = Field(
-        None, description="picture of the result: .png, .svg or .pdf; null: none"
+        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
+    )
+    summary: str = Field("summary.csv", description="several inputs: a line for each of them")
+    performance_report: str | None = Field(
+        None, description="Dask's performance report of the cluster: .html; null: none"
     )
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if self.report is not None and Path(self.report).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"report {self.report!r} must end in .png, .svg or .pdf")
+        if self.report is not None and Path(self.report).suffix not in REPORTS:
+            raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
-        remote = [path for path in (self.shifts, self.report) if path and "://" in path]
+        made = self.performance_report
+        if made is not None and Path(made).suffix != ".html":
+            raise ValueError(f"performance_report {made!r} must end in .html")
+        outputs = (self.shifts, self.report, self.summary, made)
+        remote = [path for path in outputs if path and "://" in path]
         if remote:
             raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
         return self

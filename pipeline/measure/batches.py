@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,19 @@ from pipeline.model import (
     PairTable,
     Registration,
     RunError,
+    Surface,
 )
 from pipeline.ncc import MaskedImage, Terms
 from pipeline.pairs import batch_pairs
-from pipeline.register import Search, block_terms, register_terms
+from pipeline.register import Search, block_terms, register_surfaces, terms_surface
 from pipeline.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
 
 UNKNOWN = FrameStatus.UNMEASURED.code
 MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+
+Noted: TypeAlias = Callable[[PairTable, Ints, Ints], None]
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,14 @@ def measure_pairs(
     size: BatchSize,
     *,
     client: Engine = None,
+    noted: Noted | None = None,
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, or that failed.
 
-    Yields the table so far and how many of its rows are measured, after each batch. A row does not
-    depend on its batch, nor on where that was run. The pairs of a batch that is given up have the
-    status FAILED.
+    Yields the table so far and how many of its rows are measured, after each batch; before that
+    `noted` is called with the table, the rows of the batch and the frames that were read for them.
+    A row does not depend on its batch, nor on where that was run. The pairs of a batch that is
+    given up have the status FAILED.
 
     Raises
     ------
@@ -103,6 +108,9 @@ def measure_pairs(
             _fail(table, batch, result)
         else:
             _fill(table, batch, result)
+        if noted is not None:
+            frames = [] if isinstance(result, Failure) else sorted(result.frames)
+            noted(table, batch, np.array(frames, np.int64))
         done += len(batch)
         yield table, done
         if isinstance(result, Failure):
@@ -164,19 +172,23 @@ def _result(
 ) -> BatchResult:
     """Registrations from terms, as rows."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
-    for row, (pair, found) in enumerate(zip(pairs.tolist(), terms, strict=True)):
-        _put(table, row, _registration([seen[frame] for frame in pair], found, search))
+    surfaces = (
+        _surface([seen[frame] for frame in pair], found, search)
+        for pair, found in zip(pairs.tolist(), terms, strict=True)
+    )
+    for row, registration in enumerate(register_surfaces(surfaces, search)):
+        _put(table, row, registration)
     frames = {frame: (found.frame_status, found.reason) for frame, found in seen.items()}
     return BatchResult(table, frames)
 
 
-def _registration(both: list[Seen], terms: Terms | None, search: Search) -> Registration:
+def _surface(both: list[Seen], terms: Terms | None, search: Search) -> Surface | Registration:
     statuses = {one.pair_status for one in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
         if status in statuses:
             return Registration.unknown(len(search.shape), status)
     assert terms is not None
-    return register_terms(terms, search)
+    return terms_surface(terms, search)
 
 
 def _put(table: PairTable, row: int, found: Registration) -> None:

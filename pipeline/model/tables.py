@@ -76,7 +76,9 @@ class FrameTable:
     `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
     own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
     pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
-    `anchors` are the frames whose shift is 0, one per component.
+    `anchors` are the frames whose shift is 0, one per component. `own_variance` (frames, axes), in
+    px², is what a frame's own error adds to its `shift_std`, and the anchor's own to that of all;
+    it is known after the solve, and not kept.
     """
 
     shift: NDArray[np.float64]
@@ -88,6 +90,7 @@ class FrameTable:
     residual: NDArray[np.float64]
     rejected: Bools
     anchors: tuple[int, ...]
+    own_variance: NDArray[np.float64] | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,24 @@ class StaticEffect:
     without_it: float
     error: float
     certain: bool
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How parts of the frame move against the shift of the whole, seen on some pairs.
+
+    Attributes
+    ----------
+    pairs, parts : how many were looked at
+    moving : how many of the parts move by themselves
+    size : how far the one that moves most is off in a pair, the median in pixels
+    where : the name of its place, such as "top left"
+    linear : whether the parts move as if the frames turn or stretch
+    """
+
+    pairs: int
+    parts: int
+    moving: int
+    size: float
+    where: str
+    linear: bool

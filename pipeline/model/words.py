@@ -65,9 +65,9 @@ class PairStatus(Status):
 
 
 class FrameStatus(Status):
-    """What became of one frame. Its shift is known if it is `OK` or `INCOMPLETE`.
+    """What became of one frame. Its shift is known if it is `OK`, `INCOMPLETE` or `UNLIKE`.
 
-    The last three are what the solve says of a frame that has no shift by itself.
+    The last four are what the solve says of a frame that could be read.
     """
 
     UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
@@ -80,6 +80,7 @@ class FrameStatus(Status):
     UNCONNECTED = "unconnected"  # it could be read, but none of its pairs is usable
     CONTRADICTORY = "contradictory"  # it has usable pairs, but all or most contradict the rest
     INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
+    UNLIKE = "unlike"  # its shift fits, but the frame shows far less of the scene than those around
 
 
 class InputError(ValueError):

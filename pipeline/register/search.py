@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.model import Contrast, PairStatus, Registration
+from pipeline.model import Contrast, PairStatus, Registration, Surface
 from pipeline.ncc import (
     Block,
     Kind,
@@ -20,7 +20,7 @@ from pipeline.ncc import (
     pair_terms,
     surface,
 )
-from pipeline.peak import RADII, register
+from pipeline.peak import RADII, register_each
 
 # Squares of the coarse image of a frame that is cut, px; at most half a tile.
 GRID_SIDE = 64
@@ -134,6 +134,21 @@ def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Regis
 
     `averaged` is how many images as noisy as the moving one the reference is the mean of.
     """
+    return next(register_surfaces([terms_surface(terms, search, averaged)], search))
+
+
+def register_surfaces(
+    surfaces: Iterable[Surface | Registration], search: Search
+) -> Iterator[Registration]:
+    """The shifts of one pair after another, from its `terms_surface`.
+
+    Some are held and worked on together, which takes less time; no result depends on which.
+    """
+    return register_each(surfaces, subpixel=search.subpixel, contrast=search.contrast)
+
+
+def terms_surface(terms: Terms, search: Search, averaged: float = 1.0) -> Surface | Registration:
+    """The surface of a whole pair, or the registration that says why there is none."""
     both = (terms.reference, terms.moving)
     ndim = len(search.window.first)
     if not all(one.count for one in both):
@@ -141,5 +156,4 @@ def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Regis
     if any(one.flat for one in both):
         return Registration.unknown(ndim, PairStatus.FLAT)
     found = surface(terms, search.window, search.min_overlap)
-    found = replace(found, margin=search.margin, averaged=averaged)
-    return register(found, subpixel=search.subpixel, contrast=search.contrast)
+    return replace(found, margin=search.margin, averaged=averaged)

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import PYTHON_BYTES, memory_here
-from pipeline.config import Config, PreprocessSection
+from pipeline.cluster import PYTHON_BYTES
+from pipeline.config import ClusterSection, Config, PreprocessSection
 from pipeline.measure import BatchSize, Method
 from pipeline.model import InputError
-from pipeline.pairs import batch_pairs, select_pairs
+from pipeline.pairs import select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
+from pipeline.setup.memory import default_task_bytes
 from pipeline.setup.series import Series, naming
 from pipeline.solve import check_anchor
 from pipeline.store.tables import read_pair_list
 from pipeline.units import parse_bytes, shift_bounds
-
-DEFAULT_TASK_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,30 +34,6 @@ class Setup:
     pairs: NDArray[np.int64]
     method: Method
     size: BatchSize
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task.
-
-    Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
-    tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's.
-    """
-
-    frames: int
-    frame_shape: tuple[int, ...]
-    region: tuple[int, ...]
-    blocks: int
-    tile: tuple[int, ...]
-    fft_shape: tuple[int, ...]
-    max_shift: tuple[int, ...]
-    pairs: int
-    tasks: int
-    frames_per_task: int
-    pairs_per_task: int
-    read_bytes: int
-    task_bytes: int
 
 
 def set_up(config: Config, series: Series) -> Setup:
@@ -85,9 +60,9 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     given, mask = config.cluster.task_memory, config.mask
     memory = parse_bytes(given) if given is not None else None
     by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
-    room = _room(config)
+    room = _room(config.cluster)
     size = BatchSize.within(
-        memory or min(DEFAULT_TASK_BYTES, max(room, 1)),
+        memory or default_task_bytes(config.cluster),
         search,
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
@@ -100,55 +75,21 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
             f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
             "needs: raise it, or lower register.max_shift"
         )
-    if memory is not None and memory > room:
+    if max(memory or 0, size.least_bytes) > room:
+        what = f"cluster.task_memory {given}" if given else f"one pair of frames needs {least} MiB,"
         raise InputError(
-            f"cluster.task_memory {given!r} is more than the {max(room, 0) // 2**20} MiB that a "
-            "task can have (cluster.worker_memory, or what is here): lower it"
-        )
-    if size.least_bytes > room:
-        own = config.cluster.worker_memory
-        raise InputError(
-            f"one pair of frames needs {least} MiB, and there are {max(room, 0) // 2**20} "
-            + (f"for a task in a worker of {own} (cluster.worker_memory)" if own else "here")
-            + ": lower register.max_shift"
-            + (", or raise it" if own else "")
+            f"{what} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
+            f"{max(room, 0) // 2**20} MiB for a task: raise it, or lower "
+            + ("cluster.task_memory" if given else "register.max_shift")
         )
     return size
 
 
-def _room(config: Config) -> int:
-    """Bytes that a task can have at most, as far as that is known before there is a worker."""
-    given = config.cluster
-    if given.worker_memory is not None:
-        return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
-    return memory_here() if given.kind in ("in-process", "local") else sys.maxsize
-
-
-def plan_of(setup: Setup) -> Plan:
-    """The work in numbers, from integers alone."""
-    search, size = setup.method.search, setup.size
-    batches = batch_pairs(setup.pairs, size.frames, size.pairs)
-    frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
-    task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
-    largest = int(np.argmax(task_bytes))
-    read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
-    return Plan(
-        frames=setup.series.source.frame_count,
-        frame_shape=setup.series.source.frame_shape,
-        region=search.shape,
-        blocks=len(search.blocks),
-        tile=search.layouts[0].tile,
-        fft_shape=search.layouts[0].fft_shape,
-        max_shift=tuple(
-            last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
-        ),
-        pairs=len(setup.pairs),
-        tasks=len(batches) * len(search.blocks),
-        frames_per_task=frames_read[largest],
-        pairs_per_task=len(batches[largest]),
-        read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,
-        task_bytes=task_bytes[largest],
-    )
+def _room(given: ClusterSection) -> int:
+    """Bytes that a task can have in a worker, as far as the settings tell."""
+    if given.worker_memory is None:
+        return sys.maxsize
+    return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
 
 
 def _method(config: Config, series: Series) -> Method:

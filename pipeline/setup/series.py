@@ -121,7 +121,7 @@ def naming(key: str) -> Iterator[None]:
 def _check_outputs(config: Config) -> None:
     """Refuse outputs that would lie on, in or around an input."""
     given = (
-        config.input.path,
+        config.input.one_path,
         config.mask.path,
         config.preprocess.flat_field,
         config.preprocess.static,

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
-from pipeline.config import ClusterSection
+from pipeline.config import ClusterSection, Config
 from pipeline.measure import MEASURED
 from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
 from pipeline.pairs import batch_pairs
 from pipeline.setup import Setup
-from pipeline.stages.dataset import dataset, new_table, own_shifts
+from pipeline.stages.dataset import RUN, dataset, new_name, new_table, own_shifts, owner_of
+from pipeline.store.files import discard
+from pipeline.store.journal import journal_path
+from pipeline.store.locks import locked
 from pipeline.store.parts import part_path, part_paths, remove_part
 from pipeline.store.shifts import exists, read_pairs, save_shifts
 
+Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 
-def part_of(setup: Setup, number: int, count: int) -> Setup:
-    """The run that measures one of so many parts of the batches, numbered from 1.
+# Pairs of so many frames go to the same part, as far as it goes.
+PART_FRAMES = 128
 
-    It writes a dataset of its own. Where the workers of the whole are batch jobs those of a part
-    are processes of the machine it runs on: it is a batch job itself.
+
+def part_of(setup: Setup, part: Part) -> Setup:
+    """The run that measures one of so many parts of the pairs, into a dataset of its own.
+
+    Which pairs these are depends on nothing but the pairs and their number; they share frames.
     """
+    number, count = part
     if not 1 <= number <= count:
         raise InputError(f"part {number} of {count}: parts are numbered from 1 to their number")
-    batches = batch_pairs(setup.pairs, setup.size.frames, setup.size.pairs)
-    if count > len(batches):
-        raise InputError(f"{count} parts of {len(batches)} batches: make no more parts than that")
-    begin, end = (len(batches) * part // count for part in (number - 1, number))
-    rows = np.sort(np.concatenate(batches[begin:end]))
-    config = setup.config
-    output = {"shifts": part_path(config.output.shifts, number, count), "report": None}
-    update = {
-        "output": config.output.model_copy(update=output),
-        "cluster": _here(config.cluster),
-    }
-    return replace(setup, config=config.model_copy(update=update), pairs=setup.pairs[rows])
+    pairs = setup.pairs
+    if count > len(pairs):
+        raise InputError(f"{count} parts of {len(pairs)} pairs: make no more parts than that")
+    order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
+    begin, end = (len(pairs) * place // count for place in (number - 1, number))
+    output = {"shifts": part_path(setup.config.output.shifts, number, count), "report": None}
+    config = setup.config.model_copy(
+        update={"output": setup.config.output.model_copy(update=output)}
+    )
+    return replace(setup, config=config, pairs=pairs[np.sort(order[begin:end])])
+
+
+def on_this_machine(config: Config) -> Config:
+    """The settings of a part: where the workers of the whole are jobs, a part is a job itself.
+
+    Its workers are processes of the machine that it runs on.
+    """
+    return config.model_copy(update={"cluster": _here(config.cluster)})
 
 
 def _here(cluster: ClusterSection) -> ClusterSection:
@@ -58,20 +73,27 @@ def gather(setup: Setup) -> None:
     parts = part_paths(path)
     if not parts:
         return
-    table = read_pairs(own_shifts(setup)) if exists(path) else new_table(setup)
+    if exists(path):
+        before = own_shifts(setup)
+        table, known = read_pairs(before), {RUN: owner_of(before)}
+    else:
+        table, known = new_table(setup), new_name()
     found = {part: read_pairs(own_shifts(_at(setup, part))) for part in parts}
     for part in found.values():
         _take(table, part)
-    save_shifts(dataset(setup, table), path)
+    save_shifts(dataset(setup, table, known=known), path)
+    discard(journal_path(path))
     for name, part in found.items():
         if not part.count([PairStatus.UNMEASURED]):
-            remove_part(name)
+            with locked(name):
+                remove_part(name)
 
 
-def remove_parts(setup: Setup) -> None:
-    """Remove what parts of this run measured."""
-    for part in part_paths(setup.config.output.shifts):
-        remove_part(part)
+def remove_parts(path: str) -> None:
+    """Remove what parts of the run with this output measured."""
+    for part in part_paths(path):
+        with locked(part):
+            remove_part(part)
 
 
 def _at(setup: Setup, path: str) -> Setup:
@@ -100,7 +122,7 @@ def _take(table: PairTable, part: PairTable) -> None:
     table.frame_status[better] = part.frame_status[better]
 
 
-def parsed_part(text: str) -> tuple[int, int]:
+def parsed_part(text: str) -> Part:
     """(3, 16) of "3/16"."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from pipeline.store.shifts import remove
+from pipeline.store.files import discard
+from pipeline.store.journal import journal_path
+from pipeline.store.shifts import check_replaceable
 
 
 def part_path(path: str, number: int, count: int) -> str:
@@ -29,7 +30,9 @@ def part_paths(path: str) -> list[str]:
 
 
 def remove_part(path: str) -> None:
-    """A part, and the images that its frames were corrected with."""
-    remove(path)
-    for image in Path(path).parent.glob(f"{Path(path).name}.*.zarr"):
-        shutil.rmtree(image)
+    """A part, its journal and its lock, and the images that its frames were corrected with."""
+    part = Path(path)
+    check_replaceable(path)
+    discard(journal_path(path))
+    for found in (part, part.with_name(f".{part.name}.lock"), *part.parent.glob(f"{part.name}.*")):
+        discard(found)
