@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ import xarray as xr
 
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus
+from pipeline.model import InputError, PairStatus, RunError
 from pipeline.setup import inputs_of, only_input
 from pipeline.terminal import exit_code, stoppable, told_of_progress
 from pipeline.verdict import Trust
@@ -27,6 +28,12 @@ WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTE
 config_argument = click.argument("config", type=click.Path(dir_okay=False))
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Start anew, also if the output exists."
+)
+
+scheduler_option = click.option(
+    "--scheduler-file",
+    type=click.Path(dir_okay=False),
+    help="Run on the Dask scheduler that wrote this file, whatever `cluster` says.",
 )
 
 
@@ -42,9 +49,21 @@ def main() -> None:
 
     A run ends with a verdict: good, look at it (finished, with reasons), or not to be trusted.
 
-    Exit codes: 0 good, or look at it; 1 failed; 2 wrong use or settings; 3 finished, but the result
-    is not to be trusted; 130 stopped by Ctrl-C, 143 by SIGTERM: the same command goes on.
+    Exit codes: 0 good, or look at it; 1 failed, be it only some of the pairs; 2 wrong use or
+    settings; 3 finished, but the result is not to be trusted; 130 stopped by Ctrl-C, 143 by
+    SIGTERM. After 1, 130 and 143 the same command goes on.
     """  # noqa: D301
+    said = logging.getLogger("pipeline.cluster.kinds")
+    said.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Said) for handler in said.handlers):
+        said.addHandler(_Said())
+
+
+class _Said(logging.Handler):
+    """What a cluster says of itself, the link of its dashboard, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +78,9 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
+        except RunError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(FAILED)
         except KeyboardInterrupt as stop:
             _say_how_to_go_on(stop)
             sys.exit(exit_code(stop))
@@ -79,14 +101,15 @@ def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
 @main.command()
 @config_argument
 @overwrite_option
+@scheduler_option
 @_told
-def run(config: str, overwrite: bool) -> None:
+def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
     Goes on where an earlier run of the same settings stopped. Of several inputs one that fails does
     not stop the others; output.summary tells what became of each.
     """
-    settings = load_config(config)
+    settings = _elsewhere(load_config(config), scheduler_file)
     begun = time.monotonic()
     with told_of_progress() as progress:
         if len(inputs_of(settings)) > 1:
@@ -108,16 +131,27 @@ def plan(config: str) -> None:
 @main.command()
 @config_argument
 @overwrite_option
+@click.option(
+    "--batches",
+    metavar="I/N",
+    help="Only part I of N, into a file beside the output.",
+)
+@scheduler_option
 @_told
-def measure(config: str, overwrite: bool) -> None:
-    """Measure the pairs of a YAML file that are not measured yet."""
-    settings = load_config(config)
+def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
+    """Measure the pairs of a YAML file that are not measured yet.
+
+    What was measured in parts (--batches) is gathered first.
+    """
+    settings = _elsewhere(load_config(config), scheduler_file)
     with told_of_progress() as progress:
-        if len(inputs_of(settings)) > 1:
+        if len(inputs_of(settings)) > 1 and batches is None:
             _many(settings, "measure", overwrite=overwrite, progress=progress)
             return
-        shifts = stages.measure(settings, overwrite=overwrite, progress=progress)
-    click.echo(f"{_usable(shifts)} -> {only_input(settings).output.shifts}")
+        shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
+    where = f"part {batches}" if batches else only_input(settings).output.shifts
+    click.echo(f"{_usable(shifts)} -> {where}")
+    _exit_if_failed(shifts)
 
 
 @main.command()
@@ -228,8 +262,27 @@ def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
         f"{shifts.sizes['frame']} frames, {_usable(shifts)}, {seconds:.1f} s -> "
         f"{only_input(settings).output.shifts}: {verdict}"
     )
+    _exit_if_failed(shifts)
     if verdict.trust is Trust.NOT:
         sys.exit(NOT_TRUSTED)
+
+
+def _exit_if_failed(shifts: xr.Dataset) -> None:
+    """Pairs that failed can still be measured: more urgent than what the rest looks like."""
+    failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
+    if failed:
+        click.echo(f"{failed} pairs failed: the same command tries them again", err=True)
+        sys.exit(FAILED)
+
+
+def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
+    """The same settings on another cluster, if one is given."""
+    if scheduler_file is None:
+        return settings
+    update = {"kind": "scheduler-file", "scheduler_file": scheduler_file, "address": None}
+    if settings.cluster.security == "temporary":
+        update["security"] = None
+    return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
 
 
 def _usable(shifts: xr.Dataset) -> str:

@@ -115,6 +115,13 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     if unmeasured:
         count = len(pairs.status)
         yield Trust.LOOK, f"{unmeasured} of {count} pairs are not measured yet: run again"
+    failed = pairs.count([PairStatus.FAILED])
+    if failed:
+        reason = next(iter(pairs.failures.values()), "unknown")
+        yield (
+            Trust.LOOK,
+            f"{failed} of {len(pairs.status)} pairs failed ({reason}): run again",
+        )
 
 
 def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ PLAN = {
     "example": (1, {"numpy", "scipy"}),
     "config": (2, {"pydantic", "yaml"}),
     "store": (2, {"numpy", "zarr", "xarray", "dask", "filelock"}),
-    "cluster": (2, {"dask", "distributed"}),
+    "cluster": (2, {"dask", "dask_jobqueue", "distributed"}),
     "register": (2, {"numpy", "xarray"}),
     "plot": (2, {"numpy", "xarray", "matplotlib"}),
     "report": (3, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),

@@ -112,7 +112,9 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
 def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
     started = []
     monkeypatch.setattr(
-        lazy, "connect", lambda real=lazy.connect, **how: started.append(how) or real(**how)
+        lazy,
+        "connect",
+        lambda *given, real=lazy.connect, **how: started.append(how) or real(*given, **how),
     )
     path = settings(
         plate,

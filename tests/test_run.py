@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, asked_of_transforms, ellipse, rough
+from helpers import Scene, asked_of_transforms, assert_same_numbers, ellipse, rough
 
 import pipeline
 from pipeline import stages
@@ -65,14 +65,6 @@ def settings(folder, **sections):
         | sections,
         folder,
     )
-
-
-def assert_same_numbers(one: xr.Dataset, other: xr.Dataset):
-    """Bit for bit, NaN equal to NaN; attributes aside."""
-    assert set(one.variables) == set(other.variables)
-    for name in one.variables:
-        a, b = one[name].to_numpy(), other[name].to_numpy()
-        assert a.tobytes() == b.tobytes(), name
 
 
 def test_the_shifts_are_those_of_the_scene(folder, truth):
@@ -667,7 +659,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
         raise AssertionError("a frame was read")
 
     monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", no_pixel_is_read)
-    monkeypatch.setattr("pipeline.cluster.engines.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pipeline.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
     done = shell("run", path)
     assert done.exit_code == 2, done.output
     assert words in done.output

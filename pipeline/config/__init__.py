@@ -4,7 +4,15 @@
 wrong with it.
 """
 
+from pipeline.config.cluster import Certificates, ClusterSection
 from pipeline.config.files import load_config, make_config
-from pipeline.config.settings import ClusterSection, Config, PreprocessSection
+from pipeline.config.settings import Config, PreprocessSection
 
-__all__ = ["ClusterSection", "Config", "PreprocessSection", "load_config", "make_config"]
+__all__ = [
+    "Certificates",
+    "ClusterSection",
+    "Config",
+    "PreprocessSection",
+    "load_config",
+    "make_config",
+]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.cluster import Certificates
 from pipeline.config.settings import Config
 from pipeline.model import InputError
 
@@ -97,6 +98,11 @@ def _resolved(config: Config, folder: Path) -> Config:
             name: absolute(getattr(config.output, name))
             for name in ("shifts", "report", "summary", "performance_report")
         },
+        "cluster": {
+            "scheduler_file": absolute(config.cluster.scheduler_file),
+            "job_folder": absolute(config.cluster.job_folder),
+            "security": _found_at(config.cluster.security, absolute),
+        },
     }
     return config.model_copy(
         update={
@@ -108,6 +114,13 @@ def _resolved(config: Config, folder: Path) -> Config:
 
 def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
     return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
+
+
+def _found_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
+    if not isinstance(security, Certificates):
+        return security
+    given = security.model_dump()
+    return security.model_copy(update={name: absolute(path) for name, path in given.items()})
 
 
 def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sections of the settings. Every default stands here and nowhere else."""
+"""The sections of the settings. Every default stands here, and the cluster's in its own module."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.config.base import Count, Index, Section
+from pipeline.config.cluster import ClusterSection
 from pipeline.model import InputError
-from pipeline.units import PIXELS, UNITS_UM, parse_bytes
+from pipeline.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
@@ -18,19 +20,11 @@ METHOD_VERSION = 3
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 Path_ = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
 Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
 SomeListed = Field(strict=False, min_length=1)
-
-
-class Section(BaseModel):
-    """A part of the settings: unknown keys and wrong types are errors, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class InputSection(Section):
@@ -244,30 +238,6 @@ class OutputSection(Section):
         remote = [path for path in outputs if path and "://" in path]
         if remote:
             raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
-        return self
-
-
-class ClusterSection(Section):
-    """Where it runs; no result depends on it."""
-
-    kind: Literal["in-process", "local", "address"] = Field(
-        "local", description="in-process, local (worker processes here) or address"
-    )
-    workers: Count | None = Field(None, description="local: worker processes; null: one per core")
-    threads_per_worker: Count = Field(1, description="local: threads of a worker")
-    address: str | None = Field(None, description="address: of a running Dask scheduler")
-    task_memory: str | None = Field(
-        None,
-        description="what one task may use at a time, such as '512 MiB'; null: that, or what one "
-        "pair of frames needs if it is more",
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.kind == "address") != (self.address is not None):
-            raise ValueError("kind 'address' and the key 'address' go together")
-        if self.task_memory is not None and not parse_bytes(self.task_memory):
-            raise ValueError(f"task_memory {self.task_memory!r} is not a size such as '512 MiB'")
         return self
 
 

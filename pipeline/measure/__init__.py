@@ -1,6 +1,12 @@
 """Measure the pairs of a stack: frames read and prepared once per batch, rows filled once."""
 
-from pipeline.measure.batches import BatchResult, batches_of, measure_batch, measure_pairs
+from pipeline.measure.batches import (
+    MEASURED,
+    BatchResult,
+    batches_of,
+    measure_batch,
+    measure_pairs,
+)
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.centres import cheapest_cell, pair_centres, searches_of
 from pipeline.measure.closeups import close_ups
@@ -12,6 +18,7 @@ from pipeline.measure.rounds import measure_rounds, with_second_round
 from pipeline.measure.static import own_stills, static_bytes, static_frames
 
 __all__ = [
+    "MEASURED",
     "BatchResult",
     "BatchSize",
     "Method",

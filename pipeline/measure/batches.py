@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import Engine, run_tasks, run_trees, share
+from pipeline.cluster import Engine, Failure, as_cluster, run_tasks, run_trees, share
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.centres import in_cells, pair_centres, search_for
 from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
@@ -21,6 +21,7 @@ from pipeline.model import (
     PairStatus,
     PairTable,
     Registration,
+    RunError,
     Surface,
 )
 from pipeline.ncc import MaskedImage, Terms
@@ -30,6 +31,7 @@ from pipeline.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = FrameStatus.UNMEASURED.code
 MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 
 Noted: TypeAlias = Callable[[PairTable, Ints, Ints], None]
@@ -71,15 +73,24 @@ def measure_pairs(
     client: Engine = None,
     noted: Noted | None = None,
 ) -> Iterator[tuple[PairTable, int]]:
-    """Measure every pair of `table` that is not measured yet.
+    """Measure every pair of `table` that is not measured yet, or that failed.
 
     Yields the table so far and how many of its rows are measured, after each batch; before that
     `noted` is called with the table, the rows of the batch and the frames that were read for them.
-    A row does not depend on its batch, nor on where that was run.
+    A row does not depend on its batch, nor on where that was run. The pairs of a batch that is
+    given up have the status FAILED.
+
+    Raises
+    ------
+    RunError
+        Where more pairs fail than the engine allows, or it cannot go on.
     """
-    columns = (*MEASURED, "frame_status")
+    columns = (*MEASURED, "frame_status", "failures")
     table = replace(table, **{name: getattr(table, name).copy() for name in columns})
-    rows = np.flatnonzero(table.status == PairStatus.UNMEASURED.code)
+    rows = np.flatnonzero(table.to_do)
+    table.status[rows] = PairStatus.UNMEASURED.code
+    table.failures.clear()
+    table.frame_status[table.frame_status == FrameStatus.UNREADABLE.code] = UNKNOWN
     pairs = np.stack([table.reference, table.moving], axis=1)
     done = len(table.status) - len(rows)
     yield table, done
@@ -88,7 +99,7 @@ def measure_pairs(
     sent = source, replace(method, prior=None)  # a task is told of its own pairs
     shared = [share(client, part) if in_memory else part for part in sent]
     batches = ((rows[part], centres) for part, centres in batches_of(pairs[rows], method, size))
-    results: Iterator[tuple[NDArray[Any], BatchResult]]
+    results: Iterator[tuple[NDArray[Any], BatchResult | Failure]]
     if len(method.search.blocks) == 1:
         tasks = ((b, (pairs[b], centres)) for b, centres in batches)
         results = run_tasks(client, measure_task, tasks, *shared)
@@ -97,11 +108,17 @@ def measure_pairs(
         trees = ((b, [(pairs[b], centres, block) for block in blocks]) for b, centres in batches)
         results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
     for batch, result in results:
-        _fill(table, batch, result)
+        if isinstance(result, Failure):
+            _fail(table, batch, result)
+        else:
+            _fill(table, batch, result)
         if noted is not None:
-            noted(table, batch, np.array(sorted(result.frames), np.int64))
+            frames = [] if isinstance(result, Failure) else sorted(result.frames)
+            noted(table, batch, np.array(frames, np.int64))
         done += len(batch)
         yield table, done
+        if isinstance(result, Failure):
+            _check_failed(table, as_cluster(client).max_failed, result)
 
 
 def batches_of(
@@ -239,6 +256,27 @@ def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
     for name in MEASURED:
         getattr(table, name)[rows] = getattr(result.table, name)
     for frame, (status, reason) in result.frames.items():
-        if status is FrameStatus.UNREADABLE and table.frame_status[frame] != status.code:
+        if status is FrameStatus.UNREADABLE:
+            if table.frame_status[frame] == status.code:
+                continue
             log.warning("frame %d is unreadable: %s", frame, reason)
+            if table.frame_status[frame] != UNKNOWN:
+                continue  # it was read for other pairs: what failed now may pass
         table.frame_status[frame] = status.code
+
+
+def _fail(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:
+    """Give up the rows of a batch."""
+    table.status[rows] = PairStatus.FAILED.code
+    table.failures.update(dict.fromkeys(rows.tolist(), failure.reason))
+    log.warning("%d pairs failed, tries: %d: %s", len(rows), failure.tries, failure.reason)
+
+
+def _check_failed(table: PairTable, most: float, failure: Failure) -> None:
+    """Stop a run of which too much fails."""
+    failed, total = table.count([PairStatus.FAILED]), len(table.status)
+    if failed > most * total:
+        raise RunError(
+            f"{failed} of {total} pairs failed, more than cluster.max_failed {most:g} allows, the "
+            f"last one: {failure.reason}; what was measured is saved: the same command goes on"
+        ) from failure.error

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import Engine, run_tasks, share
+from pipeline.cluster import Engine, Failure, run_tasks, share
 from pipeline.measure.frames import Method, common_mask, read_block, read_stills
 from pipeline.model import (
     LONE,
@@ -26,6 +26,7 @@ from pipeline.model import (
     Ints,
     PairStatus,
     PairTable,
+    RunError,
 )
 from pipeline.ncc import Masked, MaskedImage, masked_image
 from pipeline.register import Search, block_terms, register_terms
@@ -128,6 +129,11 @@ def polished(
         groups = list(_groups(shift, usable, own.search.shape))
         work = ((number, group) for number, group in enumerate(groups))
         for number, answers in run_tasks(client, measure_group, work, *shared):
+            if isinstance(answers, Failure):
+                raise RunError(
+                    f"the second pass (solve.polish) failed: {answers.reason}; the pairs are "
+                    "measured: `solve` tries it again"
+                ) from answers.error
             group = groups[number]
             found[group.members], variance[group.members] = answers.shift, answers.variance
             walked[group.members] = np.median(averaged[group.frames], axis=0)

@@ -81,4 +81,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
     again = np.array(known, np.int64)
     for name in ("shift", "std", "ncc", "runner_up", "overlap", "status"):
         getattr(tail, name)[again >= 0] = getattr(before, name)[again[again >= 0]]
+    for row in np.flatnonzero(again >= 0).tolist():
+        if known[row] in before.failures:
+            tail.failures[row] = before.failures[known[row]]
     return head.plus(tail)

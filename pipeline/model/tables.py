@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ class PairTable:
 
     `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
     codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
-    read, by frame index, and UNMEASURED for the others.
+    read, by frame index, and UNMEASURED for the others. `failures` has the reason of every row
+    whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -33,6 +35,7 @@ class PairTable:
     overlap: NDArray[np.float64]
     status: NDArray[np.int8]
     frame_status: NDArray[np.int8]
+    failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
@@ -52,17 +55,32 @@ class PairTable:
 
     def rows(self, which: slice | Ints) -> PairTable:
         """The same frames with some of the pairs."""
-        return replace(self, **{name: getattr(self, name)[which] for name in PAIR_COLUMNS})
+        chosen = np.arange(len(self.status))[which].tolist()
+        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_COLUMNS}
+        failures = {
+            new: self.failures[old] for new, old in enumerate(chosen) if old in self.failures
+        }
+        return replace(self, **columns, failures=failures)
 
     def plus(self, other: PairTable) -> PairTable:
         """The same frames with the pairs of another table behind its own."""
-        both = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in PAIR_COLUMNS}
-        return replace(self, **both)
+        both: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in PAIR_COLUMNS
+        }
+        behind = {len(self.status) + row: reason for row, reason in other.failures.items()}
+        return replace(self, **both, failures=self.failures | behind)
 
     @property
     def ok(self) -> Bools:
         """Which pairs have a shift."""
         return np.asarray(self.status == PairStatus.OK.code)
+
+    @property
+    def to_do(self) -> Bools:
+        """Which pairs a run has to measure: new ones, and those that failed for what may pass."""
+        again = (PairStatus.UNMEASURED, PairStatus.FAILED, PairStatus.UNREADABLE)
+        return np.isin(self.status, [status.code for status in again])
 
     def count(self, statuses: Iterable[PairStatus]) -> int:
         """How many pairs have one of these statuses."""

@@ -61,6 +61,7 @@ class PairStatus(Status):
     UNREADABLE = "unreadable"  # one of the frames could not be read
     INVERTED = "inverted"  # one frame is the other's negative: see `register.contrast`
     REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
+    FAILED = "failed"  # its task was given up: it raised, or took its workers down with it
 
 
 class FrameStatus(Status):
@@ -86,4 +87,11 @@ class InputError(ValueError):
     """Wrong use: a configuration, a path, a stack or a mask that cannot be worked with.
 
     Its message is one line a user can act on: the value, the limit, the way out.
+    """
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on: the scheduler is gone, no worker comes, too many tasks fail.
+
+    Its message is one line: what happened, and what to do. What was measured is saved.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import memory_here
-from pipeline.config import Config, PreprocessSection
+from pipeline.cluster import PYTHON_BYTES
+from pipeline.config import ClusterSection, Config, PreprocessSection
 from pipeline.measure import (
     BatchSize,
     Method,
@@ -87,6 +88,7 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     given, mask = config.cluster.task_memory, config.mask
     memory = parse_bytes(given) if given is not None else None
     by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
+    room = _room(config.cluster)
     size = BatchSize.within(
         memory or default_task_bytes(config.cluster),
         search,
@@ -101,12 +103,21 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
             f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
             "needs: raise it, or lower register.max_shift"
         )
-    if config.cluster.kind != "address" and size.least_bytes > memory_here():
+    if max(memory or 0, size.least_bytes) > room:
+        what = f"cluster.task_memory {given}" if given else f"one pair of frames needs {least} MiB,"
         raise InputError(
-            f"one pair of frames needs {least} MiB, and there are {memory_here() // 2**20} here: "
-            "lower register.max_shift"
+            f"{what} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
+            f"{max(room, 0) // 2**20} MiB for a task: raise it, or lower "
+            + ("cluster.task_memory" if given else "register.max_shift")
         )
     return size
+
+
+def _room(given: ClusterSection) -> int:
+    """Bytes that a task can have in a worker, as far as the settings tell."""
+    if given.worker_memory is None:
+        return sys.maxsize
+    return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
 
 
 def _method(config: Config, series: Series) -> Method:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline.cluster import Engine, current_client
+from pipeline.cluster import Cluster, Engine, current_client
 from pipeline.config import make_config
 from pipeline.measure import measure_rounds, solve_series
 from pipeline.model import as_stack
@@ -81,6 +81,8 @@ def estimate_shifts(
     ------
     InputError
         For settings, shapes and dims that cannot be worked with.
+    RunError
+        If the cluster is lost, or more than a tenth of the pairs fail.
     """
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
     config = make_config(
@@ -93,7 +95,9 @@ def estimate_shifts(
     source = ArrayFrames.checked(as_stack(stack), mask)
     known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
     setup = with_stills(set_up(config, in_memory(source, known)))
-    client = client or current_client()
+    limits, engine = config.cluster, client
+    if not isinstance(engine, Cluster):
+        engine = Cluster(engine or current_client(), limits.retries, limits.max_failed)
     rounds = measure_rounds(
         source,
         new_table(setup),
@@ -101,8 +105,8 @@ def estimate_shifts(
         setup.size,
         len(setup.pairs),
         config.pairs.extra,
-        client=client,
+        client=engine,
     )
     *_, (table, _) = rounds
-    frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
+    frames = solve_series(source, table, setup.method, client=engine, **config.solve.model_dump())
     return dataset(setup, table, frames, look_for_effect(setup, table))

@@ -17,7 +17,7 @@ from pipeline.setup import inputs_of
 from pipeline.stages.dataset import verdict
 from pipeline.stages.steps import Progress, cluster_of, measure_on, run_on, solve_on
 from pipeline.store.tables import write_table
-from pipeline.verdict import Trust
+from pipeline.verdict import Trust, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _outcome(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> O
     known = np.isfinite(residual).any()
     return Outcome(
         name=name,
-        status="not trusted" if judged is not None and judged.trust is Trust.NOT else "done",
+        status=_status(shifts, judged),
         frames=shifts.sizes["frame"],
         pairs=len(ok),
         usable_pairs=int(ok.sum()),
@@ -99,6 +99,12 @@ def _outcome(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> O
         shifts=config.output.shifts,
         path=config.input.one_path,
     )
+
+
+def _status(shifts: xr.Dataset, judged: Verdict | None) -> str:
+    if (shifts["pair_status"] == PairStatus.FAILED.code).any():
+        return "failed"
+    return "not trusted" if judged is not None and judged.trust is Trust.NOT else "done"
 
 
 def _cells(outcome: Outcome) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from pipeline.cluster import Engine, OnDemand, one_cluster
+from pipeline.cluster import Cluster, OnDemand, one_cluster
 from pipeline.config import Config
 from pipeline.measure import measure_pairs, solve_series, with_second_round
 from pipeline.model import InputError, PairStatus, PairTable
@@ -43,6 +43,7 @@ from pipeline.stages.dataset import (
     with_stills,
 )
 from pipeline.stages.log import Meter, logged, stage
+from pipeline.stages.parts import Part, gather, on_this_machine, parsed_part, part_of, remove_parts
 from pipeline.stages.reporting import write_report
 from pipeline.store.files import discard, settle
 from pipeline.store.journal import Journal, journal_path
@@ -62,13 +63,15 @@ class Job:
     cluster: OnDemand
     workers: int | None  # how many fit into the memory here, where they are of this machine
     progress: Progress | None
+    part: bool  # of a measuring that is shared out
 
     @property
     def path(self) -> str:
         return self.setup.config.output.shifts
 
-    def engine(self) -> Engine:
-        return self.cluster(self.workers)
+    def engine(self) -> Cluster:
+        size, frames = self.setup.size, self.setup.series.source.frame_count
+        return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
 
 
 def plan(config: Config) -> Plan:
@@ -90,14 +93,25 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
 
 
 def measure(
-    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    batches: str | None = None,
 ) -> xr.Dataset:
-    """Measure the pairs that are not measured yet.
+    """Measure the pairs that are not measured yet, or that failed; all of them are gathered.
 
-    What a batch of them found is saved as soon as it is there.
+    What a batch of them found is saved as soon as it is there. With `batches`, such as "3/16", the
+    third of 16 parts of the pairs is measured into a dataset of its own beside the output; the next
+    `measure`, `solve` or `run` without it takes the rows of all parts over.
     """
+    part = None if batches is None else parsed_part(batches)
+    if part is not None:
+        config = on_this_machine(config)
     with cluster_of(config) as cluster:
-        return measure_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
+        return measure_on(
+            cluster, only_input(config), overwrite=overwrite, progress=progress, part=part
+        )
 
 
 def solve(config: Config) -> xr.Dataset:
@@ -125,10 +139,15 @@ def run_on(
 
 
 def measure_on(
-    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+    cluster: OnDemand,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    part: Part | None = None,
 ) -> xr.Dataset:
     """`measure` on a cluster that may serve other runs, too."""
-    with _job(config, "measure", cluster, progress) as job:
+    with _job(config, "measure", cluster, progress, part) as job:
         return _measure(job, overwrite)
 
 
@@ -153,7 +172,7 @@ def report(config: Config, *, figures: str | None = None) -> str:
 def cluster_of(config: Config) -> AbstractContextManager[OnDemand]:
     """The cluster of a run, which begins when it is needed."""
     path, asked = config.output.performance_report, config.cluster
-    return one_cluster(path, **asked.model_dump(exclude={"task_memory"}))
+    return one_cluster(asked, path)
 
 
 def _open(config: Config) -> Setup:
@@ -162,10 +181,18 @@ def _open(config: Config) -> Setup:
 
 @contextmanager
 def _job(
-    config: Config, command: str, cluster: OnDemand, progress: Progress | None = None
+    config: Config,
+    command: str,
+    cluster: OnDemand,
+    progress: Progress | None = None,
+    part: Part | None = None,
 ) -> Iterator[Job]:
     """A run alone at its output, with what a dead one left there put in order."""
-    setup, path = _open(config), config.output.shifts
+    setup = _open(config)
+    if part is not None:
+        setup = part_of(setup, part)
+        config = setup.config
+    path = config.output.shifts
     works = command != "solve" or config.solve.polish
     workers = workers_that_fit(setup) if works else None
     with locked(path), logged(config, command):
@@ -174,38 +201,54 @@ def _job(
             log.warning(
                 "%d of %d workers fit into the memory here", workers, wanted_workers(config.cluster)
             )
-        yield Job(setup, cluster, workers, progress)
+        yield Job(setup, cluster, workers, progress, part is not None)
 
 
 def _measure(job: Job, overwrite: bool) -> xr.Dataset:
     found = _begun(job, overwrite)
     table = _with_second_round(job, read_pairs(found))
-    missing = table.count([PairStatus.UNMEASURED])
-    as_found = len(table.status) == found.sizes["pair"]
-    if not missing and as_found and set(LOOKED_FOR) <= set(found.attrs):
-        log.info("all %d pairs are measured already", len(table.status))
+    missing, rows = int(table.to_do.sum()), len(table.status)
+    looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
+    if not missing and rows == found.sizes["pair"] and looked_for:
+        log.info("all %d pairs are measured already", rows)
         discard(journal_path(job.path))
         return found
     with stage("preparing"):
-        setup = with_stills(
-            job.setup, keep_at=job.path.rstrip("/"), again=missing < len(table.status)
-        )
-    while table.count([PairStatus.UNMEASURED]):
-        found = _of_these_rows(job, found, table)
-        with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
-            table = _measured(job, setup, found, table, journal)
-        table = _with_second_round(job, table)
-    with stage("looking for what could be wrong"):
-        known = kept(found) | look_for_effect(setup, table)
+        setup = with_stills(job.setup, keep_at=job.path.rstrip("/"), again=missing < rows)
+    found, table = _in_rounds(job, setup, found, table)
+    known = kept(found)
+    if not job.part:
+        with stage("looking for what could be wrong"):
+            known |= look_for_effect(setup, table)
     found = dataset(setup, table, known=known)
     save_shifts(found, job.path)
     discard(journal_path(job.path))
     return found
 
 
+def _in_rounds(
+    job: Job, setup: Setup, found: xr.Dataset, table: PairTable
+) -> tuple[xr.Dataset, PairTable]:
+    """The pairs of the strategy measured, then those that they leave wanted."""
+    while table.to_do.any():
+        found = _of_these_rows(job, found, table)
+        with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
+            table = _measured(job, setup, found, table, journal)
+        further = _with_second_round(job, table)
+        if len(further.status) == len(table.status):
+            break  # what is still to do failed
+        table = further
+    return found, table
+
+
 def _with_second_round(job: Job, table: PairTable) -> PairTable:
-    """The table with the pairs that its first round leaves wanted, once that is measured."""
+    """The table with the pairs that its first round leaves wanted, once that is measured.
+
+    A part of the batches knows its own pairs only.
+    """
     setup = job.setup
+    if job.part:
+        return table
     return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
@@ -220,6 +263,10 @@ def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
 
 def _begun(job: Job, overwrite: bool) -> xr.Dataset:
     """The dataset as an earlier run of the same settings left it, or a new one."""
+    if overwrite:
+        remove_parts(job.path)
+    else:
+        gather(job.setup)
     if exists(job.path) and not overwrite:
         return own_shifts(job.setup)
     check_replaceable(job.path)
@@ -257,8 +304,12 @@ def _is_solved(job: Job, found: xr.Dataset) -> bool:
 
 
 def _solve(job: Job) -> xr.Dataset:
+    gather(job.setup)
     measured = own_shifts(job.setup)
     table, setup = read_pairs(measured), job.setup
+    if not table.to_do.any() and not set(LOOKED_FOR) <= set(measured.attrs):
+        measured = _measure(job, overwrite=False)  # the last part has been gathered
+        table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {job.path} is measured yet: run `measure` first")
     asked = setup.config.solve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from pipeline.store.formats import (
     open_array,
     open_node,
 )
+from pipeline.store.patience import patiently
 
 # Frames whose masks are looked at for what they have in common.
 ASKED = 5
@@ -86,7 +87,7 @@ class MaskedFrames:
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         found = self.frames.read(frame, part)
         try:
-            mask = self.mask.read(frame, self.frame_shape, part)
+            mask = patiently(partial(self.mask.read, frame, self.frame_shape, part))
         except MemoryError:
             raise
         except Exception as error:  # whatever a codec or a store raises

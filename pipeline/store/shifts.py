@@ -70,7 +70,12 @@ def shifts_dataset(
             "pixel_size": ("axis", size, _about("size of a pixel", unit)),
         },
         coordinates,
-        {"title": "Frame shifts", "convention": SHIFT_CONVENTION, **(attributes or {})},
+        {
+            "title": "Frame shifts",
+            "convention": SHIFT_CONVENTION,
+            "failures": _by_reason(pairs.failures),
+            **(attributes or {}),
+        },
     )
 
 
@@ -142,6 +147,11 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
         overlap=dataset["pair_overlap"].to_numpy(),
         status=np.where(rejected, PairStatus.OK.code, status).astype(np.int8),
         frame_status=dataset["frame_reading"].to_numpy().astype(np.int8),
+        failures={
+            row: reason
+            for reason, rows in json.loads(dataset.attrs.get("failures", "{}")).items()
+            for row in rows
+        },
     )
 
 
@@ -246,6 +256,14 @@ def _median_ncc(pairs: PairTable, frame_count: int) -> np.ndarray[Any, np.dtype[
     median = np.full(frame_count, np.nan)
     median[frames] = (values[first + (count - 1) // 2] + values[first + count // 2]) / 2
     return median
+
+
+def _by_reason(failures: Mapping[int, str]) -> str:
+    """As JSON: the rows of every reason."""
+    rows: dict[str, list[int]] = {}
+    for row, reason in failures.items():
+        rows.setdefault(reason, []).append(row)
+    return json.dumps(rows)
 
 
 def _flags(statuses: type[Status]) -> dict[str, Any]:

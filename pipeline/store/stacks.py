@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.model import Frame, FrameStatus, InputError, Slices
 from pipeline.store.formats import AXIS_NAMES, array_digest, find_array, open_array
+from pipeline.store.patience import patiently
 from pipeline.units import common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
@@ -186,12 +187,7 @@ class StackFrames:
         array = open_array(spec.path, spec.array, spec.digest)
         region = spec.selection(frame, part)
         try:
-            block = np.asarray(array[region])
-            missing = (
-                _missing_pixels(array, spec, region, block)
-                if spec.missing_chunks == "invalid"
-                else None
-            )
+            block, missing = patiently(partial(_block, array, spec, region))
         except MemoryError:
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -202,6 +198,15 @@ class StackFrames:
         lost = spec.as_frame(missing)
         status = FrameStatus.MISSING if lost.all() else FrameStatus.INCOMPLETE
         return Frame(image, ~lost, status)
+
+
+def _block(
+    array: zarr.Array[Any], spec: StackSpec, region: tuple[slice, ...]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """A block of an array, and which of its pixels are missing; None if none is."""
+    block = np.asarray(array[region])
+    whole = spec.missing_chunks != "invalid"
+    return block, None if whole else _missing_pixels(array, spec, region, block)
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
