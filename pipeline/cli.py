@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus
+from pipeline.model import InputError, PairStatus, UnreachableError
 from pipeline.verdict import Trust
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
@@ -56,6 +56,11 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
+        except UnreachableError as error:
+            click.echo(
+                f"error: {error}\nwhat was measured is saved: the same command goes on", err=True
+            )
+            sys.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("stopped; what was measured is saved: the same command goes on", err=True)
             sys.exit(FAILED)
@@ -136,16 +141,19 @@ def report(config: str) -> None:
 
 @main.command()
 @config_argument
+@click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
 @_told
-def check(config: str) -> None:
+def check(config: str, picture: str | None) -> None:
     """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
-    _table(guide.check(load_config(config)))
+    _table(guide.check(load_config(config), picture))
 
 
 @main.command()
 @click.argument("stack")
 @click.option("--channel", help="Channel by number or name.")
-@click.option("--level", type=int, help="Pyramid level of an OME-Zarr image.")
+@click.option("--level", type=int, help="Pyramid level.")
+@click.option("--position", help="Image of a plate, such as B/03/0.")
+@click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
 @_told

@@ -5,6 +5,6 @@ wrong with it.
 """
 
 from pipeline.config.files import load_config, make_config
-from pipeline.config.settings import Config, PreprocessSection
+from pipeline.config.settings import Config, MaskSection, PreprocessSection
 
-__all__ = ["Config", "PreprocessSection", "load_config", "make_config"]
+__all__ = ["Config", "MaskSection", "PreprocessSection", "load_config", "make_config"]

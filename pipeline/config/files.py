@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config.settings import Config
+from pipeline.config.settings import Config, EllipseSection, ShapeSection
 from pipeline.model import InputError
 
 
@@ -177,7 +177,12 @@ def _describe(location: Sequence[Any]) -> str:
 
 _ALL_KEYS = {
     field.alias or name
-    for section in [Config, *(f.annotation for f in Config.model_fields.values())]
+    for section in [
+        Config,
+        ShapeSection,
+        EllipseSection,
+        *(f.annotation for f in Config.model_fields.values()),
+    ]
     if isinstance(section, type) and issubclass(section, BaseModel)
     for name, field in section.model_fields.items()
 }

@@ -17,6 +17,10 @@ METHOD_VERSION = 3
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+Length = float | str  # pixels, or a text with a unit
+Corner = Annotated[tuple[Length, Length], Field(strict=False)]
+Spatial = Field(strict=False, min_length=2, max_length=3)
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
 SomeListed = Field(strict=False, min_length=1)
@@ -28,20 +32,66 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
+class EllipseSection(Section):
+    """An ellipse, or an ellipsoid."""
+
+    centre: Annotated[tuple[Length, ...], Spatial] = Field(
+        description="[y, x] of its centre, or [z, y, x]: pixels, or texts such as '3 um'"
+    )
+    radii: Annotated[tuple[Length, ...], Spatial] = Field(
+        description="half its width along each axis, likewise"
+    )
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if len(self.centre) != len(self.radii):
+            raise ValueError(f"centre {self.centre} and radii {self.radii} have not as many axes")
+        return self
+
+
+class ShapeSection(Section):
+    """A part of the frame, by its outline: one of ellipse and polygon."""
+
+    ellipse: EllipseSection | None = Field(None, description="by centre and radii")
+    polygon: Annotated[tuple[Corner, ...], Field(strict=False, min_length=3)] | None = Field(
+        None, description="[y, x] of every corner: pixels, or texts such as '3 um'"
+    )
+    valid: Literal["inside", "outside"] = Field("inside", description="inside or outside")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.ellipse is None) == (self.polygon is None):
+            raise ValueError("a shape is one of ellipse and polygon")
+        return self
+
+
 class InputSection(Section):
     """The stack."""
 
     path: str = Field(
-        min_length=1, description="OME-Zarr 0.4 or 0.5 image, Zarr v2 or v3 array, xarray group"
+        min_length=1,
+        description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
+        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or https://",
+    )
+    position: str | None = Field(
+        None, description="image of a plate, such as B/03/0; needed if several"
+    )
+    series: Index | None = Field(
+        None, description="image of a collection or of a TIFF file; needed if several"
     )
     channel: Index | str | None = Field(None, description="number or name; needed if several")
-    level: Index = Field(0, description="pyramid level of an OME-Zarr image; 0: full resolution")
+    level: Index = Field(0, description="pyramid level; 0: full resolution")
     axes: str | None = Field(
         None,
         pattern="^[tczyx]+$",
         description="a letter per array dimension, where the store does not tell",
     )
     variable: str | None = Field(None, description="array of an xarray group; needed if several")
+    pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
+        None,
+        description="micrometers, where the store does not tell or errs; one for all axes or one "
+        "per axis",
+    )
     missing_chunks: Literal["invalid", "fill"] = Field(
         "invalid",
         description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
@@ -52,8 +102,22 @@ class InputSection(Section):
 class MaskSection(Section):
     """What is valid: every cause given here takes pixels away."""
 
-    path: str | None = Field(None, description="Zarr mask, not 0 = valid; static or per frame")
+    path: str | None = Field(
+        None, description="Zarr, TIFF or .npy mask, not 0 = valid; static or per frame"
+    )
+    labels: Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="of a label image: those that are valid; null: all but 0"
+    )
+    invert: bool = Field(False, description="path: valid is what it says is not")
+    shapes: Annotated[tuple[ShapeSection, ...], Listed] = Field(
+        (), description="ellipses and polygons; valid is what lies inside, or outside, of every one"
+    )
     invalid_values: tuple[float, ...] = Field((), strict=False, description="values: no data")
+    saturation: float | Literal["auto"] | None = Field(
+        None,
+        description="from this value on pixels are not valid; auto: the largest of the data type, "
+        "or of a camera of fewer bits if frames stop there",
+    )
     valid_range: tuple[float | None, float | None] | None = Field(
         None, strict=False, description="lowest and highest valid value; null: no limit"
     )
@@ -67,6 +131,13 @@ class MaskSection(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _of_a_path(self) -> Self:
+        given = [key for key in ("labels", "invert") if getattr(self, key)]
+        if given and self.path is None:
+            raise ValueError(f"{given[0]} says how to read mask.path, which is not set")
+        return self
+
     border: Index | Annotated[tuple[Index, ...], Listed] = Field(
         0, description="pixels along each side that are not valid; a number or one per axis"
     )
@@ -76,12 +147,12 @@ class PreprocessSection(Section):
     """What frames need before they are correlated; all of it knows the mask."""
 
     flat_field: str | None = Field(
-        None, description="divide by it: a Zarr image, or 'median' for the stack's own median"
+        None, description="divide by it: an image, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
     static: str | None = Field(
         None,
-        description="subtract it: a Zarr image of what stands still in the camera, or 'estimate' "
+        description="subtract it: an image of what stands still in the camera, or 'estimate' "
         "to tell it apart from the moving scene",
     )
     high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(

@@ -27,6 +27,7 @@ from pipeline.model.words import (
     PairStatus,
     Slices,
     Status,
+    UnreachableError,
     axis_names,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "StaticEffect",
     "Status",
     "Surface",
+    "UnreachableError",
     "as_stack",
     "axis_names",
     "spatial_dims",

@@ -86,3 +86,10 @@ class InputError(ValueError):
 
     Its message is one line a user can act on: the value, the limit, the way out.
     """
+
+
+class UnreachableError(RuntimeError):
+    """A store that is out of reach for longer than a run waits: nothing about what it holds.
+
+    What was measured is saved, and the same command goes on where it stopped.
+    """
