@@ -160,7 +160,10 @@ def ome_image(group: zarr.Group, level: int, inside: str = "") -> FoundArray:
         raise InputError(f"input.level {level} is not there: levels are 0 to {len(datasets) - 1}")
     axes = multiscale.get("axes")
     if not axes:
-        raise InputError(f"OME-Zarr {version} without axes is not supported: 0.4 and 0.5 are")
+        raise InputError(
+            f"OME-Zarr {version} without axes is not supported, 0.4 and 0.5 are: give "
+            "the path of an array inside, and input.axes"
+        )
     entries = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
     name = datasets[level]["path"]
     array = _level(group, name, level)
@@ -246,7 +249,7 @@ def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside:
         arrays = dict(group.arrays())
     except Exception as error:  # a web server that lists nothing
         raise InputError(
-            f"{path} does not list its arrays (no consolidated metadata): give the path of one"
+            f"{path} does not list its arrays: give the path of one of them ({error})"
         ) from error
     stacks = [name for name, array in arrays.items() if array.ndim >= 3]
     if variable is None and len(stacks) == 1:

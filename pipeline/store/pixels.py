@@ -184,20 +184,25 @@ class FilesPixels:
         for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
             low, high = max(start - begin, 0), min(stop - begin, count)
             if low < high:
-                pixels = open_pixels(file, self.which)
-                expected = self.first.shape if self.counts is None else (
-                    count, *self.first.shape[1:])  # fmt: skip
-                if pixels.shape != expected or pixels.dtype != self.dtype:
-                    raise ValueError(
-                        f"{file} holds {pixels.dtype} of {pixels.shape}, the series {self.dtype} "
-                        f"of {expected}"
-                    )
-                if self.counts is None:
-                    parts.append(pixels.read(region[1:])[None])
-                else:
-                    parts.append(pixels.read((slice(low, high), *region[1:])))
+                try:
+                    parts.append(self._read_file(file, count, (slice(low, high), *region[1:])))
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    raise OSError(f"{file}: {type(error).__name__}: {error}") from error
             begin += count
         return np.concatenate(parts)
+
+    def _read_file(self, file: str, count: int, region: Slices) -> NDArray[Any]:
+        """A part of one file, which holds so many entries; a single one may have no axis for it."""
+        entry = self.first.shape if self.counts is None else self.first.shape[1:]
+        pixels = open_pixels(file, self.which)
+        single = count == 1 and pixels.shape == entry
+        if pixels.dtype != self.dtype or not (single or pixels.shape == (count, *entry)):
+            raise ValueError(
+                f"it holds {pixels.dtype} of {pixels.shape}, the series {self.dtype} of {entry}"
+            )
+        return pixels.read(region[1:])[None] if single else pixels.read(region)
 
     def missing(self, region: Slices, block: NDArray[Any]) -> None:
         return None
@@ -228,6 +233,8 @@ def files_pixels(files: Sequence[str], which: str, joined: bool) -> FilesPixels:
     counts = []
     for file in files:
         shape = open_pixels(file, which).shape
+        if shape == first.shape[1:]:
+            shape = (1, *shape)
         if shape[1:] != first.shape[1:]:
             raise InputError(f"{file} has the shape {shape}, {files[0]} has {first.shape}")
         counts.append(shape[0])

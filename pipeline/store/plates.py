@@ -44,7 +44,7 @@ def positions(path: str) -> Positions | None:
     ome = ome_metadata(node)
     if "plate" in ome:
         return _of_plate(node, path)
-    if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
+    if _is_collection(node):
         return Positions(path, _of_collection(node))
     return None
 
@@ -54,6 +54,12 @@ def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
     attributes = dict(group.attrs)
     nested = attributes.get("ome")
     return nested if isinstance(nested, dict) else attributes
+
+
+def _is_collection(group: zarr.Group) -> bool:
+    """Whether a group says so, and is no image itself: some writers mark their images likewise."""
+    marked = "bioformats2raw.layout" in {**group.attrs, **ome_metadata(group)}
+    return marked and "multiscales" not in ome_metadata(group)
 
 
 def choose_image(
@@ -67,7 +73,7 @@ def choose_image(
         return _in_plate(group, path, position)
     if position is not None:
         raise InputError(f"input.position {position!r}: {path} is no plate")
-    if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in group.attrs:
+    if _is_collection(group):
         names = _of_collection(group)
         if series is None and len(names) == 1:
             series = 0

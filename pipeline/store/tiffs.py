@@ -7,6 +7,7 @@ that the file leaves out is a missing chunk.
 from __future__ import annotations
 
 import logging
+import struct
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,9 @@ def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
     """One image of a TIFF file as a Zarr array; the file is closed with it."""
     file = _open(path)
     try:
-        return _as_zarr(file, _series_of(file, path, series), path, level)
+        with _told_if_torn(path):
+            found = _series_of(file, path, series)
+        return _as_zarr(file, found, path, level)
     except Exception:
         file.close()
         raise
@@ -126,7 +129,7 @@ def _open(path: str) -> TiffFile:
         return tifffile.TiffFile(open_file(path) if is_remote(path) else path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there") from error
-    except tifffile.TiffFileError as error:
+    except (tifffile.TiffFileError, struct.error, ValueError) as error:
         raise InputError(f"{path} is no TIFF file, or cut off: {error}") from error
 
 
