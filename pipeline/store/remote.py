@@ -11,7 +11,7 @@ import fnmatch
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
@@ -30,6 +30,54 @@ PATIENCE = timedelta(seconds=120)
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 # A remote file up to this size is fetched in one go; of a larger one only what is asked for.
 WHOLE_FILE = 64 * 2**20
+READ_AHEAD = 2**20
+
+
+class _WebStore(ObjectStore[Any]):
+    """A store on a web server: it can be read and not listed, and asking would take long."""
+
+    supports_listing = False
+
+    def list(self) -> AsyncGenerator[str, None]:
+        raise NotImplementedError("a web server does not list what it holds")
+
+    def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+        return self.list()
+
+    def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
+        return self.list()
+
+
+class _Parts(io.RawIOBase):
+    """A remote file that is fetched by parts."""
+
+    def __init__(self, path: str, store: Any, name: str) -> None:
+        import obstore
+
+        self._path, self._store, self._name = path, store, name
+        self._size, self._place = int(obstore.head(store, name)["size"]), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence, self._size)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        import obstore
+
+        stop = min(self._place + len(buffer), self._size)
+        if stop <= self._place:
+            return 0
+        with telling_outages(self._path):
+            got = obstore.get_range(self._store, self._name, start=self._place, end=stop)
+        buffer[: len(got)] = memoryview(got)
+        self._place += len(got)
+        return len(got)
 
 
 def is_remote(path: str) -> bool:
@@ -45,7 +93,8 @@ def natural_order(name: str) -> list[tuple[int, int | str]]:
 def zarr_store(path: str, *, read_only: bool = True) -> StoreLike:
     """What zarr opens a path by: a remote store with retries, a zip file, or the path itself."""
     if path.split("://")[0] in SCHEMES:
-        return ObjectStore(_object_store(path, PATIENCE), read_only=read_only)
+        kind = _WebStore if path.startswith("http") else ObjectStore
+        return kind(_object_store(path, PATIENCE), read_only=read_only)
     if path.lower().endswith((".zip", ".ozx")) and Path(path).is_file():
         return ZipStore(path, mode="r")
     return path
@@ -72,14 +121,14 @@ def open_file(path: str) -> BinaryIO:
     """A file for reading at any place; raises FileNotFoundError if it is not there."""
     if not is_remote(path):
         return Path(path).open("rb")
+    folder, name = path.rsplit("/", 1)
+    store = _object_store(folder, PATIENCE)
     import obstore
 
-    folder, name = path.rsplit("/", 1)
     with telling_outages(path):
-        store = _object_store(folder, PATIENCE)
         if obstore.head(store, name)["size"] <= WHOLE_FILE:
             return io.BytesIO(obstore.get(store, name).bytes().to_bytes())
-        return cast(BinaryIO, obstore.open_reader(store, name))
+        return cast(BinaryIO, io.BufferedReader(_Parts(path, store, name), READ_AHEAD))
 
 
 def is_pattern(path: str) -> bool:
@@ -92,17 +141,13 @@ def files_like(pattern: str) -> list[str]:
     folder, last = pattern.rsplit("/", 1) if "/" in pattern else (".", pattern)
     if not is_remote(pattern):
         return sorted(glob(pattern), key=natural_order)
+    if pattern.startswith("http"):
+        raise InputError(f"{pattern}: a web server does not list its files; s3:// and folders do")
+    store = _object_store(folder, PATIENCE)
     import obstore
 
     with telling_outages(pattern):
-        try:
-            listed = obstore.list_with_delimiter(_object_store(folder, PATIENCE))["objects"]
-        except Exception as error:
-            if pattern.startswith("http"):
-                raise InputError(
-                    f"{pattern}: a web server does not list its files; s3:// and folders do"
-                ) from error
-            raise
+        listed = obstore.list_with_delimiter(store)["objects"]
     names = [entry["path"].rsplit("/", 1)[-1] for entry in listed]
     return [f"{folder}/{name}" for name in sorted(names, key=natural_order)
             if fnmatch.fnmatchcase(name, last)]  # fmt: skip
@@ -131,8 +176,10 @@ def _is_outage(error: BaseException) -> bool:
 
 
 def _way_out(error: BaseException) -> str:
-    """What helps where credentials are missing or refused."""
+    """What helps where credentials are missing or refused, or a server knows too little."""
     text = str(error)
+    if type(error).__name__ == "NotSupportedError":
+        return " (parts of shards and of large TIFF files need a server that knows byte ranges)"
     refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
     if refused or "169.254" in text or "redential" in text:
         return (

@@ -177,7 +177,7 @@ def _series_of(file: TiffFile, path: str, series: int) -> TiffPageSeries:
 
 def _as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int) -> zarr.Array[Any]:
     try:
-        store: Any = series.aszarr(level=level)
+        store: Any = series.aszarr(level=level, read_only=True)
         array = zarr.open(store, mode="r")
     except Exception as error:
         raise InputError(f"{path} cannot be read as TIFF: {error}") from error
