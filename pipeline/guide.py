@@ -22,6 +22,7 @@ from pipeline.setup import open_series, plan_of, set_up
 from pipeline.stages import Progress, run
 from pipeline.store.images import embedded_scene, write_image, write_stack
 from pipeline.store.plates import positions
+from pipeline.store.remote import is_pattern
 from pipeline.store.stacks import StackSpec, locate
 
 DEMO_SETTINGS = """\
@@ -141,8 +142,18 @@ def init(path: str, **keys: Any) -> str:
         centre=[size // 2 for size in spec.frame_shape[-2:]],
         radii=[size // 2 for size in spec.frame_shape[-2:]],
         max_shift=min(bounds) if len(bounds) == 2 else bounds,
-        stem=Path(path.rstrip("/")).name.split(".")[0] or "stack",
+        stem=_stem(path, keys.get("position"), keys.get("series")),
     )
+
+
+def _stem(path: str, position: str | None, series: int | None) -> str:
+    """A name for the outputs: that of the input, of the folder for a pattern of files."""
+    parts = path.rstrip("/").split("/")
+    name = parts[-1] if not is_pattern(path) or len(parts) < 2 else parts[-2]
+    words = [name.split(".")[0].replace("*", "") or "stack"]
+    words += [position.strip("/").replace("/", "-")] if position else []
+    words += [str(series)] if series is not None else []
+    return "-".join(words)
 
 
 def _as_option(problem: str) -> str:

@@ -62,12 +62,13 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "data").mkdir()
-        identity = {
+        owner = {
             "name": "tests",
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
             "actions": ["Admin", "Read", "Write", "List"],
         }
-        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        anybody = {"name": "anonymous", "actions": ["Read:public", "List:public"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [owner, anybody]}))
         self.ports = free_ports(4)
         self.endpoint = f"http://127.0.0.1:{self.ports[3]}"
         self.process = None

@@ -355,7 +355,7 @@ def test_files_of_a_folder_and_of_a_pattern(tmp_path):
     for index, frame in enumerate(frames):
         tifffile.imwrite(tmp_path / f"img_c0_{index}.tif", frame, metadata=None)
     (tmp_path / "notes.txt").write_text("mine")
-    for path in (tmp_path, tmp_path / "img_c0_*.tif", tmp_path / "*"):
+    for path in (tmp_path, tmp_path / "img_c0_*.tif", tmp_path / "img_c?_*[0-9].tif"):
         spec = locate(str(path))
         assert (spec.axes, spec.shape, spec.chunks) == (("t", "y", "x"), (12, 24, 20), (1, 24, 20))
         assert "12 TIFF files, img_c0_0.tif to img_c0_11.tif" in spec.kind
@@ -366,6 +366,25 @@ def test_files_of_a_folder_and_of_a_pattern(tmp_path):
     np.testing.assert_array_equal(stack, frames)
     with pytest.raises(InputError, match="no TIFF file has such a name"):
         locate(str(tmp_path / "img_c1_*.tif"))
+
+
+def test_a_name_with_brackets_is_no_pattern(tmp_path):
+    imagej(tmp_path / "img[1].tif")
+    assert locate(str(tmp_path / "img[1].tif"), channel=0).frame_count == 3
+
+
+def test_init_names_outputs_after_the_input(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index in range(2):
+        tifffile.imwrite(tmp_path / "frames" / f"t{index}.tif", PIXELS[index, 0])
+    shutil.unpack_archive(STORES / "ome-zarr-py-05-plate.zip", tmp_path / "plate.zarr")
+    for words, name in (
+        (("frames",), "frames-shifts.zarr"),
+        (("frames/t*.tif",), "frames-shifts.zarr"),
+        (("plate.zarr", "--position", "B/03/0", "--channel", "GFP"), "plate-B-03-0-shifts.zarr"),
+    ):
+        made = steadystack("init", tmp_path / words[0], *words[1:])
+        assert yaml.safe_load(made.output)["output"]["shifts"] == name
 
 
 def test_files_of_many_frames_each(tmp_path):
@@ -408,6 +427,30 @@ def test_the_whole_way_from_a_series_of_tiff_files(tmp_path):
     assert "6 TIFF files, t0.tif to t5.tif" in checked
     assert "MiB (decoded) in a run" in checked
     assert_right(config)
+
+
+def test_a_real_tiff_holds_what_its_zarr_copy_holds(real_data):
+    folder = real_data("bulk_water")
+    frames = StackFrames(locate(str(folder / "bulk_water_every5.tif")))
+    whole = zarr.open_array(folder / "bulk_water.ome.zarr" / "0", mode="r")
+    assert frames.frame_count == 60
+    for index in (0, 7, 59):
+        np.testing.assert_array_equal(frames.read(index).image, whole[5 * index])
+
+
+def test_a_real_series_of_tiff_files_moves_by_what_its_names_say(real_data, tmp_path):
+    """Speckles, def_N.tif moved by N pixels along both axes; def_10 does not come after def_1."""
+    path = real_data("dice_pixel_shift") / "def_*.tif"
+    settings = {
+        "input": {"path": str(path)},
+        "register": {"max_shift": 4},
+        "pairs": {"strategy": "consecutive"},
+        "cluster": {"kind": "in-process"},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    shifts = pipeline.run(pipeline.load_config(tmp_path / "run.yaml"))
+    expected = -np.arange(15)[:, None] * np.ones(2)
+    np.testing.assert_allclose(shifts["shift"], expected, atol=0.02)
 
 
 def test_npy_stacks(tmp_path):

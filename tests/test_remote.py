@@ -233,6 +233,20 @@ def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
     assert "credentials come from the environment: AWS_ACCESS_KEY_ID" in told.stderr
 
 
+def test_a_public_bucket_needs_no_credentials(
+    impatient, s3, credentials, monkeypatch, tmp_path, scene
+):
+    write_stack(tmp_path / "a.zarr", scene[:2])
+    paths = [s3.upload(tmp_path / "a.zarr", bucket, "a.zarr") for bucket in ("public", "private")]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    remote._object_store.cache_clear()
+    np.testing.assert_array_equal(StackFrames(locate(paths[0])).read(1).image, scene[1])
+    with pytest.raises(UnreachableError, match="credentials come from the environment"):
+        locate(paths[1])
+
+
 def rows(folder):
     """Status and shift of every pair that the dataset on disk has."""
     with xr.open_zarr(folder / "shifts.zarr") as shifts:

@@ -133,7 +133,9 @@ def open_file(path: str) -> BinaryIO:
 
 def is_pattern(path: str) -> bool:
     """Whether the last part of a path stands for many files, such as ``frames/*.tif``."""
-    return any(letter in path.rsplit("/", 1)[-1] for letter in "*?[")
+    if not any(letter in path.rsplit("/", 1)[-1] for letter in "*?["):
+        return False
+    return is_remote(path) or not Path(path).exists()  # a name may have brackets
 
 
 def files_like(pattern: str) -> list[str]:

@@ -55,8 +55,8 @@ def is_tiff(path: str) -> bool:
 
 def series_files(path: str) -> list[str] | None:
     """The TIFF files of a pattern or a folder, in natural order; None if it is something else."""
-    if is_pattern(path):
-        return [file for file in files_like(path) if file.lower().endswith(SUFFIXES)]
+    if is_pattern(path) and path.lower().endswith(SUFFIXES):
+        return files_like(path)
     if is_remote(path) or not Path(path).is_dir():
         return None
     folder = Path(path)
