@@ -64,7 +64,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         bounds = pixels.bounds
         if not pixels.count:
             raise InputError(
-                f"{_masks_named(config)} leaves no valid pixel: True (not 0) means valid, inside "
+                f"{_masks_named(config)} has no valid pixel: True (not 0) means valid, inside "
                 "of every shape; mask.invert takes the opposite"
             )
     given = config.preprocess
