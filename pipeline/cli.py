@@ -182,17 +182,20 @@ def report(config: str, figures: str | None) -> None:
 
 @main.command()
 @config_argument
+@click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
 @_told
-def check(config: str) -> None:
+def check(config: str, picture: str | None) -> None:
     """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
     for single in _each(config):
-        _table(guide.check(single))
+        _table(guide.check(single, picture))
 
 
 @main.command()
 @click.argument("stack")
 @click.option("--channel", help="Channel by number or name.")
-@click.option("--level", type=int, help="Pyramid level of an OME-Zarr image.")
+@click.option("--level", type=int, help="Pyramid level.")
+@click.option("--position", help="Image of a plate, such as B/03/0.")
+@click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
 @_told

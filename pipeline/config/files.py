@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.cluster import Certificates
+from pipeline.config.inputs import EllipseSection, ShapeSection
 from pipeline.config.settings import Config
 from pipeline.model import InputError
 
@@ -195,7 +196,12 @@ def _describe(location: Sequence[Any]) -> str:
 
 _ALL_KEYS = {
     field.alias or name
-    for section in [Config, *(f.annotation for f in Config.model_fields.values())]
+    for section in [
+        Config,
+        ShapeSection,
+        EllipseSection,
+        *(f.annotation for f in Config.model_fields.values()),
+    ]
     if isinstance(section, type) and issubclass(section, BaseModel)
     for name, field in section.model_fields.items()
 }

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Count, Index, Section
+from pipeline.config.base import Count, Index, Section, SomeListed
 from pipeline.config.cluster import ClusterSection
-from pipeline.model import InputError
+from pipeline.config.inputs import InputSection, MaskSection
 from pipeline.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
@@ -19,76 +19,21 @@ METHOD_VERSION = 3
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
-Path_ = Annotated[str, Field(min_length=1)]
 Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
-Listed = Field(strict=False)  # YAML has lists where the settings have tuples
-SomeListed = Field(strict=False, min_length=1)
-
-
-class InputSection(Section):
-    """The stack."""
-
-    path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
-        description="OME-Zarr 0.4 or 0.5 image, Zarr v2 or v3 array, xarray group; a list or a "
-        "pattern such as 'plate.zarr/*/*/0' for several"
-    )
-    channel: Index | str | None = Field(None, description="number or name; needed if several")
-    level: Index = Field(0, description="pyramid level of an OME-Zarr image; 0: full resolution")
-    axes: str | None = Field(
-        None,
-        pattern="^[tczyx]+$",
-        description="a letter per array dimension, where the store does not tell",
-    )
-    variable: str | None = Field(None, description="array of an xarray group; needed if several")
-    missing_chunks: Literal["invalid", "fill"] = Field(
-        "invalid",
-        description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
-        "value, because the store leaves out empty chunks on purpose",
-    )
-
-    @property
-    def one_path(self) -> str:
-        """The path of the only input."""
-        if not isinstance(self.path, str):
-            raise InputError(f"input.path is {len(self.path)} inputs: run_all takes several")
-        return self.path
-
-
-class MaskSection(Section):
-    """What is valid: every cause given here takes pixels away."""
-
-    path: str | None = Field(None, description="Zarr mask, not 0 = valid; static or per frame")
-    invalid_values: tuple[float, ...] = Field((), strict=False, description="values: no data")
-    valid_range: tuple[float | None, float | None] | None = Field(
-        None, strict=False, description="lowest and highest valid value; null: no limit"
-    )
-
-    @model_validator(mode="after")
-    def _low_before_high(self) -> Self:
-        low, high = self.valid_range or (None, None)
-        if low is not None and high is not None and low > high:
-            raise ValueError(
-                f"valid_range [{low:g}, {high:g}] has its lowest value above its highest"
-            )
-        return self
-
-    border: Index | Annotated[tuple[Index, ...], Listed] = Field(
-        0, description="pixels along each side that are not valid; a number or one per axis"
-    )
 
 
 class PreprocessSection(Section):
     """What frames need before they are correlated; all of it knows the mask."""
 
     flat_field: str | None = Field(
-        None, description="divide by it: a Zarr image, or 'median' for the stack's own median"
+        None, description="divide by it: an image, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
     static: str | None = Field(
         None,
-        description="subtract it: a Zarr image of what stands still in the camera, or 'estimate' "
+        description="subtract it: an image of what stands still in the camera, or 'estimate' "
         "to tell it apart from the moving scene",
     )
     high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(

@@ -29,6 +29,7 @@ from pipeline.model.words import (
     RunError,
     Slices,
     Status,
+    UnreachableError,
     axis_names,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "StaticEffect",
     "Status",
     "Surface",
+    "UnreachableError",
     "Views",
     "as_stack",
     "axis_names",
