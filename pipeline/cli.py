@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import guide, stages
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus
+from pipeline.model import InputError, OutputError, PairStatus
 from pipeline.verdict import Trust
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
@@ -56,6 +56,9 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
+        except OutputError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("stopped; what was measured is saved: the same command goes on", err=True)
             sys.exit(FAILED)
@@ -124,6 +127,26 @@ def solve(config: str) -> None:
     begun = time.monotonic()
     shifts = stages.solve(settings)
     _conclude(settings, shifts, time.monotonic() - begun)
+
+
+@main.command()
+@config_argument
+@click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
+@_told
+def correct(config: str, overwrite: bool) -> None:
+    """Write the corrected stack of a solved run.
+
+    Goes on where an earlier call stopped; takes its place when it is whole.
+    """
+    begun = time.monotonic()
+    with _bar() as progress:
+        made = stages.correct(load_config(config), overwrite=overwrite, progress=progress)
+    blank = f" ({made.blank} of them blank)" if made.blank else ""
+    click.echo(
+        f"{made.frames} frames{blank} of {made.shape}, {made.levels} level(s), {made.tasks} tasks "
+        f"of up to {made.task_bytes / 2**20:.0f} MiB, {time.monotonic() - begun:.1f} s -> "
+        f"{made.path}"
+    )
 
 
 @main.command()

@@ -24,7 +24,7 @@ PLAN = {
     "warp": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "config": (2, {"pydantic", "yaml"}),
-    "store": (2, {"numpy", "zarr", "xarray", "dask"}),
+    "store": (2, {"numpy", "zarr", "xarray", "dask", "tifffile"}),
     "cluster": (2, {"dask", "distributed"}),
     "register": (2, {"numpy", "xarray"}),
     "report": (2, {"numpy", "xarray", "matplotlib"}),

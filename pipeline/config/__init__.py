@@ -5,6 +5,6 @@ wrong with it.
 """
 
 from pipeline.config.files import load_config, make_config
-from pipeline.config.settings import Config, PreprocessSection
+from pipeline.config.settings import Config, CorrectSection, PreprocessSection
 
-__all__ = ["Config", "PreprocessSection", "load_config", "make_config"]
+__all__ = ["Config", "CorrectSection", "PreprocessSection", "load_config", "make_config"]

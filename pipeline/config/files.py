@@ -92,7 +92,9 @@ def _resolved(config: Config, folder: Path) -> Config:
             )
         },
         "pairs": {"path": absolute(config.pairs.path)},
+        "correct": {"stack": absolute(config.correct.stack)},
         "output": {
+            "corrected": absolute(config.output.corrected),
             "shifts": absolute(config.output.shifts),
             "report": absolute(config.output.report),
         },

@@ -86,3 +86,10 @@ class InputError(ValueError):
 
     Its message is one line a user can act on: the value, the limit, the way out.
     """
+
+
+class OutputError(RuntimeError):
+    """A result cannot be written: the disk is full, or a path cannot be reached.
+
+    Its message is one line a user can act on; what was written before is kept.
+    """

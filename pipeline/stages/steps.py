@@ -18,6 +18,7 @@ from pipeline.measure import measure_pairs, solve_series
 from pipeline.model import InputError, PairStatus
 from pipeline.report import prepare_figure, save_figure, series_figure
 from pipeline.setup import Plan, Setup, open_series, plan_of, set_up
+from pipeline.stages.correcting import check_corrected, correct_solved
 from pipeline.stages.dataset import (
     STATIC_EFFECT,
     dataset,
@@ -49,9 +50,14 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
     """
     if config.output.report is not None:
         prepare_figure(config.output.report)
+    if config.output.corrected is not None:
+        check_corrected(config)
     setup = _open(config)
     _measure(setup, overwrite, progress)
     solved = _solve(setup)
+    if config.output.corrected is not None:
+        with connect(**config.cluster.model_dump(exclude={"task_memory"})) as client:
+            correct_solved(setup, solved, client, overwrite=overwrite)
     if config.output.report is not None:
         _report(setup, solved, config.output.report)
     return solved
