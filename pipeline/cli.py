@@ -150,6 +150,18 @@ def correct(config: str, overwrite: bool) -> None:
 
 
 @main.command()
+@click.argument("shifts", type=click.Path())
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option("--overwrite", is_flag=True, help="Also if the file exists.")
+@_told
+def export(shifts: str, target: str, overwrite: bool) -> None:
+    """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
+    common = stages.export(shifts, target, overwrite=overwrite)
+    seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
+    click.echo(f"{target}{seen}")
+
+
+@main.command()
 @config_argument
 @_told
 def report(config: str) -> None:

@@ -57,7 +57,7 @@ def on_level(region: Slices, level: Level) -> Slices:
 class Cut:
     """What the layout follows from; everything per array axis, which are named `axes`.
 
-    `read` are the chunks of the input, `spatial` the axes along which frames are moved.
+    `read` are the chunks of the input; `pyramid` whether there is more than one level.
     """
 
     axes: tuple[str, ...]
@@ -67,6 +67,7 @@ class Cut:
     shards: tuple[int, ...] | None
     read: tuple[int, ...]
     interpolation: str
+    pyramid: bool
 
     @property
     def unit(self) -> tuple[int, ...]:
@@ -91,13 +92,13 @@ class Cut:
             for axis, side, chunk in zip(self.axes, sides, self.read, strict=True)
             if axis in "tc"
         )
-        made = pixels * (self.itemsize + 1)
-        coarser = pixels // 4 * (2 * self.itemsize + 16)
+        made = pixels * (2 * self.itemsize + 1)  # pixels, which are known, what is encoded of them
+        coarser = pixels // 4 * (2 * self.itemsize + 12) if self.pyramid else 0
         read = at_a_time * window * (self.itemsize + 3)
         coded = IN_HAND * self.itemsize * (math.prod(self.read) + math.prod(self.chunks))
         if self.shards is not None:
             coded += 2 * self.itemsize * math.prod(self.shards)
-        return made + max(coarser, read) + coded + WORK_BYTES
+        return made + coarser + read + coded + WORK_BYTES
 
 
 def regions(cut: Cut, memory: int) -> Regions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -69,10 +70,10 @@ def correct_region(number: int, work: Work) -> list[int]:
     """Write a region; returns how many pixels are known, for every frame and channel in turn."""
     region = work.regions.at(number)
     image, known = moved_region(work, region)
-    counts = known.reshape(*known.shape[:2], -1).sum(axis=2).ravel().tolist()
+    counts = [int(np.count_nonzero(one)) for frame in known for one in frame]
     with writing(work.target.path):
         _write(work, region, image, known)
-    return [int(count) for count in counts]
+    return counts
 
 
 def _write(work: Work, region: Slices, image: NDArray[Any], known: Bools) -> None:
@@ -207,14 +208,22 @@ def coarser(
     shape = [-(-size // factor) for size, factor in zip(image.shape[2:], factors, strict=True)]
     shape = [*image.shape[:2], *shape]
     work = np.float32 if image.dtype.itemsize <= 2 or image.dtype == np.float32 else np.float64
-    total, count = np.zeros(shape, work), np.zeros(shape, np.uint8)
-    whole = bool(known.all())
+    total: NDArray[Any] = np.zeros(shape, work)
+    count = np.zeros(shape, np.uint8)
+    even = all(size % factor == 0 for size, factor in zip(image.shape[2:], factors, strict=True))
+    whole = even and bool(known.all())
     for offsets in product(*(range(factor) for factor in factors)):
         one = (*spread, *(slice(o, None, f) for o, f in zip(offsets, factors, strict=True)))
         piece, there = image[one], known[one]
         place = tuple(slice(0, size) for size in piece.shape)
-        total[place] = total[place] + (piece if whole else np.where(there, piece, 0))
-        count[place] += 1 if whole else there
+        if whole:
+            total += piece
+        else:
+            total[place] += np.where(there, piece, 0)
+            count[place] += there
+    if whole:
+        total /= math.prod(factors)
+        return to_dtype(total, image.dtype), known[tuple(np.s_[:size] for size in shape)]
     some = count > 0
     mean = total / np.where(some, count, np.uint8(1)).astype(work)
     return np.where(some, to_dtype(mean, image.dtype), image.dtype.type(fill)), some

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.cluster import Engine, run_tasks, share
 from pipeline.config import CorrectSection
 from pipeline.correct.frames import Movements, canvas, fill_value_for, movements
-from pipeline.correct.layout import Cut, levels, regions, valid_level
+from pipeline.correct.layout import COARSEST, Cut, levels, regions, valid_level
 from pipeline.correct.regions import Invalid, Work, correct_region
 from pipeline.model import InputError
 from pipeline.store.progress import (
@@ -195,6 +195,7 @@ def _cut(
         shards=None if shards is None else tuple(shards[axis] for axis in names),
         read=tuple(read[axis] for axis in names),
         interpolation=interpolation,
+        pyramid=how.levels != 1 and (how.levels is not None or max(sides.values()) > COARSEST),
     )
 
 
@@ -244,8 +245,14 @@ def _about(
         "box": asdict(work.box),
         "common": asdict(common) if common else None,
         "blank": np.flatnonzero(np.isnan(moved.shift).any(axis=1)).tolist(),
-        **({"time": list(source.time)} if source.time else {}),
+        # OME-Zarr knows evenly spaced frames alone.
+        **({"time": list(source.time)} if source.time and not _even(source.time[0]) else {}),
     }
+
+
+def _even(times: Sequence[float]) -> bool:
+    steps = np.diff(times)
+    return bool(np.allclose(steps, steps[:1], rtol=1e-6))
 
 
 State = Literal["new", "begun", "done"]

@@ -62,7 +62,7 @@ def read_block(
     if found.status is FrameStatus.UNREADABLE:
         shape = (len(frames), len(channels), *(side.stop - side.start for side in part))
         return np.zeros(shape, spec.dtype), np.zeros(shape, bool)
-    return found.image, None if found.valid.all() else found.valid
+    return found.image, None if found.status is FrameStatus.OK else found.valid
 
 
 def groups(wanted: range, chunk: int) -> Iterator[range]:
