@@ -17,7 +17,7 @@ COARSEST = 512
 # A task takes on several small frames up to this size, but leaves at least so many tasks.
 BATCH_BYTES, LEAST_TASKS = 32 * 2**20, 64
 # Beside the pixels: blocks that are being interpolated.
-WORK_BYTES = 16 * 2**20
+WORK_BYTES = 24 * 2**20
 # Chunks that are encoded or decoded at a time.
 IN_HAND = 10
 

@@ -48,8 +48,8 @@ def correct(
     OutputError
         If it cannot be written; what is written is kept.
     """
-    check_corrected(config)
     setup = set_up(config, open_series(config)[0])
+    check_corrected(config)
     shifts = own_shifts(setup)
     with connect(**config.cluster.model_dump(exclude={"task_memory"})) as client:
         return correct_solved(setup, shifts, client, overwrite=overwrite, progress=progress)

@@ -50,9 +50,9 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
     """
     if config.output.report is not None:
         prepare_figure(config.output.report)
+    setup = _open(config)
     if config.output.corrected is not None:
         check_corrected(config)
-    setup = _open(config)
     _measure(setup, overwrite, progress)
     solved = _solve(setup)
     if config.output.corrected is not None:

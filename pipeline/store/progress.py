@@ -96,7 +96,8 @@ def put_in_place(path: str) -> None:
         os.replace(path, path + BEFORE)
     os.replace(path + PARTIAL, path)
     remove(path + BEFORE)
-    Path(path, RECORD).unlink(missing_ok=True)
+    if Path(path).is_dir():
+        Path(path, RECORD).unlink(missing_ok=True)
 
 
 @contextmanager
