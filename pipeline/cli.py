@@ -170,6 +170,39 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
+@click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
+@_told
+def correct(config: str, overwrite: bool) -> None:
+    """Write the corrected stack of a solved run.
+
+    Goes on where an earlier call stopped; takes its place when it is whole.
+    """
+    for single in _each(config):
+        begun = time.monotonic()
+        with told_of_progress("correcting", "tasks") as progress:
+            made = stages.correct(single, overwrite=overwrite, progress=progress)
+        blank = f" ({made.blank} of them blank)" if made.blank else ""
+        click.echo(
+            f"{made.frames} frames{blank} of {made.shape}, {made.levels} level(s), {made.tasks} "
+            f"tasks of up to {made.task_bytes / 2**20:.0f} MiB, {time.monotonic() - begun:.1f} s "
+            f"-> {made.path}"
+        )
+
+
+@main.command()
+@click.argument("shifts", type=click.Path())
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option("--overwrite", is_flag=True, help="Also if the file exists.")
+@_told
+def export(shifts: str, target: str, overwrite: bool) -> None:
+    """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
+    common = stages.export(shifts, target, overwrite=overwrite)
+    seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
+    click.echo(f"{target}{seen}")
+
+
+@main.command()
+@config_argument
 @click.option(
     "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
 )

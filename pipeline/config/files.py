@@ -95,9 +95,10 @@ def _resolved(config: Config, folder: Path) -> Config:
         },
         "prior": {"path": absolute(config.prior.path)},
         "pairs": {"path": absolute(config.pairs.path)},
+        "correct": {"stack": absolute(config.correct.stack)},
         "output": {
             name: absolute(getattr(config.output, name))
-            for name in ("shifts", "report", "summary", "performance_report")
+            for name in ("shifts", "corrected", "report", "summary", "performance_report")
         },
         "cluster": {
             "scheduler_file": absolute(config.cluster.scheduler_file),

@@ -155,12 +155,58 @@ class SolveSection(Section):
     )
 
 
+class CorrectSection(Section):
+    """How the corrected stack is made; it is written if `output.corrected` is set."""
+
+    stack: str | None = Field(
+        None, description="another stack of the same frames to be moved; null: the input, all of it"
+    )
+    interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
+        "linear", description="whole (by whole pixels), linear, cubic or fourier"
+    )
+    labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
+    border: Literal["keep", "crop", "expand"] = Field(
+        "keep",
+        description="keep: the frames' shape; crop: what is seen in every good frame; expand: "
+        "everything that is seen in any frame",
+    )
+    fill_value: float | None = Field(
+        None, description="written where nothing is known; null: NaN, or 0 in integers"
+    )
+    invalid: Literal["blank", "keep"] = Field(
+        "blank",
+        description="what is not valid in a frame: blank, or keep its values, by whole pixels",
+    )
+    interpolated: Literal["moved", "left", "blank"] = Field(
+        "moved", description="frames with a shift from solve.interpolate: moved, left or blank"
+    )
+    unusable: Literal["left", "blank"] = Field(
+        "blank", description="frames without a shift: left as they are, or blank"
+    )
+    valid: bool = Field(True, description="write beside the image which of its pixels are known")
+    format: Literal["0.4", "0.5"] | None = Field(
+        None, description="of OME-Zarr: '0.4' or '0.5'; null: what goes with the input"
+    )
+    levels: Count | None = Field(
+        None, description="of the pyramid, the full resolution included; null: down to 512 pixels"
+    )
+    chunks: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: the input's chunks"
+    )
+    shards: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: as the input, if chunks is null"
+    )
+
+
 class OutputSection(Section):
     """What is written."""
 
     shifts: str = Field(
         "shifts.zarr",
         description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+    )
+    corrected: str | None = Field(
+        None, description="the corrected stack: OME-Zarr (.zarr) or OME-TIFF (.ome.tif); null: none"
     )
     report: str | None = Field(
         None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
@@ -176,10 +222,13 @@ class OutputSection(Section):
             raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
+        endings = (".zarr", ".ome.tif", ".ome.tiff")
+        if self.corrected is not None and not self.corrected.rstrip("/").endswith(endings):
+            raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
         made = self.performance_report
         if made is not None and Path(made).suffix != ".html":
             raise ValueError(f"performance_report {made!r} must end in .html")
-        outputs = (self.shifts, self.report, self.summary, made)
+        outputs = (self.shifts, self.corrected, self.report, self.summary, made)
         remote = [path for path in outputs if path and "://" in path]
         if remote:
             raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
@@ -196,6 +245,7 @@ class Config(Section):
     prior: PriorSection = PriorSection()
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
+    correct: CorrectSection = CorrectSection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
 

@@ -102,3 +102,10 @@ class UnreachableError(RunError):
 
     What was measured is saved, and the same command goes on where it stopped.
     """
+
+
+class OutputError(RunError):
+    """A result cannot be written: the disk is full, or a path cannot be reached.
+
+    Its message is one line a user can act on; what was written before is kept.
+    """

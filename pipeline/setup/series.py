@@ -168,8 +168,10 @@ def _check_outputs(config: Config) -> None:
         config.preprocess.flat_field,
         config.preprocess.static,
         config.prior.path,
+        config.correct.stack,
     )
+    outputs = (config.output.shifts, config.output.report, config.output.corrected)
     for source in (Path(path) for path in given if path and "://" not in path):
-        for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):
+        for target in (Path(path) for path in outputs if path):
             if target == source or source in target.parents or target in source.parents:
                 raise InputError(f"the output {target} and the input {source} lie in each other")

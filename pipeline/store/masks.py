@@ -121,6 +121,15 @@ class MaskedFrames:
         return replace(found, valid=found.valid & mask)
 
 
+def masks_of(source: FrameSource) -> tuple[Mask, ...]:
+    """The masks that frames were joined with."""
+    masks: list[Mask] = []
+    while isinstance(source, MaskedFrames):
+        masks.append(source.mask)
+        source = source.frames
+    return tuple(masks)
+
+
 def locate_mask(
     path: str, frame_count: int, frame_shape: tuple[int, ...], sense: Sense = Sense()
 ) -> MaskSpec:
