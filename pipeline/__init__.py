@@ -5,11 +5,12 @@ cross-correlation (Padfield 2012), solves all pairs together for one shift per f
 sure it is.
 """
 
+from pipeline import plot
 from pipeline.config import load_config
 from pipeline.correct import correct
 from pipeline.model import InputError, PairStatus, Registration
 from pipeline.register import masked_ncc, register_translation
-from pipeline.stages import estimate_shifts, open_stack, run
+from pipeline.stages import estimate_shifts, open_stack, run, run_all
 
 __all__ = [
     "InputError",
@@ -20,6 +21,8 @@ __all__ = [
     "load_config",
     "masked_ncc",
     "open_stack",
+    "plot",
     "register_translation",
     "run",
+    "run_all",
 ]

@@ -18,7 +18,7 @@ from pipeline.overlay import check_picture, overlay_figure
 from pipeline.preprocess import condition, usable_pixels
 from pipeline.register import register_translation
 from pipeline.report import pairs_figure, save_figure
-from pipeline.setup import open_series, plan_of, set_up
+from pipeline.setup import Series, open_series, plan_of, set_up
 from pipeline.stages import Progress, run
 from pipeline.store.images import embedded_scene, write_image, write_stack
 from pipeline.store.plates import positions
@@ -69,6 +69,9 @@ mask:
 
 register:
   max_shift: {max_shift}              # pixels; the largest shift between the frames of a pair
+
+# prior:                     # positions of the stage, if there are any: max_shift is around them
+#   path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
 
 pairs:
   strategy: window           # or: consecutive, reference, lags, all
@@ -174,6 +177,8 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     setup = set_up(config, series)
     rows = describe(spec) + _about_plate(config) + _about_mask(config, series.saturation)
     rows.append(("to read", f"{plan_of(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
+    if series.prior is not None:
+        rows.append(("prior", _described_prior(config, series)))
     last = spec.frame_count - 1
     drawn = []
     for index in sorted({0, last // 2, last}):
@@ -192,10 +197,19 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     return rows
 
 
+def _described_prior(config: Config, series: Series) -> str:
+    """Shifts in pixels, as they were understood."""
+    assert series.prior is not None
+    low, high = series.prior.min(axis=0), series.prior.max(axis=0)
+    sides = zip(series.source.axes, low, high, strict=True)
+    ranges = ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in sides)
+    return f"{config.prior.path}: shifts of {ranges} px; register.max_shift is around them"
+
+
 def _about_plate(config: Config) -> list[tuple[str, str]]:
     """Which image of a plate it is, and what of the plate is not there."""
     given = config.input
-    if given.position is None or (found := positions(given.path)) is None:
+    if given.position is None or (found := positions(given.one_path)) is None:
         return []
     lacking = f"; wells that are not in the store: {', '.join(found.missing)}"
     return [("position", f"{given.position} of {len(found.names)}" + lacking * bool(found.missing))]

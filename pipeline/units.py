@@ -13,6 +13,7 @@ UNITS_UM = {
     "mm": 1e3, "millimeter": 1e3, "m": 1e6, "meter": 1e6, "angstrom": 1e-4, "pm": 1e-6,
     "picometer": 1e-6,
 }  # fmt: skip
+PIXELS = ("px", "pixel", "pixels")
 BYTES = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -59,7 +60,7 @@ def in_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> fl
     if not isinstance(length, str):
         return float(length)
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
-    if match and match[2] in ("px", "pixel", "pixels"):
+    if match and match[2] in PIXELS:
         return float(match[1])
     if not match or match[2] not in UNITS_UM:
         raise InputError(

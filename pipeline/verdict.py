@@ -13,6 +13,7 @@ from pipeline.model import (
     Bools,
     FrameStatus,
     FrameTable,
+    LocalMotion,
     PairStatus,
     PairTable,
     StaticEffect,
@@ -27,8 +28,12 @@ NO_MOTION_PX = 0.05
 PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.5
 # Where hardly anything moves, a scene that changes looks like one that is held back: more is asked.
 PULL_AT_REST_PX = 0.15
+# More parts of the frame than these that move by themselves leave open which is the scene.
+MOVES = 0.3
 # A fraction of frames or pairs that is worth a look, and one that spoils the whole.
 FEW, MANY = 0.05, 0.5
+# Frames that are told by their number, at most.
+NAMED = 5
 
 
 class Trust(StrEnum):
@@ -50,6 +55,8 @@ class Verdict:
         return self.trust + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
 
 
+HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
+
 Finding: TypeAlias = tuple[Trust, str]  # how bad it is, and what it is
 
 ADVICE = {
@@ -62,19 +69,28 @@ ADVICE = {
 
 
 def judge(
-    pairs: PairTable, frames: FrameTable, anchor: int = 0, static: StaticEffect | None = None
+    pairs: PairTable,
+    frames: FrameTable,
+    anchor: int = 0,
+    *,
+    max_shift: object = None,
+    static: StaticEffect | None = None,
+    motion: LocalMotion | None = None,
 ) -> Verdict:
-    """The verdict on a solved series.
+    """The verdict on a solved series; causes come before what follows from them.
 
-    `anchor` is the frame that was asked for, `static` what was found of what stands still.
+    `anchor` and `max_shift` are what was asked for, `static` and `motion` what was found of what
+    stands still and of what moves by itself.
     """
     findings = [
+        *_doubtful_pairs(pairs, frames, max_shift),
+        *_pull(static),
+        *_parts_apart(motion),
         *_lost_frames(pairs, frames),
+        *_unlike_frames(frames),
         *_parts(frames),
-        *_doubtful_pairs(pairs, frames),
         *_rejected_pairs(pairs, frames),
         *_contradictions(pairs, frames),
-        *_pull(static),
         *_lost_anchor(frames, anchor),
     ]
     worst = max((list(Trust).index(trust) for trust, _ in findings), default=0)
@@ -99,6 +115,26 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     if unmeasured:
         count = len(pairs.status)
         yield Trust.LOOK, f"{unmeasured} of {count} pairs are not measured yet: run again"
+    failed = pairs.count([PairStatus.FAILED])
+    if failed:
+        reason = next(iter(pairs.failures.values()), "unknown")
+        yield (
+            Trust.LOOK,
+            f"{failed} of {len(pairs.status)} pairs failed ({reason}): run again",
+        )
+
+
+def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:
+    """Frames with a shift in which hardly anything of the scene is to be seen."""
+    unlike = np.flatnonzero(frames.status == FrameStatus.UNLIKE.code)
+    total, count = len(frames.status), len(unlike)
+    if count:
+        which = ", ".join(map(str, unlike[:NAMED])) + (", ..." if count > NAMED else "")
+        yield (
+            Trust.LOOK if count > FEW * total else Trust.GOOD,
+            f"{count} of {total} frames fit far less well than those around them, and their shifts "
+            f"may be off (out of focus, covered?): {which}",
+        )
 
 
 def _parts(frames: FrameTable) -> Iterator[Finding]:
@@ -110,23 +146,28 @@ def _parts(frames: FrameTable) -> Iterator[Finding]:
         yield (
             Trust.LOOK if share >= 1 - FEW else Trust.NOT,
             f"the series falls into {parts} parts without a usable pair between them, and shifts "
-            "of different parts do not compare: measure more pairs (pairs.width, pairs.lags)",
+            "of different parts do not compare: measure more pairs (pairs.extra, pairs.width, "
+            "pairs.lags)",
         )
 
 
-def _doubtful_pairs(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
-    """Pairs without a shift between frames that have one.
+def _doubtful_pairs(pairs: PairTable, frames: FrameTable, max_shift: object) -> Iterator[Finding]:
+    """Pairs without a shift between frames that have one; or between any, if most have none.
 
     Pairs that are no more alike than chance are a loss and no danger: scenes change with time.
     """
     known = _known(frames)
+    if known.mean() < MANY:
+        known = np.isin(pairs.frame_status, [status.code for status in HAS_PIXELS])
     usable = known[pairs.reference] & known[pairs.moving]
     total = int(usable.sum())
     for status, advice in ADVICE.items():
         count = int((pairs.status[usable] == status.code).sum())
         if count > FEW * total:
             dangerous = status is not PairStatus.LOW_NCC and count > MANY * total
-            yield Trust.NOT if dangerous else Trust.LOOK, f"{count} of {total} pairs {advice}"
+            limit = f" above {max_shift}" if status is PairStatus.AT_BOUND and max_shift else ""
+            trust = Trust.NOT if dangerous else Trust.LOOK
+            yield trust, f"{count} of {total} pairs {advice}{limit}"
 
 
 def _rejected_pairs(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
@@ -178,6 +219,26 @@ def _pull(static: StaticEffect | None) -> Iterator[Finding]:
             f"average {static.with_it:.2f} px, are {static.without_it:.2f} px without it: mask it, "
             "or set preprocess.static: estimate",
         )
+
+
+def _parts_apart(motion: LocalMotion | None) -> Iterator[Finding]:
+    """Parts of the frame that do not move as the whole does."""
+    if motion is None or not motion.moving:
+        return
+    if motion.linear:
+        yield (
+            Trust.LOOK,
+            "the frames turn or stretch: parts of them are off the shift of the whole by up to "
+            f"{motion.size:.1f} px between the frames of a pair, and a shift is only the best "
+            "translation",
+        )
+        return
+    yield (
+        Trust.NOT if motion.moving > MOVES * motion.parts else Trust.LOOK,
+        f"something moves by itself: {motion.moving} of {motion.parts} parts of the frame are off "
+        f"the shift of the whole, by up to {motion.size:.1f} px between the frames of a pair "
+        f"({motion.where}): mask it, or measure on a channel where it does not show",
+    )
 
 
 def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:

@@ -28,12 +28,13 @@ from skimage.registration import phase_cross_correlation
 
 import pipeline
 from pipeline import peak
-from pipeline.model import Registration, Surface
-from pipeline.ncc import Layout, Masked, masked_image, pair_terms, surface
-from pipeline.register import Search
+from pipeline.model import Registration
+from pipeline.ncc import Layout, Masked, masked_image, pair_terms
+from pipeline.register import Search, terms_surface
 
 SHAPE = (256, 256)
 GROSS_PX = 1.0
+TOGETHER = 64  # pairs of a batch
 Estimate = Callable[[Pair, int], np.ndarray]
 
 
@@ -277,13 +278,13 @@ def cost(count: int) -> None:
     def terms():
         return pair_terms(*images, layout, in_series=True, keep=keep)
 
-    found: Surface = surface(terms(), search.window)
-    chosen = peak.find_peak(found)
+    found = [terms_surface(terms(), search) for _ in range(TOGETHER)]
     times = {
         "terms": seconds(terms),
-        "surface": seconds(lambda: surface(terms(), search.window)),
-        "which lag, and chance": seconds(lambda: peak.find_peak(found)),
-        "between the pixels": seconds(lambda: peak.summit(found, chosen.index)),
+        "surface": seconds(lambda: terms_surface(terms(), search)),
+        "from the surface to the shift": seconds(lambda: list(peak.register_each(found)))
+        / TOGETHER,
+        "the same of a pair by itself": seconds(lambda: peak.register(found[0])),
         "a frame, prepared once": seconds(
             lambda: masked_image(pair.reference.astype(np.float32), mask)
         ),

@@ -1,26 +1,47 @@
 """Real time-lapses through the whole run, compared with what is known of them.
 
-    python scripts/bench_real.py DATA [--keep FOLDER]
+    python scripts/bench_real.py DATA [--keep FOLDER] [--only overview]
 
 DATA is a folder with the series `bulk_water` (video microscopy, particle tracking beside it),
-`haadf_tilt` (electron tomography tilt series, shifts of another package beside it) and
-`eo_s2_ndvi` (satellite dates, one cloud mask per date). A series that is not there is left out.
-Prints Markdown tables; with --keep the settings, shifts and pictures stay in FOLDER.
+`haadf_tilt` (electron tomography tilt series, shifts of another package beside it), `eo_s2_ndvi`
+(satellite dates, one cloud mask per date) and `dice_pixel_shift` (speckle moved by whole pixels).
+A series that is not there is left out. Prints Markdown tables; with --keep the settings, shifts and
+pictures (drift; means before and after) stay in FOLDER. The overview is of every series alike:
+
+sharpness   of the mean of the frames moved by their shifts over that of the same frames as they
+            are, over the same pixels (valid in all frames, as they are and moved; if there is no
+            such pixel: in half of them): Tenengrad (mean squared gradient) and variance of the
+            Laplacian, both of a Gaussian of 1 px; moved by cubic splines, as `correct` does by
+            default (linear), and by minus their shifts (the wrong way)
+closure     rms over all triangles a, b, c of pairs of (a to b) + (b to c) - (a to c), px
+residual    rms over pairs and axes of pair minus solution, px: all pairs by least squares, and
+            those that the robust solve keeps
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from scipy import ndimage
+from skimage import io
 
 import pipeline
 from pipeline.config import make_config
-from pipeline.model import FrameStatus
+from pipeline.model import FrameStatus, PairTable
+from pipeline.report import new_figure, save_figure
+from pipeline.solve import solve_shifts
 from pipeline.store.images import write_image, write_stack
+from pipeline.store.shifts import read_frames, read_pairs
+from pipeline.warp import laid_out, move
+
+WAYS = ("before", "linear", "cubic", "wrong way")
+EDGE = 6  # px that gradients of a Gaussian of 1 px reach into
 
 
 def run(folder: Path, name: str, **sections: dict) -> xr.Dataset:
@@ -129,17 +150,189 @@ def eo_s2_ndvi(data: Path, folder: Path) -> None:
     print(f"\n{shifts.attrs['verdict']}\n")
 
 
+@dataclass(frozen=True)
+class Series:
+    """A series of the overview: frames (t, y, x), what is valid in them, settings, true shifts."""
+
+    name: str
+    stack: np.ndarray
+    valid: np.ndarray
+    sections: dict
+    truth: np.ndarray | None = None
+
+
+def all_series(data: Path) -> Iterator[Series]:
+    if (data / "bulk_water").is_dir():
+        stack = pipeline.open_stack(str(data / "bulk_water" / "bulk_water.ome.zarr")).to_numpy()
+        valid = np.ones(stack.shape[1:], bool)
+        valid[:100, 545:] = False  # the fibre
+        lags = {"strategy": "lags", "lags": [1, 2, 4, 8]}
+        for name, extra in (
+            ("bulk_water, lags 1, 2, 4, 8", {}),
+            ("the same, high-pass 10 px", {"preprocess": {"high_pass": 10}}),
+        ):
+            yield Series(
+                name, stack, valid, {"register": {"max_shift": 16}, "pairs": lags, **extra}
+            )
+    if (data / "haadf_tilt").is_dir():
+        stack = pipeline.open_stack(str(data / "haadf_tilt" / "haadf.ome.zarr")).to_numpy()
+        pairs = {"strategy": "window", "width": 3}
+        settings = {"register": {"max_shift": 64}, "pairs": pairs}
+        yield Series("haadf_tilt, window of 3", stack, np.ones(stack.shape[1:], bool), settings)
+    if (data / "eo_s2_ndvi").is_dir():
+        stack = np.load(data / "eo_s2_ndvi" / "data" / "NDVI.npy")[..., 0]
+        clear = np.load(data / "eo_s2_ndvi" / "mask" / "CLM.npy")[..., 0] == 0
+        settings = {"register": {"max_shift": 10}, "pairs": {"strategy": "all"}}
+        yield Series("eo_s2_ndvi, all pairs", stack, clear, settings)
+    if (data / "dice_pixel_shift").is_dir():
+        names = ["ref", *(f"def_{step}" for step in range(1, 16))]
+        stack = np.stack([io.imread(data / "dice_pixel_shift" / f"{one}.tif") for one in names])
+        truth = np.repeat(-np.arange(16.0)[:, None], 2, axis=1)
+        settings = {"register": {"max_shift": 24}, "pairs": {"strategy": "window", "width": 5}}
+        whole = np.ones(stack.shape[1:], bool)
+        yield Series("dice_pixel_shift, window of 5", stack, whole, settings, truth)
+        masked = {**settings, "mask": {"invalid_values": [222]}}  # what comes in from outside
+        name = "the same, its blank border masked"
+        yield Series(name, stack, stack != 222, masked, truth)
+
+
+def means(series: Series, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Means of the frames with a shift, by how they are moved, and the pixels to compare.
+
+    Those are known in all these frames, whichever way they are moved; or else in half of them.
+    """
+    frames = np.flatnonzero(np.isfinite(shifts).all(axis=1))
+    shape = series.stack.shape[1:]
+    total, count = ({way: np.zeros(shape) for way in WAYS} for _ in range(2))
+    valid = np.broadcast_to(series.valid, series.stack.shape)
+    for frame in frames:
+        known = valid[frame] & np.isfinite(series.stack[frame])
+        image = np.where(known, series.stack[frame], 0).astype(float)
+        middle = image[known].mean()
+        centred, shift = np.where(known, image - middle, 0), shifts[frame]
+        for way, (moved, there) in {
+            "before": (centred, known),
+            "linear": move(centred, known, shift, "linear"),
+            "cubic": laid_out(centred, known, shift, (0, 0), shape),
+            "wrong way": laid_out(centred, known, -shift, (0, 0), shape),
+        }.items():
+            total[way] += np.where(there, moved + middle, 0)
+            count[way] += there
+    for least in (len(frames), len(frames) / 2):
+        area = np.all([one >= max(least, 1) for one in count.values()], axis=0)
+        if ndimage.binary_erosion(area, iterations=EDGE).any():
+            break
+    with np.errstate(invalid="ignore"):
+        return {way: total[way] / count[way] for way in WAYS}, area
+
+
+def sharpness(image: np.ndarray, area: np.ndarray) -> tuple[float, float]:
+    """Tenengrad and variance of the Laplacian, of a Gaussian of 1 px, inside an area."""
+    inner = ndimage.binary_erosion(area, iterations=EDGE)
+    smooth = np.where(area, image, image[area].mean())
+    slopes = ndimage.gaussian_gradient_magnitude(smooth, 1.0)
+    return (
+        float(np.mean(slopes[inner] ** 2)),
+        float(np.var(ndimage.gaussian_laplace(smooth, 1.0)[inner])),
+    )
+
+
+def closure(table: PairTable, kept: np.ndarray) -> str:
+    """Root mean square over all triangles of pairs that are kept, px."""
+    step = {
+        (int(a), int(b)): shift
+        for a, b, shift in zip(
+            table.reference[kept], table.moving[kept], table.shift[kept], strict=True
+        )
+    }
+    after: dict[int, list[int]] = {}
+    for a, b in step:
+        after.setdefault(a, []).append(b)
+    sums = [
+        step[a, b] + step[b, c] - step[a, c]
+        for a, b in step
+        for c in after.get(b, [])
+        if (a, c) in step
+    ]
+    return f"{np.sqrt(np.mean(np.square(sums))):.4f}" if sums else "no triangle"
+
+
+def overview(data: Path, folder: Path) -> None:
+    """One row a series: sharpness, closure, residuals, frames without a shift, verdict."""
+    columns = [
+        *("pixels", "Tenengrad, after / before", "linear", "the wrong way", "Laplacian"),
+        *("closure, all pairs", "kept pairs", "residual, least squares", "robust"),
+        *("pairs usable", "rejected", "frames without a shift", "error rms, max / px", "verdict"),
+    ]
+    print("| series | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1), flush=True)
+    for number, series in enumerate(all_series(data)):
+        write_stack(folder / f"overview-{number}.zarr", series.stack)
+        write_image(folder / f"overview-{number}-mask.zarr", series.valid)
+        mask = {"path": f"overview-{number}-mask.zarr", **series.sections.get("mask", {})}
+        sections = {**series.sections, "mask": mask}
+        name = f"overview-{number}-result"
+        shifts = run(folder, name, input={"path": f"overview-{number}.zarr"}, **sections)
+        print(overview_row(series, shifts, folder / f"{name}-means.png"), flush=True)
+    print()
+
+
+def overview_row(series: Series, shifts: xr.Dataset, picture: Path) -> str:
+    table, frames = read_pairs(shifts), read_frames(shifts)
+    kept = table.ok & ~frames.rejected
+    loose = solve_shifts(table, robust=False)
+    found = np.where(frames.component[:, None] == 0, frames.shift, np.nan)
+    mean, area = means(series, found)
+    draw(picture, series.name, mean["before"], mean["cubic"], area)
+    sharp = {way: np.array(sharpness(image, area)) for way, image in mean.items()}
+    gain = {way: sharp[way] / sharp["before"] for way in WAYS}
+    residuals = [
+        f"{np.sqrt(np.nanmean(one**2)):.4f}"
+        for one in (loose.residual[table.ok], frames.residual[kept])
+    ]
+    error = ""
+    if series.truth is not None:
+        off = found - found[0] - series.truth + series.truth[0]
+        error = f"{np.sqrt(np.nanmean(off**2)):.4f}, {np.nanmax(np.abs(off)):.4f}"
+    lost = (~np.isfinite(found).all(axis=1)).sum()
+    gains = [gain["cubic"][0], gain["linear"][0], gain["wrong way"][0], gain["cubic"][1]]
+    cells = [
+        *(series.name, f"{area.mean():.0%}", *(f"{one:.2f}" for one in gains)),
+        *(closure(table, table.ok), closure(table, kept), *residuals),
+        *(f"{table.ok.sum()} of {len(table.ok)}", f"{(table.ok & frames.rejected).sum()}"),
+        *(f"{lost} of {len(found)}", error, shifts.attrs["verdict"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def draw(path: Path, title: str, before: np.ndarray, after: np.ndarray, area: np.ndarray) -> None:
+    """Both means in one grey scale, with the outline of the pixels that are compared."""
+    figure = new_figure(13, 13 * before.shape[0] / before.shape[1] / 2 + 0.8)
+    figure.suptitle(title)
+    low, high = np.percentile(np.stack([before, after])[:, area], [0.5, 99.5])
+    for axes, name, image in zip(
+        figure.subplots(1, 2), ("as they are", "moved"), (before, after), strict=True
+    ):
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.contour(area, [0.5], colors="#D55E00", linewidths=0.8)
+        axes.set(title=f"mean of the frames {name}", xticks=[], yticks=[])
+    save_figure(figure, str(path))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with the series")
     parser.add_argument("--keep", type=Path, help="folder to leave shifts and pictures in")
+    parts = {one.__name__: one for one in (overview, bulk_water, haadf_tilt, eo_s2_ndvi)}
+    parser.add_argument("--only", choices=parts, nargs="+", default=list(parts))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        for series in (bulk_water, haadf_tilt, eo_s2_ndvi):
-            if (given.data / series.__name__).is_dir():
-                series((given.data / series.__name__).resolve(), folder)
+        for name in given.only:
+            if name == "overview":
+                overview(given.data.resolve(), folder)
+            elif (given.data / name).is_dir():
+                parts[name]((given.data / name).resolve(), folder)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 import pipeline
-from pipeline import cluster as engines
+from pipeline.cluster import connect
+from pipeline.config import ClusterSection
 from pipeline.measure import measure_pairs
 from pipeline.model import PairTable
 from pipeline.setup import Setup, open_series, set_up
@@ -190,7 +191,7 @@ def run_table(folder: Path, counts: list[int]) -> None:
     for index, count in enumerate(counts):
         config = settings(write_series(folder, count), {"path": str(mask)})
         setup = set_up(config, open_series(config)[0])
-        with engines.connect("local", workers=WORKERS) as client:
+        with connect(ClusterSection(workers=WORKERS)) as client:
             assert client is not None
             if index == 0:
                 measure(setup, client)  # what is imported and compiled once is not of the run
@@ -220,7 +221,7 @@ def engines_table(folder: Path) -> None:
     config = settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
     setup = set_up(config, open_series(config)[0])
     for workers, threads in ((2, 1), (1, 2), (1, 1)):
-        with engines.connect("local", workers=workers, threads_per_worker=threads) as client:
+        with connect(ClusterSection(workers=workers, threads_per_worker=threads)) as client:
             assert client is not None
             measure(setup, client)
             found = [measure(setup, client) for _ in range(3)]

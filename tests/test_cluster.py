@@ -9,11 +9,11 @@ import pytest
 from distributed import LocalCluster
 from helpers import rough
 
-from pipeline.cluster import connect, run_tasks, run_trees
-from pipeline.cluster.tasks import TASKS_PER_THREAD
-from pipeline.config import make_config
+from pipeline.cluster import Cluster, Failure, connect, run_tasks, run_trees
+from pipeline.cluster.tries import TASKS_PER_THREAD
+from pipeline.config import ClusterSection, make_config
 from pipeline.measure import BatchResult, measure_batch
-from pipeline.model import InputError
+from pipeline.model import InputError, RunError
 from pipeline.setup import open_series, set_up
 from pipeline.store.images import write_image, write_stack
 
@@ -30,6 +30,10 @@ def fail_at_five(item):
     if item == 5:
         raise RuntimeError("five")
     return item
+
+
+def wrong_use(item):
+    raise InputError("wrong")
 
 
 @pytest.mark.parametrize("here", [True, False])
@@ -76,9 +80,19 @@ def test_trees_are_the_same_wherever_they_grow(client, here):
 
 
 @pytest.mark.parametrize("here", [True, False])
-def test_what_a_task_raises_is_raised(client, here):
-    with pytest.raises(RuntimeError, match="five"):
-        list(run_tasks(None if here else client, fail_at_five, numbered(20)))
+def test_what_a_task_raises_is_its_failure_after_all_tries(client, here):
+    engine = Cluster(None if here else client, retries=2)
+    found = dict(run_tasks(engine, fail_at_five, numbered(20)))
+    failure = found.pop(5)
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.tries) == ("RuntimeError: five", 3)
+    assert found == {item: item for item in range(20) if item != 5}
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_wrong_use_is_raised_as_it_is(client, here):
+    with pytest.raises(InputError, match="wrong"):
+        list(run_tasks(Cluster(None if here else client, retries=2), wrong_use, numbered(3)))
     assert dict(run_tasks(client, double, numbered(3), 0)) == {0: 0, 1: 2, 2: 4}
 
 
@@ -105,10 +119,10 @@ def test_what_travels_is_small(tmp_path):
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.engines.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pipeline.cluster.kinds.WORKER_TIMEOUT_S", 1.0)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
-        pytest.raises(InputError, match="has no workers"),
-        connect("address", address=cluster.scheduler_address),
+        pytest.raises(RunError, match="no worker was there"),
+        connect(ClusterSection(kind="address", address=cluster.scheduler_address)),
     ):
         pass

@@ -52,7 +52,7 @@ ERRORS = {
     "no bounds": ({"register": {"max_shift": []}}, "register.max_shift"),
     "a section that is a text": ({"pairs": "lags"}, "pairs: 'lags' is not allowed; a section of"),
     "a lag of nothing": ({"pairs": {"lags": [0]}}, "pairs.lags.0: 0 is not allowed; greater"),
-    "no picture": ({"output": {"report": "a.html"}}, "output: report 'a.html' must end in .png"),
+    "no picture": ({"output": {"report": "a.pptx"}}, "output: report 'a.pptx' must end in .html"),
     "no list of pairs": ({"pairs": {"strategy": "list"}}, "pairs: strategy list takes its pairs"),
     "two lists of pairs": (
         {"pairs": {"strategy": "list", "list": [[0, 1]], "path": "a.csv"}},

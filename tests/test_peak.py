@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import Scene, ellipse, rough
@@ -9,6 +11,8 @@ from scipy import ndimage
 
 from pipeline import peak, register_translation
 from pipeline.model import PairStatus, Surface
+from pipeline.peak import registration
+from pipeline.peak.patch import grid_of, times
 
 
 def surface(ncc, count=10000.0, first=None, deviation=1.0):
@@ -352,3 +356,79 @@ def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
     np.testing.assert_allclose(found.shift, (5.7, -4.4), atol=0.02)
     beyond = register_translation(*images, max_shift=(5, 6))
     assert beyond.status == PairStatus.AT_BOUND
+
+
+def assorted_surfaces(rng):
+    """Of one, two and three axes, clear and lost in noise, whole and with unknown lags."""
+    shapes = [(41,), (41, 43), (1, 41), (15, 17, 19)]
+    found = []
+    for row in range(60):
+        shape = shapes[row % 4] if row % 3 else shapes[1]
+        noise = rng.choice([0.003, 0.05, 0.3]) * rng.normal(size=shape)
+        centre = [rng.uniform(-4, 4) if size > 1 else 0 for size in shape]
+        height, width = rng.choice([-0.9, 0.6, 0.9]), rng.uniform(1, 4)
+        one = surface(np.clip(bump(centre, shape, height, width) + noise, -1, 1), 3000.0)
+        if row % 5 == 0:
+            one.ncc[tuple(rng.integers(0, size, 30) for size in shape)] = np.nan
+        if row % 2:
+            variances = rng.uniform(0.8, 1.2, (2, *shape))
+            one = replace(one, variances=tuple(variances), averaged=1.0 + 3 * (row % 4 == 1))
+        found.append(one)
+    return found
+
+
+def bits(found):
+    numbers = found.ncc, found.runner_up, found.overlap
+    return found.shift.tobytes(), found.covariance.tobytes(), np.array(numbers).tobytes()
+
+
+@pytest.mark.parametrize("together", [2, 3, 7, 16, 60])
+def test_what_is_found_does_not_depend_on_what_it_is_found_with(monkeypatch, together):
+    """To the last bit: measured rows are what a resumed run goes on from."""
+    rng = np.random.default_rng(2)
+    surfaces = assorted_surfaces(rng)
+    alone = [peak.register(one) for one in surfaces]
+    assert len({one.status for one in alone}) >= 4
+    monkeypatch.setattr(registration, "TOGETHER", together)
+    for _ in range(3):
+        order = rng.permutation(len(surfaces))
+        found = peak.register_each(surfaces[row] for row in order)
+        for row, one in zip(order, found, strict=True):
+            assert one.status is alone[row].status
+            assert bits(one) == bits(alone[row])
+
+
+def test_large_surfaces_are_not_held_together(monkeypatch):
+    monkeypatch.setattr(registration, "TOGETHER_LAGS", 2 * 41 * 41)
+    taken = []
+
+    def one_by_one():
+        for row in range(4):
+            taken.append(row)
+            yield surface(bump((row, 1)))
+
+    found = peak.register_each(one_by_one())
+    assert next(found).shift[0] == pytest.approx(0, abs=0.01)
+    assert taken == [0, 1]
+    assert [round(one.shift[0]) for one in found] == [1, 2, 3]
+
+
+def test_matrices_of_a_patch_are_what_transforms_make_of_it():
+    rng = np.random.default_rng(0)
+    for ndim in (1, 2, 3):
+        grid = grid_of(ndim)
+        response = rng.random(len(grid.ring_count))
+        filter_ = grid.compact(response[grid.rings])
+        np.testing.assert_allclose(times(grid.ring_filters, response), filter_, atol=1e-12)
+        slopes = times(grid.ring_slopes, response).reshape(ndim, -1)
+        np.testing.assert_allclose(slopes, grid.slopes(filter_), atol=1e-12)
+        spectrum = rng.normal(size=filter_.size)
+        means = np.bincount(grid.rings, grid.weight * spectrum) / grid.ring_count
+        np.testing.assert_allclose(times(grid.ring_mean, spectrum), means, atol=1e-12)
+        lags = np.arange(grid.size)
+        assert (grid.lags[:, grid.opposite] == -grid.lags[:, lags]).all()
+        # a whole lag: a wave moves the patch round
+        patch, at = rng.normal(size=grid.size), np.full(ndim, 2.0)
+        moved = grid.backward(grid.forward(patch) * grid.wave(at)).reshape(grid.shape)
+        rolled = np.roll(patch.reshape(grid.shape), [-2] * ndim, range(ndim))
+        np.testing.assert_allclose(moved, rolled, atol=1e-12)

@@ -14,7 +14,7 @@ from pipeline import stages
 from pipeline.config import make_config
 from pipeline.measure import polish
 from pipeline.model import FrameStatus, as_stack
-from pipeline.peak.summit import noise_parts
+from pipeline.peak.views import noise_parts
 from pipeline.setup import in_memory, set_up
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.images import write_image, write_stack

@@ -10,6 +10,7 @@ import pytest
 from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
 from pipeline.pairs import select_pairs
 from pipeline.solve import solve_shifts
+from pipeline.solve.own import own_variances
 
 
 def table(frames, rows, std=0.1):
@@ -125,17 +126,98 @@ def test_deviations_are_those_of_repeated_series(stated):
 
 
 def test_deviations_are_those_of_their_axis():
-    """Errors of 0.3 px along y and 0.03 along x, all stated alike."""
+    """Errors of 0.3 px along y and 0.03 along x, all stated as the smaller ones."""
     pairs = select_pairs(40, "window", width=4)
     errors = np.random.default_rng(1).normal(0, [0.3, 0.03], (len(pairs), 2))
     measured = replace(
         PairTable.unmeasured(pairs, 40, 2),
         shift=errors,
-        std=np.full(errors.shape, 0.1),
+        std=np.full(errors.shape, 0.03),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
     )
     found = solve_shifts(measured)
     np.testing.assert_allclose(found.shift_std[1:, 0] / found.shift_std[1:, 1], 10, rtol=0.2)
+
+
+# Errors that frames share
+
+
+def measured_images(pairs, own, rest, seed):
+    """Pairs of frames that have an error of their own, as images have; all shifts are 0."""
+    rng, count = np.random.default_rng(seed), len(own)
+    start, end = pairs.T
+    of_frame = rng.normal(size=(count, 2)) * np.sqrt(own)[:, None]
+    errors = of_frame[end] - of_frame[start] + rng.normal(0, np.sqrt(rest), (len(pairs), 2))
+    return replace(
+        PairTable.unmeasured(pairs, count, 2),
+        shift=errors,
+        std=np.repeat(np.sqrt(own[start] + own[end] + rest)[:, None], 2, axis=1),
+        status=np.full(len(pairs), PairStatus.OK.code, np.int8),
+    )
+
+
+def test_it_is_generalized_least_squares_of_pairs_that_share_frames():
+    """Against the full covariance of the pairs, with everything inverted as it stands."""
+    pairs, own, rest, anchor = select_pairs(30, "window", width=5), 0.01, 0.002, 11
+    design = np.zeros((len(pairs), 30))
+    design[np.arange(len(pairs)), pairs[:, 1]] = 1
+    design[np.arange(len(pairs)), pairs[:, 0]] = -1
+    inverse = np.linalg.inv(own * design @ design.T + rest * np.eye(len(pairs)))
+    free = np.delete(np.arange(30), anchor)
+    covariance = np.linalg.inv(design[:, free].T @ inverse @ design[:, free])
+    stds = []
+    for seed in range(20):
+        measured = measured_images(pairs, np.full(30, own), rest, seed)
+        found = solve_shifts(measured, anchor=anchor)
+        expected = covariance @ design[:, free].T @ inverse @ measured.shift
+        np.testing.assert_allclose(found.shift[free], expected, atol=1e-9)
+        stds.append(found.shift_std[free])
+    assert (found.shift_std[anchor] == 0).all()
+    stated = np.sqrt(np.mean(np.square(stds), axis=(0, 2)))
+    np.testing.assert_allclose(stated, np.sqrt(np.diag(covariance)), rtol=0.05)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+@pytest.mark.parametrize("rest", [1e-4, 5e-3, 5e-2])
+def test_deviations_know_what_pairs_of_a_frame_share(rest, wrong):
+    pairs, squares = select_pairs(40, "window", width=6), []
+    for seed in range(30):
+        own = np.where(np.arange(40) % 7 == 3, 0.04, 0.01)
+        measured = measured_images(pairs, own, rest, seed)
+        rng = np.random.default_rng(seed)
+        bad = rng.random(len(pairs)) < wrong
+        measured.shift[bad] = rng.uniform(-24, 24, (bad.sum(), 2))
+        found = solve_shifts(measured, anchor=seed)  # another one in every series
+        known = (found.component == 0) & (np.arange(40) != seed)
+        squares.append(((found.shift[known] / found.shift_std[known]) ** 2).mean())
+    assert 0.75 < np.sqrt(np.mean(squares)) < 1.25  # the anchor's error is in all of a series
+
+
+def test_what_frames_share_is_split_among_them():
+    rng = np.random.default_rng(3)
+    pairs = select_pairs(60, "window", width=5)
+    truth = np.exp(rng.uniform(0, np.log(20), 60))
+    start, end = pairs.T
+    found = own_variances(start, end, 60, truth[start] + truth[end])
+    np.testing.assert_allclose(found, truth, rtol=0.15)
+    rough = (truth[start] + truth[end]) * np.exp(rng.normal(0, 0.5, len(pairs)))
+    assert (own_variances(start, end, 60, rough) >= 0).all()
+    # sums that leave it open: of a star, a chain, one pair; frames without a pair; nothing at all
+    star = own_variances(np.zeros(5, int), np.arange(1, 6), 7, np.arange(2.0, 7.0))
+    np.testing.assert_allclose(star[0] + star[1:6], np.arange(2.0, 7.0), rtol=0.05)
+    assert star[6] == 0
+    chain = own_variances(np.arange(5), np.arange(1, 6), 6, np.full(5, 2.0))
+    np.testing.assert_allclose(chain, 1)
+    np.testing.assert_allclose(own_variances(np.array([0]), np.array([1]), 2, np.array([3.0])), 1.5)
+    assert own_variances(np.zeros(0, int), np.zeros(0, int), 3, np.zeros(0)).tolist() == [0] * 3
+    assert own_variances(start, end, 60, np.zeros(len(pairs))).tolist() == [0] * 60
+
+
+def test_without_cycles_pairs_are_taken_as_independent():
+    chain = select_pairs(10, "consecutive")
+    found = solve_shifts(measured_images(chain, np.full(10, 0.01), 0.0, 1))
+    expected = np.sqrt(0.02 * np.arange(10))[:, None] * [1, 1]
+    np.testing.assert_allclose(found.shift_std, expected, rtol=1e-6)
 
 
 def test_the_held_frames_are_told():

@@ -16,7 +16,13 @@ from pipeline.model import FrameStatus, InputError, PairTable
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.masks import MaskedFrames, locate_mask
-from pipeline.store.shifts import load_shifts, read_pairs, remove, save_shifts, shifts_dataset
+from pipeline.store.shifts import (
+    check_replaceable,
+    load_shifts,
+    read_pairs,
+    save_shifts,
+    shifts_dataset,
+)
 from pipeline.store.stacks import StackFrames, locate
 
 FRAMES = np.stack([rough(seed, (2, 12, 14)) for seed in range(3)]).astype("f4")  # t, c, y, x
@@ -412,16 +418,16 @@ def test_any_xarray_opens_it(tmp_path, dataset):
         assert found["pixel_size"].attrs["units"] == "micrometer"
 
 
-def test_only_shifts_datasets_are_removed(tmp_path, dataset):
-    save_shifts(dataset, str(tmp_path / "s.zarr"))
-    remove(str(tmp_path / "s.zarr"))
-    assert not (tmp_path / "s.zarr").exists()
+def test_only_shifts_datasets_are_overwritten(tmp_path, dataset):
+    for name in ("s.zarr", "s.nc", "none.zarr"):
+        if name != "none.zarr":
+            save_shifts(dataset, str(tmp_path / name))
+        check_replaceable(str(tmp_path / name))
     write_stack(tmp_path / "a.zarr", FRAMES[:, 0])
     (tmp_path / "notes.nc").write_text("mine")
     for name in ("a.zarr", "notes.nc"):
         with pytest.raises(InputError, match="a shifts dataset"):
-            remove(str(tmp_path / name))
-        assert (tmp_path / name).exists()
+            check_replaceable(str(tmp_path / name))
 
 
 def test_a_path_that_holds_no_shifts(tmp_path):

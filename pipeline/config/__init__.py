@@ -4,7 +4,16 @@
 wrong with it.
 """
 
+from pipeline.config.cluster import Certificates, ClusterSection
 from pipeline.config.files import load_config, make_config
 from pipeline.config.settings import Config, MaskSection, PreprocessSection
 
-__all__ = ["Config", "MaskSection", "PreprocessSection", "load_config", "make_config"]
+__all__ = [
+    "Certificates",
+    "ClusterSection",
+    "Config",
+    "MaskSection",
+    "PreprocessSection",
+    "load_config",
+    "make_config",
+]

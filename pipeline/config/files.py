@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.cluster import Certificates
 from pipeline.config.settings import Config, EllipseSection, ShapeSection
 from pipeline.model import InputError
 
@@ -82,7 +83,7 @@ def _resolved(config: Config, folder: Path) -> Config:
 
     given = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": absolute(config.input.path)},
+        "input": {"path": _each(absolute, config.input.path)},
         "mask": {"path": absolute(config.mask.path)},
         "preprocess": {
             name: path if path == made else absolute(path)
@@ -91,10 +92,16 @@ def _resolved(config: Config, folder: Path) -> Config:
                 ("static", given.static, "estimate"),
             )
         },
+        "prior": {"path": absolute(config.prior.path)},
         "pairs": {"path": absolute(config.pairs.path)},
         "output": {
-            "shifts": absolute(config.output.shifts),
-            "report": absolute(config.output.report),
+            name: absolute(getattr(config.output, name))
+            for name in ("shifts", "report", "summary", "performance_report")
+        },
+        "cluster": {
+            "scheduler_file": absolute(config.cluster.scheduler_file),
+            "job_folder": absolute(config.cluster.job_folder),
+            "security": _found_at(config.cluster.security, absolute),
         },
     }
     return config.model_copy(
@@ -103,6 +110,17 @@ def _resolved(config: Config, folder: Path) -> Config:
             for name, changed in updates.items()
         }
     )
+
+
+def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
+    return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
+
+
+def _found_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
+    if not isinstance(security, Certificates):
+        return security
+    given = security.model_dump()
+    return security.model_copy(update={name: absolute(path) for name, path in given.items()})
 
 
 def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sections of the settings. Every default stands here and nowhere else."""
+"""The sections of the settings. Every default stands here, and the cluster's in its own module."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.units import parse_bytes
+from pipeline.config.base import Count, Index, Section
+from pipeline.config.cluster import ClusterSection
+from pipeline.model import InputError
+from pipeline.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 3
 
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
+REPORTS = (".html", ".png", ".svg", ".pdf")
+
+Path_ = Annotated[str, Field(min_length=1)]
+Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
 Length = float | str  # pixels, or a text with a unit
@@ -24,12 +29,6 @@ Spatial = Field(strict=False, min_length=2, max_length=3)
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 Listed = Field(strict=False)  # YAML has lists where the settings have tuples
 SomeListed = Field(strict=False, min_length=1)
-
-
-class Section(BaseModel):
-    """A part of the settings: unknown keys and wrong types are errors, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class EllipseSection(Section):
@@ -68,10 +67,10 @@ class ShapeSection(Section):
 class InputSection(Section):
     """The stack."""
 
-    path: str = Field(
-        min_length=1,
+    path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
-        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or https://",
+        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or https://; a list "
+        "or a pattern such as 'plate.zarr/*/*/0' for several"
     )
     position: str | None = Field(
         None, description="image of a plate, such as B/03/0; needed if several"
@@ -97,6 +96,13 @@ class InputSection(Section):
         description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
         "value, because the store leaves out empty chunks on purpose",
     )
+
+    @property
+    def one_path(self) -> str:
+        """The path of the only input."""
+        if not isinstance(self.path, str):
+            raise InputError(f"input.path is {len(self.path)} inputs: run_all takes several")
+        return self.path
 
 
 class MaskSection(Section):
@@ -182,6 +188,44 @@ class RegisterSection(Section):
     )
 
 
+class PriorSection(Section):
+    """What is known of the frames' shifts before: searches are centred on it."""
+
+    path: str | None = Field(
+        None,
+        description="a CSV file with a heading and a line per frame, or the shifts dataset of an "
+        "earlier run (.zarr, .nc); register.max_shift is around it; null: nothing is known",
+    )
+    columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
+        None,
+        description="headings of the CSV file for (z,) y, x; null for an axis: 0; null: the names "
+        "of the axes; a column 'frame' says which frame a line is of",
+    )
+    kind: Literal["shift", "drift"] = Field(
+        "shift",
+        description="shift: what lays a frame on another, such as the position of the field of "
+        "view over the specimen; drift: its negative, such as the position of the specimen",
+    )
+    unit: str = Field("px", description="of the CSV file: px, or a length such as um")
+    scale: Factor | Annotated[tuple[Factor, ...], SomeListed] = Field(
+        1.0,
+        description="the values are multiplied by it; a number or one per axis: -1 where an axis "
+        "of the stage runs against that of the image",
+    )
+    missing: Literal["error", "interpolate"] = Field(
+        "error", description="frames without a value: error, or interpolate in between"
+    )
+
+    @model_validator(mode="after")
+    def _known_unit(self) -> Self:
+        if self.unit not in PIXELS and self.unit not in UNITS_UM:
+            raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if 0 in scales:
+            raise ValueError(f"scale {self.scale} leaves nothing of the values")
+        return self
+
+
 class PairsSection(Section):
     """Which pairs are measured."""
 
@@ -203,6 +247,12 @@ class PairsSection(Section):
     )
     path: str | None = Field(
         None, description="list: a CSV file with reference and moving in each line, instead"
+    )
+
+    extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="a second round of at most so many times as many pairs, where the first one "
+        "left parts that broke off, or frames that few pairs speak for; 0: none",
     )
 
     @model_validator(mode="after")
@@ -233,44 +283,31 @@ class SolveSection(Section):
 class OutputSection(Section):
     """What is written."""
 
-    shifts: str = Field("shifts.zarr", description="the shifts dataset; .nc makes it NetCDF")
+    shifts: str = Field(
+        "shifts.zarr",
+        description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+    )
     report: str | None = Field(
-        None, description="picture of the result: .png, .svg or .pdf; null: none"
+        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
+    )
+    summary: str = Field("summary.csv", description="several inputs: a line for each of them")
+    performance_report: str | None = Field(
+        None, description="Dask's performance report of the cluster: .html; null: none"
     )
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if self.report is not None and Path(self.report).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"report {self.report!r} must end in .png, .svg or .pdf")
+        if self.report is not None and Path(self.report).suffix not in REPORTS:
+            raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
-        remote = [path for path in (self.shifts, self.report) if path and "://" in path]
+        made = self.performance_report
+        if made is not None and Path(made).suffix != ".html":
+            raise ValueError(f"performance_report {made!r} must end in .html")
+        outputs = (self.shifts, self.report, self.summary, made)
+        remote = [path for path in outputs if path and "://" in path]
         if remote:
             raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
-        return self
-
-
-class ClusterSection(Section):
-    """Where it runs; no result depends on it."""
-
-    kind: Literal["in-process", "local", "address"] = Field(
-        "local", description="in-process, local (worker processes here) or address"
-    )
-    workers: Count | None = Field(None, description="local: worker processes; null: one per core")
-    threads_per_worker: Count = Field(1, description="local: threads of a worker")
-    address: str | None = Field(None, description="address: of a running Dask scheduler")
-    task_memory: str | None = Field(
-        None,
-        description="what one task may use at a time, such as '512 MiB'; null: that, or what one "
-        "pair of frames needs if it is more",
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.kind == "address") != (self.address is not None):
-            raise ValueError("kind 'address' and the key 'address' go together")
-        if self.task_memory is not None and not parse_bytes(self.task_memory):
-            raise ValueError(f"task_memory {self.task_memory!r} is not a size such as '512 MiB'")
         return self
 
 
@@ -281,6 +318,7 @@ class Config(Section):
     mask: MaskSection = MaskSection()
     preprocess: PreprocessSection = PreprocessSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
+    prior: PriorSection = PriorSection()
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
     output: OutputSection = OutputSection()
@@ -293,14 +331,15 @@ class Config(Section):
     def fingerprint(self, digest: str) -> str:
         """A short hash of everything that affects the measuring of pairs.
 
-        `digest` is that of the input's metadata, the mask and the flat field. The solve, the
+        `digest` is that of the input's metadata and of what paths hold. The solve, the
         outputs and the cluster are left out: rows measured under another of those are as good.
         """
         settings = {
             name: value
             for name, value in self.dump().items()
-            if name in ("mask", "preprocess", "register", "pairs")
+            if name in ("mask", "preprocess", "register", "prior", "pairs")
         }
+        del settings["pairs"]["extra"]  # the pairs of the first round are the same without it
         reading = self.dump()["input"]
         del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}

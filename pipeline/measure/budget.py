@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.model import Ints
 from pipeline.ncc import Kind
 from pipeline.pairs import frames_held
+from pipeline.peak import held_bytes
 from pipeline.register import Search
 
 # Transformed pixels that a task should go through: about half a second of one core.
@@ -35,6 +36,7 @@ class BatchSize:
     shared_bytes: int
     reading_bytes: int  # while a frame is read and prepared
     working_bytes: int  # while two frames that are ready are correlated
+    lags: int
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
@@ -45,8 +47,14 @@ class BatchSize:
         """The memory in which one pair is measured."""
         return self._bytes(2, 2, 1)
 
+    def most_bytes(self, frame_count: int, pair_count: int) -> int:
+        """The memory that no batch of so many frames and pairs needs more of."""
+        frames = min(self.frames, frame_count)
+        return self._bytes(frames, frames, min(self.pairs, pair_count))
+
     def _bytes(self, frames: int, roles: int, pairs: int) -> int:
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
+        held += held_bytes(self.lags, max(pairs, 1))
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes
         return held + self.shared_bytes + max(reading, self.working_bytes)
 
@@ -103,7 +111,8 @@ class BatchSize:
         kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
 
         # a frame: its values, its valid pixels, its own sums
-        frame = SINGLE * pixels + (0 if one_mask else pixels) + (2 * DOUBLE * lags if whole else 0)
+        sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
         if keep and layout.one_spectrum and not one_mask:
             kinds += 1  # the mask's is kept for both roles
         if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
@@ -125,7 +134,7 @@ class BatchSize:
         pair = 0 if whole else waiting * 6 * DOUBLE * lags
 
         pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
-        size = cls(2, pairs, keep, frame, role, pair, shared, reading, working)
+        size = cls(2, pairs, keep, frame, role, pair, shared, reading, working, lags)
         if not whole:
             size = replace(size, pairs=max(1, min(pairs, (memory - size._bytes(2, 2, 0)) // pair)))
         more = (memory - size._bytes(2, 2, size.pairs)) // (frame + role)

@@ -49,13 +49,14 @@ def static_effect(
     frames = spread(frames[near], CHECK_FRAMES)
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
-    sample = Sample(source, _middle(method), size, frames, np.ones(len(frames)))
+    sample = Sample(source, middle_part(method), size, frames, np.ones(len(frames)))
     sample = _of_one_gain(sample, shifts[frames])
     found = estimate(sample, shifts[frames], CHECK_ROUNDS)
     if found is None:
         return None
     static = sample.of_half(found, passes=1).static
-    pairs = _some_pairs(table, rows)
+    chosen = some_pairs(table, rows)
+    pairs = np.stack([table.reference[chosen], table.moving[chosen]], axis=1)
     before, after = (sample.measured(pairs, taken) for taken in (None, static))
     both = before.ok & after.ok
     if both.sum() < FEWEST_CHECKED:
@@ -127,17 +128,18 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
-def _some_pairs(table: PairTable, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Usable pairs spread evenly over the series, half of them close and half of them far apart."""
+def some_pairs(
+    table: PairTable, rows: NDArray[np.intp], count: int = CHECK_PAIRS
+) -> NDArray[np.intp]:
+    """Some of these rows, spread evenly over the series: half of close pairs, half of far ones."""
     apart = np.abs(table.moving - table.reference)[rows]
     middle = np.median(apart)
     near, far = rows[apart <= middle], rows[apart > middle]
-    halves = [spread(part, CHECK_PAIRS // (2 if len(far) else 1)) for part in (near, far)]
-    chosen = np.concatenate(halves)
-    return np.stack([table.reference[chosen], table.moving[chosen]], axis=1)
+    halves = [spread(part, count // (2 if len(far) else 1)) for part in (near, far)]
+    return np.concatenate(halves)
 
 
-def _middle(method: Method) -> Method:
+def middle_part(method: Method) -> Method:
     """The method for the middle part of large frames."""
     shape = method.search.shape
     region = method.region or tuple(slice(0, size) for size in shape)

@@ -31,6 +31,8 @@ MEDIAN_FRAMES = 64
 FEWEST_MEDIAN_FRAMES = 9
 # Memory for what is stacked of them; fewer are taken where they are large.
 FLAT_FIELD_BYTES = 2**30
+# What the median takes beside them, and all: bytes per pixel of each.
+MEDIAN_PER_PIXEL = 50
 
 # An image of a frame's shape that is the same for all frames, or where it lies.
 Still: TypeAlias = NDArray[np.floating[Any]] | str | None
@@ -48,6 +50,8 @@ class Method:
     conditioning : what is done to every frame before it is correlated
     flat_field, static : an image, the path of one, or None
     region : the part of the frames that is read, without their border; None: all of them
+    prior : shifts (frames, axes) that are known before, px; searches are centred on them
+    cell : centres that are this near to each other along each axis share transforms, px
     """
 
     search: Search
@@ -56,6 +60,8 @@ class Method:
     static: Still = None
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
+    prior: NDArray[np.float64] | None = None
+    cell: tuple[int, ...] = ()
 
     @property
     def inside(self) -> Conditioning:
@@ -173,6 +179,17 @@ def read_stills(
     return of(method.flat_field), of(method.static)
 
 
+def flat_field_bytes(frame_count: int, pixels: int) -> int:
+    """The memory in which the median of frames is taken, of blocks of so many pixels, about."""
+    return MEDIAN_PER_PIXEL * median_frames(frame_count, pixels) * pixels
+
+
+def median_frames(frame_count: int, pixels: int) -> int:
+    """Over how many frames the stack's own median is taken."""
+    affordable = max(FLAT_FIELD_BYTES // (8 * pixels), FEWEST_MEDIAN_FRAMES)
+    return min(MEDIAN_FRAMES, frame_count, affordable)
+
+
 def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
     """The masked temporal median of frames spread evenly over a stack; NaN where none is valid.
 
@@ -181,9 +198,7 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
     median = np.full(source.frame_shape, np.nan)
     for block in range(len(method.search.blocks)):
         part, _ = method.part(block)
-        size = median[part].size
-        affordable = max(FLAT_FIELD_BYTES // (8 * size), FEWEST_MEDIAN_FRAMES)
-        count = min(MEDIAN_FRAMES, source.frame_count, affordable)
+        count = median_frames(source.frame_count, median[part].size)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
         frames = [source.read(int(frame), part) for frame in chosen]
         usable = [usable_pixels(one.image, one.valid, method.inside) for one in frames]

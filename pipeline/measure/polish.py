@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import Engine, run_tasks, share
+from pipeline.cluster import Engine, Failure, run_tasks, share
 from pipeline.measure.frames import Method, common_mask, read_block, read_stills
 from pipeline.model import (
     LONE,
     Bools,
     Floats,
     FrameSource,
+    FrameStatus,
     FrameTable,
     Ints,
     PairStatus,
     PairTable,
+    RunError,
 )
 from pipeline.ncc import Masked, MaskedImage, masked_image
 from pipeline.register import Search, block_terms, register_terms
@@ -40,6 +42,8 @@ SEARCH = 3
 LEAST_COVERED = 0.25
 # Frames that stay in memory between the mean and its use, bytes; beyond, they are read again.
 HELD_BYTES = 2**28
+# What sums and the frame in hand take, bytes per pixel: 66 to 92 were seen.
+IN_HAND = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +94,19 @@ def polished(
     The frames of the mean are moved by their shifts, the frame itself is not: it is compared where
     whole pixels put it, so that nothing pulls the answer to what was known before. An answer is
     taken if its status is ok and its variance is below that of a pair of the frame (the median of
-    the stated ones); otherwise the solution of the pairs stays. That has the smaller stated
-    deviation where noise is low, and should not: the errors of pairs that share a frame are not
-    independent, as it assumes, but largely the shared frame's own. So a frame whose answer is not
-    taken is stated to be no better known than by one of its pairs.
+    the stated ones); otherwise the solution of the pairs stays. Where cycles are few that takes the
+    errors of pairs for independent ones, and they are largely those of the frames they share. So a
+    frame whose answer is not taken is stated to be no better known than by one of its pairs.
 
     The stated variance of an answer is that of frame and mean, plus that of the anchor's answer, as
     shifts are relative to it. What neighbours have in common, where their mean itself lies, is not
-    seen by either, and stays as the pairs left it: the part of the solution's variance by which
-    that around the frame exceeds that around the anchor is added.
+    seen by either, and stays as the pairs left it: of what the solution's variance has beside the
+    frames' own errors, the part by which that around the frame exceeds that around the anchor is
+    added.
 
-    Frames without a shift of their own are in no mean. The numbers depend on nothing but the frames
-    and their shifts, wherever this runs.
+    Frames without a shift of their own and unlike ones are in no mean; the latter keep the shift
+    that they have. The numbers depend on nothing but the frames and their shifts, wherever this
+    runs.
 
     Parameters
     ----------
@@ -109,21 +114,29 @@ def polished(
     method : of frames that are one block
     rounds : how often; each takes the shifts of the one before for the means
     """
-    own = replace(method, search=_search(source, method), keep=())
+    own = replace(method, search=_search(source, method), keep=(), prior=None)
     in_memory = isinstance(source, ArrayFrames)
     shared = [share(client, part) if in_memory else part for part in (source, own)]
     of_pairs = _pair_variance(pairs, frames)
     least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
     shift, std = frames.shift, frames.shift_std
+    own_variance = np.broadcast_to(frames.own_variance, shift.shape)
+    averaged = _averaged_variance(frames, own_variance)
+    usable = np.where(frames.status == FrameStatus.UNLIKE.code, LONE, frames.component)
     for _ in range(rounds):
         found, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
-        groups = list(_groups(shift, frames.component, own.search.shape))
+        groups = list(_groups(shift, usable, own.search.shape))
         work = ((number, group) for number, group in enumerate(groups))
         for number, answers in run_tasks(client, measure_group, work, *shared):
+            if isinstance(answers, Failure):
+                raise RunError(
+                    f"the second pass (solve.polish) failed: {answers.reason}; the pairs are "
+                    "measured: `solve` tries it again"
+                ) from answers.error
             group = groups[number]
             found[group.members], variance[group.members] = answers.shift, answers.variance
-            walked[group.members] = np.median(frames.shift_std[group.frames] ** 2, axis=0)
+            walked[group.members] = np.median(averaged[group.frames], axis=0)
         taken = np.isfinite(found).all(axis=1) & (variance.sum(axis=1) < of_pairs.sum(axis=1))
         shift = np.where(taken[:, None], found, shift)
         std = np.where(taken[:, None], frames.shift_std, least)
@@ -132,11 +145,25 @@ def polished(
             from_anchor = np.maximum(walked[here] - walked[anchor], 0)
             if taken[anchor]:
                 shift[frames.component == part] -= found[anchor]
-                from_anchor += variance[anchor]
+            from_anchor += variance[anchor] if taken[anchor] else own_variance[anchor]
             std[here] = np.sqrt(variance[here] + from_anchor)
             std[anchor] = 0.0
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     return replace(frames, shift=shift, shift_std=std, residual=residual)
+
+
+def _averaged_variance(frames: FrameTable, own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of a solution's variance (frames, axes), px², without the frames' own errors."""
+    anchors = np.array([*frames.anchors, 0])[frames.component]  # of LONE ones it does not matter
+    return np.asarray(np.maximum(frames.shift_std**2 - own - own[anchors], 0), np.float64)
+
+
+def polish_bytes(pixels: int, chunk_bytes: int) -> int:
+    """The memory of a task of `polished` with frames of so many pixels, about.
+
+    Frames that are kept for later, up to `HELD_BYTES`, and sums and the frame in hand.
+    """
+    return min(HELD_BYTES, 13 * MEMBERS * pixels) + IN_HAND * pixels + chunk_bytes
 
 
 def _search(source: FrameSource, method: Method) -> Search:

@@ -25,6 +25,7 @@ from pipeline.pairs import select_pairs
 from pipeline.preprocess import condition_usable, usable_pixels
 from pipeline.solve import solve_shifts
 from pipeline.static import Separated, separate
+from pipeline.store.files import staged
 from pipeline.store.images import write_image
 from pipeline.store.shifts import exists
 
@@ -42,6 +43,8 @@ CLEARLY_LESS = 0.97
 MOVES = 1.0
 # Passes in the last round, when the shifts are known; before, they would run after wrong ones.
 LAST_PASSES = 4
+# What the separation takes, bytes per pixel: 76 of the canvas that drifting frames lie on.
+PER_PIXEL = 180
 # Calls of `separate` in a round where frames lack different pixels: each fills in more of them.
 FILLINGS = 3
 
@@ -187,7 +190,8 @@ def own_stills(
             return make()
         path = f"{keep_at}.{name}.zarr"
         if not (again and exists(path)):
-            write_image(path, make())
+            with staged(path) as partial:
+                write_image(partial, make())
         return path
 
     if flat_field:
@@ -197,6 +201,19 @@ def own_stills(
     if static:
         method = replace(method, static=kept("static", partial(own_static, source, method, size)))
     return method
+
+
+def static_frames(frame_count: int, pixels: int) -> int:
+    """From how many frames of so many pixels a static image is estimated."""
+    return min(max(STATIC_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
+
+
+def static_bytes(pixels: int) -> int:
+    """The memory in which frames of so many pixels are separated, about; it is not their number's.
+
+    It grows with the drift, for which half a frame's side is taken.
+    """
+    return PER_PIXEL * pixels
 
 
 def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float64]:
@@ -212,8 +229,7 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
     -------
     float array of a frame's shape
     """
-    affordable = STATIC_PIXELS // int(np.prod(method.search.shape))
-    most = min(max(affordable, USUAL_FRAMES), MOST_FRAMES)
+    most = static_frames(source.frame_count, int(np.prod(method.search.shape)))
     span = source.frame_count
     first: tuple[Sample, Found] | None = None
     while True:

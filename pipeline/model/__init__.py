@@ -13,7 +13,8 @@ Conventions, used everywhere
 
 from pipeline.model.images import Frame, FrameSource, Registration, Surface
 from pipeline.model.stacks import as_stack, spatial_dims
-from pipeline.model.tables import FrameTable, PairTable, StaticEffect
+from pipeline.model.tables import FrameTable, LocalMotion, PairTable, StaticEffect
+from pipeline.model.views import CloseUp, Image, Views
 from pipeline.model.words import (
     LONE,
     SHIFT_CONVENTION,
@@ -25,6 +26,7 @@ from pipeline.model.words import (
     InputError,
     Ints,
     PairStatus,
+    RunError,
     Slices,
     Status,
     UnreachableError,
@@ -36,22 +38,27 @@ __all__ = [
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",
+    "CloseUp",
     "Contrast",
     "Floats",
     "Frame",
     "FrameSource",
     "FrameStatus",
     "FrameTable",
+    "Image",
     "InputError",
     "Ints",
+    "LocalMotion",
     "PairStatus",
     "PairTable",
     "Registration",
+    "RunError",
     "Slices",
     "StaticEffect",
     "Status",
     "Surface",
     "UnreachableError",
+    "Views",
     "as_stack",
     "axis_names",
     "spatial_dims",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,7 +86,7 @@ class Surface:
     variances: tuple[Floats, Floats] | None = None
     averaged: float = 1.0
 
-    @property
+    @cached_property
     def searched(self) -> tuple[slice, ...]:
         """The part of the surface in which the peak may lie."""
         margin = self.margin or ((0, 0),) * self.ncc.ndim

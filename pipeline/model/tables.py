@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.words import Bools, FrameStatus, Ints, PairStatus
+
+PAIR_COLUMNS = ("reference", "moving", "shift", "std", "ncc", "runner_up", "overlap", "status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +22,8 @@ class PairTable:
 
     `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
     codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
-    read, by frame index, and UNMEASURED for the others.
+    read, by frame index, and UNMEASURED for the others. `failures` has the reason of every row
+    whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -31,6 +35,7 @@ class PairTable:
     overlap: NDArray[np.float64]
     status: NDArray[np.int8]
     frame_status: NDArray[np.int8]
+    failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
@@ -48,10 +53,34 @@ class PairTable:
             frame_status=np.full(frame_count, FrameStatus.UNMEASURED.code, np.int8),
         )
 
+    def rows(self, which: slice | Ints) -> PairTable:
+        """The same frames with some of the pairs."""
+        chosen = np.arange(len(self.status))[which].tolist()
+        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_COLUMNS}
+        failures = {
+            new: self.failures[old] for new, old in enumerate(chosen) if old in self.failures
+        }
+        return replace(self, **columns, failures=failures)
+
+    def plus(self, other: PairTable) -> PairTable:
+        """The same frames with the pairs of another table behind its own."""
+        both: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in PAIR_COLUMNS
+        }
+        behind = {len(self.status) + row: reason for row, reason in other.failures.items()}
+        return replace(self, **both, failures=self.failures | behind)
+
     @property
     def ok(self) -> Bools:
         """Which pairs have a shift."""
         return np.asarray(self.status == PairStatus.OK.code)
+
+    @property
+    def to_do(self) -> Bools:
+        """Which pairs a run has to measure: new ones, and those that failed for what may pass."""
+        again = (PairStatus.UNMEASURED, PairStatus.FAILED, PairStatus.UNREADABLE)
+        return np.isin(self.status, [status.code for status in again])
 
     def count(self, statuses: Iterable[PairStatus]) -> int:
         """How many pairs have one of these statuses."""
@@ -68,7 +97,9 @@ class FrameTable:
     `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
     own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
     pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
-    `anchors` are the frames whose shift is 0, one per component.
+    `anchors` are the frames whose shift is 0, one per component. `own_variance` (frames, axes), in
+    px², is what a frame's own error adds to its `shift_std`, and the anchor's own to that of all;
+    it is known after the solve, and not kept.
     """
 
     shift: NDArray[np.float64]
@@ -80,6 +111,7 @@ class FrameTable:
     residual: NDArray[np.float64]
     rejected: Bools
     anchors: tuple[int, ...]
+    own_variance: NDArray[np.float64] | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,3 +131,24 @@ class StaticEffect:
     without_it: float
     error: float
     certain: bool
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How parts of the frame move against the shift of the whole, seen on some pairs.
+
+    Attributes
+    ----------
+    pairs, parts : how many were looked at
+    moving : how many of the parts move by themselves
+    size : how far the one that moves most is off in a pair, the median in pixels
+    where : the name of its place, such as "top left"
+    linear : whether the parts move as if the frames turn or stretch
+    """
+
+    pairs: int
+    parts: int
+    moving: int
+    size: float
+    where: str
+    linear: bool

@@ -61,12 +61,13 @@ class PairStatus(Status):
     UNREADABLE = "unreadable"  # one of the frames could not be read
     INVERTED = "inverted"  # one frame is the other's negative: see `register.contrast`
     REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
+    FAILED = "failed"  # its task was given up: it raised, or took its workers down with it
 
 
 class FrameStatus(Status):
-    """What became of one frame. Its shift is known if it is `OK` or `INCOMPLETE`.
+    """What became of one frame. Its shift is known if it is `OK`, `INCOMPLETE` or `UNLIKE`.
 
-    The last three are what the solve says of a frame that has no shift by itself.
+    The last four are what the solve says of a frame that could be read.
     """
 
     UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
@@ -79,6 +80,7 @@ class FrameStatus(Status):
     UNCONNECTED = "unconnected"  # it could be read, but none of its pairs is usable
     CONTRADICTORY = "contradictory"  # it has usable pairs, but all or most contradict the rest
     INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
+    UNLIKE = "unlike"  # its shift fits, but the frame shows far less of the scene than those around
 
 
 class InputError(ValueError):
@@ -88,8 +90,12 @@ class InputError(ValueError):
     """
 
 
-class UnreachableError(RuntimeError):
-    """A store that is out of reach for longer than a run waits: nothing about what it holds.
+class RunError(RuntimeError):
+    """A run that cannot go on: the scheduler is gone, no worker comes, too many tasks fail.
 
-    What was measured is saved, and the same command goes on where it stopped.
+    Its message is one line: what happened, and what to do. What was measured is saved.
     """
+
+
+class UnreachableError(RunError):
+    """A store that is out of reach for longer than a run waits: nothing about what it holds."""

@@ -43,6 +43,20 @@ class Window:
         )
         return Window(first, last)
 
+    def about(self, centre: Sequence[int], bounds: Sequence[int]) -> Window:
+        """Those of its lags that are within ± `bounds` of a centre; one at least."""
+        return Window(
+            tuple(at - bound for at, bound in zip(centre, bounds, strict=True)),
+            tuple(at + bound for at, bound in zip(centre, bounds, strict=True)),
+        ).within(self)
+
+    def places_of(self, inner: Window) -> tuple[slice, ...]:
+        """Where in arrays over this window the lags of one inside it are."""
+        return tuple(
+            slice(low - first, high - first + 1)
+            for first, low, high in zip(self.first, inner.first, inner.last, strict=True)
+        )
+
     def margin_around(self, inner: Window) -> tuple[tuple[int, int], ...]:
         """How many more lags this window has than `inner`, before and after, along each axis."""
         return tuple(

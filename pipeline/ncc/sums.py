@@ -4,7 +4,8 @@ C belongs to the pair. The other terms are sums of one image under the mask of t
 are cheaper ways to them than transforms for every pair:
 
 * under a mask that the images of a series **share**, they are the image's alone, worked out once;
-  as moving image they are those as reference, mirrored: S_g(u) = S_f(-u);
+  as moving image they are those as reference, mirrored, S_g(u) = S_f(-u), where both lags are
+  wanted;
 * **few** pixels that the masks lack of the shared one are taken away one by one;
 * under a mask that is a **box**, such as none at all, they are differences of prefix sums.
 
@@ -25,7 +26,7 @@ from scipy import fft
 
 from pipeline.model import Bools
 from pipeline.ncc.boxes import box_overlap, box_sums
-from pipeline.ncc.images import Complexes, Kind, Masked, MaskedImage
+from pipeline.ncc.images import Complexes, Kind, Masked, MaskedImage, Role
 from pipeline.ncc.lags import Window
 from pipeline.ncc.terms import Lags, Moments, Place, Terms
 from pipeline.ncc.tiles import Layout
@@ -47,8 +48,9 @@ def pair_terms(
     in_series: bool = False,
     keep: Collection[Kind] = (),
     places: tuple[Place | None, Place | None] = (None, None),
+    lags: Window | None = None,
 ) -> Terms:
-    """The terms of two images over the lags of `layout.window`.
+    """The terms of two images over the lags of `layout.window`, or those of `lags` in it.
 
     Parameters
     ----------
@@ -60,37 +62,37 @@ def pair_terms(
     places
         Where in their frames the two images lie; None: each is a whole frame.
     """
-    m, k, window = reference.mask, moving.mask, layout.window
+    m, k, window = reference.mask, moving.mask, lags or layout.window
     wanted: dict[str, Factors] = {"cross": ("value", "value")}
     found: dict[str, Lags] = {}
-    common = in_series and layout.symmetric and m.base is k.base
+    common = in_series and layout.one_shape and m.base is k.base
     if m.is_box and k.is_box:
         found["count"] = box_overlap(m.bounds, k.bounds, window)
     elif common:
-        found["count"] = _own_count(reference, layout, keep)
+        found["count"] = _own_count(reference, layout, keep)[layout.window.places_of(window)]
         found["count"] = found["count"] - _around(k.lacking, m.pixels, window)[0]
         found["count"] -= _flipped(_around(m.lacking, m.base.pixels, -window))[0]
     else:
         wanted["count"] = ("mask", "mask")
 
     if common:
-        sums = _own_sums(reference, layout, keep) - _around(k.lacking, reference.values, window)
-        found["sum_f"], found["square_f"] = sums
+        sums = _own_sums(reference, "reference", layout, keep)[:, *layout.window.places_of(window)]
+        found["sum_f"], found["square_f"] = sums - _around(k.lacking, reference.values, window)
     elif k.is_box:
         found["sum_f"], found["square_f"] = box_sums(reference.values, k.bounds, window)
     else:
         wanted |= {"sum_f": ("value", "mask"), "square_f": ("square", "mask")}
 
     if common:
-        sums = _own_sums(moving, layout, keep)  # as reference: all lags are the opposite ones
-        sums = _flipped(sums - _around(m.lacking, moving.values, -window))
-        found["sum_g"], found["square_g"] = sums
+        sums = _own_sums(moving, "moving", layout, keep)[:, *layout.window.places_of(window)]
+        around = _flipped(_around(m.lacking, moving.values, -window))
+        found["sum_g"], found["square_g"] = sums - around
     elif m.is_box:
         found["sum_g"], found["square_g"] = _flipped(box_sums(moving.values, m.bounds, -window))
     else:
         wanted |= {"sum_g": ("mask", "value"), "square_g": ("mask", "square")}
 
-    spectral, power, overlap = _correlate(reference, moving, layout, wanted, keep)
+    spectral, power, overlap = _correlate(reference, moving, layout, wanted, keep, window)
     found |= spectral
     found["count"] = np.rint(np.maximum(found["count"], 0))
     return Terms(
@@ -115,7 +117,7 @@ def mask_like(pixels: Bools, base: Masked, layout: Layout) -> Masked:
     lags = max(math.prod(layout.window.shape), PIXEL_LAGS)
     spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
     few = lacking * lags < FEW_PIXELS_COST * spared
-    return Masked(pixels, base if few and layout.symmetric else None)
+    return Masked(pixels, base if few and layout.one_shape else None)
 
 
 def _around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> Lags:
@@ -124,7 +126,8 @@ def _around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> L
     for pixel in pixels:
         source, target = [], []
         for place, lo, hi, size in zip(pixel, window.first, window.last, values.shape, strict=True):
-            low, high = max(place + lo, 0), min(place + hi + 1, size)
+            low = max(place + lo, 0)
+            high = max(min(place + hi + 1, size), low)  # nothing, for lags that lead out
             source.append(slice(low, high))
             target.append(slice(low - place - lo, high - place - lo))
         seen = values[tuple(source)]
@@ -138,19 +141,29 @@ def _flipped(sums: Lags) -> Lags:
     return np.flip(sums, tuple(range(1, sums.ndim)))
 
 
-def _own_sums(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
-    """The sums of an image and of its square, as reference, under the base of its mask; kept."""
-    if "own" not in image.known:
+def _own_sums(image: MaskedImage, role: Role, layout: Layout, keep: Collection[Kind]) -> Lags:
+    """The sums of an image and of its square under the base of its mask; kept.
+
+    As moving image they are those as reference at the opposite lags, where the layout has these.
+    """
+    if role == "moving" and layout.symmetric:
+        return _flipped(_own_sums(image, "reference", layout, keep))
+    if ("own", role) not in image.known:
         base = image.mask.base
-        if base.is_box:
+        if base.is_box and role == "reference":
             sums = box_sums(image.values, base.bounds, layout.window)
+        elif base.is_box:
+            sums = _flipped(box_sums(image.values, base.bounds, -layout.window))
         else:
-            wanted: dict[str, Factors] = {"sum": ("value", "mask"), "square": ("square", "mask")}
+            kinds: tuple[Kind, Kind] = ("value", "square")
+            wanted: dict[str, Factors] = {
+                kind: (kind, "mask") if role == "reference" else ("mask", kind) for kind in kinds
+            }
             under = replace(image, mask=base)
             found, _, _ = _correlate(under, under, layout, wanted, keep)
-            sums = np.stack([found["sum"], found["square"]])
-        image.known["own"] = sums
-    return np.asarray(image.known["own"])
+            sums = np.stack([found[kind] for kind in kinds])
+        image.known["own", role] = sums
+    return np.asarray(image.known["own", role])
 
 
 def _own_count(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
@@ -172,6 +185,7 @@ def _correlate(
     layout: Layout,
     wanted: Mapping[str, Factors],
     keep: Collection[Kind],
+    lags: Window | None = None,
 ) -> tuple[dict[str, Lags], float, float]:
     """Terms by transforms: products of spectra added over the tiles, then one inverse for each.
 
@@ -203,8 +217,9 @@ def _correlate(
                 sums[name] += product
             else:
                 sums[name] = product
-    nothing = np.zeros(layout.window.shape)
-    terms = {n: _inverse(sums[n], layout) if n in sums else nothing for n in wanted}
+    window = lags or layout.window
+    nothing = np.zeros(window.shape)
+    terms = {n: _inverse(sums[n], layout, window) if n in sums else nothing for n in wanted}
     return terms, power, overlap
 
 
@@ -223,12 +238,12 @@ def _power(product: Complexes, layout: Layout) -> float:
     return float(2 * twice - once) / math.prod(layout.fft_shape)
 
 
-def _inverse(product: NDArray[Any], layout: Layout) -> Lags:
+def _inverse(product: NDArray[Any], layout: Layout, window: Window) -> Lags:
     """Inverse real transform for the wanted lags only: after each axis the rest is dropped."""
 
     def wanted(lines: NDArray[Any], axis: int) -> NDArray[Any]:
-        first = layout.first_index[axis]
-        lags = np.arange(first, first + layout.window.shape[axis]) % layout.fft_shape[axis]
+        first = layout.first_index[axis] + window.first[axis] - layout.window.first[axis]
+        lags = np.arange(first, first + window.shape[axis]) % layout.fft_shape[axis]
         return np.take(lines, lags, axis=axis)
 
     last = len(layout.fft_shape) - 1

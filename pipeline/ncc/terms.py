@@ -249,18 +249,30 @@ class Terms:
         return math.sqrt(deviation)
 
     def over(self, window: Window, wanted: Window) -> Terms:
-        """The same over a window that has more lags, at which the images do not touch."""
-        more = wanted.margin_around(window)
-        if not any(any(sides) for sides in more):
+        """The same over another window; at those of its lags that are new, the images do not touch.
+
+        `window` is that of the terms.
+        """
+        if window == wanted:
             return self
+
+        def over(term: Lags) -> Lags:
+            found = np.zeros(wanted.shape)
+            sides = list(zip(window.first, window.last, wanted.first, wanted.last, strict=True))
+            low_high = [(max(lo, a), min(hi, b)) for lo, hi, a, b in sides]
+            if all(low <= high for low, high in low_high):
+                both = Window(*(tuple(ends) for ends in zip(*low_high, strict=True)))
+                found[wanted.places_of(both)] = term[window.places_of(both)]
+            return found
+
         return replace(
             self,
-            count=np.pad(self.count, more),
-            sum_f=np.pad(self.sum_f, more),
-            sum_g=np.pad(self.sum_g, more),
-            square_f=np.pad(self.square_f, more),
-            square_g=np.pad(self.square_g, more),
-            cross=np.pad(self.cross, more),
+            count=over(self.count),
+            sum_f=over(self.sum_f),
+            sum_g=over(self.sum_g),
+            square_f=over(self.square_f),
+            square_g=over(self.square_g),
+            cross=over(self.cross),
         )
 
 

@@ -100,9 +100,14 @@ class Layout:
         return self.tile == self.reference_shape and self.reference_shape == self.moving_shape
 
     @property
+    def one_shape(self) -> bool:
+        """Whether an image may be reference and moving image."""
+        return self.reference_shape == self.moving_shape
+
+    @property
     def symmetric(self) -> bool:
         """Whether the two images may change places: then a lag changes its sign, nothing else."""
-        return self.window.symmetric and self.reference_shape == self.moving_shape
+        return self.window.symmetric and self.one_shape
 
     @property
     def spectrum_size(self) -> int:
@@ -220,7 +225,9 @@ def blocks_of(
     per_axis = []
     for n, side, lo, hi in zip(reference_shape, sides, window.first, window.last, strict=True):
         parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
-        halos = [slice(max(part.start - hi, 0), min(part.stop - lo, n)) for part in parts]
+        halos = [
+            slice(max(part.start - max(hi, 0), 0), min(part.stop - min(lo, 0), n)) for part in parts
+        ]
         places = [
             slice(part.start - halo.start, part.stop - halo.start)
             for part, halo in zip(parts, halos, strict=True)

@@ -2,7 +2,18 @@
 
 from pipeline.peak.choice import Peak, find_peak, significance
 from pipeline.peak.patch import RADII
-from pipeline.peak.registration import judge, register
-from pipeline.peak.summit import Summit, summit
+from pipeline.peak.registration import held_bytes, judge, register, register_each
+from pipeline.peak.summit import Summit, summits
 
-__all__ = ["RADII", "Peak", "Summit", "find_peak", "judge", "register", "significance", "summit"]
+__all__ = [
+    "RADII",
+    "Peak",
+    "Summit",
+    "find_peak",
+    "held_bytes",
+    "judge",
+    "register",
+    "register_each",
+    "significance",
+    "summits",
+]

@@ -11,6 +11,7 @@ parts of the images that do not belong together.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,8 @@ ODD_FACTOR, ODD_SCALES = 2.4, 7.0
 # another: e to this power times the excess is asked for, but no more than that of the last number.
 HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.1
 # Then the other searched maxima have a say too, unless the peak is so many times as high as what is
-# not symmetric: so many scales of their tail above them, or the first factor.
+# not symmetric: so many scales of their tail above them, or the first factor. Nothing asks for more
+# than that, as a tail's scale is at most its highest value.
 CLEAR_FACTOR = 12.0
 TAIL_SCALES = 6.0
 # Nothing of that is asked where no rival reaches this fraction of the peak.
@@ -42,7 +44,10 @@ RIVAL_FRACTION = 0.2
 # Fewer local maxima than this do not show a tail; it is taken for one of that mean log excess.
 FEWEST_MAXIMA, UNKNOWN_TAIL = 16, 0.4
 # The neighbourhood of a peak: the lags connected to it above this fraction of its significance.
-NEIGHBOURHOOD_LEVEL = 0.5
+# They are looked for within so many lags first.
+NEIGHBOURHOOD_LEVEL, HILL_REACH = 0.5, 8
+# Fisher's z of the largest NCC that is told from 1.
+LARGEST_FISHER = float(np.arctanh(1 - 1e-6))
 # The quartiles of normal values are so many standard deviations apart.
 QUARTILES_APART = 1.349
 # Fewer independent lags away from the peak than this do not show what chance does by themselves.
@@ -61,12 +66,16 @@ class Peak:
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
 
 
-def significance(surface: Surface) -> NDArray[np.float64]:
-    """Fisher's z of every lag, in standard deviations for white noise; -inf where unknown."""
-    ncc = np.clip(surface.ncc.astype(np.float64), -1 + 1e-6, 1 - 1e-6)
-    freedom = surface.overlap_count - 3
-    z = np.arctanh(ncc) * np.sqrt(np.maximum(freedom, 0))
-    return np.where(np.isfinite(ncc) & (freedom > 0), z, -np.inf)
+def significance(surface: Surface) -> Floats:
+    """Fisher's z of every lag, in standard deviations for white noise; -inf where unknown.
+
+    It has the precision of the surface; an NCC of 1 counts as one a little below.
+    """
+    dtype, count = surface.ncc.dtype, surface.overlap_count
+    root = np.sqrt(np.where(count > 3, count - 3, np.nan).astype(dtype, copy=False))
+    with np.errstate(divide="ignore"):
+        fisher = np.clip(np.arctanh(surface.ncc), -LARGEST_FISHER, LARGEST_FISHER)
+    return np.asarray(np.fmax(fisher * root, -np.inf, dtype=dtype))  # -inf in place of NaN
 
 
 def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
@@ -80,25 +89,54 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     top = tuple(int(i) + side.start for i, side in zip(best, searched, strict=True))
     if not z[top] > 0:
         return None
-    hill = _hill(z, top)
-    allowed = np.full(z.shape, -np.inf)
-    allowed[searched] = np.where(hill[searched], surface.ncc[searched], -np.inf)
-    away = np.isfinite(z) & ~_around(hill)
+    box, hill = _hill(z, top)
+    away = np.isfinite(z)
+    away[box] &= ~_around(hill)
+    near = _common(box, searched)
+    hill = hill[_within(box, near)]
     values = inside[away[searched]]
     return Peak(
-        index=_climb(allowed, top),
+        index=_climb(np.where(hill, surface.ncc[near], -np.inf), near, top),
         significance=float(z[top]),
         runner_up=max(float(values.max()), 0.0) if values.size else float("nan"),
-        chance=_normal_chance(values, hill[searched], surface.chance_deviation),
+        chance=_normal_chance(values, int(np.count_nonzero(hill)), surface.chance_deviation),
         z=z,
         away=away,
     )
 
 
-def _hill(z: Floats, top: tuple[int, ...]) -> Bools:
-    """The lags connected to the highest one above half of its significance."""
-    labels, _ = ndimage.label(z > NEIGHBOURHOOD_LEVEL * z[top], np.ones((3,) * z.ndim))
-    return np.asarray(labels == labels[top])
+def _hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
+    """The lags connected to the highest one above half of its significance, and a box around them.
+
+    The box has a lag more on each side, but where the surface ends; only in it are they looked for.
+    """
+    level, reach = NEIGHBOURHOOD_LEVEL * z[top], HILL_REACH
+    while True:
+        box = tuple(
+            slice(max(at - reach, 0), min(at + reach + 1, size))
+            for at, size in zip(top, z.shape, strict=True)
+        )
+        labels, _ = ndimage.label(z[box] > level, np.ones((3,) * z.ndim))
+        hill = labels == labels[tuple(at - side.start for at, side in zip(top, box, strict=True))]
+        inner = tuple(
+            slice(1 if side.start else None, -1 if side.stop < size else None)
+            for side, size in zip(box, z.shape, strict=True)
+        )
+        if np.count_nonzero(hill[inner]) == np.count_nonzero(hill):
+            return box, np.asarray(hill)
+        reach *= 2
+
+
+def _common(one: Slices, other: Slices) -> Slices:
+    """The part that two have in common."""
+    sides = zip(one, other, strict=True)
+    return tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in sides)
+
+
+def _within(box: Slices, part: Slices) -> Slices:
+    """Where in a box a part of it lies."""
+    sides = zip(box, part, strict=True)
+    return tuple(slice(b.start - a.start, b.stop - a.start) for a, b in sides)
 
 
 def _around(values: NDArray[Any]) -> NDArray[Any]:
@@ -113,15 +151,17 @@ def _around(values: NDArray[Any]) -> NDArray[Any]:
     return highest
 
 
-def _climb(ncc: Floats, index: tuple[int, ...]) -> tuple[int, ...]:
-    """The local maximum that steepest ascent over whole lags reaches from `index`."""
+def _climb(ncc: Floats, box: Slices, index: tuple[int, ...]) -> tuple[int, ...]:
+    """The local maximum of a box that steepest ascent over whole lags reaches from `index`."""
+    begin = tuple(side.start for side in box)
+    here = tuple(i - first for i, first in zip(index, begin, strict=True))
     while True:
-        around = tuple(slice(max(i - 1, 0), i + 2) for i in index)
+        around = tuple(slice(max(i - 1, 0), i + 2) for i in here)
         step = np.unravel_index(int(np.argmax(ncc[around])), ncc[around].shape)
         higher = tuple(int(a.start + s) for a, s in zip(around, step, strict=True))
-        if not ncc[higher] > ncc[index]:
-            return index
-        index = higher
+        if not ncc[higher] > ncc[here]:
+            return tuple(i + first for i, first in zip(here, begin, strict=True))
+        here = higher
 
 
 def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
@@ -136,11 +176,13 @@ def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     """
     if not peak.runner_up > RIVAL_FRACTION * peak.significance:
         return -np.inf
-    heights = _maxima(_odd(peak.z, peak.away, place))
-    if not heights.size:
+    odd = _odd(peak.z, peak.away, place)
+    highest = float(odd.max())
+    if not highest > 0:
         return -np.inf
-    highest = float(heights[0])
-    excess, heaviness = _tail(heights)
+    if peak.significance >= CLEAR_FACTOR * highest:  # whatever the tail is like, it asks for less
+        return CLEAR_FACTOR * highest
+    excess, heaviness = _tail(_maxima(odd))
     light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
     if heaviness < HEAVY_TAIL:
         return light
@@ -158,16 +200,18 @@ def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
 
     Lags next to the peak, and those without an opposite, count as 0.
     """
-    centre = np.rint(place).astype(int)
-    sides = zip(centre, z.shape, strict=True)
-    reach = [max(min(int(at), size - 1 - int(at)), 0) for at, size in sides]
+    centre = np.rint(place).astype(int).tolist()
+    reach = [max(min(at, size - 1 - at), 0) for at, size in zip(centre, z.shape, strict=True)]
     around = tuple(slice(at - r, at + r + 1) for at, r in zip(centre, reach, strict=True))
     both = away[around] & np.flip(away[around])
-    known = np.where(np.isfinite(z[around]), z[around], 0)
+    known = z[around].copy()
+    known[~np.isfinite(known)] = 0
     for axis, step in enumerate((place - centre).tolist()):
         known = _moved(known, axis, step)
-    odd = (known - np.flip(known)) / np.sqrt(2)
-    return np.asarray(np.where(both, odd, 0))
+    odd = known - np.flip(known)
+    odd *= both
+    odd *= math.sqrt(0.5)
+    return np.asarray(odd)
 
 
 def _moved(values: Floats, axis: int, step: float) -> Floats:
@@ -185,13 +229,17 @@ def _moved(values: Floats, axis: int, step: float) -> Floats:
     lines = values.swapaxes(axis, 0)
     size = len(lines)
     padded = np.concatenate([lines[:1], lines[:1], lines, lines[-1:], lines[-1:]])
-    moved = sum(tap * padded[1 + first + k : 1 + first + k + size] for k, tap in enumerate(taps))
+    moved = taps[0] * padded[1 + first : 1 + first + size]
+    for k in (1, 2, 3):
+        moved += taps[k] * padded[1 + first + k : 1 + first + k + size]
     return np.asarray(moved).swapaxes(axis, 0)
 
 
 def _maxima(values: Floats) -> Floats:
     """Heights of the positive local maxima, the highest first."""
-    return np.asarray(np.sort(values[(_around(values) == values) & (values > 0)])[::-1])
+    top = values == _around(values)
+    top &= values > 0
+    return np.asarray(np.sort(values[top])[::-1])
 
 
 def _tail(heights: Floats) -> tuple[float, float]:
@@ -199,21 +247,22 @@ def _tail(heights: Floats) -> tuple[float, float]:
     top = min(max(len(heights) // 10, 6), len(heights) - 1)
     if not top:
         return 0.0, UNKNOWN_TAIL
-    heaviness = float(np.log(heights[:top]).mean() - np.log(heights[top]))
+    over = heights[:top] / heights[top]
+    heaviness = float(np.log(over).sum()) / top
     if len(heights) < FEWEST_MAXIMA:
         heaviness = max(heaviness, UNKNOWN_TAIL)
-    return float(heights[:top].mean() - heights[top]), heaviness
+    return (float(over.sum()) / top - 1) * float(heights[top]), heaviness
 
 
-def _normal_chance(away: Floats, hill: Bools, expected_deviation: float) -> float:
+def _normal_chance(away: Floats, hill: int, expected_deviation: float) -> float:
     """The significance that unrelated images do not reach at any of the searched lags.
 
     The largest of M independent normal values is about sqrt(2 ln M) deviations above their mean.
-    Neighbouring lags are not independent: half of the hill's area counts as one. The deviation is
+    Neighbouring lags are not independent: half of the `hill`'s lags count as one. The deviation is
     what the spectra let expect, or what the lags away from the peak show, whichever is larger:
     structure that repeats or stands still makes it larger than the spectra say.
     """
-    core = max(np.count_nonzero(hill) / 2, 1)
+    core = max(hill / 2, 1)
     middle, deviation = 0.0, expected_deviation
     if away.size >= FEWEST_LAGS * core:
         quartiles = [away.size // 4, away.size // 2, 3 * away.size // 4]

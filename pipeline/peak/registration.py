@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from pipeline.model import Contrast, Floats, PairStatus, Registration, Surface
 from pipeline.peak.choice import Peak, find_peak, significance, tail_chance
-from pipeline.peak.summit import Summit, summit
+from pipeline.peak.patch import Asked
+from pipeline.peak.summit import Summit, summits
 
 # A runner-up of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
@@ -18,6 +22,13 @@ SAME_PEAK = 0.5
 MOST_SPREAD = 5.0
 # Variance, px², of what is rounded to whole lags.
 WHOLE_LAG = 1 / 12
+# So many surfaces are worked on together, or fewer with so many lags in all; of a lag are held its
+# NCC, overlap and two variances.
+TOGETHER, TOGETHER_LAGS, LAG_BYTES = 16, 2**18, 28
+
+T = TypeVar("T")
+# What goes on step by step: asks for a summit, is sent it, and has a result in the end.
+Steps: TypeAlias = Generator[Asked, Any, T]
 
 
 def register(
@@ -39,19 +50,72 @@ def register(
     Registration
         Its shift is known only if the status is ok.
     """
+    return next(register_each([surface], subpixel=subpixel, contrast=contrast))
+
+
+def register_each(
+    surfaces: Iterable[Surface | Registration],
+    *,
+    subpixel: bool = True,
+    contrast: Contrast = "same",
+) -> Iterator[Registration]:
+    """`register` for one surface after another; what is registered already is passed on.
+
+    Some are held and worked on together, which takes less time. No result depends on which.
+    """
+    together: list[Surface | Registration] = []
+    lags = 0
+    for surface in surfaces:
+        together.append(surface)
+        lags += surface.ncc.size if isinstance(surface, Surface) else 0
+        if len(together) == TOGETHER or lags >= TOGETHER_LAGS:
+            yield from _answered([_register(one, subpixel, contrast) for one in together])
+            together, lags = [], 0
+    yield from _answered([_register(one, subpixel, contrast) for one in together])
+
+
+def held_bytes(lags: int, surfaces: int) -> int:
+    """The memory of those of so many surfaces of so many lags that wait for the last one."""
+    together = min(TOGETHER, math.ceil(TOGETHER_LAGS / lags), surfaces)
+    return LAG_BYTES * lags * (together - 1)
+
+
+def _answered(registering: list[Steps[Registration]]) -> list[Registration]:
+    """What comes out of registrations that go on together: all summits are found at once."""
+    done: dict[int, Registration] = {}
+    answers: dict[int, Summit | None] = dict.fromkeys(range(len(registering)))
+    while answers:
+        asked: dict[int, Asked] = {}
+        for row, answer in answers.items():
+            try:
+                asked[row] = registering[row].send(answer)
+            except StopIteration as end:
+                done[row] = end.value
+        answers = dict(zip(asked, summits(list(asked.values())), strict=True))
+    return [done[row] for row in range(len(registering))]
+
+
+def _register(
+    surface: Surface | Registration, subpixel: bool, contrast: Contrast
+) -> Steps[Registration]:
+    if isinstance(surface, Registration):
+        return surface
     z = significance(surface)
     inside = z[surface.searched]
-    highest = float(np.max(inside, initial=0))
-    lowest = float(-np.min(inside, where=np.isfinite(inside), initial=0))
+    highest = max(float(inside.max()), 0.0)
+    lowest = float(inside.min())
+    if np.isinf(lowest):  # not all are known
+        lowest = float(inside.min(where=np.isfinite(inside), initial=0))
+    lowest = max(-lowest, 0.0)
     if lowest > highest:
         opposite = np.where(np.isfinite(z), -z, z)
-        negative = _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
+        negative = yield from _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
         negative = replace(negative, ncc=-negative.ncc)
         if negative.status is PairStatus.OK and contrast == "either":
             return _of_either_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
             return _without_shift(negative, PairStatus.INVERTED)
-    found = _registration(surface, z, subpixel)
+    found = yield from _registration(surface, z, subpixel)
     if contrast == "either" and found.status is PairStatus.OK:
         return _of_either_sign(found, lowest / highest)
     return found
@@ -69,14 +133,14 @@ def _without_shift(found: Registration, status: PairStatus) -> Registration:
     return replace(found, shift=nothing.shift, covariance=nothing.covariance, status=status)
 
 
-def _registration(surface: Surface, z: Floats, subpixel: bool) -> Registration:
+def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registration]:
     """The registration of a surface whose lags have the significance `z`."""
     ndim = surface.ncc.ndim
     peak = find_peak(surface, z)
     if peak is None:
         nothing = not np.isfinite(surface.ncc[surface.searched]).any()
         return Registration.unknown(ndim, PairStatus.LOW_OVERLAP if nothing else PairStatus.LOW_NCC)
-    status, found = judge(surface, peak)
+    status, found = yield from judge(surface, peak)
     index = peak.index if found is None else found.index
     known = {
         "ncc": float(surface.ncc[index]),
@@ -86,24 +150,22 @@ def _registration(surface: Surface, z: Floats, subpixel: bool) -> Registration:
     if found is None or status is not PairStatus.OK:
         return Registration.unknown(ndim, status, **known)
     lag = np.array(surface.first_lag) + np.array(found.index)
-    rounding = np.diag([WHOLE_LAG if size > 1 else 0.0 for size in surface.ncc.shape])
-    return Registration(
-        shift=lag + (found.offset if subpixel else np.rint(found.offset)),
-        covariance=found.covariance if subpixel else found.covariance + rounding,
-        status=status,
-        **known,
-    )
+    shift, covariance = lag + found.offset, found.covariance
+    if not subpixel:
+        shift = lag + np.rint(found.offset)
+        covariance = covariance + np.diag([WHOLE_LAG * (size > 1) for size in surface.ncc.shape])
+    return Registration(shift=shift, covariance=covariance, status=status, **known)
 
 
-def judge(surface: Surface, peak: Peak) -> tuple[PairStatus, Summit | None]:
+def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
     """Whether a peak can be believed, and if not, why; and its summit, if it has one."""
     if peak.significance < peak.chance:
         return PairStatus.LOW_NCC, None
     if _at_end(surface, peak.index):
         return PairStatus.AT_BOUND, None
-    found = summit(surface, peak.index)
+    found = yield surface, peak.index
     if not _same_peak(peak, found):  # the mean square difference is lost where contrast is
-        found = summit(replace(surface, variances=None), peak.index)
+        found = yield replace(surface, variances=None), peak.index
     edge = _edge(surface, found)
     if edge is not None:
         return edge, found
@@ -123,7 +185,7 @@ def _same_peak(peak: Peak, found: Summit) -> bool:
 
 def _spread(found: Summit) -> float:
     """Largest standard deviation along an axis, px."""
-    return float(np.sqrt(np.diag(found.covariance).max()))
+    return math.sqrt(found.covariance.diagonal().max())
 
 
 def _at_end(surface: Surface, index: tuple[int, ...]) -> bool:

@@ -5,13 +5,21 @@ have other pairs or come in blocks.
 """
 
 from pipeline.register.arrays import checked_max_shift, masked_ncc, register_translation
-from pipeline.register.search import Search, block_terms, register_terms
+from pipeline.register.search import (
+    Search,
+    block_terms,
+    register_surfaces,
+    register_terms,
+    terms_surface,
+)
 
 __all__ = [
     "Search",
     "block_terms",
     "checked_max_shift",
     "masked_ncc",
+    "register_surfaces",
     "register_terms",
     "register_translation",
+    "terms_surface",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.model import Contrast, PairStatus, Registration
+from pipeline.model import Contrast, PairStatus, Registration, Surface
 from pipeline.ncc import (
     Block,
     Kind,
@@ -20,7 +20,7 @@ from pipeline.ncc import (
     pair_terms,
     surface,
 )
-from pipeline.peak import RADII, register
+from pipeline.peak import RADII, register_each
 
 # Squares of the coarse image of a frame that is cut, px; at most half a tile.
 GRID_SIDE = 64
@@ -30,8 +30,10 @@ GRID_SIDE = 64
 class Search:
     """What is searched for in every pair, and how the images are cut for it.
 
-    `blocks` are the parts in which frames are read and measured, `tile` the size of what shares a
-    transform (pixels per axis; None: the cheapest).
+    `window` are the lags that are computed. A pair has its own among them if something is known of
+    its shift before: those within ± `max_shift` of that, its centre, and some more around for the
+    fit (see `lags_about`). `blocks` are the parts in which frames are read and measured, `tile` the
+    size of what shares a transform (pixels per axis; None: the cheapest).
     """
 
     window: Window
@@ -41,6 +43,8 @@ class Search:
     min_overlap: float | None = None
     subpixel: bool = True
     contrast: Contrast = "same"
+    max_shift: tuple[int, ...] | None = None
+    chunks: tuple[int, ...] | None = None
 
     @classmethod
     def over(
@@ -67,8 +71,7 @@ class Search:
         looked_at = shapes if region is None else (region, region)
         inner = window = lag_window(*(looked_at if max_shift is None else shapes), max_shift)
         if max_shift is not None:
-            beyond = RADII[sum(bound > 0 for bound in max_shift)]
-            window = lag_window(*shapes, [bound + beyond if bound else 0 for bound in max_shift])
+            window = lag_window(*shapes, _with_room_for_fit(max_shift))
         return cls(
             window,
             tuple(blocks_of(*looked_at, window, chunks)),
@@ -77,7 +80,44 @@ class Search:
             min_overlap,
             subpixel,
             contrast,
+            tuple(max_shift) if max_shift is not None else None,
+            tuple(chunks) if chunks is not None else None,
         )
+
+    def about(self, centre: Sequence[int], room: Sequence[int]) -> Search:
+        """The same for pairs of frames whose own centres lie within ± `room` pixels of `centre`.
+
+        Tiles reach to where the moving frame lies then, so that a transform does not grow with the
+        shift; the blocks of large frames, which hold a frame in both roles, do.
+        """
+        bounds = [bound + more for bound, more in zip(self._reach, room, strict=True)]
+        window = self._touching.about(centre, bounds)
+        blocks = blocks_of(self.shape, self.shape, window, self.chunks)
+        return replace(self, window=window, blocks=tuple(blocks))
+
+    def lags_about(self, centre: Sequence[int]) -> tuple[Window, tuple[tuple[int, int], ...]]:
+        """The lags that are computed for a pair with that centre, and how many are not searched."""
+        window = self._touching.about(centre, self._reach)
+        return window, window.margin_around(self._touching.about(centre, self._bounds))
+
+    def touches(self, centre: Sequence[int]) -> bool:
+        """Whether the frames of a pair with that centre touch at any lag that is searched."""
+        sides = zip(centre, self._bounds, self.shape, strict=True)
+        return all(abs(at) - bound < size for at, bound, size in sides)
+
+    @property
+    def _bounds(self) -> tuple[int, ...]:
+        if self.max_shift is None:
+            raise ValueError("a search at every lag has no centre")
+        return self.max_shift
+
+    @property
+    def _reach(self) -> tuple[int, ...]:
+        return _with_room_for_fit(self._bounds)
+
+    @property
+    def _touching(self) -> Window:
+        return lag_window(self.shape, self.shape, None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,16 +157,27 @@ def block_terms(
     search: Search,
     block: int,
     keep: Collection[Kind] | None = None,
+    centre: Sequence[int] | None = None,
 ) -> Terms:
     """The terms of one block of a pair; its parts as `Block` says.
 
     `keep` are the transforms to keep with images that have other pairs; None: they have none.
+    `centre` is that of the pair, whole pixels; None: all lags of the search are its own.
     """
     layout, places = search.layouts[block], search.places(block)
+    wanted = search.window if centre is None else search.lags_about(centre)[0]
+    wanted = wanted.moved(search.blocks[block].ahead)
+    lags = wanted.within(layout.window)
     found = pair_terms(
-        reference, moving, layout, in_series=keep is not None, keep=keep or (), places=places
+        reference,
+        moving,
+        layout,
+        in_series=keep is not None,
+        keep=keep or (),
+        places=places,
+        lags=lags,
     )
-    return found.over(layout.window, search.window.moved(search.blocks[block].ahead))
+    return found.over(lags, wanted)
 
 
 def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Registration:
@@ -134,12 +185,40 @@ def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Regis
 
     `averaged` is how many images as noisy as the moving one the reference is the mean of.
     """
+    return next(register_surfaces([terms_surface(terms, search, averaged)], search))
+
+
+def register_surfaces(
+    surfaces: Iterable[Surface | Registration], search: Search
+) -> Iterator[Registration]:
+    """The shifts of one pair after another, from its `terms_surface`.
+
+    Some are held and worked on together, which takes less time; no result depends on which.
+    """
+    return register_each(surfaces, subpixel=search.subpixel, contrast=search.contrast)
+
+
+def terms_surface(
+    terms: Terms, search: Search, averaged: float = 1.0, centre: Sequence[int] | None = None
+) -> Surface | Registration:
+    """The surface of a whole pair, or the registration that says why there is none.
+
+    `centre` is that of its blocks.
+    """
     both = (terms.reference, terms.moving)
     ndim = len(search.window.first)
     if not all(one.count for one in both):
         return Registration.unknown(ndim, PairStatus.EMPTY)
     if any(one.flat for one in both):
         return Registration.unknown(ndim, PairStatus.FLAT)
-    found = surface(terms, search.window, search.min_overlap)
-    found = replace(found, margin=search.margin, averaged=averaged)
-    return register(found, subpixel=search.subpixel, contrast=search.contrast)
+    window, margin = search.window, search.margin
+    if centre is not None:
+        window, margin = search.lags_about(centre)
+    found = surface(terms, window, search.min_overlap)
+    return replace(found, margin=margin, averaged=averaged)
+
+
+def _with_room_for_fit(max_shift: Sequence[int]) -> tuple[int, ...]:
+    """Bounds of the lags that are computed for those that are searched."""
+    beyond = RADII[sum(bound > 0 for bound in max_shift)]
+    return tuple(bound + beyond if bound else 0 for bound in max_shift)

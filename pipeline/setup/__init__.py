@@ -1,15 +1,24 @@
 """From settings to an opened run: everything that is known before the first frame is read."""
 
-from pipeline.setup.layout import Plan, Setup, plan_of, set_up, settings_that_differ
+from pipeline.setup.forecast import Plan, plan_of, workers_that_fit
+from pipeline.setup.inputs import inputs_of, only_input
+from pipeline.setup.layout import Setup, set_up, settings_that_differ
+from pipeline.setup.memory import wanted_workers
+from pipeline.setup.prior import given_shifts
 from pipeline.setup.series import Series, in_memory, open_series
 
 __all__ = [
     "Plan",
     "Series",
     "Setup",
+    "given_shifts",
     "in_memory",
+    "inputs_of",
+    "only_input",
     "open_series",
     "plan_of",
     "set_up",
     "settings_that_differ",
+    "wanted_workers",
+    "workers_that_fit",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,19 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cluster import memory_here
-from pipeline.config import Config, PreprocessSection
-from pipeline.measure import BatchSize, Method
+from pipeline.cluster import PYTHON_BYTES
+from pipeline.config import ClusterSection, Config, PreprocessSection
+from pipeline.measure import (
+    BatchSize,
+    Method,
+    cheapest_cell,
+    pair_centres,
+    searches_of,
+)
 from pipeline.model import InputError
-from pipeline.pairs import batch_pairs, select_pairs
+from pipeline.pairs import select_pairs
 from pipeline.preprocess import Conditioning
 from pipeline.register import Search, checked_max_shift
+from pipeline.setup.memory import default_task_bytes
 from pipeline.setup.series import Series, naming
 from pipeline.solve import check_anchor
 from pipeline.store.tables import read_pair_list
 from pipeline.units import parse_bytes, shift_bounds
-
-DEFAULT_TASK_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,43 +42,41 @@ class Setup:
     size: BatchSize
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes per task.
-
-    Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
-    tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's.
-    """
-
-    frames: int
-    frame_shape: tuple[int, ...]
-    region: tuple[int, ...]
-    blocks: int
-    tile: tuple[int, ...]
-    fft_shape: tuple[int, ...]
-    max_shift: tuple[int, ...]
-    pairs: int
-    tasks: int
-    frames_per_task: int
-    pairs_per_task: int
-    read_bytes: int
-    task_bytes: int
-
-
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
     count = series.source.frame_count
     pairs = _pairs(config, count)
     check_anchor(config.solve.anchor, count)
-    method = _method(config, series)
-    size = _batch_size(config, series, method.search)
+    method = _with_prior(_method(config, series), series, pairs)
+    size = max(
+        (_batch_size(config, series, search) for search in searches_of(method, pairs)),
+        key=lambda one: one.least_bytes,
+    )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
+    """The method with searches that are centred on what is known of shifts before."""
+    if series.prior is None:
+        return method
+    if method.search.max_shift is None:
+        raise InputError("prior goes with register.max_shift: how far shifts may be off, pixels")
+    method = replace(method, prior=series.prior)
+    centres = pair_centres(method, pairs)
+    assert centres is not None
+    if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
+        largest = np.abs(centres).max(axis=0).tolist()
+        raise InputError(
+            f"prior has the frames of every pair further apart ({largest} px at most) than frames "
+            f"of {method.search.shape} pixels touch: check prior.unit and prior.scale"
+        )
+    return replace(method, cell=cheapest_cell(centres, pairs, method.search))
 
 
 def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
+    del options["extra"]  # chosen when these are measured
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
     with naming("pairs.path" if path else "pairs.list"):
@@ -89,8 +93,9 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
         or mask.saturation is not None
         or config.preprocess.logarithm
     )
+    room = _room(config.cluster)
     size = BatchSize.within(
-        memory or DEFAULT_TASK_BYTES,
+        memory or default_task_bytes(config.cluster),
         search,
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
@@ -103,39 +108,21 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
             f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
             "needs: raise it, or lower register.max_shift"
         )
-    if config.cluster.kind != "address" and size.least_bytes > memory_here():
+    if max(memory or 0, size.least_bytes) > room:
+        what = f"cluster.task_memory {given}" if given else f"one pair of frames needs {least} MiB,"
         raise InputError(
-            f"one pair of frames needs {least} MiB, and there are {memory_here() // 2**20} here: "
-            "lower register.max_shift"
+            f"{what} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
+            f"{max(room, 0) // 2**20} MiB for a task: raise it, or lower "
+            + ("cluster.task_memory" if given else "register.max_shift")
         )
     return size
 
 
-def plan_of(setup: Setup) -> Plan:
-    """The work in numbers, from integers alone."""
-    search, size = setup.method.search, setup.size
-    batches = batch_pairs(setup.pairs, size.frames, size.pairs)
-    frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
-    task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
-    largest = int(np.argmax(task_bytes))
-    read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
-    return Plan(
-        frames=setup.series.source.frame_count,
-        frame_shape=setup.series.source.frame_shape,
-        region=search.shape,
-        blocks=len(search.blocks),
-        tile=search.layouts[0].tile,
-        fft_shape=search.layouts[0].fft_shape,
-        max_shift=tuple(
-            last - after for last, (_, after) in zip(search.window.last, search.margin, strict=True)
-        ),
-        pairs=len(setup.pairs),
-        tasks=len(batches) * len(search.blocks),
-        frames_per_task=frames_read[largest],
-        pairs_per_task=len(batches[largest]),
-        read_bytes=sum(frames_read) * read_pixels * setup.series.pixel_bytes,
-        task_bytes=task_bytes[largest],
-    )
+def _room(given: ClusterSection) -> int:
+    """Bytes that a task can have in a worker, as far as the settings tell."""
+    if given.worker_memory is None:
+        return sys.maxsize
+    return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
 
 
 def _method(config: Config, series: Series) -> Method:

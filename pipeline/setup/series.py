@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.model import FrameSource, InputError, Slices
 from pipeline.ncc import Masked
 from pipeline.setup.masks import drawn_mask, saturation_of
+from pipeline.setup.prior import prior_shifts
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.masks import (
     Mask,
@@ -42,6 +44,7 @@ class Series:
     unit: str
     time: tuple[tuple[float, ...], str] | None
     digest: str
+    prior: NDArray[np.float64] | None = None  # shifts (frames, axes) known before, px
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
@@ -78,6 +81,10 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     if config.pairs.path is not None:
         with naming("pairs.path"):
             digests.append(digest_of(read_pair_list(config.pairs.path)))
+    with naming("prior"):
+        prior = prior_shifts(config, spec.spatial, spec.frame_count, spec.pixel_size, spec.unit)
+    if prior is not None:
+        digests.append(content_digest(prior))
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=source,
@@ -91,6 +98,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         unit=spec.unit,
         time=spec.time,
         digest="-".join(digests),
+        prior=prior,
     )
     return series, spec
 
@@ -114,7 +122,7 @@ def _masks_named(config: Config) -> str:
     )
 
 
-def in_memory(source: ArrayFrames) -> Series:
+def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> Series:
     """A series that is an array, or a lazy one."""
     shape, mask = source.frame_shape, source.mask
     static = mask is not None and mask.ndim == len(shape)
@@ -135,6 +143,7 @@ def in_memory(source: ArrayFrames) -> Series:
         unit=unit,
         time=source.time,
         digest="memory",
+        prior=prior,
     )
 
 
@@ -154,10 +163,11 @@ def naming(key: str) -> Iterator[None]:
 def _check_outputs(config: Config) -> None:
     """Refuse outputs that would lie on, in or around an input."""
     given = (
-        config.input.path,
+        config.input.one_path,
         config.mask.path,
         config.preprocess.flat_field,
         config.preprocess.static,
+        config.prior.path,
     )
     for source in (Path(path) for path in given if path and "://" not in path):
         for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):

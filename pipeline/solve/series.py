@@ -17,6 +17,8 @@ from pipeline.model import LONE, Bools, FrameStatus, FrameTable, InputError, Pai
 from pipeline.solve.between import interpolated
 from pipeline.solve.factors import Solver
 from pipeline.solve.graph import components, held_frames, without_weak_links
+from pipeline.solve.likeness import unlike_frames
+from pipeline.solve.own import own_variances, shared_part
 from pipeline.solve.robust import FEW_RESIDUALS, consistent_pairs
 from pipeline.solve.system import System
 
@@ -66,7 +68,10 @@ def solve_shifts(
     -------
     FrameTable
         Component 0 is that of the anchor, if it has a usable pair; frames without one are NaN. The
-        standard deviations are those of the solution, from the pairs' variances and residuals.
+        standard deviations are relative to the component's anchor, whose own error is part of them
+        all. Where residuals are smaller than the pairs state, the difference is the frames' own
+        errors, which are in all of their pairs alike and do not average out (`solve.own`); where
+        they are as large or larger, or too few to tell, pairs are taken as independent.
     """
     frame_count = len(pairs.frame_status)
     check_anchor(anchor, frame_count)
@@ -79,8 +84,7 @@ def solve_shifts(
 
     solved = _least_squares(
         System(start, end, frame_count, held),
-        component[start],
-        np.bincount(component[known], minlength=len(held)) - 1,
+        component,
         pairs.shift[accepted],
         _stated_variance(pairs)[accepted],
     )
@@ -101,6 +105,7 @@ def solve_shifts(
         residual=residual,
         rejected=rejected,
         anchors=tuple(held.tolist()),
+        own_variance=solved.own,
     )
     return solution if interpolate is None else filled_in(solution, interpolate)
 
@@ -125,12 +130,14 @@ def _consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
 
 
 def _status(pairs: PairTable, known: Bools) -> NDArray[np.int8]:
-    """What reading a frame gave, and why it has no shift if it could be read."""
+    """What reading a frame gave; if that is ok, why it has no shift or what is odd about it."""
     usable = np.zeros(len(known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
     read = np.isin(pairs.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     lost = np.where(usable, FrameStatus.CONTRADICTORY.code, FrameStatus.UNCONNECTED.code)
-    return np.where(read & ~known, lost, pairs.frame_status).astype(np.int8)
+    status = np.where(read & ~known, lost, pairs.frame_status).astype(np.int8)
+    status[unlike_frames(pairs) & (status == FrameStatus.OK.code)] = FrameStatus.UNLIKE.code
+    return status
 
 
 def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:
@@ -146,28 +153,30 @@ def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """Shifts and their standard deviations (frames, axes), and the weights (pairs, axes)."""
+    """Shifts, their deviations and own variances (frames, axes), and the weights (pairs, axes)."""
 
     shift: NDArray[np.float64]
     std: NDArray[np.float64]
+    own: NDArray[np.float64]
     weights: NDArray[np.float64]
 
 
 def _least_squares(
     system: System,
-    part: NDArray[np.int64],
-    unknowns: NDArray[np.int64],
+    component: NDArray[np.int64],
     measured: NDArray[np.float64],
     variance: NDArray[np.float64],
 ) -> _Solved:
     """Weighted least squares, axis by axis, all components at once.
 
-    `part` is the component of every pair; `unknowns` counts the frames of every component that are
-    not held; `measured` and `variance` are (pairs, axes).
+    `component` is that of every frame; `measured` and `variance` are (pairs, axes).
     """
     shift = np.zeros((system.frame_count, measured.shape[1]))
-    std, weights = np.zeros_like(shift), np.zeros_like(measured)
-    freedom = np.bincount(part, minlength=len(unknowns)) - unknowns
+    std, own, weights = np.zeros_like(shift), np.zeros_like(shift), np.zeros_like(measured)
+    part, free, count = component[system.start], system.free, len(system.held)
+    freedom = np.bincount(part, minlength=count) - np.bincount(component[free], minlength=count)
+    # where few residuals tell, the stated variances are worth FEW_RESIDUALS of them in all
+    prior = np.maximum(FEW_RESIDUALS - freedom, 0)
     nowhere = np.zeros(0, np.int64)
     for axis in range(measured.shape[1] if len(measured) else 0):
         along, found, residual, solver = _weighted_fit(
@@ -175,14 +184,13 @@ def _least_squares(
         )
         weights[:, axis], shift[:, axis] = along, found[:, 0]
         chi_square = np.bincount(part, along * residual[:, 0] ** 2, len(freedom))
-        # where few residuals tell, the stated variances are worth FEW_RESIDUALS of them in all
-        prior = np.maximum(FEW_RESIDUALS - freedom, 0)
-        scale = np.sqrt((chi_square + prior) / (freedom + prior))
-        of_frame = np.zeros(system.frame_count)
-        of_frame[system.start], of_frame[system.end] = scale[part], scale[part]
-        std[system.free, axis] = np.sqrt(solver.variances(nowhere, nowhere)[0])
-        std[:, axis] *= of_frame
-    return _Solved(shift, std, weights)
+        rest = (chi_square + prior) / (freedom + prior)
+        shared = shared_part(rest, freedom + prior)[part] / along
+        own[:, axis] = own_variances(system.start, system.end, system.frame_count, shared)
+        of_anchor = own[system.held, axis]
+        averaged = solver.variances(nowhere, nowhere)[0] * rest[component[free]]
+        std[free, axis] = np.sqrt(averaged + own[free, axis] + of_anchor[component[free]])
+    return _Solved(shift, std, own, weights)
 
 
 def _weighted_fit(

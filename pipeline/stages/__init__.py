@@ -2,9 +2,14 @@
 
 from pipeline.stages.arrays import estimate_shifts, open_stack
 from pipeline.stages.dataset import verdict
+from pipeline.stages.log import METER
+from pipeline.stages.many import Command, Outcome, run_all
 from pipeline.stages.steps import Progress, measure, plan, report, run, solve
 
 __all__ = [
+    "METER",
+    "Command",
+    "Outcome",
     "Progress",
     "estimate_shifts",
     "measure",
@@ -12,6 +17,7 @@ __all__ = [
     "plan",
     "report",
     "run",
+    "run_all",
     "solve",
     "verdict",
 ]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline.cluster import Engine, current_client
+from pipeline.cluster import Cluster, Engine, current_client
 from pipeline.config import make_config
-from pipeline.measure import measure_pairs, solve_series
+from pipeline.measure import measure_rounds, solve_series
 from pipeline.model import as_stack
-from pipeline.setup import in_memory, set_up
+from pipeline.setup import given_shifts, in_memory, set_up
 from pipeline.stages.dataset import dataset, look_for_effect, new_table, with_stills
 from pipeline.store.arrays import ArrayFrames, lazy_stack
 from pipeline.store.stacks import Missing, locate
@@ -60,6 +60,7 @@ def estimate_shifts(
     preprocess: Mapping[str, Any] | None = None,
     pairs: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
+    prior: Any = None,
     client: Engine = None,
 ) -> xr.Dataset:
     """The shift of every frame of a stack, with everything that led to it.
@@ -71,6 +72,9 @@ def estimate_shifts(
     max_shift, min_overlap : as in the `register` section of the settings
     preprocess, pairs, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
+    prior : array (frames, axes), or the dataset of an earlier call
+        What is known of the shifts before, pixels; the shift of a pair is looked for within ±
+        `max_shift` around it. One that has drift, or positions of the specimen: their negative.
     client : a Dask client; None: the current one, in this process if there is none
 
     Returns
@@ -83,6 +87,8 @@ def estimate_shifts(
     ------
     InputError
         For settings, shapes and dims that cannot be worked with.
+    RunError
+        If the cluster is lost, or more than a tenth of the pairs fail.
     """
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
     config = make_config(
@@ -93,9 +99,20 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack), mask)
-    setup = with_stills(set_up(config, in_memory(source)))
-    client = client or current_client()
-    rounds = measure_pairs(source, new_table(setup), setup.method, setup.size, client=client)
+    known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
+    setup = with_stills(set_up(config, in_memory(source, known)))
+    limits, engine = config.cluster, client
+    if not isinstance(engine, Cluster):
+        engine = Cluster(engine or current_client(), limits.retries, limits.max_failed)
+    rounds = measure_rounds(
+        source,
+        new_table(setup),
+        setup.method,
+        setup.size,
+        len(setup.pairs),
+        config.pairs.extra,
+        client=engine,
+    )
     *_, (table, _) = rounds
-    frames = solve_series(source, table, setup.method, client=client, **config.solve.model_dump())
+    frames = solve_series(source, table, setup.method, client=engine, **config.solve.model_dump())
     return dataset(setup, table, frames, look_for_effect(setup, table))

@@ -9,24 +9,27 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from uuid import uuid4
 
 import xarray as xr
 
-from pipeline.measure import own_stills, static_effect
-from pipeline.model import FrameTable, InputError, PairTable, StaticEffect
+from pipeline.measure import local_motion, own_stills, static_effect
+from pipeline.model import FrameTable, InputError, LocalMotion, PairTable, StaticEffect
 from pipeline.setup import Setup, settings_that_differ
+from pipeline.store.journal import replay
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Verdict, judge
 
-MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "pairs")
-STATIC_EFFECT = "static_effect"  # the attribute that holds it
+MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
+# The attributes that hold what was looked for beside the shifts.
+STATIC_EFFECT, LOCAL_MOTION = LOOKED_FOR = "static_effect", "local_motion"
+RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
     """How far to trust a solved shifts dataset."""
-    asked = json.loads(shifts.attrs["configuration"])["solve"]["anchor"]
-    return judge(read_pairs(shifts), read_frames(shifts), asked, _effect_in(shifts.attrs))
+    return judged(read_pairs(shifts), read_frames(shifts), shifts.attrs)
 
 
 def new_table(setup: Setup) -> PairTable:
@@ -35,24 +38,43 @@ def new_table(setup: Setup) -> PairTable:
 
 
 def own_shifts(setup: Setup) -> xr.Dataset:
-    """What an earlier run of the same settings left.
+    """What an earlier run of the same settings left, with what its journal holds.
 
     Raises InputError if there is nothing, or if it was measured with other settings.
     """
     path = setup.config.output.shifts
     found = load_shifts(path)
     if found.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
+        table = read_pairs(found)
+        if replay(path, owner_of(found), table):
+            return dataset(setup, table, known=kept(found))
         return found
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
     count, now = found.sizes["frame"], setup.series.source.frame_count
     if count != now:
         changed.append(f"the stack has {now} frames now, and had {count}")
+    changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
     what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
         "another output.shifts"
     )
+
+
+def new_name() -> dict[str, str]:
+    """An attribute that tells a dataset from all others."""
+    return {RUN: uuid4().hex}
+
+
+def owner_of(found: xr.Dataset) -> str:
+    """What the journal of a dataset bears."""
+    return str(found.attrs.get(RUN, found.attrs.get("fingerprint")))
+
+
+def kept(found: xr.Dataset) -> dict[str, str]:
+    """The attributes that stay as they are, whatever stage writes the dataset anew."""
+    return {name: found.attrs[name] for name in (RUN, *LOOKED_FOR) if name in found.attrs}
 
 
 def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
@@ -66,37 +88,51 @@ def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -
 
 
 def look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:
-    """What stands still does to the shifts of a measured table, as an attribute of the dataset."""
-    found = static_effect(setup.series.source, setup.method, setup.size, table)
-    return {STATIC_EFFECT: json.dumps(asdict(found) if found else None)}
+    """What could be wrong with the shifts of a measured table, as attributes of the dataset."""
+    source, method = setup.series.source, setup.method
+    found = {
+        STATIC_EFFECT: static_effect(source, method, setup.size, table),
+        LOCAL_MOTION: local_motion(source, method, table),
+    }
+    return {name: json.dumps(asdict(one) if one else None) for name, one in found.items()}
 
 
-def _effect_in(attributes: Mapping[Any, Any]) -> StaticEffect | None:
-    """The same, back from the attributes; None if nothing could be told, or nobody looked."""
-    found = json.loads(attributes.get(STATIC_EFFECT, "null"))
-    return None if found is None else StaticEffect(**found)
+def judged(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
+    """The verdict on solved tables; the attributes hold the settings and what was looked for.
+
+    What nobody looked for, or could tell, is None.
+    """
+    settings = json.loads(attributes["configuration"])
+    static, motion = (json.loads(attributes.get(name, "null")) for name in LOOKED_FOR)
+    return judge(
+        table,
+        frames,
+        settings["solve"]["anchor"],
+        max_shift=settings["register"]["max_shift"],
+        static=StaticEffect(**static) if static else None,
+        motion=LocalMotion(**motion) if motion else None,
+    )
 
 
 def dataset(
     setup: Setup,
     table: PairTable,
     frames: FrameTable | None = None,
-    looked_for: Mapping[str, str] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
+    """The shifts dataset of a run, with what is known from before as further attributes."""
     series, config = setup.series, setup.config
     attributes = {
         "configuration": json.dumps(config.dump()),
         "fingerprint": config.fingerprint(series.digest),
-        "input": config.input.path,
+        "input": config.input.one_path,
         "input_digest": series.digest,
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **(looked_for or {}),
+        **(known or {}),
     }
     if frames is not None:
-        attributes["verdict"] = str(
-            judge(table, frames, config.solve.anchor, _effect_in(attributes))
-        )
+        attributes["verdict"] = str(judged(table, frames, attributes))
         attributes["anchors"] = json.dumps(frames.anchors)
     return shifts_dataset(
         table,
@@ -109,7 +145,7 @@ def dataset(
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

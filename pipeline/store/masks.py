@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.model import Bools, Frame, FrameSource, InputError, Slices, UnreachableError
 from pipeline.preprocess import as_mask
 from pipeline.store.formats import AXIS_NAMES, find_image
+from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, open_pixels, opened
 from pipeline.store.remote import telling_outages
 
@@ -112,7 +113,7 @@ class MaskedFrames:
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         found = self.frames.read(frame, part)
         try:
-            mask = self.mask.read(frame, self.frame_shape, part)
+            mask = patiently(partial(self.mask.read, frame, self.frame_shape, part))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises

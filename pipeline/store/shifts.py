@@ -6,8 +6,6 @@ The pair rows are the checkpoint of a run: rows whose status is "unmeasured" are
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +24,7 @@ from pipeline.model import (
     PairTable,
     Status,
 )
+from pipeline.store.files import staged
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
@@ -71,16 +70,22 @@ def shifts_dataset(
             "pixel_size": ("axis", size, _about("size of a pixel", unit)),
         },
         coordinates,
-        {"title": "Frame shifts", "convention": SHIFT_CONVENTION, **(attributes or {})},
+        {
+            "title": "Frame shifts",
+            "convention": SHIFT_CONVENTION,
+            "failures": _by_reason(pairs.failures),
+            **(attributes or {}),
+        },
     )
 
 
 def _frame_columns(pairs: PairTable, frames: FrameTable) -> dict[str, Any]:
     ncc = _median_ncc(pairs, len(pairs.frame_status))
+    deviation = "standard deviation of the shift relative to the anchor of the frame's component"
     component = "connected part of the pair graph; -1: no pair that fits, -2: not solved yet"
     columns = {
         "shift": (frames.shift, _about("shift to apply to the frame", "pixel")),
-        "shift_std": (frames.shift_std, _about("standard deviation", "pixel")),
+        "shift_std": (frames.shift_std, _about(deviation, "pixel")),
         "frame_status": (frames.status, _flags(FrameStatus)),
         "frame_reading": (pairs.frame_status, _flags(FrameStatus)),
         "component": (frames.component, _about(component)),
@@ -142,6 +147,11 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
         overlap=dataset["pair_overlap"].to_numpy(),
         status=np.where(rejected, PairStatus.OK.code, status).astype(np.int8),
         frame_status=dataset["frame_reading"].to_numpy().astype(np.int8),
+        failures={
+            row: reason
+            for reason, rows in json.loads(dataset.attrs.get("failures", "{}")).items()
+            for row in rows
+        },
     )
 
 
@@ -163,8 +173,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
 def save_shifts(dataset: xr.Dataset, path: str) -> None:
     """Write a shifts dataset: a Zarr group, or NetCDF if the path ends in ``.nc``.
 
-    A file is replaced in one step. In an existing group the values are written before the
-    statuses, so that a row never claims more than it holds.
+    What is there is replaced in one step: it can be read at any time, whenever a process dies.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
     format, so that every xarray opens it in one step and without a warning.
@@ -179,18 +188,12 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
 
 
 def _write_zarr(dataset: xr.Dataset, path: str) -> None:
-    statuses = ["pair_status", "frame_status", "frame_reading"]
     encoding = {
         str(name): {"chunks": tuple(max(min(size, CHUNK_ROWS), 1) for size in variable.shape)}
         for name, variable in dataset.variables.items()
     }
-    if not exists(path):
-        partial = f"{path.rstrip('/')}.partial"
+    with staged(path) as partial:
         dataset.to_zarr(partial, mode="w", zarr_format=2, encoding=encoding)
-        os.replace(partial, path)
-        return
-    dataset.drop_vars(statuses).to_zarr(path, mode="a")
-    dataset[statuses].reset_coords(drop=True).to_zarr(path, mode="a")
 
 
 def load_shifts(path: str) -> xr.Dataset:
@@ -210,14 +213,12 @@ def exists(path: str) -> bool:
     return Path(path).exists()
 
 
-def remove(path: str) -> None:
-    """Remove a shifts dataset, and nothing that is not one."""
+def check_replaceable(path: str) -> None:
+    """Raise InputError if something is at that path that is not a shifts dataset."""
     found = Path(path)
     if found.is_file() and path.endswith(".nc") and "pair_status" in load_shifts(path):
-        found.unlink()
-    elif (found / "pair_status").is_dir():
-        shutil.rmtree(found)
-    elif found.exists():
+        return
+    if found.exists() and not (found / "pair_status").is_dir():
         raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
 
 
@@ -226,10 +227,8 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         raise InputError(
             f"output.shifts {path} is NetCDF: install steadystack[netcdf], or end it in .zarr"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    dataset.to_netcdf(partial, engine="h5netcdf")
-    os.replace(partial, path)
+    with staged(path) as partial:
+        dataset.to_netcdf(partial, engine="h5netcdf")
 
 
 def _unsolved(pairs: PairTable) -> FrameTable:
@@ -257,6 +256,14 @@ def _median_ncc(pairs: PairTable, frame_count: int) -> np.ndarray[Any, np.dtype[
     median = np.full(frame_count, np.nan)
     median[frames] = (values[first + (count - 1) // 2] + values[first + count // 2]) / 2
     return median
+
+
+def _by_reason(failures: Mapping[int, str]) -> str:
+    """As JSON: the rows of every reason."""
+    rows: dict[str, list[int]] = {}
+    for row, reason in failures.items():
+        rows.setdefault(reason, []).append(row)
+    return json.dumps(rows)
 
 
 def _flags(statuses: type[Status]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.model import Frame, FrameStatus, InputError, Slices, UnreachableError
 from pipeline.store.formats import AXIS_NAMES, FoundArray, find_array
+from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, opened
 from pipeline.store.remote import telling_outages
 from pipeline.units import common_unit
@@ -210,12 +212,7 @@ class StackFrames:
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
         region = spec.selection(frame, part)
         try:
-            with telling_outages(spec.path):
-                pixels = opened(spec.path, spec.array, spec.digest)
-                _check_still_there(spec, pixels, frame)
-                block = pixels.read(region)
-                checked = spec.missing_chunks == "invalid"
-                missing = pixels.missing(region, block) if checked else None
+            block, missing = patiently(partial(_block, spec, frame, region))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -226,6 +223,18 @@ class StackFrames:
         lost = spec.as_frame(missing)
         status = FrameStatus.MISSING if lost.all() else FrameStatus.INCOMPLETE
         return Frame(image, ~lost, status)
+
+
+def _block(
+    spec: StackSpec, frame: int, region: Slices
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """A block of the array, and which of its pixels are missing; None if none is."""
+    with telling_outages(spec.path):
+        pixels = opened(spec.path, spec.array, spec.digest)
+        _check_still_there(spec, pixels, frame)
+        block = pixels.read(region)
+        whole = spec.missing_chunks != "invalid"
+        return block, None if whole else pixels.missing(region, block)
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:

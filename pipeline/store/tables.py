@@ -1,15 +1,17 @@
-"""Lists of pairs in text files."""
+"""Tables in text files: lists of pairs, and what became of many inputs."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model import InputError
+from pipeline.store.files import staged
 
 
 def read_pair_list(path: str) -> NDArray[np.int64]:
@@ -39,6 +41,15 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
             ) from None
         pairs.append((reference, moving))
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A CSV file of these columns, in place of what is there."""
+    try:
+        with staged(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([names, *rows])
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
 
 
 def digest_of(pairs: NDArray[np.int64]) -> str:

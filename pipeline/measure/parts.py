@@ -1,0 +1,143 @@
+"""Whether the parts of a frame move together: some pairs measured again, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.measure.effect import middle_part, some_pairs
+from pipeline.measure.frames import Method, read_block, read_stills
+from pipeline.model import Contrast, FrameSource, LocalMotion, PairStatus, PairTable, Slices
+from pipeline.ncc import Masked, MaskedImage
+from pipeline.register import register_translation
+
+# So many pairs are looked at, each in so many parts per axis of at least so many pixels.
+CHECK_PAIRS, PARTS, LEAST_SIDE = 12, 3, 24
+# A part is searched for within this share of its side around where the whole pair has it.
+REACH = 0.4
+FEWEST_PAIRS, FEWEST_PARTS = 4, 4
+# A part moves by itself if it is off by this much, px, and by so many stated deviations.
+OFF_PX, OFF_STD = 0.5, 3.0
+# Frames turn or stretch if what is linear in the position explains so much of the parts' motion.
+LINEAR = 0.8
+
+NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
+
+
+def local_motion(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
+    """How parts of the frame move against the shift of the whole, seen on some measured pairs.
+
+    Of large frames the middle is looked at. None where there is too little to tell: few usable
+    pairs, frames too small to be cut, parts without a peak of their own.
+    """
+    rows = np.flatnonzero(table.ok)
+    method = middle_part(method)
+    too_small = min(method.search.shape) < PARTS * LEAST_SIDE
+    if len(rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
+        return None
+    chosen = some_pairs(table, rows, CHECK_PAIRS)
+    off, std = _measured(source, method, table, chosen)
+    judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(chosen) / 2, FEWEST_PAIRS)
+    if judged.sum() < FEWEST_PARTS:
+        return None
+    size, spread = (np.linalg.norm(values[:, judged], axis=2) for values in (off, std))
+    typical, noise = np.nanmedian(size, axis=0), np.nanmedian(spread, axis=0)
+    moving = (typical > OFF_PX) & (typical > OFF_STD * noise)
+    most = int(np.argmax(np.where(moving, typical, -1)))
+    return LocalMotion(
+        pairs=len(chosen),
+        parts=int(judged.sum()),
+        moving=int(moving.sum()),
+        size=float(typical[most]),
+        where=_name(int(np.flatnonzero(judged)[most]), len(method.search.shape)),
+        linear=_linear(off, judged) > LINEAR,
+    )
+
+
+def _measured(
+    source: FrameSource, method: Method, table: PairTable, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far every part is off its pair's shift, and the deviation of that; NaN if not known.
+
+    Both (pairs, parts, axes), pixels.
+    """
+    ndim = len(method.search.shape)
+    off = np.full((len(rows), PARTS**ndim, ndim), np.nan)
+    std = np.full_like(off, np.nan)
+    stills = read_stills(method, source.frame_shape, 0)
+    everything = Masked(np.ones(method.search.blocks[0].moving_shape, bool))
+    for place, row in enumerate(rows):
+        images = [
+            read_block(source, int(frames[row]), 0, method, stills, [everything])[0]
+            for frames in (table.reference, table.moving)
+        ]
+        if images[0] is None or images[1] is None:
+            continue
+        whole = np.rint(table.shift[row]).astype(int)
+        for part, box in enumerate(_parts(method.search.shape, whole)):
+            found = _registered(images[0], images[1], box, whole, method.search.contrast)
+            if found is not None:
+                off[place, part] = found[0] - (table.shift[row] - whole)
+                std[place, part] = found[1]
+    return off, std
+
+
+def _parts(shape: Sequence[int], whole: NDArray[np.int64]) -> Iterator[Slices]:
+    """The parts of what the frames of a pair have in common, in pixels of the reference."""
+    sides = []
+    for size, shift in zip(shape, whole.tolist(), strict=True):
+        first, last = max(shift, 0), size + min(shift, 0)
+        edges = np.linspace(first, max(last, first), PARTS + 1).astype(int)
+        sides.append([slice(low, high) for low, high in pairwise(edges)])
+    yield from product(*sides)
+
+
+def _registered(
+    reference: MaskedImage,
+    moving: MaskedImage,
+    box: Slices,
+    whole: NDArray[np.int64],
+    contrast: Contrast,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The shift of one part against that of whole pixels, and its deviation."""
+    if min(side.stop - side.start for side in box) < LEAST_SIDE // 2:
+        return None
+    there = tuple(
+        slice(side.start - shift, side.stop - shift)
+        for side, shift in zip(box, whole.tolist(), strict=True)
+    )
+    found = register_translation(
+        reference.values[box],
+        moving.values[there],
+        reference_mask=reference.mask.pixels[box],
+        moving_mask=moving.mask.pixels[there],
+        max_shift=[int(REACH * (side.stop - side.start)) for side in box],
+        contrast=contrast,
+    )
+    if found.status is not PairStatus.OK:
+        return None
+    return np.asarray(found.shift), np.sqrt(np.diag(found.covariance))
+
+
+def _linear(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
+    """How much of the parts' motion is linear in their place, as a turn or a stretch is; 0..1."""
+    ndim = off.shape[2]
+    places = np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2
+    explained = []
+    for pair in off:
+        known = np.isfinite(pair).all(axis=1) & judged
+        if known.sum() > ndim + 2:
+            terms = np.column_stack([places[known], np.ones(known.sum())])
+            left = pair[known] - terms @ np.linalg.lstsq(terms, pair[known], rcond=None)[0]
+            explained.append(1 - (left**2).sum() / max((pair[known] ** 2).sum(), 1e-12))
+    return float(np.median(explained)) if explained else 0.0
+
+
+def _name(part: int, ndim: int) -> str:
+    """Where a part lies in the plane of the last two axes."""
+    place = np.unravel_index(part, (PARTS,) * ndim)
+    names = [NAMES[axis][at] for axis, at in enumerate(place[-2:])] if ndim > 1 else []
+    return " ".join(dict.fromkeys(names)) or f"part {part + 1}"

@@ -1,0 +1,77 @@
+"""Images before and after: side by side, and along a line over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.model import InputError
+from pipeline.plot.canvas import axes_to_draw_on, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+
+
+def grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Which values to draw black and white: all but a few of those that are known."""
+    values = [image[np.isfinite(image)] for image in images]
+    known = np.concatenate([part.ravel() for part in values]) if values else np.zeros(0)
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, [LOW_PERCENT, HIGH_PERCENT])
+    return float(low), float(high)
+
+
+def before_after(
+    before: xr.DataArray | ArrayLike,
+    after: xr.DataArray | ArrayLike,
+    axes: tuple[Axes, Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    """Two images in the same greys; of stacks their means over t.
+
+    Parameters
+    ----------
+    before, after : images, or DataArrays that have the dim t, such as a stack and what
+        `pipeline.correct` makes of it
+    axes : two axes to draw on; None: new ones of pyplot
+
+    Returns
+    -------
+    the two axes
+    """
+    images = [_flat(stack) for stack in (before, after)]
+    if axes is None:
+        require_matplotlib()
+        from matplotlib import pyplot as plt
+
+        axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
+    low, high = grey_range(*images)
+    for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
+        ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        ax.set(title=f"mean {name}", xticks=[], yticks=[])
+    return axes
+
+
+def kymograph(image: ArrayLike, ax: Axes | None = None, *, axis: str = "y") -> Axes:
+    """One line of a series over time: frames to the right, the position along `axis` down."""
+    ax = axes_to_draw_on(ax)
+    drawn = np.asarray(image, float)
+    low, high = grey_range(drawn)
+    ax.imshow(drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    ax.set(xlabel="frame", ylabel=f"{axis} / px")
+    return ax
+
+
+def _flat(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
+    """An image of a stack: its mean over t, and over z."""
+    if isinstance(stack, xr.DataArray):
+        stack = stack.mean([dim for dim in ("t", "z") if dim in stack.dims]).to_numpy()
+    image = np.asarray(stack, float)
+    if image.ndim != 2:
+        raise InputError(f"an image to draw has two axes, and this one is of shape {image.shape}")
+    return image

@@ -1,0 +1,133 @@
+"""One file of settings for many inputs: the settings of each of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from glob import glob, has_magic
+from pathlib import Path, PurePath
+
+from pipeline.config import Config
+from pipeline.model import InputError
+
+PLACE = "{name}"
+# A pattern of these is a stack itself, a file per frame.
+FRAME_FILES = (".tif", ".tiff")
+# Ends that say nothing in a name.
+SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".zarr", ".tiff", ".tif", ".npy")
+
+
+def inputs_of(config: Config) -> dict[str, Config]:
+    """The settings of every single input, by its name.
+
+    `input.path` may be a list, or a pattern of local paths. A name is what stands in the place of
+    a pattern's wildcards, so that it stays when more inputs match, or what tells a listed path from
+    the others. It takes the place of ``{name}`` in the output section and in the paths of mask,
+    flat field and static image.
+
+    Raises InputError where nothing matches, names are not told apart, or inputs would share an
+    output.
+    """
+    given = config.input.path
+    listed = (given,) if isinstance(given, str) else given
+    named: list[tuple[str, str]] = []
+    plain = [path for path in listed if not _is_pattern(path)]
+    named += zip(names_of(plain), plain, strict=True)
+    for pattern in listed:
+        if _is_pattern(pattern):
+            named += [(_wild_part(pattern, path), path) for path in _matching(pattern)]
+    for what, values in zip(("name", "path"), zip(*named, strict=True), strict=True):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise InputError(f"input.path: two inputs have the {what} {twice[0]!r}")
+    if len(named) > 1:
+        _check_places(config, len(named))
+    found = {name: _of_one(config, path, name) for name, path in named}
+    for single in found.values():
+        _check_pattern(single.output.shifts, listed)
+    return found
+
+
+def only_input(config: Config) -> Config:
+    """The settings of a run of one input; raises InputError if there are several."""
+    found = inputs_of(config)
+    if len(found) > 1:
+        raise InputError(f"input.path is {len(found)} inputs: run_all takes several")
+    return next(iter(found.values()))
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """A name for each of the paths, of the parts in which they differ; of one, its last part."""
+    parts = [PurePath(_without_suffix(path)).parts for path in paths]
+    if len(parts) < 2:
+        return [one[-1] for one in parts]
+    before = _alike(parts)
+    after = _alike([one[before:][::-1] for one in parts])
+    return ["-".join(one[before : len(one) - after]) or one[-1] for one in parts]
+
+
+def _alike(parts: Sequence[Sequence[str]]) -> int:
+    """How many of the first parts all have in common."""
+    same = [len(set(column)) == 1 for column in zip(*parts, strict=False)]
+    return same.index(False) if False in same else len(same)
+
+
+def _is_pattern(path: str) -> bool:
+    if "://" in path or not has_magic(path) or path.lower().endswith(FRAME_FILES):
+        return False
+    return not Path(path).exists()  # a name may have brackets
+
+
+def _matching(pattern: str) -> list[str]:
+    found = sorted(glob(pattern, recursive=True))
+    if not found:
+        raise InputError(f"input.path: nothing matches {pattern}")
+    return found
+
+
+def _wild_part(pattern: str, path: str) -> str:
+    """What stands for the parts of a pattern from its first wildcard to its last."""
+    wild = [has_magic(part) for part in PurePath(pattern).parts]
+    before, after = wild.index(True), wild[::-1].index(True)
+    parts = PurePath(path).parts
+    return _without_suffix("-".join(parts[before : len(parts) - after]))
+
+
+def _without_suffix(path: str) -> str:
+    path = path.rstrip("/")
+    ends = [suffix for suffix in SUFFIXES if path.lower().endswith(suffix)]
+    return path[: -len(ends[0])] if ends else path
+
+
+def _check_places(config: Config, count: int) -> None:
+    for key, path in (("shifts", config.output.shifts), ("report", config.output.report)):
+        if path is not None and PLACE not in path:
+            example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACE}").name
+            raise InputError(
+                f"output.{key} {path} is one path for {count} inputs: put {PLACE} into it, such as "
+                f"{example}"
+            )
+
+
+def _check_pattern(output: str, listed: Sequence[str]) -> None:
+    """Refuse an output that would be one of the inputs the next time."""
+    for pattern in listed:
+        if _is_pattern(pattern) and PurePath(output).match(pattern):
+            raise InputError(
+                f"output.shifts {output} would be matched by input.path {pattern}: write elsewhere"
+            )
+
+
+def _of_one(config: Config, path: str, name: str) -> Config:
+    def named(value: object) -> object:
+        return value.replace(PLACE, name) if isinstance(value, str) else value
+
+    sections = {
+        key: getattr(config, key).model_copy(
+            update={field: named(value) for field, value in getattr(config, key)}
+        )
+        for key in ("mask", "preprocess", "output")
+    }
+    return config.model_copy(
+        update={**sections, "input": config.input.model_copy(update={"path": path})}
+    )

@@ -1,0 +1,57 @@
+"""The report of a solved run: one picture, or one page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from pipeline.correct import mean_before_and_after
+from pipeline.measure import close_ups
+from pipeline.model import Views
+from pipeline.report import Page, save_figure, save_figures, save_page, series_figure
+from pipeline.setup import Setup
+from pipeline.stages.dataset import verdict
+from pipeline.stages.log import lines_of
+from pipeline.store.shifts import read_frames, read_pairs
+
+
+def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
+    """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
+    name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
+    found = verdict(shifts)
+    if Path(path).suffix != ".html" and figures is None:
+        before, after = _means(setup, shifts)
+        save_figure(series_figure(shifts, before, after, f"{name}: {found}"), path)
+        return
+    page = Page(
+        title=name,
+        shifts=shifts,
+        trust=str(found.trust),
+        reasons=found.reasons,
+        views=views(setup, shifts),
+        configuration=yaml.safe_dump(json.loads(shifts.attrs["configuration"]), sort_keys=False),
+        versions=json.loads(shifts.attrs["versions"]),
+        log=lines_of(setup.config),
+    )
+    save_page(page, path)
+    if figures is not None:
+        save_figures(page, figures)
+
+
+def views(setup: Setup, shifts: xr.Dataset) -> Views:
+    """Images of the series before and after, and the pairs that fit worst."""
+    table, frames = read_pairs(shifts), read_frames(shifts)
+    return Views(
+        images={"mean": _means(setup, shifts)},
+        close_ups=close_ups(setup.series.source, setup.method, table, frames),
+    )
+
+
+def _means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    return mean_before_and_after(
+        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
+    )

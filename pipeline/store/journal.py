@@ -1,0 +1,131 @@
+"""The journal of a run: what every finished batch found, appended to a file beside the dataset.
+
+A checkpoint costs what is new, not what is there. A record has a checksum; a record that was not
+finished when the process died is not there. The journal belongs to one dataset, by the name that
+stands in both: that of another is not taken for it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline.model import InputError, Ints, PairTable
+
+COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
+FRAME = np.dtype([("frame", "<i8"), ("status", "i1")])
+# A record is with the system at once, and outlives the process; so often it has to be on the disk.
+DISK_S = 1.0
+
+
+class Journal:
+    """The journal of the dataset at `path`, whose name is `owner`; replayed, open for more.
+
+    Parameters
+    ----------
+    path : of the dataset
+    owner : the name of the dataset, a word
+    table : gets the rows that the journal holds
+
+    Attributes
+    ----------
+    replayed : how many rows came from the journal that the table had not
+    """
+
+    def __init__(self, path: str, owner: str, table: PairTable) -> None:
+        self.path, self._synced = journal_path(path), time.monotonic()
+        self._dtype = _row_dtype(table)
+        try:
+            self.replayed, length = _replay(self.path, owner, table)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            os.ftruncate(self._file, length)
+            os.lseek(self._file, length, os.SEEK_SET)
+            if not length:
+                self._write(_title(owner, table))
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error}") from error
+
+    def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
+        """Note rows of a table that were measured, and the frames that were read for them."""
+        pairs, seen = np.empty(len(rows), self._dtype), np.empty(len(frames), FRAME)
+        pairs["row"] = rows
+        for name in COLUMNS:
+            pairs[name] = getattr(table, name)[rows]
+        seen["frame"], seen["status"] = frames, table.frame_status[frames]
+        content = pairs.tobytes() + seen.tobytes()
+        counts = HEAD.pack(0, len(pairs), len(seen))[4:]
+        record = struct.pack("<I", zlib.crc32(counts + content)) + counts + content
+        try:
+            self._write(record)
+            if time.monotonic() - self._synced > DISK_S:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error}") from error
+
+    def _write(self, record: bytes) -> None:
+        left = memoryview(record)
+        while left:
+            left = left[os.write(self._file, left) :]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def journal_path(path: str) -> str:
+    """Where the journal of the dataset at `path` is."""
+    return f"{path.rstrip('/')}.journal"
+
+
+def replay(path: str, owner: str, table: PairTable) -> int:
+    """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
+    return _replay(journal_path(path), owner, table)[0]
+
+
+def _replay(path: str, owner: str, table: PairTable) -> tuple[int, int]:
+    """How many rows were new, and how many bytes of the file are good."""
+    try:
+        with open(path, "rb") as file:
+            content = memoryview(file.read())
+    except FileNotFoundError:
+        return 0, 0
+    title, dtype = _title(owner, table), _row_dtype(table)
+    if content[: len(title)] != title:
+        return 0, 0
+    before, length = table.status.copy(), len(title)
+    while length + HEAD.size <= len(content):
+        checksum, pairs, frames = HEAD.unpack_from(content, length)
+        middle = length + HEAD.size + pairs * dtype.itemsize
+        end = middle + frames * FRAME.itemsize
+        if end > len(content) or zlib.crc32(content[length + 4 : end]) != checksum:
+            break
+        found = np.frombuffer(content[length + HEAD.size : middle], dtype)
+        for name in COLUMNS:
+            getattr(table, name)[found["row"]] = found[name]
+        seen = np.frombuffer(content[middle:end], FRAME)
+        table.frame_status[seen["frame"]] = seen["status"]
+        length = end
+    return int((table.status != before).sum()), length
+
+
+def _title(owner: str, table: PairTable) -> bytes:
+    """The first line: rows of another dataset, or of another shape, are not read."""
+    pairs, ndim = table.shift.shape
+    return f"steadystack journal 1 of {owner}: {pairs} pairs, {ndim} axes\n".encode()
+
+
+def _row_dtype(table: PairTable) -> np.dtype[Any]:
+    ndim = table.shift.shape[1]
+    numbers: list[Any] = [("row", "<i8"), ("shift", "<f8", (ndim,)), ("std", "<f8", (ndim,))]
+    return np.dtype(
+        [*numbers, ("ncc", "<f8"), ("runner_up", "<f8"), ("overlap", "<f8"), ("status", "i1")]
+    )

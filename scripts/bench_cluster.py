@@ -1,0 +1,86 @@
+"""What a long run costs a cluster: time and scheduler memory per task, tasks known at a time.
+
+    python scripts/bench_cluster.py [ROWS [PAIRS_PER_TASK]]
+
+Pairs of tiny frames, 100 000 rows in tasks of 10 unless told otherwise, on two worker processes;
+the scheduler is in this process. One line for every tenth of the run: all of them are to be alike.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from distributed import SchedulerPlugin
+
+from pipeline.cluster import connect
+from pipeline.config import ClusterSection, make_config
+from pipeline.measure import measure_pairs
+from pipeline.model import PairTable
+from pipeline.setup import open_series, set_up
+from pipeline.store.images import write_stack
+
+SHAPE, WIDTH = (24, 24), 20
+
+
+class Counting(SchedulerPlugin):
+    """The most tasks known to a scheduler since it was last asked."""
+
+    def __init__(self, scheduler) -> None:
+        self.scheduler, self.most = scheduler, 0
+
+    def transition(self, key, start, finish, *args, **kwargs) -> None:
+        self.most = max(self.most, len(self.scheduler.tasks))
+
+    def since(self) -> int:
+        found, self.most = self.most, 0
+        return found
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main(rows: int, per_task: int) -> None:
+    count = rows // WIDTH + WIDTH // 2 + 1
+    rng = np.random.default_rng(0)
+    with TemporaryDirectory() as folder:
+        write_stack(Path(folder) / "stack.zarr", rng.normal(size=(count, *SHAPE)).astype("f4"))
+        given = {
+            "input": {"path": "stack.zarr"},
+            "register": {"max_shift": 3},
+            "pairs": {"strategy": "window", "width": WIDTH},
+        }
+        setup = set_up(*(lambda c: (c, open_series(c)[0]))(make_config(given, Path(folder))))
+        pairs = setup.pairs[:rows]
+        size = replace(setup.size, pairs=per_task)
+        source, table = setup.series.source, PairTable.unmeasured(pairs, count, len(SHAPE))
+        with connect(ClusterSection(workers=2)) as cluster:
+            scheduler = cluster.client.cluster.scheduler
+            counting = Counting(scheduler)
+            cluster.client.cluster.scheduler.add_plugin(counting)
+            print(f"{len(pairs)} rows of frames of {SHAPE}, {per_task} in a task")
+            print("rows done | ms per task | memory of run and scheduler, MB | most tasks known")
+            begun, before, mark = time.perf_counter(), 0, rows // 10
+            for latest, done in measure_pairs(source, table, setup.method, size, client=cluster):
+                table = latest
+                if done >= mark:
+                    now = time.perf_counter()
+                    tasks = (done - before) / per_task
+                    print(
+                        f"{done:9} | {1e3 * (now - begun) / tasks:11.2f} | {resident_mb():31.0f} | "
+                        f"{counting.since():16}",
+                        flush=True,
+                    )
+                    begun, before, mark = now, done, mark + rows // 10
+            print(f"unmeasured or failed: {table.to_do.sum()}")
+
+
+if __name__ == "__main__":
+    main(*(int(word) for word in [*sys.argv[1:], *["100000", "10"][len(sys.argv) - 1 :]]))

@@ -1,0 +1,91 @@
+"""What a prior saves: pairs searched around it, and with a search as wide as their shifts.
+
+python scripts/bench_prior.py
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.config import make_config
+from pipeline.measure import measure_pairs
+from pipeline.model import PairTable, as_stack
+from pipeline.setup import in_memory, set_up
+from pipeline.store.arrays import ArrayFrames
+
+SIDE, FRAMES, NEAR, ROUNDS = 512, 24, 6, 3
+
+
+def series(shift: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Frames of a rough scene at whole pixels."""
+    place = np.rint(shift - shift.min(axis=0)).astype(int)
+    scene = ndimage.gaussian_filter(rng.normal(size=place.max(axis=0) + SIDE), 1.5)
+    frames = np.stack([scene[y : y + SIDE, x : x + SIDE] for y, x in place])
+    noise = rng.normal(0, 0.3, frames.shape)
+    return (5000 + 1000 * (frames / frames.std() + noise)).clip(0, 65535).astype(np.uint16)
+
+
+def seconds(frames: Any, mask: Any, bound: int, pairs: dict[str, Any], prior: Any) -> float:
+    """For a pair, from frames in memory to shift and status; all have to be found."""
+    settings = {
+        "input": {"path": "memory"},
+        "register": {"max_shift": bound},
+        "pairs": pairs,
+    }
+    source = ArrayFrames.checked(as_stack(frames), mask)
+    setup = set_up(make_config(settings), in_memory(source, prior))
+    begun = time.perf_counter()
+    table = PairTable.unmeasured(setup.pairs, FRAMES, 2)
+    *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
+    spent = time.perf_counter() - begun
+    assert table.ok.all(), "a pair was not found"
+    return spent / len(setup.pairs)
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    steps = np.arange(FRAMES)[:, None]
+    window: dict[str, Any] = {"strategy": "window", "width": 5}
+    cases: list[tuple[str, NDArray[np.float64], dict[str, Any], int]] = [
+        ("drift of 5 px a frame, window of 5", steps * np.array([4.0, -3.0]), window, 24),
+        (
+            "the same, lags 1, 2, 4, 8, 16",
+            steps * np.array([4.0, -3.0]),
+            {"strategy": "lags", "lags": [1, 2, 4, 8, 16]},
+            72,
+        ),
+        (
+            "every 8 frames a jump of 190 px",
+            np.cumsum((steps % 8 == 0) * [150.0, -120.0], 0),
+            window,
+            160,
+        ),
+        ("positions at random in 200 px", rng.uniform(-100, 100, (FRAMES, 2)), window, 204),
+    ]
+    inside = (np.indices((SIDE, SIDE)) - SIDE / 2) / (0.42 * SIDE)
+    ellipse = (inside**2).sum(axis=0) < 1
+    print("| pairs | max_shift without | max_shift with | faster, one mask | faster, no mask |")
+    print("|---|---|---|---|---|")
+    for name, shift, pairs, wide in cases:
+        frames = series(shift, rng)
+        prior = shift + rng.uniform(-2, 2, shift.shape)
+        cells = []
+        for mask in (ellipse, None):
+            turns = [
+                (
+                    seconds(frames, mask, wide, pairs, None),
+                    seconds(frames, mask, NEAR, pairs, prior),
+                )
+                for _ in range(ROUNDS)
+            ]
+            cells.append(f"{np.median([one / other for one, other in turns]):.1f}")
+        print(f"| {name} | {wide} | {NEAR} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What the verdict says in situations whose truth is known.
+
+    python scripts/bench_verdict.py [SITUATION ...] [--seeds 3]
+
+Series of 40 frames of 128 x 128 pixels that wander by about 1.5 px a frame, noise a third of the
+scene, measured over a window of 5; one thing is wrong in each. Prints a Markdown table: how far the
+shifts are from the truth, what the verdict is, and its first reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scenes import Blobs, ellipse, masks
+from scipy import ndimage
+
+import pipeline
+
+FRAMES, SIDE, STEP, NOISE = 40, 128, 1.5, 0.3
+SHAPE = (SIDE, SIDE)
+
+
+@dataclass
+class Case:
+    """Frames, their true shifts (None: there are none), and how they are measured."""
+
+    frames: np.ndarray
+    truth: np.ndarray | None
+    mask: np.ndarray | None = None
+    sections: dict[str, Any] = field(default_factory=lambda: {"max_shift": 24})
+
+
+def wander(rng: np.random.Generator, step: float = STEP) -> np.ndarray:
+    """A random walk that goes one way, too."""
+    steps = rng.normal(0, step, (FRAMES, 2)) + step * np.array([0.3, -0.2])
+    return np.cumsum(steps, axis=0) - steps[0]
+
+
+def views(rng: np.random.Generator, shifts: np.ndarray, sizes=(1.5, 10.0)) -> np.ndarray:
+    """A scene at every shift, of deviation 1."""
+    scene = Blobs.of(rng, SHAPE, sizes, float(np.abs(shifts).max()) + 1)
+    found = np.stack([scene.view(SHAPE, shift) for shift in shifts])
+    return found / found.std()
+
+
+def noisy(rng: np.random.Generator, frames: np.ndarray, noise: float = NOISE) -> np.ndarray:
+    return frames + noise * rng.normal(size=frames.shape)
+
+
+def good(rng):
+    truth = wander(rng)
+    return Case(noisy(rng, views(rng, truth)), truth)
+
+
+def good_noisy(rng):
+    truth = wander(rng)
+    return Case(noisy(rng, views(rng, truth), 1.5), truth)
+
+
+def good_masked(rng):
+    truth, mask = wander(rng), masks("beam stop", rng, SHAPE)[0] & ellipse(SHAPE, 0.7)
+    frames = noisy(rng, views(rng, truth))
+    return Case(np.where(mask, frames, 8 * rng.random(SHAPE)), truth, mask)
+
+
+def bleaching(rng):
+    truth = wander(rng)
+    fading = np.exp(-np.arange(FRAMES) / FRAMES)[:, None, None]
+    return Case(noisy(rng, 5 * fading + views(rng, truth) * fading), truth)
+
+
+def few_blank(rng):
+    found = good(rng)
+    found.frames[[9, 30]] = 0
+    return found
+
+
+def broken_off(rng):
+    found = good(rng)
+    found.frames[18:26] = rng.normal(size=(8, *SHAPE))
+    return found
+
+
+def wrong_mask(rng):
+    """Inverted: what is left is a field stop's rim and dirt, which stand still."""
+    found = good_masked(rng)
+    still = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2)
+    found.frames = np.where(found.mask, found.frames, 8 * still / still.std())
+    found.frames = noisy(rng, found.frames)
+    found.mask = ~found.mask
+    return found
+
+
+def dirt(rng):
+    """Dirt on the window of the camera, brighter than the scene, that nobody masked."""
+    found = good(rng)
+    spots = np.zeros(SHAPE)
+    spots[tuple(rng.integers(0, SIDE, (2, 40)))] = 1
+    spots = ndimage.gaussian_filter(spots, 2.5)
+    found.frames += 4 * spots / spots.max() * found.frames.std()
+    return found
+
+
+def small_max_shift(rng):
+    truth = wander(rng, 4.0)
+    return Case(noisy(rng, views(rng, truth)), truth, sections={"max_shift": 5})
+
+
+def unrelated(rng):
+    still = np.zeros((1, 2))
+    return Case(noisy(rng, np.concatenate([views(rng, still) for _ in range(FRAMES)])), None)
+
+
+def periodic(rng):
+    """A lattice of 9 px."""
+    truth = wander(rng)
+    grid = np.arange(SIDE)
+    frames = np.stack(
+        [
+            np.cos(2 * np.pi / 9 * (grid[:, None] + y)) + np.cos(2 * np.pi / 9 * (grid + x))
+            for y, x in truth
+        ]
+    )
+    return Case(noisy(rng, frames), truth)
+
+
+def moving_object(rng, part=0.35):
+    """Something in front of the scene that goes another way, and covers a third."""
+    truth = wander(rng)
+    other = truth + np.arange(FRAMES)[:, None] * np.array([-0.8, 0.9])
+    y, x = np.mgrid[:SIDE, :SIDE]
+    scene, front = views(rng, truth), views(rng, other)
+    frames = scene.copy()
+    radius = SIDE * np.sqrt(part / np.pi)
+    for frame, (dy, dx) in enumerate(other - other.mean(axis=0)):
+        inside = np.hypot(y - SIDE / 2 + dy, x - SIDE / 2 + dx) < radius
+        frames[frame][inside] = front[frame][inside]
+    return Case(noisy(rng, frames), truth)
+
+
+def turning(rng):
+    """A specimen that turns by a tenth of a degree a frame."""
+    truth = wander(rng)
+    frames = noisy(rng, views(rng, truth))
+    turned = [
+        ndimage.rotate(frame, 0.15 * index, reshape=False, mode="reflect")
+        for index, frame in enumerate(frames)
+    ]
+    return Case(np.stack(turned), truth)
+
+
+def nothing_there(rng):
+    return Case(rng.normal(size=(FRAMES, *SHAPE)), None)
+
+
+SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = {
+    "a good series": (good, "good", ""),
+    "a good series, noise 1.5": (good_noisy, "good", ""),
+    "behind a beam stop and a field stop, masked": (good_masked, "good", ""),
+    "bleaching to a third": (bleaching, "good", ""),
+    "two frames blank": (few_blank, "good", "frames have no shift"),
+    "eight frames of noise in the middle": (broken_off, "not", "falls into"),
+    "the mask is inverted": (wrong_mask, "look not", "stands still"),
+    "dirt that stands still, not masked": (dirt, "look not", "stands still"),
+    "max_shift too small": (small_max_shift, "look not", "max_shift"),
+    "frames that have nothing in common": (unrelated, "not", "no more alike than chance"),
+    "a lattice": (periodic, "look not", "fit as well at another shift"),
+    "an object that moves by itself, a third of the frame": (
+        moving_object,
+        "look not",
+        "moves by itself",
+    ),
+    "a specimen that turns": (turning, "look not", "turn"),
+    "noise only": (nothing_there, "not", "no more alike than chance"),
+}
+
+
+def judged(case: Case) -> tuple[str, list[str], float]:
+    """The verdict in a word, its reasons, and the root mean square error of the shifts, px."""
+    sections = dict(case.sections)
+    shifts = pipeline.estimate_shifts(case.frames, mask=case.mask, **sections)
+    trust, _, reasons = shifts.attrs["verdict"].partition(" (")
+    error = np.nan
+    known = np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    if case.truth is not None and known.any():
+        off = (shifts["shift"].to_numpy() - case.truth)[known]
+        off -= np.median(off, axis=0)
+        error = float(np.sqrt(np.mean(off**2)))
+    return trust, reasons.removesuffix(")").split("; "), error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("situations", nargs="*", help="a part of their names; all if none")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    print("| situation | rms error / px | verdict | says |\n|---|---|---|---|")
+    missed = 0
+    for name, (make, trusts, words) in SITUATIONS.items():
+        if given.situations and not any(part in name for part in given.situations):
+            continue
+        found = [judged(make(np.random.default_rng(seed))) for seed in range(given.seeds)]
+        for trust, reasons, _ in found:
+            right = trust.split()[0] in trusts.split() and any(words in one for one in reasons)
+            missed += not right
+        errors = ", ".join(f"{error:.3g}" for *_, error in found)
+        verdicts = ", ".join(dict.fromkeys(trust for trust, *_ in found))
+        said = dict.fromkeys(reason for _, reasons, _ in found[:1] for reason in reasons)
+        print(f"| {name} | {errors} | {verdicts} | {'; '.join(said)} |", flush=True)
+    print(f"\n{missed} of {len(SITUATIONS) * given.seeds} are not told as they should be")
+
+
+if __name__ == "__main__":
+    main()

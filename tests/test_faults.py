@@ -1,0 +1,475 @@
+"""What goes wrong on clusters, done to real ones: the dataset is the same, or says what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import beds
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from click.testing import CliRunner
+from distributed import Client, LocalCluster, SchedulerPlugin, Security
+from helpers import Scene, assert_same_numbers
+
+import pipeline
+from pipeline import stages
+from pipeline.cli import main
+from pipeline.cluster import Cluster, Failure, connect, run_tasks
+from pipeline.cluster.tries import TASKS_PER_THREAD
+from pipeline.config import ClusterSection, make_config
+from pipeline.measure import batches
+from pipeline.model import Frame, FrameStatus, InputError, PairStatus, RunError
+from pipeline.store.images import write_stack
+from pipeline.store.patience import patiently
+from pipeline.store.stacks import StackFrames
+
+MANY_TASKS = "700 KiB"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults")
+    scene, rng = Scene(3), np.random.default_rng(3)
+    walk = np.cumsum(rng.normal(0, 0.5, (16, 2)), axis=0)
+    frames = [scene.view((48, 56), origin) + rng.normal(0, 0.05, (48, 56)) for origin in walk]
+    write_stack(folder / "stack.zarr", np.stack(frames).astype("f4"))
+    return folder
+
+
+def settings(folder, name, **cluster):
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "register": {"max_shift": 6},
+            "pairs": {"strategy": "all"},
+            "output": {"shifts": f"{name}.zarr"},
+            "cluster": {"task_memory": MANY_TASKS, **cluster},
+        },
+        folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def here(folder):
+    """The dataset as it is without any cluster."""
+    return pipeline.run(settings(folder, "here", kind="in-process"))
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """The clusters that runs connect to from now on."""
+    found: list[Cluster] = []
+
+    @contextmanager
+    def noting(*args, **kwargs):
+        with connect(*args, **kwargs) as cluster:
+            found.append(cluster)
+            yield cluster
+
+    monkeypatch.setattr("pipeline.cluster.lazy.connect", noting)
+    return found
+
+
+def fail_some(monkeypatch, failing, times):
+    """The next batches with these pairs raise, in this process, so many times."""
+    measure_batch = batches.measure_batch
+    failed = []
+
+    def failing_batch(pairs, *rest):
+        if len(failed) < times and any(tuple(pair) in failing for pair in pairs.tolist()):
+            failed.append(pairs)
+            raise OSError("the store is away")
+        return measure_batch(pairs, *rest)
+
+    monkeypatch.setattr("pipeline.measure.batches.measure_batch", failing_batch)
+
+
+# Workers that die
+
+
+def test_a_worker_that_is_killed_again_and_again_changes_nothing(folder, here, engines):
+    """One of two workers dies at every fifth part of the way, however often it is replaced."""
+    killed: list[int] = []
+
+    def kill_one(done, total):
+        if done * 5 // total > len(killed) and done < total:
+            nannies = engines[0].client.cluster.workers.values()
+            alive = [nanny.process.pid for nanny in nannies if nanny.process]
+            alive = [pid for pid in alive if pid is not None and not beds.ended(pid)]
+            if alive:
+                os.kill(alive[-1], signal.SIGKILL)
+                killed.append(alive[-1])
+
+    found = pipeline.run(settings(folder, "killed", workers=2, retries=9), progress=kill_one)
+    assert len(killed) >= 3
+    assert_same_numbers(here, found)
+
+
+def hungry(item):
+    if item == 3:
+        held = bytearray(700 * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        threading.Event().wait(60)
+    return item
+
+
+def test_a_task_that_is_too_large_is_a_failure_and_takes_no_other_with_it():
+    asked = ClusterSection(workers=2, worker_memory="500 MiB", retries=1)
+    with connect(asked) as cluster:
+        found = dict(run_tasks(cluster, hungry, ((item, item) for item in range(12))))
+    failure = found.pop(3)
+    assert isinstance(failure, Failure)
+    assert "worker died" in failure.reason
+    assert failure.tries == 2
+    assert sum(isinstance(result, Failure) for result in found.values()) == 0
+
+
+def test_workers_too_small_for_a_task_are_refused(folder):
+    with pytest.raises(
+        InputError, match=r"worker_memory 150 MiB has 0 MiB.*lower register.max_shift"
+    ):
+        pipeline.run(settings(folder, "small", worker_memory="150 MiB", task_memory=None))
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            memory_limit="100 MiB",
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+        ) as small,
+        pytest.raises(InputError, match="the workers have 100 MiB"),
+        connect(ClusterSection(kind="address", address=small.scheduler_address), task_bytes=1),
+    ):
+        pass
+
+
+# Tasks that raise
+
+
+def test_what_fails_has_a_status_and_is_measured_by_the_same_command(folder, here, monkeypatch):
+    config = settings(folder, "failed", kind="in-process", retries=1, max_failed=0.5)
+    with monkeypatch.context() as patch:
+        fail_some(patch, {(0, 1)}, times=2)
+        found = pipeline.run(config)
+    failed = found["pair_status"].to_numpy() == PairStatus.FAILED.code
+    assert 0 < failed.sum() < 60
+    assert np.isnan(found["pair_shift"].to_numpy()[failed]).all()
+    why = json.loads(found.attrs["failures"])
+    assert why == {"OSError: the store is away": np.flatnonzero(failed).tolist()}
+    assert "pairs failed (OSError: the store is away): run again" in found.attrs["verdict"]
+    good = ~failed & (here["pair_status"].to_numpy() == PairStatus.OK.code)
+    same = [one["pair_shift"].to_numpy()[good].tobytes() for one in (here, found)]
+    assert same[0] == same[1]
+    again = pipeline.run(config)
+    assert_same_numbers(here, again)
+    assert json.loads(again.attrs["failures"]) == {}
+
+
+def test_the_shell_says_that_pairs_failed(folder, monkeypatch):
+    path = folder / "shell.yaml"
+    config = settings(folder, "shell", kind="in-process", retries=0, max_failed=0.5)
+    path.write_text(yaml.safe_dump(config.dump()))
+    with monkeypatch.context() as patch:
+        fail_some(patch, {(0, 1)}, times=1)
+        done = CliRunner().invoke(main, ["run", str(path)])
+    assert done.exit_code == 1
+    assert "the same command tries them again" in done.output
+    assert CliRunner().invoke(main, ["run", str(path)]).exit_code == 0
+
+
+def test_too_many_failures_stop_the_run_and_keep_the_rest(folder, here, monkeypatch):
+    config = settings(folder, "stopped", kind="in-process", retries=0, max_failed=0)
+    with monkeypatch.context() as patch:
+        fail_some(patch, {(14, 15)}, times=1)
+        with pytest.raises(RunError, match=r"pairs failed, more than cluster.max_failed 0 allows"):
+            pipeline.run(config)
+    with xr.open_zarr(config.output.shifts) as kept:
+        status = kept["pair_status"].to_numpy()
+    assert (status == PairStatus.OK.code).any()
+    assert (status == PairStatus.FAILED.code).any()
+    assert_same_numbers(here, pipeline.run(config))
+
+
+def test_frames_that_could_not_be_read_are_read_again(folder, here, monkeypatch):
+    config = settings(folder, "unread", kind="in-process")
+    read = StackFrames.read
+
+    def away(self, frame, part=None):
+        if frame == 7:
+            shape = tuple(side.stop - side.start for side in part)
+            return Frame.unreadable(shape, OSError("the store is away"))
+        return read(self, frame, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StackFrames, "read", away)
+        found = pipeline.run(config)
+    assert found["frame_status"][7] == FrameStatus.UNREADABLE.code
+    assert_same_numbers(here, pipeline.run(config))
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_a_store_that_is_away_for_a_moment_is_asked_again(folder, monkeypatch, times):
+    monkeypatch.setattr("pipeline.store.patience.PAUSES_S", (0.0, 0.0, 0.0))
+    asked = []
+
+    def away():
+        asked.append(1)
+        if len(asked) <= times:
+            raise ConnectionResetError("by peer")
+        return "there"
+
+    if times == 2:
+        assert patiently(away) == "there"
+    else:
+        with pytest.raises(ConnectionResetError):
+            patiently(away)
+        assert len(asked) == 4
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), ValueError("torn"), IsADirectoryError()])
+def test_what_does_not_pass_is_not_asked_again(error):
+    asked = []
+
+    def torn():
+        asked.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        patiently(torn)
+    assert len(asked) == 1
+
+
+# Hosts and schedulers that are lost
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    if reason := beds.lacking(beds.NETNS):
+        pytest.skip(reason)
+    bed = beds.Hosts(("one", "two"))
+    processes = []
+    bed.log = (tmp_path / "log").open("wb")
+    environment = os.environ | {
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    options = {"env": environment, "stdout": bed.log, "stderr": bed.log, "cwd": tmp_path}
+
+    def start(host, *words):
+        processes.append(bed.popen(host, *beds.dask(*words), **options))
+        return processes[-1]
+
+    try:
+        yield bed.start(), start
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        bed.stop()
+        bed.log.close()
+
+
+@pytest.mark.netns
+def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path):
+    bed, start = hosts
+    file = tmp_path / "scheduler.json"
+    start(
+        "", "scheduler", "--host", bed.here, "--port", 0, "--scheduler-file", file,
+        "--dashboard-address", "127.0.0.1:0",
+    )  # fmt: skip
+    for host in bed.names:
+        start(
+            host, "worker", "--scheduler-file", file, "--nthreads", 1, "--no-dashboard",
+            "--host", bed.address[host],
+        )  # fmt: skip
+    beds.wait_for(file.exists, 60, "the scheduler")
+    with Client(scheduler_file=str(file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    cut = []
+
+    def pull_the_cable(done, total):
+        if done and not cut:
+            bed.cut("two")
+            cut.append(time.monotonic())
+
+    config = settings(
+        folder, "cut", kind="scheduler-file", scheduler_file=str(file), lost_after=11.0
+    )
+    found = pipeline.run(config, progress=pull_the_cable)
+    assert_same_numbers(here, found)
+    assert time.monotonic() - cut[0] < 100  # bounded: a silent host is not waited for
+
+
+def test_a_lost_scheduler_is_told_and_the_run_goes_on_elsewhere(folder, here, tmp_path):
+    file = tmp_path / "scheduler.json"
+    options = {
+        "env": os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": tmp_path,
+    }
+    words = [
+        beds.dask("scheduler", "--host", "127.0.0.1", "--port", 0, "--dashboard-address",
+                  "127.0.0.1:0", "--scheduler-file", file),
+        beds.dask("worker", "--scheduler-file", file, "--nthreads", 1, "--no-dashboard", "--host",
+                  "127.0.0.1", "--no-nanny"),
+    ]  # fmt: skip
+    processes = [subprocess.Popen([str(word) for word in one], **options) for one in words]
+    where = {"kind": "scheduler-file", "scheduler_file": str(file)}
+    config = settings(folder, "lost", **where)
+
+    def kill_the_scheduler(done, total):
+        if done:
+            processes[0].kill()
+
+    try:
+        beds.wait_for(file.exists, 60, "the scheduler")
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+            pytest.raises(RunError, match="scheduler is gone; what was measured is saved"),
+        ):
+            pipeline.run(config, progress=kill_the_scheduler)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    with xr.open_zarr(config.output.shifts) as kept:
+        assert (kept["pair_status"].to_numpy() == PairStatus.OK.code).sum() > 0
+    assert_same_numbers(here, pipeline.run(settings(folder, "lost", kind="in-process")))
+
+
+# Who may talk to whom
+
+
+def test_without_the_certificate_nobody_gets_in():
+    with connect(ClusterSection(workers=1, security="temporary")) as cluster:
+        address = cluster.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert dict(run_tasks(cluster, abs, [(1, -1)])) == {1: 1}
+        for other in (None, Security.temporary()):
+            where = address if other else address.replace("tls://", "tcp://")
+            with pytest.raises(OSError, match=r"Timed out|handshake|certificate|closed"):
+                Client(where, security=other, timeout=2, set_as_default=False)
+        assert dict(run_tasks(cluster, abs, [(2, -2)])) == {2: 2}
+
+
+def test_given_certificates_are_used_by_all(tmp_path):
+    made = Security.temporary().get_tls_config_for_role("worker")
+    names = {"ca": "ca_file", "cert": "cert", "key": "key"}
+    for name, part in names.items():
+        (tmp_path / f"{name}.pem").write_text(made[part])
+    given = {name: str(tmp_path / f"{name}.pem") for name in names}
+    with connect(ClusterSection(workers=1, security=given)) as cluster:
+        assert cluster.client.scheduler.address.startswith("tls://")
+        other = ClusterSection(
+            kind="address", address=cluster.client.scheduler.address, security=given
+        )
+        with connect(other) as joined:
+            assert dict(run_tasks(joined, abs, [(1, -1)])) == {1: 1}
+    (tmp_path / "key.pem").unlink()
+    with (
+        pytest.raises(InputError, match=r"cluster.security.key .*key.pem is not there"),
+        connect(ClusterSection(workers=1, security=given)),
+    ):
+        pass
+
+
+def test_nothing_listens_but_on_loopback(monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.cluster.kinds.find_spec", lambda name: "there")
+    before = set(listening(os.getpid()))
+    with caplog.at_level("INFO", "pipeline.cluster"), connect(ClusterSection(workers=1)) as cluster:
+        pids = [os.getpid(), *cluster.client.run(os.getpid).values()]
+        found = {socket for pid in pids for socket in listening(pid)} - before
+    assert {socket.split(":")[0] for socket in found} == {"0100007F"}  # 127.0.0.1
+    assert "dashboard: http://127.0.0.1:" in caplog.text
+
+
+def listening(pid):
+    """The addresses and ports that a process listens on, as the kernel writes them."""
+    sockets = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            sockets.add(os.readlink(entry))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                yield words[1]
+
+
+# What the scheduler knows
+
+
+class Counting(SchedulerPlugin):
+    """The most tasks that a scheduler knew at a time, and how many came and went."""
+
+    def __init__(self, scheduler):
+        self.scheduler, self.most, self.done = scheduler, 0, 0
+
+    def transition(self, key, start, finish, *args, **kwargs):
+        self.most = max(self.most, len(self.scheduler.tasks))
+        self.done += finish == "memory"
+
+
+def test_the_scheduler_knows_few_tasks_at_any_time(client):
+    counting = Counting(client.cluster.scheduler)
+    client.cluster.scheduler.add_plugin(counting, name="counting")
+    try:
+        found = dict(run_tasks(Cluster(client), abs, ((item, -item) for item in range(400))))
+    finally:
+        client.cluster.scheduler.remove_plugin("counting")
+    assert found == {item: item for item in range(400)}
+    assert counting.done == 400
+    threads = sum(client.nthreads().values())
+    # those that are over are forgotten a moment later
+    assert counting.most <= 4 * TASKS_PER_THREAD * threads
+
+
+# Parts
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_parts_make_the_whole(folder, here, suffix):
+    def config(name):
+        found = settings(folder, name, kind="in-process")
+        output = found.output.model_copy(update={"shifts": str(folder / f"{name}{suffix}")})
+        return found.model_copy(update={"output": output})
+
+    whole = config("whole" + suffix[1:])
+    for part in ("2/3", "1/3"):
+        stages.measure(whole, batches=part)
+    with pytest.raises(InputError, match=r"not measured yet|is not there"):
+        stages.solve(settings(folder, "other", kind="in-process"))
+    partly = stages.solve(whole)
+    missing = (partly["pair_status"] == PairStatus.UNMEASURED.code).to_numpy()
+    assert 0 < missing.sum() < len(missing) / 2
+    stages.measure(whole, batches="3/3")
+    assert_same_numbers(here, stages.solve(whole))
+    for name in ("static_effect", "local_motion"):
+        assert stages.solve(whole).attrs[name] == here.attrs[name]
+    assert not [path for path in folder.iterdir() if ".part-" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("0/3", "part 0 of 3"),
+        ("4/3", "part 4 of 3"),
+        ("1-3", "such as 3/16"),
+        ("1/999", "of 120 pairs"),
+    ],
+)
+def test_parts_that_are_none_are_refused(folder, part, words):
+    with pytest.raises(InputError, match=words):
+        stages.measure(settings(folder, "wrong", kind="in-process"), batches=part)

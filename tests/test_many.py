@@ -1,0 +1,213 @@
+"""Many inputs in one file: names, outputs, one table, and one that fails stops nobody."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from helpers import Scene, ellipse
+
+import pipeline
+from pipeline.cli import main
+from pipeline.cluster import lazy
+from pipeline.config import load_config, make_config
+from pipeline.measure import measure_pairs
+from pipeline.setup import inputs_of
+from pipeline.stages.many import STAGES
+from pipeline.store.images import write_image, write_stack
+from pipeline.store.shifts import load_shifts
+
+
+def series(seed, frames=6, size=(48, 52)):
+    world = Scene(seed)
+    return np.stack([world.view(size, (t, -0.5 * t)) for t in range(frames)]).astype("f4")
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """Three positions, the last of them blank; the second has the smaller frames."""
+    for name, frames in (
+        ("A/1", series(1)),
+        ("A/2", series(2, size=(40, 44))),
+        ("B/1", np.zeros((6, 48, 52), "f4")),
+    ):
+        write_stack(tmp_path / "plate.zarr" / name / "0", frames)
+    return tmp_path
+
+
+def settings(folder, path, **sections):
+    given = {
+        "input": {"path": path},
+        "register": {"max_shift": 8},
+        "output": {"shifts": "out/{name}.zarr"},
+        "cluster": {"kind": "in-process"},
+    } | sections
+    (folder / "run.yaml").write_text(yaml.safe_dump(given))
+    return str(folder / "run.yaml")
+
+
+def shell(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def table(folder):
+    with open(folder / "summary.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_position_has_its_dataset_and_its_line(plate):
+    path = settings(plate, "plate.zarr/*/*/0")
+    done = shell("run", path)
+    assert done.exit_code == 3, done.output  # the blank one is not to be trusted
+    assert "3 inputs: 2 done, 1 not trusted" in done.output
+    rows = table(plate)
+    assert [row["name"] for row in rows] == ["A-1", "A-2", "B-1"]
+    assert [row["status"] for row in rows] == ["done", "done", "not trusted"]
+    assert rows[0]["path"] == str(plate / "plate.zarr" / "A" / "1" / "0")
+    assert [row["usable_pairs"] for row in rows] == ["15", "15", "0"]
+    assert float(rows[0]["rms_residual"]) < 0.1
+    assert rows[2]["rms_residual"] == "nan"
+    for row, seed, size in ((rows[0], 1, (48, 52)), (rows[1], 2, (40, 44))):
+        alone = pipeline.estimate_shifts(series(seed, size=size), max_shift=8)
+        np.testing.assert_array_equal(load_shifts(row["shifts"])["shift"], alone["shift"])
+    assert "A-1.zarr INFO run is done" in (plate / "out" / "run.log").read_text()
+
+
+def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate, monkeypatch):
+    """What does not fit is refused, what breaks a run has failed; that is the worst."""
+    write_stack(plate / "one.zarr", series(3)[:1])
+    whole = STAGES["run"]
+
+    def breaks(cluster, config, **options):
+        if config.output.shifts.endswith("/2.zarr"):
+            raise RuntimeError("the disk is on fire")
+        return whole(cluster, config, **options)
+
+    monkeypatch.setitem(STAGES, "run", breaks)
+    path = settings(plate, ["one.zarr", "plate.zarr/A/*/0"])
+    done = shell("run", path)
+    assert done.exit_code == 1
+    assert [row["status"] for row in table(plate)] == ["refused", "done", "failed"]
+    assert "a stack of 1 frame" in table(plate)[0]["verdict"]
+    assert table(plate)[2]["verdict"] == "the disk is on fire"
+
+    monkeypatch.setitem(STAGES, "run", whole)
+    measured = []
+
+    def counted(source, *given, **options):
+        measured.append(source)
+        return measure_pairs(source, *given, **options)
+
+    monkeypatch.setattr("pipeline.stages.steps.measure_pairs", counted)
+    done = shell("run", path)
+    assert done.exit_code == 2
+    assert [row["status"] for row in table(plate)] == ["refused", "done", "done"]
+    assert len(measured) == 1
+
+
+def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        lazy,
+        "connect",
+        lambda *given, real=lazy.connect, **how: started.append(how) or real(*given, **how),
+    )
+    path = settings(
+        plate,
+        "plate.zarr/A/*/0",
+        solve={"polish": 1},
+        cluster={"kind": "local", "workers": 1},
+    )
+    assert shell("run", path).exit_code == 0
+    assert shell("run", path).exit_code == 0  # nothing is left to do
+    assert len(started) == 1
+    assert started[0]["workers"] == 1
+
+
+def test_measure_solve_plan_and_check_take_them_one_by_one(plate):
+    write_image(plate / "mask-1.zarr", ellipse((48, 52)))
+    write_image(plate / "mask-2.zarr", np.ones((40, 44), bool))
+    path = settings(
+        plate, "plate.zarr/A/*/0", mask={"path": "mask-{name}.zarr"},
+        output={"shifts": "{name}/shifts.zarr", "report": "{name}/drift.png"},
+    )  # fmt: skip
+    assert list(inputs_of(load_config(path))) == ["1", "2"]
+    for command, words in (
+        ("plan", ["\n1\n", "\n2\n", "6 of (48, 52)", "6 of (40, 44)"]),
+        ("check", ["mask-1.zarr", "mask-2.zarr"]),
+        ("measure", ["1: done, 15 of 15 pairs usable", "2 inputs: 2 done"]),
+        ("solve", ["2: done, 15 of 15 pairs usable", "good"]),
+        ("report", ["1/drift.png", "2/drift.png"]),
+    ):
+        done = shell(command, path)
+        assert done.exit_code == 0, done.output
+        for word in words:
+            assert word in done.output, command
+    assert (plate / "2" / "drift.png").exists()
+
+
+NAMES = {
+    "one": (["/a/b/stack.ome.zarr"], ["stack"]),
+    "last parts": (["/a/x.zarr", "/a/y.zarr"], ["x", "y"]),
+    "folders": (["/a/x/stack.zarr", "/a/y/stack.zarr"], ["x", "y"]),
+    "both": (["/a/x/1.zarr", "/a/y/2.zarr"], ["x-1", "y-2"]),
+    "remote": (["s3://bucket/x/0", "s3://bucket/y/0"], ["x", "y"]),
+    "at different depths": (["/a/x.zarr", "/a/b/y.zarr"], ["x", "b-y"]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_what_tells_paths_apart(name):
+    paths, names = NAMES[name]
+    config = make_config({"input": {"path": paths}, "output": {"shifts": "{name}.zarr"}})
+    found = inputs_of(config)
+    assert list(found) == names
+    assert [one.input.path for one in found.values()] == paths
+    assert [one.output.shifts for one in found.values()] == [f"{name}.zarr" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("paths", "output", "words"),
+    [
+        (
+            ["a.zarr", "b.zarr"],
+            {},
+            "shifts.zarr is one path for 2 inputs: put {name} into it",
+        ),
+        (
+            ["a.zarr", "b.zarr"],
+            {"shifts": "{name}.zarr", "report": "a.png"},
+            "such as a-{name}.png",
+        ),
+        ("none-*.zarr", {}, "nothing matches"),
+        (["a.zarr", "a.ome.zarr"], {}, "two inputs have the name 'a'"),
+        (["a.zarr", "*.zarr"], {}, "two inputs have the"),
+        ("*.zarr", {"shifts": "{name}-shifts.zarr"}, "would be matched by input.path"),
+    ],
+)
+def test_inputs_that_cannot_be_told_apart_are_refused(tmp_path, paths, output, words):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.zarr").mkdir()
+    config = make_config({"input": {"path": paths}, "output": output}, tmp_path)
+    with pytest.raises(pipeline.InputError, match=re.escape(words)):
+        inputs_of(config)
+
+
+def test_a_single_run_takes_a_single_input(plate):
+    config = load_config(settings(plate, "plate.zarr/A/*/0"))
+    with pytest.raises(pipeline.InputError, match="2 inputs: run_all takes several"):
+        pipeline.run(config)
+    one = load_config(settings(plate, "plate.zarr/B/*/0"))
+    pipeline.run(one)
+    assert (plate / "out" / "1.zarr").exists()
+
+
+def test_a_pattern_of_frames_and_a_name_with_brackets_are_one_stack(tmp_path):
+    (tmp_path / "a[1].zarr").mkdir()
+    for path in ("frames-*.tif", "a[1].zarr"):
+        config = make_config({"input": {"path": path}}, tmp_path)
+        assert [one.input.path for one in inputs_of(config).values()] == [str(tmp_path / path)]

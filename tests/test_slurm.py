@@ -1,0 +1,144 @@
+"""Batch jobs of a real Slurm: workers as jobs, a run as a job, parts as an array of jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import beds
+import numpy as np
+import pytest
+import yaml
+from helpers import Scene, assert_same_numbers
+
+import pipeline
+from pipeline import stages
+from pipeline.config import load_config
+from pipeline.model import RunError
+from pipeline.store.images import write_stack
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_job.sh"
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    if reason := beds.lacking(beds.SLURM):
+        pytest.skip(reason)
+    bed = beds.Slurm()
+    try:
+        yield bed.start()
+    finally:
+        bed.stop()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(slurm, monkeypatch):
+    """What a user has who may submit jobs: the batch system, and `steadystack` on the PATH."""
+    here = Path(__file__).parents[1]
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    monkeypatch.setenv("PYTHONPATH", str(here))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{slurm.environment['PATH']}")
+    for name in ("SLURM_CONF", "PYTHONPATH", "PATH"):
+        slurm.environment[name] = os.environ[name]
+
+
+def written(folder: Path, name: str, **cluster: object) -> Path:
+    """The settings of a run of many small tasks."""
+    given = {
+        "input": {"path": "stack.zarr"},
+        "register": {"max_shift": 6},
+        "pairs": {"strategy": "all"},
+        "output": {"shifts": f"{name}.zarr"},
+        "cluster": {"task_memory": "700 KiB", **cluster},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(given))
+    return path
+
+
+JOBS = {
+    "kind": "slurm",
+    "workers": 2,
+    "worker_memory": "900 MiB",
+    "interface": "lo",
+    "queue": "main",
+    "walltime": "00:10:00",
+    "directives": ["--comment=drift"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    scene, rng = Scene(3), np.random.default_rng(3)
+    walk = np.cumsum(rng.normal(0, 0.5, (16, 2)), axis=0)
+    frames = [scene.view((48, 56), origin) + rng.normal(0, 0.05, (48, 56)) for origin in walk]
+    write_stack(folder / "stack.zarr", np.stack(frames).astype("f4"))
+    pipeline.run(load_config(written(folder, "here", kind="in-process")))
+    return folder
+
+
+@pytest.fixture
+def here(folder):
+    """The dataset as it is without any cluster."""
+    return stages.solve(load_config(folder / "here.yaml"))
+
+
+def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
+    config = load_config(written(folder, "jobs", **JOBS))
+    assert stages.plan(config).tasks >= 8
+    seen: list[set[str]] = []
+
+    def lose_one(done, total):
+        if done and not seen:
+            first = slurm.jobs("running")
+            seen.append(first)
+            lost = sorted(first)[0]
+            slurm("scancel", lost)
+            seen.append(beds.wait_for(lambda: slurm.jobs("running") - first, 60, "another job"))
+
+    found = pipeline.run(config, progress=lose_one)
+    assert_same_numbers(here, found)
+    assert seen[1]
+    beds.wait_for(lambda: not slurm.jobs(), 20, "the end of all jobs")
+    for job in seen[0] | seen[1]:
+        assert slurm.state(job) in ("CANCELLED", "COMPLETED", "FAILED"), job
+    assert not list((folder / "steadystack-jobs").rglob("*.pem"))
+
+
+def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
+    monkeypatch.setattr("pipeline.cluster.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("pipeline.cluster.jobs.QUEUE_STEP_S", 0.5)
+    words = "echo 'no such module' >&2; exit 1"
+    config = load_config(written(folder, "none", **JOBS, prologue=[words]))
+    with pytest.raises(RunError, match=r"jobs of the workers end before.*no such module"):
+        stages.measure(config)
+
+
+def test_a_run_is_a_job_with_its_own_workers(slurm, folder, here):
+    path = written(folder, "job", **JOBS)  # whatever it says, the job's own workers are used
+    log = folder / "job.log"
+    job = slurm(
+        "sbatch", "--parsable", "--ntasks=3", "--mem-per-cpu=900", f"--chdir={folder}",
+        f"--output={log}", SCRIPT, path,
+    )  # fmt: skip
+    beds.wait_for(lambda: job in slurm.over(), 90, "the job")
+    assert slurm.state(job) == "COMPLETED", log.read_text()
+    assert_same_numbers(here, stages.solve(load_config(path)))
+    assert not list(folder.glob("steadystack-job-*"))
+
+
+def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here):
+    path = written(folder, "array", **JOBS)
+    slurm(
+        "sbatch", "--parsable", "--array=1-3", "--cpus-per-task=1", f"--chdir={folder}",
+        f"--output={folder}/array-%a.log", SCRIPT, path,
+    )  # fmt: skip
+    beds.wait_for(lambda: not slurm.jobs(), 120, "the jobs")
+    logs = "".join(log.read_text() for log in folder.glob("array-*.log"))
+    assert len(list(folder.glob("array.part-*-of-3.zarr"))) == 3, logs
+    assert_same_numbers(here, stages.solve(load_config(path)))
+    assert not list(folder.glob("array.part-*"))
