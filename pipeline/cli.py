@@ -170,6 +170,39 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
+@click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
+@_told
+def correct(config: str, overwrite: bool) -> None:
+    """Write the corrected stack of a solved run.
+
+    Goes on where an earlier call stopped; takes its place when it is whole.
+    """
+    for single in _each(config):
+        begun = time.monotonic()
+        with told_of_progress("correcting", "tasks") as progress:
+            made = stages.correct(single, overwrite=overwrite, progress=progress)
+        blank = f" ({made.blank} of them blank)" if made.blank else ""
+        click.echo(
+            f"{made.frames} frames{blank} of {made.shape}, {made.levels} level(s), {made.tasks} "
+            f"tasks of up to {made.task_bytes / 2**20:.0f} MiB, {time.monotonic() - begun:.1f} s "
+            f"-> {made.path}"
+        )
+
+
+@main.command()
+@click.argument("shifts", type=click.Path())
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option("--overwrite", is_flag=True, help="Also if the file exists.")
+@_told
+def export(shifts: str, target: str, overwrite: bool) -> None:
+    """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
+    common = stages.export(shifts, target, overwrite=overwrite)
+    seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
+    click.echo(f"{target}{seen}")
+
+
+@main.command()
+@config_argument
 @click.option(
     "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
 )
@@ -182,17 +215,20 @@ def report(config: str, figures: str | None) -> None:
 
 @main.command()
 @config_argument
+@click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
 @_told
-def check(config: str) -> None:
+def check(config: str, picture: str | None) -> None:
     """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
     for single in _each(config):
-        _table(guide.check(single))
+        _table(guide.check(single, picture))
 
 
 @main.command()
 @click.argument("stack")
 @click.option("--channel", help="Channel by number or name.")
-@click.option("--level", type=int, help="Pyramid level of an OME-Zarr image.")
+@click.option("--level", type=int, help="Pyramid level.")
+@click.option("--position", help="Image of a plate, such as B/03/0.")
+@click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
 @_told

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config, load_config
 from pipeline.example import corrupted_pair, drifting_series, windowed_pair
-from pipeline.model import InputError
+from pipeline.model import Bools, InputError
+from pipeline.overlay import check_picture, overlay_figure
 from pipeline.preprocess import condition, usable_pixels
 from pipeline.register import register_translation
 from pipeline.report import pairs_figure, save_figure
-from pipeline.setup import Series, open_series, set_up
+from pipeline.setup import Series, open_series, plan_of, set_up
 from pipeline.stages import Progress, run
 from pipeline.store.images import embedded_scene, write_image, write_stack
+from pipeline.store.plates import positions
+from pipeline.store.remote import is_pattern
 from pipeline.store.stacks import StackSpec, locate
 
 DEMO_SETTINGS = """\
@@ -47,6 +50,8 @@ cluster:
 MARK = ".steadystack-demo"
 # Shares of a frame's pixels that make `check` ask.
 FEW, FEW_VALID = 0.02, 0.1
+# Pixels that it takes to tell what they are of, and how alike neighbours are in a scene.
+LEAST_SEEN, SCENE_LIKENESS = 64, 0.4
 
 INIT_SETTINGS = """\
 # Settings for {name}: {described}
@@ -56,7 +61,10 @@ input:
 mask:
   # path: mask.zarr          # not 0 = valid; of one frame's shape {shape}, or one per frame:
                              # leave out what stands still in the camera, it would pull to zero
+  # invert: true             # valid is what that mask says is not
+  # shapes: [{{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}]  # a field stop
   # invalid_values: [0]      # values that mean "no data"
+  # saturation: auto         # leave out what is saturated
   border: 0                  # pixels along each side to leave out
 
 register:
@@ -93,20 +101,35 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
     size = " x ".join(f"{step:g}" for step in spec.pixel_size)
     sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
     channels = ", ".join(spec.channel_names) or str(spec.size("c"))
-    return [
+    rows = [
         ("stack", f"{spec.path} ({spec.kind})"),
         ("axes", sizes),
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
         ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
-        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known"),
-        ("chunks", str(spec.chunks)),
+        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (input.pixel_size)"),
+        ("frame times", _times(spec)),
+        ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
         ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB in all frames"),
     ]
+    if len(spec.levels) > 1:
+        rows.insert(-1, ("levels", ", ".join(str(shape) for shape in spec.levels)))
+    return rows
+
+
+def _times(spec: StackSpec) -> str:
+    """The times of the frames in words."""
+    if spec.time is None:
+        return "not known"
+    times, unit = spec.time
+    return f"{times[0]:g} to {times[-1]:g} {unit}"
 
 
 def init(path: str, **keys: Any) -> str:
     """Commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`."""
-    spec = locate(path, **keys)
+    try:
+        spec = locate(path, **keys)
+    except InputError as error:
+        raise InputError(str(error) + _as_option(str(error))) from error
     if spec.frame_count < 2:
         raise InputError(f"{path} has one frame: a time-lapse needs at least 2")
     lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
@@ -119,31 +142,58 @@ def init(path: str, **keys: Any) -> str:
         described=described,
         input_keys="\n".join(lines) + ("\n" if lines else ""),
         shape=spec.frame_shape,
+        centre=[size // 2 for size in spec.frame_shape[-2:]],
+        radii=[size // 2 for size in spec.frame_shape[-2:]],
         max_shift=min(bounds) if len(bounds) == 2 else bounds,
-        stem=Path(path.rstrip("/")).name.split(".")[0] or "stack",
+        stem=_stem(path, keys.get("position"), keys.get("series")),
     )
 
 
-def check(config: Config) -> list[tuple[str, str]]:
+def _stem(path: str, position: str | None, series: int | None) -> str:
+    """A name for the outputs: that of the input, of the folder for a pattern of files."""
+    parts = path.rstrip("/").split("/")
+    name = parts[-1] if not is_pattern(path) or len(parts) < 2 else parts[-2]
+    words = [name.split(".")[0].replace("*", "") or "stack"]
+    words += [position.strip("/").replace("/", "-")] if position else []
+    words += [str(series)] if series is not None else []
+    return "-".join(words)
+
+
+def _as_option(problem: str) -> str:
+    """The option of `init` that sets the key which an error asks for."""
+    asked = [key for key in ("position", "series", "axes", "variable") if f"input.{key}" in problem]
+    return f" (--{asked[0]})" if asked else ""
+
+
+def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     """What was understood of settings, stack and mask, as names and values.
 
-    Reads the first, the middle and the last frame.
+    Reads the first, the middle and the last frame; `picture` is where to draw them with what is
+    not valid.
     """
+    if picture is not None:
+        check_picture(picture)
     series, spec = open_series(config)
     setup = set_up(config, series)
-    rows = describe(spec)
-    rows.append(("mask", config.mask.path or "none"))
+    rows = describe(spec) + _about_plate(config) + _about_mask(config, series.saturation)
     if series.prior is not None:
         rows.append(("prior", _described_prior(config, series)))
+    rows.append(("to read", f"{plan_of(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
     last = spec.frame_count - 1
+    drawn = []
     for index in sorted({0, last // 2, last}):
         frame = series.source.read(index)
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
         values = image[valid]
         seen = f"values {values.min():g} to {values.max():g}" if values.size else "nothing to see"
-        rows.append((f"frame {index}", f"{frame.status}, {valid.mean():.0%} valid, {seen}"))
+        reason = f" ({frame.reason})" if frame.reason else ""
+        rows.append((f"frame {index}", f"{frame.status}{reason}, {valid.mean():.0%} valid, {seen}"))
         usable = usable_pixels(frame.image, frame.valid, setup.method.conditioning)
-        rows += _hints(frame.image[usable], float(valid.mean()))
+        rows += _hints(frame.image, usable, float(valid.mean()))
+        drawn.append((f"frame {index}", frame.image, valid))
+    if picture is not None:
+        save_figure(overlay_figure(drawn), picture)
+        rows.append(("picture", picture))
     return rows
 
 
@@ -156,18 +206,82 @@ def _described_prior(config: Config, series: Series) -> str:
     return f"{config.prior.path}: shifts of {ranges} px; register.max_shift is around them"
 
 
-def _hints(values: NDArray[Any], valid: float) -> list[tuple[str, str]]:
-    """What a person would ask of a frame with these valid values."""
+def _about_plate(config: Config) -> list[tuple[str, str]]:
+    """Which image of a plate it is, and what of the plate is not there."""
+    given = config.input
+    if given.position is None or (found := positions(given.one_path)) is None:
+        return []
+    lacking = f"; wells that are not in the store: {', '.join(found.missing)}"
+    return [("position", f"{given.position} of {len(found.names)}" + lacking * bool(found.missing))]
+
+
+def _about_mask(config: Config, saturation: float | None) -> list[tuple[str, str]]:
+    """The causes that take pixels away."""
+    given = config.mask
+    path = "" if given.path is None else given.path + ", inverted" * given.invert
+    causes = [
+        path,
+        f"{len(given.shapes)} shape(s)" * bool(given.shapes),
+        f"values {', '.join(f'{value:g}' for value in given.invalid_values)}"
+        * bool(given.invalid_values),
+        f"range {list(given.valid_range or ())}" * bool(given.valid_range),
+        f"saturated from {saturation:g}" if saturation is not None else "",
+        f"border {given.border}" * bool(given.border),
+    ]
+    return [("mask", "; ".join(cause for cause in causes if cause) or "none")]
+
+
+def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, str]]:
+    """What a person would ask of a frame with these usable pixels."""
     hints = []
+    values = image[usable]
     if values.size:
         for extreme in {values.min().item(), values.max().item()}:
             share = float(np.mean(values == extreme))
             if FEW < share < 1:
                 question = f"{share:.0%} are {extreme:g}: no data? then mask.invalid_values"
                 hints.append(("", question))
-    if valid < FEW_VALID:
+    if looks_inverted(image, usable):
+        hints.append(
+            (
+                "",
+                "the mask looks inverted: what it takes away looks like a scene, what it leaves "
+                "does not; True (not 0) means valid, mask.invert takes the opposite",
+            )
+        )
+    elif valid < FEW_VALID:
         hints.append(("", "few pixels are valid: is the mask inverted? True (not 0) means valid"))
     return hints
+
+
+def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
+    """Whether the pixels that are left have nothing in them, and those taken away a scene.
+
+    A scene varies, and neighbouring pixels vary alike; nothing in them have pixels that are mostly
+    of one value (a beam stop, saturation), or vary far less and each on its own.
+    """
+    finite = np.isfinite(image)
+    left, taken = usable & finite, ~usable & finite
+    if left.sum() < LEAST_SEEN or taken.sum() < LEAST_SEEN:
+        return False
+    values = image.astype(float)
+    if _likeness(values, taken) < SCENE_LIKENESS:
+        return False
+    found, counts = np.unique(values[left], return_counts=True)
+    if counts.max() > left.sum() / 2 and len(found) < left.sum() / 2:
+        same_taken = np.unique(values[taken], return_counts=True)[1].max() / taken.sum()
+        return bool(same_taken < 0.5)
+    quiet = values[left].std() < values[taken].std() / 3
+    return bool(quiet and _likeness(values, left) < SCENE_LIKENESS / 2)
+
+
+def _likeness(values: NDArray[Any], chosen: Bools) -> float:
+    """The correlation of neighbours along the last axis, both of them among the chosen."""
+    both = chosen[..., 1:] & chosen[..., :-1]
+    one, other = values[..., 1:][both], values[..., :-1][both]
+    if one.size < LEAST_SEEN or not one.std() or not other.std():
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:

@@ -31,6 +31,7 @@ class Conditioning:
     ----------
     invalid_values : numbers that mean "no data", such as 0 or a saturated 65535
     valid_range : lowest and highest valid value, None for no limit on that side
+    saturation : from this value on nothing is valid; None: no limit
     border : pixels along each side of the frame that are not valid, one per axis
     logarithm : correlate the logarithm (for contrast that multiplies); what is not positive is
         not valid
@@ -39,6 +40,7 @@ class Conditioning:
 
     invalid_values: tuple[float, ...] = ()
     valid_range: tuple[float | None, float | None] | None = None
+    saturation: float | None = None
     border: tuple[int, ...] = ()
     logarithm: bool = False
     high_pass: float | None = None
@@ -112,6 +114,7 @@ def usable_pixels(image: NDArray[Any], valid: Bools, how: Conditioning) -> Bools
         image,
         invalid_values=how.invalid_values,
         valid_range=how.valid_range,
+        saturation=how.saturation,
         border=how.border,
     )
 
@@ -121,6 +124,7 @@ def valid_pixels(
     *,
     invalid_values: Sequence[float] = (),
     valid_range: tuple[float | None, float | None] | None = None,
+    saturation: float | None = None,
     border: Sequence[int] = (),
 ) -> Bools:
     """True where a pixel is finite and none of the given causes speaks against it."""
@@ -136,6 +140,8 @@ def valid_pixels(
             valid &= image >= low
         if high is not None:
             valid &= image <= high
+    if saturation is not None:
+        valid &= image < saturation
     for axis, width in enumerate(border):
         if width:
             along = np.moveaxis(valid, axis, 0)

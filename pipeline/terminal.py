@@ -62,10 +62,10 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def told_of_progress() -> Iterator[stages.Progress]:
-    """A bar of pairs on standard error where that is a terminal, a line now and then elsewhere."""
+def told_of_progress(doing: str = "measuring", what: str = "pairs") -> Iterator[stages.Progress]:
+    """A bar on standard error where that is a terminal, a line now and then elsewhere."""
     columns = (
-        TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"),
+        TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what),
         TimeRemainingColumn(),
     )  # fmt: skip
     console = Console(stderr=True)
@@ -77,5 +77,5 @@ def told_of_progress() -> Iterator[stages.Progress]:
             yield lambda done, total: None
             return
         bar = stack.enter_context(Progress(*columns, console=console))
-        task = bar.add_task("pairs", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -49,21 +49,30 @@ def shift_bounds(
 
 
 def _pixels(length: str, pixel_size: float, unit: str) -> int:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(\S+)\s*", length)
+    pixels = in_pixels("register.max_shift", length, pixel_size, unit)
+    if pixels < 0:
+        raise InputError(f"register.max_shift {length!r} is negative")
+    return math.ceil(round(pixels, 6))
+
+
+def in_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> float:
+    """A length under a key of the settings in pixels of that size; it may be negative."""
+    if not isinstance(length, str):
+        return float(length)
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
     if match and match[2] in PIXELS:
-        return math.ceil(float(match[1]))
+        return float(match[1])
     if not match or match[2] not in UNITS_UM:
         raise InputError(
-            f"register.max_shift {length!r} is neither pixels nor a length such as '3 um' "
+            f"{key} {length!r} is neither pixels nor a length such as '3 um' "
             f"({', '.join(UNITS_UM)})"
         )
     if unit not in UNITS_UM:
         raise InputError(
-            f"register.max_shift {length!r} needs a pixel size with a unit, and the stack has "
-            "none: give it in pixels"
+            f"{key} {length!r} needs a pixel size with a unit, and the stack has none: give it in "
+            "pixels, or set input.pixel_size"
         )
-    pixels = float(match[1]) * UNITS_UM[match[2]] / (pixel_size * UNITS_UM[unit])
-    return math.ceil(round(pixels, 6))
+    return float(match[1]) * UNITS_UM[match[2]] / (pixel_size * UNITS_UM[unit])
 
 
 def common_unit(sizes: Sequence[float], units: Sequence[str]) -> tuple[tuple[float, ...], str]:

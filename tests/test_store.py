@@ -163,13 +163,6 @@ def test_layouts_written_by_others(real_data, name, keys, frames, shape):
     assert StackFrames(spec).read(0).image.shape == spec.frame_shape
 
 
-def test_a_plate_names_its_images(real_data):
-    for version in ("v0.4_hcs", "v0.5_hcs"):
-        path = real_data("omezarr_zarr_java") / version
-        with pytest.raises(InputError, match=r"holds several images.*A/1/0"):
-            locate(str(path))
-
-
 def test_missing_chunks_of_a_real_plate(real_data):
     """Level 0 of this image has no chunks: Zarr reads zeros, here nothing is valid."""
     folder = real_data("omezarr_fractal") / "v04"

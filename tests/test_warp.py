@@ -52,7 +52,7 @@ def test_corners_of_the_types():
 
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="not one of whole, linear"):
-        move(np.zeros((3, 3)), np.ones((3, 3), bool), np.zeros(2), "cubic")
+        move(np.zeros((3, 3)), np.ones((3, 3), bool), np.zeros(2), "quintic")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_correct_takes_plain_arrays_and_checks_the_fill_value(series):
     with pytest.raises(pipeline.InputError, match="fill_value -1 is not a value of uint16"):
         pipeline.correct(stack, shifts, fill_value=-1)
     with pytest.raises(pipeline.InputError, match="not one of whole, linear"):
-        pipeline.correct(stack, shifts, interpolation="cubic")
+        pipeline.correct(stack, shifts, interpolation="quintic")
 
 
 def test_correct_leaves_out_what_does_not_compare_or_is_not_valid(series):

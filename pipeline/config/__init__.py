@@ -6,12 +6,15 @@ wrong with it.
 
 from pipeline.config.cluster import Certificates, ClusterSection
 from pipeline.config.files import load_config, make_config
-from pipeline.config.settings import Config, PreprocessSection
+from pipeline.config.inputs import MaskSection
+from pipeline.config.settings import Config, CorrectSection, PreprocessSection
 
 __all__ = [
     "Certificates",
     "ClusterSection",
     "Config",
+    "CorrectSection",
+    "MaskSection",
     "PreprocessSection",
     "load_config",
     "make_config",

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+Path_ = Annotated[str, Field(min_length=1)]
+Listed = Field(strict=False)  # YAML has lists where the settings have tuples
+SomeListed = Field(strict=False, min_length=1)
 
 
 class Section(BaseModel):

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.cluster import Certificates
+from pipeline.config.inputs import EllipseSection, ShapeSection
 from pipeline.config.settings import Config
 from pipeline.model import InputError
 
@@ -94,9 +95,10 @@ def _resolved(config: Config, folder: Path) -> Config:
         },
         "prior": {"path": absolute(config.prior.path)},
         "pairs": {"path": absolute(config.pairs.path)},
+        "correct": {"stack": absolute(config.correct.stack)},
         "output": {
             name: absolute(getattr(config.output, name))
-            for name in ("shifts", "report", "summary", "performance_report")
+            for name in ("shifts", "corrected", "report", "summary", "performance_report")
         },
         "cluster": {
             "scheduler_file": absolute(config.cluster.scheduler_file),
@@ -195,7 +197,12 @@ def _describe(location: Sequence[Any]) -> str:
 
 _ALL_KEYS = {
     field.alias or name
-    for section in [Config, *(f.annotation for f in Config.model_fields.values())]
+    for section in [
+        Config,
+        ShapeSection,
+        EllipseSection,
+        *(f.annotation for f in Config.model_fields.values()),
+    ]
     if isinstance(section, type) and issubclass(section, BaseModel)
     for name, field in section.model_fields.items()
 }

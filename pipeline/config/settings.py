@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Count, Index, Section
+from pipeline.config.base import Count, Index, Section, SomeListed
 from pipeline.config.cluster import ClusterSection
-from pipeline.model import InputError
+from pipeline.config.inputs import InputSection, MaskSection
 from pipeline.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
@@ -19,76 +19,21 @@ METHOD_VERSION = 3
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
-Path_ = Annotated[str, Field(min_length=1)]
 Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
-Listed = Field(strict=False)  # YAML has lists where the settings have tuples
-SomeListed = Field(strict=False, min_length=1)
-
-
-class InputSection(Section):
-    """The stack."""
-
-    path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
-        description="OME-Zarr 0.4 or 0.5 image, Zarr v2 or v3 array, xarray group; a list or a "
-        "pattern such as 'plate.zarr/*/*/0' for several"
-    )
-    channel: Index | str | None = Field(None, description="number or name; needed if several")
-    level: Index = Field(0, description="pyramid level of an OME-Zarr image; 0: full resolution")
-    axes: str | None = Field(
-        None,
-        pattern="^[tczyx]+$",
-        description="a letter per array dimension, where the store does not tell",
-    )
-    variable: str | None = Field(None, description="array of an xarray group; needed if several")
-    missing_chunks: Literal["invalid", "fill"] = Field(
-        "invalid",
-        description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
-        "value, because the store leaves out empty chunks on purpose",
-    )
-
-    @property
-    def one_path(self) -> str:
-        """The path of the only input."""
-        if not isinstance(self.path, str):
-            raise InputError(f"input.path is {len(self.path)} inputs: run_all takes several")
-        return self.path
-
-
-class MaskSection(Section):
-    """What is valid: every cause given here takes pixels away."""
-
-    path: str | None = Field(None, description="Zarr mask, not 0 = valid; static or per frame")
-    invalid_values: tuple[float, ...] = Field((), strict=False, description="values: no data")
-    valid_range: tuple[float | None, float | None] | None = Field(
-        None, strict=False, description="lowest and highest valid value; null: no limit"
-    )
-
-    @model_validator(mode="after")
-    def _low_before_high(self) -> Self:
-        low, high = self.valid_range or (None, None)
-        if low is not None and high is not None and low > high:
-            raise ValueError(
-                f"valid_range [{low:g}, {high:g}] has its lowest value above its highest"
-            )
-        return self
-
-    border: Index | Annotated[tuple[Index, ...], Listed] = Field(
-        0, description="pixels along each side that are not valid; a number or one per axis"
-    )
 
 
 class PreprocessSection(Section):
     """What frames need before they are correlated; all of it knows the mask."""
 
     flat_field: str | None = Field(
-        None, description="divide by it: a Zarr image, or 'median' for the stack's own median"
+        None, description="divide by it: an image, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
     static: str | None = Field(
         None,
-        description="subtract it: a Zarr image of what stands still in the camera, or 'estimate' "
+        description="subtract it: an image of what stands still in the camera, or 'estimate' "
         "to tell it apart from the moving scene",
     )
     high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
@@ -210,12 +155,58 @@ class SolveSection(Section):
     )
 
 
+class CorrectSection(Section):
+    """How the corrected stack is made; it is written if `output.corrected` is set."""
+
+    stack: str | None = Field(
+        None, description="another stack of the same frames to be moved; null: the input, all of it"
+    )
+    interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
+        "linear", description="whole (by whole pixels), linear, cubic or fourier"
+    )
+    labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
+    border: Literal["keep", "crop", "expand"] = Field(
+        "keep",
+        description="keep: the frames' shape; crop: what is seen in every good frame; expand: "
+        "everything that is seen in any frame",
+    )
+    fill_value: float | None = Field(
+        None, description="written where nothing is known; null: NaN, or 0 in integers"
+    )
+    invalid: Literal["blank", "keep"] = Field(
+        "blank",
+        description="what is not valid in a frame: blank, or keep its values, by whole pixels",
+    )
+    interpolated: Literal["moved", "left", "blank"] = Field(
+        "moved", description="frames with a shift from solve.interpolate: moved, left or blank"
+    )
+    unusable: Literal["left", "blank"] = Field(
+        "blank", description="frames without a shift: left as they are, or blank"
+    )
+    valid: bool = Field(True, description="write beside the image which of its pixels are known")
+    format: Literal["0.4", "0.5"] | None = Field(
+        None, description="of OME-Zarr: '0.4' or '0.5'; null: what goes with the input"
+    )
+    levels: Count | None = Field(
+        None, description="of the pyramid, the full resolution included; null: down to 512 pixels"
+    )
+    chunks: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: the input's chunks"
+    )
+    shards: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: as the input, if chunks is null"
+    )
+
+
 class OutputSection(Section):
     """What is written."""
 
     shifts: str = Field(
         "shifts.zarr",
         description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+    )
+    corrected: str | None = Field(
+        None, description="the corrected stack: OME-Zarr (.zarr) or OME-TIFF (.ome.tif); null: none"
     )
     report: str | None = Field(
         None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
@@ -231,10 +222,13 @@ class OutputSection(Section):
             raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
+        endings = (".zarr", ".ome.tif", ".ome.tiff")
+        if self.corrected is not None and not self.corrected.rstrip("/").endswith(endings):
+            raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
         made = self.performance_report
         if made is not None and Path(made).suffix != ".html":
             raise ValueError(f"performance_report {made!r} must end in .html")
-        outputs = (self.shifts, self.report, self.summary, made)
+        outputs = (self.shifts, self.corrected, self.report, self.summary, made)
         remote = [path for path in outputs if path and "://" in path]
         if remote:
             raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
@@ -251,6 +245,7 @@ class Config(Section):
     prior: PriorSection = PriorSection()
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
+    correct: CorrectSection = CorrectSection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
 

@@ -25,10 +25,12 @@ from pipeline.model.words import (
     FrameStatus,
     InputError,
     Ints,
+    OutputError,
     PairStatus,
     RunError,
     Slices,
     Status,
+    UnreachableError,
     axis_names,
 )
 
@@ -48,6 +50,7 @@ __all__ = [
     "InputError",
     "Ints",
     "LocalMotion",
+    "OutputError",
     "PairStatus",
     "PairTable",
     "Registration",
@@ -56,6 +59,7 @@ __all__ = [
     "StaticEffect",
     "Status",
     "Surface",
+    "UnreachableError",
     "Views",
     "as_stack",
     "axis_names",

@@ -95,3 +95,17 @@ class RunError(RuntimeError):
 
     Its message is one line: what happened, and what to do. What was measured is saved.
     """
+
+
+class UnreachableError(RunError):
+    """A store that is out of reach for longer than a run waits: nothing about what it holds.
+
+    What was measured is saved, and the same command goes on where it stopped.
+    """
+
+
+class OutputError(RunError):
+    """A result cannot be written: the disk is full, or a path cannot be reached.
+
+    Its message is one line a user can act on; what was written before is kept.
+    """

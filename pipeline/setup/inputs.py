@@ -100,7 +100,8 @@ def _without_suffix(path: str) -> str:
 
 
 def _check_places(config: Config, count: int) -> None:
-    for key, path in (("shifts", config.output.shifts), ("report", config.output.report)):
+    for key in ("shifts", "corrected", "report"):
+        path = getattr(config.output, key)
         if path is not None and PLACE not in path:
             example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACE}").name
             raise InputError(
@@ -126,7 +127,7 @@ def _of_one(config: Config, path: str, name: str) -> Config:
         key: getattr(config, key).model_copy(
             update={field: named(value) for field, value in getattr(config, key)}
         )
-        for key in ("mask", "preprocess", "output")
+        for key in ("mask", "preprocess", "correct", "output")
     }
     return config.model_copy(
         update={**sections, "input": config.input.model_copy(update={"path": path})}

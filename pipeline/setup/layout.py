@@ -87,7 +87,12 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     """What a task takes on within `cluster.task_memory`."""
     given, mask = config.cluster.task_memory, config.mask
     memory = parse_bytes(given) if given is not None else None
-    by_value = bool(mask.invalid_values or mask.valid_range or config.preprocess.logarithm)
+    by_value = bool(
+        mask.invalid_values
+        or mask.valid_range
+        or mask.saturation is not None
+        or config.preprocess.logarithm
+    )
     room = _room(config.cluster)
     size = BatchSize.within(
         memory or default_task_bytes(config.cluster),
@@ -159,6 +164,7 @@ def _method(config: Config, series: Series) -> Method:
         conditioning=Conditioning(
             invalid_values=config.mask.invalid_values,
             valid_range=config.mask.valid_range,
+            saturation=series.saturation,
             border=border,
             logarithm=config.preprocess.logarithm,
             high_pass=config.preprocess.high_pass,

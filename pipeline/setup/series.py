@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.model import FrameSource, InputError, Slices
 from pipeline.ncc import Masked
+from pipeline.setup.masks import drawn_mask, saturation_of
 from pipeline.setup.prior import prior_shifts
 from pipeline.store.arrays import ArrayFrames
-from pipeline.store.masks import MaskedFrames, content_digest, locate_mask, read_image
+from pipeline.store.masks import (
+    Mask,
+    MaskedFrames,
+    Sense,
+    content_digest,
+    locate_mask,
+    read_image,
+)
 from pipeline.store.stacks import StackFrames, StackSpec, locate
 from pipeline.store.tables import digest_of, read_pair_list
 
@@ -29,6 +37,7 @@ class Series:
     pixel_bytes: int
     chunks: tuple[int, ...]  # of a frame, in pixels
     chunk_bytes: int  # that are decoded at a time
+    saturation: float | None  # from this value on no pixel is valid
     bounds: Slices  # the part outside of which no pixel of any frame is valid
     one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
     pixel_size: tuple[float, ...]
@@ -39,25 +48,28 @@ class Series:
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
-    """Find the stack and its mask; reads no frame."""
+    """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
     spec = locate(**config.input.model_dump())
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
-    bounds, one_mask = _whole(spec.frame_shape), True
-    if config.mask.path is not None:
-        with naming("mask.path"):
-            mask = locate_mask(config.mask.path, spec.frame_count, spec.frame_shape)
+    saturation = saturation_of(config.mask, source, spec)
+    if config.mask.saturation == "auto":
+        digests.append(str(saturation))
+    masks = _masks(config, spec)
+    for mask in masks:
         source = MaskedFrames(source, mask)
         digests.append(mask.digest)
-        one_mask = not mask.per_frame
-        if one_mask:
-            pixels = Masked(mask.read(0, spec.frame_shape))
-            bounds = pixels.bounds
-            if not pixels.count:
-                raise InputError(
-                    f"the mask {config.mask.path} has no valid pixel: True (not 0) means valid"
-                )
+    static = [mask.read(0, spec.frame_shape) for mask in masks if not mask.per_frame]
+    bounds = _whole(spec.frame_shape)
+    if static:
+        pixels = Masked(np.logical_and.reduce(static))
+        bounds = pixels.bounds
+        if not pixels.count:
+            raise InputError(
+                f"{_masks_named(config)} has no valid pixel: True (not 0) means valid, inside "
+                "of every shape; mask.invert takes the opposite"
+            )
     given = config.preprocess
     for key, path, made in (
         ("flat_field", given.flat_field, "median"),
@@ -79,8 +91,9 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         pixel_bytes=np.dtype(spec.dtype).itemsize,
         chunks=tuple(chunks),
         chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
+        saturation=saturation,
         bounds=bounds,
-        one_mask=one_mask and np.dtype(spec.dtype).kind != "f",
+        one_mask=len(static) == len(masks) and np.dtype(spec.dtype).kind != "f",
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
@@ -88,6 +101,25 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         prior=prior,
     )
     return series, spec
+
+
+def _masks(config: Config, spec: StackSpec) -> list[Mask]:
+    """The masks that the settings give by a path and by shapes."""
+    given, masks = config.mask, list[Mask]()
+    if given.path is not None:
+        sense = Sense(given.labels or (), given.invert)
+        with naming("mask.path"):
+            masks.append(locate_mask(given.path, spec.frame_count, spec.frame_shape, sense))
+    drawn = drawn_mask(given, spec)
+    return masks if drawn is None else [*masks, drawn]
+
+
+def _masks_named(config: Config) -> str:
+    """The causes that settings give by a path and by shapes, for an error."""
+    path = f"the mask {config.mask.path}" if config.mask.path is not None else ""
+    return " with ".join(
+        [part for part in (path, "mask.shapes" * bool(config.mask.shapes)) if part]
+    )
 
 
 def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> Series:
@@ -104,6 +136,7 @@ def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> 
         pixel_bytes=source.stack.dtype.itemsize,
         chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
         chunk_bytes=0,
+        saturation=None,
         bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
         one_mask=(mask is None or static) and certain,
         pixel_size=pixel_size,
@@ -135,8 +168,10 @@ def _check_outputs(config: Config) -> None:
         config.preprocess.flat_field,
         config.preprocess.static,
         config.prior.path,
+        config.correct.stack,
     )
+    outputs = (config.output.shifts, config.output.report, config.output.corrected)
     for source in (Path(path) for path in given if path and "://" not in path):
-        for target in (Path(path) for path in (config.output.shifts, config.output.report) if path):
+        for target in (Path(path) for path in outputs if path):
             if target == source or source in target.parents or target in source.parents:
                 raise InputError(f"the output {target} and the input {source} lie in each other")

@@ -2,16 +2,20 @@
 
 from pipeline.stages.arrays import estimate_shifts, open_stack
 from pipeline.stages.dataset import verdict
+from pipeline.stages.exporting import export
 from pipeline.stages.log import METER
 from pipeline.stages.many import Command, Outcome, run_all
-from pipeline.stages.steps import Progress, measure, plan, report, run, solve
+from pipeline.stages.measuring import Progress
+from pipeline.stages.steps import correct, measure, plan, report, run, solve
 
 __all__ = [
     "METER",
     "Command",
     "Outcome",
     "Progress",
+    "correct",
     "estimate_shifts",
+    "export",
     "measure",
     "open_stack",
     "plan",

@@ -26,6 +26,9 @@ def open_stack(
     axes: str | None = None,
     variable: str | None = None,
     missing_chunks: Missing = "invalid",
+    position: str | None = None,
+    series: int | None = None,
+    pixel_size: float | Sequence[float] | None = None,
 ) -> xr.DataArray:
     """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
@@ -41,6 +44,9 @@ def open_stack(
             axes=axes,
             variable=variable,
             missing_chunks=missing_chunks,
+            position=position,
+            series=series,
+            pixel_size=pixel_size,
         )
     )
 

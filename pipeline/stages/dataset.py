@@ -52,6 +52,9 @@ def own_shifts(setup: Setup) -> xr.Dataset:
     before = json.loads(found.attrs.get("configuration", "{}"))
     changed = settings_that_differ(before, setup.config.dump(), MEASURING_SECTIONS)
     changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
+    count, now = found.sizes["frame"], setup.series.source.frame_count
+    if count != now:
+        changed.append(f"the stack has {now} frames now, and had {count}")
     what = "; ".join(changed) or "the input's metadata, or what a path holds"
     raise InputError(
         f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "

@@ -15,7 +15,8 @@ from pipeline.config import Config
 from pipeline.model import InputError, PairStatus
 from pipeline.setup import inputs_of
 from pipeline.stages.dataset import verdict
-from pipeline.stages.steps import Progress, cluster_of, measure_on, run_on, solve_on
+from pipeline.stages.measuring import Progress
+from pipeline.stages.steps import cluster_of, measure_on, run_on, solve_on
 from pipeline.store.tables import write_table
 from pipeline.verdict import Trust, Verdict
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 import xarray as xr
 
-from pipeline.cluster import Cluster, OnDemand, one_cluster
+from pipeline.cluster import OnDemand, one_cluster
 from pipeline.config import Config
-from pipeline.measure import measure_pairs, solve_series, with_second_round
-from pipeline.model import InputError, PairStatus, PairTable
+from pipeline.measure import solve_series
+from pipeline.model import InputError, PairStatus
 from pipeline.report import prepare
 from pipeline.setup import (
     Plan,
@@ -29,49 +28,25 @@ from pipeline.setup import (
     wanted_workers,
     workers_that_fit,
 )
+from pipeline.stages.correcting import Summary, check_corrected, correct_solved
 from pipeline.stages.dataset import (
     LOOKED_FOR,
     dataset,
     kept,
-    look_for_effect,
-    new_name,
-    new_table,
     own_shifts,
-    owner_of,
     verdict,
     versions,
     with_stills,
 )
-from pipeline.stages.log import Meter, logged, stage
-from pipeline.stages.parts import Part, gather, on_this_machine, parsed_part, part_of, remove_parts
+from pipeline.stages.log import logged, stage
+from pipeline.stages.measuring import Job, Progress, measure_all
+from pipeline.stages.parts import Part, gather, on_this_machine, parsed_part, part_of
 from pipeline.stages.reporting import write_report
-from pipeline.store.files import discard, settle
-from pipeline.store.journal import Journal, journal_path
+from pipeline.store.files import settle
 from pipeline.store.locks import locked
-from pipeline.store.shifts import check_replaceable, exists, read_pairs, save_shifts
-
-Progress = Callable[[int, int], None]  # rows measured so far, rows in all
+from pipeline.store.shifts import exists, read_pairs, save_shifts
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A run whose output nobody else writes to."""
-
-    setup: Setup
-    cluster: OnDemand
-    workers: int | None  # how many fit into the memory here, where they are of this machine
-    progress: Progress | None
-    part: bool  # of a measuring that is shared out
-
-    @property
-    def path(self) -> str:
-        return self.setup.config.output.shifts
-
-    def engine(self) -> Cluster:
-        size, frames = self.setup.size, self.setup.series.source.frame_count
-        return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
 
 
 def plan(config: Config) -> Plan:
@@ -120,6 +95,27 @@ def solve(config: Config) -> xr.Dataset:
         return solve_on(cluster, only_input(config))
 
 
+def correct(
+    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> Summary:
+    """Write the corrected stack of a solved run; goes on where an earlier call stopped.
+
+    Raises
+    ------
+    InputError
+        Where shifts, stack and settings do not go together; before any frame is read.
+    OutputError
+        If it cannot be written; what is written is kept.
+    """
+    single = only_input(config)
+    with cluster_of(config) as cluster, _job(single, "correct", cluster) as job:
+        check_corrected(single)
+        shifts = own_shifts(job.setup)
+        return correct_solved(
+            job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
+        )
+
+
 def run_on(
     cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
 ) -> xr.Dataset:
@@ -128,9 +124,14 @@ def run_on(
     if path is not None:
         prepare(path)
     with _job(config, "run", cluster, progress) as job:
-        measured = _measure(job, overwrite)
+        if config.output.corrected is not None:
+            check_corrected(config)
+        measured = measure_all(job, overwrite)
         done = _is_solved(job, measured)
         solved = measured if done else _solve(job)
+        if config.output.corrected is not None:
+            with stage("correcting"):
+                correct_solved(job.setup, solved, job.engine(), overwrite=overwrite)
         if path is not None and not (done and exists(path)):
             with stage("report"):
                 write_report(job.setup, solved, path)
@@ -148,7 +149,7 @@ def measure_on(
 ) -> xr.Dataset:
     """`measure` on a cluster that may serve other runs, too."""
     with _job(config, "measure", cluster, progress, part) as job:
-        return _measure(job, overwrite)
+        return measure_all(job, overwrite)
 
 
 def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
@@ -204,96 +205,6 @@ def _job(
         yield Job(setup, cluster, workers, progress, part is not None)
 
 
-def _measure(job: Job, overwrite: bool) -> xr.Dataset:
-    found = _begun(job, overwrite)
-    table = _with_second_round(job, read_pairs(found))
-    missing, rows = int(table.to_do.sum()), len(table.status)
-    looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
-    if not missing and rows == found.sizes["pair"] and looked_for:
-        log.info("all %d pairs are measured already", rows)
-        discard(journal_path(job.path))
-        return found
-    with stage("preparing"):
-        setup = with_stills(job.setup, keep_at=job.path.rstrip("/"), again=missing < rows)
-    found, table = _in_rounds(job, setup, found, table)
-    known = kept(found)
-    if not job.part:
-        with stage("looking for what could be wrong"):
-            known |= look_for_effect(setup, table)
-    found = dataset(setup, table, known=known)
-    save_shifts(found, job.path)
-    discard(journal_path(job.path))
-    return found
-
-
-def _in_rounds(
-    job: Job, setup: Setup, found: xr.Dataset, table: PairTable
-) -> tuple[xr.Dataset, PairTable]:
-    """The pairs of the strategy measured, then those that they leave wanted."""
-    while table.to_do.any():
-        found = _of_these_rows(job, found, table)
-        with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
-            table = _measured(job, setup, found, table, journal)
-        further = _with_second_round(job, table)
-        if len(further.status) == len(table.status):
-            break  # what is still to do failed
-        table = further
-    return found, table
-
-
-def _with_second_round(job: Job, table: PairTable) -> PairTable:
-    """The table with the pairs that its first round leaves wanted, once that is measured.
-
-    A part of the batches knows its own pairs only.
-    """
-    setup = job.setup
-    if job.part:
-        return table
-    return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
-
-
-def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
-    """The dataset on disk with the rows of the table: those of the second round come later."""
-    if len(table.status) == found.sizes["pair"]:
-        return found
-    found = dataset(job.setup, table, known=kept(found))
-    save_shifts(found, job.path)
-    return found
-
-
-def _begun(job: Job, overwrite: bool) -> xr.Dataset:
-    """The dataset as an earlier run of the same settings left it, or a new one."""
-    if overwrite:
-        remove_parts(job.path)
-    else:
-        gather(job.setup)
-    if exists(job.path) and not overwrite:
-        return own_shifts(job.setup)
-    check_replaceable(job.path)
-    found = dataset(job.setup, new_table(job.setup), known=new_name())
-    save_shifts(found, job.path)
-    return found
-
-
-def _measured(
-    job: Job, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
-) -> PairTable:
-    """The table with its missing rows measured; the journal is ahead of the dataset until then."""
-    source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
-    done = 0
-    try:
-        rows = measure_pairs(source, table, method, size, client=job.engine(), noted=journal.append)
-        for table, done in rows:
-            meter(done, len(table.status))
-            if job.progress is not None:
-                job.progress(done, len(table.status))
-    except BaseException as error:
-        error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
-        save_shifts(dataset(setup, table, known=kept(found)), job.path)
-        raise
-    return table
-
-
 def _is_solved(job: Job, found: xr.Dataset) -> bool:
     """Whether an earlier run solved the same rows with the same settings and versions."""
     if "verdict" not in found.attrs or "configuration" not in found.attrs:
@@ -308,7 +219,7 @@ def _solve(job: Job) -> xr.Dataset:
     measured = own_shifts(job.setup)
     table, setup = read_pairs(measured), job.setup
     if not table.to_do.any() and not set(LOOKED_FOR) <= set(measured.attrs):
-        measured = _measure(job, overwrite=False)  # the last part has been gathered
+        measured = measure_all(job, overwrite=False)  # the last part has been gathered
         table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(f"no pair of {job.path} is measured yet: run `measure` first")

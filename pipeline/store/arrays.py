@@ -12,7 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, Frame, FrameStatus, InputError, Slices, spatial_dims
+from pipeline.model import (
+    Bools,
+    Frame,
+    FrameStatus,
+    InputError,
+    Slices,
+    UnreachableError,
+    spatial_dims,
+)
 from pipeline.ncc import block_sides
 from pipeline.preprocess import as_mask
 from pipeline.store.formats import spacing
@@ -115,7 +123,7 @@ class ArrayFrames:
                 image = one.to_numpy()
                 if "valid" in one.coords:
                     valid = one.coords["valid"].to_numpy()
-        except MemoryError:
+        except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever the graph behind it raises
             return Frame.unreadable(one.shape, error)

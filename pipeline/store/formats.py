@@ -1,13 +1,9 @@
-"""What Zarr stores say of themselves: OME-Zarr images, plain arrays, xarray groups."""
+"""What stores say of themselves: OME-Zarr images, plain arrays, xarray groups, TIFF, .npy."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +11,10 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.model import InputError
+from pipeline.store.pixels import Pixels, ZarrPixels, files_pixels, is_npy, open_npy, series_name
+from pipeline.store.plates import choose_image, ome_metadata
+from pipeline.store.remote import open_node
+from pipeline.store.tiffs import is_tiff, read_tiff, series_files
 
 AXIS_NAMES = {
     "t": "t", "time": "t", "frame": "t", "date": "t",
@@ -27,9 +27,12 @@ AXIS_NAMES = {
 
 @dataclass(frozen=True)
 class FoundArray:
-    """An array in a store, and what the store says of it; `scale` and `units` per array axis."""
+    """An array in a store, and what the store says of it; `scale` and `units` per array axis.
 
-    array: zarr.Array[Any]
+    `name` is what `open_pixels` needs; `levels` are the shapes of the pyramid the array is of.
+    """
+
+    pixels: Pixels
     name: str
     kind: str
     axes: Sequence[str] | None = None
@@ -37,58 +40,106 @@ class FoundArray:
     units: Sequence[str] | None = None
     channel_names: tuple[str, ...] = ()
     time: tuple[tuple[float, ...], str] | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
+    doubt: str = ""  # why `scale` is not to be believed
 
 
-def open_node(path: str) -> zarr.Array[Any] | zarr.Group:
-    if "://" not in path and not Path(path).exists():
-        raise InputError(f"{path} is not there")
-    try:
-        return zarr.open(path, mode="r")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is no Zarr store (TIFF and others: convert them first)"
-        ) from error
-    except Exception as error:  # a store may raise anything: metadata that is torn, no credentials
-        raise InputError(f"{path} cannot be opened as Zarr: {error}") from error
-
-
-def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
-    """The OME-Zarr metadata of a group: under "ome" since version 0.5, at the top before."""
-    attributes = dict(group.attrs)
-    nested = attributes.get("ome")
-    return nested if isinstance(nested, dict) else attributes
-
-
-def _image_paths(group: zarr.Group) -> list[str]:
-    """Paths of the images of a plate or a collection, as far as they are written down."""
-    plate: Any = ome_metadata(group).get("plate")
-    if not isinstance(plate, dict):
-        return sorted(name for name in group.group_keys() if name != "OME")
-    return [f"{well['path']}/0" for well in plate.get("wells", [])]
-
-
-def find_array(path: str, level: int = 0, variable: str | None = None) -> FoundArray:
-    """The image array of a store: of an OME-Zarr image, a plain array, or of an xarray group.
+def find_array(
+    path: str,
+    level: int = 0,
+    variable: str | None = None,
+    position: str | None = None,
+    series: int | None = None,
+    axes: str | None = None,
+) -> FoundArray:
+    """The image array at a path; the parameters are the keys of the settings' `input` section.
 
     Raises InputError if there is none, or several to choose from.
     """
+    if is_npy(path):
+        return FoundArray(open_npy(path), "", ".npy array")
+    if is_tiff(path):
+        return _tiff(path, series, level)
+    files = series_files(path)
+    if files is not None:
+        return _series_of_files(path, files, series, level, axes)
     node = open_node(path)
     if isinstance(node, zarr.Array):
         return _plain_array(node)
-    ome = ome_metadata(node)
-    if "multiscales" in ome:
-        return ome_image(node, level)
-    if "plate" in ome or "bioformats2raw.layout" in ome:
-        raise InputError(
-            f"{path} holds several images: give the path of one of them, such as {path}/"
-            f"{next(iter(_image_paths(node)), 'A/1/0')}"
-        )
-    return _xarray_variable(node, path, variable)
+    node, inside = choose_image(node, path, position, series)
+    if isinstance(node, zarr.Array):
+        return _plain_array(node, inside)
+    if "multiscales" in ome_metadata(node):
+        return ome_image(node, level, inside)
+    return _xarray_variable(node, path, variable, inside)
 
 
-def _plain_array(array: zarr.Array[Any]) -> FoundArray:
+def find_image(path: str) -> FoundArray:
+    """The only array at a path, such as a mask; of an OME-Zarr image its full resolution."""
+    if is_npy(path) or is_tiff(path) or series_files(path) is not None:
+        return find_array(path)
+    node = open_node(path)
+    if isinstance(node, zarr.Array):
+        return _plain_array(node)
+    if "multiscales" in ome_metadata(node):
+        return ome_image(node, 0)
+    arrays = list(node.arrays())
+    if len(arrays) != 1:
+        raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
+    name, array = arrays[0]
+    return _plain_array(array, name)
+
+
+def _tiff(path: str, series: int | None, level: int) -> FoundArray:
+    found, index = read_tiff(path, series, level)
     return FoundArray(
-        array, "", f"Zarr v{array.metadata.zarr_format} array", dimension_names(array)
+        ZarrPixels(found.array),
+        f"{index} {level}",
+        found.kind,
+        found.axes,
+        found.scale,
+        found.units,
+        found.channel_names,
+        None,
+        found.levels,
+    )
+
+
+def _series_of_files(
+    path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
+) -> FoundArray:
+    """A stack in many TIFF files: a frame in each, or some frames, one file after the other."""
+    if not files:
+        raise InputError(f"{path}: no TIFF file has such a name")
+    first = _tiff(files[0], series, level)
+    own, ndim = list(first.axes or ()), len(first.pixels.shape)
+    if axes is None and ndim > 2 and own[0] == "T" and "I" not in own:
+        joined = True
+    elif axes is None:
+        joined = False
+    else:
+        joined = len(axes) == ndim and axes[0] == "t"
+    if axes is None and ndim > 2 and first.kind == "TIFF":
+        raise InputError(
+            f"the files of {path} hold {first.pixels.shape} each, without names of axes: set "
+            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per file)"
+        )
+    scale, units = list(first.scale or ()), list(first.units or ())
+    return FoundArray(
+        files_pixels(files, first.name, joined),
+        series_name(files, first.name, joined),
+        f"{len(files)} {first.kind} files, {files[0].rsplit('/', 1)[-1]} to "
+        f"{files[-1].rsplit('/', 1)[-1]}",
+        own if joined else ["t", *own],
+        scale if joined else [1.0, *scale],
+        units if joined else ["", *units],
+        first.channel_names,
+    )
+
+
+def _plain_array(array: zarr.Array[Any], name: str = "") -> FoundArray:
+    return FoundArray(
+        ZarrPixels(array), name, f"Zarr v{array.metadata.zarr_format} array", dimension_names(array)
     )
 
 
@@ -99,7 +150,8 @@ def dimension_names(array: zarr.Array[Any]) -> list[str] | None:
     return [str(name) for name in names] if names and all(names) else None
 
 
-def ome_image(group: zarr.Group, level: int) -> FoundArray:
+def ome_image(group: zarr.Group, level: int, inside: str = "") -> FoundArray:
+    """A level of an OME-Zarr image; `inside` is the group's path in the store."""
     ome = ome_metadata(group)
     multiscale: Any = ome["multiscales"][0]
     version = ome.get("version") or multiscale.get("version") or "0.4"
@@ -108,9 +160,31 @@ def ome_image(group: zarr.Group, level: int) -> FoundArray:
         raise InputError(f"input.level {level} is not there: levels are 0 to {len(datasets) - 1}")
     axes = multiscale.get("axes")
     if not axes:
-        raise InputError(f"OME-Zarr {version} without axes is not supported: 0.4 and 0.5 are")
+        raise InputError(
+            f"OME-Zarr {version} without axes is not supported, 0.4 and 0.5 are: give "
+            "the path of an array inside, and input.axes"
+        )
     entries = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
     name = datasets[level]["path"]
+    array = _level(group, name, level)
+    scales = [_scale_of(multiscale, dataset, len(entries)) for dataset in datasets]
+    shapes = [array.shape if i == level else _shape_of(group, d) for i, d in enumerate(datasets)]
+    omero: Any = ome.get("omero") or {}
+    return FoundArray(
+        ZarrPixels(array),
+        f"{inside}/{name}".strip("/"),
+        f"OME-Zarr {version} image, level {level} of {len(datasets)}",
+        [entry["name"] for entry in entries],
+        scales[level],
+        [entry.get("unit") or "" for entry in entries],
+        tuple(str(c.get("label", i)) for i, c in enumerate(omero.get("channels", []))),
+        None,
+        tuple(shape for shape in shapes if shape is not None),
+        _misfit(level, scales, shapes),
+    )
+
+
+def _level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
     try:
         array = group[name]
     except KeyError as error:
@@ -119,26 +193,64 @@ def ome_image(group: zarr.Group, level: int) -> FoundArray:
         ) from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"level {level}: {name!r} is a group and not an array")
-    steps = [*multiscale.get("coordinateTransformations", [])]
-    steps += datasets[level].get("coordinateTransformations", [])
-    scale = np.ones(len(entries))
-    for step in steps:
+    return array
+
+
+def _shape_of(group: zarr.Group, dataset: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of another level; None if it is not there, which is no concern of this one."""
+    try:
+        array = group[dataset["path"]]
+    except KeyError:
+        return None
+    return tuple(array.shape) if isinstance(array, zarr.Array) else None
+
+
+def _scale_of(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
+) -> list[float] | None:
+    """The pixel size that a level states along each axis; None if it states none."""
+    scale: NDArray[np.float64] | None = None
+    own = dataset.get("coordinateTransformations", [])
+    for step in [*multiscale.get("coordinateTransformations", []), *own]:
         if step.get("type") == "scale":
-            scale = scale * np.asarray(step["scale"], float)
-    omero: Any = ome.get("omero") or {}
-    return FoundArray(
-        array,
-        name,
-        f"OME-Zarr {version} image, level {level} of {len(datasets)}",
-        [entry["name"] for entry in entries],
-        [float(size) for size in scale],
-        [entry.get("unit") or "" for entry in entries],
-        tuple(str(c.get("label", i)) for i, c in enumerate(omero.get("channels", []))),
-    )
+            if len(step["scale"]) != ndim:
+                raise InputError(
+                    f"level {dataset['path']} has the scale {step['scale']} for {ndim} axes"
+                )
+            scale = (1.0 if scale is None else scale) * np.asarray(step["scale"], float)
+    return None if scale is None else [float(size) for size in scale]
 
 
-def _xarray_variable(group: zarr.Group, path: str, variable: str | None) -> FoundArray:
-    arrays = dict(group.arrays())
+def _misfit(
+    level: int,
+    scales: Sequence[list[float] | None],
+    shapes: Sequence[tuple[int, ...] | None],
+) -> str:
+    """Why the scale that a level states does not fit its shape; "" if it does.
+
+    Shapes may be rounded either way: a scale fits if it is that of a pixel more or less.
+    """
+    here, full = scales[level], scales[0]
+    shape, whole = shapes[level], shapes[0]
+    if level == 0 or here is None or full is None or shape is None or whole is None:
+        return ""
+    for size, first, step, fine in zip(shape, whole, here, full, strict=True):
+        factor = step / fine if fine else 0
+        if not first / (size + 1) <= factor <= first / max(size - 1, 0.5):
+            return (
+                f"level {level} has {shape} pixels and states the scale {here}, level 0 has "
+                f"{whole} and states {full}"
+            )
+    return ""
+
+
+def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside: str) -> FoundArray:
+    try:
+        arrays = dict(group.arrays())
+    except Exception as error:  # a web server that lists nothing
+        raise InputError(
+            f"{path} does not list its arrays: give the path of one of them ({error})"
+        ) from error
     stacks = [name for name, array in arrays.items() if array.ndim >= 3]
     if variable is None and len(stacks) == 1:
         variable = stacks[0]
@@ -158,7 +270,14 @@ def _xarray_variable(group: zarr.Group, path: str, variable: str | None) -> Foun
         scale.append(spacing(values))
         units.append(unit)
     return FoundArray(
-        array, variable, "xarray Zarr group", names, scale or None, units or None, (), time
+        ZarrPixels(array),
+        f"{inside}/{variable}".strip("/"),
+        "xarray Zarr group",
+        names,
+        scale or None,
+        units or None,
+        (),
+        time,
     )
 
 
@@ -175,19 +294,3 @@ def spacing(values: NDArray[Any] | None) -> float:
     steps = np.diff(values.astype(float))
     even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
     return float(abs(steps[0])) if even else 1.0
-
-
-@lru_cache(maxsize=32)
-def open_array(path: str, array: str, digest: str = "") -> zarr.Array[Any]:
-    """An array for reading, opened once per process; `digest` is of what was found there."""
-    node = zarr.open(path, mode="r")
-    found = node if isinstance(node, zarr.Array) else node[array]
-    assert isinstance(found, zarr.Array)
-    return found
-
-
-def array_digest(path: str, name: str, array: zarr.Array[Any], axes: Sequence[str]) -> str:
-    """A short digest of the metadata that decides what is read."""
-    metadata = array.metadata.to_dict()
-    text = json.dumps([path, name, list(axes), metadata], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

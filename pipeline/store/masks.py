@@ -6,24 +6,17 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, Frame, FrameSource, InputError, Slices
+from pipeline.model import Bools, Frame, FrameSource, InputError, Slices, UnreachableError
 from pipeline.preprocess import as_mask
-from pipeline.store.formats import (
-    AXIS_NAMES,
-    array_digest,
-    dimension_names,
-    ome_image,
-    ome_metadata,
-    open_array,
-    open_node,
-)
+from pipeline.store.formats import AXIS_NAMES, find_image
 from pipeline.store.patience import patiently
+from pipeline.store.pixels import Pixels, metadata_digest, open_pixels, opened
+from pipeline.store.remote import telling_outages
 
 # Frames whose masks are looked at for what they have in common.
 ASKED = 5
@@ -31,9 +24,38 @@ ASKED = 5
 MOST_KEPT = 2**24
 
 
+class Mask(Protocol):
+    """What is valid in every frame; static, or one per frame."""
+
+    @property
+    def per_frame(self) -> bool: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def __hash__(self) -> int: ...
+
+    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools: ...
+
+
+@dataclass(frozen=True)
+class Sense:
+    """What the numbers of a mask mean: valid are those of `labels` (none given: all but 0).
+
+    `invert`: and that is what is not valid.
+    """
+
+    labels: tuple[int, ...] = ()
+    invert: bool = False
+
+    def valid(self, values: NDArray[Any]) -> Bools:
+        found = np.isin(values, self.labels) if self.labels else as_mask(values)
+        return ~found if self.invert else found
+
+
 @dataclass(frozen=True)
 class MaskSpec:
-    """A mask on disk: True (or anything but 0) = valid; static, or one per frame.
+    """A mask on disk; static, or one per frame.
 
     In a mask a missing chunk means its fill value: masks are mostly empty by nature.
     """
@@ -43,14 +65,16 @@ class MaskSpec:
     axes: tuple[int, ...]  # of the array, in the order of the frame's axes; t first if per frame
     per_frame: bool
     digest: str  # of the pixels of a static mask, of the metadata of one per frame
+    sense: Sense = Sense()
 
     def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
         """The mask of one frame of that shape, or of a part of it."""
         part = part or tuple(slice(0, size) for size in shape)
         if not self.per_frame and math.prod(shape) <= MOST_KEPT:
             return _static_mask(self, shape)[part]
-        array = open_array(self.path, self.array, self.digest)
-        return as_mask(_part_of(array, self, frame, shape, part))
+        with telling_outages(self.path):
+            pixels = opened(self.path, self.array, self.digest)
+            return self.sense.valid(_part_of(pixels, self, frame, shape, part))
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ class MaskedFrames:
     """The frames of a stack whose valid pixels are also those of a mask."""
 
     frames: FrameSource
-    mask: MaskSpec
+    mask: Mask
 
     @property
     def frame_count(self) -> int:
@@ -74,12 +98,14 @@ class MaskedFrames:
 
     def common_mask(self, part: Slices) -> Bools | None:
         """The mask itself if it is static; what some of the frames' masks make up together."""
+        inner = self.frames.common_mask(part)
         count = self.frame_count if self.mask.per_frame else 1
         frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
         sides = tuple((side.start, side.stop) for side in part)
         try:
-            return _union(self.mask, self.frame_shape, sides, tuple(frames.tolist()))
-        except MemoryError:
+            union = _union(self.mask, self.frame_shape, sides, tuple(frames.tolist()))
+            return union if inner is None else inner & union
+        except (MemoryError, UnreachableError):
             raise
         except Exception:  # it will be told of the frame that needs it
             return None
@@ -88,23 +114,37 @@ class MaskedFrames:
         found = self.frames.read(frame, part)
         try:
             mask = patiently(partial(self.mask.read, frame, self.frame_shape, part))
-        except MemoryError:
+        except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
             return Frame.unreadable(found.image.shape, error, "its mask: ")
         return replace(found, valid=found.valid & mask)
 
 
-def locate_mask(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> MaskSpec:
+def masks_of(source: FrameSource) -> tuple[Mask, ...]:
+    """The masks that frames were joined with."""
+    masks: list[Mask] = []
+    while isinstance(source, MaskedFrames):
+        masks.append(source.mask)
+        source = source.frames
+    return tuple(masks)
+
+
+def locate_mask(
+    path: str, frame_count: int, frame_shape: tuple[int, ...], sense: Sense = Sense()
+) -> MaskSpec:
     """A mask for frames of this shape and number; reads a static one, and no pixel of others.
 
-    Dimensions of length 1 do not count; named ones may come in any order. Raises InputError if the
-    mask is neither of the shape of a frame nor of the shape of the stack.
+    A Zarr array, an OME-Zarr image or label image, TIFF or .npy. Dimensions of length 1 do not
+    count; named ones may come in any order. Raises InputError if the mask is neither of the shape
+    of a frame nor of the shape of the stack.
     """
-    spec, array = _describe(path, frame_count, frame_shape)
-    if spec.per_frame:
-        return spec
-    pixels = as_mask(array[...]).transpose(spec.axes)
+    with telling_outages(path):
+        spec, array = _describe(path, frame_count, frame_shape)
+        spec = replace(spec, sense=sense)
+        if spec.per_frame:
+            return spec
+        pixels = sense.valid(_all_of(array)).transpose(spec.axes)
     return replace(spec, digest=content_digest(np.packbits(pixels)))
 
 
@@ -112,32 +152,23 @@ def read_image(
     path: str, frame_shape: tuple[int, ...], part: Slices | None = None
 ) -> NDArray[np.float64]:
     """A single image of the shape of a frame, such as a flat field; or a part of it."""
-    spec, array = _describe(path, 0, frame_shape)
-    part = part or tuple(slice(0, size) for size in frame_shape)
-    return np.asarray(_part_of(array, spec, 0, frame_shape, part), np.float64)
+    with telling_outages(path):
+        spec, array = _describe(path, 0, frame_shape)
+        part = part or tuple(slice(0, size) for size in frame_shape)
+        return np.asarray(_part_of(array, spec, 0, frame_shape, part), np.float64)
 
 
-def _describe(
-    path: str, frame_count: int, frame_shape: tuple[int, ...]
-) -> tuple[MaskSpec, zarr.Array[Any]]:
+def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tuple[MaskSpec, Pixels]:
     """What lies at a path, checked to fit frames of this shape and number; reads no pixel."""
-    node = open_node(path)
-    if isinstance(node, zarr.Array):
-        array, name = node, ""
-    elif "multiscales" in ome_metadata(node):
-        found = ome_image(node, 0)
-        array, name = found.array, found.name
-    else:
-        arrays = list(node.arrays())
-        if len(arrays) != 1:
-            raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
-        name, array = arrays[0]
-    if np.dtype(array.dtype).kind not in "biuf":
+    found = find_image(path)
+    array, ndim = found.pixels, len(found.pixels.shape)
+    if array.dtype.kind not in "biuf":
         raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")
-    names = [AXIS_NAMES.get(dim.lower(), dim) for dim in dimension_names(array) or []]
-    order = sorted(range(array.ndim), key=lambda i: "tczyx".find(names[i]) if names else i)
+    names = [AXIS_NAMES.get(dim.lower(), dim) for dim in found.axes or []]
+    order = sorted(range(ndim), key=lambda i: "tczyx".find(names[i]) if names else i)
     shape = tuple(int(array.shape[i]) for i in order)
-    spec = MaskSpec(path, name, tuple(order), False, array_digest(path, name, array, names))
+    digest = metadata_digest(path, found.name, array, names)
+    spec = MaskSpec(path, found.name, tuple(order), False, digest)
     if _without_ones(shape) == _without_ones(frame_shape):
         return spec, array
     per_frame = _without_ones((frame_count, *frame_shape))
@@ -156,14 +187,14 @@ def content_digest(values: NDArray[Any]) -> str:
 
 @lru_cache(maxsize=4)
 def _union(
-    spec: MaskSpec,
+    mask: Mask,
     shape: tuple[int, ...],
     sides: tuple[tuple[int, int], ...],
     frames: tuple[int, ...],
 ) -> Bools:
     """What is valid in a part of any of these frames; not to be written to."""
     part = tuple(slice(*side) for side in sides)
-    union = np.logical_or.reduce([spec.read(frame, shape, part) for frame in frames])
+    union = np.logical_or.reduce([mask.read(frame, shape, part) for frame in frames])
     union.setflags(write=False)
     return np.asarray(union)
 
@@ -171,24 +202,22 @@ def _union(
 @lru_cache(maxsize=4)
 def _static_mask(spec: MaskSpec, shape: tuple[int, ...]) -> Bools:
     """A static mask, read once per process; not to be written to."""
-    mask = as_mask(np.asarray(_array_of(spec)[...])).transpose(spec.axes).reshape(shape)
+    with telling_outages(spec.path):  # as it is now, not as this process first saw it
+        values = _all_of(open_pixels(spec.path, spec.array))
+    mask = spec.sense.valid(values).transpose(spec.axes).reshape(shape)
     mask.setflags(write=False)
     return mask
 
 
-def _array_of(spec: MaskSpec) -> zarr.Array[Any]:
-    """The array as it is now, not as it was when this process first saw it."""
-    node = open_node(spec.path)
-    array = node[spec.array] if isinstance(node, zarr.Group) else node
-    assert isinstance(array, zarr.Array)
-    return array
+def _all_of(array: Pixels) -> NDArray[Any]:
+    return array.read(tuple(slice(0, size) for size in array.shape))
 
 
 def _part_of(
-    array: zarr.Array[Any], spec: MaskSpec, frame: int, shape: tuple[int, ...], part: Slices
+    array: Pixels, spec: MaskSpec, frame: int, shape: tuple[int, ...], part: Slices
 ) -> NDArray[Any]:
     """A part of the mask of one frame, as an array with the frame's axes."""
-    where = [slice(0, 1)] * array.ndim
+    where = [slice(0, 1)] * len(array.shape)
     sides = [side for side, size in zip(part, shape, strict=True) if size != 1]
     axes = spec.axes
     if spec.per_frame:
@@ -196,7 +225,7 @@ def _part_of(
         axes = axes[1:]
     for axis, side in zip([axis for axis in axes if array.shape[axis] != 1], sides, strict=True):
         where[axis] = side
-    found = np.asarray(array[tuple(where)]).transpose(spec.axes)
+    found = array.read(tuple(where)).transpose(spec.axes)
     return found.reshape([side.stop - side.start for side in part])
 
 

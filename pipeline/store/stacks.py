@@ -1,24 +1,25 @@
 """Stacks on disk: what a path holds, and single frames of it.
 
-Understood are OME-Zarr 0.4 and 0.5 images, plain Zarr arrays of format 2 and 3, and xarray's Zarr
-groups. `locate` looks at metadata alone; `StackFrames` reads one frame at a time.
+Understood are OME-Zarr 0.4 and 0.5 images, alone or in plates and collections, plain Zarr arrays of
+format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files. `locate` looks
+at metadata alone; `StackFrames` reads one frame at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from itertools import product
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Frame, FrameStatus, InputError, Slices
-from pipeline.store.formats import AXIS_NAMES, array_digest, find_array, open_array
+from pipeline.model import Frame, FrameStatus, InputError, Slices, UnreachableError
+from pipeline.store.formats import AXIS_NAMES, FoundArray, find_array
 from pipeline.store.patience import patiently
+from pipeline.store.pixels import Pixels, metadata_digest, opened
+from pipeline.store.remote import telling_outages
 from pipeline.units import common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
@@ -32,7 +33,7 @@ class StackSpec:
 
     Attributes
     ----------
-    path, array : the store, and the array's path inside it ("" if the store is the array)
+    path, array : the store, and what `open_pixels` finds the array in it by
     axes : axis name of every array dimension, in array order
     shape, chunks, dtype : of the array; `chunks` are the smallest pieces that decode by themselves
     channel : index along c, or None if there is no such axis
@@ -44,6 +45,8 @@ class StackSpec:
         the fill value, because the store leaves out empty chunks on purpose
     kind : what was found, in words
     digest : of the metadata that the reading depends on
+    shards : of the array, if chunks are packed into shards
+    levels : shapes of the levels of the pyramid that the array is of
     """
 
     path: str
@@ -60,6 +63,8 @@ class StackSpec:
     missing_chunks: Missing
     kind: str
     digest: str
+    shards: tuple[int, ...] | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
 
     @property
     def frame_count(self) -> int:
@@ -108,34 +113,43 @@ def locate(
     axes: str | None = None,
     variable: str | None = None,
     missing_chunks: Missing = "invalid",
+    position: str | None = None,
+    series: int | None = None,
+    pixel_size: float | Sequence[float] | None = None,
 ) -> StackSpec:
-    """What the Zarr store at `path` holds; reads metadata only.
+    """What lies at `path`; reads metadata only.
 
     Parameters
     ----------
-    path : a store, or an image or array inside one; local or a URL that fsspec knows
+    path : a store, an image or array inside one, a TIFF file, a folder or pattern of TIFF files,
+        a .npy file; local or remote
     channel : number or name; needed if there are several
-    level : pyramid level of an OME-Zarr image, 0 is the full resolution
+    level : pyramid level, 0 is the full resolution
     axes : one letter of ``tczyx`` per array dimension, where the store does not tell or errs
     variable : name of the array in an xarray group; needed if there are several
     missing_chunks : see `StackSpec`
+    position : image of a plate, such as ``B/03/0``; needed if there are several
+    series : image of a collection or of a TIFF file, by its number; needed if there are several
+    pixel_size : micrometers, where the store does not tell or errs
 
     Raises
     ------
     InputError
         Naming what is wrong and what there is instead.
     """
-    found = find_array(path, level, variable)
-    array = found.array
-    names = _axes(array, axes or found.axes, path)
-    shape = tuple(int(size) for size in array.shape)
+    with telling_outages(path):
+        found = find_array(path, level, variable, position, series, axes)
+    if found.doubt and pixel_size is None:
+        raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
+    pixels = found.pixels
+    names = _axes(pixels, axes or found.axes, path)
     spec = StackSpec(
         path=path,
         array=found.name,
         axes=names,
-        shape=shape,
-        chunks=tuple(int(size) for size in array.chunks),
-        dtype=str(array.dtype),
+        shape=pixels.shape,
+        chunks=pixels.chunks,
+        dtype=str(pixels.dtype),
         channel=None,
         channel_names=found.channel_names,
         pixel_size=(),
@@ -143,20 +157,32 @@ def locate(
         time=None,
         missing_chunks=missing_chunks,
         kind=found.kind,
-        digest=array_digest(path, found.name, array, names),
+        digest=metadata_digest(path, found.name, pixels, names),
+        shards=pixels.shards,
+        levels=found.levels,
     )
-    scale = dict(zip(names, found.scale or [1.0] * len(names), strict=True))
-    units = dict(zip(names, found.units or [""] * len(names), strict=True))
-    pixel_size, unit = common_unit(
+    return replace(spec, channel=_channel(spec, channel), **_measures(spec, found, pixel_size))
+
+
+def _measures(
+    spec: StackSpec, found: FoundArray, pixel_size: float | Sequence[float] | None
+) -> dict[str, Any]:
+    """Pixel size, unit and times: as given, or as the store tells."""
+    scale = dict(zip(spec.axes, found.scale or [1.0] * len(spec.axes), strict=True))
+    units = dict(zip(spec.axes, found.units or [""] * len(spec.axes), strict=True))
+    sizes, unit = common_unit(
         [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
     )
-    return replace(
-        spec,
-        channel=_channel(spec, channel),
-        pixel_size=pixel_size,
-        unit=unit,
-        time=found.time or _regular_time(scale.get("t"), units.get("t", ""), spec.frame_count),
-    )
+    if pixel_size is not None:
+        given = [pixel_size] if isinstance(pixel_size, int | float) else list(pixel_size)
+        given = given * len(sizes) if len(given) == 1 else given
+        if len(given) != len(sizes):
+            raise InputError(
+                f"input.pixel_size has {len(given)} values for the axes {', '.join(spec.spatial)}"
+            )
+        sizes, unit = tuple(float(size) for size in given), "micrometer"
+    regular = _regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
+    return {"pixel_size": sizes, "unit": unit, "time": found.time or regular}
 
 
 @dataclass(frozen=True)
@@ -184,11 +210,11 @@ class StackFrames:
         """A frame or a part of it; pixels of missing chunks are not valid, the status says so."""
         spec = self.spec
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
-        array = open_array(spec.path, spec.array, spec.digest)
         region = spec.selection(frame, part)
         try:
-            block, missing = patiently(partial(_block, array, spec, region))
-        except MemoryError:
+            with telling_outages(spec.path):
+                block, missing = patiently(partial(_block, spec, frame, region))
+        except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
             return Frame.unreadable(tuple(side.stop - side.start for side in part), error)
@@ -201,83 +227,45 @@ class StackFrames:
 
 
 def _block(
-    array: zarr.Array[Any], spec: StackSpec, region: tuple[slice, ...]
+    spec: StackSpec, frame: int, region: tuple[slice, ...]
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """A block of an array, and which of its pixels are missing; None if none is."""
-    block = np.asarray(array[region])
-    whole = spec.missing_chunks != "invalid"
-    return block, None if whole else _missing_pixels(array, spec, region, block)
+    pixels = opened(spec.path, spec.array, spec.digest)
+    _check_still_there(spec, pixels, frame)
+    block = pixels.read(region)
+    checked = spec.missing_chunks == "invalid"
+    return block, pixels.missing(region, block) if checked else None
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
-    """Whether pixels may be missing: chunks are, or lie in shards, where nobody counts them."""
+    """Whether pixels may be missing."""
     if spec.missing_chunks == "fill":
         return False
-    array = open_array(spec.path, spec.array, spec.digest)
-    return array.shards is not None or bool(array.nchunks_initialized < array.nchunks)
+    return opened(spec.path, spec.array, spec.digest).may_lack
 
 
-def _missing_pixels(
-    array: zarr.Array[Any], spec: StackSpec, region: tuple[slice, ...], block: NDArray[Any]
-) -> NDArray[np.bool_] | None:
-    """Which pixels of a block belong to chunks that are not in the store; None if none does.
-
-    Zarr reads a chunk that is not there as its fill value, without a word, and so it reads an
-    inner chunk that a shard does not hold. Only a chunk that is all fill value can be missing; such
-    a chunk is read once more through an array that differs in nothing but its fill value: what
-    changes was never stored.
-    """
-    fill = np.asarray(0 if array.fill_value is None else array.fill_value)
-
-    def is_fill(values: NDArray[Any]) -> NDArray[np.bool_]:
-        return np.asarray(np.isnan(values) if fill != fill else values == fill)
-
-    missing = np.zeros(block.shape, bool)
-    for piece in _pieces(region, spec.chunks):
-        inside = tuple(
-            slice(p.start - r.start, p.stop - r.start) for p, r in zip(piece, region, strict=True)
-        )
-        if is_fill(block[inside]).all():
-            other = _with_other_fill(spec.path, spec.array, spec.digest)
-            missing[inside] = ~is_fill(np.asarray(other[piece]))
-    return missing if missing.any() else None
+def _check_still_there(spec: StackSpec, pixels: Pixels, frame: int) -> None:
+    """Refuse a stack that became another one; one that only grew in time is as good."""
+    now = dict(zip(spec.axes, pixels.shape, strict=False))
+    other = [axis for axis in spec.axes if axis != "t" and now.get(axis) != spec.size(axis)]
+    if other or len(pixels.shape) != len(spec.shape) or now.get("t", 1) <= frame:
+        raise ValueError(f"{spec.path} had the shape {spec.shape} and has {pixels.shape} now")
 
 
-def _pieces(region: Sequence[slice], chunks: Sequence[int]) -> list[tuple[slice, ...]]:
-    """The parts of a region that lie in one chunk each."""
-    per_axis = []
-    for part, size in zip(region, chunks, strict=True):
-        starts = range(part.start // size * size, part.stop, size)
-        per_axis.append(
-            [slice(max(start, part.start), min(start + size, part.stop)) for start in starts]
-        )
-    return list(product(*per_axis))
-
-
-@lru_cache(maxsize=32)
-def _with_other_fill(path: str, array: str, digest: str) -> zarr.Array[Any]:
-    """The same array with another fill value: 1 instead of 0, and 0 instead of anything else."""
-    known = open_array(path, array, digest)
-    fill = np.asarray(0 if known.fill_value is None else known.fill_value, known.dtype)
-    other = (fill == 0).astype(known.dtype)[()]
-    core = known.async_array
-    metadata = replace(core.metadata, fill_value=other)
-    return zarr.Array(zarr.AsyncArray(metadata, core.store_path, core.config))
-
-
-def _axes(array: zarr.Array[Any], names: Sequence[str] | None, path: str) -> tuple[str, ...]:
+def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
     """The axis of every array dimension as one of t, c, z, y, x, checked."""
-    if np.dtype(array.dtype).kind not in "biuf":
+    ndim = len(array.shape)
+    if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
-    names = list(names or DEFAULT_AXES.get(array.ndim, ""))
+    names = list(names or DEFAULT_AXES.get(ndim, ""))
     if not names:
         raise InputError(
-            f"{path} has {array.ndim} dimensions without names: set input.axes, one letter of "
+            f"{path} has {ndim} dimensions without names: set input.axes, one letter of "
             "tczyx per dimension, such as tcyx"
         )
-    if len(names) != array.ndim:
+    if len(names) != ndim:
         raise InputError(
-            f"input.axes names {len(names)} axes ({''.join(names)}), but {path} has {array.ndim} "
+            f"input.axes names {len(names)} axes ({''.join(names)}), but {path} has {ndim} "
             f"dimensions of {tuple(array.shape)}"
         )
     unknown = [name for name in names if name.lower() not in AXIS_NAMES]
@@ -309,7 +297,13 @@ def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
     if isinstance(channel, str):
         if channel not in names and channel.isdecimal():
             return _channel(spec, int(channel))
-        if names.count(channel) != 1:
+        if names.count(channel) > 1:
+            places = ", ".join(str(i) for i, name in enumerate(names) if name == channel)
+            raise InputError(
+                f"input.channel {channel!r} is the name of {names.count(channel)} channels: choose "
+                f"by number ({places})"
+            )
+        if channel not in names:
             raise InputError(f"input.channel {channel!r} is not the name of one channel: {listed}")
         return names.index(channel)
     if channel is not None and not 0 <= channel < count:

@@ -1,11 +1,12 @@
-"""Tables in text files: lists of pairs, and what became of many inputs."""
+"""Tables in text files: lists of pairs, rows for other programs, what became of many inputs."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,3 +56,11 @@ def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
 def digest_of(pairs: NDArray[np.int64]) -> str:
     """A short hash of a list of pairs."""
     return hashlib.sha256(np.ascontiguousarray(pairs, "<i8").tobytes()).hexdigest()[:16]
+
+
+def write_rows(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file with a line per row; what is None stays empty."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)

@@ -1,8 +1,4 @@
-"""Move a frame by a shift; which part of it is still known afterwards.
-
-Masked pixels do not bleed into valid ones: an output pixel is the weighted mean of the valid input
-pixels it is made of, and valid if they carry at least half of its weight.
-"""
+"""Frames laid out on a canvas by splines, what is not valid filled in, data types kept."""
 
 from __future__ import annotations
 
@@ -13,46 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.model import Bools, Floats, InputError
+from pipeline.model import Bools, Floats
 
-INTERPOLATIONS = ("whole", "linear")
 # What is not valid is filled in from pixels within a Gaussian of this sigma, px, where it finds so
 # much of them.
 FILL_SIGMA, LEAST_WEIGHT = 1.0, 1e-3
-
-
-def check_interpolation(name: str) -> None:
-    """Raise InputError if there is no interpolation of that name."""
-    if name not in INTERPOLATIONS:
-        raise InputError(f"interpolation {name!r} is not one of {', '.join(INTERPOLATIONS)}")
-
-
-def move(
-    image: NDArray[Any], valid: Bools, shift: Floats, interpolation: str = "linear"
-) -> tuple[NDArray[np.float64], Bools]:
-    """`image` moved by `shift` pixels, as ``scipy.ndimage.shift`` moves it.
-
-    Parameters
-    ----------
-    image, valid : arrays of one shape
-    shift : (ndim,) pixels, array axis order
-    interpolation : "whole" rounds the shift to pixels and invents no values; "linear"
-
-    Returns
-    -------
-    moved, valid : float array, 0 where not valid; bool array
-    """
-    check_interpolation(interpolation)
-    whole = interpolation == "whole"
-    by = [float(np.rint(step) if whole else step) for step in shift]
-
-    def moved(array: NDArray[Any]) -> NDArray[np.float64]:
-        return ndimage.shift(array.astype(np.float64), by, order=0 if whole else 1, cval=0.0)
-
-    weight = moved(valid)
-    total = moved(np.where(valid, image, 0))
-    known = weight >= 0.5
-    return np.where(known, total / np.where(known, weight, 1), 0), known
 
 
 def laid_out(
@@ -76,7 +37,7 @@ def laid_out(
     """
     whole = np.floor(shift).astype(int)
     rest = np.asarray(shift) - whole
-    values = _filled_in(np.where(valid, image, 0).astype(np.float64), valid)
+    values = filled_in(np.where(valid, image, 0), valid)
     if rest.any():
         values = ndimage.shift(values, rest, order=3, mode="nearest")
     known = valid.copy()
@@ -95,14 +56,24 @@ def laid_out(
     return np.where(there, moved, 0), there
 
 
-def _filled_in(values: NDArray[np.float64], valid: Bools) -> NDArray[np.float64]:
-    """Values, 0 where not valid, with the mean of valid ones nearby there."""
+def filled_in(values: NDArray[Any], valid: Bools, everywhere: bool = False) -> NDArray[np.float64]:
+    """Values, 0 where not valid, with the mean of valid ones nearby there.
+
+    Far from all valid pixels they stay 0, or become, if `everywhere` is set, that of the closest.
+    """
+    values = values.astype(np.float64)
     if valid.all():
         return values
     total = ndimage.gaussian_filter(values, FILL_SIGMA, mode="constant")
     weight = ndimage.gaussian_filter(valid.astype(np.float64), FILL_SIGMA, mode="constant")
-    near = weight > LEAST_WEIGHT
-    return np.where(valid, values, np.where(near, total / np.where(near, weight, 1), 0))
+    near = valid | (weight > LEAST_WEIGHT)
+    filled = np.where(valid, values, np.where(near, total / np.where(near, weight, 1), 0))
+    if everywhere and not near.all():
+        closest = ndimage.distance_transform_edt(
+            ~valid, return_distances=False, return_indices=True
+        )
+        filled = np.where(near, filled, values[tuple(closest)])
+    return filled
 
 
 def to_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -111,8 +82,8 @@ def to_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.asarray(values >= 0.5)
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
-        highest = np.float64(info.max)
-        if int(highest) > info.max:  # 64 bits: the nearest float lies above
-            highest = np.nextafter(highest, 0)
-        return np.clip(np.rint(values), info.min, highest).astype(dtype)
+        highest = values.dtype.type(info.max)
+        if int(highest) > info.max:  # many bits: the nearest float lies above
+            highest = np.nextafter(highest, values.dtype.type(0))
+        return np.clip(np.rint(values), values.dtype.type(info.min), highest).astype(dtype)
     return values.astype(dtype)

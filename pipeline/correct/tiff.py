@@ -1,0 +1,61 @@
+"""A corrected stack as one OME-TIFF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.correct.layout import Regions
+from pipeline.correct.regions import moved_region
+from pipeline.correct.stack import Corrected
+from pipeline.model import InputError
+from pipeline.store.progress import partial_path, put_in_place, remove, writing
+from pipeline.store.tiff_files import check_tiff, write_ome_tiff
+
+
+def write_tiff(
+    stack: Corrected,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write every frame and channel, one after the other, in this process.
+
+    The file takes its place when it is whole; a call that was stopped starts anew.
+
+    Raises
+    ------
+    InputError
+        If the file is there, or cannot hold such pixels; OutputError if it cannot be written.
+    """
+    path, target = stack.path, stack.work.target
+    check_tiff(path, np.dtype(target.dtype))
+    if Path(path).exists() and not overwrite:
+        raise InputError(f"{path} is there: use --overwrite, or give another output.corrected")
+    sides = tuple(
+        1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)
+    )
+    work = replace(stack.work, regions=Regions(target.shape, sides))
+    partial = partial_path(path)
+
+    def planes() -> Iterator[NDArray[Any]]:
+        count = len(work.regions)
+        for number in range(count):
+            image, _ = moved_region(work, work.regions.at(number))
+            yield from image.reshape(-1, *image.shape[-2:])
+            if progress is not None:
+                progress(number + 1, count)
+
+    with writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_ome_tiff(partial, planes(), target, stack.attributes)
+        except BaseException:
+            remove(partial)
+            raise
+        put_in_place(path)

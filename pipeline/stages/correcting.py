@@ -1,0 +1,111 @@
+"""The stage that writes the corrected stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from pipeline.cluster import Engine
+from pipeline.config import Config
+from pipeline.correct import Corrected, Invalid, lay_out, write_corrected, write_tiff
+from pipeline.model import UNSOLVED, InputError
+from pipeline.setup import Setup
+from pipeline.setup.memory import default_task_bytes
+from pipeline.store.masks import masks_of
+from pipeline.store.progress import digest_at
+from pipeline.store.stacks import StackSpec, locate
+from pipeline.units import parse_bytes
+
+Progress = Callable[[int, int], None]  # tasks done, tasks in all
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written: frames moved, left or blank, the shape, and the tasks it took."""
+
+    path: str
+    frames: int
+    blank: int
+    shape: tuple[int, ...]
+    levels: int
+    tasks: int
+    task_bytes: int
+
+
+def check_corrected(config: Config) -> None:
+    """Refuse what can be known to go wrong before anything is measured."""
+    path = config.output.corrected
+    if path is None:
+        raise InputError("output.corrected is not set: give it the path of a .zarr or .ome.tif")
+    shifts, target = Path(config.output.shifts), Path(path)
+    if shifts == target or shifts in target.parents or target in shifts.parents:
+        raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
+    if path.rstrip("/").endswith(".zarr"):
+        digest_at(path)
+
+
+def correct_solved(
+    setup: Setup,
+    shifts: xr.Dataset,
+    client: Engine,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
+    path = str(setup.config.output.corrected)
+    stack = laid_out(setup, shifts)
+    if path.rstrip("/").endswith(".zarr"):
+        write_corrected(stack, client, overwrite=overwrite, progress=progress)
+    else:
+        write_tiff(stack, overwrite=overwrite, progress=progress)
+    target = stack.work.target
+    return Summary(
+        path=path,
+        frames=len(stack.frames.shift),
+        blank=stack.blank,
+        shape=target.shape,
+        levels=len(target.levels),
+        tasks=stack.tasks,
+        task_bytes=stack.task_bytes,
+    )
+
+
+def laid_out(setup: Setup, shifts: xr.Dataset) -> Corrected:
+    """The corrected stack of a run, before a pixel is read."""
+    config, series = setup.config, setup.series
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
+    how, given = config.correct, setup.method.conditioning
+    measured = locate(**config.input.model_dump())
+    source = measured if how.stack is None else _other(how.stack, measured)
+    own = how.stack is None
+    invalid = Invalid(
+        masks=masks_of(series.source),
+        border=given.border,
+        values=given.invalid_values,
+        valid_range=given.valid_range,
+        saturation=series.saturation,
+        channel=(measured.channel or 0) if own else None,
+    )
+    memory = parse_bytes(config.cluster.task_memory or "") or default_task_bytes(config.cluster)
+    return lay_out(str(config.output.corrected), source, shifts, how, invalid, memory)
+
+
+def _other(path: str, measured: StackSpec) -> StackSpec:
+    """A second stack, checked to have the frames of the first."""
+    try:
+        spec = locate(path, channel=0)
+    except InputError as error:
+        raise InputError(f"correct.stack: {error}") from error
+    axes = ("t", *measured.spatial)
+    if any(spec.size(axis) != measured.size(axis) for axis in axes):
+        shapes = [{axis: one.size(axis) for axis in axes} for one in (spec, measured)]
+        raise InputError(
+            f"correct.stack: {path} has {shapes[0]}, and the stack that was measured {shapes[1]}: "
+            "frames must be as many and as large"
+        )
+    return spec

@@ -1,0 +1,62 @@
+"""The stage that hands shifts to other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import xarray as xr
+
+from pipeline.config import make_config
+from pipeline.correct.tables import common_part, frame_rows, napari_layers
+from pipeline.model import UNSOLVED, InputError
+from pipeline.store.progress import writing
+from pipeline.store.shifts import load_shifts, save_shifts
+from pipeline.store.stacks import locate
+from pipeline.store.tables import write_rows
+from pipeline.warp import Box
+
+
+def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
+    """Write a shifts dataset as another file, by the suffix of `target`.
+
+    ``.csv``: a row per frame; ``.json``: a layer of napari per frame; ``.nc``: all of it, NetCDF.
+
+    Returns
+    -------
+    The box that is seen in every good frame, pixels of the anchor frame; None if there is none, or
+    if the stack is not there any more to tell the shape of a frame.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
+    """
+    suffix = Path(target).suffix
+    if suffix not in (".csv", ".json", ".nc"):
+        raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
+    if Path(target).exists() and not overwrite:
+        raise InputError(f"{target} is there: use --overwrite, or another name")
+    found = load_shifts(shifts)
+    if (found["component"] == UNSOLVED).all():
+        raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
+    shape = _frame_shape(found)
+    with writing(target):
+        if suffix == ".nc":
+            save_shifts(found, target)
+        elif suffix == ".csv":
+            write_rows(target, frame_rows(found, shape))
+        else:
+            Path(target).write_text(json.dumps(napari_layers(found), indent=1), encoding="utf-8")
+    return None if shape is None else common_part(found, shape)
+
+
+def _frame_shape(shifts: xr.Dataset) -> tuple[int, ...] | None:
+    """The shape of a frame of the stack that was measured; None if it is not there any more."""
+    try:
+        config = make_config(json.loads(shifts.attrs["configuration"]))
+        spec = locate(**config.input.model_dump())
+    except (InputError, KeyError, ValueError):
+        return None
+    axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
+    return spec.frame_shape if spec.spatial == axes else None

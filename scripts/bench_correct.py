@@ -1,0 +1,161 @@
+"""What moving a stack costs beside copying it, and the memory of a worker beside the forecast.
+
+    python scripts/bench_correct.py [--small] [--folder FOLDER]
+
+A stack is copied by Dask (from_zarr, to_zarr) and corrected on the same two worker processes, with
+the same chunks and codec; a stack of 1000 x 512 x 512 and one of 20 x 8192 x 8192 pixels, uint16.
+Rounds in turns, the fastest of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from dask.utils import parse_bytes
+from distributed import Client
+from scipy import ndimage
+
+from pipeline.cluster import connect
+from pipeline.config import CorrectSection
+from pipeline.correct import Invalid, lay_out, write_corrected
+from pipeline.store.stacks import locate
+
+CASES = {
+    "1000 x 512²": ((1000, 512, 512), (1, 512, 512)),
+    "20 x 8192²": ((20, 8192, 8192), (1, 1024, 1024)),
+}
+WAYS = ("whole", "linear", "cubic", "fourier")
+MEMORY = parse_bytes("512 MiB")
+NOISE = 300.0  # counts: what a camera's images are hard to compress by
+
+
+def make_stack(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    """Smooth structures and noise, other ones in every frame but for an offset."""
+    rng = np.random.default_rng(1)
+    side = shape[1]
+    scene = ndimage.zoom(rng.normal(0, 3000, (side // 8, side // 8)).astype("f4"), 8, order=1)
+    noise = rng.normal(0, NOISE, scene.shape).astype("f4")
+    array = zarr.create_array(
+        path, shape=shape, chunks=chunks, dtype="u2", dimension_names=[*"tyx"]
+    )
+    for frame in range(shape[0]):
+        image = scene + np.roll(noise, (frame * 37, frame * 61), (0, 1)) + 20000
+        array[frame] = image.clip(0, 65535).astype("u2")
+
+
+def shifts_for(count: int) -> xr.Dataset:
+    rng = np.random.default_rng(2)
+    drift = np.cumsum(rng.normal(0, 1.5, (count, 2)), axis=0)
+    return xr.Dataset({"shift": (("frame", "axis"), drift)}, {"axis": ["y", "x"]})
+
+
+def copy(source: Path, target: Path, client: Client) -> float:
+    shutil.rmtree(target, ignore_errors=True)
+    array = zarr.open_array(source, mode="r")
+    new = zarr.create_array(
+        target, shape=array.shape, chunks=array.chunks, dtype=array.dtype,
+        compressors=array.compressors, dimension_names=[*"tyx"],
+        config={"write_empty_chunks": True},
+    )  # fmt: skip
+    begun = time.perf_counter()
+    da.store(da.from_zarr(array), new, lock=False, scheduler=client)
+    return time.perf_counter() - begun
+
+
+def correct(source: Path, target: Path, client: Client, way: str, **more: object) -> float:
+    shutil.rmtree(target, ignore_errors=True)
+    how = CorrectSection(interpolation=way, **{"levels": 1, "valid": False, **more})
+    begun = time.perf_counter()
+    spec = locate(str(source))
+    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Invalid(), MEMORY)
+    write_corrected(stack, client)
+    return time.perf_counter() - begun
+
+
+def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, float]:
+    """MiB that a fresh worker grew by at most, and what was forecast."""
+    with connect("local", workers=1) as client:
+        client.run(_warm)
+        before = max(client.run(_peak).values())
+        correct(source, target, client, way, **more)
+        after = max(client.run(_peak).values())
+    how = CorrectSection(interpolation=way, **{"levels": 1, "valid": False, **more})
+    spec = locate(str(source))
+    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Invalid(), MEMORY)
+    return after - before, stack.task_bytes / 2**20
+
+
+def _warm() -> None:
+    import pipeline.correct  # noqa: F401
+
+
+def _peak() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
+
+
+def worker_seconds(client: Client) -> float:
+    """CPU time of all workers so far: other programs on the machine hardly change it."""
+    return sum(client.run(time.process_time).values())
+
+
+def table(name: str, source: Path, target: Path, rounds: int) -> None:
+    print(
+        f"| {name} | seconds | times the copy | in CPU time | worker's peak, MiB | forecast, MiB |"
+    )
+    print("|---|---|---|---|---|---|")
+    rows = [("copy", None, {})]
+    rows += [(way, way, {}) for way in WAYS]
+    rows += [("cubic, with pyramid and valid", "cubic", {"levels": None, "valid": True})]
+    found: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in rows}
+    with connect("local", workers=2) as client:
+        correct(source, target, client, "whole")  # what is loaded once
+        for _ in range(rounds):
+            for label, way, more in rows:
+                before = worker_seconds(client)
+                took = (
+                    copy(source, target, client)
+                    if way is None
+                    else correct(source, target, client, way, **more)
+                )
+                found[label].append((took, worker_seconds(client) - before))
+    least = {label: np.min(times, axis=0) for label, times in found.items()}
+    for label, way, more in rows:
+        seconds = least[label][0]
+        times, of_processor = least[label] / least["copy"]
+        grown = ("", "") if way is None else peak(way, source, target, **more)
+        memory = " | ".join(f"{value:.0f}" if value != "" else "" for value in grown)
+        print(
+            f"| {label} | {seconds:.1f} | {times:.2f} | {of_processor:.2f} | {memory} |", flush=True
+        )
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a tenth of the frames")
+    parser.add_argument("--folder", type=Path, help="where the stacks are made")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(dir=asked.folder))
+    try:
+        for name, (shape, chunks) in CASES.items():
+            count = shape[0] // 10 if asked.small else shape[0]
+            make_stack(folder / "stack.zarr", (count, *shape[1:]), chunks)
+            table(name, folder / "stack.zarr", folder / "out.zarr", asked.rounds)
+            shutil.rmtree(folder / "stack.zarr")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

