@@ -212,8 +212,7 @@ class StackFrames:
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
         region = spec.selection(frame, part)
         try:
-            with telling_outages(spec.path):
-                block, missing = patiently(partial(_block, spec, frame, region))
+            block, missing = patiently(partial(_block, spec, frame, region))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -230,11 +229,12 @@ def _block(
     spec: StackSpec, frame: int, region: tuple[slice, ...]
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """A block of an array, and which of its pixels are missing; None if none is."""
-    pixels = opened(spec.path, spec.array, spec.digest)
-    _check_still_there(spec, pixels, frame)
-    block = pixels.read(region)
-    checked = spec.missing_chunks == "invalid"
-    return block, pixels.missing(region, block) if checked else None
+    with telling_outages(spec.path):  # remote stores have a patience of their own
+        pixels = opened(spec.path, spec.array, spec.digest)
+        _check_still_there(spec, pixels, frame)
+        block = pixels.read(region)
+        checked = spec.missing_chunks == "invalid"
+        return block, pixels.missing(region, block) if checked else None
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
