@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 
 from pipeline.cluster.engines import Cluster
 from pipeline.cluster.watch import Watch
-from pipeline.model import InputError, UnreachableError
+from pipeline.model import InputError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ TASKS_PER_THREAD = 3
 # How often the cluster is looked after while nothing is finished, seconds.
 LOOK_S = 1.0
 # What stops a run, whichever task meets it.
-PASSED_ON = (InputError, UnreachableError)
+PASSED_ON = (InputError, RunError)
 MOST_WORDS = 300  # letters of a reason
 
 

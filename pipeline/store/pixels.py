@@ -188,7 +188,7 @@ class FilesPixels:
                     parts.append(self._read_file(file, count, (slice(low, high), *region[1:])))
                 except (MemoryError, OSError, UnreachableError):
                     raise
-                except Exception as error:  # what a file holds, which trying again does not change
+                except Exception as error:
                     raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
             begin += count
         return np.concatenate(parts)

@@ -226,15 +226,15 @@ class StackFrames:
 
 
 def _block(
-    spec: StackSpec, frame: int, region: tuple[slice, ...]
+    spec: StackSpec, frame: int, region: Slices
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """A block of an array, and which of its pixels are missing; None if none is."""
-    with telling_outages(spec.path):  # remote stores have a patience of their own
+    """A block of the array, and which of its pixels are missing; None if none is."""
+    with telling_outages(spec.path):
         pixels = opened(spec.path, spec.array, spec.digest)
         _check_still_there(spec, pixels, frame)
         block = pixels.read(region)
-        checked = spec.missing_chunks == "invalid"
-        return block, pixels.missing(region, block) if checked else None
+        whole = spec.missing_chunks != "invalid"
+        return block, None if whole else pixels.missing(region, block)
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
