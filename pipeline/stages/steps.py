@@ -108,8 +108,8 @@ def correct(
         If it cannot be written; what is written is kept.
     """
     single = only_input(config)
-    check_corrected(single)
     with cluster_of(config) as cluster, _job(single, "correct", cluster) as job:
+        check_corrected(single)
         shifts = own_shifts(job.setup)
         return correct_solved(
             job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
@@ -123,9 +123,9 @@ def run_on(
     path = config.output.report
     if path is not None:
         prepare(path)
-    if config.output.corrected is not None:
-        check_corrected(config)
     with _job(config, "run", cluster, progress) as job:
+        if config.output.corrected is not None:
+            check_corrected(config)
         measured = measure_all(job, overwrite)
         done = _is_solved(job, measured)
         solved = measured if done else _solve(job)
