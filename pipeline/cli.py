@@ -219,6 +219,9 @@ def report(config: str, figures: str | None) -> None:
 @_told
 def check(config: str, picture: str | None) -> None:
     """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
+    count = len(inputs_of(load_config(config)))
+    if picture is not None and count > 1:
+        raise InputError(f"--picture {picture} is for one input, and there are {count}")
     for single in _each(config):
         _table(guide.check(single, picture))
 

@@ -434,7 +434,7 @@ def test_a_run_goes_on_where_it_stopped(folder):
 def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
     config = settings(folder)
     pipeline.run(config)
-    monkeypatch.setattr("pipeline.stages.steps.measure_rounds", None)
+    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
     monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
     stages.run(config)
 
@@ -449,7 +449,7 @@ def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, 
         measured = found.load()
     measured["pair_shift"][4] += 7  # a wrong one
     measured[["pair_shift"]].to_zarr(config.output.shifts, mode="a")
-    monkeypatch.setattr("pipeline.stages.steps.measure_rounds", None)
+    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
     monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
 
     robust = stages.solve(config)
@@ -681,7 +681,7 @@ def test_what_cannot_be_written_is_told_before_work_starts(
         monkeypatch.setattr(
             f"pipeline.{module}.find_spec", lambda name: None if name == lacking else "there"
         )
-    monkeypatch.setattr("pipeline.stages.steps.measure_rounds", None)
+    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
     done = shell("run", write_settings(folder, output=output))
     assert done.exit_code == 2, done.output
     assert words in done.output

@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 
 from pipeline.cluster.engines import Cluster
 from pipeline.cluster.watch import Watch
-from pipeline.model import InputError
+from pipeline.model import InputError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 TASKS_PER_THREAD = 3
 # How often the cluster is looked after while nothing is finished, seconds.
 LOOK_S = 1.0
+# What stops a run, whichever task meets it.
+PASSED_ON = (InputError, RunError)
 MOST_WORDS = 300  # letters of a reason
 
 
@@ -52,7 +54,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call it on a worker. Wrong use is raised as it is, anything else as a `TaskError`."""
     try:
         return function(*arguments)
-    except InputError:
+    except PASSED_ON:
         raise
     except Exception as error:
         raise TaskError(_words(error), get_worker().address, traceback.format_exc()) from None
@@ -63,7 +65,7 @@ def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
     for tries in range(1, cluster.retries + 2):
         try:
             return call()
-        except InputError:
+        except PASSED_ON:
             raise
         except Exception as error:
             log.debug("try %d", tries, exc_info=True)
@@ -162,7 +164,7 @@ class Tries:
         strikes = 1
         try:
             return future.result()
-        except InputError:
+        except PASSED_ON:
             raise
         except KilledWorker as error:
             strikes = error.allowed_failures + 1

@@ -259,13 +259,15 @@ class Config(Section):
         `digest` is that of the input's metadata and of what paths hold. The solve, the
         outputs and the cluster are left out: rows measured under another of those are as good.
         """
-        settings = {
-            name: value
-            for name, value in self.dump().items()
-            if name in ("mask", "preprocess", "register", "prior", "pairs")
+        # What stands at its default is left out: a key that a later version adds changes nothing.
+        given = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        settings: dict[str, Any] = {
+            name: given[name]
+            for name in ("mask", "preprocess", "register", "prior", "pairs")
+            if name in given
         }
-        del settings["pairs"]["extra"]  # the pairs of the first round are the same without it
-        reading = self.dump()["input"]
+        settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
+        reading = given["input"]
         del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}
         text = json.dumps(settings, sort_keys=True)

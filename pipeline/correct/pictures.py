@@ -14,7 +14,7 @@ from pipeline.warp import move
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class SeriesImages:
     """A series as it is, or with every frame moved by its shift; 3-D frames as their mean along z.
 
     Attributes
@@ -38,8 +38,8 @@ def before_and_after(
     frames: NDArray[np.integer[Any]] | None = None,
     band: int = 5,
     interpolation: str = "linear",
-) -> tuple[Views, Views]:
-    """Views of a series as it is and moved by its shifts; a frame at a time is in memory.
+) -> tuple[SeriesImages, SeriesImages]:
+    """Images of a series as it is and moved by its shifts; a frame at a time is in memory.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def before_and_after(
         made[0].add(frame, read.image, valid, known, band)
         if known:
             made[1].add(frame, *move(read.image, valid, shifts[frame], interpolation), True, band)
-    return made[0].views(), made[1].views()
+    return made[0].images(), made[1].images()
 
 
 class _Sums:
@@ -96,9 +96,9 @@ class _Sums:
                 planes[cut].sum(axis=other), depth[cut].sum(axis=other)
             )
 
-    def views(self) -> Views:
+    def images(self) -> SeriesImages:
         highest = np.where(self.count > 0, self.highest, np.nan)
-        return Views(_ratio(self.total, self.count), highest, self.kymographs)
+        return SeriesImages(_ratio(self.total, self.count), highest, self.kymographs)
 
 
 def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 import yaml
+from numpy.typing import NDArray
 
-from pipeline.correct import mean_before_and_after
+from pipeline.correct import SeriesImages, before_and_after, mean_before_and_after
 from pipeline.measure import close_ups
 from pipeline.model import Views
 from pipeline.report import Page, save_figure, save_figures, save_page, series_figure
@@ -17,6 +19,9 @@ from pipeline.setup import Setup
 from pipeline.stages.dataset import verdict
 from pipeline.stages.log import lines_of
 from pipeline.store.shifts import read_frames, read_pairs
+
+# Frames that images before and after are made of: so few and so many, by what they hold.
+PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
 
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
@@ -45,9 +50,33 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
 def views(setup: Setup, shifts: xr.Dataset) -> Views:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
+    source, conditioning = setup.series.source, setup.method.conditioning
+    known = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
+
+    def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
+        return before_and_after(source, frames.shift, conditioning, frames=chosen)
+
+    if not len(known):
+        return Views(close_ups=close_ups(source, setup.method, table, frames))
+    most = int(np.clip(PICTURED_PIXELS // math.prod(source.frame_shape), *PICTURED))
+    spread = known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))]
+    before, after = seen(spread)
+    singles = {}
+    for frame in dict.fromkeys(known[[0, len(known) // 2, -1]].tolist()):
+        still, moved = seen(np.array([frame]))
+        singles[f"frame {frame}"] = still.mean, moved.mean
     return Views(
-        images={"mean": _means(setup, shifts)},
-        close_ups=close_ups(setup.series.source, setup.method, table, frames),
+        images={
+            "mean": (before.mean, after.mean),
+            "maximum": (before.maximum, after.maximum),
+            **singles,
+        },
+        kymographs={
+            axis: (before.kymographs[axis][spread], after.kymographs[axis][spread])
+            for axis in before.kymographs
+        },
+        span=(int(spread[0]), int(spread[-1])),
+        close_ups=close_ups(source, setup.method, table, frames),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, InputError, Slices
+from pipeline.model import Bools, InputError, Slices, UnreachableError
 from pipeline.store.remote import is_remote, open_file, open_node, telling_outages
 from pipeline.store.tiffs import is_tiff, open_level, series_files
 
@@ -186,10 +186,10 @@ class FilesPixels:
             if low < high:
                 try:
                     parts.append(self._read_file(file, count, (slice(low, high), *region[1:])))
-                except MemoryError:
+                except (MemoryError, OSError, UnreachableError):
                     raise
                 except Exception as error:
-                    raise OSError(f"{file}: {type(error).__name__}: {error}") from error
+                    raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
             begin += count
         return np.concatenate(parts)
 

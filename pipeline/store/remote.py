@@ -169,7 +169,10 @@ def telling_outages(path: str) -> Iterator[None]:
         if cause is None or not is_remote(path):
             raise
         what = str(cause).split("\n")[0]
-        raise UnreachableError(f"{path} cannot be reached: {what}{_way_out(cause)}") from error
+        raise UnreachableError(
+            f"{path} cannot be reached: {what}{_way_out(cause)}; what was measured is saved, and "
+            "the same command goes on"
+        ) from error
 
 
 def _is_outage(error: BaseException) -> bool:

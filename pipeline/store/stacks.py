@@ -212,8 +212,7 @@ class StackFrames:
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
         region = spec.selection(frame, part)
         try:
-            with telling_outages(spec.path):
-                block, missing = patiently(partial(_block, spec, frame, region))
+            block, missing = patiently(partial(_block, spec, frame, region))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -227,14 +226,15 @@ class StackFrames:
 
 
 def _block(
-    spec: StackSpec, frame: int, region: tuple[slice, ...]
+    spec: StackSpec, frame: int, region: Slices
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """A block of an array, and which of its pixels are missing; None if none is."""
-    pixels = opened(spec.path, spec.array, spec.digest)
-    _check_still_there(spec, pixels, frame)
-    block = pixels.read(region)
-    checked = spec.missing_chunks == "invalid"
-    return block, pixels.missing(region, block) if checked else None
+    """A block of the array, and which of its pixels are missing; None if none is."""
+    with telling_outages(spec.path):
+        pixels = opened(spec.path, spec.array, spec.digest)
+        _check_still_there(spec, pixels, frame)
+        block = pixels.read(region)
+        whole = spec.missing_chunks != "invalid"
+        return block, None if whole else pixels.missing(region, block)
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
