@@ -21,6 +21,9 @@ from pipeline.model import (
 
 # Pairs that agree do so within a small part of a pixel.
 LARGE_RESIDUAL_PX = 1.0
+# Pairs of one distance, so many at least, are off if their mean residual is this many standard
+# errors, this many px, and this part of their mean shift away from 0.
+FEWEST_OF_LAG, OFF_ERRORS, OFF_PX, OFF_PART = 30, 6.0, 0.005, 0.05
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05
 # What stands still is told of if it takes this much away from a shift and so many standard errors,
@@ -91,6 +94,7 @@ def judge(
         *_parts(frames),
         *_rejected_pairs(pairs, frames),
         *_contradictions(pairs, frames),
+        *_lags_apart(pairs, frames),
         *_lost_anchor(frames, anchor),
     ]
     worst = max((list(Trust).index(trust) for trust, _ in findings), default=0)
@@ -204,6 +208,37 @@ def _contradictions(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
             Trust.LOOK,
             f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
             "still in the camera wins over the scene: mask it, or set preprocess.static: estimate",
+        )
+
+
+def _lags_apart(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+    """Pairs so many frames apart that are all off the solution the same way.
+
+    A single one does not show it, and pairs of one distance agree with each other; what stands
+    still or changes pulls close pairs and far ones differently.
+    """
+    used = pairs.ok & ~frames.rejected & np.isfinite(frames.residual).all(axis=1)
+    apart = pairs.moving - pairs.reference
+    worst: tuple[float, int, float] | None = None
+    for lag in np.unique(np.abs(apart[used])).tolist():
+        rows = used & (np.abs(apart) == lag)
+        if rows.sum() < FEWEST_OF_LAG:
+            continue
+        way = np.sign(apart[rows])[:, None]
+        residual, shift = frames.residual[rows] * way, pairs.shift[rows] * way
+        off, error = residual.mean(axis=0), residual.std(axis=0) / np.sqrt(len(residual))
+        size = float(np.linalg.norm(off))
+        part = size / max(float(np.linalg.norm(shift.mean(axis=0))), 1e-9)
+        certain = bool((np.abs(off) > OFF_ERRORS * error).any())
+        if certain and size > OFF_PX and part > OFF_PART and (worst is None or part > worst[0]):
+            worst = part, lag, size
+    if worst is not None:
+        part, lag, size = worst
+        yield (
+            Trust.LOOK,
+            f"pairs {lag} frame(s) apart are off what all pairs say by {size:.3f} px on average, "
+            f"{part:.0%} of how far they move: something that stands still or changes pulls them; "
+            "mask it, try preprocess.static: estimate, trust pairs further apart (pairs.lags)",
         )
 
 

@@ -98,3 +98,21 @@ def test_few_frames_that_move_by_themselves_are_worth_a_look_and_many_spoil_it()
     said = judge(table, frames, motion=turn)
     assert said.trust is Trust.LOOK
     assert "turn or stretch" in said.reasons[0]
+
+
+@pytest.mark.parametrize(("pull", "told"), [(1.0, False), (0.97, False), (0.85, True)])
+def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
+    """A drift of 0.3 px a frame; consecutive pairs see that part of it."""
+    rng, count = np.random.default_rng(8), 120
+    pairs = np.array([(i, i + lag) for lag in (1, 2, 4, 8) for i in range(count - lag)])
+    table = PairTable.unmeasured(pairs, count, 2)
+    truth = np.cumsum(rng.normal(0.3, 0.2, (count, 2)), axis=0)
+    table.shift[:] = truth[pairs[:, 1]] - truth[pairs[:, 0]]
+    table.shift[pairs[:, 1] - pairs[:, 0] == 1] *= pull
+    table.shift[:] += rng.normal(0, 0.02, table.shift.shape)
+    table.std[:], table.ncc[:] = 0.02, 0.8
+    table.status[:], table.frame_status[:] = PairStatus.OK.code, FrameStatus.OK.code
+    said = judge(table, solve_shifts(table))
+    found = [reason for reason in said.reasons if reason.startswith("pairs 1 frame(s) apart")]
+    assert bool(found) is told, said
+    assert said.trust is (Trust.LOOK if told else Trust.GOOD)
