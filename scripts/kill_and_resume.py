@@ -31,8 +31,8 @@ import psutil
 import xarray as xr
 
 import pipeline.measure.batches as batches
-import pipeline.stages.steps as steps
-from pipeline.cluster.tasks import TASKS_PER_THREAD
+import pipeline.stages.measuring as measuring
+from pipeline.cluster.tries import TASKS_PER_THREAD
 from pipeline.config import load_config
 from pipeline.model import PairStatus
 from pipeline.stages import run
@@ -46,14 +46,14 @@ LIMIT_S = 120.0
 measure_batch = batches.measure_batch
 
 
-def noting(pairs, source, method):
+def noting(pairs, *rest):
     """`measure_batch`, a little slower, and it notes what it begins with."""
     line = json.dumps(np.asarray(pairs).tolist()) + "\n"
     handle = os.open(os.environ[NOTES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, line.encode())
     os.close(handle)
     time.sleep(0.02)
-    return measure_batch(pairs, source, method)
+    return measure_batch(pairs, *rest)
 
 
 def noted_pairs(*arguments, **keywords):
@@ -65,7 +65,7 @@ def noted_pairs(*arguments, **keywords):
 
 def drive(config: str) -> None:
     """A run whose batches are noted, in a process that may be killed."""
-    steps.measure_pairs = noted_pairs
+    measuring.measure_pairs = noted_pairs
     run(load_config(config))
 
 

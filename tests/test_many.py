@@ -102,7 +102,7 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
         measured.append(source)
         return measure_pairs(source, *given, **options)
 
-    monkeypatch.setattr("pipeline.stages.steps.measure_pairs", counted)
+    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", counted)
     done = shell("run", path)
     assert done.exit_code == 2
     assert [row["status"] for row in table(plate)] == ["refused", "done", "done"]
@@ -125,7 +125,7 @@ def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
     assert shell("run", path).exit_code == 0
     assert shell("run", path).exit_code == 0  # nothing is left to do
     assert len(started) == 1
-    assert started[0]["workers"] == 1
+    assert started[0]["most_workers"] == 1
 
 
 def test_measure_solve_plan_and_check_take_them_one_by_one(plate):
