@@ -25,7 +25,7 @@ from distributed import Client
 from scipy import ndimage
 
 from pipeline.cluster import connect
-from pipeline.config import CorrectSection
+from pipeline.config import ClusterSection, CorrectSection
 from pipeline.correct import Invalid, lay_out, write_corrected
 from pipeline.store.stacks import locate
 
@@ -83,7 +83,8 @@ def correct(source: Path, target: Path, client: Client, way: str, **more: object
 
 def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, float]:
     """MiB that a fresh worker grew by at most, and what was forecast."""
-    with connect("local", workers=1) as client:
+    with connect(ClusterSection(workers=1)) as cluster:
+        client = cluster.client
         client.run(_warm)
         before = max(client.run(_peak).values())
         correct(source, target, client, way, **more)
@@ -117,7 +118,8 @@ def table(name: str, source: Path, target: Path, rounds: int) -> None:
     rows += [(way, way, {}) for way in WAYS]
     rows += [("cubic, with pyramid and valid", "cubic", {"levels": None, "valid": True})]
     found: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in rows}
-    with connect("local", workers=2) as client:
+    with connect(ClusterSection(workers=2)) as cluster:
+        client = cluster.client
         correct(source, target, client, "whole")  # what is loaded once
         for _ in range(rounds):
             for label, way, more in rows:

@@ -34,7 +34,8 @@ from skimage import io
 import pipeline
 from pipeline.config import make_config
 from pipeline.model import FrameStatus, PairTable
-from pipeline.report import new_figure, save_figure
+from pipeline.plot import new_figure
+from pipeline.report import save_figure
 from pipeline.solve import solve_shifts
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.shifts import read_frames, read_pairs

@@ -111,8 +111,9 @@ def stackreg(stack: np.ndarray, mask: np.ndarray, *, reference: str, fill: bool)
 
 def hyperspy(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Its own filters (Sobel, median, Hann) and 1/20 px, every frame to the first."""
-    from hyperspy.api import signals
+    from hyperspy.api import set_log_level, signals
 
+    set_log_level("ERROR")  # it warns, on stdout, that it goes without numba
     return -signals.Signal2D(filled(stack, mask)).estimate_shift2D(
         reference="current", sub_pixel_factor=20, show_progressbar=False
     )

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import replace
@@ -155,6 +156,9 @@ def limited_to(kind, size):
     try:
         yield {"preexec_fn": lambda: (group / "tasks").write_text(str(os.getpid()))}
     finally:
+        gone = time.monotonic() + 30
+        while (group / "tasks").read_text().strip() and time.monotonic() < gone:
+            time.sleep(0.05)  # those that the limit ended are on their way
         group.rmdir()
 
 

@@ -16,6 +16,7 @@ from servers import KEY, SECRET, S3Server, web_server
 
 import pipeline
 from pipeline.cli import main
+from pipeline.cluster import run_tasks
 from pipeline.model import FrameStatus, InputError, PairStatus, UnreachableError
 from pipeline.store import remote
 from pipeline.store.images import write_image, write_stack
@@ -307,3 +308,14 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, tmp_path, monkeypatch
     assert steadystack("run", config).exit_code == 0
     np.testing.assert_array_equal(rows(tmp_path)[1][done], measured[done])
     assert_right(tmp_path)
+
+
+def away(item):
+    raise UnreachableError(f"s3://stacks/{item} cannot be reached")
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_task_cannot_reach_stops_the_run(client, here):
+    """It is no failure of the task, which would leave its pairs unmeasured and go on."""
+    with pytest.raises(UnreachableError, match=r"s3://stacks/. cannot be reached"):
+        list(run_tasks(None if here else client, away, [(0, "a"), (1, "b")]))

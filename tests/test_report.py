@@ -254,6 +254,9 @@ def test_other_plots_return_their_axes(shifts, ax):
     for draw in (plot.path, plot.residuals, plot.pairs):
         assert draw(shifts, ax) is ax
     assert plot.kymograph(np.random.default_rng(0).normal(size=(9, 5)), ax) is ax
+    assert plot.kymograph(np.ones((3, 5)), ax, span=(10, 30)).images[-1].get_extent() == [
+        9.5, 30.5, 4.5, -0.5,
+    ]  # fmt: skip
     both = tuple(Figure().subplots(1, 2))
     stack = xr.DataArray(np.random.default_rng(0).normal(size=(3, 5, 6)), dims=("t", "y", "x"))
     assert plot.before_after(stack, stack[0], both) == both

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 import zarr
+from click.testing import CliRunner
 from helpers import Scene
 from scipy import ndimage
 from test_run import GENERAL
 
 import pipeline
 from pipeline import stages
-from pipeline.config import load_config
+from pipeline.cli import main
+from pipeline.config import Config, load_config
 from pipeline.store.images import write_image, write_stack
 from pipeline.verdict import Trust
 
@@ -152,5 +156,35 @@ def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     assert config.output.report is None or Path(config.output.report).stat().st_size > 10_000
 
 
+def test_a_plate_has_a_dataset_and_a_page_for_every_well(tmp_path):
+    wells = {"A-1": (0.0, 1.0), "A-2": (0.7, -0.4), "B-1": (-0.5, -0.5)}
+    for seed, (name, step) in enumerate(wells.items()):
+        shifts, scene = np.arange(8)[:, None] * np.array([step]), Scene(seed)
+        frames = np.stack([200 * scene.view((64, 72), shift) for shift in shifts])
+        path = tmp_path / "plate.ome.zarr" / name.replace("-", "/") / "0"
+        write_stack(path, (1000 + frames).astype("u2")[:, None], axes="tcyx")
+    raw = yaml.safe_load((CONFIGS / "plate.yaml").read_text())
+    (tmp_path / "plate.yaml").write_text(yaml.safe_dump({**raw, "cluster": {"kind": "in-process"}}))
+    done = CliRunner().invoke(main, ["run", str(tmp_path / "plate.yaml")])
+    assert done.exit_code == 0, done.output
+    for name, step in wells.items():
+        with xr.open_zarr(tmp_path / "plate-shifts" / f"{name}.zarr") as found:
+            np.testing.assert_allclose(found["shift"][-1], 7 * np.array(step), atol=0.05)
+        assert (tmp_path / "plate-shifts" / f"{name}.html").exists()
+    lines = (tmp_path / "plate-shifts" / "summary.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [[name, "done"] for name in wells]
+
+
 def test_every_example_has_its_test():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(CASES) | set(GENERAL)
+    elsewhere = {"plate", "slurm"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(CASES) | set(GENERAL) | elsewhere
+
+
+def test_editors_complete_the_keys_that_there_are():
+    """The schema beside the examples is today's, and every example names it."""
+    held = json.loads((CONFIGS / "schema.json").read_text())
+    assert held == Config.model_json_schema(), (
+        "make it anew: steadystack schema > configs/schema.json"
+    )
+    for path in CONFIGS.glob("*.yaml"):
+        assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n"), path

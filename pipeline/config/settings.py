@@ -15,7 +15,7 @@ from pipeline.config.inputs import InputSection, MaskSection
 from pipeline.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 

@@ -94,7 +94,7 @@ class Cut:
         )
         made = pixels * (2 * self.itemsize + 1)  # pixels, which are known, what is encoded of them
         coarser = pixels // 4 * (2 * self.itemsize + 12) if self.pyramid else 0
-        read = at_a_time * window * (self.itemsize + 3)
+        read = at_a_time * window * (self.itemsize + 4)  # and what is valid of it
         coded = IN_HAND * self.itemsize * (math.prod(self.read) + math.prod(self.chunks))
         if self.shards is not None:
             coded += 2 * self.itemsize * math.prod(self.shards)

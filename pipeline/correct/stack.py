@@ -317,7 +317,8 @@ def write_corrected(
     left = ((number, number) for number in range(stack.tasks) if number not in done)
     for number, counts in run_tasks(client, correct_region, left, share(client, work)):
         if isinstance(counts, Failure):
-            raise OutputError(f"{path} cannot be written: {counts.reason}")
+            own, _, words = counts.reason.partition(f"{OutputError.__name__}: ")
+            raise OutputError(words if not own and words else f"{path}: {counts.reason}")
         with writing(path):
             record.add(number, counts)
         done[number] = counts

@@ -31,9 +31,11 @@ class CloseUp:
 class Views:
     """Images before and after, by name, and pairs to look at; NaN where nothing is known.
 
-    `images` are (y, x), `kymographs` (frame, position) by the name of the axis they run along.
+    `images` are (y, x), `kymographs` (frame, position) by the name of the axis they run along, of
+    frames spread evenly from the first to the last of `span`.
     """
 
     images: Mapping[str, tuple[Image, Image]] = field(default_factory=dict)
     kymographs: Mapping[str, tuple[Image, Image]] = field(default_factory=dict)
+    span: tuple[int, int] = (0, 0)
     close_ups: tuple[CloseUp, ...] = ()

@@ -16,6 +16,9 @@ from pipeline.peak.summit import Summit, summits
 
 # A runner-up of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
+# A scene that repeats itself, such as a lattice, is as high all over its surface as chance is in
+# others; but this much chance does not make alike.
+REPEATS = 0.5
 # The summit is that of the chosen peak as long as it keeps this part of its significance.
 SAME_PEAK = 0.5
 # A shift that is known no better than this, px, is none.
@@ -160,7 +163,8 @@ def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registra
 def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
     """Whether a peak can be believed, and if not, why; and its summit, if it has one."""
     if peak.significance < peak.chance:
-        return PairStatus.LOW_NCC, None
+        repeats = surface.ncc[peak.index] > REPEATS and _has_rival(peak)
+        return PairStatus.AMBIGUOUS if repeats else PairStatus.LOW_NCC, None
     if _at_end(surface, peak.index):
         return PairStatus.AT_BOUND, None
     found = yield surface, peak.index
@@ -171,12 +175,16 @@ def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None
         return edge, found
     if not _same_peak(peak, found) or not found.located or _spread(found) > MOST_SPREAD:
         return PairStatus.AMBIGUOUS, found
-    if peak.runner_up > AMBIGUOUS_FRACTION * peak.significance:
+    if _has_rival(peak):
         return PairStatus.AMBIGUOUS, found
     place = np.array(found.index) + found.offset
     if peak.significance < tail_chance(peak, place, surface.searched):
         return PairStatus.LOW_NCC, found
     return PairStatus.OK, found
+
+
+def _has_rival(peak: Peak) -> bool:
+    return peak.runner_up > AMBIGUOUS_FRACTION * peak.significance
 
 
 def _same_peak(peak: Peak, found: Summit) -> bool:

@@ -57,12 +57,26 @@ def before_after(
     return axes
 
 
-def kymograph(image: ArrayLike, ax: Axes | None = None, *, axis: str = "y") -> Axes:
-    """One line of a series over time: frames to the right, the position along `axis` down."""
+def kymograph(
+    image: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    axis: str = "y",
+    span: tuple[float, float] | None = None,
+) -> Axes:
+    """One line of a series over time: frames to the right, the position along `axis` down.
+
+    `image` is (frames, positions); `span` are the first and the last frame, if they are not 0 and
+    the number of the last row.
+    """
     ax = axes_to_draw_on(ax)
     drawn = np.asarray(image, float)
     low, high = grey_range(drawn)
-    ax.imshow(drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    first, last = span or (0, len(drawn) - 1)
+    ax.imshow(
+        drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest",
+        extent=(first - 0.5, last + 0.5, drawn.shape[1] - 0.5, -0.5),
+    )  # fmt: skip
     ax.set(xlabel="frame", ylabel=f"{axis} / px")
     return ax
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MOST_BYTES = 5_000_000
 IMAGE_SIDES = (640, 480, 320, 160)
 CLOSE_UP_PART = 3  # close-ups have this part of an image's side
-KYMOGRAPH_FRAMES = 1000
 # More frames than these are thinned in the table; those that are not ok are all kept, up to these.
 MOST_ROWS = 20_000
 
@@ -79,7 +78,7 @@ def figures(shifts: xr.Dataset, views: Views) -> Iterator[tuple[str, str, Figure
     matrix = _drawn(plot.residuals, shifts, (5.2, 4.2), kind="matrix")
     yield "matrix", "Residuals by frame", matrix
     for axis, both in views.kymographs.items():
-        yield f"kymograph-{axis}", f"Kymograph along {axis}", _kymographs(axis, both)
+        yield f"kymograph-{axis}", f"Kymograph along {axis}", _kymographs(axis, both, views.span)
 
 
 def save_figures(page: Page, folder: str) -> list[str]:
@@ -102,16 +101,13 @@ def _drawn(
     return figure
 
 
-def _kymographs(axis: str, both: tuple[Image, Image]) -> Figure:
+def _kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]) -> Figure:
     figure = plot.new_figure(9, 4.2)
-    step = max(-(-len(both[0]) // KYMOGRAPH_FRAMES), 1)
     for ax, image, name in zip(
         figure.subplots(1, 2, sharey=True), both, ("before", "after"), strict=True
     ):
-        plot.kymograph(image[::step], ax, axis=axis)
+        plot.kymograph(image, ax, axis=axis, span=span)
         ax.set_title(name)
-        if step > 1:
-            ax.set_xlabel(f"every {step}th frame")
     return figure
 
 

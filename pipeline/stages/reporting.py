@@ -75,6 +75,7 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
             axis: (before.kymographs[axis][spread], after.kymographs[axis][spread])
             for axis in before.kymographs
         },
+        span=(int(spread[0]), int(spread[-1])),
         close_ups=close_ups(source, setup.method, table, frames),
     )
 
