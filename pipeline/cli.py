@@ -209,6 +209,9 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @_told
 def report(config: str, figures: str | None) -> None:
     """Write the page, or draw the picture, of a solved run."""
+    count = len(inputs_of(load_config(config)))
+    if figures is not None and count > 1:
+        raise InputError(f"--figures {figures} is for one input, and there are {count}")
     for single in _each(config):
         click.echo(stages.report(single, figures=figures))
 

@@ -518,7 +518,9 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     target = tmp_path / "other.zarr"
     made(target, source)
     before = digest_at(str(target))
-    with pytest.raises(pipeline.InputError, match="other shifts or settings: use --overwrite"):
+    with pytest.raises(
+        pipeline.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
+    ):
         made(target, source, interpolation="cubic")
 
     # The old one stays until the new one is whole.
@@ -635,9 +637,16 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
         np.testing.assert_array_equal(series.asarray(), expected.values)
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
         assert 'TimeIncrement="2.0"' in file.ome_metadata
-    told = runner.invoke(main, ["correct", str(tmp_path / "run.yaml")])
+    made = (tmp_path / "steady.ome.tif").stat().st_mtime_ns
+    for command in ("run", "correct"):  # it is done already
+        told = runner.invoke(main, [command, str(tmp_path / "run.yaml")])
+        assert told.exit_code == 0, told.output
+        assert (tmp_path / "steady.ome.tif").stat().st_mtime_ns == made
+    other = config.dump() | {"correct": {"border": "crop"}}
+    (tmp_path / "other.yaml").write_text(json.dumps(other))
+    told = runner.invoke(main, ["correct", str(tmp_path / "other.yaml")])
     assert told.exit_code == 2
-    assert "is there: use --overwrite" in told.stderr
+    assert "is not what these shifts and settings make" in told.stderr
     again = runner.invoke(main, ["correct", str(tmp_path / "run.yaml"), "--overwrite"])
     assert again.exit_code == 0
     assert "6 frames" in again.output
@@ -694,3 +703,19 @@ def test_views_before_and_after(frames):
         np.nanstd(view.kymographs["x"][used][:, 10:-10], axis=0).mean() for view in (before, after)
     ]
     assert spread[1] < 0.5 * spread[0]
+
+
+def test_a_series_without_a_shift_has_its_report_and_no_corrected_stack(tmp_path):
+    noise = np.random.default_rng(0).normal(1000, 100, (6, 48, 52)).astype("u2")
+    write_stack(tmp_path / "stack.zarr", noise)
+    settings = {
+        "input": {"path": "stack.zarr"},
+        "register": {"max_shift": 6},
+        "output": {"report": "report.html", "corrected": "steady.zarr"},
+        "cluster": {"kind": "in-process"},
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    told = CliRunner().invoke(main, ["run", str(tmp_path / "run.yaml")])
+    assert told.exit_code == 3, told.output
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "steady.zarr").exists()

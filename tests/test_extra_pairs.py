@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline import stages
+from pipeline.config import make_config
 from pipeline.model import LONE, InputError
 from pipeline.pairs import extra_pairs, select_pairs
 from pipeline.pairs.weak import CUT_PAIRS
@@ -248,3 +249,13 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
 def test_a_budget_is_no_negative_number():
     with pytest.raises(InputError, match=r"pairs\.extra"):
         pipeline.estimate_shifts(broken_series()[0], max_shift=16, pairs={"extra": -0.1})
+
+
+def test_the_budget_is_no_part_of_the_fingerprint():
+    digest = "of an input"
+    for pairs in ({}, {"width": 3}, {"strategy": "lags"}):
+        prints = {
+            make_config({"input": {"path": "a"}, "pairs": {**pairs, **extra}}).fingerprint(digest)
+            for extra in ({}, {"extra": 0.2}, {"extra": 0.0})
+        }
+        assert len(prints) == 1, pairs

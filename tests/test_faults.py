@@ -281,6 +281,7 @@ def hosts(tmp_path):
 
 
 @pytest.mark.netns
+@pytest.mark.xdist_group("machine")
 def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path):
     bed, start = hosts
     file = tmp_path / "scheduler.json"

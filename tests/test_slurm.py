@@ -20,7 +20,7 @@ from pipeline.store.images import write_stack
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_job.sh"
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("machine")]
 
 
 @pytest.fixture(scope="module")

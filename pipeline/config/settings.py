@@ -267,6 +267,7 @@ class Config(Section):
             if name in given
         }
         settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
+        settings = {name: section for name, section in settings.items() if section}
         reading = given["input"]
         del reading["path"]  # the digest knows what is there
         settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}

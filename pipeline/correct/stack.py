@@ -270,16 +270,16 @@ def state_of(path: str, digest: str, layout: str, overwrite: bool) -> State:
         return "done"
     if there is not None and not overwrite:
         raise InputError(
-            f"{path} was made with other shifts or settings: use --overwrite to make it anew (it "
-            "stays until the new one is whole), or give another output.corrected"
+            f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
+            "makes it anew (it stays until the new one is whole), or give another output.corrected"
         )
     begun = digest_at(partial_path(path))
     if begun is None or overwrite:
         return "new"
     if begun != digest:
         raise InputError(
-            f"{partial_path(path)} was begun with other shifts or settings: use --overwrite to "
-            "start anew"
+            f"{partial_path(path)} was begun with other shifts or settings: "
+            "`steadystack correct --overwrite` starts anew"
         )
     return "begun" if layout_at(partial_path(path)) == layout else "new"
 
@@ -317,8 +317,7 @@ def write_corrected(
     left = ((number, number) for number in range(stack.tasks) if number not in done)
     for number, counts in run_tasks(client, correct_region, left, share(client, work)):
         if isinstance(counts, Failure):
-            own, _, words = counts.reason.partition(f"{OutputError.__name__}: ")
-            raise OutputError(words if not own and words else f"{path}: {counts.reason}")
+            raise OutputError(f"{path}: {counts.reason}")
         with writing(path):
             record.add(number, counts)
         done[number] = counts

@@ -14,8 +14,8 @@ from pipeline.correct.layout import Regions
 from pipeline.correct.regions import moved_region
 from pipeline.correct.stack import Corrected
 from pipeline.model import InputError
-from pipeline.store.progress import partial_path, put_in_place, remove, writing
-from pipeline.store.tiff_files import check_tiff, write_ome_tiff
+from pipeline.store.progress import OWN, partial_path, put_in_place, remove, writing
+from pipeline.store.tiff_files import check_tiff, made_of, write_ome_tiff
 
 
 def write_tiff(
@@ -31,12 +31,20 @@ def write_tiff(
     Raises
     ------
     InputError
-        If the file is there, or cannot hold such pixels; OutputError if it cannot be written.
+        If another file is there, or it cannot hold such pixels.
+    OutputError
+        If it cannot be written.
     """
     path, target = stack.path, stack.work.target
     check_tiff(path, np.dtype(target.dtype))
+    digest = str(stack.attributes[OWN]["digest"])
     if Path(path).exists() and not overwrite:
-        raise InputError(f"{path} is there: use --overwrite, or give another output.corrected")
+        if made_of(path) == digest:
+            return
+        raise InputError(
+            f"{path} is there, and is not what these shifts and settings make: `steadystack "
+            "correct --overwrite` makes it anew, or give another output.corrected"
+        )
     sides = tuple(
         1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)
     )
@@ -54,7 +62,7 @@ def write_tiff(
     with writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_ome_tiff(partial, planes(), target, stack.attributes)
+            write_ome_tiff(partial, planes(), target, stack.attributes, digest)
         except BaseException:
             remove(partial)
             raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.measure.centres import pair_centres
 from pipeline.measure.frames import Method, read_block, read_stills
 from pipeline.model import CloseUp, FrameSource, FrameTable, Image, PairStatus, PairTable
 from pipeline.ncc import Masked, MaskedImage
@@ -62,7 +64,10 @@ def close_ups(
         ]
         images = [image for image, _ in both if image is not None and image.mask.count]
         if len(images) == 2:
-            found.append(_close_up(int(row), images[0], images[1], method))
+            pair = np.array([[table.reference[row], table.moving[row]]])
+            centres = pair_centres(method, pair)
+            centre = np.zeros(len(method.search.shape), int) if centres is None else centres[0]
+            found.append(_close_up(int(row), images[0], images[1], method, centre))
     return tuple(found)
 
 
@@ -70,7 +75,14 @@ def _everything(method: Method, block: int) -> Masked:
     return Masked(np.ones(method.search.blocks[block].moving_shape, bool))
 
 
-def _close_up(row: int, reference: MaskedImage, moving: MaskedImage, method: Method) -> CloseUp:
+def _close_up(
+    row: int,
+    reference: MaskedImage,
+    moving: MaskedImage,
+    method: Method,
+    centre: NDArray[np.int64],
+) -> CloseUp:
+    """`centre` is what the search was centred on, whole pixels."""
     search = method.search
     bounds = [
         min(last - after, size - 1)
@@ -80,9 +92,9 @@ def _close_up(row: int, reference: MaskedImage, moving: MaskedImage, method: Met
     ]
     surface = masked_ncc(
         reference.values,
-        moving.values,
+        _placed(moving.values, centre),
         reference_mask=reference.mask.pixels,
-        moving_mask=moving.mask.pixels,
+        moving_mask=_placed(moving.mask.pixels, centre),
         max_shift=bounds,
         min_overlap=search.min_overlap,
     )["ncc"]
@@ -94,8 +106,22 @@ def _close_up(row: int, reference: MaskedImage, moving: MaskedImage, method: Met
         _seen(reference),
         _seen(moving),
         ncc,
-        tuple(int(surface[dim][0]) for dim in surface.dims[-2:]),
+        tuple(
+            int(surface[dim][0]) + int(ahead)
+            for dim, ahead in zip(surface.dims[-2:], centre[-2:], strict=True)
+        ),
     )
+
+
+def _placed(image: NDArray[Any], shift: NDArray[np.int64]) -> NDArray[Any]:
+    """An image moved by whole pixels; 0 where nothing is known."""
+    placed = np.zeros_like(image)
+    sizes = list(zip(image.shape, shift.tolist(), strict=True))
+    if all(abs(by) < size for size, by in sizes):
+        target = tuple(slice(max(by, 0), size + min(by, 0)) for size, by in sizes)
+        source = tuple(slice(max(-by, 0), size - max(by, 0)) for size, by in sizes)
+        placed[target] = image[source]
+    return placed
 
 
 def _seen(image: MaskedImage) -> Image:

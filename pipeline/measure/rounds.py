@@ -39,8 +39,9 @@ def measure_rounds(
         for found in measure_pairs(source, table.rows(slice(first)), method, size, client=client):
             table = found[0]
             yield found
-    table = with_second_round(table, method, first, extra)
-    yield from measure_pairs(source, table, method, size, client=client)
+    further = with_second_round(table, method, first, extra)
+    if not further.same_pairs(table) or table.count([PairStatus.UNMEASURED]):
+        yield from measure_pairs(source, further, method, size, client=client)
 
 
 def with_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:

@@ -71,6 +71,12 @@ class PairTable:
         behind = {len(self.status) + row: reason for row, reason in other.failures.items()}
         return replace(self, **both, failures=self.failures | behind)
 
+    def same_pairs(self, other: PairTable) -> bool:
+        """Whether both have the same pairs in the same rows."""
+        return np.array_equal(self.reference, other.reference) and np.array_equal(
+            self.moving, other.moving
+        )
+
     @property
     def ok(self) -> Bools:
         """Which pairs have a shift."""

@@ -23,7 +23,7 @@ def inputs_of(config: Config) -> dict[str, Config]:
     `input.path` may be a list, or a pattern of local paths. A name is what stands in the place of
     a pattern's wildcards, so that it stays when more inputs match, or what tells a listed path from
     the others. It takes the place of ``{name}`` in the output section and in the paths of mask,
-    flat field and static image.
+    flat field, static image, prior, pairs and the other stack to correct.
 
     Raises InputError where nothing matches, names are not told apart, or inputs would share an
     output.
@@ -127,7 +127,7 @@ def _of_one(config: Config, path: str, name: str) -> Config:
         key: getattr(config, key).model_copy(
             update={field: named(value) for field, value in getattr(config, key)}
         )
-        for key in ("mask", "preprocess", "correct", "output")
+        for key in ("mask", "preprocess", "prior", "pairs", "correct", "output")
     }
     return config.model_copy(
         update={**sections, "input": config.input.model_copy(update={"path": path})}

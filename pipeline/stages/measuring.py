@@ -31,6 +31,8 @@ from pipeline.store.files import discard
 from pipeline.store.journal import Journal, journal_path
 from pipeline.store.shifts import check_replaceable, exists, read_pairs, save_shifts
 
+MOST_ROUNDS = 3
+
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # rows measured so far, rows in all
@@ -60,8 +62,10 @@ def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
     table = _with_second_round(job, read_pairs(found))
     missing, rows = int(table.to_do.sum()), len(table.status)
     looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
-    if not missing and rows == found.sizes["pair"] and looked_for:
+    if not missing and _are_rows_of(table, found) and looked_for:
         log.info("all %d pairs are measured already", rows)
+        if exists(journal_path(job.path)):  # the last of them may be nowhere else
+            save_shifts(found, job.path)
         discard(journal_path(job.path))
         return found
     with stage("preparing"):
@@ -80,13 +84,18 @@ def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
 def _in_rounds(
     job: Job, setup: Setup, found: xr.Dataset, table: PairTable
 ) -> tuple[xr.Dataset, PairTable]:
-    """The pairs of the strategy measured, then those that they leave wanted."""
-    while table.to_do.any():
+    """The pairs of the strategy measured, then those that they leave wanted.
+
+    Pairs that failed before and are measured now may leave others wanted: so many rounds at most.
+    """
+    for _ in range(MOST_ROUNDS):
+        if not table.to_do.any():
+            break
         found = _of_these_rows(job, found, table)
         with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
             table = _measured(job, setup, found, table, journal)
         further = _with_second_round(job, table)
-        if len(further.status) == len(table.status):
+        if further.same_pairs(table):
             break  # what is still to do failed
         table = further
     return found, table
@@ -103,9 +112,13 @@ def _with_second_round(job: Job, table: PairTable) -> PairTable:
     return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
+def _are_rows_of(table: PairTable, found: xr.Dataset) -> bool:
+    return table.same_pairs(read_pairs(found))
+
+
 def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
-    if len(table.status) == found.sizes["pair"]:
+    if _are_rows_of(table, found):
         return found
     found = dataset(job.setup, table, known=kept(found))
     save_shifts(found, job.path)

@@ -16,7 +16,7 @@ from pipeline.measure import close_ups
 from pipeline.model import Views
 from pipeline.report import Page, save_figure, save_figures, save_page, series_figure
 from pipeline.setup import Setup
-from pipeline.stages.dataset import verdict
+from pipeline.stages.dataset import verdict, with_stills
 from pipeline.stages.log import lines_of
 from pipeline.store.shifts import read_frames, read_pairs
 
@@ -50,6 +50,7 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
 def views(setup: Setup, shifts: xr.Dataset) -> Views:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
+    setup = with_stills(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
     source, conditioning = setup.series.source, setup.method.conditioning
     known = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 

@@ -129,12 +129,12 @@ def run_on(
         measured = measure_all(job, overwrite)
         done = _is_solved(job, measured)
         solved = measured if done else _solve(job)
-        if config.output.corrected is not None:
-            with stage("correcting"):
-                correct_solved(job.setup, solved, job.engine(), overwrite=overwrite)
         if path is not None and not (done and exists(path)):
             with stage("report"):
                 write_report(job.setup, solved, path)
+        if config.output.corrected is not None and (solved["component"] >= 0).any():
+            with stage("correcting"):
+                correct_solved(job.setup, solved, job.engine(), overwrite=overwrite)
         log.info("%s", verdict(solved))
         return solved
 
@@ -218,7 +218,7 @@ def _solve(job: Job) -> xr.Dataset:
     gather(job.setup)
     measured = own_shifts(job.setup)
     table, setup = read_pairs(measured), job.setup
-    if not table.to_do.any() and not set(LOOKED_FOR) <= set(measured.attrs):
+    if not table.count([PairStatus.UNMEASURED]) and not set(LOOKED_FOR) <= set(measured.attrs):
         measured = measure_all(job, overwrite=False)  # the last part has been gathered
         table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):

@@ -118,9 +118,10 @@ def _replay(path: str, owner: str, table: PairTable) -> tuple[int, int]:
 
 
 def _title(owner: str, table: PairTable) -> bytes:
-    """The first line: rows of another dataset, or of another shape, are not read."""
+    """The first line: rows of another dataset, of other pairs or of another shape are not read."""
     pairs, ndim = table.shift.shape
-    return f"steadystack journal 1 of {owner}: {pairs} pairs, {ndim} axes\n".encode()
+    which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
+    return f"steadystack journal 2 of {owner}: {pairs} pairs {which:08x}, {ndim} axes\n".encode()
 
 
 def _row_dtype(table: PairTable) -> np.dtype[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.model import InputError
 from pipeline.store.pyramids import PyramidSpec
 
+MADE_OF = "steadystack, made of"
 # Units as OME-XML spells them.
 UNITS = {
     "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "meter": "m", "angstrom": "Å",
@@ -30,7 +32,11 @@ def check_tiff(path: str, dtype: np.dtype[Any]) -> None:
 
 
 def write_ome_tiff(
-    path: str, planes: Iterator[NDArray[Any]], spec: PyramidSpec, attributes: Mapping[str, Any]
+    path: str,
+    planes: Iterator[NDArray[Any]],
+    spec: PyramidSpec,
+    attributes: Mapping[str, Any],
+    digest: str,
 ) -> None:
     """Write planes in the order of the axes as one file, uncompressed, which ImageJ reads as well.
 
@@ -39,6 +45,7 @@ def write_ome_tiff(
     planes : (y, x) each; booleans become 0 and 255
     spec : shape and axes
     attributes : the metadata of the OME-Zarr image that it would have been
+    digest : of what it is made of; stands in its description
     """
     import tifffile
 
@@ -53,8 +60,20 @@ def write_ome_tiff(
             shape=spec.shape,
             dtype=written,
             photometric="minisblack",
-            metadata=_metadata(spec, attributes),
+            metadata=_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
         )
+
+
+def made_of(path: str) -> str | None:
+    """The digest of what a file was made of; None if `write_ome_tiff` did not make it."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            found = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return None
+    return found[1] if found else None
 
 
 def _metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
