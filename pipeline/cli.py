@@ -23,6 +23,7 @@ from pipeline.terminal import exit_code, stoppable, told_of_progress
 from pipeline.verdict import Trust
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
+GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
 
 config_argument = click.argument("config", type=click.Path(dir_okay=False))
@@ -93,8 +94,12 @@ def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
     context = click.get_current_context()
     parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
     config = context.params.get("config")
-    if config is not None:
-        parts.append(f"`steadystack {context.info_name} {shlex.quote(config)}` goes on from there")
+    if config is not None and context.info_name in GOES_ON:
+        given = [
+            f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
+        ]
+        command = " ".join([str(context.info_name), shlex.quote(config), *given])
+        parts.append(f"`steadystack {command}` goes on from there")
     click.echo("; ".join(parts), err=True)
 
 

@@ -238,7 +238,8 @@ def _lags_apart(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
             Trust.LOOK,
             f"pairs {lag} frame(s) apart are off what all pairs say by {size:.3f} px on average, "
             f"{part:.0%} of how far they move: something that stands still or changes pulls them; "
-            "mask it, try preprocess.static: estimate, trust pairs further apart (pairs.lags)",
+            "mask it, try preprocess.high_pass (static: estimate only where the scene stays the "
+            "same), trust pairs further apart (pairs.lags)",
         )
 
 

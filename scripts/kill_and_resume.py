@@ -43,24 +43,25 @@ from pipeline.store.shifts import read_pairs
 FRAMES, SIDE, WIDTH, WORKERS = 60, 48, 4, 2
 NOTES = "KILL_AND_RESUME_NOTES"  # the variable that tells workers where to note what they measure
 LIMIT_S = 120.0
-measure_batch = batches.measure_batch
+measure_task = batches.measure_task
 
 
-def noting(pairs, *rest):
-    """`measure_batch`, a little slower, and it notes what it begins with."""
+def noting(task, *rest):
+    """`measure_task`, a little slower, and it notes what it begins with."""
+    pairs, _ = task
     line = json.dumps(np.asarray(pairs).tolist()) + "\n"
     handle = os.open(os.environ[NOTES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, line.encode())
     os.close(handle)
     time.sleep(0.02)
-    return measure_batch(pairs, *rest)
+    return measure_task(task, *rest)
 
 
 def noted_pairs(*arguments, **keywords):
     """`measure_pairs`, its batches noted; what else a run measures is not of its table."""
-    batches.measure_batch = noting
+    batches.measure_task = noting
     yield from batches.measure_pairs(*arguments, **keywords)
-    batches.measure_batch = measure_batch
+    batches.measure_task = measure_task
 
 
 def drive(config: str) -> None:

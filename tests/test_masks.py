@@ -183,7 +183,7 @@ def test_a_run_knows_the_shapes(tmp_path):
         ({"shapes": [{"ellipse": {"centre": [1, 1, 1], "radii": [2, 5, 5]}}]},
          "has 3 axes, and frames have 2: y, x"),
         ({"shapes": [{"ellipse": {"centre": [900, 900], "radii": [2, 5]}}]},
-         "mask.shapes has no valid pixel"),
+         "mask.shapes.0 holds no pixel of frames"),
         ({"invert": True}, "invert says how to read mask.path, which is not set"),
         ({"labels": [1]}, "labels says how to read mask.path"),
         ({"saturation": "many"}, "mask.saturation: 'many' is not allowed"),

@@ -37,7 +37,9 @@ def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
     y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
     assert y < 0.4
     assert x < 0.8
-    assert stages.verdict(shifts).trust is Trust.GOOD
+    said = stages.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
+    assert said.trust is Trust.LOOK
+    assert said.reasons[0].startswith("pairs 1 frame(s) apart are off")
 
 
 def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):

@@ -24,6 +24,10 @@ from pipeline.store.masks import locate_mask
 from pipeline.store.pixels import opened
 from pipeline.store.stacks import StackFrames, locate
 
+# One S3 server on this machine at a time.
+pytestmark = pytest.mark.xdist_group("servers")
+
+
 SHAPE = (64, 72)
 SHIFTS = np.stack([np.linspace(0, 6, 24), -np.linspace(0, 9, 24)], axis=1)
 

@@ -45,6 +45,12 @@ def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
             points = [_lengths(f"{key}.polygon", corner, spec) for corner in corners]
             polygon = Polygon(tuple((row, column) for row, column in points))
             shapes.append((polygon, given.valid == "inside"))
+    for index, (shape, _) in enumerate(shapes):
+        if not DrawnMask(((shape, True),)).read(0, spec.frame_shape).any():
+            raise InputError(
+                f"mask.shapes.{index} holds no pixel of frames of {spec.frame_shape} pixels: "
+                f"numbers go along {', '.join(spec.spatial)}"
+            )
     return DrawnMask(tuple(shapes)) if shapes else None
 
 

@@ -10,13 +10,14 @@ import xarray as xr
 
 from pipeline.cluster import Cluster, OnDemand
 from pipeline.measure import measure_pairs, with_second_round
-from pipeline.model import PairTable
+from pipeline.model import PairStatus, PairTable
 from pipeline.setup import (
     Setup,
 )
 from pipeline.stages.dataset import (
     LOOKED_FOR,
     dataset,
+    discard_stills,
     kept,
     look_for_effect,
     new_name,
@@ -134,6 +135,7 @@ def _begun(job: Job, overwrite: bool) -> xr.Dataset:
     if exists(job.path) and not overwrite:
         return own_shifts(job.setup)
     check_replaceable(job.path)
+    discard_stills(job.path)
     found = dataset(job.setup, new_table(job.setup), known=new_name())
     save_shifts(found, job.path)
     return found
@@ -152,6 +154,7 @@ def _measured(
             if job.progress is not None:
                 job.progress(done, len(table.status))
     except BaseException as error:
+        done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
         save_shifts(dataset(setup, table, known=kept(found)), job.path)
         raise

@@ -12,7 +12,15 @@ from pipeline.measure import MEASURED
 from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
 from pipeline.pairs import batch_pairs
 from pipeline.setup import Setup
-from pipeline.stages.dataset import RUN, dataset, new_name, new_table, own_shifts, owner_of
+from pipeline.stages.dataset import (
+    RUN,
+    dataset,
+    discard_stills,
+    new_name,
+    new_table,
+    own_shifts,
+    owner_of,
+)
 from pipeline.store.files import discard
 from pipeline.store.journal import journal_path
 from pipeline.store.locks import locked
@@ -77,6 +85,7 @@ def gather(setup: Setup) -> None:
         before = own_shifts(setup)
         table, known = read_pairs(before), {RUN: owner_of(before)}
     else:
+        discard_stills(path)
         table, known = new_table(setup), new_name()
     found = {part: read_pairs(own_shifts(_at(setup, part))) for part in parts}
     for part in found.values():

@@ -16,7 +16,7 @@ import xarray as xr
 from pipeline.cluster import OnDemand, one_cluster
 from pipeline.config import Config
 from pipeline.measure import solve_series
-from pipeline.model import InputError, PairStatus
+from pipeline.model import UNSOLVED, InputError, PairStatus
 from pipeline.report import prepare
 from pipeline.setup import (
     Plan,
@@ -166,7 +166,10 @@ def report(config: Config, *, figures: str | None = None) -> str:
             "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
         )
     setup = _open(only_input(config))
-    write_report(setup, own_shifts(setup), path, figures)
+    shifts = own_shifts(setup)
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
+    write_report(setup, shifts, path, figures)
     return path
 
 

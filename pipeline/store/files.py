@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.model import InputError, OutputError
+
+# What the system says where there is no room.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 # Beside a path: what is being made, what it replaces, what is on its way out.
 PARTIAL, BEFORE, DISCARDED = ".partial", ".before", ".discarded"
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
@@ -43,6 +48,16 @@ def put(new: Path, path: Path) -> None:
         os.replace(new, path)
         discard(before)
     _to_disk_alone(path.parent)
+
+
+def unwritable(path: str, error: OSError) -> InputError | OutputError:
+    """What to raise where a path cannot be written: a full disk is no wrong use."""
+    if error.errno in FULL:
+        return OutputError(
+            f"{path}: no space is left on the disk; what is written is kept, make room and the "
+            "same command goes on"
+        )
+    return InputError(f"{path} cannot be written: {error}")
 
 
 def discard(path: str | Path) -> None:

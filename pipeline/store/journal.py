@@ -15,7 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.model import InputError, Ints, PairTable
+from pipeline.model import Ints, PairTable
+from pipeline.store.files import unwritable
 
 COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
@@ -49,7 +50,7 @@ class Journal:
             if not length:
                 self._write(_title(owner, table))
         except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {error}") from error
+            raise unwritable(self.path, error) from error
 
     def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
         """Note rows of a table that were measured, and the frames that were read for them."""
@@ -67,7 +68,7 @@ class Journal:
                 os.fsync(self._file)
                 self._synced = time.monotonic()
         except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {error}") from error
+            raise unwritable(self.path, error) from error
 
     def _write(self, record: bytes) -> None:
         left = memoryview(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from typing import Any
 import zarr
 
 from pipeline.model import InputError, OutputError
+from pipeline.store.files import unwritable
 
 PARTIAL, BEFORE = ".partial", ".before"
 RECORD = ".done"  # a line for every task that is done, in the folder of the stack
 OWN = "steadystack"  # the attribute that tells where a stack comes from
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Record:
@@ -106,9 +105,5 @@ def writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
-            raise OutputError(
-                f"{path}: no space is left on the disk; what is written is kept, make room and the "
-                "same command goes on"
-            ) from error
-        raise OutputError(f"{path} cannot be written: {error}") from error
+        found = unwritable(path, error)
+        raise (found if isinstance(found, OutputError) else OutputError(str(found))) from error

@@ -24,7 +24,7 @@ from pipeline.model import (
     PairTable,
     Status,
 )
-from pipeline.store.files import staged
+from pipeline.store.files import staged, unwritable
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
@@ -184,7 +184,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
         else:
             _write_zarr(dataset, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
+        raise unwritable(path, error) from error
 
 
 def _write_zarr(dataset: xr.Dataset, path: str) -> None:
@@ -225,7 +225,7 @@ def check_replaceable(path: str) -> None:
 def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     if find_spec("h5netcdf") is None or find_spec("h5py") is None:
         raise InputError(
-            f"output.shifts {path} is NetCDF: install steadystack[netcdf], or end it in .zarr"
+            f"{path} is NetCDF: install steadystack[netcdf] (pip install 'steadystack[netcdf]')"
         )
     with staged(path) as partial:
         dataset.to_netcdf(partial, engine="h5netcdf")
