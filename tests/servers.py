@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -43,7 +44,7 @@ def web_server(folder):
 def free_ports(count):
     """Ports that are free, and whose neighbours 10000 above are, where the server speaks gRPC."""
     found = []
-    for port in range(23000, 33000, 7):
+    for port in range(11000, 22000, 7):
         with socket.socket() as one, socket.socket() as other:
             try:
                 one.bind(("127.0.0.1", port))
@@ -54,6 +55,18 @@ def free_ports(count):
         if len(found) == count:
             return found
     raise RuntimeError("no free ports")
+
+
+def put_when_ready(store, key, content):
+    """Put an object; a server that is only half up answers without an ETag, for a while."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return obstore.put(store, key, content)
+        except obstore.exceptions.GenericError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 class S3Server:
@@ -116,5 +129,5 @@ class S3Server:
         files = [path] if path.is_file() else [f for f in sorted(path.rglob("*")) if f.is_file()]
         for file in files:
             rest = "" if path.is_file() else f"/{file.relative_to(path).as_posix()}"
-            obstore.put(store, f"{name}{rest}", file.read_bytes())
+            put_when_ready(store, f"{name}{rest}", file.read_bytes())
         return f"s3://{bucket}/{name}"
