@@ -17,11 +17,21 @@ import pipeline
 from pipeline import plot, stages
 from pipeline.cli import main
 from pipeline.config import make_config
-from pipeline.measure.closeups import worst_pairs
-from pipeline.model import FrameStatus, FrameTable, InputError, PairStatus, PairTable, Views
+from pipeline.measure.closeups import close_ups, worst_pairs
+from pipeline.model import (
+    FrameStatus,
+    FrameTable,
+    InputError,
+    PairStatus,
+    PairTable,
+    Views,
+    as_stack,
+)
 from pipeline.report import Page, save_page
 from pipeline.report.encode import smaller
 from pipeline.report.page import MOST_BYTES
+from pipeline.setup import in_memory, set_up
+from pipeline.store.arrays import ArrayFrames
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.shifts import read_frames, read_pairs, shifts_dataset
 
@@ -316,3 +326,18 @@ def table_sorts_and_filters(browser):
     assert [float(text) for text in column(2) if text] == shift[::-1]
     browser.find_element("id", "doubtful").click()
     assert column(1) == [str(BLANK)]
+
+
+def test_close_ups_look_where_a_prior_had_the_search_look():
+    truth = np.arange(6)[:, None] * np.array([9.0, -7.0])
+    frames = np.stack([Scene(1).view((96, 104), shift) for shift in truth])
+    found = pipeline.estimate_shifts(frames, max_shift=5, prior=truth, pairs={"width": 2})
+    source = ArrayFrames.checked(as_stack(frames), None)
+    asked = {"register": {"max_shift": 5}, "pairs": {"width": 2}}
+    setup = set_up(make_config({"input": {"path": "memory"}, **asked}), in_memory(source, truth))
+    table = read_pairs(found)
+    seen = close_ups(source, setup.method, table, read_frames(found))
+    assert len(seen) == len(table.status)
+    for one in seen:
+        peak = np.unravel_index(np.nanargmax(one.surface), one.surface.shape)
+        np.testing.assert_allclose(np.add(peak, one.first_lag), table.shift[one.row], atol=0.1)

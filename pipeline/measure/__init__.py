@@ -1,7 +1,6 @@
 """Measure the pairs of a stack: frames read and prepared once per batch, rows filled once."""
 
 from pipeline.measure.batches import (
-    MEASURED,
     BatchResult,
     batches_of,
     measure_batch,
@@ -18,7 +17,6 @@ from pipeline.measure.rounds import measure_rounds, with_second_round
 from pipeline.measure.static import own_stills, static_bytes, static_frames
 
 __all__ = [
-    "MEASURED",
     "BatchResult",
     "BatchSize",
     "Method",

@@ -15,6 +15,7 @@ from pipeline.measure.budget import BatchSize
 from pipeline.measure.centres import in_cells, pair_centres, search_for
 from pipeline.measure.frames import Method, Seen, common_mask, read_block, read_stills
 from pipeline.model import (
+    MEASURED,
     FrameSource,
     FrameStatus,
     Ints,
@@ -32,7 +33,6 @@ from pipeline.store.arrays import ArrayFrames
 log = logging.getLogger(__name__)
 
 UNKNOWN = FrameStatus.UNMEASURED.code
-MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 
 Noted: TypeAlias = Callable[[PairTable, Ints, Ints], None]
 

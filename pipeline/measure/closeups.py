@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from pipeline.measure.frames import Method, read_block, read_stills
 from pipeline.model import CloseUp, FrameSource, FrameTable, Image, PairStatus, PairTable
 from pipeline.ncc import Masked, MaskedImage
 from pipeline.register import masked_ncc
+from pipeline.warp import move
 
 # Pairs of these have nothing to look at.
 NOTHING_TO_SEE = (
@@ -90,11 +90,12 @@ def _close_up(
             search.window.last, search.margin, reference.values.shape, strict=True
         )
     ]
+    placed, known = move(moving.values, moving.mask.pixels, centre.astype(float), "whole")
     surface = masked_ncc(
         reference.values,
-        _placed(moving.values, centre),
+        placed,
         reference_mask=reference.mask.pixels,
-        moving_mask=_placed(moving.mask.pixels, centre),
+        moving_mask=known,
         max_shift=bounds,
         min_overlap=search.min_overlap,
     )["ncc"]
@@ -111,17 +112,6 @@ def _close_up(
             for dim, ahead in zip(surface.dims[-2:], centre[-2:], strict=True)
         ),
     )
-
-
-def _placed(image: NDArray[Any], shift: NDArray[np.int64]) -> NDArray[Any]:
-    """An image moved by whole pixels; 0 where nothing is known."""
-    placed = np.zeros_like(image)
-    sizes = list(zip(image.shape, shift.tolist(), strict=True))
-    if all(abs(by) < size for size, by in sizes):
-        target = tuple(slice(max(by, 0), size + min(by, 0)) for size, by in sizes)
-        source = tuple(slice(max(-by, 0), size - max(by, 0)) for size, by in sizes)
-        placed[target] = image[source]
-    return placed
 
 
 def _seen(image: MaskedImage) -> Image:

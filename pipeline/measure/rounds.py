@@ -11,7 +11,7 @@ from pipeline.cluster import Engine
 from pipeline.measure.batches import measure_pairs
 from pipeline.measure.budget import BatchSize
 from pipeline.measure.frames import Method
-from pipeline.model import FrameSource, FrameStatus, PairStatus, PairTable
+from pipeline.model import MEASURED, FrameSource, FrameStatus, PairStatus, PairTable
 from pipeline.pairs import extra_pairs
 from pipeline.solve import solve_shifts
 
@@ -80,7 +80,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
     rows = {pair: row for row, pair in enumerate(zip(before.reference, before.moving, strict=True))}
     known = [rows.get((one, other), -1) for one, other in wanted.tolist()]
     again = np.array(known, np.int64)
-    for name in ("shift", "std", "ncc", "runner_up", "overlap", "status"):
+    for name in MEASURED:
         getattr(tail, name)[again >= 0] = getattr(before, name)[again[again >= 0]]
     for row in np.flatnonzero(again >= 0).tolist():
         if known[row] in before.failures:

@@ -13,7 +13,7 @@ Conventions, used everywhere
 
 from pipeline.model.images import Frame, FrameSource, Registration, Surface
 from pipeline.model.stacks import as_stack, spatial_dims
-from pipeline.model.tables import FrameTable, LocalMotion, PairTable, StaticEffect
+from pipeline.model.tables import MEASURED, FrameTable, LocalMotion, PairTable, StaticEffect
 from pipeline.model.views import CloseUp, Image, Views
 from pipeline.model.words import (
     LONE,
@@ -36,6 +36,7 @@ from pipeline.model.words import (
 
 __all__ = [
     "LONE",
+    "MEASURED",
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.model.words import Bools, FrameStatus, Ints, PairStatus
 
-PAIR_COLUMNS = ("reference", "moving", "shift", "std", "ncc", "runner_up", "overlap", "status")
+# What measuring fills in, and all columns that have a row for every pair.
+MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+PAIR_COLUMNS = ("reference", "moving", *MEASURED)
 
 
 @dataclass(frozen=True, eq=False)

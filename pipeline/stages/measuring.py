@@ -11,9 +11,7 @@ import xarray as xr
 from pipeline.cluster import Cluster, OnDemand
 from pipeline.measure import measure_pairs, with_second_round
 from pipeline.model import PairStatus, PairTable
-from pipeline.setup import (
-    Setup,
-)
+from pipeline.setup import Setup
 from pipeline.stages.dataset import (
     LOOKED_FOR,
     dataset,
@@ -146,7 +144,6 @@ def _measured(
 ) -> PairTable:
     """The table with its missing rows measured; the journal is ahead of the dataset until then."""
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
-    done = 0
     try:
         rows = measure_pairs(source, table, method, size, client=job.engine(), noted=journal.append)
         for table, done in rows:

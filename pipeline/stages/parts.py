@@ -8,8 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline.config import ClusterSection, Config
-from pipeline.measure import MEASURED
-from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
+from pipeline.model import MEASURED, FrameStatus, InputError, PairStatus, PairTable
 from pipeline.pairs import batch_pairs
 from pipeline.setup import Setup
 from pipeline.stages.dataset import (

@@ -15,10 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.model import Ints, PairTable
+from pipeline.model import MEASURED, Ints, PairTable
 from pipeline.store.files import unwritable
 
-COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
 FRAME = np.dtype([("frame", "<i8"), ("status", "i1")])
 # A record is with the system at once, and outlives the process; so often it has to be on the disk.
@@ -56,7 +55,7 @@ class Journal:
         """Note rows of a table that were measured, and the frames that were read for them."""
         pairs, seen = np.empty(len(rows), self._dtype), np.empty(len(frames), FRAME)
         pairs["row"] = rows
-        for name in COLUMNS:
+        for name in MEASURED:
             pairs[name] = getattr(table, name)[rows]
         seen["frame"], seen["status"] = frames, table.frame_status[frames]
         content = pairs.tobytes() + seen.tobytes()
@@ -110,7 +109,7 @@ def _replay(path: str, owner: str, table: PairTable) -> tuple[int, int]:
         if end > len(content) or zlib.crc32(content[length + 4 : end]) != checksum:
             break
         found = np.frombuffer(content[length + HEAD.size : middle], dtype)
-        for name in COLUMNS:
+        for name in MEASURED:
             getattr(table, name)[found["row"]] = found[name]
         seen = np.frombuffer(content[middle:end], FRAME)
         table.frame_status[seen["frame"]] = seen["status"]

@@ -12,9 +12,8 @@ from typing import Any
 import zarr
 
 from pipeline.model import InputError, OutputError
-from pipeline.store.files import unwritable
+from pipeline.store.files import BEFORE, PARTIAL, unwritable
 
-PARTIAL, BEFORE = ".partial", ".before"
 RECORD = ".done"  # a line for every task that is done, in the folder of the stack
 OWN = "steadystack"  # the attribute that tells where a stack comes from
 
