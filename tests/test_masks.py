@@ -14,7 +14,8 @@ from skimage import draw
 import pipeline
 from pipeline.cli import main
 from pipeline.config import make_config
-from pipeline.guide import check, looks_inverted
+from pipeline.guide import check
+from pipeline.looks import looks_inverted
 from pipeline.model import InputError
 from pipeline.preprocess import Conditioning, usable_pixels
 from pipeline.setup import open_series, set_up

@@ -1,30 +1,22 @@
-"""The stages under the same names for the shell."""
+"""The commands: their words, options and help."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shlex
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from typing import Any
 
 import click
-import xarray as xr
 
 from pipeline import guide, stages
+from pipeline.cli.errors import Said, told
+from pipeline.cli.outcomes import conclude, exit_if_failed, run_each, table, usable
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus, RunError
+from pipeline.model import InputError
 from pipeline.setup import inputs_of, only_input
-from pipeline.terminal import exit_code, stoppable, told_of_progress
-from pipeline.verdict import Trust
-
-FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
-GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
-WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
+from pipeline.terminal import told_of_progress
 
 config_argument = click.argument("config", type=click.Path(dir_okay=False))
 overwrite_option = click.option(
@@ -56,58 +48,15 @@ def main() -> None:
     """  # noqa: D301
     said = logging.getLogger("pipeline.cluster.kinds")
     said.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Said) for handler in said.handlers):
-        said.addHandler(_Said())
-
-
-class _Said(logging.Handler):
-    """What a cluster says of itself, the link of its dashboard, on standard error."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is wrong with the input in plain lines and exit code 2, instead of a traceback."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with stoppable():
-                return function(*args, **kwargs)
-        except InputError as error:
-            for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
-            sys.exit(WRONG_USE)
-        except RunError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(FAILED)
-        except KeyboardInterrupt as stop:
-            _say_how_to_go_on(stop)
-            sys.exit(exit_code(stop))
-
-    return wrapped
-
-
-def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
-    """One line: what stopped the command, what is saved, and the command that goes on."""
-    context = click.get_current_context()
-    parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
-    config = context.params.get("config")
-    if config is not None and context.info_name in GOES_ON:
-        given = [
-            f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
-        ]
-        command = " ".join([str(context.info_name), shlex.quote(config), *given])
-        parts.append(f"`steadystack {command}` goes on from there")
-    click.echo("; ".join(parts), err=True)
+    if not any(isinstance(handler, Said) for handler in said.handlers):
+        said.addHandler(Said())
 
 
 @main.command()
 @config_argument
 @overwrite_option
 @scheduler_option
-@_told
+@told
 def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
@@ -118,19 +67,19 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     begun = time.monotonic()
     with told_of_progress() as progress:
         if len(inputs_of(settings)) > 1:
-            _many(settings, "run", overwrite=overwrite, progress=progress)
+            run_each(settings, "run", overwrite=overwrite, progress=progress)
             return
         shifts = stages.run(settings, overwrite=overwrite, progress=progress)
-    _conclude(settings, shifts, time.monotonic() - begun)
+    conclude(settings, shifts, time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
-@_told
+@told
 def plan(config: str) -> None:
     """Say what a run will do: frames, pairs, tasks, bytes, memory. Opens no pixel of the stack."""
     for single in _each(config):
-        _table(stages.plan(single).rows())
+        table(stages.plan(single).rows())
 
 
 @main.command()
@@ -142,7 +91,7 @@ def plan(config: str) -> None:
     help="Only part I of N, into a file beside the output.",
 )
 @scheduler_option
-@_told
+@told
 def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
     """Measure the pairs of a YAML file that are not measured yet.
 
@@ -151,32 +100,32 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
     settings = _elsewhere(load_config(config), scheduler_file)
     with told_of_progress() as progress:
         if len(inputs_of(settings)) > 1 and batches is None:
-            _many(settings, "measure", overwrite=overwrite, progress=progress)
+            run_each(settings, "measure", overwrite=overwrite, progress=progress)
             return
         shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
     where = f"part {batches}" if batches else only_input(settings).output.shifts
-    click.echo(f"{_usable(shifts)} -> {where}")
-    _exit_if_failed(shifts)
+    click.echo(f"{usable(shifts)} -> {where}")
+    exit_if_failed(shifts)
 
 
 @main.command()
 @config_argument
-@_told
+@told
 def solve(config: str) -> None:
     """Solve for the frames' shifts from measured pairs, in seconds; `solve.polish` reads frames."""
     settings = load_config(config)
     begun = time.monotonic()
     if len(inputs_of(settings)) > 1:
-        _many(settings, "solve")
+        run_each(settings, "solve")
         return
     shifts = stages.solve(settings)
-    _conclude(settings, shifts, time.monotonic() - begun)
+    conclude(settings, shifts, time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
 @click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
-@_told
+@told
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run.
 
@@ -198,7 +147,7 @@ def correct(config: str, overwrite: bool) -> None:
 @click.argument("shifts", type=click.Path())
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option("--overwrite", is_flag=True, help="Also if the file exists.")
-@_told
+@told
 def export(shifts: str, target: str, overwrite: bool) -> None:
     """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
     common = stages.export(shifts, target, overwrite=overwrite)
@@ -211,7 +160,7 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @click.option(
     "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
 )
-@_told
+@told
 def report(config: str, figures: str | None) -> None:
     """Write the page, or draw the picture, of a solved run."""
     count = len(inputs_of(load_config(config)))
@@ -224,14 +173,14 @@ def report(config: str, figures: str | None) -> None:
 @main.command()
 @config_argument
 @click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
-@_told
+@told
 def check(config: str, picture: str | None) -> None:
     """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
     count = len(inputs_of(load_config(config)))
     if picture is not None and count > 1:
         raise InputError(f"--picture {picture} is for one input, and there are {count}")
     for single in _each(config):
-        _table(guide.check(single, picture))
+        table(guide.check(single, picture))
 
 
 @main.command()
@@ -242,7 +191,7 @@ def check(config: str, picture: str | None) -> None:
 @click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
-@_told
+@told
 def init(stack: str, **keys: Any) -> None:
     """Look at a stack and print commented settings for it."""
     given = {key: value for key, value in keys.items() if value is not None}
@@ -257,7 +206,7 @@ def schema() -> None:
 
 @main.command()
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
-@_told
+@told
 def demo(directory: str) -> None:
     """Make a small drifting time-lapse in DIRECTORY, run it, and draw it."""
     with told_of_progress() as progress:
@@ -282,46 +231,6 @@ def _each(path: str) -> Iterator[Config]:
         yield single
 
 
-def _many(settings: Config, command: stages.Command, **options: Any) -> None:
-    """All inputs of the settings, a line for each; the exit code is the worst of theirs."""
-
-    def tell(outcome: stages.Outcome) -> None:
-        click.echo(
-            f"{outcome.name}: {outcome.status}, {outcome.usable_pairs} of {outcome.pairs} pairs "
-            f"usable, {outcome.seconds:.1f} s -> {outcome.shifts}: {outcome.verdict}"
-            if outcome.pairs
-            else f"{outcome.name}: {outcome.status}: {outcome.verdict}"
-        )
-
-    outcomes = stages.run_all(settings, command, told=tell, **options)
-    counts = Counter(outcome.status for outcome in outcomes)
-    each = ", ".join(f"{count} {status}" for status, count in counts.items())
-    click.echo(f"{len(outcomes)} inputs: {each} -> {settings.output.summary}")
-    for status, code in WORST_FIRST.items():
-        if counts[status]:
-            sys.exit(code)
-
-
-def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
-    """One line that says what was done and whether to trust it, and the exit code."""
-    verdict = stages.verdict(shifts)
-    click.echo(
-        f"{shifts.sizes['frame']} frames, {_usable(shifts)}, {seconds:.1f} s -> "
-        f"{only_input(settings).output.shifts}: {verdict}"
-    )
-    _exit_if_failed(shifts)
-    if verdict.trust is Trust.NOT:
-        sys.exit(NOT_TRUSTED)
-
-
-def _exit_if_failed(shifts: xr.Dataset) -> None:
-    """Pairs that failed can still be measured: more urgent than what the rest looks like."""
-    failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
-    if failed:
-        click.echo(f"{failed} pairs failed: the same command tries them again", err=True)
-        sys.exit(FAILED)
-
-
 def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
     """The same settings on another cluster, if one is given."""
     if scheduler_file is None:
@@ -330,20 +239,3 @@ def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
     if settings.cluster.security == "temporary":
         update["security"] = None
     return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
-
-
-def _usable(shifts: xr.Dataset) -> str:
-    usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
-    rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
-    note = f", {rejected} rejected" if rejected else ""
-    return f"{usable} of {shifts.sizes['pair']} pairs usable{note}"
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
-
-
-if __name__ == "__main__":
-    main()
