@@ -37,7 +37,7 @@ ERRORS = {
     "bool for a number": ({"pairs": {"width": True}}, "pairs.width: True is not allowed"),
     "too small": ({"pairs": {"width": 0}}, "pairs.width: 0 is not allowed; greater than or"),
     "out of range": ({"register": {"min_overlap": 2.0}}, "min_overlap: 2.0 is not allowed"),
-    "a choice": ({"pairs": {"strategy": "windw"}}, "'windw' is not allowed; 'consecutive', 'refer"),
+    "a choice": ({"pairs": {"strategy": "windw"}}, "'windw' is not allowed; did you mean window? (consecutive, refer"),
     "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
     "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
     "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),

@@ -184,7 +184,7 @@ def check(config: str, picture: str | None) -> None:
 
 
 @main.command()
-@click.argument("stack")
+@click.argument("stack", nargs=-1, required=True, metavar="STACK")
 @click.option("--channel", help="Channel by number or name.")
 @click.option("--level", type=int, help="Pyramid level.")
 @click.option("--position", help="Image of a plate, such as B/03/0.")
@@ -192,10 +192,18 @@ def check(config: str, picture: str | None) -> None:
 @click.option("--axes", help="A letter of tczyx per array dimension.")
 @click.option("--variable", help="Array of an xarray group.")
 @told
-def init(stack: str, **keys: Any) -> None:
-    """Look at a stack and print commented settings for it."""
+def init(stack: tuple[str, ...], **keys: Any) -> None:
+    """Look at a stack and print commented settings for it.
+
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
+    """
+    if len(stack) > 1:
+        raise InputError(
+            f"{len(stack)} paths, {stack[0]} to {stack[-1]}, and one is taken: put a pattern in "
+            "quotes, such as 'frames/*.tif', so that the shell leaves it alone"
+        )
     given = {key: value for key, value in keys.items() if value is not None}
-    click.echo(guide.init(stack, **given), nl=False)
+    click.echo(guide.init(stack[0], **given), nl=False)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from pipeline.cli.errors import FAILED, NOT_TRUSTED, WRONG_USE
 from pipeline.config import Config
 from pipeline.model import PairStatus
 from pipeline.setup import only_input
+from pipeline.store.shifts import exists
 from pipeline.verdict import Trust
 
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
@@ -40,11 +41,14 @@ def run_each(settings: Config, command: stages.Command, **options: Any) -> None:
 
 
 def conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
-    """One line that says what was done and whether to trust it, and the exit code."""
-    verdict = stages.verdict(shifts)
+    """What was written, a line each, the last with the verdict; and the exit code."""
+    verdict, output = stages.verdict(shifts), only_input(settings).output
+    for name, path in (("report", output.report), ("corrected stack", output.corrected)):
+        if path is not None and exists(path):
+            click.echo(f"{name} -> {path}")
     click.echo(
         f"{shifts.sizes['frame']} frames, {usable(shifts)}, {seconds:.1f} s -> "
-        f"{only_input(settings).output.shifts}: {verdict}"
+        f"{output.shifts}: {verdict}"
     )
     exit_if_failed(shifts)
     if verdict.trust is Trust.NOT:

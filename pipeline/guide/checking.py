@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.guide.stacks import describe
-from pipeline.looks import looks_inverted
+from pipeline.looks import (
+    LOOKS_INVERTED,
+    Border,
+    constant_border,
+    frequent_extremes,
+    looks_inverted,
+)
 from pipeline.model import Bools
 from pipeline.overlay import check_picture, overlay_figure
 from pipeline.preprocess import condition, usable_pixels
@@ -89,22 +94,23 @@ def _about_mask(config: Config, saturation: float | None) -> list[tuple[str, str
 
 def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, str]]:
     """What a person would ask of a frame with these usable pixels."""
-    hints = []
-    values = image[usable]
-    if values.size:
-        for extreme in {values.min().item(), values.max().item()}:
-            share = float(np.mean(values == extreme))
-            if FEW < share < 1:
-                question = f"{share:.0%} are {extreme:g}: no data? then mask.invalid_values"
-                hints.append(("", question))
-    if looks_inverted(image, usable):
-        hints.append(
-            (
-                "",
-                "the mask looks inverted: what it takes away looks like a scene, what it leaves "
-                "does not; True (not 0) means valid, mask.invert takes the opposite",
+    border = constant_border(image, usable)
+    asked = [_about_border(border)] if border else []
+    for value, share in frequent_extremes(image[usable], FEW):
+        if border is None or value != border.value:
+            asked.append(
+                f"{share:.0%} are {value:g}: no data? then mask.invalid_values: [{value:g}]"
             )
-        )
+    if looks_inverted(image, usable):
+        asked.append(f"{LOOKS_INVERTED}; True (not 0) means valid, mask.invert takes the opposite")
     elif valid < FEW_VALID:
-        hints.append(("", "few pixels are valid: is the mask inverted? True (not 0) means valid"))
-    return hints
+        asked.append("few pixels are valid: is the mask inverted? True (not 0) means valid")
+    return [("", question) for question in asked]
+
+
+def _about_border(border: Border) -> str:
+    """A border of one value as a question, with the keys that leave it out."""
+    return (
+        f"a border of {border.value:g} along its sides, up to {max(border.widths)} pixels wide: no "
+        f"data? then mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
+    )

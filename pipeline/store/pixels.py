@@ -241,6 +241,16 @@ def files_pixels(files: Sequence[str], which: str, joined: bool) -> FilesPixels:
     return FilesPixels(tuple(files), tuple(counts), first, which)
 
 
+def files_of_frames(path: str, array: str) -> tuple[str, ...] | None:
+    """The name of the file that holds each frame of a series of files; None if it is none."""
+    found = open_pixels(path, array) if " files " in array else None
+    if not isinstance(found, FilesPixels):
+        return None
+    counts = found.counts or (1,) * len(found.files)
+    names = [name.rsplit("/", 1)[-1] for name in found.files]
+    return tuple(name for name, count in zip(names, counts, strict=True) for _ in range(count))
+
+
 def series_name(files: Sequence[str], which: str, joined: bool) -> str:
     """What `open_pixels` needs to find the same files again, also when there are more by then."""
     how = "joined" if joined else "stacked"

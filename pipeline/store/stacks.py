@@ -7,6 +7,7 @@ at metadata alone; `StackFrames` reads one frame at a time.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -289,11 +290,11 @@ def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, .
 
 def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
     """The index of a channel given by number or name."""
-    count = spec.size("c")
-    names = spec.channel_names
-    listed = f"{count} channel(s)" + (f": {', '.join(names)}" if names else "")
+    count, names = spec.size("c"), spec.channel_names
     if channel is None and count > 1:
-        raise InputError(f"{spec.path} has {listed}: choose one (input.channel, --channel)")
+        raise InputError(
+            f"{spec.path} has {_channels(count, names)}: choose one (input.channel, --channel)"
+        )
     if isinstance(channel, str):
         if channel not in names and channel.isdecimal():
             return _channel(spec, int(channel))
@@ -304,11 +305,27 @@ def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
                 f"by number ({places})"
             )
         if channel not in names:
-            raise InputError(f"input.channel {channel!r} is not the name of one channel: {listed}")
+            near = difflib.get_close_matches(channel, names, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"input.channel {channel!r} is no channel of {spec.path}, which has "
+                f"{_channels(count, names)}{meant}"
+            )
         return names.index(channel)
     if channel is not None and not 0 <= channel < count:
-        raise InputError(f"input.channel {channel} is out of range: {spec.path} has {listed}")
+        raise InputError(
+            f"input.channel {channel} is out of range: {spec.path} has {_channels(count, names)}"
+        )
     return (channel or 0) if "c" in spec.axes else None
+
+
+def _channels(count: int, names: Sequence[str]) -> str:
+    """Which channels there are, and how to choose: by name or number, or not at all."""
+    if count == 1:
+        return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
+    if names:
+        return f"{count} channels: {', '.join(names)}"
+    return f"{count} channels, without names: 0 to {count - 1}"
 
 
 def _regular_time(
