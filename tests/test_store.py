@@ -426,7 +426,7 @@ def test_only_shifts_datasets_are_overwritten(tmp_path, dataset):
     write_stack(tmp_path / "a.zarr", FRAMES[:, 0])
     (tmp_path / "notes.nc").write_text("mine")
     for name in ("a.zarr", "notes.nc"):
-        with pytest.raises(InputError, match="(a|no) shifts dataset"):
+        with pytest.raises(InputError, match=r"(a|no) shifts dataset"):
             check_replaceable(str(tmp_path / name))
 
 

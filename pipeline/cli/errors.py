@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline.model import InputError, RunError
+from pipeline.model import InputError, RunError, UnreachableError
 from pipeline.terminal import exit_code, stoppable
 
 FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
@@ -38,7 +38,9 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
         except RunError as error:
-            click.echo(f"error: {error}", err=True)
+            goes_on = isinstance(error, UnreachableError) and _is_run()
+            saved = "; what was measured is saved, and the same command goes on" if goes_on else ""
+            click.echo(f"error: {error}{saved}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt as stop:
             _say_how_to_go_on(stop)
@@ -47,12 +49,16 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _is_run() -> bool:
+    return click.get_current_context().info_name in GOES_ON
+
+
 def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
     """One line: what stopped the command, what is saved, and the command that goes on."""
     context = click.get_current_context()
     parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
     config = context.params.get("config")
-    if config is not None and context.info_name in GOES_ON:
+    if config is not None and _is_run():
         given = [
             f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
         ]

@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.model import Bools, InputError, Slices, UnreachableError
-from pipeline.store.remote import is_remote, open_file, open_node, telling_outages
+from pipeline.store.remote import is_remote, not_there, open_file, open_node, telling_outages
 from pipeline.store.tiffs import is_tiff, open_level, series_files
 
 
@@ -220,7 +220,7 @@ def open_npy(path: str) -> PlainPixels:
         with open_file(path) as file:
             return PlainPixels(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not there") from error
+        raise InputError(not_there(path)) from error
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read as .npy: {error}") from error
 

@@ -20,7 +20,7 @@ from pipeline.model import Frame, FrameStatus, InputError, Slices, UnreachableEr
 from pipeline.store.formats import AXIS_NAMES, FoundArray, find_array
 from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, opened
-from pipeline.store.remote import telling_outages
+from pipeline.store.remote import opening, telling_outages
 from pipeline.units import common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
@@ -138,8 +138,8 @@ def locate(
     InputError
         Naming what is wrong and what there is instead.
     """
-    with telling_outages(path):
-        found = find_array(path, level, variable, position, series, axes)
+    look = partial(find_array, path, level, variable, position, series, axes)
+    found = opening(path, look)
     if found.doubt and pixel_size is None:
         raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
     pixels = found.pixels
