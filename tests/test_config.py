@@ -43,6 +43,14 @@ ERRORS = {
         "window, lags, strides, all or list)",
     ),
     "a choice that is a text": ({"correct": {"format": 0.4}}, "did you mean '0.4'? (of OME"),
+    "a key of another section": (
+        {"mask": {"max_shift": 3}},
+        "mask.max_shift: unknown key; did you mean register.max_shift?",
+    ),
+    "a path for a section": (
+        {"mask": "m.npy"},
+        "mask: 'm.npy' is not allowed; did you mean mask: {path: m.npy}? a section of keys: path,",
+    ),
     "a choice of an item": (
         {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "valid": "in"}]}},
         "mask.shapes.0.valid: 'in' is not allowed; inside or outside",
@@ -118,6 +126,7 @@ def test_several_errors_are_a_line_each():
 def test_files_that_are_no_settings(tmp_path):
     (tmp_path / "list.yaml").write_text("- 3\n")
     (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "a.zarr").mkdir()
     (tmp_path / "notes.yaml").write_text("# later\n")
     (tmp_path / "torn.yaml").write_text("input: {path: a\nmask: [\n")
     (tmp_path / "twice.yaml").write_text("input: {path: a}\nmask: {border: 1}\nmask: {border: 2}\n")
@@ -126,6 +135,7 @@ def test_files_that_are_no_settings(tmp_path):
     for name, words in (
         ("none.yaml", "cannot be read: No such file"),
         ("list.yaml", "list.yaml: the settings are not sections with keys"),
+        ("a.zarr", "a.zarr is a folder: settings are wanted, a YAML file: `steadystack init"),
         ("empty.yaml", "empty.yaml is empty: `steadystack init STACK > empty.yaml` writes"),
         ("notes.yaml", "notes.yaml holds comments only: `steadystack init STACK"),
         ("torn.yaml", r"torn.yaml, line \d: not YAML"),

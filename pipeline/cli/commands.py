@@ -18,7 +18,12 @@ from pipeline.model import InputError
 from pipeline.setup import inputs_of, only_input
 from pipeline.terminal import told_of_progress
 
-config_argument = click.argument("config", type=click.Path(dir_okay=False))
+ORDER = (
+    "init", "check", "plan", "run", "measure", "solve", "correct", "report", "export", "schema",
+    "demo",
+)  # fmt: skip
+
+config_argument = click.argument("config", type=click.Path())
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Start anew, also if the output exists."
 )
@@ -30,7 +35,14 @@ scheduler_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Ordered(click.Group):
+    """Lists its commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.commands, key=[*ORDER, *self.commands].index)
+
+
+@click.group(cls=Ordered, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="steadystack")
 def main() -> None:
     """Time-lapse drift correction that works on partly unusable images.
@@ -77,7 +89,10 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
 @config_argument
 @told
 def plan(config: str) -> None:
-    """Say what a run will do: frames, pairs, tasks, bytes, memory. Opens no pixel of the stack."""
+    """Say what a run will do: pairs, tasks, bytes, memory.
+
+    Opens no pixel of the stack.
+    """
     for single in _each(config):
         table(stages.plan(single).rows())
 
@@ -112,7 +127,10 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 @config_argument
 @told
 def solve(config: str) -> None:
-    """Solve for the frames' shifts from measured pairs, in seconds; `solve.polish` reads frames."""
+    """Solve for the frames' shifts from measured pairs.
+
+    In seconds, and no pair is measured again; only `solve.polish` reads frames.
+    """
     settings = load_config(config)
     begun = time.monotonic()
     if len(inputs_of(settings)) > 1:
@@ -128,6 +146,8 @@ def solve(config: str) -> None:
 @told
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run.
+
+    It is written to output.corrected, as the section `correct` says.
 
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
@@ -149,7 +169,11 @@ def correct(config: str, overwrite: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Also if the file exists.")
 @told
 def export(shifts: str, target: str, overwrite: bool) -> None:
-    """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
+    """Write shifts for other programs.
+
+    SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
+    (layers for napari) or .nc (NetCDF).
+    """
     common = stages.export(shifts, target, overwrite=overwrite)
     seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
     click.echo(f"{target}{seen}")
@@ -162,7 +186,10 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 )
 @told
 def report(config: str, figures: str | None) -> None:
-    """Write the page, or draw the picture, of a solved run."""
+    """Write the report of a solved run.
+
+    It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
+    """
     count = len(inputs_of(load_config(config)))
     if figures is not None and count > 1:
         raise InputError(f"--figures {figures} is for one input, and there are {count}")
@@ -172,10 +199,15 @@ def report(config: str, figures: str | None) -> None:
 
 @main.command()
 @config_argument
-@click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
+@click.option(
+    "--picture", metavar="FILE", help="Draw these frames and what is not valid: .png, .svg or .pdf."
+)
 @told
 def check(config: str, picture: str | None) -> None:
-    """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
+    """Say what is understood of settings, stack and mask.
+
+    Reads three frames, and asks about what looks odd in them.
+    """
     count = len(inputs_of(load_config(config)))
     if picture is not None and count > 1:
         raise InputError(f"--picture {picture} is for one input, and there are {count}")
@@ -185,17 +217,18 @@ def check(config: str, picture: str | None) -> None:
 
 @main.command()
 @click.argument("stack", nargs=-1, required=True, metavar="STACK")
-@click.option("--channel", help="Channel by number or name.")
-@click.option("--level", type=int, help="Pyramid level.")
+@click.option("--channel", help="Channel by number or name; needed if several.")
+@click.option("--level", type=int, help="Pyramid level; 0, the default, is the full resolution.")
 @click.option("--position", help="Image of a plate, such as B/03/0.")
 @click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
-@click.option("--axes", help="A letter of tczyx per array dimension.")
-@click.option("--variable", help="Array of an xarray group.")
+@click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
+@click.option("--variable", help="Array of an xarray group; needed if several.")
 @told
 def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.
 
-    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'. Put
+    what is printed into a file: steadystack init STACK > run.yaml
     """
     if len(stack) > 1:
         raise InputError(
@@ -216,7 +249,10 @@ def schema() -> None:
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
 @told
 def demo(directory: str) -> None:
-    """Make a small drifting time-lapse in DIRECTORY, run it, and draw it."""
+    """Make a small drifting time-lapse, run it, draw it.
+
+    In DIRECTORY, or in steadystack-demo here.
+    """
     with told_of_progress() as progress:
         made = guide.demo(directory, progress=progress)
     click.echo(

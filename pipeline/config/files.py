@@ -22,7 +22,7 @@ NO_SECTIONS = (
 )
 # Pydantic's words, and ours.
 PLAINER = (
-    (r"a valid dictionary or instance of \w+", "a section of keys"),
+    (", unable to parse .*", ""),
     (r"\w+ should have (.*) after validation, not \d+", r"\1"),
     (r"String should match pattern '\^\[(\w+)\]\+\$'", r"letters of \1"),
     ("valid integer", "whole number"),
@@ -38,12 +38,15 @@ def load_config(path: str | Path) -> Config:
     Paths in the file are made absolute, relative to the folder of the file.
     """
     path = Path(path)
+    wanted = f"settings are wanted, a YAML file: `steadystack init {path} > run.yaml` writes one"
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder: {wanted}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8") from error
+        raise InputError(f"{path} is not a text file in UTF-8: {wanted}") from error
     try:
         settings = yaml.load(text, _UniqueKeys)
     except (yaml.YAMLError, ValueError) as error:
@@ -193,14 +196,19 @@ def _explain(problem: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             section = _section_at(place[:-1])
             wrong = str(place[-1])
-            names = [field.alias or name for name, field in section.model_fields.items()]
-            near = difflib.get_close_matches(wrong, names, n=1)
+            names = _keys_of(section)
+            near = difflib.get_close_matches(wrong, names, n=1) or _elsewhere(wrong)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
             full = ".".join(filter(None, (_dotted(place[:-1]), wrong)))
             return f"{full}: unknown key; {hint}"
         case "missing":
             what, place = ("input.path", ("input", "path")) if key == "input" else (key, place)
             return f"{what}: missing; {_describe(place)}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            keys = _keys_of(_section_at(place))
+            given = isinstance(value, str) and keys[0] == "path"
+            meant = f"did you mean {key}: {{path: {value}}}? " if given else ""
+            return f"{key}: {value!r} is not allowed; {meant}a section of keys: {', '.join(keys)}"
         case "literal_error":
             return f"{key}: {value!r} is not allowed; {_choices(problem)}"
         case "value_error":
@@ -210,6 +218,20 @@ def _explain(problem: Mapping[str, Any]) -> str:
             for words, plain in PLAINER:
                 detail = re.sub(words, plain, detail)
             return f"{key}: {value!r} is not allowed; {detail} ({_describe(place)})"
+
+
+def _keys_of(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _elsewhere(key: str) -> list[str]:
+    """Where a key of that name is known, in one line; empty if nowhere."""
+    places = [
+        f"{section}.{key}"
+        for section in _keys_of(Config)
+        if key in _keys_of(_section_at((section,)))
+    ]
+    return [" or ".join(places)] if places else []
 
 
 def _choices(problem: Mapping[str, Any]) -> str:

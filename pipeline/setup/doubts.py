@@ -30,4 +30,4 @@ def doubt_of_mask(setup: Setup) -> str | None:
     usable = usable_pixels(frame.image, frame.valid, setup.method.conditioning)
     if not looks_inverted(frame.image, usable):
         return None
-    return f"frame {middle}: {LOOKS_INVERTED}; `steadystack check --picture seen.png` shows both"
+    return f"frame {middle}: {LOOKS_INVERTED}: mask.invert? (`check --picture seen.png` draws both)"

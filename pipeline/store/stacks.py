@@ -21,6 +21,7 @@ from pipeline.store.formats import AXIS_NAMES, FoundArray, find_array
 from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, opened
 from pipeline.store.remote import opening, telling_outages
+from pipeline.store.tiffs import is_tiff
 from pipeline.units import common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
@@ -281,10 +282,13 @@ def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, .
     if not {"y", "x"} <= set(axes):
         raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
     if "t" not in axes:
-        raise InputError(
-            f"{path} has the axes {axes} and no t: a time-lapse is needed; if one of them is time, "
-            "set input.axes"
-        )
+        single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
+        if is_tiff(path) and len(axes) == 2:
+            raise InputError(
+                f"{single}of frames in a file each give the folder, or a pattern in quotes such as "
+                f"'{path.rpartition('/')[0] or '.'}/*.tif'"
+            )
+        raise InputError(f"{single}if one of them is time, set input.axes")
     return axes
 
 
