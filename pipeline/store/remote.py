@@ -184,8 +184,11 @@ def _no_zarr(path: str) -> str:
     """The line for a path that is no Zarr store: there may be nothing, or something else."""
     what = f"{path} is no Zarr store, TIFF or .npy file (others: convert them first)"
     if path.startswith("http"):
+        folder, name = path.rstrip("/").rsplit("/", 1)
+        import obstore
+
         try:
-            open_file(path.rstrip("/")).close()
+            obstore.head(_object_store(folder, PATIENCE), name)
         except FileNotFoundError:
             return f"{path} is not there (404; nor a zarr.json, .zgroup or .zarray in it)"
         except Exception:  # it answers: that is all that is asked
