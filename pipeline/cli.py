@@ -168,9 +168,8 @@ def solve(config: str) -> None:
     begun = time.monotonic()
     if len(inputs_of(settings)) > 1:
         _many(settings, "solve")
-        return
-    shifts = stages.solve(settings)
-    _conclude(settings, shifts, time.monotonic() - begun)
+    else:
+        _conclude(settings, stages.solve(settings), time.monotonic() - begun)
 
 
 @main.command()
@@ -182,16 +181,14 @@ def correct(config: str, overwrite: bool) -> None:
 
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
-    for single in _each(config):
+    settings = load_config(config)
+    with told_of_progress("correcting", "tasks") as progress:
+        if len(inputs_of(settings)) > 1:
+            _many(settings, "correct", overwrite=overwrite, progress=progress)
+            return
         begun = time.monotonic()
-        with told_of_progress("correcting", "tasks") as progress:
-            made = stages.correct(single, overwrite=overwrite, progress=progress)
-        blank = f" ({made.blank} of them blank)" if made.blank else ""
-        click.echo(
-            f"{made.frames} frames{blank} of {made.shape}, {made.levels} level(s), {made.tasks} "
-            f"tasks of up to {made.task_bytes / 2**20:.0f} MiB, {time.monotonic() - begun:.1f} s "
-            f"-> {made.path}"
-        )
+        made = stages.correct(settings, overwrite=overwrite, progress=progress)
+    click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
 
 
 @main.command()
@@ -214,11 +211,14 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @_told
 def report(config: str, figures: str | None) -> None:
     """Write the page, or draw the picture, of a solved run."""
-    count = len(inputs_of(load_config(config)))
+    settings = load_config(config)
+    count = len(inputs_of(settings))
     if figures is not None and count > 1:
         raise InputError(f"--figures {figures} is for one input, and there are {count}")
-    for single in _each(config):
-        click.echo(stages.report(single, figures=figures))
+    if count == 1:
+        click.echo(stages.report(settings, figures=figures))
+    else:
+        _many(settings, "report")
 
 
 @main.command()
@@ -296,7 +296,8 @@ def _many(settings: Config, command: stages.Command, **options: Any) -> None:
     outcomes = stages.run_all(settings, command, told=tell, **options)
     counts = Counter(outcome.status for outcome in outcomes)
     each = ", ".join(f"{count} {status}" for status, count in counts.items())
-    click.echo(f"{len(outcomes)} inputs: {each} -> {settings.output.summary}")
+    table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
+    click.echo(f"{len(outcomes)} inputs: {each}{table}")
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)

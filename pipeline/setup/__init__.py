@@ -1,6 +1,6 @@
 """From settings to an opened run: everything that is known before the first frame is read."""
 
-from pipeline.setup.forecast import Plan, plan_of, workers_that_fit
+from pipeline.setup.forecast import CorrectedPlan, Plan, plan_of, workers_that_fit
 from pipeline.setup.inputs import inputs_of, only_input
 from pipeline.setup.layout import Setup, set_up, settings_that_differ
 from pipeline.setup.memory import wanted_workers
@@ -8,6 +8,7 @@ from pipeline.setup.prior import given_shifts
 from pipeline.setup.series import Series, in_memory, open_series
 
 __all__ = [
+    "CorrectedPlan",
     "Plan",
     "Series",
     "Setup",
