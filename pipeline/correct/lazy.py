@@ -18,7 +18,7 @@ def correct(
     stack: xr.DataArray | NDArray[Any],
     shifts: xr.Dataset,
     *,
-    interpolation: str = "linear",
+    interpolation: str = "cubic",
     fill_value: float | None = None,
     border: str = "keep",
     interpolated: str = "moved",
