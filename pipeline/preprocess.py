@@ -21,6 +21,8 @@ from pipeline.model import Bools, Floats
 SMALLEST_BOX_SIGMA = 4.0
 # A Gaussian ends there, in units of its sigma.
 GAUSSIAN_RADII = 4.0
+# Values that a median is taken of at a time: it needs many times what they take.
+MEDIAN_STRIP = 2**19
 
 
 @dataclass(frozen=True)
@@ -188,14 +190,19 @@ def _box_width(sigma: float) -> int:
     return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
 
 
-def masked_median(images: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
-    """Median over the first axis of what is valid; NaN where nothing is.
+def masked_median(images: Sequence[NDArray[Any]], valid: Sequence[Bools]) -> NDArray[np.float64]:
+    """Median over images of what is valid; NaN where nothing is.
 
     Over a time-lapse this shows what stands still in the camera: vignetting, dust, a pattern of
     the detector. It is the stack's own flat field if the scene moves by more than its details.
     """
-    known = np.where(valid & valid_pixels(images), images, np.nan)
-    median = np.full(images.shape[1:], np.nan)
-    somewhere = np.isfinite(known).any(axis=0)
-    median[somewhere] = np.nanmedian(known[:, somewhere], axis=0)
-    return median
+    median = np.full(images[0].size, np.nan)
+    flat, good = [one.reshape(-1) for one in images], [one.reshape(-1) for one in valid]
+    pixels = max(MEDIAN_STRIP // len(flat), 1)
+    for first in range(0, len(median), pixels):
+        strip = slice(first, first + pixels)
+        here, usable = (np.stack([one[strip] for one in many]) for many in (flat, good))
+        known = np.where(usable & valid_pixels(here), here, np.nan)
+        somewhere = np.isfinite(known).any(axis=0)
+        median[strip][somewhere] = np.nanmedian(known[:, somewhere], axis=0)
+    return median.reshape(images[0].shape)

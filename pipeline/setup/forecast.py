@@ -154,7 +154,8 @@ def needs_of(setup: Setup) -> Needs:
     polish = polish_bytes(pixels, setup.series.chunk_bytes) if config.solve.polish else 0
     before = [0]
     if config.preprocess.flat_field == "median":
-        before.append(flat_field_bytes(count, math.prod(search.blocks[0].moving_shape)))
+        pixels = math.prod(search.blocks[0].moving_shape)
+        before.append(flat_field_bytes(count, pixels, setup.series.pixel_bytes))
     if config.preprocess.static == "estimate":
         before.append(max(task, static_bytes(pixels)))
     own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(before)
