@@ -136,6 +136,7 @@ def dataset(
         "fingerprint": config.fingerprint(series.digest),
         "input": config.input.one_path,
         "input_digest": series.digest,
+        "frame_shape": json.dumps(series.source.frame_shape),
         "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **(known or {}),

@@ -19,6 +19,7 @@ from pipeline.model import (
     InputError,
     Slices,
     UnreachableError,
+    renaming,
     spatial_dims,
 )
 from pipeline.ncc import block_sides
@@ -43,9 +44,11 @@ class ArrayFrames:
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
         """Frames of a stack and a mask, whose dims and shapes are checked."""
         if "t" not in stack.dims:
-            raise InputError(f"the stack has the dims {stack.dims}: t is needed")
+            raise InputError(f"the stack has the dims {stack.dims}: t is needed{renaming(stack)}")
         if len(set(stack.dims) & {"z", "y", "x"}) < 2:
-            raise InputError(f"the stack has the dims {stack.dims}: two of z, y, x are needed")
+            raise InputError(
+                f"the stack has the dims {stack.dims}: two of z, y, x are needed{renaming(stack)}"
+            )
         extra = [d for d in stack.dims if d not in ("t", "z", "y", "x") and stack.sizes[d] > 1]
         if extra:
             raise InputError(
