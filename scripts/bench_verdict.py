@@ -236,7 +236,7 @@ def main() -> None:
         for trust, reasons, _ in found:
             right = trust.split()[0] in trusts.split() and any(words in one for one in reasons)
             missed += not right
-        errors = ", ".join(f"{error:.3g}" for *_, error in found)
+        errors = ", ".join(f"{error:.3g}" for *_, error in found if np.isfinite(error))
         verdicts = ", ".join(dict.fromkeys(trust for trust, *_ in found))
         said = dict.fromkeys(reason for _, reasons, _ in found[:1] for reason in reasons)
         print(f"| {name} | {errors} | {verdicts} | {'; '.join(said)} |", flush=True)

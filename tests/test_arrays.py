@@ -113,6 +113,7 @@ def test_masks_that_do_not_fit_are_refused(frames):
         (np.ones((3, 4), bool), r"shape \(3, 4\), which must be that of a frame"),
         (np.zeros(SIZE, bool), "no valid pixel"),
         ("mask.zarr", "is a path"),
+        (xr.Dataset({"mask": ("x", [1])}), "a Dataset is no mask: give one of mask"),
         (xr.DataArray(np.ones(SIZE), dims=("y", "q")), "its dims must be some of the stack's"),
         (xr.DataArray(np.ones((5, 5)), dims=("y", "x")), "its dims must be some of the stack's"),
     ):
@@ -121,6 +122,11 @@ def test_masks_that_do_not_fit_are_refused(frames):
     cube = np.random.default_rng(0).normal(size=(4, 4, 20, 20))
     with pytest.raises(InputError, match="fits several"):
         pipeline.correct(cube, shifts, mask=np.ones((4, 20, 20), bool))
+    with pytest.raises(InputError, match=r"mask.zarr is a path"):
+        pipeline.estimate_shifts(frames, max_shift=8, mask="mask.zarr")
+    for key, words in (("unusable", "left, blank"), ("interpolated", "moved, left, blank")):
+        with pytest.raises(InputError, match=rf"{key} 'drop' is not one of {words}"):
+            pipeline.correct(frames, shifts, **{key: "drop"})
 
 
 def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
@@ -186,6 +192,8 @@ def test_what_is_no_image_is_told(frames, solved):
     ):
         with pytest.raises(InputError, match=words):
             plot.before_after(stack, given, both)
+    with pytest.raises(InputError, match="two axes"):
+        plot.before_after(stack, stack, both[0])
     for given, words in ((solved, "images are wanted"), (stack, "one line of the stack")):
         with pytest.raises(InputError, match=words):
             plot.kymograph(given, Figure().subplots())
@@ -204,6 +212,8 @@ def test_channels_are_not_taken_for_planes(frames):
         pipeline.estimate_shifts(named.rename(t="T", y="Y", x="X"), max_shift=8)
     planes = xr.DataArray(np.repeat(both, 2, axis=1), dims=("t", "z", "y", "x"))
     assert list(pipeline.estimate_shifts(planes, max_shift=[1, 8, 8])["axis"]) == ["z", "y", "x"]
+    with pytest.raises(InputError, match="not 5: a DataArray with names"):
+        pipeline.estimate_shifts(both[:, :, None], max_shift=8)
     one = pipeline.estimate_shifts(both[:, :1], max_shift=8)  # a single plane is no plane
     assert list(one["axis"]) == ["y", "x"]
     moved = pipeline.correct(both, one)  # every channel alike
@@ -220,8 +230,8 @@ def test_an_array_of_dask_stays_lazy(frames):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"static": "estimat"}, r"preprocess.static \(an image, or 'estimate'\): .*estimat"),
-        ({"flat_field": "mean"}, r"preprocess.flat_field \(an image, or 'median'\): .*mean"),
+        ({"static": "estimat"}, r"preprocess.static \(an image, or 'estimate', did you mean that"),
+        ({"flat_field": "w.tif"}, r"preprocess.flat_field \(an image, or 'median'\): w.tif"),
         ({"high_pas": 3}, "preprocess.high_pas: unknown key; did you mean high_pass"),
     ],
 )

@@ -171,6 +171,8 @@ def _mask_of(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable
     """The mask with names for its axes, lazy if it is."""
     if isinstance(mask, str | PathLike):
         raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
+    if isinstance(mask, xr.Dataset):
+        raise InputError(f"a Dataset is no mask: give one of {', '.join(map(str, mask))}")
     if isinstance(mask, xr.DataArray):
         found = mask.variable
         if not set(found.dims) <= set(stack.dims) or any(

@@ -45,7 +45,8 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
         )
     values = stack if hasattr(stack, "__array_function__") else np.asarray(stack)
     if values.ndim not in (3, 4):
-        raise InputError(f"a stack has 3 or 4 axes (t, [z,] y, x), not {values.ndim}")
+        named = ": a DataArray with names for its dims may have more" if values.ndim > 4 else ""
+        raise InputError(f"a stack has 3 or 4 axes (t, [z,] y, x), not {values.ndim}{named}")
     if values.ndim == 4 and not planes_told:
         _refuse_channels(values.shape)
     return xr.DataArray(values, dims=("t", *("z", "y", "x")[4 - values.ndim :]))

@@ -55,6 +55,8 @@ def before_after(
         from matplotlib import pyplot as plt
 
         axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
+    elif not isinstance(axes, tuple | list | np.ndarray) or len(axes) != 2:
+        raise InputError("before_after draws on two axes, such as plt.subplots(1, 2)[1]")
     low, high = grey_range(*images)
     for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
         ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

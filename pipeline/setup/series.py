@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,7 +108,9 @@ def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
         ("static", given.static, "estimate"),
     ):
         if path is not None and path != made:
-            with naming(f"preprocess.{key} (an image, or '{made}')"):
+            near = difflib.get_close_matches(path.lower(), [made])
+            hint = ", did you mean that?" * bool(near)
+            with naming(f"preprocess.{key} (an image, or '{made}'{hint})"):
                 digests.append(content_digest(read_image(path, frame_shape)))
     return digests
 

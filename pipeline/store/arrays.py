@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import dask
@@ -64,6 +65,8 @@ class ArrayFrames:
             raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
         if mask is None:
             return cls(stack)
+        if isinstance(mask, str | PathLike):
+            raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)
