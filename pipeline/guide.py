@@ -15,7 +15,7 @@ from pipeline.config import Config, load_config
 from pipeline.example import corrupted_pair, drifting_series, windowed_pair
 from pipeline.model import Bools, InputError
 from pipeline.overlay import check_picture, overlay_figure
-from pipeline.preprocess import condition, usable_pixels
+from pipeline.preprocess import condition, looks_inverted, usable_pixels
 from pipeline.register import register_translation
 from pipeline.report import pairs_figure, save_figure
 from pipeline.setup import Series, open_series, plan_of, set_up
@@ -50,8 +50,6 @@ cluster:
 MARK = ".steadystack-demo"
 # Shares of a frame's pixels that make `check` ask.
 FEW, FEW_VALID = 0.02, 0.1
-# Pixels that it takes to tell what they are of, and how alike neighbours are in a scene.
-LEAST_SEEN, SCENE_LIKENESS = 64, 0.4
 
 INIT_SETTINGS = """\
 # Settings for {name}: {described}
@@ -252,36 +250,6 @@ def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, 
     elif valid < FEW_VALID:
         hints.append(("", "few pixels are valid: is the mask inverted? True (not 0) means valid"))
     return hints
-
-
-def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
-    """Whether the pixels that are left have nothing in them, and those taken away a scene.
-
-    A scene varies, and neighbouring pixels vary alike; nothing in them have pixels that are mostly
-    of one value (a beam stop, saturation), or vary far less and each on its own.
-    """
-    finite = np.isfinite(image)
-    left, taken = usable & finite, ~usable & finite
-    if left.sum() < LEAST_SEEN or taken.sum() < LEAST_SEEN:
-        return False
-    values = image.astype(float)
-    if _likeness(values, taken) < SCENE_LIKENESS:
-        return False
-    found, counts = np.unique(values[left], return_counts=True)
-    if counts.max() > left.sum() / 2 and len(found) < left.sum() / 2:
-        same_taken = np.unique(values[taken], return_counts=True)[1].max() / taken.sum()
-        return bool(same_taken < 0.5)
-    quiet = values[left].std() < values[taken].std() / 3
-    return bool(quiet and _likeness(values, left) < SCENE_LIKENESS / 2)
-
-
-def _likeness(values: NDArray[Any], chosen: Bools) -> float:
-    """The correlation of neighbours along the last axis, both of them among the chosen."""
-    both = chosen[..., 1:] & chosen[..., :-1]
-    one, other = values[..., 1:][both], values[..., :-1][both]
-    if one.size < LEAST_SEEN or not one.std() or not other.std():
-        return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:

@@ -5,7 +5,7 @@ from pipeline.setup.inputs import inputs_of, only_input
 from pipeline.setup.layout import Setup, set_up, settings_that_differ
 from pipeline.setup.memory import wanted_workers
 from pipeline.setup.prior import given_shifts
-from pipeline.setup.series import Series, in_memory, open_series
+from pipeline.setup.series import Series, in_memory, open_series, still_digests
 
 __all__ = [
     "CorrectedPlan",
@@ -20,6 +20,7 @@ __all__ = [
     "plan_of",
     "set_up",
     "settings_that_differ",
+    "still_digests",
     "wanted_workers",
     "workers_that_fit",
 ]
