@@ -1,4 +1,4 @@
-"""What a frame looks like: whether its mask seems inverted, and which pixels seem to hold no data.
+"""Which pixels of a frame seem to hold no data.
 
 Hints for a person. No number of a result depends on them.
 """
@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.model import Bools
 
-# Pixels that it takes to tell what they are of, and how alike neighbours are in a scene.
-LEAST_SEEN, SCENE_LIKENESS = 64, 0.4
-LOOKS_INVERTED = (
-    "the mask looks inverted: what it takes away looks like a scene, what it leaves does not"
-)
 # Valid pixels of a line that tell whether it is of one value.
 LEAST_OF_LINE = 8
-# Pixels whose values are counted; of more every so many-th.
-MOST_COUNTED = 2**20
 
 
 @dataclass(frozen=True)
@@ -76,38 +69,3 @@ def frequent_extremes(values: NDArray[Any], few: float) -> list[tuple[float, flo
         if few < share < 1:
             found.append((extreme, share))
     return sorted(found)
-
-
-def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
-    """Whether the pixels that are left have nothing in them, and those taken away a scene.
-
-    A scene varies, and neighbouring pixels vary alike; nothing in them have pixels that are mostly
-    of one value (a beam stop, saturation), or vary far less and each on its own.
-    """
-    finite = np.isfinite(image)
-    left, taken = usable & finite, ~usable & finite
-    if left.sum() < LEAST_SEEN or taken.sum() < LEAST_SEEN:
-        return False
-    values = image.astype(float)
-    if _likeness(values, taken) < SCENE_LIKENESS:
-        return False
-    counts = np.unique(_some(values[left]), return_counts=True)[1]
-    if counts.max() > counts.sum() / 2 and len(counts) < counts.sum() / 2:
-        taken_counts = np.unique(_some(values[taken]), return_counts=True)[1]
-        return bool(taken_counts.max() < taken_counts.sum() / 2)
-    quiet = values[left].std() < values[taken].std() / 3
-    return bool(quiet and _likeness(values, left) < SCENE_LIKENESS / 2)
-
-
-def _likeness(values: NDArray[Any], chosen: Bools) -> float:
-    """The correlation of neighbours along the last axis, both of them among the chosen."""
-    both = chosen[..., 1:] & chosen[..., :-1]
-    one, other = values[..., 1:][both], values[..., :-1][both]
-    if one.size < LEAST_SEEN or not one.std() or not other.std():
-        return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
-
-
-def _some(values: NDArray[Any]) -> NDArray[Any]:
-    """Values enough to count them."""
-    return values[:: max(values.size // MOST_COUNTED, 1)]

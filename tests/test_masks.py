@@ -15,9 +15,8 @@ import pipeline
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.guide import check
-from pipeline.looks import looks_inverted
 from pipeline.model import InputError
-from pipeline.preprocess import Conditioning, usable_pixels
+from pipeline.preprocess import Conditioning, looks_inverted, usable_pixels
 from pipeline.setup import open_series, set_up
 from pipeline.shapes import DrawnMask, Ellipse, Polygon
 from pipeline.store.images import write_image, write_stack

@@ -135,9 +135,8 @@ def solve(config: str) -> None:
     begun = time.monotonic()
     if len(inputs_of(settings)) > 1:
         run_each(settings, "solve")
-        return
-    shifts = stages.solve(settings)
-    conclude(settings, shifts, time.monotonic() - begun)
+    else:
+        conclude(settings, stages.solve(settings), time.monotonic() - begun)
 
 
 @main.command()
@@ -151,16 +150,14 @@ def correct(config: str, overwrite: bool) -> None:
 
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
-    for single in _each(config):
+    settings = load_config(config)
+    with told_of_progress("correcting", "tasks") as progress:
+        if len(inputs_of(settings)) > 1:
+            run_each(settings, "correct", overwrite=overwrite, progress=progress)
+            return
         begun = time.monotonic()
-        with told_of_progress("correcting", "tasks") as progress:
-            made = stages.correct(single, overwrite=overwrite, progress=progress)
-        blank = f" ({made.blank} of them blank)" if made.blank else ""
-        click.echo(
-            f"{made.frames} frames{blank} of {made.shape}, {made.levels} level(s), {made.tasks} "
-            f"tasks of up to {made.task_bytes / 2**20:.0f} MiB, {time.monotonic() - begun:.1f} s "
-            f"-> {made.path}"
-        )
+        made = stages.correct(settings, overwrite=overwrite, progress=progress)
+    click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
 
 
 @main.command()
@@ -190,11 +187,14 @@ def report(config: str, figures: str | None) -> None:
 
     It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
     """
-    count = len(inputs_of(load_config(config)))
+    settings = load_config(config)
+    count = len(inputs_of(settings))
     if figures is not None and count > 1:
         raise InputError(f"--figures {figures} is for one input, and there are {count}")
-    for single in _each(config):
-        click.echo(stages.report(single, figures=figures))
+    if count == 1:
+        click.echo(stages.report(settings, figures=figures))
+    else:
+        run_each(settings, "report")
 
 
 @main.command()

@@ -34,7 +34,8 @@ def run_each(settings: Config, command: stages.Command, **options: Any) -> None:
     outcomes = stages.run_all(settings, command, told=tell, **options)
     counts = Counter(outcome.status for outcome in outcomes)
     each = ", ".join(f"{count} {status}" for status, count in counts.items())
-    click.echo(f"{len(outcomes)} inputs: {each} -> {settings.output.summary}")
+    listed = f" -> {settings.output.summary}" if command in stages.TABLED else ""
+    click.echo(f"{len(outcomes)} inputs: {each}{listed}")
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)

@@ -163,7 +163,7 @@ class CorrectSection(Section):
         None, description="another stack of the same frames to be moved; null: the input, all of it"
     )
     interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
-        "linear", description="whole (by whole pixels), linear, cubic or fourier"
+        "cubic", description="whole (by whole pixels), linear, cubic or fourier"
     )
     labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
     border: Literal["keep", "crop", "expand"] = Field(

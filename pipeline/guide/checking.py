@@ -8,16 +8,10 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.guide.stacks import describe
-from pipeline.looks import (
-    LOOKS_INVERTED,
-    Border,
-    constant_border,
-    frequent_extremes,
-    looks_inverted,
-)
+from pipeline.looks import Border, constant_border, frequent_extremes
 from pipeline.model import Bools
 from pipeline.overlay import check_picture, overlay_figure
-from pipeline.preprocess import condition, usable_pixels
+from pipeline.preprocess import condition, looks_inverted, usable_pixels
 from pipeline.report import save_figure
 from pipeline.setup import Series, open_series, plan_of, set_up
 from pipeline.store.plates import positions
@@ -102,7 +96,10 @@ def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, 
                 f"{share:.0%} are {value:g}: no data? then mask.invalid_values: [{value:g}]"
             )
     if looks_inverted(image, usable):
-        asked.append(f"{LOOKS_INVERTED}; True (not 0) means valid, mask.invert takes the opposite")
+        asked.append(
+            "the mask looks inverted: what it takes away looks like a scene, what it leaves does "
+            "not; True (not 0) means valid, mask.invert takes the opposite"
+        )
     elif valid < FEW_VALID:
         asked.append("few pixels are valid: is the mask inverted? True (not 0) means valid")
     return [("", question) for question in asked]
