@@ -663,6 +663,10 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
     assert (fourth["first_x"], fourth["stop_x"]) == ("4", "84")
     assert runner.invoke(main, [*export, str(tmp_path / "a.csv")]).exit_code == 2
     assert runner.invoke(main, [*export, str(tmp_path / "a.txt")]).exit_code == 2
+    nothing = runner.invoke(main, ["export", str(tmp_path / "steady.ome.tif"), "b.csv"])
+    assert nothing.exit_code == 2
+    assert nothing.output.count("\n") == 1
+    assert "steady.ome.tif is no shifts dataset" in nothing.stderr
     assert runner.invoke(main, [*export, str(tmp_path / "a.nc")]).exit_code == 0
     assert runner.invoke(main, [*export, str(tmp_path / "a.json")]).exit_code == 0
     layers = json.loads((tmp_path / "a.json").read_text())

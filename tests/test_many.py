@@ -98,7 +98,7 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
     done = shell("run", path)
     assert done.exit_code == 1
     assert [row["status"] for row in table(plate)] == ["refused", "done", "failed"]
-    assert "a stack of 1 frame" in table(plate)[0]["verdict"]
+    assert "one.zarr has one frame" in table(plate)[0]["verdict"]
     assert table(plate)[2]["verdict"] == "the disk is on fire"
 
     monkeypatch.setitem(STAGES, "run", whole)

@@ -59,7 +59,8 @@ class RegisterSection(Section):
     )
     subpixel: bool = Field(True, description="measure between the pixels")
     contrast: Literal["same", "either"] = Field(
-        "same", description="either: a frame may be the negative of another, as at another focus"
+        "same",
+        description="same; either: a frame may be the negative of another, as at another focus",
     )
 
 

@@ -51,6 +51,7 @@ class Series:
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
     spec = locate(**config.input.model_dump())
+    check_frames(spec)
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
@@ -95,6 +96,12 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         prior=prior,
     )
     return series, spec
+
+
+def check_frames(spec: StackSpec) -> None:
+    """Refuse a stack of one frame, which may be what a pattern gave that was meant to give more."""
+    if spec.frame_count < 2:
+        raise InputError(f"{spec.path} has one frame ({spec.kind}): a time-lapse needs at least 2")
 
 
 def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:

@@ -28,6 +28,7 @@ from pipeline.store.files import staged, unwritable
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
+WRITTEN_BY = "the path of output.shifts is wanted, which `steadystack run` writes"
 
 
 def shifts_dataset(
@@ -202,10 +203,20 @@ def load_shifts(path: str) -> xr.Dataset:
         raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
         if path.endswith(".nc"):
-            return xr.load_dataset(path, engine="h5netcdf")
-        return xr.load_dataset(path, engine="zarr")
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a shifts dataset: {error}") from error
+            found = xr.load_dataset(path, engine="h5netcdf")
+        else:  # consolidated, as they are all written: else xarray warns, and looks on
+            found = xr.load_dataset(path, engine="zarr", consolidated=True)
+    except Exception as error:  # whatever a store of something else makes xarray raise
+        why = f" ({str(error).splitlines()[0]})" if _begins_like_one(path) else ""
+        raise InputError(f"{path} is no shifts dataset{why}: {WRITTEN_BY}") from error
+    if "pair_status" not in found:
+        raise InputError(f"{path} is no shifts dataset: {WRITTEN_BY}")
+    return found
+
+
+def _begins_like_one(path: str) -> bool:
+    """Whether it is worth to say why it cannot be read."""
+    return path.endswith(".nc") or (Path(path) / "pair_status").exists()
 
 
 def exists(path: str) -> bool:

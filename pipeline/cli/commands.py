@@ -1,32 +1,29 @@
-"""The stages under the same names for the shell."""
+"""The commands: their words, options and help."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shlex
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from typing import Any
 
 import click
-import xarray as xr
 
 from pipeline import guide, stages
+from pipeline.cli.errors import Said, told
+from pipeline.cli.outcomes import conclude, exit_if_failed, run_each, table, usable
 from pipeline.config import Config, load_config
-from pipeline.model import InputError, PairStatus, RunError
+from pipeline.model import InputError
 from pipeline.setup import inputs_of, only_input
-from pipeline.terminal import exit_code, stoppable, told_of_progress
-from pipeline.verdict import Trust
+from pipeline.terminal import told_of_progress
 
-FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
-GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
-WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
+ORDER = (
+    "init", "check", "plan", "run", "measure", "solve", "correct", "report", "export", "schema",
+    "demo",
+)  # fmt: skip
 
-config_argument = click.argument("config", type=click.Path(dir_okay=False))
+config_argument = click.argument("config", type=click.Path())
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Start anew, also if the output exists."
 )
@@ -38,7 +35,14 @@ scheduler_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Ordered(click.Group):
+    """Lists its commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.commands, key=[*ORDER, *self.commands].index)
+
+
+@click.group(cls=Ordered, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="steadystack")
 def main() -> None:
     """Time-lapse drift correction that works on partly unusable images.
@@ -56,58 +60,15 @@ def main() -> None:
     """  # noqa: D301
     said = logging.getLogger("pipeline.cluster.kinds")
     said.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Said) for handler in said.handlers):
-        said.addHandler(_Said())
-
-
-class _Said(logging.Handler):
-    """What a cluster says of itself, the link of its dashboard, on standard error."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is wrong with the input in plain lines and exit code 2, instead of a traceback."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with stoppable():
-                return function(*args, **kwargs)
-        except InputError as error:
-            for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
-            sys.exit(WRONG_USE)
-        except RunError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(FAILED)
-        except KeyboardInterrupt as stop:
-            _say_how_to_go_on(stop)
-            sys.exit(exit_code(stop))
-
-    return wrapped
-
-
-def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
-    """One line: what stopped the command, what is saved, and the command that goes on."""
-    context = click.get_current_context()
-    parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
-    config = context.params.get("config")
-    if config is not None and context.info_name in GOES_ON:
-        given = [
-            f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
-        ]
-        command = " ".join([str(context.info_name), shlex.quote(config), *given])
-        parts.append(f"`steadystack {command}` goes on from there")
-    click.echo("; ".join(parts), err=True)
+    if not any(isinstance(handler, Said) for handler in said.handlers):
+        said.addHandler(Said())
 
 
 @main.command()
 @config_argument
 @overwrite_option
 @scheduler_option
-@_told
+@told
 def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
@@ -118,19 +79,22 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     begun = time.monotonic()
     with told_of_progress() as progress:
         if len(inputs_of(settings)) > 1:
-            _many(settings, "run", overwrite=overwrite, progress=progress)
+            run_each(settings, "run", overwrite=overwrite, progress=progress)
             return
         shifts = stages.run(settings, overwrite=overwrite, progress=progress)
-    _conclude(settings, shifts, time.monotonic() - begun)
+    conclude(settings, shifts, time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
-@_told
+@told
 def plan(config: str) -> None:
-    """Say what a run will do: frames, pairs, tasks, bytes, memory. Opens no pixel of the stack."""
+    """Say what a run will do: pairs, tasks, bytes, memory.
+
+    Opens no pixel of the stack.
+    """
     for single in _each(config):
-        _table(stages.plan(single).rows())
+        table(stages.plan(single).rows())
 
 
 @main.command()
@@ -142,7 +106,7 @@ def plan(config: str) -> None:
     help="Only part I of N, into a file beside the output.",
 )
 @scheduler_option
-@_told
+@told
 def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
     """Measure the pairs of a YAML file that are not measured yet.
 
@@ -151,40 +115,45 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
     settings = _elsewhere(load_config(config), scheduler_file)
     with told_of_progress() as progress:
         if len(inputs_of(settings)) > 1 and batches is None:
-            _many(settings, "measure", overwrite=overwrite, progress=progress)
+            run_each(settings, "measure", overwrite=overwrite, progress=progress)
             return
         shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
     where = f"part {batches}" if batches else only_input(settings).output.shifts
-    click.echo(f"{_usable(shifts)} -> {where}")
-    _exit_if_failed(shifts)
+    click.echo(f"{usable(shifts)} -> {where}")
+    exit_if_failed(shifts)
 
 
 @main.command()
 @config_argument
-@_told
+@told
 def solve(config: str) -> None:
-    """Solve for the frames' shifts from measured pairs, in seconds; `solve.polish` reads frames."""
+    """Solve for the frames' shifts from measured pairs.
+
+    In seconds, and no pair is measured again; only `solve.polish` reads frames.
+    """
     settings = load_config(config)
     begun = time.monotonic()
     if len(inputs_of(settings)) > 1:
-        _many(settings, "solve")
+        run_each(settings, "solve")
     else:
-        _conclude(settings, stages.solve(settings), time.monotonic() - begun)
+        conclude(settings, stages.solve(settings), time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
 @click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
-@_told
+@told
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run.
+
+    It is written to output.corrected, as the section `correct` says.
 
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
     settings = load_config(config)
     with told_of_progress("correcting", "tasks") as progress:
         if len(inputs_of(settings)) > 1:
-            _many(settings, "correct", overwrite=overwrite, progress=progress)
+            run_each(settings, "correct", overwrite=overwrite, progress=progress)
             return
         begun = time.monotonic()
         made = stages.correct(settings, overwrite=overwrite, progress=progress)
@@ -195,9 +164,13 @@ def correct(config: str, overwrite: bool) -> None:
 @click.argument("shifts", type=click.Path())
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option("--overwrite", is_flag=True, help="Also if the file exists.")
-@_told
+@told
 def export(shifts: str, target: str, overwrite: bool) -> None:
-    """Write SHIFTS for other programs: TARGET ends in .csv, .json (napari) or .nc (NetCDF)."""
+    """Write shifts for other programs.
+
+    SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
+    (layers for napari) or .nc (NetCDF).
+    """
     common = stages.export(shifts, target, overwrite=overwrite)
     seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
     click.echo(f"{target}{seen}")
@@ -208,9 +181,12 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @click.option(
     "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
 )
-@_told
+@told
 def report(config: str, figures: str | None) -> None:
-    """Write the page, or draw the picture, of a solved run."""
+    """Write the report of a solved run.
+
+    It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
+    """
     settings = load_config(config)
     count = len(inputs_of(settings))
     if figures is not None and count > 1:
@@ -218,35 +194,49 @@ def report(config: str, figures: str | None) -> None:
     if count == 1:
         click.echo(stages.report(settings, figures=figures))
     else:
-        _many(settings, "report")
+        run_each(settings, "report")
 
 
 @main.command()
 @config_argument
-@click.option("--picture", help="Draw these frames and what is not valid: .png, .svg or .pdf.")
-@_told
+@click.option(
+    "--picture", metavar="FILE", help="Draw these frames and what is not valid: .png, .svg or .pdf."
+)
+@told
 def check(config: str, picture: str | None) -> None:
-    """Say what is understood of a YAML file, its stack and its mask; reads three frames."""
+    """Say what is understood of settings, stack and mask.
+
+    Reads three frames, and asks about what looks odd in them.
+    """
     count = len(inputs_of(load_config(config)))
     if picture is not None and count > 1:
         raise InputError(f"--picture {picture} is for one input, and there are {count}")
     for single in _each(config):
-        _table(guide.check(single, picture))
+        table(guide.check(single, picture))
 
 
 @main.command()
-@click.argument("stack")
-@click.option("--channel", help="Channel by number or name.")
-@click.option("--level", type=int, help="Pyramid level.")
+@click.argument("stack", nargs=-1, required=True, metavar="STACK")
+@click.option("--channel", help="Channel by number or name; needed if several.")
+@click.option("--level", type=int, help="Pyramid level; 0, the default, is the full resolution.")
 @click.option("--position", help="Image of a plate, such as B/03/0.")
 @click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
-@click.option("--axes", help="A letter of tczyx per array dimension.")
-@click.option("--variable", help="Array of an xarray group.")
-@_told
-def init(stack: str, **keys: Any) -> None:
-    """Look at a stack and print commented settings for it."""
+@click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
+@click.option("--variable", help="Array of an xarray group; needed if several.")
+@told
+def init(stack: tuple[str, ...], **keys: Any) -> None:
+    """Look at a stack and print commented settings for it.
+
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'. Put
+    what is printed into a file: steadystack init STACK > run.yaml
+    """
+    if len(stack) > 1:
+        raise InputError(
+            f"{len(stack)} paths, {stack[0]} to {stack[-1]}, and one is taken: put a pattern in "
+            "quotes, such as 'frames/*.tif', so that the shell leaves it alone"
+        )
     given = {key: value for key, value in keys.items() if value is not None}
-    click.echo(guide.init(stack, **given), nl=False)
+    click.echo(guide.init(stack[0], **given), nl=False)
 
 
 @main.command()
@@ -257,9 +247,12 @@ def schema() -> None:
 
 @main.command()
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
-@_told
+@told
 def demo(directory: str) -> None:
-    """Make a small drifting time-lapse in DIRECTORY, run it, and draw it."""
+    """Make a small drifting time-lapse, run it, draw it.
+
+    In DIRECTORY, or in steadystack-demo here.
+    """
     with told_of_progress() as progress:
         made = guide.demo(directory, progress=progress)
     click.echo(
@@ -282,47 +275,6 @@ def _each(path: str) -> Iterator[Config]:
         yield single
 
 
-def _many(settings: Config, command: stages.Command, **options: Any) -> None:
-    """All inputs of the settings, a line for each; the exit code is the worst of theirs."""
-
-    def tell(outcome: stages.Outcome) -> None:
-        click.echo(
-            f"{outcome.name}: {outcome.status}, {outcome.usable_pairs} of {outcome.pairs} pairs "
-            f"usable, {outcome.seconds:.1f} s -> {outcome.shifts}: {outcome.verdict}"
-            if outcome.pairs
-            else f"{outcome.name}: {outcome.status}: {outcome.verdict}"
-        )
-
-    outcomes = stages.run_all(settings, command, told=tell, **options)
-    counts = Counter(outcome.status for outcome in outcomes)
-    each = ", ".join(f"{count} {status}" for status, count in counts.items())
-    table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
-    click.echo(f"{len(outcomes)} inputs: {each}{table}")
-    for status, code in WORST_FIRST.items():
-        if counts[status]:
-            sys.exit(code)
-
-
-def _conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
-    """One line that says what was done and whether to trust it, and the exit code."""
-    verdict = stages.verdict(shifts)
-    click.echo(
-        f"{shifts.sizes['frame']} frames, {_usable(shifts)}, {seconds:.1f} s -> "
-        f"{only_input(settings).output.shifts}: {verdict}"
-    )
-    _exit_if_failed(shifts)
-    if verdict.trust is Trust.NOT:
-        sys.exit(NOT_TRUSTED)
-
-
-def _exit_if_failed(shifts: xr.Dataset) -> None:
-    """Pairs that failed can still be measured: more urgent than what the rest looks like."""
-    failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
-    if failed:
-        click.echo(f"{failed} pairs failed: the same command tries them again", err=True)
-        sys.exit(FAILED)
-
-
 def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
     """The same settings on another cluster, if one is given."""
     if scheduler_file is None:
@@ -331,20 +283,3 @@ def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
     if settings.cluster.security == "temporary":
         update["security"] = None
     return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})
-
-
-def _usable(shifts: xr.Dataset) -> str:
-    usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
-    rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
-    note = f", {rejected} rejected" if rejected else ""
-    return f"{usable} of {shifts.sizes['pair']} pairs usable{note}"
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
-
-
-if __name__ == "__main__":
-    main()
