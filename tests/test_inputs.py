@@ -20,6 +20,7 @@ from pipeline.model import FrameStatus, InputError
 from pipeline.store.arrays import ArrayFrames
 from pipeline.store.images import write_stack
 from pipeline.store.plates import positions
+from pipeline.store.shifts import load_shifts
 from pipeline.store.stacks import StackFrames, locate
 
 STORES = Path(__file__).parent / "data"
@@ -249,6 +250,22 @@ def test_the_whole_way_from_a_position_of_a_plate(plate):
     assert refused.exit_code == 2
     assert "set input.position" in refused.stderr
     assert "--position" in refused.stderr
+
+
+def test_the_whole_way_from_all_positions_of_a_plate(plate, caplog):
+    for name in ("A/01/0", "A/01/1", "B/03/0"):
+        shutil.rmtree(plate / name)
+        write_stack(plate / name, drifting())
+    made = steadystack("init", plate, "--position", "all")
+    assert "wells that it does not hold: B/02" in caplog.text
+    settings = made.stdout.replace("max_shift: 12", "max_shift: 11") + "\n  workers: 1\n"
+    (plate.parent / "run.yaml").write_text(settings)
+    done = steadystack("run", plate.parent / "run.yaml")
+    assert done.exit_code == 0, done.output
+    for name in ("A-01-0", "A-01-1", "B-03-0"):
+        shifts = load_shifts(str(plate.parent / f"plate-{name}-shifts.zarr"))
+        assert np.abs(shifts["shift"] - SHIFTS).max() < 0.1
+        assert (plate.parent / f"plate-{name}-report.html").exists()
 
 
 # TIFF

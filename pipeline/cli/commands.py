@@ -219,7 +219,7 @@ def check(config: str, picture: str | None) -> None:
 @click.argument("stack", nargs=-1, required=True, metavar="STACK")
 @click.option("--channel", help="Channel by number or name; needed if several.")
 @click.option("--level", type=int, help="Pyramid level; 0, the default, is the full resolution.")
-@click.option("--position", help="Image of a plate, such as B/03/0.")
+@click.option("--position", help="Image of a plate, such as B/03/0; or all.")
 @click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
 @click.option("--variable", help="Array of an xarray group; needed if several.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.guide.stacks import describe
 from pipeline.looks import constant_border, frequent_extremes
 from pipeline.model import InputError
-from pipeline.setup import check_frames
+from pipeline.setup import ALL, check_frames, images_of
 from pipeline.store.remote import is_pattern
 from pipeline.store.stacks import StackFrames, StackSpec, locate
 
@@ -59,7 +59,7 @@ output:
 
 correct:                     # how, if output.corrected is set
   # border: crop             # to what every good frame shows; keep: the frames' shape
-  # interpolation: linear    # or: whole (invents no value), cubic, fourier
+  # interpolation: linear    # never overshoots; or whole (invents no value), cubic, fourier
 
 cluster:
   kind: local                # worker processes on this machine, one per core
@@ -72,7 +72,7 @@ def init(path: str, **keys: Any) -> str:
     Reads the middle frame, if it is not a large one, for what seems to hold no data in it.
     """
     try:
-        spec = locate(path, **keys)
+        spec = _example(path, keys)
     except InputError as error:
         raise InputError(str(error) + _as_option(str(error))) from error
     check_frames(spec)
@@ -94,6 +94,14 @@ def init(path: str, **keys: Any) -> str:
         max_shift=_line_on_shifts(spec.frame_shape),
         stem=_stem(path, keys.get("position"), keys.get("series")),
     )
+
+
+def _example(path: str, keys: Mapping[str, Any]) -> StackSpec:
+    """The stack that the settings are for; the first one of all positions of a plate."""
+    if keys.get("position") != ALL:
+        return locate(path, **keys)
+    rest = {key: value for key, value in keys.items() if key != "position"}
+    return locate(images_of(path).paths()[0], **rest)
 
 
 def _lines_on_data(spec: StackSpec) -> tuple[str, str]:
@@ -147,6 +155,8 @@ def _stem(path: str, position: str | None, series: int | None) -> str:
     parts = path.rstrip("/").split("/")
     name = parts[-1] if not is_pattern(path) or len(parts) < 2 else parts[-2]
     words = [name.split(".")[0].replace("*", "") or "stack"]
+    if position == ALL:
+        return f"{words[0]}-{{name}}"
     words += [position.strip("/").replace("/", "-")] if position else []
     words += [str(series)] if series is not None else []
     return "-".join(words)

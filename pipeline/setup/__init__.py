@@ -2,7 +2,7 @@
 
 from pipeline.setup.doubts import doubt_of_mask
 from pipeline.setup.forecast import CorrectedPlan, Plan, plan_of, workers_that_fit
-from pipeline.setup.inputs import inputs_of, only_input
+from pipeline.setup.inputs import ALL, images_of, inputs_of, only_input
 from pipeline.setup.layout import Setup, set_up, settings_that_differ
 from pipeline.setup.memory import wanted_workers
 from pipeline.setup.prior import given_shifts
@@ -15,6 +15,7 @@ from pipeline.setup.series import (
 )
 
 __all__ = [
+    "ALL",
     "CorrectedPlan",
     "Plan",
     "Series",
@@ -22,6 +23,7 @@ __all__ = [
     "check_frames",
     "doubt_of_mask",
     "given_shifts",
+    "images_of",
     "in_memory",
     "inputs_of",
     "only_input",

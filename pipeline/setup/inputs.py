@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from pipeline.config import Config
 from pipeline.model import InputError
-from pipeline.store.plates import positions
+from pipeline.store.plates import Positions, positions
 
 PLACE = "{name}"
 # A pattern of these is a stack itself, a file per frame.
@@ -102,13 +102,22 @@ def _wild_part(pattern: str, path: str) -> str:
     return _without_suffix("-".join(parts[before : len(parts) - after]))
 
 
-def _images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
-    """Name and path of every image in a plate or a collection; wells that lack are told."""
+def images_of(path: str) -> Positions:
+    """The images of a plate or a collection; wells that lack are told.
+
+    Raises InputError where it is neither.
+    """
     found = positions(path)
     if found is None:
         raise InputError(f"input.position all: {path} is no plate and no collection of images")
     if found.missing:
         log.warning("%s lists wells that it does not hold: %s", path, ", ".join(found.missing))
+    return found
+
+
+def _images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
+    """Name and path of every image in a plate or a collection."""
+    found = images_of(path)
     places = [place.replace("/", "-") for place in found.names]
     names = places if alone else [f"{name}-{place}" for place in places]
     return list(zip(names, found.paths(), strict=True))
