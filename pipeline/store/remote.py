@@ -94,7 +94,7 @@ def zarr_store(path: str, *, read_only: bool = True) -> StoreLike:
     """What zarr opens a path by: a remote store with retries, a zip file, or the path itself."""
     if path.split("://")[0] in SCHEMES:
         kind = _WebStore if path.startswith("http") else ObjectStore
-        return kind(_object_store(path, PATIENCE), read_only=read_only)
+        return kind(object_store(path), read_only=read_only)
     if path.lower().endswith((".zip", ".ozx")) and Path(path).is_file():
         return ZipStore(path, mode="r")
     return path
@@ -122,7 +122,7 @@ def open_file(path: str) -> BinaryIO:
     if not is_remote(path):
         return Path(path).open("rb")
     folder, name = path.rsplit("/", 1)
-    store = _object_store(folder, PATIENCE)
+    store = object_store(folder)
     import obstore
 
     with telling_outages(path):
@@ -145,7 +145,7 @@ def files_like(pattern: str) -> list[str]:
         return sorted(glob(pattern), key=natural_order)
     if pattern.startswith("http"):
         raise InputError(f"{pattern}: a web server does not list its files; s3:// and folders do")
-    store = _object_store(folder, PATIENCE)
+    store = object_store(folder)
     import obstore
 
     with telling_outages(pattern):
@@ -170,7 +170,7 @@ def telling_outages(path: str) -> Iterator[None]:
             raise
         what = str(cause).split("\n")[0]
         raise UnreachableError(
-            f"{path} cannot be reached: {what}{_way_out(cause)}; what was measured is saved, and "
+            f"{path} cannot be reached: {what}{way_out(cause)}; what was measured is saved, and "
             "the same command goes on"
         ) from error
 
@@ -180,7 +180,7 @@ def _is_outage(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or module in ("obstore", "aiohttp")
 
 
-def _way_out(error: BaseException) -> str:
+def way_out(error: BaseException) -> str:
     """What helps where credentials are missing or refused, or a server knows too little."""
     text = str(error)
     if type(error).__name__ == "NotSupportedError":
@@ -192,6 +192,11 @@ def _way_out(error: BaseException) -> str:
             "AWS_ENDPOINT_URL, or the like; a public bucket needs AWS_SKIP_SIGNATURE=true)"
         )
     return ""
+
+
+def object_store(url: str) -> Any:
+    """The store that holds what is below a URL, for obstore, with retries."""
+    return _object_store(url, PATIENCE)
 
 
 @lru_cache(maxsize=32)

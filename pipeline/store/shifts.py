@@ -24,7 +24,9 @@ from pipeline.model import (
     PairTable,
     Status,
 )
-from pipeline.store.files import staged, unwritable
+from pipeline.store.files import fetched, staged, unwritable
+from pipeline.store.objects import any_below, is_object
+from pipeline.store.remote import is_remote
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
@@ -180,7 +182,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
     """
     try:
         if path.endswith(".nc"):
-            _write_netcdf(dataset, Path(path))
+            _write_netcdf(dataset, path)
         else:
             _write_zarr(dataset, path)
     except OSError as error:
@@ -198,31 +200,32 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
 
 def load_shifts(path: str) -> xr.Dataset:
     """Read a shifts dataset into memory."""
-    if not exists(path):
-        raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
-        if path.endswith(".nc"):
-            return xr.load_dataset(path, engine="h5netcdf")
-        return xr.load_dataset(path, engine="zarr")
+        with fetched(path) as here:
+            if not here.exists():
+                raise FileNotFoundError(path)
+            return xr.load_dataset(here, engine="h5netcdf" if path.endswith(".nc") else "zarr")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is not there: run `steadystack measure` first") from error
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} cannot be read as a shifts dataset: {error}") from error
 
 
-def exists(path: str) -> bool:
-    """Whether something is at that path."""
-    return Path(path).exists()
-
-
 def check_replaceable(path: str) -> None:
     """Raise InputError if something is at that path that is not a shifts dataset."""
-    found = Path(path)
-    if found.is_file() and path.endswith(".nc") and "pair_status" in load_shifts(path):
+    if is_remote(path):
+        there, is_file = any_below(path), is_object(path)
+        folder = any_below(f"{path.rstrip('/')}/pair_status")
+    else:
+        there, is_file = Path(path).exists(), Path(path).is_file()
+        folder = Path(path, "pair_status").is_dir()
+    if is_file and path.endswith(".nc") and "pair_status" in load_shifts(path):
         return
-    if found.exists() and not (found / "pair_status").is_dir():
+    if (there or is_file) and not folder:
         raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
 
 
-def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+def _write_netcdf(dataset: xr.Dataset, path: str) -> None:
     if find_spec("h5netcdf") is None or find_spec("h5py") is None:
         raise InputError(
             f"{path} is NetCDF: install steadystack[netcdf] (pip install 'steadystack[netcdf]')"
