@@ -135,10 +135,10 @@ def exists(path: str | Path) -> bool:
     if not is_remote(path):
         return Path(path).exists()
     path = path.rstrip("/")
-    inside, folders = objects.names_in(path)
     if path.endswith(".zarr"):
+        inside, _ = objects.names_in(path)
         return not inside.isdisjoint(METADATA) or objects.is_object(path + PARTIAL)
-    return bool(inside or folders) or objects.is_object(path)
+    return objects.is_object(path) or objects.any_below(path)
 
 
 def siblings(path: str) -> list[str]:

@@ -136,10 +136,11 @@ class Lease:
         with suppress(KeyError, ValueError):
             age = min(age, objects.age_s(datetime.fromisoformat(holder["renewed"])))
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
-        if is_dead(holder) or age > LEFT_S:
-            log.warning(
-                "%s is taken over from %s, not heard of for %.0f s", self.path, who, max(age, 0)
-            )
+        if is_dead(holder):
+            log.info("%s is taken over from %s, which is dead", self.path, who)
+            return
+        if age > LEFT_S:
+            log.warning("%s is taken over from %s, not heard of for %.0f s", self.path, who, age)
             return
         raise InputError(
             f"{self.path} is being written by another run ({who}, since "

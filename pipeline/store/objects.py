@@ -7,6 +7,7 @@ can be moved or appended to, and a folder is no more than a common beginning of 
 from __future__ import annotations
 
 import posixpath
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -159,12 +160,21 @@ def below(path: str) -> dict[str, Version]:
 
 
 def any_below(path: str) -> bool:
-    """Whether there is anything under a path."""
-    return any(names_in(path))
+    """Whether there is any object under a path."""
+    store, key = _at(path.rstrip("/"))
+    import obstore
+
+    def act() -> bool:
+        return any(len(some) for some in obstore.list(store, prefix=f"{key}/", chunk_size=1))
+
+    return persistently(path, act)
 
 
 def names_in(path: str) -> tuple[set[str], set[str]]:
-    """The names of the objects, and of the folders, that are in a folder or bucket itself."""
+    """The names of the objects, and of the folders, that are in a folder or bucket itself.
+
+    A folder that was just emptied may be among them.
+    """
     store, key = _at(path.rstrip("/"), bucket=True)
     import obstore
 
@@ -272,7 +282,8 @@ def _may_pass(error: BaseException | None) -> bool:
         if isinstance(error, ConnectionError | TimeoutError):
             return True
         if type(error).__module__.split(".")[0] == "obstore":
-            refused = "error with status 4" in str(error)  # the same is said the next time
+            # What the client is told to have done wrong, it is told the next time.
+            refused = re.search(r"status( code:)? 4\d\d", str(error))
             return type(error).__name__ in ("GenericError", "JoinError") and not refused
         error = error.__cause__ or error.__context__
     return False

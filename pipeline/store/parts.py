@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from pipeline.store.files import discard, siblings, with_name
+from pipeline.store.files import discard, exists, siblings, with_name
 from pipeline.store.journal import journal_path
 from pipeline.store.shifts import check_replaceable
 
@@ -24,6 +24,7 @@ def part_paths(path: str) -> list[str]:
         for found in siblings(path)
         if (name := PurePath(found)).name.startswith(begin) and name.suffix == whole.suffix
         and name.name.count(".part-") == 1 and len(name.suffixes) == len(whole.suffixes) + 1
+        and exists(found)
     ]  # fmt: skip
 
 

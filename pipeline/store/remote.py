@@ -185,6 +185,8 @@ def way_out(error: BaseException) -> str:
     text = str(error)
     if type(error).__name__ == "NotSupportedError":
         return " (parts of shards and of large TIFF files need a server that knows byte ranges)"
+    if "NoSuchBucket" in text:
+        return " (there is no such bucket)"
     refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
     if refused or "169.254" in text or "redential" in text:
         return (
