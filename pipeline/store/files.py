@@ -62,12 +62,13 @@ def upload(made: Path, path: str) -> None:
     if made.is_file():
         objects.put(path, made)
         return
-    archive = made.with_name(made.name + ".zip")
-    with zipfile.ZipFile(archive, "w") as file:
-        for one in sorted(made.rglob("*")):
-            if one.is_file():
-                file.write(one, one.relative_to(made).as_posix())
-    objects.put(path + PARTIAL, archive)
+    with _temporary() as folder:
+        archive = folder / "archive.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for one in sorted(made.rglob("*")):
+                if one.is_file():
+                    file.write(one, one.relative_to(made).as_posix())
+        objects.put(path + PARTIAL, archive)
     _unpack(made, path)
 
 

@@ -24,7 +24,7 @@ from pipeline.model import (
     PairTable,
     Status,
 )
-from pipeline.store.files import fetched, staged, unwritable
+from pipeline.store.files import exists, fetched, staged, unwritable
 from pipeline.store.objects import any_below, is_object
 from pipeline.store.remote import is_remote
 
@@ -200,13 +200,11 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
 
 def load_shifts(path: str) -> xr.Dataset:
     """Read a shifts dataset into memory."""
+    if not exists(path):
+        raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
         with fetched(path) as here:
-            if not here.exists():
-                raise FileNotFoundError(path)
             return xr.load_dataset(here, engine="h5netcdf" if path.endswith(".nc") else "zarr")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not there: run `steadystack measure` first") from error
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} cannot be read as a shifts dataset: {error}") from error
 
