@@ -34,7 +34,7 @@ class Appender:
         self._begun, self._next = time.monotonic(), 0.0
         self._waiting, self._sending = bytearray(), False
         self._hurry = self._closed = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="steadystack-sends", daemon=True)
         self._thread.start()
@@ -95,10 +95,10 @@ class Appender:
                 content = bytes(self._waiting)
                 self._waiting.clear()
                 self._sending = True
-            error: Exception | None = None
+            error: BaseException | None = None
             try:
                 self._send(content)
-            except Exception as raised:
+            except BaseException as raised:  # it is raised by who appends
                 error = raised
             now = time.monotonic()
             with self._changed:

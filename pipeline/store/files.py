@@ -224,8 +224,9 @@ def _discard_objects(path: str) -> None:
     names = sorted(objects.below(path))
     objects.delete(path, [name for name in names if name in METADATA])
     objects.delete(path, [name for name in names if name not in METADATA])
-    objects.delete(path)
-    objects.delete(path + PARTIAL)
+    for one in (path, path + PARTIAL):
+        if objects.is_object(one):
+            objects.delete(one)
 
 
 def settle(path: str | Path, *, keep_partial: bool = False) -> None:

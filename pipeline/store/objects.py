@@ -73,7 +73,7 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
     def act() -> Version | Literal["unknown"] | None:
         try:
             return _version(obstore.put(store, key, content, mode=mode, use_multipart=False))
-        except NotSupportedError:
+        except (NotSupportedError, NotImplementedError):
             return "unknown"
         except (AlreadyExistsError, PreconditionError):
             there = _get(store, key)
@@ -104,7 +104,7 @@ def knows_conditions(path: str) -> bool:
             obstore.put(store, key, there.data if there else b"", mode="create")
         except AlreadyExistsError:
             return True
-        except NotSupportedError:
+        except (NotSupportedError, NotImplementedError):
             return False
         return there is None
 
@@ -210,14 +210,15 @@ def delete(path: str, names: Sequence[str] | None = None) -> None:
 
     keys = [key] if names is None else [f"{key}/{name}" for name in names]
 
-    def act() -> None:
+    def act(some: list[str]) -> None:
         try:
-            if keys:
-                obstore.delete(store, keys)
-        except FileNotFoundError:  # some kinds of stores say so
-            return
+            if some:
+                obstore.delete(store, some)
+        except FileNotFoundError:  # some kinds of stores say so, and stop there
+            for one in some if len(some) > 1 else ():
+                act([one])
 
-    persistently(path, act)
+    persistently(path, lambda: act(keys))
 
 
 def delete_below(path: str) -> None:
@@ -251,7 +252,7 @@ def telling_refusals(path: str) -> Iterator[None]:
         ) from error
     except UnreachableError as error:
         cause = error.__cause__ or error
-        if type(cause).__name__ not in ("PermissionDeniedError", "UnauthenticatedError"):
+        if not way_out(cause):
             raise
         what = str(cause).split("\n")[0]
         raise InputError(f"{path} cannot be written: {what}{way_out(cause)}") from error
@@ -283,7 +284,7 @@ def _may_pass(error: BaseException | None) -> bool:
             return True
         if type(error).__module__.split(".")[0] == "obstore":
             # What the client is told to have done wrong, it is told the next time.
-            refused = re.search(r"status( code:)? 4\d\d", str(error))
+            refused = re.search(r"status( code:)? 4(?!08|29)\d\d", str(error))
             return type(error).__name__ in ("GenericError", "JoinError") and not refused
         error = error.__cause__ or error.__context__
     return False
