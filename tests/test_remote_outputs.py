@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ from pipeline import stages
 from pipeline.cli import main
 from pipeline.config import load_config
 from pipeline.correct import stack as stack_module
-from pipeline.model import InputError, OutputError, PairStatus
-from pipeline.store import appender, files, leases, objects
+from pipeline.model import InputError, OutputError, PairStatus, UnreachableError
+from pipeline.store import appender, files, leases, objects, remote
 from pipeline.store.files import exists, settle
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.journal import journal_path, replay
@@ -205,6 +206,35 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, stage):
     stages.correct(config, progress=progress if stage == "correcting" else None)
     assert happened
     assert_equal_outputs(s3, folder)
+
+
+def test_a_server_that_stays_away_in_mid_run(s3, folder, monkeypatch):
+    """The run ends with a line that says so; the same command goes on when the server is back."""
+    monkeypatch.setattr(appender, "OFTEN_S", 0.0)
+    monkeypatch.setattr(appender, "PART", 0.0)
+    path, patience, counts = of(folder).output.shifts, remote.PATIENCE, []
+
+    def progress(done, total):
+        if done < total / 3:
+            return
+        until = time.monotonic() + LIMIT_S
+        while not objects.any_below(journal_path(path)):
+            assert time.monotonic() < until
+        remote.PATIENCE = timedelta(seconds=2)
+        opened.cache_clear()
+        s3.kill()
+
+    try:
+        with pytest.raises(UnreachableError, match=r"s3://.* cannot be reached"):
+            stages.run(of(folder), progress=progress)
+    finally:
+        remote.PATIENCE = patience
+        opened.cache_clear()
+        s3.start()
+    stages.run(of(folder), progress=lambda done, total: counts.append(done))
+    assert counts[0] > 0  # it goes on from the journal
+    stages.run(of(folder, "here"))
+    assert_equal_outputs(s3, folder, corrected=False)
 
 
 def whole(folder, name):
@@ -475,8 +505,6 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
 
 
 def test_what_cannot_be_written_is_told_before_anything_is_read(s3, folder, monkeypatch):
-    from pipeline.store import remote
-
     local = of(folder, shifts=str(folder / "s.zarr"), corrected=None, report=None)
     config = local.model_copy(
         update={"input": local.input.model_copy(update={"path": str(folder / "a.zarr")}),

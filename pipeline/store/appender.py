@@ -11,8 +11,8 @@ from pipeline.model import UnreachableError
 from pipeline.store import objects
 from pipeline.store.leases import check_held
 
-# So often at most, seconds; later every so manieth part of the time that has gone by, as every time
-# is another object.
+# So often at most, seconds; later after this part of the time that has gone by, as every time is
+# another object.
 OFTEN_S, PART = 1.0, 1 / 500
 # What is waited for at the end where the store is out of reach anyway, seconds.
 BRIEFLY_S = 5.0

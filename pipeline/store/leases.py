@@ -43,18 +43,20 @@ def leased(path: str) -> Iterator[None]:
         That tells who holds it and for how long, or why nothing can be written there.
     """
     lease = Lease(path)
-    with objects.telling_refusals(path):
-        lease.take()
     _held[lease.token] = lease
-    renewing = threading.Thread(target=lease.keep, name="steadystack-lease", daemon=True)
-    renewing.start()
     try:
-        yield
+        with objects.telling_refusals(path):
+            lease.take()
+        renewing = threading.Thread(target=lease.keep, name="steadystack-lease", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            lease.ended.set()
+            ending = threading.Thread(target=lease.end, args=(renewing,), daemon=True)
+            ending.start()
+            ending.join(END_S)
     finally:
-        lease.ended.set()
-        ending = threading.Thread(target=lease.end, args=(renewing,), daemon=True)
-        ending.start()
-        ending.join(END_S)
         del _held[lease.token]
 
 
@@ -77,6 +79,7 @@ class Lease:
         self.about = this_process() | {"token": self.token}
         self.ended, self.lost = threading.Event(), False
         self.version: objects.Version | None = None
+        self.conditions = True
 
     def take(self) -> None:
         """Become the holder; raises InputError that tells of another one."""
@@ -95,8 +98,8 @@ class Lease:
                     "second run on it",
                     self.path,
                 )
-                self.version = None
-                return
+                self.conditions = False
+                self.version = self._put(None)
             if self.version is not None:
                 return
         raise InputError(f"{self.path} is being written by another run, which was first")
@@ -120,7 +123,11 @@ class Lease:
 
     def _put(self, version: objects.Version | None) -> objects.Version | None:
         told = self.about | {"renewed": datetime.now(UTC).isoformat()}
-        return objects.put_if(self.object, json.dumps(told).encode(), version)
+        content = json.dumps(told).encode()
+        if self.conditions:
+            return objects.put_if(self.object, content, version)
+        objects.put(self.object, content)  # others that look first see it
+        return {"e_tag": None}
 
     def _own_version(self) -> objects.Version | None:
         """The version of what is there, if that is this lease."""
@@ -137,7 +144,7 @@ class Lease:
             age = min(age, objects.age_s(datetime.fromisoformat(holder["renewed"])))
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         if is_dead(holder):
-            log.info("%s is taken over from %s, which is dead", self.path, who)
+            log.info("%s is taken over from %s, which has ended", self.path, who)
             return
         if age > LEFT_S:
             log.warning("%s is taken over from %s, not heard of for %.0f s", self.path, who, age)
@@ -161,12 +168,15 @@ def this_process() -> dict[str, str]:
 
 
 def is_dead(holder: dict[str, str]) -> bool:
-    """Whether a process was of this machine, as far as that can be told, and is not any more."""
+    """Whether a run was of this machine, as far as that can be told, and is not any more."""
     number, machine = holder.get("process", ""), holder.get("machine")
     here = machine == _machine() and holder.get("host") == socket.gethostname()
     if not (machine and here and number.isdecimal()):
         return False
-    return _born(int(number)) != holder.get("born")
+    if _born(int(number)) != holder.get("born"):
+        return True
+    # A run of this process that could not give its lease back.
+    return int(number) == os.getpid() and holder.get("token") not in _held
 
 
 def _holder(there: objects.Content) -> dict[str, str]:
