@@ -21,6 +21,10 @@ from pipeline.model import Bools, Floats
 SMALLEST_BOX_SIGMA = 4.0
 # A Gaussian ends there, in units of its sigma.
 GAUSSIAN_RADII = 4.0
+# Values that a median is taken of at a time: it needs many times what they take.
+MEDIAN_STRIP = 2**19
+# Pixels that it takes to tell what they are of, and how alike neighbours are in a scene.
+LEAST_SEEN, SCENE_LIKENESS = 64, 0.4
 
 
 @dataclass(frozen=True)
@@ -188,14 +192,49 @@ def _box_width(sigma: float) -> int:
     return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
 
 
-def masked_median(images: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
-    """Median over the first axis of what is valid; NaN where nothing is.
+def masked_median(images: Sequence[NDArray[Any]], valid: Sequence[Bools]) -> NDArray[np.float64]:
+    """Median over images of what is valid; NaN where nothing is.
 
     Over a time-lapse this shows what stands still in the camera: vignetting, dust, a pattern of
     the detector. It is the stack's own flat field if the scene moves by more than its details.
     """
-    known = np.where(valid & valid_pixels(images), images, np.nan)
-    median = np.full(images.shape[1:], np.nan)
-    somewhere = np.isfinite(known).any(axis=0)
-    median[somewhere] = np.nanmedian(known[:, somewhere], axis=0)
-    return median
+    median = np.full(images[0].size, np.nan)
+    flat, good = [one.reshape(-1) for one in images], [one.reshape(-1) for one in valid]
+    pixels = max(MEDIAN_STRIP // len(flat), 1)
+    for first in range(0, len(median), pixels):
+        strip = slice(first, first + pixels)
+        here, usable = (np.stack([one[strip] for one in many]) for many in (flat, good))
+        known = np.where(usable & valid_pixels(here), here, np.nan)
+        somewhere = np.isfinite(known).any(axis=0)
+        median[strip][somewhere] = np.nanmedian(known[:, somewhere], axis=0)
+    return median.reshape(images[0].shape)
+
+
+def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
+    """Whether the pixels that are left have nothing in them, and those taken away a scene.
+
+    A scene varies, and neighbouring pixels vary alike; nothing in them have pixels that are mostly
+    of one value (a beam stop, saturation), or vary far less and each on its own.
+    """
+    finite = np.isfinite(image)
+    left, taken = usable & finite, ~usable & finite
+    if left.sum() < LEAST_SEEN or taken.sum() < LEAST_SEEN:
+        return False
+    values = image.astype(float)
+    if _likeness(values, taken) < SCENE_LIKENESS:
+        return False
+    found, counts = np.unique(values[left], return_counts=True)
+    if counts.max() > left.sum() / 2 and len(found) < left.sum() / 2:
+        same_taken = np.unique(values[taken], return_counts=True)[1].max() / taken.sum()
+        return bool(same_taken < 0.5)
+    quiet = values[left].std() < values[taken].std() / 3
+    return bool(quiet and _likeness(values, left) < SCENE_LIKENESS / 2)
+
+
+def _likeness(values: NDArray[Any], chosen: Bools) -> float:
+    """The correlation of neighbours along the last axis, both of them among the chosen."""
+    both = chosen[..., 1:] & chosen[..., :-1]
+    one, other = values[..., 1:][both], values[..., :-1][both]
+    if one.size < LEAST_SEEN or not one.std() or not other.std():
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])

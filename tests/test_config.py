@@ -37,7 +37,48 @@ ERRORS = {
     "bool for a number": ({"pairs": {"width": True}}, "pairs.width: True is not allowed"),
     "too small": ({"pairs": {"width": 0}}, "pairs.width: 0 is not allowed; greater than or"),
     "out of range": ({"register": {"min_overlap": 2.0}}, "min_overlap: 2.0 is not allowed"),
-    "a choice": ({"pairs": {"strategy": "windw"}}, "'windw' is not allowed; 'consecutive', 'refer"),
+    "a choice": (
+        {"pairs": {"strategy": "windw"}},
+        "pairs.strategy: 'windw' is not allowed; did you mean window? (consecutive, reference, "
+        "window, lags, strides, all or list)",
+    ),
+    "a choice that is a text": ({"correct": {"format": 0.4}}, "did you mean '0.4'? (of OME"),
+    "a key of another section": (
+        {"mask": {"max_shift": 3}},
+        "mask.max_shift: unknown key; did you mean register.max_shift?",
+    ),
+    "a path for a section": (
+        {"mask": "m.npy"},
+        "mask: 'm.npy' is not allowed; did you mean mask: {path: m.npy}? a section of keys: path,",
+    ),
+    "a choice of an item": (
+        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "valid": "in"}]}},
+        "mask.shapes.0.valid: 'in' is not allowed; inside or outside",
+    ),
+    "a key of an item": (
+        {"mask": {"shapes": [{"elipse": {}}]}},
+        "mask.shapes.0.elipse: unknown key; did you mean ellipse?",
+    ),
+    "a key of an item, far off": (
+        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "zzz": 1}]}},
+        "mask.shapes.0.zzz: unknown key; known are ellipse, polygon, valid",
+    ),
+    "a key inside an item": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2], "radii": [3, 4], "zzz": 1}}]}},
+        "mask.shapes.0.ellipse.zzz: unknown key; known are centre, radii",
+    ),
+    "a value inside an item": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2]}}]}},
+        "mask.shapes.0.ellipse.radii: missing; half its width along each axis",
+    ),
+    "an item of several types": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, None], "radii": [3, 4]}}]}},
+        "mask.shapes.0.ellipse.centre: None is not allowed; [y, x] of its centre",
+    ),
+    "a key of one of several types": (
+        {"cluster": {"security": {"ca": "a", "cert": "b", "key": "c", "zzz": 1}}},
+        "cluster.security.zzz: unknown key; known are ca, cert, key",
+    ),
     "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
     "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
     "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),
@@ -95,13 +136,19 @@ def test_several_errors_are_a_line_each():
 
 def test_files_that_are_no_settings(tmp_path):
     (tmp_path / "list.yaml").write_text("- 3\n")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "notes.yaml").write_text("# later\n")
     (tmp_path / "torn.yaml").write_text("input: {path: a\nmask: [\n")
     (tmp_path / "twice.yaml").write_text("input: {path: a}\nmask: {border: 1}\nmask: {border: 2}\n")
     (tmp_path / "latin.yaml").write_bytes(b"input: {path: \xe4.zarr}\n")
     (tmp_path / "date.yaml").write_text("input: {path: 2020-13-45}\n")
     for name, words in (
         ("none.yaml", "cannot be read: No such file"),
-        ("list.yaml", "not sections with keys"),
+        ("list.yaml", "list.yaml: the settings are not sections with keys"),
+        ("a.zarr", "a.zarr is a folder: settings are wanted, a YAML file: `steadystack init"),
+        ("empty.yaml", "empty.yaml is empty: `steadystack init STACK > empty.yaml` writes"),
+        ("notes.yaml", "notes.yaml holds comments only: `steadystack init STACK"),
         ("torn.yaml", r"torn.yaml, line \d: not YAML"),
         ("twice.yaml", "line 3: not YAML: the key 'mask' stands twice"),
         ("latin.yaml", "not a text file in UTF-8"),

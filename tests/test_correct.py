@@ -521,7 +521,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     with pytest.raises(
         pipeline.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
     ):
-        made(target, source, interpolation="cubic")
+        made(target, source, interpolation="linear")
 
     # The old one stays until the new one is whole.
     def stopped(number, work):
@@ -530,11 +530,11 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(stack_module, "correct_region", stopped)
         with pytest.raises(KeyboardInterrupt):
-            made(target, source, interpolation="cubic", overwrite=True)
+            made(target, source, interpolation="linear", overwrite=True)
     assert digest_at(str(target)) == before
     with pytest.raises(pipeline.InputError, match="made with other shifts"):
-        made(target, source, interpolation="cubic")
-    made(target, source, interpolation="cubic", overwrite=True)
+        made(target, source, interpolation="linear")
+    made(target, source, interpolation="linear", overwrite=True)
     assert digest_at(str(target)) != before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "other.zarr", "stack.zarr", "steady.zarr",
@@ -664,6 +664,10 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
     assert (fourth["first_x"], fourth["stop_x"]) == ("4", "84")
     assert runner.invoke(main, [*export, str(tmp_path / "a.csv")]).exit_code == 2
     assert runner.invoke(main, [*export, str(tmp_path / "a.txt")]).exit_code == 2
+    nothing = runner.invoke(main, ["export", str(tmp_path / "steady.ome.tif"), "b.csv"])
+    assert nothing.exit_code == 2
+    assert nothing.output.count("\n") == 1
+    assert "steady.ome.tif is no shifts dataset" in nothing.stderr
     assert runner.invoke(main, [*export, str(tmp_path / "a.nc")]).exit_code == 0
     assert runner.invoke(main, [*export, str(tmp_path / "a.json")]).exit_code == 0
     layers = json.loads((tmp_path / "a.json").read_text())

@@ -24,6 +24,7 @@ PLAN = {
     "shapes": (1, {"numpy"}),
     "warp": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
+    "looks": (1, {"numpy"}),
     "config": (2, {"pydantic", "yaml"}),
     "store": (2, {"numpy", "zarr", "xarray", "dask", "filelock", "tifffile", "obstore"}),
     "cluster": (2, {"dask", "dask_jobqueue", "distributed"}),

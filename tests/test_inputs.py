@@ -387,6 +387,17 @@ def test_init_names_outputs_after_the_input(tmp_path):
         assert yaml.safe_load(made.output)["output"]["shifts"] == name
 
 
+def test_a_pattern_that_gives_one_frame(tmp_path):
+    tifffile.imwrite(tmp_path / "t0.tif", PIXELS[0, 0])
+    tifffile.imwrite(tmp_path / "t0.tiff", PIXELS[0, 0])
+    told = steadystack("init", tmp_path / "t*.tif")
+    assert told.exit_code == 2
+    assert "has one frame (1 TIFF file, t0.tif, no other matches): a time-lapse" in told.stderr
+    told = steadystack("init", tmp_path / "t0.tif", tmp_path / "t0.tiff")  # as a shell expands it
+    assert told.exit_code == 2
+    assert "t0.tiff, and one is taken: put a pattern in quotes" in told.stderr
+
+
 def test_files_of_many_frames_each(tmp_path):
     imagej(tmp_path / "part_1.tif")
     tifffile.imwrite(tmp_path / "part_2.tif", PIXELS[:2], imagej=True, metadata={"axes": "TCYX"})
@@ -427,6 +438,14 @@ def test_the_whole_way_from_a_series_of_tiff_files(tmp_path):
     assert "6 TIFF files, t0.tif to t5.tif" in checked
     assert "MiB (decoded) in a run" in checked
     assert_right(config)
+    exported = [*("export", config.output.shifts), tmp_path / "a.csv"]
+    assert steadystack(*exported).exit_code == 0
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert rows[0].startswith("frame,file,status")
+    assert [row.split(",")[1] for row in rows[1:]] == [f"t{index}.tif" for index in range(6)]
+    tifffile.imwrite(tmp_path / "frames" / "t00.tif", drifting()[0])  # which frame is which now?
+    assert steadystack(*exported, "--overwrite").exit_code == 0
+    assert (tmp_path / "a.csv").read_text().startswith("frame,status")
 
 
 def test_a_real_tiff_holds_what_its_zarr_copy_holds(real_data):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+import zarr
 from click.testing import CliRunner
 from helpers import Scene, ellipse
 
@@ -17,9 +20,12 @@ from pipeline.cluster import lazy
 from pipeline.config import load_config, make_config
 from pipeline.measure import measure_pairs
 from pipeline.setup import inputs_of
+from pipeline.stages import open_stack
 from pipeline.stages.many import STAGES
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.shifts import load_shifts
+
+STORES = Path(__file__).parent / "data"
 
 
 def series(seed, frames=6, size=(48, 52)):
@@ -92,7 +98,7 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
     done = shell("run", path)
     assert done.exit_code == 1
     assert [row["status"] for row in table(plate)] == ["refused", "done", "failed"]
-    assert "a stack of 1 frame" in table(plate)[0]["verdict"]
+    assert "one.zarr has one frame" in table(plate)[0]["verdict"]
     assert table(plate)[2]["verdict"] == "the disk is on fire"
 
     monkeypatch.setitem(STAGES, "run", whole)
@@ -148,6 +154,54 @@ def test_measure_solve_plan_and_check_take_them_one_by_one(plate):
         for word in words:
             assert word in done.output, command
     assert (plate / "2" / "drift.png").exists()
+
+
+def test_correct_and_report_go_on_after_one_that_fails(plate):
+    output = {name: f"out/{{name}}{end}" for name, end in
+              (("shifts", ".zarr"), ("corrected", "-steady.zarr"), ("report", ".png"))}  # fmt: skip
+    path = settings(plate, "plate.zarr/*/*/0", output=output)
+    assert shell("measure", path).exit_code == 0
+    alone = settings(plate, "plate.zarr/*/2/0", output=output | {"shifts": "out/A-2.zarr"})
+    assert shell("solve", alone).exit_code == 0  # that of the middle one alone
+    path = settings(plate, "plate.zarr/*/*/0", output=output)
+    before = (plate / "summary.csv").read_text()
+    for command, made in (("correct", "A-2-steady.zarr"), ("report", "A-2.png")):
+        done = shell(command, path)
+        assert done.exit_code == 2, done.output
+        assert "A-1: refused" in done.output
+        assert "is not solved yet" in done.output
+        assert re.search(f"A-2: done.*{made}", done.output), done.output
+        assert "3 inputs: 2 refused, 1 done" in done.output
+        assert (plate / "out" / made).exists()
+    assert (plate / "summary.csv").read_text() == before
+
+
+def test_all_positions_of_a_plate_and_of_a_collection(tmp_path, caplog):
+    shutil.unpack_archive(STORES / "ome-zarr-py-05-plate.zip", tmp_path / "plate.zarr")
+    for name in "01":
+        write_stack(tmp_path / "set.zarr" / name, series(int(name)))
+    zarr.open_group(tmp_path / "set.zarr", mode="a").attrs["bioformats2raw.layout"] = 3
+
+    def found(*paths):
+        given = {"path": list(paths), "position": "all", "channel": 0}
+        output = {"shifts": "{name}.zarr"}
+        return inputs_of(make_config({"input": given, "output": output}, tmp_path))
+
+    single = found("plate.zarr")
+    assert list(single) == ["A-01-0", "A-01-1", "B-03-0"]
+    assert single["B-03-0"].output.shifts == str(tmp_path / "B-03-0.zarr")
+    assert open_stack(single["B-03-0"].input.path, channel=0).shape == (3, 24, 20)
+    assert "wells that it does not hold: B/02" in caplog.text
+    assert list(found("plate.zarr", "set.zarr"))[2:] == ["plate-B-03-0", "set-0", "set-1"]
+    with pytest.raises(pipeline.InputError, match="is no plate and no collection"):
+        found("plate.zarr/A/01/0")
+
+    path = settings(tmp_path, "set.zarr", input={"path": "set.zarr", "position": "all"})
+    assert shell("run", path).exit_code == 0
+    for name in "01":
+        alone = pipeline.estimate_shifts(series(int(name)), max_shift=8)
+        shifts = load_shifts(str(tmp_path / "out" / f"{name}.zarr"))
+        np.testing.assert_array_equal(shifts["shift"], alone["shift"])
 
 
 NAMES = {

@@ -14,9 +14,9 @@ from skimage import draw
 import pipeline
 from pipeline.cli import main
 from pipeline.config import make_config
-from pipeline.guide import check, looks_inverted
+from pipeline.guide import check
 from pipeline.model import InputError
-from pipeline.preprocess import Conditioning, usable_pixels
+from pipeline.preprocess import Conditioning, looks_inverted, usable_pixels
 from pipeline.setup import open_series, set_up
 from pipeline.shapes import DrawnMask, Ellipse, Polygon
 from pipeline.store.images import write_image, write_stack

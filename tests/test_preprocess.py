@@ -7,6 +7,7 @@ import pytest
 from helpers import ellipse, rough
 from scipy import ndimage
 
+from pipeline import preprocess
 from pipeline.preprocess import Conditioning, condition, high_pass, masked_median, valid_pixels
 
 IMAGE = np.array([[0.0, 1.0, 2.0, 3.0], [4.0, np.nan, np.inf, 7.0], [8.0, 9.0, 10.0, 11.0]])
@@ -100,3 +101,18 @@ def test_the_masked_median_shows_what_stands_still():
     assert np.isnan(found[3, 4])
     assert np.isfinite(np.delete(found.ravel(), 3 * 24 + 4)).all()
     assert np.nanmax(np.abs(found - pattern)) < 0.6
+
+
+def test_the_masked_median_is_that_of_every_pixel_whatever_the_strips(monkeypatch):
+    rng = np.random.default_rng(8)
+    frames = rng.integers(0, 1000, (7, 5, 6, 11)).astype("u2")
+    valid = rng.random(frames.shape) < 0.5
+    valid[:, 1, 2, 3] = False
+    expected = [
+        np.median(values[good]) if good.any() else np.nan
+        for values, good in zip(frames.reshape(7, -1).T, valid.reshape(7, -1).T, strict=True)
+    ]
+    for values in (1, 100, 10**6):
+        monkeypatch.setattr(preprocess, "MEDIAN_STRIP", values)
+        found = masked_median(list(frames), list(valid))
+        np.testing.assert_array_equal(found.ravel(), expected)

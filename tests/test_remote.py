@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import socket
+import subprocess
+import sys
 from datetime import timedelta
 
 import numpy as np
@@ -18,7 +23,7 @@ import pipeline
 from pipeline.cli import main
 from pipeline.cluster import run_tasks
 from pipeline.model import FrameStatus, InputError, PairStatus, UnreachableError
-from pipeline.store import remote
+from pipeline.store import outages, remote
 from pipeline.store.images import write_image, write_stack
 from pipeline.store.masks import locate_mask
 from pipeline.store.pixels import opened
@@ -113,7 +118,8 @@ def test_what_a_web_server_holds(tmp_path, scene):
         stack = pipeline.open_stack(f"{url}/a.zarr")
         assert stack.coords["valid"].isel(t=1).sum() == 0
         for name, words in (
-            ("none.zarr", "is no Zarr store, TIFF or .npy file"),
+            ("none.zarr", r"none.zarr is not there \(404"),
+            ("a.zarr/zarr.json", "is no Zarr store, TIFF or .npy file"),
             ("none.tif", "none.tif is not there"),
             ("none.npy", "none.npy is not there"),
             ("empty.zarr", "without an OME-Zarr image|does not list"),
@@ -149,9 +155,76 @@ def test_nobody_answers(impatient, tmp_path):
     assert "the same command goes on" in told.stderr
 
 
-def test_without_obstore_it_says_what_to_install(monkeypatch):
-    import sys
+def test_who_waits_is_told_and_can_leave(tmp_path):
+    """A server that takes connections and says nothing: a line says so, and Ctrl-C ends at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a.zarr"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "init", url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=listening_to_ctrl_c,
+        )  # fmt: skip
+        try:
+            line = process.stderr.readline()
+            assert line.startswith(f"{url} does not answer yet (127.0.0.1:"), line
+            assert "trying for up to 120 s (Ctrl-C stops)" in line
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[1]  # a request lasts 60 s
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert said == "stopped by Ctrl-C\n"
 
+
+def listening_to_ctrl_c():
+    """As at a terminal, also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
+    monkeypatch.setattr(outages, "SILENT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a.tif"
+    with pytest.raises(
+        UnreachableError, match=r"cannot be reached: http://[\d.:]*: Connection ref"
+    ):
+        locate(url)
+    assert "does not answer yet (127.0.0.1:" in caplog.text
+    assert "Connection refused): trying for up to 2 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("htps://a.org/b.zarr", "htps:// is not known; did you mean https://a.org/b.zarr"),
+        ("sss3://bucket/b.tif", "did you mean s3://bucket/b.tif"),
+        ("ftp://a.org/b.npy", "ftp:// is not known; .*known are s3, .*https"),
+        ("file:///a.zarr", "without file://"),
+    ],
+)
+def test_schemes_that_nobody_knows(path, words):
+    with pytest.raises(InputError, match=words):
+        locate(path)
+    with pytest.raises(InputError, match=words):
+        locate_mask(path, 3, SHAPE)
+
+
+def test_what_asyncio_says_of_requests_that_were_given_up():
+    """The first error is told; that the others "were never retrieved" is nobody's concern."""
+    from obstore.exceptions import GenericError
+
+    def shown(error):
+        record = logging.LogRecord(
+            "asyncio", logging.ERROR, "", 0, "Future exception was never retrieved", (),
+            (type(error), error, None),
+        )  # fmt: skip
+        return logging.getLogger("asyncio").filter(record)
+
+    assert not shown(GenericError("Generic S3 error"))
+    assert shown(ValueError("of somebody else"))
+
+
+def test_without_obstore_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(InputError, match=r"pip install 'steadystack\[remote\]'"):
         locate("s3://nobody/has.zarr")
@@ -218,6 +291,37 @@ def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
     told = steadystack("check", settings(tmp_path, **uploaded))
     assert told.exit_code == 1
     assert "credentials come from the environment: AWS_ACCESS_KEY_ID" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "environment", "words"),
+    [
+        ("s3://stacks/none.zarr", {}, "none.zarr is not there"),
+        ("s3://stacks/told/a.zar", {}, "a.zar is not there; did you mean a.zarr?"),
+        ("s3://stacks/told/a.tiff", {}, "a.tiff is not there"),
+        ("s3://stacks/told", {}, "is no Zarr store, .*: it holds a.zarr"),
+        ("s3://nobody/a.zarr", {}, "there is no bucket 'nobody' at http://127"),
+        ("s3://nobody/a.tif", {}, "there is no bucket 'nobody' at http://127"),
+        ("s3://nobody/*.tif", {}, "there is no bucket 'nobody' at http://127"),
+        (None, {"AWS_ACCESS_KEY_ID": "x"}, "InvalidAccessKeyId .*credentials come from the env"),
+        (None, {"AWS_SECRET_ACCESS_KEY": "x"}, "SignatureDoesNotMatch .*credentials come from"),
+        (None, {"AWS_ENDPOINT_URL": "https"}, "does not speak TLS: its address begins with http:"),
+        (None, {"AWS_ENDPOINT_URL": "127.0.0.1:1"}, "'127.0.0.1:1' must begin with http:// or"),
+    ],
+)
+def test_what_is_missing_on_s3_is_told_in_a_line(
+    impatient, s3, credentials, monkeypatch, tmp_path, scene, path, environment, words
+):
+    write_stack(tmp_path / "a.zarr", scene[:2])
+    url = s3.upload(tmp_path / "a.zarr", "stacks", "told/a.zarr")
+    for name, value in environment.items():
+        value = s3.endpoint.replace("http", "https") if value == "https" else value
+        monkeypatch.setenv(name, value)
+    remote._object_store.cache_clear()
+    with pytest.raises((InputError, UnreachableError), match=words) as told:
+        locate(path or url)
+    assert "\n" not in str(told.value)
+    assert "Debug" not in str(told.value)
 
 
 def test_a_public_bucket_needs_no_credentials(

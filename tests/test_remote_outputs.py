@@ -456,8 +456,8 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
     """From when its archive is there; before that it is the old one."""
     path = f"{root_of(folder)}/group.zarr"
     old, new = (
-        xr.Dataset({"a": ("x", np.zeros(3)), "b": ("x", np.zeros(3))}),
-        xr.Dataset({"a": ("x", np.ones(5))}),
+        xr.Dataset({"pair_status": ("x", np.zeros(3)), "b": ("x", np.zeros(3))}),
+        xr.Dataset({"pair_status": ("x", np.ones(5))}),
     )
 
     class Killed(BaseException):

@@ -549,6 +549,7 @@ def test_the_shell_says_what_was_done(folder):
     assert done.exit_code == 0, done.output
     assert "12 frames, 45 of 45 pairs usable" in done.output
     assert done.output.strip().endswith("good")
+    assert f"report -> {folder / 'drift.png'}" in done.output.splitlines()[:-1]
     assert (folder / "drift.png").read_bytes().startswith(b"\x89PNG")
     assert shell("report", path).output.strip() == str(folder / "drift.png")
     planned = shell("plan", path).output
@@ -622,7 +623,7 @@ WRONG = {
     "a tile per wrong axes": ({"register": {"tile": [64]}}, "register.tile has 1 values for 2"),
     "a border of everything": ({"mask": {"border": 40}}, "leaves nothing of frames"),
     "a flat field of another shape": ({"preprocess": {"flat_field": "other.zarr"}}, "flat_field"),
-    "a stack of one frame": ({"input": {"path": "one.zarr"}}, "a stack of 1 frame"),
+    "a stack of one frame": ({"input": {"path": "one.zarr"}}, "one.zarr has one frame"),
     "max_shift beyond the frame": (
         {"register": {"max_shift": 64}},
         "register.max_shift 64 along y",

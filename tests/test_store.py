@@ -299,7 +299,7 @@ def table_of_wrong_inputs(folder):
         ("torn.zarr", {}, "cannot be opened as Zarr"),
         ("ome.zarr", {}, "2 channel.*DAPI, GFP.*choose one"),
         ("ome.zarr", {"channel": 2}, "input.channel 2 is out of range.*DAPI, GFP"),
-        ("ome.zarr", {"channel": "RFP"}, "'RFP' is not the name of one channel.*DAPI"),
+        ("ome.zarr", {"channel": "RFP"}, "'RFP' is no channel of .*2 channels: DAPI, GFP"),
         ("ome.zarr", {"channel": 0, "level": 2}, "levels are 0 to 1"),
         ("ome.zarr", {"axes": "tyx"}, "input.axes names 3 axes.*4 dimensions"),
         ("ome.zarr", {"axes": "ttyx"}, "occurs twice"),
@@ -426,7 +426,7 @@ def test_only_shifts_datasets_are_overwritten(tmp_path, dataset):
     write_stack(tmp_path / "a.zarr", FRAMES[:, 0])
     (tmp_path / "notes.nc").write_text("mine")
     for name in ("a.zarr", "notes.nc"):
-        with pytest.raises(InputError, match="a shifts dataset"):
+        with pytest.raises(InputError, match=r"(a|no) shifts dataset"):
             check_replaceable(str(tmp_path / name))
 
 
@@ -434,5 +434,5 @@ def test_a_path_that_holds_no_shifts(tmp_path):
     with pytest.raises(InputError, match="run `steadystack measure` first"):
         load_shifts(str(tmp_path / "none.zarr"))
     (tmp_path / "empty.zarr").mkdir()
-    with pytest.raises(InputError, match="cannot be read as a shifts dataset"):
+    with pytest.raises(InputError, match="is no shifts dataset"):
         load_shifts(str(tmp_path / "empty.zarr"))

@@ -163,16 +163,19 @@ def test_a_plate_has_a_dataset_and_a_page_for_every_well(tmp_path):
         frames = np.stack([200 * scene.view((64, 72), shift) for shift in shifts])
         path = tmp_path / "plate.ome.zarr" / name.replace("-", "/") / "0"
         write_stack(path, (1000 + frames).astype("u2")[:, None], axes="tcyx")
+        zarr.open_group(path.parent, mode="a").attrs["ome"] = {"well": {"images": [{"path": "0"}]}}
+    listed = {"wells": [{"path": name.replace("-", "/")} for name in wells]}
+    zarr.open_group(tmp_path / "plate.ome.zarr", mode="a").attrs["ome"] = {"plate": listed}
     raw = yaml.safe_load((CONFIGS / "plate.yaml").read_text())
     (tmp_path / "plate.yaml").write_text(yaml.safe_dump({**raw, "cluster": {"kind": "in-process"}}))
     done = CliRunner().invoke(main, ["run", str(tmp_path / "plate.yaml")])
     assert done.exit_code == 0, done.output
     for name, step in wells.items():
-        with xr.open_zarr(tmp_path / "plate-shifts" / f"{name}.zarr") as found:
+        with xr.open_zarr(tmp_path / "plate-shifts" / f"{name}-0.zarr") as found:
             np.testing.assert_allclose(found["shift"][-1], 7 * np.array(step), atol=0.05)
-        assert (tmp_path / "plate-shifts" / f"{name}.html").exists()
+        assert (tmp_path / "plate-shifts" / f"{name}-0.html").exists()
     lines = (tmp_path / "plate-shifts" / "summary.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in lines[1:]] == [[name, "done"] for name in wells]
+    assert [line.split(",")[:2] for line in lines[1:]] == [[f"{name}-0", "done"] for name in wells]
 
 
 def test_every_example_has_its_test():

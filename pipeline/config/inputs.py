@@ -57,7 +57,9 @@ class InputSection(Section):
         "or another pattern such as 'plate.zarr/*/*/0' for several"
     )
     position: str | None = Field(
-        None, description="image of a plate, such as B/03/0; needed if several"
+        None,
+        description="image of a plate, such as B/03/0; needed if several; all: every image of a "
+        "plate or a collection, each an input by itself",
     )
     series: Index | None = Field(
         None, description="image of a collection or of a TIFF file; needed if several"

@@ -61,7 +61,8 @@ class RegisterSection(Section):
     )
     subpixel: bool = Field(True, description="measure between the pixels")
     contrast: Literal["same", "either"] = Field(
-        "same", description="either: a frame may be the negative of another, as at another focus"
+        "same",
+        description="same; either: a frame may be the negative of another, as at another focus",
     )
 
 
@@ -164,7 +165,7 @@ class CorrectSection(Section):
         None, description="another stack of the same frames to be moved; null: the input, all of it"
     )
     interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
-        "linear", description="whole (by whole pixels), linear, cubic or fourier"
+        "cubic", description="whole (by whole pixels), linear, cubic or fourier"
     )
     labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
     border: Literal["keep", "crop", "expand"] = Field(

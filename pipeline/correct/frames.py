@@ -41,12 +41,19 @@ def movements(
     unusable : "left" or "blank": frames without a shift, or with one that does not compare with
         that of the anchor (another component)
     """
+    for name, given, allowed in (
+        ("interpolated", interpolated, ("moved", "left", "blank")),
+        ("unusable", unusable, ("left", "blank")),
+    ):
+        if given not in allowed:
+            raise InputError(f"{name} {given!r} is not one of {', '.join(allowed)}")
     shift = shifts["shift"].to_numpy().astype(np.float64)
     known: Bools = np.asarray(np.isfinite(shift).all(axis=1))
     if "component" in shifts:
         known &= shifts["component"].to_numpy() == 0
     if not known.any():
-        raise InputError("no frame has a shift: there is nothing to correct (solve first)")
+        said = f": {shifts.attrs['verdict']}" if "verdict" in shifts.attrs else " (solve first)"
+        raise InputError(f"no frame has a shift: there is nothing to correct{said}")
     guessed = np.zeros(len(shift), bool)
     if "frame_status" in shifts:
         guessed = known & (shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code)

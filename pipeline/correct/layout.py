@@ -93,7 +93,8 @@ class Cut:
             if axis in "tc"
         )
         made = pixels * (2 * self.itemsize + 1)  # pixels, which are known, what is encoded of them
-        coarser = pixels // 4 * (2 * self.itemsize + 12) if self.pyramid else 0
+        # Means in float32 and their parts, and what the allocator keeps of the level before.
+        coarser = pixels // 4 * (2 * self.itemsize + 20) if self.pyramid else 0
         read = at_a_time * window * (self.itemsize + 4)  # and what is valid of it
         coded = IN_HAND * self.itemsize * (math.prod(self.read) + math.prod(self.chunks))
         if self.shards is not None:

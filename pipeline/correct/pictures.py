@@ -37,7 +37,7 @@ def before_and_after(
     *,
     frames: NDArray[np.integer[Any]] | None = None,
     band: int = 5,
-    interpolation: str = "linear",
+    interpolation: str = "cubic",
 ) -> tuple[SeriesImages, SeriesImages]:
     """Images of a series as it is and moved by its shifts; a frame at a time is in memory.
 

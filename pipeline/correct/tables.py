@@ -12,20 +12,23 @@ from pipeline.model import FrameStatus
 from pipeline.warp import Box, common_box, whole_shift
 
 
-def frame_rows(shifts: xr.Dataset, shape: Sequence[int] | None = None) -> list[dict[str, Any]]:
+def frame_rows(
+    shifts: xr.Dataset, shape: Sequence[int] | None = None, files: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """A row for every frame of a shifts dataset.
 
     Parameters
     ----------
     shape : of a frame, pixels; None: not known
+    files : the name of the file that each frame is in, where there are several
 
     Returns
     -------
-    rows with ``frame``, ``time`` where the dataset has it, ``status``, ``component``; along every
-    axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the shift in the unit of the
-    pixel size (pixels if that is not known); and, where the shape is known, the box in which the
-    moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the anchor frame, the last one not
-    included. What is not known is None.
+    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it, ``status``,
+    ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
+    shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
+    known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
+    anchor frame, the last one not included. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     values, std = shifts["shift"].to_numpy(), shifts["shift_std"].to_numpy()
@@ -33,6 +36,8 @@ def frame_rows(shifts: xr.Dataset, shape: Sequence[int] | None = None) -> list[d
     rows = []
     for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
         row: dict[str, Any] = {"frame": frame}
+        if files is not None:
+            row["file"] = files[frame]
         if "time" in shifts.coords:
             row["time"] = float(shifts["time"][frame])
         row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))

@@ -11,6 +11,7 @@ from pipeline.measure.centres import cheapest_cell, pair_centres, searches_of
 from pipeline.measure.closeups import close_ups
 from pipeline.measure.effect import static_effect
 from pipeline.measure.frames import Method, flat_field_bytes
+from pipeline.measure.masks import mask_seen
 from pipeline.measure.parts import local_motion
 from pipeline.measure.polish import polish_bytes, solve_series
 from pipeline.measure.rounds import measure_rounds, with_second_round
@@ -25,6 +26,7 @@ __all__ = [
     "close_ups",
     "flat_field_bytes",
     "local_motion",
+    "mask_seen",
     "measure_batch",
     "measure_pairs",
     "measure_rounds",

@@ -22,17 +22,24 @@ from pipeline.ncc import (
     mask_like,
     masked_image,
 )
-from pipeline.preprocess import Conditioning, condition_usable, masked_median, reach, usable_pixels
+from pipeline.preprocess import (
+    MEDIAN_STRIP,
+    Conditioning,
+    condition_usable,
+    masked_median,
+    reach,
+    usable_pixels,
+)
 from pipeline.register import Search
 from pipeline.store.masks import read_image
 
 # Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
 MEDIAN_FRAMES = 64
 FEWEST_MEDIAN_FRAMES = 9
-# Memory for what is stacked of them; fewer are taken where they are large.
+# Memory for them, of 8 bytes a pixel; fewer are taken where they are large.
 FLAT_FIELD_BYTES = 2**30
-# What the median takes beside them, and all: bytes per pixel of each.
-MEDIAN_PER_PIXEL = 50
+# What the median of a strip of them takes, bytes for each value.
+MEDIAN_PER_VALUE = 50
 
 # An image of a frame's shape that is the same for all frames, or where it lies.
 Still: TypeAlias = NDArray[np.floating[Any]] | str | None
@@ -179,9 +186,10 @@ def read_stills(
     return of(method.flat_field), of(method.static)
 
 
-def flat_field_bytes(frame_count: int, pixels: int) -> int:
+def flat_field_bytes(frame_count: int, pixels: int, itemsize: int) -> int:
     """The memory in which the median of frames is taken, of blocks of so many pixels, about."""
-    return MEDIAN_PER_PIXEL * median_frames(frame_count, pixels) * pixels
+    held = (itemsize + 2) * median_frames(frame_count, pixels) * pixels
+    return held + 8 * pixels + MEDIAN_PER_VALUE * MEDIAN_STRIP
 
 
 def median_frames(frame_count: int, pixels: int) -> int:
@@ -202,7 +210,7 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
         frames = [source.read(int(frame), part) for frame in chosen]
         usable = [usable_pixels(one.image, one.valid, method.inside) for one in frames]
-        median[part] = masked_median(np.stack([one.image for one in frames]), np.stack(usable))
+        median[part] = masked_median([one.image for one in frames], usable)
     return median
 
 

@@ -21,6 +21,8 @@ REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
 # A part moves by itself if it is off by this much, px, and by so many stated deviations.
 OFF_PX, OFF_STD = 0.5, 3.0
+# It stands still if it moves by no more than this part of what it is off what most parts say.
+RESTS = 0.25
 # Frames turn or stretch if what is linear in the position explains so much of the parts' motion.
 LINEAR = 0.8
 
@@ -39,34 +41,63 @@ def local_motion(source: FrameSource, method: Method, table: PairTable) -> Local
     if len(rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
     chosen = some_pairs(table, rows, CHECK_PAIRS)
-    off, std = _measured(source, method, table, chosen)
+    shifts, std = _measured(source, method, table, chosen)
+    off = shifts - table.shift[chosen][:, None]
     judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(chosen) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
         return None
-    size, spread = (np.linalg.norm(values[:, judged], axis=2) for values in (off, std))
-    typical, noise = np.nanmedian(size, axis=0), np.nanmedian(spread, axis=0)
-    moving = (typical > OFF_PX) & (typical > OFF_STD * noise)
-    most = int(np.argmax(np.where(moving, typical, -1)))
+    there = np.asarray(np.isfinite(shifts[:, judged]).all(axis=2)).any(axis=1)
+    shifts, std, off, chosen = shifts[there], std[there], off[there], chosen[there]
+    still, common = _still(shifts[:, judged], std[:, judged])
+    pulled = table.shift[chosen] - common
+    if still.any():  # what most parts say is the scene's, and the whole may be pulled away from it
+        off = shifts - common[:, None]
+    size, noise = _typical(off[:, judged]), _typical(std[:, judged])
+    moving = (size > OFF_PX) & (size > OFF_STD * noise) & ~still
+    most = int(np.argmax(np.where(moving, size, -1)))
+    places, ndim = np.flatnonzero(judged), len(method.search.shape)
     return LocalMotion(
         pairs=len(chosen),
         parts=int(judged.sum()),
         moving=int(moving.sum()),
-        size=float(typical[most]),
-        where=_name(int(np.flatnonzero(judged)[most]), len(method.search.shape)),
+        size=float(size[most]),
+        where=_name(int(places[most]), ndim),
         linear=_linear(off, judged) > LINEAR,
+        still=int(still.sum()),
+        still_where=", ".join(dict.fromkeys(_name(int(one), ndim) for one in places[still])),
+        still_pull=float(_typical(pulled[:, None])[0]) if still.any() else 0.0,
+        scene=float(_typical(common[:, None])[0]),
     )
+
+
+def _typical(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median over pairs of the sizes of vectors (pairs, parts, axes)."""
+    return np.asarray(np.nanmedian(np.linalg.norm(vectors, axis=2), axis=0))
+
+
+def _still(
+    shifts: NDArray[np.float64], std: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which parts stand still in the frame while most move, and how these move in every pair."""
+    common = np.nanmedian(shifts, axis=1)
+    rest, apart = _typical(shifts), _typical(shifts - common[:, None])
+    noise = OFF_STD * _typical(std)
+    # A part that holds some of the scene, too, is not quite at rest.
+    still = (rest < np.maximum(RESTS * apart, noise)) & (apart > OFF_PX) & (apart > noise)
+    return still, common
 
 
 def _measured(
     source: FrameSource, method: Method, table: PairTable, rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far every part is off its pair's shift, and the deviation of that; NaN if not known.
+    """The shift of every part in every pair, and its deviation; NaN if not known.
 
-    Both (pairs, parts, axes), pixels.
+    Both (pairs, parts, axes), pixels. Parts are looked for around the shift of the whole, and where
+    there is nothing at their own place.
     """
     ndim = len(method.search.shape)
-    off = np.full((len(rows), PARTS**ndim, ndim), np.nan)
-    std = np.full_like(off, np.nan)
+    shifts = np.full((len(rows), PARTS**ndim, ndim), np.nan)
+    std = np.full_like(shifts, np.nan)
     stills = read_stills(method, source.frame_shape, 0)
     everything = Masked(np.ones(method.search.blocks[0].moving_shape, bool))
     for place, row in enumerate(rows):
@@ -78,11 +109,12 @@ def _measured(
             continue
         whole = np.rint(table.shift[row]).astype(int)
         for part, box in enumerate(_parts(method.search.shape, whole)):
-            found = _registered(images[0], images[1], box, whole, method.search.contrast)
-            if found is not None:
-                off[place, part] = found[0] - (table.shift[row] - whole)
-                std[place, part] = found[1]
-    return off, std
+            for centre in (whole, np.zeros_like(whole)):
+                found = _registered(images[0], images[1], box, centre, method.search.contrast)
+                if found is not None:
+                    shifts[place, part], std[place, part] = found[0] + centre, found[1]
+                    break
+    return shifts, std
 
 
 def _parts(shape: Sequence[int], whole: NDArray[np.int64]) -> Iterator[Slices]:

@@ -12,8 +12,15 @@ Conventions, used everywhere
 """
 
 from pipeline.model.images import Frame, FrameSource, Registration, Surface
-from pipeline.model.stacks import as_stack, spatial_dims
-from pipeline.model.tables import MEASURED, FrameTable, LocalMotion, PairTable, StaticEffect
+from pipeline.model.stacks import as_shifts, as_stack, renaming, spatial_dims
+from pipeline.model.tables import (
+    MEASURED,
+    FrameTable,
+    LocalMotion,
+    MaskSeen,
+    PairTable,
+    StaticEffect,
+)
 from pipeline.model.views import CloseUp, Image, Views
 from pipeline.model.words import (
     LONE,
@@ -51,6 +58,7 @@ __all__ = [
     "InputError",
     "Ints",
     "LocalMotion",
+    "MaskSeen",
     "OutputError",
     "PairStatus",
     "PairTable",
@@ -62,7 +70,9 @@ __all__ = [
     "Surface",
     "UnreachableError",
     "Views",
+    "as_shifts",
     "as_stack",
     "axis_names",
+    "renaming",
     "spatial_dims",
 ]

@@ -149,9 +149,16 @@ class LocalMotion:
     ----------
     pairs, parts : how many were looked at
     moving : how many of the parts move by themselves
-    size : how far the one that moves most is off in a pair, the median in pixels
+    size : how far the one that moves most is off the whole in a pair, the median in pixels; off
+        most parts where some stand still
     where : the name of its place, such as "top left"
     linear : whether the parts move as if the frames turn or stretch
+    still : how many of the parts stand still in the camera while most of them move; they are not
+        among those that move by themselves
+    still_where : the names of their places
+    still_pull : how far the shift of the whole is off that of most parts, the median in pixels;
+        0 where nothing stands still
+    scene : how far most parts move in a pair, the median in pixels
     """
 
     pairs: int
@@ -160,3 +167,24 @@ class LocalMotion:
     size: float
     where: str
     linear: bool
+    still: int = 0
+    still_where: str = ""
+    still_pull: float = 0.0
+    scene: float = 0.0
+
+
+@dataclass(frozen=True)
+class MaskSeen:
+    """What masks leave of the frames, and what they take away, seen on some of them.
+
+    Attributes
+    ----------
+    valid : mean share of the pixels that are left, 0..1
+    inverted : whether what is taken away looks like a scene, and what is left does not
+    taken_moves : how far what is taken away moves between the frames of a pair, the median in
+        pixels, where what is left does not move; 0 if that was not found
+    """
+
+    valid: float
+    inverted: bool
+    taken_moves: float = 0.0

@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.model import FrameStatus, InputError
+from pipeline.model import FrameStatus, InputError, as_shifts
 from pipeline.plot.canvas import COLOURS, MOST_MARKS, WORSE, axes_to_draw_on, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+NEEDED = ("shift_std", "frame_status", "pixel_size")
 
 
 def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
@@ -29,8 +31,13 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     Returns
     -------
     matplotlib axes
+
+    Raises
+    ------
+    InputError
+        For what is no solved shifts dataset.
     """
-    ax = axes_to_draw_on(ax)
+    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
     scale, unit = _scale(shifts, physical)
     along, label = _along(shifts)
     interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
@@ -61,9 +68,9 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
 def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
     """The way of the specimen in the plane of the last two axes; the first frame is marked.
 
-    Parameters and return as in `drift`.
+    Parameters, return and errors as in `drift`.
     """
-    ax = axes_to_draw_on(ax)
+    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
     scale, unit = _scale(shifts, physical)
     names = [str(name) for name in shifts["axis"].to_numpy()]
     if len(names) < 2:

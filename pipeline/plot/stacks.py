@@ -43,6 +43,11 @@ def before_after(
     Returns
     -------
     the two axes
+
+    Raises
+    ------
+    InputError
+        For what is no image and no stack, such as a shifts dataset.
     """
     images = [_flat(stack) for stack in (before, after)]
     if axes is None:
@@ -50,6 +55,8 @@ def before_after(
         from matplotlib import pyplot as plt
 
         axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
+    elif not isinstance(axes, tuple | list | np.ndarray) or len(axes) != 2:
+        raise InputError("before_after draws on two axes, such as plt.subplots(1, 2)[1]")
     low, high = grey_range(*images)
     for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
         ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -67,10 +74,15 @@ def kymograph(
     """One line of a series over time: frames to the right, the position along `axis` down.
 
     `image` is (frames, positions); `span` are the first and the last frame, if they are not 0 and
-    the number of the last row.
+    the number of the last row. Raises InputError for another shape.
     """
+    drawn = _numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
+    if drawn.ndim != 2:
+        raise InputError(
+            f"a kymograph is (frames, positions), and this array is of shape {drawn.shape}: take "
+            "one line of the stack, such as stack.isel(x=100)"
+        )
     ax = axes_to_draw_on(ax)
-    drawn = np.asarray(image, float)
     low, high = grey_range(drawn)
     first, last = span or (0, len(drawn) - 1)
     ax.imshow(
@@ -85,7 +97,20 @@ def _flat(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     """An image of a stack: its mean over t, and over z."""
     if isinstance(stack, xr.DataArray):
         stack = stack.mean([dim for dim in ("t", "z") if dim in stack.dims]).to_numpy()
-    image = np.asarray(stack, float)
+    image = _numbers(stack, "a stack and pipeline.correct(stack, shifts)")
     if image.ndim != 2:
-        raise InputError(f"an image to draw has two axes, and this one is of shape {image.shape}")
+        raise InputError(
+            f"an image to draw has two axes, and this one is of shape {image.shape}: of a stack "
+            "give a mean, or a DataArray with the dim t"
+        )
     return image
+
+
+def _numbers(image: object, wanted: str) -> NDArray[np.float64]:
+    """An array of numbers; of a dataset, a path or axes nothing can be drawn."""
+    try:
+        if isinstance(image, xr.Dataset):
+            raise TypeError
+        return np.asarray(image, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"images are wanted, {wanted}, not a {type(image).__name__}") from error

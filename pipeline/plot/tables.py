@@ -8,13 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.model import Bools, PairStatus, Status
+from pipeline.model import Bools, InputError, PairStatus, Status, as_shifts
 from pipeline.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, axes_to_draw_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OF_STATUS: dict[Status, str] = {PairStatus.OK: COLOURS["x"], PairStatus.REJECTED: BAD}
+ENDS = ("pair_reference", "pair_moving", "pair_status")
 # Cells per side of a matrix; frames and lags beyond share them.
 MOST_CELLS = 400
 # Of pairs that fit, so many lie below the top of the colours.
@@ -37,13 +38,22 @@ def residuals(
     Returns
     -------
     matplotlib axes
+
+    Raises
+    ------
+    InputError
+        For what is no solved shifts dataset.
     """
+    if kind not in ("lag", "matrix"):
+        raise InputError(f"kind {kind!r} is neither lag nor matrix")
+    shifts = as_shifts(shifts, *ENDS, "pair_residual", "pair_count")
     ax = axes_to_draw_on(ax)
     return _matrix(shifts, ax) if kind == "matrix" else _over_lags(shifts, ax)
 
 
 def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """NCC and overlap of every pair, by status."""
+    """NCC and overlap of every pair of a shifts dataset, solved or not, by status."""
+    shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
     ax = axes_to_draw_on(ax)
     status = shifts["pair_status"].to_numpy()
     ncc, overlap = shifts["pair_ncc"].to_numpy(), shifts["pair_overlap"].to_numpy()

@@ -26,6 +26,31 @@ STATIC_READS, POLISH_READS = 12, 3
 
 
 @dataclass(frozen=True)
+class CorrectedPlan:
+    """What the corrected stack will be: pixels per array axis, levels, tasks, bytes.
+
+    `written_bytes` are those of all levels before they are compressed. `known` says whether they
+    follow from shifts that are there: before, crop and expand count as if no frame moved.
+    """
+
+    shape: tuple[int, ...]
+    levels: int
+    tasks: int
+    task_bytes: int
+    written_bytes: int
+    known: bool
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The same for a reader, as names and values."""
+        about = "" if self.known else " if nothing moved"
+        return [
+            ("corrected", f"{self.shape}{about} in {self.levels} level(s)"),
+            ("its tasks", f"{self.tasks} of up to {_mib(self.task_bytes)} of memory"),
+            ("to write", f"{_mib(self.written_bytes)} before it is compressed"),
+        ]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes it needs.
 
@@ -36,7 +61,8 @@ class Plan:
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
     at most for flat field, static image and polish. `polish_bytes` is what a task of the polish
     needs, `own_bytes` what this process does; `workers` of those that are `wanted` fit into
-    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`.
+    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected`
+    is None where no corrected stack is asked for.
     """
 
     frames: int
@@ -61,6 +87,7 @@ class Plan:
     wanted: int
     workers: int
     memory_bytes: int
+    corrected: CorrectedPlan | None = None
 
     def rows(self) -> list[tuple[str, str]]:
         """The same for a reader, as names and values."""
@@ -95,7 +122,7 @@ class Plan:
             rows.append(("workers", f"{fit}, {each}"))
         elif self.wanted:
             rows.append(("workers", f"{_mib(self.worker_bytes)} each, wherever they are"))
-        return rows
+        return rows + (self.corrected.rows() if self.corrected else [])
 
 
 def _mib(count: int) -> str:
@@ -127,7 +154,8 @@ def needs_of(setup: Setup) -> Needs:
     polish = polish_bytes(pixels, setup.series.chunk_bytes) if config.solve.polish else 0
     before = [0]
     if config.preprocess.flat_field == "median":
-        before.append(flat_field_bytes(count, math.prod(search.blocks[0].moving_shape)))
+        pixels = math.prod(search.blocks[0].moving_shape)
+        before.append(flat_field_bytes(count, pixels, setup.series.pixel_bytes))
     if config.preprocess.static == "estimate":
         before.append(max(task, static_bytes(pixels)))
     own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from glob import glob, has_magic
@@ -9,20 +10,26 @@ from pathlib import Path, PurePath
 
 from pipeline.config import Config
 from pipeline.model import InputError
+from pipeline.store.plates import positions
 
 PLACE = "{name}"
 # A pattern of these is a stack itself, a file per frame.
 FRAME_FILES = (".tif", ".tiff")
 # Ends that say nothing in a name.
 SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".zarr", ".tiff", ".tif", ".npy")
+# `input.position` for every image of a plate or a collection.
+ALL = "all"
+
+log = logging.getLogger(__name__)
 
 
 def inputs_of(config: Config) -> dict[str, Config]:
     """The settings of every single input, by its name.
 
-    `input.path` may be a list, or a pattern of local paths. A name is what stands in the place of
-    a pattern's wildcards, so that it stays when more inputs match, or what tells a listed path from
-    the others. It takes the place of ``{name}`` in the output section and in the paths of mask,
+    `input.path` may be a list, or a pattern of local paths; `input.position` may be "all" images of
+    a plate or a collection. A name is what stands in the place of a pattern's wildcards, so that it
+    stays when more inputs match, or what tells a listed path from the others, and the position,
+    such as B-03-0. It takes the place of ``{name}`` in the output section and in the paths of mask,
     flat field, static image, prior, pairs and the other stack to correct.
 
     Raises InputError where nothing matches, names are not told apart, or inputs would share an
@@ -36,6 +43,8 @@ def inputs_of(config: Config) -> dict[str, Config]:
     for pattern in listed:
         if _is_pattern(pattern):
             named += [(_wild_part(pattern, path), path) for path in _matching(pattern)]
+    if config.input.position == ALL:
+        named = [image for one in named for image in _images(*one, alone=len(named) == 1)]
     for what, values in zip(("name", "path"), zip(*named, strict=True), strict=True):
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice:
@@ -93,6 +102,18 @@ def _wild_part(pattern: str, path: str) -> str:
     return _without_suffix("-".join(parts[before : len(parts) - after]))
 
 
+def _images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
+    """Name and path of every image in a plate or a collection; wells that lack are told."""
+    found = positions(path)
+    if found is None:
+        raise InputError(f"input.position all: {path} is no plate and no collection of images")
+    if found.missing:
+        log.warning("%s lists wells that it does not hold: %s", path, ", ".join(found.missing))
+    places = [place.replace("/", "-") for place in found.names]
+    names = places if alone else [f"{name}-{place}" for place in places]
+    return list(zip(names, found.paths(), strict=True))
+
+
 def _without_suffix(path: str) -> str:
     path = path.rstrip("/")
     ends = [suffix for suffix in SUFFIXES if path.lower().endswith(suffix)]
@@ -129,6 +150,7 @@ def _of_one(config: Config, path: str, name: str) -> Config:
         )
         for key in ("mask", "preprocess", "prior", "pairs", "correct", "output")
     }
-    return config.model_copy(
-        update={**sections, "input": config.input.model_copy(update={"path": path})}
-    )
+    update: dict[str, object] = {"path": path}
+    if config.input.position == ALL:
+        update["position"] = None  # the path is that of the image
+    return config.model_copy(update={**sections, "input": config.input.model_copy(update=update)})

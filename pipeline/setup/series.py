@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ class Series:
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
     spec = locate(**config.input.model_dump())
+    check_frames(spec)
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
@@ -70,14 +72,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
                 f"{_masks_named(config)} has no valid pixel: True (not 0) means valid, inside "
                 "of every shape; mask.invert takes the opposite"
             )
-    given = config.preprocess
-    for key, path, made in (
-        ("flat_field", given.flat_field, "median"),
-        ("static", given.static, "estimate"),
-    ):
-        if path is not None and path != made:
-            with naming(f"preprocess.{key} (an image, or '{made}')"):
-                digests.append(content_digest(read_image(path, spec.frame_shape)))
+    digests += still_digests(config, spec.frame_shape)
     if config.pairs.path is not None:
         with naming("pairs.path"):
             digests.append(digest_of(read_pair_list(config.pairs.path)))
@@ -101,6 +96,30 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         prior=prior,
     )
     return series, spec
+
+
+def check_frames(spec: StackSpec) -> None:
+    """Refuse a stack of one frame, which may be what a pattern gave that was meant to give more."""
+    if spec.frame_count < 2:
+        raise InputError(f"{spec.path} has one frame ({spec.kind}): a time-lapse needs at least 2")
+
+
+def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
+    """What the images hold that the settings name to divide by or to subtract.
+
+    Raises InputError with the key where there is no such image.
+    """
+    given, digests = config.preprocess, []
+    for key, path, made in (
+        ("flat_field", given.flat_field, "median"),
+        ("static", given.static, "estimate"),
+    ):
+        if path is not None and path != made:
+            near = difflib.get_close_matches(path.lower(), [made])
+            hint = ", did you mean that?" * bool(near)
+            with naming(f"preprocess.{key} (an image, or '{made}'{hint})"):
+                digests.append(content_digest(read_image(path, frame_shape)))
+    return digests
 
 
 def _masks(config: Config, spec: StackSpec) -> list[Mask]:

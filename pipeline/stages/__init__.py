@@ -4,12 +4,13 @@ from pipeline.stages.arrays import estimate_shifts, open_stack
 from pipeline.stages.dataset import verdict
 from pipeline.stages.exporting import export
 from pipeline.stages.log import METER
-from pipeline.stages.many import Command, Outcome, run_all
+from pipeline.stages.many import TABLED, Command, Outcome, run_all
 from pipeline.stages.measuring import Progress
 from pipeline.stages.steps import correct, measure, plan, report, run, solve
 
 __all__ = [
     "METER",
+    "TABLED",
     "Command",
     "Outcome",
     "Progress",

@@ -12,7 +12,7 @@ from pipeline.cluster import Cluster, Engine, current_client
 from pipeline.config import make_config
 from pipeline.measure import measure_rounds, solve_series
 from pipeline.model import as_stack
-from pipeline.setup import given_shifts, in_memory, set_up
+from pipeline.setup import given_shifts, in_memory, set_up, still_digests
 from pipeline.stages.dataset import dataset, look_for_effect, new_table, with_stills
 from pipeline.store.arrays import ArrayFrames, lazy_stack
 from pipeline.store.stacks import Missing, locate
@@ -68,6 +68,8 @@ def estimate_shifts(
     Parameters
     ----------
     stack : DataArray with the dims t and (z,) y, x, in memory or lazy; or an array (t, [z,] y, x)
+        One channel: an array of four axes with 2 to 4 entries where planes would be is refused, as
+        it is nearly always (t, c, y, x); a DataArray with the dim z says that they are planes.
     mask : bool array, True = valid; of the shape of a frame, or of all frames
     max_shift, min_overlap : as in the `register` section of the settings
     preprocess, pairs, solve : as the sections of the settings, such as
@@ -98,7 +100,8 @@ def estimate_shifts(
             **{name: given for name, given in sections.items() if given is not None},
         }
     )
-    source = ArrayFrames.checked(as_stack(stack), mask)
+    source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
+    still_digests(config, source.frame_shape)
     known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
     setup = with_stills(set_up(config, in_memory(source, known)))
     limits, engine = config.cluster, client

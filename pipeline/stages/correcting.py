@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from pipeline.cluster import Engine
 from pipeline.config import Config
 from pipeline.correct import Corrected, Invalid, lay_out, write_corrected, write_tiff
 from pipeline.model import UNSOLVED, InputError
-from pipeline.setup import Setup
+from pipeline.setup import CorrectedPlan, Setup
 from pipeline.setup.memory import default_task_bytes
-from pipeline.store.files import check_writable, overlap
+from pipeline.stages.dataset import own_shifts
+from pipeline.store.files import check_writable, exists, overlap
 from pipeline.store.masks import masks_of
 from pipeline.store.progress import digest_at
 from pipeline.store.remote import is_remote
@@ -34,6 +37,13 @@ class Summary:
     levels: int
     tasks: int
     task_bytes: int
+
+    def __str__(self) -> str:
+        blank = f" ({self.blank} of them blank)" if self.blank else ""
+        return (
+            f"{self.frames} frames{blank} of {self.shape}, {self.levels} level(s), {self.tasks} "
+            f"tasks of up to {self.task_bytes / 2**20:.0f} MiB -> {self.path}"
+        )
 
 
 def check_corrected(config: Config) -> None:
@@ -59,7 +69,9 @@ def correct_solved(
     progress: Progress | None = None,
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
-    path = str(setup.config.output.corrected)
+    path, asked = str(setup.config.output.corrected), setup.config.output.shifts
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{asked} is not solved yet: run `steadystack solve` first")
     stack = laid_out(setup, shifts)
     if path.rstrip("/").endswith(".zarr"):
         write_corrected(stack, client, overwrite=overwrite, progress=progress)
@@ -77,11 +89,34 @@ def correct_solved(
     )
 
 
+def plan_correcting(setup: Setup) -> CorrectedPlan | None:
+    """What the corrected stack will be and need: of an earlier run's shifts, or of none."""
+    output = setup.config.output
+    if output.corrected is None:
+        return None
+    shifts = own_shifts(setup) if exists(output.shifts) else None
+    known = shifts is not None and not (shifts["component"] == UNSOLVED).all()
+    if shifts is None or not known:
+        source = setup.series.source
+        at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
+        axes = list("zyx")[-len(source.frame_shape) :]
+        shifts = xr.Dataset({"shift": (("frame", "axis"), at_rest)}, {"axis": axes})
+    stack = laid_out(setup, shifts)
+    target = stack.work.target
+    return CorrectedPlan(
+        shape=target.shape,
+        levels=len(target.levels),
+        tasks=stack.tasks,
+        task_bytes=stack.task_bytes,
+        written_bytes=sum(math.prod(level.shape) for level in target.levels)
+        * np.dtype(target.dtype).itemsize,
+        known=known,
+    )
+
+
 def laid_out(setup: Setup, shifts: xr.Dataset) -> Corrected:
     """The corrected stack of a run, before a pixel is read."""
     config, series = setup.config, setup.series
-    if (shifts["component"] == UNSOLVED).all():
-        raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
     how, given = config.correct, setup.method.conditioning
     measured = locate(**config.input.model_dump())
     source = measured if how.stack is None else _other(how.stack, measured)

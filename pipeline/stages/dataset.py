@@ -13,17 +13,24 @@ from uuid import uuid4
 
 import xarray as xr
 
-from pipeline.measure import local_motion, own_stills, static_effect
-from pipeline.model import FrameTable, InputError, LocalMotion, PairTable, StaticEffect
+from pipeline.measure import local_motion, mask_seen, own_stills, static_effect
+from pipeline.model import (
+    FrameTable,
+    InputError,
+    LocalMotion,
+    MaskSeen,
+    PairTable,
+    StaticEffect,
+)
 from pipeline.setup import Setup, settings_that_differ
 from pipeline.store.files import discard
 from pipeline.store.journal import replay
 from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
-from pipeline.verdict import Verdict, judge
+from pipeline.verdict import Asked, Verdict, judge
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
 # The attributes that hold what was looked for beside the shifts.
-STATIC_EFFECT, LOCAL_MOTION = LOOKED_FOR = "static_effect", "local_motion"
+STATIC_EFFECT, LOCAL_MOTION, MASK = LOOKED_FOR = "static_effect", "local_motion", "mask_seen"
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 
@@ -100,6 +107,7 @@ def look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:
     found = {
         STATIC_EFFECT: static_effect(source, method, setup.size, table),
         LOCAL_MOTION: local_motion(source, method, table),
+        MASK: mask_seen(source, method, table),
     }
     return {name: json.dumps(asdict(one) if one else None) for name, one in found.items()}
 
@@ -110,14 +118,34 @@ def judged(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) 
     What nobody looked for, or could tell, is None.
     """
     settings = json.loads(attributes["configuration"])
-    static, motion = (json.loads(attributes.get(name, "null")) for name in LOOKED_FOR)
+    static, motion, mask = (json.loads(attributes.get(name, "null")) for name in LOOKED_FOR)
+    seen = MaskSeen(**mask) if mask else None
     return judge(
         table,
         frames,
         settings["solve"]["anchor"],
-        max_shift=settings["register"]["max_shift"],
+        asked=_asked(settings, seen),
         static=StaticEffect(**static) if static else None,
         motion=LocalMotion(**motion) if motion else None,
+        mask=seen,
+    )
+
+
+def _asked(settings: Mapping[str, Any], mask: MaskSeen | None) -> Asked:
+    """What advice depends on; arrays (a mask, a prior) are not in the settings."""
+    register, preprocess, pairs = (
+        settings.get(name, {}) for name in ("register", "preprocess", "pairs")
+    )
+    given = {name: pairs[name] for name in ("strategy", "width", "extra") if name in pairs}
+    return Asked(
+        max_shift=register.get("max_shift"),
+        min_overlap=register.get("min_overlap"),
+        high_pass=preprocess.get("high_pass"),
+        static=preprocess.get("static") is not None,
+        masked=mask is not None and mask.valid < 1,
+        prior=settings.get("prior", {}).get("path") is not None,
+        lags=tuple(pairs.get("lags", ())),
+        **given,
     )
 
 
@@ -134,6 +162,7 @@ def dataset(
         "fingerprint": config.fingerprint(series.digest),
         "input": config.input.one_path,
         "input_digest": series.digest,
+        "frame_shape": json.dumps(series.source.frame_shape),
         "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **(known or {}),

@@ -9,11 +9,12 @@ import xarray as xr
 
 from pipeline.config import make_config
 from pipeline.correct.tables import common_part, frame_rows, napari_layers
-from pipeline.model import UNSOLVED, InputError
+from pipeline.model import UNSOLVED, InputError, RunError
 from pipeline.store.files import exists, staged
+from pipeline.store.pixels import files_of_frames
 from pipeline.store.progress import writing
 from pipeline.store.shifts import load_shifts, save_shifts
-from pipeline.store.stacks import locate
+from pipeline.store.stacks import StackSpec, locate
 from pipeline.store.tables import write_rows
 from pipeline.warp import Box
 
@@ -21,7 +22,8 @@ from pipeline.warp import Box
 def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     """Write a shifts dataset as another file, by the suffix of `target`.
 
-    ``.csv``: a row per frame; ``.json``: a layer of napari per frame; ``.nc``: all of it, NetCDF.
+    ``.csv``: a row per frame, with its file if each is in one of many; ``.json``: a layer of napari
+    per frame; ``.nc``: all of it, NetCDF.
 
     Returns
     -------
@@ -41,26 +43,35 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     found = load_shifts(shifts)
     if (found["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
-    shape = _frame_shape(found)
+    spec = _stack(found)
+    shape = None if spec is None else spec.frame_shape
     with writing(target):
         if suffix == ".nc":
             save_shifts(found, target)
         else:
             with staged(target) as partial:
                 if suffix == ".csv":
-                    write_rows(partial, frame_rows(found, shape))
+                    write_rows(partial, frame_rows(found, shape, _files(found, spec)))
                 else:
                     layers = json.dumps(napari_layers(found), indent=1)
                     partial.write_text(layers, encoding="utf-8")
     return None if shape is None else common_part(found, shape)
 
 
-def _frame_shape(shifts: xr.Dataset) -> tuple[int, ...] | None:
-    """The shape of a frame of the stack that was measured; None if it is not there any more."""
+def _stack(shifts: xr.Dataset) -> StackSpec | None:
+    """The stack that was measured; None if it is not there any more."""
     try:
         config = make_config(json.loads(shifts.attrs["configuration"]))
         spec = locate(**config.input.model_dump())
-    except (InputError, KeyError, ValueError):
+    except (InputError, RunError, KeyError, ValueError):
         return None
     axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
-    return spec.frame_shape if spec.spatial == axes else None
+    return spec if spec.spatial == axes else None
+
+
+def _files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None:
+    """The file of each frame, where the stack is a series of files; None if they are others now."""
+    if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
+        return None
+    files = files_of_frames(spec.path, spec.array)
+    return files if files is not None and len(files) == shifts.sizes["frame"] else None

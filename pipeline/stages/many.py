@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -14,16 +14,26 @@ import xarray as xr
 from pipeline.config import Config
 from pipeline.model import InputError, PairStatus
 from pipeline.setup import inputs_of
+from pipeline.stages.correcting import Summary
 from pipeline.stages.dataset import verdict
 from pipeline.stages.measuring import Progress
-from pipeline.stages.steps import cluster_of, measure_on, run_on, solve_on
+from pipeline.stages.steps import cluster_of, correct_on, measure_on, report, run_on, solve_on
 from pipeline.store.tables import write_table
 from pipeline.verdict import Trust, Verdict
 
 log = logging.getLogger(__name__)
 
-Command: TypeAlias = Literal["run", "measure", "solve"]
-STAGES = {"run": run_on, "measure": measure_on, "solve": solve_on}
+Command: TypeAlias = Literal["run", "measure", "solve", "correct", "report"]
+STAGES: Mapping[str, Callable[..., Any]] = {
+    "run": run_on,
+    "measure": measure_on,
+    "solve": solve_on,
+    "correct": correct_on,
+    "report": lambda cluster, config: report(config),
+}
+GIVEN = {"run": ("overwrite", "progress"), "measure": ("overwrite", "progress"),
+         "correct": ("overwrite", "progress")}  # fmt: skip
+TABLED = ("run", "measure", "solve")
 
 
 @dataclass(frozen=True)
@@ -54,14 +64,15 @@ def run_all(
     progress: Progress | None = None,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Run, measure or solve every input of the settings; one that fails does not stop the others.
+    """Take every input of the settings through a stage; one that fails does not stop the others.
 
-    Each goes on where an earlier run stopped. The table `output.summary` is written anew after
-    every input, and `told` is called. What is wrong for all of them is raised as InputError before
-    the first begins.
+    Each goes on where an earlier run stopped. After every input `told` is called and, where shifts
+    come about, the table `output.summary` written anew. What is wrong for all of them is raised as
+    InputError before the first begins.
     """
     singles, outcomes = inputs_of(config), []
-    options = {"overwrite": overwrite, "progress": progress} if command != "solve" else {}
+    given = {"overwrite": overwrite, "progress": progress}
+    options = {name: given[name] for name in GIVEN.get(command, ())}
     with cluster_of(config) as cluster:
         for name, single in singles.items():
             begun = time.monotonic()
@@ -76,13 +87,23 @@ def run_all(
                     shifts=single.output.shifts, path=single.input.one_path,
                 )  # fmt: skip
             outcomes.append(outcome)
-            rows = [_cells(one) for one in outcomes]
-            write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
+            if command in TABLED:
+                rows = [_cells(one) for one in outcomes]
+                write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
             told(outcome)
     return outcomes
 
 
-def _outcome(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
+def _outcome(
+    name: str, config: Config, found: xr.Dataset | Summary | str, seconds: float
+) -> Outcome:
+    if isinstance(found, xr.Dataset):
+        return _of_shifts(name, config, found, seconds)
+    made = found if isinstance(found, str) else str(found)
+    return Outcome(name, "done", verdict=made, seconds=seconds, path=config.input.one_path)
+
+
+def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
     solved = "verdict" in shifts.attrs
     judged = verdict(shifts) if solved else None
     ok = (shifts["pair_status"] == PairStatus.OK.code).to_numpy()

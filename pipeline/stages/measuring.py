@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.cluster import Cluster, OnDemand
 from pipeline.measure import measure_pairs, with_second_round
 from pipeline.model import PairStatus, PairTable, UnreachableError
-from pipeline.setup import Setup
+from pipeline.setup import Setup, doubt_of_mask
 from pipeline.stages.dataset import (
     LOOKED_FOR,
     dataset,
@@ -68,6 +68,9 @@ def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
             save_shifts(found, job.path)
         discard(journal_path(job.path))
         return found
+    doubt = None if job.part else doubt_of_mask(job.setup)
+    if doubt is not None:
+        log.warning("%s", doubt)
     with stage("preparing"):
         setup = with_stills(job.setup, keep_at=job.path.rstrip("/"), again=missing < rows)
     found, table = _in_rounds(job, setup, found, table)

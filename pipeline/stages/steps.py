@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,7 +31,7 @@ from pipeline.setup import (
     wanted_workers,
     workers_that_fit,
 )
-from pipeline.stages.correcting import Summary, check_corrected, correct_solved
+from pipeline.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
 from pipeline.stages.dataset import (
     LOOKED_FOR,
     dataset,
@@ -54,7 +55,8 @@ log = logging.getLogger(__name__)
 
 def plan(config: Config) -> Plan:
     """What a run of these settings will do; opens no pixel of the stack."""
-    return plan_of(_open(only_input(config)))
+    setup = _open(only_input(config))
+    return replace(plan_of(setup), corrected=plan_correcting(setup))
 
 
 def run(config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> xr.Dataset:
@@ -110,13 +112,8 @@ def correct(
     OutputError
         If it cannot be written; what is written is kept.
     """
-    single = only_input(config)
-    with cluster_of(config) as cluster, _job(single, "correct", cluster) as job:
-        check_corrected(single)
-        shifts = own_shifts(job.setup)
-        return correct_solved(
-            job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
-        )
+    with cluster_of(config) as cluster:
+        return correct_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
 
 
 def run_on(
@@ -159,6 +156,18 @@ def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
     """`solve` on a cluster that may serve other runs, too."""
     with _job(config, "solve", cluster) as job:
         return _solve(job)
+
+
+def correct_on(
+    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> Summary:
+    """`correct` on a cluster that may serve other runs, too."""
+    with _job(config, "correct", cluster) as job:
+        check_corrected(config)
+        shifts = own_shifts(job.setup)
+        return correct_solved(
+            job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
+        )
 
 
 def report(config: Config, *, figures: str | None = None) -> str:

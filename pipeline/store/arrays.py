@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import dask
@@ -19,6 +20,7 @@ from pipeline.model import (
     InputError,
     Slices,
     UnreachableError,
+    renaming,
     spatial_dims,
 )
 from pipeline.ncc import block_sides
@@ -43,9 +45,11 @@ class ArrayFrames:
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
         """Frames of a stack and a mask, whose dims and shapes are checked."""
         if "t" not in stack.dims:
-            raise InputError(f"the stack has the dims {stack.dims}: t is needed")
+            raise InputError(f"the stack has the dims {stack.dims}: t is needed{renaming(stack)}")
         if len(set(stack.dims) & {"z", "y", "x"}) < 2:
-            raise InputError(f"the stack has the dims {stack.dims}: two of z, y, x are needed")
+            raise InputError(
+                f"the stack has the dims {stack.dims}: two of z, y, x are needed{renaming(stack)}"
+            )
         extra = [d for d in stack.dims if d not in ("t", "z", "y", "x") and stack.sizes[d] > 1]
         if extra:
             raise InputError(
@@ -61,6 +65,8 @@ class ArrayFrames:
             raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
         if mask is None:
             return cls(stack)
+        if isinstance(mask, str | PathLike):
+            raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)

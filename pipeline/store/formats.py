@@ -128,13 +128,19 @@ def _series_of_files(
     return FoundArray(
         files_pixels(files, first.name, joined),
         series_name(files, first.name, joined),
-        f"{len(files)} {first.kind} files, {files[0].rsplit('/', 1)[-1]} to "
-        f"{files[-1].rsplit('/', 1)[-1]}",
+        _named(files, first.kind),
         own if joined else ["t", *own],
         scale if joined else [1.0, *scale],
         units if joined else ["", *units],
         first.channel_names,
     )
+
+
+def _named(files: Sequence[str], kind: str) -> str:
+    names = [name.rsplit("/", 1)[-1] for name in files]
+    if len(names) == 1:
+        return f"1 {kind} file, {names[0]}, no other matches"
+    return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
 
 
 def _plain_array(array: zarr.Array[Any], name: str = "") -> FoundArray:

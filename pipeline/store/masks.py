@@ -16,7 +16,7 @@ from pipeline.preprocess import as_mask
 from pipeline.store.formats import AXIS_NAMES, find_image
 from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, open_pixels, opened
-from pipeline.store.remote import telling_outages
+from pipeline.store.remote import opening, telling_outages
 
 # Frames whose masks are looked at for what they have in common.
 ASKED = 5
@@ -160,7 +160,7 @@ def read_image(
 
 def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tuple[MaskSpec, Pixels]:
     """What lies at a path, checked to fit frames of this shape and number; reads no pixel."""
-    found = find_image(path)
+    found = opening(path, partial(find_image, path))
     array, ndim = found.pixels, len(found.pixels.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")

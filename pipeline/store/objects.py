@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from pipeline.model import InputError, UnreachableError
 from pipeline.store import remote
-from pipeline.store.remote import is_remote, telling_outages, way_out
+from pipeline.store.outages import reason_of, way_out
+from pipeline.store.remote import is_remote, telling_outages
 
 Found = TypeVar("Found")
 Version = Mapping[str, Any]  # what a store tells the states of an object apart by
@@ -254,8 +255,7 @@ def telling_refusals(path: str) -> Iterator[None]:
         cause = error.__cause__ or error
         if not way_out(cause):
             raise
-        what = str(cause).split("\n")[0]
-        raise InputError(f"{path} cannot be written: {what}{way_out(cause)}") from error
+        raise InputError(f"{path} cannot be written: {reason_of(cause)}{way_out(cause)}") from error
 
 
 def persistently(path: str, act: Callable[[], Found]) -> Found:

@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.model import Bools, InputError, Slices, UnreachableError
-from pipeline.store.remote import is_remote, open_file, open_node, telling_outages
+from pipeline.store.remote import is_remote, not_there, open_file, open_node, telling_outages
 from pipeline.store.tiffs import is_tiff, open_level, series_files
 
 
@@ -220,7 +220,7 @@ def open_npy(path: str) -> PlainPixels:
         with open_file(path) as file:
             return PlainPixels(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not there") from error
+        raise InputError(not_there(path)) from error
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read as .npy: {error}") from error
 
@@ -239,6 +239,16 @@ def files_pixels(files: Sequence[str], which: str, joined: bool) -> FilesPixels:
             raise InputError(f"{file} has the shape {shape}, {files[0]} has {first.shape}")
         counts.append(shape[0])
     return FilesPixels(tuple(files), tuple(counts), first, which)
+
+
+def files_of_frames(path: str, array: str) -> tuple[str, ...] | None:
+    """The name of the file that holds each frame of a series of files; None if it is none."""
+    found = open_pixels(path, array) if " files " in array else None
+    if not isinstance(found, FilesPixels):
+        return None
+    counts = found.counts or (1,) * len(found.files)
+    names = [name.rsplit("/", 1)[-1] for name in found.files]
+    return tuple(name for name, count in zip(names, counts, strict=True) for _ in range(count))
 
 
 def series_name(files: Sequence[str], which: str, joined: bool) -> str:

@@ -80,7 +80,8 @@ def choose_image(
         if series is None:
             raise InputError(
                 f"{path} holds several images: set input.series to one of 0 to {len(names) - 1}, "
-                f"or give the path of one of them, such as {path}/{next(iter(names), '0')}"
+                f"give the path of one of them, such as {path}/{next(iter(names), '0')}, or set "
+                "input.position to all"
             )
         if series >= len(names):
             raise InputError(f"input.series {series} is not there: {path} has {len(names)}")
@@ -101,7 +102,7 @@ def _in_plate(
     if position is None:
         raise InputError(
             f"{path} is a plate and holds several images: set input.position to one of its "
-            f"{len(names)} ({listed})"
+            f"{len(names)} ({listed}) or to all"
         )
     position = position.strip("/")
     fields = [name for name in names if name.rsplit("/", 1)[0] == position]

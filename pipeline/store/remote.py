@@ -7,22 +7,24 @@ Credentials come from the environment alone, in the usual ways of obstore's clie
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import io
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import zarr
 from zarr.storage import ObjectStore, StoreLike, ZipStore
 
 from pipeline.model import InputError, UnreachableError
+from pipeline.store.outages import S3, answered, endpoint, no_bucket, reason_of, way_out
 
 # How long a request is tried again before the store counts as out of reach. The libraries' own
 # limits are a few seconds, less than a storage server takes to restart.
@@ -31,6 +33,10 @@ SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 # A remote file up to this size is fetched in one go; of a larger one only what is asked for.
 WHOLE_FILE = 64 * 2**20
 READ_AHEAD = 2**20
+# Names that an error lists before it breaks off.
+LISTED = 8
+
+Found = TypeVar("Found")
 
 
 class _WebStore(ObjectStore[Any]):
@@ -92,7 +98,7 @@ def natural_order(name: str) -> list[tuple[int, int | str]]:
 
 def zarr_store(path: str, *, read_only: bool = True) -> StoreLike:
     """What zarr opens a path by: a remote store with retries, a zip file, or the path itself."""
-    if path.split("://")[0] in SCHEMES:
+    if is_remote(path):
         kind = _WebStore if path.startswith("http") else ObjectStore
         return kind(object_store(path), read_only=read_only)
     if path.lower().endswith((".zip", ".ozx")) and Path(path).is_file():
@@ -106,11 +112,11 @@ def open_node(path: str) -> zarr.Array[Any] | zarr.Group:
         raise InputError(f"{path} is not there")
     try:
         with telling_outages(path):
+            if is_remote(path):
+                _knock(path)
             return zarr.open(zarr_store(path), mode="r")
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is no Zarr store, TIFF or .npy file (others: convert them first)"
-        ) from error
+        raise InputError(_no_zarr(path)) from error
     except (InputError, UnreachableError):
         raise
     except Exception as error:  # a store may raise anything: metadata that is torn, no module
@@ -129,6 +135,91 @@ def open_file(path: str) -> BinaryIO:
         if obstore.head(store, name)["size"] <= WHOLE_FILE:
             return io.BytesIO(obstore.get(store, name).bytes().to_bytes())
         return cast(BinaryIO, io.BufferedReader(_Parts(path, store, name), READ_AHEAD))
+
+
+def opening(path: str, look: Callable[[], Found]) -> Found:
+    """What `look` finds at a path; a remote one that does not answer is told of, and Ctrl-C works.
+
+    Errors of the way there become `UnreachableError`.
+    """
+    if not is_remote(path):
+        return look()
+    _check_address(path)
+
+    def told() -> Found:
+        with telling_outages(path):
+            return look()
+
+    return answered(path, told, PATIENCE)
+
+
+def _knock(path: str) -> None:
+    """One request by itself, which says why if there is no way to a store.
+
+    Zarr sends several at a time, and those that are on their way when the first has failed may come
+    back to a process that ends.
+    """
+    store = _object_store(path, PATIENCE)
+    import obstore
+
+    try:
+        obstore.get(store, "zarr.json")
+    except FileNotFoundError as error:
+        if no_bucket(error):
+            raise InputError(_no_such_bucket(path)) from error
+
+
+def not_there(path: str) -> str:
+    """The line for a file that is not there; of a bucket it says whether that is."""
+    if path.startswith("http"):
+        return f"{path} is not there (404)"
+    if not is_remote(path):
+        return f"{path} is not there"
+    folder, name = path.rstrip("/").rsplit("/", 1)
+    near = difflib.get_close_matches(name, _listed(folder), n=1)
+    return f"{path} is not there" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _no_zarr(path: str) -> str:
+    """The line for a path that is no Zarr store: there may be nothing, or something else."""
+    what = f"{path} is no Zarr store, TIFF or .npy file (others: convert them first)"
+    if path.startswith("http"):
+        folder, name = path.rstrip("/").rsplit("/", 1)
+        import obstore
+
+        try:
+            obstore.head(_object_store(folder, PATIENCE), name)
+        except FileNotFoundError:
+            return f"{path} is not there (404; nor a zarr.json, .zgroup or .zarray in it)"
+        except Exception:  # it answers: that is all that is asked
+            return what
+        return what
+    if not is_remote(path):
+        return what
+    held = _listed(path)
+    if not held:
+        return not_there(path)
+    return f"{what}: it holds {', '.join(held[:LISTED])}{', ...' * (len(held) > LISTED)}"
+
+
+def _listed(folder: str) -> list[str]:
+    """What lies in a remote folder, by name; empty if nothing does, or nobody may list it."""
+    import obstore
+
+    try:
+        found = obstore.list_with_delimiter(_object_store(folder, PATIENCE))
+    except Exception as error:
+        if no_bucket(error):
+            raise InputError(_no_such_bucket(folder)) from error
+        return []
+    places = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+    return [place.rstrip("/").rsplit("/", 1)[-1] for place in places]
+
+
+def _no_such_bucket(path: str) -> str:
+    bucket = path.split("://", 1)[1].split("/")[0]
+    where = f"at {endpoint()}" if endpoint() else "at Amazon (another server: AWS_ENDPOINT_URL)"
+    return f"{path}: there is no bucket {bucket!r} {where}"
 
 
 def is_pattern(path: str) -> bool:
@@ -168,32 +259,16 @@ def telling_outages(path: str) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None or not is_remote(path):
             raise
-        what = str(cause).split("\n")[0]
+        if no_bucket(cause):
+            raise InputError(_no_such_bucket(path)) from error
         raise UnreachableError(
-            f"{path} cannot be reached: {what}{way_out(cause)}; what was measured is saved, and "
-            "the same command goes on"
+            f"{path} cannot be reached: {reason_of(cause)}{way_out(cause)}"
         ) from error
 
 
 def _is_outage(error: BaseException) -> bool:
     module = type(error).__module__.split(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or module in ("obstore", "aiohttp")
-
-
-def way_out(error: BaseException) -> str:
-    """What helps where credentials are missing or refused, or a server knows too little."""
-    text = str(error)
-    if type(error).__name__ == "NotSupportedError":
-        return " (parts of shards and of large TIFF files need a server that knows byte ranges)"
-    if "NoSuchBucket" in text:
-        return " (there is no such bucket)"
-    refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
-    if refused or "169.254" in text or "redential" in text:
-        return (
-            " (credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-            "AWS_ENDPOINT_URL, or the like; a public bucket needs AWS_SKIP_SIGNATURE=true)"
-        )
-    return ""
 
 
 def object_store(url: str) -> Any:
@@ -203,6 +278,7 @@ def object_store(url: str) -> Any:
 
 @lru_cache(maxsize=32)
 def _object_store(url: str, patience: timedelta) -> Any:
+    _check_address(url)
     try:
         from obstore.store import from_url
     except ImportError as error:
@@ -210,13 +286,12 @@ def _object_store(url: str, patience: timedelta) -> Any:
             f"{url} is remote: that needs obstore (pip install 'steadystack[remote]')"
         ) from error
     options: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     keys: dict[str, Any] = {}
-    if url.startswith(("s3://", "s3a://")):
-        options["allow_http"] = endpoint.startswith("http://")
+    if url.startswith(S3):
+        options["allow_http"] = endpoint().startswith("http://")
         keys = {"region": _region()} | _profile()
-        if endpoint:
-            keys["endpoint"] = endpoint
+        if endpoint():
+            keys["endpoint"] = endpoint()
     elif url.startswith("http://"):
         options["allow_http"] = True
     retries = {
@@ -230,6 +305,22 @@ def _object_store(url: str, patience: timedelta) -> Any:
     }
     connect: Any = from_url  # whose types know one scheme at a time
     return connect(url, client_options=options, retry_config=retries, **keys)
+
+
+def _check_address(url: str) -> None:
+    """Refuse what no client knows, with the nearest that one does."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "file":
+        raise InputError(f"{url}: give a path of this machine without file://")
+    if scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}://{rest}? " if near else ""
+        raise InputError(
+            f"{url}: {scheme}:// is not known; {meant}known are {', '.join(SCHEMES)}, and paths of "
+            "this machine"
+        )
+    if url.startswith(S3) and endpoint() and not endpoint().startswith(("http://", "https://")):
+        raise InputError(f"AWS_ENDPOINT_URL {endpoint()!r} must begin with http:// or https://")
 
 
 def _region() -> str:

@@ -23,6 +23,7 @@ from pipeline.model import (
     PairStatus,
     PairTable,
     Status,
+    UnreachableError,
 )
 from pipeline.store.files import exists, fetched, staged, unwritable
 from pipeline.store.objects import any_below, is_object
@@ -30,6 +31,7 @@ from pipeline.store.remote import is_remote
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
+WRITTEN_BY = "the path of output.shifts is wanted, which `steadystack run` writes"
 
 
 def shifts_dataset(
@@ -204,9 +206,23 @@ def load_shifts(path: str) -> xr.Dataset:
         raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
         with fetched(path) as here:
-            return xr.load_dataset(here, engine="h5netcdf" if path.endswith(".nc") else "zarr")
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a shifts dataset: {error}") from error
+            if path.endswith(".nc"):
+                found = xr.load_dataset(here, engine="h5netcdf")
+            else:  # consolidated, as they are all written: else xarray warns, and looks on
+                found = xr.load_dataset(here, engine="zarr", consolidated=True)
+    except UnreachableError:
+        raise
+    except Exception as error:  # whatever a store of something else makes xarray raise
+        why = f" ({str(error).splitlines()[0]})" if _begins_like_one(path) else ""
+        raise InputError(f"{path} is no shifts dataset{why}: {WRITTEN_BY}") from error
+    if "pair_status" not in found:
+        raise InputError(f"{path} is no shifts dataset: {WRITTEN_BY}")
+    return found
+
+
+def _begins_like_one(path: str) -> bool:
+    """Whether it is worth to say why it cannot be read."""
+    return path.endswith(".nc") or exists(f"{path.rstrip('/')}/pair_status")
 
 
 def check_replaceable(path: str) -> None:

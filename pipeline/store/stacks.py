@@ -7,6 +7,7 @@ at metadata alone; `StackFrames` reads one frame at a time.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,8 @@ from pipeline.model import Frame, FrameStatus, InputError, Slices, UnreachableEr
 from pipeline.store.formats import AXIS_NAMES, FoundArray, find_array
 from pipeline.store.patience import patiently
 from pipeline.store.pixels import Pixels, metadata_digest, opened
-from pipeline.store.remote import telling_outages
+from pipeline.store.remote import opening, telling_outages
+from pipeline.store.tiffs import is_tiff
 from pipeline.units import common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
@@ -137,8 +139,8 @@ def locate(
     InputError
         Naming what is wrong and what there is instead.
     """
-    with telling_outages(path):
-        found = find_array(path, level, variable, position, series, axes)
+    look = partial(find_array, path, level, variable, position, series, axes)
+    found = opening(path, look)
     if found.doubt and pixel_size is None:
         raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
     pixels = found.pixels
@@ -280,20 +282,23 @@ def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, .
     if not {"y", "x"} <= set(axes):
         raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
     if "t" not in axes:
-        raise InputError(
-            f"{path} has the axes {axes} and no t: a time-lapse is needed; if one of them is time, "
-            "set input.axes"
-        )
+        single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
+        if is_tiff(path) and len(axes) == 2:
+            raise InputError(
+                f"{single}of frames in a file each give the folder, or a pattern in quotes such as "
+                f"'{path.rpartition('/')[0] or '.'}/*.tif'"
+            )
+        raise InputError(f"{single}if one of them is time, set input.axes")
     return axes
 
 
 def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
     """The index of a channel given by number or name."""
-    count = spec.size("c")
-    names = spec.channel_names
-    listed = f"{count} channel(s)" + (f": {', '.join(names)}" if names else "")
+    count, names = spec.size("c"), spec.channel_names
     if channel is None and count > 1:
-        raise InputError(f"{spec.path} has {listed}: choose one (input.channel, --channel)")
+        raise InputError(
+            f"{spec.path} has {_channels(count, names)}: choose one (input.channel, --channel)"
+        )
     if isinstance(channel, str):
         if channel not in names and channel.isdecimal():
             return _channel(spec, int(channel))
@@ -304,11 +309,27 @@ def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
                 f"by number ({places})"
             )
         if channel not in names:
-            raise InputError(f"input.channel {channel!r} is not the name of one channel: {listed}")
+            near = difflib.get_close_matches(channel, names, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"input.channel {channel!r} is no channel of {spec.path}, which has "
+                f"{_channels(count, names)}{meant}"
+            )
         return names.index(channel)
     if channel is not None and not 0 <= channel < count:
-        raise InputError(f"input.channel {channel} is out of range: {spec.path} has {listed}")
+        raise InputError(
+            f"input.channel {channel} is out of range: {spec.path} has {_channels(count, names)}"
+        )
     return (channel or 0) if "c" in spec.axes else None
+
+
+def _channels(count: int, names: Sequence[str]) -> str:
+    """Which channels there are, and how to choose: by name or number, or not at all."""
+    if count == 1:
+        return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
+    if names:
+        return f"{count} channels: {', '.join(names)}"
+    return f"{count} channels, without names: 0 to {count - 1}"
 
 
 def _regular_time(

@@ -26,7 +26,8 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {why}") from error
     pairs: list[tuple[int, int]] = []
     rows = csv.reader(line.split("#")[0] for line in text.splitlines())
     for number, cells in enumerate(rows, start=1):

@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 import zarr
 
 from pipeline.model import InputError
-from pipeline.store.remote import files_like, is_pattern, is_remote, open_file
+from pipeline.store.remote import files_like, is_pattern, is_remote, not_there, open_file
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -128,7 +128,7 @@ def _open(path: str) -> TiffFile:
         # By its path, where it has one: it may name other files that belong to it.
         return tifffile.TiffFile(open_file(path) if is_remote(path) else path)
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not there") from error
+        raise InputError(not_there(path)) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
         raise InputError(f"{path} is no TIFF file, or cut off: {error}") from error
 
