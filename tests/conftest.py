@@ -33,3 +33,28 @@ def client():
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """An S3 server on this machine, one at a time."""
+    from servers import S3Server
+
+    server = S3Server(tmp_path_factory.mktemp("s3")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def credentials(monkeypatch, s3):
+    """As a shell would have them; nothing of it stands in the settings."""
+    from servers import KEY, SECRET
+
+    from pipeline.store import remote
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    remote._object_store.cache_clear()
+    yield
+    remote._object_store.cache_clear()

@@ -83,7 +83,7 @@ def killed(folder, due):
     steps = Steps(due)
     for module, name in (
         (files, "_to_disk"), (files, "put"), (files, "_exchanged"), (files, "_delete"),
-        (files, "discard"), (journal.Journal, "_write"), (journal.os, "ftruncate"),
+        (files, "discard"), (journal._File, "_write"), (journal.os, "ftruncate"),
     ):  # fmt: skip
         steps.before(module, name)
     write = journal.os.write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -42,9 +43,12 @@ def web_server(folder):
 
 
 def free_ports(count):
-    """Ports that are free, and whose neighbours 10000 above are, where the server speaks gRPC."""
-    found = []
-    for port in range(11000, 22000, 7):
+    """Ports that are free, and whose neighbours 10000 above are, where the server speaks gRPC.
+
+    Drawn, so that servers which start at the same time do not meet each other's parts.
+    """
+    found, places = [], range(11000, 22000, 7)
+    for port in random.SystemRandom().sample(places, len(places)):
         with socket.socket() as one, socket.socket() as other:
             try:
                 one.bind(("127.0.0.1", port))
@@ -81,7 +85,12 @@ class S3Server:
             "actions": ["Admin", "Read", "Write", "List"],
         }
         anybody = {"name": "anonymous", "actions": ["Read:public", "List:public"]}
-        (folder / "s3.json").write_text(json.dumps({"identities": [owner, anybody]}))
+        reader = {
+            "name": "reader",
+            "credentials": [{"accessKey": "reader", "secretKey": "may-only-read"}],
+            "actions": ["Read", "List"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [owner, reader, anybody]}))
         self.ports = free_ports(4)
         self.endpoint = f"http://127.0.0.1:{self.ports[3]}"
         self.process = None
@@ -99,7 +108,8 @@ class S3Server:
                     f"-dir={self.folder / 'data'}", f"-master.port={master}",
                     f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3",
                     f"-s3.port={s3}", f"-s3.config={self.folder / 's3.json'}",
-                    "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false",
+                    "-master.volumeSizeLimitMB=64", "-volume.max=100", "-master.telemetry=false",
+                    "-s3.port.iceberg=0", "-s3.port.lance=0",  # ports of their own, one for all
                 ],
                 stdout=log, stderr=log,
             )  # fmt: skip

@@ -87,7 +87,18 @@ ERRORS = {
     "an address": ({"cluster": {"kind": "address"}}, "cluster: kind 'address' and the key"),
     "no size": ({"cluster": {"task_memory": "much"}}, "cluster: task_memory 'much' is not a size"),
     "no such output": ({"output": {"shifts": "a.csv"}}, "output: shifts 'a.csv' must end in .zarr"),
-    "a remote output": ({"output": {"shifts": "s3://b/a.zarr"}}, "output: s3://b/a.zarr is remote"),
+    "output to a web server": (
+        {"output": {"shifts": "https://b/a.zarr"}},
+        "output: https://b/a.zarr cannot be written: outputs are local paths, or on an",
+    ),
+    "an output that is a bucket": (
+        {"output": {"report": "s3://a.html"}},
+        "output: s3://a.html is not a name in a bucket",
+    ),
+    "a letter that URLs do not take": (
+        {"output": {"corrected": "s3://b/a%20.zarr"}},
+        "output: s3://b/a%20.zarr: the name of an object must do without %",
+    ),
     "a range upside down": ({"mask": {"valid_range": [5, 1]}}, "mask: valid_range [5, 1]"),
     "an infinite sigma": ({"preprocess": {"high_pass": float("inf")}}, "preprocess.high_pass: inf"),
     "no bounds": ({"register": {"max_shift": []}}, "register.max_shift"),

@@ -17,7 +17,7 @@ import yaml
 import zarr
 from click.testing import CliRunner
 from helpers import Scene, ellipse
-from servers import KEY, SECRET, S3Server, web_server
+from servers import KEY, SECRET, web_server
 
 import pipeline
 from pipeline.cli import main
@@ -231,24 +231,6 @@ def test_without_obstore_it_says_what_to_install(monkeypatch):
 
 
 # S3
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    server = S3Server(tmp_path_factory.mktemp("s3")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def credentials(monkeypatch, s3):
-    """As a shell would have them; nothing of it stands in the settings."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    remote._object_store.cache_clear()
-    yield
-    remote._object_store.cache_clear()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pipeline.cli.errors import FAILED, NOT_TRUSTED, WRONG_USE
 from pipeline.config import Config
 from pipeline.model import PairStatus
 from pipeline.setup import only_input
-from pipeline.store.shifts import exists
+from pipeline.store.files import exists
 from pipeline.verdict import Trust
 
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}

@@ -18,6 +18,8 @@ from pipeline.units import PIXELS, UNITS_UM
 METHOD_VERSION = 4
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
+# Where outputs can be written beside local paths; letters that mean something else in a URL.
+WRITABLE, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
 
 Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
@@ -200,7 +202,7 @@ class CorrectSection(Section):
 
 
 class OutputSection(Section):
-    """What is written."""
+    """What is written, to local paths or to object stores (s3://bucket/...; extra: remote)."""
 
     shifts: str = Field(
         "shifts.zarr",
@@ -229,11 +231,26 @@ class OutputSection(Section):
         made = self.performance_report
         if made is not None and Path(made).suffix != ".html":
             raise ValueError(f"performance_report {made!r} must end in .html")
-        outputs = (self.shifts, self.corrected, self.report, self.summary, made)
-        remote = [path for path in outputs if path and "://" in path]
-        if remote:
-            raise ValueError(f"{remote[0]} is remote: outputs are written to local paths")
+        for path in (self.shifts, self.corrected, self.report, self.summary, made):
+            if path is not None and "://" in path:
+                _check_url(path)
         return self
+
+
+def _check_url(path: str) -> None:
+    """Refuse what outputs cannot be written to."""
+    scheme, _, rest = path.partition("://")
+    if scheme not in WRITABLE:
+        raise ValueError(
+            f"{path} cannot be written: outputs are local paths, or on an object store such as "
+            "s3://bucket/shifts.zarr"
+        )
+    bucket, _, name = rest.partition("/")
+    if not (bucket and name.strip("/")) or "//" in name:
+        raise ValueError(f"{path} is not a name in a bucket, such as {scheme}://bucket/shifts.zarr")
+    wrong = [letter for letter in NOT_IN_URLS if letter in rest]
+    if wrong:
+        raise ValueError(f"{path}: the name of an object must do without {wrong[0]}")
 
 
 class Config(Section):

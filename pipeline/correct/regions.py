@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.correct.layout import Regions, on_level
-from pipeline.model import Bools, Slices
+from pipeline.model import Bools, Slices, UnreachableError
 from pipeline.preprocess import valid_pixels
 from pipeline.store.blocks import groups, read_block
 from pipeline.store.masks import Mask
@@ -193,7 +193,7 @@ def _read_mask(mask: Mask, frame: int, shape: tuple[int, ...], part: Slices) -> 
     """A part of a mask; nothing is valid of a frame whose mask cannot be read."""
     try:
         return mask.read(frame, shape, part)
-    except MemoryError:
+    except (MemoryError, UnreachableError):
         raise
     except Exception:  # whatever a codec or a store raises; the frame's status tells of it
         return np.zeros([side.stop - side.start for side in part], bool)

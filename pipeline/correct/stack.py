@@ -23,13 +23,14 @@ from pipeline.model import InputError, OutputError
 from pipeline.store.progress import (
     OWN,
     Record,
+    beginning,
+    begun_at,
     digest_at,
-    layout_at,
-    partial_path,
     put_in_place,
-    remove,
     settle,
+    tidy,
     writing,
+    writing_path,
 )
 from pipeline.store.pyramids import (
     PyramidSpec,
@@ -41,6 +42,7 @@ from pipeline.store.pyramids import (
     version_of,
     write_fractions,
 )
+from pipeline.store.remote import is_remote
 from pipeline.store.stacks import StackSpec
 from pipeline.warp import Box, common_box
 
@@ -52,7 +54,8 @@ METHOD_VERSION = 1
 class Corrected:
     """A corrected stack that is laid out: what the tasks need, and what the store will tell.
 
-    `path` is where it will be; the tasks write beside it. `task_bytes` is the memory of a task.
+    `path` is where it will be; the tasks write to that of `work.target`. `task_bytes` is the memory
+    of a task.
     """
 
     path: str
@@ -110,7 +113,7 @@ def lay_out(
     )
     region = regions(cut, memory)
     target = PyramidSpec(
-        path=partial_path(path),
+        path=writing_path(path),
         axes=names,
         dtype=np.dtype(source.dtype).newbyteorder("=").str,
         version=version,
@@ -269,19 +272,20 @@ def state_of(path: str, digest: str, layout: str, overwrite: bool) -> State:
     if there == digest and not overwrite:
         return "done"
     if there is not None and not overwrite:
+        goes = "it goes away at once" if is_remote(path) else "it stays until the new one is whole"
         raise InputError(
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
-            "makes it anew (it stays until the new one is whole), or give another output.corrected"
+            f"makes it anew ({goes}), or give another output.corrected"
         )
-    begun = digest_at(partial_path(path))
+    begun = begun_at(path)
     if begun is None or overwrite:
         return "new"
-    if begun != digest:
+    if begun[0] != digest:
         raise InputError(
-            f"{partial_path(path)} was begun with other shifts or settings: "
+            f"{writing_path(path)} was begun with other shifts or settings: "
             "`steadystack correct --overwrite` starts anew"
         )
-    return "begun" if layout_at(partial_path(path)) == layout else "new"
+    return "begun" if begun[1] == layout else "new"
 
 
 def write_corrected(
@@ -301,28 +305,26 @@ def write_corrected(
         If it cannot be written; what is there is kept, and the next call goes on from it.
     """
     path, work = stack.path, stack.work
-    about = stack.attributes[OWN]
-    state = state_of(path, about["digest"], about["layout"], overwrite)
+    digest, layout = (str(stack.attributes[OWN][key]) for key in ("digest", "layout"))
+    state = state_of(path, digest, layout, overwrite)
     if state == "done":
+        tidy(path)
         return
-    with writing(path):
-        if state == "new":
-            remove(work.target.path)
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            create_pyramid(
-                work.target, stack.attributes, codecs_of(work.source, work.target.version)
-            )
-    record = Record(work.target.path)
-    done = record.read()
-    left = ((number, number) for number in range(stack.tasks) if number not in done)
-    for number, counts in run_tasks(client, correct_region, left, share(client, work)):
-        if isinstance(counts, Failure):
-            raise OutputError(f"{path}: {counts.reason}")
-        with writing(path):
-            record.add(number, counts)
-        done[number] = counts
-        if progress is not None:
-            progress(len(done), stack.tasks)
+    if state == "new":
+        codecs = codecs_of(work.source, work.target.version)
+        with writing(path), beginning(path, digest, layout):
+            create_pyramid(work.target, stack.attributes, codecs)
+    with Record(path) as record:
+        done = record.read()
+        left = ((number, number) for number in range(stack.tasks) if number not in done)
+        for number, counts in run_tasks(client, correct_region, left, share(client, work)):
+            if isinstance(counts, Failure):
+                raise OutputError(f"{path}: {counts.reason}")
+            with writing(path):
+                record.add(number, counts)
+            done[number] = counts
+            if progress is not None:
+                progress(len(done), stack.tasks)
     with writing(path):
         write_fractions(work.target, _fractions(work, done))
         put_in_place(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from pipeline.correct.layout import Regions
 from pipeline.correct.regions import moved_region
 from pipeline.correct.stack import Corrected
 from pipeline.model import InputError
-from pipeline.store.progress import OWN, partial_path, put_in_place, remove, writing
+from pipeline.store.files import exists, staged
+from pipeline.store.progress import OWN, writing
 from pipeline.store.tiff_files import check_tiff, made_of, write_ome_tiff
 
 
@@ -26,7 +26,8 @@ def write_tiff(
 ) -> None:
     """Write every frame and channel, one after the other, in this process.
 
-    The file takes its place when it is whole; a call that was stopped starts anew.
+    The file takes its place when it is whole; a call that was stopped starts anew. One for a remote
+    path is written to the folder of temporary files first.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def write_tiff(
     path, target = stack.path, stack.work.target
     check_tiff(path, np.dtype(target.dtype))
     digest = str(stack.attributes[OWN]["digest"])
-    if Path(path).exists() and not overwrite:
+    if exists(path) and not overwrite:
         if made_of(path) == digest:
             return
         raise InputError(
@@ -49,7 +50,6 @@ def write_tiff(
         1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)
     )
     work = replace(stack.work, regions=Regions(target.shape, sides))
-    partial = partial_path(path)
 
     def planes() -> Iterator[NDArray[Any]]:
         count = len(work.regions)
@@ -59,11 +59,9 @@ def write_tiff(
             if progress is not None:
                 progress(number + 1, count)
 
-    with writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), staged(path) as partial:
         try:
-            write_ome_tiff(partial, planes(), target, stack.attributes, digest)
+            write_ome_tiff(str(partial), planes(), target, stack.attributes, digest)
         except BaseException:
-            remove(partial)
+            partial.unlink(missing_ok=True)
             raise
-        put_in_place(path)

@@ -25,9 +25,8 @@ from pipeline.pairs import select_pairs
 from pipeline.preprocess import condition_usable, usable_pixels
 from pipeline.solve import solve_shifts
 from pipeline.static import Separated, separate
-from pipeline.store.files import staged
+from pipeline.store.files import exists, finish, staged
 from pipeline.store.images import write_image
-from pipeline.store.shifts import exists
 
 # It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
 # them that are so many of them apart.
@@ -189,6 +188,7 @@ def own_stills(
         if keep_at is None:
             return make()
         path = f"{keep_at}.{name}.zarr"
+        finish(path)
         if not (again and exists(path)):
             with staged(path) as partial:
                 write_image(partial, make())

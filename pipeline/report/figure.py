@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import plot
 from pipeline.model import Bools, InputError, Registration
+from pipeline.store.files import check_writable, staged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,15 +25,15 @@ NEEDS = {".html": ("matplotlib", "jinja2", "PIL")}
 
 def prepare(path: str) -> None:
     """Raise InputError if a report could not be written to that path later on."""
-    for package in NEEDS.get(Path(path).suffix, ("matplotlib",)):
+    for package in NEEDS.get(PurePath(path).suffix, ("matplotlib",)):
         if find_spec(package) is None:
             raise InputError(
                 f"output.report needs {package}: install steadystack[report], or leave it out"
             )
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output.report {path} cannot be written: {error}") from error
+        check_writable(path)
+    except InputError as error:
+        raise InputError(f"output.report {error}") from error
 
 
 def series_figure(
@@ -90,4 +91,5 @@ def pairs_figure(
 def save_figure(figure: Figure, path: str) -> None:
     """Write a figure as PNG, SVG or PDF, by the path's suffix."""
     prepare(path)
-    figure.savefig(path, dpi=120)
+    with staged(path) as partial:
+        figure.savefig(partial, dpi=120, format=PurePath(path).suffix[1:])

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import xarray as xr
 from pipeline import plot
 from pipeline.model import CloseUp, FrameStatus, Image, PairStatus, Views
 from pipeline.report.encode import colours, same_greys, smaller, styled, svg
+from pipeline.store.files import staged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,8 @@ def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
         text = _html(page, side)
         if len(text.encode()) <= most_bytes:
             break
-    Path(path).write_text(text, encoding="utf-8")
+    with staged(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def figures(shifts: xr.Dataset, views: Views) -> Iterator[tuple[str, str, Figure]]:
@@ -83,13 +84,13 @@ def figures(shifts: xr.Dataset, views: Views) -> Iterator[tuple[str, str, Figure
 
 def save_figures(page: Page, folder: str) -> list[str]:
     """Write the figures of a page as PNG and SVG into a folder; returns their paths."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
     written = []
     for name, _, figure in figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
-            path = Path(folder) / f"{name}.{suffix}"
-            figure.savefig(path, dpi=150)
-            written.append(str(path))
+            path = f"{folder.rstrip('/')}/{name}.{suffix}"
+            with staged(path) as partial:
+                figure.savefig(partial, dpi=150, format=suffix)
+            written.append(path)
     return written
 
 

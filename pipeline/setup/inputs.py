@@ -143,7 +143,7 @@ def _check_places(config: Config, count: int) -> None:
 def _check_pattern(output: str, listed: Sequence[str]) -> None:
     """Refuse an output that would be one of the inputs the next time."""
     for pattern in listed:
-        if _is_pattern(pattern) and PurePath(output).match(pattern):
+        if _is_pattern(pattern) and "://" not in output and PurePath(output).match(pattern):
             raise InputError(
                 f"output.shifts {output} would be matched by input.path {pattern}: write elsewhere"
             )

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from pipeline.ncc import Masked
 from pipeline.setup.masks import drawn_mask, saturation_of
 from pipeline.setup.prior import prior_shifts
 from pipeline.store.arrays import ArrayFrames
+from pipeline.store.files import overlap
 from pipeline.store.masks import (
     Mask,
     MaskedFrames,
@@ -190,7 +190,7 @@ def _check_outputs(config: Config) -> None:
         config.correct.stack,
     )
     outputs = (config.output.shifts, config.output.report, config.output.corrected)
-    for source in (Path(path) for path in given if path and "://" not in path):
-        for target in (Path(path) for path in outputs if path):
-            if target == source or source in target.parents or target in source.parents:
+    for source in filter(None, given):
+        for target in filter(None, outputs):
+            if overlap(source, target):
                 raise InputError(f"the output {target} and the input {source} lie in each other")

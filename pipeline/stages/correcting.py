@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -17,9 +16,10 @@ from pipeline.model import UNSOLVED, InputError
 from pipeline.setup import CorrectedPlan, Setup
 from pipeline.setup.memory import default_task_bytes
 from pipeline.stages.dataset import own_shifts
+from pipeline.store.files import check_writable, exists, overlap
 from pipeline.store.masks import masks_of
 from pipeline.store.progress import digest_at
-from pipeline.store.shifts import exists
+from pipeline.store.remote import is_remote
 from pipeline.store.stacks import StackSpec, locate
 from pipeline.units import parse_bytes
 
@@ -51,9 +51,11 @@ def check_corrected(config: Config) -> None:
     path = config.output.corrected
     if path is None:
         raise InputError("output.corrected is not set: give it the path of a .zarr or .ome.tif")
-    shifts, target = Path(config.output.shifts), Path(path)
-    if shifts == target or shifts in target.parents or target in shifts.parents:
+    shifts = config.output.shifts
+    if overlap(shifts, path):
         raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
+    if is_remote(path):
+        check_writable(path)
     if path.rstrip("/").endswith(".zarr"):
         digest_at(path)
 

@@ -25,7 +25,7 @@ from pipeline.model import (
 from pipeline.setup import Setup, settings_that_differ
 from pipeline.store.files import discard
 from pipeline.store.journal import replay
-from pipeline.store.shifts import exists, load_shifts, read_frames, read_pairs, shifts_dataset
+from pipeline.store.shifts import load_shifts, read_frames, read_pairs, shifts_dataset
 from pipeline.verdict import Asked, Verdict, judge
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
@@ -98,9 +98,7 @@ def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -
 def discard_stills(path: str) -> None:
     """Delete what an earlier dataset at that path had made of its stack: it may be another one."""
     for name in ("flat_field", "static"):
-        still = f"{path.rstrip('/')}.{name}.zarr"
-        if exists(still):
-            discard(still)
+        discard(f"{path.rstrip('/')}.{name}.zarr")
 
 
 def look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import PurePath
 
 import xarray as xr
 
 from pipeline.config import make_config
 from pipeline.correct.tables import common_part, frame_rows, napari_layers
 from pipeline.model import UNSOLVED, InputError, RunError
+from pipeline.store.files import exists, staged
 from pipeline.store.pixels import files_of_frames
 from pipeline.store.progress import writing
 from pipeline.store.shifts import load_shifts, save_shifts
@@ -34,10 +35,10 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     InputError
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
-    suffix = Path(target).suffix
+    suffix = PurePath(target).suffix
     if suffix not in (".csv", ".json", ".nc"):
         raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
-    if Path(target).exists() and not overwrite:
+    if exists(target) and not overwrite:
         raise InputError(f"{target} is there: use --overwrite, or another name")
     found = load_shifts(shifts)
     if (found["component"] == UNSOLVED).all():
@@ -47,10 +48,13 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     with writing(target):
         if suffix == ".nc":
             save_shifts(found, target)
-        elif suffix == ".csv":
-            write_rows(target, frame_rows(found, shape, _files(found, spec)))
         else:
-            Path(target).write_text(json.dumps(napari_layers(found), indent=1), encoding="utf-8")
+            with staged(target) as partial:
+                if suffix == ".csv":
+                    write_rows(partial, frame_rows(found, shape, _files(found, spec)))
+                else:
+                    layers = json.dumps(napari_layers(found), indent=1)
+                    partial.write_text(layers, encoding="utf-8")
     return None if shape is None else common_part(found, shape)
 
 

@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import PurePath
 
 from pipeline.config import Config
 from pipeline.model import InputError
 from pipeline.stages.dataset import versions
+from pipeline.store.files import fetched, with_name
+from pipeline.store.logs import log_file
 
 NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
 # A line at most so often at first, seconds; later every twentieth of the time that has gone by, as
@@ -30,14 +32,13 @@ def logged(config: Config, command: str) -> Iterator[None]:
     Everything that the package logs goes there. Outputs of one folder share the file: every line
     names the output, and is written in one piece.
     """
-    output = Path(config.output.shifts.rstrip("/"))
+    output = config.output.shifts.rstrip("/")
     pipeline = logging.getLogger("pipeline")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(output.parent / NAME, encoding="utf-8")
+        file = log_file(with_name(output, NAME))
     except OSError as error:
         raise InputError(f"output.shifts {output} cannot be written: {error}") from error
-    line = f"%(asctime)s {output.name} %(levelname)s %(message)s"
+    line = f"%(asctime)s {PurePath(output).name} %(levelname)s %(message)s"
     file.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S%z"))
     # Warnings reach the terminal by themselves only while nobody listens.
     alone = not pipeline.hasHandlers() and logging.lastResort is not None
@@ -76,15 +77,17 @@ def _told(config: Config, command: str) -> Iterator[None]:
 
 def lines_of(config: Config) -> list[str]:
     """The latest lines of the log that tell of this output; not those that repeat its settings."""
-    output = Path(config.output.shifts.rstrip("/"))
-    file = output.parent / NAME
-    if not file.exists():
+    output = config.output.shifts.rstrip("/")
+    name = PurePath(output).name
+    for handler in logging.getLogger("pipeline").handlers:
+        handler.flush()
+    try:
+        with fetched(with_name(output, NAME)) as file:
+            text = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
         return []
-    text = file.read_text(encoding="utf-8", errors="replace").splitlines()
     own = [
-        line
-        for line in text
-        if line.split(" ")[1:2] == [output.name] and f" INFO {SETTINGS}" not in line
+        line for line in text if line.split(" ")[1:2] == [name] and f" INFO {SETTINGS}" not in line
     ]
     return own[-MOST_LINES:]
 

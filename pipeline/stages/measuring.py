@@ -10,7 +10,7 @@ import xarray as xr
 
 from pipeline.cluster import Cluster, OnDemand
 from pipeline.measure import measure_pairs, with_second_round
-from pipeline.model import PairStatus, PairTable
+from pipeline.model import PairStatus, PairTable, UnreachableError
 from pipeline.setup import Setup, doubt_of_mask
 from pipeline.stages.dataset import (
     LOOKED_FOR,
@@ -26,9 +26,10 @@ from pipeline.stages.dataset import (
 )
 from pipeline.stages.log import Meter, stage
 from pipeline.stages.parts import gather, remove_parts
-from pipeline.store.files import discard
+from pipeline.store.files import discard, exists
 from pipeline.store.journal import Journal, journal_path
-from pipeline.store.shifts import check_replaceable, exists, read_pairs, save_shifts
+from pipeline.store.remote import is_remote
+from pipeline.store.shifts import check_replaceable, read_pairs, save_shifts
 
 MOST_ROUNDS = 3
 
@@ -154,6 +155,8 @@ def _measured(
             if job.progress is not None:
                 job.progress(done, len(table.status))
     except BaseException as error:
+        if is_remote(job.path) and isinstance(error, UnreachableError):
+            raise  # it waited long enough: what is saved is in the journal
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
         save_shifts(dataset(setup, table, known=kept(found)), job.path)

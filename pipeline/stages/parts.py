@@ -20,11 +20,11 @@ from pipeline.stages.dataset import (
     own_shifts,
     owner_of,
 )
-from pipeline.store.files import discard
+from pipeline.store.files import discard, exists
 from pipeline.store.journal import journal_path
 from pipeline.store.locks import locked
 from pipeline.store.parts import part_path, part_paths, remove_part
-from pipeline.store.shifts import exists, read_pairs, save_shifts
+from pipeline.store.shifts import read_pairs, save_shifts
 
 Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 

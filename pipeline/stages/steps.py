@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import xarray as xr
 
@@ -43,9 +45,10 @@ from pipeline.stages.log import logged, stage
 from pipeline.stages.measuring import Job, Progress, measure_all
 from pipeline.stages.parts import Part, gather, on_this_machine, parsed_part, part_of
 from pipeline.stages.reporting import write_report
-from pipeline.store.files import settle
+from pipeline.store.files import check_writable, exists, settle, upload
 from pipeline.store.locks import locked
-from pipeline.store.shifts import exists, read_pairs, save_shifts
+from pipeline.store.remote import is_remote
+from pipeline.store.shifts import read_pairs, save_shifts
 
 log = logging.getLogger(__name__)
 
@@ -182,10 +185,21 @@ def report(config: Config, *, figures: str | None = None) -> str:
     return path
 
 
-def cluster_of(config: Config) -> AbstractContextManager[OnDemand]:
+@contextmanager
+def cluster_of(config: Config) -> Iterator[OnDemand]:
     """The cluster of a run, which begins when it is needed."""
     path, asked = config.output.performance_report, config.cluster
-    return one_cluster(asked, path)
+    if path is None or not is_remote(path):
+        with one_cluster(asked, path) as cluster:
+            yield cluster
+        return
+    check_writable(path)
+    with TemporaryDirectory(prefix="steadystack-") as folder:
+        made = Path(folder, "report.html")
+        with one_cluster(asked, str(made)) as cluster:
+            yield cluster
+        if made.exists():  # not without workers
+            upload(made, path)
 
 
 def _open(config: Config) -> Setup:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline.model import InputError
+from pipeline.store.leases import leased, this_process
+from pipeline.store.remote import is_remote
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,14 @@ def locked(path: str) -> Iterator[None]:
 
     The lock is the system's (``flock``) on a small hidden file beside the output: it ends with the
     process, however that ends; the file stays. On NFS it holds between machines. Where the file
-    system knows no locks the run goes on with a warning.
+    system knows no locks the run goes on with a warning. On an object store it is a lease.
 
     Raises InputError that tells who holds it.
     """
+    if is_remote(path):
+        with leased(path):
+            yield
+        return
     output = Path(path.rstrip("/"))
     file = output.with_name(f".{output.name}.lock")
     try:
@@ -45,18 +49,10 @@ def locked(path: str) -> Iterator[None]:
         yield
         return
     try:
-        file.write_text(json.dumps(_self()), encoding="utf-8")
+        file.write_text(json.dumps(this_process()), encoding="utf-8")
         yield
     finally:
         lock.release()
-
-
-def _self() -> dict[str, str]:
-    return {
-        "host": socket.gethostname(),
-        "process": str(os.getpid()),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _holder(file: Path) -> str:

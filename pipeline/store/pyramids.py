@@ -12,7 +12,8 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.model import InputError, Slices
-from pipeline.store.remote import open_node
+from pipeline.store.objects import persistently
+from pipeline.store.remote import open_node, zarr_store
 from pipeline.store.stacks import StackSpec
 from pipeline.units import common_unit
 
@@ -74,7 +75,8 @@ def create_pyramid(
 ) -> None:
     """Make the group and its arrays, without pixels."""
     format_: Literal[2, 3] = 2 if spec.version == "0.4" else 3
-    group = zarr.create_group(spec.path, zarr_format=format_, attributes=dict(attributes))
+    store = zarr_store(spec.path, read_only=False)
+    group = zarr.create_group(store, zarr_format=format_, attributes=dict(attributes))
     for level in (*spec.levels, spec.valid):
         if level is None:
             continue
@@ -96,20 +98,24 @@ def create_pyramid(
 
 def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray[Any]) -> None:
     """Write whole chunks, or shards, of an array."""
-    array = _opened(spec.path, level.name, spec.digest)
-    array[region] = block.reshape([side.stop - side.start for side in region])
+    values = block.reshape([side.stop - side.start for side in region])
+
+    def write() -> None:
+        _opened(spec.path, level.name, spec.digest)[region] = values
+
+    persistently(spec.path, write)
 
 
 @lru_cache(maxsize=64)
 def _opened(path: str, name: str, digest: str) -> zarr.Array[Any]:
-    array = zarr.open_group(path, mode="r+")[name]
+    array = zarr.open_group(zarr_store(path, read_only=False), mode="r+")[name]
     assert isinstance(array, zarr.Array)
     return array.with_config({"write_empty_chunks": True})
 
 
 def write_fractions(spec: PyramidSpec, fractions: NDArray[np.float64]) -> None:
     """Beside the image: the known part of every frame and channel, 0..1."""
-    group = zarr.open_group(spec.path, mode="r+")
+    group = zarr.open_group(zarr_store(spec.path, read_only=False), mode="r+")
     dims = [axis for axis in spec.axes if axis in ("t", "c")]
     array = group.create_array(
         FRACTION,

@@ -100,7 +100,7 @@ def zarr_store(path: str, *, read_only: bool = True) -> StoreLike:
     """What zarr opens a path by: a remote store with retries, a zip file, or the path itself."""
     if is_remote(path):
         kind = _WebStore if path.startswith("http") else ObjectStore
-        return kind(_object_store(path, PATIENCE), read_only=read_only)
+        return kind(object_store(path), read_only=read_only)
     if path.lower().endswith((".zip", ".ozx")) and Path(path).is_file():
         return ZipStore(path, mode="r")
     return path
@@ -128,7 +128,7 @@ def open_file(path: str) -> BinaryIO:
     if not is_remote(path):
         return Path(path).open("rb")
     folder, name = path.rsplit("/", 1)
-    store = _object_store(folder, PATIENCE)
+    store = object_store(folder)
     import obstore
 
     with telling_outages(path):
@@ -236,7 +236,7 @@ def files_like(pattern: str) -> list[str]:
         return sorted(glob(pattern), key=natural_order)
     if pattern.startswith("http"):
         raise InputError(f"{pattern}: a web server does not list its files; s3:// and folders do")
-    store = _object_store(folder, PATIENCE)
+    store = object_store(folder)
     import obstore
 
     with telling_outages(pattern):
@@ -269,6 +269,11 @@ def telling_outages(path: str) -> Iterator[None]:
 def _is_outage(error: BaseException) -> bool:
     module = type(error).__module__.split(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or module in ("obstore", "aiohttp")
+
+
+def object_store(url: str) -> Any:
+    """The store that holds what is below a URL, for obstore, with retries."""
+    return _object_store(url, PATIENCE)
 
 
 @lru_cache(maxsize=32)

@@ -23,8 +23,11 @@ from pipeline.model import (
     PairStatus,
     PairTable,
     Status,
+    UnreachableError,
 )
-from pipeline.store.files import staged, unwritable
+from pipeline.store.files import exists, fetched, staged, unwritable
+from pipeline.store.objects import any_below, is_object
+from pipeline.store.remote import is_remote
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
@@ -181,7 +184,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
     """
     try:
         if path.endswith(".nc"):
-            _write_netcdf(dataset, Path(path))
+            _write_netcdf(dataset, path)
         else:
             _write_zarr(dataset, path)
     except OSError as error:
@@ -202,10 +205,13 @@ def load_shifts(path: str) -> xr.Dataset:
     if not exists(path):
         raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
-        if path.endswith(".nc"):
-            found = xr.load_dataset(path, engine="h5netcdf")
-        else:  # consolidated, as they are all written: else xarray warns, and looks on
-            found = xr.load_dataset(path, engine="zarr", consolidated=True)
+        with fetched(path) as here:
+            if path.endswith(".nc"):
+                found = xr.load_dataset(here, engine="h5netcdf")
+            else:  # consolidated, as they are all written: else xarray warns, and looks on
+                found = xr.load_dataset(here, engine="zarr", consolidated=True)
+    except UnreachableError:
+        raise
     except Exception as error:  # whatever a store of something else makes xarray raise
         why = f" ({str(error).splitlines()[0]})" if _begins_like_one(path) else ""
         raise InputError(f"{path} is no shifts dataset{why}: {WRITTEN_BY}") from error
@@ -216,24 +222,24 @@ def load_shifts(path: str) -> xr.Dataset:
 
 def _begins_like_one(path: str) -> bool:
     """Whether it is worth to say why it cannot be read."""
-    return path.endswith(".nc") or (Path(path) / "pair_status").exists()
-
-
-def exists(path: str) -> bool:
-    """Whether something is at that path."""
-    return Path(path).exists()
+    return path.endswith(".nc") or exists(f"{path.rstrip('/')}/pair_status")
 
 
 def check_replaceable(path: str) -> None:
     """Raise InputError if something is at that path that is not a shifts dataset."""
-    found = Path(path)
-    if found.is_file() and path.endswith(".nc") and "pair_status" in load_shifts(path):
+    if is_remote(path):
+        there, is_file = any_below(path), is_object(path)
+        folder = any_below(f"{path.rstrip('/')}/pair_status")
+    else:
+        there, is_file = Path(path).exists(), Path(path).is_file()
+        folder = Path(path, "pair_status").is_dir()
+    if is_file and path.endswith(".nc") and "pair_status" in load_shifts(path):
         return
-    if found.exists() and not (found / "pair_status").is_dir():
+    if (there or is_file) and not folder:
         raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
 
 
-def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+def _write_netcdf(dataset: xr.Dataset, path: str) -> None:
     if find_spec("h5netcdf") is None or find_spec("h5py") is None:
         raise InputError(
             f"{path} is NetCDF: install steadystack[netcdf] (pip install 'steadystack[netcdf]')"

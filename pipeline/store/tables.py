@@ -59,7 +59,7 @@ def digest_of(pairs: NDArray[np.int64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(pairs, "<i8").tobytes()).hexdigest()[:16]
 
 
-def write_rows(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a CSV file with a line per row; what is None stays empty."""
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))

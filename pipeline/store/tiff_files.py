@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.model import InputError
 from pipeline.store.pyramids import PyramidSpec
+from pipeline.store.remote import is_remote, open_file
 
 MADE_OF = "steadystack, made of"
 # Units as OME-XML spells them.
@@ -69,7 +70,7 @@ def made_of(path: str) -> str | None:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(open_file(path) if is_remote(path) else path) as file:
             found = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
     except (OSError, ValueError, tifffile.TiffFileError):
         return None
