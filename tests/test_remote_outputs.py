@@ -332,7 +332,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder):
     config = of(folder, "there-corrected")
     whole(folder, "there")
     other = config.model_copy(
-        update={"correct": config.correct.model_copy(update={"interpolation": "cubic"})}
+        update={"correct": config.correct.model_copy(update={"interpolation": "whole"})}
     )
     with pytest.raises(InputError, match="it goes away at once"):
         stages.correct(other)
