@@ -23,14 +23,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scenes import MASKS, Blobs, Pair, Views, masks, with_artefacts
 from skimage.registration import phase_cross_correlation
 
-import pipeline
-from pipeline import peak
-from pipeline.model import Registration
-from pipeline.ncc import Layout, Masked, masked_image, pair_terms
-from pipeline.register import Search, terms_surface
+import steadystack
+from scenes import MASKS, Blobs, Pair, Views, masks, with_artefacts
+from steadystack import peak
+from steadystack.model import Registration
+from steadystack.ncc import Layout, Masked, masked_image, pair_terms
+from steadystack.register import Search, terms_surface
 
 SHAPE = (256, 256)
 GROSS_PX = 1.0
@@ -39,7 +39,7 @@ Estimate = Callable[[Pair, int], np.ndarray]
 
 
 def ours(pair: Pair, max_shift: int) -> Registration:
-    return pipeline.register_translation(
+    return steadystack.register_translation(
         pair.reference,
         pair.moving,
         reference_mask=pair.reference_mask,

@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from distributed import SchedulerPlugin
 
-from pipeline.cluster import connect
-from pipeline.config import ClusterSection, make_config
-from pipeline.measure import measure_pairs
-from pipeline.model import PairTable
-from pipeline.setup import open_series, set_up
-from pipeline.store.images import write_stack
+from steadystack.cluster import connect
+from steadystack.config import ClusterSection, make_config
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable
+from steadystack.setup import open_series, set_up
+from steadystack.store.images import write_stack
 
 SHAPE, WIDTH = (24, 24), 20
 

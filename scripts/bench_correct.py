@@ -24,10 +24,10 @@ from dask.utils import parse_bytes
 from distributed import Client
 from scipy import ndimage
 
-from pipeline.cluster import connect
-from pipeline.config import ClusterSection, CorrectSection
-from pipeline.correct import Invalid, lay_out, write_corrected
-from pipeline.store.stacks import locate
+from steadystack.cluster import connect
+from steadystack.config import ClusterSection, CorrectSection
+from steadystack.correct import Invalid, lay_out, write_corrected
+from steadystack.store.stacks import locate
 
 CASES = {
     "1000 x 512²": ((1000, 512, 512), (1, 512, 512)),
@@ -96,7 +96,7 @@ def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, f
 
 
 def _warm() -> None:
-    import pipeline.correct  # noqa: F401
+    import steadystack.correct  # noqa: F401
 
 
 def _peak() -> float:

@@ -26,11 +26,11 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 from skimage.registration._masked_phase_cross_correlation import cross_correlate_masked
 
-import pipeline
-from pipeline.config import make_config
-from pipeline.measure import measure_batch
-from pipeline.setup import in_memory, set_up
-from pipeline.store.arrays import ArrayFrames
+import steadystack
+from steadystack.config import make_config
+from steadystack.measure import measure_batch
+from steadystack.setup import in_memory, set_up
+from steadystack.store.arrays import ArrayFrames
 
 # One thread, and freed memory stays with the process, for all alike: large arrays from fresh
 # memory make scikit-image up to three times slower, which is not what this is about.
@@ -90,7 +90,9 @@ def scikit_image(series: Series) -> None:
 def one_pair(series: Series, bound: Any = MAX_SHIFT, masked: bool = True) -> None:
     reference, moving = series.pair
     masks = {"reference_mask": series.masks[0], "moving_mask": series.masks[1]}
-    pipeline.register_translation(reference, moving, max_shift=bound, **(masks if masked else {}))
+    steadystack.register_translation(
+        reference, moving, max_shift=bound, **(masks if masked else {})
+    )
 
 
 def whole_series(
@@ -278,7 +280,9 @@ def exact_table() -> None:
                 moving.astype(float), reference.astype(float), masks[1], masks[0], overlap_ratio=0,
                 axes=(0, 1),
             )[::-1, ::-1]  # fmt: skip
-        ours = pipeline.masked_ncc(reference, moving, reference_mask=masks[0], moving_mask=masks[1])
+        ours = steadystack.masked_ncc(
+            reference, moving, reference_mask=masks[0], moving_mask=masks[1]
+        )
         enough = ours["overlap_count"].to_numpy() >= 0.05 * min(mask.sum() for mask in masks)
         worst = np.abs(ours["ncc"].to_numpy() - theirs)[enough].max()
         print(f"| {size} x {size}, all lags | {worst:.1e} |", flush=True)

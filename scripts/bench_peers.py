@@ -17,9 +17,9 @@ from scipy import ndimage
 from skimage import io
 from skimage.registration import phase_cross_correlation
 
-import pipeline
-from pipeline.example import corrupted_pair, windowed_pair
-from pipeline.store.images import embedded_scene
+import steadystack
+from steadystack.example import corrupted_pair, windowed_pair
+from steadystack.store.images import embedded_scene
 
 Case = tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -69,7 +69,7 @@ def shifts_table(padfield: Path | None) -> None:
     for name, shift, a, b, am, bm in cases(padfield):
         with np.errstate(all="ignore"):
             their = ", ".join(f"{value:.4g}" for value in theirs(a, b, am, bm))
-        ours = pipeline.register_translation(a, b, reference_mask=am, moving_mask=bm)
+        ours = steadystack.register_translation(a, b, reference_mask=am, moving_mask=bm)
         known = np.isfinite(ours.shift).all()
         our = "(" + ", ".join(f"{v:.2f}" for v in ours.shift) + ")" if known else "none"
         print(f"| {name} | {shift} | ({their}) | {our}: {ours.status} |")

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.config import make_config
-from pipeline.measure import measure_pairs
-from pipeline.model import PairTable, as_stack
-from pipeline.setup import in_memory, set_up
-from pipeline.store.arrays import ArrayFrames
+from steadystack.config import make_config
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable, as_stack
+from steadystack.setup import in_memory, set_up
+from steadystack.store.arrays import ArrayFrames
 
 SIDE, FRAMES, NEAR, ROUNDS = 512, 24, 6, 3
 

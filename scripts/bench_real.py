@@ -31,15 +31,15 @@ import xarray as xr
 from scipy import ndimage
 from skimage import io
 
-import pipeline
-from pipeline.config import make_config
-from pipeline.model import FrameStatus, PairTable
-from pipeline.plot import new_figure
-from pipeline.report import save_figure
-from pipeline.solve import solve_shifts
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.shifts import read_frames, read_pairs
-from pipeline.warp import laid_out, move
+import steadystack
+from steadystack.config import make_config
+from steadystack.model import FrameStatus, PairTable
+from steadystack.plot import new_figure
+from steadystack.report import save_figure
+from steadystack.solve import solve_shifts
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.shifts import read_frames, read_pairs
+from steadystack.warp import laid_out, move
 
 WAYS = ("before", "linear", "cubic", "wrong way")
 EDGE = 6  # px that gradients of a Gaussian of 1 px reach into
@@ -49,7 +49,7 @@ def run(folder: Path, name: str, **sections: dict) -> xr.Dataset:
     """One run into `folder`, with a picture."""
     output = {"shifts": f"{name}.zarr", "report": f"{name}.png"}
     config = make_config({"output": output, **sections}, folder=folder)
-    return pipeline.run(config, overwrite=True)
+    return steadystack.run(config, overwrite=True)
 
 
 def rms(error: np.ndarray) -> str:
@@ -164,7 +164,7 @@ class Series:
 
 def all_series(data: Path) -> Iterator[Series]:
     if (data / "bulk_water").is_dir():
-        stack = pipeline.open_stack(str(data / "bulk_water" / "bulk_water.ome.zarr")).to_numpy()
+        stack = steadystack.open_stack(str(data / "bulk_water" / "bulk_water.ome.zarr")).to_numpy()
         valid = np.ones(stack.shape[1:], bool)
         valid[:100, 545:] = False  # the fibre
         lags = {"strategy": "lags", "lags": [1, 2, 4, 8]}
@@ -176,7 +176,7 @@ def all_series(data: Path) -> Iterator[Series]:
                 name, stack, valid, {"register": {"max_shift": 16}, "pairs": lags, **extra}
             )
     if (data / "haadf_tilt").is_dir():
-        stack = pipeline.open_stack(str(data / "haadf_tilt" / "haadf.ome.zarr")).to_numpy()
+        stack = steadystack.open_stack(str(data / "haadf_tilt" / "haadf.ome.zarr")).to_numpy()
         pairs = {"strategy": "window", "width": 3}
         settings = {"register": {"max_shift": 64}, "pairs": pairs}
         yield Series("haadf_tilt, window of 3", stack, np.ones(stack.shape[1:], bool), settings)

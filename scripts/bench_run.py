@@ -29,13 +29,13 @@ from distributed import Client, LocalCluster, get_task_stream
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
-import pipeline
-from pipeline.cluster import connect
-from pipeline.config import ClusterSection
-from pipeline.measure import measure_pairs
-from pipeline.model import PairTable
-from pipeline.setup import Setup, open_series, set_up
-from pipeline.store.images import write_image
+import steadystack
+from steadystack.cluster import connect
+from steadystack.config import ClusterSection
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable
+from steadystack.setup import Setup, open_series, set_up
+from steadystack.store.images import write_image
 
 SIZE, DIFFERENT = 512, 100  # frames that differ; a longer stack has them several times
 WIDTH = 5
@@ -77,8 +77,8 @@ def write_mask(folder: Path) -> Path:
     return path
 
 
-def settings(stack: Path, mask: dict[str, Any], **sections: Any) -> pipeline.config.Config:
-    return pipeline.config.make_config(
+def settings(stack: Path, mask: dict[str, Any], **sections: Any) -> steadystack.config.Config:
+    return steadystack.config.make_config(
         {
             "input": {"path": str(stack)},
             "mask": mask,
@@ -168,11 +168,12 @@ def first_pair_seconds(config_text: str, folder: Path) -> float:
     path = folder / "run.yaml"
     path.write_text(config_text)
     code = (
-        "import sys, time, pipeline\n"
+        "import sys, time, steadystack\n"
         "def told(done, total):\n"
         "    if done: print(time.time(), flush=True)\n"
         "if __name__ == '__main__':\n"
-        f"    pipeline.run(pipeline.load_config({str(path)!r}), overwrite=True, progress=told)\n"
+        f"    config = steadystack.load_config({str(path)!r})\n"
+        "    steadystack.run(config, overwrite=True, progress=told)\n"
     )
     script = folder / "first.py"
     script.write_text(code)

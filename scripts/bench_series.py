@@ -29,12 +29,12 @@ from functools import partial
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import scenes
 from scipy import ndimage
-from series_peers import Peer, peers
 
-import pipeline
-from pipeline.model import FrameStatus
+import scenes
+import steadystack
+from series_peers import Peer, peers
+from steadystack.model import FrameStatus
 
 STEP, FARTHEST, SIZES, BAD = 1.5, 40.0, (1.5, 10.0), 0.05
 KINDS = ("blank", "saturated", "defocused")
@@ -127,7 +127,7 @@ Method = Callable[[np.ndarray, np.ndarray], Found]
 
 
 def ours(stack: np.ndarray, mask: np.ndarray, rounds: int) -> Found:
-    found = pipeline.estimate_shifts(
+    found = steadystack.estimate_shifts(
         stack,
         mask=mask,
         max_shift=24,

@@ -19,9 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from pipeline.model import FrameStatus, PairStatus, PairTable
-from pipeline.pairs import select_pairs
-from pipeline.solve import solve_shifts
+from steadystack.model import FrameStatus, PairStatus, PairTable
+from steadystack.pairs import select_pairs
+from steadystack.solve import solve_shifts
 
 GRAPHS = {
     # name: frames, how their pairs are selected

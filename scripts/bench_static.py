@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scenes import Blobs
 from scipy import ndimage
 
-import pipeline
+import steadystack
+from scenes import Blobs
 
 FRAMES, SIDE, STEP = 200, 192, 0.1
 BLOB, DENSITY, NOISE = 2.0, 0.04, 0.2  # sigma in px, blobs per px², in deviations of the scene
@@ -97,7 +97,7 @@ def synthetic() -> None:
     cases += [(f"vignette and pattern, {name}", spoiled, how) for name, how in CURES.items()]
     for name, frames, how in cases:
         begin = time.perf_counter()
-        found = pipeline.estimate_shifts(
+        found = steadystack.estimate_shifts(
             frames.astype("f4"),
             max_shift=10,
             pairs={"strategy": "lags", "lags": list(LAGS)},
@@ -115,7 +115,7 @@ def header(first: str) -> None:
 
 def bulk_water(data: Path) -> None:
     tracked = np.loadtxt(data / "bulk_water_trackpy_drift_all.csv", delimiter=",", skiprows=1)
-    stack = pipeline.open_stack(str(data / "bulk_water.ome.zarr")).load()
+    stack = steadystack.open_stack(str(data / "bulk_water.ome.zarr")).load()
     true = np.zeros((stack.sizes["t"], 2))
     true[tracked[:, 0].astype(int)] = -tracked[:, 1:]  # a shift undoes the drift
     fibre = np.ones(stack.shape[1:], bool)
@@ -125,7 +125,7 @@ def bulk_water(data: Path) -> None:
     for label, mask in (("none", None), ("fibre masked", fibre)):
         for name, how in CURES.items():
             begin = time.perf_counter()
-            found = pipeline.estimate_shifts(
+            found = steadystack.estimate_shifts(
                 stack,
                 mask=mask,
                 max_shift=16,

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scenes import Blobs, ellipse, masks
 from scipy import ndimage
 
-import pipeline
+import steadystack
+from scenes import Blobs, ellipse, masks
 
 FRAMES, SIDE, STEP, NOISE = 40, 128, 1.5, 0.3
 SHAPE = (SIDE, SIDE)
@@ -211,7 +211,7 @@ SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = 
 def judged(case: Case) -> tuple[str, list[str], float]:
     """The verdict in a word, its reasons, and the root mean square error of the shifts, px."""
     sections = dict(case.sections)
-    shifts = pipeline.estimate_shifts(case.frames, mask=case.mask, **sections)
+    shifts = steadystack.estimate_shifts(case.frames, mask=case.mask, **sections)
     trust, _, reasons = shifts.attrs["verdict"].partition(" (")
     error = np.nan
     known = np.isfinite(shifts["shift"].to_numpy()).all(axis=1)

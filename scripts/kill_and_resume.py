@@ -30,15 +30,15 @@ import numpy as np
 import psutil
 import xarray as xr
 
-import pipeline.measure.batches as batches
-import pipeline.stages.measuring as measuring
-from pipeline.cluster.tries import TASKS_PER_THREAD
-from pipeline.config import load_config
-from pipeline.model import PairStatus
-from pipeline.stages import run
-from pipeline.store.images import write_stack
-from pipeline.store.journal import journal_path, replay
-from pipeline.store.shifts import read_pairs
+import steadystack.measure.batches as batches
+import steadystack.stages.measuring as measuring
+from steadystack.cluster.tries import TASKS_PER_THREAD
+from steadystack.config import load_config
+from steadystack.model import PairStatus
+from steadystack.stages import run
+from steadystack.store.images import write_stack
+from steadystack.store.journal import journal_path, replay
+from steadystack.store.shifts import read_pairs
 
 FRAMES, SIDE, WIDTH, WORKERS = 60, 48, 4, 2
 NOTES = "KILL_AND_RESUME_NOTES"  # the variable that tells workers where to note what they measure

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import pipeline
-from pipeline.model import FrameStatus, PairStatus, PairTable
-from pipeline.pairs import select_pairs
-from pipeline.solve import solve_shifts
+import steadystack
+from steadystack.model import FrameStatus, PairStatus, PairTable
+from steadystack.pairs import select_pairs
+from steadystack.solve import solve_shifts
 
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MAX_SHIFT, WIDTH = 24, 5  # of the parabola's pairs: no pair is further apart than it can find
@@ -66,7 +66,7 @@ def parabola(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
     pairs = select_pairs(len(stack), "window", width=WIDTH)
     shift = np.full((len(pairs), 2), np.nan)
     for row, (reference, moving) in enumerate(pairs):
-        surface = pipeline.masked_ncc(
+        surface = steadystack.masked_ncc(
             stack[reference], stack[moving], reference_mask=mask, moving_mask=mask,
             max_shift=MAX_SHIFT,
         )["ncc"].to_numpy()  # fmt: skip
@@ -126,7 +126,7 @@ def peers() -> Iterator[Peer]:
             "skimage",
             lambda stack, mask, first=first: masked(stack, mask, first=first),
         )
-    yield Peer("masked NCC, parabola, window of 5, our solve", "pipeline", parabola)
+    yield Peer("masked NCC, parabola, window of 5, our solve", "steadystack", parabola)
     for fill, kind in ((False, ""), (True, ", mask filled")):
         for reference in ("previous", "first"):
             yield Peer(

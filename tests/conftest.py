@@ -49,8 +49,7 @@ def s3(tmp_path_factory):
 def credentials(monkeypatch, s3):
     """As a shell would have them; nothing of it stands in the settings."""
     from servers import KEY, SECRET
-
-    from pipeline.store import remote
+    from steadystack.store import remote
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from helpers import rough
 
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.model import PairStatus
-from pipeline.store import files, journal
-from pipeline.store.images import write_stack
-from pipeline.store.shifts import load_shifts, read_pairs
+from helpers import rough
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.model import PairStatus
+from steadystack.store import files, journal
+from steadystack.store.images import write_stack
+from steadystack.store.shifts import load_shifts, read_pairs
 
 KILLED, WRONG = 9, 1
 COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")

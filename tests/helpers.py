@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from pipeline.ncc import sums
+from steadystack.ncc import sums
 
 
 class Scene:

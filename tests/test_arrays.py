@@ -6,13 +6,13 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import Scene, ellipse
 from matplotlib.figure import Figure
 
-import pipeline
-from pipeline import plot
-from pipeline.model import UNSOLVED, InputError
-from pipeline.store.shifts import load_shifts, save_shifts
+import steadystack
+from helpers import Scene, ellipse
+from steadystack import plot
+from steadystack.model import UNSOLVED, InputError
+from steadystack.store.shifts import load_shifts, save_shifts
 
 SIZE = (48, 56)
 TRUTH = np.array([[0, 0], [2, -1], [-1.5, 0.5], [3, 4.25]])
@@ -26,7 +26,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def solved(frames) -> xr.Dataset:
-    return pipeline.estimate_shifts(frames, max_shift=8)
+    return steadystack.estimate_shifts(frames, max_shift=8)
 
 
 def unsolved(solved: xr.Dataset) -> xr.Dataset:
@@ -56,15 +56,15 @@ def lazily(mask):
 def test_what_is_masked_is_not_known_and_does_not_bleed(frames, interpolation):
     """As frames whose invalid pixels are NaN; and nothing depends on what stands there."""
     shifts, mask = shifts_of(TRUTH), hole()
-    moved = pipeline.correct(frames, shifts, mask=mask, interpolation=interpolation)
-    blank = pipeline.correct(np.where(mask, frames, np.nan), shifts, interpolation=interpolation)
+    moved = steadystack.correct(frames, shifts, mask=mask, interpolation=interpolation)
+    blank = steadystack.correct(np.where(mask, frames, np.nan), shifts, interpolation=interpolation)
     np.testing.assert_array_equal(moved, blank)
     wild = np.where(mask, frames, 1e6)
-    other = pipeline.correct(wild, shifts, mask=mask, interpolation=interpolation)
+    other = steadystack.correct(wild, shifts, mask=mask, interpolation=interpolation)
     np.testing.assert_array_equal(moved, other)
     assert np.isnan(moved[0].to_numpy()[~mask]).all()
     assert np.isnan(moved[1].to_numpy()[12:21, 19:32]).all()  # by (2, -1)
-    whole = pipeline.correct(frames.astype("u2"), shifts, mask=mask, interpolation="whole")
+    whole = steadystack.correct(frames.astype("u2"), shifts, mask=mask, interpolation="whole")
     assert (whole[1].to_numpy()[12:21, 19:32] == 0).all()
 
 
@@ -85,9 +85,9 @@ def test_masks_of_every_kind(frames, kind, per_frame):
         "lazy DataArray": xr.DataArray(lazily(mask), dims=dims),
     }[kind]
     stack = xr.DataArray(da.from_array(frames, chunks=(2, 16, 16)), dims=("t", "y", "x"))
-    moved = pipeline.correct(stack, shifts_of(TRUTH), mask=given)
+    moved = steadystack.correct(stack, shifts_of(TRUTH), mask=given)
     assert moved.chunks is not None
-    expected = pipeline.correct(np.where(mask, frames, np.nan), shifts_of(TRUTH))
+    expected = steadystack.correct(np.where(mask, frames, np.nan), shifts_of(TRUTH))
     np.testing.assert_array_equal(moved, expected)
 
 
@@ -97,13 +97,13 @@ def test_masks_of_volumes_and_of_planes_that_move_alike():
     mask = hole((5, 24, 28))
     mask[2] = True
     by = np.array([[0, 0, 0], [1, 2, -1], [0.5, 0.25, 3]])
-    moved = pipeline.correct(stack, shifts_of(by), mask=mask)
+    moved = steadystack.correct(stack, shifts_of(by), mask=mask)
     np.testing.assert_array_equal(
-        moved, pipeline.correct(np.where(mask, stack, np.nan), shifts_of(by))
+        moved, steadystack.correct(np.where(mask, stack, np.nan), shifts_of(by))
     )
     for given in (mask, mask[0]):  # of shifts along y and x; one for all planes, too
-        moved = pipeline.correct(stack, shifts_of(by[:, 1:]), mask=given)
-        expected = pipeline.correct(np.where(given, stack, np.nan), shifts_of(by[:, 1:]))
+        moved = steadystack.correct(stack, shifts_of(by[:, 1:]), mask=given)
+        expected = steadystack.correct(np.where(given, stack, np.nan), shifts_of(by[:, 1:]))
         np.testing.assert_array_equal(moved, expected)
 
 
@@ -118,36 +118,36 @@ def test_masks_that_do_not_fit_are_refused(frames):
         (xr.DataArray(np.ones((5, 5)), dims=("y", "x")), "its dims must be some of the stack's"),
     ):
         with pytest.raises(InputError, match=words):
-            pipeline.correct(frames, shifts, mask=mask)
+            steadystack.correct(frames, shifts, mask=mask)
     cube = np.random.default_rng(0).normal(size=(4, 4, 20, 20))
     with pytest.raises(InputError, match="fits several"):
-        pipeline.correct(cube, shifts, mask=np.ones((4, 20, 20), bool))
+        steadystack.correct(cube, shifts, mask=np.ones((4, 20, 20), bool))
     with pytest.raises(InputError, match=r"mask.zarr is a path"):
-        pipeline.estimate_shifts(frames, max_shift=8, mask="mask.zarr")
+        steadystack.estimate_shifts(frames, max_shift=8, mask="mask.zarr")
     for key, words in (("unusable", "left, blank"), ("interpolated", "moved, left, blank")):
         with pytest.raises(InputError, match=rf"{key} 'drop' is not one of {words}"):
-            pipeline.correct(frames, shifts, **{key: "drop"})
+            steadystack.correct(frames, shifts, **{key: "drop"})
 
 
 def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
     save_shifts(solved, str(tmp_path / "shifts.zarr"))
     shifts = load_shifts(str(tmp_path / "shifts.zarr"))
     with pytest.raises(InputError, match=r"\(48, 30\).*measured on \(48, 56\): if it is a part"):
-        pipeline.correct(frames[:, :, :30], shifts)
-    part = pipeline.correct(frames[:, :, :30], shifts, other_shape=True)
+        steadystack.correct(frames[:, :, :30], shifts)
+    part = steadystack.correct(frames[:, :, :30], shifts, other_shape=True)
     assert part.shape == (4, 48, 30)
     binned = frames.reshape(4, 24, 2, 28, 2).mean(axis=(2, 4))
     with pytest.raises(InputError, match=r'shifts\["shift"\] \* 1 / 2'):
-        pipeline.correct(binned, shifts)
+        steadystack.correct(binned, shifts)
     scaled = shifts.assign(shift=shifts["shift"] * 1 / 2)
-    steady = pipeline.correct(binned, scaled, other_shape=True, interpolation="cubic")
+    steady = steadystack.correct(binned, scaled, other_shape=True, interpolation="cubic")
     assert float(np.abs(steady[3] - steady[0]).mean()) < 0.1 * np.abs(binned[3] - binned[0]).mean()
     with pytest.raises(InputError, match=r"\* \[1 / 3, 1\]"):
-        pipeline.correct(frames[:, ::3], shifts)
+        steadystack.correct(frames[:, ::3], shifts)
     with pytest.raises(InputError, match=r"\* 2\)"):
-        pipeline.correct(np.repeat(np.repeat(frames, 2, 1), 2, 2), shifts)
+        steadystack.correct(np.repeat(np.repeat(frames, 2, 1), 2, 2), shifts)
     del shifts.attrs["frame_shape"]  # as an older dataset
-    pipeline.correct(binned, shifts)
+    steadystack.correct(binned, shifts)
 
 
 def test_what_is_no_shifts_dataset_is_told(frames, solved):
@@ -164,15 +164,15 @@ def test_what_is_no_shifts_dataset_is_told(frames, solved):
         (None, "not a NoneType"),
     ):
         with pytest.raises(InputError, match=words):
-            pipeline.correct(stack, given)
+            steadystack.correct(stack, given)
         if given is not TRUTH:
             for draw in (plot.drift, plot.path, plot.residuals):
                 with pytest.raises(InputError, match=words):
                     draw(given, Figure().subplots())
     with pytest.raises(InputError, match=r"correct\(stack, shifts\)"):
-        pipeline.correct(solved, stack)
+        steadystack.correct(solved, stack)
     with pytest.raises(InputError, match="is a path"):
-        pipeline.correct("stack.zarr", solved)
+        steadystack.correct("stack.zarr", solved)
     with pytest.raises(InputError, match="has no shift_std"):
         plot.drift(shifts_of(TRUTH), Figure().subplots())
     with pytest.raises(InputError, match="has no pair_reference"):
@@ -203,28 +203,28 @@ def test_channels_are_not_taken_for_planes(frames):
     both = np.stack([frames, frames + 1], axis=1)
     for given, way_out in ((both, "stack[:, 0]"), (np.moveaxis(both, 1, 3), "stack[..., 0]")):
         with pytest.raises(InputError, match=r"2 entries along axis \d look like channels") as told:
-            pipeline.estimate_shifts(given, max_shift=8)
+            steadystack.estimate_shifts(given, max_shift=8)
         assert way_out in str(told.value)
     named = xr.DataArray(both, dims=("t", "channel", "y", "x"))
     with pytest.raises(InputError, match=r"stack.isel\(channel=0\)"):
-        pipeline.estimate_shifts(named, max_shift=8)
+        steadystack.estimate_shifts(named, max_shift=8)
     with pytest.raises(InputError, match=r"rename\(T='t', Y='y', X='x'\)"):
-        pipeline.estimate_shifts(named.rename(t="T", y="Y", x="X"), max_shift=8)
+        steadystack.estimate_shifts(named.rename(t="T", y="Y", x="X"), max_shift=8)
     planes = xr.DataArray(np.repeat(both, 2, axis=1), dims=("t", "z", "y", "x"))
-    assert list(pipeline.estimate_shifts(planes, max_shift=[1, 8, 8])["axis"]) == ["z", "y", "x"]
+    assert list(steadystack.estimate_shifts(planes, max_shift=[1, 8, 8])["axis"]) == ["z", "y", "x"]
     with pytest.raises(InputError, match="not 5: a DataArray with names"):
-        pipeline.estimate_shifts(both[:, :, None], max_shift=8)
-    one = pipeline.estimate_shifts(both[:, :1], max_shift=8)  # a single plane is no plane
+        steadystack.estimate_shifts(both[:, :, None], max_shift=8)
+    one = steadystack.estimate_shifts(both[:, :1], max_shift=8)  # a single plane is no plane
     assert list(one["axis"]) == ["y", "x"]
-    moved = pipeline.correct(both, one)  # every channel alike
-    np.testing.assert_array_equal(moved[:, 0], pipeline.correct(frames, one))
+    moved = steadystack.correct(both, one)  # every channel alike
+    np.testing.assert_array_equal(moved[:, 0], steadystack.correct(frames, one))
 
 
 def test_an_array_of_dask_stays_lazy(frames):
     stack = da.from_array(frames, chunks=(1, *SIZE))
-    shifts = pipeline.estimate_shifts(stack, max_shift=8, mask=ellipse(SIZE))
+    shifts = steadystack.estimate_shifts(stack, max_shift=8, mask=ellipse(SIZE))
     assert shifts.attrs["frame_shape"] == "[48, 56]"
-    assert pipeline.correct(stack, shifts).chunks is not None
+    assert steadystack.correct(stack, shifts).chunks is not None
 
 
 @pytest.mark.parametrize(
@@ -237,4 +237,4 @@ def test_an_array_of_dask_stays_lazy(frames):
 )
 def test_wrong_settings_name_their_key(frames, given, words):
     with pytest.raises(InputError, match=words):
-        pipeline.estimate_shifts(frames, max_shift=8, preprocess=given)
+        steadystack.estimate_shifts(frames, max_shift=8, preprocess=given)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
-from helpers import Scene, ellipse
 
-import pipeline
-from pipeline.config import make_config
-from pipeline.measure import measure_pairs
-from pipeline.model import FrameStatus, PairTable
-from pipeline.ncc import tiles
-from pipeline.setup import open_series, plan_of, set_up
-from pipeline.store import masks
-from pipeline.store.images import write_image
+import steadystack
+from helpers import Scene, ellipse
+from steadystack.config import make_config
+from steadystack.measure import measure_pairs
+from steadystack.model import FrameStatus, PairTable
+from steadystack.ncc import tiles
+from steadystack.setup import open_series, plan_of, set_up
+from steadystack.store import masks
+from steadystack.store.images import write_image
 
 SIZE = (150, 170)
 ORIGINS = np.array([[0, 0], [1.3, -2.2], [3.1, 1.4], [2.2, 4.3], [-1.5, 3.4]])
@@ -109,7 +109,7 @@ def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, m
 def test_a_whole_run_in_blocks(tmp_path, frames, monkeypatch):
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     config = settings(tmp_path, frames, output={"shifts": "out.zarr", "report": "out.png"})
-    assert pipeline.stages.plan(config).blocks > 4
-    shifts = pipeline.run(config)
+    assert steadystack.stages.plan(config).blocks > 4
+    shifts = steadystack.run(config)
     expected = ORIGINS[:4] - ORIGINS[0]
     np.testing.assert_allclose(shifts["shift"][:4], expected, atol=0.05)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.model import InputError, PairStatus, PairTable
-from pipeline.store import files
-from pipeline.store.files import discard, settle, staged
-from pipeline.store.journal import Journal, journal_path, replay
-from pipeline.store.locks import locked
+from steadystack.model import InputError, PairStatus, PairTable
+from steadystack.store import files
+from steadystack.store.files import discard, settle, staged
+from steadystack.store.journal import Journal, journal_path, replay
+from steadystack.store.locks import locked
 
 COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status")
 
@@ -211,7 +211,7 @@ def test_what_fails_leaves_what_was_there(tmp_path):
 
 HOLD = """
 import sys
-from pipeline.store.locks import locked
+from steadystack.store.locks import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,15 +7,15 @@ import pickle
 import numpy as np
 import pytest
 from distributed import LocalCluster
-from helpers import rough
 
-from pipeline.cluster import Cluster, Failure, connect, run_tasks, run_trees
-from pipeline.cluster.tries import TASKS_PER_THREAD
-from pipeline.config import ClusterSection, make_config
-from pipeline.measure import BatchResult, measure_batch
-from pipeline.model import InputError, RunError
-from pipeline.setup import open_series, set_up
-from pipeline.store.images import write_image, write_stack
+from helpers import rough
+from steadystack.cluster import Cluster, Failure, connect, run_tasks, run_trees
+from steadystack.cluster.tries import TASKS_PER_THREAD
+from steadystack.config import ClusterSection, make_config
+from steadystack.measure import BatchResult, measure_batch
+from steadystack.model import InputError, RunError
+from steadystack.setup import open_series, set_up
+from steadystack.store.images import write_image, write_stack
 
 
 def double(item, offset):
@@ -119,7 +119,7 @@ def test_what_travels_is_small(tmp_path):
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.kinds.WORKER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("steadystack.cluster.kinds.WORKER_TIMEOUT_S", 1.0)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         pytest.raises(RunError, match="no worker was there"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.config import Config, load_config, make_config
-from pipeline.model import InputError
-from pipeline.units import parse_bytes, shift_bounds
+from steadystack.config import Config, load_config, make_config
+from steadystack.model import InputError
+from steadystack.units import parse_bytes, shift_bounds
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -19,24 +19,24 @@ import tifffile
 import xarray as xr
 import zarr
 from click.testing import CliRunner
-from helpers import Scene
 
-import pipeline
-from pipeline import stages
-from pipeline.cli import main
-from pipeline.config import CorrectSection, make_config
-from pipeline.correct import Invalid, before_and_after, lay_out, write_corrected
-from pipeline.correct import regions as regions_module
-from pipeline.correct import stack as stack_module
-from pipeline.correct.layout import Cut, levels, on_level, regions, valid_level
-from pipeline.model import FrameStatus, OutputError
-from pipeline.preprocess import Conditioning
-from pipeline.store import files as files_module
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.progress import Record, digest_at
-from pipeline.store.shifts import load_shifts
-from pipeline.store.stacks import locate
+import steadystack
+from helpers import Scene
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.config import CorrectSection, make_config
+from steadystack.correct import Invalid, before_and_after, lay_out, write_corrected
+from steadystack.correct import regions as regions_module
+from steadystack.correct import stack as stack_module
+from steadystack.correct.layout import Cut, levels, on_level, regions, valid_level
+from steadystack.model import FrameStatus, OutputError
+from steadystack.preprocess import Conditioning
+from steadystack.store import files as files_module
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.progress import Record, digest_at
+from steadystack.store.shifts import load_shifts
+from steadystack.store.stacks import locate
 
 SIZE = (72, 80)
 TRUTH = np.array([[0, 0], [2.4, -1.2], [-1.5, 0.5], [3.3, 4.1], [1.0, 2.0], [-2.2, -3.7]])
@@ -96,9 +96,9 @@ def test_corrected_and_measured_again_nothing_is_left(frames, tmp_path, interpol
     write_stack(tmp_path / "stack.zarr", frames)
     config = run_of(tmp_path, correct={"interpolation": interpolation, "border": border})
     shifts = stages.run(config)
-    steady = pipeline.open_stack(config.output.corrected)
+    steady = steadystack.open_stack(config.output.corrected)
     valid = zarr.open_group(config.output.corrected, mode="r")["valid"][:]
-    again = pipeline.estimate_shifts(steady, mask=valid, max_shift=8)
+    again = steadystack.estimate_shifts(steady, mask=valid, max_shift=8)
     assert np.abs(shifts["shift"] - TRUTH).max() < 0.02
     assert np.abs(again["shift"]).max() < 0.05
     if border == "crop":
@@ -114,10 +114,10 @@ def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolatio
     _, group = made(
         tmp_path / "a.zarr", tmp_path / "stack.zarr", interpolation=interpolation, border=border
     )
-    lazy = pipeline.correct(frames, shifts_of(), interpolation=interpolation, border=border)
+    lazy = steadystack.correct(frames, shifts_of(), interpolation=interpolation, border=border)
     np.testing.assert_array_equal(group["0"][:], lazy.values)
-    opened = pipeline.correct(
-        pipeline.open_stack(str(tmp_path / "stack.zarr")), shifts_of(), border=border
+    opened = steadystack.correct(
+        steadystack.open_stack(str(tmp_path / "stack.zarr")), shifts_of(), border=border
     )
     first = {"keep": 0, "crop": 4, "expand": -4}[border]
     assert float(opened["x"][0]) == 0.25 * first
@@ -209,7 +209,7 @@ def test_all_channels_and_planes_with_their_metadata(frames, tmp_path, version, 
     assert result["0"].compressors == array.compressors
     assert (result["0"].shards is not None) == sharded
     for channel, plane in product(range(2), range(3)):
-        expected = pipeline.correct(planes[:, channel, plane], shifts_of(), border="crop")
+        expected = steadystack.correct(planes[:, channel, plane], shifts_of(), border="crop")
         np.testing.assert_array_equal(result["0"][:, channel, plane], expected.values)
     spec = locate(str(target), channel="GFP")
     assert (spec.pixel_size, spec.unit) == ((3.0, 0.5, 0.5), "micrometer")
@@ -250,7 +250,7 @@ def test_frames_and_channels_that_share_chunks_in_any_order_of_axes(frames, tmp_
     _, group = made(tmp_path / "b.zarr", tmp_path / "a.zarr", interpolation="cubic")
     assert group["0"].chunks == (4, 2, 30, 80)
     for channel in range(2):
-        expected = pipeline.correct(stack[..., channel], shifts_of(), interpolation="cubic")
+        expected = steadystack.correct(stack[..., channel], shifts_of(), interpolation="cubic")
         np.testing.assert_array_equal(group["0"][:, channel], expected.values)
 
 
@@ -352,7 +352,7 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
     assert group["valid"][0].all()
 
     write_stack(tmp_path / "labels.zarr", labels[:4])
-    with pytest.raises(pipeline.InputError, match=r"correct.stack: .*as many and as large"):
+    with pytest.raises(steadystack.InputError, match=r"correct.stack: .*as many and as large"):
         stages.correct(config)
 
 
@@ -368,13 +368,13 @@ def test_frames_without_a_shift_of_their_own(frames, tmp_path, interpolated, unu
     how = {"interpolated": interpolated, "unusable": unusable, "interpolation": "whole"}
     _, group = made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts, **how)
     found = group["0"][:]
-    moved = pipeline.correct(frames, shifts_of(), interpolation="whole").values
+    moved = steadystack.correct(frames, shifts_of(), interpolation="whole").values
     np.testing.assert_array_equal(found[[0, 2, 4]], moved[[0, 2, 4]])
     wanted = {"moved": moved[1], "left": frames[1], "blank": 0 * frames[1]}[interpolated]
     np.testing.assert_array_equal(found[1], wanted)
     for frame in (3, 5):
         np.testing.assert_array_equal(found[frame], frames[frame] * (unusable == "left"))
-    lazy = pipeline.correct(frames, shifts, **how)
+    lazy = steadystack.correct(frames, shifts, **how)
     np.testing.assert_array_equal(found, lazy.values)
 
 
@@ -400,7 +400,7 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     from test_correct import made
-    from pipeline.correct import regions, stack
+    from steadystack.correct import regions, stack
 
     write, calls = regions.write_region, []
 
@@ -443,7 +443,7 @@ def test_a_killed_process_leaves_nothing_half_and_the_next_goes_on(frames, tmp_p
     assert begun == [2, 3, 4, 5]
     assert not partial.exists()
     assert not (target / ".done").exists()
-    expected = pipeline.correct(frames, shifts_of(), interpolation="cubic")
+    expected = steadystack.correct(frames, shifts_of(), interpolation="cubic")
     np.testing.assert_array_equal(group["0"][:], expected.values)
     made(target, source, interpolation="cubic")
     assert len(begun) == 4  # it is done already
@@ -467,7 +467,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(frames, tmp_path, monkeypatch):
     assert len(Record(str(target)).read()) == 2
     monkeypatch.setattr(regions_module, "write_region", write)
     _, group = made(target, source)
-    np.testing.assert_array_equal(group["0"][:], pipeline.correct(frames, shifts_of()).values)
+    np.testing.assert_array_equal(group["0"][:], steadystack.correct(frames, shifts_of()).values)
 
 
 @pytest.fixture
@@ -511,7 +511,9 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     source, target = tmp_path / "stack.zarr", tmp_path / "steady.zarr"
     write_stack(source, frames)
     write_image(target, np.ones((3, 3)))
-    with pytest.raises(pipeline.InputError, match="is no corrected stack: it is not overwritten"):
+    with pytest.raises(
+        steadystack.InputError, match="is no corrected stack: it is not overwritten"
+    ):
         made(target, source, overwrite=True)
     assert zarr.open_array(target, mode="r").shape == (3, 3)
 
@@ -519,7 +521,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     made(target, source)
     before = digest_at(str(target))
     with pytest.raises(
-        pipeline.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
+        steadystack.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
     ):
         made(target, source, interpolation="linear")
 
@@ -532,7 +534,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             made(target, source, interpolation="linear", overwrite=True)
     assert digest_at(str(target)) == before
-    with pytest.raises(pipeline.InputError, match="made with other shifts"):
+    with pytest.raises(steadystack.InputError, match="made with other shifts"):
         made(target, source, interpolation="linear")
     made(target, source, interpolation="linear", overwrite=True)
     assert digest_at(str(target)) != before
@@ -605,13 +607,13 @@ def test_bad_settings_are_told_in_a_line(frames, tmp_path, sections, words):
 def test_shifts_too_large_for_a_common_part_and_too_little_memory(frames, tmp_path):
     write_stack(tmp_path / "stack.zarr", frames)
     far = shifts_of(30 * TRUTH)
-    with pytest.raises(pipeline.InputError, match="crop leaves nothing"):
+    with pytest.raises(steadystack.InputError, match="crop leaves nothing"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", far, border="crop")
-    with pytest.raises(pipeline.InputError, match=r"one chunk of .* needs 25 MiB"):
+    with pytest.raises(steadystack.InputError, match=r"one chunk of .* needs 25 MiB"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", memory=2**20)
-    with pytest.raises(pipeline.InputError, match="6 frames and there are shifts for 4"):
+    with pytest.raises(steadystack.InputError, match="6 frames and there are shifts for 4"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(TRUTH[:4]))
-    with pytest.raises(pipeline.InputError, match="nothing to correct"):
+    with pytest.raises(steadystack.InputError, match="nothing to correct"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(np.nan * TRUTH))
 
 
@@ -634,7 +636,7 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
         assert file.is_ome
         series = file.series[0]
         assert series.axes == "TYX"
-        expected = pipeline.correct(frames, shifts, border="expand")
+        expected = steadystack.correct(frames, shifts, border="expand")
         np.testing.assert_array_equal(series.asarray(), expected.values)
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
         assert 'TimeIncrement="2.0"' in file.ome_metadata
@@ -684,7 +686,7 @@ def test_tiff_refuses_what_it_cannot_hold(frames, tmp_path):
             "corrected": str(tmp_path / "steady.ome.tif"),
         },
     )
-    with pytest.raises(pipeline.InputError, match="OME-TIFF holds no int64"):
+    with pytest.raises(steadystack.InputError, match="OME-TIFF holds no int64"):
         stages.run(config)
 
 
@@ -700,7 +702,9 @@ def test_views_before_and_after(frames):
     np.testing.assert_array_equal(before.maximum, frames[used].max(axis=0))
     np.testing.assert_allclose(before.kymographs["x"], frames[:, 35:38].mean(axis=1))
     np.testing.assert_allclose(before.kymographs["y"], frames[:, :, 39:42].mean(axis=2))
-    moved = pipeline.correct(frames.astype(float), shifts_of(shifts), interpolation="whole").values
+    moved = steadystack.correct(
+        frames.astype(float), shifts_of(shifts), interpolation="whole"
+    ).values
     np.testing.assert_allclose(after.mean, np.nanmean(moved[used], axis=0))
     np.testing.assert_allclose(after.maximum, np.nanmax(moved[used], axis=0))
     assert np.isnan(after.kymographs["x"][2]).all()

@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
-from pipeline import guide
-from pipeline.cli import main
-from pipeline.example import drifting_series
-from pipeline.model import FrameStatus
-from pipeline.store.images import embedded_scene
+from steadystack import guide
+from steadystack.cli import main
+from steadystack.example import drifting_series
+from steadystack.model import FrameStatus
+from steadystack.store.images import embedded_scene
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +74,9 @@ def test_the_readme_names_the_commands_and_the_whole_floor_plan():
     text = (ROOT / "README.md").read_text()
     assert "bash scripts/demo" in text
     assert "bash scripts/test" in text
-    rooms = {path.stem for path in (ROOT / "pipeline").iterdir() if path.suffix == ".py"}
+    rooms = {
+        path.stem for path in (ROOT / "pipeline" / "steadystack").iterdir() if path.suffix == ".py"
+    }
     for room in rooms - {"__init__"}:
         assert f"`{room}`" in text, room
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
-from helpers import Scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipeline
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.model import LONE, InputError
-from pipeline.pairs import extra_pairs, select_pairs
-from pipeline.pairs.weak import CUT_PAIRS
-from pipeline.solve.graph import components
-from pipeline.store.images import write_stack
-from pipeline.store.shifts import load_shifts
+import steadystack
+from helpers import Scene
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.model import LONE, InputError
+from steadystack.pairs import extra_pairs, select_pairs
+from steadystack.pairs.weak import CUT_PAIRS
+from steadystack.solve.graph import components
+from steadystack.store.images import write_stack
+from steadystack.store.shifts import load_shifts
 
-CONFIG = pipeline.load_config
+CONFIG = steadystack.load_config
 
 
 def chosen(pairs, used, count, budget=100, readable=None, **options):
@@ -180,8 +180,8 @@ def settings_at(folder, **pairs):
 def test_a_series_that_falls_apart_is_joined():
     frames, shift = broken_series()
     options = {"strategy": "window", "width": 3}
-    apart = pipeline.estimate_shifts(frames, max_shift=16, pairs=options)
-    joined = pipeline.estimate_shifts(frames, max_shift=16, pairs={**options, "extra": 0.5})
+    apart = steadystack.estimate_shifts(frames, max_shift=16, pairs=options)
+    joined = steadystack.estimate_shifts(frames, max_shift=16, pairs={**options, "extra": 0.5})
     assert int(apart["component"].max()) == 1
     assert int(joined["component"].max()) == 0
     good = np.setdiff1d(np.arange(COUNT), BAD)
@@ -200,7 +200,7 @@ def test_a_series_that_falls_apart_is_joined():
 def test_a_strong_series_gets_no_second_round():
     frames, _ = broken_series()
     good = frames[: BAD[0]]
-    found = pipeline.estimate_shifts(good, max_shift=16, pairs={"width": 3, "extra": 1.0})
+    found = steadystack.estimate_shifts(good, max_shift=16, pairs={"width": 3, "extra": 1.0})
     assert found.sizes["pair"] == len(select_pairs(len(good), "window", width=3))
 
 
@@ -212,7 +212,7 @@ class Stopped(Exception):
     ("at", "suffix"), [(20, ".zarr"), (66, ".zarr"), (72, ".zarr"), (72, ".nc")]
 )
 def test_a_run_stopped_in_either_round_goes_on_to_the_same_rows(tmp_path, monkeypatch, at, suffix):
-    monkeypatch.setattr("pipeline.measure.budget.TASK_PIXELS", 1e5)  # some pairs are a task
+    monkeypatch.setattr("steadystack.measure.budget.TASK_PIXELS", 1e5)  # some pairs are a task
     config = settings_at(tmp_path / "one", extra=0.4)
     output = config.output.model_copy(update={"shifts": str(tmp_path / f"one/shifts{suffix}")})
     config = config.model_copy(update={"output": output})
@@ -240,7 +240,7 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
     assert with_it.sizes["pair"] > without_it.sizes["pair"]
     assert with_it.attrs["fingerprint"] == without_it.attrs["fingerprint"]
     assert not (tmp_path / "shifts.zarr.before").exists()
-    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
+    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
     again = stages.measure(config)
     assert again.sizes["pair"] == with_it.sizes["pair"]
     assert stages.plan(config).extra_pairs == np.ceil(0.4 * without_it.sizes["pair"])
@@ -248,7 +248,7 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
 
 def test_a_budget_is_no_negative_number():
     with pytest.raises(InputError, match=r"pairs\.extra"):
-        pipeline.estimate_shifts(broken_series()[0], max_shift=16, pairs={"extra": -0.1})
+        steadystack.estimate_shifts(broken_series()[0], max_shift=16, pairs={"extra": -0.1})
 
 
 def test_the_budget_is_no_part_of_the_fingerprint():

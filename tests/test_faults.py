@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import beds
 import dask
 import numpy as np
 import pytest
@@ -19,19 +18,20 @@ import xarray as xr
 import yaml
 from click.testing import CliRunner
 from distributed import Client, LocalCluster, SchedulerPlugin, Security
-from helpers import Scene, assert_same_numbers
 
-import pipeline
-from pipeline import stages
-from pipeline.cli import main
-from pipeline.cluster import Cluster, Failure, connect, kinds, run_tasks
-from pipeline.cluster.tries import TASKS_PER_THREAD
-from pipeline.config import ClusterSection, make_config
-from pipeline.measure import batches
-from pipeline.model import Frame, FrameStatus, InputError, PairStatus, RunError
-from pipeline.store.images import write_stack
-from pipeline.store.patience import patiently
-from pipeline.store.stacks import StackFrames
+import beds
+import steadystack
+from helpers import Scene, assert_same_numbers
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.cluster import Cluster, Failure, connect, kinds, run_tasks
+from steadystack.cluster.tries import TASKS_PER_THREAD
+from steadystack.config import ClusterSection, make_config
+from steadystack.measure import batches
+from steadystack.model import Frame, FrameStatus, InputError, PairStatus, RunError
+from steadystack.store.images import write_stack
+from steadystack.store.patience import patiently
+from steadystack.store.stacks import StackFrames
 
 MANY_TASKS = "700 KiB"
 
@@ -62,7 +62,7 @@ def settings(folder, name, **cluster):
 @pytest.fixture(scope="module")
 def here(folder):
     """The dataset as it is without any cluster."""
-    return pipeline.run(settings(folder, "here", kind="in-process"))
+    return steadystack.run(settings(folder, "here", kind="in-process"))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def engines(monkeypatch):
             found.append(cluster)
             yield cluster
 
-    monkeypatch.setattr("pipeline.cluster.lazy.connect", noting)
+    monkeypatch.setattr("steadystack.cluster.lazy.connect", noting)
     return found
 
 
@@ -91,7 +91,7 @@ def fail_some(monkeypatch, failing, times):
             raise OSError("the store is away")
         return measure_batch(pairs, *rest)
 
-    monkeypatch.setattr("pipeline.measure.batches.measure_batch", failing_batch)
+    monkeypatch.setattr("steadystack.measure.batches.measure_batch", failing_batch)
 
 
 # Workers that die
@@ -110,7 +110,7 @@ def test_a_worker_that_is_killed_again_and_again_changes_nothing(folder, here, e
                 os.kill(alive[-1], signal.SIGKILL)
                 killed.append(alive[-1])
 
-    found = pipeline.run(settings(folder, "killed", workers=2, retries=9), progress=kill_one)
+    found = steadystack.run(settings(folder, "killed", workers=2, retries=9), progress=kill_one)
     assert len(killed) >= 3
     assert_same_numbers(here, found)
 
@@ -138,7 +138,7 @@ def test_workers_too_small_for_a_task_are_refused(folder):
     with pytest.raises(
         InputError, match=r"worker_memory 150 MiB has 0 MiB.*lower register.max_shift"
     ):
-        pipeline.run(settings(folder, "small", worker_memory="150 MiB", task_memory=None))
+        steadystack.run(settings(folder, "small", worker_memory="150 MiB", task_memory=None))
     with (
         LocalCluster(
             n_workers=1,
@@ -160,7 +160,7 @@ def test_what_fails_has_a_status_and_is_measured_by_the_same_command(folder, her
     config = settings(folder, "failed", kind="in-process", retries=1, max_failed=0.5)
     with monkeypatch.context() as patch:
         fail_some(patch, {(0, 1)}, times=2)
-        found = pipeline.run(config)
+        found = steadystack.run(config)
     failed = found["pair_status"].to_numpy() == PairStatus.FAILED.code
     assert 0 < failed.sum() < 60
     assert np.isnan(found["pair_shift"].to_numpy()[failed]).all()
@@ -170,7 +170,7 @@ def test_what_fails_has_a_status_and_is_measured_by_the_same_command(folder, her
     good = ~failed & (here["pair_status"].to_numpy() == PairStatus.OK.code)
     same = [one["pair_shift"].to_numpy()[good].tobytes() for one in (here, found)]
     assert same[0] == same[1]
-    again = pipeline.run(config)
+    again = steadystack.run(config)
     assert_same_numbers(here, again)
     assert json.loads(again.attrs["failures"]) == {}
 
@@ -192,12 +192,12 @@ def test_too_many_failures_stop_the_run_and_keep_the_rest(folder, here, monkeypa
     with monkeypatch.context() as patch:
         fail_some(patch, {(14, 15)}, times=1)
         with pytest.raises(RunError, match=r"pairs failed, more than cluster.max_failed 0 allows"):
-            pipeline.run(config)
+            steadystack.run(config)
     with xr.open_zarr(config.output.shifts) as kept:
         status = kept["pair_status"].to_numpy()
     assert (status == PairStatus.OK.code).any()
     assert (status == PairStatus.FAILED.code).any()
-    assert_same_numbers(here, pipeline.run(config))
+    assert_same_numbers(here, steadystack.run(config))
 
 
 def test_frames_that_could_not_be_read_are_read_again(folder, here, monkeypatch):
@@ -212,14 +212,14 @@ def test_frames_that_could_not_be_read_are_read_again(folder, here, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(StackFrames, "read", away)
-        found = pipeline.run(config)
+        found = steadystack.run(config)
     assert found["frame_status"][7] == FrameStatus.UNREADABLE.code
-    assert_same_numbers(here, pipeline.run(config))
+    assert_same_numbers(here, steadystack.run(config))
 
 
 @pytest.mark.parametrize("times", [2, 99])
 def test_a_store_that_is_away_for_a_moment_is_asked_again(folder, monkeypatch, times):
-    monkeypatch.setattr("pipeline.store.patience.PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("steadystack.store.patience.PAUSES_S", (0.0, 0.0, 0.0))
     asked = []
 
     def away():
@@ -307,7 +307,7 @@ def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path
     config = settings(
         folder, "cut", kind="scheduler-file", scheduler_file=str(file), lost_after=11.0
     )
-    found = pipeline.run(config, progress=pull_the_cable)
+    found = steadystack.run(config, progress=pull_the_cable)
     assert_same_numbers(here, found)
     assert time.monotonic() - cut[0] < 100  # bounded: a silent host is not waited for
 
@@ -340,14 +340,14 @@ def test_a_lost_scheduler_is_told_and_the_run_goes_on_elsewhere(folder, here, tm
             dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
             pytest.raises(RunError, match="scheduler is gone; what was measured is saved"),
         ):
-            pipeline.run(config, progress=kill_the_scheduler)
+            steadystack.run(config, progress=kill_the_scheduler)
     finally:
         for process in processes:
             process.kill()
             process.wait()
     with xr.open_zarr(config.output.shifts) as kept:
         assert (kept["pair_status"].to_numpy() == PairStatus.OK.code).sum() > 0
-    assert_same_numbers(here, pipeline.run(settings(folder, "lost", kind="in-process")))
+    assert_same_numbers(here, steadystack.run(settings(folder, "lost", kind="in-process")))
 
 
 # Who may talk to whom
@@ -387,7 +387,7 @@ def test_given_certificates_are_used_by_all(tmp_path):
 
 
 def test_nothing_listens_but_on_loopback(monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.kinds.find_spec", lambda name: "there")
+    monkeypatch.setattr("steadystack.cluster.kinds.find_spec", lambda name: "there")
     before = set(listening(os.getpid()))
     told: list[str] = []
     monkeypatch.setattr(kinds.log, "info", lambda text, *words: told.append(text % words))

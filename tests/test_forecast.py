@@ -17,21 +17,21 @@ import pytest
 import xarray as xr
 import yaml
 import zarr
-from helpers import rough
 
-import pipeline
-from pipeline import stages
-from pipeline.cluster.limits import cgroup_limit
-from pipeline.config import make_config
-from pipeline.measure import flat_field_bytes, polish_bytes, static_bytes
-from pipeline.measure import polish as polishing
-from pipeline.measure.frames import own_flat_field
-from pipeline.measure.static import Sample
-from pipeline.setup import in_memory, plan_of, set_up, workers_that_fit
-from pipeline.setup.forecast import needs_of
-from pipeline.setup.memory import OWN_BYTES, WORKER_BYTES
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_stack
+import steadystack
+from helpers import rough
+from steadystack import stages
+from steadystack.cluster.limits import cgroup_limit
+from steadystack.config import make_config
+from steadystack.measure import flat_field_bytes, polish_bytes, static_bytes
+from steadystack.measure import polish as polishing
+from steadystack.measure.frames import own_flat_field
+from steadystack.measure.static import Sample
+from steadystack.setup import in_memory, plan_of, set_up, workers_that_fit
+from steadystack.setup.forecast import needs_of
+from steadystack.setup.memory import OWN_BYTES, WORKER_BYTES
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_stack
 
 MIB = 2**20
 ROOT = Path(__file__).parents[1]
@@ -86,9 +86,9 @@ def test_the_memory_of_flat_field_and_static_image_is_as_forecast():
 
 
 def here(monkeypatch, size, cores=4):
-    monkeypatch.setattr("pipeline.setup.memory.memory_here", lambda: size)
-    monkeypatch.setattr("pipeline.setup.forecast.memory_here", lambda: size)
-    monkeypatch.setattr("pipeline.setup.memory.CPU_COUNT", cores)
+    monkeypatch.setattr("steadystack.setup.memory.memory_here", lambda: size)
+    monkeypatch.setattr("steadystack.setup.forecast.memory_here", lambda: size)
+    monkeypatch.setattr("steadystack.setup.memory.CPU_COUNT", cores)
 
 
 def test_where_memory_is_little_tasks_get_smaller_and_workers_fewer(monkeypatch):
@@ -121,7 +121,7 @@ def test_what_cannot_fit_is_refused_with_the_key_to_change(monkeypatch, cluster,
     here(monkeypatch, OWN_BYTES + 10 * MIB)
     frames, _ = drifting(side=256)
     setup, _ = opened(frames, cluster=cluster, solve=solve)
-    with pytest.raises(pipeline.InputError, match=words) as refused:
+    with pytest.raises(steadystack.InputError, match=words) as refused:
         workers_that_fit(setup)
     assert f"{(OWN_BYTES + 10 * MIB) // MIB} MiB here" in str(refused.value)
 
@@ -181,7 +181,7 @@ def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
         told = []
         for command in ("plan", "run"):
             done = subprocess.run(
-                [sys.executable, "-m", "pipeline.cli", command, tmp_path / "run.yaml"],
+                [sys.executable, "-m", "steadystack", command, tmp_path / "run.yaml"],
                 cwd=ROOT, capture_output=True, text=True, check=False, **limit,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
@@ -231,11 +231,11 @@ def test_the_performance_report_is_written_on_request(tmp_path):
 
 
 def test_without_bokeh_the_performance_report_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.lazy.find_spec", lambda name: None)
+    monkeypatch.setattr("steadystack.cluster.lazy.find_spec", lambda name: None)
     config = make_config(
         {"input": {"path": "a.zarr"}, "output": {"performance_report": "dask.html"}}, tmp_path
     )
-    with pytest.raises(pipeline.InputError, match=r"install steadystack\[dashboard\]"):
+    with pytest.raises(steadystack.InputError, match=r"install steadystack\[dashboard\]"):
         stages.run(config)
 
 

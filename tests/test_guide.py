@@ -9,20 +9,20 @@ import pytest
 import tifffile
 import yaml
 from click.testing import CliRunner
-from helpers import ellipse, rough
 
-from pipeline import guide
-from pipeline.cli import main
-from pipeline.config import load_config, make_config
-from pipeline.looks import constant_border, frequent_extremes
-from pipeline.model import InputError
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.stacks import locate
+from helpers import ellipse, rough
+from steadystack import guide
+from steadystack.cli import main
+from steadystack.config import load_config, make_config
+from steadystack.looks import constant_border, frequent_extremes
+from steadystack.model import InputError
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.stacks import locate
 
 SHAPE = (48, 56)
 
 
-def steadystack(*words):
+def shell(*words):
     return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
@@ -73,7 +73,7 @@ def framed(count, width):
 
 def test_init_and_check_ask_about_a_border(tmp_path):
     write_stack(tmp_path / "a.zarr", framed(3, 4))
-    made = steadystack("init", tmp_path / "a.zarr").output
+    made = shell("init", tmp_path / "a.zarr").output
     assert re.search(r"# invalid_values: \[222\].*: .*the middle frame are? .*222", made)
     assert re.search(r"  border: 0 .*; it is 4 wide in the middle frame", made)
     (tmp_path / "run.yaml").write_text(made)
@@ -81,10 +81,10 @@ def test_init_and_check_ask_about_a_border(tmp_path):
         "a border of 222 along its sides, up to 4 pixels wide: no data? then mask.border: 4, or "
         "mask.invalid_values: [222]"
     )
-    assert steadystack("check", tmp_path / "run.yaml").output.count(question) == 3
+    assert shell("check", tmp_path / "run.yaml").output.count(question) == 3
     for left_out in ("border: 4", "invalid_values: [222]"):
         (tmp_path / "run.yaml").write_text(made.replace("border: 0", left_out))
-        assert "no data?" not in steadystack("check", tmp_path / "run.yaml").output
+        assert "no data?" not in shell("check", tmp_path / "run.yaml").output
 
 
 def test_init_of_a_real_series_sees_its_border(real_data):
@@ -143,7 +143,7 @@ def test_a_run_warns_of_a_mask_that_looks_inverted(tmp_path, caplog, command, in
     write_stack(tmp_path / "a.zarr", np.where(inside, scenes(3), noise).clip(0).astype("u2"))
     write_image(tmp_path / "m.zarr", inside)
     mask = {"path": "m.zarr", "invert": inverted}
-    steadystack(command, run_settings(tmp_path, mask=mask))
+    shell(command, run_settings(tmp_path, mask=mask))
     warning = "frame 1: the mask looks inverted"
     assert (warning in caplog.text) == inverted
     assert (f"WARNING {warning}" in (tmp_path / "run.log").read_text()) == inverted
@@ -152,7 +152,7 @@ def test_a_run_warns_of_a_mask_that_looks_inverted(tmp_path, caplog, command, in
 def test_a_run_names_all_that_it_wrote(tmp_path):
     write_stack(tmp_path / "a.zarr", np.stack([scenes(1)[0]] * 3).astype("u2"))
     output = {"shifts": "s.zarr", "report": "r.png", "corrected": "c.zarr"}
-    lines = steadystack("run", run_settings(tmp_path, output=output)).stdout.splitlines()
+    lines = shell("run", run_settings(tmp_path, output=output)).stdout.splitlines()
     assert lines[0] == f"report -> {tmp_path / 'r.png'}"
     assert lines[1] == f"corrected stack -> {tmp_path / 'c.zarr'}"
     assert lines[2].startswith("3 frames, 3 of 3 pairs usable")

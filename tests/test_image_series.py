@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import Scene, ellipse
 from scipy import ndimage
 
-import pipeline
-from pipeline.model import FrameStatus
+import steadystack
+from helpers import Scene, ellipse
+from steadystack.model import FrameStatus
 
 SIZE, ROOM = (96, 104), 40
 MASK = ellipse(SIZE, 0.95)
@@ -18,7 +18,7 @@ BAD = 17
 @pytest.fixture(autouse=True)
 def _no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("pipeline.stages.dataset.static_effect", lambda *_: None)
+    monkeypatch.setattr("steadystack.stages.dataset.static_effect", lambda *_: None)
 
 
 def walk(seed: int, count: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def rendered(seed: int, truth: np.ndarray, noise) -> np.ndarray:
 
 
 def solved(frames, width=6, **options):
-    return pipeline.estimate_shifts(
+    return steadystack.estimate_shifts(
         frames, mask=MASK, max_shift=12, pairs={"strategy": "window", "width": width}, **options
     )
 

@@ -12,16 +12,16 @@ import tifffile
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene
 
-import pipeline
-from pipeline.cli import main
-from pipeline.model import FrameStatus, InputError
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_stack
-from pipeline.store.plates import positions
-from pipeline.store.shifts import load_shifts
-from pipeline.store.stacks import StackFrames, locate
+import steadystack
+from helpers import Scene
+from steadystack.cli import main
+from steadystack.model import FrameStatus, InputError
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_stack
+from steadystack.store.plates import positions
+from steadystack.store.shifts import load_shifts
+from steadystack.store.stacks import StackFrames, locate
 
 STORES = Path(__file__).parent / "data"
 T, C, Y, X = np.ogrid[:3, :2, :24, :20]
@@ -37,13 +37,13 @@ def drifting(count=6, shape=(48, 64)):
     )
 
 
-def steadystack(*words):
+def shell(*words):
     return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
 def whole_way(folder, stack, *options, **sections):
     """init, check and run of a stack from the shell; the shifts, and what check said."""
-    made = steadystack("init", stack, *options)
+    made = shell("init", stack, *options)
     assert made.exit_code == 0, made.output
     settings = yaml.safe_load(made.output)
     settings["register"]["max_shift"] = 12
@@ -52,11 +52,11 @@ def whole_way(folder, stack, *options, **sections):
     for name, keys in sections.items():
         settings.setdefault(name, {}).update(keys)
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
-    checked = steadystack("check", folder / "run.yaml")
+    checked = shell("check", folder / "run.yaml")
     assert checked.exit_code == 0, checked.output
-    done = steadystack("run", folder / "run.yaml")
+    done = shell("run", folder / "run.yaml")
     assert done.exit_code == 0, done.output
-    return pipeline.load_config(folder / "run.yaml"), checked.output
+    return steadystack.load_config(folder / "run.yaml"), checked.output
 
 
 def assert_right(config):
@@ -246,7 +246,7 @@ def test_the_whole_way_from_a_position_of_a_plate(plate):
     assert config.input.position == "B/03/0"
     assert "B/03/0 of 3; wells that are not in the store: B/02" in checked
     assert_right(config)
-    refused = steadystack("init", plate)
+    refused = shell("init", plate)
     assert refused.exit_code == 2
     assert "set input.position" in refused.stderr
     assert "--position" in refused.stderr
@@ -256,11 +256,11 @@ def test_the_whole_way_from_all_positions_of_a_plate(plate, caplog):
     for name in ("A/01/0", "A/01/1", "B/03/0"):
         shutil.rmtree(plate / name)
         write_stack(plate / name, drifting())
-    made = steadystack("init", plate, "--position", "all")
+    made = shell("init", plate, "--position", "all")
     assert "wells that it does not hold: B/02" in caplog.text
     settings = made.stdout.replace("max_shift: 12", "max_shift: 11") + "\n  workers: 1\n"
     (plate.parent / "run.yaml").write_text(settings)
-    done = steadystack("run", plate.parent / "run.yaml")
+    done = shell("run", plate.parent / "run.yaml")
     assert done.exit_code == 0, done.output
     for name in ("A-01-0", "A-01-1", "B-03-0"):
         shifts = load_shifts(str(plate.parent / f"plate-{name}-shifts.zarr"))
@@ -326,7 +326,7 @@ def test_tiff_stacks(tmp_path, write, told, chunks):
         found = StackFrames(spec).read(frame, (slice(3, 19), slice(2, 20)))
         np.testing.assert_array_equal(found.image, PIXELS[frame, 1, 3:19, 2:20])
         assert found.status is FrameStatus.OK
-    stack = pipeline.open_stack(str(path), channel=1 if told else None)
+    stack = steadystack.open_stack(str(path), channel=1 if told else None)
     np.testing.assert_array_equal(stack, PIXELS[:, 1])
 
 
@@ -379,7 +379,7 @@ def test_files_of_a_folder_and_of_a_pattern(tmp_path):
         for index in (0, 2, 10):
             found = StackFrames(spec).read(index, (slice(1, 9), slice(0, 20)))
             np.testing.assert_array_equal(found.image, frames[index, 1:9])
-    stack = pipeline.open_stack(str(tmp_path / "*.tif"))
+    stack = steadystack.open_stack(str(tmp_path / "*.tif"))
     np.testing.assert_array_equal(stack, frames)
     with pytest.raises(InputError, match="no TIFF file has such a name"):
         locate(str(tmp_path / "img_c1_*.tif"))
@@ -400,17 +400,17 @@ def test_init_names_outputs_after_the_input(tmp_path):
         (("frames/t*.tif",), "frames-shifts.zarr"),
         (("plate.zarr", "--position", "B/03/0", "--channel", "GFP"), "plate-B-03-0-shifts.zarr"),
     ):
-        made = steadystack("init", tmp_path / words[0], *words[1:])
+        made = shell("init", tmp_path / words[0], *words[1:])
         assert yaml.safe_load(made.output)["output"]["shifts"] == name
 
 
 def test_a_pattern_that_gives_one_frame(tmp_path):
     tifffile.imwrite(tmp_path / "t0.tif", PIXELS[0, 0])
     tifffile.imwrite(tmp_path / "t0.tiff", PIXELS[0, 0])
-    told = steadystack("init", tmp_path / "t*.tif")
+    told = shell("init", tmp_path / "t*.tif")
     assert told.exit_code == 2
     assert "has one frame (1 TIFF file, t0.tif, no other matches): a time-lapse" in told.stderr
-    told = steadystack("init", tmp_path / "t0.tif", tmp_path / "t0.tiff")  # as a shell expands it
+    told = shell("init", tmp_path / "t0.tif", tmp_path / "t0.tiff")  # as a shell expands it
     assert told.exit_code == 2
     assert "t0.tiff, and one is taken: put a pattern in quotes" in told.stderr
 
@@ -456,12 +456,12 @@ def test_the_whole_way_from_a_series_of_tiff_files(tmp_path):
     assert "MiB (decoded) in a run" in checked
     assert_right(config)
     exported = [*("export", config.output.shifts), tmp_path / "a.csv"]
-    assert steadystack(*exported).exit_code == 0
+    assert shell(*exported).exit_code == 0
     rows = (tmp_path / "a.csv").read_text().splitlines()
     assert rows[0].startswith("frame,file,status")
     assert [row.split(",")[1] for row in rows[1:]] == [f"t{index}.tif" for index in range(6)]
     tifffile.imwrite(tmp_path / "frames" / "t00.tif", drifting()[0])  # which frame is which now?
-    assert steadystack(*exported, "--overwrite").exit_code == 0
+    assert shell(*exported, "--overwrite").exit_code == 0
     assert (tmp_path / "a.csv").read_text().startswith("frame,status")
 
 
@@ -484,7 +484,7 @@ def test_a_real_series_of_tiff_files_moves_by_what_its_names_say(real_data, tmp_
         "cluster": {"kind": "in-process"},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
-    shifts = pipeline.run(pipeline.load_config(tmp_path / "run.yaml"))
+    shifts = steadystack.run(steadystack.load_config(tmp_path / "run.yaml"))
     expected = -np.arange(15)[:, None] * np.ones(2)
     np.testing.assert_allclose(shifts["shift"], expected, atol=0.02)
 
@@ -520,7 +520,7 @@ def test_a_tiff_that_is_cut_off(tmp_path, write, share):
             {"input": {"path": str(path), "axes": None}, "cluster": {"kind": "in-process"}}
         )
     )
-    told = steadystack("run", tmp_path / "run.yaml")
+    told = shell("run", tmp_path / "run.yaml")
     assert told.exit_code == 2
     assert "a.tif" in told.stderr
     assert "cut off" in told.stderr
@@ -610,7 +610,7 @@ def test_axes_in_an_unusual_order(tmp_path):
     spec = locate(str(tmp_path / "a.zarr"), channel=1)
     assert (spec.axes, spec.frame_count, spec.frame_shape) == (order, 3, (24, 20))
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
-    stack = pipeline.open_stack(str(tmp_path / "a.zarr"), channel=1)
+    stack = steadystack.open_stack(str(tmp_path / "a.zarr"), channel=1)
     np.testing.assert_array_equal(ArrayFrames.checked(stack).read(1).image, PIXELS[1, 1])
 
 
@@ -663,14 +663,14 @@ def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
             (path / f"f{index}.tif").unlink()
     else:
         growing_zarr(path, 4)
-    assert steadystack("run", tmp_path / "run.yaml").exit_code == 0
+    assert shell("run", tmp_path / "run.yaml").exit_code == 0
     before = sorted(
         (f.relative_to(tmp_path), f.read_bytes())
         for f in (tmp_path / "shifts.zarr").rglob("*")
         if f.is_file()
     )
     grow(path, 6)
-    told = steadystack("run", tmp_path / "run.yaml")
+    told = shell("run", tmp_path / "run.yaml")
     assert told.exit_code == 2
     assert "6 frames now, and had 4" in told.stderr
     assert "--overwrite" in told.stderr
@@ -680,7 +680,7 @@ def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
         if f.is_file()
     )
     assert before == after
-    assert steadystack("run", tmp_path / "run.yaml", "--overwrite").exit_code == 0
+    assert shell("run", tmp_path / "run.yaml", "--overwrite").exit_code == 0
 
 
 def test_files_that_are_others_than_when_the_run_began(tmp_path):
@@ -708,7 +708,7 @@ def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_told(tmp_path):
     settings = {"input": {"path": "a.zarr"}, "register": {"max_shift": 12},
                 "cluster": {"kind": "in-process"}}  # fmt: skip
     (tmp_path / "run.yaml").write_text(json.dumps(settings))
-    steadystack("run", tmp_path / "run.yaml")
+    shell("run", tmp_path / "run.yaml")
     import xarray as xr
 
     with xr.open_zarr(tmp_path / "shifts.zarr") as shifts:
@@ -721,7 +721,7 @@ def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_told(tmp_path):
 
 def test_init_and_check_say_what_they_understood(tmp_path):
     shutil.unpack_archive(STORES / "ngff-zarr-05-sharded.zip", tmp_path / "a.zarr")
-    said = steadystack("init", tmp_path / "a.zarr", "--channel", "1").output
+    said = shell("init", tmp_path / "a.zarr", "--channel", "1").output
     for words in ("axes: t 3, c 2, y 24, x 20", "pixel size: 0.4 x 0.3 micrometer",
                   "frame times: 0 to 5 second", "(3, 2, 12, 12) in shards of (3, 2, 24, 24)",
                   "levels: (3, 2, 24, 20), (3, 2, 12, 10)"):  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.model import PairStatus, PairTable
-from pipeline.pairs import select_pairs
-from pipeline.solve.likeness import unlike_frames
+from steadystack.model import PairStatus, PairTable
+from steadystack.pairs import select_pairs
+from steadystack.solve.likeness import unlike_frames
 
 WINDOW = {"strategy": "window", "width": 8}
 PLANS = {

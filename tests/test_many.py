@@ -12,18 +12,18 @@ import pytest
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, ellipse
 
-import pipeline
-from pipeline.cli import main
-from pipeline.cluster import lazy
-from pipeline.config import load_config, make_config
-from pipeline.measure import measure_pairs
-from pipeline.setup import inputs_of
-from pipeline.stages import open_stack
-from pipeline.stages.many import STAGES
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.shifts import load_shifts
+import steadystack
+from helpers import Scene, ellipse
+from steadystack.cli import main
+from steadystack.cluster import lazy
+from steadystack.config import load_config, make_config
+from steadystack.measure import measure_pairs
+from steadystack.setup import inputs_of
+from steadystack.stages import open_stack
+from steadystack.stages.many import STAGES
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.shifts import load_shifts
 
 STORES = Path(__file__).parent / "data"
 
@@ -78,7 +78,7 @@ def test_every_position_has_its_dataset_and_its_line(plate):
     assert float(rows[0]["rms_residual"]) < 0.1
     assert rows[2]["rms_residual"] == "nan"
     for row, seed, size in ((rows[0], 1, (48, 52)), (rows[1], 2, (40, 44))):
-        alone = pipeline.estimate_shifts(series(seed, size=size), max_shift=8)
+        alone = steadystack.estimate_shifts(series(seed, size=size), max_shift=8)
         np.testing.assert_array_equal(load_shifts(row["shifts"])["shift"], alone["shift"])
     assert "A-1.zarr INFO run is done" in (plate / "out" / "run.log").read_text()
 
@@ -108,7 +108,7 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
         measured.append(source)
         return measure_pairs(source, *given, **options)
 
-    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", counted)
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", counted)
     done = shell("run", path)
     assert done.exit_code == 2
     assert [row["status"] for row in table(plate)] == ["refused", "done", "done"]
@@ -193,13 +193,13 @@ def test_all_positions_of_a_plate_and_of_a_collection(tmp_path, caplog):
     assert open_stack(single["B-03-0"].input.path, channel=0).shape == (3, 24, 20)
     assert "wells that it does not hold: B/02" in caplog.text
     assert list(found("plate.zarr", "set.zarr"))[2:] == ["plate-B-03-0", "set-0", "set-1"]
-    with pytest.raises(pipeline.InputError, match="is no plate and no collection"):
+    with pytest.raises(steadystack.InputError, match="is no plate and no collection"):
         found("plate.zarr/A/01/0")
 
     path = settings(tmp_path, "set.zarr", input={"path": "set.zarr", "position": "all"})
     assert shell("run", path).exit_code == 0
     for name in "01":
-        alone = pipeline.estimate_shifts(series(int(name)), max_shift=8)
+        alone = steadystack.estimate_shifts(series(int(name)), max_shift=8)
         shifts = load_shifts(str(tmp_path / "out" / f"{name}.zarr"))
         np.testing.assert_array_equal(shifts["shift"], alone["shift"])
 
@@ -247,16 +247,16 @@ def test_inputs_that_cannot_be_told_apart_are_refused(tmp_path, paths, output, w
     for name in ("a", "b"):
         (tmp_path / f"{name}.zarr").mkdir()
     config = make_config({"input": {"path": paths}, "output": output}, tmp_path)
-    with pytest.raises(pipeline.InputError, match=re.escape(words)):
+    with pytest.raises(steadystack.InputError, match=re.escape(words)):
         inputs_of(config)
 
 
 def test_a_single_run_takes_a_single_input(plate):
     config = load_config(settings(plate, "plate.zarr/A/*/0"))
-    with pytest.raises(pipeline.InputError, match="2 inputs: run_all takes several"):
-        pipeline.run(config)
+    with pytest.raises(steadystack.InputError, match="2 inputs: run_all takes several"):
+        steadystack.run(config)
     one = load_config(settings(plate, "plate.zarr/B/*/0"))
-    pipeline.run(one)
+    steadystack.run(one)
     assert (plate / "out" / "1.zarr").exists()
 
 

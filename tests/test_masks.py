@@ -8,19 +8,19 @@ import tifffile
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import ellipse, rough
 from skimage import draw
 
-import pipeline
-from pipeline.cli import main
-from pipeline.config import make_config
-from pipeline.guide import check
-from pipeline.model import InputError
-from pipeline.preprocess import Conditioning, looks_inverted, usable_pixels
-from pipeline.setup import open_series, set_up
-from pipeline.shapes import DrawnMask, Ellipse, Polygon
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.masks import Sense, locate_mask
+import steadystack
+from helpers import ellipse, rough
+from steadystack.cli import main
+from steadystack.config import make_config
+from steadystack.guide import check
+from steadystack.model import InputError
+from steadystack.preprocess import Conditioning, looks_inverted, usable_pixels
+from steadystack.setup import open_series, set_up
+from steadystack.shapes import DrawnMask, Ellipse, Polygon
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.masks import Sense, locate_mask
 
 SHAPE = (40, 52)
 
@@ -165,7 +165,7 @@ def test_a_run_knows_the_shapes(tmp_path):
     config = settings(
         tmp_path, {"shapes": [field]}, frames, output={"shifts": "s.zarr"}, solve={"anchor": 0}
     )
-    shifts = pipeline.run(config)
+    shifts = steadystack.run(config)
     np.testing.assert_allclose(shifts["shift"].sel(axis="y"), [0, -1, -2], atol=0.05)
     np.testing.assert_allclose(shifts["shift"].sel(axis="x"), 0, atol=0.05)
 
@@ -309,7 +309,7 @@ def test_check_draws_frames_and_mask_together(tmp_path):
 def test_the_picture_shows_what_is_not_valid(tmp_path):
     from matplotlib.image import imread
 
-    from pipeline.overlay import overlay_figure
+    from steadystack.overlay import overlay_figure
 
     valid = np.ones((2, 3000, 20), bool)
     valid[:, :, 10:] = False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import Scene, rough
 from scipy import ndimage
 
-from pipeline.warp import (
+from helpers import Scene, rough
+from steadystack.warp import (
     INTERPOLATIONS,
     REACH,
     Box,

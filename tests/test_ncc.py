@@ -7,16 +7,16 @@ from functools import reduce
 
 import numpy as np
 import pytest
-import slow
-from helpers import asked_of_transforms, ellipse, rough
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.registration._masked_phase_cross_correlation import cross_correlate_masked
 
-import pipeline
-from pipeline import ncc
-from pipeline.ncc import tiles
-from pipeline.register import Search, block_terms
+import slow
+import steadystack
+from helpers import asked_of_transforms, ellipse, rough
+from steadystack import ncc
+from steadystack.ncc import tiles
+from steadystack.register import Search, block_terms
 
 KINDS = ("mask", "value", "square")
 
@@ -52,7 +52,7 @@ def test_equals_the_slow_loop(name, dtype):
     rng = np.random.default_rng(7)
     reference, moving = rng.normal(3, 2, shape), rng.normal(-1, 5, other)
     reference_mask, moving_mask = masks(rng, shape, kind), masks(rng, other, kind)
-    found = pipeline.masked_ncc(
+    found = steadystack.masked_ncc(
         reference,
         moving,
         reference_mask=reference_mask,
@@ -74,7 +74,7 @@ def test_equals_the_slow_loop(name, dtype):
 
 def test_lags_are_shifts_to_apply_to_the_moving_image():
     scene = rough(0, (60, 60))
-    found = pipeline.masked_ncc(scene[10:50, 10:50], scene[7:47, 15:55], max_shift=8)
+    found = steadystack.masked_ncc(scene[10:50, 10:50], scene[7:47, 15:55], max_shift=8)
     best = found["ncc"].argmax(...)
     assert found["lag_y"][best["lag_y"]] == -3
     assert found["lag_x"][best["lag_x"]] == 5
@@ -89,7 +89,7 @@ def test_equals_scikit_image_in_double_precision(shape):
     theirs = cross_correlate_masked(
         moving, reference, moving_mask, reference_mask, axes=(0, 1), overlap_ratio=0
     )[::-1, ::-1]
-    ours = pipeline.masked_ncc(
+    ours = steadystack.masked_ncc(
         reference,
         moving,
         reference_mask=reference_mask,
@@ -103,7 +103,7 @@ def test_equals_scikit_image_in_double_precision(shape):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int32, bool])
 def test_shape_is_the_sum_of_both_and_dtype_is_as_asked(dtype):
     reference, moving = np.zeros((15, 4, 5), dtype), np.zeros((6, 12, 7), dtype)
-    found = pipeline.masked_ncc(reference, moving)
+    found = steadystack.masked_ncc(reference, moving)
     assert found["ncc"].shape == (20, 15, 11)
     assert found["ncc"].dtype == np.float32
     assert np.isnan(found["ncc"]).all()  # flat images correlate with nothing
@@ -114,7 +114,7 @@ def test_range_is_minus_one_to_one(dtype):
     rng = np.random.default_rng(17856738)
     shape = (15, 15, 16)
     reference, moving = rng.uniform(-5, 5, (2, *shape)).astype(dtype)
-    found = pipeline.masked_ncc(
+    found = steadystack.masked_ncc(
         reference,
         moving,
         reference_mask=rng.random(shape) < 0.9,
@@ -128,7 +128,7 @@ def test_range_is_minus_one_to_one(dtype):
 def test_autocorrelation_is_one_at_lag_zero():
     scene = rough(5, (64, 70))
     mask = np.random.default_rng(3555640249).random(scene.shape) < 0.75
-    found = pipeline.masked_ncc(scene, scene, reference_mask=mask, moving_mask=mask)
+    found = steadystack.masked_ncc(scene, scene, reference_mask=mask, moving_mask=mask)
     best = found["ncc"].where(found["overlap_count"] > 100).argmax(...)
     assert {dim: int(found[dim][index]) for dim, index in best.items()} == {
         "lag_y": 0,
@@ -143,7 +143,7 @@ def test_read_only_inputs_stay_as_they_are():
     before = [array.copy() for array in (reference, moving, mask)]
     for array in (reference, moving, mask):
         array.setflags(write=False)
-    pipeline.masked_ncc(reference, moving, reference_mask=mask, moving_mask=mask)
+    steadystack.masked_ncc(reference, moving, reference_mask=mask, moving_mask=mask)
     for array, copy in zip((reference, moving, mask), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -153,7 +153,7 @@ def test_a_large_offset_costs_no_precision():
     scene = (60000 + 50 * scene / scene.std()).astype(np.float32)
     reference, moving = scene[8:72, 8:72], scene[4:68, 13:77]
     mask = ellipse((64, 64))
-    ours = pipeline.masked_ncc(
+    ours = steadystack.masked_ncc(
         reference, moving, reference_mask=mask, moving_mask=mask, max_shift=8
     )
     expected, _ = slow.masked_ncc(
@@ -164,14 +164,14 @@ def test_a_large_offset_costs_no_precision():
 
 def test_min_overlap_leaves_out_lags():
     image = rough(4, (30, 30))
-    found = pipeline.masked_ncc(image, image, min_overlap=0.5)
+    found = steadystack.masked_ncc(image, image, min_overlap=0.5)
     allowed = found["overlap_count"].to_numpy() >= 450
     np.testing.assert_array_equal(np.isfinite(found["ncc"].to_numpy()), allowed)
 
 
 def test_other_floating_types_are_refused():
     with pytest.raises(ValueError, match="neither float32 nor float64"):
-        pipeline.masked_ncc(np.eye(4), np.eye(4), dtype=np.int32)
+        steadystack.masked_ncc(np.eye(4), np.eye(4), dtype=np.int32)
 
 
 @st.composite
@@ -295,15 +295,15 @@ def test_parts_of_a_pair_add_up(monkeypatch):
         "moving_mask": rng.random((120, 130)) < 0.8,
         "max_shift": 9,
     }
-    whole = pipeline.masked_ncc(reference, moving, **masks)
-    shift = pipeline.register_translation(reference, moving, **masks)
+    whole = steadystack.masked_ncc(reference, moving, **masks)
+    shift = steadystack.register_translation(reference, moving, **masks)
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 2000)
     blocks = tiles.blocks_of((120, 130), (120, 130), ncc.lag_window((120, 130), (120, 130), (9, 9)))
     assert len(blocks) > 6
-    parts = pipeline.masked_ncc(reference, moving, **masks)
+    parts = steadystack.masked_ncc(reference, moving, **masks)
     np.testing.assert_allclose(parts["ncc"], whole["ncc"], atol=2e-6)
     np.testing.assert_array_equal(parts["overlap_count"], whole["overlap_count"])
-    found = pipeline.register_translation(reference, moving, **masks)
+    found = steadystack.register_translation(reference, moving, **masks)
     # the gradient makes a broad peak of NCC 0.99: rounding moves its summit, in one piece most
     np.testing.assert_allclose(found.shift, shift.shift, atol=5e-3)
     assert found.status == shift.status
@@ -392,7 +392,9 @@ def test_any_numbers_will_do(bring, block, monkeypatch):
         monkeypatch.setattr(tiles, "BLOCK_PIXELS", block)
     scene = rough(8, (110, 110), 2)
     image = bring(scene / scene.std())
-    found = pipeline.register_translation(image[10:100, 10:100], image[7:97, 14:104], max_shift=9)
+    found = steadystack.register_translation(
+        image[10:100, 10:100], image[7:97, 14:104], max_shift=9
+    )
     assert found.status == "ok"
     np.testing.assert_allclose(found.shift, (-3, 4), atol=0.05)
 
@@ -409,7 +411,7 @@ def test_an_outlier_or_an_empty_corner_is_no_level_for_the_rest(monkeypatch):
     far[36:100, 36:100] = True
     for mask in (few, far):
         masks = {"reference_mask": mask, "moving_mask": mask}
-        found = pipeline.register_translation(reference, moving, max_shift=9, **masks)
+        found = steadystack.register_translation(reference, moving, max_shift=9, **masks)
         assert found.status == "ok"
         np.testing.assert_allclose(found.shift, (-3, 4), atol=0.05)
 
@@ -418,14 +420,14 @@ def test_the_moving_image_counts_as_a_whole_where_shapes_differ():
     scene = rough(2, (200, 200), 1.5)
     reference, mask = scene[100:160, 110:170], np.ones((200, 200), bool)
     mask[:70, :70] = False
-    found = pipeline.register_translation(reference, scene, moving_mask=mask)
+    found = steadystack.register_translation(reference, scene, moving_mask=mask)
     assert found.status == "ok"
     np.testing.assert_allclose(found.shift, (-100, -110), atol=0.01)
     mask[:59] = False
-    assert pipeline.register_translation(reference, scene, moving_mask=mask).overlap <= 1
+    assert steadystack.register_translation(reference, scene, moving_mask=mask).overlap <= 1
     flat = scene.copy()
     flat[:70, :70] = 0
-    assert pipeline.register_translation(reference, flat).status == "ok"
+    assert steadystack.register_translation(reference, flat).status == "ok"
 
 
 def test_lags_at_which_nothing_can_overlap_do_no_harm():
@@ -434,26 +436,26 @@ def test_lags_at_which_nothing_can_overlap_do_no_harm():
     mask = np.zeros((50, 30), bool)
     mask[:, 12] = True
     masks = {"reference_mask": mask, "moving_mask": mask}
-    found = pipeline.register_translation(frame, frame, max_shift=(0, 5), **masks)
+    found = steadystack.register_translation(frame, frame, max_shift=(0, 5), **masks)
     assert found.status in ("low_overlap", "low_ncc", "at_bound")
     masks = {"reference_mask": mask[5:], "moving_mask": mask[:-5]}
-    found = pipeline.register_translation(frame[5:], frame[:-5], max_shift=(9, 0), **masks)
+    found = steadystack.register_translation(frame[5:], frame[:-5], max_shift=(9, 0), **masks)
     np.testing.assert_allclose(found.shift, (-5, 0), atol=0.1)
 
 
 def test_large_searches_in_blocks(monkeypatch):
     scene = rough(5, (90, 100), 1.5)
     reference, moving = scene[:80, :70], scene[8:88, 21:91]
-    whole = pipeline.masked_ncc(reference, moving)
-    shift = pipeline.register_translation(reference, moving)
+    whole = steadystack.masked_ncc(reference, moving)
+    shift = steadystack.register_translation(reference, moving)
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1000)
-    parts = pipeline.masked_ncc(reference, moving)
+    parts = steadystack.masked_ncc(reference, moving)
     enough = whole["overlap_count"].to_numpy() > 500
     np.testing.assert_allclose(
         parts["ncc"].to_numpy()[enough], whole["ncc"].to_numpy()[enough], atol=1e-5
     )
     np.testing.assert_array_equal(parts["overlap_count"], whole["overlap_count"])
-    found = pipeline.register_translation(reference, moving)
+    found = steadystack.register_translation(reference, moving)
     np.testing.assert_allclose(found.shift, shift.shift, atol=1e-3)
 
 
@@ -465,6 +467,6 @@ def test_equals_scikit_image_in_single_precision_where_enough_overlaps():
     theirs = cross_correlate_masked(
         moving, reference, masks[1], masks[0], axes=(0, 1), overlap_ratio=0
     )[::-1, ::-1]
-    ours = pipeline.masked_ncc(reference, moving, reference_mask=masks[0], moving_mask=masks[1])
+    ours = steadystack.masked_ncc(reference, moving, reference_mask=masks[0], moving_mask=masks[1])
     enough = ours["overlap_count"].to_numpy() >= 0.05 * min(mask.sum() for mask in masks)
     np.testing.assert_allclose(ours["ncc"].to_numpy()[enough], theirs[enough], atol=1e-5)

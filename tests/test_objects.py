@@ -13,24 +13,24 @@ import numpy as np
 import obstore
 import pytest
 import zarr
-from helpers import assert_same_numbers, rough
 from obstore.exceptions import NotSupportedError
 from obstore.store import LocalStore, MemoryStore
-from test_checkpoint import BATCHES, assert_equal_tables, measured, unmeasured, with_batches
 
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.model import InputError, OutputError, UnreachableError
-from pipeline.store import appender as appender_module
-from pipeline.store import files, leases, objects, progress, remote
-from pipeline.store.appender import Appender
-from pipeline.store.files import discard, exists, overlap, settle, siblings, staged
-from pipeline.store.images import write_stack
-from pipeline.store.journal import Journal, journal_path, replay
-from pipeline.store.locks import locked
-from pipeline.store.logs import log_file
-from pipeline.store.progress import Record
-from pipeline.store.shifts import load_shifts
+from helpers import assert_same_numbers, rough
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.model import InputError, OutputError, UnreachableError
+from steadystack.store import appender as appender_module
+from steadystack.store import files, leases, objects, progress, remote
+from steadystack.store.appender import Appender
+from steadystack.store.files import discard, exists, overlap, settle, siblings, staged
+from steadystack.store.images import write_stack
+from steadystack.store.journal import Journal, journal_path, replay
+from steadystack.store.locks import locked
+from steadystack.store.logs import log_file
+from steadystack.store.progress import Record
+from steadystack.store.shifts import load_shifts
+from test_checkpoint import BATCHES, assert_equal_tables, measured, unmeasured, with_batches
 
 PATH = "s3://bucket/deep/s.zarr"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.model import InputError
-from pipeline.pairs import STRATEGIES, batch_pairs, frames_held, select_pairs
+from steadystack.model import InputError
+from steadystack.pairs import STRATEGIES, batch_pairs, frames_held, select_pairs
 
 EXPECTED = {
     "consecutive": ({}, [(0, 1), (1, 2), (2, 3)]),

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import Scene, ellipse, rough
 from scipy import ndimage
 
-from pipeline import peak, register_translation
-from pipeline.model import PairStatus, Surface
-from pipeline.peak import registration
-from pipeline.peak.patch import grid_of, times
+from helpers import Scene, ellipse, rough
+from steadystack import peak, register_translation
+from steadystack.model import PairStatus, Surface
+from steadystack.peak import registration
+from steadystack.peak.patch import grid_of, times
 
 
 def surface(ncc, count=10000.0, first=None, deviation=1.0):

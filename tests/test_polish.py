@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import Scene, ellipse, rough
 
-import pipeline
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.measure import polish
-from pipeline.model import FrameStatus, as_stack
-from pipeline.peak.views import noise_parts
-from pipeline.setup import in_memory, set_up
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.shifts import read_frames, read_pairs
-from pipeline.warp import laid_out
+import steadystack
+from helpers import Scene, ellipse, rough
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.measure import polish
+from steadystack.model import FrameStatus, as_stack
+from steadystack.peak.views import noise_parts
+from steadystack.setup import in_memory, set_up
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.shifts import read_frames, read_pairs
+from steadystack.warp import laid_out
 
 SIZE = (72, 80)
 MASK = ellipse(SIZE, 0.95)
@@ -28,7 +28,7 @@ MASK = ellipse(SIZE, 0.95)
 @pytest.fixture(autouse=True)
 def _no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("pipeline.stages.dataset.static_effect", lambda *_: None)
+    monkeypatch.setattr("steadystack.stages.dataset.static_effect", lambda *_: None)
 
 
 def series(seed: int, count: int, noise: float):
@@ -47,7 +47,7 @@ def series(seed: int, count: int, noise: float):
 
 
 def solved(frames, rounds, width=3, mask=MASK, interpolate=None, **options):
-    return pipeline.estimate_shifts(
+    return steadystack.estimate_shifts(
         frames,
         mask=mask,
         max_shift=12,
@@ -116,11 +116,11 @@ def test_bad_frames_are_in_no_mean():
         frames[frame] = value
     good = np.setdiff1d(np.arange(24), list(bad))
     options = {"max_shift": 12, "pairs": {"strategy": "all"}, "solve": {"polish": 2}, "mask": MASK}
-    found = pipeline.estimate_shifts(frames, **options)
+    found = steadystack.estimate_shifts(frames, **options)
     status = found["frame_status"].to_numpy()
     assert (status[list(bad)] != FrameStatus.OK.code).all()
     assert np.isnan(found["shift"].to_numpy()[list(bad)]).all()
-    without = pipeline.estimate_shifts(frames[good], **options)
+    without = steadystack.estimate_shifts(frames[good], **options)
     for name in ("shift", "shift_std"):
         np.testing.assert_array_equal(found[name].to_numpy()[good], without[name])
     assert rms_without_common(found, truth, good) < 0.1
@@ -175,8 +175,8 @@ def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client
             tmp_path,
         )
 
-    here = pipeline.run(config("here", 2, kind="in-process"))
-    there = pipeline.run(config("there", 2, kind="local", workers=2))
+    here = steadystack.run(config("here", 2, kind="in-process"))
+    there = steadystack.run(config("there", 2, kind="local", workers=2))
     array = solved(frames, 2, interpolate="linear", preprocess=own, client=client)
     plain = stages.solve(config("there", 0, kind="in-process"))
     again = stages.solve(config("there", 2, kind="in-process"))
@@ -193,7 +193,7 @@ def test_frames_between_are_filled_in_after_it():
     frames, truth, _ = series(9, 20, noise=0.3)
     frames[6] = 0
     options = {"mask": MASK, "max_shift": 12, "pairs": {"strategy": "window", "width": 3}}
-    found = pipeline.estimate_shifts(
+    found = steadystack.estimate_shifts(
         frames, solve={"polish": 1, "interpolate": "linear"}, **options
     )
     shift = found["shift"].to_numpy()
@@ -212,7 +212,8 @@ def test_three_dimensions():
     )
     options = {"max_shift": [3, 6, 6], "pairs": {"strategy": "all"}}
     before, after = (
-        pipeline.estimate_shifts(volumes, solve={"polish": rounds}, **options) for rounds in (0, 1)
+        steadystack.estimate_shifts(volumes, solve={"polish": rounds}, **options)
+        for rounds in (0, 1)
     )
     assert rms_without_common(after, truth) < 1.1 * rms_without_common(before, truth) < 0.1
 
@@ -227,8 +228,8 @@ def test_three_dimensions():
 def test_what_it_is_not_for_is_told(tmp_path, register, words):
     write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
     config = {"input": {"path": "stack.zarr"}, "register": register, "solve": {"polish": 1}}
-    with pytest.raises(pipeline.InputError, match=words):
-        pipeline.run(make_config(config, tmp_path))
+    with pytest.raises(steadystack.InputError, match=words):
+        steadystack.run(make_config(config, tmp_path))
 
 
 def test_frames_of_several_blocks_are_refused(tmp_path):
@@ -239,9 +240,9 @@ def test_frames_of_several_blocks_are_refused(tmp_path):
         "solve": {"polish": 1},
     }
     with pytest.raises(
-        pipeline.InputError, match=r"solve.polish 1 is for what fits into one block"
+        steadystack.InputError, match=r"solve.polish 1 is for what fits into one block"
     ):
-        pipeline.run(make_config(config, tmp_path))
+        steadystack.run(make_config(config, tmp_path))
 
 
 # What it is made of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import ellipse, rough
 from scipy import ndimage
 
-from pipeline import preprocess
-from pipeline.preprocess import Conditioning, condition, high_pass, masked_median, valid_pixels
+from helpers import ellipse, rough
+from steadystack import preprocess
+from steadystack.preprocess import Conditioning, condition, high_pass, masked_median, valid_pixels
 
 IMAGE = np.array([[0.0, 1.0, 2.0, 3.0], [4.0, np.nan, np.inf, 7.0], [8.0, 9.0, 10.0, 11.0]])
 

@@ -9,29 +9,29 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from helpers import Scene, ellipse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import estimate_shifts as estimate
-from pipeline import guide, stages
-from pipeline.cli import main
-from pipeline.config import load_config, make_config
-from pipeline.measure import Method, measure_pairs
-from pipeline.measure.centres import (
+from helpers import Scene, ellipse
+from steadystack import estimate_shifts as estimate
+from steadystack import guide, stages
+from steadystack.cli import main
+from steadystack.config import load_config, make_config
+from steadystack.measure import Method, measure_pairs
+from steadystack.measure.centres import (
     cells_of,
     cheapest_cell,
     in_cells,
     pair_centres,
     search_for,
 )
-from pipeline.model import InputError, PairStatus, PairTable, as_stack
-from pipeline.ncc import Layout, Masked, Window, masked_image, pair_terms
-from pipeline.pairs import select_pairs
-from pipeline.register import Search
-from pipeline.setup import in_memory, open_series, set_up
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_stack
+from steadystack.model import InputError, PairStatus, PairTable, as_stack
+from steadystack.ncc import Layout, Masked, Window, masked_image, pair_terms
+from steadystack.pairs import select_pairs
+from steadystack.register import Search
+from steadystack.setup import in_memory, open_series, set_up
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_stack
 
 WIDE = 30
 
@@ -137,7 +137,7 @@ def test_frames_in_blocks(monkeypatch, kind):
     mask = masks_of(kind, frames)
     prior = shift + np.random.default_rng(0).uniform(-1.5, 1.5, shift.shape)
     whole = measured(frames, mask, 4, prior)
-    monkeypatch.setattr("pipeline.ncc.tiles.BLOCK_PIXELS", 2048)
+    monkeypatch.setattr("steadystack.ncc.tiles.BLOCK_PIXELS", 2048)
     cut = measured(frames, mask, 4, prior)
     assert whole.ok.all()
     assert cut.ok.all()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from skimage import io
 
-import pipeline
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.model import FrameStatus
-from pipeline.store.images import write_image, write_stack
-from pipeline.verdict import Trust
+import steadystack
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.model import FrameStatus
+from steadystack.store.images import write_image, write_stack
+from steadystack.verdict import Trust
 
 
 def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
@@ -32,7 +32,7 @@ def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
         },
         tmp_path,
     )
-    shifts = pipeline.run(config)
+    shifts = steadystack.run(config)
     drift = -shifts["shift"].to_numpy()[tracked[:, 0].astype(int)]
     y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
     assert y < 0.4
@@ -61,7 +61,7 @@ def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):
             },
             tmp_path,
         )
-        results.append(pipeline.run(config))
+        results.append(steadystack.run(config))
     for other in results[1:]:
         for name in results[0].data_vars:
             assert other[name].to_numpy().tobytes() == results[0][name].to_numpy().tobytes()
@@ -73,7 +73,7 @@ def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
     folder = real_data("eo_s2_ndvi")
     stack = np.load(folder / "data" / "NDVI.npy")[..., 0]
     clear = np.load(folder / "mask" / "CLM.npy")[..., 0] == 0
-    found = pipeline.estimate_shifts(stack, mask=clear, max_shift=10, pairs={"strategy": "all"})
+    found = steadystack.estimate_shifts(stack, mask=clear, max_shift=10, pairs={"strategy": "all"})
     known = np.isfinite(found["shift"].to_numpy()).all(axis=1)
     status = found["frame_status"].to_numpy()
     overcast = ~clear.any(axis=(1, 2))
@@ -91,7 +91,7 @@ def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
 @pytest.mark.parametrize("pixels", [1, 4, 9, 15])
 def test_speckle_moved_by_whole_pixels(real_data, pixels):
     folder = real_data("dice_pixel_shift")
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         io.imread(folder / "ref.tif"), io.imread(folder / f"def_{pixels}.tif"), max_shift=20
     )
     np.testing.assert_allclose(found.shift, (-pixels, -pixels), atol=0.03)
@@ -107,7 +107,7 @@ def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
         },
         tmp_path,
     )
-    found = pipeline.run(config)
+    found = steadystack.run(config)
     assert (found["frame_status"] == FrameStatus.MISSING.code).all()
     assert np.isnan(found["shift"]).all()
     assert stages.verdict(found).trust is Trust.NOT
@@ -115,9 +115,9 @@ def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
 
 def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
     """What a lazy stack holds is what the run reads."""
-    stack = pipeline.open_stack(str(real_data("haadf_tilt") / "haadf.ome.zarr")).isel(t=slice(6))
+    stack = steadystack.open_stack(str(real_data("haadf_tilt") / "haadf.ome.zarr")).isel(t=slice(6))
     write_stack(tmp_path / "copy.zarr", stack.to_numpy())
-    lazy = pipeline.estimate_shifts(stack, max_shift=48)
+    lazy = steadystack.estimate_shifts(stack, max_shift=48)
     config = make_config(
         {
             "input": {"path": "copy.zarr"},
@@ -126,4 +126,4 @@ def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
         },
         tmp_path,
     )
-    np.testing.assert_array_equal(pipeline.run(config)["shift"], lazy["shift"])
+    np.testing.assert_array_equal(steadystack.run(config)["shift"], lazy["shift"])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import ellipse, rough
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import data, io
 from skimage.registration import phase_cross_correlation
 
-import pipeline
-from pipeline.example import corrupted_pair, windowed_pair
-from pipeline.model import PairStatus
-from pipeline.store.images import embedded_scene
+import steadystack
+from helpers import ellipse, rough
+from steadystack.example import corrupted_pair, windowed_pair
+from steadystack.model import PairStatus
+from steadystack.store.images import embedded_scene
 
 
 def test_gallery_one_mask_over_corrupted_pixels():
     reference, moving, mask = corrupted_pair(embedded_scene())
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         reference, moving, reference_mask=mask, moving_mask=mask, subpixel=False
     )
     assert found.shift.tolist() == [22, -13]
@@ -29,7 +29,7 @@ def test_gallery_one_mask_over_corrupted_pixels():
 
 def test_gallery_two_different_windows():
     reference, moving, reference_mask, moving_mask = windowed_pair(embedded_scene())
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         reference, moving, reference_mask=reference_mask, moving_mask=moving_mask
     )
     np.testing.assert_allclose(found.shift, (22, -13), atol=0.05)
@@ -44,7 +44,7 @@ def test_images_of_the_paper_with_default_settings(real_data, name, shift):
     folder = real_data("padfield")
     reference = io.imread(folder / f"Original{name}.png")
     moving = io.imread(folder / f"Transformed{name}.png")
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         reference, moving, reference_mask=reference != 0, moving_mask=moving != 0
     )
     assert found.status == PairStatus.OK
@@ -55,7 +55,7 @@ def test_images_of_the_paper_with_default_settings(real_data, name, shift):
 def test_moved_by_whole_pixels_in_fourier_space():
     reference = data.camera()
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
-    found = pipeline.register_translation(reference, moving, max_shift=32, subpixel=False)
+    found = steadystack.register_translation(reference, moving, max_shift=32, subpixel=False)
     theirs, _, _ = phase_cross_correlation(reference, moving)
     np.testing.assert_array_equal(found.shift, theirs)
 
@@ -65,7 +65,7 @@ def test_random_masks():
     reference = data.camera()
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
     masks = rng.random((2, *reference.shape)) < 0.75
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         np.where(masks[0], reference, 0),
         np.where(masks[1], moving, 0),
         reference_mask=masks[0],
@@ -80,7 +80,7 @@ def test_three_dimensions_with_a_box_as_mask():
     moving = ndimage.shift(volume, (1, -5, 10))
     mask = np.zeros(volume.shape, bool)
     mask[:-2, 65:95, 65:95] = True
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         volume, moving, reference_mask=mask, moving_mask=mask, max_shift=(3, 12, 14), subpixel=False
     )
     assert found.shift.tolist() == [-1, 5, -10]
@@ -91,7 +91,7 @@ def test_images_of_different_size_count_from_their_first_pixels():
     reference = data.camera()
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
     small = moving[64:-64, 64:-64]
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         reference,
         small,
         reference_mask=rng.random(reference.shape) < 0.75,
@@ -126,7 +126,7 @@ def test_a_pixel_that_is_not_finite_is_not_valid(pair, bad):
     reference, moving = pair
     reference[40, 40] = bad
     moving[10, 50] = bad
-    found = pipeline.register_translation(reference, moving, subpixel=False)
+    found = steadystack.register_translation(reference, moving, subpixel=False)
     assert found.shift.tolist() == TRUE
     assert np.isfinite(found.ncc)
 
@@ -136,13 +136,13 @@ def test_a_mask_for_one_image_says_nothing_of_the_other(pair, which):
     images = dict(zip(("reference", "moving"), pair, strict=True))
     mask = np.random.default_rng(0).random((80, 80)) < 0.7
     images[which] = np.where(mask, images[which], 50.0)
-    found = pipeline.register_translation(**images, **{f"{which}_mask": mask}, subpixel=False)
+    found = steadystack.register_translation(**images, **{f"{which}_mask": mask}, subpixel=False)
     assert found.shift.tolist() == TRUE
 
 
 def test_a_mask_as_a_list(pair):
     mask = ellipse((80, 80))
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         *pair, reference_mask=mask.tolist(), moving_mask=mask.astype(np.uint8), subpixel=False
     )
     assert found.shift.tolist() == TRUE
@@ -150,9 +150,9 @@ def test_a_mask_as_a_list(pair):
 
 def test_a_mean_of_60000_with_a_deviation_of_50_in_single_precision(pair):
     images = [(60000 + 50 * image / pair[0].std()).astype(np.float32) for image in pair]
-    found = pipeline.register_translation(*images, subpixel=False)
+    found = steadystack.register_translation(*images, subpixel=False)
     assert found.shift.tolist() == TRUE
-    exact = pipeline.register_translation(*pair)
+    exact = steadystack.register_translation(*pair)
     assert found.ncc == pytest.approx(exact.ncc, abs=1e-3)
 
 
@@ -167,21 +167,21 @@ def test_a_mean_of_60000_with_a_deviation_of_50_in_single_precision(pair):
 )
 def test_a_frame_without_contrast_or_pixels_has_no_shift(pair, image, status):
     for images in ((pair[0], image), (image, pair[1]), (image, image)):
-        found = pipeline.register_translation(*images)
+        found = steadystack.register_translation(*images)
         assert found.status == status
         assert np.isnan(found.shift).all()
         assert np.isnan(found.ncc)
 
 
 def test_an_empty_mask_has_no_shift(pair):
-    found = pipeline.register_translation(*pair, reference_mask=np.zeros((80, 80), bool))
+    found = steadystack.register_translation(*pair, reference_mask=np.zeros((80, 80), bool))
     assert found.status == PairStatus.EMPTY
 
 
 def test_a_periodic_scene_is_ambiguous():
     x = np.arange(140)
     grating = np.add.outer(np.sin(2 * np.pi * x / 12), np.sin(2 * np.pi * x / 12))
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         grating[20:120, 20:120], grating[17:117, 20:120], max_shift=30
     )
     assert found.status == PairStatus.AMBIGUOUS
@@ -189,48 +189,48 @@ def test_a_periodic_scene_is_ambiguous():
 
 
 def test_inverted_contrast_is_named_and_measured_if_asked(pair):
-    found = pipeline.register_translation(pair[0], 3 - 0.5 * pair[1], max_shift=12)
+    found = steadystack.register_translation(pair[0], 3 - 0.5 * pair[1], max_shift=12)
     assert found.status == PairStatus.INVERTED
     assert np.isnan(found.shift).all()
     assert found.ncc < -0.9
-    asked = pipeline.register_translation(
+    asked = steadystack.register_translation(
         pair[0], 3 - 0.5 * pair[1], max_shift=12, contrast="either"
     )
-    same = pipeline.register_translation(*pair, max_shift=12, contrast="either")
+    same = steadystack.register_translation(*pair, max_shift=12, contrast="either")
     np.testing.assert_allclose(asked.shift, TRUE, atol=0.01)
     np.testing.assert_allclose(asked.shift, same.shift, atol=1e-3)
     assert asked.ncc == pytest.approx(-same.ncc, abs=1e-4)
 
 
 def test_a_shift_beyond_the_search_is_not_answered(pair):
-    found = pipeline.register_translation(*pair, max_shift=5)
+    found = steadystack.register_translation(*pair, max_shift=5)
     assert found.status != PairStatus.OK
 
 
 @pytest.mark.parametrize("subpixel", [False, True])
 def test_a_shift_of_just_the_largest_allowed_is_answered(pair, subpixel):
-    found = pipeline.register_translation(*pair, max_shift=(4, 7), subpixel=subpixel)
+    found = steadystack.register_translation(*pair, max_shift=(4, 7), subpixel=subpixel)
     assert found.status == PairStatus.OK
     np.testing.assert_allclose(found.shift, TRUE, atol=0.01)
 
 
 def test_an_overlap_limit_next_to_the_peak_is_named(pair):
-    free = pipeline.register_translation(*pair)
-    found = pipeline.register_translation(*pair, min_overlap=free.overlap - 1e-3)
+    free = steadystack.register_translation(*pair)
+    found = steadystack.register_translation(*pair, min_overlap=free.overlap - 1e-3)
     assert found.status == PairStatus.LOW_OVERLAP
 
 
 def test_a_mask_with_nan_is_not_valid_there(pair):
     mask = np.where(ellipse((80, 80)), 1.0, np.nan)
     spoiled = np.where(ellipse((80, 80)), pair[0], 1e6)
-    found = pipeline.register_translation(spoiled, pair[1], reference_mask=mask, subpixel=False)
+    found = steadystack.register_translation(spoiled, pair[1], reference_mask=mask, subpixel=False)
     assert found.shift.tolist() == TRUE
 
 
 def test_too_little_overlap():
     reference_mask, moving_mask = np.zeros((2, 40, 40), bool)
     reference_mask[:4, :4] = moving_mask[-4:, -4:] = True
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         rough(1, (40, 40)),
         rough(2, (40, 40)),
         reference_mask=reference_mask,
@@ -244,7 +244,7 @@ def test_images_that_meet_only_beyond_the_search():
     image = rough(4, (64, 64))
     masks = np.zeros((2, 64, 64), bool)
     masks[0, :, :25] = masks[1, :, 39:] = True
-    found = pipeline.register_translation(
+    found = steadystack.register_translation(
         image, image, reference_mask=masks[0], moving_mask=masks[1], max_shift=8
     )
     assert found.status == PairStatus.LOW_OVERLAP
@@ -262,8 +262,8 @@ def test_swapping_the_pair_negates_the_shift(seed):
     reference, moving = big[4:52, 4:52], big[down : down + 48, right : right + 48]
     masks = {"reference_mask": rng.random((48, 48)) < 0.8, "moving_mask": ellipse((48, 48))}
     swapped = {"reference_mask": masks["moving_mask"], "moving_mask": masks["reference_mask"]}
-    one = pipeline.register_translation(reference, moving, max_shift=10, **masks)
-    two = pipeline.register_translation(moving, reference, max_shift=10, **swapped)
+    one = steadystack.register_translation(reference, moving, max_shift=10, **masks)
+    two = steadystack.register_translation(moving, reference, max_shift=10, **swapped)
     assert one.status == two.status == PairStatus.OK
     np.testing.assert_allclose(one.shift, -two.shift, atol=1e-5)  # single precision
     np.testing.assert_allclose(one.shift, (down - 4, right - 4), atol=0.1)
@@ -274,16 +274,18 @@ def test_swapping_the_pair_negates_the_shift(seed):
 def test_brightness_and_contrast_change_nothing(gain, offset):
     big = rough(2, (60, 60), 1.5)
     reference, moving = big[5:53, 5:53], big[2:50, 9:57]
-    one = pipeline.register_translation(reference, moving, max_shift=10)
-    two = pipeline.register_translation(reference, gain * moving + offset, max_shift=10)
+    one = steadystack.register_translation(reference, moving, max_shift=10)
+    two = steadystack.register_translation(reference, gain * moving + offset, max_shift=10)
     np.testing.assert_allclose(one.shift, two.shift, atol=1e-3)
     assert one.ncc == pytest.approx(two.ncc, abs=1e-4)
 
 
 def test_axes_permute(pair):
     mask = ellipse((80, 80), 0.7)
-    one = pipeline.register_translation(*pair, reference_mask=mask, moving_mask=mask, max_shift=12)
-    two = pipeline.register_translation(
+    one = steadystack.register_translation(
+        *pair, reference_mask=mask, moving_mask=mask, max_shift=12
+    )
+    two = steadystack.register_translation(
         pair[0].T, pair[1].T, reference_mask=mask.T, moving_mask=mask.T, max_shift=12
     )
     np.testing.assert_allclose(one.shift, two.shift[::-1], atol=1e-5)
@@ -294,8 +296,10 @@ def test_moving_both_frames_changes_nothing(pair):
         return np.pad(image, ((7, 0), (0, 5)))
 
     mask = np.random.default_rng(3).random((80, 80)) < 0.9
-    one = pipeline.register_translation(*pair, reference_mask=mask, moving_mask=mask, max_shift=12)
-    two = pipeline.register_translation(
+    one = steadystack.register_translation(
+        *pair, reference_mask=mask, moving_mask=mask, max_shift=12
+    )
+    two = steadystack.register_translation(
         *map(moved, pair), reference_mask=moved(mask), moving_mask=moved(mask), max_shift=12
     )
     np.testing.assert_allclose(one.shift, two.shift, atol=1e-5)
@@ -324,6 +328,6 @@ def test_moving_both_frames_changes_nothing(pair):
 )
 def test_wrong_use_is_told(change, words):
     given = {"reference": rough(1, (8, 8)), "moving": rough(2, (8, 8))} | change
-    for function in (pipeline.register_translation, pipeline.masked_ncc):
+    for function in (steadystack.register_translation, steadystack.masked_ncc):
         with pytest.raises(ValueError, match=words):
             function(**given)

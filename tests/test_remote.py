@@ -16,18 +16,18 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
+
+import steadystack
 from helpers import Scene, ellipse
 from servers import KEY, SECRET, web_server
-
-import pipeline
-from pipeline.cli import main
-from pipeline.cluster import run_tasks
-from pipeline.model import FrameStatus, InputError, PairStatus, UnreachableError
-from pipeline.store import outages, remote
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.masks import locate_mask
-from pipeline.store.pixels import opened
-from pipeline.store.stacks import StackFrames, locate
+from steadystack.cli import main
+from steadystack.cluster import run_tasks
+from steadystack.model import FrameStatus, InputError, PairStatus, UnreachableError
+from steadystack.store import outages, remote
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.masks import locate_mask
+from steadystack.store.pixels import opened
+from steadystack.store.stacks import StackFrames, locate
 
 # One S3 server on this machine at a time.
 pytestmark = pytest.mark.xdist_group("servers")
@@ -37,7 +37,7 @@ SHAPE = (64, 72)
 SHIFTS = np.stack([np.linspace(0, 6, 24), -np.linspace(0, 9, 24)], axis=1)
 
 
-def steadystack(*words):
+def shell(*words):
     return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
@@ -89,14 +89,14 @@ def test_the_whole_way_from_a_web_server(tmp_path, scene):
     (tmp_path / "served").mkdir()
     write_inputs(tmp_path / "served", scene)
     with web_server(tmp_path / "served") as url:
-        made = steadystack("init", f"{url}/a.zarr")
+        made = shell("init", f"{url}/a.zarr")
         assert made.exit_code == 0, made.output
         assert yaml.safe_load(made.output)["input"]["path"] == f"{url}/a.zarr"
         assert "pixel size: 0.5 x 0.5 micrometer" in made.output
         config = settings(tmp_path, input={"path": f"{url}/a.zarr"}, mask={"path": f"{url}/m.zarr"})
-        checked = steadystack("check", config)
+        checked = shell("check", config)
         assert "24 of (64, 72) uint16" in checked.output
-        done = steadystack("run", config)
+        done = shell("run", config)
         assert done.exit_code == 0, done.output
     assert_right(tmp_path)
 
@@ -115,7 +115,7 @@ def test_what_a_web_server_holds(tmp_path, scene):
             frames = StackFrames(locate(f"{url}/{name}"))
             np.testing.assert_array_equal(frames.read(2).image, scene[2])
         assert StackFrames(locate(f"{url}/a.zarr")).read(1).status is FrameStatus.MISSING
-        stack = pipeline.open_stack(f"{url}/a.zarr")
+        stack = steadystack.open_stack(f"{url}/a.zarr")
         assert stack.coords["valid"].isel(t=1).sum() == 0
         for name, words in (
             ("none.zarr", r"none.zarr is not there \(404"),
@@ -149,7 +149,7 @@ def test_nobody_answers(impatient, tmp_path):
     with web_server(tmp_path) as url:
         pass
     config = settings(tmp_path, input={"path": f"{url}/a.zarr"})
-    told = steadystack("run", config)
+    told = shell("run", config)
     assert told.exit_code == 1
     assert f"{url}/a.zarr cannot be reached" in told.stderr
     assert "the same command goes on" in told.stderr
@@ -160,7 +160,7 @@ def test_who_waits_is_told_and_can_leave(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.zarr"
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "init", url],
+            [sys.executable, "-m", "steadystack", "init", url],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=listening_to_ctrl_c,
         )  # fmt: skip
@@ -245,13 +245,13 @@ def uploaded(s3, credentials, tmp_path, scene):
 
 
 def test_the_whole_way_from_s3(uploaded, tmp_path):
-    made = steadystack("init", uploaded["input"]["path"])
+    made = shell("init", uploaded["input"]["path"])
     assert made.exit_code == 0, made.output
     workers = {"kind": "local", "workers": 1, "task_memory": "1 MiB"}
     config = settings(tmp_path, **uploaded, cluster=workers)
     assert SECRET not in config.read_text()
-    assert "100% valid" not in steadystack("check", config).output
-    assert steadystack("run", config).exit_code == 0
+    assert "100% valid" not in shell("check", config).output
+    assert shell("run", config).exit_code == 0
     assert_right(tmp_path)
     with xr.open_zarr(tmp_path / "shifts.zarr") as shifts:
         assert SECRET not in str(shifts.attrs)
@@ -288,7 +288,7 @@ def test_a_large_tiff_is_read_in_parts(s3, credentials, monkeypatch, tmp_path, s
 def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     remote._object_store.cache_clear()
-    told = steadystack("check", settings(tmp_path, **uploaded))
+    told = shell("check", settings(tmp_path, **uploaded))
     assert told.exit_code == 1
     assert "credentials come from the environment: AWS_ACCESS_KEY_ID" in told.stderr
 
@@ -356,13 +356,13 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, tmp_path):
             s3.kill()
             s3.start()
 
-    pipeline.run(pipeline.load_config(config), progress=progress)
+    steadystack.run(steadystack.load_config(config), progress=progress)
     assert happened
     assert_right(tmp_path)
     interrupted = rows(tmp_path)
     opened.cache_clear()
     local = settings(tmp_path, input={"path": "a.zarr"}, mask={"path": "m.zarr"})
-    pipeline.run(pipeline.load_config(local), overwrite=True)
+    steadystack.run(steadystack.load_config(local), overwrite=True)
     for one, other in zip(interrupted, rows(tmp_path), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -378,13 +378,13 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, tmp_path, monkeypatch
             s3.kill()
 
     with pytest.raises(UnreachableError, match=r"s3://stacks/.* cannot be reached"):
-        pipeline.run(pipeline.load_config(config), progress=progress)
+        steadystack.run(steadystack.load_config(config), progress=progress)
     status, measured = rows(tmp_path)
     done = status == PairStatus.OK.code
     assert 0 < done.sum() < len(status)
     assert (status[~done] == PairStatus.UNMEASURED.code).all()  # and not: unreadable
 
-    told = steadystack("run", config)
+    told = shell("run", config)
     assert told.exit_code == 1
     assert "cannot be reached" in told.stderr
     assert "the same command goes on" in told.stderr
@@ -395,7 +395,7 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, tmp_path, monkeypatch
         monkeypatch.setenv(name, value)
     opened.cache_clear()
     s3.start()  # and while it is starting:
-    assert steadystack("run", config).exit_code == 0
+    assert shell("run", config).exit_code == 0
     np.testing.assert_array_equal(rows(tmp_path)[1][done], measured[done])
     assert_right(tmp_path)
 

@@ -16,24 +16,24 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, assert_same_numbers, ellipse
 from obstore.store import S3Store
-from servers import KEY, SECRET
 from zarr.storage import ObjectStore
 
-import pipeline.measure.batches as batches
-from pipeline import stages
-from pipeline.cli import main
-from pipeline.config import load_config
-from pipeline.correct import stack as stack_module
-from pipeline.model import InputError, OutputError, PairStatus, UnreachableError
-from pipeline.store import appender, files, leases, objects, remote
-from pipeline.store.files import exists, settle
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.journal import journal_path, replay
-from pipeline.store.locks import locked
-from pipeline.store.pixels import opened
-from pipeline.store.shifts import load_shifts, read_pairs, save_shifts
+import steadystack.measure.batches as batches
+from helpers import Scene, assert_same_numbers, ellipse
+from servers import KEY, SECRET
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.config import load_config
+from steadystack.correct import stack as stack_module
+from steadystack.model import InputError, OutputError, PairStatus, UnreachableError
+from steadystack.store import appender, files, leases, objects, remote
+from steadystack.store.files import exists, settle
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.journal import journal_path, replay
+from steadystack.store.locks import locked
+from steadystack.store.pixels import opened
+from steadystack.store.shifts import load_shifts, read_pairs, save_shifts
 
 # One S3 server on this machine at a time.
 pytestmark = pytest.mark.xdist_group("servers")
@@ -244,9 +244,9 @@ def whole(folder, name):
 
 KILLED = """
 import os, signal, sys, time
-from pipeline import stages
-from pipeline.config import load_config
-from pipeline.store import appender, objects
+from steadystack import stages
+from steadystack.config import load_config
+from steadystack.store import appender, objects
 
 appender.OFTEN_S = appender.PART = 0.0
 config, command, folder, objects_before = load_config(sys.argv[1]), *sys.argv[2:]
@@ -367,7 +367,7 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder):
 
 HOLD = """
 import sys
-from pipeline.store.locks import locked
+from steadystack.store.locks import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

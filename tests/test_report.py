@@ -8,17 +8,17 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
-from browser import chromium, requested
 from click.testing import CliRunner
-from helpers import Scene, ellipse
 from matplotlib.figure import Figure
 
-import pipeline
-from pipeline import plot, stages
-from pipeline.cli import main
-from pipeline.config import make_config
-from pipeline.measure.closeups import close_ups, worst_pairs
-from pipeline.model import (
+import steadystack
+from browser import chromium, requested
+from helpers import Scene, ellipse
+from steadystack import plot, stages
+from steadystack.cli import main
+from steadystack.config import make_config
+from steadystack.measure.closeups import close_ups, worst_pairs
+from steadystack.model import (
     FrameStatus,
     FrameTable,
     InputError,
@@ -27,13 +27,13 @@ from pipeline.model import (
     Views,
     as_stack,
 )
-from pipeline.report import Page, save_page
-from pipeline.report.encode import smaller
-from pipeline.report.page import MOST_BYTES
-from pipeline.setup import in_memory, set_up
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.shifts import read_frames, read_pairs, shifts_dataset
+from steadystack.report import Page, save_page
+from steadystack.report.encode import smaller
+from steadystack.report.page import MOST_BYTES
+from steadystack.setup import in_memory, set_up
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.shifts import read_frames, read_pairs, shifts_dataset
 
 SIZE, FRAMES, BLANK = (64, 72), 12, 7
 
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
     frames[BLANK] = 1000
     write_stack(folder / "stack.zarr", frames.astype("u2"), pixel_size=(0.5, 0.5), frame_interval=2)
     write_image(folder / "mask.zarr", ellipse(SIZE, 0.95))
-    pipeline.run(config(folder))
+    steadystack.run(config(folder))
     return folder
 
 
@@ -219,8 +219,8 @@ def test_close_ups_show_the_frames_where_they_are_valid(folder, shifts):
 
 
 def views_of(folder, shifts):
-    from pipeline.setup import open_series, set_up
-    from pipeline.stages.reporting import views
+    from steadystack.setup import open_series, set_up
+    from steadystack.stages.reporting import views
 
     settings = config(folder)
     return views(set_up(settings, open_series(settings)[0]), shifts)
@@ -331,7 +331,7 @@ def table_sorts_and_filters(browser):
 def test_close_ups_look_where_a_prior_had_the_search_look():
     truth = np.arange(6)[:, None] * np.array([9.0, -7.0])
     frames = np.stack([Scene(1).view((96, 104), shift) for shift in truth])
-    found = pipeline.estimate_shifts(frames, max_shift=5, prior=truth, pairs={"width": 2})
+    found = steadystack.estimate_shifts(frames, max_shift=5, prior=truth, pairs={"width": 2})
     source = ArrayFrames.checked(as_stack(frames), None)
     asked = {"register": {"max_shift": 5}, "pairs": {"width": 2}}
     setup = set_up(make_config({"input": {"path": "memory"}, **asked}), in_memory(source, truth))

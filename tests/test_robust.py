@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.model import LONE, FrameStatus, PairStatus, PairTable
-from pipeline.pairs import select_pairs
-from pipeline.solve import solve_shifts
-from pipeline.solve import system as systems
-from pipeline.solve.factors import Iteration
-from pipeline.solve.graph import bridges, labels_of
-from pipeline.verdict import Trust, judge
+from steadystack.model import LONE, FrameStatus, PairStatus, PairTable
+from steadystack.pairs import select_pairs
+from steadystack.solve import solve_shifts
+from steadystack.solve import system as systems
+from steadystack.solve.factors import Iteration
+from steadystack.solve.graph import bridges, labels_of
+from steadystack.verdict import Trust, judge
 
 MAX_SHIFT = 24.0
 

@@ -12,19 +12,19 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene, asked_of_transforms, assert_same_numbers, ellipse, rough
 
-import pipeline
-from pipeline import stages
-from pipeline.cli import main
-from pipeline.config import load_config, make_config
-from pipeline.measure import measure_batch
-from pipeline.model import FrameStatus, PairStatus
-from pipeline.pairs import batch_pairs
-from pipeline.setup import in_memory, plan_of, set_up
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.verdict import Trust
+import steadystack
+from helpers import Scene, asked_of_transforms, assert_same_numbers, ellipse, rough
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.config import load_config, make_config
+from steadystack.measure import measure_batch
+from steadystack.model import FrameStatus, PairStatus
+from steadystack.pairs import batch_pairs
+from steadystack.setup import in_memory, plan_of, set_up
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.verdict import Trust
 
 SIZE = (64, 72)
 
@@ -68,7 +68,7 @@ def settings(folder, **sections):
 
 
 def test_the_shifts_are_those_of_the_scene(folder, truth):
-    shifts = pipeline.run(settings(folder))
+    shifts = steadystack.run(settings(folder))
     error = shifts["shift"].to_numpy() - truth
     assert np.sqrt(np.mean(error**2)) < 0.02
     assert (shifts["shift"][0] == 0).all()
@@ -79,7 +79,7 @@ def test_the_shifts_are_those_of_the_scene(folder, truth):
 
 
 def test_the_dataset_is_as_documented(folder):
-    pipeline.run(settings(folder))
+    steadystack.run(settings(folder))
     with xr.open_zarr(folder / "shifts.zarr") as shifts:
         dims = {name: shifts[name].dims for name in shifts.data_vars}
         versions = json.loads(shifts.attrs["versions"])
@@ -119,16 +119,16 @@ def test_the_dataset_is_as_documented(folder):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
     small = {"kind": "in-process", "task_memory": "700 KiB"}  # many tasks
-    here = pipeline.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
+    here = steadystack.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
     cluster = {"kind": "local", "workers": workers, "task_memory": "700 KiB"}
     config = settings(folder, output={"shifts": "there.zarr"}, cluster=cluster)
     assert stages.plan(config).tasks >= 3
-    assert_same_numbers(here, pipeline.run(config))
+    assert_same_numbers(here, steadystack.run(config))
 
 
 def test_batches_do_not_change_the_numbers(folder):
     results = [
-        pipeline.run(
+        steadystack.run(
             settings(
                 folder,
                 output={"shifts": f"{memory[0]}.zarr"},
@@ -141,19 +141,19 @@ def test_batches_do_not_change_the_numbers(folder):
 
 
 def test_in_python_as_in_the_shell(folder, frames, client):
-    ran = pipeline.run(settings(folder))
+    ran = steadystack.run(settings(folder))
     options = {
         "max_shift": 10,
         "pairs": {"strategy": "window", "width": 3},
         "mask": ellipse(SIZE, 0.95),
     }
-    stack = pipeline.open_stack(str(folder / "stack.zarr"))
+    stack = steadystack.open_stack(str(folder / "stack.zarr"))
     dims = ("t", "y", "x")
     for given in (frames, xr.DataArray(frames, dims=dims), stack, stack.transpose("y", "x", "t")):
-        found = pipeline.estimate_shifts(given, client=client, **options)
+        found = steadystack.estimate_shifts(given, client=client, **options)
         for name in ("shift", "shift_std", "pair_ncc", "pair_status", "frame_status"):
             assert found[name].to_numpy().tobytes() == ran[name].to_numpy().tobytes()
-    in_um = pipeline.estimate_shifts(stack, **options | {"max_shift": "5 um"})
+    in_um = steadystack.estimate_shifts(stack, **options | {"max_shift": "5 um"})
     assert in_um["shift"].to_numpy().tobytes() == ran["shift"].to_numpy().tobytes()
     assert in_um["pixel_size"].attrs["units"] == "micrometer"
 
@@ -166,7 +166,7 @@ def test_in_python_as_in_the_shell(folder, frames, client):
         (lambda frames: (frames, {"mask": np.ones((3, 3))}), "the mask has the shape"),
         (lambda frames: (frames, {"pairs": {"widht": 3}}), "did you mean width"),
         (lambda frames: (frames, {"pairs": "lags"}), "pairs: 'lags' is not allowed"),
-        (lambda frames: ("stack.zarr", {}), "is a path: open it with pipeline.open_stack"),
+        (lambda frames: ("stack.zarr", {}), "is a path: open it with steadystack.open_stack"),
         (lambda frames: (xr.Dataset({"a": ("t", [1])}), {}), "a Dataset holds several"),
         (lambda frames: (frames, {"max_shift": 0}), "searches for nothing"),
         (lambda frames: (frames, {"max_shift": 200}), r"register.max_shift 200 along y"),
@@ -180,8 +180,8 @@ def test_in_python_as_in_the_shell(folder, frames, client):
 )
 def test_wrong_use_in_python_is_told(frames, change, words):
     stack, options = change(frames)
-    with pytest.raises(pipeline.InputError, match=words):
-        pipeline.estimate_shifts(stack, **options)
+    with pytest.raises(steadystack.InputError, match=words):
+        steadystack.estimate_shifts(stack, **options)
 
 
 # Frames that are no use
@@ -199,7 +199,7 @@ def test_bad_frames_are_flagged_and_move_no_other(tmp_path, truth):
     torn.write_bytes(torn.read_bytes()[:100])
     (tmp_path / "bad.zarr" / "0" / "c" / "10" / "0" / "0").unlink()
     base = {"mask": {}, "pairs": {"strategy": "all"}}
-    found = pipeline.run(settings(tmp_path, input={"path": "bad.zarr"}, **base))
+    found = steadystack.run(settings(tmp_path, input={"path": "bad.zarr"}, **base))
     names = [str(FrameStatus.from_code(code)) for code in found["frame_status"].to_numpy()]
     assert names == [
         "ok", "flat", "ok", "flat", "ok", "empty", "ok", "unreadable", "ok", "unconnected",
@@ -211,7 +211,7 @@ def test_bad_frames_are_flagged_and_move_no_other(tmp_path, truth):
     assert (found["component"].to_numpy()[lost] == -1).all()
 
     keep = np.flatnonzero(~lost)
-    whole = pipeline.estimate_shifts(good[keep], max_shift=10, pairs={"strategy": "all"})
+    whole = steadystack.estimate_shifts(good[keep], max_shift=10, pairs={"strategy": "all"})
     np.testing.assert_array_equal(found["shift"].to_numpy()[keep], whole["shift"])
 
     pairs = {
@@ -233,7 +233,7 @@ def test_a_series_that_falls_apart_says_so(tmp_path):
         views([(0, 0), (1, 0), (2, 1), (0, 3)], 1),
         views([(0, 0), (2, 2), (1, 0), (3, 3)], 2),
     )
-    found = pipeline.estimate_shifts(np.concatenate([one, other]), max_shift=10)
+    found = steadystack.estimate_shifts(np.concatenate([one, other]), max_shift=10)
     assert found["component"].to_numpy().tolist() == [0] * 4 + [1] * 4
     assert (found["shift"][4] == 0).all()
     assert "falls into 2 parts" in found.attrs["verdict"]
@@ -242,14 +242,16 @@ def test_a_series_that_falls_apart_says_so(tmp_path):
 
 def test_a_stack_of_nothing_is_not_trusted(tmp_path):
     write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
-    found = pipeline.run(settings(tmp_path, mask={}, register={}))
+    found = steadystack.run(settings(tmp_path, mask={}, register={}))
     assert np.isnan(found["shift"]).all()
     assert stages.verdict(found).trust is Trust.NOT
 
 
 def test_too_small_a_search_is_named(truth):
     jumps = truth * 4
-    found = pipeline.estimate_shifts(views(jumps), max_shift=2, pairs={"strategy": "consecutive"})
+    found = steadystack.estimate_shifts(
+        views(jumps), max_shift=2, pairs={"strategy": "consecutive"}
+    )
     assert found.attrs["verdict"].startswith("not to be trusted")
     assert (
         "raise register.max_shift" in found.attrs["verdict"] or "no shift" in found.attrs["verdict"]
@@ -272,7 +274,7 @@ def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
     pairs = {"strategy": "lags", "lags": [1, 2, 4, 8]}
     errors = {}
     for name, how in (("none", {}), ("median", {"flat_field": "median"})):
-        found = pipeline.run(
+        found = steadystack.run(
             settings(
                 tmp_path, mask={}, preprocess=how, pairs=pairs, output={"shifts": f"{name}.zarr"},
                 cluster={"kind": "local", "workers": 1},
@@ -282,13 +284,13 @@ def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
     rms = {name: np.sqrt(np.mean(error**2)) for name, error in errors.items()}
     assert rms["none"] > 1
     assert rms["median"] < 0.15
-    from_array = pipeline.estimate_shifts(
+    from_array = steadystack.estimate_shifts(
         stack.astype("f4"), max_shift=10, pairs=pairs, preprocess={"flat_field": "median"}
     )
     np.testing.assert_array_equal(from_array["shift"] - truth, errors["median"])
     flat = np.median(stack.astype("f4"), axis=0)
     write_image(tmp_path / "flat.zarr", flat)
-    given = pipeline.run(
+    given = steadystack.run(
         settings(
             tmp_path, mask={}, preprocess={"flat_field": "flat.zarr"}, pairs=pairs,
             output={"shifts": "given.zarr"},
@@ -302,7 +304,7 @@ def test_three_dimensions(tmp_path):
     world = Scene(7, ndim=3)
     volumes = np.stack([world.view((12, 40, 44), origin) for origin in truth])
     write_stack(tmp_path / "stack.zarr", volumes.astype("f4"), axes="tzyx")
-    found = pipeline.run(settings(tmp_path, mask={}, register={"max_shift": [3, 6, 6]}))
+    found = steadystack.run(settings(tmp_path, mask={}, register={"max_shift": [3, 6, 6]}))
     assert found["axis"].to_numpy().tolist() == ["z", "y", "x"]
     np.testing.assert_allclose(found["shift"], truth, atol=0.05)
 
@@ -315,13 +317,13 @@ def test_own_flat_field_knows_the_mask(tmp_path):
     lost = np.random.default_rng(0).random(stack.shape) < 0.33
     options = {"max_shift": 12, "preprocess": {"flat_field": "median"}}
     write_stack(tmp_path / "stack.zarr", np.where(lost, 0, stack))
-    marked = pipeline.run(
+    marked = steadystack.run(
         settings(
             tmp_path, mask={"invalid_values": [0]}, register={"max_shift": 12},
             preprocess={"flat_field": "median"}, pairs={},
         )
     )  # fmt: skip
-    unknown = pipeline.estimate_shifts(np.where(lost, np.nan, stack), **options)
+    unknown = steadystack.estimate_shifts(np.where(lost, np.nan, stack), **options)
     np.testing.assert_array_equal(marked["shift"], unknown["shift"])
 
 
@@ -331,26 +333,26 @@ def test_a_blank_frame_stays_blank_whatever_is_done_to_it(how):
     truth = np.cumsum(np.full((10, 2), [1.1, -0.8]), axis=0)
     stack = 10 + 2 * views(truth)
     stack[[2, 5, 6]] = 12.3
-    found = pipeline.estimate_shifts(stack, max_shift=8, preprocess=how)
+    found = steadystack.estimate_shifts(stack, max_shift=8, preprocess=how)
     assert (found["frame_status"].to_numpy() == FrameStatus.FLAT.code).nonzero()[0].tolist() == [
         2, 5, 6,
     ]  # fmt: skip
 
 
 def test_an_edited_mask_or_channel_is_another_measurement(folder, frames):
-    first = pipeline.run(settings(folder))
+    first = steadystack.run(settings(folder))
     mask = ellipse(SIZE, 0.6)
     write_image(folder / "mask.zarr", mask)
-    with pytest.raises(pipeline.InputError, match="measured with other settings"):
-        pipeline.run(settings(folder))
-    second = pipeline.run(settings(folder), overwrite=True)
-    expected = pipeline.estimate_shifts(
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        steadystack.run(settings(folder))
+    second = steadystack.run(settings(folder), overwrite=True)
+    expected = steadystack.estimate_shifts(
         frames, mask=mask, max_shift=10, pairs={"strategy": "window", "width": 3}
     )
     np.testing.assert_array_equal(second["shift"], expected["shift"])
     assert not np.array_equal(second["shift"], first["shift"])
     write_stack(folder / "stack.zarr", frames[:6].astype("f4"))
-    third = pipeline.run(settings(folder), overwrite=True)
+    third = steadystack.run(settings(folder), overwrite=True)
     assert (third["frame_status"] == FrameStatus.OK.code).all()
     assert third.sizes["frame"] == 6
 
@@ -374,11 +376,11 @@ def test_an_incomplete_frame_says_so_in_the_end(tmp_path, frames):
 def test_contradictions_and_a_lost_anchor_are_worth_a_look(truth, frames):
     dark = frames.copy()
     dark[0] = 7
-    found = pipeline.estimate_shifts(dark, max_shift=10)
+    found = steadystack.estimate_shifts(dark, max_shift=10)
     assert found.attrs["anchors"] == "[1]"
     assert "look at it" in found.attrs["verdict"]
     assert "relative to frame 1" in found.attrs["verdict"]
-    still = pipeline.estimate_shifts(np.stack([frames[0]] * 4), max_shift=10)
+    still = steadystack.estimate_shifts(np.stack([frames[0]] * 4), max_shift=10)
     assert "either nothing drifts" in still.attrs["verdict"]
 
 
@@ -392,22 +394,22 @@ def test_axes_and_time_are_those_of_the_stack(frames):
         },
         ("t", "z", "x"),
     )
-    found = pipeline.estimate_shifts(stack, max_shift="1 um")
+    found = steadystack.estimate_shifts(stack, max_shift="1 um")
     assert found["axis"].to_numpy().tolist() == ["z", "x"]
     np.testing.assert_allclose(found["pixel_size"], (0.2, 0.1))
     assert found["time"].to_numpy().tolist() == (2.0 * np.arange(12)).tolist()
     assert found["pair_shift"].attrs["units"] == "pixel"
-    plain = pipeline.estimate_shifts(frames, max_shift=10)
+    plain = steadystack.estimate_shifts(frames, max_shift=10)
     assert np.isnan(plain["pixel_size"]).all()
     assert "units" not in plain["pixel_size"].attrs
-    assert pipeline.correct(stack, found).shape == stack.shape
+    assert steadystack.correct(stack, found).shape == stack.shape
 
 
 # Stages and resuming
 
 
 def test_a_run_goes_on_where_it_stopped(folder):
-    whole = pipeline.run(settings(folder, output={"shifts": "whole.zarr"}))
+    whole = steadystack.run(settings(folder, output={"shifts": "whole.zarr"}))
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
@@ -433,9 +435,9 @@ def test_a_run_goes_on_where_it_stopped(folder):
 
 def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
     config = settings(folder)
-    pipeline.run(config)
-    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
-    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
+    steadystack.run(config)
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
+    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
     stages.run(config)
 
 
@@ -449,8 +451,8 @@ def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, 
         measured = found.load()
     measured["pair_shift"][4] += 7  # a wrong one
     measured[["pair_shift"]].to_zarr(config.output.shifts, mode="a")
-    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
-    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", None)
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
+    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
 
     robust = stages.solve(config)
     assert robust["pair_status"][4] == PairStatus.REJECTED.code
@@ -480,12 +482,12 @@ def test_a_list_of_pairs_is_measured(folder, frames):
     found = stages.run(from_file)
     pairs = np.stack([found["pair_reference"], found["pair_moving"]], axis=1).tolist()
     assert pairs == sorted(listed)
-    here = pipeline.estimate_shifts(
+    here = steadystack.estimate_shifts(
         frames, max_shift=10, mask=ellipse(SIZE, 0.95), pairs={"strategy": "list", "list": listed}
     )
     np.testing.assert_array_equal(here["shift"], found["shift"])
     (folder / "pairs.csv").write_text("0,3\n")
-    with pytest.raises(pipeline.InputError, match="measured with other settings"):
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
         stages.solve(from_file)
     for text, words in (
         ("0,1\n3\n", "pairs.path: .*line 2: '3' is not a pair"),
@@ -493,29 +495,31 @@ def test_a_list_of_pairs_is_measured(folder, frames):
         ("# nothing\n", "pairs.path: no pair is listed"),
     ):
         (folder / "pairs.csv").write_text(text)
-        with pytest.raises(pipeline.InputError, match=words):
+        with pytest.raises(steadystack.InputError, match=words):
             stages.run(from_file, overwrite=True)
     (folder / "pairs.csv").unlink()
-    with pytest.raises(pipeline.InputError, match=r"pairs.path: .*cannot be read"):
+    with pytest.raises(steadystack.InputError, match=r"pairs.path: .*cannot be read"):
         stages.run(from_file)
 
 
 def test_only_the_solve_may_change(folder):
     config = settings(folder)
-    first = pipeline.run(config)
+    first = steadystack.run(config)
     anchored = settings(folder, solve={"anchor": 5})
     again = stages.solve(anchored)
     np.testing.assert_allclose(again["shift"], first["shift"] - first["shift"][5], atol=1e-9)
     other = settings(folder, register={"max_shift": 9})
     for stage in (stages.run, stages.solve):
-        with pytest.raises(pipeline.InputError, match=r"register.max_shift 10 -> 9.*--overwrite"):
+        with pytest.raises(
+            steadystack.InputError, match=r"register.max_shift 10 -> 9.*--overwrite"
+        ):
             stage(other)
-    pipeline.run(other, overwrite=True)
+    steadystack.run(other, overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["shifts.nc", "deep/er/shifts.zarr"])
 def test_outputs_elsewhere_and_as_netcdf(folder, name):
-    found = pipeline.run(settings(folder, output={"shifts": name, "report": "deep/drift.svg"}))
+    found = steadystack.run(settings(folder, output={"shifts": name, "report": "deep/drift.svg"}))
     opened = (
         xr.load_dataset(folder / name)
         if name.endswith(".nc")
@@ -593,13 +597,13 @@ def test_check_asks_what_a_person_would(folder, frames):
 
 
 def test_report_and_solve_know_what_they_belong_to(folder):
-    pipeline.run(settings(folder, output={"report": "drift.png"}))
+    steadystack.run(settings(folder, output={"report": "drift.png"}))
     other = settings(folder, register={"max_shift": 9}, output={"report": "drift.png"})
-    with pytest.raises(pipeline.InputError, match="measured with other settings"):
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
         stages.report(other)
     fresh = settings(folder, output={"shifts": "none.zarr", "report": "drift.png"})
     for stage in (stages.report, stages.solve):
-        with pytest.raises(pipeline.InputError, match="measure"):
+        with pytest.raises(steadystack.InputError, match="measure"):
             stage(fresh)
 
 
@@ -659,8 +663,8 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
     def no_pixel_is_read(self, frame):
         raise AssertionError("a frame was read")
 
-    monkeypatch.setattr("pipeline.store.stacks.StackFrames.read", no_pixel_is_read)
-    monkeypatch.setattr("pipeline.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", no_pixel_is_read)
+    monkeypatch.setattr("steadystack.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
     done = shell("run", path)
     assert done.exit_code == 2, done.output
     assert words in done.output
@@ -680,9 +684,9 @@ def test_what_cannot_be_written_is_told_before_work_starts(
 ):
     for module in ("report.figure", "store.shifts"):
         monkeypatch.setattr(
-            f"pipeline.{module}.find_spec", lambda name: None if name == lacking else "there"
+            f"steadystack.{module}.find_spec", lambda name: None if name == lacking else "there"
         )
-    monkeypatch.setattr("pipeline.stages.measuring.measure_pairs", None)
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
     done = shell("run", write_settings(folder, output=output))
     assert done.exit_code == 2, done.output
     assert words in done.output
@@ -721,13 +725,13 @@ def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monk
     how = {"max_shift": 10, "pairs": {"strategy": "all"}}
     if kind == "static and NaN":
         seen = np.where(masks, frames, np.nan)
-        shifts = pipeline.estimate_shifts(seen, mask=ellipse(shape, 0.9), **how)
+        shifts = steadystack.estimate_shifts(seen, mask=ellipse(shape, 0.9), **how)
     elif kind == "a mask per frame":
-        shifts = pipeline.estimate_shifts(frames, mask=masks, **how)
+        shifts = steadystack.estimate_shifts(frames, mask=masks, **how)
     else:
         write_stack(tmp_path / "stack.zarr", frames)
         write_image(tmp_path / "mask.zarr", masks)
-        shifts = pipeline.run(
+        shifts = steadystack.run(
             make_config(
                 {
                     "input": {"path": "stack.zarr"},
@@ -745,7 +749,7 @@ def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monk
     assert len(alone) >= (10 if kind == "masks on disk" else 15)
     for row in range(15):
         a, b = int(shifts["pair_reference"][row]), int(shifts["pair_moving"][row])
-        single = pipeline.register_translation(
+        single = steadystack.register_translation(
             frames[a], frames[b], reference_mask=masks[a], moving_mask=masks[b], max_shift=10
         )
         np.testing.assert_allclose(shifts["pair_shift"][row], single.shift, atol=1e-4)
@@ -827,6 +831,6 @@ def test_general_examples_run(tmp_path, name, frames, truth, client):
     if raw["register"]["max_shift"] in (None, 32):
         raw["register"]["max_shift"] = 20  # these frames are small
     (tmp_path / path.name).write_text(yaml.safe_dump(raw))
-    found = pipeline.run(load_config(tmp_path / path.name))
+    found = steadystack.run(load_config(tmp_path / path.name))
     assert np.sqrt(np.nanmean((found["shift"].to_numpy() - truth) ** 2)) < 0.1
     assert stages.verdict(found).trust is Trust.GOOD

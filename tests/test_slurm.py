@@ -6,17 +6,17 @@ import os
 import sys
 from pathlib import Path
 
-import beds
 import numpy as np
 import pytest
 import yaml
-from helpers import Scene, assert_same_numbers
 
-import pipeline
-from pipeline import stages
-from pipeline.config import load_config
-from pipeline.model import RunError
-from pipeline.store.images import write_stack
+import beds
+import steadystack
+from helpers import Scene, assert_same_numbers
+from steadystack import stages
+from steadystack.config import load_config
+from steadystack.model import RunError
+from steadystack.store.images import write_stack
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_job.sh"
 
@@ -77,7 +77,7 @@ def folder(tmp_path_factory):
     walk = np.cumsum(rng.normal(0, 0.5, (16, 2)), axis=0)
     frames = [scene.view((48, 56), origin) + rng.normal(0, 0.05, (48, 56)) for origin in walk]
     write_stack(folder / "stack.zarr", np.stack(frames).astype("f4"))
-    pipeline.run(load_config(written(folder, "here", kind="in-process")))
+    steadystack.run(load_config(written(folder, "here", kind="in-process")))
     return folder
 
 
@@ -100,7 +100,7 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
             slurm("scancel", lost)
             seen.append(beds.wait_for(lambda: slurm.jobs("running") - first, 60, "another job"))
 
-    found = pipeline.run(config, progress=lose_one)
+    found = steadystack.run(config, progress=lose_one)
     assert_same_numbers(here, found)
     assert seen[1]
     beds.wait_for(lambda: not slurm.jobs(), 20, "the end of all jobs")
@@ -110,8 +110,8 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
 
 
 def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.jobs.GRACE_S", 0.5)
-    monkeypatch.setattr("pipeline.cluster.jobs.QUEUE_STEP_S", 0.5)
+    monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
     words = "echo 'no such module' >&2; exit 1"
     config = load_config(written(folder, "none", **JOBS, prologue=[words]))
     with pytest.raises(RunError, match=r"jobs of the workers end before.*no such module"):

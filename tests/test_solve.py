@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.model import FrameStatus, InputError, PairStatus, PairTable
-from pipeline.pairs import select_pairs
-from pipeline.solve import solve_shifts
-from pipeline.solve.own import own_variances
+from steadystack.model import FrameStatus, InputError, PairStatus, PairTable
+from steadystack.pairs import select_pairs
+from steadystack.solve import solve_shifts
+from steadystack.solve.own import own_variances
 
 
 def table(frames, rows, std=0.1):

@@ -7,16 +7,16 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import Scene, ellipse, rough
 
-import pipeline
-from pipeline import stages
-from pipeline.config import make_config
-from pipeline.model import StaticEffect
-from pipeline.ncc import tiles
-from pipeline.static import separate
-from pipeline.store.images import write_image, write_stack
-from pipeline.verdict import Trust
+import steadystack
+from helpers import Scene, ellipse, rough
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.model import StaticEffect
+from steadystack.ncc import tiles
+from steadystack.static import separate
+from steadystack.store.images import write_image, write_stack
+from steadystack.verdict import Trust
 
 SIZE = (72, 80)
 LAGS = {"strategy": "lags", "lags": [1, 2, 4, 8]}
@@ -54,7 +54,7 @@ def scene(truth):
 
 
 def shifts_of(frames, **how):
-    return pipeline.estimate_shifts(
+    return steadystack.estimate_shifts(
         frames.astype("f4"), **{"max_shift": 10, "pairs": LAGS, "preprocess": {}} | how
     )
 
@@ -221,40 +221,42 @@ def settings(folder, **sections):
 
 def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
     workers = {"kind": "local", "workers": 1}
-    ran = pipeline.run(settings(folder, cluster=workers))
+    ran = steadystack.run(settings(folder, cluster=workers))
     found = shifts_of(scene + pattern(), preprocess={"static": "estimate"})
     np.testing.assert_array_equal(ran["shift"], found["shift"])
     kept = folder / "shifts.zarr.static.zarr"
     assert kept.is_dir()
     given = settings(folder, preprocess={"static": kept.name}, output={"shifts": "given.zarr"})
-    np.testing.assert_array_equal(pipeline.run(given)["shift"], found["shift"])
+    np.testing.assert_array_equal(steadystack.run(given)["shift"], found["shift"])
     write_image(kept, pattern().astype("f4"))
-    with pytest.raises(pipeline.InputError, match="measured with other settings"):
-        pipeline.run(given)
-    assert rms(pipeline.run(given, overwrite=True), truth) < 0.03
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        steadystack.run(given)
+    assert rms(steadystack.run(given, overwrite=True), truth) < 0.03
 
 
 def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
     """Frames spread over all of it have no scene in common."""
     truth = way(140, (1.5, -1.2))
     frames = views(truth) + 1.5 * pattern()
-    monkeypatch.setattr("pipeline.measure.static.MOST_FRAMES", 20)
-    monkeypatch.setattr("pipeline.measure.static.USUAL_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.static.MOST_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.static.USUAL_FRAMES", 20)
     found = shifts_of(frames + noise(frames, 0.1), preprocess={"static": "estimate"})
     assert rms(found, truth) < 0.05
 
 
 def test_what_cannot_be_estimated_is_told(folder, monkeypatch):
     blank = np.random.default_rng(0).normal(size=(20, 40, 40))
-    with pytest.raises(pipeline.InputError, match="of 20 frames too few"):
+    with pytest.raises(steadystack.InputError, match="of 20 frames too few"):
         shifts_of(blank, preprocess={"static": "estimate"})
     write_image(folder / "other.zarr", np.zeros((3, 3)))
-    with pytest.raises(pipeline.InputError, match=r"preprocess.static \(an image, or 'estimate'\)"):
+    with pytest.raises(
+        steadystack.InputError, match=r"preprocess.static \(an image, or 'estimate'\)"
+    ):
         stages.plan(settings(folder, preprocess={"static": "other.zarr"}))
-    with pytest.raises(pipeline.InputError, match="lie in each other"):
+    with pytest.raises(steadystack.InputError, match="lie in each other"):
         stages.plan(settings(folder, output={"shifts": "a.zarr"}, preprocess={"static": "a.zarr"}))
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
-    with pytest.raises(pipeline.InputError, match="fits into one block"):
+    with pytest.raises(steadystack.InputError, match="fits into one block"):
         stages.plan(settings(folder))
 
 
@@ -263,7 +265,7 @@ def test_a_given_static_image_is_for_frames_of_blocks_too(folder, truth, monkeyp
     config = settings(folder, preprocess={"static": "static.zarr"})
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
     assert stages.plan(config).blocks > 2
-    assert rms(pipeline.run(config), truth) < 0.03
+    assert rms(steadystack.run(config), truth) < 0.03
 
 
 # What is told
@@ -330,7 +332,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
     config = settings(folder, preprocess={})
     measured = stages.measure(config)
     assert effect(measured).certain
-    monkeypatch.setattr("pipeline.stages.dataset.static_effect", None)
+    monkeypatch.setattr("steadystack.stages.dataset.static_effect", None)
     for stage in (stages.solve, stages.run):
         found = stage(config)
         assert found.attrs["static_effect"] == measured.attrs["static_effect"]
@@ -340,7 +342,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
 
 
 def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
-    monkeypatch.setattr("pipeline.measure.effect.CHECK_PIXELS", 48 * 52)
+    monkeypatch.setattr("steadystack.measure.effect.CHECK_PIXELS", 48 * 52)
     assert told(shifts_of(scene + pattern()))
     assert not told(shifts_of(scene))
 

@@ -14,21 +14,21 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from helpers import rough
 
-from pipeline import stages
-from pipeline.config import load_config
-from pipeline.model import PairStatus
-from pipeline.store.images import write_stack
-from pipeline.store.journal import journal_path
-from pipeline.store.shifts import load_shifts
+from helpers import rough
+from steadystack import stages
+from steadystack.config import load_config
+from steadystack.model import PairStatus
+from steadystack.store.images import write_stack
+from steadystack.store.journal import journal_path
+from steadystack.store.shifts import load_shifts
 
 ROOT = Path(__file__).parents[1]
 
 
 def started(folder, *words, **how):
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *words],
+        [sys.executable, "-m", "steadystack", *words],
         cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True, text=True, **how,
     )  # fmt: skip
 

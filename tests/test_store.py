@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from helpers import rough
 
-import pipeline
-from pipeline.model import FrameStatus, InputError, PairTable
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.masks import MaskedFrames, locate_mask
-from pipeline.store.shifts import (
+import steadystack
+from helpers import rough
+from steadystack.model import FrameStatus, InputError, PairTable
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.masks import MaskedFrames, locate_mask
+from steadystack.store.shifts import (
     check_replaceable,
     load_shifts,
     read_pairs,
     save_shifts,
     shifts_dataset,
 )
-from pipeline.store.stacks import StackFrames, locate
+from steadystack.store.stacks import StackFrames, locate
 
 FRAMES = np.stack([rough(seed, (2, 12, 14)) for seed in range(3)]).astype("f4")  # t, c, y, x
 
@@ -75,7 +75,7 @@ def test_ome_zarr_05_that_we_write(tmp_path):
     write_stack(
         tmp_path / "a.zarr", volume, axes="tzyx", pixel_size=(2, 0.5, 0.5), frame_interval=9
     )
-    stack = pipeline.open_stack(str(tmp_path / "a.zarr"))
+    stack = steadystack.open_stack(str(tmp_path / "a.zarr"))
     assert stack.dims == ("t", "z", "y", "x")
     assert stack.chunks == ((1,) * 4, (3,), (10,), (11,))
     np.testing.assert_array_equal(stack, volume)
@@ -106,7 +106,7 @@ def test_sharded_arrays(tmp_path):
     array[...] = data
     spec = locate(str(tmp_path / "a.zarr"))
     assert spec.chunks == (1, 4, 7)
-    assert pipeline.open_stack(str(tmp_path / "a.zarr")).coords["valid"].all()
+    assert steadystack.open_stack(str(tmp_path / "a.zarr")).coords["valid"].all()
     np.testing.assert_array_equal(StackFrames(spec).read(1).image, data[1])
 
 
@@ -207,7 +207,7 @@ def test_a_missing_chunk_is_not_valid(tmp_path, zarr_format, fill_value):
     assert found.valid.sum() == 60
     trusted = StackFrames(locate(str(tmp_path / "a.zarr"), missing_chunks="fill")).read(1)
     assert trusted.valid.all()
-    stack = pipeline.open_stack(str(tmp_path / "a.zarr"))
+    stack = steadystack.open_stack(str(tmp_path / "a.zarr"))
     np.testing.assert_array_equal(stack.coords["valid"][1], found.valid)
     assert ArrayFrames.checked(stack.isel(t=[0, 1])).read(1).valid.sum() == 60
 
@@ -222,7 +222,7 @@ def test_a_missing_inner_chunk_of_a_shard_is_not_valid(tmp_path):
     assert found.status is FrameStatus.INCOMPLETE
     assert found.valid[:4].all()
     assert not found.valid[4:].any()
-    stack = pipeline.open_stack(str(tmp_path / "a.zarr"))
+    stack = steadystack.open_stack(str(tmp_path / "a.zarr"))
     np.testing.assert_array_equal(stack.coords["valid"][1], found.valid)
 
 
@@ -273,7 +273,7 @@ def test_a_truncated_chunk_is_unreadable(tmp_path, zarr_format):
     assert found.status is FrameStatus.UNREADABLE
     assert not found.valid.any()
     assert frames.read(2).status is FrameStatus.OK
-    stack = pipeline.open_stack(str(tmp_path / "a.zarr"))
+    stack = steadystack.open_stack(str(tmp_path / "a.zarr"))
     with pytest.raises(OSError, match="cannot be decoded"):
         stack.isel(t=1).compute()
     assert ArrayFrames.checked(stack).read(1).status is FrameStatus.UNREADABLE

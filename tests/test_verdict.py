@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 import pytest
-from bench_verdict import SITUATIONS, judged, label, moving_object, noisy, turning, views, wander
 
-import pipeline
-from pipeline.config import make_config
-from pipeline.measure import local_motion
-from pipeline.model import (
+import steadystack
+from bench_verdict import SITUATIONS, judged, label, moving_object, noisy, turning, views, wander
+from steadystack.config import make_config
+from steadystack.measure import local_motion
+from steadystack.model import (
     FrameStatus,
     LocalMotion,
     MaskSeen,
@@ -21,12 +21,12 @@ from pipeline.model import (
     StaticEffect,
     as_stack,
 )
-from pipeline.setup import in_memory, set_up
-from pipeline.solve import solve_shifts
-from pipeline.store.arrays import ArrayFrames
-from pipeline.store.images import write_image, write_stack
-from pipeline.store.shifts import read_pairs
-from pipeline.verdict import Asked, Trust, judge
+from steadystack.setup import in_memory, set_up
+from steadystack.solve import solve_shifts
+from steadystack.store.arrays import ArrayFrames
+from steadystack.store.images import write_image, write_stack
+from steadystack.store.shifts import read_pairs
+from steadystack.verdict import Asked, Trust, judge
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -40,7 +40,7 @@ def test_every_situation_is_told(name):
 def motion_of(frames, mask=None):
     source = ArrayFrames.checked(as_stack(frames), mask)
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
-    table = read_pairs(pipeline.estimate_shifts(frames, mask=mask, max_shift=24))
+    table = read_pairs(steadystack.estimate_shifts(frames, mask=mask, max_shift=24))
     return local_motion(source, set_up(config, in_memory(source)).method, table)
 
 
@@ -176,7 +176,7 @@ def test_other_lags_keep_the_frames_together(lags, lag, wanted):
 )
 def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
     case = label(side, brightness)(np.random.default_rng(3))
-    shifts = pipeline.estimate_shifts(case.frames, **case.sections)
+    shifts = steadystack.estimate_shifts(case.frames, **case.sections)
     found = LocalMotion(**json.loads(shifts.attrs["local_motion"]))
     assert (found.still, found.still_where, found.moving) == (1, "top left", 0)
     assert (found.still_pull > 0.9 * found.scene) is wins
@@ -185,7 +185,7 @@ def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
     assert "moves by itself" not in said
     mask = np.ones(case.frames.shape[1:], bool)
     mask[12 : 12 + side, 12 : 12 + side] = False
-    cured = pipeline.estimate_shifts(case.frames, mask=mask, **case.sections)
+    cured = steadystack.estimate_shifts(case.frames, mask=mask, **case.sections)
     assert cured.attrs["verdict"] == "good"
     assert np.abs(cured["shift"] - cured["shift"][0] - case.truth).max() < 0.1
 
@@ -201,13 +201,13 @@ def test_an_inverted_mask_is_in_the_verdict_of_a_run(tmp_path):
         "output": {"shifts": "shifts.zarr"},
         "cluster": {"kind": "in-process"},
     }
-    shifts = pipeline.run(make_config(given, folder=tmp_path))
+    shifts = steadystack.run(make_config(given, folder=tmp_path))
     seen = MaskSeen(**json.loads(shifts.attrs["mask_seen"]))
     assert seen.valid == pytest.approx(case.mask.mean())
     assert seen.inverted
     assert "(the mask looks inverted" in shifts.attrs["verdict"]
     given["mask"]["invert"] = True
-    right = pipeline.run(make_config(given, folder=tmp_path), overwrite=True)
+    right = steadystack.run(make_config(given, folder=tmp_path), overwrite=True)
     assert right.attrs["verdict"] == "good"
 
 
@@ -218,7 +218,7 @@ def test_a_mask_over_what_moves_in_front_of_a_still_scene_is_only_asked_about():
     mask = np.ones(frames.shape[1:], bool)
     mask[40:90, 40:90] = False
     frames = noisy(rng, np.where(mask, frames, views(rng, wander(rng))), 0.05)
-    shifts = pipeline.estimate_shifts(frames, mask=mask, max_shift=24)
+    shifts = steadystack.estimate_shifts(frames, mask=mask, max_shift=24)
     assert "the mask may be inverted" in shifts.attrs["verdict"]
     assert shifts.attrs["verdict"].startswith("look at it")
 

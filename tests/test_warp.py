@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import Scene, rough
 from scipy import ndimage
 
-import pipeline
-from pipeline.warp import move, to_dtype
+import steadystack
+from helpers import Scene, rough
+from steadystack.warp import move, to_dtype
 
 
 @pytest.mark.parametrize("interpolation", ["whole", "linear"])
@@ -73,7 +73,7 @@ def series():
 @pytest.mark.parametrize("lazy", [False, True])
 def test_correct_lays_every_frame_and_channel_on_the_anchor(series, lazy):
     stack, shifts, _ = series
-    corrected = pipeline.correct(stack.chunk(y=11) if lazy else stack, shifts)
+    corrected = steadystack.correct(stack.chunk(y=11) if lazy else stack, shifts)
     assert corrected.dims == stack.dims
     assert corrected.dtype == np.uint16
     assert corrected.chunks is not None  # nothing is computed yet
@@ -87,7 +87,7 @@ def test_correct_lays_every_frame_and_channel_on_the_anchor(series, lazy):
 def test_correct_keeps_nan_as_not_known(series):
     stack, shifts, _ = series
     floating = stack.isel(c=0).astype("f4")
-    corrected = pipeline.correct(floating, shifts, interpolation="whole")
+    corrected = steadystack.correct(floating, shifts, interpolation="whole")
     assert corrected.dtype == np.float32
     assert np.isnan(corrected[3]).all()
     assert np.isfinite(corrected[0]).all()
@@ -95,12 +95,12 @@ def test_correct_keeps_nan_as_not_known(series):
 
 def test_correct_takes_plain_arrays_and_checks_the_fill_value(series):
     stack, shifts, _ = series
-    plain = pipeline.correct(stack.isel(c=0).to_numpy(), shifts, fill_value=7)
+    plain = steadystack.correct(stack.isel(c=0).to_numpy(), shifts, fill_value=7)
     assert (plain[3] == 7).all()
-    with pytest.raises(pipeline.InputError, match="fill_value -1 is not a value of uint16"):
-        pipeline.correct(stack, shifts, fill_value=-1)
-    with pytest.raises(pipeline.InputError, match="not one of whole, linear"):
-        pipeline.correct(stack, shifts, interpolation="quintic")
+    with pytest.raises(steadystack.InputError, match="fill_value -1 is not a value of uint16"):
+        steadystack.correct(stack, shifts, fill_value=-1)
+    with pytest.raises(steadystack.InputError, match="not one of whole, linear"):
+        steadystack.correct(stack, shifts, interpolation="quintic")
 
 
 def test_correct_leaves_out_what_does_not_compare_or_is_not_valid(series):
@@ -109,7 +109,7 @@ def test_correct_leaves_out_what_does_not_compare_or_is_not_valid(series):
     valid = np.ones((5, 40, 44), bool)
     valid[1, 20:24, 20:24] = False
     floating = stack.isel(c=0).astype("f4").assign_coords(valid=(("t", "y", "x"), valid))
-    corrected = pipeline.correct(floating.chunk(t=1), parts)
+    corrected = steadystack.correct(floating.chunk(t=1), parts)
     assert "valid" not in corrected.coords
     assert np.isnan(corrected[4]).all()
     assert np.isnan(corrected[1]).to_numpy()[22:26, 19:23].all()
@@ -126,7 +126,7 @@ def test_correct_does_not_read_frames_without_a_shift(series):
 
     one = stack.isel(c=0).chunk(t=1)
     lazy = one.copy(data=one.data.map_blocks(torn, dtype="u2", meta=np.empty((0, 0, 0), "u2")))
-    corrected = pipeline.correct(lazy.assign_coords(t=10 * np.arange(5)), shifts).compute()
+    corrected = steadystack.correct(lazy.assign_coords(t=10 * np.arange(5)), shifts).compute()
     assert (corrected[3] == 0).all()
     assert (corrected[2] != 0).any()
     assert corrected["t"].to_numpy().tolist() == [0, 10, 20, 30, 40]
@@ -142,5 +142,5 @@ def test_correct_does_not_read_frames_without_a_shift(series):
 )
 def test_a_stack_that_does_not_fit_is_refused(series, change, words):
     stack, shifts, _ = series
-    with pytest.raises(pipeline.InputError, match=words):
-        pipeline.correct(change(stack), shifts)
+    with pytest.raises(steadystack.InputError, match=words):
+        steadystack.correct(change(stack), shifts)

@@ -12,16 +12,16 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
-from helpers import Scene
 from scipy import ndimage
-from test_run import GENERAL
 
-import pipeline
-from pipeline import stages
-from pipeline.cli import main
-from pipeline.config import Config, load_config
-from pipeline.store.images import write_image, write_stack
-from pipeline.verdict import Trust
+import steadystack
+from helpers import Scene
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.config import Config, load_config
+from steadystack.store.images import write_image, write_stack
+from steadystack.verdict import Trust
+from test_run import GENERAL
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SIZE = (96, 104)
@@ -145,7 +145,7 @@ def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     path = tmp_path / f"{name}.yaml"
     path.write_text(yaml.safe_dump(raw))
     config = load_config(path)
-    found = pipeline.run(config)
+    found = steadystack.run(config)
     off = found["shift"].to_numpy() - truth
     known = np.isfinite(off).all(axis=1)
     off -= np.median(off[known], axis=0)

@@ -1,5 +1,0 @@
-"""From pair shifts to one shift per frame."""
-
-from pipeline.solve.series import check_anchor, filled_in, solve_shifts
-
-__all__ = ["check_anchor", "filled_in", "solve_shifts"]

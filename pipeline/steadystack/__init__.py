@@ -1,0 +1,36 @@
+"""steadystack: time-lapse drift correction that works on real, partly unusable images.
+
+Given a stack and a mask, it measures the translation between pairs of frames by masked normalized
+cross-correlation (Padfield 2012), solves all pairs together for one shift per frame, and says how
+sure it is.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from steadystack import plot
+from steadystack.config import load_config
+from steadystack.correct import correct
+from steadystack.model import InputError, PairStatus, Registration
+from steadystack.register import masked_ncc, register_translation
+from steadystack.stages import estimate_shifts, open_stack, run, run_all
+
+try:
+    __version__ = version("steadystack")
+except PackageNotFoundError:  # imported from its folder, and not installed
+    __version__ = "not installed"
+
+__all__ = [
+    "InputError",
+    "PairStatus",
+    "Registration",
+    "__version__",
+    "correct",
+    "estimate_shifts",
+    "load_config",
+    "masked_ncc",
+    "open_stack",
+    "plot",
+    "register_translation",
+    "run",
+    "run_all",
+]

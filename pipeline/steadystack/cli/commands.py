@@ -1,0 +1,285 @@
+"""The commands: their words, options and help."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from steadystack import guide, stages
+from steadystack.cli.errors import Said, told
+from steadystack.cli.outcomes import conclude, exit_if_failed, run_each, table, usable
+from steadystack.config import Config, load_config
+from steadystack.model import InputError
+from steadystack.setup import inputs_of, only_input
+from steadystack.terminal import told_of_progress
+
+ORDER = (
+    "init", "check", "plan", "run", "measure", "solve", "correct", "report", "export", "schema",
+    "demo",
+)  # fmt: skip
+
+config_argument = click.argument("config", type=click.Path())
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Start anew, also if the output exists."
+)
+
+scheduler_option = click.option(
+    "--scheduler-file",
+    type=click.Path(dir_okay=False),
+    help="Run on the Dask scheduler that wrote this file, whatever `cluster` says.",
+)
+
+
+class Ordered(click.Group):
+    """Lists its commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.commands, key=[*ORDER, *self.commands].index)
+
+
+@click.group(cls=Ordered, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="steadystack")
+def main() -> None:
+    """Time-lapse drift correction that works on partly unusable images.
+
+    \b
+    Start with:  steadystack init STACK > run.yaml
+                 steadystack check run.yaml
+                 steadystack run run.yaml
+
+    A run ends with a verdict: good, look at it (finished, with reasons), or not to be trusted.
+
+    Exit codes: 0 good, or look at it; 1 failed, be it only some of the pairs; 2 wrong use or
+    settings; 3 finished, but the result is not to be trusted; 130 stopped by Ctrl-C, 143 by
+    SIGTERM. After 1, 130 and 143 the same command goes on.
+    """  # noqa: D301
+    said = logging.getLogger("steadystack.cluster.kinds")
+    said.setLevel(logging.INFO)
+    if not any(isinstance(handler, Said) for handler in said.handlers):
+        said.addHandler(Said())
+
+
+@main.command()
+@config_argument
+@overwrite_option
+@scheduler_option
+@told
+def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
+    """Measure, solve and report: the whole run of a YAML file.
+
+    Goes on where an earlier run of the same settings stopped. Of several inputs one that fails does
+    not stop the others; output.summary tells what became of each.
+    """
+    settings = _elsewhere(load_config(config), scheduler_file)
+    begun = time.monotonic()
+    with told_of_progress() as progress:
+        if len(inputs_of(settings)) > 1:
+            run_each(settings, "run", overwrite=overwrite, progress=progress)
+            return
+        shifts = stages.run(settings, overwrite=overwrite, progress=progress)
+    conclude(settings, shifts, time.monotonic() - begun)
+
+
+@main.command()
+@config_argument
+@told
+def plan(config: str) -> None:
+    """Say what a run will do: pairs, tasks, bytes, memory.
+
+    Opens no pixel of the stack.
+    """
+    for single in _each(config):
+        table(stages.plan(single).rows())
+
+
+@main.command()
+@config_argument
+@overwrite_option
+@click.option(
+    "--batches",
+    metavar="I/N",
+    help="Only part I of N, into a file beside the output.",
+)
+@scheduler_option
+@told
+def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
+    """Measure the pairs of a YAML file that are not measured yet.
+
+    What was measured in parts (--batches) is gathered first.
+    """
+    settings = _elsewhere(load_config(config), scheduler_file)
+    with told_of_progress() as progress:
+        if len(inputs_of(settings)) > 1 and batches is None:
+            run_each(settings, "measure", overwrite=overwrite, progress=progress)
+            return
+        shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
+    where = f"part {batches}" if batches else only_input(settings).output.shifts
+    click.echo(f"{usable(shifts)} -> {where}")
+    exit_if_failed(shifts)
+
+
+@main.command()
+@config_argument
+@told
+def solve(config: str) -> None:
+    """Solve for the frames' shifts from measured pairs.
+
+    In seconds, and no pair is measured again; only `solve.polish` reads frames.
+    """
+    settings = load_config(config)
+    begun = time.monotonic()
+    if len(inputs_of(settings)) > 1:
+        run_each(settings, "solve")
+    else:
+        conclude(settings, stages.solve(settings), time.monotonic() - begun)
+
+
+@main.command()
+@config_argument
+@click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
+@told
+def correct(config: str, overwrite: bool) -> None:
+    """Write the corrected stack of a solved run.
+
+    It is written to output.corrected, as the section `correct` says.
+
+    Goes on where an earlier call stopped; takes its place when it is whole.
+    """
+    settings = load_config(config)
+    with told_of_progress("correcting", "tasks") as progress:
+        if len(inputs_of(settings)) > 1:
+            run_each(settings, "correct", overwrite=overwrite, progress=progress)
+            return
+        begun = time.monotonic()
+        made = stages.correct(settings, overwrite=overwrite, progress=progress)
+    click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
+
+
+@main.command()
+@click.argument("shifts", type=click.Path())
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option("--overwrite", is_flag=True, help="Also if the file exists.")
+@told
+def export(shifts: str, target: str, overwrite: bool) -> None:
+    """Write shifts for other programs.
+
+    SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
+    (layers for napari) or .nc (NetCDF).
+    """
+    common = stages.export(shifts, target, overwrite=overwrite)
+    seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
+    click.echo(f"{target}{seen}")
+
+
+@main.command()
+@config_argument
+@click.option(
+    "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
+)
+@told
+def report(config: str, figures: str | None) -> None:
+    """Write the report of a solved run.
+
+    It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
+    """
+    settings = load_config(config)
+    count = len(inputs_of(settings))
+    if figures is not None and count > 1:
+        raise InputError(f"--figures {figures} is for one input, and there are {count}")
+    if count == 1:
+        click.echo(stages.report(settings, figures=figures))
+    else:
+        run_each(settings, "report")
+
+
+@main.command()
+@config_argument
+@click.option(
+    "--picture", metavar="FILE", help="Draw these frames and what is not valid: .png, .svg or .pdf."
+)
+@told
+def check(config: str, picture: str | None) -> None:
+    """Say what is understood of settings, stack and mask.
+
+    Reads three frames, and asks about what looks odd in them.
+    """
+    count = len(inputs_of(load_config(config)))
+    if picture is not None and count > 1:
+        raise InputError(f"--picture {picture} is for one input, and there are {count}")
+    for single in _each(config):
+        table(guide.check(single, picture))
+
+
+@main.command()
+@click.argument("stack", nargs=-1, required=True, metavar="STACK")
+@click.option("--channel", help="Channel by number or name; needed if several.")
+@click.option("--level", type=int, help="Pyramid level; 0, the default, is the full resolution.")
+@click.option("--position", help="Image of a plate, such as B/03/0; or all.")
+@click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
+@click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
+@click.option("--variable", help="Array of an xarray group; needed if several.")
+@told
+def init(stack: tuple[str, ...], **keys: Any) -> None:
+    """Look at a stack and print commented settings for it.
+
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'. Put
+    what is printed into a file: steadystack init STACK > run.yaml
+    """
+    if len(stack) > 1:
+        raise InputError(
+            f"{len(stack)} paths, {stack[0]} to {stack[-1]}, and one is taken: put a pattern in "
+            "quotes, such as 'frames/*.tif', so that the shell leaves it alone"
+        )
+    given = {key: value for key, value in keys.items() if value is not None}
+    click.echo(guide.init(stack[0], **given), nl=False)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of the YAML file, for editors."""
+    click.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
+@main.command()
+@click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
+@told
+def demo(directory: str) -> None:
+    """Make a small drifting time-lapse, run it, draw it.
+
+    In DIRECTORY, or in steadystack-demo here.
+    """
+    with told_of_progress() as progress:
+        made = guide.demo(directory, progress=progress)
+    click.echo(
+        f"{made.shifts.sizes['frame']} frames, {made.shifts.sizes['pair']} pairs: "
+        f"{made.shifts.attrs['verdict']}"
+    )
+    click.echo(f"error against the known drift: {made.rms_error:.3f} px (root mean square)")
+    click.echo(f"settings  {made.directory / 'demo.yaml'}")
+    click.echo(f"shifts    {made.directory / 'shifts.zarr'}")
+    for picture in made.pictures:
+        click.echo(f"picture   {picture}")
+
+
+def _each(path: str) -> Iterator[Config]:
+    """The settings of every input of a YAML file, its name before it if there are several."""
+    found = inputs_of(load_config(path))
+    for name, single in found.items():
+        if len(found) > 1:
+            click.echo(f"\n{name}")
+        yield single
+
+
+def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
+    """The same settings on another cluster, if one is given."""
+    if scheduler_file is None:
+        return settings
+    update = {"kind": "scheduler-file", "scheduler_file": scheduler_file, "address": None}
+    if settings.cluster.security == "temporary":
+        update["security"] = None
+    return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})

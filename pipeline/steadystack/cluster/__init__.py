@@ -1,0 +1,24 @@
+"""Dask: a cluster from settings, and many tasks through it, whatever becomes of its workers."""
+
+from steadystack.cluster.engines import Cluster, Engine, as_cluster, current_client, share
+from steadystack.cluster.kinds import connect
+from steadystack.cluster.lazy import OnDemand, one_cluster
+from steadystack.cluster.memory import PYTHON_BYTES, memory_here
+from steadystack.cluster.tasks import run_tasks, run_trees
+from steadystack.cluster.tries import Failure
+
+__all__ = [
+    "PYTHON_BYTES",
+    "Cluster",
+    "Engine",
+    "Failure",
+    "OnDemand",
+    "as_cluster",
+    "connect",
+    "current_client",
+    "memory_here",
+    "one_cluster",
+    "run_tasks",
+    "run_trees",
+    "share",
+]

@@ -1,0 +1,146 @@
+"""Workers as jobs of a batch system, by dask-jobqueue."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dask
+from dask.utils import format_bytes, parse_bytes
+
+from steadystack.cluster.security import in_files, secured
+from steadystack.cluster.settings import Settings
+from steadystack.model import InputError
+
+CLASSES = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+}
+SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
+ACCOUNT = {"slurm": "account", "pbs": "account", "sge": "project", "lsf": "project"}
+# A worker that cannot reach its scheduler for so many seconds ends, and its job with it.
+DEATH_TIMEOUT_S = 60
+# How often the queue is asked for jobs while there is no worker, how long it may take to answer,
+# and how long it may be empty before another job is in it, seconds.
+QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
+
+
+@contextmanager
+def job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
+    """A scheduler in this process whose workers are batch jobs; they are cancelled in the end."""
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise InputError(
+            f"cluster.kind {settings.kind} needs dask-jobqueue: install steadystack[jobqueue]"
+        ) from error
+    command = SUBMIT[settings.kind]
+    if shutil.which(command) is None:
+        raise InputError(
+            f"cluster.kind {settings.kind}: the command {command} is not here: start the run on a "
+            "machine that jobs are submitted from"
+        )
+    folder = Path(settings.job_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="certificates-", dir=folder) as private:
+        security = secured(settings)
+        if security is not None and settings.security in (None, "temporary"):
+            security = in_files(security, private)
+        options = _options(settings) | {"security": security, "shared_temp_directory": private}
+        try:
+            made = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"cluster.kind {settings.kind}: {error}") from error
+        with made:
+            yield made
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    per_job = settings.workers_per_job
+    optional = {
+        "queue": settings.queue,
+        "walltime": settings.walltime,
+        ACCOUNT[settings.kind]: settings.account,
+    }
+    return {
+        "cores": per_job * settings.threads_per_worker,
+        "processes": per_job,
+        "memory": format_bytes(per_job * parse_bytes(settings.worker_memory or "0")),
+        "interface": settings.interface,
+        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
+        "job_extra_directives": list(settings.directives),
+        "job_script_prologue": [*_environment(), *settings.prologue],
+        "worker_extra_args": ["--no-dashboard"],
+        "death_timeout": DEATH_TIMEOUT_S,
+        "log_directory": settings.job_folder,
+        "silence_logs": logging.CRITICAL,
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def _environment() -> Iterator[str]:
+    """Lines that give jobs the part of this process's Dask configuration that workers need."""
+    for section in ("distributed.comm.timeouts.tcp", "distributed.worker.memory"):
+        found = dask.config.get(section)
+        values = {section: found} if not isinstance(found, dict) else {
+            f"{section}.{key}": found[key] for key in ("target", "spill", "pause")
+        }  # fmt: skip
+        for name, value in values.items():
+            variable = name.upper().replace(".", "__").replace("-", "_")
+            yield f"export DASK_{variable}={value}"
+    for name, kept in dask.config.get("distributed.nanny.pre-spawn-environ").items():
+        yield f"export {name}={kept}"
+
+
+class JobQueue:
+    """Tells why no worker will come of the jobs that were submitted; "" while one may.
+
+    Known of Slurm alone: a job that left the queue without its worker having come has failed.
+    """
+
+    def __init__(self, settings: Settings, cluster: Any) -> None:
+        self.kind, self.folder, self.cluster = settings.kind, settings.job_folder, cluster
+        self.asked = self.left = -QUEUE_STEP_S  # when the queue was asked, and last had a job
+
+    def __call__(self) -> str:
+        now = time.monotonic()
+        if self.kind != "slurm" or now - self.asked < QUEUE_STEP_S:
+            return ""
+        self.asked = now
+        jobs = [job.job_id for job in self.cluster.workers.values() if getattr(job, "job_id", None)]
+        if not jobs or self.left < 0 or _in_queue(jobs):
+            self.left = now
+        if now - self.left < GRACE_S:
+            return ""
+        return f"the jobs of the workers end before a worker is there{_last_words(self.folder)}"
+
+
+def _in_queue(jobs: Sequence[str]) -> bool:
+    """Whether Slurm still knows one of these jobs as waiting or running; True if it is silent."""
+    command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(map(str, jobs))]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=QUEUE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    forgotten = "Invalid job id" in found.stderr
+    return not forgotten and (found.returncode != 0 or bool(found.stdout.strip()))
+
+
+def _last_words(folder: str) -> str:
+    """The last line that a worker's job left in its log, and where that is."""
+    logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        return f" and leave no log in {folder}"
+    lines = logs[-1].read_text(errors="replace").strip().splitlines()
+    return f": {lines[-1] if lines else 'without a word'} ({logs[-1]})"

@@ -1,0 +1,190 @@
+"""Clusters from settings: this process, workers here, batch jobs, or what is running already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+
+from steadystack.cluster.engines import Cluster
+from steadystack.cluster.jobs import JobQueue, job_cluster
+from steadystack.cluster.memory import check_memory, memory_here
+from steadystack.cluster.security import secured
+from steadystack.cluster.settings import Settings
+from steadystack.cluster.watch import Watch
+from steadystack.model import InputError
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+WORKER_TIMEOUT_S = 60.0
+# How often a worker that does not come is looked for, seconds.
+LOOK_S = 0.5
+
+# Freed memory stays with a worker for its next frame. Dask's default gives it back to the system
+# after every array: half of a run's time went into getting it again (300 frames of 424 x 640).
+MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), 2**30)
+# A worker is ended if it takes too much, and its task comes back. Until then it works: one that
+# pauses, with memory that it does not get rid of, would hold its tasks for ever.
+MEMORY = {f"distributed.worker.memory.{at}": False for at in ("target", "spill", "pause")}
+# A worker that its nanny does not start again within so many seconds is replaced.
+REPLACED_AFTER = "5s"
+
+
+@contextmanager
+def connect(
+    settings: Settings, *, most_workers: int | None = None, task_bytes: int = 0
+) -> Iterator[Cluster]:
+    """The cluster of the settings, with at least one worker, closed in the end.
+
+    Parameters
+    ----------
+    settings : the `cluster` section
+    most_workers : of the local kind, how many fit into the memory here; None: any number
+    task_bytes : memory of a task; workers that are too small for it are refused
+
+    Raises
+    ------
+    InputError
+        For a cluster that cannot be reached, or is not fit for the tasks.
+    RunError
+        If no worker comes within the time that the settings give it.
+    """
+    timeout = settings.worker_timeout
+    if timeout is None and not settings.batch:
+        timeout = WORKER_TIMEOUT_S
+    limits: dict[str, Any] = {
+        "retries": settings.retries,
+        "max_failed": settings.max_failed,
+        "worker_timeout": timeout,
+    }
+    if settings.kind == "in-process":
+        yield Cluster(None, **limits)
+        return
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_configuration(settings)))
+        if settings.own:
+            start = job_cluster if settings.batch else _local_cluster
+            wanted = min(_workers(settings), most_workers or sys.maxsize)
+            started = stack.enter_context(start(settings, wanted))
+            client = stack.enter_context(Client(started))
+            cluster = Cluster(client, **limits, hopeless=JobQueue(settings, started))
+            _keep_up(started, settings, wanted)
+        else:
+            client = stack.enter_context(_running(settings))
+            cluster = Cluster(client, **limits)
+        if find_spec("bokeh") is not None:
+            log.info("dashboard: %s", client.dashboard_link)
+        _wait_for_a_worker(cluster, client)
+        check_memory(client, task_bytes)
+        yield cluster
+
+
+def _configuration(settings: Settings) -> Mapping[str, Any]:
+    """Dask's configuration while a cluster lives, here and in the workers that are started here."""
+    lost = {"distributed.comm.timeouts.tcp": f"{settings.lost_after:g}s"}
+    if not settings.own:
+        return lost
+    return {
+        **lost,
+        **MEMORY,
+        # Each death is told at once: which task is tried again, and where, is decided here.
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.deploy.lost-worker-timeout": REPLACED_AFTER,
+        **{f"distributed.nanny.pre-spawn-environ.{name}": kept for name, kept in MALLOC.items()},
+    }
+
+
+def _workers(settings: Settings) -> int:
+    """How many are wanted at most; by default one batch job's, or one per core.
+
+    A batch job has the cores that it was given, not those of the machine.
+    """
+    if settings.workers is not None:
+        return settings.workers
+    if settings.batch:
+        return settings.workers_per_job
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    cores = min(CPU_COUNT, int(given)) if given.isdigit() else CPU_COUNT
+    return max(1, cores // settings.threads_per_worker)
+
+
+def _keep_up(started: Any, settings: Settings, most: int) -> None:
+    """Keep as many workers as are wanted: a fixed number would never replace a lost one."""
+    least = most if settings.minimum is None else min(settings.minimum, most)
+    if settings.batch:  # counted in jobs, which may have several workers each
+        per_job = settings.workers_per_job
+        started.adapt(minimum_jobs=-(-least // per_job), maximum_jobs=most // per_job)
+    else:
+        started.adapt(minimum=least, maximum=most)
+
+
+@contextmanager
+def _local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
+    """Worker processes on this machine that leave Ctrl-C to this process."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main_thread else None
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=settings.threads_per_worker,
+            memory_limit=settings.worker_memory or memory_here() // workers,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            security=secured(settings),
+            # What a task raises comes back by itself; the rest is noise of workers that stop.
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise InputError(
+            "cluster.kind local: its workers did not start; a script that starts them must do so "
+            'under `if __name__ == "__main__":`'
+        ) from error
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGINT, before)
+    with cluster:
+        yield cluster
+
+
+def _running(settings: Settings) -> Client:
+    """A client of a scheduler that is there already."""
+    if settings.address is not None:
+        where, how = f"cluster.address {settings.address}", {"address": settings.address}
+    else:
+        path = Path(settings.scheduler_file or "")
+        where, how = f"cluster.scheduler_file {path}", {"scheduler_file": str(path)}
+        until = time.monotonic() + CONNECT_TIMEOUT_S
+        while not (path.exists() and path.stat().st_size):
+            if time.monotonic() > until:
+                raise InputError(
+                    f"{where} is not there: start `dask scheduler --scheduler-file` first"
+                )
+            time.sleep(LOOK_S)
+    try:
+        return Client(**how, security=secured(settings), timeout=CONNECT_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where} does not answer: {error}") from error
+
+
+def _wait_for_a_worker(cluster: Cluster, client: Client) -> None:
+    """Return as soon as there is one.
+
+    A scheduler that was started by somebody else either has workers or is not ready to be used.
+    """
+    watch = Watch(cluster, client)
+    while not client.nthreads():
+        watch.look()
+        time.sleep(LOOK_S)

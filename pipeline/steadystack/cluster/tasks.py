@@ -1,0 +1,111 @@
+"""Many tasks through a Dask client, with back-pressure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from dask.utils import funcname
+from distributed import Client, Future
+
+from steadystack.cluster.engines import Engine, as_cluster
+from steadystack.cluster.tries import Failure, Tries, Work, attempt, try_here
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def run_tasks(
+    engine: Engine,
+    function: Callable[..., Result],
+    items: Iterable[tuple[Key, Item]],
+    *shared: Any,
+) -> Iterator[tuple[Key, Result | Failure]]:
+    """``function(item, *shared)`` for every (key, item); (key, result) in order of completion.
+
+    At no time does the scheduler know more than a few tasks per worker thread, and every result
+    leaves the cluster as soon as it is there. A task that raises, or whose worker dies, is tried
+    again on another worker as often as the engine allows; then its result is a `Failure`.
+
+    Raises
+    ------
+    InputError
+        That a task raised.
+    RunError
+        If the scheduler is gone, or no worker comes.
+    """
+    cluster = as_cluster(engine)
+    if cluster.client is None:
+        for key, item in items:
+            yield key, try_here(cluster, partial(function, item, *shared))
+        return
+    submit = partial(_submit, cluster.client, function)
+    work = (Work(key, 1, partial(_only, submit, item, *shared)) for key, item in items)
+    yield from Tries(cluster, cluster.client, work).results()
+
+
+def run_trees(
+    engine: Engine,
+    leaf: Callable[..., Part],
+    join: Callable[[Part, Part], Part],
+    finish: Callable[..., Result],
+    items: Iterable[tuple[Key, Sequence[Item]]],
+    *shared: Any,
+) -> Iterator[tuple[Key, Result | Failure]]:
+    """For every (key, leaves): all leaves' results joined two by two, finished in a last task.
+
+    ``finish(joined, *shared)`` with ``joined`` from ``join(leaf(item, *shared), ...)``. The tree is
+    the same wherever it runs. Parts stay on the workers; only the last result comes back. A tree is
+    submitted whole, each leaf beside the one it is joined with, so that few parts wait; it is tried
+    again as a whole. Failures and errors are those of `run_tasks`.
+    """
+
+    def grow(call: Callable[..., Any], leaves: Sequence[Item]) -> Any:
+        if len(leaves) == 1:
+            return call(leaf, leaves[0], *shared)
+        half = len(leaves) // 2
+        return call(join, grow(call, leaves[:half]), grow(call, leaves[half:]))
+
+    def harvest(leaves: Sequence[Item]) -> Result:
+        return finish(grow(_call, leaves), *shared)
+
+    cluster = as_cluster(engine)
+    client = cluster.client
+    if client is None:
+        for key, leaves in items:
+            yield key, try_here(cluster, partial(harvest, leaves))
+        return
+
+    def plant(leaves: Sequence[Item], workers: list[str] | None) -> Future[Any]:
+        call = partial(_submit, client, workers=workers)
+        return call(finish, grow(call, leaves), *shared)
+
+    work = (Work(key, len(leaves), partial(plant, leaves)) for key, leaves in items)
+    yield from Tries(cluster, client, work).results()
+
+
+def _call(function: Callable[..., Result], *arguments: Any) -> Result:
+    return function(*arguments)
+
+
+def _only(submit: Callable[..., Future[Any]], *arguments: Any) -> Future[Any]:
+    """Submit with the workers, which come last, as a keyword."""
+    *given, workers = arguments
+    return submit(*given, workers=workers)
+
+
+def _submit(
+    client: Client, function: Callable[..., Any], *arguments: Any, workers: list[str] | None
+) -> Future[Any]:
+    return client.submit(
+        attempt,
+        function,
+        *arguments,
+        key=f"{funcname(function)}-{uuid.uuid4()}",
+        pure=False,
+        workers=workers,
+    )

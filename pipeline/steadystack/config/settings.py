@@ -1,0 +1,293 @@
+"""The sections of the settings. Every default stands here, and the cluster's in its own module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steadystack.config.base import Count, Index, Section, SomeListed
+from steadystack.config.cluster import ClusterSection
+from steadystack.config.inputs import InputSection, MaskSection
+from steadystack.units import PIXELS, UNITS_UM
+
+# Raised whenever the same settings measure other numbers than before.
+METHOD_VERSION = 4
+
+REPORTS = (".html", ".png", ".svg", ".pdf")
+# Where outputs can be written beside local paths; letters that mean something else in a URL.
+WRITABLE, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
+
+Factor = Annotated[float, Field(allow_inf_nan=False)]
+TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
+FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
+
+
+class PreprocessSection(Section):
+    """What frames need before they are correlated; all of it knows the mask."""
+
+    flat_field: str | None = Field(
+        None, description="divide by it: an image, or 'median' for the stack's own median"
+    )
+    logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
+    static: str | None = Field(
+        None,
+        description="subtract it: an image of what stands still in the camera, or 'estimate' "
+        "to tell it apart from the moving scene",
+    )
+    high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="subtract the local mean over a Gaussian of this sigma, pixels"
+    )
+
+
+class RegisterSection(Section):
+    """How a pair is measured."""
+
+    max_shift: Index | str | Annotated[tuple[Index | str, ...], SomeListed] | None = Field(
+        None,
+        description="largest shift between the frames of a pair: pixels, or a text such as '3 um'; "
+        "one for all axes or one per axis; null: every shift at which frames touch",
+    )
+    min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="hard limit on the overlapping fraction of valid pixels; null: none"
+    )
+    tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
+        None,
+        description="pixels along each side of what shares a transform; a number or one per axis; "
+        "null: the cheapest",
+    )
+    subpixel: bool = Field(True, description="measure between the pixels")
+    contrast: Literal["same", "either"] = Field(
+        "same",
+        description="same; either: a frame may be the negative of another, as at another focus",
+    )
+
+
+class PriorSection(Section):
+    """What is known of the frames' shifts before: searches are centred on it."""
+
+    path: str | None = Field(
+        None,
+        description="a CSV file with a heading and a line per frame, or the shifts dataset of an "
+        "earlier run (.zarr, .nc); register.max_shift is around it; null: nothing is known",
+    )
+    columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
+        None,
+        description="headings of the CSV file for (z,) y, x; null for an axis: 0; null: the names "
+        "of the axes; a column 'frame' says which frame a line is of",
+    )
+    kind: Literal["shift", "drift"] = Field(
+        "shift",
+        description="shift: what lays a frame on another, such as the position of the field of "
+        "view over the specimen; drift: its negative, such as the position of the specimen",
+    )
+    unit: str = Field("px", description="of the CSV file: px, or a length such as um")
+    scale: Factor | Annotated[tuple[Factor, ...], SomeListed] = Field(
+        1.0,
+        description="the values are multiplied by it; a number or one per axis: -1 where an axis "
+        "of the stage runs against that of the image",
+    )
+    missing: Literal["error", "interpolate"] = Field(
+        "error", description="frames without a value: error, or interpolate in between"
+    )
+
+    @model_validator(mode="after")
+    def _known_unit(self) -> Self:
+        if self.unit not in PIXELS and self.unit not in UNITS_UM:
+            raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if 0 in scales:
+            raise ValueError(f"scale {self.scale} leaves nothing of the values")
+        return self
+
+
+class PairsSection(Section):
+    """Which pairs are measured."""
+
+    strategy: Literal["consecutive", "reference", "window", "lags", "strides", "all", "list"] = (
+        Field("window", description="consecutive, reference, window, lags, strides, all or list")
+    )
+    width: Count = Field(
+        5, description="window: pairs up to so many frames apart; strides: so many of a stride"
+    )
+    lags: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 2, 4, 8), strict=False, description="lags: pairs so many frames apart"
+    )
+    reach: Count | None = Field(
+        None, description="strides: no pair is more frames apart; null: no limit"
+    )
+    reference: Index = Field(0, description="reference: the frame that all others are laid on")
+    list: Annotated[tuple[FramePair, ...], SomeListed] | None = Field(
+        None, description="list: [reference, moving] of every pair"
+    )
+    path: str | None = Field(
+        None, description="list: a CSV file with reference and moving in each line, instead"
+    )
+
+    extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="a second round of at most so many times as many pairs, where the first one "
+        "left parts that broke off, or frames that few pairs speak for; 0: none",
+    )
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        given = [key for key in ("list", "path") if getattr(self, key) is not None]
+        if self.strategy == "list" and len(given) != 1:
+            raise ValueError("strategy list takes its pairs from one of the keys list and path")
+        if self.strategy != "list" and given:
+            raise ValueError(f"{given[0]} goes with strategy list, not {self.strategy}")
+        return self
+
+
+class SolveSection(Section):
+    """How pair shifts become frame shifts."""
+
+    anchor: Index = Field(0, description="the frame whose shift is 0")
+    robust: bool = Field(True, description="reject pairs that contradict the rest")
+    interpolate: Literal["linear", "spline"] | None = Field(
+        None, description="linear or spline: shifts for frames that have none; null: NaN"
+    )
+    polish: Index = Field(
+        0,
+        description="rounds in which every frame is measured anew against the mean of the frames "
+        "around it; 0: none; 1 or 2 where noise is as strong as the scene; reads the frames",
+    )
+
+
+class CorrectSection(Section):
+    """How the corrected stack is made; it is written if `output.corrected` is set."""
+
+    stack: str | None = Field(
+        None, description="another stack of the same frames to be moved; null: the input, all of it"
+    )
+    interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
+        "cubic", description="whole (by whole pixels), linear, cubic or fourier"
+    )
+    labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
+    border: Literal["keep", "crop", "expand"] = Field(
+        "keep",
+        description="keep: the frames' shape; crop: what is seen in every good frame; expand: "
+        "everything that is seen in any frame",
+    )
+    fill_value: float | None = Field(
+        None, description="written where nothing is known; null: NaN, or 0 in integers"
+    )
+    invalid: Literal["blank", "keep"] = Field(
+        "blank",
+        description="what is not valid in a frame: blank, or keep its values, by whole pixels",
+    )
+    interpolated: Literal["moved", "left", "blank"] = Field(
+        "moved", description="frames with a shift from solve.interpolate: moved, left or blank"
+    )
+    unusable: Literal["left", "blank"] = Field(
+        "blank", description="frames without a shift: left as they are, or blank"
+    )
+    valid: bool = Field(True, description="write beside the image which of its pixels are known")
+    format: Literal["0.4", "0.5"] | None = Field(
+        None, description="of OME-Zarr: '0.4' or '0.5'; null: what goes with the input"
+    )
+    levels: Count | None = Field(
+        None, description="of the pyramid, the full resolution included; null: down to 512 pixels"
+    )
+    chunks: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: the input's chunks"
+    )
+    shards: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+        None, description="pixels along each axis of a frame; null: as the input, if chunks is null"
+    )
+
+
+class OutputSection(Section):
+    """What is written, to local paths or to object stores (s3://bucket/...; extra: remote)."""
+
+    shifts: str = Field(
+        "shifts.zarr",
+        description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+    )
+    corrected: str | None = Field(
+        None, description="the corrected stack: OME-Zarr (.zarr) or OME-TIFF (.ome.tif); null: none"
+    )
+    report: str | None = Field(
+        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
+    )
+    summary: str = Field("summary.csv", description="several inputs: a line for each of them")
+    performance_report: str | None = Field(
+        None, description="Dask's performance report of the cluster: .html; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _known_suffix(self) -> Self:
+        if self.report is not None and Path(self.report).suffix not in REPORTS:
+            raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
+        if Path(self.shifts).suffix not in (".zarr", ".nc"):
+            raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
+        endings = (".zarr", ".ome.tif", ".ome.tiff")
+        if self.corrected is not None and not self.corrected.rstrip("/").endswith(endings):
+            raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
+        made = self.performance_report
+        if made is not None and Path(made).suffix != ".html":
+            raise ValueError(f"performance_report {made!r} must end in .html")
+        for path in (self.shifts, self.corrected, self.report, self.summary, made):
+            if path is not None and "://" in path:
+                _check_url(path)
+        return self
+
+
+def _check_url(path: str) -> None:
+    """Refuse what outputs cannot be written to."""
+    scheme, _, rest = path.partition("://")
+    if scheme not in WRITABLE:
+        raise ValueError(
+            f"{path} cannot be written: outputs are local paths, or on an object store such as "
+            "s3://bucket/shifts.zarr"
+        )
+    bucket, _, name = rest.partition("/")
+    if not (bucket and name.strip("/")) or "//" in name:
+        raise ValueError(f"{path} is not a name in a bucket, such as {scheme}://bucket/shifts.zarr")
+    wrong = [letter for letter in NOT_IN_URLS if letter in rest]
+    if wrong:
+        raise ValueError(f"{path}: the name of an object must do without {wrong[0]}")
+
+
+class Config(Section):
+    """A whole run."""
+
+    input: InputSection
+    mask: MaskSection = MaskSection()
+    preprocess: PreprocessSection = PreprocessSection()
+    register_: RegisterSection = Field(RegisterSection(), alias="register")
+    prior: PriorSection = PriorSection()
+    pairs: PairsSection = PairsSection()
+    solve: SolveSection = SolveSection()
+    correct: CorrectSection = CorrectSection()
+    output: OutputSection = OutputSection()
+    cluster: ClusterSection = ClusterSection()
+
+    def dump(self) -> dict[str, Any]:
+        """The settings as plain values, as they would stand in a file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def fingerprint(self, digest: str) -> str:
+        """A short hash of everything that affects the measuring of pairs.
+
+        `digest` is that of the input's metadata and of what paths hold. The solve, the
+        outputs and the cluster are left out: rows measured under another of those are as good.
+        """
+        # What stands at its default is left out: a key that a later version adds changes nothing.
+        given = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        settings: dict[str, Any] = {
+            name: given[name]
+            for name in ("mask", "preprocess", "register", "prior", "pairs")
+            if name in given
+        }
+        settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
+        settings = {name: section for name, section in settings.items() if section}
+        reading = given["input"]
+        del reading["path"]  # the digest knows what is there
+        settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

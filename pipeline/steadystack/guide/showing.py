@@ -1,0 +1,93 @@
+"""The embedded example, made and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from steadystack.config import load_config
+from steadystack.example import corrupted_pair, drifting_series, windowed_pair
+from steadystack.model import InputError
+from steadystack.register import register_translation
+from steadystack.report import pairs_figure, save_figure
+from steadystack.stages import Progress, run
+from steadystack.store.images import embedded_scene, write_image, write_stack
+
+DEMO_SETTINGS = """\
+# The embedded example: 40 frames of a drifting scene behind a round field stop, a quarter of all
+# pixels corrupted (0). Run it again with: steadystack run {name} --overwrite
+input:
+  path: stack.ome.zarr
+mask:
+  path: mask.zarr
+  invalid_values: [0]
+register:
+  max_shift: 24
+pairs:
+  strategy: lags
+  lags: [1, 2, 4, 8]
+output:
+  shifts: shifts.zarr
+  report: drift.png
+cluster:
+  kind: local
+  workers: 2
+"""
+
+# Lies in every folder that the demo made, and may make again.
+MARK = ".steadystack-demo"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made, and how far its shifts are from the known ones."""
+
+    directory: Path
+    shifts: xr.Dataset
+    rms_error: float
+    pictures: tuple[Path, ...]
+
+
+def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
+    """Make the embedded example in `directory`, run it on a local cluster, and draw it."""
+    directory = Path(directory)
+    if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
+        raise InputError(f"{directory} holds something else: give the demo a folder of its own")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / MARK).touch()
+    except OSError as error:
+        raise InputError(f"{directory} cannot be written: {error}") from error
+    scene = embedded_scene()
+    series = drifting_series(scene)
+    write_stack(
+        directory / "stack.ome.zarr", series.frames, pixel_size=(0.65, 0.65), frame_interval=30.0
+    )
+    write_image(directory / "mask.zarr", series.mask)
+    settings = directory / "demo.yaml"
+    settings.write_text(DEMO_SETTINGS.format(name=settings.name), encoding="utf-8")
+    shifts = run(load_config(settings), overwrite=True, progress=progress)
+
+    still, corrupted, mask = corrupted_pair(scene)
+    pairs = {
+        "25 % corrupted": (still, corrupted, mask, mask),
+        "two windows": windowed_pair(scene),
+    }
+    rows = []
+    for title, (reference, moving, reference_mask, moving_mask) in pairs.items():
+        found = register_translation(
+            reference, moving, reference_mask=reference_mask, moving_mask=moving_mask
+        )
+        rows.append((title, reference, reference_mask, moving, moving_mask, found))
+    save_figure(pairs_figure(rows), str(directory / "pairs.png"))
+    errors = shifts["shift"].to_numpy() - series.shift
+    known = np.isfinite(errors).all(axis=1)
+    return DemoResult(
+        directory=directory,
+        shifts=shifts,
+        rms_error=float(np.sqrt(np.mean(errors[known] ** 2))),
+        pictures=(directory / "drift.png", directory / "pairs.png"),
+    )

@@ -1,0 +1,168 @@
+"""Settings to start from, for a stack that is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadystack.guide.stacks import describe
+from steadystack.looks import constant_border, frequent_extremes
+from steadystack.model import InputError
+from steadystack.setup import ALL, check_frames, images_of
+from steadystack.store.remote import is_pattern
+from steadystack.store.stacks import StackFrames, StackSpec, locate
+
+# Of larger frames none is looked at: that would take long over a network.
+MOST_READ = 2**26  # bytes
+# Where nothing is known of the drift, a quarter of the frame is searched, and not more than this.
+MOST_SEARCHED = 128  # pixels
+# Shares of a frame's pixels that make it ask.
+FEW = 0.02
+
+INIT_SETTINGS = """\
+# Settings for {name}: {kind}{described}
+input:
+  path: {path}
+{input_keys}
+mask:                        # what stands still in the camera must not be valid: it pulls to zero
+  # path: mask.npy           # or .tif, .zarr; not 0 = valid; of one frame's shape, {shape}, or one
+                             # per frame; invert: true takes the opposite
+  # shapes:                  # or by outline, [y, x] in pixels; valid is what lies in- or outside
+  #   - {{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}  # a field stop
+  #   - {{polygon: [[0, 0], [0, {radii[1]}], [{radii[0]}, 0]], valid: outside}}  # dirt in a corner
+{invalid_values}
+  # saturation: auto         # leave out what is saturated
+{border}
+
+preprocess:
+  # static: estimate         # take away what stands still and no mask can: a detector's pattern
+  # high_pass: 20            # sigma, pixels: take away uneven light; more than the details' size
+
+register:
+{max_shift}
+
+prior:                       # positions of the stage, if there are any: max_shift is around them
+  # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
+
+pairs:
+  strategy: window           # or: consecutive, reference, window, lags, strides, all
+  width: 5                   # every pair up to so many frames apart
+
+output:
+  shifts: {stem}-shifts.zarr
+  report: {stem}-report.html  # a page; .png, .svg or .pdf: one picture
+  # corrected: {stem}-corrected.ome.zarr  # the stack, moved; or .ome.tif
+
+correct:                     # how, if output.corrected is set
+  # border: crop             # to what every good frame shows; keep: the frames' shape
+  # interpolation: linear    # never overshoots; or whole (invents no value), cubic, fourier
+
+cluster:
+  kind: local                # worker processes on this machine, one per core
+"""
+
+
+def init(path: str, **keys: Any) -> str:
+    """Commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
+
+    Reads the middle frame, if it is not a large one, for what seems to hold no data in it.
+    """
+    try:
+        spec = _example(path, keys)
+    except InputError as error:
+        raise InputError(str(error) + _as_option(str(error))) from error
+    check_frames(spec)
+    lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
+    described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
+    where = path if "://" in path else str(Path(path).resolve())
+    invalid_values, border = _lines_on_data(spec)
+    return INIT_SETTINGS.format(
+        name=Path(path.rstrip("/")).name,
+        kind=spec.kind,
+        path=json.dumps(where),
+        described=described,
+        input_keys="\n".join(lines) + ("\n" if lines else ""),
+        shape=spec.frame_shape,
+        centre=[size // 2 for size in spec.frame_shape[-2:]],
+        radii=[size // 2 for size in spec.frame_shape[-2:]],
+        invalid_values=invalid_values,
+        border=border,
+        max_shift=_line_on_shifts(spec.frame_shape),
+        stem=_stem(path, keys.get("position"), keys.get("series")),
+    )
+
+
+def _example(path: str, keys: Mapping[str, Any]) -> StackSpec:
+    """The stack that the settings are for; the first one of all positions of a plate."""
+    if keys.get("position") != ALL:
+        return locate(path, **keys)
+    rest = {key: value for key, value in keys.items() if key != "position"}
+    return locate(images_of(path).paths()[0], **rest)
+
+
+def _lines_on_data(spec: StackSpec) -> tuple[str, str]:
+    """The keys of the mask section on what holds no data, and what the middle frame says of it."""
+    border, extremes = None, list[tuple[float, float]]()
+    if spec.frame_bytes <= MOST_READ:
+        frame = StackFrames(spec).read((spec.frame_count - 1) // 2)
+        usable = frame.valid & np.isfinite(frame.image)
+        border = constant_border(frame.image, usable)
+        extremes = frequent_extremes(frame.image[usable], FEW)
+    seen = [f"{share:.0%} of the middle frame are {value:g}" for value, share in extremes]
+    values = [value for value, _ in extremes]
+    width = 0
+    if border is not None:
+        width = max(border.widths)
+        seen.append(f"it has a border of {border.value:g}" if seen else
+                    f"the middle frame has a border of {border.value:g}")  # fmt: skip
+        values = list(dict.fromkeys([*values, border.value]))
+    listed = ", ".join(f"{value:g}" for value in values) or "0"
+    asked = f": {', '.join(seen)}" if seen else ""
+    wide = f"; it is {width} wide in the middle frame" if width else ""
+    return (
+        _line(f"# invalid_values: [{listed}]", f'values that mean "no data"{asked}'),
+        _line("border: 0", f"pixels along each side to leave out{wide}"),
+    )
+
+
+def _line_on_shifts(shape: Sequence[int]) -> str:
+    """The key `max_shift`, and why it is what it is."""
+    bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
+    bound = min(bounds) if len(bounds) == 2 else bounds
+    return "\n".join(
+        (
+            _line(
+                f"max_shift: {bound}",
+                "pixels; the largest shift between the frames of a pair. A guess:",
+            ),
+            _line("", "a quarter of the frame, or less. The smaller the faster and the"),
+            _line("", "safer from false matches; a run tells where it is too small"),
+        )
+    )
+
+
+def _line(key: str, comment: str) -> str:
+    """A key of a section and its comment, which stands where the others do."""
+    return f"  {key:<26} # {comment}" if len(key) < 27 else f"  {key}  # {comment}"
+
+
+def _stem(path: str, position: str | None, series: int | None) -> str:
+    """A name for the outputs: that of the input, of the folder for a pattern of files."""
+    parts = path.rstrip("/").split("/")
+    name = parts[-1] if not is_pattern(path) or len(parts) < 2 else parts[-2]
+    words = [name.split(".")[0].replace("*", "") or "stack"]
+    if position == ALL:
+        return f"{words[0]}-{{name}}"
+    words += [position.strip("/").replace("/", "-")] if position else []
+    words += [str(series)] if series is not None else []
+    return "-".join(words)
+
+
+def _as_option(problem: str) -> str:
+    """The option of `init` that sets the key which an error asks for."""
+    asked = [key for key in ("position", "series", "axes", "variable") if f"input.{key}" in problem]
+    return f" (--{asked[0]})" if asked else ""

@@ -1,0 +1,141 @@
+"""How much one task takes on, and the memory that this needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from steadystack.model import Ints
+from steadystack.ncc import Kind
+from steadystack.pairs import frames_held
+from steadystack.peak import held_bytes
+from steadystack.register import Search
+
+# Transformed pixels that a task should go through: about half a second of one core.
+TASK_PIXELS = 1e8
+# With fewer frames ready at a time, most would be prepared again for the next pairs.
+FEWEST_READY = 8
+
+SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """How much one task takes on, what it keeps of every frame, and the memory it needs for that.
+
+    `keep` are the transforms that stay with a frame from its first pair to its last; it may have
+    some for each role, reference and moving.
+    """
+
+    frames: int
+    pairs: int
+    keep: tuple[Kind, ...]
+    frame_bytes: int
+    role_bytes: int
+    pair_bytes: int
+    shared_bytes: int
+    reading_bytes: int  # while a frame is read and prepared
+    working_bytes: int  # while two frames that are ready are correlated
+    lags: int
+
+    def bytes_for(self, pairs: Ints) -> int:
+        """The memory in which the pairs (n, 2) of a batch are measured."""
+        return self._bytes(*frames_held(pairs), len(pairs))
+
+    @property
+    def least_bytes(self) -> int:
+        """The memory in which one pair is measured."""
+        return self._bytes(2, 2, 1)
+
+    def most_bytes(self, frame_count: int, pair_count: int) -> int:
+        """The memory that no batch of so many frames and pairs needs more of."""
+        frames = min(self.frames, frame_count)
+        return self._bytes(frames, frames, min(self.pairs, pair_count))
+
+    def _bytes(self, frames: int, roles: int, pairs: int) -> int:
+        held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
+        held += held_bytes(self.lags, max(pairs, 1))
+        reading = self.reading_bytes - self.frame_bytes - self.role_bytes
+        return held + self.shared_bytes + max(reading, self.working_bytes)
+
+    @classmethod
+    def within(
+        cls,
+        memory: int,
+        search: Search,
+        pixel_bytes: int,
+        *,
+        chunk_bytes: int,
+        one_mask: bool,
+        conditioned: bool,
+    ) -> BatchSize:
+        """The batch that fits into `memory` bytes, or the least there is; from integers alone.
+
+        Parameters
+        ----------
+        search : its largest block is what a task holds of a frame
+        pixel_bytes : of the frames as they are read
+        chunk_bytes : of a chunk of the store, which is decoded whole; 0 for arrays in memory
+        one_mask : whether it is certain that all frames have the same valid pixels
+        conditioned : whether more is done to frames than to read them
+        """
+        if len(search.blocks) > 1:
+            choices: list[tuple[Kind, ...]] = [()]  # blocks are read anew for every task
+        elif one_mask:
+            choices = [("mask", "value"), ("mask",)]
+        else:
+            choices = [("mask", "value", "square"), ("mask", "value"), ()]
+        found = [
+            cls._keeping(keep, memory, search, pixel_bytes, chunk_bytes, one_mask, conditioned)
+            for keep in choices
+        ]
+        return next((size for size in found if size.frames >= FEWEST_READY), found[-1])
+
+    @classmethod
+    def _keeping(
+        cls,
+        keep: tuple[Kind, ...],
+        memory: int,
+        search: Search,
+        pixel_bytes: int,
+        chunk_bytes: int,
+        one_mask: bool,
+        conditioned: bool,
+    ) -> BatchSize:
+        whole = len(search.blocks) == 1
+        largest = max(search.blocks, key=lambda block: math.prod(block.moving_shape))
+        layout = search.layouts[search.blocks.index(largest)]
+        pixels, lags = math.prod(largest.moving_shape), math.prod(search.window.shape)
+        transform = HALF_SPECTRUM * layout.spectrum_size
+        kept = len(layout.tiles) * transform  # of one kind, in one role
+        kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
+
+        # a frame: its values, its valid pixels, its own sums
+        sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
+        if keep and layout.one_spectrum and not one_mask:
+            kinds += 1  # the mask's is kept for both roles
+        if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
+            frame += kinds * kept * (1 if layout.one_spectrum else 2)
+            role = 0
+        else:
+            role = kinds * kept
+        # as it is stored, its valid pixels, its values; what is in between
+        between = 6 * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
+        reading = (pixel_bytes + 3 + SINGLE + between) * pixels + chunk_bytes
+        # while it is correlated: one product, the sums of the terms, the factors that are not kept
+        terms, factors = (2, 1) if one_mask and whole else (6, 6)
+        if len(keep) == 3:
+            factors = 3 if layout.one_spectrum else 0
+        working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
+        shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
+        # terms of blocks wait for those of other blocks, and two are joined to a third
+        waiting = 3 + math.ceil(math.log2(len(search.blocks)))
+        pair = 0 if whole else waiting * 6 * DOUBLE * lags
+
+        pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
+        size = cls(2, pairs, keep, frame, role, pair, shared, reading, working, lags)
+        if not whole:
+            size = replace(size, pairs=max(1, min(pairs, (memory - size._bytes(2, 2, 0)) // pair)))
+        more = (memory - size._bytes(2, 2, size.pairs)) // (frame + role)
+        return replace(size, frames=min(2 + max(more, 0), size.pairs + 1))

@@ -1,0 +1,78 @@
+"""The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
+
+Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
+
+Conventions, used everywhere
+----------------------------
+* A mask is boolean, True = valid.
+* A **shift** is what has to be applied to a frame to lay it on another one, in pixels, in array
+  axis order (``y, x`` or ``z, y, x``): ``scipy.ndimage.shift(moving, shift)``.
+* ``pair_shift[i, j] = shift[j] - shift[i]`` lays frame *j* (moving) on frame *i* (reference).
+* "Not known" is NaN together with a status; 0 is a measurement.
+"""
+
+from steadystack.model.images import Frame, FrameSource, Registration, Surface
+from steadystack.model.stacks import as_shifts, as_stack, renaming, spatial_dims
+from steadystack.model.tables import (
+    MEASURED,
+    FrameTable,
+    LocalMotion,
+    MaskSeen,
+    PairTable,
+    StaticEffect,
+)
+from steadystack.model.views import CloseUp, Image, Views
+from steadystack.model.words import (
+    LONE,
+    SHIFT_CONVENTION,
+    UNSOLVED,
+    Bools,
+    Contrast,
+    Floats,
+    FrameStatus,
+    InputError,
+    Ints,
+    OutputError,
+    PairStatus,
+    RunError,
+    Slices,
+    Status,
+    UnreachableError,
+    axis_names,
+)
+
+__all__ = [
+    "LONE",
+    "MEASURED",
+    "SHIFT_CONVENTION",
+    "UNSOLVED",
+    "Bools",
+    "CloseUp",
+    "Contrast",
+    "Floats",
+    "Frame",
+    "FrameSource",
+    "FrameStatus",
+    "FrameTable",
+    "Image",
+    "InputError",
+    "Ints",
+    "LocalMotion",
+    "MaskSeen",
+    "OutputError",
+    "PairStatus",
+    "PairTable",
+    "Registration",
+    "RunError",
+    "Slices",
+    "StaticEffect",
+    "Status",
+    "Surface",
+    "UnreachableError",
+    "Views",
+    "as_shifts",
+    "as_stack",
+    "axis_names",
+    "renaming",
+    "spatial_dims",
+]

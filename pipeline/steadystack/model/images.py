@@ -1,0 +1,152 @@
+"""Frames and where they come from, the surface of a pair of them, and its registration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slices
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One time point of one channel as it was read: `image` and `valid` have the same shape."""
+
+    image: NDArray[Any]
+    valid: Bools
+    status: FrameStatus = FrameStatus.OK
+    reason: str = ""  # why it could not be read
+
+    @classmethod
+    def unreadable(cls, shape: tuple[int, ...], error: Exception, what: str = "") -> Frame:
+        """A frame of which nothing is known: reading it, or `what` of it, raised `error`."""
+        nothing = np.zeros(shape, bool)
+        reason = f"{what}{type(error).__name__}: {error}"
+        return cls(np.zeros(shape), nothing, FrameStatus.UNREADABLE, reason)
+
+
+class FrameSource(Protocol):
+    """Where frames come from. Picklable, so that a worker can open its own data."""
+
+    @property
+    def frame_count(self) -> int: ...
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the spatial axes, in array order."""
+        ...
+
+    def common_mask(self, part: Slices) -> Bools | None:
+        """A mask that those of most frames lack few pixels of, if there is one; None: all of it.
+
+        No result depends on it but for rounding, and it depends on no frame that is read.
+        """
+        ...
+
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        """The frame with that index, or a part of it: one slice with start and stop per axis.
+
+        A frame that cannot be read has the status UNREADABLE.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The NCC of two images over integer lags.
+
+    `ncc` and `overlap_count` have one axis per image axis; index 0 along axis *d* is the lag
+    `first_lag[d]`. `ncc` is NaN where it is not defined (no overlap, no contrast in it) or not
+    allowed (less than the smallest overlap). `valid_count` is the number of valid pixels of the
+    reference and of the moving image. `chance_deviation` is the standard deviation of
+    ``ncc * sqrt(N)`` expected of unrelated images with these power spectra: 1 for white noise,
+    more where neighbouring pixels are alike.
+
+    `variances` are those of the pixels of the reference, and of the moving image, that overlap at
+    each lag, up to a factor of each image; None: the same at all lags.
+
+    The surface may reach beyond what is searched: `margin` lags (before, after) along each axis
+    serve the fit between the pixels alone. `averaged` is how many images as noisy as the moving one
+    the reference is the mean of.
+    """
+
+    ncc: Floats
+    overlap_count: Floats
+    first_lag: tuple[int, ...]
+    valid_count: tuple[int, int]
+    chance_deviation: float
+    margin: tuple[tuple[int, int], ...] = ()
+    variances: tuple[Floats, Floats] | None = None
+    averaged: float = 1.0
+
+    @cached_property
+    def searched(self) -> tuple[slice, ...]:
+        """The part of the surface in which the peak may lie."""
+        margin = self.margin or ((0, 0),) * self.ncc.ndim
+        return tuple(
+            slice(before, size - after)
+            for (before, after), size in zip(margin, self.ncc.shape, strict=True)
+        )
+
+    @property
+    def lags(self) -> tuple[NDArray[np.int64], ...]:
+        """The lags along each axis, in pixels."""
+        return tuple(
+            np.arange(first, first + size, dtype=np.int64)
+            for first, size in zip(self.first_lag, self.ncc.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The shift that lays the moving image on the reference, and how far to trust it.
+
+    Attributes
+    ----------
+    shift : float array, shape (ndim,)
+        Pixels, array axis order; NaN unless `status` is ok.
+    covariance : float array, shape (ndim, ndim)
+        Square pixels; NaN unless `status` is ok.
+    ncc : float
+        Masked normalized cross-correlation at the peak, -1..1; negative for inverted contrast.
+    runner_up : float
+        Significance of the best lag outside the peak's neighbourhood over that of the peak, 0..1;
+        near 1 the choice of the peak is arbitrary. NaN if the neighbourhood covers every lag.
+    overlap : float
+        Overlapping valid pixels at the peak over the smaller number of valid pixels, 0..1.
+    status : PairStatus
+        Why there is a shift, or none.
+    """
+
+    shift: Floats
+    covariance: Floats
+    ncc: float
+    runner_up: float
+    overlap: float
+    status: PairStatus
+
+    @classmethod
+    def unknown(
+        cls,
+        ndim: int,
+        status: PairStatus,
+        ncc: float = np.nan,
+        runner_up: float = np.nan,
+        overlap: float = np.nan,
+    ) -> Registration:
+        """A registration that found no shift, and says why."""
+        return cls(
+            shift=np.full(ndim, np.nan),
+            covariance=np.full((ndim, ndim), np.nan),
+            ncc=ncc,
+            runner_up=runner_up,
+            overlap=overlap,
+            status=status,
+        )

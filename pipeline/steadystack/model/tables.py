@@ -1,0 +1,190 @@
+"""Measured pairs and solved frames, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model.words import Bools, FrameStatus, Ints, PairStatus
+
+# What measuring fills in, and all columns that have a row for every pair.
+MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+PAIR_COLUMNS = ("reference", "moving", *MEASURED)
+
+
+@dataclass(frozen=True, eq=False)
+class PairTable:
+    """Measured pairs as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
+
+    The columns are arrays, and the measuring fills them in place.
+
+    `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
+    codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
+    read, by frame index, and UNMEASURED for the others. `failures` has the reason of every row
+    whose status is FAILED.
+    """
+
+    reference: NDArray[np.int64]
+    moving: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    std: NDArray[np.float64]
+    ncc: NDArray[np.float64]
+    runner_up: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+    status: NDArray[np.int8]
+    frame_status: NDArray[np.int8]
+    failures: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
+        """The table of `pairs`, an integer array (pairs, 2), before anything is measured."""
+        count = len(pairs)
+        return cls(
+            reference=pairs[:, 0].astype(np.int64),
+            moving=pairs[:, 1].astype(np.int64),
+            shift=np.full((count, ndim), np.nan),
+            std=np.full((count, ndim), np.nan),
+            ncc=np.full(count, np.nan),
+            runner_up=np.full(count, np.nan),
+            overlap=np.full(count, np.nan),
+            status=np.full(count, PairStatus.UNMEASURED.code, np.int8),
+            frame_status=np.full(frame_count, FrameStatus.UNMEASURED.code, np.int8),
+        )
+
+    def rows(self, which: slice | Ints) -> PairTable:
+        """The same frames with some of the pairs."""
+        chosen = np.arange(len(self.status))[which].tolist()
+        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_COLUMNS}
+        failures = {
+            new: self.failures[old] for new, old in enumerate(chosen) if old in self.failures
+        }
+        return replace(self, **columns, failures=failures)
+
+    def plus(self, other: PairTable) -> PairTable:
+        """The same frames with the pairs of another table behind its own."""
+        both: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in PAIR_COLUMNS
+        }
+        behind = {len(self.status) + row: reason for row, reason in other.failures.items()}
+        return replace(self, **both, failures=self.failures | behind)
+
+    def same_pairs(self, other: PairTable) -> bool:
+        """Whether both have the same pairs in the same rows."""
+        return np.array_equal(self.reference, other.reference) and np.array_equal(
+            self.moving, other.moving
+        )
+
+    @property
+    def ok(self) -> Bools:
+        """Which pairs have a shift."""
+        return np.asarray(self.status == PairStatus.OK.code)
+
+    @property
+    def to_do(self) -> Bools:
+        """Which pairs a run has to measure: new ones, and those that failed for what may pass."""
+        again = (PairStatus.UNMEASURED, PairStatus.FAILED, PairStatus.UNREADABLE)
+        return np.isin(self.status, [status.code for status in again])
+
+    def count(self, statuses: Iterable[PairStatus]) -> int:
+        """How many pairs have one of these statuses."""
+        return int(np.isin(self.status, [status.code for status in statuses]).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """Solved frames as columns: the shifts, and what the solution says of frames and pairs.
+
+    `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
+    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and
+    counts an interpolated frame to that of its neighbours; `status` holds the codes of
+    `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
+    own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
+    pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
+    `anchors` are the frames whose shift is 0, one per component. `own_variance` (frames, axes), in
+    px², is what a frame's own error adds to its `shift_std`, and the anchor's own to that of all;
+    it is known after the solve, and not kept.
+    """
+
+    shift: NDArray[np.float64]
+    shift_std: NDArray[np.float64]
+    component: NDArray[np.int64]
+    pair_count: NDArray[np.int64]
+    status: NDArray[np.int8]
+    weight: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    rejected: Bools
+    anchors: tuple[int, ...]
+    own_variance: NDArray[np.float64] | float = 0.0
+
+
+@dataclass(frozen=True)
+class StaticEffect:
+    """What stands still in the camera does to shifts, seen on some pairs measured with and without.
+
+    Attributes
+    ----------
+    pairs : how many were measured both ways
+    with_it, without_it : mean size of their shifts, pixels, along what both ways say together
+    error : standard error of the difference, pixels
+    certain : whether it stands still indeed, and is no scene that changes
+    """
+
+    pairs: int
+    with_it: float
+    without_it: float
+    error: float
+    certain: bool
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How parts of the frame move against the shift of the whole, seen on some pairs.
+
+    Attributes
+    ----------
+    pairs, parts : how many were looked at
+    moving : how many of the parts move by themselves
+    size : how far the one that moves most is off the whole in a pair, the median in pixels; off
+        most parts where some stand still
+    where : the name of its place, such as "top left"
+    linear : whether the parts move as if the frames turn or stretch
+    still : how many of the parts stand still in the camera while most of them move; they are not
+        among those that move by themselves
+    still_where : the names of their places
+    still_pull : how far the shift of the whole is off that of most parts, the median in pixels;
+        0 where nothing stands still
+    scene : how far most parts move in a pair, the median in pixels
+    """
+
+    pairs: int
+    parts: int
+    moving: int
+    size: float
+    where: str
+    linear: bool
+    still: int = 0
+    still_where: str = ""
+    still_pull: float = 0.0
+    scene: float = 0.0
+
+
+@dataclass(frozen=True)
+class MaskSeen:
+    """What masks leave of the frames, and what they take away, seen on some of them.
+
+    Attributes
+    ----------
+    valid : mean share of the pixels that are left, 0..1
+    inverted : whether what is taken away looks like a scene, and what is left does not
+    taken_moves : how far what is taken away moves between the frames of a pair, the median in
+        pixels, where what is left does not move; 0 if that was not found
+    """
+
+    valid: float
+    inverted: bool
+    taken_moves: float = 0.0

@@ -1,0 +1,252 @@
+"""How two images are cut for their correlation: tiles that share a transform, blocks that are read.
+
+The terms are sums over pixels of the reference, so they add over its parts. A **tile** of the
+reference is correlated with the part of the moving image that the wanted lags reach from there;
+products of the tiles' spectra are added, and one inverse transform serves them all. A **block** is
+a part of a large frame that is read at once; its terms are added as lags.
+
+Everything here follows from integers alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import NamedTuple
+
+from scipy import fft
+
+from steadystack.model import Slices
+from steadystack.ncc.lags import Window
+
+# Of a frame that is read at once, px: more than this does not make the transforms cheaper, and a
+# pair of such blocks is measured in a few hundred MiB.
+BLOCK_PIXELS = 2**24
+# Tiles that are not worth looking at: less than this along an axis, px, unless a user asks.
+SMALLEST_TILE = 64
+# What a pair costs in a series, in transforms: forward those of a tile's values and squares, with
+# several tiles of the values in both roles, and now and then of masks; backward, for the few wanted
+# lags, three that are cheaper.
+FORWARD_ONE, FORWARD_SEVERAL, BACKWARD = 2.5, 3.0, 2.0
+# Transforms of more than this many pixels leave the caches: their cost grows with this power more
+# than their size. Every transform costs as much as so many pixels beside.
+CACHED_PIXELS = 2**18
+BEYOND_CACHE_POWER = 0.17
+CALL_PIXELS = 2**14
+
+
+class Tile(NamedTuple):
+    """A part of the reference, and the part of the moving image that the lags reach from there."""
+
+    reference: Slices
+    moving: Slices
+    moving_at: tuple[int, ...]  # where in the transform's array the moving part begins
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tiles of a pair of images and the shape of their transforms.
+
+    Along an axis with one tile both images begin at index 0 of the transform's array, and lag *u*
+    comes out at index *u*. With several, the moving part begins `window.last` pixels before the
+    tile, and lag *u* comes out at ``u - window.last``.
+    """
+
+    reference_shape: tuple[int, ...]
+    moving_shape: tuple[int, ...]
+    window: Window
+    tile: tuple[int, ...]
+    fft_shape: tuple[int, ...]
+
+    @classmethod
+    def over(
+        cls,
+        reference_shape: Sequence[int],
+        moving_shape: Sequence[int],
+        window: Window,
+        tile: Sequence[int] | None = None,
+    ) -> Layout:
+        """The layout with tiles of that size (pixels per axis), or of the cheapest."""
+        sizes = tuple(reference_shape), tuple(moving_shape)
+        if tile is None:
+            tile = _cheapest_tile(*sizes, window)
+        tile = tuple(min(t, n) for t, n in zip(tile, sizes[0], strict=True))
+        return cls(*sizes, window, tile, _fft_shape(*sizes, window, tile))
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """The tiles, in the order in which their products are added."""
+        per_axis = [
+            _axis_tiles(n, m, lo, hi, t)
+            for n, m, lo, hi, t in zip(
+                self.reference_shape,
+                self.moving_shape,
+                self.window.first,
+                self.window.last,
+                self.tile,
+                strict=True,
+            )
+        ]
+        return [
+            Tile(*(tuple(part) for part in zip(*axes, strict=True))) for axes in product(*per_axis)
+        ]
+
+    @property
+    def one_spectrum(self) -> bool:
+        """Whether an image has the same transform as reference and as moving image."""
+        return self.tile == self.reference_shape and self.reference_shape == self.moving_shape
+
+    @property
+    def one_shape(self) -> bool:
+        """Whether an image may be reference and moving image."""
+        return self.reference_shape == self.moving_shape
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the two images may change places: then a lag changes its sign, nothing else."""
+        return self.window.symmetric and self.one_shape
+
+    @property
+    def spectrum_size(self) -> int:
+        """Complex numbers in the transform of a real tile."""
+        return math.prod(self.fft_shape[:-1]) * (self.fft_shape[-1] // 2 + 1)
+
+    @cached_property
+    def first_index(self) -> tuple[int, ...]:
+        """Where in the inverse transform the first wanted lag is; the others follow, cyclically."""
+        return tuple(
+            (lo - (hi if t < n else 0)) % p
+            for lo, hi, t, n, p in zip(
+                self.window.first,
+                self.window.last,
+                self.tile,
+                self.reference_shape,
+                self.fft_shape,
+                strict=True,
+            )
+        )
+
+
+def _axis_tiles(n: int, m: int, first: int, last: int, tile: int) -> list[tuple[slice, slice, int]]:
+    """The tiles along one axis: the reference's part, the moving part and where that begins."""
+    if tile >= n:
+        return [(slice(0, n), slice(0, m), 0)]
+    found = []
+    for start in range(0, n, tile):
+        stop = min(start + tile, n)
+        begin = start - last
+        low, high = max(begin, 0), min(stop - first, m)
+        if low < high:
+            found.append((slice(start, stop), slice(low, high), low - begin))
+    return found
+
+
+def _fft_shape(
+    reference_shape: Sequence[int], moving_shape: Sequence[int], window: Window, tile: Sequence[int]
+) -> tuple[int, ...]:
+    """The transform's shape: the smallest fast one at which no wanted lag wraps around.
+
+    A circular correlation of period P mixes the lag u with u - P and u + P. Along an axis with one
+    tile those are empty if u + P lies beyond the last lag at which the images touch and u - P
+    before the first; with several, a period of the tile and all lags holds the whole moving part.
+    """
+    least = (
+        max(n - lo, m + hi, n, m) if t >= n else t + hi - lo
+        for n, m, lo, hi, t in zip(
+            reference_shape, moving_shape, window.first, window.last, tile, strict=True
+        )
+    )
+    return tuple(int(fft.next_fast_len(size, real=True)) for size in least)  # factors 2, 3, 5
+
+
+@lru_cache(maxsize=64)
+def _cheapest_tile(
+    reference_shape: tuple[int, ...], moving_shape: tuple[int, ...], window: Window
+) -> tuple[int, ...]:
+    """The tile whose transforms cost least in all."""
+    sizes = [
+        sorted({math.ceil(n / count) for count in range(1, n // SMALLEST_TILE + 1)} | {n})
+        for n in reference_shape
+    ]
+
+    def cost(tile: tuple[int, ...]) -> float:
+        padded = math.prod(_fft_shape(reference_shape, moving_shape, window, tile))
+        count = math.prod(math.ceil(n / t) for n, t in zip(reference_shape, tile, strict=True))
+        beyond: float = max(padded / CACHED_PIXELS, 1) ** BEYOND_CACHE_POWER
+        forward = count * (FORWARD_SEVERAL if count > 1 else FORWARD_ONE)
+        return (padded * beyond + CALL_PIXELS) * (forward + BACKWARD)
+
+    return min(product(*sizes), key=cost)
+
+
+class Block(NamedTuple):
+    """A part of a reference frame, and the part of the moving frame that the lags reach from it.
+
+    `core` is where in the moving part the reference's part lies: what is no other block's. None if
+    the block is the whole.
+    """
+
+    reference: Slices
+    moving: Slices
+    core: Slices | None = None
+
+    @property
+    def reference_shape(self) -> tuple[int, ...]:
+        return _lengths(self.reference)
+
+    @property
+    def moving_shape(self) -> tuple[int, ...]:
+        return _lengths(self.moving)
+
+    @property
+    def ahead(self) -> tuple[int, ...]:
+        """How far the moving part begins after the reference's: lags within the block differ."""
+        return tuple(g.start - f.start for f, g in zip(self.reference, self.moving, strict=True))
+
+
+def blocks_of(
+    reference_shape: Sequence[int],
+    moving_shape: Sequence[int],
+    window: Window,
+    chunks: Sequence[int] | None = None,
+) -> list[Block]:
+    """The blocks in which images of these shapes are read and measured; most images are one.
+
+    The longest side is halved until a block has at most `BLOCK_PIXELS`; sides are whole `chunks`
+    where those are smaller than the block, so that few chunks are decoded twice.
+    """
+    whole = Block(*(tuple(slice(0, n) for n in sizes) for sizes in (reference_shape, moving_shape)))
+    sides = block_sides(reference_shape, chunks)
+    if tuple(reference_shape) != tuple(moving_shape) or sides == tuple(reference_shape):
+        return [whole]
+    per_axis = []
+    for n, side, lo, hi in zip(reference_shape, sides, window.first, window.last, strict=True):
+        parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+        halos = [
+            slice(max(part.start - max(hi, 0), 0), min(part.stop - min(lo, 0), n)) for part in parts
+        ]
+        places = [
+            slice(part.start - halo.start, part.stop - halo.start)
+            for part, halo in zip(parts, halos, strict=True)
+        ]
+        per_axis.append(list(zip(parts, halos, places, strict=True)))
+    return [
+        Block(*(tuple(part) for part in zip(*axes, strict=True))) for axes in product(*per_axis)
+    ]
+
+
+def block_sides(shape: Sequence[int], chunks: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Pixels along each axis of the blocks of a frame."""
+    sides = list(shape)
+    while math.prod(sides) > BLOCK_PIXELS:
+        longest = max(range(len(sides)), key=lambda axis: sides[axis])
+        chunk, half = chunks[longest] if chunks else 1, math.ceil(sides[longest] / 2)
+        sides[longest] = math.ceil(half / chunk) * chunk if chunk < half else half
+    return tuple(sides)
+
+
+def _lengths(part: Slices) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in part)

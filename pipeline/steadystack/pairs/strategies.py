@@ -1,0 +1,126 @@
+"""The pairs that a strategy measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import InputError, Ints
+
+STRATEGIES = ("consecutive", "reference", "window", "lags", "strides", "all", "list")
+
+
+def select_pairs(
+    frame_count: int,
+    strategy: str = "window",
+    *,
+    width: int = 5,
+    lags: Sequence[int] = (1, 2, 4, 8),
+    reach: int | None = None,
+    reference: int = 0,
+    listed: Sequence[Sequence[int]] | Ints | None = None,
+) -> NDArray[np.int64]:
+    """The pairs (reference, moving) that a strategy measures, as an array (pairs, 2).
+
+    Parameters
+    ----------
+    frame_count : frames in the stack, at least 2
+    strategy
+        ``consecutive``: every frame with the next one; errors add up.
+        ``reference``: every frame with the frame `reference`.
+        ``window``: every pair at most `width` frames apart.
+        ``lags``: every pair that is one of `lags` frames apart; long lags bound what adds up.
+        ``strides``: every frame with the next `width`, every second one with the next `width` of
+        the second ones, every fourth of the fourth ones, and so on up to pairs `reach` frames apart
+        (None: no limit). Less than ``2 width`` pairs a frame; between any two frames a path of
+        pairs leads whose length grows with the logarithm of their distance, and so do errors.
+        ``all``: every pair.
+        ``list``: the pairs `listed`, an integer array (pairs, 2) of (reference, moving).
+
+    Returns
+    -------
+    Without repetition, sorted; the earlier frame is the reference, except in ``reference`` and
+    ``list``.
+    """
+    if frame_count < 2:
+        raise InputError(f"a stack of {frame_count} frame(s) has no pairs: at least 2 are needed")
+    if strategy == "reference":
+        if not 0 <= reference < frame_count:
+            raise InputError(
+                f"pairs.reference {reference} is not a frame: there are 0 to {frame_count - 1}"
+            )
+        others = np.delete(np.arange(frame_count), reference)
+        return np.stack([np.full_like(others, reference), others], axis=1)
+    if strategy == "list":
+        return _checked(np.asarray([] if listed is None else listed), frame_count)
+    if strategy == "strides":
+        return _strides(frame_count, width, frame_count if reach is None else reach)
+    steps = {
+        "consecutive": [1],
+        "window": range(1, width + 1),
+        "lags": lags,
+        "all": range(1, frame_count),
+    }
+    if strategy not in steps:
+        raise InputError(f"pairs.strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
+    if min(steps[strategy]) < 1:
+        raise InputError(f"frames of a pair are at least 1 apart, not {min(steps[strategy])}")
+    return _apart(frame_count, sorted({step for step in steps[strategy] if step < frame_count}))
+
+
+def _strides(frame_count: int, width: int, reach: int) -> NDArray[np.int64]:
+    """Windows of `width` over every frame, every 2nd, 4th, ...; each pair once."""
+    if width < 1 or reach < 1:
+        raise InputError(f"frames of a pair are at least 1 apart, not {min(width, reach)}")
+    pairs, stride = [], 1
+    while stride < frame_count and stride <= reach:
+        frames = np.arange(0, frame_count, stride, dtype=np.int64)
+        for step in range(1, min(width, len(frames) - 1, reach // stride) + 1):
+            # an even step between even places is one of the next stride, if that gets so far
+            again = step % 2 == 0 and 2 * stride <= reach
+            start = np.arange(1, len(frames) - step, 2) if again else np.arange(len(frames) - step)
+            pairs.append(np.stack([frames[start], frames[start + step]], axis=1))
+        stride *= 2
+    joined = np.concatenate(pairs)
+    return joined[np.lexsort((joined[:, 1], joined[:, 0]))]
+
+
+def _checked(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
+    """Pairs that a user gave, sorted.
+
+    Raises InputError for the first one that is no pair of different frames, or is there twice.
+    """
+    if pairs.size == 0:
+        raise InputError("no pair is listed: give [reference, moving] for each")
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise InputError("every pair is two whole numbers, [reference, moving]")
+    one, two = pairs.astype(np.int64).T
+    outside = (np.minimum(one, two) < 0) | (np.maximum(one, two) >= frame_count)
+    for wrong, words in (
+        (outside, f"is not of frames: there are 0 to {frame_count - 1}"),
+        (one == two, "is a frame with itself"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InputError(f"pair {row}, [{one[row]}, {two[row]}], {words}")
+    order = np.lexsort((np.maximum(one, two), np.minimum(one, two)))
+    low, high = np.minimum(one, two)[order], np.maximum(one, two)[order]
+    same = np.flatnonzero((np.diff(low) == 0) & (np.diff(high) == 0))
+    if len(same):
+        first, second = sorted(order[same[0] : same[0] + 2].tolist())
+        raise InputError(
+            f"pairs {first} and {second} are of the same two frames, "
+            f"{low[same[0]]} and {high[same[0]]}: leave one out"
+        )
+    return np.stack([one, two], axis=1)[np.lexsort((two, one))]
+
+
+def _apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
+    if not steps:
+        raise InputError(f"no pair: all lags are longer than the stack of {frame_count} frames")
+    pairs = np.concatenate(
+        [np.stack([np.arange(frame_count - s), np.arange(s, frame_count)], axis=1) for s in steps]
+    )
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].astype(np.int64)

@@ -1,0 +1,55 @@
+"""What every picture needs: matplotlib, something to draw on, colours, and not too many points."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Bools, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}  # told apart by the colour-blind too
+BAD, WORSE = "#cc79a7", "#e69f00"
+# More points than these are drawn in part, or as pixels.
+MOST_POINTS, MOST_MARKS = 2000, 3000
+
+
+def require_matplotlib() -> None:
+    """Raise InputError if there is nothing to draw with."""
+    if find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib: install steadystack[report]")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) that draws without a screen."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def axes_to_draw_on(ax: Axes | None) -> Axes:
+    """The axes given, or the current ones of pyplot, as xarray's plots have it."""
+    if ax is not None:
+        return ax
+    require_matplotlib()
+    from matplotlib import pyplot as plt
+
+    return plt.gca()
+
+
+def thinned(count: int, marked: Bools) -> NDArray[np.intp]:
+    """Which of so many points to draw: all of a few, else evenly spread ones and what is marked."""
+    step = max(-(-count // MOST_POINTS), 1)
+    chosen = np.zeros(count, bool)
+    chosen[::step] = True
+    chosen[-1:] = True
+    if marked.sum() <= MOST_POINTS:
+        chosen |= marked
+    return np.flatnonzero(chosen)

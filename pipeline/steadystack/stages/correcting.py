@@ -1,0 +1,149 @@
+"""The stage that writes the corrected stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from steadystack.cluster import Engine
+from steadystack.config import Config
+from steadystack.correct import Corrected, Invalid, lay_out, write_corrected, write_tiff
+from steadystack.model import UNSOLVED, InputError
+from steadystack.setup import CorrectedPlan, Setup
+from steadystack.setup.memory import default_task_bytes
+from steadystack.stages.dataset import own_shifts
+from steadystack.store.files import check_writable, exists, overlap
+from steadystack.store.masks import masks_of
+from steadystack.store.progress import digest_at
+from steadystack.store.remote import is_remote
+from steadystack.store.stacks import StackSpec, locate
+from steadystack.units import parse_bytes
+
+Progress = Callable[[int, int], None]  # tasks done, tasks in all
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written: frames moved, left or blank, the shape, and the tasks it took."""
+
+    path: str
+    frames: int
+    blank: int
+    shape: tuple[int, ...]
+    levels: int
+    tasks: int
+    task_bytes: int
+
+    def __str__(self) -> str:
+        blank = f" ({self.blank} of them blank)" if self.blank else ""
+        return (
+            f"{self.frames} frames{blank} of {self.shape}, {self.levels} level(s), {self.tasks} "
+            f"tasks of up to {self.task_bytes / 2**20:.0f} MiB -> {self.path}"
+        )
+
+
+def check_corrected(config: Config) -> None:
+    """Refuse what can be known to go wrong before anything is measured."""
+    path = config.output.corrected
+    if path is None:
+        raise InputError("output.corrected is not set: give it the path of a .zarr or .ome.tif")
+    shifts = config.output.shifts
+    if overlap(shifts, path):
+        raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
+    if is_remote(path):
+        check_writable(path)
+    if path.rstrip("/").endswith(".zarr"):
+        digest_at(path)
+
+
+def correct_solved(
+    setup: Setup,
+    shifts: xr.Dataset,
+    client: Engine,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
+    path, asked = str(setup.config.output.corrected), setup.config.output.shifts
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{asked} is not solved yet: run `steadystack solve` first")
+    stack = laid_out(setup, shifts)
+    if path.rstrip("/").endswith(".zarr"):
+        write_corrected(stack, client, overwrite=overwrite, progress=progress)
+    else:
+        write_tiff(stack, overwrite=overwrite, progress=progress)
+    target = stack.work.target
+    return Summary(
+        path=path,
+        frames=len(stack.frames.shift),
+        blank=stack.blank,
+        shape=target.shape,
+        levels=len(target.levels),
+        tasks=stack.tasks,
+        task_bytes=stack.task_bytes,
+    )
+
+
+def plan_correcting(setup: Setup) -> CorrectedPlan | None:
+    """What the corrected stack will be and need: of an earlier run's shifts, or of none."""
+    output = setup.config.output
+    if output.corrected is None:
+        return None
+    shifts = own_shifts(setup) if exists(output.shifts) else None
+    known = shifts is not None and not (shifts["component"] == UNSOLVED).all()
+    if shifts is None or not known:
+        source = setup.series.source
+        at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
+        axes = list("zyx")[-len(source.frame_shape) :]
+        shifts = xr.Dataset({"shift": (("frame", "axis"), at_rest)}, {"axis": axes})
+    stack = laid_out(setup, shifts)
+    target = stack.work.target
+    return CorrectedPlan(
+        shape=target.shape,
+        levels=len(target.levels),
+        tasks=stack.tasks,
+        task_bytes=stack.task_bytes,
+        written_bytes=sum(math.prod(level.shape) for level in target.levels)
+        * np.dtype(target.dtype).itemsize,
+        known=known,
+    )
+
+
+def laid_out(setup: Setup, shifts: xr.Dataset) -> Corrected:
+    """The corrected stack of a run, before a pixel is read."""
+    config, series = setup.config, setup.series
+    how, given = config.correct, setup.method.conditioning
+    measured = locate(**config.input.model_dump())
+    source = measured if how.stack is None else _other(how.stack, measured)
+    own = how.stack is None
+    invalid = Invalid(
+        masks=masks_of(series.source),
+        border=given.border,
+        values=given.invalid_values,
+        valid_range=given.valid_range,
+        saturation=series.saturation,
+        channel=(measured.channel or 0) if own else None,
+    )
+    memory = parse_bytes(config.cluster.task_memory or "") or default_task_bytes(config.cluster)
+    return lay_out(str(config.output.corrected), source, shifts, how, invalid, memory)
+
+
+def _other(path: str, measured: StackSpec) -> StackSpec:
+    """A second stack, checked to have the frames of the first."""
+    try:
+        spec = locate(path, channel=0)
+    except InputError as error:
+        raise InputError(f"correct.stack: {error}") from error
+    axes = ("t", *measured.spatial)
+    if any(spec.size(axis) != measured.size(axis) for axis in axes):
+        shapes = [{axis: one.size(axis) for axis in axes} for one in (spec, measured)]
+        raise InputError(
+            f"correct.stack: {path} has {shapes[0]}, and the stack that was measured {shapes[1]}: "
+            "frames must be as many and as large"
+        )
+    return spec

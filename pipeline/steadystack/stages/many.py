@@ -1,0 +1,137 @@
+"""Many inputs: one after the other on one cluster, and a table of what became of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from steadystack.config import Config
+from steadystack.model import InputError, PairStatus
+from steadystack.setup import inputs_of
+from steadystack.stages.correcting import Summary
+from steadystack.stages.dataset import verdict
+from steadystack.stages.measuring import Progress
+from steadystack.stages.steps import cluster_of, correct_on, measure_on, report, run_on, solve_on
+from steadystack.store.tables import write_table
+from steadystack.verdict import Trust, Verdict
+
+log = logging.getLogger(__name__)
+
+Command: TypeAlias = Literal["run", "measure", "solve", "correct", "report"]
+STAGES: Mapping[str, Callable[..., Any]] = {
+    "run": run_on,
+    "measure": measure_on,
+    "solve": solve_on,
+    "correct": correct_on,
+    "report": lambda cluster, config: report(config),
+}
+GIVEN = {"run": ("overwrite", "progress"), "measure": ("overwrite", "progress"),
+         "correct": ("overwrite", "progress")}  # fmt: skip
+TABLED = ("run", "measure", "solve")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    `status` is done, not trusted, refused (the settings do not fit it) or failed; `usable_pairs`
+    are those of the solution, `rms_residual` that of their residuals, pixels, NaN if not solved.
+    """
+
+    name: str
+    status: str
+    frames: int = 0
+    pairs: int = 0
+    usable_pairs: int = 0
+    rms_residual: float = np.nan
+    verdict: str = ""
+    seconds: float = 0.0
+    shifts: str = ""
+    path: str = ""
+
+
+def run_all(
+    config: Config,
+    command: Command = "run",
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    told: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Take every input of the settings through a stage; one that fails does not stop the others.
+
+    Each goes on where an earlier run stopped. After every input `told` is called and, where shifts
+    come about, the table `output.summary` written anew. What is wrong for all of them is raised as
+    InputError before the first begins.
+    """
+    singles, outcomes = inputs_of(config), []
+    given = {"overwrite": overwrite, "progress": progress}
+    options = {name: given[name] for name in GIVEN.get(command, ())}
+    with cluster_of(config) as cluster:
+        for name, single in singles.items():
+            begun = time.monotonic()
+            try:
+                found = STAGES[command](cluster, single, **options)
+                outcome = _outcome(name, single, found, time.monotonic() - begun)
+            except Exception as error:
+                status = "refused" if isinstance(error, InputError) else "failed"
+                line = str(error).splitlines()[0] if str(error) else type(error).__name__
+                outcome = Outcome(
+                    name, status, verdict=line, seconds=time.monotonic() - begun,
+                    shifts=single.output.shifts, path=single.input.one_path,
+                )  # fmt: skip
+            outcomes.append(outcome)
+            if command in TABLED:
+                rows = [_cells(one) for one in outcomes]
+                write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
+            told(outcome)
+    return outcomes
+
+
+def _outcome(
+    name: str, config: Config, found: xr.Dataset | Summary | str, seconds: float
+) -> Outcome:
+    if isinstance(found, xr.Dataset):
+        return _of_shifts(name, config, found, seconds)
+    made = found if isinstance(found, str) else str(found)
+    return Outcome(name, "done", verdict=made, seconds=seconds, path=config.input.one_path)
+
+
+def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
+    solved = "verdict" in shifts.attrs
+    judged = verdict(shifts) if solved else None
+    ok = (shifts["pair_status"] == PairStatus.OK.code).to_numpy()
+    residual = shifts["pair_residual"].to_numpy()[ok]
+    known = np.isfinite(residual).any()
+    return Outcome(
+        name=name,
+        status=_status(shifts, judged),
+        frames=shifts.sizes["frame"],
+        pairs=len(ok),
+        usable_pairs=int(ok.sum()),
+        rms_residual=float(np.sqrt(np.nanmean(residual**2))) if known else np.nan,
+        verdict=str(judged) if judged is not None else "not solved",
+        seconds=seconds,
+        shifts=config.output.shifts,
+        path=config.input.one_path,
+    )
+
+
+def _status(shifts: xr.Dataset, judged: Verdict | None) -> str:
+    if (shifts["pair_status"] == PairStatus.FAILED.code).any():
+        return "failed"
+    return "not trusted" if judged is not None and judged.trust is Trust.NOT else "done"
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    values = asdict(outcome) | {
+        "rms_residual": f"{outcome.rms_residual:.4g}",
+        "seconds": f"{outcome.seconds:.1f}",
+    }
+    return [str(value) for value in values.values()]

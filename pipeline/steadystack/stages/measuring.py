@@ -1,0 +1,164 @@
+"""Measuring as a job: alone at its output, in rounds, with a journal ahead of the dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import xarray as xr
+
+from steadystack.cluster import Cluster, OnDemand
+from steadystack.measure import measure_pairs, with_second_round
+from steadystack.model import PairStatus, PairTable, UnreachableError
+from steadystack.setup import Setup, doubt_of_mask
+from steadystack.stages.dataset import (
+    LOOKED_FOR,
+    dataset,
+    discard_stills,
+    kept,
+    look_for_effect,
+    new_name,
+    new_table,
+    own_shifts,
+    owner_of,
+    with_stills,
+)
+from steadystack.stages.log import Meter, stage
+from steadystack.stages.parts import gather, remove_parts
+from steadystack.store.files import discard, exists
+from steadystack.store.journal import Journal, journal_path
+from steadystack.store.remote import is_remote
+from steadystack.store.shifts import check_replaceable, read_pairs, save_shifts
+
+MOST_ROUNDS = 3
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # rows measured so far, rows in all
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run whose output nobody else writes to."""
+
+    setup: Setup
+    cluster: OnDemand
+    workers: int | None  # how many fit into the memory here, where they are of this machine
+    progress: Progress | None
+    part: bool  # of a measuring that is shared out
+
+    @property
+    def path(self) -> str:
+        return self.setup.config.output.shifts
+
+    def engine(self) -> Cluster:
+        size, frames = self.setup.size, self.setup.series.source.frame_count
+        return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
+
+
+def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
+    found = _begun(job, overwrite)
+    table = _with_second_round(job, read_pairs(found))
+    missing, rows = int(table.to_do.sum()), len(table.status)
+    looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
+    if not missing and _are_rows_of(table, found) and looked_for:
+        log.info("all %d pairs are measured already", rows)
+        if exists(journal_path(job.path)):  # the last of them may be nowhere else
+            save_shifts(found, job.path)
+        discard(journal_path(job.path))
+        return found
+    doubt = None if job.part else doubt_of_mask(job.setup)
+    if doubt is not None:
+        log.warning("%s", doubt)
+    with stage("preparing"):
+        setup = with_stills(job.setup, keep_at=job.path.rstrip("/"), again=missing < rows)
+    found, table = _in_rounds(job, setup, found, table)
+    known = kept(found)
+    if not job.part:
+        with stage("looking for what could be wrong"):
+            known |= look_for_effect(setup, table)
+    found = dataset(setup, table, known=known)
+    save_shifts(found, job.path)
+    discard(journal_path(job.path))
+    return found
+
+
+def _in_rounds(
+    job: Job, setup: Setup, found: xr.Dataset, table: PairTable
+) -> tuple[xr.Dataset, PairTable]:
+    """The pairs of the strategy measured, then those that they leave wanted.
+
+    Pairs that failed before and are measured now may leave others wanted: so many rounds at most.
+    """
+    for _ in range(MOST_ROUNDS):
+        if not table.to_do.any():
+            break
+        found = _of_these_rows(job, found, table)
+        with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
+            table = _measured(job, setup, found, table, journal)
+        further = _with_second_round(job, table)
+        if further.same_pairs(table):
+            break  # what is still to do failed
+        table = further
+    return found, table
+
+
+def _with_second_round(job: Job, table: PairTable) -> PairTable:
+    """The table with the pairs that its first round leaves wanted, once that is measured.
+
+    A part of the batches knows its own pairs only.
+    """
+    setup = job.setup
+    if job.part:
+        return table
+    return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
+
+
+def _are_rows_of(table: PairTable, found: xr.Dataset) -> bool:
+    return table.same_pairs(read_pairs(found))
+
+
+def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
+    """The dataset on disk with the rows of the table: those of the second round come later."""
+    if _are_rows_of(table, found):
+        return found
+    found = dataset(job.setup, table, known=kept(found))
+    save_shifts(found, job.path)
+    return found
+
+
+def _begun(job: Job, overwrite: bool) -> xr.Dataset:
+    """The dataset as an earlier run of the same settings left it, or a new one."""
+    if overwrite:
+        remove_parts(job.path)
+    else:
+        gather(job.setup)
+    if exists(job.path) and not overwrite:
+        return own_shifts(job.setup)
+    check_replaceable(job.path)
+    discard_stills(job.path)
+    found = dataset(job.setup, new_table(job.setup), known=new_name())
+    save_shifts(found, job.path)
+    return found
+
+
+def _measured(
+    job: Job, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
+) -> PairTable:
+    """The table with its missing rows measured; the journal is ahead of the dataset until then."""
+    source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
+    try:
+        rows = measure_pairs(source, table, method, size, client=job.engine(), noted=journal.append)
+        for table, done in rows:
+            meter(done, len(table.status))
+            if job.progress is not None:
+                job.progress(done, len(table.status))
+    except BaseException as error:
+        if is_remote(job.path) and isinstance(error, UnreachableError):
+            raise  # it waited long enough: what is saved is in the journal
+        done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
+        error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
+        save_shifts(dataset(setup, table, known=kept(found)), job.path)
+        raise
+    return table

@@ -1,0 +1,265 @@
+"""The stages of a run, settings in and files out: plan, measure, solve, report, and all of them.
+
+Each stage goes on from what the one before left on disk, so that each can be run by itself, and a
+run that was stopped goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import xarray as xr
+
+from steadystack.cluster import OnDemand, one_cluster
+from steadystack.config import Config
+from steadystack.measure import solve_series
+from steadystack.model import UNSOLVED, InputError, PairStatus
+from steadystack.report import prepare
+from steadystack.setup import (
+    Plan,
+    Setup,
+    only_input,
+    open_series,
+    plan_of,
+    set_up,
+    wanted_workers,
+    workers_that_fit,
+)
+from steadystack.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
+from steadystack.stages.dataset import (
+    LOOKED_FOR,
+    dataset,
+    kept,
+    own_shifts,
+    verdict,
+    versions,
+    with_stills,
+)
+from steadystack.stages.log import logged, stage
+from steadystack.stages.measuring import Job, Progress, measure_all
+from steadystack.stages.parts import Part, gather, on_this_machine, parsed_part, part_of
+from steadystack.stages.reporting import write_report
+from steadystack.store.files import check_writable, exists, settle, upload
+from steadystack.store.locks import locked
+from steadystack.store.remote import is_remote
+from steadystack.store.shifts import read_pairs, save_shifts
+
+log = logging.getLogger(__name__)
+
+
+def plan(config: Config) -> Plan:
+    """What a run of these settings will do; opens no pixel of the stack."""
+    setup = _open(only_input(config))
+    return replace(plan_of(setup), corrected=plan_correcting(setup))
+
+
+def run(config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> xr.Dataset:
+    """Measure, solve and report: the whole run. Returns the shifts dataset, which is also on disk.
+
+    Raises
+    ------
+    InputError
+        Where the settings, the stack or the mask cannot be worked with; before any frame is read.
+        Also if another run is at work on the same output.
+    """
+    with cluster_of(config) as cluster:
+        return run_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
+
+
+def measure(
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    batches: str | None = None,
+) -> xr.Dataset:
+    """Measure the pairs that are not measured yet, or that failed; all of them are gathered.
+
+    What a batch of them found is saved as soon as it is there. With `batches`, such as "3/16", the
+    third of 16 parts of the pairs is measured into a dataset of its own beside the output; the next
+    `measure`, `solve` or `run` without it takes the rows of all parts over.
+    """
+    part = None if batches is None else parsed_part(batches)
+    if part is not None:
+        config = on_this_machine(config)
+    with cluster_of(config) as cluster:
+        return measure_on(
+            cluster, only_input(config), overwrite=overwrite, progress=progress, part=part
+        )
+
+
+def solve(config: Config) -> xr.Dataset:
+    """Solve for the frames' shifts from the measured pairs; only `solve.polish` reads frames."""
+    with cluster_of(config) as cluster:
+        return solve_on(cluster, only_input(config))
+
+
+def correct(
+    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> Summary:
+    """Write the corrected stack of a solved run; goes on where an earlier call stopped.
+
+    Raises
+    ------
+    InputError
+        Where shifts, stack and settings do not go together; before any frame is read.
+    OutputError
+        If it cannot be written; what is written is kept.
+    """
+    with cluster_of(config) as cluster:
+        return correct_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
+
+
+def run_on(
+    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> xr.Dataset:
+    """`run` on a cluster that may serve other runs, too."""
+    path = config.output.report
+    if path is not None:
+        prepare(path)
+    with _job(config, "run", cluster, progress) as job:
+        if config.output.corrected is not None:
+            check_corrected(config)
+        measured = measure_all(job, overwrite)
+        done = _is_solved(job, measured)
+        solved = measured if done else _solve(job)
+        if path is not None and not (done and exists(path)):
+            with stage("report"):
+                write_report(job.setup, solved, path)
+        if config.output.corrected is not None and (solved["component"] >= 0).any():
+            with stage("correcting"):
+                correct_solved(job.setup, solved, job.engine(), overwrite=overwrite)
+        log.info("%s", verdict(solved))
+        return solved
+
+
+def measure_on(
+    cluster: OnDemand,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    part: Part | None = None,
+) -> xr.Dataset:
+    """`measure` on a cluster that may serve other runs, too."""
+    with _job(config, "measure", cluster, progress, part) as job:
+        return measure_all(job, overwrite)
+
+
+def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
+    """`solve` on a cluster that may serve other runs, too."""
+    with _job(config, "solve", cluster) as job:
+        return _solve(job)
+
+
+def correct_on(
+    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> Summary:
+    """`correct` on a cluster that may serve other runs, too."""
+    with _job(config, "correct", cluster) as job:
+        check_corrected(config)
+        shifts = own_shifts(job.setup)
+        return correct_solved(
+            job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
+        )
+
+
+def report(config: Config, *, figures: str | None = None) -> str:
+    """Write the report; returns its path. `figures` is a folder for its figures, as PNG and SVG."""
+    path = config.output.report
+    if path is None:
+        raise InputError(
+            "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
+        )
+    setup = _open(only_input(config))
+    shifts = own_shifts(setup)
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
+    write_report(setup, shifts, path, figures)
+    return path
+
+
+@contextmanager
+def cluster_of(config: Config) -> Iterator[OnDemand]:
+    """The cluster of a run, which begins when it is needed."""
+    path, asked = config.output.performance_report, config.cluster
+    if path is None or not is_remote(path):
+        with one_cluster(asked, path) as cluster:
+            yield cluster
+        return
+    check_writable(path)
+    with TemporaryDirectory(prefix="steadystack-") as folder:
+        made = Path(folder, "report.html")
+        with one_cluster(asked, str(made)) as cluster:
+            yield cluster
+        if made.exists():  # not without workers
+            upload(made, path)
+
+
+def _open(config: Config) -> Setup:
+    return set_up(config, open_series(config)[0])
+
+
+@contextmanager
+def _job(
+    config: Config,
+    command: str,
+    cluster: OnDemand,
+    progress: Progress | None = None,
+    part: Part | None = None,
+) -> Iterator[Job]:
+    """A run alone at its output, with what a dead one left there put in order."""
+    setup = _open(config)
+    if part is not None:
+        setup = part_of(setup, part)
+        config = setup.config
+    path = config.output.shifts
+    works = command != "solve" or config.solve.polish
+    workers = workers_that_fit(setup) if works else None
+    with locked(path), logged(config, command):
+        settle(path)
+        if workers is not None and workers < wanted_workers(config.cluster):
+            log.warning(
+                "%d of %d workers fit into the memory here", workers, wanted_workers(config.cluster)
+            )
+        yield Job(setup, cluster, workers, progress, part is not None)
+
+
+def _is_solved(job: Job, found: xr.Dataset) -> bool:
+    """Whether an earlier run solved the same rows with the same settings and versions."""
+    if "verdict" not in found.attrs or "configuration" not in found.attrs:
+        return False
+    before = json.loads(found.attrs["configuration"]).get("solve")
+    same = before == job.setup.config.dump()["solve"]
+    return bool(same and json.loads(found.attrs["versions"]) == versions())
+
+
+def _solve(job: Job) -> xr.Dataset:
+    gather(job.setup)
+    measured = own_shifts(job.setup)
+    table, setup = read_pairs(measured), job.setup
+    if not table.count([PairStatus.UNMEASURED]) and not set(LOOKED_FOR) <= set(measured.attrs):
+        measured = measure_all(job, overwrite=False)  # the last part has been gathered
+        table = read_pairs(measured)
+    if table.count([PairStatus.UNMEASURED]) == len(table.status):
+        raise InputError(f"no pair of {job.path} is measured yet: run `measure` first")
+    asked = setup.config.solve
+    with stage("solving"):
+        if asked.polish:
+            setup = with_stills(setup, keep_at=job.path.rstrip("/"), again=True)
+        frames = solve_series(
+            setup.series.source,
+            table,
+            setup.method,
+            client=job.engine() if asked.polish else None,
+            **asked.model_dump(),
+        )
+        result = dataset(setup, table, frames, kept(measured))
+    save_shifts(result, job.path)
+    return result
