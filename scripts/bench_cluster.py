@@ -22,8 +22,8 @@ from steadystack.cluster import connect
 from steadystack.config import ClusterSection, make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable
-from steadystack.setup import open_series, set_up
-from steadystack.store.images import write_stack
+from steadystack.outputs import write_stack
+from steadystack.planning import open_series, set_up
 
 SHAPE, WIDTH = (24, 24), 20
 

@@ -26,8 +26,8 @@ from scipy import ndimage
 
 from steadystack.cluster import connect
 from steadystack.config import ClusterSection, CorrectSection
-from steadystack.correct import Invalid, lay_out, write_corrected
-from steadystack.store.stacks import locate
+from steadystack.correction import Invalid, lay_out, write_corrected
+from steadystack.readers import locate
 
 CASES = {
     "1000 x 512²": ((1000, 512, 512), (1, 512, 512)),
@@ -96,7 +96,7 @@ def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, f
 
 
 def _warm() -> None:
-    import steadystack.correct  # noqa: F401
+    import steadystack.correction  # noqa: F401
 
 
 def _peak() -> float:

@@ -29,8 +29,8 @@ from skimage.registration._masked_phase_cross_correlation import cross_correlate
 import steadystack
 from steadystack.config import make_config
 from steadystack.measure import measure_batch
-from steadystack.setup import in_memory, set_up
-from steadystack.store.arrays import ArrayFrames
+from steadystack.planning import in_memory, set_up
+from steadystack.readers import ArrayFrames
 
 # One thread, and freed memory stays with the process, for all alike: large arrays from fresh
 # memory make scikit-image up to three times slower, which is not what this is about.

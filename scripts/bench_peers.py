@@ -19,7 +19,7 @@ from skimage.registration import phase_cross_correlation
 
 import steadystack
 from steadystack.example import corrupted_pair, windowed_pair
-from steadystack.store.images import embedded_scene
+from steadystack.guide import embedded_scene
 
 Case = tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

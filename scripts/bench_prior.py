@@ -15,8 +15,8 @@ from scipy import ndimage
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
-from steadystack.setup import in_memory, set_up
-from steadystack.store.arrays import ArrayFrames
+from steadystack.planning import in_memory, set_up
+from steadystack.readers import ArrayFrames
 
 SIDE, FRAMES, NEAR, ROUNDS = 512, 24, 6, 3
 

@@ -33,12 +33,12 @@ from skimage import io
 
 import steadystack
 from steadystack.config import make_config
+from steadystack.dataset import read_frames, read_pairs
 from steadystack.model import FrameStatus, PairTable
+from steadystack.outputs import write_image, write_stack
 from steadystack.plot import new_figure
 from steadystack.report import save_figure
 from steadystack.solve import solve_shifts
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.shifts import read_frames, read_pairs
 from steadystack.warp import laid_out, move
 
 WAYS = ("before", "linear", "cubic", "wrong way")

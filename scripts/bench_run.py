@@ -34,8 +34,8 @@ from steadystack.cluster import connect
 from steadystack.config import ClusterSection
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable
-from steadystack.setup import Setup, open_series, set_up
-from steadystack.store.images import write_image
+from steadystack.outputs import write_image
+from steadystack.planning import Setup, open_series, set_up
 
 SIZE, DIFFERENT = 512, 100  # frames that differ; a longer stack has them several times
 WIDTH = 5

@@ -34,11 +34,10 @@ import steadystack.measure.batches as batches
 import steadystack.stages.measuring as measuring
 from steadystack.cluster.tries import TASKS_PER_THREAD
 from steadystack.config import load_config
+from steadystack.dataset import journal_path, read_pairs, replay
 from steadystack.model import PairStatus
+from steadystack.outputs import write_stack
 from steadystack.stages import run
-from steadystack.store.images import write_stack
-from steadystack.store.journal import journal_path, replay
-from steadystack.store.shifts import read_pairs
 
 FRAMES, SIDE, WIDTH, WORKERS = 60, 48, 4, 2
 NOTES = "KILL_AND_RESUME_NOTES"  # the variable that tells workers where to note what they measure

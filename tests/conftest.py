@@ -49,7 +49,7 @@ def s3(tmp_path_factory):
 def credentials(monkeypatch, s3):
     """As a shell would have them; nothing of it stands in the settings."""
     from servers import KEY, SECRET
-    from steadystack.store import remote
+    from steadystack.durable import remote
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -57,3 +57,11 @@ def credentials(monkeypatch, s3):
     remote._object_store.cache_clear()
     yield
     remote._object_store.cache_clear()
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Runs do not look for a static image, which is most of their time; other tests do."""
+    from steadystack.quality import fixed_pattern_check
+
+    monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell

@@ -16,10 +16,10 @@ import xarray as xr
 from helpers import rough
 from steadystack import stages
 from steadystack.config import make_config
+from steadystack.dataset import journal, load_shifts, read_pairs
+from steadystack.durable import files
 from steadystack.model import PairStatus
-from steadystack.store import files, journal
-from steadystack.store.images import write_stack
-from steadystack.store.shifts import load_shifts, read_pairs
+from steadystack.outputs import write_stack
 
 KILLED, WRONG = 9, 1
 COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")
@@ -82,11 +82,11 @@ def killed(folder, due):
     """A run that ends at a step; the second time over what a finished run has left."""
     steps = Steps(due)
     for module, name in (
-        (files, "_to_disk"), (files, "put"), (files, "_exchanged"), (files, "_delete"),
-        (files, "discard"), (journal._File, "_write"), (journal.os, "ftruncate"),
+        (files, "to_disk"), (files, "put"), (files, "_exchanged"), (files, "delete"),
+        (files, "discard"), (files.OpenRecords, "_write"), (files.os, "ftruncate"),
     ):  # fmt: skip
         steps.before(module, name)
-    write = journal.os.write
+    write = files.os.write
 
     def torn(handle, content):  # half of a record is there
         steps.due -= 1
@@ -95,7 +95,7 @@ def killed(folder, due):
             os._exit(KILLED)
         return write(handle, content)
 
-    journal.os.write = torn
+    files.os.write = torn
     stages.run(settings(folder, "killed"))
 
 

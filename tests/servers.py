@@ -42,6 +42,14 @@ def web_server(folder):
         server.server_close()
 
 
+def give_up_soon(monkeypatch):
+    """From now on a run waits a moment for a server that is away, and not minutes."""
+    from steadystack.durable import outages, remote
+
+    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(outages, "PAUSES_S", (0.05, 0.1, 0.2))
+
+
 def free_ports(count):
     """Ports that are free, and whose neighbours 10000 above are, where the server speaks gRPC.
 

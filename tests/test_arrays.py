@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 import steadystack
 from helpers import Scene, ellipse
 from steadystack import plot
+from steadystack.dataset import load_shifts, save_shifts
 from steadystack.model import UNSOLVED, InputError
-from steadystack.store.shifts import load_shifts, save_shifts
 
 SIZE = (48, 56)
 TRUTH = np.array([[0, 0], [2, -1], [-1.5, 0.5], [3, 4.25]])

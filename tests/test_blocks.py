@@ -12,9 +12,9 @@ from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import FrameStatus, PairTable
 from steadystack.ncc import tiles
-from steadystack.setup import open_series, plan_of, set_up
-from steadystack.store import masks
-from steadystack.store.images import write_image
+from steadystack.outputs import write_image
+from steadystack.planning import open_series, plan_of, set_up
+from steadystack.readers import masks
 
 SIZE = (150, 170)
 ORIGINS = np.array([[0, 0], [1.3, -2.2], [3.1, 1.4], [2.2, 4.3], [-1.5, 3.4]])

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steadystack.dataset import Journal, journal_path, replay
+from steadystack.durable import files, place
 from steadystack.model import InputError, PairStatus, PairTable
-from steadystack.store import files
-from steadystack.store.files import discard, settle, staged
-from steadystack.store.journal import Journal, journal_path, replay
-from steadystack.store.locks import locked
 
 COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status")
 
@@ -133,7 +131,7 @@ class Killed(BaseException):
 
 
 def write_folder(path, text):
-    with staged(path) as partial:
+    with place(path).replaced() as partial:
         partial.mkdir()
         for name in ("a", "b"):
             (partial / name).write_text(text)
@@ -172,7 +170,7 @@ def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
     assert total > 6
     results = []
     for stop in range(1, total + 1):
-        settle(path)
+        place(path).settle()
         write_folder(path, "old")
         steps, stop_at = 0, stop
         with pytest.raises(Killed):
@@ -181,7 +179,7 @@ def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
         if exchange:
             results.append(content(path))  # whole at any time
             assert results[-1] in (["old"] * 2, ["new"] * 2)
-        settle(path)
+        place(path).settle()
         results.append(content(path))
         assert results[-1] in (["old"] * 2, ["new"] * 2)
         assert list(tmp_path.iterdir()) == [path]
@@ -191,18 +189,18 @@ def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
 
 def test_a_file_is_replaced_and_things_are_discarded(tmp_path):
     for text in ("old", "new"):
-        with staged(tmp_path / "deep" / "s.nc") as partial:
+        with place(tmp_path / "deep" / "s.nc").replaced() as partial:
             partial.write_text(text)
     assert (tmp_path / "deep" / "s.nc").read_text() == "new"
-    discard(tmp_path / "deep" / "s.nc")
-    discard(tmp_path / "deep" / "s.nc")
-    discard(tmp_path / "deep")
+    place(tmp_path / "deep" / "s.nc").discard()
+    place(tmp_path / "deep" / "s.nc").discard()
+    place(tmp_path / "deep").discard()
     assert not list(tmp_path.iterdir())
 
 
 def test_what_fails_leaves_what_was_there(tmp_path):
     write_folder(tmp_path / "s.zarr", "old")
-    with pytest.raises(FileExistsError), staged(tmp_path / "s.zarr"):
+    with pytest.raises(FileExistsError), place(tmp_path / "s.zarr").replaced():
         (tmp_path / "s.zarr").mkdir()
     assert content(tmp_path / "s.zarr") == ["old"] * 2
 
@@ -211,8 +209,8 @@ def test_what_fails_leaves_what_was_there(tmp_path):
 
 HOLD = """
 import sys
-from steadystack.store.locks import locked
-with locked(sys.argv[1]):
+from steadystack.durable import place
+with place(sys.argv[1]).locked():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -230,15 +228,19 @@ def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(
         assert holder.stdout.readline() == b"held\n"
         told = f"another run \\(process {holder.pid} on .*, since 20"
         for _ in range(2):  # asking does not make it forget
-            with pytest.raises(InputError, match=told), locked(path):
+            with pytest.raises(InputError, match=told), place(path).locked():
                 pass
-        with locked(str(tmp_path / "other.zarr")):
+        with place(str(tmp_path / "other.zarr")).locked():
             pass
         holder.kill()
         holder.wait()
-    with locked(path), pytest.raises(InputError, match=f"process {os.getpid()} on"), locked(path):
+    with (
+        place(path).locked(),
+        pytest.raises(InputError, match=f"process {os.getpid()} on"),
+        place(path).locked(),
+    ):
         pass
-    with locked(path):
+    with place(path).locked():
         pass
 
 
@@ -247,6 +249,6 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("filelock.FileLock.acquire", unknown)
-    with locked(str(tmp_path / "s.zarr")):
+    with place(str(tmp_path / "s.zarr")).locked():
         pass
     assert "cannot be locked" in caplog.text

@@ -14,8 +14,8 @@ from steadystack.cluster.tries import TASKS_PER_THREAD
 from steadystack.config import ClusterSection, make_config
 from steadystack.measure import BatchResult, measure_batch
 from steadystack.model import InputError, RunError
-from steadystack.setup import open_series, set_up
-from steadystack.store.images import write_image, write_stack
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import open_series, set_up
 
 
 def double(item, offset):

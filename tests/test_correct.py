@@ -24,19 +24,17 @@ import steadystack
 from helpers import Scene
 from steadystack import stages
 from steadystack.cli import main
+from steadystack.conditioning import Conditioning
 from steadystack.config import CorrectSection, make_config
-from steadystack.correct import Invalid, before_and_after, lay_out, write_corrected
-from steadystack.correct import regions as regions_module
-from steadystack.correct import stack as stack_module
-from steadystack.correct.layout import Cut, levels, on_level, regions, valid_level
+from steadystack.correction import Invalid, before_and_after, lay_out, write_corrected
+from steadystack.correction import regions as regions_module
+from steadystack.correction import writing as stack_module
+from steadystack.correction.chunks import Cut, levels, on_level, regions, valid_level
+from steadystack.dataset import load_shifts
+from steadystack.durable import files as files_module
 from steadystack.model import FrameStatus, OutputError
-from steadystack.preprocess import Conditioning
-from steadystack.store import files as files_module
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.progress import Record, digest_at
-from steadystack.store.shifts import load_shifts
-from steadystack.store.stacks import locate
+from steadystack.outputs import TaskRecord, digest_at, write_image, write_stack
+from steadystack.readers import ArrayFrames, locate
 
 SIZE = (72, 80)
 TRUTH = np.array([[0, 0], [2.4, -1.2], [-1.5, 0.5], [3.3, 4.1], [1.0, 2.0], [-2.2, -3.7]])
@@ -400,7 +398,7 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     from test_correct import made
-    from steadystack.correct import regions, stack
+    from steadystack.correction import regions
 
     write, calls = regions.write_region, []
 
@@ -428,7 +426,7 @@ def test_a_killed_process_leaves_nothing_half_and_the_next_goes_on(frames, tmp_p
     assert died.returncode == -signal.SIGKILL
     assert not target.exists()
     partial = tmp_path / "steady.zarr.partial"
-    assert sorted(Record(str(target)).read()) == [0, 1]
+    assert sorted(TaskRecord(str(target)).done) == [0, 1]
     with (partial / ".done").open("a") as file:
         file.write("4 57")  # a line that was being written
 
@@ -464,7 +462,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(frames, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="no space is left on the disk; what is written is kept"):
         made(target, source)
     assert not target.exists()
-    assert len(Record(str(target)).read()) == 2
+    assert len(TaskRecord(str(target)).done) == 2
     monkeypatch.setattr(regions_module, "write_region", write)
     _, group = made(target, source)
     np.testing.assert_array_equal(group["0"][:], steadystack.correct(frames, shifts_of()).values)

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from steadystack import guide
 from steadystack.cli import main
 from steadystack.example import drifting_series
+from steadystack.guide import embedded_scene
 from steadystack.model import FrameStatus
-from steadystack.store.images import embedded_scene
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,10 +74,8 @@ def test_the_readme_names_the_commands_and_the_whole_floor_plan():
     text = (ROOT / "README.md").read_text()
     assert "bash scripts/demo" in text
     assert "bash scripts/test" in text
-    rooms = {
-        path.stem for path in (ROOT / "pipeline" / "steadystack").iterdir() if path.suffix == ".py"
-    }
-    for room in rooms - {"__init__"}:
+    rooms = {path.stem for path in (ROOT / "pipeline" / "steadystack").iterdir()}
+    for room in rooms - {"__init__", "__main__", "__pycache__", "data", "py"}:
         assert f"`{room}`" in text, room
 
 

@@ -12,12 +12,12 @@ import steadystack
 from helpers import Scene
 from steadystack import stages
 from steadystack.config import make_config
+from steadystack.dataset import load_shifts
 from steadystack.model import LONE, InputError
+from steadystack.outputs import write_stack
 from steadystack.pairs import extra_pairs, select_pairs
 from steadystack.pairs.weak import CUT_PAIRS
 from steadystack.solve.graph import components
-from steadystack.store.images import write_stack
-from steadystack.store.shifts import load_shifts
 
 CONFIG = steadystack.load_config
 
@@ -240,7 +240,7 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
     assert with_it.sizes["pair"] > without_it.sizes["pair"]
     assert with_it.attrs["fingerprint"] == without_it.attrs["fingerprint"]
     assert not (tmp_path / "shifts.zarr.before").exists()
-    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
     again = stages.measure(config)
     assert again.sizes["pair"] == with_it.sizes["pair"]
     assert stages.plan(config).extra_pairs == np.ceil(0.4 * without_it.sizes["pair"])

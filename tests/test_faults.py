@@ -27,11 +27,11 @@ from steadystack.cli import main
 from steadystack.cluster import Cluster, Failure, connect, kinds, run_tasks
 from steadystack.cluster.tries import TASKS_PER_THREAD
 from steadystack.config import ClusterSection, make_config
+from steadystack.durable import patiently
 from steadystack.measure import batches
 from steadystack.model import Frame, FrameStatus, InputError, PairStatus, RunError
-from steadystack.store.images import write_stack
-from steadystack.store.patience import patiently
-from steadystack.store.stacks import StackFrames
+from steadystack.outputs import write_stack
+from steadystack.readers import StackFrames
 
 MANY_TASKS = "700 KiB"
 
@@ -219,7 +219,7 @@ def test_frames_that_could_not_be_read_are_read_again(folder, here, monkeypatch)
 
 @pytest.mark.parametrize("times", [2, 99])
 def test_a_store_that_is_away_for_a_moment_is_asked_again(folder, monkeypatch, times):
-    monkeypatch.setattr("steadystack.store.patience.PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("steadystack.durable.outages.PAUSES_S", (0.0, 0.0, 0.0))
     asked = []
 
     def away():

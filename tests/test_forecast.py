@@ -23,15 +23,14 @@ from helpers import rough
 from steadystack import stages
 from steadystack.cluster.limits import cgroup_limit
 from steadystack.config import make_config
-from steadystack.measure import flat_field_bytes, polish_bytes, static_bytes
-from steadystack.measure import polish as polishing
-from steadystack.measure.frames import own_flat_field
-from steadystack.measure.static import Sample
-from steadystack.setup import in_memory, plan_of, set_up, workers_that_fit
-from steadystack.setup.forecast import needs_of
-from steadystack.setup.memory import OWN_BYTES, WORKER_BYTES
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_stack
+from steadystack.measure import Sample, flat_field_bytes, polish_bytes, static_bytes
+from steadystack.measure import refinement as polishing
+from steadystack.measure.method import own_flat_field
+from steadystack.outputs import write_stack
+from steadystack.planning import in_memory, plan_of, set_up, workers_that_fit
+from steadystack.planning.forecast import needs_of
+from steadystack.planning.layout import OWN_BYTES, WORKER_BYTES
+from steadystack.readers import ArrayFrames
 
 MIB = 2**20
 ROOT = Path(__file__).parents[1]
@@ -86,9 +85,9 @@ def test_the_memory_of_flat_field_and_static_image_is_as_forecast():
 
 
 def here(monkeypatch, size, cores=4):
-    monkeypatch.setattr("steadystack.setup.memory.memory_here", lambda: size)
-    monkeypatch.setattr("steadystack.setup.forecast.memory_here", lambda: size)
-    monkeypatch.setattr("steadystack.setup.memory.CPU_COUNT", cores)
+    monkeypatch.setattr("steadystack.planning.layout.memory_here", lambda: size)
+    monkeypatch.setattr("steadystack.planning.forecast.memory_here", lambda: size)
+    monkeypatch.setattr("steadystack.planning.layout.CPU_COUNT", cores)
 
 
 def test_where_memory_is_little_tasks_get_smaller_and_workers_fewer(monkeypatch):

@@ -14,10 +14,10 @@ from helpers import ellipse, rough
 from steadystack import guide
 from steadystack.cli import main
 from steadystack.config import load_config, make_config
-from steadystack.looks import constant_border, frequent_extremes
 from steadystack.model import InputError
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.stacks import locate
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import constant_border, frequent_extremes
+from steadystack.readers import locate
 
 SHAPE = (48, 56)
 

@@ -18,7 +18,7 @@ BAD = 17
 @pytest.fixture(autouse=True)
 def _no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("steadystack.stages.dataset.static_effect", lambda *_: None)
+    monkeypatch.setattr("steadystack.stages.results.static_effect", lambda *_: None)
 
 
 def walk(seed: int, count: int) -> np.ndarray:

@@ -16,12 +16,10 @@ from click.testing import CliRunner
 import steadystack
 from helpers import Scene
 from steadystack.cli import main
+from steadystack.dataset import load_shifts
 from steadystack.model import FrameStatus, InputError
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_stack
-from steadystack.store.plates import positions
-from steadystack.store.shifts import load_shifts
-from steadystack.store.stacks import StackFrames, locate
+from steadystack.outputs import write_stack
+from steadystack.readers import ArrayFrames, StackFrames, locate, positions
 
 STORES = Path(__file__).parent / "data"
 T, C, Y, X = np.ogrid[:3, :2, :24, :20]
@@ -179,7 +177,7 @@ def test_positions_of_a_plate(plate):
         by_path = StackFrames(locate(path, channel=0)).read(1).image
         by_position = StackFrames(locate(str(plate), position=name, channel=0)).read(1).image
         np.testing.assert_array_equal(by_path, by_position)
-    assert locate(str(plate), position="B/03", channel=0).array == "B/03/0/s0"
+    assert locate(str(plate), position="B/03", channel=0).array.inside == "B/03/0/s0"
     assert positions(found.paths()[0]) is None
 
 
@@ -233,7 +231,7 @@ def test_a_collection_of_series(tmp_path):
         with pytest.raises(InputError, match=r"input.series 2 is not there"):
             locate(str(tmp_path / "a.zarr"), series=2)
         spec = locate(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
-        assert spec.array.split("/")[0] == ("0" if listed else "1")
+        assert spec.array.inside.split("/")[0] == ("0" if listed else "1")
     spec = locate(str(tmp_path / "b.zarr"), series=1)
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
 

@@ -18,12 +18,12 @@ from helpers import Scene, ellipse
 from steadystack.cli import main
 from steadystack.cluster import lazy
 from steadystack.config import load_config, make_config
+from steadystack.dataset import load_shifts
 from steadystack.measure import measure_pairs
-from steadystack.setup import inputs_of
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import inputs_of
 from steadystack.stages import open_stack
 from steadystack.stages.many import STAGES
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.shifts import load_shifts
 
 STORES = Path(__file__).parent / "data"
 

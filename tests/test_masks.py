@@ -13,14 +13,14 @@ from skimage import draw
 import steadystack
 from helpers import ellipse, rough
 from steadystack.cli import main
+from steadystack.conditioning import Conditioning, looks_inverted, usable_pixels
 from steadystack.config import make_config
 from steadystack.guide import check
 from steadystack.model import InputError
-from steadystack.preprocess import Conditioning, looks_inverted, usable_pixels
-from steadystack.setup import open_series, set_up
-from steadystack.shapes import DrawnMask, Ellipse, Polygon
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.masks import Sense, locate_mask
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import open_series, set_up
+from steadystack.readers import Sense, locate_mask
+from steadystack.validity import DrawnMask, Ellipse, Polygon
 
 SHAPE = (40, 52)
 
@@ -309,7 +309,7 @@ def test_check_draws_frames_and_mask_together(tmp_path):
 def test_the_picture_shows_what_is_not_valid(tmp_path):
     from matplotlib.image import imread
 
-    from steadystack.overlay import overlay_figure
+    from steadystack.plot import overlay_figure
 
     valid = np.ones((2, 3000, 20), bool)
     valid[:, :, 10:] = False

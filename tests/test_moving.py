@@ -93,8 +93,16 @@ def test_parts_are_those_of_the_whole(interpolation, masked):
     )  # fmt: skip
     inside = tuple(slice(a, b) for a, b in zip(box.first, box.stop, strict=True))
     np.testing.assert_array_equal(known, seen[inside])
+    apart = np.abs(moved.astype(int) - whole[inside].astype(int))
+    # Sums in single precision depend on where blocks begin: near a half they may round either way.
+    precise, _ = np.zeros(image.shape), np.zeros(image.shape, bool)
+    move_part(
+        image.astype(float), valid, part, image.shape, SHIFT, (0, 0), interpolation, precise, _
+    )
+    near_half = np.abs(precise[inside] % 1 - 0.5) < 2e-3
     # Means around what is not valid may end at the part: by less than a count.
-    assert np.abs(moved.astype(int) - whole[inside].astype(int)).max() <= masked
+    assert apart[~near_half].max() <= masked
+    assert apart.max() <= 1
 
 
 def test_frames_that_miss_the_box_are_not_needed():

@@ -19,17 +19,13 @@ from obstore.store import LocalStore, MemoryStore
 from helpers import assert_same_numbers, rough
 from steadystack import stages
 from steadystack.config import make_config
+from steadystack.dataset import Journal, journal_path, load_shifts, replay
+from steadystack.durable import appender as appender_module
+from steadystack.durable import locks as leases
+from steadystack.durable import objects, overlap, place, remote
+from steadystack.durable.appender import Appender
 from steadystack.model import InputError, OutputError, UnreachableError
-from steadystack.store import appender as appender_module
-from steadystack.store import files, leases, objects, progress, remote
-from steadystack.store.appender import Appender
-from steadystack.store.files import discard, exists, overlap, settle, siblings, staged
-from steadystack.store.images import write_stack
-from steadystack.store.journal import Journal, journal_path, replay
-from steadystack.store.locks import locked
-from steadystack.store.logs import log_file
-from steadystack.store.progress import Record
-from steadystack.store.shifts import load_shifts
+from steadystack.outputs import TaskRecord, begun_at, digest_at, write_stack
 from test_checkpoint import BATCHES, assert_equal_tables, measured, unmeasured, with_batches
 
 PATH = "s3://bucket/deep/s.zarr"
@@ -43,6 +39,11 @@ def store(monkeypatch):
     monkeypatch.setattr(objects, "PAUSE_S", 0.0)
     monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
     return found
+
+
+def store_of_zarr(path):
+    """What zarr writes by: here every path is the bucket's root."""
+    return place(path).zarr_store(read_only=False)
 
 
 def listed(store):
@@ -68,9 +69,17 @@ def test_objects(store):
     assert listed(store) == ["a/c"]
     objects.delete_below("s3://bucket/a")
     assert not listed(store)
-    for wrong in ("s3://bucket", "https://server/a"):
-        with pytest.raises(InputError, match=wrong):
-            objects.put(wrong, b"")
+    with pytest.raises(InputError, match="s3://bucket"):
+        objects.put("s3://bucket", b"")
+
+
+def test_nothing_is_written_to_a_web_server():
+    web = place("https://server/a")
+    for change in (web.discard, web.settle, web.check_writable, web.records, web.build):
+        with pytest.raises(InputError, match="https://server/a: nothing is written to"):
+            change()
+    with pytest.raises(InputError, match="https://server/a cannot be written"):
+        web.check_name()
 
 
 def test_who_is_first_writes():
@@ -106,7 +115,7 @@ def test_what_may_pass_is_tried_again(monkeypatch):
         objects.persistently(PATH, act)
     left[:] = [ConnectionError()]
     with pytest.raises(ConnectionError):
-        objects.persistently("here.zarr", act)
+        place("here.zarr").persistently(act)
 
 
 def test_paths():
@@ -116,33 +125,36 @@ def test_paths():
     assert not overlap("s3://b/a.zarr", "s3://b/a.zarr2")
     assert not overlap("s3:/b/a.zarr", "s3://b/a.zarr")
     assert overlap("/b/a.zarr", "/b/a.zarr/c")
-    assert files.with_name("s3://b/x/a.zarr/", "c") == "s3://b/x/c"
+    assert place("s3://b/x/a.zarr/").beside("c").path == "s3://b/x/c"
 
 
 def test_files_and_folders(store):
-    with staged("s3://bucket/deep/one.csv") as partial:
+    with place("s3://bucket/deep/one.csv").replaced() as partial:
         partial.write_text("one")
     for name in ("old", "new"):
-        with staged(PATH) as partial:
+        with place(PATH).replaced() as partial:
             partial.mkdir()
             (partial / ".zgroup").write_text("{}")
             (partial / name).write_text(name)
     assert listed(store) == ["deep/one.csv", "deep/s.zarr/.zgroup", "deep/s.zarr/new"]
-    assert siblings(PATH) == ["s3://bucket/deep/one.csv", "s3://bucket/deep/s.zarr"]
-    with files.fetched(PATH) as here:
+    assert place(PATH).siblings() == ["s3://bucket/deep/one.csv", "s3://bucket/deep/s.zarr"]
+    with place(PATH).fetched() as here:
         assert sorted(file.name for file in here.iterdir()) == [".zgroup", "new"]
-    with pytest.raises(FileNotFoundError), files.fetched("s3://bucket/none"):
+    with pytest.raises(FileNotFoundError), place("s3://bucket/none").fetched():
         pass
-    assert exists(PATH)
+    assert place(PATH).exists()
     objects.delete(f"{PATH}/.zgroup")
-    assert not exists(PATH)  # as one that was being deleted
-    discard(PATH)
-    assert (exists("s3://bucket/deep/one.csv"), exists("s3://bucket/deep")) == (True, True)
+    assert not place(PATH).exists()  # as one that was being deleted
+    place(PATH).discard()
+    assert (place("s3://bucket/deep/one.csv").exists(), place("s3://bucket/deep").exists()) == (
+        True,
+        True,
+    )
     assert listed(store) == ["deep/one.csv"]
-    with pytest.raises(IsADirectoryError), staged("s3://bucket/deep/one.csv") as partial:
+    with pytest.raises(IsADirectoryError), place("s3://bucket/deep/one.csv").replaced() as partial:
         partial.parent.write_text("half")
     assert objects.get("s3://bucket/deep/one.csv").data == b"one"
-    settle(PATH)
+    place(PATH).settle()
 
 
 def test_what_is_appended_is_sent_in_order_and_nobody_waits():
@@ -224,29 +236,33 @@ def test_a_run_measures_on_while_its_journal_is_sent(store):
 
 def test_a_record_of_tasks(store):
     stack = "s3://bucket/c.zarr"
-    with progress.beginning(stack, "digest", "layout"):
-        assert progress.begun_at(stack) is None
+    build = place(stack).build()
+    told = {"steadystack": {"digest": "digest", "layout": "layout"}}
+    with build.beginning():
+        assert begun_at(stack) is None
         objects.put(f"{stack}/zarr.json", b"{}")
-    assert progress.begun_at(stack) == ("digest", "layout")
-    assert progress.digest_at(stack) is None  # it is not whole
-    for _ in range(2):
-        with Record(stack) as record:
-            done = record.read()
+        zarr.create_group(store_of_zarr(stack), attributes=told)
+        assert begun_at(stack) is None  # it is not laid out yet
+    assert begun_at(stack) == ("digest", "layout")
+    assert digest_at(stack) is None  # it is not whole
+    for done in ({}, {0: [7, 0]}):
+        with TaskRecord(stack) as record:
+            assert record.done == done
             record.add(len(done), [7, len(done)])
-    with Record(stack) as record:
-        assert record.read() == {0: [7, 0], 1: [7, 1]}
-    progress.settle(stack)
-    assert len(listed(store)) == 4
+    assert TaskRecord(stack).done == {0: [7, 0], 1: [7, 1]}
+    build.settle()
+    assert len(listed(store)) == 5
     objects.delete(f"{stack}.partial/begun")
-    progress.settle(stack)
-    assert listed(store) == ["c.zarr/zarr.json"]
+    build.settle()
+    assert listed(store) == ["c.zarr/zarr.json", "zarr.json"]
+    assert digest_at(stack) == "digest"
 
 
 def test_a_log(store):
     import logging
 
     for text in ("one", "two"):
-        handler = log_file("s3://bucket/run.log")
+        handler = place("s3://bucket/run.log").log_handler()
         handler.handle(logging.makeLogRecord({"msg": text}))
         handler.flush()
         handler.close()
@@ -254,20 +270,23 @@ def test_a_log(store):
 
 
 def test_a_lock_is_a_lease(store):
-    with locked(PATH):
+    with place(PATH).locked():
         assert listed(store) == ["deep/.s.zarr.lock"]
-        with pytest.raises(InputError, match="is being written by another run"), locked(PATH):
+        with (
+            pytest.raises(InputError, match="is being written by another run"),
+            place(PATH).locked(),
+        ):
             pass
         leases.check_held()
     assert not listed(store)
     objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
-    with pytest.raises(InputError, match="its lock ends in 1"), locked(PATH):
+    with pytest.raises(InputError, match="its lock ends in 1"), place(PATH).locked():
         pass
 
 
 def test_a_process_number_that_is_another_s_now(store):
     other = leases.this_process()
-    with locked(PATH):
+    with place(PATH).locked():
         (token,) = leases._held
         assert not leases.is_dead(other | {"token": token})
     assert leases.is_dead(other | {"token": token})  # a run of this process, which has ended
@@ -278,7 +297,7 @@ def test_a_process_number_that_is_another_s_now(store):
     assert not leases.is_dead(other | {"process": "999999999", "host": "elsewhere"})
     assert not leases.is_dead(other | {"process": "999999999", "machine": "rebooted"})
     objects.put("s3://bucket/deep/.s.zarr.lock", json.dumps(other | {"born": "1"}).encode())
-    with locked(PATH):
+    with place(PATH).locked():
         pass
 
 
@@ -292,14 +311,14 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
         return put(store, key, content, **more)
 
     monkeypatch.setattr(obstore, "put", without)
-    with locked(PATH):
+    with place(PATH).locked():
         pass
     assert "cannot be locked (its store knows no conditional requests)" in caplog.text
 
 
 def test_a_lease_that_was_taken_over(monkeypatch):
     monkeypatch.setattr(leases, "RENEWED_S", 0.001)
-    with locked(PATH):
+    with place(PATH).locked():
         (lease,) = leases._held.values()
         objects.put(lease.object, b"{}")
         until = time.monotonic() + 30
@@ -378,7 +397,7 @@ def test_a_run_may_end_at_any_of_its_requests(folders, tmp_path, monkeypatch):
             run(f"s3://b{due}")
         assert requests.count >= due
         requests.due = None
-        if exists(f"s3://b{due}/s.zarr"):
+        if place(f"s3://b{due}/s.zarr").exists():
             load_shifts(f"s3://b{due}/s.zarr")
         assert_same_numbers(run(f"s3://b{due}"), expected)
         assert_same_numbers(load_shifts(f"s3://b{due}/s.zarr"), expected)

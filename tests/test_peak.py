@@ -9,10 +9,11 @@ import pytest
 from scipy import ndimage
 
 from helpers import Scene, ellipse, rough
-from steadystack import peak, register_translation
+from steadystack import peak
 from steadystack.model import PairStatus, Surface
 from steadystack.peak import registration
 from steadystack.peak.patch import grid_of, times
+from steadystack.register import register_translation
 
 
 def surface(ncc, count=10000.0, first=None, deviation=1.0):

@@ -12,13 +12,13 @@ import steadystack
 from helpers import Scene, ellipse, rough
 from steadystack import stages
 from steadystack.config import make_config
-from steadystack.measure import polish
+from steadystack.dataset import read_frames, read_pairs
+from steadystack.measure import refinement as polish
 from steadystack.model import FrameStatus, as_stack
+from steadystack.outputs import write_image, write_stack
 from steadystack.peak.views import noise_parts
-from steadystack.setup import in_memory, set_up
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.shifts import read_frames, read_pairs
+from steadystack.planning import in_memory, set_up
+from steadystack.readers import ArrayFrames
 from steadystack.warp import laid_out
 
 SIZE = (72, 80)
@@ -28,7 +28,7 @@ MASK = ellipse(SIZE, 0.95)
 @pytest.fixture(autouse=True)
 def _no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("steadystack.stages.dataset.static_effect", lambda *_: None)
+    monkeypatch.setattr("steadystack.stages.results.static_effect", lambda *_: None)
 
 
 def series(seed: int, count: int, noise: float):

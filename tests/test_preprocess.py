@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from helpers import ellipse, rough
-from steadystack import preprocess
-from steadystack.preprocess import Conditioning, condition, high_pass, masked_median, valid_pixels
+from steadystack import conditioning as preprocess
+from steadystack.conditioning import Conditioning, condition, high_pass, masked_median, valid_pixels
 
 IMAGE = np.array([[0.0, 1.0, 2.0, 3.0], [4.0, np.nan, np.inf, 7.0], [8.0, 9.0, 10.0, 11.0]])
 

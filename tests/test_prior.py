@@ -13,25 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import Scene, ellipse
-from steadystack import estimate_shifts as estimate
 from steadystack import guide, stages
 from steadystack.cli import main
 from steadystack.config import load_config, make_config
-from steadystack.measure import Method, measure_pairs
-from steadystack.measure.centres import (
-    cells_of,
-    cheapest_cell,
-    in_cells,
-    pair_centres,
-    search_for,
-)
+from steadystack.measure import Method, cheapest_cell, measure_pairs, pair_centres
+from steadystack.measure.centres import cells_of, in_cells, search_for
 from steadystack.model import InputError, PairStatus, PairTable, as_stack
 from steadystack.ncc import Layout, Masked, Window, masked_image, pair_terms
+from steadystack.outputs import write_stack
 from steadystack.pairs import select_pairs
+from steadystack.planning import in_memory, open_series, set_up
+from steadystack.readers import ArrayFrames
 from steadystack.register import Search
-from steadystack.setup import in_memory, open_series, set_up
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_stack
+from steadystack.stages import estimate_shifts as estimate
 
 WIDE = 30
 

@@ -10,8 +10,8 @@ import steadystack
 from steadystack import stages
 from steadystack.config import make_config
 from steadystack.model import FrameStatus
-from steadystack.store.images import write_image, write_stack
-from steadystack.verdict import Trust
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import Trust
 
 
 def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):

@@ -13,8 +13,8 @@ from skimage.registration import phase_cross_correlation
 import steadystack
 from helpers import ellipse, rough
 from steadystack.example import corrupted_pair, windowed_pair
+from steadystack.guide import embedded_scene
 from steadystack.model import PairStatus
-from steadystack.store.images import embedded_scene
 
 
 def test_gallery_one_mask_over_corrupted_pixels():

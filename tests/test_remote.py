@@ -22,12 +22,11 @@ from helpers import Scene, ellipse
 from servers import KEY, SECRET, web_server
 from steadystack.cli import main
 from steadystack.cluster import run_tasks
+from steadystack.durable import outages, remote
 from steadystack.model import FrameStatus, InputError, PairStatus, UnreachableError
-from steadystack.store import outages, remote
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.masks import locate_mask
-from steadystack.store.pixels import opened
-from steadystack.store.stacks import StackFrames, locate
+from steadystack.outputs import write_image, write_stack
+from steadystack.readers import StackFrames, locate, locate_mask
+from steadystack.readers.references import opened
 
 # One S3 server on this machine at a time.
 pytestmark = pytest.mark.xdist_group("servers")
@@ -153,6 +152,15 @@ def test_nobody_answers(impatient, tmp_path):
     assert told.exit_code == 1
     assert f"{url}/a.zarr cannot be reached" in told.stderr
     assert "the same command goes on" in told.stderr
+
+
+# The command in a process of its own, which says sooner than others that nobody answers.
+HASTY = """
+import runpy
+from steadystack.durable import outages
+outages.SILENT_S = 0.1
+runpy.run_module("steadystack", run_name="__main__", alter_sys=True)
+"""
 
 
 def test_who_waits_is_told_and_can_leave(tmp_path):

@@ -25,15 +25,13 @@ from servers import KEY, SECRET
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import load_config
-from steadystack.correct import stack as stack_module
+from steadystack.correction import writing as stack_module
+from steadystack.dataset import journal_path, load_shifts, read_pairs, replay, save_shifts
+from steadystack.durable import appender, objects, place, remote
+from steadystack.durable import locks as leases
 from steadystack.model import InputError, OutputError, PairStatus, UnreachableError
-from steadystack.store import appender, files, leases, objects, remote
-from steadystack.store.files import exists, settle
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.journal import journal_path, replay
-from steadystack.store.locks import locked
-from steadystack.store.pixels import opened
-from steadystack.store.shifts import load_shifts, read_pairs, save_shifts
+from steadystack.outputs import write_image, write_stack
+from steadystack.readers.references import opened
 
 # One S3 server on this machine at a time.
 pytestmark = pytest.mark.xdist_group("servers")
@@ -246,7 +244,7 @@ KILLED = """
 import os, signal, sys, time
 from steadystack import stages
 from steadystack.config import load_config
-from steadystack.store import appender, objects
+from steadystack.durable import appender, objects
 
 appender.OFTEN_S = appender.PART = 0.0
 config, command, folder, objects_before = load_config(sys.argv[1]), *sys.argv[2:]
@@ -342,7 +340,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder):
         stages.correct(config)
     target = f"{root_of(folder)}/else.zarr"
     write_stack(folder / "b.zarr", np.zeros((2, 8, 8)))
-    files.upload(folder / "b.zarr", target)
+    place(target).put(folder / "b.zarr")
     with pytest.raises(InputError, match="is no corrected stack: it is not overwritten"):
         stages.correct(of(folder, "there-corrected", corrected=target), overwrite=True)
     with pytest.raises(InputError, match="is not a shifts dataset: it is not overwritten"):
@@ -367,8 +365,8 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder):
 
 HOLD = """
 import sys
-from steadystack.store.locks import locked
-with locked(sys.argv[1]):
+from steadystack.durable import place
+with place(sys.argv[1]).locked():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -378,7 +376,7 @@ def eventually_locked(path):
     until = time.monotonic() + LIMIT_S
     while True:
         try:
-            with locked(path):
+            with place(path).locked():
                 return
         except InputError:
             assert time.monotonic() < until
@@ -396,12 +394,12 @@ def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
         assert holder.stdout.readline() == b"held\n"
         with (
             pytest.raises(InputError, match=f"another run \\(process {holder.pid} on"),
-            locked(path),
+            place(path).locked(),
         ):
             pass
         holder.kill()
         holder.wait()
-    with locked(path):
+    with place(path).locked():
         pass
     assert not objects.is_object(lock)
     elsewhere = leases.this_process() | {
@@ -410,7 +408,7 @@ def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
         "renewed": "2026-01-01T00:00:00+00:00",
     }
     objects.put(lock, json.dumps(elsewhere).encode())
-    with pytest.raises(InputError, match="on elsewhere, since"), locked(path):
+    with pytest.raises(InputError, match="on elsewhere, since"), place(path).locked():
         pass
     monkeypatch.setattr(leases, "LEFT_S", 2.0)
     eventually_locked(path)
@@ -476,13 +474,13 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
         return step
 
     for name in ("put", "put_all", "delete"):
-        monkeypatch.setattr(files.objects, name, counted(getattr(objects, name)))
+        monkeypatch.setattr(objects, name, counted(getattr(objects, name)))
     seen, total = [], 1000
     stop = 0
     while stop < total:
         stop += 1
         stop_at = None
-        settle(path)
+        place(path).settle()
         save_shifts(old, path)
         steps, stop_at = 0, stop
         try:
@@ -491,11 +489,11 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
         except Killed:
             pass
         stop_at = None
-        assert exists(path)
+        assert place(path).exists()
         found = load_shifts(path)
         seen.append(found.identical(new))
         assert seen[-1] or found.identical(old)
-        settle(path)
+        place(path).settle()
         assert load_shifts(path).identical(found)
         assert not objects.is_object(f"{path}.partial")
         assert not objects.any_below(f"{path}/b") or not seen[-1]

@@ -17,7 +17,7 @@ from helpers import Scene, ellipse
 from steadystack import plot, stages
 from steadystack.cli import main
 from steadystack.config import make_config
-from steadystack.measure.closeups import close_ups, worst_pairs
+from steadystack.dataset import read_frames, read_pairs, shifts_dataset
 from steadystack.model import (
     FrameStatus,
     FrameTable,
@@ -27,13 +27,14 @@ from steadystack.model import (
     Views,
     as_stack,
 )
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import in_memory, set_up
+from steadystack.quality import close_ups
+from steadystack.quality.worst_pairs import worst_pairs
+from steadystack.readers import ArrayFrames
 from steadystack.report import Page, save_page
-from steadystack.report.encode import smaller
+from steadystack.report.figures import smaller
 from steadystack.report.page import MOST_BYTES
-from steadystack.setup import in_memory, set_up
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.shifts import read_frames, read_pairs, shifts_dataset
 
 SIZE, FRAMES, BLANK = (64, 72), 12, 7
 
@@ -219,7 +220,7 @@ def test_close_ups_show_the_frames_where_they_are_valid(folder, shifts):
 
 
 def views_of(folder, shifts):
-    from steadystack.setup import open_series, set_up
+    from steadystack.planning import open_series, set_up
     from steadystack.stages.reporting import views
 
     settings = config(folder)

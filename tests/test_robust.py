@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from steadystack.model import LONE, FrameStatus, PairStatus, PairTable
 from steadystack.pairs import select_pairs
+from steadystack.quality import Trust, judge
 from steadystack.solve import solve_shifts
 from steadystack.solve import system as systems
 from steadystack.solve.factors import Iteration
 from steadystack.solve.graph import bridges, labels_of
-from steadystack.verdict import Trust, judge
 
 MAX_SHIFT = 24.0
 

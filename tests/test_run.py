@@ -20,11 +20,11 @@ from steadystack.cli import main
 from steadystack.config import load_config, make_config
 from steadystack.measure import measure_batch
 from steadystack.model import FrameStatus, PairStatus
+from steadystack.outputs import write_image, write_stack
 from steadystack.pairs import batch_pairs
-from steadystack.setup import in_memory, plan_of, set_up
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.verdict import Trust
+from steadystack.planning import in_memory, plan_of, set_up
+from steadystack.quality import Trust
+from steadystack.readers import ArrayFrames
 
 SIZE = (64, 72)
 
@@ -437,7 +437,7 @@ def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
     config = settings(folder)
     steadystack.run(config)
     monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
-    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
     stages.run(config)
 
 
@@ -452,7 +452,7 @@ def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, 
     measured["pair_shift"][4] += 7  # a wrong one
     measured[["pair_shift"]].to_zarr(config.output.shifts, mode="a")
     monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
-    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", None)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
 
     robust = stages.solve(config)
     assert robust["pair_status"][4] == PairStatus.REJECTED.code
@@ -663,7 +663,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
     def no_pixel_is_read(self, frame):
         raise AssertionError("a frame was read")
 
-    monkeypatch.setattr("steadystack.store.stacks.StackFrames.read", no_pixel_is_read)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", no_pixel_is_read)
     monkeypatch.setattr("steadystack.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
     done = shell("run", path)
     assert done.exit_code == 2, done.output
@@ -682,7 +682,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
 def test_what_cannot_be_written_is_told_before_work_starts(
     folder, monkeypatch, output, lacking, words
 ):
-    for module in ("report.figure", "store.shifts"):
+    for module in ("report.figures", "dataset.stored"):
         monkeypatch.setattr(
             f"steadystack.{module}.find_spec", lambda name: None if name == lacking else "there"
         )

@@ -16,7 +16,7 @@ from helpers import Scene, assert_same_numbers
 from steadystack import stages
 from steadystack.config import load_config
 from steadystack.model import RunError
-from steadystack.store.images import write_stack
+from steadystack.outputs import write_stack
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_job.sh"
 

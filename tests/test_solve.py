@@ -10,7 +10,7 @@ import pytest
 from steadystack.model import FrameStatus, InputError, PairStatus, PairTable
 from steadystack.pairs import select_pairs
 from steadystack.solve import solve_shifts
-from steadystack.solve.own import own_variances
+from steadystack.solve.system import own_variances
 
 
 def table(frames, rows, std=0.1):

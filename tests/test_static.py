@@ -12,11 +12,11 @@ import steadystack
 from helpers import Scene, ellipse, rough
 from steadystack import stages
 from steadystack.config import make_config
+from steadystack.fixed_pattern import separate
 from steadystack.model import StaticEffect
 from steadystack.ncc import tiles
-from steadystack.static import separate
-from steadystack.store.images import write_image, write_stack
-from steadystack.verdict import Trust
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import Trust
 
 SIZE = (72, 80)
 LAGS = {"strategy": "lags", "lags": [1, 2, 4, 8]}
@@ -238,8 +238,8 @@ def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
     """Frames spread over all of it have no scene in common."""
     truth = way(140, (1.5, -1.2))
     frames = views(truth) + 1.5 * pattern()
-    monkeypatch.setattr("steadystack.measure.static.MOST_FRAMES", 20)
-    monkeypatch.setattr("steadystack.measure.static.USUAL_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.stills.MOST_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.stills.USUAL_FRAMES", 20)
     found = shifts_of(frames + noise(frames, 0.1), preprocess={"static": "estimate"})
     assert rms(found, truth) < 0.05
 
@@ -332,7 +332,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
     config = settings(folder, preprocess={})
     measured = stages.measure(config)
     assert effect(measured).certain
-    monkeypatch.setattr("steadystack.stages.dataset.static_effect", None)
+    monkeypatch.setattr("steadystack.stages.results.static_effect", None)
     for stage in (stages.solve, stages.run):
         found = stage(config)
         assert found.attrs["static_effect"] == measured.attrs["static_effect"]
@@ -342,7 +342,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
 
 
 def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
-    monkeypatch.setattr("steadystack.measure.effect.CHECK_PIXELS", 48 * 52)
+    monkeypatch.setattr("steadystack.quality.fixed_pattern_check.CHECK_PIXELS", 48 * 52)
     assert told(shifts_of(scene + pattern()))
     assert not told(shifts_of(scene))
 

@@ -18,10 +18,9 @@ import yaml
 from helpers import rough
 from steadystack import stages
 from steadystack.config import load_config
+from steadystack.dataset import journal_path, load_shifts
 from steadystack.model import PairStatus
-from steadystack.store.images import write_stack
-from steadystack.store.journal import journal_path
-from steadystack.store.shifts import load_shifts
+from steadystack.outputs import write_stack
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,18 +12,16 @@ import zarr
 
 import steadystack
 from helpers import rough
-from steadystack.model import FrameStatus, InputError, PairTable
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.masks import MaskedFrames, locate_mask
-from steadystack.store.shifts import (
+from steadystack.dataset import (
     check_replaceable,
     load_shifts,
     read_pairs,
     save_shifts,
     shifts_dataset,
 )
-from steadystack.store.stacks import StackFrames, locate
+from steadystack.model import FrameStatus, InputError, PairTable
+from steadystack.outputs import write_image, write_stack
+from steadystack.readers import ArrayFrames, MaskedFrames, StackFrames, locate, locate_mask
 
 FRAMES = np.stack([rough(seed, (2, 12, 14)) for seed in range(3)]).astype("f4")  # t, c, y, x
 
@@ -122,7 +120,7 @@ def test_xarray_groups(tmp_path, zarr_format):
     )
     dataset.to_zarr(tmp_path / "a.zarr", zarr_format=zarr_format, consolidated=False)
     spec = locate(str(tmp_path / "a.zarr"))
-    assert (spec.array, spec.axes) == ("signal", ("t", "y", "x"))
+    assert (str(spec.array), spec.axes) == ("signal", ("t", "y", "x"))
     np.testing.assert_allclose(spec.pixel_size, (0.2, 0.1))
     assert (spec.unit, spec.time) == ("mm", ((0.0, 0.5, 2.0), "hours since 2020-01-01"))
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, FRAMES[2, 0])

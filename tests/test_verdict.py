@@ -11,7 +11,7 @@ import pytest
 import steadystack
 from bench_verdict import SITUATIONS, judged, label, moving_object, noisy, turning, views, wander
 from steadystack.config import make_config
-from steadystack.measure import local_motion
+from steadystack.dataset import read_pairs
 from steadystack.model import (
     FrameStatus,
     LocalMotion,
@@ -21,12 +21,11 @@ from steadystack.model import (
     StaticEffect,
     as_stack,
 )
-from steadystack.setup import in_memory, set_up
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import in_memory, set_up
+from steadystack.quality import Asked, Trust, judge, local_motion
+from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
-from steadystack.store.arrays import ArrayFrames
-from steadystack.store.images import write_image, write_stack
-from steadystack.store.shifts import read_pairs
-from steadystack.verdict import Asked, Trust, judge
 
 
 @pytest.mark.parametrize("name", SITUATIONS)

@@ -19,8 +19,8 @@ from helpers import Scene
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import Config, load_config
-from steadystack.store.images import write_image, write_stack
-from steadystack.verdict import Trust
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import Trust
 from test_run import GENERAL
 
 CONFIGS = Path(__file__).parents[1] / "configs"

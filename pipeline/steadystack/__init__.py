@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from steadystack import plot
 from steadystack.config import load_config
-from steadystack.correct import correct
+from steadystack.correction import correct
 from steadystack.model import InputError, PairStatus, Registration
 from steadystack.register import masked_ncc, register_translation
 from steadystack.stages import estimate_shifts, open_stack, run, run_all

@@ -1,4 +1,8 @@
-"""The stages under the same names for the shell."""
+"""The stages under the same names for the shell.
+
+`commands` has their words, options and help; `outcomes` says what became of them, in plain lines
+and exit codes.
+"""
 
 from steadystack.cli.commands import main
 

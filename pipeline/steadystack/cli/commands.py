@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from steadystack import guide, stages
-from steadystack.cli.errors import Said, told
-from steadystack.cli.outcomes import conclude, exit_if_failed, run_each, table, usable
+from steadystack.cli.outcomes import Said, conclude, exit_if_failed, run_each, table, told, usable
 from steadystack.config import Config, load_config
 from steadystack.model import InputError
-from steadystack.setup import inputs_of, only_input
+from steadystack.planning import inputs_of, only_input
 from steadystack.terminal import told_of_progress
 
 ORDER = (

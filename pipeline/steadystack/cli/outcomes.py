@@ -1,21 +1,78 @@
-"""What became of a run, for a person: lines on standard output, and the exit code."""
+"""What goes wrong, in plain lines and exit codes; and what a cluster says of itself."""
 
 from __future__ import annotations
 
+import logging
+import shlex
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
 import xarray as xr
 
 from steadystack import stages
-from steadystack.cli.errors import FAILED, NOT_TRUSTED, WRONG_USE
 from steadystack.config import Config
-from steadystack.model import PairStatus
-from steadystack.setup import only_input
-from steadystack.store.files import exists
-from steadystack.verdict import Trust
+from steadystack.durable import place
+from steadystack.model import InputError, PairStatus, RunError, UnreachableError
+from steadystack.planning import only_input
+from steadystack.quality import Trust
+from steadystack.terminal import exit_code, stoppable
+
+FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
+GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
+
+
+class Said(logging.Handler):
+    """What a cluster says of itself, the link of its dashboard, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+def told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What is wrong with the input in plain lines and exit code 2, instead of a traceback."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with stoppable():
+                return function(*args, **kwargs)
+        except InputError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            sys.exit(WRONG_USE)
+        except RunError as error:
+            goes_on = isinstance(error, UnreachableError) and _is_run()
+            saved = "; what was measured is saved, and the same command goes on" if goes_on else ""
+            click.echo(f"error: {error}{saved}", err=True)
+            sys.exit(FAILED)
+        except KeyboardInterrupt as stop:
+            _say_how_to_go_on(stop)
+            sys.exit(exit_code(stop))
+
+    return wrapped
+
+
+def _is_run() -> bool:
+    return click.get_current_context().info_name in GOES_ON
+
+
+def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
+    """One line: what stopped the command, what is saved, and the command that goes on."""
+    context = click.get_current_context()
+    parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
+    config = context.params.get("config")
+    if config is not None and _is_run():
+        given = [
+            f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
+        ]
+        command = " ".join([str(context.info_name), shlex.quote(config), *given])
+        parts.append(f"`steadystack {command}` goes on from there")
+    click.echo("; ".join(parts), err=True)
+
 
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
 
@@ -45,7 +102,7 @@ def conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
     """What was written, a line each, the last with the verdict; and the exit code."""
     verdict, output = stages.verdict(shifts), only_input(settings).output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
-        if path is not None and exists(path):
+        if path is not None and place(path).exists():
             click.echo(f"{name} -> {path}")
     click.echo(
         f"{shifts.sizes['frame']} frames, {usable(shifts)}, {seconds:.1f} s -> "

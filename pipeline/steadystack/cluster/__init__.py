@@ -1,4 +1,10 @@
-"""Dask: a cluster from settings, and many tasks through it, whatever becomes of its workers."""
+"""Dask, from the settings: many tasks with back-pressure and retries.
+
+`settings` are what a cluster has to be told; `kinds` starts or finds one, with `jobs` of batch
+systems, `security` and `memory` (within `limits`), and `lazy` when it is needed. `engines` are
+what tasks run on, `tasks` runs them, `tries` again where that helps, and `watch` keeps an eye on
+the workers.
+"""
 
 from steadystack.cluster.engines import Cluster, Engine, as_cluster, current_client, share
 from steadystack.cluster.kinds import connect

@@ -1,12 +1,11 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
-`settings` has the sections with every key and its default; `files` reads YAML and says what is
-wrong with it.
+`settings` has the whole and most sections, with every key and its default; `sections` those of the
+stack, the mask and the cluster; `loading` reads YAML and says what is wrong with it.
 """
 
-from steadystack.config.cluster import Certificates, ClusterSection
-from steadystack.config.files import load_config, make_config
-from steadystack.config.inputs import MaskSection
+from steadystack.config.loading import load_config, make_config
+from steadystack.config.sections import Certificates, ClusterSection, MaskSection
 from steadystack.config.settings import Config, CorrectSection, PreprocessSection
 
 __all__ = [

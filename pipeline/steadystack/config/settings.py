@@ -9,17 +9,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steadystack.config.base import Count, Index, Section, SomeListed
-from steadystack.config.cluster import ClusterSection
-from steadystack.config.inputs import InputSection, MaskSection
+from steadystack.config.sections import (
+    ClusterSection,
+    Count,
+    Index,
+    InputSection,
+    MaskSection,
+    Section,
+    SomeListed,
+)
+from steadystack.durable import place
 from steadystack.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
 METHOD_VERSION = 4
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
-# Where outputs can be written beside local paths; letters that mean something else in a URL.
-WRITABLE, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
 
 Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
@@ -232,25 +237,9 @@ class OutputSection(Section):
         if made is not None and Path(made).suffix != ".html":
             raise ValueError(f"performance_report {made!r} must end in .html")
         for path in (self.shifts, self.corrected, self.report, self.summary, made):
-            if path is not None and "://" in path:
-                _check_url(path)
+            if path is not None:
+                place(path).check_name()
         return self
-
-
-def _check_url(path: str) -> None:
-    """Refuse what outputs cannot be written to."""
-    scheme, _, rest = path.partition("://")
-    if scheme not in WRITABLE:
-        raise ValueError(
-            f"{path} cannot be written: outputs are local paths, or on an object store such as "
-            "s3://bucket/shifts.zarr"
-        )
-    bucket, _, name = rest.partition("/")
-    if not (bucket and name.strip("/")) or "//" in name:
-        raise ValueError(f"{path} is not a name in a bucket, such as {scheme}://bucket/shifts.zarr")
-    wrong = [letter for letter in NOT_IN_URLS if letter in rest]
-    if wrong:
-        raise ValueError(f"{path}: the name of an object must do without {wrong[0]}")
 
 
 class Config(Section):

@@ -6,15 +6,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from steadystack.conditioning import condition, looks_inverted, usable_pixels
 from steadystack.config import Config
-from steadystack.guide.stacks import describe
-from steadystack.looks import Border, constant_border, frequent_extremes
 from steadystack.model import Bools
-from steadystack.overlay import check_picture, overlay_figure
-from steadystack.preprocess import condition, looks_inverted, usable_pixels
+from steadystack.planning import Series, open_series, plan_of, set_up
+from steadystack.plot import check_picture, overlay_figure
+from steadystack.quality import Border, constant_border, frequent_extremes
+from steadystack.readers import StackSpec, positions
 from steadystack.report import save_figure
-from steadystack.setup import Series, open_series, plan_of, set_up
-from steadystack.store.plates import positions
 
 # Shares of a frame's pixels that make `check` ask.
 FEW, FEW_VALID = 0.02, 0.1
@@ -111,3 +110,31 @@ def _about_border(border: Border) -> str:
         f"a border of {border.value:g} along its sides, up to {max(border.widths)} pixels wide: no "
         f"data? then mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
     )
+
+
+def describe(spec: StackSpec) -> list[tuple[str, str]]:
+    """What was understood of a stack, as names and values."""
+    size = " x ".join(f"{step:g}" for step in spec.pixel_size)
+    sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
+    channels = ", ".join(spec.channel_names) or str(spec.size("c"))
+    rows = [
+        ("stack", f"{spec.path} ({spec.kind})"),
+        ("axes", sizes),
+        ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
+        ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
+        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (input.pixel_size)"),
+        ("frame times", _times(spec)),
+        ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
+        ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB in all frames"),
+    ]
+    if len(spec.levels) > 1:
+        rows.insert(-1, ("levels", ", ".join(str(shape) for shape in spec.levels)))
+    return rows
+
+
+def _times(spec: StackSpec) -> str:
+    """The times of the frames in words."""
+    if spec.time is None:
+        return "not known"
+    times, unit = spec.time
+    return f"{times[0]:g} to {times[-1]:g} {unit}"

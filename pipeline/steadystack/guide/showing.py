@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from steadystack.config import load_config
 from steadystack.example import corrupted_pair, drifting_series, windowed_pair
 from steadystack.model import InputError
+from steadystack.outputs import write_image, write_stack
 from steadystack.register import register_translation
 from steadystack.report import pairs_figure, save_figure
 from steadystack.stages import Progress, run
-from steadystack.store.images import embedded_scene, write_image, write_stack
 
 DEMO_SETTINGS = """\
 # The embedded example: 40 frames of a drifting scene behind a round field stop, a quarter of all
@@ -91,3 +93,10 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
         rms_error=float(np.sqrt(np.mean(errors[known] ** 2))),
         pictures=(directory / "drift.png", directory / "pairs.png"),
     )
+
+
+def embedded_scene() -> NDArray[np.uint8]:
+    """The photograph that comes with the package: uint8, 512 x 512."""
+    with resources.files("steadystack").joinpath("data", "scene.npz").open("rb") as file:
+        scene: NDArray[np.uint8] = np.load(file)["scene"]
+    return scene

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.guide.stacks import describe
-from steadystack.looks import constant_border, frequent_extremes
+from steadystack.durable import place
+from steadystack.guide.checking import describe
 from steadystack.model import InputError
-from steadystack.setup import ALL, check_frames, images_of
-from steadystack.store.remote import is_pattern
-from steadystack.store.stacks import StackFrames, StackSpec, locate
+from steadystack.planning import ALL, check_frames, images_of
+from steadystack.quality import constant_border, frequent_extremes
+from steadystack.readers import StackFrames, StackSpec, locate
 
 # Of larger frames none is looked at: that would take long over a network.
 MOST_READ = 2**26  # bytes
@@ -78,7 +78,7 @@ def init(path: str, **keys: Any) -> str:
     check_frames(spec)
     lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
     described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
-    where = path if "://" in path else str(Path(path).resolve())
+    where = place(path).absolute(Path())
     invalid_values, border = _lines_on_data(spec)
     return INIT_SETTINGS.format(
         name=Path(path.rstrip("/")).name,
@@ -153,7 +153,7 @@ def _line(key: str, comment: str) -> str:
 def _stem(path: str, position: str | None, series: int | None) -> str:
     """A name for the outputs: that of the input, of the folder for a pattern of files."""
     parts = path.rstrip("/").split("/")
-    name = parts[-1] if not is_pattern(path) or len(parts) < 2 else parts[-2]
+    name = parts[-1] if not place(path).is_pattern or len(parts) < 2 else parts[-2]
     words = [name.split(".")[0].replace("*", "") or "stack"]
     if position == ALL:
         return f"{words[0]}-{{name}}"

@@ -1,42 +1,53 @@
-"""Measure the pairs of a stack: frames read and prepared once per batch, rows filled once."""
+"""Measure the pairs of a stack: frames read and prepared once per batch, rows filled once.
 
-from steadystack.measure.batches import (
-    BatchResult,
-    batches_of,
-    measure_batch,
-    measure_pairs,
-)
+`batches` are the tasks, `budget` says how large they are, `centres` where a pair is searched for
+if something is known before. `method` reads frames and makes them ready; `stills` makes what is
+divided by or subtracted of the stack itself. `rounds` measures what a first round leaves wanted,
+and `refinement` every frame anew against the mean of its neighbours.
+"""
+
+from steadystack.measure.batches import BatchResult, batches_of, measure_batch, measure_pairs
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.centres import cheapest_cell, pair_centres, searches_of
-from steadystack.measure.closeups import close_ups
-from steadystack.measure.effect import static_effect
-from steadystack.measure.frames import Method, flat_field_bytes
-from steadystack.measure.masks import mask_seen
-from steadystack.measure.parts import local_motion
-from steadystack.measure.polish import polish_bytes, solve_series
+from steadystack.measure.method import Method, flat_field_bytes, read_block, read_stills
+from steadystack.measure.refinement import polish_bytes, solve_series
 from steadystack.measure.rounds import measure_rounds, with_second_round
-from steadystack.measure.static import own_stills, static_bytes, static_frames
+from steadystack.measure.stills import (
+    FEWEST_FRAMES,
+    Found,
+    Sample,
+    estimate,
+    known_rows,
+    own_stills,
+    spread,
+    static_bytes,
+    static_frames,
+)
 
 __all__ = [
+    "FEWEST_FRAMES",
     "BatchResult",
     "BatchSize",
+    "Found",
     "Method",
+    "Sample",
     "batches_of",
     "cheapest_cell",
-    "close_ups",
+    "estimate",
     "flat_field_bytes",
-    "local_motion",
-    "mask_seen",
+    "known_rows",
     "measure_batch",
     "measure_pairs",
     "measure_rounds",
     "own_stills",
     "pair_centres",
     "polish_bytes",
+    "read_block",
+    "read_stills",
     "searches_of",
     "solve_series",
+    "spread",
     "static_bytes",
-    "static_effect",
     "static_frames",
     "with_second_round",
 ]

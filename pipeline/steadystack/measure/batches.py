@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from steadystack.cluster import Engine, Failure, as_cluster, run_tasks, run_trees, share
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.centres import in_cells, pair_centres, search_for
-from steadystack.measure.frames import Method, Seen, common_mask, read_block, read_stills
+from steadystack.measure.method import Method, Seen, common_mask, read_block, read_stills
 from steadystack.model import (
     MEASURED,
     FrameSource,
@@ -27,8 +27,8 @@ from steadystack.model import (
 )
 from steadystack.ncc import MaskedImage, Terms
 from steadystack.pairs import batch_pairs
+from steadystack.readers import ArrayFrames
 from steadystack.register import Search, block_terms, register_surfaces, terms_surface
-from steadystack.store.arrays import ArrayFrames
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure.frames import Method
+from steadystack.measure.method import Method
 from steadystack.model import Ints
 from steadystack.register import Search
 

@@ -10,7 +10,7 @@ import numpy as np
 from steadystack.cluster import Engine
 from steadystack.measure.batches import measure_pairs
 from steadystack.measure.budget import BatchSize
-from steadystack.measure.frames import Method
+from steadystack.measure.method import Method
 from steadystack.model import MEASURED, FrameSource, FrameStatus, PairStatus, PairTable
 from steadystack.pairs import extra_pairs
 from steadystack.solve import solve_shifts

@@ -1,5 +1,7 @@
 """The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
 
+`words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
+measured pairs and solved frames; `arguments` checks what is given for a stack or a shifts dataset.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -11,8 +13,16 @@ Conventions, used everywhere
 * "Not known" is NaN together with a status; 0 is a measurement.
 """
 
-from steadystack.model.images import Frame, FrameSource, Registration, Surface
-from steadystack.model.stacks import as_shifts, as_stack, renaming, spatial_dims
+from steadystack.model.arguments import as_shifts, as_stack, renaming, spatial_dims
+from steadystack.model.images import (
+    CloseUp,
+    Frame,
+    FrameSource,
+    Image,
+    Registration,
+    Surface,
+    Views,
+)
 from steadystack.model.tables import (
     MEASURED,
     FrameTable,
@@ -21,7 +31,6 @@ from steadystack.model.tables import (
     PairTable,
     StaticEffect,
 )
-from steadystack.model.views import CloseUp, Image, Views
 from steadystack.model.words import (
     LONE,
     SHIFT_CONVENTION,

@@ -1,20 +1,23 @@
-"""Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient."""
+"""Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient.
 
-from steadystack.ncc.images import Kind, Masked, MaskedImage, alike, extremes, masked_image
+`masked` images and their masks are cut into `tiles`; `sums` are those of a pair over the window of
+`lags`; `terms` adds them and makes the surface of them.
+"""
+
 from steadystack.ncc.lags import Window, lag_window
+from steadystack.ncc.masked import Kind, Masked, MaskedImage, alike, extremes, masked_image
 from steadystack.ncc.sums import mask_like, pair_terms
-from steadystack.ncc.surface import surface
-from steadystack.ncc.terms import Moments, Place, Terms
+from steadystack.ncc.terms import FramePart, Moments, Terms, surface
 from steadystack.ncc.tiles import Block, Layout, block_sides, blocks_of
 
 __all__ = [
     "Block",
+    "FramePart",
     "Kind",
     "Layout",
     "Masked",
     "MaskedImage",
     "Moments",
-    "Place",
     "Terms",
     "Window",
     "alike",

@@ -18,18 +18,18 @@ from itertools import pairwise
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import fft
 
-from steadystack.model import Slices
-from steadystack.ncc.images import Level, MaskedImage, alike, moments_of, sample_of
+from steadystack.model import Slices, Surface
 from steadystack.ncc.lags import Window
+from steadystack.ncc.masked import MaskedImage, Scaling, alike, moments_of, sample_of
 
 Lags: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Place:
+class FramePart:
     """Where in a frame a part of it lies: its shape, the part's first pixel, the grid's squares.
 
     `inside` are the pixels of the image that count as the part's own; None: all of them.
@@ -50,7 +50,7 @@ class Coarse:
     side: int  # of a square, px
 
     @classmethod
-    def of(cls, image: MaskedImage, place: Place) -> Coarse:
+    def of(cls, image: MaskedImage, place: FramePart) -> Coarse:
         """Those of a part of a frame; the others are 0."""
         grids = [np.zeros([math.ceil(n / place.side) for n in place.frame_shape]) for _ in "sc"]
         part = place.inside or (...,)
@@ -73,7 +73,7 @@ class Coarse:
         return float((spectra[0] * spectra[1]).sum()) / squares
 
 
-def _square_sums(pixels: NDArray[Any], place: Place) -> NDArray[np.float64]:
+def _square_sums(pixels: NDArray[Any], place: FramePart) -> NDArray[np.float64]:
     sums = pixels
     for axis, begin in enumerate(place.begin):
         lines = sums.swapaxes(axis, 0)
@@ -97,12 +97,12 @@ class Moments:
     energy: float
     low: float
     high: float
-    level: Level | None
+    level: Scaling | None
     dtype: np.dtype[Any]
     coarse: Coarse | None = None
 
     @classmethod
-    def of(cls, image: MaskedImage, place: Place | None = None) -> Moments:
+    def of(cls, image: MaskedImage, place: FramePart | None = None) -> Moments:
         """Those of a frame, or of its part at `place`; kept with the image."""
         if "moments" in image.known:
             return cast(Moments, image.known["moments"])
@@ -140,7 +140,7 @@ class Moments:
     def variance(self) -> float:
         return max(self.energy / max(self.count, 1) - self.mean**2, 0.0)
 
-    def at(self, level: Level | None) -> Moments:
+    def at(self, level: Scaling | None) -> Moments:
         """The same with values of another level."""
         a, b = _change(self.level, level)
         energy = a * a * self.energy + 2 * a * b * self.total + b * b * self.count
@@ -190,7 +190,7 @@ class Terms:
     power: float
     overlap: float
 
-    def at(self, reference: Level | None, moving: Level | None) -> Terms:
+    def at(self, reference: Scaling | None, moving: Scaling | None) -> Terms:
         """The same for images whose values have another offset and scale."""
         if (reference, moving) == (self.reference.level, self.moving.level):
             return self
@@ -276,7 +276,7 @@ class Terms:
         )
 
 
-def _change(old: Level | None, new: Level | None) -> tuple[float, float]:
+def _change(old: Scaling | None, new: Scaling | None) -> tuple[float, float]:
     """(a, b) such that a value v of the old level is ``a v + b`` at the new one.
 
     Of what has no level all values are 0, and there is nothing that it could be moved to.
@@ -284,3 +284,49 @@ def _change(old: Level | None, new: Level | None) -> tuple[float, float]:
     if old is None or new is None:
         return 1.0, 0.0
     return old.scale / new.scale, (old.offset - new.offset) / new.scale
+
+
+# What rounding leaves of a sum, in units of the largest sum and the transforms' precision.
+ROUNDING = 32
+
+
+def surface(
+    terms: Terms,
+    window: Window,
+    min_overlap: float | None = None,
+    dtype: DTypeLike = np.float32,
+) -> Surface:
+    """The NCC surface that the terms make up.
+
+    Parameters
+    ----------
+    terms, window
+        Of the whole pair, and the lags that they are for.
+    min_overlap
+        Lags at which fewer than this fraction (0..1) of the smaller image's valid pixels overlap
+        are NaN. None: no limit but what rounding sets.
+    dtype
+        Of the result, and that the terms were computed in: a contrast that does not stand above
+        its rounding is not known.
+    """
+    count = terms.count
+    f, g = terms.reference, terms.moving
+    smaller = min(f.count, g.count)
+    each = 1 / np.maximum(count, 1)
+    variance_f = terms.square_f - terms.sum_f * terms.sum_f * each
+    variance_g = terms.square_g - terms.sum_g * terms.sum_g * each
+    covariance = terms.cross - terms.sum_f * terms.sum_g * each
+    noise = ROUNDING * float(np.finfo(dtype).eps) * smaller
+    known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
+    if min_overlap is not None:
+        known &= count >= min_overlap * smaller
+    scale = np.sqrt(np.where(known, variance_f * variance_g, 1))
+    ncc = np.where(known, np.clip(covariance / scale, -1, 1), np.nan)
+    return Surface(
+        ncc=ncc.astype(dtype),
+        overlap_count=count,
+        first_lag=window.first,
+        valid_count=(f.count, g.count),
+        chance_deviation=terms.chance_deviation,
+        variances=(variance_f * each, variance_g * each),
+    )

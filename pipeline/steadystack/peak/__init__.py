@@ -1,4 +1,8 @@
-"""From an NCC surface to a shift: which lag, how far between the pixels, how sure, or why not."""
+"""From an NCC surface to a shift: which lag, how far between the pixels, how sure, or why not.
+
+`choice` finds the lag; `patch` is the surface around it, in `views` of several surfaces at a time;
+`summit` is the maximum between the pixels, and `registration` joins them.
+"""
 
 from steadystack.peak.choice import Peak, find_peak, significance
 from steadystack.peak.patch import RADII

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.peak.patch import Array, Asked, Index
-from steadystack.peak.views import Views
+from steadystack.peak.views import Surroundings
 
 # Variance, px², of a whole lag that is all there is: a pixel to either side.
 NO_MAXIMUM = 1 / 3
@@ -81,11 +81,11 @@ def _summits(asked: list[Asked], free: tuple[int, ...]) -> list[Summit]:
     return _in_all_axes(asked, free, at, covariance, located)
 
 
-def _followed(asked: list[Asked], free: tuple[int, ...]) -> tuple[list[Asked], Views, Array]:
+def _followed(asked: list[Asked], free: tuple[int, ...]) -> tuple[list[Asked], Surroundings, Array]:
     """Surfaces around the whole lag at which each is highest after its filter, and the filters."""
 
-    def seen(part: list[Asked]) -> tuple[Views, Array]:
-        views = Views.around(part, free)
+    def seen(part: list[Asked]) -> tuple[Surroundings, Array]:
+        views = Surroundings.around(part, free)
         return views, views.look(np.zeros((len(part), len(free)))).best
 
     asked = list(asked)

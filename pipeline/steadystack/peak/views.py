@@ -62,7 +62,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Views:
+class Surroundings:
     """The lags around one of every surface, as patches and their spectra."""
 
     grid: Grid
@@ -72,18 +72,18 @@ class Views:
     spectra: Spectrum
 
     @classmethod
-    def around(cls, asked: Sequence[Asked], free: Sequence[int]) -> Views:
+    def around(cls, asked: Sequence[Asked], free: Sequence[int]) -> Surroundings:
         grid, patches = grid_of(len(free)), alike_around(asked, free)
         count = np.array([float(surface.overlap_count[index]) for surface, index in asked])
         averaged = np.array([surface.averaged for surface, _ in asked])
         return cls(grid, count, averaged, patches, grid.forward(patches) / grid.size)
 
-    def of(self, rows: NDArray[np.intp]) -> Views:
+    def of(self, rows: NDArray[np.intp]) -> Surroundings:
         """Some of them."""
         count, averaged = self.count[rows], self.averaged[rows]
-        return Views(self.grid, count, averaged, self.patches[rows], self.spectra[rows])
+        return Surroundings(self.grid, count, averaged, self.patches[rows], self.spectra[rows])
 
-    def put(self, rows: NDArray[np.intp], others: Views) -> None:
+    def put(self, rows: NDArray[np.intp], others: Surroundings) -> None:
         """Others of the same surfaces in place of some."""
         self.count[rows] = others.count
         self.patches[rows], self.spectra[rows] = others.patches, others.spectra

@@ -1,15 +1,27 @@
-"""Pictures of a shifts dataset for Python: they take axes, draw on them, and return them."""
+"""Pictures of a shifts dataset for Python: they take axes, draw on them, and return them.
 
-from steadystack.plot.canvas import new_figure, require_matplotlib
-from steadystack.plot.series import drift, path
-from steadystack.plot.stacks import before_after, kymograph
-from steadystack.plot.tables import pairs, residuals
+`curves` draws tables, `pictures` images and masks, on a `canvas`.
+"""
+
+from steadystack.plot.canvas import COLOURS, new_figure, require_matplotlib
+from steadystack.plot.curves import drift, pairs, path, residuals
+from steadystack.plot.pictures import (
+    before_after,
+    check_picture,
+    grey_range,
+    kymograph,
+    overlay_figure,
+)
 
 __all__ = [
+    "COLOURS",
     "before_after",
+    "check_picture",
     "drift",
+    "grey_range",
     "kymograph",
     "new_figure",
+    "overlay_figure",
     "pairs",
     "path",
     "require_matplotlib",

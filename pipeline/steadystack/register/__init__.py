@@ -1,10 +1,9 @@
 """One pair of images: what is searched for, its surface, its shift.
 
-`arrays` has the public functions for plain arrays; `search` the same in steps, for frames that
-have other pairs or come in blocks.
+`translation` has the public functions for plain arrays; `search` the same in steps, for frames
+that have other pairs or come in blocks.
 """
 
-from steadystack.register.arrays import checked_max_shift, masked_ncc, register_translation
 from steadystack.register.search import (
     Search,
     block_terms,
@@ -12,6 +11,7 @@ from steadystack.register.search import (
     register_terms,
     terms_surface,
 )
+from steadystack.register.translation import checked_max_shift, masked_ncc, register_translation
 
 __all__ = [
     "Search",

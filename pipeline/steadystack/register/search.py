@@ -9,10 +9,10 @@ from functools import cached_property
 from steadystack.model import Contrast, PairStatus, Registration, Surface
 from steadystack.ncc import (
     Block,
+    FramePart,
     Kind,
     Layout,
     MaskedImage,
-    Place,
     Terms,
     Window,
     blocks_of,
@@ -139,7 +139,7 @@ class Search:
             for block in self.blocks
         )
 
-    def places(self, block: int) -> tuple[Place | None, Place | None]:
+    def places(self, block: int) -> tuple[FramePart | None, FramePart | None]:
         """Where the reference's and the moving part of a block lie; None for what is not cut."""
         here = self.blocks[block]
         if len(self.blocks) == 1 and len(self.layouts[0].tiles) == 1:
@@ -148,7 +148,7 @@ class Search:
         side = max(min(GRID_SIDE, tile // 2), 1)
         begin = tuple(part.start for part in here.reference)
         moving_shape = self.shape if here.core is not None else here.moving_shape
-        return Place(self.shape, begin, side), Place(moving_shape, begin, side, here.core)
+        return FramePart(self.shape, begin, side), FramePart(moving_shape, begin, side, here.core)
 
 
 def block_terms(

@@ -1,6 +1,9 @@
-"""The result to look at: one picture, or one page that holds everything."""
+"""The result to look at: one picture, or one page that holds everything.
 
-from steadystack.report.figure import pairs_figure, prepare, save_figure, series_figure
+`page` is the page, `figures` are the pictures, as files or as parts of a page.
+"""
+
+from steadystack.report.figures import pairs_figure, prepare, save_figure, series_figure
 from steadystack.report.page import Page, save_figures, save_page
 
 __all__ = [

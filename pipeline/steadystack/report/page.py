@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from steadystack import plot
+from steadystack.durable import place
 from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, Views
-from steadystack.report.encode import colours, same_greys, smaller, styled, svg
-from steadystack.store.files import staged
+from steadystack.report.figures import colours, same_greys, smaller, styled, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
         text = _html(page, side)
         if len(text.encode()) <= most_bytes:
             break
-    with staged(path) as partial:
+    with place(path).replaced() as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -88,7 +88,7 @@ def save_figures(page: Page, folder: str) -> list[str]:
     for name, _, figure in figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
-            with staged(path) as partial:
+            with place(path).replaced() as partial:
                 figure.savefig(partial, dpi=150, format=suffix)
             written.append(path)
     return written

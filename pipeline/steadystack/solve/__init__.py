@@ -1,5 +1,9 @@
-"""From pair shifts to one shift per frame."""
+"""From pair shifts to one shift per frame.
 
-from steadystack.solve.series import check_anchor, filled_in, solve_shifts
+`solution` is the solve: parts of the pair graph by `graph`, pairs that contradict the rest by
+`robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`.
+"""
+
+from steadystack.solve.solution import check_anchor, filled_in, solve_shifts
 
 __all__ = ["check_anchor", "filled_in", "solve_shifts"]

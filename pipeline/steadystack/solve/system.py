@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from steadystack.model import Ints
 from steadystack.solve.factors import Band, Iteration, Solver, Sparse
 
 # A band is worth it up to so many entries in it, and so many per pair.
@@ -118,3 +119,36 @@ class System:
         shift = np.zeros((self.frame_count, measured.shape[1]))
         shift[self.free] = solution
         return shift, measured - (shift[self.end] - shift[self.start]), solver
+
+
+# Steps of the fit: where frames are alike the first is right, and each halves what is left.
+STEPS = 12
+
+
+def shared_part(rest: NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of stated variances that is the frames' own (per component).
+
+    `rest` is the part that residuals show, from so many degrees of `freedom`; where it may be all
+    of it within one standard error, pairs pass for independent.
+    """
+    return np.asarray(np.maximum(1 - rest * (1 + np.sqrt(2 / freedom)), 0))
+
+
+def own_variances(
+    start: Ints, end: Ints, frame_count: int, shared: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Variances (frames,), px², whose sums over the two frames of pairs come next to `shared`.
+
+    None is negative: every pair's variance is split between its frames as they have it now, and a
+    frame takes the mean of its shares (Richardson 1972; Lucy 1974). Begun with all alike, which is
+    what stays where sums leave it open (a chain, a star). 0 for frames without a pair.
+    """
+    ends = np.concatenate([start, end])
+    number = np.maximum(np.bincount(ends, minlength=frame_count), 1)
+    own = np.bincount(ends, np.tile(shared, 2), frame_count) / (2 * number)
+    for _ in range(STEPS):
+        both = own[start] + own[end]
+        ratio = np.divide(shared, both, out=np.zeros_like(both), where=both > 0)
+        share = np.bincount(start, ratio, frame_count) + np.bincount(end, ratio, frame_count)
+        own = own * share / number
+    return np.asarray(own, np.float64)

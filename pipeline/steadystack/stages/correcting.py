@@ -11,16 +11,13 @@ import xarray as xr
 
 from steadystack.cluster import Engine
 from steadystack.config import Config
-from steadystack.correct import Corrected, Invalid, lay_out, write_corrected, write_tiff
+from steadystack.correction import Corrected, Invalid, lay_out, write_corrected, write_tiff
+from steadystack.durable import overlap, place
 from steadystack.model import UNSOLVED, InputError
-from steadystack.setup import CorrectedPlan, Setup
-from steadystack.setup.memory import default_task_bytes
-from steadystack.stages.dataset import own_shifts
-from steadystack.store.files import check_writable, exists, overlap
-from steadystack.store.masks import masks_of
-from steadystack.store.progress import digest_at
-from steadystack.store.remote import is_remote
-from steadystack.store.stacks import StackSpec, locate
+from steadystack.outputs import digest_at
+from steadystack.planning import CorrectedPlan, Setup, default_task_bytes
+from steadystack.readers import StackSpec, locate, masks_of
+from steadystack.stages.results import own_shifts
 from steadystack.units import parse_bytes
 
 Progress = Callable[[int, int], None]  # tasks done, tasks in all
@@ -54,8 +51,7 @@ def check_corrected(config: Config) -> None:
     shifts = config.output.shifts
     if overlap(shifts, path):
         raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
-    if is_remote(path):
-        check_writable(path)
+    place(path).check_writable()
     if path.rstrip("/").endswith(".zarr"):
         digest_at(path)
 
@@ -94,7 +90,7 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
     output = setup.config.output
     if output.corrected is None:
         return None
-    shifts = own_shifts(setup) if exists(output.shifts) else None
+    shifts = own_shifts(setup) if place(output.shifts).exists() else None
     known = shifts is not None and not (shifts["component"] == UNSOLVED).all()
     if shifts is None or not known:
         source = setup.series.source

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from steadystack.config import make_config
-from steadystack.correct.tables import common_part, frame_rows, napari_layers
-from steadystack.model import UNSOLVED, InputError, RunError
-from steadystack.store.files import exists, staged
-from steadystack.store.pixels import files_of_frames
-from steadystack.store.progress import writing
-from steadystack.store.shifts import load_shifts, save_shifts
-from steadystack.store.stacks import StackSpec, locate
-from steadystack.store.tables import write_rows
-from steadystack.warp import Box
+from steadystack.dataset import load_shifts, save_shifts
+from steadystack.durable import place
+from steadystack.model import UNSOLVED, FrameStatus, InputError, RunError
+from steadystack.outputs import write_rows, writing
+from steadystack.readers import StackSpec, locate
+from steadystack.warp import Box, common_box, whole_shift
 
 
 def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
@@ -38,7 +38,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     suffix = PurePath(target).suffix
     if suffix not in (".csv", ".json", ".nc"):
         raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
-    if exists(target) and not overwrite:
+    if place(target).exists() and not overwrite:
         raise InputError(f"{target} is there: use --overwrite, or another name")
     found = load_shifts(shifts)
     if (found["component"] == UNSOLVED).all():
@@ -49,7 +49,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         if suffix == ".nc":
             save_shifts(found, target)
         else:
-            with staged(target) as partial:
+            with place(target).replaced() as partial:
                 if suffix == ".csv":
                     write_rows(partial, frame_rows(found, shape, _files(found, spec)))
                 else:
@@ -73,5 +73,84 @@ def _files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None
     """The file of each frame, where the stack is a series of files; None if they are others now."""
     if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
         return None
-    files = files_of_frames(spec.path, spec.array)
+    files = spec.array.files_of_frames(spec.path)
     return files if files is not None and len(files) == shifts.sizes["frame"] else None
+
+
+def frame_rows(
+    shifts: xr.Dataset, shape: Sequence[int] | None = None, files: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """A row for every frame of a shifts dataset.
+
+    Parameters
+    ----------
+    shape : of a frame, pixels; None: not known
+    files : the name of the file that each frame is in, where there are several
+
+    Returns
+    -------
+    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it, ``status``,
+    ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
+    shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
+    known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
+    anchor frame, the last one not included. What is not known is None.
+    """
+    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
+    values, std = shifts["shift"].to_numpy(), shifts["shift_std"].to_numpy()
+    size = pixel_size(shifts)
+    rows = []
+    for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
+        row: dict[str, Any] = {"frame": frame}
+        if files is not None:
+            row["file"] = files[frame]
+        if "time" in shifts.coords:
+            row["time"] = float(shifts["time"][frame])
+        row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
+        row["component"] = int(shifts["component"][frame])
+        known = bool(np.isfinite(shift).all())
+        for name, numbers in (
+            ("shift", shift),
+            ("shift_std", deviation),
+            ("translate", shift * size),
+        ):
+            found = zip(axes, numbers.tolist(), strict=True)
+            row |= {f"{name}_{axis}": one if np.isfinite(one) else None for axis, one in found}
+        if shape is not None:
+            first = whole_shift(shift).tolist() if known else [None] * len(axes)
+            for axis, begin, side in zip(axes, first, shape, strict=True):
+                row[f"first_{axis}"] = begin
+                row[f"stop_{axis}"] = None if begin is None else begin + side
+        rows.append(row)
+    return rows
+
+
+def pixel_size(shifts: xr.Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Size of a pixel along every axis; 1 where it is not known."""
+    return np.nan_to_num(shifts["pixel_size"].to_numpy().astype(np.float64), nan=1.0)
+
+
+def common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
+    """The box that is seen in every frame with a shift that compares with the anchor's."""
+    values = shifts["shift"].to_numpy()
+    good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
+    return common_box(values[good], shape) if good.any() else None
+
+
+def napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
+    """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
+
+    A layer for every frame with a shift that compares with the anchor's, of the image
+    ``stack[frame:frame + 1]``; all share the slider of time. ``frame`` is to be taken out.
+    """
+    size = pixel_size(shifts).tolist()
+    values, part = shifts["shift"].to_numpy(), shifts["component"].to_numpy()
+    return [
+        {
+            "frame": frame,
+            "name": f"frame {frame}",
+            "scale": [1.0, *size],
+            "translate": [float(frame), *(shift * size).tolist()],
+        }
+        for frame, shift in enumerate(values)
+        if np.isfinite(shift).all() and part[frame] == 0
+    ]

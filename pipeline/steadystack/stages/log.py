@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import PurePath
 
 from steadystack.config import Config
+from steadystack.durable import place
 from steadystack.model import InputError
-from steadystack.stages.dataset import versions
-from steadystack.store.files import fetched, with_name
-from steadystack.store.logs import log_file
+from steadystack.stages.results import versions
 
 NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
 # A line at most so often at first, seconds; later every twentieth of the time that has gone by, as
@@ -35,7 +34,7 @@ def logged(config: Config, command: str) -> Iterator[None]:
     output = config.output.shifts.rstrip("/")
     package = logging.getLogger("steadystack")
     try:
-        file = log_file(with_name(output, NAME))
+        file = place(output).beside(NAME).log_handler()
     except OSError as error:
         raise InputError(f"output.shifts {output} cannot be written: {error}") from error
     line = f"%(asctime)s {PurePath(output).name} %(levelname)s %(message)s"
@@ -82,7 +81,7 @@ def lines_of(config: Config) -> list[str]:
     for handler in logging.getLogger("steadystack").handlers:
         handler.flush()
     try:
-        with fetched(with_name(output, NAME)) as file:
+        with place(output).beside(NAME).fetched() as file:
             text = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []

@@ -13,13 +13,13 @@ import xarray as xr
 
 from steadystack.config import Config
 from steadystack.model import InputError, PairStatus
-from steadystack.setup import inputs_of
+from steadystack.outputs import write_table
+from steadystack.planning import inputs_of
+from steadystack.quality import Trust, Verdict
 from steadystack.stages.correcting import Summary
-from steadystack.stages.dataset import verdict
 from steadystack.stages.measuring import Progress
+from steadystack.stages.results import verdict
 from steadystack.stages.steps import cluster_of, correct_on, measure_on, report, run_on, solve_on
-from steadystack.store.tables import write_table
-from steadystack.verdict import Trust, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 import xarray as xr
 
 from steadystack.cluster import Cluster, OnDemand
+from steadystack.dataset import Journal, check_replaceable, journal_path, read_pairs, save_shifts
+from steadystack.durable import place
 from steadystack.measure import measure_pairs, with_second_round
-from steadystack.model import PairStatus, PairTable, UnreachableError
-from steadystack.setup import Setup, doubt_of_mask
-from steadystack.stages.dataset import (
+from steadystack.model import PairStatus, PairTable
+from steadystack.planning import Setup
+from steadystack.quality import doubt_of_mask
+from steadystack.stages.log import Meter, stage
+from steadystack.stages.results import (
     LOOKED_FOR,
     dataset,
     discard_stills,
@@ -24,12 +28,7 @@ from steadystack.stages.dataset import (
     owner_of,
     with_stills,
 )
-from steadystack.stages.log import Meter, stage
-from steadystack.stages.parts import gather, remove_parts
-from steadystack.store.files import discard, exists
-from steadystack.store.journal import Journal, journal_path
-from steadystack.store.remote import is_remote
-from steadystack.store.shifts import check_replaceable, read_pairs, save_shifts
+from steadystack.stages.sharing import gather, remove_parts
 
 MOST_ROUNDS = 3
 
@@ -64,9 +63,9 @@ def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
     looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
     if not missing and _are_rows_of(table, found) and looked_for:
         log.info("all %d pairs are measured already", rows)
-        if exists(journal_path(job.path)):  # the last of them may be nowhere else
+        if place(journal_path(job.path)).exists():  # the last of them may be nowhere else
             save_shifts(found, job.path)
-        discard(journal_path(job.path))
+        place(journal_path(job.path)).discard()
         return found
     doubt = None if job.part else doubt_of_mask(job.setup)
     if doubt is not None:
@@ -80,7 +79,7 @@ def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
             known |= look_for_effect(setup, table)
     found = dataset(setup, table, known=known)
     save_shifts(found, job.path)
-    discard(journal_path(job.path))
+    place(journal_path(job.path)).discard()
     return found
 
 
@@ -134,7 +133,7 @@ def _begun(job: Job, overwrite: bool) -> xr.Dataset:
         remove_parts(job.path)
     else:
         gather(job.setup)
-    if exists(job.path) and not overwrite:
+    if place(job.path).exists() and not overwrite:
         return own_shifts(job.setup)
     check_replaceable(job.path)
     discard_stills(job.path)
@@ -155,7 +154,7 @@ def _measured(
             if job.progress is not None:
                 job.progress(done, len(table.status))
     except BaseException as error:
-        if is_remote(job.path) and isinstance(error, UnreachableError):
+        if place(job.path).cut_off_by(error):
             raise  # it waited long enough: what is saved is in the journal
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")

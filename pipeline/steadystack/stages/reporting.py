@@ -11,14 +11,14 @@ import xarray as xr
 import yaml
 from numpy.typing import NDArray
 
-from steadystack.correct import SeriesImages, before_and_after, mean_before_and_after
-from steadystack.measure import close_ups
+from steadystack.correction import SeriesImages, before_and_after, mean_before_and_after
+from steadystack.dataset import read_frames, read_pairs
 from steadystack.model import Views
+from steadystack.planning import Setup
+from steadystack.quality import close_ups
 from steadystack.report import Page, save_figure, save_figures, save_page, series_figure
-from steadystack.setup import Setup
-from steadystack.stages.dataset import verdict, with_stills
 from steadystack.stages.log import lines_of
-from steadystack.store.shifts import read_frames, read_pairs
+from steadystack.stages.results import verdict, with_stills
 
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)

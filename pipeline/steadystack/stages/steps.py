@@ -18,10 +18,11 @@ import xarray as xr
 
 from steadystack.cluster import OnDemand, one_cluster
 from steadystack.config import Config
+from steadystack.dataset import read_pairs, save_shifts
+from steadystack.durable import Place, place
 from steadystack.measure import solve_series
 from steadystack.model import UNSOLVED, InputError, PairStatus
-from steadystack.report import prepare
-from steadystack.setup import (
+from steadystack.planning import (
     Plan,
     Setup,
     only_input,
@@ -31,8 +32,12 @@ from steadystack.setup import (
     wanted_workers,
     workers_that_fit,
 )
+from steadystack.report import prepare
 from steadystack.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
-from steadystack.stages.dataset import (
+from steadystack.stages.log import logged, stage
+from steadystack.stages.measuring import Job, Progress, measure_all
+from steadystack.stages.reporting import write_report
+from steadystack.stages.results import (
     LOOKED_FOR,
     dataset,
     kept,
@@ -41,14 +46,7 @@ from steadystack.stages.dataset import (
     versions,
     with_stills,
 )
-from steadystack.stages.log import logged, stage
-from steadystack.stages.measuring import Job, Progress, measure_all
-from steadystack.stages.parts import Part, gather, on_this_machine, parsed_part, part_of
-from steadystack.stages.reporting import write_report
-from steadystack.store.files import check_writable, exists, settle, upload
-from steadystack.store.locks import locked
-from steadystack.store.remote import is_remote
-from steadystack.store.shifts import read_pairs, save_shifts
+from steadystack.stages.sharing import Part, gather, on_this_machine, parsed_part, part_of
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +127,7 @@ def run_on(
         measured = measure_all(job, overwrite)
         done = _is_solved(job, measured)
         solved = measured if done else _solve(job)
-        if path is not None and not (done and exists(path)):
+        if path is not None and not (done and place(path).exists()):
             with stage("report"):
                 write_report(job.setup, solved, path)
         if config.output.corrected is not None and (solved["component"] >= 0).any():
@@ -188,18 +186,30 @@ def report(config: Config, *, figures: str | None = None) -> str:
 @contextmanager
 def cluster_of(config: Config) -> Iterator[OnDemand]:
     """The cluster of a run, which begins when it is needed."""
-    path, asked = config.output.performance_report, config.cluster
-    if path is None or not is_remote(path):
-        with one_cluster(asked, path) as cluster:
+    path = config.output.performance_report
+    if path is None:
+        with one_cluster(config.cluster) as cluster:
             yield cluster
         return
-    check_writable(path)
+    where = place(path)
+    where.check_writable()
     with TemporaryDirectory(prefix="steadystack-") as folder:
         made = Path(folder, "report.html")
-        with one_cluster(asked, str(made)) as cluster:
+        with _put_at(where, made), one_cluster(config.cluster, str(made)) as cluster:
             yield cluster
-        if made.exists():  # not without workers
-            upload(made, path)
+
+
+@contextmanager
+def _put_at(where: Place, made: Path) -> Iterator[None]:
+    """Put a report to its place, if one was made: of a run that failed, too, where that can be."""
+    try:
+        yield
+    except BaseException as error:
+        if made.exists() and not where.cut_off_by(error):
+            where.put(made)
+        raise
+    if made.exists():  # not without workers
+        where.put(made)
 
 
 def _open(config: Config) -> Setup:
@@ -222,8 +232,8 @@ def _job(
     path = config.output.shifts
     works = command != "solve" or config.solve.polish
     workers = workers_that_fit(setup) if works else None
-    with locked(path), logged(config, command):
-        settle(path)
+    with place(path).locked(), logged(config, command):
+        place(path).settle()
         if workers is not None and workers < wanted_workers(config.cluster):
             log.warning(
                 "%d of %d workers fit into the memory here", workers, wanted_workers(config.cluster)

@@ -1,9 +1,18 @@
-"""Move a frame by a shift; which part of it is known afterwards."""
+"""Move a frame by a shift; which part of it is known afterwards.
 
-from steadystack.warp.boxes import Box, common_box, source_part, whole_box, whole_shift
-from steadystack.warp.frames import laid_out, to_dtype
-from steadystack.warp.kernels import INTERPOLATIONS, REACH
-from steadystack.warp.moving import check_interpolation, move, move_part
+`boxes` are parts of a frame and of what is moved, `moving` the values between the pixels.
+"""
+
+from steadystack.warp.boxes import (
+    Box,
+    common_box,
+    laid_out,
+    source_part,
+    to_dtype,
+    whole_box,
+    whole_shift,
+)
+from steadystack.warp.moving import INTERPOLATIONS, REACH, check_interpolation, move, move_part
 
 __all__ = [
     "INTERPOLATIONS",

@@ -1,0 +1,24 @@
+"""Move every frame by its shift: lazily, as a stack on disk, as pictures before and after.
+
+`movements` says what becomes of every frame. `lazy` moves arrays; `means` shows a series before
+and after. A stack on disk is laid out by `corrected`, cut into `chunks`, moved by `regions`, and
+put together by `writing`.
+"""
+
+from steadystack.correction.corrected import Corrected, lay_out
+from steadystack.correction.lazy import correct
+from steadystack.correction.means import SeriesImages, before_and_after, mean_before_and_after
+from steadystack.correction.regions import Invalid
+from steadystack.correction.writing import write_corrected, write_tiff
+
+__all__ = [
+    "Corrected",
+    "Invalid",
+    "SeriesImages",
+    "before_and_after",
+    "correct",
+    "lay_out",
+    "mean_before_and_after",
+    "write_corrected",
+    "write_tiff",
+]

@@ -1,0 +1,123 @@
+"""The journal of a run: what every finished batch found, appended to a file beside the dataset.
+
+A checkpoint costs what is new, not what is there. A record has a checksum; a record that was not
+finished when the process died is not there. The journal belongs to one dataset, by the name that
+stands in both: that of another is not taken for it.
+
+On an object store, where nothing can be appended to, the journal is a folder of objects, each of
+which is a journal of some batches; they are put there in the background.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, Self
+
+import numpy as np
+
+from steadystack.durable import place, unwritable
+from steadystack.model import MEASURED, Ints, PairTable
+
+HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
+FRAME = np.dtype([("frame", "<i8"), ("status", "i1")])
+
+
+class Journal:
+    """The journal of the dataset at `path`, whose name is `owner`; replayed, open for more.
+
+    Parameters
+    ----------
+    path : of the dataset
+    owner : the name of the dataset, a word
+    table : gets the rows that the journal holds
+
+    Attributes
+    ----------
+    replayed : how many rows came from the journal that the table had not
+    """
+
+    def __init__(self, path: str, owner: str, table: PairTable) -> None:
+        self.path, self._dtype = journal_path(path), _row_dtype(table)
+        try:
+            self.replayed, lengths = _replay(self.path, owner, table)
+            self._file = place(self.path).records().write(lengths, _title(owner, table))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
+        """Note rows of a table that were measured, and the frames that were read for them."""
+        pairs, seen = np.empty(len(rows), self._dtype), np.empty(len(frames), FRAME)
+        pairs["row"] = rows
+        for name in MEASURED:
+            pairs[name] = getattr(table, name)[rows]
+        seen["frame"], seen["status"] = frames, table.frame_status[frames]
+        content = pairs.tobytes() + seen.tobytes()
+        counts = HEAD.pack(0, len(pairs), len(seen))[4:]
+        record = struct.pack("<I", zlib.crc32(counts + content)) + counts + content
+        try:
+            self._file.append(record)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._file.__exit__(*raised)
+
+
+def journal_path(path: str) -> str:
+    """Where the journal of the dataset at `path` is."""
+    return f"{path.rstrip('/')}.journal"
+
+
+def replay(path: str, owner: str, table: PairTable) -> int:
+    """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
+    return _replay(journal_path(path), owner, table)[0]
+
+
+def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int]]:
+    """How many rows were new, and how many bytes are good of what is there by its name."""
+    before = table.status.copy()
+    lengths = {
+        name: _replay_one(memoryview(content), owner, table)
+        for name, content in place(path).records().read()
+    }
+    return int((table.status != before).sum()), lengths
+
+
+def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
+    """Fill rows from one journal; how many of its bytes are good."""
+    title, dtype = _title(owner, table), _row_dtype(table)
+    if content[: len(title)] != title:
+        return 0
+    length = len(title)
+    while length + HEAD.size <= len(content):
+        checksum, pairs, frames = HEAD.unpack_from(content, length)
+        middle = length + HEAD.size + pairs * dtype.itemsize
+        end = middle + frames * FRAME.itemsize
+        if end > len(content) or zlib.crc32(content[length + 4 : end]) != checksum:
+            break
+        found = np.frombuffer(content[length + HEAD.size : middle], dtype)
+        for name in MEASURED:
+            getattr(table, name)[found["row"]] = found[name]
+        seen = np.frombuffer(content[middle:end], FRAME)
+        table.frame_status[seen["frame"]] = seen["status"]
+        length = end
+    return length
+
+
+def _title(owner: str, table: PairTable) -> bytes:
+    """The first line: rows of another dataset, of other pairs or of another shape are not read."""
+    pairs, ndim = table.shift.shape
+    which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
+    return f"steadystack journal 2 of {owner}: {pairs} pairs {which:08x}, {ndim} axes\n".encode()
+
+
+def _row_dtype(table: PairTable) -> np.dtype[Any]:
+    ndim = table.shift.shape[1]
+    numbers: list[Any] = [("row", "<i8"), ("shift", "<f8", (ndim,)), ("std", "<f8", (ndim,))]
+    return np.dtype(
+        [*numbers, ("ncc", "<f8"), ("runner_up", "<f8"), ("overlap", "<f8"), ("status", "i1")]
+    )

@@ -1,0 +1,13 @@
+"""Places that are read and written so that nothing is lost, on this machine and far away.
+
+`places` says what a place is, and finds it for a path: `local` paths, with their `files` and
+folders; `remote` stores that can be read, and `buckets` that can be written, by the requests of
+`objects`. `appender` sends what grows to a store, `locks` keep other runs off an output, and
+`outages` says why a store gives nothing.
+"""
+
+from steadystack.durable.files import unwritable
+from steadystack.durable.outages import patiently
+from steadystack.durable.places import Place, RecordWriter, overlap, place
+
+__all__ = ["Place", "RecordWriter", "overlap", "patiently", "place", "unwritable"]

@@ -1,0 +1,270 @@
+"""Places on object stores, which are read and written.
+
+An object appears at once, and whole. A folder is many objects: it is written from a temporary
+folder of this machine, put first as one archive beside its path and then object by object; as long
+as the archive is there it is what counts, and `settle` finishes what a process that died has begun.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import logging
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from steadystack.durable import objects, remote
+from steadystack.durable.appender import ObjectRecords, SentLog
+from steadystack.durable.files import NO_ZARR, PARTIAL, natural_order
+from steadystack.durable.locks import leased
+from steadystack.durable.outages import no_bucket, no_such_bucket
+from steadystack.durable.remote import RemotePlace
+from steadystack.model import InputError, UnreachableError
+
+Found = TypeVar("Found")
+
+# Names that an error lists before it breaks off.
+LISTED = 8
+# What makes a folder a Zarr array or group: put there last, and deleted first.
+METADATA = (".zarray", ".zgroup", ".zmetadata", "zarr.json")
+# How often a folder that others write meanwhile is read anew.
+TRIES = 10
+# Schemes that are written to; letters that mean something else in a URL.
+WRITABLE, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
+BEGUN = "begun"  # beside what is made in many steps: that it is not whole yet
+LAID_OUT = b"laid out"
+
+
+@dataclass(frozen=True)
+class ObjectPlace(RemotePlace):
+    """A path on an object store; see `places.Place` for what each method is for."""
+
+    def beside(self, name: str) -> ObjectPlace:
+        return ObjectPlace(f"{self._folder}/{name}")
+
+    def inside(self, name: str) -> ObjectPlace:
+        return ObjectPlace(f"{self.path}/{name}")
+
+    def exists(self) -> bool:
+        if self.path.endswith(".zarr"):
+            names, _ = objects.names_in(self.path)
+            return not names.isdisjoint(METADATA) or objects.is_object(self.path + PARTIAL)
+        return self.is_occupied()
+
+    def is_occupied(self) -> bool:
+        return objects.is_object(self.path) or objects.any_below(self.path)
+
+    def is_file(self) -> bool:
+        return objects.is_object(self.path)
+
+    def siblings(self) -> list[str]:
+        names, folders = objects.names_in(self._folder)
+        return [f"{self._folder}/{name}" for name in sorted(names | folders)]
+
+    def files(self) -> list[str]:
+        import obstore
+
+        with self.outages():
+            listed = obstore.list_with_delimiter(remote.object_store(self._folder))["objects"]
+        names = sorted((entry["path"].rsplit("/", 1)[-1] for entry in listed), key=natural_order)
+        return [f"{self._folder}/{name}" for name in names if fnmatch.fnmatchcase(name, self.name)]
+
+    def not_there(self) -> str:
+        near = difflib.get_close_matches(self.name, _listed(self._folder), n=1)
+        return f"{self.path} is not there" + (f"; did you mean {near[0]}?" if near else "")
+
+    def _no_zarr(self) -> str:
+        held = _listed(self.path)
+        if not held:
+            return self.not_there()
+        some = ", ".join(held[:LISTED]) + ", ..." * (len(held) > LISTED)
+        return f"{self.path} {NO_ZARR}: it holds {some}"
+
+    @contextmanager
+    def fetched(self) -> Iterator[Path]:
+        with _temporary() as folder:
+            target = folder / self.name
+            found = objects.get(self.path)
+            if found is not None:
+                target.write_bytes(found.data)
+            elif not self._fetch_archive(target):
+                self._fetch_folder(target)
+            yield target
+
+    def _fetch_archive(self, target: Path) -> bool:
+        """Whether a folder is there as an archive, which is unpacked then."""
+        found = objects.get(self.path + PARTIAL)
+        if found is None:
+            return False
+        shutil.rmtree(target, ignore_errors=True)
+        archive = target.with_name(target.name + ".zip")
+        archive.write_bytes(found.data)
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(target)
+        return True
+
+    def _fetch_folder(self, target: Path) -> None:
+        """All objects of a folder, as they are between two changes."""
+        for _ in range(TRIES):
+            before = objects.below(self.path)
+            if not before:
+                raise FileNotFoundError(self.path)
+            shutil.rmtree(target, ignore_errors=True)
+            for name, content in objects.get_all(self.path, list(before)):
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (target / name).write_bytes(content)
+            if self._fetch_archive(target) or objects.below(self.path) == before:
+                return
+        raise UnreachableError(f"{self.path} changes all the time: another run writes it")
+
+    def check_name(self) -> None:
+        scheme, _, rest = self.path.partition("://")
+        if scheme not in WRITABLE:
+            raise InputError(
+                f"{self.path} cannot be written: outputs are local paths, or on an object store "
+                "such as s3://bucket/shifts.zarr"
+            )
+        bucket, _, name = rest.partition("/")
+        if not (bucket and name.strip("/")) or "//" in name:
+            raise InputError(
+                f"{self.path} is not a name in a bucket, such as {scheme}://bucket/shifts.zarr"
+            )
+        wrong = [letter for letter in NOT_IN_URLS if letter in rest]
+        if wrong:
+            raise InputError(f"{self.path}: the name of an object must do without {wrong[0]}")
+
+    def check_writable(self) -> None:
+        objects.check_writable(self.path)
+
+    @contextmanager
+    def replaced(self) -> Iterator[Path]:
+        with _temporary() as folder:
+            made = folder / self.name
+            yield made
+            self.put(made)
+
+    def put(self, made: Path) -> None:
+        if made.is_file():
+            objects.put(self.path, made)
+            return
+        with _temporary() as folder:
+            archive = folder / "archive.zip"
+            with zipfile.ZipFile(archive, "w") as file:
+                for one in sorted(made.rglob("*")):
+                    if one.is_file():
+                        file.write(one, one.relative_to(made).as_posix())
+            objects.put(self.path + PARTIAL, archive)
+        self._unpack(made)
+
+    def _unpack(self, made: Path) -> None:
+        """Put the files of a folder here; the archive that holds them all goes away."""
+        found = {one.relative_to(made).as_posix(): one for one in made.rglob("*") if one.is_file()}
+        last = {name for name in found if name.rpartition("/")[2] in METADATA}
+        objects.put_all(self.path, {name: found[name] for name in found.keys() - last})
+        objects.put_all(self.path, {name: found[name] for name in last})
+        objects.delete(self.path, sorted(objects.below(self.path).keys() - found.keys()))
+        objects.delete(self.path + PARTIAL)
+
+    def discard(self) -> None:
+        names = sorted(objects.below(self.path))
+        objects.delete(self.path, [name for name in names if name in METADATA])
+        objects.delete(self.path, [name for name in names if name not in METADATA])
+        for one in (self.path, self.path + PARTIAL):
+            if objects.is_object(one):
+                objects.delete(one)
+
+    def settle(self) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        if self.path.endswith(".nc"):  # a file, which appears whole
+            return
+        with _temporary() as folder:
+            if self._fetch_archive(folder / self.name):
+                self._unpack(folder / self.name)
+
+    def persistently(self, act: Callable[[], Found]) -> Found:
+        return objects.persistently(self.path, act)
+
+    def cut_off_by(self, error: BaseException) -> bool:
+        return isinstance(error, UnreachableError)
+
+    def locked(self) -> AbstractContextManager[None]:
+        return leased(self.path)
+
+    def records(self) -> ObjectRecords:
+        return ObjectRecords(self.path)
+
+    def build(self) -> ObjectBuild:
+        return ObjectBuild(self.path)
+
+    def log_handler(self) -> logging.Handler:
+        return SentLog(self.path)
+
+
+class ObjectBuild:
+    """A folder of objects that is made at its place, as nothing can be moved there.
+
+    Objects beside it, under its path with ``.partial``, say that it is not whole yet and how far it
+    is, and go away at the end.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self._partial = path, path + PARTIAL
+        self._flag = f"{self._partial}/{BEGUN}"
+
+    def settle(self) -> None:
+        if not objects.is_object(self._flag):
+            objects.delete_below(self._partial)
+
+    def whole(self) -> bool:
+        return not objects.is_object(self._flag) and objects.any_below(self.path)
+
+    def begun(self) -> bool:
+        found = objects.get(self._flag)
+        return found is not None and found.data == LAID_OUT
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        objects.put(self._flag, b"")  # from here on it is not whole, whatever lies there
+        names = [name for name in objects.below(self._partial) if name != BEGUN]
+        objects.delete(self._partial, names)
+        objects.delete_below(self.path)
+        yield
+        objects.put(self._flag, LAID_OUT)
+
+    def finish(self) -> None:
+        objects.delete(self._flag)  # now it is whole
+        objects.delete_below(self._partial)
+
+    def tidy(self) -> None:
+        """`finish` and `settle` have left nothing."""
+
+    def records(self) -> ObjectRecords:
+        return ObjectRecords(self._partial)
+
+
+def _listed(folder: str) -> list[str]:
+    """What lies in a folder, by name; empty if nothing does, or nobody may list it."""
+    import obstore
+
+    try:
+        found = obstore.list_with_delimiter(remote.object_store(folder))
+    except Exception as error:
+        if no_bucket(error):
+            raise InputError(no_such_bucket(folder)) from error
+        return []
+    places = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+    return [place.rstrip("/").rsplit("/", 1)[-1] for place in places]
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="steadystack-") as folder:
+        yield Path(folder)

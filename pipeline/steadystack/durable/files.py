@@ -1,0 +1,179 @@
+"""Files and folders of this machine that appear whole: made beside their place, and put there.
+
+Whenever a process dies, the path holds what was there before or what is new, never a mixture, and
+`settle` clears away what lies around.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from steadystack.model import InputError, OutputError
+
+# What the system says where there is no room.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Beside a path: what is being made, what it replaces, what is on its way out.
+PARTIAL, BEFORE, DISCARDED = ".partial", ".before", ".discarded"
+# The line for what is there and cannot be read.
+NO_ZARR = "is no Zarr store, TIFF or .npy file (others: convert them first)"
+EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+# A record is with the system at once, and outlives the process; so often it has to be on the disk.
+DISK_S = 1.0
+
+
+def natural_order(name: str) -> list[tuple[int, int | str]]:
+    """Sort key for names with numbers in them: frame9 comes before frame10."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """Records in one file."""
+
+    file: Path
+
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        try:
+            yield "", self.file.read_bytes()
+        except FileNotFoundError:
+            return
+
+    def write(self, good: Mapping[str, int], title: bytes = b"") -> OpenRecords:
+        return OpenRecords(self.file, good.get("", 0), title)
+
+
+class OpenRecords:
+    """A file of records, of which so many bytes are good, open for more."""
+
+    def __init__(self, path: Path, length: int, title: bytes) -> None:
+        self._synced = time.monotonic()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        os.ftruncate(self._file, length)
+        os.lseek(self._file, length, os.SEEK_SET)
+        if not length:
+            self._write(title)
+
+    def append(self, content: bytes) -> None:
+        self._write(content)
+        if time.monotonic() - self._synced > DISK_S:
+            os.fsync(self._file)
+            self._synced = time.monotonic()
+
+    def _write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._file, left) :]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def unwritable(path: str, error: OSError) -> InputError | OutputError:
+    """What to raise where a path cannot be written: a full disk is no wrong use."""
+    if error.errno in FULL:
+        return OutputError(
+            f"{path}: no space is left on the disk; what is written is kept, make room and the "
+            "same command goes on"
+        )
+    return InputError(f"{path} cannot be written: {error}")
+
+
+def put(new: Path, path: Path) -> None:
+    """Move `new` to `path`; what was there goes away."""
+    if not path.is_dir():
+        os.replace(new, path)
+    elif _exchanged(new, path):
+        discard(new)
+    else:  # for a moment nothing is at the path; `settle` knows
+        before = beside(path, BEFORE)
+        os.replace(path, before)
+        os.replace(new, path)
+        discard(before)
+    _to_disk_alone(path.parent)
+
+
+def discard(path: Path) -> None:
+    """Delete a file or folder; it is gone from its path at once."""
+    if path.is_dir():
+        aside = beside(path, DISCARDED)
+        delete(aside)
+        os.replace(path, aside)
+        delete(aside)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def settle(path: Path, *, keep_partial: bool = False) -> None:
+    """Finish or take back what a process that died has begun; to be called by one at a time.
+
+    With `keep_partial` what was being made stays: it can be gone on with.
+    """
+    before = beside(path, BEFORE)
+    if before.exists() and not path.exists():
+        os.replace(before, path)
+    for name in (PARTIAL, BEFORE, DISCARDED):
+        if name != PARTIAL or not keep_partial:
+            delete(beside(path, name))
+        delete(beside(beside(path, name), DISCARDED))
+
+
+def beside(path: Path, name: str) -> Path:
+    return path.with_name(path.name + name)
+
+
+def delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether the two could change places in one step: Linux, and not on every file system."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    if rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def to_disk(path: Path) -> None:
+    """Have a file, or a folder and all in it, on the disk and not only in the system's memory."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _to_disk_alone(Path(folder) / name)
+        _to_disk_alone(Path(folder))
+    if path.is_file():
+        _to_disk_alone(path)
+
+
+def _to_disk_alone(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # folders cannot be opened everywhere
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):
+            raise
+    finally:
+        os.close(handle)

@@ -1,0 +1,217 @@
+"""Places on this machine: paths."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import StoreLike, ZipStore
+
+from steadystack.durable import files
+from steadystack.durable.files import NO_ZARR, RecordFile, natural_order
+from steadystack.durable.locks import flocked
+from steadystack.model import InputError
+
+Found = TypeVar("Found")
+
+RECORD = ".done"  # in the folder of what is made in many steps: how far it is
+ZIPPED = (".zip", ".ozx")
+
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """A path of this machine; see `places.Place` for what each method is for."""
+
+    path: str
+
+    keeps_old = True
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.path)
+
+    @property
+    def name(self) -> str:
+        return self._path.name
+
+    def absolute(self, folder: Path) -> str:
+        return str((folder / self._path.expanduser()).resolve())
+
+    def beside(self, name: str) -> LocalPlace:
+        return LocalPlace(str(self._path.with_name(name)))
+
+    def inside(self, name: str) -> LocalPlace:
+        return LocalPlace(str(self._path / name))
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        return "", *self._path.parts
+
+    @property
+    def is_pattern(self) -> bool:
+        return has_magic(self.path.rsplit("/", 1)[-1]) and self.has_wildcards
+
+    @property
+    def has_wildcards(self) -> bool:
+        return has_magic(self.path) and not self._path.exists()  # a name may have brackets
+
+    def matches(self, pattern: str) -> bool:
+        return PurePath(self.path).match(pattern)
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def is_occupied(self) -> bool:
+        return self._path.exists()
+
+    def is_file(self) -> bool:
+        return self._path.is_file()
+
+    def is_folder(self) -> bool:
+        return self._path.is_dir()
+
+    def siblings(self) -> list[str]:
+        folder = self._path.parent
+        return sorted(map(str, folder.iterdir())) if folder.is_dir() else []
+
+    def matching(self) -> list[str]:
+        return sorted(glob(self.path, recursive=True))
+
+    def files(self) -> list[str]:
+        if not self.is_folder():
+            return sorted(glob(self.path), key=natural_order)
+        names = (entry.name for entry in self._path.iterdir() if not entry.name.startswith("."))
+        return sorted((f"{self.path}/{name}" for name in names), key=natural_order)
+
+    def not_there(self) -> str:
+        return f"{self.path} is not there"
+
+    def asked(self, look: Callable[[], Found]) -> Found:
+        return look()
+
+    def outages(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def open(self) -> BinaryIO:
+        return self._path.open("rb")
+
+    def as_source(self) -> str:
+        return self.path
+
+    def load_array(self) -> NDArray[Any]:
+        return np.asanyarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
+
+    def fetched(self) -> AbstractContextManager[Path]:
+        return nullcontext(self._path)
+
+    def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
+        if not self.exists():
+            raise InputError(self.not_there())
+        try:
+            return zarr.open(self.zarr_store(), mode="r")
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path} {NO_ZARR}") from error
+        except InputError:
+            raise
+        except Exception as error:  # a store may raise anything: metadata that is torn, no module
+            raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
+
+    def zarr_store(self, *, read_only: bool = True) -> StoreLike:
+        zipped = self.path.lower().endswith(ZIPPED) and self.is_file()
+        return ZipStore(self.path, mode="r") if zipped else self.path
+
+    def check_name(self) -> None:
+        """Any path will do."""
+
+    def check_writable(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error}") from error
+
+    @contextmanager
+    def replaced(self) -> Iterator[Path]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = files.beside(self._path, files.PARTIAL)
+        files.delete(partial)
+        yield partial
+        files.to_disk(partial)
+        files.put(partial, self._path)
+
+    def put(self, made: Path) -> None:
+        with self.replaced() as partial:
+            shutil.copytree(made, partial) if made.is_dir() else shutil.copyfile(made, partial)
+
+    def discard(self) -> None:
+        files.discard(self._path)
+
+    def settle(self) -> None:
+        files.settle(self._path)
+
+    def finish(self) -> None:
+        """It is at its place at once."""
+
+    def persistently(self, act: Callable[[], Found]) -> Found:
+        return act()
+
+    def cut_off_by(self, error: BaseException) -> bool:
+        return False
+
+    def locked(self) -> AbstractContextManager[None]:
+        return flocked(self.path)
+
+    def records(self) -> RecordFile:
+        return RecordFile(self._path)
+
+    def build(self) -> LocalBuild:
+        return LocalBuild(self._path)
+
+    def log_handler(self) -> logging.Handler:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return logging.FileHandler(self.path, encoding="utf-8")
+
+
+class LocalBuild:
+    """A folder that is made beside its place; its records lie in it until it is whole."""
+
+    def __init__(self, target: Path) -> None:
+        self._target, self._partial = target, files.beside(target, files.PARTIAL)
+
+    @property
+    def path(self) -> str:
+        return str(self._partial)
+
+    def settle(self) -> None:
+        files.settle(self._target, keep_partial=True)
+
+    def whole(self) -> bool:
+        return self._target.exists()
+
+    def begun(self) -> bool:
+        return self._partial.exists()
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        files.discard(self._partial)
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+
+    def finish(self) -> None:
+        files.put(self._partial, self._target)
+        self.tidy()
+
+    def tidy(self) -> None:
+        files.discard(self._partial)
+        (self._target / RECORD).unlink(missing_ok=True)
+
+    def records(self) -> RecordFile:
+        return RecordFile(self._partial / RECORD)

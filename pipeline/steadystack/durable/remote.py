@@ -1,0 +1,311 @@
+"""Remote stores, s3://, https:// and the like: the way there, and places that can be read.
+
+Remote stores are opened with patience: a server that is restarted costs a run time and nothing
+else. What stays out of reach is no property of a frame: an `UnreachableError` stops the run.
+Credentials come from the environment alone, in the usual ways of obstore's clients.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import posixpath
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import ObjectStore
+
+from steadystack.durable.files import NO_ZARR
+from steadystack.durable.outages import (
+    S3,
+    answered,
+    endpoint,
+    no_bucket,
+    no_such_bucket,
+    region,
+    telling_outages,
+)
+from steadystack.model import InputError, UnreachableError
+
+# How long a request is tried again before the store counts as out of reach. The libraries' own
+# limits are a few seconds, less than a storage server takes to restart.
+PATIENCE = timedelta(seconds=120)
+# A file up to this size is fetched in one go; of a larger one only what is asked for.
+WHOLE_FILE = 64 * 2**20
+READ_AHEAD = 2**20
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
+
+Found = TypeVar("Found")
+
+
+def object_store(url: str) -> Any:
+    """The store that holds what is below a URL, for obstore, with retries."""
+    return _object_store(url, PATIENCE)
+
+
+@lru_cache(maxsize=32)
+def _object_store(url: str, patience: timedelta) -> Any:
+    check_address(url)
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise InputError(
+            f"{url} is remote: that needs obstore (pip install 'steadystack[remote]')"
+        ) from error
+    options: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
+    keys: dict[str, Any] = {}
+    if url.startswith(S3):
+        options["allow_http"] = endpoint().startswith("http://")
+        keys = {"region": region()} | _profile()
+        if endpoint():
+            keys["endpoint"] = endpoint()
+    elif url.startswith("http://"):
+        options["allow_http"] = True
+    retries = {
+        "max_retries": 1000,  # time is the limit
+        "retry_timeout": patience,
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=200),
+            "max_backoff": timedelta(seconds=5),
+            "base": 2,
+        },
+    }
+    connect: Any = from_url  # whose types know one scheme at a time
+    return connect(url, client_options=options, retry_config=retries, **keys)
+
+
+def check_address(url: str) -> None:
+    """Refuse what no client knows, with the nearest that one does."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "file":
+        raise InputError(f"{url}: give a path of this machine without file://")
+    if scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}://{rest}? " if near else ""
+        raise InputError(
+            f"{url}: {scheme}:// is not known; {meant}known are {', '.join(SCHEMES)}, and paths of "
+            "this machine"
+        )
+    if url.startswith(S3) and endpoint() and not endpoint().startswith(("http://", "https://")):
+        raise InputError(f"AWS_ENDPOINT_URL {endpoint()!r} must begin with http:// or https://")
+
+
+def _profile() -> dict[str, Any]:
+    """Credentials of a profile in ~/.aws, where boto3 is there to read it."""
+    if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_SKIP_SIGNATURE" in os.environ:
+        return {}
+    if "AWS_PROFILE" not in os.environ and not Path("~/.aws/credentials").expanduser().exists():
+        return {}
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        return {}
+    return {"credential_provider": Boto3CredentialProvider()}
+
+
+@dataclass(frozen=True)
+class RemotePlace:
+    """What object stores and web servers have in common; see `places.Place` for each method."""
+
+    path: str
+
+    keeps_old = False
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def _folder(self) -> str:
+        return self.path.rpartition("/")[0]
+
+    def absolute(self, folder: Path) -> str:
+        return self.path
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        rest = posixpath.normpath(self.path.split("://", 1)[1])
+        return "://", *rest.split("/")
+
+    @property
+    def is_pattern(self) -> bool:
+        return any(letter in self.name for letter in "*?[")
+
+    @property
+    def has_wildcards(self) -> bool:
+        return False  # a pattern of many paths is for this machine alone
+
+    def matches(self, pattern: str) -> bool:
+        return False
+
+    def matching(self) -> list[str]:
+        return [self.path]
+
+    def is_folder(self) -> bool:
+        return False
+
+    def asked(self, look: Callable[[], Found]) -> Found:
+        check_address(self.path)
+
+        def told() -> Found:
+            with self.outages():
+                return look()
+
+        return answered(self.path, told, PATIENCE)
+
+    def outages(self) -> AbstractContextManager[None]:
+        return telling_outages(self.path)
+
+    def not_there(self) -> str:
+        raise NotImplementedError
+
+    def open(self) -> BinaryIO:
+        store = object_store(self._folder)
+        import obstore
+
+        with self.outages():
+            if obstore.head(store, self.name)["size"] <= WHOLE_FILE:
+                return io.BytesIO(obstore.get(store, self.name).bytes().to_bytes())
+            parts = _Parts(self.path, store, self.name)
+            return cast(BinaryIO, io.BufferedReader(parts, READ_AHEAD))
+
+    def as_source(self) -> BinaryIO:
+        return self.open()
+
+    def load_array(self) -> NDArray[Any]:
+        with self.open() as file:
+            return np.asarray(np.load(file, allow_pickle=False))
+
+    def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
+        try:
+            with self.outages():
+                self._knock()
+                return zarr.open(self.zarr_store(), mode="r")
+        except FileNotFoundError as error:
+            raise InputError(self._no_zarr()) from error
+        except (InputError, UnreachableError):
+            raise
+        except Exception as error:  # a store may raise anything: metadata that is torn, no module
+            raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
+
+    def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
+        return ObjectStore(object_store(self.path), read_only=read_only)
+
+    def _no_zarr(self) -> str:
+        raise NotImplementedError
+
+    def _knock(self) -> None:
+        """One request by itself, which says why if there is no way to a store.
+
+        Zarr sends several at a time, and those that are on their way when the first has failed may
+        come back to a process that ends.
+        """
+        store = object_store(self.path)
+        import obstore
+
+        try:
+            obstore.get(store, "zarr.json")
+        except FileNotFoundError as error:
+            if no_bucket(error):
+                raise InputError(no_such_bucket(self.path)) from error
+
+
+class _Parts(io.RawIOBase):
+    """A remote file that is fetched by parts."""
+
+    def __init__(self, path: str, store: Any, name: str) -> None:
+        import obstore
+
+        self._path, self._store, self._name = path, store, name
+        self._size, self._place = int(obstore.head(store, name)["size"]), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence, self._size)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        import obstore
+
+        stop = min(self._place + len(buffer), self._size)
+        if stop <= self._place:
+            return 0
+        with telling_outages(self._path):
+            got = obstore.get_range(self._store, self._name, start=self._place, end=stop)
+        buffer[: len(got)] = memoryview(got)
+        self._place += len(got)
+        return len(got)
+
+
+@dataclass(frozen=True)
+class WebPlace(RemotePlace):
+    """A path on a web server: it can be read and neither listed nor written."""
+
+    def beside(self, name: str) -> WebPlace:
+        return WebPlace(f"{self._folder}/{name}")
+
+    def inside(self, name: str) -> WebPlace:
+        return WebPlace(f"{self.path}/{name}")
+
+    def not_there(self) -> str:
+        return f"{self.path} is not there (404)"
+
+    def files(self) -> list[str]:
+        raise InputError(f"{self.path}: a web server does not list its files; s3:// and folders do")
+
+    def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
+        return _WebStore(object_store(self.path), read_only=read_only)
+
+    def _no_zarr(self) -> str:
+        import obstore
+
+        with suppress(Exception):  # it answers: that is all that is asked
+            try:
+                obstore.head(object_store(self._folder), self.name)
+            except FileNotFoundError:
+                return f"{self.path} is not there (404; nor a zarr.json, .zgroup or .zarray in it)"
+        return f"{self.path} {NO_ZARR}"
+
+    def check_name(self) -> None:
+        raise InputError(
+            f"{self.path} cannot be written: outputs are local paths, or on an object store such "
+            "as s3://bucket/shifts.zarr"
+        )
+
+    def _refuse(self, *_: object) -> Any:
+        raise InputError(
+            f"{self.path}: nothing is written to, or listed on, a web server; s3:// is"
+        )
+
+    exists = is_occupied = is_file = siblings = fetched = _refuse
+    check_writable = replaced = put = discard = settle = finish = _refuse
+    persistently = cut_off_by = locked = records = build = log_handler = _refuse
+
+
+class _WebStore(ObjectStore[Any]):
+    """A store on a web server: it can be read and not listed, and asking would take long."""
+
+    supports_listing = False
+
+    def list(self) -> AsyncGenerator[str, None]:
+        raise NotImplementedError("a web server does not list what it holds")
+
+    def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+        return self.list()
+
+    def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
+        return self.list()

@@ -1,0 +1,230 @@
+"""Frames, or blocks of large ones, read and made ready; and what was seen of them on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from steadystack.conditioning import (
+    MEDIAN_STRIP,
+    Conditioning,
+    condition_usable,
+    masked_median,
+    reach,
+    usable_pixels,
+)
+from steadystack.model import Bools, Floats, FrameSource, FrameStatus, PairStatus, Slices
+from steadystack.ncc import (
+    Kind,
+    Layout,
+    Masked,
+    MaskedImage,
+    Moments,
+    alike,
+    extremes,
+    mask_like,
+    masked_image,
+)
+from steadystack.readers import read_image
+from steadystack.register import Search
+
+# Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
+MEDIAN_FRAMES = 64
+FEWEST_MEDIAN_FRAMES = 9
+# Memory for them, of 8 bytes a pixel; fewer are taken where they are large.
+FLAT_FIELD_BYTES = 2**30
+# What the median of a strip of them takes, bytes for each value.
+MEDIAN_PER_VALUE = 50
+
+# An image of a frame's shape that is the same for all frames, or where it lies.
+Still: TypeAlias = NDArray[np.floating[Any]] | str | None
+
+NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Everything that affects the shift of a pair, apart from the frames themselves.
+
+    Attributes
+    ----------
+    search : what is searched for in the region, and how that is cut for it
+    conditioning : what is done to every frame before it is correlated
+    flat_field, static : an image, the path of one, or None
+    region : the part of the frames that is read, without their border; None: all of them
+    prior : shifts (frames, axes) that are known before, px; searches are centred on them
+    cell : centres that are this near to each other along each axis share transforms, px
+    """
+
+    search: Search
+    conditioning: Conditioning = field(default_factory=Conditioning)
+    flat_field: Still = None
+    static: Still = None
+    region: Slices | None = None
+    keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
+    prior: NDArray[np.float64] | None = None
+    cell: tuple[int, ...] = ()
+
+    @property
+    def inside(self) -> Conditioning:
+        """The conditioning of what lies in the region, which leaves the border out."""
+        return replace(self.conditioning, border=())
+
+    def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
+        """Where to read a block in the frame, so many pixels more per side; and where it is in it.
+
+        It is the part that the moving frame needs, which holds the reference's.
+        """
+        inside, outside = [], []
+        region = self.region or tuple(slice(0, size) for size in self.search.shape)
+        for side, bounds, size in zip(
+            self.search.blocks[block].moving, region, self.search.shape, strict=True
+        ):
+            low, high = max(side.start - beyond, 0), min(side.stop + beyond, size)
+            outside.append(slice(bounds.start + low, bounds.start + high))
+            inside.append(slice(side.start - low, side.stop - low))
+        return tuple(outside), tuple(inside)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found in a frame, or in a block of it, as it was read and as it was correlated."""
+
+    status: FrameStatus
+    reason: str = ""  # why it could not be read
+    usable: bool = False  # whether any pixel was
+    low: float = np.inf  # of the usable pixels as they were read
+    high: float = -np.inf
+    dtype: DTypeLike = float
+    moments: Moments | None = None  # after the conditioning
+
+    def plus(self, other: Seen) -> Seen:
+        """What was found in two blocks of a frame."""
+        bad = [one for one in (self, other) if one.status is FrameStatus.UNREADABLE]
+        alike = self.status is other.status
+        known = [one.moments for one in (self, other) if one.moments is not None]
+        return Seen(
+            status=bad[0].status if bad else self.status if alike else FrameStatus.INCOMPLETE,
+            reason=bad[0].reason if bad else "",
+            usable=self.usable or other.usable,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            dtype=self.dtype,
+            moments=known[0].plus(known[1]) if len(known) == 2 else known[0] if known else None,
+        )
+
+    @cached_property
+    def frame_status(self) -> FrameStatus:
+        """What became of the frame.
+
+        Blank frames are judged as they were read: a flat field or a high-pass gives them texture.
+        """
+        if self.status is FrameStatus.UNREADABLE:
+            return self.status
+        if not self.usable or self.moments is None or not self.moments.count:
+            return self.status if self.status is FrameStatus.MISSING else FrameStatus.EMPTY
+        if alike(self.low, self.high, np.dtype(self.dtype)) or self.moments.flat:
+            return FrameStatus.FLAT
+        return self.status
+
+    @cached_property
+    def pair_status(self) -> PairStatus:
+        """What that makes of the frame's pairs; `OK` if they can be measured."""
+        if self.frame_status in NO_PIXEL:
+            return PairStatus.EMPTY
+        causes = {
+            FrameStatus.UNREADABLE: PairStatus.UNREADABLE,
+            FrameStatus.FLAT: PairStatus.FLAT,
+        }
+        return causes.get(self.frame_status, PairStatus.OK)
+
+
+def read_block(
+    source: FrameSource,
+    frame: int,
+    block: int,
+    method: Method,
+    stills: Sequence[Floats | None],
+    known: Sequence[Masked],
+) -> tuple[MaskedImage | None, Seen]:
+    """A block of a frame, ready to be correlated, and what was seen of it.
+
+    `stills` are those of the block, from `read_stills`. The block is None where nothing can
+    be read. A mask that equals one of `known` is that one; the first of them is common to all.
+    """
+    outside, inside = method.part(block, reach(method.conditioning))
+    read = source.read(frame, outside)
+    if read.status is FrameStatus.UNREADABLE:
+        return None, Seen(read.status, read.reason)
+    how = method.inside
+    usable = usable_pixels(read.image, read.valid, how)
+    low, high = extremes(read.image, usable)
+    image, valid = condition_usable(read.image, usable, how, *stills)
+    mask = _known_mask(valid[inside], known, method.search.layouts[block])
+    found = masked_image(image[inside], mask)
+    moments = Moments.of(found, method.search.places(block)[1])
+    seen = Seen(read.status, "", low <= high, low, high, read.image.dtype, moments)
+    return found, seen
+
+
+def read_stills(
+    method: Method, frame_shape: Sequence[int], block: int
+) -> tuple[Floats | None, Floats | None]:
+    """The parts of a method's flat field and static image that belong to a block as it is read."""
+    part, _ = method.part(block, reach(method.conditioning))
+
+    def of(still: Still) -> Floats | None:
+        if isinstance(still, str):
+            return read_image(still, tuple(frame_shape), part)
+        return None if still is None else still[part]
+
+    return of(method.flat_field), of(method.static)
+
+
+def flat_field_bytes(frame_count: int, pixels: int, itemsize: int) -> int:
+    """The memory in which the median of frames is taken, of blocks of so many pixels, about."""
+    held = (itemsize + 2) * median_frames(frame_count, pixels) * pixels
+    return held + 8 * pixels + MEDIAN_PER_VALUE * MEDIAN_STRIP
+
+
+def median_frames(frame_count: int, pixels: int) -> int:
+    """Over how many frames the stack's own median is taken."""
+    affordable = max(FLAT_FIELD_BYTES // (8 * pixels), FEWEST_MEDIAN_FRAMES)
+    return min(MEDIAN_FRAMES, frame_count, affordable)
+
+
+def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
+    """The masked temporal median of frames spread evenly over a stack; NaN where none is valid.
+
+    The method's conditioning says which pixels are valid.
+    """
+    median = np.full(source.frame_shape, np.nan)
+    for block in range(len(method.search.blocks)):
+        part, _ = method.part(block)
+        count = median_frames(source.frame_count, median[part].size)
+        chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
+        frames = [source.read(int(frame), part) for frame in chosen]
+        usable = [usable_pixels(one.image, one.valid, method.inside) for one in frames]
+        median[part] = masked_median([one.image for one in frames], usable)
+    return median
+
+
+def common_mask(source: FrameSource, block: int, method: Method) -> Masked:
+    """What is valid in a block of all frames, as far as that is known before they are read."""
+    part, _ = method.part(block)
+    pixels = source.common_mask(part)
+    if pixels is None:
+        pixels = np.ones([side.stop - side.start for side in part], bool)
+    return Masked(pixels)
+
+
+def _known_mask(pixels: Bools, known: Sequence[Masked], layout: Layout) -> Masked:
+    for mask in known:
+        if np.array_equal(mask.pixels, pixels):
+            return mask
+    return mask_like(pixels, known[0], layout)

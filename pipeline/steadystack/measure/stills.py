@@ -1,0 +1,285 @@
+"""The static image of a series, estimated together with the shifts of some of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.conditioning import condition_usable, usable_pixels
+from steadystack.durable import place
+from steadystack.fixed_pattern import Separated, separate
+from steadystack.measure.batches import measure_pairs
+from steadystack.measure.budget import BatchSize
+from steadystack.measure.method import Method, Still, own_flat_field, read_stills
+from steadystack.model import Bools, Floats, FrameSource, InputError, Ints, PairTable
+from steadystack.outputs import write_image
+from steadystack.pairs import select_pairs
+from steadystack.solve import solve_shifts
+
+# It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
+# them that are so many of them apart.
+STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
+STATIC_LAGS = (1, 2, 4, 8)
+FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
+# Rounds of shifts and images, until what is left unexplained falls by less than this part.
+ROUNDS = 6
+WORTHWHILE = 1e-3
+# The shifts found without the temporal mean must leave less than this part of what the others do.
+CLEARLY_LESS = 0.97
+# A series shows a scene that moves if its shifts differ by this much, px.
+MOVES = 1.0
+# Passes in the last round, when the shifts are known; before, they would run after wrong ones.
+LAST_PASSES = 4
+# What the separation takes, bytes per pixel: 76 of the canvas that drifting frames lie on.
+PER_PIXEL = 180
+# Calls of `separate` in a round where frames lack different pixels: each fills in more of them.
+FILLINGS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A static image, the shifts of the frames it goes with (NaN: not used), and how many are."""
+
+    separated: Separated
+    shifts: NDArray[np.float64]
+
+    @property
+    def count(self) -> int:
+        return int(known_rows(self.shifts).sum())
+
+    @property
+    def moves(self) -> bool:
+        return bool(np.ptp(self.shifts[known_rows(self.shifts)], axis=0).max() > MOVES)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some frames of a series, and how to measure them."""
+
+    source: FrameSource
+    method: Method  # without a static image
+    size: BatchSize
+    frames: NDArray[np.int64]
+    gains: NDArray[np.float64]  # what their images are divided by
+
+    def images(self, known: Bools) -> Iterator[tuple[Floats, Bools]]:
+        """Those of the frames that are known, made ready but for static image and high-pass."""
+        method = replace(
+            self.method, conditioning=replace(self.method.conditioning, high_pass=None)
+        )
+        part, _ = method.part(0)
+        flat_field, _ = read_stills(method, self.source.frame_shape, 0)
+        for frame, gain in zip(self.frames[known], self.gains[known].tolist(), strict=True):
+            read = self.source.read(int(frame), part)
+            usable = usable_pixels(read.image, read.valid, method.inside)
+            image, valid = condition_usable(read.image, usable, method.inside, flat_field)
+            yield (image if gain == 1 else image / gain), valid
+
+    def on_frame(self, static: Floats) -> NDArray[np.float64]:
+        """An image of the part that is looked at as one of a whole frame; NaN elsewhere."""
+        whole = np.full(self.source.frame_shape, np.nan)
+        whole[self.method.part(0)[0]] = static
+        return whole
+
+    def measured(self, pairs: Ints, static: Floats | None) -> PairTable:
+        """Pairs (n, 2) of frames of the series, a static image of the part taken away."""
+        method = self.method
+        if static is not None:
+            method = replace(method, static=self.on_frame(static))
+        table = PairTable.unmeasured(pairs, self.source.frame_count, len(self.source.frame_shape))
+        *_, (table, _) = measure_pairs(self.source, table, method, self.size)
+        return table
+
+    def shifts(self, static: Floats | None) -> NDArray[np.float64]:
+        """The shifts of the frames (frames, axes) with a static image taken away; NaN: not known.
+
+        Those of the largest part of the frames that usable pairs connect.
+        """
+        pairs = select_pairs(len(self.frames), "lags", lags=STATIC_LAGS)
+        table = self.measured(self.frames[pairs], static)
+        own = replace(
+            table,
+            reference=pairs[:, 0],
+            moving=pairs[:, 1],
+            frame_status=table.frame_status[self.frames],
+        )
+        solved = solve_shifts(own)
+        largest = np.bincount(solved.component + 1)[1:]  # without those that have no pair
+        if not largest.size:
+            return np.full(solved.shift.shape, np.nan)
+        alike = solved.component == int(largest.argmax())
+        return np.where(alike[:, None], solved.shift, np.nan)
+
+    def separated(
+        self, shifts: NDArray[np.float64], before: Separated | None = None, passes: int = 1
+    ) -> Found | None:
+        """The static image that goes with these shifts and the frames it is from, if enough are.
+
+        Frames further from the middle one than half a frame are left out: few show the same scene.
+        """
+        reach = np.array([side.stop - side.start for side in self.method.part(0)[0]]) / 2
+        known = known_rows(shifts)
+        if known.any():
+            known &= (np.abs(shifts - np.median(shifts[known], axis=0)) <= reach).all(axis=1)
+        if known.sum() < FEWEST_FRAMES:
+            return None
+        if before is not None and before.alike:
+            before = None  # nothing to fill in
+        found = separate(self.images(known), shifts[known], before=before, passes=passes)
+        for _ in range(0 if found.alike else FILLINGS - 1):
+            found = separate(self.images(known), shifts[known], before=found, passes=passes)
+        return Found(found, np.where(known[:, None], shifts, np.nan))
+
+    def of_half(self, found: Found, passes: int) -> Separated:
+        """The image from no more than half of the series' frames, spread evenly over it.
+
+        The noise of K frames is left in their mean. It makes two of them repel each other, in
+        units of its variance by 1/K; two of the others attract each other as much, and one and
+        another leave each other alone. With half of the frames that adds up to nothing.
+        """
+        chosen = np.zeros(len(self.frames), bool)
+        used = np.flatnonzero(known_rows(found.shifts))
+        chosen[spread(used, max(self.source.frame_count // 2, FEWEST_FRAMES))] = True
+        shifts = np.where(chosen[:, None], found.shifts, np.nan)
+        half = self.separated(shifts, found.separated, passes=passes)
+        return found.separated if half is None else half.separated
+
+    def mean(self) -> NDArray[np.float64]:
+        """The temporal mean of the frames without their means; NaN where none is valid."""
+        part, _ = self.method.part(0)
+        total, count = np.zeros((2, *(side.stop - side.start for side in part)))
+        for image, valid in self.images(np.ones(len(self.frames), bool)):
+            if valid.any():
+                total += np.where(valid, image - image[valid].mean(), 0)
+                count += valid
+        mean = np.full(total.shape, np.nan)
+        return np.asarray(np.divide(total, count, out=mean, where=count > 0))
+
+
+def own_stills(
+    source: FrameSource,
+    method: Method,
+    size: BatchSize,
+    keep_at: str | None = None,
+    *,
+    flat_field: bool,
+    static: bool,
+    again: bool = False,
+) -> Method:
+    """The method with the series' own flat field and static image, as far as they are wanted.
+
+    With `keep_at` they are written beside that path, and workers read them instead of being sent
+    them; `again` takes those that an earlier call wrote there, if it did.
+    """
+
+    def kept(name: str, make: Callable[[], Floats]) -> Still:
+        if keep_at is None:
+            return make()
+        path = f"{keep_at}.{name}.zarr"
+        where = place(path)
+        where.finish()
+        if not (again and where.exists()):
+            with where.replaced() as partial:
+                write_image(partial, make())
+        return path
+
+    if flat_field:
+        method = replace(
+            method, flat_field=kept("flat_field", partial(own_flat_field, source, method))
+        )
+    if static:
+        method = replace(method, static=kept("static", partial(own_static, source, method, size)))
+    return method
+
+
+def static_frames(frame_count: int, pixels: int) -> int:
+    """From how many frames of so many pixels a static image is estimated."""
+    return min(max(STATIC_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
+
+
+def static_bytes(pixels: int) -> int:
+    """The memory in which frames of so many pixels are separated, about; it is not their number's.
+
+    It grows with the drift, for which half a frame's side is taken.
+    """
+    return PER_PIXEL * pixels
+
+
+def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float64]:
+    """The static image of a series, from frames spread evenly over it; NaN where it is not known.
+
+    Where frames so far apart cannot be laid on one another, those of a shorter time are taken.
+
+    Parameters
+    ----------
+    method : how pairs are measured; the image is that of its logarithm, if it takes one
+
+    Returns
+    -------
+    float array of a frame's shape
+    """
+    most = static_frames(source.frame_count, int(np.prod(method.search.shape)))
+    span = source.frame_count
+    first: tuple[Sample, Found] | None = None
+    while True:
+        count = min(most, span)
+        begin = (source.frame_count - span) // 2
+        frames = begin + np.unique(np.linspace(0, span - 1, count).round().astype(np.int64))
+        sample = Sample(source, replace(method, static=None), size, frames, np.ones(len(frames)))
+        found = estimate(sample, None, ROUNDS)
+        if found is not None and found.count >= ENOUGH * count:
+            first = first or (sample, found)
+            if found.moves:
+                break
+        if span <= most:
+            break
+        span //= 2
+    if found is None or not found.moves:
+        if first is None:
+            raise InputError(
+                f"preprocess.static 'estimate': of {count} frames too few can be laid on one "
+                "another: give the path of an image, or check the mask and register.max_shift"
+            )
+        sample, found = first
+    return sample.on_frame(sample.of_half(found, LAST_PASSES).static)
+
+
+def estimate(sample: Sample, start: NDArray[np.float64] | None, rounds: int) -> Found | None:
+    """The static image that leaves least unexplained.
+
+    Where it wins outright, all shifts are 0 and it holds the whole scene: whether there is more
+    shows with the mean of the frames taken away. From the better of both, shifts and image
+    improve each other. `start` are shifts of the frames if they are known.
+    """
+    starts = [sample.shifts(None) if start is None else start, sample.shifts(sample.mean())]
+    found, other = map(sample.separated, starts)
+    if found is None or other is None:
+        found = found or other
+    elif other.count >= found.count / 2:
+        less = other.separated.residual < CLEARLY_LESS * found.separated.residual
+        found = other if less else found
+    if found is None:
+        return None
+    for _ in range(rounds):
+        before = found.separated
+        again = sample.separated(sample.shifts(before.static), before)
+        if again is None or again.separated.residual > (1 - WORTHWHILE) * before.residual:
+            break
+        found = again
+    return found
+
+
+def known_rows(shifts: Floats) -> Bools:
+    """Which rows (rows, axes) hold a shift."""
+    return np.asarray(np.isfinite(shifts).all(axis=1))
+
+
+def spread(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """At most so many of the values, spread evenly."""
+    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    return values[np.unique(chosen)] if len(values) else values

@@ -1,0 +1,38 @@
+"""What is written beside the shifts dataset.
+
+`pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
+`ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
+"""
+
+from steadystack.outputs.ome_tiff import check_tiff, made_of, write_ome_tiff
+from steadystack.outputs.progress import OWN, TaskRecord, begun_at, digest_at, writing
+from steadystack.outputs.pyramids import (
+    VALID,
+    Level,
+    PyramidSpec,
+    create_pyramid,
+    write_fractions,
+    write_region,
+)
+from steadystack.outputs.small import write_image, write_rows, write_stack, write_table
+
+__all__ = [
+    "OWN",
+    "VALID",
+    "Level",
+    "PyramidSpec",
+    "TaskRecord",
+    "begun_at",
+    "check_tiff",
+    "create_pyramid",
+    "digest_at",
+    "made_of",
+    "write_fractions",
+    "write_image",
+    "write_ome_tiff",
+    "write_region",
+    "write_rows",
+    "write_stack",
+    "write_table",
+    "writing",
+]

@@ -1,0 +1,93 @@
+"""Write OME-TIFF files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.durable import place
+from steadystack.model import InputError
+from steadystack.outputs.pyramids import PyramidSpec
+
+MADE_OF = "steadystack, made of"
+# Units as OME-XML spells them.
+UNITS = {
+    "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "meter": "m", "angstrom": "Å",
+    "picometer": "pm", "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "day": "d",
+}  # fmt: skip
+
+
+def check_tiff(path: str, dtype: np.dtype[Any]) -> None:
+    """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
+    if find_spec("tifffile") is None:
+        raise InputError(
+            f"output.corrected {path} is TIFF: install steadystack[tiff], or end it in .zarr"
+        )
+    if (dtype.kind in "iu" and dtype.itemsize > 4) or dtype == np.float16:
+        raise InputError(f"output.corrected {path}: OME-TIFF holds no {dtype}: end it in .zarr")
+
+
+def write_ome_tiff(
+    path: str,
+    planes: Iterator[NDArray[Any]],
+    spec: PyramidSpec,
+    attributes: Mapping[str, Any],
+    digest: str,
+) -> None:
+    """Write planes in the order of the axes as one file, uncompressed, which ImageJ reads as well.
+
+    Parameters
+    ----------
+    planes : (y, x) each; booleans become 0 and 255
+    spec : shape and axes
+    attributes : the metadata of the OME-Zarr image that it would have been
+    digest : of what it is made of; stands in its description
+    """
+    import tifffile
+
+    dtype = np.dtype(spec.dtype)
+    boolean = dtype.kind == "b"
+    given = (plane.astype(np.uint8) * 255 if boolean else plane for plane in planes)
+    written = np.dtype(np.uint8) if boolean else dtype
+    size = int(np.prod(spec.shape)) * written.itemsize
+    with tifffile.TiffWriter(path, bigtiff=size > 2**32 - 2**25, ome=True) as file:
+        file.write(
+            given,
+            shape=spec.shape,
+            dtype=written,
+            photometric="minisblack",
+            metadata=_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
+        )
+
+
+def made_of(path: str) -> str | None:
+    """The digest of what a file was made of; None if `write_ome_tiff` did not make it."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(place(path).as_source()) as file:
+            found = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return None
+    return found[1] if found else None
+
+
+def _metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    ome = attributes.get("ome", attributes)
+    multiscale = ome["multiscales"][0]
+    transformations = multiscale["datasets"][0]["coordinateTransformations"]
+    found: dict[str, Any] = {"axes": "".join(spec.axes).upper(), "Name": multiscale["name"]}
+    keys = {"t": "TimeIncrement", **{axis: f"PhysicalSize{axis.upper()}" for axis in "zyx"}}
+    for entry, step in zip(multiscale["axes"], transformations[0]["scale"], strict=True):
+        key, unit = keys.get(entry["name"]), UNITS.get(entry.get("unit", ""))
+        if key and unit:
+            found |= {key: step, f"{key}Unit": unit}
+    channels = ome.get("omero", {}).get("channels", [])
+    if channels and "c" in spec.axes:
+        found["Channel"] = {"Name": [str(one.get("label", i)) for i, one in enumerate(channels)]}
+    return found

@@ -1,0 +1,92 @@
+"""A corrected stack that is written in many steps: what there is of it, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import zarr
+
+from steadystack.durable import RecordWriter, place, unwritable
+from steadystack.model import InputError, OutputError, UnreachableError
+
+OWN = "steadystack"  # the attribute that tells where a stack comes from
+
+
+class TaskRecord:
+    """Which tasks are done, each with the numbers it gave: one line of text for each.
+
+    A line is written when all that the task wrote is on its place; a process that is killed leaves
+    at most the last line torn, which then counts for nothing.
+
+    Parameters
+    ----------
+    path : of the stack
+
+    Attributes
+    ----------
+    done : the numbers that every task gave, by its number, as an earlier process left them
+    """
+
+    def __init__(self, path: str) -> None:
+        self._records, self.done = place(path).build().records(), dict[int, list[int]]()
+        self._good: dict[str, int] = {}
+        for name, content in self._records.read():
+            lines, torn, _ = content.rpartition(b"\n")
+            self._good[name] = len(lines) + len(torn)
+            for line in lines.splitlines():
+                number, *values = map(int, line.split())
+                self.done[number] = values
+        self._writer: RecordWriter
+
+    def add(self, number: int, values: list[int]) -> None:
+        self._writer.append((" ".join(map(str, (number, *values))) + "\n").encode("ascii"))
+
+    def __enter__(self) -> Self:
+        self._writer = self._records.write(self._good)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._writer.__exit__(*raised)
+
+
+def digest_at(path: str) -> str | None:
+    """The digest of the corrected stack at a path; None if nothing is there, or nothing whole.
+
+    Raises InputError if something else is there: that is never written over.
+    """
+    return _told_at(path)[0] if place(path).build().whole() else None
+
+
+def begun_at(path: str) -> tuple[str, str] | None:
+    """Digest and layout (how it is cut into tasks) of what was begun for a path; None: nothing."""
+    build = place(path).build()
+    return _told_at(build.path) if build.begun() else None
+
+
+def _told_at(path: str) -> tuple[str, str]:
+    """Digest and layout, as a corrected stack tells them; raises InputError if it is none."""
+    where = place(path)
+    try:
+        with where.outages():
+            attributes: Any = dict(zarr.open_group(where.zarr_store(), mode="r").attrs)
+        own = attributes[OWN]
+        return str(own["digest"]), str(own.get("layout", ""))
+    except UnreachableError:
+        raise
+    except Exception as error:  # whatever lies there
+        raise InputError(
+            f"{path} is there and is no corrected stack: it is not overwritten, give another "
+            "output.corrected"
+        ) from error
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """What the system says of a path that cannot be written, in a line."""
+    try:
+        yield
+    except OSError as error:
+        found = unwritable(path, error)
+        raise (found if isinstance(found, OutputError) else OutputError(str(found))) from error

@@ -1,0 +1,118 @@
+"""Images as OME-Zarr pyramids: laid out first, then written region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from steadystack.durable import place
+from steadystack.model import Slices
+from steadystack.ome import OmeVersion
+
+VALID = "valid"  # the array of booleans beside the levels
+FRACTION = "valid_fraction"
+
+
+@dataclass(frozen=True)
+class Level:
+    """An array of a pyramid, per array axis. `factors`: pixels of level 0 in one of these."""
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    factors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PyramidSpec:
+    """An image to be written: small and picklable.
+
+    Attributes
+    ----------
+    path : of the group
+    axes : names in the order t, c, z, y, x
+    dtype : of the pixels
+    version : of OME-Zarr
+    levels : level 0 is the full resolution
+    valid : the array that says which pixels of level 0 are known; None: it is not written
+    fill_value : what is written where nothing is known
+    digest : of what is written
+    """
+
+    path: str
+    axes: tuple[str, ...]
+    dtype: str
+    version: OmeVersion
+    levels: tuple[Level, ...]
+    valid: Level | None
+    fill_value: float
+    digest: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.levels[0].shape
+
+
+def create_pyramid(
+    spec: PyramidSpec, attributes: Mapping[str, Any], codecs: Mapping[str, Any]
+) -> None:
+    """Make the group and its arrays, without pixels."""
+    format_: Literal[2, 3] = 2 if spec.version == "0.4" else 3
+    store = place(spec.path).zarr_store(read_only=False)
+    group = zarr.create_group(store, zarr_format=format_, attributes=dict(attributes))
+    for level in (*spec.levels, spec.valid):
+        if level is None:
+            continue
+        pixels = level is not spec.valid
+        group.create_array(
+            level.name,
+            shape=level.shape,
+            chunks=level.chunks,
+            shards=level.shards,
+            dtype=spec.dtype if pixels else bool,
+            fill_value=np.dtype(spec.dtype).type(spec.fill_value) if pixels else False,
+            dimension_names=list(spec.axes) if format_ == 3 else None,
+            attributes={"_ARRAY_DIMENSIONS": list(spec.axes)} if format_ == 2 else None,
+            chunk_key_encoding={"name": "v2" if format_ == 2 else "default", "separator": "/"},
+            config={"write_empty_chunks": True},  # a chunk that is not there would mean: lost
+            **(codecs if pixels else {}),
+        )
+
+
+def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray[Any]) -> None:
+    """Write whole chunks, or shards, of an array."""
+    values = block.reshape([side.stop - side.start for side in region])
+
+    def write() -> None:
+        _opened(spec.path, level.name, spec.digest)[region] = values
+
+    place(spec.path).persistently(write)
+
+
+@lru_cache(maxsize=64)
+def _opened(path: str, name: str, digest: str) -> zarr.Array[Any]:
+    array = zarr.open_group(place(path).zarr_store(read_only=False), mode="r+")[name]
+    assert isinstance(array, zarr.Array)
+    return array.with_config({"write_empty_chunks": True})
+
+
+def write_fractions(spec: PyramidSpec, fractions: NDArray[np.float64]) -> None:
+    """Beside the image: the known part of every frame and channel, 0..1."""
+    group = zarr.open_group(place(spec.path).zarr_store(read_only=False), mode="r+")
+    dims = [axis for axis in spec.axes if axis in ("t", "c")]
+    array = group.create_array(
+        FRACTION,
+        shape=tuple(spec.shape[spec.axes.index(axis)] for axis in dims),
+        dtype="f8",
+        dimension_names=dims if group.metadata.zarr_format == 3 else None,
+        attributes={"_ARRAY_DIMENSIONS": dims},
+        overwrite=True,
+    )
+    array[...] = fractions.reshape(array.shape)

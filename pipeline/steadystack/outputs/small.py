@@ -1,0 +1,84 @@
+"""Small things written at once: single images, stacks of one level, tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from steadystack.durable import place
+from steadystack.model import InputError
+from steadystack.ome import Coordinates, image_attributes
+
+
+def write_stack(
+    path: str | Path,
+    frames: NDArray[Any],
+    *,
+    axes: str = "tyx",
+    pixel_size: Sequence[float] | None = None,
+    unit: str = "micrometer",
+    frame_interval: float | None = None,
+) -> None:
+    """Write `frames` as an OME-Zarr 0.5 image of one level, a frame per chunk.
+
+    Parameters
+    ----------
+    frames : array with one dimension per letter of `axes` (out of t, c, z, y, x)
+    pixel_size : of the spatial axes, in `unit`; None: not known
+    frame_interval : seconds between frames; None: not known
+    """
+    where, spatial = Coordinates(), [axis for axis in axes if axis not in "tc"]
+    if frame_interval is not None:
+        where.step["t"], where.unit["t"] = frame_interval, "second"
+    for axis, size in zip(spatial, pixel_size or (), strict=pixel_size is not None):
+        where.step[axis], where.unit[axis] = float(size), unit
+    name = Path(path).name.split(".")[0]
+    attributes = image_attributes(axes, [("0", (1,) * len(axes))], where, name=name)
+    group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
+    array = group.create_array(
+        "0",
+        shape=frames.shape,
+        chunks=tuple(
+            1 if axis in "tc" else size for axis, size in zip(axes, frames.shape, strict=True)
+        ),
+        dtype=frames.dtype,
+        dimension_names=list(axes),
+        config={"write_empty_chunks": True},  # a chunk that is not there would mean: lost
+    )
+    array[...] = frames
+
+
+def write_image(path: str | Path, image: NDArray[Any]) -> None:
+    """Write a mask, a flat field or another single image as a Zarr array."""
+    array = zarr.create_array(
+        path, shape=image.shape, dtype=image.dtype, overwrite=True, zarr_format=3,
+        chunks=tuple(min(size, 1024) for size in image.shape),
+        config={"write_empty_chunks": True},
+    )  # fmt: skip
+    array[...] = np.asarray(image)
+
+
+def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A CSV file of these columns, in place of what is there."""
+    try:
+        with (
+            place(path).replaced() as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
+            csv.writer(file).writerows([names, *rows])
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
+
+
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file with a line per row; what is None stays empty."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)

@@ -1,0 +1,240 @@
+"""From settings and an opened series to the work: pairs, method, sizes of tasks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from dask.system import CPU_COUNT
+from numpy.typing import NDArray
+
+from steadystack.cluster import PYTHON_BYTES, memory_here
+from steadystack.conditioning import Conditioning
+from steadystack.config import ClusterSection, Config, PreprocessSection
+from steadystack.measure import BatchSize, Method, cheapest_cell, pair_centres, searches_of
+from steadystack.model import InputError
+from steadystack.pairs import select_pairs
+from steadystack.planning.series import Series, naming
+from steadystack.readers import read_pair_list
+from steadystack.register import Search, checked_max_shift
+from steadystack.solve import check_anchor
+from steadystack.units import parse_bytes, shift_bounds
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A run that is ready to start."""
+
+    config: Config
+    series: Series
+    pairs: NDArray[np.int64]
+    method: Method
+    size: BatchSize
+
+
+def set_up(config: Config, series: Series) -> Setup:
+    """Check the settings against the series and lay out the work."""
+    count = series.source.frame_count
+    pairs = _pairs(config, count)
+    check_anchor(config.solve.anchor, count)
+    method = _with_prior(_method(config, series), series, pairs)
+    size = max(
+        (_batch_size(config, series, search) for search in searches_of(method, pairs)),
+        key=lambda one: one.least_bytes,
+    )
+    return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
+    """The method with searches that are centred on what is known of shifts before."""
+    if series.prior is None:
+        return method
+    if method.search.max_shift is None:
+        raise InputError("prior goes with register.max_shift: how far shifts may be off, pixels")
+    method = replace(method, prior=series.prior)
+    centres = pair_centres(method, pairs)
+    assert centres is not None
+    if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
+        largest = np.abs(centres).max(axis=0).tolist()
+        raise InputError(
+            f"prior has the frames of every pair further apart ({largest} px at most) than frames "
+            f"of {method.search.shape} pixels touch: check prior.unit and prior.scale"
+        )
+    return replace(method, cell=cheapest_cell(centres, pairs, method.search))
+
+
+def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
+    options = config.pairs.model_dump()
+    listed, path = options.pop("list"), options.pop("path")
+    del options["extra"]  # chosen when these are measured
+    if config.pairs.strategy != "list":
+        return select_pairs(frame_count, **options)
+    with naming("pairs.path" if path else "pairs.list"):
+        return select_pairs(frame_count, **options, listed=read_pair_list(path) if path else listed)
+
+
+def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
+    """What a task takes on within `cluster.task_memory`."""
+    given, mask = config.cluster.task_memory, config.mask
+    memory = parse_bytes(given) if given is not None else None
+    by_value = bool(
+        mask.invalid_values
+        or mask.valid_range
+        or mask.saturation is not None
+        or config.preprocess.logarithm
+    )
+    room = _room(config.cluster)
+    size = BatchSize.within(
+        memory or default_task_bytes(config.cluster),
+        search,
+        series.pixel_bytes,
+        chunk_bytes=series.chunk_bytes,
+        one_mask=series.one_mask and not by_value,
+        conditioned=config.preprocess != PreprocessSection(),
+    )
+    least = math.ceil(size.least_bytes / 2**20)
+    if memory is not None and memory < size.least_bytes:
+        raise InputError(
+            f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
+            "needs: raise it, or lower register.max_shift"
+        )
+    if max(memory or 0, size.least_bytes) > room:
+        what = f"cluster.task_memory {given}" if given else f"one pair of frames needs {least} MiB,"
+        raise InputError(
+            f"{what} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
+            f"{max(room, 0) // 2**20} MiB for a task: raise it, or lower "
+            + ("cluster.task_memory" if given else "register.max_shift")
+        )
+    return size
+
+
+def _room(given: ClusterSection) -> int:
+    """Bytes that a task can have in a worker, as far as the settings tell."""
+    if given.worker_memory is None:
+        return sys.maxsize
+    return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
+
+
+def _method(config: Config, series: Series) -> Method:
+    shape, given = series.source.frame_shape, config.register_
+    bounds = shift_bounds(given.max_shift, series.pixel_size, series.unit)
+    try:
+        max_shift = checked_max_shift(bounds, [size - 1 for size in shape])
+    except ValueError as error:
+        raise InputError(f"register.{error}") from error
+    border = _border(config.mask.border, shape)
+    region = tuple(
+        slice(max(side.start, width), min(side.stop, size - width))
+        for side, width, size in zip(series.bounds, border, shape, strict=True)
+    )
+    if any(side.start >= side.stop for side in region):
+        raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
+    inner = tuple(side.stop - side.start for side in region)
+    tile = _per_axis("register.tile", given.tile, shape) if given.tile is not None else None
+    search = Search.over(
+        shape,
+        shape,
+        max_shift,
+        given.min_overlap,
+        given.subpixel,
+        contrast=given.contrast,
+        region=inner,
+        tile=tile,
+        chunks=series.chunks,
+    )
+    flat_field, static = config.preprocess.flat_field, config.preprocess.static
+    _check_polish(config, search)
+    if static == "estimate" and len(search.blocks) > 1:
+        raise InputError(
+            f"preprocess.static 'estimate' is for what fits into one block, and {inner} pixels are "
+            f"{len(search.blocks)}: give the path of an image, or take a smaller input.level"
+        )
+    return Method(
+        search=search,
+        conditioning=Conditioning(
+            invalid_values=config.mask.invalid_values,
+            valid_range=config.mask.valid_range,
+            saturation=series.saturation,
+            border=border,
+            logarithm=config.preprocess.logarithm,
+            high_pass=config.preprocess.high_pass,
+        ),
+        flat_field=None if flat_field == "median" else flat_field,
+        static=None if static == "estimate" else static,
+        region=region,
+    )
+
+
+def _check_polish(config: Config, search: Search) -> None:
+    """Refuse a second pass over what it is not for."""
+    given = config.register_
+    rounds, blocks = config.solve.polish, len(search.blocks)
+    if rounds and blocks > 1:
+        raise InputError(
+            f"solve.polish {rounds} is for what fits into one block, and {search.shape} pixels are "
+            f"{blocks}: set it to 0, or take a smaller input.level"
+        )
+    if rounds and (given.contrast == "either" or not given.subpixel):
+        raise InputError(
+            f"solve.polish {rounds} goes with register.contrast same and register.subpixel true: "
+            "set it to 0, or these"
+        )
+
+
+def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """`mask.border` per axis, checked to leave something."""
+    widths = _per_axis("mask.border", border, shape)
+    if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
+        raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
+    return widths
+
+
+def _per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """A setting that is a number or a list, as one number per axis of a frame."""
+    values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
+    if len(values) != len(shape):
+        raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
+    return values
+
+
+def settings_that_differ(
+    before: Mapping[str, Any], now: Mapping[str, Any], sections: Sequence[str]
+) -> list[str]:
+    """The keys of these sections whose values differ, with both values."""
+    return [
+        f"{section}.{key} {before.get(section, {}).get(key)!r} -> {value!r}"
+        for section in sections
+        for key, value in now[section].items()
+        if before.get(section, {}).get(key) != value
+    ]
+
+
+MIB = 2**20
+# Python and its libraries: in a worker, and in the process that has the scheduler, too.
+WORKER_BYTES, OWN_BYTES = PYTHON_BYTES, 250 * MIB
+# What a row of the pair table takes while it is solved and written, bytes: a window of 1e6 pairs
+# was solved within 350 MiB, without what was there before.
+ROW_BYTES = 500
+# A worker is to hold no more than this part of its share.
+SHARE = 0.8
+DEFAULT_TASK_BYTES = 512 * MIB
+
+
+def wanted_workers(given: ClusterSection) -> int:
+    """Worker processes of the local kind, whether or not they fit."""
+    return given.workers or max(1, CPU_COUNT // given.threads_per_worker)
+
+
+def default_task_bytes(given: ClusterSection) -> int:
+    """What a task may take if the settings do not say: less than usual where memory is little."""
+    if given.worker_memory is not None:
+        room = (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - WORKER_BYTES
+        return max(min(DEFAULT_TASK_BYTES, room), 1)
+    if given.kind != "local":
+        return DEFAULT_TASK_BYTES
+    share = int(SHARE * (memory_here() - OWN_BYTES)) // wanted_workers(given) - WORKER_BYTES
+    return max(min(DEFAULT_TASK_BYTES, share // given.threads_per_worker), 1)

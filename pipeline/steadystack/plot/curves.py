@@ -1,0 +1,265 @@
+"""The drift of a series: over time, and in the plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.model import Bools, FrameStatus, InputError, PairStatus, Status, as_shifts
+from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, axes_to_draw_on, thinned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NEEDED = ("shift_std", "frame_status", "pixel_size")
+
+
+def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
+    """Drift over frames, or over time where it is known, with a band of two deviations.
+
+    Frames without a shift are grey lines, frames whose shift is interpolated hollow points.
+
+    Parameters
+    ----------
+    shifts : a solved shifts dataset
+    ax : axes to draw on; None: the current ones
+    physical : whether in the unit of the pixel size instead of pixels
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    InputError
+        For what is no solved shifts dataset.
+    """
+    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
+    scale, unit = _scale(shifts, physical)
+    along, label = _along(shifts)
+    interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
+    lost = ~np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    drawn = thinned(len(along), interpolated | lost)
+    hollow = drawn[interpolated[drawn]]
+    size = 3 if len(drawn) < 400 else 1.5
+    for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
+        values = -shifts["shift"].to_numpy()[:, axis] * scale[axis]
+        spread = 2 * shifts["shift_std"].to_numpy()[:, axis] * scale[axis]
+        colour = COLOURS[name]
+        ax.plot(along[drawn], values[drawn], ".-", ms=size, lw=1, color=colour, label=name)
+        low, high = (values + sign * spread for sign in (-1, 1))
+        ax.fill_between(along[drawn], low[drawn], high[drawn], color=colour, alpha=0.25, lw=0)
+        ax.plot(along[hollow], values[hollow], "o", ms=5, mfc="none", mec=colour, lw=0)
+    marked = along[lost]
+    if len(marked):
+        edges = np.repeat(marked, 3), np.tile([0, 1, np.nan], len(marked))
+        bars = ax.get_xaxis_transform()
+        raster = len(marked) > MOST_MARKS
+        ax.plot(*edges, color="0.6", alpha=0.4, lw=1, zorder=0, transform=bars, rasterized=raster)
+    ax.locator_params(axis="x", integer=label == "frame")
+    ax.set(xlabel=label, ylabel=f"drift / {unit}", title="drift, band: ± 2 std" + _lost(shifts))
+    ax.legend(loc="best", frameon=False)
+    return ax
+
+
+def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
+    """The way of the specimen in the plane of the last two axes; the first frame is marked.
+
+    Parameters, return and errors as in `drift`.
+    """
+    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
+    scale, unit = _scale(shifts, physical)
+    names = [str(name) for name in shifts["axis"].to_numpy()]
+    if len(names) < 2:
+        raise InputError(f"a path needs two axes, and these shifts have {names}")
+    values = -shifts["shift"].to_numpy() * scale
+    known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    drawn = known[thinned(len(known), np.zeros(len(known), bool))]
+    y, x = values[drawn, -2], values[drawn, -1]
+    ax.plot(x, y, "-", lw=0.8, color="0.6", zorder=1)
+    points = ax.scatter(x, y, c=drawn, s=9, cmap="viridis", zorder=2)
+    if len(drawn):
+        ax.plot(x[:1], y[:1], "o", ms=9, mfc="none", mec=WORSE, mew=1.5, zorder=3)
+        ax.figure.colorbar(points, ax=ax, label="frame", shrink=0.8)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.invert_yaxis()
+    ax.set(
+        xlabel=f"drift along {names[-1]} / {unit}",
+        ylabel=f"drift along {names[-2]} / {unit}",
+        title="path, ring: the first frame",
+    )
+    return ax
+
+
+def _along(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
+    """What to draw over: time where it is known as a number, else the frame's index."""
+    if "time" in shifts.coords and np.issubdtype(shifts["time"].dtype, np.floating):
+        unit = shifts["time"].attrs.get("unit", "")
+        return shifts["time"].to_numpy(), f"time / {unit}" if unit else "time"
+    return shifts["frame"].to_numpy().astype(float), "frame"
+
+
+def _scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str]:
+    """What a pixel is along every axis, and in which unit."""
+    size = shifts["pixel_size"].to_numpy().astype(float)
+    if not physical:
+        return np.ones(len(size)), "px"
+    if not np.isfinite(size).all():
+        raise InputError("the size of a pixel is not known: physical=False draws pixels")
+    return size, shifts["pixel_size"].attrs.get("units", "unit")
+
+
+def _lost(shifts: xr.Dataset) -> str:
+    """How many frames have no shift, and why."""
+    lost = ~np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    codes = shifts["frame_status"].to_numpy()[lost]
+    names = [str(FrameStatus.from_code(code)) for code in np.unique(codes)]
+    return f"\ngrey: {int(lost.sum())} frames without a shift ({', '.join(names)})" if names else ""
+
+
+OF_STATUS: dict[Status, str] = {PairStatus.OK: COLOURS["x"], PairStatus.REJECTED: BAD}
+ENDS = ("pair_reference", "pair_moving", "pair_status")
+# Cells per side of a matrix; frames and lags beyond share them.
+MOST_CELLS = 400
+# Of pairs that fit, so many lie below the top of the colours.
+TOP_PERCENT = 99.0
+
+
+def residuals(
+    shifts: xr.Dataset, ax: Axes | None = None, *, kind: Literal["lag", "matrix"] = "lag"
+) -> Axes:
+    """What every pair says minus what the solution says.
+
+    Parameters
+    ----------
+    shifts : a solved shifts dataset
+    ax : axes to draw on; None: the current ones
+    kind : "lag" draws them over the frames between reference and moving, "matrix" their size
+        over reference and moving (over reference and lag where pairs are near each other), with
+        the pairs that have no shift or are rejected in colours of their own
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    InputError
+        For what is no solved shifts dataset.
+    """
+    if kind not in ("lag", "matrix"):
+        raise InputError(f"kind {kind!r} is neither lag nor matrix")
+    shifts = as_shifts(shifts, *ENDS, "pair_residual", "pair_count")
+    ax = axes_to_draw_on(ax)
+    return _matrix(shifts, ax) if kind == "matrix" else _over_lags(shifts, ax)
+
+
+def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """NCC and overlap of every pair of a shifts dataset, solved or not, by status."""
+    shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
+    ax = axes_to_draw_on(ax)
+    status = shifts["pair_status"].to_numpy()
+    ncc, overlap = shifts["pair_ncc"].to_numpy(), shifts["pair_overlap"].to_numpy()
+    raster = len(status) > MOST_MARKS
+    for code in np.unique(status):
+        rows = status == code
+        name = PairStatus.from_code(code)
+        colour = OF_STATUS.get(name, WORSE)
+        marker = "." if name is PairStatus.OK else "x"
+        if np.isfinite(ncc[rows]).any():
+            ax.plot(
+                overlap[rows], ncc[rows], marker, ms=4, alpha=0.6, color=colour, lw=0,
+                label=f"{name} ({rows.sum()})", rasterized=raster,
+            )  # fmt: skip
+    ax.locator_params(axis="x", nbins=6)
+    ax.set(xlabel="overlap", ylabel="NCC at the peak", title="pairs: likeness and overlap")
+    if ax.has_data():
+        ax.legend(loc="best", frameon=False)
+    return ax
+
+
+def _over_lags(shifts: xr.Dataset, ax: Axes) -> Axes:
+    lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
+    rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
+    raster = len(lag) > MOST_MARKS
+    for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
+        residual = np.where(rejected, np.nan, shifts["pair_residual"].to_numpy()[:, axis])
+        ax.plot(
+            lag, residual, ".", ms=3, alpha=0.5, color=COLOURS[name], label=name, rasterized=raster
+        )
+    note = f", {rejected.sum()} more are rejected (not shown)" if rejected.any() else ""
+    usable = int(shifts["pair_count"].to_numpy().sum()) // 2
+    ax.axhline(0, color="0.5", lw=0.8)
+    ax.locator_params(axis="x", integer=True)
+    ax.set(
+        xlabel="frames between reference and moving",
+        ylabel="residual / px",
+        title=f"{usable} of {len(lag)} pairs are usable{note}",
+    )
+    return ax
+
+
+def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
+    from matplotlib.colors import ListedColormap
+
+    reference, moving = (shifts[f"pair_{end}"].to_numpy() for end in ("reference", "moving"))
+    lag = moving - reference
+    near = len(lag) > 0 and np.abs(lag).max() * 4 < shifts.sizes["frame"]
+    up, label = (lag, "moving - reference / frames") if near else (moving, "moving / frame")
+    status = shifts["pair_status"].to_numpy()
+    fits, rejected = (status == one.code for one in (PairStatus.OK, PairStatus.REJECTED))
+    size = np.sqrt((shifts["pair_residual"].to_numpy() ** 2).sum(axis=1))
+    extent = (*_span(reference), *_span(up))
+    top = float(np.percentile(size[fits], TOP_PERCENT)) if fits.any() else 1.0
+    place = _cells(reference, up, extent)
+    image = _largest(place, np.where(fits, size, np.nan), fits)
+    drawn = ax.imshow(
+        image, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
+        cmap="viridis", vmin=0, vmax=top or 1.0,
+    )  # fmt: skip
+    for rows, colour in ((~fits & ~rejected, WORSE), (rejected, BAD)):
+        marks = _largest(place, np.ones(len(lag)), rows)
+        ax.imshow(
+            marks, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
+            cmap=ListedColormap([colour]),
+        )  # fmt: skip
+    ax.figure.colorbar(drawn, ax=ax, label="residual / px", shrink=0.8)
+    ax.locator_params(integer=True)
+    ax.set(
+        xlabel="reference / frame",
+        ylabel=label,
+        title=f"residuals; {int(rejected.sum())} rejected (pink), "
+        f"{int((~fits & ~rejected).sum())} without a shift (orange)",
+    )
+    return ax
+
+
+def _span(values: NDArray[np.int64]) -> tuple[float, float]:
+    """From the first of these numbers to behind the last."""
+    return (float(values.min()), float(values.max()) + 1) if len(values) else (0.0, 1.0)
+
+
+def _cells(
+    x: NDArray[np.int64], y: NDArray[np.int64], extent: tuple[float, float, float, float]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
+    """The cell of every pair in a matrix of at most `MOST_CELLS` per side, and its shape."""
+    left, right, low, high = extent
+    width, height = (min(int(size), MOST_CELLS) for size in (right - left, high - low))
+    column = ((x - left) * width / (right - left)).astype(np.int64)
+    row = ((y - low) * height / (high - low)).astype(np.int64)
+    return row, column, (height, width)
+
+
+def _largest(
+    place: tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]],
+    values: NDArray[np.float64],
+    rows: Bools,
+) -> NDArray[np.float64]:
+    """The largest value of these pairs in every cell; NaN where there is none."""
+    row, column, shape = place
+    image = np.full(shape, -np.inf)
+    np.maximum.at(image, (row[rows], column[rows]), values[rows])
+    return np.where(np.isfinite(image), image, np.nan)

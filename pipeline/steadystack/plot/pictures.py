@@ -1,0 +1,172 @@
+"""Images before and after: side by side, and along a line over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from steadystack.model import Bools, InputError
+from steadystack.plot.canvas import axes_to_draw_on, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+
+
+def grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Which values to draw black and white: all but a few of those that are known."""
+    values = [image[np.isfinite(image)] for image in images]
+    known = np.concatenate([part.ravel() for part in values]) if values else np.zeros(0)
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, [LOW_PERCENT, HIGH_PERCENT])
+    return float(low), float(high)
+
+
+def before_after(
+    before: xr.DataArray | ArrayLike,
+    after: xr.DataArray | ArrayLike,
+    axes: tuple[Axes, Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    """Two images in the same greys; of stacks their means over t.
+
+    Parameters
+    ----------
+    before, after : images, or DataArrays that have the dim t, such as a stack and what
+        `steadystack.correct` makes of it
+    axes : two axes to draw on; None: new ones of pyplot
+
+    Returns
+    -------
+    the two axes
+
+    Raises
+    ------
+    InputError
+        For what is no image and no stack, such as a shifts dataset.
+    """
+    images = [_flat(stack) for stack in (before, after)]
+    if axes is None:
+        require_matplotlib()
+        from matplotlib import pyplot as plt
+
+        axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
+    elif not isinstance(axes, tuple | list | np.ndarray) or len(axes) != 2:
+        raise InputError("before_after draws on two axes, such as plt.subplots(1, 2)[1]")
+    low, high = grey_range(*images)
+    for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
+        ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        ax.set(title=f"mean {name}", xticks=[], yticks=[])
+    return axes
+
+
+def kymograph(
+    image: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    axis: str = "y",
+    span: tuple[float, float] | None = None,
+) -> Axes:
+    """One line of a series over time: frames to the right, the position along `axis` down.
+
+    `image` is (frames, positions); `span` are the first and the last frame, if they are not 0 and
+    the number of the last row. Raises InputError for another shape.
+    """
+    drawn = _numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
+    if drawn.ndim != 2:
+        raise InputError(
+            f"a kymograph is (frames, positions), and this array is of shape {drawn.shape}: take "
+            "one line of the stack, such as stack.isel(x=100)"
+        )
+    ax = axes_to_draw_on(ax)
+    low, high = grey_range(drawn)
+    first, last = span or (0, len(drawn) - 1)
+    ax.imshow(
+        drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest",
+        extent=(first - 0.5, last + 0.5, drawn.shape[1] - 0.5, -0.5),
+    )  # fmt: skip
+    ax.set(xlabel="frame", ylabel=f"{axis} / px")
+    return ax
+
+
+def _flat(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
+    """An image of a stack: its mean over t, and over z."""
+    if isinstance(stack, xr.DataArray):
+        stack = stack.mean([dim for dim in ("t", "z") if dim in stack.dims]).to_numpy()
+    image = _numbers(stack, "a stack and steadystack.correct(stack, shifts)")
+    if image.ndim != 2:
+        raise InputError(
+            f"an image to draw has two axes, and this one is of shape {image.shape}: of a stack "
+            "give a mean, or a DataArray with the dim t"
+        )
+    return image
+
+
+def _numbers(image: object, wanted: str) -> NDArray[np.float64]:
+    """An array of numbers; of a dataset, a path or axes nothing can be drawn."""
+    try:
+        if isinstance(image, xr.Dataset):
+            raise TypeError
+        return np.asarray(image, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"images are wanted, {wanted}, not a {type(image).__name__}") from error
+
+
+SUFFIXES = (".png", ".svg", ".pdf")
+# Larger images are thinned out: a picture has no more pixels.
+MOST_PIXELS = 1024
+MASKED = (0.84, 0.37, 0.0, 0.45)  # red, green, blue, how much of it
+
+
+def check_picture(path: str) -> None:
+    """Raise InputError if a picture could not be drawn to that path later on."""
+    if find_spec("matplotlib") is None:
+        raise InputError("--picture needs matplotlib: install steadystack[report]")
+    if Path(path).suffix not in SUFFIXES:
+        raise InputError(f"--picture {path} must end in .png, .svg or .pdf")
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"--picture {path}: there is no such folder")
+
+
+def overlay_figure(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
+    """Every frame as it is, and with what is not valid in it in colour.
+
+    Parameters
+    ----------
+    frames : (title, image, valid); of volumes the middle plane is shown
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(frames), 8), layout="constrained")
+    rows = figure.subplots(2, len(frames), squeeze=False)
+    for column, (title, image, valid) in enumerate(frames):
+        pixels, usable = _plane(image), _plane(valid)
+        known = pixels[np.isfinite(pixels)]
+        inside = pixels[usable & np.isfinite(pixels)]
+        shown = inside if inside.size else known
+        low, high = np.percentile(shown, [0.5, 99.5]) if shown.size else (0.0, 1.0)
+        colour = np.zeros((*usable.shape, 4))
+        colour[~usable] = MASKED
+        for row, heading in enumerate((title, f"{np.mean(valid):.0%} valid, the rest in colour")):
+            rows[row, column].imshow(
+                pixels, cmap="gray", vmin=low, vmax=high, interpolation="nearest"
+            )
+            rows[row, column].set(title=heading, xticks=[], yticks=[])
+        rows[1, column].imshow(colour, interpolation="nearest")
+    return figure
+
+
+def _plane(image: NDArray[Any]) -> NDArray[Any]:
+    """The middle plane of an image, with few enough pixels for a picture."""
+    while image.ndim > 2:
+        image = image[len(image) // 2]
+    step = max(1, -(-max(image.shape) // MOST_PIXELS))
+    return image[::step, ::step]

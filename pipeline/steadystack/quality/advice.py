@@ -1,0 +1,225 @@
+"""What a verdict is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import TypeAlias
+
+from steadystack.model import LocalMotion, MaskSeen, StaticEffect
+
+# Less than this in every pair is what a picture of the camera itself does.
+NO_MOTION_PX = 0.05
+
+
+class Trust(StrEnum):
+    """How far to trust a result."""
+
+    GOOD = "good"
+    LOOK = "look at it"
+    NOT = "not to be trusted"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far to trust a result, with reasons in plain words that say what to change."""
+
+    trust: Trust
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.trust + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+
+
+Finding: TypeAlias = tuple[Trust, str]  # how bad it is, and what it is
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The settings that advice depends on: nobody is told to set what is set.
+
+    Attributes
+    ----------
+    max_shift, min_overlap : of `register`; None: not set
+    high_pass : of `preprocess`, px; None: not set
+    static : whether a static image is taken away
+    masked : whether a mask, or anything else, takes pixels away
+    prior : whether searches are centred on shifts known before
+    strategy, width, lags, extra : of `pairs`
+    """
+
+    max_shift: object = None
+    min_overlap: float | None = None
+    high_pass: float | None = None
+    static: bool = False
+    masked: bool = False
+    prior: bool = False
+    strategy: str = "window"
+    width: int = 5
+    lags: tuple[int, ...] = (1, 2, 4, 8)
+    extra: float = 0.0
+
+    @property
+    def wider(self) -> str:
+        """For shifts beyond the search."""
+        above = f" above {self.max_shift}" if self.max_shift is not None else ""
+        prior = ", or check kind, scale and unit of the prior" if self.prior else ""
+        return f"raise register.max_shift{above}{prior}"
+
+    @property
+    def narrower(self) -> str:
+        """For shifts that are found where there are none."""
+        if self.max_shift is None:
+            return "set register.max_shift"
+        return f"lower register.max_shift below {self.max_shift}"
+
+    @property
+    def less_overlap(self) -> str:
+        below = f" below {self.min_overlap:g}" if self.min_overlap is not None else ""
+        return f"lower register.min_overlap{below}"
+
+    @property
+    def likeness(self) -> str:
+        """For frames in which too little of the scene is seen."""
+        mask = "check the mask" if self.masked else "mask what is no scene"
+        return f"{mask}, {self._high_pass}"
+
+    @property
+    def _high_pass(self) -> str:
+        if self.high_pass is None:
+            return "try preprocess.high_pass"
+        return f"try another preprocess.high_pass than {self.high_pass:g}"
+
+    @property
+    def mask_it(self) -> str:
+        """For what is seen in the frames and is no scene."""
+        return "extend the mask over it" if self.masked else "mask it"
+
+    @property
+    def without_still(self) -> str:
+        """For what stands still in the camera."""
+        if self.static:
+            return f"{self.mask_it}: the static image does not take all of it away"
+        return f"{self.mask_it}, or set preprocess.static: estimate"
+
+    @property
+    def more_pairs(self) -> str:
+        """For a graph that is too weak."""
+        extra = f"raise pairs.extra above {self.extra:g}" if self.extra else "set pairs.extra: 0.2"
+        further = {
+            "window": f"raise pairs.width above {self.width}",
+            "strides": f"raise pairs.width above {self.width}",
+            "lags": f"add lags to pairs.lags beside {_listed(self.lags)}",
+            "list": "list more pairs",
+        }
+        if self.strategy == "all":
+            return "all pairs are measured: look at the frames between the parts"
+        return f"{further.get(self.strategy, 'set pairs.strategy: window')}, or {extra}"
+
+    def without_lag(self, lag: int) -> str:
+        """For pairs so many frames apart that something pulls."""
+        static = "" if self.static else " (static: estimate only where the scene stays the same)"
+        return f"{self.mask_it}, {self._high_pass}{static}, {self._other_lags(lag)}"
+
+    def _other_lags(self, lag: int) -> str:
+        kept = [one for one in self.lags if one != lag]
+        if self.strategy != "lags" or lag not in self.lags or not kept:
+            return "trust pairs further apart (pairs.strategy: lags)"
+        if math.gcd(*kept) != 1:  # else frames would fall into parts
+            kept.append(next(n for n in count(lag + 1) if math.gcd(*kept, n) == 1))
+        return f"or measure others (pairs.lags: {_listed(sorted(kept))})"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return f"[{', '.join(map(str, numbers))}]"
+
+
+# What stands still is told of if it takes this much away from a shift and so many standard errors,
+# and wins where it leaves less than that part of it.
+PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.5
+# Where hardly anything moves, a scene that changes looks like one that is held back: more is asked.
+PULL_AT_REST_PX = 0.15
+# What stands still in a part of the frame spoils shifts that it pulls by more than this.
+SPOILT_PX = 0.5
+# More parts of the frame than these that move by themselves leave open which is the scene.
+MOVES = 0.3
+
+OPPOSITE = "True (not 0) means valid; mask.invert, or ~mask, takes the opposite"
+
+
+def wrong_mask(mask: MaskSeen | None) -> Iterator[Finding]:
+    """A mask that takes the scene away and leaves the rest."""
+    if mask is None:
+        return
+    if mask.inverted:
+        yield (
+            Trust.LOOK,
+            "the mask looks inverted: what it takes away looks like a scene, what it leaves does "
+            f"not; {OPPOSITE}",
+        )
+    elif mask.taken_moves:
+        yield (
+            Trust.LOOK,
+            "the mask may be inverted: what it takes away moves, by "
+            f"{mask.taken_moves:.1f} px between the frames of a pair, and what it leaves does not; "
+            f"{OPPOSITE}",
+        )
+
+
+def pull(static: StaticEffect | None, asked: Asked) -> Iterator[Finding]:
+    """What stands still in the camera and makes shifts too small."""
+    if static is None or not static.certain:
+        return
+    least = PULL_AT_REST_PX if static.with_it < NO_MOTION_PX else PULL_PX
+    if static.without_it - static.with_it > max(least, PULL_ERRORS * static.error):
+        yield (
+            Trust.NOT if static.with_it < WINS * static.without_it else Trust.LOOK,
+            f"what stands still in the camera pulls shifts towards zero: {static.pairs} pairs, on "
+            f"average {static.with_it:.2f} px, are {static.without_it:.2f} px without it: "
+            f"{asked.without_still}",
+        )
+
+
+def parts_apart(motion: LocalMotion | None, asked: Asked) -> Iterator[Finding]:
+    """Parts of the frame that do not move as the whole does."""
+    if motion is None:
+        return
+    if motion.still:
+        yield _still(motion, asked)
+    if not motion.moving:
+        return
+    if motion.linear:
+        yield (
+            Trust.LOOK,
+            "the frames turn or stretch: parts of them are off the shift of the whole by up to "
+            f"{motion.size:.1f} px between the frames of a pair, and a shift is only the best "
+            "translation",
+        )
+        return
+    yield (
+        Trust.NOT if motion.moving > MOVES * motion.parts else Trust.LOOK,
+        f"something moves by itself: {motion.moving} of {motion.parts} parts of the frame are off "
+        f"the shift of the whole, by up to {motion.size:.1f} px between the frames of a pair "
+        f"({motion.where}): {asked.mask_it}, or measure on a channel where it does not show",
+    )
+
+
+def _still(motion: LocalMotion, asked: Asked) -> Finding:
+    """Some of the frame stands still: what it does to the shifts follows from how far most move."""
+    where = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
+    if motion.still_pull > WINS * motion.scene:
+        return (
+            Trust.NOT,
+            f"what stands still in the frame wins over the scene: in {where}, while most parts "
+            f"move by {motion.scene:.1f} px between the frames of a pair; dirt, a label or a scale "
+            f"bar in the images: {asked.without_still}",
+        )
+    return (
+        Trust.NOT if motion.still_pull > SPOILT_PX else Trust.LOOK,
+        f"something stands still in the frame while the scene moves: in {where}, and pulls "
+        f"shifts by {motion.still_pull:.2f} px; dirt, a label or a scale bar in the images: "
+        f"{asked.without_still}",
+    )

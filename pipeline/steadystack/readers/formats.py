@@ -1,0 +1,281 @@
+"""What stores say of themselves: OME-Zarr images, plain arrays, xarray groups, TIFF, .npy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from steadystack.durable import place
+from steadystack.model import InputError
+from steadystack.ome import OmeImage, PyramidLevel, read_image
+from steadystack.readers.pixels import Pixels, ZarrPixels, is_npy, open_npy
+from steadystack.readers.positions import choose_image
+from steadystack.readers.references import InFiles, InNpy, InTiff, InZarr, Reference, files_pixels
+from steadystack.readers.tiff import TiffImage, is_tiff, read_tiff, series_files
+
+AXIS_NAMES = {
+    "t": "t", "time": "t", "frame": "t", "date": "t",
+    "c": "c", "channel": "c", "ch": "c", "band": "c",
+    "z": "z", "depth": "z", "plane": "z",
+    "y": "y", "lat": "y", "latitude": "y", "row": "y",
+    "x": "x", "lon": "x", "longitude": "x", "column": "x", "col": "x",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FoundArray:
+    """An array in a store, and what the store says of it; `scale` and `units` per array axis.
+
+    `levels` are the shapes of the pyramid that the array is of; `image` is the path in the store of
+    the OME-Zarr image that it is a level of, None if it is of none.
+    """
+
+    pixels: Pixels
+    reference: Reference
+    kind: str
+    axes: Sequence[str] | None = None
+    scale: Sequence[float] | None = None
+    units: Sequence[str] | None = None
+    channel_names: tuple[str, ...] = ()
+    time: tuple[tuple[float, ...], str] | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
+    image: str | None = None
+    doubt: str = ""  # why `scale` is not to be believed
+
+
+def find_array(
+    path: str,
+    level: int = 0,
+    variable: str | None = None,
+    position: str | None = None,
+    series: int | None = None,
+    axes: str | None = None,
+) -> FoundArray:
+    """The image array at a path; the parameters are the keys of the settings' `input` section.
+
+    Raises InputError if there is none, or several to choose from.
+    """
+    if is_npy(path):
+        return FoundArray(open_npy(path), InNpy(), ".npy array")
+    if is_tiff(path):
+        return _tiff(path, series, level)
+    files = series_files(path)
+    if files is not None:
+        return _series_of_files(path, files, series, level, axes)
+    node = place(path).open_zarr()
+    if isinstance(node, zarr.Array):
+        return _plain_array(node)
+    node, inside = choose_image(node, path, position, series)
+    if isinstance(node, zarr.Array):
+        return _plain_array(node, inside)
+    image = read_image(node.attrs, path)
+    if image is not None:
+        return _ome_image(node, image, level, inside)
+    return _xarray_variable(node, path, variable, inside)
+
+
+def find_image(path: str) -> FoundArray:
+    """The only array at a path, such as a mask; of an OME-Zarr image its full resolution."""
+    if is_npy(path) or is_tiff(path) or series_files(path) is not None:
+        return find_array(path)
+    node = place(path).open_zarr()
+    if isinstance(node, zarr.Array):
+        return _plain_array(node)
+    image = read_image(node.attrs, path)
+    if image is not None:
+        return _ome_image(node, image, 0)
+    arrays = list(node.arrays())
+    if len(arrays) != 1:
+        raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
+    name, array = arrays[0]
+    return _plain_array(array, name)
+
+
+def _tiff(path: str, series: int | None, level: int) -> FoundArray:
+    return _of_tiff(*read_tiff(path, series, level), level)
+
+
+def _of_tiff(found: TiffImage, index: int, level: int) -> FoundArray:
+    return FoundArray(
+        ZarrPixels(found.array),
+        InTiff(index, level),
+        found.kind,
+        found.axes,
+        found.scale,
+        found.units,
+        found.channel_names,
+        levels=found.levels,
+    )
+
+
+def _series_of_files(
+    path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
+) -> FoundArray:
+    """A stack in many TIFF files: a frame in each, or some frames, one file after the other."""
+    if not files:
+        raise InputError(f"{path}: no TIFF file has such a name")
+    image, index = read_tiff(files[0], series, level)
+    first, each = _of_tiff(image, index, level), InTiff(index, level)
+    own, ndim = list(first.axes or ()), len(first.pixels.shape)
+    if axes is not None:
+        joined = len(axes) == ndim and axes[0] == "t"
+    else:
+        joined = ndim > 2 and own[0] == "T" and "I" not in own
+    if axes is None and ndim > 2 and not image.names_axes:
+        raise InputError(
+            f"the files of {path} hold {first.pixels.shape} each, without names of axes: set "
+            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per file)"
+        )
+    scale, units = list(first.scale or ()), list(first.units or ())
+    return FoundArray(
+        files_pixels(files, each, joined),
+        InFiles.of(files, each, joined),
+        _named(files, first.kind),
+        own if joined else ["t", *own],
+        scale if joined else [1.0, *scale],
+        units if joined else ["", *units],
+        first.channel_names,
+    )
+
+
+def _named(files: Sequence[str], kind: str) -> str:
+    names = [name.rsplit("/", 1)[-1] for name in files]
+    if len(names) == 1:
+        return f"1 {kind} file, {names[0]}, no other matches"
+    return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
+
+
+def _plain_array(array: zarr.Array[Any], name: str = "") -> FoundArray:
+    return FoundArray(
+        ZarrPixels(array),
+        InZarr(name),
+        f"Zarr v{array.metadata.zarr_format} array",
+        dimension_names(array),
+    )
+
+
+def dimension_names(array: zarr.Array[Any]) -> list[str] | None:
+    """Dimension names as Zarr v3 or xarray in Zarr v2 write them."""
+    names: Any = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
+    return [str(name) for name in names] if names and all(names) else None
+
+
+def _ome_image(group: zarr.Group, image: OmeImage, level: int, inside: str = "") -> FoundArray:
+    """A level of an OME-Zarr image; `inside` is the group's path in the store."""
+    name = image.level(level).path
+    array = _level(group, name, level)
+    scales = [image.scale_of(i) if i in (0, level) else None for i in range(len(image.levels))]
+    shapes = [
+        tuple(array.shape) if i == level else _shape_of(group, one)
+        for i, one in enumerate(image.levels)
+    ]
+    return FoundArray(
+        ZarrPixels(array),
+        InZarr(f"{inside}/{name}".strip("/")),
+        f"OME-Zarr {image.version} image, level {level} of {len(image.levels)}",
+        [axis.name for axis in image.axes],
+        scales[level],
+        [axis.unit for axis in image.axes],
+        image.channel_names,
+        levels=tuple(shape for shape in shapes if shape is not None),
+        image=inside,
+        doubt=_misfit(level, scales, shapes),
+    )
+
+
+def _level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
+    try:
+        array = group[name]
+    except KeyError as error:
+        raise InputError(
+            f"level {level} should be the array {name!r}, which is not there"
+        ) from error
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"level {level}: {name!r} is a group and not an array")
+    return array
+
+
+def _shape_of(group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
+    """The shape of another level; None if it is not there, which is no concern of this one."""
+    array = None if level is None else group.get(level.path)
+    return tuple(array.shape) if isinstance(array, zarr.Array) else None
+
+
+def _misfit(
+    level: int,
+    scales: Sequence[list[float] | None],
+    shapes: Sequence[tuple[int, ...] | None],
+) -> str:
+    """Why the scale that a level states does not fit its shape; "" if it does.
+
+    Shapes may be rounded either way: a scale fits if it is that of a pixel more or less.
+    """
+    here, full = scales[level], scales[0]
+    shape, whole = shapes[level], shapes[0]
+    if level == 0 or here is None or full is None or shape is None or whole is None:
+        return ""
+    for size, first, step, fine in zip(shape, whole, here, full, strict=True):
+        factor = step / fine if fine else 0
+        if not first / (size + 1) <= factor <= first / max(size - 1, 0.5):
+            return (
+                f"level {level} has {shape} pixels and states the scale {here}, level 0 has "
+                f"{whole} and states {full}"
+            )
+    return ""
+
+
+def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside: str) -> FoundArray:
+    try:
+        arrays = dict(group.arrays())
+    except Exception as error:  # a web server that lists nothing
+        raise InputError(
+            f"{path} does not list its arrays: give the path of one of them ({error})"
+        ) from error
+    stacks = [name for name, array in arrays.items() if array.ndim >= 3]
+    if variable is None and len(stacks) == 1:
+        variable = stacks[0]
+    if variable is None or variable not in arrays:
+        there = ", ".join(sorted(stacks)) or "none"
+        raise InputError(
+            f"{path} is a Zarr group without an OME-Zarr image: set input.variable to the array "
+            f"to register (arrays with 3 or more dimensions: {there})"
+        )
+    array = arrays[variable]
+    names = dimension_names(array)
+    scale, units, time = [], [], None
+    for name in names or []:
+        values, unit = _coordinate(arrays.get(name))
+        if AXIS_NAMES.get(name.lower()) == "t" and values is not None:
+            time = (tuple(float(value) for value in values), unit)
+        scale.append(spacing(values))
+        units.append(unit)
+    return FoundArray(
+        ZarrPixels(array),
+        InZarr(f"{inside}/{variable}".strip("/")),
+        "xarray Zarr group",
+        names,
+        scale or None,
+        units or None,
+        time=time,
+    )
+
+
+def _coordinate(array: zarr.Array[Any] | None) -> tuple[NDArray[Any] | None, str]:
+    if array is None or array.ndim != 1 or np.dtype(array.dtype).kind not in "iuf":
+        return None, ""
+    return np.asarray(array[:]), str(array.attrs.get("units", ""))
+
+
+def spacing(values: NDArray[Any] | None) -> float:
+    """The step of an evenly spaced coordinate; 1 if there is none."""
+    if values is None or len(values) < 2:
+        return 1.0
+    steps = np.diff(values.astype(float))
+    even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
+    return float(abs(steps[0])) if even else 1.0

@@ -1,0 +1,334 @@
+"""Frames: of a stack on disk, one or several at a time; of a DataArray, in memory or lazy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from os import PathLike
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.conditioning import as_mask
+from steadystack.durable import patiently, place
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameStatus,
+    InputError,
+    Slices,
+    UnreachableError,
+    renaming,
+    spatial_dims,
+)
+from steadystack.ncc import block_sides
+from steadystack.readers.formats import spacing
+from steadystack.readers.pixels import Pixels
+from steadystack.readers.references import opened
+from steadystack.readers.stacks import StackSpec
+from steadystack.units import common_unit
+
+
+@dataclass(frozen=True)
+class StackFrames:
+    """The frames of a stack, read one at a time; picklable, opens its own data."""
+
+    spec: StackSpec
+
+    @property
+    def frame_count(self) -> int:
+        return self.spec.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.spec.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.spec.spatial
+
+    def common_mask(self, part: Slices) -> None:
+        """None: the store holds no mask."""
+
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        """A frame or a part of it; pixels of missing chunks are not valid, the status says so."""
+        spec = self.spec
+        part = part or tuple(slice(0, size) for size in spec.frame_shape)
+        region = spec.selection(frame, part)
+        try:
+            block, missing = patiently(partial(_block, spec, frame, region))
+        except (MemoryError, UnreachableError):
+            raise
+        except Exception as error:  # whatever a codec or a store raises
+            return Frame.unreadable(tuple(side.stop - side.start for side in part), error)
+        image = spec.as_frame(block)
+        if missing is None:
+            return Frame(image, np.ones(image.shape, bool))
+        lost = spec.as_frame(missing)
+        status = FrameStatus.MISSING if lost.all() else FrameStatus.INCOMPLETE
+        return Frame(image, ~lost, status)
+
+
+def _block(
+    spec: StackSpec, frame: int, region: Slices
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """A block of the array, and which of its pixels are missing; None if none is."""
+    with place(spec.path).outages():
+        pixels = opened(spec.path, spec.array, spec.digest)
+        _check_still_there(spec, pixels, frame)
+        block = pixels.read(region)
+        whole = spec.missing_chunks != "invalid"
+        return block, None if whole else pixels.missing(region, block)
+
+
+def may_lack_chunks(spec: StackSpec) -> bool:
+    """Whether pixels may be missing."""
+    if spec.missing_chunks == "fill":
+        return False
+    return opened(spec.path, spec.array, spec.digest).may_lack
+
+
+def _check_still_there(spec: StackSpec, pixels: Pixels, frame: int) -> None:
+    """Refuse a stack that became another one; one that only grew in time is as good."""
+    now = dict(zip(spec.axes, pixels.shape, strict=False))
+    other = [axis for axis in spec.axes if axis != "t" and now.get(axis) != spec.size(axis)]
+    if other or len(pixels.shape) != len(spec.shape) or now.get("t", 1) <= frame:
+        raise ValueError(f"{spec.path} had the shape {spec.shape} and has {pixels.shape} now")
+
+
+@dataclass(frozen=True)
+class BlockSpec(StackSpec):
+    """A stack that is read by `frames` frames and `channels` channels at a time.
+
+    Chunks that hold several frames or channels are decoded once for all of them.
+    """
+
+    frames: int = 1
+    channels: int = 1
+
+    @classmethod
+    def of(cls, spec: StackSpec, channel: int, frames: int, channels: int) -> BlockSpec:
+        given = {field.name: getattr(spec, field.name) for field in fields(StackSpec)}
+        given["channel"] = channel
+        return cls(**given, frames=frames, channels=channels)
+
+    def selection(self, frame: int, part: Slices | None = None) -> Slices:
+        """The slices of the array that hold the frames from `frame` on."""
+        channel = self.channel or 0
+        more = {
+            "t": slice(frame, frame + self.frames),
+            "c": slice(channel, channel + self.channels),
+        }
+        one = super().selection(frame, part)
+        return tuple(more.get(axis, side) for axis, side in zip(self.axes, one, strict=True))
+
+    def as_frame(self, block: NDArray[Any]) -> NDArray[Any]:
+        """A block as an array with the axes t, c and `spatial`, also if the stack lacks them."""
+        names = ("t", "c", *self.spatial)
+        order = [self.axes.index(axis) for axis in names if axis in self.axes]
+        rest = [axis for axis in range(block.ndim) if axis not in order]
+        shape = [block.shape[self.axes.index(a)] if a in self.axes else 1 for a in names]
+        return block.transpose(*rest, *order).reshape(shape)
+
+
+def read_block(
+    spec: StackSpec, frames: range, channels: range, part: Slices
+) -> tuple[NDArray[Any], Bools | None]:
+    """A part of consecutive frames and channels, as (t, c, [z,] y, x).
+
+    Returns
+    -------
+    image, valid : `valid` is None if all of it is; nothing is of what cannot be read
+    """
+    asked = BlockSpec.of(spec, channels.start, len(frames), len(channels))
+    found = StackFrames(asked).read(frames.start, part)
+    if found.status is FrameStatus.UNREADABLE:
+        shape = (len(frames), len(channels), *(side.stop - side.start for side in part))
+        return np.zeros(shape, spec.dtype), np.zeros(shape, bool)
+    return found.image, None if found.status is FrameStatus.OK else found.valid
+
+
+def groups(wanted: range, chunk: int) -> Iterator[range]:
+    """Indices cut where a chunk of so many ends."""
+    for begin in range(wanted.start // chunk * chunk, wanted.stop, chunk):
+        yield range(max(begin, wanted.start), min(begin + chunk, wanted.stop))
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFrames:
+    """The frames of a stack held as a DataArray with dims out of t, z, y, x.
+
+    `mask` is None, one for all frames (spatial dims) or one per frame (t and spatial dims). A
+    coordinate ``valid`` of the stack, as `open_stack` gives it, joins in.
+    """
+
+    stack: xr.DataArray
+    mask: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
+        """Frames of a stack and a mask, whose dims and shapes are checked."""
+        if "t" not in stack.dims:
+            raise InputError(f"the stack has the dims {stack.dims}: t is needed{renaming(stack)}")
+        if len(set(stack.dims) & {"z", "y", "x"}) < 2:
+            raise InputError(
+                f"the stack has the dims {stack.dims}: two of z, y, x are needed{renaming(stack)}"
+            )
+        extra = [d for d in stack.dims if d not in ("t", "z", "y", "x") and stack.sizes[d] > 1]
+        if extra:
+            raise InputError(
+                f"the stack has {stack.sizes[extra[0]]} entries along {extra[0]!r}: select one, "
+                f"such as stack.isel({extra[0]}=0)"
+            )
+        stack = stack.squeeze([d for d in stack.dims if d not in ("t", "z", "y", "x")])
+        stack = stack.transpose("t", *[d for d in "zyx" if d in stack.dims])
+        whole_shape = stack.shape
+        if stack.sizes.get("z") == 1:
+            stack = stack.squeeze("z")
+        if stack.dtype.kind not in "biuf":
+            raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
+        if mask is None:
+            return cls(stack)
+        if isinstance(mask, str | PathLike):
+            raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
+        if isinstance(mask, xr.DataArray):
+            mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
+        values = as_mask(mask)
+        if values.shape == whole_shape:
+            values = values.reshape(stack.shape)
+        elif values.shape == whole_shape[1:]:
+            values = values.reshape(stack.shape[1:])
+        if values.shape not in (stack.shape, stack.shape[1:]):
+            raise InputError(
+                f"the mask has the shape {values.shape}: it must be that of a frame, "
+                f"{stack.shape[1:]}, or of all frames, {stack.shape}"
+            )
+        return cls(stack, values)
+
+    @property
+    def frame_count(self) -> int:
+        return int(self.stack.sizes["t"])
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return tuple(int(self.stack.sizes[dim]) for dim in spatial_dims(self.stack))
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return spatial_dims(self.stack)
+
+    @property
+    def pixel_size(self) -> tuple[tuple[float, ...], str]:
+        """Step of the spatial coordinates and its unit; 1 and "" where they do not tell."""
+        steps, units = [], []
+        for axis in self.axes:
+            coordinate = self.stack.coords.get(axis)
+            steps.append(spacing(None if coordinate is None else coordinate.to_numpy()))
+            unit = "" if coordinate is None else str(coordinate.attrs.get("units", ""))
+            units.append("" if unit == "pixel" else unit)
+        return common_unit(steps, units)
+
+    @property
+    def time(self) -> tuple[tuple[float, ...], str] | None:
+        """Time of every frame and its unit, if the coordinate t is in one."""
+        coordinate = self.stack.coords.get("t")
+        if coordinate is None or coordinate.dtype.kind not in "iuf":
+            return None
+        unit = str(coordinate.attrs.get("unit", coordinate.attrs.get("units", "")))
+        return (tuple(float(value) for value in coordinate), unit) if unit else None
+
+    def common_mask(self, part: Slices) -> Bools | None:
+        """The mask itself if it is one for all frames; what the frames' masks make up together."""
+        if self.mask is None or self.mask.ndim == len(self.frame_shape):
+            return None if self.mask is None else self.mask[part]
+        return np.asarray(self.mask[(slice(None), *part)].any(axis=0))
+
+    def read(self, frame: int, part: Slices | None = None) -> Frame:
+        part = part or tuple(slice(0, size) for size in self.frame_shape)
+        one = self.stack[frame][part]
+        valid: Bools = np.ones(one.shape, bool)
+        try:
+            # Inside of a task: in this thread, not on the cluster that the task runs on.
+            with dask.config.set(scheduler="synchronous"):
+                image = one.to_numpy()
+                if "valid" in one.coords:
+                    valid = one.coords["valid"].to_numpy()
+        except (MemoryError, UnreachableError):
+            raise
+        except Exception as error:  # whatever the graph behind it raises
+            return Frame.unreadable(one.shape, error)
+        status = FrameStatus.OK
+        if not valid.all():
+            status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
+        if self.mask is not None:
+            mask = self.mask if self.mask.ndim == image.ndim else self.mask[frame]
+            valid = valid & mask[part]
+        return Frame(image, valid, status)
+
+
+def lazy_stack(spec: StackSpec) -> xr.DataArray:
+    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
+
+    A chunk is a frame, or a block of one that is large.
+    The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
+    If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
+    """
+    frames = StackFrames(spec)
+    dims = ("t", *spec.spatial)
+    name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"
+
+    sides = block_sides(spec.frame_shape, [spec.chunks[spec.axes.index(a)] for a in spec.spatial])
+    chunks = da.core.normalize_chunks((1, *sides), (spec.frame_count, *spec.frame_shape))
+
+    def lazy(read: Callable[..., NDArray[Any]], dtype: Any) -> da.Array:
+        blocks: da.Array = da.map_blocks(
+            read,
+            frames,
+            sides,
+            chunks=chunks,
+            dtype=dtype,
+            meta=np.empty((0,) * len(dims), dtype),
+            name=f"{read.__name__.strip('_')}-{name}",
+        )
+        return blocks
+
+    coordinates: dict[str, Any] = {
+        axis: (axis, np.arange(size) * step, {"units": spec.unit or "pixel"})
+        for axis, size, step in zip(spec.spatial, spec.frame_shape, spec.pixel_size, strict=True)
+    }
+    if spec.time is not None:
+        coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
+    if may_lack_chunks(spec):
+        valid = lazy(_read_validity, bool)
+        coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that are there"})
+    pixels = lazy(_read_pixels, spec.dtype)
+    return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
+
+
+def _part(frames: StackFrames, sides: tuple[int, ...], place: tuple[int, ...]) -> Frame:
+    """The frame, or the block of one, that is a chunk of the lazy stack."""
+    part = tuple(
+        slice(index * side, min((index + 1) * side, size))
+        for index, side, size in zip(place[1:], sides, frames.frame_shape, strict=True)
+    )
+    return frames.read(place[0], part)
+
+
+def _read_pixels(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    frame = _part(frames, sides, block_id)
+    if frame.status is FrameStatus.UNREADABLE:
+        raise OSError(f"frame {block_id[0]} of {frames.spec.path} cannot be decoded")
+    return frame.image[None]
+
+
+def _read_validity(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> Bools:
+    return _part(frames, sides, block_id).valid[None]

@@ -1,0 +1,135 @@
+"""Stores of many images: plates with their wells, and collections of series."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from steadystack.durable import place
+from steadystack.model import InputError
+from steadystack.ome import is_collection, read_plate, read_series, read_well
+
+# Names that an error lists before it breaks off.
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The images of a plate or a collection.
+
+    `names` are those that are in the store, in the plate's order, such as ``B/03/0``; `missing`
+    are wells that it lists and does not hold.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    def paths(self) -> tuple[str, ...]:
+        """The path of every image, in the order of `names`; each is an input by itself."""
+        return tuple(f"{self.path.rstrip('/')}/{name}" for name in self.names)
+
+
+def positions(path: str) -> Positions | None:
+    """The images of the plate or the collection at a path; None if it is neither.
+
+    Reads metadata only.
+    """
+    node = place(path).open_zarr()
+    if isinstance(node, zarr.Array):
+        return None
+    if (wells := read_plate(node.attrs)) is not None:
+        return _of_plate(node, path, wells)
+    if is_collection(node.attrs):
+        return Positions(path, _of_collection(node))
+    return None
+
+
+def choose_image(
+    group: zarr.Group, path: str, position: str | None, series: int | None
+) -> tuple[zarr.Array[Any] | zarr.Group, str]:
+    """The image that is meant in a group, and its path inside; the group itself if it is one."""
+    if (wells := read_plate(group.attrs)) is not None:
+        if series is not None:
+            raise InputError(f"{path} is a plate: set input.position and not input.series")
+        return _in_plate(group, _of_plate(group, path, wells), position)
+    if position is not None:
+        raise InputError(f"input.position {position!r}: {path} is no plate")
+    if is_collection(group.attrs):
+        names = _of_collection(group)
+        if series is None and len(names) == 1:
+            series = 0
+        if series is None:
+            raise InputError(
+                f"{path} holds several images: set input.series to one of 0 to {len(names) - 1}, "
+                f"give the path of one of them, such as {path}/{next(iter(names), '0')}, or set "
+                "input.position to all"
+            )
+        if series >= len(names):
+            raise InputError(f"input.series {series} is not there: {path} has {len(names)}")
+        return group[names[series]], names[series]
+    if series is not None:
+        raise InputError(f"input.series {series}: {path} is no collection of images")
+    return group, ""
+
+
+def _in_plate(
+    group: zarr.Group, found: Positions, position: str | None
+) -> tuple[zarr.Array[Any] | zarr.Group, str]:
+    path, names = found.path, found.names
+    listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    if position is None and len(names) == 1:
+        position = names[0]
+    if position is None:
+        raise InputError(
+            f"{path} is a plate and holds several images: set input.position to one of its "
+            f"{len(names)} ({listed}) or to all"
+        )
+    position = position.strip("/")
+    fields = [name for name in names if name.rsplit("/", 1)[0] == position]
+    if len(fields) == 1:
+        position = fields[0]
+    if position in names:
+        return group[position], position
+    if fields:
+        raise InputError(
+            f"input.position {position!r} is a well with {len(fields)} fields: set it to one of "
+            f"{', '.join(fields)}"
+        )
+    if any(position == well or position.startswith(f"{well}/") for well in found.missing):
+        raise InputError(
+            f"input.position {position!r}: the plate {path} lists this well, and the store does "
+            f"not hold it; it has {listed}"
+        )
+    near = difflib.get_close_matches(position, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {listed}"
+    raise InputError(f"input.position {position!r} is not in the plate {path}; {hint}")
+
+
+def _of_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions:
+    names, missing = [], []
+    for well in wells:
+        node = group.get(well)
+        fields = read_well(node.attrs) if isinstance(node, zarr.Group) else ()
+        there = [one for one in fields if isinstance(node, zarr.Group) and one in node]
+        names += [f"{well}/{one}" for one in there]
+        if not there:
+            missing.append(well)
+    if not names:
+        raise InputError(f"{path} is a plate, and none of its {len(missing)} wells is there")
+    return Positions(path, tuple(names), tuple(missing))
+
+
+def _of_collection(group: zarr.Group) -> tuple[str, ...]:
+    """The series of a bioformats2raw layout: as its OME group lists them, or 0, 1, 2, ..."""
+    about = group.get("OME")
+    if isinstance(about, zarr.Group) and (listed := read_series(about.attrs)):
+        return listed
+    count = 0
+    while str(count) in group:
+        count += 1
+    return tuple(str(index) for index in range(count))

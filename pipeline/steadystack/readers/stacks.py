@@ -1,0 +1,330 @@
+"""Stacks on disk: what a path holds, and single frames of it.
+
+Understood are OME-Zarr 0.4 and 0.5 images, alone or in plates and collections, plain Zarr arrays of
+format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files. `locate` looks
+at metadata alone; `StackFrames` reads one frame at a time.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from steadystack.durable import place
+from steadystack.model import InputError, Slices
+from steadystack.ome import TIME_UNITS, Coordinates, OmeImage, OmeVersion, read_image
+from steadystack.readers.formats import AXIS_NAMES, FoundArray, find_array
+from steadystack.readers.pixels import Pixels
+from steadystack.readers.references import Reference, metadata_digest
+from steadystack.readers.tiff import is_tiff
+from steadystack.units import common_unit
+
+DEFAULT_AXES = {2: "yx", 3: "tyx"}
+
+Missing = Literal["invalid", "fill"]
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """Where a stack is and how to read it: a small picklable description, without pixels.
+
+    Attributes
+    ----------
+    path, array : the store, and where the array is in it
+    axes : axis name of every array dimension, in array order
+    shape, chunks, dtype : of the array; `chunks` are the smallest pieces that decode by themselves
+    channel : index along c, or None if there is no such axis
+    channel_names : names of the channels, as far as the store tells
+    pixel_size, unit : size of a pixel along each spatial axis of the frame, and its unit ("" if
+        not known); sizes are 1 where the store tells none
+    time : time of every frame and its unit, where the store tells
+    missing_chunks : "invalid": pixels of a chunk that is not there are not valid; "fill": they are
+        the fill value, because the store leaves out empty chunks on purpose
+    kind : what was found, in words
+    digest : of the metadata that the reading depends on
+    shards : of the array, if chunks are packed into shards
+    levels : shapes of the levels of the pyramid that the array is of
+    image : path in the store of the OME-Zarr image that the array is a level of; None: of none
+    level : of the pyramid
+    """
+
+    path: str
+    array: Reference
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: str
+    channel: int | None
+    channel_names: tuple[str, ...]
+    pixel_size: tuple[float, ...]
+    unit: str
+    time: tuple[tuple[float, ...], str] | None
+    missing_chunks: Missing
+    kind: str
+    digest: str
+    shards: tuple[int, ...] | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
+    image: str | None = None
+    level: int = 0
+
+    @property
+    def frame_count(self) -> int:
+        return self.size("t")
+
+    @property
+    def spatial(self) -> tuple[str, ...]:
+        """Spatial axes of a frame in the order z, y, x; a z axis with one plane is left out."""
+        return tuple(a for a in "zyx" if a in self.axes and not (a == "z" and self.size(a) == 1))
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return tuple(self.size(axis) for axis in self.spatial)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, decoded."""
+        return int(np.prod(self.frame_shape)) * np.dtype(self.dtype).itemsize
+
+    def size(self, axis: str) -> int:
+        """Length of the array along an axis; 1 if there is no such axis."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def selection(self, frame: int, part: Slices | None = None) -> Slices:
+        """The slices of the array that hold one frame, or a part of it."""
+        channel = self.channel or 0
+        fixed = {"t": slice(frame, frame + 1), "c": slice(channel, channel + 1)}
+        if part is not None:
+            fixed |= dict(zip(self.spatial, part, strict=True))
+        whole = (slice(0, size) for size in self.shape)
+        return tuple(fixed.get(axis, side) for axis, side in zip(self.axes, whole, strict=True))
+
+    def as_frame(self, block: NDArray[Any]) -> NDArray[Any]:
+        """A block read by `selection` as an image with the axes `spatial`."""
+        order = [self.axes.index(axis) for axis in self.spatial]
+        rest = [axis for axis in range(block.ndim) if axis not in order]
+        shape = [block.shape[axis] for axis in order]
+        return block.transpose(*rest, *order).reshape(shape)
+
+
+def locate(
+    path: str,
+    *,
+    channel: int | str | None = None,
+    level: int = 0,
+    axes: str | None = None,
+    variable: str | None = None,
+    missing_chunks: Missing = "invalid",
+    position: str | None = None,
+    series: int | None = None,
+    pixel_size: float | Sequence[float] | None = None,
+) -> StackSpec:
+    """What lies at `path`; reads metadata only.
+
+    Parameters
+    ----------
+    path : a store, an image or array inside one, a TIFF file, a folder or pattern of TIFF files,
+        a .npy file; local or remote
+    channel : number or name; needed if there are several
+    level : pyramid level, 0 is the full resolution
+    axes : one letter of ``tczyx`` per array dimension, where the store does not tell or errs
+    variable : name of the array in an xarray group; needed if there are several
+    missing_chunks : see `StackSpec`
+    position : image of a plate, such as ``B/03/0``; needed if there are several
+    series : image of a collection or of a TIFF file, by its number; needed if there are several
+    pixel_size : micrometers, where the store does not tell or errs
+
+    Raises
+    ------
+    InputError
+        Naming what is wrong and what there is instead.
+    """
+    look = partial(find_array, path, level, variable, position, series, axes)
+    found = place(path).asked(look)
+    if found.doubt and pixel_size is None:
+        raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
+    pixels = found.pixels
+    names = _axes(pixels, axes or found.axes, path)
+    spec = StackSpec(
+        path=path,
+        array=found.reference,
+        axes=names,
+        shape=pixels.shape,
+        chunks=pixels.chunks,
+        dtype=str(pixels.dtype),
+        channel=None,
+        channel_names=found.channel_names,
+        pixel_size=(),
+        unit="",
+        time=None,
+        missing_chunks=missing_chunks,
+        kind=found.kind,
+        digest=metadata_digest(path, found.reference, pixels, names),
+        shards=pixels.shards,
+        levels=found.levels,
+        image=found.image,
+        level=level,
+    )
+    return replace(spec, channel=_channel(spec, channel), **_measures(spec, found, pixel_size))
+
+
+def _measures(
+    spec: StackSpec, found: FoundArray, pixel_size: float | Sequence[float] | None
+) -> dict[str, Any]:
+    """Pixel size, unit and times: as given, or as the store tells."""
+    scale = dict(zip(spec.axes, found.scale or [1.0] * len(spec.axes), strict=True))
+    units = dict(zip(spec.axes, found.units or [""] * len(spec.axes), strict=True))
+    sizes, unit = common_unit(
+        [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
+    )
+    if pixel_size is not None:
+        given = [pixel_size] if isinstance(pixel_size, int | float) else list(pixel_size)
+        given = given * len(sizes) if len(given) == 1 else given
+        if len(given) != len(sizes):
+            raise InputError(
+                f"input.pixel_size has {len(given)} values for the axes {', '.join(spec.spatial)}"
+            )
+        sizes, unit = tuple(float(size) for size in given), "micrometer"
+    regular = _regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
+    return {"pixel_size": sizes, "unit": unit, "time": found.time or regular}
+
+
+def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
+    """The axis of every array dimension as one of t, c, z, y, x, checked."""
+    ndim = len(array.shape)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
+    names = list(names or DEFAULT_AXES.get(ndim, ""))
+    if not names:
+        raise InputError(
+            f"{path} has {ndim} dimensions without names: set input.axes, one letter of "
+            "tczyx per dimension, such as tcyx"
+        )
+    if len(names) != ndim:
+        raise InputError(
+            f"input.axes names {len(names)} axes ({''.join(names)}), but {path} has {ndim} "
+            f"dimensions of {tuple(array.shape)}"
+        )
+    unknown = [name for name in names if name.lower() not in AXIS_NAMES]
+    if unknown:
+        raise InputError(
+            f"axis {unknown[0]!r} of {path} is not one of t, c, z, y, x: set input.axes, one "
+            "letter per dimension"
+        )
+    axes = tuple(AXIS_NAMES[name.lower()] for name in names)
+    if len(set(axes)) < len(axes):
+        raise InputError(f"an axis occurs twice in {axes} of {path}: set input.axes")
+    if not {"y", "x"} <= set(axes):
+        raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
+    if "t" not in axes:
+        single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
+        if is_tiff(path) and len(axes) == 2:
+            raise InputError(
+                f"{single}of frames in a file each give the folder, or a pattern in quotes such as "
+                f"'{path.rpartition('/')[0] or '.'}/*.tif'"
+            )
+        raise InputError(f"{single}if one of them is time, set input.axes")
+    return axes
+
+
+def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
+    """The index of a channel given by number or name."""
+    count, names = spec.size("c"), spec.channel_names
+    if channel is None and count > 1:
+        raise InputError(
+            f"{spec.path} has {_channels(count, names)}: choose one (input.channel, --channel)"
+        )
+    if isinstance(channel, str):
+        if channel not in names and channel.isdecimal():
+            return _channel(spec, int(channel))
+        if names.count(channel) > 1:
+            places = ", ".join(str(i) for i, name in enumerate(names) if name == channel)
+            raise InputError(
+                f"input.channel {channel!r} is the name of {names.count(channel)} channels: choose "
+                f"by number ({places})"
+            )
+        if channel not in names:
+            near = difflib.get_close_matches(channel, names, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"input.channel {channel!r} is no channel of {spec.path}, which has "
+                f"{_channels(count, names)}{meant}"
+            )
+        return names.index(channel)
+    if channel is not None and not 0 <= channel < count:
+        raise InputError(
+            f"input.channel {channel} is out of range: {spec.path} has {_channels(count, names)}"
+        )
+    return (channel or 0) if "c" in spec.axes else None
+
+
+def _channels(count: int, names: Sequence[str]) -> str:
+    """Which channels there are, and how to choose: by name or number, or not at all."""
+    if count == 1:
+        return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
+    if names:
+        return f"{count} channels: {', '.join(names)}"
+    return f"{count} channels, without names: 0 to {count - 1}"
+
+
+def _regular_time(
+    step: float | None, unit: str, count: int
+) -> tuple[tuple[float, ...], str] | None:
+    """Times of equally spaced frames, if the store gives them a unit."""
+    if step is None or not unit:
+        return None
+    return tuple(step * frame for frame in range(count)), unit
+
+
+def version_for(spec: StackSpec) -> OmeVersion:
+    """The version of OME-Zarr that goes with the Zarr format of a stack."""
+    array = spec.array.zarr_array(spec.path)
+    return "0.4" if array is not None and array.metadata.zarr_format == 2 else "0.5"
+
+
+def codecs_of(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
+    """The codecs of a stack, where they can be taken over: by an array of the same Zarr format."""
+    array = spec.array.zarr_array(spec.path)
+    if array is None or array.metadata.zarr_format != (2 if version == "0.4" else 3):
+        return {}
+    # An order of axes of its own would not fit the new one.
+    filters = tuple(f for f in array.filters if type(f).__name__ != "TransposeCodec")
+    return {"compressors": array.compressors or None, "filters": filters or None}
+
+
+def coordinates_of(spec: StackSpec) -> Coordinates:
+    """Where the pixels of a stack lie, as far as its store tells, or the settings do instead."""
+    where, image = Coordinates(), _image_of(spec)
+    if image is not None:
+        steps, begins = image.placed(spec.level)
+        for axis, entry, step, begin in zip(spec.axes, image.axes, steps, begins, strict=True):
+            where.unit[axis], where.step[axis], where.origin[axis] = entry.unit, step, begin
+        where.omero = image.omero
+    told = common_unit(
+        [where.step[axis] for axis in spec.spatial], [where.unit.get(a, "") for a in spec.spatial]
+    )
+    if told != (spec.pixel_size, spec.unit):
+        for axis, size in zip(spec.spatial, spec.pixel_size, strict=True):
+            where.step[axis] = size
+            where.unit[axis] = spec.unit or where.unit.get(axis, "")
+    if image is None and spec.time is not None and len(spec.time[0]) > 1:
+        times, unit = np.asarray(spec.time[0]), TIME_UNITS.get(spec.time[1])
+        step = float(times[-1] - times[0]) / (len(times) - 1)
+        if unit and step > 0 and np.allclose(np.diff(times), step, rtol=1e-6):
+            where.unit["t"], where.step["t"], where.origin["t"] = unit, step, float(times[0])
+    return where
+
+
+def _image_of(spec: StackSpec) -> OmeImage | None:
+    """The metadata of the OME-Zarr image that a stack is a level of; None: of none."""
+    if spec.image is None:
+        return None
+    node = place(spec.path).open_zarr()
+    group = node[spec.image] if spec.image and isinstance(node, zarr.Group) else node
+    return read_image(group.attrs, spec.path)

@@ -1,0 +1,251 @@
+"""One pair of plain arrays: `masked_ncc` and `register_translation`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from steadystack.conditioning import as_mask, valid_pixels
+from steadystack.model import Bools, Contrast, Registration, Slices, axis_names
+from steadystack.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
+from steadystack.register.search import Search, block_terms, register_terms
+
+
+def register_translation(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    max_shift: int | Sequence[int] | None = None,
+    min_overlap: float | None = None,
+    subpixel: bool = True,
+    contrast: Contrast = "same",
+) -> Registration:
+    """The shift that lays `moving` on `reference`, from what is valid in both.
+
+    Parameters
+    ----------
+    reference, moving : real arrays with 1 to 3 dimensions
+        They may differ in shape; the shift is then measured between the first pixels of the two
+        arrays, not between their centres. NaN and infinite pixels are never valid.
+    reference_mask, moving_mask : bool arrays of the shape of their image, True = valid
+        None: every finite pixel is valid. One mask says nothing of the other image.
+    max_shift : int, one int per axis, or None
+        Largest shift searched for, pixels. None: every lag at which the images touch.
+    min_overlap : float in 0..1, or None
+        Lags at which fewer than this fraction of the smaller number of valid pixels overlap are
+        left out. None: no limit; the significance of the peak makes one unnecessary.
+    subpixel : bool
+        Whether to go between the pixels.
+    contrast : "same" or "either"
+        Whether one image may be the negative of the other. If it is, "same" gives no shift and the
+        status inverted.
+
+    Returns
+    -------
+    Registration
+        ``shift`` is what ``scipy.ndimage.shift(moving, shift)`` needs. It is NaN unless ``status``
+        is ok.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, complex images, and values out of range.
+
+    See Also
+    --------
+    masked_ncc : the surface behind it.
+
+    References
+    ----------
+    D. Padfield, Masked object registration in the Fourier domain, IEEE Trans. Image Process. 21(5),
+    2706-2718 (2012), doi:10.1109/TIP.2011.2181402.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scene = np.random.default_rng(0).normal(size=(80, 80))
+    >>> found = register_translation(scene[8:72, 8:72], scene[5:69, 12:76], subpixel=False)
+    >>> found.shift.tolist(), str(found.status)
+    ([-3.0, 4.0], 'ok')
+    """
+    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    inner = pair.cropped()
+    search = Search.over(
+        pair.reference.shape,
+        pair.moving.shape,
+        pair.max_shift,
+        min_overlap,
+        subpixel,
+        contrast=contrast,
+        region=inner.reference.shape if inner is not pair else None,
+    )
+    return register_terms(_terms(inner, search), search)
+
+
+def masked_ncc(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    max_shift: int | Sequence[int] | None = None,
+    min_overlap: float | None = None,
+    dtype: DTypeLike = np.float32,
+) -> xr.Dataset:
+    """The masked normalized cross-correlation of two images over integer shifts.
+
+    Parameters
+    ----------
+    reference, moving, reference_mask, moving_mask, max_shift, min_overlap
+        As in `register_translation`.
+    dtype : float32 or float64
+        Of the transforms and the result. Single precision is good to about 1e-6 where a tenth of
+        the pixels overlap, and less where only a few pixels do.
+
+    Returns
+    -------
+    Dataset
+        ``ncc`` (-1..1; NaN where nothing or too little overlaps, or where what overlaps is flat)
+        and ``overlap_count`` (pixels) over the dims lag_y, lag_x (lag_z, ...), whose coordinates
+        are the shifts in pixels.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype {np.dtype(dtype)} is neither float32 nor float64")
+    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    window = lag_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
+    blocks = blocks_of(pair.reference.shape, pair.moving.shape, window)
+    found = surface(_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype)
+    dims = tuple(f"lag_{name}" for name in axis_names(pair.reference.ndim))
+    return xr.Dataset(
+        {
+            "ncc": (dims, found.ncc, {"long_name": "masked normalized cross-correlation"}),
+            "overlap_count": (dims, found.overlap_count, {"units": "pixel"}),
+        },
+        {
+            dim: (dim, lags, {"units": "pixel", "long_name": "shift to apply to the moving image"})
+            for dim, lags in zip(dims, found.lags, strict=True)
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two images and their masks, checked. Which pixels are valid is found out part by part."""
+
+    reference: NDArray[Any]
+    moving: NDArray[Any]
+    reference_mask: Bools | None
+    moving_mask: Bools | None
+    max_shift: tuple[int, ...] | None
+
+    @classmethod
+    def checked(
+        cls,
+        reference: ArrayLike,
+        moving: ArrayLike,
+        reference_mask: ArrayLike | None,
+        moving_mask: ArrayLike | None,
+        max_shift: int | Sequence[int] | None,
+        min_overlap: float | None,
+    ) -> _Pair:
+        stays, stays_mask = _checked_image("reference", reference, reference_mask)
+        moves, moves_mask = _checked_image("moving", moving, moving_mask)
+        if stays.ndim != moves.ndim:
+            raise ValueError(
+                f"reference has {stays.ndim} dimensions, moving {moves.ndim}: they must agree"
+            )
+        if min_overlap is not None and not 0 <= min_overlap <= 1:
+            raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
+        largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
+        return cls(stays, moves, stays_mask, moves_mask, checked_max_shift(max_shift, largest))
+
+    def cropped(self) -> _Pair:
+        """The same without what is outside of both masks; of images of the same shape only."""
+        masks = self.reference_mask, self.moving_mask
+        if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
+            return self
+        sides = zip(*(Masked(mask).bounds for mask in masks if mask is not None), strict=True)
+        part = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
+        if any(side.start == side.stop for side in part):
+            return self
+        return replace(
+            self,
+            reference=self.reference[part],
+            moving=self.moving[part],
+            reference_mask=masks[0][part],
+            moving_mask=masks[1][part],
+        )
+
+
+def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
+    """The terms of two images, block by block."""
+
+    def of(place: int) -> Terms:
+        block = search.blocks[place]
+        return block_terms(
+            _masked(pair.reference, pair.reference_mask, block.reference, dtype),
+            _masked(pair.moving, pair.moving_mask, block.moving, dtype),
+            search,
+            place,
+        )
+
+    return reduce(Terms.plus, map(of, range(len(search.blocks))))
+
+
+def _masked(image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike) -> MaskedImage:
+    pixels = image[part]
+    valid = valid_pixels(pixels)
+    return masked_image(pixels, Masked(valid if mask is None else valid & mask[part]), dtype)
+
+
+def checked_max_shift(
+    max_shift: int | Sequence[int] | None, largest: Sequence[int]
+) -> tuple[int, ...] | None:
+    """`max_shift` as one whole number per axis, each 0 to `largest` pixels."""
+    if max_shift is None:
+        return None
+    bounds = np.atleast_1d(np.asarray(max_shift))
+    if bounds.size == 1:
+        bounds = np.repeat(bounds, len(largest))
+    if bounds.shape != (len(largest),) or np.any(bounds != np.rint(bounds)):
+        raise ValueError(
+            f"max_shift {max_shift} is neither a whole number of pixels nor one per axis "
+            f"({len(largest)} axes)"
+        )
+    if not bounds.any():
+        raise ValueError("max_shift 0 searches for nothing: give at least 1 pixel along one axis")
+    for bound, limit, name in zip(bounds, largest, axis_names(len(largest)), strict=True):
+        if not 0 <= bound <= limit:
+            raise ValueError(
+                f"max_shift {int(bound)} along {name} is out of range: images of {limit + 1} "
+                f"pixels touch within 0 to {limit}"
+            )
+    return tuple(int(bound) for bound in bounds)
+
+
+def _checked_image(
+    name: str, image: ArrayLike, mask: ArrayLike | None
+) -> tuple[NDArray[Any], Bools | None]:
+    array = np.asarray(image)
+    if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")
+    if not 1 <= array.ndim <= 3 or array.size == 0:
+        raise ValueError(f"{name} has the shape {array.shape}: 1 to 3 axes with pixels are needed")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if mask is None:
+        return array, None
+    given = np.asarray(mask)
+    if given.shape != array.shape:
+        raise ValueError(
+            f"{name}_mask has the shape {given.shape} and {name} {array.shape}: they must agree"
+        )
+    return array, as_mask(given)

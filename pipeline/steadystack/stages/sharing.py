@@ -1,0 +1,166 @@
+"""A measuring that is shared out: parts of the batches as runs of their own, and gathered again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TypeAlias
+
+import numpy as np
+
+from steadystack.config import ClusterSection, Config
+from steadystack.dataset import check_replaceable, journal_path, read_pairs, save_shifts
+from steadystack.durable import place
+from steadystack.model import MEASURED, FrameStatus, InputError, PairStatus, PairTable
+from steadystack.pairs import batch_pairs
+from steadystack.planning import Setup
+from steadystack.stages.results import (
+    RUN,
+    dataset,
+    discard_stills,
+    new_name,
+    new_table,
+    own_shifts,
+    owner_of,
+)
+
+Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
+
+# Pairs of so many frames go to the same part, as far as it goes.
+PART_FRAMES = 128
+
+
+def part_of(setup: Setup, part: Part) -> Setup:
+    """The run that measures one of so many parts of the pairs, into a dataset of its own.
+
+    Which pairs these are depends on nothing but the pairs and their number; they share frames.
+    """
+    number, count = part
+    if not 1 <= number <= count:
+        raise InputError(f"part {number} of {count}: parts are numbered from 1 to their number")
+    pairs = setup.pairs
+    if count > len(pairs):
+        raise InputError(f"{count} parts of {len(pairs)} pairs: make no more parts than that")
+    order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
+    begin, end = (len(pairs) * place // count for place in (number - 1, number))
+    output = {"shifts": part_path(setup.config.output.shifts, number, count), "report": None}
+    config = setup.config.model_copy(
+        update={"output": setup.config.output.model_copy(update=output)}
+    )
+    return replace(setup, config=config, pairs=pairs[np.sort(order[begin:end])])
+
+
+def on_this_machine(config: Config) -> Config:
+    """The settings of a part: where the workers of the whole are jobs, a part is a job itself.
+
+    Its workers are processes of the machine that it runs on.
+    """
+    return config.model_copy(update={"cluster": _here(config.cluster)})
+
+
+def _here(cluster: ClusterSection) -> ClusterSection:
+    if not cluster.batch:
+        return cluster
+    kept = ("threads_per_worker", "worker_memory", "retries", "max_failed", "lost_after")
+    return ClusterSection(
+        kind="local",
+        task_memory=cluster.task_memory,
+        **{name: getattr(cluster, name) for name in kept},
+    )
+
+
+def gather(setup: Setup) -> None:
+    """Take the rows of all parts that are there into the dataset of the run.
+
+    Parts that are measured to the end are removed then; others may be at work.
+    """
+    path = setup.config.output.shifts
+    parts = part_paths(path)
+    if not parts:
+        return
+    if place(path).exists():
+        before = own_shifts(setup)
+        table, known = read_pairs(before), {RUN: owner_of(before)}
+    else:
+        discard_stills(path)
+        table, known = new_table(setup), new_name()
+    found = {part: read_pairs(own_shifts(_at(setup, part))) for part in parts}
+    for part in found.values():
+        _take(table, part)
+    save_shifts(dataset(setup, table, known=known), path)
+    place(journal_path(path)).discard()
+    for name, part in found.items():
+        if not part.count([PairStatus.UNMEASURED]):
+            with place(name).locked():
+                remove_part(name)
+
+
+def remove_parts(path: str) -> None:
+    """Remove what parts of the run with this output measured."""
+    for part in part_paths(path):
+        with place(part).locked():
+            remove_part(part)
+
+
+def _at(setup: Setup, path: str) -> Setup:
+    output = setup.config.output.model_copy(update={"shifts": path})
+    return replace(setup, config=setup.config.model_copy(update={"output": output}))
+
+
+def _take(table: PairTable, part: PairTable) -> None:
+    """Write the rows that a part has measured into those of the same pairs that are still to do."""
+    count = len(table.frame_status)
+    of_table, of_part = (one.reference * count + one.moving for one in (table, part))
+    order = np.argsort(of_table)
+    place = np.searchsorted(of_table, of_part, sorter=order)
+    rows = order[np.minimum(place, len(order) - 1)]
+    if (of_table[rows] != of_part).any():
+        raise InputError("a part holds pairs that the run does not: measure anew with --overwrite")
+    taken = (part.status != PairStatus.UNMEASURED.code) & table.to_do[rows]
+    for name in MEASURED:
+        getattr(table, name)[rows[taken]] = getattr(part, name)[taken]
+    for row in rows[taken].tolist():
+        table.failures.pop(row, None)
+    table.failures.update({int(rows[row]): why for row, why in part.failures.items() if taken[row]})
+    unreadable, unknown = FrameStatus.UNREADABLE.code, FrameStatus.UNMEASURED.code
+    better = part.frame_status != unknown
+    better &= (part.frame_status != unreadable) | (table.frame_status == unknown)
+    table.frame_status[better] = part.frame_status[better]
+
+
+def parsed_part(text: str) -> Part:
+    """(3, 16) of "3/16"."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise InputError(f"--batches {text!r} is not a part such as 3/16")
+    return int(number), int(count)
+
+
+def part_path(path: str, number: int, count: int) -> str:
+    """Of the part with that number, from 1, of so many, beside the dataset of the whole."""
+    whole = PurePath(path)
+    return place(path).beside(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
+
+
+def part_paths(path: str) -> list[str]:
+    """Of the parts that are there, however many there were to be."""
+    whole = PurePath(path)
+    begin = f"{whole.stem}.part-"
+    return [
+        found
+        for found in place(path).siblings()
+        if (name := PurePath(found)).name.startswith(begin) and name.suffix == whole.suffix
+        and name.name.count(".part-") == 1 and len(name.suffixes) == len(whole.suffixes) + 1
+        and place(found).exists()
+    ]  # fmt: skip
+
+
+def remove_part(path: str) -> None:
+    """A part, its journal and its lock, and the images that its frames were corrected with."""
+    check_replaceable(path)
+    place(journal_path(path)).discard()
+    name = PurePath(path).name
+    place(path).discard()
+    for found in place(path).siblings():
+        if PurePath(found).name == f".{name}.lock" or PurePath(found).name.startswith(f"{name}."):
+            place(found).discard()
