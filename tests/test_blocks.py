@@ -9,7 +9,8 @@ import zarr
 import steadystack
 from helpers import Scene, ellipse
 from steadystack.config import make_config
-from steadystack.measure import measure_pairs
+from steadystack.measure import measure_pairs, read_block, read_stills
+from steadystack.measure.method import common_mask
 from steadystack.model import FrameStatus, PairTable
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image
@@ -80,6 +81,36 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     there = measured(setup, client)
     for name in ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status"):
         np.testing.assert_array_equal(getattr(there, name), getattr(parts, name), err_msg=name)
+
+
+def blocks_of_frame(setup, frame):
+    """(where it lies in the frame, its valid pixels, its values and NaN) of every block."""
+    source, method = setup.series.source, setup.method
+    for block in range(len(method.search.blocks)):
+        stills = read_stills(method, source.frame_shape, block)
+        common = common_mask(source, block, method)
+        image, _ = read_block(source, frame, block, method, stills, [common])
+        valid = image.mask.pixels
+        values = image.level.offset + image.level.scale * image.values.astype(float)
+        yield method.part(block)[0], valid, np.where(valid, values, np.nan)
+
+
+@pytest.mark.parametrize("preprocess", [{}, {"high_pass": 6.0}, {"flat_field": "flat.zarr"}])
+def test_a_block_holds_what_the_whole_frame_holds_there(tmp_path, frames, monkeypatch, preprocess):
+    """On a steep slope, which shows the least that a block does not know of its surroundings."""
+    along = [np.linspace(-1, 1, size) for size in SIZE]
+    slope = 40 * along[0][:, None] - 25 * along[1]
+    write_image(tmp_path / "flat.zarr", 2 + along[0][:, None] / 2 + along[1] / 4)
+    config = settings(tmp_path, frames[:3] + slope, preprocess=preprocess)
+    whole = np.full(SIZE, np.nan)
+    [(where, _, values)] = blocks_of_frame(set_up(config, open_series(config)[0]), 1)
+    whole[where] = values
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
+    setup = set_up(config, open_series(config)[0])
+    assert plan_of(setup).blocks > 4
+    for where, valid, values in blocks_of_frame(setup, 1):
+        np.testing.assert_array_equal(np.isfinite(whole[where]), valid)
+        np.testing.assert_allclose(values, whole[where], rtol=0, atol=1e-6 * np.ptp(slope))
 
 
 def test_a_block_that_cannot_be_read_makes_its_frame_unreadable(tmp_path, frames, monkeypatch):
