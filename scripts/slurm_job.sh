@@ -15,6 +15,8 @@
 set -euo pipefail
 config=${1:?usage: sbatch [options] slurm_job.sh CONFIG}
 export OMP_NUM_THREADS=1
+# Nothing that lies in the working folder is imported in place of a library of the same name.
+export PYTHONSAFEPATH=1
 
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     part=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))

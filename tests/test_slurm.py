@@ -15,7 +15,7 @@ import steadystack
 from helpers import Scene, assert_same_numbers
 from steadystack import stages
 from steadystack.config import load_config
-from steadystack.model import RunError
+from steadystack.model import InputError, RunError
 from steadystack.outputs import write_stack
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_job.sh"
@@ -37,7 +37,7 @@ def slurm():
 @pytest.fixture(autouse=True)
 def surroundings(slurm, monkeypatch):
     """What a user has who may submit jobs: the batch system, and `steadystack` on the PATH."""
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parents[1] / "pipeline"
     monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
     monkeypatch.setenv("PYTHONPATH", str(here))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{slurm.environment['PATH']}")
@@ -115,6 +115,37 @@ def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypa
     words = "echo 'no such module' >&2; exit 1"
     config = load_config(written(folder, "none", **JOBS, prologue=[words]))
     with pytest.raises(RunError, match=r"jobs of the workers end before.*no such module"):
+        stages.measure(config)
+
+
+def test_jobs_import_nothing_of_the_working_folder(slurm, folder, here, tmp_path, monkeypatch):
+    """It is where they are submitted from."""
+    for name in ("pipeline", "steadystack", "queue", "dask"):
+        mark = f"open({str(tmp_path / f'ran-{name}')!r}, 'w').close()"
+        (tmp_path / f"{name}.py").write_text(f"{mark}\nraise RuntimeError('of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    found = steadystack.run(load_config(written(folder, "beside", **JOBS)))
+    assert_same_numbers(here, found)
+    assert not list(tmp_path.glob("ran-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("steadystack", InputError, r"worker .* imports steadystack from .*steadystack\.py, which"),
+        ("dask", RunError, r"jobs of the workers end.*RuntimeError: of a user, in .*dask\.py"),
+    ],
+)
+def test_what_jobs_import_instead_is_named(
+    slurm, folder, tmp_path, monkeypatch, name, error, words
+):
+    monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    own = {"prologue": ["unset PYTHONSAFEPATH"], "job_folder": str(tmp_path / "logs")}
+    config = load_config(written(folder, f"instead-{name}", **JOBS, **own))
+    with pytest.raises(error, match=words):
         stages.measure(config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import subprocess
 import time
@@ -27,8 +28,12 @@ CLASSES = {
 }
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
 ACCOUNT = {"slurm": "account", "pbs": "account", "sge": "project", "lsf": "project"}
+# Python looks for modules in the working folder first, which is the user's: theirs would be run in
+# place of a library of the same name.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 # A worker that cannot reach its scheduler for so many seconds ends, and its job with it.
 DEATH_TIMEOUT_S = 60
+ERROR = re.compile(r"\w+(Error|Exception)\b")  # the last line of a traceback
 # How often the queue is asked for jobs while there is no worker, how long it may take to answer,
 # and how long it may be empty before another job is in it, seconds.
 QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
@@ -88,7 +93,12 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _environment() -> Iterator[str]:
-    """Lines that give jobs the part of this process's Dask configuration that workers need."""
+    """Lines that give jobs the part of this process's Dask configuration that workers need.
+
+    They come before the user's own, which can take them back.
+    """
+    for name, given in SAFE_PATH.items():
+        yield f"export {name}={given}"
     for section in ("distributed.comm.timeouts.tcp", "distributed.worker.memory"):
         found = dask.config.get(section)
         values = {section: found} if not isinstance(found, dict) else {
@@ -138,9 +148,22 @@ def _in_queue(jobs: Sequence[str]) -> bool:
 
 
 def _last_words(folder: str) -> str:
-    """The last line that a worker's job left in its log, and where that is."""
+    """The last error, or else the last line, in the log of a worker's job, and where that is."""
     logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
     if not logs:
         return f" and leave no log in {folder}"
     lines = logs[-1].read_text(errors="replace").strip().splitlines()
-    return f": {lines[-1] if lines else 'without a word'} ({logs[-1]})"
+    # A worker that cannot read a task says why, and then that it ends.
+    errors = [number for number, line in enumerate(lines, start=1) if ERROR.match(line)]
+    if errors and " - INFO - " in lines[-1]:
+        lines = lines[: errors[-1]]
+    return f": {lines[-1] if lines else 'without a word'}{_whose(lines)} ({logs[-1]})"
+
+
+def _whose(lines: Sequence[str]) -> str:
+    """Which file an error at the end of a log comes from: it may be the user's, not a library's."""
+    if files := [line.split('"')[1] for line in lines[-4:] if line.startswith('  File "')]:
+        return f", in {files[-1]}"
+    if lines and (name := re.search(r"'(\w+)' is not a package", lines[-1])):
+        return f": a file {name[1]}.py is imported in place of the library"
+    return ""

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -17,9 +18,11 @@ from typing import Any
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.versions import VersionMismatchWarning
 
+from steadystack.cluster import fit
 from steadystack.cluster.engines import Cluster
-from steadystack.cluster.jobs import JobQueue, job_cluster
+from steadystack.cluster.jobs import SAFE_PATH, JobQueue, job_cluster
 from steadystack.cluster.memory import check_memory, memory_here
 from steadystack.cluster.security import secured
 from steadystack.cluster.settings import Settings
@@ -58,7 +61,8 @@ def connect(
     Raises
     ------
     InputError
-        For a cluster that cannot be reached, or is not fit for the tasks.
+        For a cluster that cannot be reached, or is not fit for the tasks: of other versions, too
+        small.
     RunError
         If no worker comes within the time that the settings give it.
     """
@@ -76,6 +80,7 @@ def connect(
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_configuration(settings)))
         if settings.own:
+            stack.enter_context(_safe_path())
             start = job_cluster if settings.batch else _local_cluster
             wanted = min(_workers(settings), most_workers or sys.maxsize)
             started = stack.enter_context(start(settings, wanted))
@@ -88,6 +93,7 @@ def connect(
         if find_spec("bokeh") is not None:
             log.info("dashboard: %s", client.dashboard_link)
         _wait_for_a_worker(cluster, client)
+        fit.ask(client, client.nthreads(), fit.PATIENCE_S)
         check_memory(client, task_bytes)
         yield cluster
 
@@ -129,6 +135,23 @@ def _keep_up(started: Any, settings: Settings, most: int) -> None:
         started.adapt(minimum_jobs=-(-least // per_job), maximum_jobs=most // per_job)
     else:
         started.adapt(minimum=least, maximum=most)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Python processes that are started do not look for libraries in the working folder.
+
+    There what starts a worker would be found first: with a `socket.py` beside none comes. Where
+    this process finds modules, such as beside a user's script, local workers find them too.
+    """
+    before = {name: os.environ[name] for name in SAFE_PATH if name in os.environ}
+    os.environ.update(SAFE_PATH)
+    try:
+        yield
+    finally:
+        for name in SAFE_PATH:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 @contextmanager
@@ -174,7 +197,10 @@ def _running(settings: Settings) -> Client:
                 )
             time.sleep(LOOK_S)
     try:
-        return Client(**how, security=secured(settings), timeout=CONNECT_TIMEOUT_S)
+        # What does not fit is told by `fit`, with the way out.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            return Client(**how, security=secured(settings), timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"{where} does not answer: {error}") from error
 

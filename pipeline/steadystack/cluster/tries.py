@@ -170,7 +170,7 @@ class Tries:
             strikes = error.allowed_failures + 1
             worker = error.last_worker.address
             self.watch.died(worker)
-            reason = "its worker died, of too little memory perhaps, or was lost"
+            reason = "its worker died, of too little memory or an import perhaps, or was lost"
         except TaskError as error:
             reason, worker = error.reason, error.worker
             log.debug("a task failed on %s: %s", worker, error.trace)
@@ -179,6 +179,7 @@ class Tries:
             self.watch.reconnected()
             worker, reason = "", "its worker was lost, or its data, or the scheduler"
         except Exception as error:  # what cannot be sent, or not be read
+            self.watch.suspect()
             worker, reason = "", _words(error)
         work.strikes += strikes
         work.avoid.add(worker)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from distributed import Client
 
+from steadystack.cluster import fit
 from steadystack.cluster.engines import Cluster
 from steadystack.model import RunError
 
@@ -28,13 +29,22 @@ class Watch:
         self.seen = time.monotonic()  # when there was a worker that takes tasks
 
     def workers(self) -> dict[str, int]:
-        """The threads of every worker, as they were a moment ago."""
+        """The threads of every worker, as they were a moment ago.
+
+        Raises InputError if one does not run what this process runs: it may have come late.
+        """
         if time.monotonic() - self.listed > LIST_S:
             with suppress(OSError):
                 self.threads = dict(self.client.nthreads())
                 self.listed = time.monotonic()
                 self.last_in_list |= dict.fromkeys(self.threads, self.listed)
+            fit.ask(self.client, self.threads)
         return self.threads
+
+    def suspect(self) -> None:
+        """Raise InputError if a worker does not run what this process runs: a task was not read."""
+        self.listed = -LIST_S
+        fit.ask(self.client, self.workers(), fit.PATIENCE_S)
 
     def died(self, worker: str) -> None:
         """Note that a worker is not there any more, before the list says so."""
