@@ -92,7 +92,7 @@ def made_series(folder: Path, kind: str) -> Path:
 def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
     """A driver in a process group of its own."""
     here = Path(__file__).resolve()
-    root = os.pathsep.join([str(here.parents[1]), str(here.parent)])
+    root = os.pathsep.join([str(here.parents[1] / "pipeline"), str(here.parent)])
     environment = os.environ | {"PYTHONPATH": root, NOTES: str(folder / f"{name}.notes")}
     code = f"import {here.stem} as me\nif __name__ == '__main__': me.drive({f'{name}.yaml'!r})"
     with open(folder / f"{name}.err", "ab") as errors:

@@ -76,7 +76,7 @@ def engines(monkeypatch):
             found.append(cluster)
             yield cluster
 
-    monkeypatch.setattr("steadystack.cluster.lazy.connect", noting)
+    monkeypatch.setattr("steadystack.cluster.kinds.connect", noting)
     return found
 
 
@@ -262,7 +262,7 @@ def hosts(tmp_path):
     environment = os.environ | {
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s",
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[1] / "pipeline"),
     }
     options = {"env": environment, "stdout": bed.log, "stderr": bed.log, "cwd": tmp_path}
 
@@ -315,7 +315,7 @@ def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path
 def test_a_lost_scheduler_is_told_and_the_run_goes_on_elsewhere(folder, here, tmp_path):
     file = tmp_path / "scheduler.json"
     options = {
-        "env": os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        "env": os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "pipeline")},
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
         "cwd": tmp_path,

@@ -21,7 +21,7 @@ import zarr
 import steadystack
 from helpers import rough
 from steadystack import stages
-from steadystack.cluster.limits import cgroup_limit
+from steadystack.cluster.memory import cgroup_limit
 from steadystack.config import make_config
 from steadystack.measure import Sample, flat_field_bytes, polish_bytes, static_bytes
 from steadystack.measure import refinement as polishing
@@ -230,7 +230,7 @@ def test_the_performance_report_is_written_on_request(tmp_path):
 
 
 def test_without_bokeh_the_performance_report_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("steadystack.cluster.lazy.find_spec", lambda name: None)
+    monkeypatch.setattr("steadystack.cluster.kinds.find_spec", lambda name: None)
     config = make_config(
         {"input": {"path": "a.zarr"}, "output": {"performance_report": "dask.html"}}, tmp_path
     )

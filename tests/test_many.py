@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import steadystack
 from helpers import Scene, ellipse
 from steadystack.cli import main
-from steadystack.cluster import lazy
+from steadystack.cluster import kinds
 from steadystack.config import load_config, make_config
 from steadystack.dataset import load_shifts
 from steadystack.measure import measure_pairs
@@ -118,9 +118,9 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
 def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
     started = []
     monkeypatch.setattr(
-        lazy,
+        kinds,
         "connect",
-        lambda *given, real=lazy.connect, **how: started.append(how) or real(*given, **how),
+        lambda *given, real=kinds.connect, **how: started.append(how) or real(*given, **how),
     )
     path = settings(
         plate,

@@ -104,7 +104,7 @@ def test_kills_at_any_instant_change_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "kill_and_resume.py",
          "--kind", "in-process", "--kills", "3", "--seed", "3"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "pipeline"), "TMPDIR": str(tmp_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,7 +116,7 @@ def test_a_run_may_end_at_every_step_on_disk(tmp_path):
     tests = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-W", "error", tests / "each_step.py", tmp_path],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tests}"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{tests}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

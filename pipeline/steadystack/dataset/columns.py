@@ -22,7 +22,6 @@ from steadystack.model import (
     Status,
 )
 
-
 # Raised whenever columns or attributes are others than before: other versions are refused.
 FORMAT = 2
 

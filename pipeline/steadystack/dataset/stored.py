@@ -81,7 +81,11 @@ def _begins_like_one(path: str) -> bool:
 def check_replaceable(path: str) -> None:
     """Raise InputError if something is at that path that is not a shifts dataset."""
     where = place(path)
-    if path.endswith(".nc") and where.is_file() and "pair_status" in load_shifts(path, any_format=True):
+    if (
+        path.endswith(".nc")
+        and where.is_file()
+        and "pair_status" in load_shifts(path, any_format=True)
+    ):
         return
     if where.is_occupied() and not where.inside("pair_status").is_occupied():
         raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
