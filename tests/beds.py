@@ -1,6 +1,7 @@
 """Real clusters for tests, on this machine alone: Slurm, and hosts as network namespaces.
 
 Both need root. What they start they end; nothing listens but on loopback and between namespaces.
+Where one cannot start, the tests that want it are skipped with the reason that it gives itself.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 SLURM = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "munged")
 NETNS = ("ip", "nsenter")
@@ -53,8 +57,35 @@ def ended(process: int) -> bool:
         return True
 
 
+@contextmanager
+def skipping_what_cannot_start(bed: Slurm | Hosts) -> Iterator[None]:
+    """A command or daemon of a bed that fails ends the bed, and skips the test with its words."""
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        reason = f"{' '.join(error.cmd)}: {last_words(error.stderr) or f'exit {error.returncode}'}"
+    except (subprocess.TimeoutExpired, TimeoutError) as error:
+        reason = str(error)
+    else:
+        return
+    bed.stop()
+    pytest.skip(f"{bed.what} cannot start here: {reason}")
+
+
+def last_words(text: str) -> str:
+    """What the end of a log or of stderr says, in a line; the last line may say no cause."""
+    lines = [line.partition("] ")[2] or line for line in text.strip().splitlines()]
+    told = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()]
+    return "; ".join(line.strip() for line in (told or lines)[-3:])
+
+
 class Slurm:
-    """A controller and two nodes on this host, without accounting, cgroups or an init system."""
+    """A controller and two nodes on this host, without accounting, cgroups or an init system.
+
+    The daemons stay children of this process, which can tell what became of them and ends them.
+    """
+
+    what = "Slurm"
 
     def __init__(self, nodes: int = 2, cpus: int = 4) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="steadystack-slurm-", dir="/run"))
@@ -63,11 +94,16 @@ class Slurm:
         self.conf = self.folder / "slurm.conf"
         (self.folder / "state").mkdir()
         self.conf.write_text(self._configuration(cpus))
+        # Nothing of it uses cgroups; but a slurmd that is told no kind looks for what is mounted on
+        # /sys/fs/cgroup and gives up where nothing is. This kind asks for nothing until it is used.
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = os.environ | {"SLURM_CONF": str(self.conf)}
 
     def _configuration(self, cpus: int) -> str:
         host, folder = socket.gethostname().split(".")[0], self.folder
         ports = free_ports(len(self.nodes) + 1)
+        self.port = ports[0]
         nodes = "\n".join(
             f"NodeName={name} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} CPUs={cpus} "
             "RealMemory=8000"
@@ -105,20 +141,56 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
 """
 
     def start(self) -> Slurm:
-        key, folder = self.folder / "munge.key", self.folder
-        key.write_bytes(os.urandom(128))
-        key.chmod(0o600)
-        run(
-            "munged", f"--key-file={key}", f"--socket={folder}/munge.sock",
-            f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
-            f"--seed-file={folder}/munged.seed",
-        )  # fmt: skip
-        run("slurmctld", "-c", env=self.environment)
-        for name in self.nodes:
-            (folder / f"spool.{name}").mkdir()
-            run("slurmd", "-N", name, env=self.environment)
-        wait_for(lambda: self._idle() == len(self.nodes), what="nodes of Slurm")
+        with skipping_what_cannot_start(self):
+            key, folder = self.folder / "munge.key", self.folder
+            key.write_bytes(os.urandom(128))
+            key.chmod(0o600)
+            self._daemon(
+                "munged", "--foreground", f"--key-file={key}", f"--socket={folder}/munge.sock",
+                f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
+                f"--seed-file={folder}/munged.seed",
+            )  # fmt: skip
+            self._once((folder / "munge.sock").exists, "the socket of munged")
+            self._daemon("slurmctld", "-D", "-c")
+            self._once(lambda: accepts(self.port), "the port of slurmctld")
+            for name in self.nodes:
+                (folder / f"spool.{name}").mkdir()
+                self._daemon("slurmd", "-D", "-N", name)
+            self._once(lambda: self._idle() == len(self.nodes), "the nodes")
         return self
+
+    def _daemon(self, *words: str) -> None:
+        """Start one; what it says beside its log, or instead, is kept."""
+        name = f"{words[0]}.{words[-1]}" if "-N" in words else words[0]
+        with (self.folder / f"{name}.out").open("wb") as out:
+            self.daemons[name] = subprocess.Popen(
+                words, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def _once(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for it; an error with the words of a daemon that ends before."""
+
+        def there() -> object:
+            for name, daemon in self.daemons.items():
+                if (code := daemon.poll()) is not None:
+                    words = self._said(name)
+                    raise subprocess.CalledProcessError(code, [name], stderr=words)
+            return condition()
+
+        try:
+            wait_for(there)
+        except TimeoutError:
+            words = "; ".join(f"{name}: {last_words(self._said(name))}" for name in self.daemons)
+            raise TimeoutError(f"{what} did not come up: {words}") from None
+
+    def _said(self, name: str) -> str:
+        """What a daemon logged, or wrote where it could not log."""
+        for ending in ("log", "out"):
+            with suppress(OSError):
+                if text := (self.folder / f"{name}.{ending}").read_text(errors="replace"):
+                    return text
+        return ""
 
     def _idle(self) -> int:
         try:
@@ -144,18 +216,27 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
         return shown.split("JobState=")[1].split()[0]
 
     def stop(self) -> None:
-        for job in self.jobs():
-            self("scancel", job)
-        wait_for(lambda: not self.jobs(), what="the end of jobs")
-        pids = [int(path.read_text()) for path in self.folder.glob("*.pid")]
-        for pid in pids:
-            os.kill(pid, 15)
-        wait_for(lambda: all(ended(pid) for pid in pids), what="the end of Slurm")
-        shutil.rmtree(self.folder)
+        try:
+            if self._answers():
+                for job in self.jobs():
+                    self("scancel", job)
+                wait_for(lambda: not self.jobs(), what="the end of jobs")
+        finally:
+            for daemon in reversed(self.daemons.values()):
+                end(daemon)
+            self.daemons.clear()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        """Whether there is a controller that can be asked for jobs."""
+        daemon = self.daemons.get("slurmctld")
+        return daemon is not None and daemon.poll() is None and accepts(self.port)
 
 
 class Hosts:
     """Hosts as network namespaces with a switch between them and this machine."""
+
+    what = "hosts as network namespaces"
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names, self.own = names, f"ss{os.getpid() % 100000}"
@@ -164,23 +245,24 @@ class Hosts:
         self.address = {name: f"{net}.{number}" for number, name in enumerate(names, start=11)}
 
     def start(self) -> Hosts:
-        own, switch = self.own, f"{self.own}-sw"
-        run("ip", "netns", "add", switch)
-        run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
-        run("ip", "-n", switch, "link", "set", "br0", "up")
-        for name, address in self.address.items():
-            space = f"{own}-{name}"
-            run("ip", "netns", "add", space)
-            run(*f"ip link add eth0 netns {space} type veth peer name v-{name} netns".split(),
-                switch)  # fmt: skip
-            run("ip", "-n", switch, "link", "set", f"v-{name}", "master", "br0", "up")
-            run("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
-            for link in ("eth0", "lo"):
-                run("ip", "-n", space, "link", "set", link, "up")
-        run(*f"ip link add {own} type veth peer name v-root netns {switch}".split())
-        run("ip", "-n", switch, "link", "set", "v-root", "master", "br0", "up")
-        run("ip", "addr", "add", f"{self.here}/24", "dev", own)
-        run("ip", "link", "set", own, "up")
+        with skipping_what_cannot_start(self):
+            own, switch = self.own, f"{self.own}-sw"
+            run("ip", "netns", "add", switch)
+            run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
+            run("ip", "-n", switch, "link", "set", "br0", "up")
+            for name, address in self.address.items():
+                space = f"{own}-{name}"
+                run("ip", "netns", "add", space)
+                run(*f"ip link add eth0 netns {space} type veth peer name v-{name} netns".split(),
+                    switch)  # fmt: skip
+                run("ip", "-n", switch, "link", "set", f"v-{name}", "master", "br0", "up")
+                run("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
+                for link in ("eth0", "lo"):
+                    run("ip", "-n", space, "link", "set", link, "up")
+            run(*f"ip link add {own} type veth peer name v-root netns {switch}".split())
+            run("ip", "-n", switch, "link", "set", "v-root", "master", "br0", "up")
+            run("ip", "addr", "add", f"{self.here}/24", "dev", own)
+            run("ip", "link", "set", own, "up")
         return self
 
     def popen(self, host: str, *words: object, **options: object) -> subprocess.Popen[bytes]:
@@ -194,13 +276,36 @@ class Hosts:
 
     def stop(self) -> None:
         for name in (*self.names, "sw"):
-            subprocess.run(["ip", "netns", "del", f"{self.own}-{name}"], check=False)
-        subprocess.run(["ip", "link", "del", self.own], check=False, capture_output=True)
+            self._try("ip", "netns", "del", f"{self.own}-{name}")
+        self._try("ip", "link", "del", self.own)
+
+    def _try(self, *words: str) -> None:
+        """A command that may have nothing to do."""
+        subprocess.run(words, check=False, capture_output=True)
 
 
 def dask(*words: object) -> list[object]:
     """A command of Dask's, by this Python."""
     return [sys.executable, "-m", "dask", *words]
+
+
+def end(daemon: subprocess.Popen[bytes]) -> None:
+    """End a process, if need be by force."""
+    daemon.terminate()
+    try:
+        daemon.wait(20)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def free_ports(count: int) -> list[int]:

@@ -37,12 +37,14 @@ def client():
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
-    """An S3 server on this machine, one at a time."""
+    """An S3 server of this process of tests."""
     from servers import S3Server
 
-    server = S3Server(tmp_path_factory.mktemp("s3")).start()
-    yield server
-    server.kill()
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        yield server.start().up()
+    finally:
+        server.stop()
 
 
 @pytest.fixture

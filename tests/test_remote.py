@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import steadystack
 from helpers import Scene, ellipse
-from servers import KEY, SECRET, web_server
+from servers import SECRET, give_up_soon, web_server
 from steadystack.cli import main
 from steadystack.cluster import run_tasks
 from steadystack.durable import outages, remote
@@ -28,7 +28,7 @@ from steadystack.outputs import write_image, write_stack
 from steadystack.readers import StackFrames, locate, locate_mask
 from steadystack.readers.references import opened
 
-# One S3 server on this machine at a time.
+# The tests of a file share one S3 server, which they kill.
 pytestmark = pytest.mark.xdist_group("servers")
 
 
@@ -48,8 +48,8 @@ def scene():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A run gives up after two seconds; what earlier tests opened is forgotten."""
-    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
+    """A run gives up after a moment; what earlier tests opened is forgotten."""
+    give_up_soon(monkeypatch)
     opened.cache_clear()
     yield
     opened.cache_clear()
@@ -168,7 +168,7 @@ def test_who_waits_is_told_and_can_leave(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.zarr"
         process = subprocess.Popen(
-            [sys.executable, "-m", "steadystack", "init", url],
+            [sys.executable, "-c", HASTY, "init", url],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=listening_to_ctrl_c,
         )  # fmt: skip
@@ -191,6 +191,7 @@ def listening_to_ctrl_c():
 
 def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
     monkeypatch.setattr(outages, "SILENT_S", 0.1)
+    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.tif"
     with pytest.raises(
@@ -352,7 +353,7 @@ def rows(folder):
         return shifts["pair_status"].to_numpy(), shifts["pair_shift"].to_numpy()
 
 
-def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, tmp_path):
+def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, hurried, tmp_path):
     """The run waits, and ends with the numbers of one that nothing happened to."""
     config = settings(tmp_path, **uploaded)
     happened = []
@@ -375,32 +376,29 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_server_that_stays_away_in_mid_run(s3, uploaded, tmp_path, monkeypatch):
+def test_a_server_that_stays_away_in_mid_run(s3, uploaded, hurried, tmp_path, monkeypatch):
     """The run says so and loses nothing; the same command goes on when the server is back."""
     config = settings(tmp_path, **uploaded)
-    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
-    opened.cache_clear()
 
     def progress(done, total):
         if 0 < done < total:
             s3.kill()
 
-    with pytest.raises(UnreachableError, match=r"s3://stacks/.* cannot be reached"):
-        steadystack.run(steadystack.load_config(config), progress=progress)
-    status, measured = rows(tmp_path)
-    done = status == PairStatus.OK.code
-    assert 0 < done.sum() < len(status)
-    assert (status[~done] == PairStatus.UNMEASURED.code).all()  # and not: unreadable
+    with monkeypatch.context() as soon:
+        give_up_soon(soon)
+        opened.cache_clear()
+        with pytest.raises(UnreachableError, match=r"s3://stacks/.* cannot be reached"):
+            steadystack.run(steadystack.load_config(config), progress=progress)
+        status, measured = rows(tmp_path)
+        done = status == PairStatus.OK.code
+        assert 0 < done.sum() < len(status)
+        assert (status[~done] == PairStatus.UNMEASURED.code).all()  # and not: unreadable
 
-    told = shell("run", config)
-    assert told.exit_code == 1
-    assert "cannot be reached" in told.stderr
-    assert "the same command goes on" in told.stderr
+        told = shell("run", config)
+        assert told.exit_code == 1
+        assert "cannot be reached" in told.stderr
+        assert "the same command goes on" in told.stderr
 
-    monkeypatch.undo()
-    for name, value in (("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET),
-                        ("AWS_ENDPOINT_URL", s3.endpoint)):  # fmt: skip
-        monkeypatch.setenv(name, value)
     opened.cache_clear()
     s3.start()  # and while it is starting:
     assert shell("run", config).exit_code == 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from zarr.storage import ObjectStore
 
 import steadystack.measure.batches as batches
 from helpers import Scene, assert_same_numbers, ellipse
-from servers import KEY, SECRET
+from servers import KEY, SECRET, give_up_soon
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import load_config
@@ -33,7 +33,7 @@ from steadystack.model import InputError, OutputError, PairStatus, UnreachableEr
 from steadystack.outputs import write_image, write_stack
 from steadystack.readers.references import opened
 
-# One S3 server on this machine at a time.
+# The tests of a file share one S3 server, which they kill.
 pytestmark = pytest.mark.xdist_group("servers")
 
 SHAPE, BUCKET, LIMIT_S = (64, 72), "results", 60.0
@@ -46,16 +46,24 @@ def scene():
     return np.stack([view(SHAPE, shift) * 400 + 3000 for shift in SHIFTS]).astype("u2")
 
 
+@pytest.fixture(scope="module")
+def inputs(s3, scene, tmp_path_factory):
+    """A stack and a mask that takes away what does not move with it: a folder, and URLs."""
+    folder, mask = tmp_path_factory.mktemp("inputs"), ellipse(SHAPE, 0.9)
+    write_stack(folder / "a.zarr", np.where(mask, scene, 7), pixel_size=(0.5, 0.5))
+    write_image(folder / "m.zarr", mask)
+    return folder, {
+        "input": {"path": s3.upload(folder / "a.zarr", "stacks", "outputs/a.zarr")},
+        "mask": {"path": s3.upload(folder / "m.zarr", "stacks", "outputs/m.zarr")},
+    }
+
+
 @pytest.fixture
-def folder(s3, credentials, tmp_path, scene):
+def folder(inputs, credentials, tmp_path):
     """A folder of settings for one stack in a bucket, with outputs there and with outputs here."""
-    mask = ellipse(SHAPE, 0.9)
-    write_stack(tmp_path / "a.zarr", np.where(mask, scene, 7), pixel_size=(0.5, 0.5))
-    write_image(tmp_path / "m.zarr", mask)
     where = f"{tmp_path.name.replace('_', '-')}"
     given = {
-        "input": {"path": s3.upload(tmp_path / "a.zarr", "stacks", f"{where}/a.zarr")},
-        "mask": {"path": s3.upload(tmp_path / "m.zarr", "stacks", f"{where}/m.zarr")},
+        **inputs[1],
         "register": {"max_shift": 8},
         "pairs": {"strategy": "lags", "lags": [1, 3]},
         "correct": {"levels": 2, "chunks": 32},
@@ -73,6 +81,22 @@ def folder(s3, credentials, tmp_path, scene):
         (tmp_path / f"{name}-corrected.yaml").write_text(yaml.safe_dump(both))
     opened.cache_clear()
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Where the outputs of the one run to this machine are kept for all tests."""
+    return tmp_path_factory.mktemp("once") / "out"
+
+
+@pytest.fixture
+def here(folder, once):
+    """The outputs on this machine are there: of a run that nothing happened to."""
+    if not once.exists():
+        whole(folder, "here")
+        shutil.copytree(folder / "out", once)
+    else:
+        shutil.copytree(once, folder / "out")
 
 
 def of(folder, name="there", **output):
@@ -125,7 +149,8 @@ def test_a_whole_run_to_s3_is_that_to_this_machine(s3, folder):
         settings = folder / f"{name}-corrected.yaml"
         given = yaml.safe_load(settings.read_text())
         given["correct"]["shards"] = 64
-        given["cluster"] = {"kind": "local", "workers": 1, "task_memory": "30 MiB"}
+        kind = {"kind": "local", "workers": 1} if name == "there" else {"kind": "in-process"}
+        given["cluster"] = {**kind, "task_memory": "30 MiB"}
         settings.write_text(yaml.safe_dump(given))
         done = CliRunner().invoke(main, ["run", str(settings)])
         assert done.exit_code == 0, done.output
@@ -155,7 +180,7 @@ def test_a_whole_run_to_s3_is_that_to_this_machine(s3, folder):
     assert more.count("run is done after") == 2
 
 
-def test_other_outputs(s3, folder):
+def test_other_outputs(s3, folder, hurried):
     """A page with its log, figures, NetCDF, OME-TIFF, tables; a flat field beside the shifts."""
     import tifffile
 
@@ -188,7 +213,7 @@ def test_other_outputs(s3, folder):
 
 
 @pytest.mark.parametrize("stage", ["measuring", "correcting"])
-def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, stage):
+def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, hurried, here, stage):
     happened = []
 
     def progress(done, total):
@@ -198,7 +223,6 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, stage):
             s3.kill()
             s3.start()
 
-    whole(folder, "here")
     stages.run(of(folder), progress=progress if stage == "measuring" else None)
     config = of(folder, "there-corrected")
     stages.correct(config, progress=progress if stage == "correcting" else None)
@@ -206,11 +230,11 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, stage):
     assert_equal_outputs(s3, folder)
 
 
-def test_a_server_that_stays_away_in_mid_run(s3, folder, monkeypatch):
+def test_a_server_that_stays_away_in_mid_run(s3, folder, hurried, here, monkeypatch):
     """The run ends with a line that says so; the same command goes on when the server is back."""
     monkeypatch.setattr(appender, "OFTEN_S", 0.0)
     monkeypatch.setattr(appender, "PART", 0.0)
-    path, patience, counts = of(folder).output.shifts, remote.PATIENCE, []
+    path, counts = of(folder).output.shifts, []
 
     def progress(done, total):
         if done < total / 3:
@@ -218,20 +242,19 @@ def test_a_server_that_stays_away_in_mid_run(s3, folder, monkeypatch):
         until = time.monotonic() + LIMIT_S
         while not objects.any_below(journal_path(path)):
             assert time.monotonic() < until
-        remote.PATIENCE = timedelta(seconds=2)
+        give_up_soon(soon)
         opened.cache_clear()
         s3.kill()
 
-    try:
-        with pytest.raises(UnreachableError, match=r"s3://.* cannot be reached"):
-            stages.run(of(folder), progress=progress)
-    finally:
-        remote.PATIENCE = patience
-        opened.cache_clear()
-        s3.start()
+    with (
+        monkeypatch.context() as soon,
+        pytest.raises(UnreachableError, match=r"s3://.* cannot be reached"),
+    ):
+        stages.run(of(folder), progress=progress)
+    opened.cache_clear()
+    s3.start()
     stages.run(of(folder), progress=lambda done, total: counts.append(done))
     assert counts[0] > 0  # it goes on from the journal
-    stages.run(of(folder, "here"))
     assert_equal_outputs(s3, folder, corrected=False)
 
 
@@ -265,12 +288,12 @@ def killed(folder, name, command, watched, count):
     """A process that kills itself in mid-work, once so many objects lie at a path."""
     died = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder / name), command, watched, str(count)],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1] / "pipeline",
     )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr
 
 
-def test_a_process_that_is_killed_in_mid_measuring(s3, folder, monkeypatch):
+def test_a_process_that_is_killed_in_mid_measuring(s3, folder, hurried, here, monkeypatch):
     config = of(folder)
     path = config.output.shifts
     killed(folder, "there.yaml", "run", journal_path(path), 2)
@@ -299,14 +322,12 @@ def test_a_process_that_is_killed_in_mid_measuring(s3, folder, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    stages.run(of(folder, "here"))
     assert_equal_outputs(s3, folder, corrected=False)
     assert names(folder) == {"shifts.zarr", "report.png", "run.log"}
 
 
-def test_a_process_that_is_killed_in_mid_correcting(s3, folder, monkeypatch):
+def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, monkeypatch):
     config = of(folder, "there-corrected")
-    whole(folder, "here")
     stages.run(of(folder))
     target = config.output.corrected
     killed(folder, "there-corrected.yaml", "correct", f"{target}.partial", 3)
@@ -326,7 +347,7 @@ def test_a_process_that_is_killed_in_mid_correcting(s3, folder, monkeypatch):
     assert len(begun) < done.tasks  # it was done
 
 
-def test_a_corrected_stack_of_other_settings(s3, folder):
+def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
     config = of(folder, "there-corrected")
     whole(folder, "there")
     other = config.model_copy(
@@ -347,7 +368,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder):
         stages.run(of(folder, shifts=target), overwrite=True)
 
 
-def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder):
+def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder, hurried):
     config, told = of(folder), []
 
     def progress(done, total):
@@ -388,7 +409,7 @@ def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
     lock = objects.beside(path, ".lock")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1] / "pipeline",
     )  # fmt: skip
     with holder:
         assert holder.stdout.readline() == b"held\n"
@@ -440,13 +461,12 @@ def test_a_run_whose_lock_was_taken_over_stops(s3, folder, monkeypatch):
     objects.delete(lock)
 
 
-def test_parts_on_s3(s3, folder):
+def test_parts_on_s3(s3, folder, hurried, here):
     for part in ("1/3", "2/3", "3/3"):
         stages.measure(of(folder), batches=part)
     assert {"shifts.part-1-of-3.zarr", "shifts.part-3-of-3.zarr"} <= names(folder)
     stages.run(of(folder, report=None))
     assert names(folder) == {"shifts.zarr", "run.log"}
-    stages.run(of(folder, "here"))
     assert_equal_outputs(s3, folder, corrected=False)
 
 
@@ -502,11 +522,11 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
     assert seen[:2] == [False, True]
 
 
-def test_what_cannot_be_written_is_told_before_anything_is_read(s3, folder, monkeypatch):
+def test_what_cannot_be_written_is_told_before_anything_is_read(folder, inputs, monkeypatch):
     local = of(folder, shifts=str(folder / "s.zarr"), corrected=None, report=None)
     config = local.model_copy(
-        update={"input": local.input.model_copy(update={"path": str(folder / "a.zarr")}),
-                "mask": local.mask.model_copy(update={"path": str(folder / "m.zarr")})}
+        update={"input": local.input.model_copy(update={"path": str(inputs[0] / "a.zarr")}),
+                "mask": local.mask.model_copy(update={"path": str(inputs[0] / "m.zarr")})}
     )  # fmt: skip
 
     def to(**output):
