@@ -1,13 +1,16 @@
-"""What several test modules need: the folder of real series, and a client."""
+"""What several test modules need: the folder of real series, a client, stores."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+from support import ROOT, runs
+
+DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def client():
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """An S3 server of this process of tests."""
-    from servers import S3Server
+    from support.servers import S3Server
 
     server = S3Server(tmp_path_factory.mktemp("s3"))
     try:
@@ -50,8 +53,8 @@ def s3(tmp_path_factory):
 @pytest.fixture
 def credentials(monkeypatch, s3):
     """As a shell would have them; nothing of it stands in the settings."""
-    from servers import KEY, SECRET
     from steadystack.durable import remote
+    from support.servers import KEY, SECRET
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -59,6 +62,44 @@ def credentials(monkeypatch, s3):
     remote._object_store.cache_clear()
     yield
     remote._object_store.cache_clear()
+
+
+# The series of support.runs, for files that have none of their own under these names.
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return runs.walk()
+
+
+@pytest.fixture(scope="module")
+def frames(truth):
+    return runs.counts(truth)
+
+
+@pytest.fixture
+def folder(tmp_path, frames):
+    return runs.write_inputs(tmp_path, frames)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """Every bucket is this one, in memory."""
+    from obstore.store import MemoryStore
+
+    from steadystack.durable import objects, remote
+
+    found = MemoryStore()
+    monkeypatch.setattr(remote, "object_store", lambda url: found)
+    monkeypatch.setattr(objects, "PAUSE_S", 0.0)
+    monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
+    return found
+
+
+@pytest.fixture
+def no_look_at_what_stands_still(monkeypatch):
+    """It would take most of the time, and has tests of its own."""
+    monkeypatch.setattr("steadystack.stages.results.static_effect", lambda *_: None)
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""The memory that there is, where a batch system gives less than the machine has."""
+
+from __future__ import annotations
+
+import sys
+
+from steadystack.cluster.memory import cgroup_limit
+
+
+def test_the_limit_of_a_batch_job_is_that_of_its_group_or_one_above(tmp_path):
+    groups, mount = tmp_path / "cgroup", tmp_path / "mount"
+    for place, limit in (
+        ("slurm/job_1/step_2", "max"), ("slurm/job_1", "700"), ("slurm", "900"),
+        ("memory/job/step", "650"), ("cpu/job", "3"),
+    ):  # fmt: skip
+        (mount / place).mkdir(parents=True, exist_ok=True)
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            (mount / place / name).write_text(limit + "\n")
+    for lines, limit in (
+        ("0::/slurm/job_1/step_2", 700),
+        ("5:cpu:/job\n4:memory:/job/step\n0::/", 650),
+        ("4:cpu,memory:/somewhere/else", sys.maxsize),
+        ("0::/slurm", 900),
+    ):
+        groups.write_text(lines + "\n")
+        assert cgroup_limit(groups, mount) == limit
+    assert cgroup_limit(tmp_path / "none", mount) == sys.maxsize

@@ -1,0 +1,179 @@
+"""Settings from files and from Python: what is taken, and what is told of mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steadystack.config import load_config, make_config
+from steadystack.model import InputError
+from support import CONFIGS
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_loads(path):
+    config = load_config(path)
+    assert CONFIGS in Path(config.input.path).parents
+
+
+ERRORS = {
+    "registr": ({"registr": {}}, "registr: unknown key; did you mean register?"),
+    "max_shft": ({"register": {"max_shft": 3}}, "register.max_shft: unknown key; did you mean max"),
+    "far off": ({"solve": {"zzz": 3}}, "solve.zzz: unknown key; known are anchor"),
+    "text for a number": ({"pairs": {"width": "5"}}, "pairs.width: '5' is not allowed; a whole"),
+    "number for a text": ({"output": {"shifts": 5}}, "output.shifts: 5 is not allowed"),
+    "bool for a number": ({"pairs": {"width": True}}, "pairs.width: True is not allowed"),
+    "too small": ({"pairs": {"width": 0}}, "pairs.width: 0 is not allowed; greater than or"),
+    "out of range": ({"register": {"min_overlap": 2.0}}, "min_overlap: 2.0 is not allowed"),
+    "a choice": (
+        {"pairs": {"strategy": "windw"}},
+        "pairs.strategy: 'windw' is not allowed; did you mean window? (consecutive, reference, "
+        "window, lags, strides, all or list)",
+    ),
+    "a choice that is a text": ({"correct": {"format": 0.4}}, "did you mean '0.4'? (of OME"),
+    "a key of another section": (
+        {"mask": {"max_shift": 3}},
+        "mask.max_shift: unknown key; did you mean register.max_shift?",
+    ),
+    "a path for a section": (
+        {"mask": "m.npy"},
+        "mask: 'm.npy' is not allowed; did you mean mask: {path: m.npy}? a section of keys: path,",
+    ),
+    "a choice of an item": (
+        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "valid": "in"}]}},
+        "mask.shapes.0.valid: 'in' is not allowed; inside or outside",
+    ),
+    "a key of an item": (
+        {"mask": {"shapes": [{"elipse": {}}]}},
+        "mask.shapes.0.elipse: unknown key; did you mean ellipse?",
+    ),
+    "a key of an item, far off": (
+        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "zzz": 1}]}},
+        "mask.shapes.0.zzz: unknown key; known are ellipse, polygon, valid",
+    ),
+    "a key inside an item": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2], "radii": [3, 4], "zzz": 1}}]}},
+        "mask.shapes.0.ellipse.zzz: unknown key; known are centre, radii",
+    ),
+    "a value inside an item": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2]}}]}},
+        "mask.shapes.0.ellipse.radii: missing; half its width along each axis",
+    ),
+    "an item of several types": (
+        {"mask": {"shapes": [{"ellipse": {"centre": [1, None], "radii": [3, 4]}}]}},
+        "mask.shapes.0.ellipse.centre: None is not allowed; [y, x] of its centre",
+    ),
+    "a key of one of several types": (
+        {"cluster": {"security": {"ca": "a", "cert": "b", "key": "c", "zzz": 1}}},
+        "cluster.security.zzz: unknown key; known are ca, cert, key",
+    ),
+    "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
+    "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
+    "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),
+    "an empty list": ({"pairs": {"lags": []}}, "pairs.lags"),
+    "no section": ({"mask": 3}, "mask: 3 is not allowed"),
+    "an address": ({"cluster": {"kind": "address"}}, "cluster: kind 'address' and the key"),
+    "no size": ({"cluster": {"task_memory": "much"}}, "cluster: task_memory 'much' is not a size"),
+    "no such output": ({"output": {"shifts": "a.csv"}}, "output: shifts 'a.csv' must end in .zarr"),
+    "output to a web server": (
+        {"output": {"shifts": "https://b/a.zarr"}},
+        "output: https://b/a.zarr cannot be written: outputs are local paths, or on an",
+    ),
+    "an output that is a bucket": (
+        {"output": {"report": "s3://a.html"}},
+        "output: s3://a.html is not a name in a bucket",
+    ),
+    "a letter that URLs do not take": (
+        {"output": {"corrected": "s3://b/a%20.zarr"}},
+        "output: s3://b/a%20.zarr: the name of an object must do without %",
+    ),
+    "a range upside down": ({"mask": {"valid_range": [5, 1]}}, "mask: valid_range [5, 1]"),
+    "an infinite sigma": ({"preprocess": {"high_pass": float("inf")}}, "preprocess.high_pass: inf"),
+    "no bounds": ({"register": {"max_shift": []}}, "register.max_shift"),
+    "a section that is a text": ({"pairs": "lags"}, "pairs: 'lags' is not allowed; a section of"),
+    "a lag of nothing": ({"pairs": {"lags": [0]}}, "pairs.lags.0: 0 is not allowed; greater"),
+    "no picture": ({"output": {"report": "a.pptx"}}, "output: report 'a.pptx' must end in .html"),
+    "no list of pairs": ({"pairs": {"strategy": "list"}}, "pairs: strategy list takes its pairs"),
+    "two lists of pairs": (
+        {"pairs": {"strategy": "list", "list": [[0, 1]], "path": "a.csv"}},
+        "pairs: strategy list takes its pairs from one of the keys list and path",
+    ),
+    "a list for nothing": ({"pairs": {"list": [[0, 1]]}}, "pairs: list goes with strategy list"),
+    "a pair of three": ({"pairs": {"strategy": "list", "list": [[0, 1, 2]]}}, "pairs.list.0"),
+    "no interpolation": ({"solve": {"interpolate": "cubic"}}, "solve.interpolate: 'cubic' is not"),
+    "no flag": ({"register": {"subpixel": "yes"}}, "register.subpixel: 'yes' is not allowed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_one_line_with_key_value_and_way_out(name):
+    settings, words = ERRORS[name]
+    with pytest.raises(InputError) as raised:
+        make_config({"input": {"path": "a"}, **settings})
+    assert str(raised.value).startswith(words) or words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_several_errors_are_a_line_each():
+    with pytest.raises(InputError) as raised:
+        make_config({"inptu": {}, "pairs": {"width": 0}})
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("input.path: missing") for line in lines)
+
+
+def test_files_that_are_no_settings(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 3\n")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "notes.yaml").write_text("# later\n")
+    (tmp_path / "torn.yaml").write_text("input: {path: a\nmask: [\n")
+    (tmp_path / "twice.yaml").write_text("input: {path: a}\nmask: {border: 1}\nmask: {border: 2}\n")
+    (tmp_path / "latin.yaml").write_bytes(b"input: {path: \xe4.zarr}\n")
+    (tmp_path / "date.yaml").write_text("input: {path: 2020-13-45}\n")
+    for name, words in (
+        ("none.yaml", "cannot be read: No such file"),
+        ("list.yaml", "list.yaml: the settings are not sections with keys"),
+        ("a.zarr", "a.zarr is a folder: settings are wanted, a YAML file: `steadystack init"),
+        ("empty.yaml", "empty.yaml is empty: `steadystack init STACK > empty.yaml` writes"),
+        ("notes.yaml", "notes.yaml holds comments only: `steadystack init STACK"),
+        ("torn.yaml", r"torn.yaml, line \d: not YAML"),
+        ("twice.yaml", "line 3: not YAML: the key 'mask' stands twice"),
+        ("latin.yaml", "not a text file in UTF-8"),
+        ("date.yaml", "not YAML"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_config(tmp_path / name)
+
+
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    (folder / "run.yaml").write_text(
+        "input: {path: a.zarr}\nmask: {path: ../m.zarr}\noutput: {report: /tmp/r.png}\n"
+        "preprocess: {flat_field: median}\npairs: {strategy: list, path: pairs.csv}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load_config("deep/run.yaml")
+    assert config.input.path == str(folder / "a.zarr")
+    assert config.mask.path == str(tmp_path / "m.zarr")
+    assert config.output.shifts == str(folder / "shifts.zarr")
+    assert config.output.report == "/tmp/r.png"
+    assert config.pairs.path == str(folder / "pairs.csv")
+    assert config.preprocess.flat_field == "median"
+    remote = make_config({"input": {"path": "s3://bucket/a.zarr"}}, folder)
+    assert remote.input.path == "s3://bucket/a.zarr"
+
+
+def test_empty_sections_and_numpy_s_numbers_are_taken():
+    given = {
+        "input": {"path": "a"},
+        "mask": None,
+        "register": {"max_shift": np.int64(10)},
+        "pairs": {"strategy": "lags", "lags": (np.int64(1), np.int32(3))},
+    }
+    config = make_config(given)
+    assert config.register_.max_shift == 10
+    assert config.pairs.lags == (1, 3)

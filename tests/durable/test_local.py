@@ -1,0 +1,88 @@
+"""What is put in place on this machine, wherever it stops."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from steadystack.durable import files, place
+
+
+class Killed(BaseException):
+    """Ends things here as a kill does: nothing is tidied up on the way."""
+
+
+def write_folder(path, text):
+    with place(path).replaced() as partial:
+        partial.mkdir()
+        for name in ("a", "b"):
+            (partial / name).write_text(text)
+
+
+def content(path):
+    return sorted(file.read_text() for file in path.iterdir())
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
+    tmp_path, monkeypatch, exchange
+):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    path, steps, stop_at = tmp_path / "s.zarr", 0, None
+
+    def counted(call):
+        def step(*arguments, **keywords):
+            nonlocal steps
+            steps += 1
+            if steps == stop_at:
+                raise Killed
+            return call(*arguments, **keywords)
+
+        return step
+
+    for module, name in ((os, "replace"), (os, "fsync"), (files.shutil, "rmtree")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    monkeypatch.setattr(files, "_exchanged", counted(files._exchanged))
+    write_folder(path, "old")
+    before, steps = steps, 0
+    write_folder(path, "new")
+    total = steps
+    assert before
+    assert total > 6
+    results = []
+    for stop in range(1, total + 1):
+        place(path).settle()
+        write_folder(path, "old")
+        steps, stop_at = 0, stop
+        with pytest.raises(Killed):
+            write_folder(path, "new")
+        stop_at = None
+        if exchange:
+            results.append(content(path))  # whole at any time
+            assert results[-1] in (["old"] * 2, ["new"] * 2)
+        place(path).settle()
+        results.append(content(path))
+        assert results[-1] in (["old"] * 2, ["new"] * 2)
+        assert list(tmp_path.iterdir()) == [path]
+    assert results[0] == ["old"] * 2
+    assert results[-1] == ["new"] * 2
+
+
+def test_a_file_is_replaced_and_things_are_discarded(tmp_path):
+    for text in ("old", "new"):
+        with place(tmp_path / "deep" / "s.nc").replaced() as partial:
+            partial.write_text(text)
+    assert (tmp_path / "deep" / "s.nc").read_text() == "new"
+    place(tmp_path / "deep" / "s.nc").discard()
+    place(tmp_path / "deep" / "s.nc").discard()
+    place(tmp_path / "deep").discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_leaves_what_was_there(tmp_path):
+    write_folder(tmp_path / "s.zarr", "old")
+    with pytest.raises(FileExistsError), place(tmp_path / "s.zarr").replaced():
+        (tmp_path / "s.zarr").mkdir()
+    assert content(tmp_path / "s.zarr") == ["old"] * 2

@@ -1,0 +1,121 @@
+"""The lock of an output: of a process on this machine, and as a lease on a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import obstore
+import pytest
+from obstore.exceptions import NotSupportedError
+
+from steadystack.durable import locks as leases
+from steadystack.durable import objects, place
+from steadystack.model import InputError, OutputError
+from support import ROOT
+from support.locks import HOLD
+from support.objects import PATH, listed
+
+
+def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(tmp_path):
+    path = str(tmp_path / "deep" / "s.zarr")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        told = f"another run \\(process {holder.pid} on .*, since 20"
+        for _ in range(2):  # asking does not make it forget
+            with pytest.raises(InputError, match=told), place(path).locked():
+                pass
+        with place(str(tmp_path / "other.zarr")).locked():
+            pass
+        holder.kill()
+        holder.wait()
+    with (
+        place(path).locked(),
+        pytest.raises(InputError, match=f"process {os.getpid()} on"),
+        place(path).locked(),
+    ):
+        pass
+    with place(path).locked():
+        pass
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+    def unknown(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", unknown)
+    with place(str(tmp_path / "s.zarr")).locked():
+        pass
+    assert "cannot be locked" in caplog.text
+
+
+def test_a_lock_is_a_lease(store):
+    with place(PATH).locked():
+        assert listed(store) == ["deep/.s.zarr.lock"]
+        with (
+            pytest.raises(InputError, match="is being written by another run"),
+            place(PATH).locked(),
+        ):
+            pass
+        leases.check_held()
+    assert not listed(store)
+    objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
+    with pytest.raises(InputError, match="its lock ends in 1"), place(PATH).locked():
+        pass
+
+
+def test_a_process_number_that_is_another_s_now(store):
+    other = leases.this_process()
+    with place(PATH).locked():
+        (token,) = leases._held
+        assert not leases.is_dead(other | {"token": token})
+    assert leases.is_dead(other | {"token": token})  # a run of this process, which has ended
+    parent = {"process": str(os.getppid()), "born": leases._born(os.getppid())}
+    assert not leases.is_dead(other | parent)
+    assert leases.is_dead(other | {"born": "1"})
+    assert leases.is_dead(other | {"process": "999999999"})
+    assert not leases.is_dead(other | {"process": "999999999", "host": "elsewhere"})
+    assert not leases.is_dead(other | {"process": "999999999", "machine": "rebooted"})
+    objects.put("s3://bucket/deep/.s.zarr.lock", json.dumps(other | {"born": "1"}).encode())
+    with place(PATH).locked():
+        pass
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("how", ["refused", "ignored"])
+def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, how):
+    put = obstore.put
+
+    def without(store, key, content, mode=None, **more):
+        if mode is not None and how == "refused":
+            raise NotSupportedError("no such header")
+        return put(store, key, content, **more)
+
+    monkeypatch.setattr(obstore, "put", without)
+    with place(PATH).locked():
+        pass
+    assert "cannot be locked (its store knows no conditional requests)" in caplog.text
+
+
+@pytest.mark.usefixtures("store")
+def test_a_lease_that_was_taken_over(monkeypatch):
+    monkeypatch.setattr(leases, "RENEWED_S", 0.001)
+    with place(PATH).locked():
+        (lease,) = leases._held.values()
+        objects.put(lease.object, b"{}")
+        until = time.monotonic() + 30
+        while not lease.lost:
+            assert time.monotonic() < until
+        with pytest.raises(OutputError, match="taken over by another run"):
+            leases.check_held()
+    leases.check_held()
+    assert objects.get("s3://bucket/deep/.s.zarr.lock").data == b"{}"

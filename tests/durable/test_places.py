@@ -1,0 +1,29 @@
+"""What a path is."""
+
+from __future__ import annotations
+
+import pytest
+
+from steadystack.durable import overlap, place
+from steadystack.model import InputError
+
+
+@pytest.mark.usefixtures("store")
+def test_nothing_is_written_to_a_web_server():
+    web = place("https://server/a")
+    for change in (web.discard, web.settle, web.check_writable, web.records, web.build):
+        with pytest.raises(InputError, match="https://server/a: nothing is written to"):
+            change()
+    with pytest.raises(InputError, match="https://server/a cannot be written"):
+        web.check_name()
+
+
+@pytest.mark.usefixtures("store")
+def test_paths():
+    assert overlap("s3://b/a.zarr", "s3://b/a.zarr/")
+    assert overlap("s3://b/x/../a.zarr/c", "s3://b/a.zarr")
+    assert not overlap("s3://b/a.zarr", "s3://c/a.zarr")
+    assert not overlap("s3://b/a.zarr", "s3://b/a.zarr2")
+    assert not overlap("s3:/b/a.zarr", "s3://b/a.zarr")
+    assert overlap("/b/a.zarr", "/b/a.zarr/c")
+    assert place("s3://b/x/a.zarr/").beside("c").path == "s3://b/x/c"

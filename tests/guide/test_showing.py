@@ -1,0 +1,49 @@
+"""The embedded example."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import xarray as xr
+from click.testing import CliRunner
+
+from steadystack.cli import main
+from steadystack.example import drifting_series
+from steadystack.guide import embedded_scene
+from steadystack.model import FrameStatus
+
+
+def test_the_demo_leaves_shifts_and_pictures(tmp_path):
+    done = CliRunner().invoke(main, ["demo", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    error = float(re.search(r"known drift: ([\d.]+) px", done.output)[1])
+    assert error < 0.1
+    for picture in ("drift.png", "pairs.png"):
+        assert str(tmp_path / "out" / picture) in done.output
+        assert (tmp_path / "out" / picture).stat().st_size > 20_000
+    with xr.open_zarr(tmp_path / "out" / "shifts.zarr") as shifts:
+        known = np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+        status = shifts["frame_status"].to_numpy()
+    truth = drifting_series(embedded_scene())
+    assert np.flatnonzero(~known).tolist() == list(truth.dark)
+    assert (status[~known] == FrameStatus.UNCONNECTED.code).all()
+    again = CliRunner().invoke(main, ["run", str(tmp_path / "out" / "demo.yaml")])
+    assert again.exit_code == 0
+
+
+def test_the_series_is_as_described():
+    series = drifting_series(embedded_scene(), frame_count=9, size=96)
+    assert series.frames.shape == (9, 96, 96)
+    zeros = (series.frames == 0).mean()
+    assert 0.24 < zeros < 0.27
+    assert len(series.dark) == 2
+    assert np.isnan(series.shift[list(series.dark)]).all()
+
+
+def test_the_demo_overwrites_nothing_but_itself(tmp_path):
+    (tmp_path / "stack.ome.zarr").mkdir()
+    done = CliRunner().invoke(main, ["demo", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "holds something else" in done.output
+    assert list((tmp_path / "stack.ome.zarr").iterdir()) == []

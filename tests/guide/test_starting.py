@@ -1,0 +1,112 @@
+"""What init sees in a stack, and the settings that it writes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from steadystack import guide
+from steadystack.config import load_config, make_config
+from steadystack.outputs import write_stack
+from support import STORES
+from support.framed import SHAPE, scenes
+from support.shell import shell
+from support.tiff_files import PIXELS
+
+
+def framed(count, width):
+    frames = scenes(count)
+    outside = np.ones(SHAPE, bool)
+    outside[width:-width, width:-width] = False
+    return np.where(outside, 222, frames).astype("u1")
+
+
+def test_init_and_check_ask_about_a_border(tmp_path):
+    write_stack(tmp_path / "a.zarr", framed(3, 4))
+    made = shell("init", tmp_path / "a.zarr").output
+    assert re.search(r"# invalid_values: \[222\].*: .*the middle frame are? .*222", made)
+    assert re.search(r"  border: 0 .*; it is 4 wide in the middle frame", made)
+    (tmp_path / "run.yaml").write_text(made)
+    question = (
+        "a border of 222 along its sides, up to 4 pixels wide: no data? then mask.border: 4, or "
+        "mask.invalid_values: [222]"
+    )
+    assert shell("check", tmp_path / "run.yaml").output.count(question) == 3
+    for left_out in ("border: 4", "invalid_values: [222]"):
+        (tmp_path / "run.yaml").write_text(made.replace("border: 0", left_out))
+        assert "no data?" not in shell("check", tmp_path / "run.yaml").output
+
+
+def test_init_of_a_real_series_sees_its_border(real_data):
+    made = guide.init(str(real_data("dice_pixel_shift") / "def_*.tif"))
+    assert "# invalid_values: [222]" in made
+    assert "it is 9 wide in the middle frame" in made
+
+
+@pytest.mark.parametrize("axes", ["tyx", "tzyx"])
+def test_every_line_of_init_can_be_uncommented(tmp_path, axes):
+    """Key by key, as one does by hand; the settings stay settings."""
+    shape = (3, *SHAPE) if axes == "tyx" else (3, 8, *SHAPE)
+    write_stack(tmp_path / "a.zarr", np.random.default_rng(0).random(shape, "f4"), axes=axes)
+    made = guide.init(str(tmp_path / "a.zarr")).splitlines()
+    keys = [i for i, line in enumerate(made) if re.match(r"  # +(\w+:|- )", line)]
+    names = [made[i].split("#")[1].split(":")[0].strip() for i in keys]
+    assert {"path", "shapes", "invalid_values", "saturation", "static", "high_pass"} <= set(names)
+    assert {"corrected", "interpolation", "border"} <= set(names)
+    for index in keys:
+        lines = list(made)
+        lines[index] = lines[index].replace("# ", "", 1)
+        if "- {" in lines[index]:
+            lines[index] = "  shapes:\n" + lines[index]
+        elif "shapes:" in lines[index]:
+            continue
+        make_config(yaml.safe_load("\n".join(lines)))
+
+
+def test_the_search_that_init_begins_with(tmp_path):
+    write_stack(tmp_path / "a.zarr", np.zeros((2, 600, 40), "u1"))
+    (tmp_path / "run.yaml").write_text(guide.init(str(tmp_path / "a.zarr")))
+    config = load_config(tmp_path / "run.yaml")
+    assert config.register_.max_shift == 10
+    assert config.output.report.endswith("a-report.html")
+    write_stack(tmp_path / "a.zarr", np.zeros((2, 600, 700), "u1"))
+    assert "  max_shift: 128 " in guide.init(str(tmp_path / "a.zarr"))
+
+
+def test_init_names_outputs_after_the_input(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index in range(2):
+        tifffile.imwrite(tmp_path / "frames" / f"t{index}.tif", PIXELS[index, 0])
+    shutil.unpack_archive(STORES / "ome-zarr-py-05-plate.zip", tmp_path / "plate.zarr")
+    for words, name in (
+        (("frames",), "frames-shifts.zarr"),
+        (("frames/t*.tif",), "frames-shifts.zarr"),
+        (("plate.zarr", "--position", "B/03/0", "--channel", "GFP"), "plate-B-03-0-shifts.zarr"),
+    ):
+        made = shell("init", tmp_path / words[0], *words[1:])
+        assert yaml.safe_load(made.output)["output"]["shifts"] == name
+
+
+def test_a_pattern_that_gives_one_frame(tmp_path):
+    tifffile.imwrite(tmp_path / "t0.tif", PIXELS[0, 0])
+    tifffile.imwrite(tmp_path / "t0.tiff", PIXELS[0, 0])
+    told = shell("init", tmp_path / "t*.tif")
+    assert told.exit_code == 2
+    assert "has one frame (1 TIFF file, t0.tif, no other matches): a time-lapse" in told.stderr
+    told = shell("init", tmp_path / "t0.tif", tmp_path / "t0.tiff")  # as a shell expands it
+    assert told.exit_code == 2
+    assert "t0.tiff, and one is taken: put a pattern in quotes" in told.stderr
+
+
+def test_init_and_check_say_what_they_understood(tmp_path):
+    shutil.unpack_archive(STORES / "ngff-zarr-05-sharded.zip", tmp_path / "a.zarr")
+    said = shell("init", tmp_path / "a.zarr", "--channel", "1").output
+    for words in ("axes: t 3, c 2, y 24, x 20", "pixel size: 0.4 x 0.3 micrometer",
+                  "frame times: 0 to 5 second", "(3, 2, 12, 12) in shards of (3, 2, 24, 24)",
+                  "levels: (3, 2, 24, 20), (3, 2, 12, 10)"):  # fmt: skip
+        assert words in said

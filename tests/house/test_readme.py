@@ -1,0 +1,46 @@
+"""The README: its Python runs, and it names every command and every room."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from steadystack import guide
+from steadystack.cli import main
+from support import ROOT
+
+
+def readme_blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    guide.demo(tmp_path / "steadystack-demo")
+    monkeypatch.chdir(tmp_path)
+    blocks = readme_blocks("python")
+    assert blocks
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert np.isfinite(names["shifts"]["shift"].to_numpy()).any()
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_explains_itself_and_is_in_the_readme(command):
+    done = CliRunner().invoke(main, [command, "--help"])
+    assert done.exit_code == 0
+    assert len(done.output) > 60
+    assert f"steadystack {command}" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_names_the_commands_and_the_whole_floor_plan():
+    text = (ROOT / "README.md").read_text()
+    assert "bash scripts/demo" in text
+    assert "bash scripts/test" in text
+    rooms = {path.stem for path in (ROOT / "pipeline" / "steadystack").iterdir()}
+    for room in rooms - {"__init__", "__main__", "__pycache__", "data", "py"}:
+        assert f"`{room}`" in text, room

@@ -1,0 +1,266 @@
+"""Corrected stacks at the end of a run, from Python and from the shell."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from click.testing import CliRunner
+
+import steadystack
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.dataset import load_shifts
+from steadystack.outputs import write_image, write_stack
+from support.corrected import SIZE, TRUTH, frames_of, run_of
+from support.scenes import Scene
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return frames_of(Scene(3, detail=2.5))
+
+
+@pytest.mark.parametrize("interpolation", ["cubic", "fourier"])
+@pytest.mark.parametrize("border", ["keep", "crop", "expand"])
+def test_corrected_and_measured_again_nothing_is_left(frames, tmp_path, interpolation, border):
+    write_stack(tmp_path / "stack.zarr", frames)
+    config = run_of(tmp_path, correct={"interpolation": interpolation, "border": border})
+    shifts = stages.run(config)
+    steady = steadystack.open_stack(config.output.corrected)
+    valid = zarr.open_group(config.output.corrected, mode="r")["valid"][:]
+    again = steadystack.estimate_shifts(steady, mask=valid, max_shift=8)
+    assert np.abs(shifts["shift"] - TRUTH).max() < 0.02
+    assert np.abs(again["shift"]).max() < 0.05
+    if border == "crop":
+        assert valid.all()
+    if border == "expand":
+        assert (valid.sum(axis=(1, 2)) == np.prod(SIZE)).all()
+
+
+def test_a_frame_with_an_invalid_area_keeps_exactly_that_moved(frames, tmp_path):
+    hole = np.ones(SIZE, bool)
+    hole[20:33, 30:41] = hole[50, 60] = False
+    pixels = np.where(hole, frames, 0)
+    pixels[:, 50, 60] = 65535
+    write_stack(tmp_path / "stack.zarr", pixels)
+    write_image(tmp_path / "mask.zarr", hole)
+    config = run_of(
+        tmp_path,
+        mask={"path": str(tmp_path / "mask.zarr")},
+        correct={"interpolation": "cubic", "border": "expand"},
+    )
+    shifts = stages.run(config)
+    group = zarr.open_group(config.output.corrected, mode="r")
+    about = dict(group.attrs)["steadystack"]["box"]
+    whole = np.floor(shifts["shift"].to_numpy() + 0.5).astype(int)
+    for frame in range(len(frames)):
+        y, x = whole[frame] - about["first"]
+        expected = np.zeros(about["shape"], bool)
+        expected[y : y + SIZE[0], x : x + SIZE[1]] = hole
+        np.testing.assert_array_equal(group["valid"][frame], expected)
+        known = group["0"][frame][expected]
+        assert 5000 < known.min() < known.max() < 35000
+        assert (group["0"][frame][~expected] == 0).all()
+    assert group["valid_fraction"][0] == pytest.approx(hole.sum() / np.prod(about["shape"]))
+
+
+def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
+    labels = np.zeros(frames.shape, "i4")
+    for frame, (y, x) in enumerate(np.round(-TRUTH).astype(int)):
+        labels[frame, 30 + y : 40 + y, 30 + x : 45 + x] = 70001
+    write_stack(tmp_path / "stack.zarr", frames)
+    write_stack(tmp_path / "labels.zarr", labels)
+    config = run_of(
+        tmp_path,
+        correct={
+            "stack": str(tmp_path / "labels.zarr"),
+            "labels": True,
+            "levels": 2,
+            "interpolation": "cubic",
+        },
+        mask={"invalid_values": [0]},  # of the stack that is measured
+    )
+    stages.run(config)
+    group = zarr.open_group(config.output.corrected, mode="r")
+    assert set(np.unique(group["0"][:])) == {0, 70001}
+    assert set(np.unique(group["1"][:])) == {0, 70001}
+    inside = group["0"][:, 31:39, 31:44]
+    assert (inside == 70001).all()
+    assert group["0"].dtype == np.int32
+    assert group["valid"][0].all()
+
+    write_stack(tmp_path / "labels.zarr", labels[:4])
+    with pytest.raises(steadystack.InputError, match=r"correct.stack: .*as many and as large"):
+        stages.correct(config)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of half a MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_really_is_full(tmp_path, small_disk):
+    rng = np.random.default_rng(1)
+    scene = rng.integers(0, 60000, (360, 160)).astype("u2")  # no codec makes less of it
+    write_stack(tmp_path / "stack.zarr", scene + rng.integers(0, 99, (6, 360, 160)).astype("u2"))
+    config = run_of(
+        tmp_path,
+        register={"max_shift": 4},
+        output={
+            "shifts": str(tmp_path / "shifts.zarr"),
+            "corrected": str(small_disk / "steady.zarr"),
+        },
+    )
+    (tmp_path / "run.yaml").write_text(json.dumps(config.dump()))
+    stages.measure(config)
+    stages.solve(config)
+    told = CliRunner().invoke(main, ["correct", str(tmp_path / "run.yaml")])
+    assert told.exit_code == 1
+    assert "no space is left on the disk" in told.stderr
+    assert not (small_disk / "steady.zarr").exists()
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    again = CliRunner().invoke(main, ["correct", str(tmp_path / "run.yaml")])
+    assert again.exit_code == 0, again.output
+    assert (small_disk / "steady.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"output": {"corrected": "{}/stack.zarr/in.zarr"}}, "lie in each other"),
+        ({"output": {"corrected": "{}/stack.zarr"}}, "lie in each other"),
+        ({"output": {"corrected": "{}/shifts.zarr/in.zarr"}}, "lie in each other"),
+        ({"output": {"corrected": "{}/steady.png"}}, "must end in .zarr or .ome.tif"),
+        ({"output": {"corrected": "https://server/a.zarr"}}, "cannot be written"),
+        ({"output": {}}, "output.corrected is not set"),
+        ({"correct": {"interpolation": "quintic"}}, "correct.interpolation"),
+        ({"correct": {"fill_value": -1}}, "fill_value -1.0 is not a value of uint16"),
+        ({"correct": {"chunks": [1, 2, 3]}}, "correct.chunks has 3 values for the axes y, x"),
+        ({"correct": {"chunks": 32, "shards": 33}}, "33 along y is no multiple"),
+        ({"correct": {"shards": 99, "format": "0.4"}}, "0.4 knows no shards"),
+        ({"correct": {"levels": 12}}, "set it lower"),
+        ({"correct": {"stack": "{}/nothing.zarr"}}, "correct.stack: .*nothing.zarr is not there"),
+    ],
+)
+def test_bad_settings_are_told_in_a_line(frames, tmp_path, sections, words):
+    write_stack(tmp_path / "stack.zarr", frames)
+    text = json.dumps(sections).replace("{}/", f"{tmp_path}/")
+    given = {
+        "input": {"path": str(tmp_path / "stack.zarr")},
+        "register": {"max_shift": 12},
+        "cluster": {"kind": "in-process"},
+        **json.loads(text),
+    }
+    given["output"] = {"corrected": str(tmp_path / "steady.zarr")} | given.get("output", {})
+    if json.loads(text).get("output") == {}:
+        del given["output"]["corrected"]
+    (tmp_path / "run.yaml").write_text(json.dumps(given))
+    runner = CliRunner()
+    assert runner.invoke(main, ["measure", str(tmp_path / "run.yaml")]).exit_code in (0, 2)
+    assert runner.invoke(main, ["solve", str(tmp_path / "run.yaml")]).exit_code in (0, 2)
+    told = runner.invoke(main, ["correct", str(tmp_path / "run.yaml")])
+    assert told.exit_code == 2, told.output
+    assert len(told.stderr.splitlines()) == 1
+    assert re.search(words, told.stderr)
+
+
+def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
+    write_stack(tmp_path / "stack.zarr", frames, pixel_size=(0.5, 0.5), frame_interval=2.0)
+    config = run_of(
+        tmp_path,
+        correct={"border": "expand"},
+        output={
+            "shifts": str(tmp_path / "shifts.zarr"),
+            "corrected": str(tmp_path / "steady.ome.tif"),
+        },
+    )
+    (tmp_path / "run.yaml").write_text(json.dumps(config.dump()))
+    runner = CliRunner()
+    told = runner.invoke(main, ["run", str(tmp_path / "run.yaml")])
+    assert told.exit_code == 0, told.output
+    shifts = load_shifts(str(tmp_path / "shifts.zarr"))
+    with tifffile.TiffFile(tmp_path / "steady.ome.tif") as file:
+        assert file.is_ome
+        series = file.series[0]
+        assert series.axes == "TYX"
+        expected = steadystack.correct(frames, shifts, border="expand")
+        np.testing.assert_array_equal(series.asarray(), expected.values)
+        assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+        assert 'TimeIncrement="2.0"' in file.ome_metadata
+    made = (tmp_path / "steady.ome.tif").stat().st_mtime_ns
+    for command in ("run", "correct"):  # it is done already
+        told = runner.invoke(main, [command, str(tmp_path / "run.yaml")])
+        assert told.exit_code == 0, told.output
+        assert (tmp_path / "steady.ome.tif").stat().st_mtime_ns == made
+    other = config.dump() | {"correct": {"border": "crop"}}
+    (tmp_path / "other.yaml").write_text(json.dumps(other))
+    told = runner.invoke(main, ["correct", str(tmp_path / "other.yaml")])
+    assert told.exit_code == 2
+    assert "is not what these shifts and settings make" in told.stderr
+    again = runner.invoke(main, ["correct", str(tmp_path / "run.yaml"), "--overwrite"])
+    assert again.exit_code == 0
+    assert "6 frames" in again.output
+
+    export = ["export", str(tmp_path / "shifts.zarr")]
+    told = runner.invoke(main, [*export, str(tmp_path / "a.csv")])
+    assert told.exit_code == 0, told.output
+    assert "every good frame shows" in told.output
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert rows[0].startswith("frame,time,status,component,shift_y,shift_x,")
+    fourth = dict(zip(rows[0].split(","), rows[4].split(","), strict=True))
+    assert float(fourth["shift_x"]) == pytest.approx(4.1, abs=0.02)
+    assert float(fourth["translate_x"]) == pytest.approx(2.05, abs=0.01)
+    assert (fourth["first_x"], fourth["stop_x"]) == ("4", "84")
+    assert runner.invoke(main, [*export, str(tmp_path / "a.csv")]).exit_code == 2
+    assert runner.invoke(main, [*export, str(tmp_path / "a.txt")]).exit_code == 2
+    nothing = runner.invoke(main, ["export", str(tmp_path / "steady.ome.tif"), "b.csv"])
+    assert nothing.exit_code == 2
+    assert nothing.output.count("\n") == 1
+    assert "steady.ome.tif is no shifts dataset" in nothing.stderr
+    assert runner.invoke(main, [*export, str(tmp_path / "a.nc")]).exit_code == 0
+    assert runner.invoke(main, [*export, str(tmp_path / "a.json")]).exit_code == 0
+    layers = json.loads((tmp_path / "a.json").read_text())
+    assert layers[3]["scale"] == [1, 0.5, 0.5]
+    np.testing.assert_allclose(layers[3]["translate"], [3, 1.65, 2.05], atol=0.02)
+
+
+def test_tiff_refuses_what_it_cannot_hold(frames, tmp_path):
+    write_stack(tmp_path / "stack.zarr", frames.astype("i8"))
+    config = run_of(
+        tmp_path,
+        output={
+            "shifts": str(tmp_path / "shifts.zarr"),
+            "corrected": str(tmp_path / "steady.ome.tif"),
+        },
+    )
+    with pytest.raises(steadystack.InputError, match="OME-TIFF holds no int64"):
+        stages.run(config)
+
+
+def test_a_series_without_a_shift_has_its_report_and_no_corrected_stack(tmp_path):
+    noise = np.random.default_rng(0).normal(1000, 100, (6, 48, 52)).astype("u2")
+    write_stack(tmp_path / "stack.zarr", noise)
+    settings = {
+        "input": {"path": "stack.zarr"},
+        "register": {"max_shift": 6},
+        "output": {"report": "report.html", "corrected": "steady.zarr"},
+        "cluster": {"kind": "in-process"},
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    told = CliRunner().invoke(main, ["run", str(tmp_path / "run.yaml")])
+    assert told.exit_code == 3, told.output
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "steady.zarr").exists()

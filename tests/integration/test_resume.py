@@ -1,0 +1,165 @@
+"""A run goes on where it stopped, and measures nothing twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import steadystack
+from steadystack import stages
+from steadystack.model import FrameStatus, PairStatus
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import Trust
+from support.runs import SIZE, settings
+from support.scenes import assert_same_numbers, ellipse
+
+
+def test_an_edited_mask_or_channel_is_another_measurement(folder, frames):
+    first = steadystack.run(settings(folder))
+    mask = ellipse(SIZE, 0.6)
+    write_image(folder / "mask.zarr", mask)
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        steadystack.run(settings(folder))
+    second = steadystack.run(settings(folder), overwrite=True)
+    expected = steadystack.estimate_shifts(
+        frames, mask=mask, max_shift=10, pairs={"strategy": "window", "width": 3}
+    )
+    np.testing.assert_array_equal(second["shift"], expected["shift"])
+    assert not np.array_equal(second["shift"], first["shift"])
+    write_stack(folder / "stack.zarr", frames[:6].astype("f4"))
+    third = steadystack.run(settings(folder), overwrite=True)
+    assert (third["frame_status"] == FrameStatus.OK.code).all()
+    assert third.sizes["frame"] == 6
+
+
+def test_a_run_goes_on_where_it_stopped(folder):
+    whole = steadystack.run(settings(folder, output={"shifts": "whole.zarr"}))
+    config = settings(
+        folder,
+        output={"shifts": "half.zarr"},
+        cluster={"kind": "in-process", "task_memory": "700 KiB"},
+    )
+    measured = []
+
+    def stop_in_the_middle(done, total):
+        measured.append(done)
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.measure(config, progress=stop_in_the_middle)
+    with xr.open_zarr(folder / "half.zarr") as half:
+        started = int((half["pair_status"] != 0).sum())
+    assert 0 < started < whole.sizes["pair"]
+    measured.clear()
+    stages.measure(config, progress=lambda done, total: measured.append(done))
+    assert measured[0] == started
+    assert_same_numbers(whole, stages.solve(config))
+
+
+def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
+    config = settings(folder)
+    steadystack.run(config)
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
+    stages.run(config)
+
+
+def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, monkeypatch):
+    dark = frames.copy()
+    dark[6] = 7
+    write_stack(folder / "stack.zarr", dark)
+    config = settings(folder, output={"shifts": "shifts.zarr"})
+    stages.measure(config)
+    with xr.open_zarr(config.output.shifts) as found:
+        measured = found.load()
+    measured["pair_shift"][4] += 7  # a wrong one
+    measured[["pair_shift"]].to_zarr(config.output.shifts, mode="a")
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
+    monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
+
+    robust = stages.solve(config)
+    assert robust["pair_status"][4] == PairStatus.REJECTED.code
+    assert robust["pair_weight"][4] == 0
+    np.testing.assert_allclose(robust["pair_residual"][4], 7, atol=0.3)
+    assert robust["frame_status"][6] == FrameStatus.FLAT.code
+    assert stages.verdict(robust).trust is Trust.LOOK  # a frame of twelve has no shift
+
+    plain = stages.run(settings(folder, solve={"robust": False, "interpolate": "spline"}))
+    assert plain["pair_status"][4] == PairStatus.OK.code
+    assert plain["frame_status"][6] == FrameStatus.INTERPOLATED.code
+    assert plain["frame_reading"][6] == FrameStatus.FLAT.code
+    assert np.isfinite(plain["shift"]).all()
+    assert "1 interpolated" in plain.attrs["verdict"]
+    assert np.abs(plain["shift"] - robust["shift"]).max() > 0.5
+
+    assert_same_numbers(robust, stages.solve(config))
+    assert_same_numbers(robust, xr.load_dataset(config.output.shifts, engine="zarr"))
+
+
+def test_a_list_of_pairs_is_measured(folder, frames):
+    listed = [[0, 3], [3, 7], [11, 7], [0, 11]]
+    (folder / "pairs.csv").write_text(
+        "reference,moving\n" + "\n".join(f"{one}, {two}" for one, two in listed)
+    )
+    from_file = settings(folder, pairs={"strategy": "list", "path": "pairs.csv"})
+    found = stages.run(from_file)
+    pairs = np.stack([found["pair_reference"], found["pair_moving"]], axis=1).tolist()
+    assert pairs == sorted(listed)
+    here = steadystack.estimate_shifts(
+        frames, max_shift=10, mask=ellipse(SIZE, 0.95), pairs={"strategy": "list", "list": listed}
+    )
+    np.testing.assert_array_equal(here["shift"], found["shift"])
+    (folder / "pairs.csv").write_text("0,3\n")
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        stages.solve(from_file)
+    for text, words in (
+        ("0,1\n3\n", "pairs.path: .*line 2: '3' is not a pair"),
+        ("0,1\n1,12\n", r"pairs.path: pair 1, \[1, 12\], is not of frames: there are 0 to 11"),
+        ("# nothing\n", "pairs.path: no pair is listed"),
+    ):
+        (folder / "pairs.csv").write_text(text)
+        with pytest.raises(steadystack.InputError, match=words):
+            stages.run(from_file, overwrite=True)
+    (folder / "pairs.csv").unlink()
+    with pytest.raises(steadystack.InputError, match=r"pairs.path: .*cannot be read"):
+        stages.run(from_file)
+
+
+def test_only_the_solve_may_change(folder):
+    config = settings(folder)
+    first = steadystack.run(config)
+    anchored = settings(folder, solve={"anchor": 5})
+    again = stages.solve(anchored)
+    np.testing.assert_allclose(again["shift"], first["shift"] - first["shift"][5], atol=1e-9)
+    other = settings(folder, register={"max_shift": 9})
+    for stage in (stages.run, stages.solve):
+        with pytest.raises(
+            steadystack.InputError, match=r"register.max_shift 10 -> 9.*--overwrite"
+        ):
+            stage(other)
+    steadystack.run(other, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["shifts.nc", "deep/er/shifts.zarr"])
+def test_outputs_elsewhere_and_as_netcdf(folder, name):
+    found = steadystack.run(settings(folder, output={"shifts": name, "report": "deep/drift.svg"}))
+    opened = (
+        xr.load_dataset(folder / name)
+        if name.endswith(".nc")
+        else xr.load_dataset(folder / name, engine="zarr")
+    )
+    assert_same_numbers(found, opened)
+    assert "<svg" in (folder / "deep" / "drift.svg").read_text()
+
+
+def test_report_and_solve_know_what_they_belong_to(folder):
+    steadystack.run(settings(folder, output={"report": "drift.png"}))
+    other = settings(folder, register={"max_shift": 9}, output={"report": "drift.png"})
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        stages.report(other)
+    fresh = settings(folder, output={"shifts": "none.zarr", "report": "drift.png"})
+    for stage in (stages.report, stages.solve):
+        with pytest.raises(steadystack.InputError, match="measure"):
+            stage(fresh)

@@ -1,0 +1,162 @@
+"""Batch jobs of a real Slurm: workers as jobs, a run as a job, parts as an array of jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import steadystack
+from steadystack import stages
+from steadystack.config import load_config
+from steadystack.model import InputError, RunError
+from support import ROOT, beds
+from support.scenes import assert_same_numbers
+from support.settings import write_run
+from support.small_tasks import sections, write_walk
+
+SCRIPT = ROOT / "scripts" / "slurm_job.sh"
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("machine")]
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    if reason := beds.lacking(beds.SLURM):
+        pytest.skip(reason)
+    bed = beds.Slurm()
+    try:
+        yield bed.start()
+    finally:
+        bed.stop()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(slurm, monkeypatch):
+    """What a user has who may submit jobs: the batch system, and `steadystack` on the PATH."""
+    here = ROOT / "pipeline"
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    monkeypatch.setenv("PYTHONPATH", str(here))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{slurm.environment['PATH']}")
+    for name in ("SLURM_CONF", "PYTHONPATH", "PATH"):
+        slurm.environment[name] = os.environ[name]
+
+
+def written(folder: Path, name: str, **cluster: object) -> Path:
+    """The settings of a run of many small tasks."""
+    return write_run(folder, name, **sections(name, **cluster))
+
+
+JOBS = {
+    "kind": "slurm",
+    "workers": 2,
+    "worker_memory": "900 MiB",
+    "interface": "lo",
+    "queue": "main",
+    "walltime": "00:10:00",
+    "directives": ["--comment=drift"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    write_walk(folder)
+    steadystack.run(load_config(written(folder, "here", kind="in-process")))
+    return folder
+
+
+@pytest.fixture
+def here(folder):
+    """The dataset as it is without any cluster."""
+    return stages.solve(load_config(folder / "here.yaml"))
+
+
+def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
+    config = load_config(written(folder, "jobs", **JOBS))
+    assert stages.plan(config).tasks >= 8
+    seen: list[set[str]] = []
+
+    def lose_one(done, total):
+        if done and not seen:
+            first = slurm.jobs("running")
+            seen.append(first)
+            lost = sorted(first)[0]
+            slurm("scancel", lost)
+            seen.append(beds.wait_for(lambda: slurm.jobs("running") - first, 60, "another job"))
+
+    found = steadystack.run(config, progress=lose_one)
+    assert_same_numbers(here, found)
+    assert seen[1]
+    beds.wait_for(lambda: not slurm.jobs(), 20, "the end of all jobs")
+    for job in seen[0] | seen[1]:
+        assert slurm.state(job) in ("CANCELLED", "COMPLETED", "FAILED"), job
+    assert not list((folder / "steadystack-jobs").rglob("*.pem"))
+
+
+def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
+    monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
+    words = "echo 'no such module' >&2; exit 1"
+    config = load_config(written(folder, "none", **JOBS, prologue=[words]))
+    with pytest.raises(RunError, match=r"jobs of the workers end before.*no such module"):
+        stages.measure(config)
+
+
+def test_jobs_import_nothing_of_the_working_folder(slurm, folder, here, tmp_path, monkeypatch):
+    """It is where they are submitted from."""
+    for name in ("pipeline", "steadystack", "queue", "dask"):
+        mark = f"open({str(tmp_path / f'ran-{name}')!r}, 'w').close()"
+        (tmp_path / f"{name}.py").write_text(f"{mark}\nraise RuntimeError('of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    found = steadystack.run(load_config(written(folder, "beside", **JOBS)))
+    assert_same_numbers(here, found)
+    assert not list(tmp_path.glob("ran-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("steadystack", InputError, r"worker .* imports steadystack from .*steadystack\.py, which"),
+        ("dask", RunError, r"jobs of the workers end.*RuntimeError: of a user, in .*dask\.py"),
+    ],
+)
+def test_what_jobs_import_instead_is_named(
+    slurm, folder, tmp_path, monkeypatch, name, error, words
+):
+    monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
+    monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    own = {"prologue": ["unset PYTHONSAFEPATH"], "job_folder": str(tmp_path / "logs")}
+    config = load_config(written(folder, f"instead-{name}", **JOBS, **own))
+    with pytest.raises(error, match=words):
+        stages.measure(config)
+
+
+def test_a_run_is_a_job_with_its_own_workers(slurm, folder, here):
+    path = written(folder, "job", **JOBS)  # whatever it says, the job's own workers are used
+    log = folder / "job.log"
+    job = slurm(
+        "sbatch", "--parsable", "--ntasks=3", "--mem-per-cpu=900", f"--chdir={folder}",
+        f"--output={log}", SCRIPT, path,
+    )  # fmt: skip
+    beds.wait_for(lambda: job in slurm.over(), 90, "the job")
+    assert slurm.state(job) == "COMPLETED", log.read_text()
+    assert_same_numbers(here, stages.solve(load_config(path)))
+    assert not list(folder.glob("steadystack-job-*"))
+
+
+def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here):
+    path = written(folder, "array", **JOBS)
+    slurm(
+        "sbatch", "--parsable", "--array=1-3", "--cpus-per-task=1", f"--chdir={folder}",
+        f"--output={folder}/array-%a.log", SCRIPT, path,
+    )  # fmt: skip
+    beds.wait_for(lambda: not slurm.jobs(), 120, "the jobs")
+    logs = "".join(log.read_text() for log in folder.glob("array-*.log"))
+    assert len(list(folder.glob("array.part-*-of-3.zarr"))) == 3, logs
+    assert_same_numbers(here, stages.solve(load_config(path)))
+    assert not list(folder.glob("array.part-*"))

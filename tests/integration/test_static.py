@@ -1,0 +1,266 @@
+"""What stands still in the camera: taken away, and told of."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import steadystack
+from steadystack import stages
+from steadystack.model import StaticEffect
+from steadystack.ncc import tiles
+from steadystack.outputs import write_image, write_stack
+from steadystack.quality import Trust
+from support.scenes import ellipse
+from support.settings import config_of
+from support.still import SIZE, noise, pattern, views, way
+
+LAGS = {"strategy": "lags", "lags": [1, 2, 4, 8]}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return way(48)
+
+
+@pytest.fixture(scope="module")
+def scene(truth):
+    frames = views(truth)
+    return frames + noise(frames, 0.15)
+
+
+def shifts_of(frames, **how):
+    return steadystack.estimate_shifts(
+        frames.astype("f4"), **{"max_shift": 10, "pairs": LAGS, "preprocess": {}} | how
+    )
+
+
+def rms(found, truth):
+    error = found["shift"].to_numpy() - truth
+    return float(np.sqrt(np.mean((error - error.mean(axis=0)) ** 2)))
+
+
+# The cure
+
+
+def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene):
+    spoiled = scene + 1.2 * pattern()
+    clean = shifts_of(scene)
+    raw = shifts_of(spoiled)
+    cured = shifts_of(spoiled, preprocess={"static": "estimate"})
+    assert rms(clean, truth) < 0.02
+    assert rms(raw, truth) > 3
+    assert rms(cured, truth) < 2.5 * rms(clean, truth)
+    assert stages.verdict(raw).trust is Trust.NOT
+    assert "pulls shifts towards zero" in raw.attrs["verdict"]
+    assert "preprocess.static: estimate" in raw.attrs["verdict"]
+    assert stages.verdict(cured).trust is Trust.GOOD
+
+
+def test_a_vignette_with_an_offset(truth, scene):
+    """What multiplies and what adds: the additive part is the larger one, and is taken away."""
+    place = [np.linspace(-1, 1, side) for side in SIZE]
+    vignette = 1 - 0.25 * (place[0][:, None] ** 2 + place[1] ** 2)
+    spoiled = 3 + (10 + scene) * vignette
+    raw, cured = shifts_of(spoiled), shifts_of(spoiled, preprocess={"static": "estimate"})
+    assert rms(raw, truth) > 0.05
+    assert rms(cured, truth) < 0.015
+
+
+def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
+    spoiled = (10 + scene) * np.exp(0.15 * pattern())
+    how = {"logarithm": True, "static": "estimate"}
+    assert rms(shifts_of(spoiled), truth) > 1
+    assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
+
+
+def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path):
+    gain = 1 + 0.2 * pattern(seed=9)
+    write_image(tmp_path / "flat.zarr", gain)
+    spoiled = (10 + scene + pattern()) * gain
+    how = {"flat_field": str(tmp_path / "flat.zarr"), "static": "estimate"}
+    assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
+
+
+def test_the_static_image_knows_the_mask(truth, scene):
+    """A quarter of the pixels is lost, elsewhere in each frame, and dirt is masked."""
+    spoiled = scene + pattern()
+    lost = np.random.default_rng(4).random(scene.shape) < 0.25
+    mask = ellipse(SIZE, 1.0)
+    mask[20:30, 30:50] = False
+    spoiled[:, 20:30, 30:50] += 30
+    how = {"mask": mask, "preprocess": {"static": "estimate"}}
+    assert rms(shifts_of(np.where(lost, np.nan, spoiled), **how), truth) < 0.06
+
+
+@pytest.fixture
+def folder(tmp_path, scene):
+    write_stack(tmp_path / "stack.zarr", (scene + pattern()).astype("f4"))
+    return tmp_path
+
+
+def settings(folder, **sections):
+    usual = {
+        "register": {"max_shift": 10},
+        "preprocess": {"static": "estimate"},
+        "pairs": LAGS,
+    }
+    return config_of(folder, **usual | sections)
+
+
+def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
+    workers = {"kind": "local", "workers": 1}
+    ran = steadystack.run(settings(folder, cluster=workers))
+    found = shifts_of(scene + pattern(), preprocess={"static": "estimate"})
+    np.testing.assert_array_equal(ran["shift"], found["shift"])
+    kept = folder / "shifts.zarr.static.zarr"
+    assert kept.is_dir()
+    given = settings(folder, preprocess={"static": kept.name}, output={"shifts": "given.zarr"})
+    np.testing.assert_array_equal(steadystack.run(given)["shift"], found["shift"])
+    write_image(kept, pattern().astype("f4"))
+    with pytest.raises(steadystack.InputError, match="measured with other settings"):
+        steadystack.run(given)
+    assert rms(steadystack.run(given, overwrite=True), truth) < 0.03
+
+
+def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
+    """Frames spread over all of it have no scene in common."""
+    truth = way(140, (1.5, -1.2))
+    frames = views(truth) + 1.5 * pattern()
+    monkeypatch.setattr("steadystack.measure.stills.MOST_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.stills.USUAL_FRAMES", 20)
+    found = shifts_of(frames + noise(frames, 0.1), preprocess={"static": "estimate"})
+    assert rms(found, truth) < 0.05
+
+
+def test_what_cannot_be_estimated_is_told(folder, monkeypatch):
+    blank = np.random.default_rng(0).normal(size=(20, 40, 40))
+    with pytest.raises(steadystack.InputError, match="of 20 frames too few"):
+        shifts_of(blank, preprocess={"static": "estimate"})
+    write_image(folder / "other.zarr", np.zeros((3, 3)))
+    with pytest.raises(
+        steadystack.InputError, match=r"preprocess.static \(an image, or 'estimate'\)"
+    ):
+        stages.plan(settings(folder, preprocess={"static": "other.zarr"}))
+    with pytest.raises(steadystack.InputError, match="lie in each other"):
+        stages.plan(settings(folder, output={"shifts": "a.zarr"}, preprocess={"static": "a.zarr"}))
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
+    with pytest.raises(steadystack.InputError, match="fits into one block"):
+        stages.plan(settings(folder))
+
+
+def test_a_given_static_image_is_for_frames_of_blocks_too(folder, truth, monkeypatch):
+    write_image(folder / "static.zarr", pattern())
+    config = settings(folder, preprocess={"static": "static.zarr"})
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
+    assert stages.plan(config).blocks > 2
+    assert rms(steadystack.run(config), truth) < 0.03
+
+
+# What is told
+
+
+def told(found):
+    return "pulls shifts towards zero" in found.attrs["verdict"]
+
+
+def effect(found):
+    return StaticEffect(**json.loads(found.attrs["static_effect"]))
+
+
+def test_a_pull_is_told_with_its_size(truth, scene):
+    found = shifts_of(scene + 0.45 * pattern())
+    assert stages.verdict(found).trust is Trust.LOOK
+    assert told(found)
+    seen = effect(found)
+    assert seen.certain
+    assert seen.pairs == 32
+    true = np.abs(truth[8:] - truth[:-8]).mean()
+    assert 0.2 * true < seen.with_it < seen.without_it
+    assert seen.error < 0.25 * (seen.without_it - seen.with_it)
+
+
+def fading(frames):
+    return np.linspace(1, 0.35, len(frames))[:, None, None] * (4 + frames)
+
+
+def changing(frames):
+    turn = np.linspace(0, np.pi / 2, len(frames))[:, None, None]
+    return np.cos(turn) * frames + np.sin(turn) * frames[:, ::-1, ::-1][::-1]
+
+
+CLEAN = {
+    "a drift": (way(40), lambda frames: frames),
+    "no drift": (np.zeros((40, 2)), lambda frames: frames),
+    "hardly a drift": (way(40, (0.01, 0.005), 0.002), lambda frames: frames),
+    "jitter": (way(40, (0, 0), 0.05), lambda frames: frames),
+    "a slow drift": (way(40, (0.06, -0.04), 0.01), lambda frames: frames),
+    "bleaching": (way(40, (0.06, -0.04), 0.01), fading),
+    "bleaching without a drift": (np.zeros((40, 2)), fading),
+    "a scene that changes": (np.zeros((40, 2)), changing),
+    "much noise": (way(40), lambda frames: frames + noise(frames, 1.5, 9)),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_false_alarm(name, seed):
+    truth, change = CLEAN[name]
+    frames = views(truth, seed)
+    found = shifts_of(change(frames) + noise(frames, 0.1, seed))
+    assert not told(found), found.attrs["static_effect"]
+
+
+def test_little_or_blank_series_are_not_looked_at(scene):
+    assert shifts_of(scene[:12]).attrs["static_effect"] == "null"
+    blank = shifts_of(np.zeros((20, 32, 32)))
+    assert blank.attrs["static_effect"] == "null"
+
+
+def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
+    config = settings(folder, preprocess={})
+    measured = stages.measure(config)
+    assert effect(measured).certain
+    monkeypatch.setattr("steadystack.stages.results.static_effect", None)
+    for stage in (stages.solve, stages.run):
+        found = stage(config)
+        assert found.attrs["static_effect"] == measured.attrs["static_effect"]
+        assert stages.verdict(found).trust is not Trust.GOOD
+    with xr.open_zarr(folder / "shifts.zarr") as kept:
+        assert "pulls shifts towards zero" in kept.attrs["verdict"]
+
+
+def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
+    monkeypatch.setattr("steadystack.quality.fixed_pattern_check.CHECK_PIXELS", 48 * 52)
+    assert told(shifts_of(scene + pattern()))
+    assert not told(shifts_of(scene))
+
+
+# Contrast
+
+
+def test_gains_and_offsets_of_frames_change_nothing(truth, scene):
+    rng = np.random.default_rng(6)
+    gain = np.exp(np.linspace(0, -1.5, 48) + rng.normal(0, 0.1, 48))[:, None, None]
+    changed = gain * (20 + scene) + rng.uniform(0, 50, (48, 1, 1))
+    one, other = shifts_of(scene), shifts_of(changed)
+    np.testing.assert_allclose(other["shift"], one["shift"], atol=2e-3)
+    assert other.attrs["verdict"] == one.attrs["verdict"] == "good"
+
+
+@pytest.mark.parametrize("part", [0.15, 0.3])
+def test_an_object_that_goes_its_own_way_does_not_win(truth, part):
+    """It covers that part of the frame, has the scene's contrast, and moves against it."""
+    frames = views(truth)
+    own = views(-2 * truth, seed=7)
+    side = [int(np.sqrt(part) * size) for size in SIZE]
+    for frame, (y, x) in enumerate(
+        np.rint(20 + np.linspace(0, 15, 48)[:, None] * [1, 1]).astype(int)
+    ):
+        inside = (slice(y, y + side[0]), slice(x, x + side[1]))
+        frames[frame][inside] = own[frame][inside]
+    found = shifts_of(frames + noise(frames, 0.1))
+    assert rms(found, truth) < 0.3

@@ -1,0 +1,122 @@
+"""A run that is stopped or killed: what is saved stays, nobody is left behind, it goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from steadystack import stages
+from steadystack.config import load_config
+from steadystack.dataset import journal_path, load_shifts
+from steadystack.model import PairStatus
+from steadystack.outputs import write_stack
+from support import ROOT
+from support.scenes import rough
+from support.settings import write_run
+
+
+def started(folder, *words, **how):
+    return subprocess.Popen(
+        [sys.executable, "-m", "steadystack", *words],
+        cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True, text=True, **how,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def long_run(tmp_path):
+    """Settings of a run that would take minutes, in many batches on two worker processes."""
+    frames = np.stack([rough(seed, (160, 160), 1) for seed in range(40)])
+    write_stack(tmp_path / "stack.zarr", np.tile(frames, (15, 1, 1)).astype("f4"))
+    return write_run(
+        tmp_path,
+        register={"max_shift": 60},
+        pairs={"strategy": "window", "width": 20},
+        cluster={"kind": "local", "workers": 2, "task_memory": "20 MiB"},
+    )
+
+
+def wait_for_rows(run, path):
+    """Until batches are in the journal; the run's end is the bound."""
+    while not (Path(path).exists() and os.stat(path).st_size > 2000):
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(0.02)
+            pytest.fail(run.stderr.read())
+
+
+def goes_on(settings, saved):
+    """Whether a further run starts from what is saved; it is stopped then."""
+    told = ""
+    with started(settings.parent, "run", str(settings)) as again:
+        while "measured already" not in told and again.poll() is None:
+            told += again.stderr.readline()
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(60) == 128 + signal.SIGTERM
+    return f"{saved} of 11790 pairs are measured already" in told
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGTERM, False), (signal.SIGINT, True)],
+    ids=["SIGTERM", "Ctrl-C at the terminal"],
+)
+def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_group):
+    output = str(long_run.parent / "shifts.zarr")
+    run = started(long_run.parent, "run", str(long_run))
+    with run:
+        wait_for_rows(run, journal_path(output))
+        family = psutil.Process(run.pid).children(recursive=True)
+        assert len(family) >= 2
+        with pytest.raises(ValueError, match=rf"another run \(process {run.pid} on"):
+            stages.solve(load_config(long_run))
+        (os.killpg if whole_group else os.kill)(run.pid, number)
+        told = run.communicate(timeout=60)[1]
+    assert run.returncode == 128 + number, told
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    line = rf"stopped by {name}; (\d+) of 11790 pairs are measured and saved; "
+    line += rf"`steadystack run {re.escape(str(long_run))}` goes on from there"
+    found = re.search(line, told)
+    assert found, told
+    assert not psutil.wait_procs(family, timeout=30)[1]
+    saved = load_shifts(output)
+    assert int((saved["pair_status"] != PairStatus.UNMEASURED.code).sum()) == int(found[1]) > 0
+    log = (long_run.parent / "run.log").read_text()
+    assert "shifts.zarr INFO run ends after" in log
+    assert "Traceback" not in told
+
+    if not whole_group:
+        assert goes_on(long_run, int(found[1]))
+
+
+def test_kills_at_any_instant_change_nothing(tmp_path):
+    """The script does thirty of them, on worker processes."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "kill_and_resume.py",
+         "--kind", "in-process", "--kills", "3", "--seed", "3"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "pipeline"), "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "equal bit for bit" in done.stdout
+
+
+def test_a_run_may_end_at_every_step_on_disk(tmp_path):
+    """Every file moved, deleted or appended to, and records half written: `each_step`."""
+    tests = ROOT / "tests"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "support.each_step", tmp_path],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{tests}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"{len(lines) - 1} steps"
+    assert {f"{count} rows were saved" for count in range(14)} == set(lines[:-1])

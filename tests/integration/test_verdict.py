@@ -1,0 +1,39 @@
+"""What is wrong with a series is found and named; what is right is called good."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import steadystack
+from bench_verdict import SITUATIONS, judged, label
+from steadystack.model import LocalMotion
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_every_situation_is_told(name):
+    make, trusts, words = SITUATIONS[name]
+    trust, reasons, _ = judged(make(np.random.default_rng(0)))
+    assert trust.split()[0] in trusts.split(), reasons
+    assert any(words in reason for reason in reasons), reasons
+
+
+@pytest.mark.parametrize(
+    ("side", "brightness", "wins"), [(30, 5.0, False), (14, 5.0, False), (20, 30.0, True)]
+)
+def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
+    case = label(side, brightness)(np.random.default_rng(3))
+    shifts = steadystack.estimate_shifts(case.frames, **case.sections)
+    found = LocalMotion(**json.loads(shifts.attrs["local_motion"]))
+    assert (found.still, found.still_where, found.moving) == (1, "top left", 0)
+    assert (found.still_pull > 0.9 * found.scene) is wins
+    said = shifts.attrs["verdict"]
+    assert ("wins over the scene: in 1 of" in said) is wins
+    assert "moves by itself" not in said
+    mask = np.ones(case.frames.shape[1:], bool)
+    mask[12 : 12 + side, 12 : 12 + side] = False
+    cured = steadystack.estimate_shifts(case.frames, mask=mask, **case.sections)
+    assert cured.attrs["verdict"] == "good"
+    assert np.abs(cured["shift"] - cured["shift"][0] - case.truth).max() < 0.1

@@ -1,0 +1,153 @@
+"""The terms of a pair are the sums that they stand for, by as few transforms as may be."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steadystack import ncc
+from steadystack.ncc import Layout, Masked, Window, masked_image, pair_terms
+from support.scenes import asked_of_transforms, ellipse, rough
+
+KINDS = ("mask", "value", "square")
+
+
+@st.composite
+def problems(draw):
+    """Two images of one to three axes, their masks, a window of lags, a tile, how they are used."""
+    ndim = draw(st.integers(1, 3))
+    most = {1: 40, 2: 14, 3: 7}[ndim]
+    sizes = st.tuples(*[st.integers(1, most)] * ndim)
+    reference = draw(sizes)
+    moving = reference if draw(st.booleans()) else draw(sizes)
+    bounds = draw(st.tuples(*[st.integers(0, most)] * ndim))
+    tile = draw(st.none() | st.tuples(*[st.integers(1, most)] * ndim))
+    kinds = draw(st.tuples(*[st.sampled_from(["all", "box", "random", "sparse", "none"])] * 2))
+    same = draw(st.booleans()) and moving == reference
+    in_series, beyond, nearly = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+    seed = draw(st.integers(0, 99))
+    return reference, moving, bounds, tile, kinds, same, in_series, beyond, nearly, seed
+
+
+def any_mask(rng, shape, kind):
+    if kind == "box":
+        mask = np.zeros(shape, bool)
+        sides = [np.sort(rng.integers(0, size + 1, 2)) for size in shape]
+        mask[tuple(slice(*side) for side in sides)] = True
+        return mask
+    return {
+        "all": np.ones(shape, bool),
+        "random": rng.random(shape) < 0.7,
+        "sparse": rng.random(shape) < 0.1,
+        "none": np.zeros(shape, bool),
+    }[kind]
+
+
+@given(problems())
+@settings(deadline=None, max_examples=300)
+def test_terms_are_the_sums_they_stand_for(problem):
+    """Whatever the masks, the tiles and the way that is taken: against sums over whole images."""
+    shape, other, bounds, tile, kinds, same, in_series, beyond, nearly, seed = problem
+    rng = np.random.default_rng(seed)
+    window = ncc.lag_window(shape, other, bounds)
+    if beyond:
+        window = ncc.Window(*(tuple(s * b for b in bounds) for s in (-1, 1)))
+    masks = [any_mask(rng, shape, kinds[0]), any_mask(rng, other, kinds[1])]
+    if same:
+        masks[1] = masks[0].copy()
+        masks[1].flat[rng.integers(masks[1].size)] ^= True  # few differences
+    base = ncc.Masked(masks[0] | masks[1]) if same else None
+    masks = [ncc.Masked(mask, base if nearly else None) for mask in masks]
+    f, g = (
+        ncc.masked_image(rng.normal(5, 2, mask.pixels.shape), mask, np.float64) for mask in masks
+    )
+    layout = ncc.Layout.over(shape, other, window, tile)
+    found = ncc.pair_terms(f, g, layout, in_series=in_series, keep=KINDS if in_series else ())
+    for place, lag in zip(
+        np.ndindex(window.shape),
+        itertools.product(*map(lambda lo, hi: range(lo, hi + 1), window.first, window.last)),
+        strict=True,
+    ):
+        a, b = overlapping(shape, other, lag)
+        m, k = masks[0].pixels[a].astype(float), masks[1].pixels[b].astype(float)
+        expected = {
+            "count": m * k,
+            "sum_f": f.values[a] * k,
+            "sum_g": m * g.values[b],
+            "square_f": f.values[a] ** 2 * k,
+            "square_g": m * g.values[b] ** 2,
+            "cross": f.values[a] * g.values[b],
+        }
+        for name, products in expected.items():
+            assert getattr(found, name)[place] == pytest.approx(products.sum(), abs=1e-9), name
+
+
+def overlapping(shape, other, lag):
+    """Where two images lie on each other: the moving one's pixel x - u on the reference's x."""
+    low = [min(max(0, u), n) for u, n in zip(lag, shape, strict=True)]
+    high = [max(min(n, m + u), lo) for n, m, u, lo in zip(shape, other, lag, low, strict=True)]
+    a = tuple(slice(lo, hi) for lo, hi in zip(low, high, strict=True))
+    b = tuple(slice(lo - u, hi - u) for lo, hi, u in zip(low, high, lag, strict=True))
+    return a, b
+
+
+@pytest.mark.parametrize("tile", [None, (40, 23)])
+def test_a_common_mask_costs_a_pair_one_product(monkeypatch, tile):
+    """Also one that is common but for a few pixels; others cost all six."""
+    asked = asked_of_transforms(monkeypatch)
+    common, rng = ellipse((96, 96)), np.random.default_rng(0)
+    few = common.copy()
+    few[[30, 31, 60], [40, 40, 70]] = False
+    window = ncc.lag_window((96, 96), (96, 96), (8, 8))
+    layout = ncc.Layout.over((96, 96), (96, 96), window, tile)
+    shared = ncc.Masked(common)
+    images = {
+        "shared": [ncc.masked_image(rough(i, (96, 96)), shared) for i in (1, 2, 3)],
+        "few": [ncc.masked_image(rough(4, (96, 96)), ncc.mask_like(few, shared, layout))],
+        "other": [ncc.masked_image(rough(5, (96, 96)), ncc.Masked(rng.random((96, 96)) < 0.5))],
+    }
+
+    def products(first, second):
+        asked.clear()
+        ncc.pair_terms(first, second, layout, in_series=True, keep=KINDS)
+        return [wanted for wanted in asked if "cross" in wanted]
+
+    a, b, c = images["shared"]
+    assert products(a, b) == [["cross"]]
+    assert len(asked) == 4  # the overlap of the mask with itself, and the own sums of both
+    assert products(b, c) == [["cross"]]
+    assert len(asked) == 2  # only the third image's own sums were missing
+    assert products(a, c) == [["cross"]]
+    assert len(asked) == 1
+    assert products(a, images["few"][0]) == [["cross"]]
+    assert len(products(a, images["other"][0])[0]) == 6
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("window", [(5, 9), (-14, -3), (-3, 11), (20, 28)])
+@pytest.mark.parametrize("tile", [None, 16])
+def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
+    """The terms of frames in a series against those of the same frames by themselves."""
+    shape = (60, 44) if ndim == 2 else (36, 40, 44)
+    rng = np.random.default_rng(0)
+    lags = Window((window[0],) * ndim, (window[1],) * ndim)
+    layout = Layout.over(shape, shape, lags, None if tile is None else (tile,) * ndim)
+    inner = lags.about([sum(window) // 2] * ndim, [1] * ndim)
+    common = Masked(ellipse(shape))
+    images = []
+    for _ in range(2):
+        pixels = common.pixels.copy()
+        pixels[tuple(rng.integers(10, 20, (ndim, 3)))] = False
+        images.append(masked_image(rng.normal(5, 2, shape), Masked(pixels, common)))
+    shared = pair_terms(*images, layout, in_series=True, keep=("mask", "value"), lags=inner)
+    alone = pair_terms(
+        *(masked_image(one.values, Masked(one.mask.pixels)) for one in images), layout
+    ).over(lags, inner)
+    for name in ("count", "cross", "sum_f", "sum_g", "square_f", "square_g"):
+        np.testing.assert_allclose(
+            getattr(shared, name), getattr(alone, name), atol=2e-2, err_msg=name
+        )

@@ -1,0 +1,38 @@
+"""The record of the tasks that are done."""
+
+from __future__ import annotations
+
+import zarr
+
+from steadystack.durable import objects, place
+from steadystack.outputs import TaskRecord, begun_at, digest_at
+from support.objects import listed
+
+
+def store_of_zarr(path):
+    """What zarr writes by: here every path is the bucket's root."""
+    return place(path).zarr_store(read_only=False)
+
+
+def test_a_record_of_tasks(store):
+    stack = "s3://bucket/c.zarr"
+    build = place(stack).build()
+    told = {"steadystack": {"digest": "digest", "layout": "layout"}}
+    with build.beginning():
+        assert begun_at(stack) is None
+        objects.put(f"{stack}/zarr.json", b"{}")
+        zarr.create_group(store_of_zarr(stack), attributes=told)
+        assert begun_at(stack) is None  # it is not laid out yet
+    assert begun_at(stack) == ("digest", "layout")
+    assert digest_at(stack) is None  # it is not whole
+    for done in ({}, {0: [7, 0]}):
+        with TaskRecord(stack) as record:
+            assert record.done == done
+            record.add(len(done), [7, len(done)])
+    assert TaskRecord(stack).done == {0: [7, 0], 1: [7, 1]}
+    build.settle()
+    assert len(listed(store)) == 5
+    objects.delete(f"{stack}.partial/begun")
+    build.settle()
+    assert listed(store) == ["c.zarr/zarr.json", "zarr.json"]
+    assert digest_at(stack) == "digest"

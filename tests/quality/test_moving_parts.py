@@ -1,0 +1,57 @@
+"""Parts of a scene that go their own way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import steadystack
+from bench_verdict import moving_object, noisy, turning, views, wander
+from steadystack.config import make_config
+from steadystack.dataset import read_pairs
+from steadystack.model import as_stack
+from steadystack.planning import in_memory, set_up
+from steadystack.quality import local_motion
+from steadystack.readers import ArrayFrames
+
+
+def motion_of(frames, mask=None):
+    source = ArrayFrames.checked(as_stack(frames), mask)
+    config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
+    table = read_pairs(steadystack.estimate_shifts(frames, mask=mask, max_shift=24))
+    return local_motion(source, set_up(config, in_memory(source)).method, table)
+
+
+def test_parts_of_a_scene_that_drifts_move_together():
+    rng = np.random.default_rng(5)
+    found = motion_of(noisy(rng, views(rng, wander(rng))))
+    assert found.moving == 0
+    assert found.parts >= 8
+    assert found.size < 0.1
+
+
+def test_an_object_is_found_where_it_is():
+    """Nine hundredths of the frame in its top left corner go another way by 0.6 px a frame."""
+    rng = np.random.default_rng(6)
+    truth = wander(rng)
+    front = views(rng, truth + np.arange(len(truth))[:, None] * np.array([0.0, 0.6]))
+    frames = views(rng, truth)
+    frames[:, :38, :38] = front[:, :38, :38]
+    found = motion_of(noisy(rng, frames))
+    assert found.moving == 1
+    assert found.where == "top left"
+    assert not found.linear
+    assert 0.6 <= found.size <= 3.0  # 0.6 px times the 1 to 5 frames between the frames of a pair
+
+
+def test_a_turn_is_told_from_an_object():
+    assert motion_of(turning(np.random.default_rng(1)).frames).linear
+    assert not motion_of(moving_object(np.random.default_rng(1)).frames).linear
+
+
+def test_too_little_to_tell_is_none():
+    rng = np.random.default_rng(7)
+    small = np.stack([rng.normal(size=(48, 48))] * 4)
+    assert motion_of(small) is None
+    mask = np.zeros((128, 128), bool)
+    mask[50:80, 50:80] = True
+    assert motion_of(noisy(rng, views(rng, wander(rng, 0.3))), mask) is None

@@ -1,0 +1,88 @@
+"""Positions of plates, and collections of series."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+from steadystack.model import InputError
+from steadystack.outputs import write_stack
+from steadystack.readers import StackFrames, locate, positions
+from support import STORES
+from support.tiff_files import PIXELS
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """A plate of three wells; one is on its list and not there."""
+    shutil.unpack_archive(STORES / "ome-zarr-py-05-plate.zip", tmp_path / "plate.zarr")
+    return tmp_path / "plate.zarr"
+
+
+def test_positions_of_a_plate(plate):
+    found = positions(str(plate))
+    assert (found.names, found.missing) == (("A/01/0", "A/01/1", "B/03/0"), ("B/02",))
+    for name, path in zip(found.names, found.paths(), strict=True):
+        by_path = StackFrames(locate(path, channel=0)).read(1).image
+        by_position = StackFrames(locate(str(plate), position=name, channel=0)).read(1).image
+        np.testing.assert_array_equal(by_path, by_position)
+    assert locate(str(plate), position="B/03", channel=0).array.inside == "B/03/0/s0"
+    assert positions(found.paths()[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("position", "words"),
+    [
+        (None, r"holds several images: set input.position to one of its 3 \(A/01/0, A/01/1, B/03"),
+        ("A/01", "well with 2 fields: set it to one of A/01/0, A/01/1"),
+        ("B/02/0", "lists this well, and the store does not hold it; it has A/01/0"),
+        ("B/3/0", "is not in the plate .*; did you mean B/03/0"),
+        ("Z/99/7", "is not in the plate .*; it has A/01/0"),
+    ],
+)
+def test_positions_that_are_not_there(plate, position, words):
+    with pytest.raises(InputError, match=words):
+        locate(str(plate), position=position, channel=0)
+
+
+def test_a_position_of_what_is_no_plate(plate):
+    with pytest.raises(InputError, match="is no plate"):
+        locate(str(plate / "A/01/0"), position="A/01/0", channel=0)
+    with pytest.raises(InputError, match=r"is a plate: set input.position"):
+        locate(str(plate), series=0)
+    with pytest.raises(InputError, match="is no collection"):
+        locate(str(plate / "A/01/0"), series=0, channel=0)
+
+
+def test_a_plate_without_any_well(plate):
+    for row in ("A", "B"):
+        shutil.rmtree(plate / row)
+    with pytest.raises(InputError, match="none of its 3 wells is there"):
+        locate(str(plate), position="A/01/0")
+
+
+def test_a_collection_of_series(tmp_path):
+    """The layout of bioformats2raw, with and without its list of series."""
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    for name in ("0", "1"):
+        write_stack(tmp_path / "image.zarr", PIXELS[:, int(name)])
+        shutil.copytree(tmp_path / "image.zarr", tmp_path / "b.zarr" / name)
+        shutil.unpack_archive(STORES / "ome-zarr-py-04.zip", tmp_path / "a.zarr" / name)
+    zarr.open_group(tmp_path / "b.zarr", mode="a", zarr_format=3).attrs["ome"] = {
+        "version": "0.5", "bioformats2raw.layout": 3
+    }  # fmt: skip
+    for listed in (False, True):
+        if listed:
+            group.create_group("OME").attrs["series"] = ["1", "0"]
+        with pytest.raises(InputError, match=r"set input.series to one of 0 to 1"):
+            locate(str(tmp_path / "a.zarr"))
+        with pytest.raises(InputError, match=r"input.series 2 is not there"):
+            locate(str(tmp_path / "a.zarr"), series=2)
+        spec = locate(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
+        assert spec.array.inside.split("/")[0] == ("0" if listed else "1")
+    spec = locate(str(tmp_path / "b.zarr"), series=1)
+    np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])

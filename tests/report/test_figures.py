@@ -1,0 +1,41 @@
+"""Figures as files, and images made smaller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from steadystack.cli import main
+from steadystack.report.figures import smaller
+from support.reported import config, reported
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return reported(tmp_path_factory.mktemp("report"))
+
+
+def test_figures_are_files_too(folder):
+    done = CliRunner().invoke(main, ["report", str(write(folder)), "--figures", str(folder / "f")])
+    assert done.exit_code == 0, done.output
+    kinds = {path.suffix for path in (folder / "f").iterdir()}
+    names = {path.stem for path in (folder / "f").iterdir()}
+    assert kinds == {".png", ".svg"}
+    assert {"drift", "drift-physical", "path", "pairs", "residuals", "matrix"} <= names
+
+
+def write(folder):
+    import yaml
+
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config(folder).dump()))
+    return path
+
+
+def test_images_are_made_smaller_by_means_of_what_is_known():
+    image = np.arange(20.0).reshape(4, 5)
+    image[0, 0] = image[2, 4] = image[3, 4] = np.nan
+    expected = [[(1 + 5 + 6) / 3, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [13, 15, np.nan]]
+    np.testing.assert_allclose(smaller(image, 3), expected)
+    assert smaller(image, 5) is image

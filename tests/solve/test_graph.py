@@ -1,0 +1,21 @@
+"""Bridges of the pair graph."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+
+from steadystack.solve.graph import bridges, labels_of
+from support.graphs import graphs, random_graph
+
+
+@given(graphs)
+@settings(deadline=None, max_examples=60)
+def test_bridges_are_the_pairs_that_cut(graph):
+    count, more, seed = graph
+    start, end = random_graph(np.random.default_rng(seed), count, more // 4).T
+    found = bridges(start, end, count)
+    for pair in range(len(start)):
+        rest = np.arange(len(start)) != pair
+        labels = labels_of(start[rest], end[rest], count)
+        assert found[pair] == (labels[start[pair]] != labels[end[pair]])

@@ -1,0 +1,60 @@
+"""A small series, its shifts, and corrected stacks of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from steadystack.config import CorrectSection
+from steadystack.correction import Invalid, lay_out, write_corrected
+from steadystack.model import FrameStatus
+from steadystack.readers import locate
+from support.scenes import Scene
+from support.settings import config_of
+
+SIZE = (72, 80)
+TRUTH = np.array([[0, 0], [2.4, -1.2], [-1.5, 0.5], [3.3, 4.1], [1.0, 2.0], [-2.2, -3.7]])
+MEMORY = 2**29
+
+
+def frames_of(world: Scene) -> np.ndarray:
+    return np.stack([20000 + 3000 * world.view(SIZE, o) for o in TRUTH]).astype("u2")
+
+
+def shifts_of(values: np.ndarray = TRUTH, **columns: list[int]) -> xr.Dataset:
+    count = len(values)
+    ok = [FrameStatus.OK.code] * count
+    given = {"component": [0] * count, "frame_status": ok} | columns
+    return xr.Dataset(
+        {
+            "shift": (("frame", "axis"), values),
+            **{name: ("frame", column) for name, column in given.items()},
+        },
+        {"axis": ["z", "y", "x"][-values.shape[1] :]},
+    )
+
+
+def made(path: Path, source: Path, shifts: xr.Dataset | None = None, memory=MEMORY, **how):
+    """A corrected stack of a stack, in this process."""
+    client, invalid = how.pop("client", None), how.pop("invalid", Invalid())
+    again = how.pop("overwrite", False)
+    stack = lay_out(
+        str(path), locate(str(source), channel=0), shifts_of() if shifts is None else shifts,
+        CorrectSection(**how), invalid, memory,
+    )  # fmt: skip
+    write_corrected(stack, client, overwrite=again)
+    return stack, zarr.open_group(path, mode="r")
+
+
+def run_of(folder: Path, **sections):
+    usual = {
+        "register": {"max_shift": 12},
+        "output": {
+            "shifts": str(folder / "shifts.zarr"),
+            "corrected": str(folder / "steady.ome.zarr"),
+        },
+    }
+    return config_of(folder, **usual | sections)

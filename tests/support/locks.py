@@ -1,0 +1,11 @@
+"""A process that holds a lock until its input ends."""
+
+from __future__ import annotations
+
+HOLD = """
+import sys
+from steadystack.durable import place
+with place(sys.argv[1]).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
