@@ -1,4 +1,4 @@
-"""What is valid in a frame, and what real frames need before they are correlated.
+"""What real frames need before they are correlated.
 
 Everything is mask-aware: what is not valid never reaches a valid pixel. All steps are off unless
 asked for; they come in the order flat field, logarithm, static image, high-pass.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.model import Bools, Floats
@@ -33,19 +33,11 @@ class Conditioning:
 
     Attributes
     ----------
-    invalid_values : numbers that mean "no data", such as 0 or a saturated 65535
-    valid_range : lowest and highest valid value, None for no limit on that side
-    saturation : from this value on nothing is valid; None: no limit
-    border : pixels along each side of the frame that are not valid, one per axis
     logarithm : correlate the logarithm (for contrast that multiplies); what is not positive is
         not valid
     high_pass : sigma in pixels of the Gaussian local mean that is subtracted; None: off
     """
 
-    invalid_values: tuple[float, ...] = ()
-    valid_range: tuple[float | None, float | None] | None = None
-    saturation: float | None = None
-    border: tuple[int, ...] = ()
     logarithm: bool = False
     high_pass: float | None = None
 
@@ -71,17 +63,6 @@ def condition(
     -------
     image, valid : arrays of the same shape; the image is finite where valid
     """
-    return condition_usable(image, usable_pixels(image, valid, how), how, flat_field, static)
-
-
-def condition_usable(
-    image: NDArray[Any],
-    valid: Bools,
-    how: Conditioning,
-    flat_field: Floats | None = None,
-    static: Floats | None = None,
-) -> tuple[NDArray[Any], Bools]:
-    """The same, for what `usable_pixels` has left."""
     if flat_field is not None:
         image, valid = flatten(image, valid, flat_field)
     if how.logarithm:
@@ -102,56 +83,6 @@ def reach(how: Conditioning) -> int:
     if how.high_pass < SMALLEST_BOX_SIGMA:
         return int(GAUSSIAN_RADII * how.high_pass + 0.5)
     return 3 * (_box_width(how.high_pass) // 2)
-
-
-def as_mask(values: ArrayLike) -> Bools:
-    """A mask from booleans or numbers: True where not 0; NaN is not valid."""
-    numbers = np.asarray(values)
-    if numbers.dtype == bool:
-        return numbers
-    return np.asarray((numbers != 0) & (numbers == numbers))
-
-
-def usable_pixels(image: NDArray[Any], valid: Bools, how: Conditioning) -> Bools:
-    """What is left of `valid` after every cause that the settings give."""
-    return valid & valid_pixels(
-        image,
-        invalid_values=how.invalid_values,
-        valid_range=how.valid_range,
-        saturation=how.saturation,
-        border=how.border,
-    )
-
-
-def valid_pixels(
-    image: NDArray[Any],
-    *,
-    invalid_values: Sequence[float] = (),
-    valid_range: tuple[float | None, float | None] | None = None,
-    saturation: float | None = None,
-    border: Sequence[int] = (),
-) -> Bools:
-    """True where a pixel is finite and none of the given causes speaks against it."""
-    if np.issubdtype(image.dtype, np.inexact):
-        valid = np.isfinite(image)
-    else:
-        valid = np.ones(image.shape, bool)
-    for value in invalid_values:
-        valid &= image != value
-    if valid_range is not None:
-        low, high = valid_range
-        if low is not None:
-            valid &= image >= low
-        if high is not None:
-            valid &= image <= high
-    if saturation is not None:
-        valid &= image < saturation
-    for axis, width in enumerate(border):
-        if width:
-            along = np.moveaxis(valid, axis, 0)
-            along[:width] = False
-            along[-width:] = False
-    return np.asarray(valid)
 
 
 def flatten(
@@ -204,7 +135,7 @@ def masked_median(images: Sequence[NDArray[Any]], valid: Sequence[Bools]) -> NDA
     for first in range(0, len(median), pixels):
         strip = slice(first, first + pixels)
         here, usable = (np.stack([one[strip] for one in many]) for many in (flat, good))
-        known = np.where(usable & valid_pixels(here), here, np.nan)
+        known = np.where(usable & np.isfinite(here), here, np.nan)
         somewhere = np.isfinite(known).any(axis=0)
         median[strip][somewhere] = np.nanmedian(known[:, somewhere], axis=0)
     return median.reshape(images[0].shape)

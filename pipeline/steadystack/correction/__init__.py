@@ -8,12 +8,10 @@ put together by `writing`.
 from steadystack.correction.corrected import Corrected, lay_out
 from steadystack.correction.lazy import correct
 from steadystack.correction.means import SeriesImages, before_and_after, mean_before_and_after
-from steadystack.correction.regions import Invalid
 from steadystack.correction.writing import write_corrected, write_tiff
 
 __all__ = [
     "Corrected",
-    "Invalid",
     "SeriesImages",
     "before_and_after",
     "correct",

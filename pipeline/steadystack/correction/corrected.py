@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from steadystack.config import CorrectSection
 from steadystack.correction.chunks import COARSEST, Cut, levels, regions, valid_level
 from steadystack.correction.movements import Movements, canvas, fill_value_for, movements
-from steadystack.correction.regions import CorrectionPlan, Invalid
+from steadystack.correction.regions import CorrectionPlan
 from steadystack.durable import place
 from steadystack.model import InputError
 from steadystack.ome import OmeVersion, image_attributes
 from steadystack.outputs import OWN, PyramidSpec
 from steadystack.readers import StackSpec, coordinates_of, version_for
+from steadystack.validity import Validity
 from steadystack.warp import Box, common_box
 
 # Raised whenever the same settings write other pixels than before.
@@ -56,7 +57,8 @@ def lay_out(
     source: StackSpec,
     shifts: xr.Dataset,
     how: CorrectSection,
-    invalid: Invalid,
+    validity: Validity,
+    channel: int | None,
     memory: int,
 ) -> Corrected:
     """Everything about a corrected stack that is known before a pixel is read.
@@ -66,6 +68,7 @@ def lay_out(
     path : where it will be
     source : the stack to be moved, of which all channels and planes are
     shifts : the solved dataset of shifts
+    validity, channel : see `CorrectionPlan`
     memory : bytes that a task may use
 
     Raises
@@ -97,7 +100,7 @@ def lay_out(
         levels=levels(cut, region, how.levels),
         valid=valid_level(cut, region) if how.valid else None,
         fill_value=fill_value_for(how.fill_value, np.dtype(source.dtype)),
-        digest=_digest(source, how, invalid, shift, box),
+        digest=_digest(source, how, (validity, channel), shift, box),
     )
     work = CorrectionPlan(
         source=source,
@@ -111,7 +114,8 @@ def lay_out(
         interpolation=cut.interpolation,
         labels=how.labels,
         keep=how.invalid == "keep",
-        invalid=invalid,
+        validity=validity,
+        channel=channel,
     )
     about = _about(source, how, target, work, moved, axes, shape)
     attributes = image_attributes(
@@ -195,17 +199,23 @@ def _per_axis(key: str, given: int | tuple[int, ...], axes: Sequence[str]) -> di
 
 
 def _digest(
-    source: StackSpec, how: CorrectSection, invalid: Invalid, shift: NDArray[np.float64], box: Box
+    source: StackSpec,
+    how: CorrectSection,
+    valid: tuple[Validity, int | None],
+    shift: NDArray[np.float64],
+    box: Box,
 ) -> str:
     """A short hash of all that the pixels follow from."""
+    validity, channel = valid
+    here = validity if channel is not None else validity.whatever_the_value()
     told = {
         "method": METHOD_VERSION,
         "source": [source.digest, source.missing_chunks],
         "how": how.model_dump(mode="json"),
         "invalid": [
-            *([mask.digest for mask in invalid.masks], invalid.border, invalid.values),
-            invalid.saturation,
-            *(invalid.valid_range, invalid.channel),
+            *([mask.digest for mask in here.masks], here.border, here.invalid_values),
+            here.saturation,
+            *(here.valid_range, channel),
         ],
         "box": asdict(box),
     }

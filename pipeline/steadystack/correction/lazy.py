@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.conditioning import as_mask, valid_pixels
 from steadystack.correction.movements import BORDERS, canvas, fill_value_for, movements
 from steadystack.model import Bools, InputError, as_shifts, as_stack, renaming, spatial_dims
+from steadystack.validity import as_mask, finite_pixels
 from steadystack.warp import Box, check_interpolation, move_part
 
 
@@ -232,7 +232,7 @@ def _move_frame(
     """One frame moved."""
     moved = np.full(box.shape, fill_value, image.dtype)
     part = tuple(slice(0, size) for size in image.shape)
-    good = valid & valid_pixels(image)
+    good = valid & finite_pixels(image)
     move_part(
         image, good, part, image.shape, shift, box.first, interpolation, moved,
         np.zeros(box.shape, bool),

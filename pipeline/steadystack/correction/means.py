@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.conditioning import Conditioning, usable_pixels
 from steadystack.model import Bools, FrameSource
 from steadystack.warp import move
 
@@ -33,7 +32,6 @@ class SeriesImages:
 def before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
-    conditioning: Conditioning,
     *,
     frames: NDArray[np.integer[Any]] | None = None,
     band: int = 5,
@@ -45,7 +43,6 @@ def before_and_after(
     ----------
     shifts : (frames, axes) pixels; frames without a shift are in neither of the means and maxima,
         and only in the kymographs of the series as it is
-    conditioning : says which pixels are valid
     frames : which to read; None: all
     band : lines that a kymograph averages over
 
@@ -63,7 +60,7 @@ def before_and_after(
     ]
     for frame in range(source.frame_count) if frames is None else frames.tolist():
         read = source.read(frame)
-        valid = usable_pixels(read.image, read.valid, conditioning)
+        valid = read.valid
         known = bool(np.isfinite(shifts[frame]).all())
         made[0].add(frame, read.image, valid, known, band)
         if known:
@@ -109,7 +106,6 @@ def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
 def mean_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
-    conditioning: Conditioning,
     most_frames: int = 48,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean images of frames spread evenly over a series, as they are and moved by their shifts.
@@ -117,7 +113,6 @@ def mean_before_and_after(
     Parameters
     ----------
     shifts : (frames, axes) pixels; frames without a shift are left out of both
-    conditioning : says which pixels are valid
     most_frames : at most so many frames are read
 
     Returns
@@ -126,5 +121,5 @@ def mean_before_and_after(
     """
     usable = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     spread = np.linspace(0, len(usable) - 1, min(most_frames, len(usable))).round().astype(int)
-    before, after = before_and_after(source, shifts, conditioning, frames=usable[np.unique(spread)])
+    before, after = before_and_after(source, shifts, frames=usable[np.unique(spread)])
     return before.mean, after.mean

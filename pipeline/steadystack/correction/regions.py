@@ -10,32 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.conditioning import valid_pixels
 from steadystack.correction.chunks import Regions, on_level
 from steadystack.model import Bools, Slices, UnreachableError
 from steadystack.outputs import PyramidSpec, write_region, writing
-from steadystack.readers import Mask, StackSpec, groups, read_block
+from steadystack.readers import StackSpec, groups, read_block
+from steadystack.validity import Validity
 from steadystack.warp import REACH, Box, move_part, source_part, to_dtype
-
-
-@dataclass(frozen=True, eq=False)
-class Invalid:
-    """What is not valid in the frames, beside what is missing in the store and NaN.
-
-    Attributes
-    ----------
-    masks : of the frames that the shifts were measured on, along the axes of the shifts
-    border : pixels along each side that are not valid, per axis of the shifts
-    values, valid_range, saturation : as `preprocess.valid_pixels` takes them, for `channel` alone;
-        None: none
-    """
-
-    masks: tuple[Mask, ...] = ()
-    border: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
-    valid_range: tuple[float | None, float | None] | None = None
-    saturation: float | None = None
-    channel: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +32,8 @@ class CorrectionPlan:
     interpolation : see `warp.move`; "whole" for label images
     labels : coarser levels take one pixel of several, and not their mean
     keep : what is not valid keeps its values, moved by whole pixels
+    validity : of the frames that the shifts were measured on; what values tell holds for `channel`
+        alone, and for none if that is None
     """
 
     source: StackSpec
@@ -62,7 +44,8 @@ class CorrectionPlan:
     interpolation: str
     labels: bool
     keep: bool
-    invalid: Invalid
+    validity: Validity
+    channel: int | None
 
 
 def correct_region(number: int, work: CorrectionPlan) -> list[int]:
@@ -171,39 +154,17 @@ def _valid(
     there: Bools | None,
 ) -> Bools | None:
     """What is valid in a part of a frame; None: all of it."""
-    invalid = work.invalid
-    here = invalid.channel is not None and channel == invalid.channel
-    values, limits = (invalid.values, invalid.valid_range) if here else ((), None)
-    highest = invalid.saturation if here else None
-    causes = [] if there is None else [there]
-    if values or limits or highest is not None or image.dtype.kind == "f":
-        causes.append(
-            valid_pixels(image, invalid_values=values, valid_range=limits, saturation=highest)
-        )
-    shape = work.source.frame_shape
-    measured = slice(
-        len(shape) - len(invalid.border), None
-    )  # planes may be more than were measured
-    for mask in invalid.masks:
-        causes.append(_read_mask(mask, frame, shape[measured], part[measured]))
-    for axis, width in enumerate(invalid.border, len(shape) - len(invalid.border)):
-        if width:
-            places = np.arange(part[axis].start, part[axis].stop)
-            inside = (places >= width) & (places < shape[axis] - width)
-            causes.append(inside.reshape([-1 if a == axis else 1 for a in range(len(shape))]))
-    if all(bool(cause.all()) for cause in causes):
-        return None
-    return np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*causes)), image.shape)
-
-
-def _read_mask(mask: Mask, frame: int, shape: tuple[int, ...], part: Slices) -> Bools:
-    """A part of a mask; nothing is valid of a frame whose mask cannot be read."""
+    validity = work.validity
+    if channel != work.channel:
+        validity = validity.whatever_the_value()
     try:
-        return mask.read(frame, shape, part)
+        return validity.valid(image, frame, work.source.frame_shape, part, there)
     except (MemoryError, UnreachableError):
         raise
-    except Exception:  # whatever a codec or a store raises; the frame's status tells of it
-        return np.zeros([side.stop - side.start for side in part], bool)
+    except (
+        Exception
+    ):  # whatever a codec or a store raises of a mask; the frame's status tells of it
+        return np.zeros(image.shape, bool)
 
 
 def coarser(

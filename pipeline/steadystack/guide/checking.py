@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from steadystack.conditioning import condition, looks_inverted, usable_pixels
+from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config
 from steadystack.model import Bools
 from steadystack.planning import Series, open_series, plan_of, set_up
@@ -29,7 +29,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         check_picture(picture)
     series, spec = open_series(config)
     setup = set_up(config, series)
-    rows = describe(spec) + _about_plate(config) + _about_mask(config, series.saturation)
+    rows = describe(spec) + _about_plate(config) + _about_mask(config, series.validity.saturation)
     if series.prior is not None:
         rows.append(("prior", _described_prior(config, series)))
     rows.append(("to read", f"{plan_of(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
@@ -42,8 +42,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         seen = f"values {values.min():g} to {values.max():g}" if values.size else "nothing to see"
         reason = f" ({frame.reason})" if frame.reason else ""
         rows.append((f"frame {index}", f"{frame.status}{reason}, {valid.mean():.0%} valid, {seen}"))
-        usable = usable_pixels(frame.image, frame.valid, setup.method.conditioning)
-        rows += _hints(frame.image, usable, float(valid.mean()))
+        rows += _hints(frame.image, frame.valid, float(valid.mean()))
         drawn.append((f"frame {index}", frame.image, valid))
     if picture is not None:
         save_figure(overlay_figure(drawn), picture)

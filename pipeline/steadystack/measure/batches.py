@@ -27,7 +27,6 @@ from steadystack.model import (
 )
 from steadystack.ncc import MaskedImage, Terms
 from steadystack.pairs import batch_pairs
-from steadystack.readers import ArrayFrames
 from steadystack.register import Search, block_terms, register_surfaces, terms_surface
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def measure_pairs(
     done = len(table.status) - len(rows)
     yield table, done
 
-    in_memory = isinstance(source, ArrayFrames)
+    in_memory = source.in_memory
     sent = source, replace(method, prior=None)  # a task is told of its own pairs
     shared = [share(client, part) if in_memory else part for part in sent]
     batches = ((rows[part], centres) for part, centres in batches_of(pairs[rows], method, size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -13,10 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 from steadystack.conditioning import (
     MEDIAN_STRIP,
     Conditioning,
-    condition_usable,
+    condition,
     masked_median,
     reach,
-    usable_pixels,
 )
 from steadystack.model import Bools, Floats, FrameSource, FrameStatus, PairStatus, Slices
 from steadystack.ncc import (
@@ -69,11 +68,6 @@ class Method:
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
     prior: NDArray[np.float64] | None = None
     cell: tuple[int, ...] = ()
-
-    @property
-    def inside(self) -> Conditioning:
-        """The conditioning of what lies in the region, which leaves the border out."""
-        return replace(self.conditioning, border=())
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.
@@ -161,10 +155,8 @@ def read_block(
     read = source.read(frame, outside)
     if read.status is FrameStatus.UNREADABLE:
         return None, Seen(read.status, read.reason)
-    how = method.inside
-    usable = usable_pixels(read.image, read.valid, how)
-    low, high = extremes(read.image, usable)
-    image, valid = condition_usable(read.image, usable, how, *stills)
+    low, high = extremes(read.image, read.valid)
+    image, valid = condition(read.image, read.valid, method.conditioning, *stills)
     mask = _known_mask(valid[inside], known, method.search.layouts[block])
     found = masked_image(image[inside], mask)
     moments = Moments.of(found, method.search.places(block)[1])
@@ -209,8 +201,7 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
         count = median_frames(source.frame_count, median[part].size)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
         frames = [source.read(int(frame), part) for frame in chosen]
-        usable = [usable_pixels(one.image, one.valid, method.inside) for one in frames]
-        median[part] = masked_median([one.image for one in frames], usable)
+        median[part] = masked_median([one.image for one in frames], [one.valid for one in frames])
     return median
 
 

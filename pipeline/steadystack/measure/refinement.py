@@ -29,7 +29,6 @@ from steadystack.model import (
     RunError,
 )
 from steadystack.ncc import Masked, MaskedImage, masked_image
-from steadystack.readers import ArrayFrames
 from steadystack.register import Search, block_terms, register_terms
 from steadystack.solve import filled_in, solve_shifts
 from steadystack.warp import laid_out
@@ -115,7 +114,7 @@ def polished(
     rounds : how often; each takes the shifts of the one before for the means
     """
     own = replace(method, search=_search(source, method), keep=(), prior=None)
-    in_memory = isinstance(source, ArrayFrames)
+    in_memory = source.in_memory
     shared = [share(client, part) if in_memory else part for part in (source, own)]
     of_pairs = _pair_variance(pairs, frames)
     least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))

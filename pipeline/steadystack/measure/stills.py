@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.conditioning import condition_usable, usable_pixels
+from steadystack.conditioning import condition
 from steadystack.durable import place
 from steadystack.fixed_pattern import Separated, separate
 from steadystack.measure.batches import measure_pairs
@@ -76,8 +76,7 @@ class Sample:
         flat_field, _ = read_stills(method, self.source.frame_shape, 0)
         for frame, gain in zip(self.frames[known], self.gains[known].tolist(), strict=True):
             read = self.source.read(int(frame), part)
-            usable = usable_pixels(read.image, read.valid, method.inside)
-            image, valid = condition_usable(read.image, usable, method.inside, flat_field)
+            image, valid = condition(read.image, read.valid, method.conditioning, flat_field)
             yield (image if gain == 1 else image / gain), valid
 
     def on_frame(self, static: Floats) -> NDArray[np.float64]:

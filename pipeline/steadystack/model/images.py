@@ -44,6 +44,11 @@ class FrameSource(Protocol):
         """Names of the spatial axes, in array order."""
         ...
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it holds its pixels, which is too much to be sent along with every task."""
+        ...
+
     def common_mask(self, part: Slices) -> Bools | None:
         """A mask that those of most frames lack few pixels of, if there is one; None: all of it.
 

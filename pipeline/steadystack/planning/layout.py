@@ -18,7 +18,7 @@ from steadystack.config import ClusterSection, Config, PreprocessSection
 from steadystack.measure import BatchSize, Method, cheapest_cell, pair_centres, searches_of
 from steadystack.model import InputError
 from steadystack.pairs import select_pairs
-from steadystack.planning.series import Series, naming
+from steadystack.planning.series import Series, naming, per_axis
 from steadystack.readers import read_pair_list
 from steadystack.register import Search, checked_max_shift
 from steadystack.solve import check_anchor
@@ -79,14 +79,9 @@ def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
 
 def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     """What a task takes on within `cluster.task_memory`."""
-    given, mask = config.cluster.task_memory, config.mask
+    given = config.cluster.task_memory
     memory = parse_bytes(given) if given is not None else None
-    by_value = bool(
-        mask.invalid_values
-        or mask.valid_range
-        or mask.saturation is not None
-        or config.preprocess.logarithm
-    )
+    by_value = series.validity.by_value or config.preprocess.logarithm
     room = _room(config.cluster)
     size = BatchSize.within(
         memory or default_task_bytes(config.cluster),
@@ -126,7 +121,7 @@ def _method(config: Config, series: Series) -> Method:
         max_shift = checked_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
         raise InputError(f"register.{error}") from error
-    border = _border(config.mask.border, shape)
+    border = series.validity.border or (0,) * len(shape)
     region = tuple(
         slice(max(side.start, width), min(side.stop, size - width))
         for side, width, size in zip(series.bounds, border, shape, strict=True)
@@ -134,7 +129,7 @@ def _method(config: Config, series: Series) -> Method:
     if any(side.start >= side.stop for side in region):
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
     inner = tuple(side.stop - side.start for side in region)
-    tile = _per_axis("register.tile", given.tile, shape) if given.tile is not None else None
+    tile = per_axis("register.tile", given.tile, shape) if given.tile is not None else None
     search = Search.over(
         shape,
         shape,
@@ -155,14 +150,7 @@ def _method(config: Config, series: Series) -> Method:
         )
     return Method(
         search=search,
-        conditioning=Conditioning(
-            invalid_values=config.mask.invalid_values,
-            valid_range=config.mask.valid_range,
-            saturation=series.saturation,
-            border=border,
-            logarithm=config.preprocess.logarithm,
-            high_pass=config.preprocess.high_pass,
-        ),
+        conditioning=Conditioning(config.preprocess.logarithm, config.preprocess.high_pass),
         flat_field=None if flat_field == "median" else flat_field,
         static=None if static == "estimate" else static,
         region=region,
@@ -183,22 +171,6 @@ def _check_polish(config: Config, search: Search) -> None:
             f"solve.polish {rounds} goes with register.contrast same and register.subpixel true: "
             "set it to 0, or these"
         )
-
-
-def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """`mask.border` per axis, checked to leave something."""
-    widths = _per_axis("mask.border", border, shape)
-    if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
-        raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
-    return widths
-
-
-def _per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """A setting that is a number or a list, as one number per axis of a frame."""
-    values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
-    if len(values) != len(shape):
-        raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
-    return values
 
 
 def settings_that_differ(

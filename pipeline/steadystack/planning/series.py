@@ -18,11 +18,10 @@ from steadystack.ncc import Masked
 from steadystack.planning.prior import prior_shifts
 from steadystack.readers import (
     ArrayFrames,
-    Mask,
-    MaskedFrames,
     Sense,
     StackFrames,
     StackSpec,
+    ValidFrames,
     content_digest,
     digest_of,
     locate,
@@ -31,7 +30,7 @@ from steadystack.readers import (
     read_pair_list,
 )
 from steadystack.units import in_pixels
-from steadystack.validity import DrawnMask, Ellipse, Polygon
+from steadystack.validity import DrawnMask, Ellipse, Mask, Polygon, Validity
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ class Series:
     pixel_bytes: int
     chunks: tuple[int, ...]  # of a frame, in pixels
     chunk_bytes: int  # that are decoded at a time
-    saturation: float | None  # from this value on no pixel is valid
+    validity: Validity  # what takes pixels away
     bounds: Slices  # the part outside of which no pixel of any frame is valid
     one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
     pixel_size: tuple[float, ...]
@@ -63,9 +62,14 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     if config.mask.saturation == "auto":
         digests.append(str(saturation))
     masks = _masks(config, spec)
-    for mask in masks:
-        source = MaskedFrames(source, mask)
-        digests.append(mask.digest)
+    digests += [mask.digest for mask in masks]
+    validity = Validity(
+        masks=masks,
+        border=_border(config.mask.border, spec.frame_shape),
+        invalid_values=config.mask.invalid_values,
+        valid_range=config.mask.valid_range,
+        saturation=saturation,
+    )
     static = [mask.read(0, spec.frame_shape) for mask in masks if not mask.per_frame]
     bounds = _whole(spec.frame_shape)
     if static:
@@ -86,11 +90,11 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         digests.append(content_digest(prior))
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
-        source=source,
+        source=ValidFrames(source, validity),
         pixel_bytes=np.dtype(spec.dtype).itemsize,
         chunks=tuple(chunks),
         chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
-        saturation=saturation,
+        validity=validity,
         bounds=bounds,
         one_mask=len(static) == len(masks) and np.dtype(spec.dtype).kind != "f",
         pixel_size=spec.pixel_size,
@@ -126,7 +130,7 @@ def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
     return digests
 
 
-def _masks(config: Config, spec: StackSpec) -> list[Mask]:
+def _masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
     """The masks that the settings give by a path and by shapes."""
     given, masks = config.mask, list[Mask]()
     if given.path is not None:
@@ -134,7 +138,7 @@ def _masks(config: Config, spec: StackSpec) -> list[Mask]:
         with naming("mask.path"):
             masks.append(locate_mask(given.path, spec.frame_count, spec.frame_shape, sense))
     drawn = drawn_mask(given, spec)
-    return masks if drawn is None else [*masks, drawn]
+    return tuple(masks if drawn is None else [*masks, drawn])
 
 
 def _masks_named(config: Config) -> str:
@@ -148,8 +152,8 @@ def _masks_named(config: Config) -> str:
 def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> Series:
     """A series that is an array, or a lazy one."""
     shape, mask = source.frame_shape, source.mask
-    static = mask is not None and mask.ndim == len(shape)
-    if mask is not None and not mask.any():
+    static = mask is not None and not mask.per_frame
+    if mask is not None and not mask.values.any():
         raise InputError("the mask has no valid pixel: True (not 0) means valid")
     certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
     pixel_size, unit = source.pixel_size
@@ -159,8 +163,8 @@ def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> 
         pixel_bytes=source.stack.dtype.itemsize,
         chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
         chunk_bytes=0,
-        saturation=None,
-        bounds=Masked(mask).bounds if mask is not None and static else _whole(shape),
+        validity=source.validity,
+        bounds=Masked(mask.values).bounds if mask is not None and static else _whole(shape),
         one_mask=(mask is None or static) and certain,
         pixel_size=pixel_size,
         unit=unit,
@@ -168,6 +172,22 @@ def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> 
         digest="memory",
         prior=prior,
     )
+
+
+def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """`mask.border` per axis, checked to leave something."""
+    widths = per_axis("mask.border", border, shape)
+    if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
+        raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
+    return widths
+
+
+def per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """A setting that is a number or a list, as one number per axis of a frame."""
+    values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
+    if len(values) != len(shape):
+        raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
+    return values
 
 
 def _whole(shape: Sequence[int]) -> Slices:

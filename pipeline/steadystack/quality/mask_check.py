@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.conditioning import looks_inverted, usable_pixels
-from steadystack.measure import Method
+from steadystack.conditioning import looks_inverted
 from steadystack.model import (
     Bools,
     FrameSource,
@@ -31,7 +30,7 @@ LEAST_TAKEN = 0.05
 CHECK_PAIRS, FEWEST_PAIRS, MOVES_PX = 8, 4, 0.5
 
 
-def mask_seen(source: FrameSource, method: Method, table: PairTable) -> MaskSeen | None:
+def mask_seen(source: FrameSource, table: PairTable) -> MaskSeen | None:
     """What is valid in the first, the middle and the last frame of a measured series.
 
     Where no pair moves, what is not valid is measured, too: it may be the scene. Else nothing is
@@ -40,7 +39,7 @@ def mask_seen(source: FrameSource, method: Method, table: PairTable) -> MaskSeen
     part = _middle(source.frame_shape, MOST_READ)
     shares, inverted = [], []
     for frame in sorted({0, source.frame_count // 2, source.frame_count - 1}):
-        image, usable = _read(source, method, frame, part)
+        image, usable = _read(source, frame, part)
         if image is None:
             continue
         step = -(-image.size // MOST_SEEN)
@@ -53,19 +52,17 @@ def mask_seen(source: FrameSource, method: Method, table: PairTable) -> MaskSeen
     rows = np.flatnonzero(table.ok)
     if valid < 1 - LEAST_TAKEN and len(rows) >= FEWEST_PAIRS:
         rests = bool((np.abs(table.shift[rows]) < NO_MOTION_PX).all())
-        moves = _opposite(source, method, table, rows) if rests else 0.0
+        moves = _opposite(source, table, rows) if rests else 0.0
     return MaskSeen(valid, sum(inverted) > len(inverted) / 2, moves)
 
 
-def _opposite(
-    source: FrameSource, method: Method, table: PairTable, rows: NDArray[np.intp]
-) -> float:
+def _opposite(source: FrameSource, table: PairTable, rows: NDArray[np.intp]) -> float:
     """How far what is not valid moves between the frames of a pair, median; 0: not known."""
     part = _middle(source.frame_shape, CHECK_PIXELS)
     sizes = []
     for row in some_pairs(table, rows, CHECK_PAIRS):
         frames = int(table.reference[row]), int(table.moving[row])
-        ends = [_read(source, method, frame, part) for frame in frames]
+        ends = [_read(source, frame, part) for frame in frames]
         images = [image for image, _ in ends if image is not None]
         if len(images) < len(ends):
             continue
@@ -85,20 +82,13 @@ def _opposite(
 
 
 def _read(
-    source: FrameSource, method: Method, frame: int, part: Slices
+    source: FrameSource, frame: int, part: Slices
 ) -> tuple[NDArray[np.float64] | None, Bools]:
     """A part of a frame as it is, and which of its pixels are correlated; None: not readable."""
     read = source.read(frame, part)
     if read.status in (FrameStatus.UNREADABLE, FrameStatus.MISSING):
         return None, read.valid
-    inside = np.ones(read.image.shape, bool)
-    for axis, (side, size, width) in enumerate(
-        zip(part, source.frame_shape, method.conditioning.border or (), strict=False)
-    ):
-        places = np.arange(side.start, side.stop)
-        outside = (places < width) | (places >= size - width)
-        np.moveaxis(inside, axis, 0)[outside] = False
-    return read.image, inside & usable_pixels(read.image, read.valid, method.inside)
+    return read.image, read.valid
 
 
 def _middle(shape: Sequence[int], pixels: int) -> Slices:
@@ -128,9 +118,8 @@ def doubt_of_mask(setup: Setup) -> str | None:
     frame = source.read(middle)
     if frame.status not in (FrameStatus.OK, FrameStatus.INCOMPLETE):
         return None
-    usable = usable_pixels(frame.image, frame.valid, setup.method.conditioning)
-    thin = slice(None, None, max(usable.size // DOUBT_SEEN, 1))
-    if not looks_inverted(frame.image[thin], usable[thin]):
+    thin = slice(None, None, max(frame.valid.size // DOUBT_SEEN, 1))
+    if not looks_inverted(frame.image[thin], frame.valid[thin]):
         return None
     return (
         f"frame {middle}: the mask looks inverted, what it takes away looks like a scene and what "

@@ -15,12 +15,10 @@ from steadystack.readers.csv_files import (
 )
 from steadystack.readers.frames import ArrayFrames, StackFrames, groups, lazy_stack, read_block
 from steadystack.readers.masks import (
-    Mask,
-    MaskedFrames,
     Sense,
+    ValidFrames,
     content_digest,
     locate_mask,
-    masks_of,
     read_image,
 )
 from steadystack.readers.positions import Positions, positions
@@ -36,13 +34,12 @@ from steadystack.readers.stacks import (
 __all__ = [
     "ArrayFrames",
     "FramePositions",
-    "Mask",
-    "MaskedFrames",
     "Missing",
     "Positions",
     "Sense",
     "StackFrames",
     "StackSpec",
+    "ValidFrames",
     "codecs_of",
     "content_digest",
     "coordinates_of",
@@ -52,7 +49,6 @@ __all__ = [
     "lazy_stack",
     "locate",
     "locate_mask",
-    "masks_of",
     "positions",
     "read_block",
     "read_image",

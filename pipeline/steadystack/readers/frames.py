@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.conditioning import as_mask
 from steadystack.durable import patiently, place
 from steadystack.model import (
     Bools,
@@ -32,6 +31,7 @@ from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import opened
 from steadystack.readers.stacks import StackSpec
 from steadystack.units import common_unit
+from steadystack.validity import ArrayMask, Validity, as_mask
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class StackFrames:
     @property
     def axes(self) -> tuple[str, ...]:
         return self.spec.spatial
+
+    in_memory = False
 
     def common_mask(self, part: Slices) -> None:
         """None: the store holds no mask."""
@@ -159,20 +161,27 @@ def groups(wanted: range, chunk: int) -> Iterator[range]:
         yield range(max(begin, wanted.start), min(begin + chunk, wanted.stop))
 
 
+EVERYTHING = Validity()
+
+
 @dataclass(frozen=True, eq=False)
 class ArrayFrames:
     """The frames of a stack held as a DataArray with dims out of t, z, y, x.
 
-    `mask` is None, one for all frames (spatial dims) or one per frame (t and spatial dims). A
-    coordinate ``valid`` of the stack, as `open_stack` gives it, joins in.
+    A coordinate ``valid`` of the stack, as `open_stack` gives it, joins in what is valid.
     """
 
     stack: xr.DataArray
-    mask: NDArray[np.bool_] | None = None
+    validity: Validity = EVERYTHING
+
+    in_memory = True
 
     @classmethod
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
-        """Frames of a stack and a mask, whose dims and shapes are checked."""
+        """Frames of a stack and a mask, whose dims and shapes are checked.
+
+        The mask is None, one for all frames (spatial dims) or one per frame (t and spatial dims).
+        """
         if "t" not in stack.dims:
             raise InputError(f"the stack has the dims {stack.dims}: t is needed{renaming(stack)}")
         if len(set(stack.dims) & {"z", "y", "x"}) < 2:
@@ -208,7 +217,14 @@ class ArrayFrames:
                 f"the mask has the shape {values.shape}: it must be that of a frame, "
                 f"{stack.shape[1:]}, or of all frames, {stack.shape}"
             )
-        return cls(stack, values)
+        per_frame = values.ndim == stack.ndim
+        return cls(stack, Validity((ArrayMask(values, per_frame),)))
+
+    @property
+    def mask(self) -> ArrayMask | None:
+        """The mask that was given with the stack."""
+        masks = [mask for mask in self.validity.masks if isinstance(mask, ArrayMask)]
+        return masks[0] if masks else None
 
     @property
     def frame_count(self) -> int:
@@ -244,9 +260,11 @@ class ArrayFrames:
 
     def common_mask(self, part: Slices) -> Bools | None:
         """The mask itself if it is one for all frames; what the frames' masks make up together."""
-        if self.mask is None or self.mask.ndim == len(self.frame_shape):
-            return None if self.mask is None else self.mask[part]
-        return np.asarray(self.mask[(slice(None), *part)].any(axis=0))
+        if self.mask is None:
+            return None
+        if not self.mask.per_frame:
+            return self.mask.values[part]
+        return np.asarray(self.mask.values[(slice(None), *part)].any(axis=0))
 
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         part = part or tuple(slice(0, size) for size in self.frame_shape)
@@ -265,10 +283,8 @@ class ArrayFrames:
         status = FrameStatus.OK
         if not valid.all():
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
-        if self.mask is not None:
-            mask = self.mask if self.mask.ndim == image.ndim else self.mask[frame]
-            valid = valid & mask[part]
-        return Frame(image, valid, status)
+        left = self.validity.valid(image, frame, self.frame_shape, part, valid)
+        return Frame(image, valid if left is None else left, status)
 
 
 def lazy_stack(spec: StackSpec) -> xr.DataArray:

@@ -6,36 +6,30 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.conditioning import as_mask
 from steadystack.durable import patiently, place
-from steadystack.model import Bools, Frame, FrameSource, InputError, Slices, UnreachableError
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameSource,
+    FrameStatus,
+    InputError,
+    Slices,
+    UnreachableError,
+)
 from steadystack.readers.formats import AXIS_NAMES, find_image
 from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import Reference, metadata_digest, opened
+from steadystack.validity import Mask, Validity, as_mask
 
 # Frames whose masks are looked at for what they have in common.
 ASKED = 5
 # Pixels of a static mask that stays in memory; of a larger one only parts are read.
 MOST_KEPT = 2**24
-
-
-class Mask(Protocol):
-    """What is valid in every frame; static, or one per frame."""
-
-    @property
-    def per_frame(self) -> bool: ...
-
-    @property
-    def digest(self) -> str: ...
-
-    def __hash__(self) -> int: ...
-
-    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools: ...
 
 
 @dataclass(frozen=True)
@@ -78,11 +72,11 @@ class MaskSpec:
 
 
 @dataclass(frozen=True)
-class MaskedFrames:
-    """The frames of a stack whose valid pixels are also those of a mask."""
+class ValidFrames:
+    """The frames of a stack, whose valid pixels are what every cause leaves."""
 
     frames: FrameSource
-    mask: Mask
+    validity: Validity
 
     @property
     def frame_count(self) -> int:
@@ -96,38 +90,38 @@ class MaskedFrames:
     def axes(self) -> tuple[str, ...]:
         return self.frames.axes
 
+    @property
+    def in_memory(self) -> bool:
+        return self.frames.in_memory
+
     def common_mask(self, part: Slices) -> Bools | None:
-        """The mask itself if it is static; what some of the frames' masks make up together."""
-        inner = self.frames.common_mask(part)
-        count = self.frame_count if self.mask.per_frame else 1
-        frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
+        """Static masks themselves; of those per frame what some frames' make up together."""
+        found = self.frames.common_mask(part)
         sides = tuple((side.start, side.stop) for side in part)
-        try:
-            union = _union(self.mask, self.frame_shape, sides, tuple(frames.tolist()))
-            return union if inner is None else inner & union
-        except (MemoryError, UnreachableError):
-            raise
-        except Exception:  # it will be told of the frame that needs it
-            return None
+        for mask in self.validity.masks:
+            count = self.frame_count if mask.per_frame else 1
+            frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
+            try:
+                union = _union(mask, self.frame_shape, sides, tuple(frames.tolist()))
+            except (MemoryError, UnreachableError):
+                raise
+            except Exception:  # it will be told of the frame that needs it
+                return None
+            found = union if found is None else found & union
+        return found
 
     def read(self, frame: int, part: Slices | None = None) -> Frame:
         found = self.frames.read(frame, part)
+        if found.status is FrameStatus.UNREADABLE:
+            return found
+        ask = partial(self.validity.valid, found.image, frame, self.frame_shape, part, found.valid)
         try:
-            mask = patiently(partial(self.mask.read, frame, self.frame_shape, part))
+            valid = patiently(ask)
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
             return Frame.unreadable(found.image.shape, error, "its mask: ")
-        return replace(found, valid=found.valid & mask)
-
-
-def masks_of(source: FrameSource) -> tuple[Mask, ...]:
-    """The masks that frames were joined with."""
-    masks: list[Mask] = []
-    while isinstance(source, MaskedFrames):
-        masks.append(source.mask)
-        source = source.frames
-    return tuple(masks)
+        return found if valid is None else replace(found, valid=valid)
 
 
 def locate_mask(

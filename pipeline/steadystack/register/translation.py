@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from steadystack.conditioning import as_mask, valid_pixels
 from steadystack.model import Bools, Contrast, Registration, Slices, axis_names
 from steadystack.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
 from steadystack.register.search import Search, block_terms, register_terms
+from steadystack.validity import as_mask, finite_pixels
 
 
 def register_translation(
@@ -202,7 +202,7 @@ def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
 
 def _masked(image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike) -> MaskedImage:
     pixels = image[part]
-    valid = valid_pixels(pixels)
+    valid = finite_pixels(pixels)
     return masked_image(pixels, Masked(valid if mask is None else valid & mask[part]), dtype)
 
 

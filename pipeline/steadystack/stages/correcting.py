@@ -11,12 +11,12 @@ import xarray as xr
 
 from steadystack.cluster import Engine
 from steadystack.config import Config
-from steadystack.correction import Corrected, Invalid, lay_out, write_corrected, write_tiff
+from steadystack.correction import Corrected, lay_out, write_corrected, write_tiff
 from steadystack.durable import overlap, place
 from steadystack.model import UNSOLVED, InputError
 from steadystack.outputs import digest_at
 from steadystack.planning import CorrectedPlan, Setup, default_task_bytes
-from steadystack.readers import StackSpec, locate, masks_of
+from steadystack.readers import StackSpec, locate
 from steadystack.stages.results import own_shifts
 from steadystack.units import parse_bytes
 
@@ -113,20 +113,14 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
 def laid_out(setup: Setup, shifts: xr.Dataset) -> Corrected:
     """The corrected stack of a run, before a pixel is read."""
     config, series = setup.config, setup.series
-    how, given = config.correct, setup.method.conditioning
+    how = config.correct
     measured = locate(**config.input.model_dump())
     source = measured if how.stack is None else _other(how.stack, measured)
-    own = how.stack is None
-    invalid = Invalid(
-        masks=masks_of(series.source),
-        border=given.border,
-        values=given.invalid_values,
-        valid_range=given.valid_range,
-        saturation=series.saturation,
-        channel=(measured.channel or 0) if own else None,
-    )
+    channel = (measured.channel or 0) if how.stack is None else None
     memory = parse_bytes(config.cluster.task_memory or "") or default_task_bytes(config.cluster)
-    return lay_out(str(config.output.corrected), source, shifts, how, invalid, memory)
+    return lay_out(
+        str(config.output.corrected), source, shifts, how, series.validity, channel, memory
+    )
 
 
 def _other(path: str, measured: StackSpec) -> StackSpec:

@@ -51,11 +51,11 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
     setup = with_stills(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
-    source, conditioning = setup.series.source, setup.method.conditioning
+    source = setup.series.source
     known = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
-        return before_and_after(source, frames.shift, conditioning, frames=chosen)
+        return before_and_after(source, frames.shift, frames=chosen)
 
     if not len(known):
         return Views(close_ups=close_ups(source, setup.method, table, frames))
@@ -82,6 +82,4 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
 
 
 def _means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return mean_before_and_after(
-        setup.series.source, shifts["shift"].to_numpy(), setup.method.conditioning
-    )
+    return mean_before_and_after(setup.series.source, shifts["shift"].to_numpy())

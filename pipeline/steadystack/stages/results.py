@@ -99,7 +99,7 @@ def look_for_effect(setup: Setup, table: PairTable) -> dict[str, str]:
     found = {
         STATIC_EFFECT: static_effect(source, method, setup.size, table),
         LOCAL_MOTION: local_motion(source, method, table),
-        MASK: mask_seen(source, method, table),
+        MASK: mask_seen(source, table),
     }
     return {name: json.dumps(asdict(one) if one else None) for name, one in found.items()}
 
