@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from steadystack.durable import place, unwritable
-from steadystack.model import MEASURED, Ints, PairTable
+from steadystack.model import MEASURED, Ints, PairTable, columns_of
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
 FRAME = np.dtype([("frame", "<i8"), ("status", "i1")])
@@ -116,8 +116,10 @@ def _title(owner: str, table: PairTable) -> bytes:
 
 
 def _row_dtype(table: PairTable) -> np.dtype[Any]:
+    """A row of the journal: its number in the table, and what measuring gave."""
     ndim = table.shift.shape[1]
-    numbers: list[Any] = [("row", "<i8"), ("shift", "<f8", (ndim,)), ("std", "<f8", (ndim,))]
+    measured = [column for column in columns_of("pairs") if column.measured]
     return np.dtype(
-        [*numbers, ("ncc", "<f8"), ("runner_up", "<f8"), ("overlap", "<f8"), ("status", "i1")]
+        [("row", "<i8")]
+        + [(one.field, one.dtype, (ndim,) if "axis" in one.dims else ()) for one in measured]
     )

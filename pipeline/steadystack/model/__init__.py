@@ -1,7 +1,8 @@
 """The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
 
 `words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
-measured pairs and solved frames; `arguments` checks what is given for a stack or a shifts dataset.
+measured pairs and solved frames, `schema` their columns in the dataset; `arguments` checks what is
+given for a stack or a shifts dataset.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -23,8 +24,8 @@ from steadystack.model.images import (
     Surface,
     Views,
 )
+from steadystack.model.schema import COLUMNS, MEASURED, Column, columns_of
 from steadystack.model.tables import (
-    MEASURED,
     FrameTable,
     LocalMotion,
     MaskSeen,
@@ -51,12 +52,14 @@ from steadystack.model.words import (
 )
 
 __all__ = [
+    "COLUMNS",
     "LONE",
     "MEASURED",
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",
     "CloseUp",
+    "Column",
     "Contrast",
     "Floats",
     "Frame",
@@ -82,6 +85,7 @@ __all__ = [
     "as_shifts",
     "as_stack",
     "axis_names",
+    "columns_of",
     "renaming",
     "spatial_dims",
 ]

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model.words import Bools, FrameStatus, Ints, PairStatus
-
-# What measuring fills in, and all columns that have a row for every pair.
-MEASURED = ("shift", "std", "ncc", "runner_up", "overlap", "status")
-PAIR_COLUMNS = ("reference", "moving", *MEASURED)
+from steadystack.model.schema import PAIR_FIELDS, columns_of
+from steadystack.model.words import Bools, Ints, PairStatus
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,23 +39,15 @@ class PairTable:
     @classmethod
     def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
         """The table of `pairs`, an integer array (pairs, 2), before anything is measured."""
-        count = len(pairs)
-        return cls(
-            reference=pairs[:, 0].astype(np.int64),
-            moving=pairs[:, 1].astype(np.int64),
-            shift=np.full((count, ndim), np.nan),
-            std=np.full((count, ndim), np.nan),
-            ncc=np.full(count, np.nan),
-            runner_up=np.full(count, np.nan),
-            overlap=np.full(count, np.nan),
-            status=np.full(count, PairStatus.UNMEASURED.code, np.int8),
-            frame_status=np.full(frame_count, FrameStatus.UNMEASURED.code, np.int8),
-        )
+        sizes = {"pair": len(pairs), "frame": frame_count, "axis": ndim}
+        columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("pairs")}
+        columns["reference"][:], columns["moving"][:] = pairs[:, 0], pairs[:, 1]
+        return cls(**columns)
 
     def rows(self, which: slice | Ints) -> PairTable:
         """The same frames with some of the pairs."""
         chosen = np.arange(len(self.status))[which].tolist()
-        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_COLUMNS}
+        columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_FIELDS}
         failures = {
             new: self.failures[old] for new, old in enumerate(chosen) if old in self.failures
         }
@@ -68,7 +57,7 @@ class PairTable:
         """The same frames with the pairs of another table behind its own."""
         both: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in PAIR_COLUMNS
+            for name in PAIR_FIELDS
         }
         behind = {len(self.status) + row: reason for row, reason in other.failures.items()}
         return replace(self, **both, failures=self.failures | behind)
@@ -120,6 +109,15 @@ class FrameTable:
     rejected: Bools
     anchors: tuple[int, ...]
     own_variance: NDArray[np.float64] | float = 0.0
+
+    @classmethod
+    def unsolved(cls, pairs: PairTable) -> FrameTable:
+        """The frames of measured pairs before the solve."""
+        pair_count, ndim = pairs.shift.shape
+        sizes = {"pair": pair_count, "frame": len(pairs.frame_status), "axis": ndim}
+        columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("frames")}
+        columns["status"] = pairs.frame_status
+        return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())
 
 
 @dataclass(frozen=True)

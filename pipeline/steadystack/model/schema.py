@@ -1,0 +1,106 @@
+"""The columns of the shifts dataset; tables, dataset, journal and reference follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model.words import UNSOLVED, FrameStatus, PairStatus, Status
+
+
+@dataclass(frozen=True)
+class Column:
+    """A variable of the shifts dataset.
+
+    Attributes
+    ----------
+    name : in the dataset
+    field : in the table in memory, a `PairTable` or a `FrameTable`
+    table : which of the two; "derived": made of both when the dataset is
+    dims : of the variable; the last may be ``axis``
+    dtype : little-endian, as it is stored
+    fill : what stands there before it is known
+    meaning : what it is, for people
+    unit : "" if it has none
+    flags : the status whose codes it holds
+    measured : whether it is what measuring a pair gives
+    """
+
+    name: str
+    field: str
+    table: Literal["pairs", "frames", "derived"]
+    dims: tuple[str, ...]
+    dtype: str
+    fill: float
+    meaning: str
+    unit: str = ""
+    flags: type[Status] | None = None
+    measured: bool = False
+
+    def empty(self, sizes: dict[str, int]) -> NDArray[Any]:
+        """The column before anything is known, for dims of these sizes."""
+        return np.full([sizes[dim] for dim in self.dims], self.fill, self.dtype)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the variable says of itself, as CF has it."""
+        about: dict[str, Any] = {}
+        if self.flags is not None:
+            codes = [status.code for status in self.flags]
+            about = {"flag_values": np.array(codes, np.int8), "flag_meanings": " ".join(self.flags)}
+        else:
+            about = {"long_name": self.meaning}
+        return about | ({"units": self.unit} if self.unit else {})
+
+
+FRAME, PAIR, AXIS = "frame", "pair", "axis"
+NAN = float("nan")
+UNREAD, UNMEASURED = FrameStatus.UNMEASURED.code, PairStatus.UNMEASURED.code
+
+COLUMNS = (
+    Column("shift", "shift", "frames", (FRAME, AXIS), "<f8", NAN,
+           "shift to apply to the frame", "pixel"),
+    Column("shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
+           "standard deviation of the shift relative to the anchor of the frame's component",
+           "pixel"),
+    Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
+           "what became of the frame", flags=FrameStatus),
+    Column("frame_reading", "frame_status", "pairs", (FRAME,), "|i1", UNREAD,
+           "what reading the frame gave", flags=FrameStatus),
+    Column("component", "component", "frames", (FRAME,), "<i8", UNSOLVED,
+           "connected part of the pair graph; -1: no pair that fits, -2: not solved yet"),
+    Column("pair_count", "pair_count", "frames", (FRAME,), "<i8", 0,
+           "number of pairs in the solution"),
+    Column("frame_ncc", "", "derived", (FRAME,), "<f8", NAN,
+           "median NCC of the frame's usable pairs"),
+    Column("pair_reference", "reference", "pairs", (PAIR,), "<i8", 0, "frame that stays"),
+    Column("pair_moving", "moving", "pairs", (PAIR,), "<i8", 0, "frame that is moved"),
+    Column("pair_shift", "shift", "pairs", (PAIR, AXIS), "<f8", NAN,
+           "shift that lays the moving frame on the reference", "pixel", measured=True),
+    Column("pair_std", "std", "pairs", (PAIR, AXIS), "<f8", NAN,
+           "standard deviation", "pixel", measured=True),
+    Column("pair_residual", "residual", "frames", (PAIR, AXIS), "<f8", NAN,
+           "pair shift minus what the solution says", "pixel"),
+    Column("pair_ncc", "ncc", "pairs", (PAIR,), "<f8", NAN, "masked NCC at the peak",
+           measured=True),
+    Column("pair_runner_up", "runner_up", "pairs", (PAIR,), "<f8", NAN,
+           "significance of the best other lag over that of the peak", measured=True),
+    Column("pair_overlap", "overlap", "pairs", (PAIR,), "<f8", NAN,
+           "overlapping valid pixels over the smaller number of valid pixels", measured=True),
+    Column("pair_weight", "weight", "frames", (PAIR,), "<f8", NAN, "weight in the solution",
+           "pixel-2"),
+    Column("pair_status", "status", "pairs", (PAIR,), "|i1", UNMEASURED,
+           "what became of the pair", flags=PairStatus, measured=True),
+)  # fmt: skip
+
+# Fields of a table of pairs: what measuring fills in, and all that have a row for every pair.
+MEASURED = tuple(column.field for column in COLUMNS if column.measured)
+PAIR_FIELDS = ("reference", "moving", *MEASURED)
+
+
+def columns_of(table: Literal["pairs", "frames", "derived"]) -> tuple[Column, ...]:
+    """The columns that one of the tables holds."""
+    return tuple(column for column in COLUMNS if column.table == table)
