@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from steadystack import guide, stages
 from steadystack.cli.outcomes import Said, conclude, exit_if_failed, run_each, table, told, usable
 from steadystack.config import Config, load_config
 from steadystack.model import InputError
-from steadystack.planning import inputs_of, only_input
+from steadystack.planning import inputs_of
 from steadystack.terminal import told_of_progress
 
 ORDER = (
@@ -75,13 +75,14 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     not stop the others; output.summary tells what became of each.
     """
     settings = _elsewhere(load_config(config), scheduler_file)
-    begun = time.monotonic()
+    inputs, begun = inputs_of(settings), time.monotonic()
     with told_of_progress() as progress:
-        if len(inputs_of(settings)) > 1:
-            run_each(settings, "run", overwrite=overwrite, progress=progress)
+        if len(inputs) > 1:
+            run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
-        shifts = stages.run(settings, overwrite=overwrite, progress=progress)
-    conclude(settings, shifts, time.monotonic() - begun)
+        single = _only(inputs)
+        shifts = stages.run(single, overwrite=overwrite, progress=progress)
+    conclude(single, shifts, time.monotonic() - begun)
 
 
 @main.command()
@@ -92,7 +93,7 @@ def plan(config: str) -> None:
 
     Opens no pixel of the stack.
     """
-    for single in _each(config):
+    for single in _each(inputs_of(load_config(config))):
         table(stages.plan(single).rows())
 
 
@@ -112,12 +113,14 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
     What was measured in parts (--batches) is gathered first.
     """
     settings = _elsewhere(load_config(config), scheduler_file)
+    inputs = inputs_of(settings)
     with told_of_progress() as progress:
-        if len(inputs_of(settings)) > 1 and batches is None:
-            run_each(settings, "measure", overwrite=overwrite, progress=progress)
+        if len(inputs) > 1 and batches is None:
+            run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
             return
-        shifts = stages.measure(settings, overwrite=overwrite, progress=progress, batches=batches)
-    where = f"part {batches}" if batches else only_input(settings).output.shifts
+        single = settings if len(inputs) > 1 else _only(inputs)
+        shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
+    where = f"part {batches}" if batches else single.output.shifts
     click.echo(f"{usable(shifts)} -> {where}")
     exit_if_failed(shifts)
 
@@ -131,11 +134,12 @@ def solve(config: str) -> None:
     In seconds, and no pair is measured again; only `solve.polish` reads frames.
     """
     settings = load_config(config)
-    begun = time.monotonic()
-    if len(inputs_of(settings)) > 1:
-        run_each(settings, "solve")
+    inputs, begun = inputs_of(settings), time.monotonic()
+    if len(inputs) > 1:
+        run_each(settings, inputs, "solve")
     else:
-        conclude(settings, stages.solve(settings), time.monotonic() - begun)
+        single = _only(inputs)
+        conclude(single, stages.solve(single), time.monotonic() - begun)
 
 
 @main.command()
@@ -150,12 +154,13 @@ def correct(config: str, overwrite: bool) -> None:
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
     settings = load_config(config)
+    inputs = inputs_of(settings)
     with told_of_progress("correcting", "tasks") as progress:
-        if len(inputs_of(settings)) > 1:
-            run_each(settings, "correct", overwrite=overwrite, progress=progress)
+        if len(inputs) > 1:
+            run_each(settings, inputs, "correct", overwrite=overwrite, progress=progress)
             return
         begun = time.monotonic()
-        made = stages.correct(settings, overwrite=overwrite, progress=progress)
+        made = stages.correct(_only(inputs), overwrite=overwrite, progress=progress)
     click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
 
 
@@ -187,13 +192,13 @@ def report(config: str, figures: str | None) -> None:
     It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
     """
     settings = load_config(config)
-    count = len(inputs_of(settings))
-    if figures is not None and count > 1:
-        raise InputError(f"--figures {figures} is for one input, and there are {count}")
-    if count == 1:
-        click.echo(stages.report(settings, figures=figures))
+    inputs = inputs_of(settings)
+    if figures is not None and len(inputs) > 1:
+        raise InputError(f"--figures {figures} is for one input, and there are {len(inputs)}")
+    if len(inputs) > 1:
+        run_each(settings, inputs, "report")
     else:
-        run_each(settings, "report")
+        click.echo(stages.report(_only(inputs), figures=figures))
 
 
 @main.command()
@@ -207,10 +212,10 @@ def check(config: str, picture: str | None) -> None:
 
     Reads three frames, and asks about what looks odd in them.
     """
-    count = len(inputs_of(load_config(config)))
-    if picture is not None and count > 1:
-        raise InputError(f"--picture {picture} is for one input, and there are {count}")
-    for single in _each(config):
+    inputs = inputs_of(load_config(config))
+    if picture is not None and len(inputs) > 1:
+        raise InputError(f"--picture {picture} is for one input, and there are {len(inputs)}")
+    for single in _each(inputs):
         table(guide.check(single, picture))
 
 
@@ -265,11 +270,15 @@ def demo(directory: str) -> None:
         click.echo(f"picture   {picture}")
 
 
-def _each(path: str) -> Iterator[Config]:
-    """The settings of every input of a YAML file, its name before it if there are several."""
-    found = inputs_of(load_config(path))
-    for name, single in found.items():
-        if len(found) > 1:
+def _only(inputs: Mapping[str, Config]) -> Config:
+    """The settings of the only input."""
+    return next(iter(inputs.values()))
+
+
+def _each(inputs: Mapping[str, Config]) -> Iterator[Config]:
+    """The settings of every input, its name before it if there are several."""
+    for name, single in inputs.items():
+        if len(inputs) > 1:
             click.echo(f"\n{name}")
         yield single
 

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -17,7 +17,6 @@ from steadystack import stages
 from steadystack.config import Config
 from steadystack.durable import place
 from steadystack.model import InputError, PairStatus, RunError, UnreachableError
-from steadystack.planning import only_input
 from steadystack.quality import Trust
 from steadystack.terminal import exit_code, stoppable
 
@@ -77,7 +76,9 @@ def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
 
 
-def run_each(settings: Config, command: stages.Command, **options: Any) -> None:
+def run_each(
+    settings: Config, inputs: Mapping[str, Config], command: stages.Command, **options: Any
+) -> None:
     """All inputs of the settings, a line for each; the exit code is the worst of theirs."""
 
     def tell(outcome: stages.Outcome) -> None:
@@ -88,7 +89,7 @@ def run_each(settings: Config, command: stages.Command, **options: Any) -> None:
             else f"{outcome.name}: {outcome.status}: {outcome.verdict}"
         )
 
-    outcomes = stages.run_all(settings, command, told=tell, **options)
+    outcomes = stages.run_all(settings, command, inputs=inputs, told=tell, **options)
     counts = Counter(outcome.status for outcome in outcomes)
     each = ", ".join(f"{count} {status}" for status, count in counts.items())
     listed = f" -> {settings.output.summary}" if command in stages.TABLED else ""
@@ -98,9 +99,9 @@ def run_each(settings: Config, command: stages.Command, **options: Any) -> None:
             sys.exit(code)
 
 
-def conclude(settings: Config, shifts: xr.Dataset, seconds: float) -> None:
+def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
     """What was written, a line each, the last with the verdict; and the exit code."""
-    verdict, output = stages.verdict(shifts), only_input(settings).output
+    verdict, output = stages.verdict(shifts), single.output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
         if path is not None and place(path).exists():
             click.echo(f"{name} -> {path}")

@@ -113,7 +113,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
     )
 
 
-def _checked(dataset: xr.Dataset, table: Literal[pairs, frames]) -> dict[str, Any]:
+def _checked(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str, Any]:
     """The fields of a table; raises InputError where the dataset is not as the schema has it."""
     found = {}
     for column in columns_of(table):

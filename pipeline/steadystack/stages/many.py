@@ -19,20 +19,19 @@ from steadystack.quality import Trust, Verdict
 from steadystack.stages.correcting import Summary
 from steadystack.stages.measuring import Progress
 from steadystack.stages.results import verdict
-from steadystack.stages.steps import cluster_of, correct_on, measure_on, report, run_on, solve_on
+from steadystack.stages.steps import cluster_of, correct, measure, report, run, solve
 
 log = logging.getLogger(__name__)
 
 Command: TypeAlias = Literal["run", "measure", "solve", "correct", "report"]
 STAGES: Mapping[str, Callable[..., Any]] = {
-    "run": run_on,
-    "measure": measure_on,
-    "solve": solve_on,
-    "correct": correct_on,
-    "report": lambda cluster, config: report(config),
+    "run": run,
+    "measure": measure,
+    "solve": solve,
+    "correct": correct,
+    "report": report,
 }
-GIVEN = {"run": ("overwrite", "progress"), "measure": ("overwrite", "progress"),
-         "correct": ("overwrite", "progress")}  # fmt: skip
+RESTARTED = ("run", "measure", "correct")  # they take `overwrite` and tell of progress
 TABLED = ("run", "measure", "solve")
 
 
@@ -62,22 +61,25 @@ def run_all(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    inputs: Mapping[str, Config] | None = None,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Take every input of the settings through a stage; one that fails does not stop the others.
 
     Each goes on where an earlier run stopped. After every input `told` is called and, where shifts
     come about, the table `output.summary` written anew. What is wrong for all of them is raised as
-    InputError before the first begins.
+    InputError before the first begins. `inputs` are the settings of each by its name, where they
+    are known: listing a plate may mean to ask a store that is far away.
     """
-    singles, outcomes = inputs_of(config), []
-    given = {"overwrite": overwrite, "progress": progress}
-    options = {name: given[name] for name in GIVEN.get(command, ())}
+    singles, outcomes = inputs_of(config) if inputs is None else inputs, []
     with cluster_of(config) as cluster:
+        options: dict[str, Any] = {} if command == "report" else {"cluster": cluster}
+        if command in RESTARTED:
+            options |= {"overwrite": overwrite, "progress": progress}
         for name, single in singles.items():
             begun = time.monotonic()
             try:
-                found = STAGES[command](cluster, single, **options)
+                found = STAGES[command](single, **options)
                 outcome = _outcome(name, single, found, time.monotonic() - begun)
             except Exception as error:
                 status = "refused" if isinstance(error, InputError) else "failed"
@@ -99,8 +101,7 @@ def _outcome(
 ) -> Outcome:
     if isinstance(found, xr.Dataset):
         return _of_shifts(name, config, found, seconds)
-    made = found if isinstance(found, str) else str(found)
-    return Outcome(name, "done", verdict=made, seconds=seconds, path=config.input.one_path)
+    return Outcome(name, "done", verdict=str(found), seconds=seconds, path=config.input.one_path)
 
 
 def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:

@@ -38,8 +38,8 @@ Progress = Callable[[int, int], None]  # rows measured so far, rows in all
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A run whose output nobody else writes to."""
+class OpenRun:
+    """A run that is open: its settings met a stack, and nobody else writes its output."""
 
     setup: Setup
     cluster: OnDemand
@@ -56,35 +56,35 @@ class Job:
         return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
 
 
-def measure_all(job: Job, overwrite: bool) -> xr.Dataset:
-    found = _begun(job, overwrite)
-    table = _with_second_round(job, read_pairs(found))
+def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
+    found = _begun(opened, overwrite)
+    table = _with_second_round(opened, read_pairs(found))
     missing, rows = int(table.to_do.sum()), len(table.status)
-    looked_for = job.part or set(LOOKED_FOR) <= set(found.attrs)
+    looked_for = opened.part or set(LOOKED_FOR) <= set(found.attrs)
     if not missing and _are_rows_of(table, found) and looked_for:
         log.info("all %d pairs are measured already", rows)
-        if place(journal_path(job.path)).exists():  # the last of them may be nowhere else
-            save_shifts(found, job.path)
-        place(journal_path(job.path)).discard()
+        if place(journal_path(opened.path)).exists():  # the last of them may be nowhere else
+            save_shifts(found, opened.path)
+        place(journal_path(opened.path)).discard()
         return found
-    doubt = None if job.part else doubt_of_mask(job.setup)
+    doubt = None if opened.part else doubt_of_mask(opened.setup)
     if doubt is not None:
         log.warning("%s", doubt)
     with stage("preparing"):
-        setup = with_stills(job.setup, keep_at=job.path.rstrip("/"), again=missing < rows)
-    found, table = _in_rounds(job, setup, found, table)
+        setup = with_stills(opened.setup, keep_at=opened.path.rstrip("/"), again=missing < rows)
+    found, table = _in_rounds(opened, setup, found, table)
     known = kept(found)
-    if not job.part:
+    if not opened.part:
         with stage("looking for what could be wrong"):
             known |= look_for_effect(setup, table)
     found = dataset(setup, table, known=known)
-    save_shifts(found, job.path)
-    place(journal_path(job.path)).discard()
+    save_shifts(found, opened.path)
+    place(journal_path(opened.path)).discard()
     return found
 
 
 def _in_rounds(
-    job: Job, setup: Setup, found: xr.Dataset, table: PairTable
+    opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable
 ) -> tuple[xr.Dataset, PairTable]:
     """The pairs of the strategy measured, then those that they leave wanted.
 
@@ -93,23 +93,23 @@ def _in_rounds(
     for _ in range(MOST_ROUNDS):
         if not table.to_do.any():
             break
-        found = _of_these_rows(job, found, table)
-        with stage("measuring"), Journal(job.path, owner_of(found), table) as journal:
-            table = _measured(job, setup, found, table, journal)
-        further = _with_second_round(job, table)
+        found = _of_these_rows(opened, found, table)
+        with stage("measuring"), Journal(opened.path, owner_of(found), table) as journal:
+            table = _measured(opened, setup, found, table, journal)
+        further = _with_second_round(opened, table)
         if further.same_pairs(table):
             break  # what is still to do failed
         table = further
     return found, table
 
 
-def _with_second_round(job: Job, table: PairTable) -> PairTable:
+def _with_second_round(opened: OpenRun, table: PairTable) -> PairTable:
     """The table with the pairs that its first round leaves wanted, once that is measured.
 
     A part of the batches knows its own pairs only.
     """
-    setup = job.setup
-    if job.part:
+    setup = opened.setup
+    if opened.part:
         return table
     return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
@@ -118,46 +118,48 @@ def _are_rows_of(table: PairTable, found: xr.Dataset) -> bool:
     return table.same_pairs(read_pairs(found))
 
 
-def _of_these_rows(job: Job, found: xr.Dataset, table: PairTable) -> xr.Dataset:
+def _of_these_rows(opened: OpenRun, found: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
     if _are_rows_of(table, found):
         return found
-    found = dataset(job.setup, table, known=kept(found))
-    save_shifts(found, job.path)
+    found = dataset(opened.setup, table, known=kept(found))
+    save_shifts(found, opened.path)
     return found
 
 
-def _begun(job: Job, overwrite: bool) -> xr.Dataset:
+def _begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
     """The dataset as an earlier run of the same settings left it, or a new one."""
     if overwrite:
-        remove_parts(job.path)
+        remove_parts(opened.path)
     else:
-        gather(job.setup)
-    if place(job.path).exists() and not overwrite:
-        return own_shifts(job.setup)
-    check_replaceable(job.path)
-    discard_stills(job.path)
-    found = dataset(job.setup, new_table(job.setup), known=new_name())
-    save_shifts(found, job.path)
+        gather(opened.setup)
+    if place(opened.path).exists() and not overwrite:
+        return own_shifts(opened.setup)
+    check_replaceable(opened.path)
+    discard_stills(opened.path)
+    found = dataset(opened.setup, new_table(opened.setup), known=new_name())
+    save_shifts(found, opened.path)
     return found
 
 
 def _measured(
-    job: Job, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
+    opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
 ) -> PairTable:
     """The table with its missing rows measured; the journal is ahead of the dataset until then."""
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
     try:
-        rows = measure_pairs(source, table, method, size, client=job.engine(), noted=journal.append)
+        rows = measure_pairs(
+            source, table, method, size, client=opened.engine(), noted=journal.append
+        )
         for table, done in rows:
             meter(done, len(table.status))
-            if job.progress is not None:
-                job.progress(done, len(table.status))
+            if opened.progress is not None:
+                opened.progress(done, len(table.status))
     except BaseException as error:
-        if place(job.path).cut_off_by(error):
+        if place(opened.path).cut_off_by(error):
             raise  # it waited long enough: what is saved is in the journal
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
-        save_shifts(dataset(setup, table, known=kept(found)), job.path)
+        save_shifts(dataset(setup, table, known=kept(found)), opened.path)
         raise
     return table

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,7 @@ from steadystack.planning import (
 from steadystack.report import prepare
 from steadystack.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
 from steadystack.stages.log import logged, stage
-from steadystack.stages.measuring import Job, Progress, measure_all
+from steadystack.stages.measuring import OpenRun, Progress, measure_all
 from steadystack.stages.reporting import write_report
 from steadystack.stages.results import (
     LOOKED_FOR,
@@ -53,12 +53,24 @@ log = logging.getLogger(__name__)
 
 def plan(config: Config) -> Plan:
     """What a run of these settings will do; opens no pixel of the stack."""
-    setup = _open(only_input(config))
+    setup = _set_up(only_input(config))
     return replace(plan_of(setup), corrected=plan_correcting(setup))
 
 
-def run(config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> xr.Dataset:
+def run(
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    cluster: OnDemand | None = None,
+) -> xr.Dataset:
     """Measure, solve and report: the whole run. Returns the shifts dataset, which is also on disk.
+
+    Parameters
+    ----------
+    overwrite : whether to start over, even if there are results
+    progress : is told how many rows are measured, of how many
+    cluster : one that serves other runs, too; None: that of the settings
 
     Raises
     ------
@@ -66,8 +78,23 @@ def run(config: Config, *, overwrite: bool = False, progress: Progress | None = 
         Where the settings, the stack or the mask cannot be worked with; before any frame is read.
         Also if another run is at work on the same output.
     """
-    with cluster_of(config) as cluster:
-        return run_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
+    config, path = only_input(config), config.output.report
+    if path is not None:
+        prepare(path)
+    with open_run(config, "run", cluster, progress) as opened:
+        if config.output.corrected is not None:
+            check_corrected(config)
+        measured = measure_all(opened, overwrite)
+        done = _is_solved(opened, measured)
+        solved = measured if done else _solve(opened)
+        if path is not None and not (done and place(path).exists()):
+            with stage("report"):
+                write_report(opened.setup, solved, path)
+        if config.output.corrected is not None and (solved["component"] >= 0).any():
+            with stage("correcting"):
+                correct_solved(opened.setup, solved, opened.engine(), overwrite=overwrite)
+        log.info("%s", verdict(solved))
+        return solved
 
 
 def measure(
@@ -76,30 +103,34 @@ def measure(
     overwrite: bool = False,
     progress: Progress | None = None,
     batches: str | None = None,
+    cluster: OnDemand | None = None,
 ) -> xr.Dataset:
     """Measure the pairs that are not measured yet, or that failed; all of them are gathered.
 
     What a batch of them found is saved as soon as it is there. With `batches`, such as "3/16", the
     third of 16 parts of the pairs is measured into a dataset of its own beside the output; the next
-    `measure`, `solve` or `run` without it takes the rows of all parts over.
+    `measure`, `solve` or `run` without it takes the rows of all parts over. `cluster` is as in
+    `run`.
     """
     part = None if batches is None else parsed_part(batches)
     if part is not None:
         config = on_this_machine(config)
-    with cluster_of(config) as cluster:
-        return measure_on(
-            cluster, only_input(config), overwrite=overwrite, progress=progress, part=part
-        )
+    with open_run(only_input(config), "measure", cluster, progress, part) as opened:
+        return measure_all(opened, overwrite)
 
 
-def solve(config: Config) -> xr.Dataset:
+def solve(config: Config, *, cluster: OnDemand | None = None) -> xr.Dataset:
     """Solve for the frames' shifts from the measured pairs; only `solve.polish` reads frames."""
-    with cluster_of(config) as cluster:
-        return solve_on(cluster, only_input(config))
+    with open_run(only_input(config), "solve", cluster) as opened:
+        return _solve(opened)
 
 
 def correct(
-    config: Config, *, overwrite: bool = False, progress: Progress | None = None
+    config: Config,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    cluster: OnDemand | None = None,
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped.
 
@@ -110,61 +141,12 @@ def correct(
     OutputError
         If it cannot be written; what is written is kept.
     """
-    with cluster_of(config) as cluster:
-        return correct_on(cluster, only_input(config), overwrite=overwrite, progress=progress)
-
-
-def run_on(
-    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
-) -> xr.Dataset:
-    """`run` on a cluster that may serve other runs, too."""
-    path = config.output.report
-    if path is not None:
-        prepare(path)
-    with _job(config, "run", cluster, progress) as job:
-        if config.output.corrected is not None:
-            check_corrected(config)
-        measured = measure_all(job, overwrite)
-        done = _is_solved(job, measured)
-        solved = measured if done else _solve(job)
-        if path is not None and not (done and place(path).exists()):
-            with stage("report"):
-                write_report(job.setup, solved, path)
-        if config.output.corrected is not None and (solved["component"] >= 0).any():
-            with stage("correcting"):
-                correct_solved(job.setup, solved, job.engine(), overwrite=overwrite)
-        log.info("%s", verdict(solved))
-        return solved
-
-
-def measure_on(
-    cluster: OnDemand,
-    config: Config,
-    *,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    part: Part | None = None,
-) -> xr.Dataset:
-    """`measure` on a cluster that may serve other runs, too."""
-    with _job(config, "measure", cluster, progress, part) as job:
-        return measure_all(job, overwrite)
-
-
-def solve_on(cluster: OnDemand, config: Config) -> xr.Dataset:
-    """`solve` on a cluster that may serve other runs, too."""
-    with _job(config, "solve", cluster) as job:
-        return _solve(job)
-
-
-def correct_on(
-    cluster: OnDemand, config: Config, *, overwrite: bool = False, progress: Progress | None = None
-) -> Summary:
-    """`correct` on a cluster that may serve other runs, too."""
-    with _job(config, "correct", cluster) as job:
+    config = only_input(config)
+    with open_run(config, "correct", cluster) as opened:
         check_corrected(config)
-        shifts = own_shifts(job.setup)
+        shifts = own_shifts(opened.setup)
         return correct_solved(
-            job.setup, shifts, job.engine(), overwrite=overwrite, progress=progress
+            opened.setup, shifts, opened.engine(), overwrite=overwrite, progress=progress
         )
 
 
@@ -175,7 +157,8 @@ def report(config: Config, *, figures: str | None = None) -> str:
         raise InputError(
             "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
         )
-    setup = _open(only_input(config))
+    config = only_input(config)
+    setup = _set_up(config)
     shifts = own_shifts(setup)
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
@@ -212,64 +195,66 @@ def _put_at(where: Place, made: Path) -> Iterator[None]:
         where.put(made)
 
 
-def _open(config: Config) -> Setup:
+def _set_up(config: Config) -> Setup:
     return set_up(config, open_series(config)[0])
 
 
 @contextmanager
-def _job(
+def open_run(
     config: Config,
     command: str,
-    cluster: OnDemand,
+    cluster: OnDemand | None = None,
     progress: Progress | None = None,
     part: Part | None = None,
-) -> Iterator[Job]:
+) -> Iterator[OpenRun]:
     """A run alone at its output, with what a dead one left there put in order."""
-    setup = _open(config)
-    if part is not None:
-        setup = part_of(setup, part)
-        config = setup.config
-    path = config.output.shifts
-    works = command != "solve" or config.solve.polish
-    workers = workers_that_fit(setup) if works else None
-    with place(path).locked(), logged(config, command):
-        place(path).settle()
-        if workers is not None and workers < wanted_workers(config.cluster):
-            log.warning(
-                "%d of %d workers fit into the memory here", workers, wanted_workers(config.cluster)
-            )
-        yield Job(setup, cluster, workers, progress, part is not None)
+    with nullcontext(cluster) if cluster is not None else cluster_of(config) as on:
+        setup = _set_up(config)
+        if part is not None:
+            setup = part_of(setup, part)
+            config = setup.config
+        path = config.output.shifts
+        works = command != "solve" or config.solve.polish
+        workers = workers_that_fit(setup) if works else None
+        with place(path).locked(), logged(config, command):
+            place(path).settle()
+            if workers is not None and workers < wanted_workers(config.cluster):
+                log.warning(
+                    "%d of %d workers fit into the memory here",
+                    *(workers, wanted_workers(config.cluster)),
+                )
+            yield OpenRun(setup, on, workers, progress, part is not None)
 
 
-def _is_solved(job: Job, found: xr.Dataset) -> bool:
+def _is_solved(opened: OpenRun, found: xr.Dataset) -> bool:
     """Whether an earlier run solved the same rows with the same settings and versions."""
     if "verdict" not in found.attrs or "configuration" not in found.attrs:
         return False
     before = json.loads(found.attrs["configuration"]).get("solve")
-    same = before == job.setup.config.dump()["solve"]
+    same = before == opened.setup.config.dump()["solve"]
     return bool(same and json.loads(found.attrs["versions"]) == versions())
 
 
-def _solve(job: Job) -> xr.Dataset:
-    gather(job.setup)
-    measured = own_shifts(job.setup)
-    table, setup = read_pairs(measured), job.setup
+def _solve(opened: OpenRun) -> xr.Dataset:
+    gather(opened.setup)
+    measured = own_shifts(opened.setup)
+    table, setup = read_pairs(measured), opened.setup
     if not table.count([PairStatus.UNMEASURED]) and not set(LOOKED_FOR) <= set(measured.attrs):
-        measured = measure_all(job, overwrite=False)  # the last part has been gathered
+        measured = measure_all(opened, overwrite=False)  # the last part has been gathered
         table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
-        raise InputError(f"no pair of {job.path} is measured yet: run `measure` first")
+        raise InputError(f"no pair of {opened.path} is measured yet: run `measure` first")
     asked = setup.config.solve
     with stage("solving"):
         if asked.polish:
-            setup = with_stills(setup, keep_at=job.path.rstrip("/"), again=True)
+            setup = with_stills(setup, keep_at=opened.path.rstrip("/"), again=True)
         frames = solve_series(
             setup.series.source,
             table,
             setup.method,
-            client=job.engine() if asked.polish else None,
+            client=opened.engine() if asked.polish else None,
             **asked.model_dump(),
         )
         result = dataset(setup, table, frames, kept(measured))
-    save_shifts(result, job.path)
+    save_shifts(result, opened.path)
     return result
