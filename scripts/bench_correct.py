@@ -26,14 +26,15 @@ from scipy import ndimage
 
 from steadystack.cluster import connect
 from steadystack.config import ClusterSection, CorrectSection
-from steadystack.correction import Invalid, lay_out, write_corrected
+from steadystack.correction import lay_out, write_corrected
 from steadystack.readers import locate
+from steadystack.validity import Validity
 
 CASES = {
     "1000 x 512²": ((1000, 512, 512), (1, 512, 512)),
     "20 x 8192²": ((20, 8192, 8192), (1, 1024, 1024)),
 }
-WAYS = ("whole", "linear", "cubic", "fourier")
+WAYS = ("nearest", "linear", "cubic", "fourier")
 MEMORY = parse_bytes("512 MiB")
 NOISE = 300.0  # counts: what a camera's images are hard to compress by
 
@@ -55,7 +56,7 @@ def make_stack(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> N
 def shifts_for(count: int) -> xr.Dataset:
     rng = np.random.default_rng(2)
     drift = np.cumsum(rng.normal(0, 1.5, (count, 2)), axis=0)
-    return xr.Dataset({"shift": (("frame", "axis"), drift)}, {"axis": ["y", "x"]})
+    return xr.Dataset({"frame_shift": (("frame", "axis"), drift)}, {"axis": ["y", "x"]})
 
 
 def copy(source: Path, target: Path, client: Client) -> float:
@@ -73,10 +74,10 @@ def copy(source: Path, target: Path, client: Client) -> float:
 
 def correct(source: Path, target: Path, client: Client, way: str, **more: object) -> float:
     shutil.rmtree(target, ignore_errors=True)
-    how = CorrectSection(interpolation=way, **{"levels": 1, "valid": False, **more})
+    how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
     begun = time.perf_counter()
     spec = locate(str(source))
-    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Invalid(), MEMORY)
+    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY)
     write_corrected(stack, client)
     return time.perf_counter() - begun
 
@@ -89,9 +90,9 @@ def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, f
         before = max(client.run(_peak).values())
         correct(source, target, client, way, **more)
         after = max(client.run(_peak).values())
-    how = CorrectSection(interpolation=way, **{"levels": 1, "valid": False, **more})
+    how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
     spec = locate(str(source))
-    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Invalid(), MEMORY)
+    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY)
     return after - before, stack.task_bytes / 2**20
 
 
@@ -116,11 +117,11 @@ def table(name: str, source: Path, target: Path, rounds: int) -> None:
     print("|---|---|---|---|---|---|")
     rows = [("copy", None, {})]
     rows += [(way, way, {}) for way in WAYS]
-    rows += [("cubic, with pyramid and valid", "cubic", {"levels": None, "valid": True})]
+    rows += [("cubic, with pyramid and valid", "cubic", {"levels": None, "write_valid": True})]
     found: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in rows}
     with connect(ClusterSection(workers=2)) as cluster:
         client = cluster.client
-        correct(source, target, client, "whole")  # what is loaded once
+        correct(source, target, client, "nearest")  # what is loaded once
         for _ in range(rounds):
             for label, way, more in rows:
                 before = worker_seconds(client)

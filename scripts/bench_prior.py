@@ -56,7 +56,7 @@ def main() -> None:
         (
             "the same, lags 1, 2, 4, 8, 16",
             steps * np.array([4.0, -3.0]),
-            {"strategy": "lags", "lags": [1, 2, 4, 8, 16]},
+            {"strategy": "separations", "separations": [1, 2, 4, 8, 16]},
             72,
         ),
         (

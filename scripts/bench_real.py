@@ -70,9 +70,13 @@ def bulk_water(data: Path, folder: Path) -> None:
     print("|---|---|---|---|---|")
     for label, pairs, high_pass in (
         ("consecutive", {"strategy": "consecutive"}, None),
-        ("lags 1, 2, 4, 8", {"strategy": "lags", "lags": [1, 2, 4, 8]}, None),
+        ("lags 1, 2, 4, 8", {"strategy": "separations", "separations": [1, 2, 4, 8]}, None),
         ("consecutive, high-pass 10 px", {"strategy": "consecutive"}, 10.0),
-        ("lags 1, 2, 4, 8, high-pass 10 px", {"strategy": "lags", "lags": [1, 2, 4, 8]}, 10.0),
+        (
+            "lags 1, 2, 4, 8, high-pass 10 px",
+            {"strategy": "separations", "separations": [1, 2, 4, 8]},
+            10.0,
+        ),
     ):
         shifts = run(
             folder,
@@ -83,7 +87,7 @@ def bulk_water(data: Path, folder: Path) -> None:
             register={"max_shift": 16},
             pairs=pairs,
         )
-        found = -shifts["shift"].to_numpy()
+        found = -shifts["frame_shift"].to_numpy()
         usable = int((shifts["pair_status"] == 1).sum())
         end = ", ".join(f"{value:.2f}" for value in found[-1])
         error = rms(found[frames] - drift)
@@ -109,7 +113,7 @@ def haadf_tilt(data: Path, folder: Path) -> None:
             register={"max_shift": 64},
             pairs=pairs,
         )
-        difference = np.diff(shifts["shift"].to_numpy() - recorded, axis=0)
+        difference = np.diff(shifts["frame_shift"].to_numpy() - recorded, axis=0)
         usable = int((shifts["pair_status"] == 1).sum())
         largest = np.nanmax(np.abs(difference))
         print(
@@ -132,7 +136,7 @@ def eo_s2_ndvi(data: Path, folder: Path) -> None:
         register={"max_shift": 10},
         pairs={"strategy": "all"},
     )
-    found = shifts["shift"].to_numpy()
+    found = shifts["frame_shift"].to_numpy()
     known = np.isfinite(found).all(axis=1)
     share = clear.mean(axis=(1, 2))
     print("### eo_s2_ndvi: 68 dates 101 x 100, one cloud mask per date\n")
@@ -148,7 +152,7 @@ def eo_s2_ndvi(data: Path, folder: Path) -> None:
         largest = f"{np.abs(found[some & known]).max():.2f}" if (some & known).any() else ""
         label = "none" if high == 0 else f"up to {high:.0%}" if low == 0 else f"over {low:.0%}"
         print(f"| {label} | {some.sum()} | {(some & known).sum()} | {largest} | {causes} |")
-    print(f"\n{shifts.attrs['verdict']}\n")
+    print(f"\n{steadystack.verdict(shifts)}\n")
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def all_series(data: Path) -> Iterator[Series]:
         stack = steadystack.open_stack(str(data / "bulk_water" / "bulk_water.ome.zarr")).to_numpy()
         valid = np.ones(stack.shape[1:], bool)
         valid[:100, 545:] = False  # the fibre
-        lags = {"strategy": "lags", "lags": [1, 2, 4, 8]}
+        lags = {"strategy": "separations", "separations": [1, 2, 4, 8]}
         for name, extra in (
             ("bulk_water, lags 1, 2, 4, 8", {}),
             ("the same, high-pass 10 px", {"preprocess": {"high_pass": 10}}),
@@ -300,7 +304,7 @@ def overview_row(series: Series, shifts: xr.Dataset, picture: Path) -> str:
         *(series.name, f"{area.mean():.0%}", *(f"{one:.2f}" for one in gains)),
         *(closure(table, table.ok), closure(table, kept), *residuals),
         *(f"{table.ok.sum()} of {len(table.ok)}", f"{(table.ok & frames.rejected).sum()}"),
-        *(f"{lost} of {len(found)}", error, shifts.attrs["verdict"]),
+        *(f"{lost} of {len(found)}", error, str(steadystack.verdict(shifts))),
     ]
     return "| " + " | ".join(cells) + " |"
 

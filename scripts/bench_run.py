@@ -192,7 +192,8 @@ def run_table(folder: Path, counts: list[int]) -> None:
     for index, count in enumerate(counts):
         config = settings(write_series(folder, count), {"path": str(mask)})
         setup = set_up(config, open_series(config)[0])
-        with connect(ClusterSection(workers=WORKERS)) as client:
+        with connect(ClusterSection(workers=WORKERS)) as cluster:
+            client = cluster.client
             assert client is not None
             if index == 0:
                 measure(setup, client)  # what is imported and compiled once is not of the run
@@ -222,7 +223,8 @@ def engines_table(folder: Path) -> None:
     config = settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
     setup = set_up(config, open_series(config)[0])
     for workers, threads in ((2, 1), (1, 2), (1, 1)):
-        with connect(ClusterSection(workers=workers, threads_per_worker=threads)) as client:
+        with connect(ClusterSection(workers=workers, threads_per_worker=threads)) as cluster:
+            client = cluster.client
             assert client is not None
             measure(setup, client)
             found = [measure(setup, client) for _ in range(3)]

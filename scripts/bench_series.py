@@ -132,12 +132,12 @@ def ours(stack: np.ndarray, mask: np.ndarray, rounds: int) -> Found:
         mask=mask,
         max_shift=24,
         pairs={"strategy": "window", "width": 8},
-        solve={"polish": rounds},
+        solve={"refine": rounds},
     )
     compares = (found["component"] == 0).to_numpy()[:, None]
     return Found(
-        np.where(compares, found["shift"].to_numpy(), np.nan),
-        found["shift_std"].to_numpy(),
+        np.where(compares, found["frame_shift"].to_numpy(), np.nan),
+        found["frame_shift_std"].to_numpy(),
         found["frame_status"].to_numpy() != FrameStatus.OK.code,
     )
 
@@ -165,7 +165,7 @@ def judged(found: Found, made: Series, noise: float) -> dict[str, float]:
     error = (found.shift - made.truth)[known & good]
     own = error - error.mean(axis=0)
     away = np.abs(found.shift - made.truth - np.median(error, axis=0)).max(axis=1)
-    stated = found.std[known & good]
+    stated = found.shift_std[known & good]
     stated = stated[stated > 0]
     return {
         "square": float(np.mean(own**2)),
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without the peers")
     given = parser.parse_args()
     methods = {
-        f"steadystack, polish: {rounds}": partial(ours, rounds=rounds) for rounds in given.rounds
+        f"steadystack, refine: {rounds}": partial(ours, rounds=rounds) for rounds in given.rounds
     }
     missing = []
     for peer in [] if given.alone else peers():

@@ -1,9 +1,9 @@
 """Time and memory of the solve, and what wrong pairs do to it, on simulated pairs; one core.
 
-    python scripts/bench_solve.py speed robust strides
+    python scripts/bench_solve.py speed robust multiscale
 
 speed: a million pairs, each graph in a process of its own; robust: error of the frames with a part
-of the pairs replaced by random shifts over that without; strides: error against distance.
+of the pairs replaced by random shifts over that without; multiscale: error against distance.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ GRAPHS = {
     "window of 10": (100_000, {"strategy": "window", "width": 10}),
     "lags 1, 2, 3, 5, ... 89": (
         100_000,
-        {"strategy": "lags", "lags": [1, 2, 3, 5, 8, 13, 21, 34, 55, 89]},
+        {"strategy": "separations", "separations": [1, 2, 3, 5, 8, 13, 21, 34, 55, 89]},
     ),
     "lags 1, 2, 4, ... 512": (
         100_000,
-        {"strategy": "lags", "lags": [2**k for k in range(10)]},
+        {"strategy": "separations", "separations": [2**k for k in range(10)]},
     ),
-    "strides of 6": (100_000, {"strategy": "strides", "width": 6}),
+    "multiscale of 6": (100_000, {"strategy": "multiscale", "width": 6}),
     "all of 1400": (1400, {"strategy": "all"}),
     "random": (100_000, {}),
 }
@@ -44,9 +44,9 @@ SERIES = {
     "window of 5, long": (5000, {"strategy": "window", "width": 5}, 0.2),
     "window of 5, 30 %": (200, {"strategy": "window", "width": 5}, 0.3),
     "window of 3": (200, {"strategy": "window", "width": 3}, 0.2),
-    "lags 1, 2, 4, 8": (200, {"strategy": "lags", "lags": [1, 2, 4, 8]}, 0.2),
-    "lags 1, 8": (200, {"strategy": "lags", "lags": [1, 8]}, 0.2),
-    "strides of 5": (1000, {"strategy": "strides", "width": 5}, 0.2),
+    "lags 1, 2, 4, 8": (200, {"strategy": "separations", "separations": [1, 2, 4, 8]}, 0.2),
+    "lags 1, 8": (200, {"strategy": "separations", "separations": [1, 8]}, 0.2),
+    "multiscale of 5": (1000, {"strategy": "multiscale", "width": 5}, 0.2),
     "window of 20": (200, {"strategy": "window", "width": 20}, 0.3),
     "all of 60": (60, {"strategy": "all"}, 0.3),
 }
@@ -76,9 +76,9 @@ def simulated(pairs: np.ndarray, frames: int, wrong: float, seed: int):
     )
     table = replace(
         PairTable.unmeasured(pairs, frames, 2),
-        std=np.full(good.shape, PAIR_STD),
+        shift_std=np.full(good.shape, PAIR_STD),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
-        frame_status=np.full(frames, FrameStatus.OK.code, np.int8),
+        frame_read_status=np.full(frames, FrameStatus.OK.code, np.int8),
     )
     return truth, replace(table, shift=good), replace(table, shift=bad), (good != bad).any(axis=1)
 
@@ -137,7 +137,7 @@ def robust() -> None:
         )
 
 
-def strides() -> None:
+def multiscale() -> None:
     """Error of the difference between frame 0 and frame d, in deviations of a pair."""
     frames, distances = 20_000, (10, 100, 1000, 10_000, 19_999)
     print("| pairs of 20000 frames | pairs | " + " | ".join(map(str, distances)) + " |")
@@ -145,9 +145,12 @@ def strides() -> None:
     for name, options in (
         ("window of 5", {"strategy": "window", "width": 5}),
         ("window of 8", {"strategy": "window", "width": 8}),
-        ("lags 1, 2, 4, ... 128", {"strategy": "lags", "lags": [2**k for k in range(8)]}),
-        ("strides of 2", {"strategy": "strides", "width": 2}),
-        ("strides of 5", {"strategy": "strides", "width": 5}),
+        (
+            "lags 1, 2, 4, ... 128",
+            {"strategy": "separations", "separations": [2**k for k in range(8)]},
+        ),
+        ("multiscale of 2", {"strategy": "multiscale", "width": 2}),
+        ("multiscale of 5", {"strategy": "multiscale", "width": 5}),
     ):
         pairs = select_pairs(frames, **options)
         errors = []
@@ -165,5 +168,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         one_speed(sys.argv[2], float(sys.argv[3]))
     else:
-        for part in sys.argv[1:] or ["speed", "robust", "strides"]:
-            {"speed": speed, "robust": robust, "strides": strides}[part]()
+        for part in sys.argv[1:] or ["speed", "robust", "multiscale"]:
+            {"speed": speed, "robust": robust, "multiscale": multiscale}[part]()

@@ -28,8 +28,8 @@ CURES = {
     "none": {},
     "high_pass 10": {"high_pass": 10.0},
     "flat_field median": {"flat_field": "median"},
-    "static": {"static": "estimate"},
-    "flat_field median, static": {"flat_field": "median", "static": "estimate"},
+    "static": {"fixed_pattern": "estimate"},
+    "flat_field median, static": {"flat_field": "median", "fixed_pattern": "estimate"},
 }
 
 
@@ -78,12 +78,13 @@ def slopes(shifts: xr.Dataset, true: np.ndarray) -> list[float]:
 
 
 def row(name: str, shifts: xr.Dataset, true: np.ndarray, seconds: float) -> str:
-    error = shifts["shift"].to_numpy() - true
+    error = shifts["frame_shift"].to_numpy() - true
     rms = np.sqrt(np.nanmean((error - np.nanmean(error, axis=0)) ** 2))
     measured = " | ".join(f"{slope:.3f}" for slope in slopes(shifts, true))
-    trust = shifts.attrs["verdict"].split(" (")[0]
-    told = "stands still" if "stands still in the camera pulls" in shifts.attrs["verdict"] else ""
-    return f"| {name} | {rms:.4f} | {measured} | {seconds:.1f} | {trust} | {told} |"
+    verdict = steadystack.verdict(shifts)
+    pulls = any("stands still in the camera pulls" in reason for reason in verdict.reasons)
+    told = "stands still" if pulls else ""
+    return f"| {name} | {rms:.4f} | {measured} | {seconds:.1f} | {verdict.trust} | {told} |"
 
 
 def synthetic() -> None:
@@ -100,7 +101,7 @@ def synthetic() -> None:
         found = steadystack.estimate_shifts(
             frames.astype("f4"),
             max_shift=10,
-            pairs={"strategy": "lags", "lags": list(LAGS)},
+            pairs={"strategy": "separations", "separations": list(LAGS)},
             preprocess=how,
         )
         print(row(name, found, shifts, time.perf_counter() - begin), flush=True)
@@ -129,7 +130,7 @@ def bulk_water(data: Path) -> None:
                 stack,
                 mask=mask,
                 max_shift=16,
-                pairs={"strategy": "lags", "lags": list(LAGS)},
+                pairs={"strategy": "separations", "separations": list(LAGS)},
                 preprocess=how,
             )
             print(row(f"{label}, {name}", found, true, time.perf_counter() - begin), flush=True)

@@ -188,23 +188,31 @@ SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = 
     "behind a beam stop and a field stop, masked": (good_masked, "good", ""),
     "bleaching to a third": (bleaching, "good", ""),
     "two frames blank": (few_blank, "good", "frames have no shift"),
-    "eight frames of noise in the middle": (broken_off, "not", "falls into"),
-    "the mask is inverted": (wrong_mask, "look not", "may be inverted"),
-    "the mask is inverted, and leaves the dark": (nothing_left, "look not", "looks inverted"),
-    "dirt that stands still, not masked": (dirt, "look not", "stands still"),
-    "a bright square that stands still": (label(30, 5.0), "look not", "stands still in the frame"),
-    "a small one": (label(14, 8.0), "look not", "stands still in the frame"),
-    "one so bright that it wins": (label(30, 30.0), "not", "stands still in the frame wins"),
-    "max_shift too small": (small_max_shift(), "look not", "max_shift"),
-    "frames that have nothing in common": (unrelated, "not", "no more alike than chance"),
-    "a lattice": (periodic, "look not", "fit as well at another shift"),
+    "eight frames of noise in the middle": (broken_off, "unreliable", "falls into"),
+    "the mask is inverted": (wrong_mask, "check unreliable", "may be inverted"),
+    "the mask is inverted, and leaves the dark": (
+        nothing_left,
+        "check unreliable",
+        "looks inverted",
+    ),
+    "dirt that stands still, not masked": (dirt, "check unreliable", "stands still"),
+    "a bright square that stands still": (
+        label(30, 5.0),
+        "check unreliable",
+        "stands still in the frame",
+    ),
+    "a small one": (label(14, 8.0), "check unreliable", "stands still in the frame"),
+    "one so bright that it wins": (label(30, 30.0), "unreliable", "stands still in the frame wins"),
+    "max_shift too small": (small_max_shift(), "check unreliable", "max_shift"),
+    "frames that have nothing in common": (unrelated, "unreliable", "no more alike than chance"),
+    "a lattice": (periodic, "check unreliable", "fit as well at another shift"),
     "an object that moves by itself, a third of the frame": (
         moving_object,
-        "look not",
+        "check unreliable",
         "moves by itself",
     ),
-    "a specimen that turns": (turning, "look not", "turn"),
-    "noise only": (nothing_there, "not", "no more alike than chance"),
+    "a specimen that turns": (turning, "check unreliable", "turn"),
+    "noise only": (nothing_there, "unreliable", "no more alike than chance"),
 }
 
 
@@ -212,14 +220,14 @@ def judged(case: Case) -> tuple[str, list[str], float]:
     """The verdict in a word, its reasons, and the root mean square error of the shifts, px."""
     sections = dict(case.sections)
     shifts = steadystack.estimate_shifts(case.frames, mask=case.mask, **sections)
-    trust, _, reasons = shifts.attrs["verdict"].partition(" (")
+    verdict = steadystack.verdict(shifts)
     error = np.nan
-    known = np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
     if case.truth is not None and known.any():
-        off = (shifts["shift"].to_numpy() - case.truth)[known]
+        off = (shifts["frame_shift"].to_numpy() - case.truth)[known]
         off -= np.median(off, axis=0)
         error = float(np.sqrt(np.mean(off**2)))
-    return trust, reasons.removesuffix(")").split("; "), error
+    return str(verdict.trust), list(verdict.reasons) or [""], error
 
 
 def main() -> None:

@@ -166,7 +166,16 @@ def saved_rows(path: Path, whole: xr.Dataset) -> np.ndarray:
     table, expected = read_pairs(found), read_pairs(whole)
     replay(str(path), str(found.attrs["run"]), table)
     rows = np.flatnonzero(table.status != PairStatus.UNMEASURED.code)
-    for name in ("reference", "moving", "shift", "std", "ncc", "runner_up", "overlap", "status"):
+    for name in (
+        "reference",
+        "moving",
+        "shift",
+        "shift_std",
+        "ncc",
+        "second_peak_ratio",
+        "overlap",
+        "status",
+    ):
         one, other = getattr(table, name)[rows], getattr(expected, name)[rows]
         assert one.tobytes() == other.tobytes(), f"{name} is not the undisturbed run's"
     return rows

@@ -28,7 +28,7 @@ class Blobs:
     ) -> Blobs:
         """Blobs of one size, or of all sizes between two (as much contrast in each octave).
 
-        They cover an image of that shape wherever it is moved within `reach` pixels.
+        They cover an image of that shape wherever it is moved within `max_separation` pixels.
         """
         largest = max(sizes)
         low, high = -reach - 4 * largest, np.array(shape) + reach + 4 * largest

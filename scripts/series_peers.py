@@ -79,7 +79,7 @@ def parabola(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
         shift=shift,
         std=np.where(np.isfinite(shift), 0.1, np.nan),  # all alike: a parabola states no error
         status=status,
-        frame_status=np.full(len(stack), FrameStatus.OK.code, np.int8),
+        frame_read_status=np.full(len(stack), FrameStatus.OK.code, np.int8),
     )
     return solve_shifts(table).shift
 

@@ -1,4 +1,4 @@
-"""What is valid, and conditioning that does not let invalid pixels through."""
+"""Conditioning that does not let invalid pixels through."""
 
 from __future__ import annotations
 
@@ -13,17 +13,9 @@ from steadystack.conditioning import (
     high_pass,
     looks_inverted,
     masked_median,
-    usable_pixels,
-    valid_pixels,
 )
 from support.masked import frames_behind
 from support.scenes import ellipse, rough
-
-
-def test_saturation_of_what_is_read():
-    image = np.array([1.0, 4095, 4096, np.nan])
-    valid = usable_pixels(image, np.ones(4, bool), Conditioning(saturation=4095))
-    assert valid.tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize("kind", ["constant", "saturated", "dark"])
@@ -46,31 +38,6 @@ def test_proper_masks_do_not_look_inverted(seed):
     assert not looks_inverted(rng.normal(0, 1, scene.shape), ellipse(scene.shape, 0.5))
     nothing = np.full(scene.shape, np.nan)
     assert not looks_inverted(nothing, ellipse(scene.shape, 0.5))
-
-
-IMAGE = np.array([[0.0, 1.0, 2.0, 3.0], [4.0, np.nan, np.inf, 7.0], [8.0, 9.0, 10.0, 11.0]])
-
-
-@pytest.mark.parametrize(
-    ("options", "invalid"),
-    [
-        ({}, [5, 6]),
-        ({"invalid_values": [0, 9]}, [0, 5, 6, 9]),
-        ({"valid_range": (2, 9)}, [0, 1, 5, 6, 10, 11]),
-        ({"valid_range": (None, 9)}, [5, 6, 10, 11]),
-        ({"valid_range": (2, None)}, [0, 1, 5, 6]),
-        ({"border": (1, 0)}, [0, 1, 2, 3, 5, 6, 8, 9, 10, 11]),
-        ({"border": (0, 1)}, [0, 3, 4, 5, 6, 7, 8, 11]),
-    ],
-)
-def test_causes_join(options, invalid):
-    found = valid_pixels(IMAGE, **options)
-    assert np.flatnonzero(~found).tolist() == invalid
-
-
-def test_integers_compare_as_they_are():
-    image = np.array([[0, 65535, 7]], np.uint16)
-    assert valid_pixels(image, invalid_values=[65535, -1, 7.5]).tolist() == [[True, False, True]]
 
 
 def test_nothing_is_changed_by_default():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import draw
 
-from steadystack.validity import DrawnMask, Ellipse, Polygon
+from steadystack.validity import ArrayMask, DrawnMask, Ellipse, Polygon, Validity
 from support.masked import SHAPE
 
 
@@ -35,3 +35,60 @@ def test_shapes_of_volumes():
     expected = inside & ~np.broadcast_to(prism.covers((slice(0, 40), slice(0, 52))), shape)
     np.testing.assert_array_equal(mask.read(0, shape), expected)
     np.testing.assert_array_equal(mask.read(3, shape, part), expected[part])
+
+
+def valid_in(image, **causes):
+    """What these causes leave of an image."""
+    found = Validity(**causes).valid(image, 0, image.shape)
+    return np.ones(image.shape, bool) if found is None else found
+
+
+def test_saturation_of_what_is_read():
+    image = np.array([1.0, 4095, 4096, np.nan])
+    valid = valid_in(image, saturation=4095)
+    assert valid.tolist() == [True, False, False, False]
+
+
+IMAGE = np.array([[0.0, 1.0, 2.0, 3.0], [4.0, np.nan, np.inf, 7.0], [8.0, 9.0, 10.0, 11.0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "invalid"),
+    [
+        ({}, [5, 6]),
+        ({"invalid_values": [0, 9]}, [0, 5, 6, 9]),
+        ({"valid_range": (2, 9)}, [0, 1, 5, 6, 10, 11]),
+        ({"valid_range": (None, 9)}, [5, 6, 10, 11]),
+        ({"valid_range": (2, None)}, [0, 1, 5, 6]),
+        ({"border": (1, 0)}, [0, 1, 2, 3, 5, 6, 8, 9, 10, 11]),
+        ({"border": (0, 1)}, [0, 3, 4, 5, 6, 7, 8, 11]),
+    ],
+)
+def test_causes_join(options, invalid):
+    found = valid_in(IMAGE, **options)
+    assert np.flatnonzero(~found).tolist() == invalid
+
+
+def test_integers_compare_as_they_are():
+    image = np.array([[0, 65535, 7]], np.uint16)
+    assert valid_in(image, invalid_values=[65535, -1, 7.5]).tolist() == [[True, False, True]]
+
+
+def test_a_part_is_as_the_whole_and_masks_join():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(9, 12))
+    masks = rng.random((3, 9, 12)) < 0.8
+    validity = Validity((ArrayMask(masks, per_frame=True),), (1, 2), valid_range=(-1.0, None))
+    whole = validity.valid(image, 1, image.shape)
+    part = (slice(0, 5), slice(4, 12))
+    np.testing.assert_array_equal(validity.valid(image[part], 1, image.shape, part), whole[part])
+    inside = np.zeros(image.shape, bool)
+    inside[1:-1, 2:-2] = True
+    np.testing.assert_array_equal(whole, inside & masks[1] & (image >= -1))
+    others = validity.whatever_the_value().valid(image, 1, image.shape)
+    np.testing.assert_array_equal(others, inside & masks[1])
+    planes = np.stack([image] * 2)  # of more axes than mask and border know
+    np.testing.assert_array_equal(
+        validity.valid(planes, 1, planes.shape), np.broadcast_to(whole, planes.shape)
+    )
+    assert Validity().valid(image, 0, image.shape) is None

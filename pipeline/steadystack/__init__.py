@@ -10,9 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from steadystack import plot
 from steadystack.config import load_config
 from steadystack.correction import correct
-from steadystack.model import InputError, PairStatus, Registration
+from steadystack.model import (
+    FrameStatus,
+    InputError,
+    PairStatus,
+    Registration,
+    RunError,
+    Verdict,
+)
 from steadystack.register import masked_ncc, register_translation
-from steadystack.stages import estimate_shifts, open_stack, run, run_all
+from steadystack.stages import estimate_shifts, open_stack, run, run_all, verdict
 
 try:
     __version__ = version("steadystack")
@@ -20,9 +27,12 @@ except PackageNotFoundError:  # imported from its folder, and not installed
     __version__ = "not installed"
 
 __all__ = [
+    "FrameStatus",
     "InputError",
     "PairStatus",
     "Registration",
+    "RunError",
+    "Verdict",
     "__version__",
     "correct",
     "estimate_shifts",
@@ -33,4 +43,5 @@ __all__ = [
     "register_translation",
     "run",
     "run_all",
+    "verdict",
 ]

@@ -30,7 +30,7 @@ ERRORS = {
     "a choice": (
         {"pairs": {"strategy": "windw"}},
         "pairs.strategy: 'windw' is not allowed; did you mean window? (consecutive, reference, "
-        "window, lags, strides, all or list)",
+        "window, separations, multiscale, all or list)",
     ),
     "a choice that is a text": ({"correct": {"format": 0.4}}, "did you mean '0.4'? (of OME"),
     "a key of another section": (
@@ -42,28 +42,28 @@ ERRORS = {
         "mask: 'm.npy' is not allowed; did you mean mask: {path: m.npy}? a section of keys: path,",
     ),
     "a choice of an item": (
-        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "valid": "in"}]}},
-        "mask.shapes.0.valid: 'in' is not allowed; inside or outside",
+        {"mask": {"rois": [{"polygon": [[0, 0], [0, 9], [9, 0]], "valid": "in"}]}},
+        "mask.rois.0.valid: 'in' is not allowed; inside or outside",
     ),
     "a key of an item": (
-        {"mask": {"shapes": [{"elipse": {}}]}},
-        "mask.shapes.0.elipse: unknown key; did you mean ellipse?",
+        {"mask": {"rois": [{"elipse": {}}]}},
+        "mask.rois.0.elipse: unknown key; did you mean ellipse?",
     ),
     "a key of an item, far off": (
-        {"mask": {"shapes": [{"polygon": [[0, 0], [0, 9], [9, 0]], "zzz": 1}]}},
-        "mask.shapes.0.zzz: unknown key; known are ellipse, polygon, valid",
+        {"mask": {"rois": [{"polygon": [[0, 0], [0, 9], [9, 0]], "zzz": 1}]}},
+        "mask.rois.0.zzz: unknown key; known are ellipse, polygon, valid",
     ),
     "a key inside an item": (
-        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2], "radii": [3, 4], "zzz": 1}}]}},
-        "mask.shapes.0.ellipse.zzz: unknown key; known are centre, radii",
+        {"mask": {"rois": [{"ellipse": {"centre": [1, 2], "radii": [3, 4], "zzz": 1}}]}},
+        "mask.rois.0.ellipse.zzz: unknown key; known are centre, radii",
     ),
     "a value inside an item": (
-        {"mask": {"shapes": [{"ellipse": {"centre": [1, 2]}}]}},
-        "mask.shapes.0.ellipse.radii: missing; half its width along each axis",
+        {"mask": {"rois": [{"ellipse": {"centre": [1, 2]}}]}},
+        "mask.rois.0.ellipse.radii: missing; half its width along each axis",
     ),
     "an item of several types": (
-        {"mask": {"shapes": [{"ellipse": {"centre": [1, None], "radii": [3, 4]}}]}},
-        "mask.shapes.0.ellipse.centre: None is not allowed; [y, x] of its centre",
+        {"mask": {"rois": [{"ellipse": {"centre": [1, None], "radii": [3, 4]}}]}},
+        "mask.rois.0.ellipse.centre: None is not allowed; [y, x] of its centre",
     ),
     "a key of one of several types": (
         {"cluster": {"security": {"ca": "a", "cert": "b", "key": "c", "zzz": 1}}},
@@ -72,7 +72,7 @@ ERRORS = {
     "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
     "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
     "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),
-    "an empty list": ({"pairs": {"lags": []}}, "pairs.lags"),
+    "an empty list": ({"pairs": {"separations": []}}, "pairs.separations"),
     "no section": ({"mask": 3}, "mask: 3 is not allowed"),
     "an address": ({"cluster": {"kind": "address"}}, "cluster: kind 'address' and the key"),
     "no size": ({"cluster": {"task_memory": "much"}}, "cluster: task_memory 'much' is not a size"),
@@ -92,8 +92,14 @@ ERRORS = {
     "a range upside down": ({"mask": {"valid_range": [5, 1]}}, "mask: valid_range [5, 1]"),
     "an infinite sigma": ({"preprocess": {"high_pass": float("inf")}}, "preprocess.high_pass: inf"),
     "no bounds": ({"register": {"max_shift": []}}, "register.max_shift"),
-    "a section that is a text": ({"pairs": "lags"}, "pairs: 'lags' is not allowed; a section of"),
-    "a lag of nothing": ({"pairs": {"lags": [0]}}, "pairs.lags.0: 0 is not allowed; greater"),
+    "a section that is a text": (
+        {"pairs": "separations"},
+        "pairs: 'separations' is not allowed; a section of",
+    ),
+    "a separation of nothing": (
+        {"pairs": {"separations": [0]}},
+        "pairs.separations.0: 0 is not allowed; greater",
+    ),
     "no picture": ({"output": {"report": "a.pptx"}}, "output: report 'a.pptx' must end in .html"),
     "no list of pairs": ({"pairs": {"strategy": "list"}}, "pairs: strategy list takes its pairs"),
     "two lists of pairs": (
@@ -172,8 +178,39 @@ def test_empty_sections_and_numpy_s_numbers_are_taken():
         "input": {"path": "a"},
         "mask": None,
         "register": {"max_shift": np.int64(10)},
-        "pairs": {"strategy": "lags", "lags": (np.int64(1), np.int32(3))},
+        "pairs": {"strategy": "separations", "separations": (np.int64(1), np.int32(3))},
     }
     config = make_config(given)
     assert config.register_.max_shift == 10
-    assert config.pairs.lags == (1, 3)
+    assert config.pairs.separations == (1, 3)
+
+
+RENAMED = {
+    "pairs.lags": ([1, 2], "pairs.separations"),
+    "pairs.reach": (8, "pairs.max_separation"),
+    "solve.polish": (1, "solve.refine"),
+    "preprocess.static": ("estimate", "preprocess.fixed_pattern"),
+    "mask.shapes": ([], "mask.rois"),
+    "register.tile": (32, "register.fft_tile"),
+    "register.contrast": ("either", "register.allow_inverted: true"),
+    "correct.valid": (True, "correct.write_valid"),
+    "pairs.strategy": ("lags", "separations"),
+    "pairs.strategy ": ("strides", "multiscale"),
+    "correct.interpolation": ("whole", "nearest"),
+    "correct.border": ("keep", "same"),
+    "correct.unusable": ("left", "unmoved"),
+    "correct.interpolated": ("left", "unmoved"),
+}
+
+
+@pytest.mark.parametrize("key", RENAMED)
+def test_what_was_called_otherwise_is_an_error_that_names_it(key):
+    value, now = RENAMED[key]
+    section, name = key.strip().split(".")
+    with pytest.raises(InputError, match=rf"^{section}\.{name}: .*\bcalled {now} now$"):
+        make_config({"input": {"path": "a"}, section: {name: value}})
+
+
+def test_the_section_that_was_called_prior_is_named():
+    with pytest.raises(InputError, match=r"^prior: .*\bcalled initial_shifts now$"):
+        make_config({"input": {"path": "a"}, "prior": {"path": "b.csv"}})

@@ -43,7 +43,7 @@ def test_the_schema_knows_every_key():
 
 def test_the_budget_is_no_part_of_the_fingerprint():
     digest = "of an input"
-    for pairs in ({}, {"width": 3}, {"strategy": "lags"}):
+    for pairs in ({}, {"width": 3}, {"strategy": "separations"}):
         prints = {
             make_config({"input": {"path": "a"}, "pairs": {**pairs, **extra}}).fingerprint(digest)
             for extra in ({}, {"extra": 0.2}, {"extra": 0.0})

@@ -21,7 +21,7 @@ def series():
     )
     known = truth.copy()
     known[3] = np.nan
-    shifts = xr.Dataset({"shift": (("frame", "axis"), known)}, {"axis": ["y", "x"]})
+    shifts = xr.Dataset({"frame_shift": (("frame", "axis"), known)}, {"axis": ["y", "x"]})
     return stack, shifts, truth
 
 
@@ -42,7 +42,7 @@ def test_correct_lays_every_frame_and_channel_on_the_anchor(series, lazy):
 def test_correct_keeps_nan_as_not_known(series):
     stack, shifts, _ = series
     floating = stack.isel(c=0).astype("f4")
-    corrected = steadystack.correct(floating, shifts, interpolation="whole")
+    corrected = steadystack.correct(floating, shifts, interpolation="nearest")
     assert corrected.dtype == np.float32
     assert np.isnan(corrected[3]).all()
     assert np.isfinite(corrected[0]).all()
@@ -54,7 +54,7 @@ def test_correct_takes_plain_arrays_and_checks_the_fill_value(series):
     assert (plain[3] == 7).all()
     with pytest.raises(steadystack.InputError, match="fill_value -1 is not a value of uint16"):
         steadystack.correct(stack, shifts, fill_value=-1)
-    with pytest.raises(steadystack.InputError, match="not one of whole, linear"):
+    with pytest.raises(steadystack.InputError, match="not one of nearest, linear"):
         steadystack.correct(stack, shifts, interpolation="quintic")
 
 

@@ -32,8 +32,8 @@ def frames() -> np.ndarray:
     return frames_of(Scene(3, detail=2.5))
 
 
-@pytest.mark.parametrize("interpolation", ["whole", "linear", "cubic", "fourier"])
-@pytest.mark.parametrize("border", ["keep", "crop", "expand"])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "fourier"])
+@pytest.mark.parametrize("border", ["same", "crop", "expand"])
 def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolation, border):
     write_stack(tmp_path / "stack.zarr", frames, pixel_size=(0.5, 0.25))
     _, group = made(
@@ -44,7 +44,7 @@ def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolatio
     opened = steadystack.correct(
         steadystack.open_stack(str(tmp_path / "stack.zarr")), shifts_of(), border=border
     )
-    first = {"keep": 0, "crop": 4, "expand": -4}[border]
+    first = {"same": 0, "crop": 4, "expand": -4}[border]
     assert float(opened["x"][0]) == 0.25 * first
 
 
@@ -138,24 +138,24 @@ def _opens_elsewhere(path: Path, pixels: np.ndarray, scale: tuple[float, ...]) -
         assert images[1].scale["x"] == 2 * scale[-1]
 
 
-@pytest.mark.parametrize("interpolated", ["moved", "left", "blank"])
-@pytest.mark.parametrize("unusable", ["left", "blank"])
+@pytest.mark.parametrize("interpolated", ["moved", "unmoved", "blank"])
+@pytest.mark.parametrize("unusable", ["unmoved", "blank"])
 def test_frames_without_a_shift_of_their_own(frames, tmp_path, interpolated, unusable):
     values = TRUTH.copy()
     values[3] = np.nan
     status = [FrameStatus.OK.code] * len(TRUTH)
-    status[1], status[3] = FrameStatus.INTERPOLATED.code, FrameStatus.UNCONNECTED.code
+    status[1], status[3] = FrameStatus.INTERPOLATED.code, FrameStatus.DISCONNECTED.code
     shifts = shifts_of(values, frame_status=status, component=[0, 0, 0, -1, 0, 1])
     write_stack(tmp_path / "stack.zarr", frames)
-    how = {"interpolated": interpolated, "unusable": unusable, "interpolation": "whole"}
+    how = {"interpolated": interpolated, "unusable": unusable, "interpolation": "nearest"}
     _, group = made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts, **how)
     found = group["0"][:]
-    moved = steadystack.correct(frames, shifts_of(), interpolation="whole").values
+    moved = steadystack.correct(frames, shifts_of(), interpolation="nearest").values
     np.testing.assert_array_equal(found[[0, 2, 4]], moved[[0, 2, 4]])
-    wanted = {"moved": moved[1], "left": frames[1], "blank": 0 * frames[1]}[interpolated]
+    wanted = {"moved": moved[1], "unmoved": frames[1], "blank": 0 * frames[1]}[interpolated]
     np.testing.assert_array_equal(found[1], wanted)
     for frame in (3, 5):
-        np.testing.assert_array_equal(found[frame], frames[frame] * (unusable == "left"))
+        np.testing.assert_array_equal(found[frame], frames[frame] * (unusable == "unmoved"))
     lazy = steadystack.correct(frames, shifts, **how)
     np.testing.assert_array_equal(found, lazy.values)
 

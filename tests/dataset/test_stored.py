@@ -17,6 +17,7 @@ from steadystack.dataset import (
 )
 from steadystack.model import InputError, PairTable
 from steadystack.outputs import write_stack
+from steadystack.readers import read_positions
 from support.stores import FRAMES
 
 
@@ -37,9 +38,9 @@ def dataset():
 def test_the_dataset_on_disk_is_the_one_in_memory(tmp_path, dataset, name):
     path = str(tmp_path / name)
     save_shifts(dataset, path)
-    save_shifts(dataset.assign(shift=dataset["shift"].fillna(3)), path)
+    save_shifts(dataset.assign(frame_shift=dataset["frame_shift"].fillna(3)), path)
     found = load_shifts(path)
-    xr.testing.assert_equal(found, dataset.assign(shift=dataset["shift"].fillna(3)))
+    xr.testing.assert_equal(found, dataset.assign(frame_shift=dataset["frame_shift"].fillna(3)))
     assert found.attrs == dataset.attrs
     assert found["pair_status"].attrs["flag_meanings"].startswith("unmeasured ok")
     assert (read_pairs(found).status == 0).all()
@@ -49,7 +50,7 @@ def test_the_dataset_on_disk_is_the_one_in_memory(tmp_path, dataset, name):
 def test_any_xarray_opens_it(tmp_path, dataset):
     save_shifts(dataset, str(tmp_path / "s.zarr"))
     with xr.open_zarr(tmp_path / "s.zarr") as found:  # warnings are errors here
-        assert found["shift"].dims == ("frame", "axis")
+        assert found["frame_shift"].dims == ("frame", "axis")
         assert found["axis"].to_numpy().tolist() == ["y", "x"]
         assert found["pixel_size"].attrs["units"] == "micrometer"
 
@@ -72,3 +73,30 @@ def test_a_path_that_holds_no_shifts(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(InputError, match="is no shifts dataset"):
         load_shifts(str(tmp_path / "empty.zarr"))
+
+
+def of_format_1(dataset: xr.Dataset) -> xr.Dataset:
+    """As the first format had it: without a number, and with other names."""
+    before = dataset.rename(frame_shift="shift", frame_shift_std="shift_std")
+    del before.attrs["format"]
+    return before
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.nc"])
+def test_another_format_is_refused_in_words(tmp_path, dataset, name):
+    path = str(tmp_path / name)
+    save_shifts(of_format_1(dataset), path)
+    with pytest.raises(InputError, match=r"format 1, this one has 2\).*initial_shifts\.path"):
+        load_shifts(path)
+    check_replaceable(path)  # it is ours, and --overwrite may replace it
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.nc"])
+def test_shifts_of_another_format_serve_as_initial_shifts(tmp_path, dataset, name):
+    path = str(tmp_path / name)
+    values = np.arange(6.0).reshape(3, 2)
+    known = dataset.assign(frame_shift=(("frame", "axis"), values))
+    save_shifts(of_format_1(known), path)
+    found = read_positions(path, ("y", "x"), 3)
+    np.testing.assert_array_equal(found.values, values)
+    assert found.pixel_size == (0.5, 0.5)

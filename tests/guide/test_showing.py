@@ -23,11 +23,11 @@ def test_the_demo_leaves_shifts_and_pictures(tmp_path):
         assert str(tmp_path / "out" / picture) in done.output
         assert (tmp_path / "out" / picture).stat().st_size > 20_000
     with xr.open_zarr(tmp_path / "out" / "shifts.zarr") as shifts:
-        known = np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+        known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
         status = shifts["frame_status"].to_numpy()
     truth = drifting_series(embedded_scene())
     assert np.flatnonzero(~known).tolist() == list(truth.dark)
-    assert (status[~known] == FrameStatus.UNCONNECTED.code).all()
+    assert (status[~known] == FrameStatus.DISCONNECTED.code).all()
     again = CliRunner().invoke(main, ["run", str(tmp_path / "out" / "demo.yaml")])
     assert again.exit_code == 0
 

@@ -56,14 +56,16 @@ def test_every_line_of_init_can_be_uncommented(tmp_path, axes):
     made = guide.init(str(tmp_path / "a.zarr")).splitlines()
     keys = [i for i, line in enumerate(made) if re.match(r"  # +(\w+:|- )", line)]
     names = [made[i].split("#")[1].split(":")[0].strip() for i in keys]
-    assert {"path", "shapes", "invalid_values", "saturation", "static", "high_pass"} <= set(names)
+    assert {"path", "rois", "invalid_values", "saturation", "fixed_pattern", "high_pass"} <= set(
+        names
+    )
     assert {"corrected", "interpolation", "border"} <= set(names)
     for index in keys:
         lines = list(made)
         lines[index] = lines[index].replace("# ", "", 1)
         if "- {" in lines[index]:
-            lines[index] = "  shapes:\n" + lines[index]
-        elif "shapes:" in lines[index]:
+            lines[index] = "  rois:\n" + lines[index]
+        elif "rois:" in lines[index]:
             continue
         make_config(yaml.safe_load("\n".join(lines)))
 

@@ -26,7 +26,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     names: dict = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
-    assert np.isfinite(names["shifts"]["shift"].to_numpy()).any()
+    assert np.isfinite(names["shifts"]["frame_shift"].to_numpy()).any()
 
 
 @pytest.mark.parametrize("command", sorted(main.commands))

@@ -32,13 +32,13 @@ def solved(frames) -> xr.Dataset:
 def unsolved(solved: xr.Dataset) -> xr.Dataset:
     return solved.assign(
         component=xr.full_like(solved["component"], UNSOLVED),
-        shift=xr.full_like(solved["shift"], np.nan),
+        frame_shift=xr.full_like(solved["frame_shift"], np.nan),
     )
 
 
 def shifts_of(values: np.ndarray) -> xr.Dataset:
     return xr.Dataset(
-        {"shift": (("frame", "axis"), values)}, {"axis": ["z", "y", "x"][-values.shape[1] :]}
+        {"frame_shift": (("frame", "axis"), values)}, {"axis": ["z", "y", "x"][-values.shape[1] :]}
     )
 
 
@@ -52,7 +52,7 @@ def lazily(mask):
     return da.from_array(mask, chunks=(1,) * (mask.ndim - 2) + (13, 17))
 
 
-@pytest.mark.parametrize("interpolation", ["whole", "linear", "cubic", "fourier"])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "fourier"])
 def test_what_is_masked_is_not_known_and_does_not_bleed(frames, interpolation):
     """As frames whose invalid pixels are NaN; and nothing depends on what stands there."""
     shifts, mask = shifts_of(TRUTH), hole()
@@ -64,7 +64,7 @@ def test_what_is_masked_is_not_known_and_does_not_bleed(frames, interpolation):
     np.testing.assert_array_equal(moved, other)
     assert np.isnan(moved[0].to_numpy()[~mask]).all()
     assert np.isnan(moved[1].to_numpy()[12:21, 19:32]).all()  # by (2, -1)
-    whole = steadystack.correct(frames.astype("u2"), shifts, mask=mask, interpolation="whole")
+    whole = steadystack.correct(frames.astype("u2"), shifts, mask=mask, interpolation="nearest")
     assert (whole[1].to_numpy()[12:21, 19:32] == 0).all()
 
 
@@ -124,7 +124,7 @@ def test_masks_that_do_not_fit_are_refused(frames):
         steadystack.correct(cube, shifts, mask=np.ones((4, 20, 20), bool))
     with pytest.raises(InputError, match=r"mask.zarr is a path"):
         steadystack.estimate_shifts(frames, max_shift=8, mask="mask.zarr")
-    for key, words in (("unusable", "left, blank"), ("interpolated", "moved, left, blank")):
+    for key, words in (("unusable", "unmoved, blank"), ("interpolated", "moved, unmoved, blank")):
         with pytest.raises(InputError, match=rf"{key} 'drop' is not one of {words}"):
             steadystack.correct(frames, shifts, **{key: "drop"})
 
@@ -137,9 +137,9 @@ def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
     part = steadystack.correct(frames[:, :, :30], shifts, other_shape=True)
     assert part.shape == (4, 48, 30)
     binned = frames.reshape(4, 24, 2, 28, 2).mean(axis=(2, 4))
-    with pytest.raises(InputError, match=r'shifts\["shift"\] \* 1 / 2'):
+    with pytest.raises(InputError, match=r'shifts\["frame_shift"\] \* 1 / 2'):
         steadystack.correct(binned, shifts)
-    scaled = shifts.assign(shift=shifts["shift"] * 1 / 2)
+    scaled = shifts.assign(frame_shift=shifts["frame_shift"] * 1 / 2)
     steady = steadystack.correct(binned, scaled, other_shape=True, interpolation="cubic")
     assert float(np.abs(steady[3] - steady[0]).mean()) < 0.1 * np.abs(binned[3] - binned[0]).mean()
     with pytest.raises(InputError, match=r"\* \[1 / 3, 1\]"):
@@ -153,13 +153,13 @@ def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
 def test_what_is_no_shifts_dataset_is_told(frames, solved):
     stack = xr.DataArray(frames, dims=("t", "y", "x"))
     for given, words in (
-        (solved["shift"], "not its variable shift"),
+        (solved["frame_shift"], "not its variable frame_shift"),
         (stack, "not a DataArray"),
         (TRUTH, "make one of the shifts of your own"),
         ("shifts.zarr", "is a path"),
-        (solved.drop_vars("shift"), "has no shift"),
-        (xr.Dataset({"frames": stack}), r"has no shift.* \(it holds frames\)"),
-        (xr.Dataset({"shift": ("t", np.zeros(4))}), "its shift has the dims"),
+        (solved.drop_vars("frame_shift"), "has no frame_shift"),
+        (xr.Dataset({"frames": stack}), r"has no frame_shift.* \(it holds frames\)"),
+        (xr.Dataset({"frame_shift": ("t", np.zeros(4))}), "its frame_shift has the dims"),
         (unsolved(solved), "not solved yet"),
         (None, "not a NoneType"),
     ):
@@ -173,7 +173,7 @@ def test_what_is_no_shifts_dataset_is_told(frames, solved):
         steadystack.correct(solved, stack)
     with pytest.raises(InputError, match="is a path"):
         steadystack.correct("stack.zarr", solved)
-    with pytest.raises(InputError, match="has no shift_std"):
+    with pytest.raises(InputError, match="has no frame_shift_std"):
         plot.drift(shifts_of(TRUTH), Figure().subplots())
     with pytest.raises(InputError, match="has no pair_reference"):
         plot.residuals(shifts_of(TRUTH), Figure().subplots())
@@ -230,7 +230,10 @@ def test_an_array_of_dask_stays_lazy(frames):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"static": "estimat"}, r"preprocess.static \(an image, or 'estimate', did you mean that"),
+        (
+            {"fixed_pattern": "estimat"},
+            r"preprocess.fixed_pattern \(an image, or 'estimate', did you mean that",
+        ),
         ({"flat_field": "w.tif"}, r"preprocess.flat_field \(an image, or 'median'\): w.tif"),
         ({"high_pas": 3}, "preprocess.high_pas: unknown key; did you mean high_pass"),
     ],

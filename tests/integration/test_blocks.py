@@ -66,15 +66,23 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     assert plan_of(setup).blocks > 4
     parts = measured(setup)
     np.testing.assert_array_equal(parts.status, whole.status)
-    np.testing.assert_array_equal(parts.frame_status, whole.frame_status)
-    assert FrameStatus.FLAT.code in parts.frame_status
+    np.testing.assert_array_equal(parts.frame_read_status, whole.frame_read_status)
+    assert FrameStatus.FLAT.code in parts.frame_read_status
     assert parts.ok.sum() == 6
     np.testing.assert_allclose(parts.shift, whole.shift, atol=2e-4)
     np.testing.assert_allclose(parts.ncc, whole.ncc, atol=1e-5)
-    np.testing.assert_allclose(parts.std, whole.std, rtol=0.01)
+    np.testing.assert_allclose(parts.shift_std, whole.shift_std, rtol=0.01)
 
     there = measured(setup, client)
-    for name in ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status"):
+    for name in (
+        "shift",
+        "shift_std",
+        "ncc",
+        "second_peak_ratio",
+        "overlap",
+        "status",
+        "frame_read_status",
+    ):
         np.testing.assert_array_equal(getattr(there, name), getattr(parts, name), err_msg=name)
 
 
@@ -116,7 +124,7 @@ def test_a_block_that_cannot_be_read_makes_its_frame_unreadable(tmp_path, frames
     setup = set_up(config, open_series(config)[0])
     assert plan_of(setup).blocks > 4
     table = measured(setup)
-    assert table.frame_status[1] == FrameStatus.UNREADABLE.code
+    assert table.frame_read_status[1] == FrameStatus.UNREADABLE.code
     assert not table.ok[(table.reference == 1) | (table.moving == 1)].any()
     assert table.ok.sum() == 3
 
@@ -128,7 +136,7 @@ def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, m
     setup = set_up(config, open_series(config)[0])
     assert plan_of(setup).blocks > 4
     table = measured(setup)
-    assert table.frame_status[1] == FrameStatus.INCOMPLETE.code
+    assert table.frame_read_status[1] == FrameStatus.INCOMPLETE.code
     assert table.ok.sum() == 6
 
 
@@ -138,4 +146,4 @@ def test_a_whole_run_in_blocks(tmp_path, frames, monkeypatch):
     assert steadystack.stages.plan(config).blocks > 4
     shifts = steadystack.run(config)
     expected = ORIGINS[:4] - ORIGINS[0]
-    np.testing.assert_allclose(shifts["shift"][:4], expected, atol=0.05)
+    np.testing.assert_allclose(shifts["frame_shift"][:4], expected, atol=0.05)

@@ -130,7 +130,7 @@ def test_what_fails_has_a_status_and_is_measured_by_the_same_command(folder, her
     assert np.isnan(found["pair_shift"].to_numpy()[failed]).all()
     why = json.loads(found.attrs["failures"])
     assert why == {"OSError: the store is away": np.flatnonzero(failed).tolist()}
-    assert "pairs failed (OSError: the store is away): run again" in found.attrs["verdict"]
+    assert "pairs failed (OSError: the store is away): run again" in found.attrs["verdict_reasons"]
     good = ~failed & (here["pair_status"].to_numpy() == PairStatus.OK.code)
     same = [one["pair_shift"].to_numpy()[good].tobytes() for one in (here, found)]
     assert same[0] == same[1]

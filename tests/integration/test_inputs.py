@@ -53,7 +53,7 @@ def assert_right(config):
     import xarray as xr
 
     with xr.open_zarr(config.output.shifts) as shifts:
-        found = shifts["shift"].to_numpy()
+        found = shifts["frame_shift"].to_numpy()
     np.testing.assert_allclose(found, SHIFTS[: len(found)], atol=0.05)
 
 
@@ -93,7 +93,7 @@ def test_the_whole_way_from_all_positions_of_a_plate(plate, caplog):
     assert done.exit_code == 0, done.output
     for name in ("A-01-0", "A-01-1", "B-03-0"):
         shifts = load_shifts(str(plate.parent / f"plate-{name}-shifts.zarr"))
-        assert np.abs(shifts["shift"] - SHIFTS).max() < 0.1
+        assert np.abs(shifts["frame_shift"] - SHIFTS).max() < 0.1
         assert (plate.parent / f"plate-{name}-report.html").exists()
 
 
@@ -126,7 +126,7 @@ def test_a_real_series_of_tiff_files_moves_by_what_its_names_say(real_data, tmp_
     )
     shifts = steadystack.run(steadystack.load_config(settings))
     expected = -np.arange(15)[:, None] * np.ones(2)
-    np.testing.assert_allclose(shifts["shift"], expected, atol=0.02)
+    np.testing.assert_allclose(shifts["frame_shift"], expected, atol=0.02)
 
 
 def growing_zarr(path, count):
@@ -207,7 +207,7 @@ def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_told(tmp_path):
 
     with xr.open_zarr(tmp_path / "shifts.zarr") as shifts:
         status = shifts["frame_status"].to_numpy()
-        found = shifts["shift"].to_numpy()
+        found = shifts["frame_shift"].to_numpy()
     assert [FrameStatus.from_code(code) for code in status][3] is FrameStatus.UNREADABLE
     kept = [0, 1, 2, 4, 5]
     np.testing.assert_allclose(found[kept], SHIFTS[kept], atol=0.05)

@@ -60,17 +60,19 @@ def test_every_position_has_its_dataset_and_its_line(plate):
     path = settings(plate, "plate.zarr/*/*/0")
     done = shell("run", path)
     assert done.exit_code == 3, done.output  # the blank one is not to be trusted
-    assert "3 inputs: 2 done, 1 not trusted" in done.output
+    assert "3 inputs: 2 done, 1 unreliable" in done.output
     rows = table(plate)
     assert [row["name"] for row in rows] == ["A-1", "A-2", "B-1"]
-    assert [row["status"] for row in rows] == ["done", "done", "not trusted"]
+    assert [row["status"] for row in rows] == ["done", "done", "unreliable"]
     assert rows[0]["path"] == str(plate / "plate.zarr" / "A" / "1" / "0")
     assert [row["usable_pairs"] for row in rows] == ["15", "15", "0"]
     assert float(rows[0]["rms_residual"]) < 0.1
     assert rows[2]["rms_residual"] == "nan"
     for row, seed, size in ((rows[0], 1, (48, 52)), (rows[1], 2, (40, 44))):
         alone = steadystack.estimate_shifts(series(seed, size=size), max_shift=8)
-        np.testing.assert_array_equal(load_shifts(row["shifts"])["shift"], alone["shift"])
+        np.testing.assert_array_equal(
+            load_shifts(row["shifts"])["frame_shift"], alone["frame_shift"]
+        )
     assert "A-1.zarr INFO run is done" in (plate / "out" / "run.log").read_text()
 
 
@@ -79,10 +81,10 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
     write_stack(plate / "one.zarr", series(3)[:1])
     whole = STAGES["run"]
 
-    def breaks(cluster, config, **options):
+    def breaks(config, **options):
         if config.output.shifts.endswith("/2.zarr"):
             raise RuntimeError("the disk is on fire")
-        return whole(cluster, config, **options)
+        return whole(config, **options)
 
     monkeypatch.setitem(STAGES, "run", breaks)
     path = settings(plate, ["one.zarr", "plate.zarr/A/*/0"])
@@ -116,7 +118,7 @@ def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
     path = settings(
         plate,
         "plate.zarr/A/*/0",
-        solve={"polish": 1},
+        solve={"refine": 1},
         cluster={"kind": "local", "workers": 1},
     )
     assert shell("run", path).exit_code == 0
@@ -192,7 +194,7 @@ def test_all_positions_of_a_plate_and_of_a_collection(tmp_path, caplog):
     for name in "01":
         alone = steadystack.estimate_shifts(series(int(name)), max_shift=8)
         shifts = load_shifts(str(tmp_path / "out" / f"{name}.zarr"))
-        np.testing.assert_array_equal(shifts["shift"], alone["shift"])
+        np.testing.assert_array_equal(shifts["frame_shift"], alone["frame_shift"])
 
 
 def test_a_single_run_takes_a_single_input(plate):

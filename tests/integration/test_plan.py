@@ -99,7 +99,7 @@ def test_without_bokeh_the_performance_report_is_refused(tmp_path, monkeypatch):
         stages.run(config)
 
 
-@pytest.mark.parametrize("border", ["keep", "crop", "expand"])
+@pytest.mark.parametrize("border", ["same", "crop", "expand"])
 def test_the_plan_tells_of_the_corrected_stack(tmp_path, border):
     """Before the shifts are known as if nothing moved, then what is written to the byte."""
     frames, _ = drifting(64, 5, 8)
@@ -122,16 +122,16 @@ def test_the_plan_tells_of_the_corrected_stack(tmp_path, border):
     assert after.known
     assert after.shape == arrays[0].shape
     assert after.written_bytes == sum(array.nbytes for array in arrays)
-    assert (after.shape == before.shape) == (border == "keep")
+    assert (after.shape == before.shape) == (border == "same")
 
 
 MEMORY_CASES = {
     "no mask": ((256, 256), {}),
     "one mask": ((256, 256), {"mask": "ellipse"}),
-    "one mask, tiles": ((256, 256), {"mask": "ellipse", "register": {"tile": 100}}),
+    "one mask, tiles": ((256, 256), {"mask": "ellipse", "register": {"fft_tile": 100}}),
     "high-pass": ((256, 256), {"mask": "ellipse", "preprocess": {"high_pass": 8.0}}),
     "a mask per frame": ((256, 256), {"mask": "noise"}),
-    "a mask per frame, tiles": ((256, 256), {"mask": "noise", "register": {"tile": 100}}),
+    "a mask per frame, tiles": ((256, 256), {"mask": "noise", "register": {"fft_tile": 100}}),
     "a mask per frame, little memory": ((256, 256), {"mask": "noise", "memory": "10 MiB"}),
     "all lags": ((96, 96), {"register": {"max_shift": None}}),
     "volumes": ((24, 96, 96), {"mask": "ellipse", "register": {"max_shift": [3, 12, 12]}}),

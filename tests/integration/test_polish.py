@@ -47,13 +47,13 @@ def solved(frames, rounds, width=3, mask=MASK, interpolate=None, **options):
         mask=mask,
         max_shift=12,
         pairs={"strategy": "window", "width": width},
-        solve={"polish": rounds, "interpolate": interpolate},
+        solve={"refine": rounds, "interpolate": interpolate},
         **options,
     )
 
 
 def rms_without_common(found, truth, good=slice(None)):
-    error = (found["shift"].to_numpy() - truth)[good]
+    error = (found["frame_shift"].to_numpy() - truth)[good]
     return float(np.sqrt(np.mean((error - error.mean(axis=0)) ** 2)))
 
 
@@ -72,10 +72,10 @@ def test_noise_stronger_than_the_scene_is_taken_to_the_bound():
 def test_clean_frames_stay_where_they_are():
     frames, truth, _ = series(3, 30, noise=0.02)
     before, after = solved(frames, 0), solved(frames, 2)
-    assert np.abs(after["shift"] - before["shift"]).max() < 0.01
+    assert np.abs(after["frame_shift"] - before["frame_shift"]).max() < 0.01
     assert rms_without_common(after, truth) <= rms_without_common(before, truth) + 1e-4
-    assert (after["shift"][0] == 0).all()
-    assert (after["shift_std"][0] == 0).all()
+    assert (after["frame_shift"][0] == 0).all()
+    assert (after["frame_shift_std"][0] == 0).all()
 
 
 def test_nothing_pulls_the_answer_to_what_was_known_before():
@@ -84,11 +84,11 @@ def test_nothing_pulls_the_answer_to_what_was_known_before():
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 12}})
     source = ArrayFrames.checked(as_stack(frames), MASK)
     found = solved(frames, 0)
-    pairs = replace(read_pairs(found), std=np.ones((len(found["pair"]), 2)))  # all is better
+    pairs = replace(read_pairs(found), shift_std=np.ones((len(found["pair"]), 2)))  # all is better
     off = np.random.default_rng(0).uniform(-0.35, 0.35, truth.shape)
-    wrong = replace(read_frames(found), shift=found["shift"].to_numpy() + off)
+    wrong = replace(read_frames(found), shift=found["frame_shift"].to_numpy() + off)
     method = set_up(config, in_memory(source)).method
-    error = polish.polished(source, pairs, wrong, method, 3).shift - truth
+    error = polish.refined(source, pairs, wrong, method, 3).shift - truth
     assert np.abs(error - error.mean(axis=0)).max() < 0.02
 
 
@@ -98,7 +98,7 @@ def test_stated_deviations_are_those_of_the_errors(noise):
     for seed in range(10, 16):
         frames, truth, _ = series(seed, 30, noise)
         found = solved(frames, 1)
-        error, std = found["shift"].to_numpy() - truth, found["shift_std"].to_numpy()
+        error, std = found["frame_shift"].to_numpy() - truth, found["frame_shift_std"].to_numpy()
         squares.append((error[1:] / std[1:]) ** 2)
     assert 0.7 < np.sqrt(np.mean(squares)) < 1.35
 
@@ -110,13 +110,13 @@ def test_bad_frames_are_in_no_mean():
     for frame, value in bad.items():
         frames[frame] = value
     good = np.setdiff1d(np.arange(24), list(bad))
-    options = {"max_shift": 12, "pairs": {"strategy": "all"}, "solve": {"polish": 2}, "mask": MASK}
+    options = {"max_shift": 12, "pairs": {"strategy": "all"}, "solve": {"refine": 2}, "mask": MASK}
     found = steadystack.estimate_shifts(frames, **options)
     status = found["frame_status"].to_numpy()
     assert (status[list(bad)] != FrameStatus.OK.code).all()
-    assert np.isnan(found["shift"].to_numpy()[list(bad)]).all()
+    assert np.isnan(found["frame_shift"].to_numpy()[list(bad)]).all()
     without = steadystack.estimate_shifts(frames[good], **options)
-    for name in ("shift", "shift_std"):
+    for name in ("frame_shift", "frame_shift_std"):
         np.testing.assert_array_equal(found[name].to_numpy()[good], without[name])
     assert rms_without_common(found, truth, good) < 0.1
 
@@ -129,14 +129,14 @@ def test_a_frame_that_does_not_fit_the_mean_keeps_what_the_pairs_said(monkeypatc
         polish.Sums, "registered", lambda self, row: None if row == 7 else registered(self, row)
     )
     after = solved(frames, 1)
-    apart = (after["shift"] - before["shift"]).to_numpy()
+    apart = (after["frame_shift"] - before["frame_shift"]).to_numpy()
     assert np.abs(apart).max() < 0.02  # the anchor's own answer is taken from all of them
-    of_pairs = before["pair_std"].to_numpy()[
+    of_pairs = before["pair_shift_std"].to_numpy()[
         (before["pair_reference"] == 7) | (before["pair_moving"] == 7)
     ]
-    stated = after["shift_std"].to_numpy()[7]  # no better than a pair: they share its error
+    stated = after["frame_shift_std"].to_numpy()[7]  # no better than a pair: they share its error
     assert ((of_pairs.min(axis=0) <= stated) & (stated <= of_pairs.max(axis=0))).all()
-    np.testing.assert_allclose(after["shift_std"][8], stated, rtol=0.2)
+    np.testing.assert_allclose(after["frame_shift_std"][8], stated, rtol=0.2)
 
 
 def test_brightness_may_change():
@@ -162,7 +162,7 @@ def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client
             preprocess=own,
             register={"max_shift": 12},
             pairs={"width": 3},
-            solve={"polish": rounds, "interpolate": "linear"},
+            solve={"refine": rounds, "interpolate": "linear"},
             output={"shifts": f"{name}.zarr"},
             cluster=cluster,
         )
@@ -172,13 +172,13 @@ def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client
     array = solved(frames, 2, interpolate="linear", preprocess=own, client=client)
     plain = stages.solve(config("there", 0, kind="in-process"))
     again = stages.solve(config("there", 2, kind="in-process"))
-    for name in ("shift", "shift_std", "pair_residual"):
+    for name in ("frame_shift", "frame_shift_std", "pair_residual"):
         expected = here[name].to_numpy().tobytes()
         assert there[name].to_numpy().tobytes() == expected
         assert array[name].to_numpy().tobytes() == expected
         assert again[name].to_numpy().tobytes() == expected
         assert plain[name].to_numpy().tobytes() != expected
-    assert json.loads(here.attrs["configuration"])["solve"]["polish"] == 2
+    assert json.loads(here.attrs["configuration"])["solve"]["refine"] == 2
 
 
 def test_frames_between_are_filled_in_after_it():
@@ -186,9 +186,9 @@ def test_frames_between_are_filled_in_after_it():
     frames[6] = 0
     options = {"mask": MASK, "max_shift": 12, "pairs": {"strategy": "window", "width": 3}}
     found = steadystack.estimate_shifts(
-        frames, solve={"polish": 1, "interpolate": "linear"}, **options
+        frames, solve={"refine": 1, "interpolate": "linear"}, **options
     )
-    shift = found["shift"].to_numpy()
+    shift = found["frame_shift"].to_numpy()
     assert found["frame_status"][6] == FrameStatus.INTERPOLATED.code
     np.testing.assert_allclose(shift[6], (shift[5] + shift[7]) / 2)
     assert rms_without_common(found, truth, [*range(6), *range(7, 20)]) < 0.05
@@ -204,7 +204,7 @@ def test_three_dimensions():
     )
     options = {"max_shift": [3, 6, 6], "pairs": {"strategy": "all"}}
     before, after = (
-        steadystack.estimate_shifts(volumes, solve={"polish": rounds}, **options)
+        steadystack.estimate_shifts(volumes, solve={"refine": rounds}, **options)
         for rounds in (0, 1)
     )
     assert rms_without_common(after, truth) < 1.1 * rms_without_common(before, truth) < 0.1
@@ -213,13 +213,13 @@ def test_three_dimensions():
 @pytest.mark.parametrize(
     ("register", "words"),
     [
-        ({"contrast": "either"}, "goes with register.contrast same"),
+        ({"allow_inverted": True}, "goes with register.allow_inverted false"),
         ({"subpixel": False}, "register.subpixel true"),
     ],
 )
 def test_what_it_is_not_for_is_told(tmp_path, register, words):
     write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
-    config = {"input": {"path": "stack.zarr"}, "register": register, "solve": {"polish": 1}}
+    config = {"input": {"path": "stack.zarr"}, "register": register, "solve": {"refine": 1}}
     with pytest.raises(steadystack.InputError, match=words):
         steadystack.run(make_config(config, tmp_path))
 
@@ -229,9 +229,9 @@ def test_frames_of_several_blocks_are_refused(tmp_path):
     config = {
         "input": {"path": "stack.zarr"},
         "register": {"max_shift": 8},
-        "solve": {"polish": 1},
+        "solve": {"refine": 1},
     }
     with pytest.raises(
-        steadystack.InputError, match=r"solve.polish 1 is for what fits into one block"
+        steadystack.InputError, match=r"solve.refine 1 is for what fits into one block"
     ):
         steadystack.run(make_config(config, tmp_path))

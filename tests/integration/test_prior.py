@@ -48,7 +48,7 @@ def masks_of(kind: str, frames: np.ndarray):
 
 
 def measured(frames, mask, bounds, prior=None, tile=None, cell=None):
-    register = {"max_shift": bounds, "tile": tile}
+    register = {"max_shift": bounds, "fft_tile": tile}
     config = make_config({"input": {"path": "memory"}, "register": register, "pairs": {"width": 3}})
     source = ArrayFrames.checked(as_stack(frames), mask)
     setup = set_up(config, in_memory(source, prior))
@@ -79,7 +79,7 @@ def test_a_search_around_the_prior_finds_what_a_wide_one_finds(ndim, kind, how):
     assert comparable.mean() > 0.85
     assert close.ok[comparable].all()
     np.testing.assert_allclose(close.shift[comparable], wide.shift[comparable], atol=2e-4)
-    np.testing.assert_allclose(close.std[comparable], wide.std[comparable], rtol=0.02)
+    np.testing.assert_allclose(close.shift_std[comparable], wide.shift_std[comparable], rtol=0.02)
     np.testing.assert_allclose(close.ncc[comparable], wide.ncc[comparable], atol=2e-5)
     np.testing.assert_allclose(close.overlap[comparable], wide.overlap[comparable], rtol=1e-6)
 
@@ -89,7 +89,7 @@ def test_a_prior_of_zeros_changes_no_number():
     mask = masks_of("static", frames)
     plain = measured(frames, mask, WIDE)
     zeros = measured(frames, mask, WIDE, np.zeros((len(frames), 2)))
-    for name in ("shift", "std", "ncc", "runner_up", "overlap", "status"):
+    for name in ("shift", "shift_std", "ncc", "second_peak_ratio", "overlap", "status"):
         np.testing.assert_array_equal(getattr(zeros, name), getattr(plain, name))
 
 
@@ -115,7 +115,7 @@ def test_what_lies_beyond_the_window_is_at_its_bound_or_not_found():
     across = (found.reference < 4) & (found.moving >= 4)
     assert found.ok[~across].all()
     assert not found.ok[across].any()
-    assert (found.status[across] == PairStatus.AT_BOUND.code).any()
+    assert (found.status[across] == PairStatus.AT_SEARCH_LIMIT.code).any()
 
 
 def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
@@ -126,7 +126,7 @@ def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
     across = (found.reference < 4) & (found.moving >= 4)
     assert found.ok[~across].all()
     assert (found.status[across] == PairStatus.LOW_OVERLAP.code).all()
-    with pytest.raises(InputError, match=r"touch: check prior\.unit"):
+    with pytest.raises(InputError, match=r"touch: check initial_shifts\.unit"):
         measured(frames, None, 4, 1000 * np.arange(len(frames))[:, None] * np.ones(2))
 
 
@@ -136,13 +136,19 @@ def test_what_stands_still_is_in_the_camera_whatever_the_prior_is():
     prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
     options = {"pairs": {"width": 3}}
     wide = estimate(frames, max_shift=WIDE, **options)
-    near = estimate(frames, max_shift=4, prior=prior, **options)
+    near = estimate(frames, max_shift=4, initial_shifts=prior, **options)
     effects = [json.loads(one.attrs["static_effect"]) for one in (wide, near)]
     assert effects[0]["certain"]
     for key, value in effects[0].items():
         assert effects[1][key] == pytest.approx(value, rel=1e-3)
-    cured = estimate(frames, max_shift=4, prior=prior, preprocess={"static": "estimate"}, **options)
-    errors = [np.abs(one["shift"].to_numpy() - shift).max() for one in (near, cured)]
+    cured = estimate(
+        frames,
+        max_shift=4,
+        initial_shifts=prior,
+        preprocess={"fixed_pattern": "estimate"},
+        **options,
+    )
+    errors = [np.abs(one["frame_shift"].to_numpy() - shift).max() for one in (near, cured)]
     assert errors[1] < 0.1 < errors[0]
 
 
@@ -152,9 +158,9 @@ def test_the_second_pass_goes_with_a_prior():
     errors = []
     for polish in (0, 1):
         found = estimate(
-            frames, prior=prior, max_shift=4, pairs={"width": 3}, solve={"polish": polish}
+            frames, initial_shifts=prior, max_shift=4, pairs={"width": 3}, solve={"refine": polish}
         )
-        errors.append(np.sqrt(np.mean((found["shift"].to_numpy() - shift) ** 2)))
+        errors.append(np.sqrt(np.mean((found["frame_shift"].to_numpy() - shift) ** 2)))
     assert errors[1] < errors[0] < 0.2
 
 
@@ -163,10 +169,10 @@ def test_a_second_round_looks_where_the_prior_says():
     for bad in (9, 10, 11):
         frames[bad] = Scene(50 + bad).view(frames.shape[1:], (0, 0))
     prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
-    found = estimate(frames, prior=prior, max_shift=4, pairs={"width": 3, "extra": 0.5})
+    found = estimate(frames, initial_shifts=prior, max_shift=4, pairs={"width": 3, "extra": 0.5})
     good = np.setdiff1d(np.arange(20), [9, 10, 11])
     assert (found["component"][good] == 0).all()
-    assert np.abs(found["shift"].to_numpy() - shift)[good].max() < 0.1
+    assert np.abs(found["frame_shift"].to_numpy() - shift)[good].max() < 0.1
 
 
 # In files: the keys of the section, and what is wrong with them
@@ -180,7 +186,7 @@ def run_at(folder, prior, text=None, **sections):
     usual = {
         "register": {"max_shift": 4},
         "pairs": {"width": 3},
-        "prior": {"path": "positions.csv", **prior},
+        "initial_shifts": {"path": "positions.csv", **prior},
     }
     return load_config(write_run(folder, **usual | sections)), shift
 
@@ -220,12 +226,12 @@ def test_positions_in_a_text_file(tmp_path, keys, write):
         np.testing.assert_allclose(known[3], (shift[2] + shift[4]) / 2, atol=0.01)
     else:
         found = stages.run(config)
-        assert np.abs(found["shift"].to_numpy() - shift).max() < 0.1
+        assert np.abs(found["frame_shift"].to_numpy() - shift).max() < 0.1
         assert (
-            "around the prior"
+            "around the initial shifts"
             in CliRunner().invoke(main, ["plan", str(tmp_path / "run.yaml")]).output
         )
-        assert dict(guide.check(config))["prior"].endswith("around them")
+        assert dict(guide.check(config))["initial shifts"].endswith("around them")
 
 
 @pytest.mark.parametrize(
@@ -280,9 +286,9 @@ def test_shifts_of_a_coarser_run(tmp_path):
     first = stages.run(load_config(at_half))
     config, _ = run_at(tmp_path, {"path": "coarse-shifts.zarr"})
     known = open_series(config)[0].prior
-    np.testing.assert_allclose(known, 2 * first["shift"], rtol=1e-6)
+    np.testing.assert_allclose(known, 2 * first["frame_shift"], rtol=1e-6)
     found = stages.run(config)
-    assert np.abs(found["shift"].to_numpy() - shift).max() < 0.1
+    assert np.abs(found["frame_shift"].to_numpy() - shift).max() < 0.1
     short = first.isel(frame=slice(8))
     short.drop_encoding().to_zarr(tmp_path / "short.zarr", zarr_format=2)
     with pytest.raises(InputError, match="has shifts of 8 frames along y, x"):
@@ -294,7 +300,7 @@ def test_other_positions_are_another_run(tmp_path):
     stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift))[0])
     with pytest.raises(InputError, match="what a path holds"):
         stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift + [1, 2] * (shift > 0)))[0])
-    with pytest.raises(InputError, match=r"prior\.kind"):
+    with pytest.raises(InputError, match=r"initial_shifts\.kind"):
         stages.run(run_at(tmp_path, {"kind": "drift"}, lines(["y", "x"], shift))[0])
 
 
@@ -302,14 +308,17 @@ def test_what_python_takes_as_a_prior():
     frames, shift = series(2)
     first = estimate(frames, max_shift=WIDE, pairs={"width": 3})
     options = {"max_shift": 3, "pairs": {"width": 3}}
-    results = [estimate(frames, prior=one, **options) for one in (first, first["shift"], shift)]
+    results = [
+        estimate(frames, initial_shifts=one, **options)
+        for one in (first, first["frame_shift"], shift)
+    ]
     for found in results:
-        assert np.abs(found["shift"].to_numpy() - shift).max() < 0.1
+        assert np.abs(found["frame_shift"].to_numpy() - shift).max() < 0.1
     with pytest.raises(InputError, match=r"shape \(8, 2\).*\(9, 2\) are needed"):
-        estimate(frames, prior=shift[1:], **options)
+        estimate(frames, initial_shifts=shift[1:], **options)
     gap = np.where(np.arange(9)[:, None] == 4, np.nan, shift)
     with pytest.raises(InputError, match=r"no value for 1 of 9 frames \(4\)"):
-        estimate(frames, prior=gap, **options)
+        estimate(frames, initial_shifts=gap, **options)
 
 
 def test_a_cluster_finds_the_same(tmp_path):

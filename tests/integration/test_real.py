@@ -9,9 +9,8 @@ from skimage import io
 import steadystack
 from steadystack import stages
 from steadystack.config import make_config
-from steadystack.model import FrameStatus
+from steadystack.model import FrameStatus, Trust
 from steadystack.outputs import write_image, write_stack
-from steadystack.quality import Trust
 
 
 def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
@@ -27,18 +26,18 @@ def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
             "mask": {"path": "fibre.zarr"},
             "preprocess": {"high_pass": 10},
             "register": {"max_shift": 16},
-            "pairs": {"strategy": "lags", "lags": [1, 2, 4, 8]},
+            "pairs": {"strategy": "separations", "separations": [1, 2, 4, 8]},
             "cluster": {"kind": "local", "workers": 2},
         },
         tmp_path,
     )
     shifts = steadystack.run(config)
-    drift = -shifts["shift"].to_numpy()[tracked[:, 0].astype(int)]
+    drift = -shifts["frame_shift"].to_numpy()[tracked[:, 0].astype(int)]
     y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
     assert y < 0.4
     assert x < 0.8
     said = stages.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
-    assert said.trust is Trust.LOOK
+    assert said.trust is Trust.CHECK
     assert said.reasons[0].startswith("pairs 1 frame(s) apart are off")
 
 
@@ -65,7 +64,7 @@ def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):
     for other in results[1:]:
         for name in results[0].data_vars:
             assert other[name].to_numpy().tobytes() == results[0][name].to_numpy().tobytes()
-    steps = np.diff(results[0]["shift"].to_numpy() - recorded, axis=0)
+    steps = np.diff(results[0]["frame_shift"].to_numpy() - recorded, axis=0)
     assert np.sqrt(np.mean(steps**2)) < 0.01
 
 
@@ -74,7 +73,7 @@ def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
     stack = np.load(folder / "data" / "NDVI.npy")[..., 0]
     clear = np.load(folder / "mask" / "CLM.npy")[..., 0] == 0
     found = steadystack.estimate_shifts(stack, mask=clear, max_shift=10, pairs={"strategy": "all"})
-    known = np.isfinite(found["shift"].to_numpy()).all(axis=1)
+    known = np.isfinite(found["frame_shift"].to_numpy()).all(axis=1)
     status = found["frame_status"].to_numpy()
     overcast = ~clear.any(axis=(1, 2))
     assert overcast.sum() == 20
@@ -82,7 +81,7 @@ def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
     assert known.sum() >= 38
     # dates of one satellite differ by little more than a pixel; ten were searched; and what is
     # called a shift is one: the pairs agree
-    assert np.abs(found["shift"].to_numpy()[known]).max() < 1.5
+    assert np.abs(found["frame_shift"].to_numpy()[known]).max() < 1.5
     residual = np.abs(found["pair_residual"].to_numpy()).max(axis=1)
     assert np.nanquantile(residual, 0.99) < 0.3
     assert np.nanmax(residual) < 1
@@ -109,8 +108,8 @@ def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
     )
     found = steadystack.run(config)
     assert (found["frame_status"] == FrameStatus.MISSING.code).all()
-    assert np.isnan(found["shift"]).all()
-    assert stages.verdict(found).trust is Trust.NOT
+    assert np.isnan(found["frame_shift"]).all()
+    assert stages.verdict(found).trust is Trust.UNRELIABLE
 
 
 def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
@@ -126,4 +125,4 @@ def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
         },
         tmp_path,
     )
-    np.testing.assert_array_equal(steadystack.run(config)["shift"], lazy["shift"])
+    np.testing.assert_array_equal(steadystack.run(config)["frame_shift"], lazy["frame_shift"])

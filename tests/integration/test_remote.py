@@ -51,7 +51,7 @@ def settings(folder, **sections):
     """A YAML file of a run in small tasks, in this process."""
     usual = {
         "register": {"max_shift": 8},
-        "pairs": {"strategy": "lags", "lags": [1, 3]},
+        "pairs": {"strategy": "separations", "separations": [1, 3]},
         "output": {"shifts": "shifts.zarr"},
         "cluster": {"kind": "in-process", "task_memory": "1 MiB"},
     }
@@ -60,7 +60,7 @@ def settings(folder, **sections):
 
 def assert_right(folder):
     with xr.open_zarr(folder / "shifts.zarr") as shifts:
-        np.testing.assert_allclose(shifts["shift"], SHIFTS, atol=0.05)
+        np.testing.assert_allclose(shifts["frame_shift"], SHIFTS, atol=0.05)
         assert (shifts["pair_status"] == PairStatus.OK.code).all()
 
 

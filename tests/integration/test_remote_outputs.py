@@ -25,6 +25,7 @@ from steadystack.cli import main
 from steadystack.config import load_config
 from steadystack.correction import writing as stack_module
 from steadystack.dataset import journal_path, load_shifts, read_pairs, replay, save_shifts
+from steadystack.dataset.columns import FORMAT
 from steadystack.durable import appender, objects, place, remote
 from steadystack.durable import locks as leases
 from steadystack.model import InputError, OutputError, PairStatus, UnreachableError
@@ -66,7 +67,7 @@ def folder(inputs, credentials, tmp_path):
     given = {
         **inputs[1],
         "register": {"max_shift": 8},
-        "pairs": {"strategy": "lags", "lags": [1, 3]},
+        "pairs": {"strategy": "separations", "separations": [1, 3]},
         "correct": {"levels": 2, "chunks": 32},
         "cluster": {"kind": "in-process", "task_memory": "1 MiB"},
     }
@@ -132,7 +133,7 @@ def assert_equal_outputs(s3, folder, corrected=True):
     there, here = (of(folder, f"{name}-corrected").output for name in ("there", "here"))
     found, expected = load_shifts(there.shifts), load_shifts(here.shifts)
     assert_same_numbers(found, expected)
-    np.testing.assert_allclose(found["shift"], SHIFTS, atol=0.05)
+    np.testing.assert_allclose(found["frame_shift"], SHIFTS, atol=0.05)
     if corrected:
         one, other = group_at(s3, there.corrected), group_at(s3, "", here.corrected)
         assert sorted(one.array_keys()) == sorted(other.array_keys()) == [
@@ -166,7 +167,7 @@ def test_a_whole_run_to_s3_is_that_to_this_machine(s3, folder):
     assert SECRET not in log
 
     dataset = xr.open_zarr(group_at(s3, there.shifts).store, consolidated=True)
-    np.testing.assert_array_equal(dataset["shift"], load_shifts(there.shifts)["shift"])
+    np.testing.assert_array_equal(dataset["frame_shift"], load_shifts(there.shifts)["frame_shift"])
 
     # Everything is there already: nothing is read or written.
     before = objects.below(root_of(folder))
@@ -351,7 +352,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
     config = of(folder, "there-corrected")
     whole(folder, "there")
     other = config.model_copy(
-        update={"correct": config.correct.model_copy(update={"interpolation": "whole"})}
+        update={"correct": config.correct.model_copy(update={"interpolation": "nearest"})}
     )
     with pytest.raises(InputError, match="it goes away at once"):
         stages.correct(other)
@@ -465,8 +466,10 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
     """From when its archive is there; before that it is the old one."""
     path = f"{root_of(folder)}/group.zarr"
     old, new = (
-        xr.Dataset({"pair_status": ("x", np.zeros(3)), "b": ("x", np.zeros(3))}),
-        xr.Dataset({"pair_status": ("x", np.ones(5))}),
+        xr.Dataset(
+            {"pair_status": ("x", np.zeros(3)), "b": ("x", np.zeros(3))}, attrs={"format": FORMAT}
+        ),
+        xr.Dataset({"pair_status": ("x", np.ones(5))}, attrs={"format": FORMAT}),
     )
 
     class Killed(BaseException):

@@ -46,7 +46,7 @@ def test_a_series_that_falls_apart_is_joined():
     assert int(apart["component"].max()) == 1
     assert int(joined["component"].max()) == 0
     good = np.setdiff1d(np.arange(COUNT), BAD)
-    errors = joined["shift"].to_numpy()[good] - shift[good]
+    errors = joined["frame_shift"].to_numpy()[good] - shift[good]
     assert np.abs(errors).max() < 0.1
     assert set(np.flatnonzero(joined["component"] == LONE)) == set(BAD)
     first = apart.sizes["pair"]

@@ -18,8 +18,8 @@ import steadystack
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import Config, load_config
+from steadystack.model import Trust
 from steadystack.outputs import write_image, write_stack
-from steadystack.quality import Trust
 from support import CONFIGS
 from support.runs import GENERAL
 from support.scenes import Scene
@@ -146,13 +146,13 @@ def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     path.write_text(yaml.safe_dump(raw))
     config = load_config(path)
     found = steadystack.run(config)
-    off = found["shift"].to_numpy() - truth
+    off = found["frame_shift"].to_numpy() - truth
     known = np.isfinite(off).all(axis=1)
     off -= np.median(off[known], axis=0)
     assert np.sqrt(np.mean(off[known] ** 2)) < limit
     verdict = stages.verdict(found)
     assert known.sum() >= len(truth) - 2
-    assert verdict.trust is (Trust.LOOK if not known.all() else Trust.GOOD), verdict
+    assert verdict.trust is (Trust.CHECK if not known.all() else Trust.GOOD), verdict
     assert config.output.report is None or Path(config.output.report).stat().st_size > 10_000
 
 
@@ -172,7 +172,7 @@ def test_a_plate_has_a_dataset_and_a_page_for_every_well(tmp_path):
     assert done.exit_code == 0, done.output
     for name, step in wells.items():
         with xr.open_zarr(tmp_path / "plate-shifts" / f"{name}-0.zarr") as found:
-            np.testing.assert_allclose(found["shift"][-1], 7 * np.array(step), atol=0.05)
+            np.testing.assert_allclose(found["frame_shift"][-1], 7 * np.array(step), atol=0.05)
         assert (tmp_path / "plate-shifts" / f"{name}-0.html").exists()
     lines = (tmp_path / "plate-shifts" / "summary.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [[f"{name}-0", "done"] for name in wells]

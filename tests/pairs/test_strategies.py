@@ -14,8 +14,8 @@ EXPECTED = {
     "consecutive": ({}, [(0, 1), (1, 2), (2, 3)]),
     "reference": ({"reference": 2}, [(2, 0), (2, 1), (2, 3)]),
     "window": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
-    "lags": ({"lags": [3, 1, 3, 8]}, [(0, 1), (0, 3), (1, 2), (2, 3)]),
-    "strides": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
+    "separations": ({"separations": [3, 1, 3, 8]}, [(0, 1), (0, 3), (1, 2), (2, 3)]),
+    "multiscale": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
     "list": ({"listed": [[2, 0], [1, 3], [0, 1]]}, [(0, 1), (1, 3), (2, 0)]),
     "all": ({}, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
 }
@@ -32,10 +32,10 @@ def test_pairs_of_four_frames(strategy):
     [
         (1, "all", {}, "a stack of 1 frame"),
         (4, "reference", {"reference": 4}, "0 to 3"),
-        (4, "lags", {"lags": [4, 9]}, "longer than the stack"),
-        (4, "lags", {"lags": [0, 1]}, "at least 1 apart"),
+        (4, "separations", {"separations": [4, 9]}, "longer than the stack"),
+        (4, "separations", {"separations": [0, 1]}, "at least 1 apart"),
         (4, "nearest", {}, "not one of consecutive"),
-        (4, "strides", {"width": 0}, "at least 1 apart"),
+        (4, "multiscale", {"width": 0}, "at least 1 apart"),
         (4, "list", {}, "no pair is listed"),
         (4, "list", {"listed": [[0, 1], [2, 4]]}, r"pair 1, \[2, 4\], .* 0 to 3"),
         (4, "list", {"listed": [[-1, 1]]}, r"pair 0, \[-1, 1\], .* 0 to 3"),
@@ -59,7 +59,7 @@ def test_impossible_pairs_are_refused(count, strategy, options, words):
 )
 @settings(deadline=None, max_examples=200)
 def test_batches_hold_every_pair_once_within_the_limits(count, strategy, width, frames, most):
-    pairs = select_pairs(count, strategy, width=width, lags=[1, width])
+    pairs = select_pairs(count, strategy, width=width, separations=[1, width])
     assert len(np.unique(pairs, axis=0)) == len(pairs)
     assert (pairs[:, 0] != pairs[:, 1]).all()
     batches = batch_pairs(pairs, frames, most)
@@ -81,7 +81,7 @@ def test_strides_are_windows_over_every_second_fourth_frame(count, width, reach)
                 near = 0 < two - one <= min(width * 2**power, reach or count)
                 if near and 2**power <= (reach or count):
                     expected.add((one, two))
-    found = select_pairs(count, "strides", width=width, reach=reach)
+    found = select_pairs(count, "multiscale", width=width, max_separation=reach)
     assert [tuple(pair) for pair in found.tolist()] == sorted(expected)
     assert len(found) <= 2 * width * count
 
@@ -90,7 +90,7 @@ def test_strides_bound_the_error_at_any_distance():
     """Pairs of deviation 1: that between frames any distance apart grows with its logarithm."""
     deviations = []
     for count in (100, 400, 1600):
-        pairs = select_pairs(count, "strides", width=3)
+        pairs = select_pairs(count, "multiscale", width=3)
         laplacian = np.zeros((count, count))
         np.add.at(laplacian, (pairs[:, 0], pairs[:, 1]), -1)
         laplacian += laplacian.T
@@ -102,7 +102,7 @@ def test_strides_bound_the_error_at_any_distance():
 
 
 def test_batches_of_strides_read_each_frame_a_few_times():
-    pairs = select_pairs(4000, "strides", width=5)
+    pairs = select_pairs(4000, "multiscale", width=5)
     read = sum(len(np.unique(pairs[batch])) for batch in batch_pairs(pairs, 80, 10**6))
     assert read < 1.6 * 4000
 

@@ -91,8 +91,8 @@ def test_a_frame_known_less_well_than_those_around_it_gets_pairs():
     [
         ("consecutive", {}),
         ("window", {"width": 3}),
-        ("lags", {"lags": [1, 4]}),
-        ("strides", {"width": 3}),
+        ("separations", {"separations": [1, 4]}),
+        ("multiscale", {"width": 3}),
         ("reference", {"reference": 2}),
         ("all", {}),
     ],

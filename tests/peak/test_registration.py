@@ -74,7 +74,7 @@ def test_an_axis_with_one_lag_is_not_searched_and_has_no_edge():
 @pytest.mark.parametrize("lag", [(20, 0), (0, -20), (20, 20)])
 def test_a_maximum_on_the_edge_is_no_shift(lag):
     found = peak.register(surface(bump(lag)))
-    assert found.status == PairStatus.AT_BOUND
+    assert found.status == PairStatus.AT_SEARCH_LIMIT
     assert np.isnan(found.shift).all()
     assert np.isfinite(found.ncc)
 
@@ -82,13 +82,13 @@ def test_a_maximum_on_the_edge_is_no_shift(lag):
 def test_two_equal_maxima_are_ambiguous():
     found = peak.register(surface(np.maximum(bump((0, 8)), bump((0, -8)))))
     assert found.status == PairStatus.AMBIGUOUS
-    assert found.runner_up == pytest.approx(1)
+    assert found.second_peak_ratio == pytest.approx(1)
 
 
 def test_a_lower_second_maximum_is_the_runner_up():
     found = peak.register(surface(np.maximum(bump((5, 8)), bump((0, -8), height=0.5))))
     assert found.status == PairStatus.OK
-    assert found.runner_up == pytest.approx(np.arctanh(0.5) / np.arctanh(0.9), rel=1e-3)
+    assert found.second_peak_ratio == pytest.approx(np.arctanh(0.5) / np.arctanh(0.9), rel=1e-3)
 
 
 def test_nothing_known_and_nothing_positive():
@@ -99,9 +99,9 @@ def test_nothing_known_and_nothing_positive():
 def test_either_contrast_looks_for_rivals_of_both_signs():
     found = surface(bump((0, 9)) - bump((0, -9), height=0.899))
     assert peak.register(found).status == PairStatus.OK
-    asked = peak.register(found, contrast="either")
+    asked = peak.register(found, allow_inverted=True)
     assert asked.status == PairStatus.AMBIGUOUS
-    assert asked.runner_up > 0.9
+    assert asked.second_peak_ratio > 0.9
 
 
 def assorted_surfaces(rng):
@@ -124,7 +124,7 @@ def assorted_surfaces(rng):
 
 
 def bits(found):
-    numbers = found.ncc, found.runner_up, found.overlap
+    numbers = found.ncc, found.second_peak_ratio, found.overlap
     return found.shift.tobytes(), found.covariance.tobytes(), np.array(numbers).tobytes()
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 import steadystack
 from steadystack.config import make_config
-from steadystack.measure import Sample, flat_field_bytes, polish_bytes, static_bytes
+from steadystack.measure import Sample, flat_field_bytes, refine_bytes, static_bytes
 from steadystack.measure import refinement as polishing
 from steadystack.measure.method import own_flat_field
 from steadystack.planning import in_memory, plan_of, set_up, workers_that_fit
@@ -45,7 +45,7 @@ def test_the_memory_of_the_polish_is_as_forecast(monkeypatch, held):
     shifts = -np.repeat(steps[:, None], 2, axis=1).astype(float)
     (group,) = polishing._groups(shifts, np.zeros(len(frames), int), method.search.shape)
     peak = peak_of(lambda: polishing.measure_group(group, source, method))
-    planned = polish_bytes(128 * 128, 0) * (30 / 64 if held else 1)  # of members, at most 64
+    planned = refine_bytes(128 * 128, 0) * (30 / 64 if held else 1)  # of members, at most 64
     assert 0.4 * planned < peak < 1.05 * planned
 
 
@@ -92,7 +92,7 @@ def test_where_memory_is_little_tasks_get_smaller_and_workers_fewer(monkeypatch)
         ({"kind": "local"}, {}, "lower register.max_shift"),
         ({"kind": "local", "threads_per_worker": 4}, {}, "lower cluster.threads_per_worker 4 or"),
         ({"kind": "local", "task_memory": "600 MiB"}, {}, "lower cluster.task_memory 600 MiB or"),
-        ({"kind": "in-process"}, {"polish": 1}, "set solve.polish to 0"),
+        ({"kind": "in-process"}, {"refine": 1}, "set solve.refine to 0"),
     ],
 )
 def test_what_cannot_fit_is_refused_with_the_key_to_change(monkeypatch, cluster, solve, words):
@@ -108,16 +108,16 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     frames, _ = drifting()
     plain = plan_of(opened(frames)[0])
     assert plain.further_bytes == 0
-    assert plain.polish_bytes == 0
-    polished = plan_of(opened(frames, solve={"polish": 2})[0])
+    assert plain.refine_bytes == 0
+    polished = plan_of(opened(frames, solve={"refine": 2})[0])
     assert polished.further_bytes == 6 * frames.nbytes
-    assert polished.polish_bytes > 13 * 64 * 128 * 128
-    needs = needs_of(opened(frames, solve={"polish": 2})[0])
-    assert polished.worker_bytes == WORKER_BYTES + max(needs.task, needs.polish)
-    static = plan_of(opened(frames, preprocess={"static": "estimate"})[0])
+    assert polished.refine_bytes > 13 * 64 * 128 * 128
+    needs = needs_of(opened(frames, solve={"refine": 2})[0])
+    assert polished.worker_bytes == WORKER_BYTES + max(needs.task, needs.refine)
+    static = plan_of(opened(frames, preprocess={"fixed_pattern": "estimate"})[0])
     assert static.further_bytes == 12 * frames.nbytes
     assert static.own_bytes - plain.own_bytes >= static_bytes(128 * 128)
     lines = dict(polished.rows())
     assert "more" in lines["to read"]
-    assert "MiB" in lines["task of polish"]
+    assert "MiB" in lines["task of refine"]
     assert "MiB each, of" in lines["workers"]

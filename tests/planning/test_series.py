@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.conditioning import usable_pixels
 from steadystack.config import make_config
 from steadystack.model import InputError
 from steadystack.outputs import write_image
@@ -16,10 +15,7 @@ from support.scenes import rough
 
 
 def valid_in(config, frame=0):
-    series, _ = open_series(config)
-    method = set_up(config, series).method
-    found = series.source.read(frame)
-    return usable_pixels(found.image, found.valid, method.conditioning)
+    return open_series(config)[0].source.read(frame).valid
 
 
 def test_shapes_in_pixels_and_in_micrometers(tmp_path):
@@ -30,7 +26,7 @@ def test_shapes_in_pixels_and_in_micrometers(tmp_path):
     expected = ((y - 20) / 15) ** 2 + ((x - 26) / 20) ** 2 <= 1
     expected &= ~Polygon(((0, 0), (0, 12), (10, 0))).covers((slice(0, 40), slice(0, 52)))
     for ellipse_ in (inside, lengths):
-        config = settings(tmp_path, {"shapes": [ellipse_, stop]})
+        config = settings(tmp_path, {"rois": [ellipse_, stop]})
         np.testing.assert_array_equal(valid_in(config), expected)
         region = set_up(config, open_series(config)[0]).method.region
         assert region == (slice(5, 36), slice(6, 47))  # only that part is read
@@ -43,7 +39,7 @@ def test_shapes_join_the_other_causes(tmp_path):
     frames[1, 20, 20] = np.nan
     stop = {"ellipse": {"centre": [20, 26], "radii": [5, 5]}, "valid": "outside"}
     config = settings(
-        tmp_path, {"path": "m.zarr", "invert": True, "shapes": [stop], "border": 2}, frames
+        tmp_path, {"path": "m.zarr", "invert": True, "rois": [stop], "border": 2}, frames
     )
     y, x = np.indices(SHAPE)
     expected = moving[1] & ((y - 20) ** 2 + (x - 26) ** 2 > 25) & np.isfinite(frames[1])
@@ -55,17 +51,17 @@ def test_shapes_join_the_other_causes(tmp_path):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        ({"shapes": [{"valid": "inside"}]}, "mask.shapes.0: a shape is one of ellipse and polygon"),
-        ({"shapes": [{"polygon": [[0, 0], [1, 1]]}]}, r"mask.shapes.0.polygon: .*at least 3"),
-        ({"shapes": [{"ellipse": {"centre": [1, 2], "radii": [1, 2, 3]}}]}, "not as many axes"),
-        ({"shapes": [{"elipse": {}}]}, "unknown key"),
-        ({"shapes": [{"ellipse": {"centre": [1, 1], "radii": [0, 5]}}]}, "must be more than 0"),
-        ({"shapes": [{"ellipse": {"centre": ["3 parsec", 1], "radii": [2, 5]}}]},
-         "mask.shapes.0.ellipse.centre '3 parsec' is neither pixels nor a length"),
-        ({"shapes": [{"ellipse": {"centre": [1, 1, 1], "radii": [2, 5, 5]}}]},
+        ({"rois": [{"valid": "inside"}]}, "mask.rois.0: a shape is one of ellipse and polygon"),
+        ({"rois": [{"polygon": [[0, 0], [1, 1]]}]}, r"mask.rois.0.polygon: .*at least 3"),
+        ({"rois": [{"ellipse": {"centre": [1, 2], "radii": [1, 2, 3]}}]}, "not as many axes"),
+        ({"rois": [{"elipse": {}}]}, "unknown key"),
+        ({"rois": [{"ellipse": {"centre": [1, 1], "radii": [0, 5]}}]}, "must be more than 0"),
+        ({"rois": [{"ellipse": {"centre": ["3 parsec", 1], "radii": [2, 5]}}]},
+         "mask.rois.0.ellipse.centre '3 parsec' is neither pixels nor a length"),
+        ({"rois": [{"ellipse": {"centre": [1, 1, 1], "radii": [2, 5, 5]}}]},
          "has 3 axes, and frames have 2: y, x"),
-        ({"shapes": [{"ellipse": {"centre": [900, 900], "radii": [2, 5]}}]},
-         "mask.shapes.0 holds no pixel of frames"),
+        ({"rois": [{"ellipse": {"centre": [900, 900], "radii": [2, 5]}}]},
+         "mask.rois.0 holds no pixel of frames"),
         ({"invert": True}, "invert says how to read mask.path, which is not set"),
         ({"labels": [1]}, "labels says how to read mask.path"),
         ({"saturation": "many"}, "mask.saturation: 'many' is not allowed"),
@@ -80,9 +76,9 @@ def test_wrong_masks_are_told(tmp_path, mask, words):
 def test_a_length_needs_a_pixel_size(tmp_path):
     shapes = [{"ellipse": {"centre": ["5 um", 9], "radii": [4, 4]}}]
     with pytest.raises(InputError, match=r"needs a pixel size .*set input.pixel_size"):
-        open_series(settings(tmp_path, {"shapes": shapes}, pixel_size=None))
+        open_series(settings(tmp_path, {"rois": shapes}, pixel_size=None))
     told = {"input": {"path": str(tmp_path / "a.zarr"), "pixel_size": 0.5}}
-    given = make_config({**told, "mask": {"shapes": shapes}})
+    given = make_config({**told, "mask": {"rois": shapes}})
     assert valid_in(given)[10, 9]
 
 
@@ -107,11 +103,14 @@ def test_saturation(tmp_path, dtype, top, given, expected):
     frames[:, 10:14, 20:25] = top
     config = settings(tmp_path, {"saturation": given}, frames)
     series, _ = open_series(config)
-    assert series.saturation == expected
+    assert series.validity.saturation == expected
     np.testing.assert_array_equal(valid_in(config), frames[0] < expected)
 
 
 def test_a_single_pixel_is_not_yet_saturation(tmp_path):
     frames = np.random.default_rng(0).integers(0, 900, (3, *SHAPE)).astype("u2")
     frames[1, 3, 3] = 1023
-    assert open_series(settings(tmp_path, {"saturation": "auto"}, frames))[0].saturation == 65535
+    assert (
+        open_series(settings(tmp_path, {"saturation": "auto"}, frames))[0].validity.saturation
+        == 65535
+    )

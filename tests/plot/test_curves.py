@@ -33,14 +33,18 @@ def test_plots_draw_on_the_axes_given_and_return_them(shifts, ax):
     assert plot.drift(shifts, ax) is ax
     lines = {line.get_label(): line for line in ax.lines}
     for axis in "yx":
-        np.testing.assert_array_equal(lines[axis].get_ydata(), -shifts["shift"].sel(axis=axis))
+        np.testing.assert_array_equal(
+            lines[axis].get_ydata(), -shifts["frame_shift"].sel(axis=axis)
+        )
         np.testing.assert_array_equal(lines[axis].get_xdata(), shifts["time"])
     assert ax.get_xlabel() == "time / second"
 
 
 def test_drift_in_the_unit_of_the_pixel_size(shifts, ax):
     plot.drift(shifts, ax, physical=True)
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), -0.5 * shifts["shift"].sel(axis="y"))
+    np.testing.assert_array_equal(
+        ax.lines[0].get_ydata(), -0.5 * shifts["frame_shift"].sel(axis="y")
+    )
     assert ax.get_ylabel() == "drift / micrometer"
     unknown = shifts.assign(pixel_size=shifts["pixel_size"] * np.nan)
     with pytest.raises(InputError, match="size of a pixel is not known"):

@@ -11,11 +11,13 @@ from steadystack.quality import Asked
 
 
 @pytest.mark.parametrize(
-    ("lags", "lag", "wanted"),
+    ("separations", "separation", "wanted"),
     [((1, 2, 4, 8), 1, "[2, 3, 4, 8]"), ((1, 2, 4), 4, "[1, 2]"), ((2, 3), 2, "[3, 4]")],
 )
-def test_other_lags_keep_the_frames_together(lags, lag, wanted):
-    asked = Asked(strategy="lags", lags=lags)
-    assert asked.without_lag(lag).endswith(f"or measure others (pairs.lags: {wanted})")
+def test_other_separations_keep_the_frames_together(separations, separation, wanted):
+    asked = Asked(strategy="separations", separations=separations)
+    assert asked.without_separation(separation).endswith(
+        f"or measure others (pairs.separations: {wanted})"
+    )
     assert math.gcd(*json.loads(wanted)) == 1
-    assert "pairs.strategy: lags" in Asked().without_lag(lag)
+    assert "pairs.strategy: separations" in Asked().without_separation(separation)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.model import FrameStatus, LocalMotion, PairStatus, PairTable, StaticEffect
-from steadystack.quality import Asked, Trust, judge
+from steadystack.model import FrameStatus, LocalMotion, PairStatus, PairTable, StaticEffect, Trust
+from steadystack.quality import Asked, judge
 from steadystack.solve import solve_shifts
 
 
@@ -16,15 +16,15 @@ def solved(statuses, frame_status=FrameStatus.OK):
     pairs = np.stack([np.arange(count), np.arange(1, count + 1)], axis=1)
     table = PairTable.unmeasured(pairs, count + 1, 1)
     table.status[:] = [status.code for status in statuses]
-    table.shift[table.ok], table.std[table.ok] = 1.0, 0.1
-    table.frame_status[:] = frame_status.code
+    table.shift[table.ok], table.shift_std[table.ok] = 1.0, 0.1
+    table.frame_read_status[:] = frame_status.code
     return table, solve_shifts(table)
 
 
 def test_the_limit_that_was_too_low_is_told():
-    table, frames = solved([PairStatus.OK, PairStatus.AT_BOUND] * 10)
+    table, frames = solved([PairStatus.OK, PairStatus.AT_SEARCH_LIMIT] * 10)
     said = judge(table, frames, asked=Asked(max_shift=48))
-    assert said.trust is Trust.NOT
+    assert said.trust is Trust.UNRELIABLE
     assert said.reasons[0] == (
         "10 of 20 pairs stop at the edge of the search: raise register.max_shift above 48"
     )
@@ -33,16 +33,18 @@ def test_the_limit_that_was_too_low_is_told():
 
 def test_few_frames_that_move_by_themselves_are_worth_a_look_and_many_spoil_it():
     table, frames = solved([PairStatus.OK] * 10)
-    for moving, trust in ((0, Trust.GOOD), (1, Trust.LOOK), (3, Trust.NOT)):
+    for moving, trust in ((0, Trust.GOOD), (1, Trust.CHECK), (3, Trust.UNRELIABLE)):
         motion = LocalMotion(12, 9, moving, 2.0, "top left", linear=False)
         assert judge(table, frames, motion=motion).trust is trust
     turn = LocalMotion(12, 9, 6, 2.0, "top left", linear=True)
     said = judge(table, frames, motion=turn)
-    assert said.trust is Trust.LOOK
+    assert said.trust is Trust.CHECK
     assert "turn or stretch" in said.reasons[0]
 
 
-@pytest.mark.parametrize(("reach", "trust"), [(1, Trust.NOT), (3, Trust.LOOK), (5, Trust.GOOD)])
+@pytest.mark.parametrize(
+    ("reach", "trust"), [(1, Trust.UNRELIABLE), (3, Trust.CHECK), (5, Trust.GOOD)]
+)
 def test_a_third_of_the_pairs_at_the_edge_is_too_much_unless_frames_are_held(reach, trust):
     """Seven frames that drift by a pixel a frame, every pair up to 5 apart; the search ends there.
 
@@ -53,13 +55,15 @@ def test_a_third_of_the_pairs_at_the_edge_is_too_much_unless_frames_are_held(rea
     apart = pairs[:, 1] - pairs[:, 0]
     within = apart <= reach
     # Of pairs beyond it some are no more alike than chance: half of all stop at the edge at most.
-    beyond = np.where(np.arange(len(pairs)) % 3, PairStatus.AT_BOUND.code, PairStatus.LOW_NCC.code)
+    beyond = np.where(
+        np.arange(len(pairs)) % 3, PairStatus.AT_SEARCH_LIMIT.code, PairStatus.LOW_NCC.code
+    )
     table.status[:] = np.where(within, PairStatus.OK.code, beyond)
-    table.shift[within], table.std[within] = np.stack([apart, 0 * apart], 1)[within], 0.01
-    table.ncc[:], table.frame_status[:] = 0.9, FrameStatus.OK.code
+    table.shift[within], table.shift_std[within] = np.stack([apart, 0 * apart], 1)[within], 0.01
+    table.ncc[:], table.frame_read_status[:] = 0.9, FrameStatus.OK.code
     frames = solve_shifts(table)
     assert np.isfinite(frames.shift).all()
-    stopped = int((table.status == PairStatus.AT_BOUND.code).sum())
+    stopped = int((table.status == PairStatus.AT_SEARCH_LIMIT.code).sum())
     assert stopped <= len(pairs) / 2
     said = judge(table, frames)
     assert said.trust is trust, said
@@ -77,13 +81,15 @@ def test_advice_knows_what_is_set():
     pull = StaticEffect(32, 1.0, 1.5, 0.01, certain=True)
     table, frames = solved([PairStatus.OK] * 10)
     for asked, words in (
-        (Asked(), "mask it, or set preprocess.static: estimate"),
-        (Asked(masked=True), "extend the mask over it, or set preprocess.static: estimate"),
+        (Asked(), "mask it, or set preprocess.fixed_pattern: estimate"),
+        (Asked(masked=True), "extend the mask over it, or set preprocess.fixed_pattern: estimate"),
         (Asked(static=True), "mask it: the static image does not take all of it away"),
     ):
         assert str(judge(table, frames, asked=asked, static=pull)).endswith(words + ")")
     assert Asked(strategy="window", width=8).more_pairs.startswith("raise pairs.width above 8")
-    assert "beside [1, 2]" in Asked(strategy="lags", lags=(1, 2), extra=0.5).more_pairs
+    assert (
+        "beside [1, 2]" in Asked(strategy="separations", separations=(1, 2), extra=0.5).more_pairs
+    )
     assert Asked(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5")
     assert "pairs.extra" not in Asked(strategy="all").more_pairs
     assert Asked(max_shift=[3, 4]).narrower == "lower register.max_shift below [3, 4]"
@@ -100,9 +106,9 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
     table.shift[:] = truth[pairs[:, 1]] - truth[pairs[:, 0]]
     table.shift[pairs[:, 1] - pairs[:, 0] == 1] *= pull
     table.shift[:] += rng.normal(0, 0.02, table.shift.shape)
-    table.std[:], table.ncc[:] = 0.02, 0.8
-    table.status[:], table.frame_status[:] = PairStatus.OK.code, FrameStatus.OK.code
+    table.shift_std[:], table.ncc[:] = 0.02, 0.8
+    table.status[:], table.frame_read_status[:] = PairStatus.OK.code, FrameStatus.OK.code
     said = judge(table, solve_shifts(table))
     found = [reason for reason in said.reasons if reason.startswith("pairs 1 frame(s) apart")]
     assert bool(found) is told, said
-    assert said.trust is (Trust.LOOK if told else Trust.GOOD)
+    assert said.trust is (Trust.CHECK if told else Trust.GOOD)

@@ -20,7 +20,7 @@ def test_the_worst_pairs_are_some_of_every_kind():
     table = PairTable.unmeasured(pairs, 8, 1)
     codes = ("ok", "ok", "ok", "low_ncc", "low_ncc", "flat", "ambiguous")
     table.status[:] = [PairStatus(name).code for name in codes]
-    table.std[:3], table.ncc[3:5], table.ncc[6] = 0.1, [0.02, 0.05], 0.4
+    table.shift_std[:3], table.ncc[3:5], table.ncc[6] = 0.1, [0.02, 0.05], 0.4
     residual = np.array([0.3, 0.1, 5.0, *[np.nan] * 4])[:, None]
     frames = read_frames(shifts_dataset(table, axes=("x",)))
     solved = FrameTable(**{**vars(frames), "residual": residual, "rejected": np.arange(7) == 2})
@@ -31,7 +31,9 @@ def test_the_worst_pairs_are_some_of_every_kind():
 def test_close_ups_look_where_a_prior_had_the_search_look():
     truth = np.arange(6)[:, None] * np.array([9.0, -7.0])
     frames = np.stack([Scene(1).view((96, 104), shift) for shift in truth])
-    found = steadystack.estimate_shifts(frames, max_shift=5, prior=truth, pairs={"width": 2})
+    found = steadystack.estimate_shifts(
+        frames, max_shift=5, initial_shifts=truth, pairs={"width": 2}
+    )
     source = ArrayFrames.checked(as_stack(frames), None)
     asked = {"register": {"max_shift": 5}, "pairs": {"width": 2}}
     setup = set_up(make_config({"input": {"path": "memory"}, **asked}), in_memory(source, truth))

@@ -9,7 +9,8 @@ import zarr
 
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_image, write_stack
-from steadystack.readers import MaskedFrames, Sense, StackFrames, locate, locate_mask
+from steadystack.readers import Sense, StackFrames, ValidFrames, locate, locate_mask
+from steadystack.validity import Validity
 from support.masked import SHAPE
 from support.stores import FRAMES, chunk_file
 
@@ -80,7 +81,7 @@ def test_masks_static_and_per_frame(tmp_path):
         ("ome", [static] * 3),
     ):
         mask = locate_mask(str(tmp_path / f"{name}.zarr"), 3, (12, 14))
-        joined = MaskedFrames(source, mask)
+        joined = ValidFrames(source, Validity((mask,)))
         for index in range(3):
             np.testing.assert_array_equal(joined.read(index).valid, expected[index])
 
@@ -120,6 +121,6 @@ def test_a_mask_that_cannot_be_decoded_makes_its_frame_unreadable(tmp_path):
     torn = chunk_file(tmp_path / "m.zarr", 3, 1, 0, 0)
     torn.write_bytes(torn.read_bytes()[:5])
     source = StackFrames(locate(str(tmp_path / "a.zarr")))
-    joined = MaskedFrames(source, locate_mask(str(tmp_path / "m.zarr"), 3, (12, 14)))
+    joined = ValidFrames(source, Validity((locate_mask(str(tmp_path / "m.zarr"), 3, (12, 14)),)))
     assert joined.read(1).status is FrameStatus.UNREADABLE
     assert joined.read(2).status is FrameStatus.OK

@@ -43,7 +43,7 @@ def test_the_page_holds_the_numbers_of_the_dataset(folder, shifts):
     assert table["frame"] == list(range(FRAMES))
     for axis in "yx":
         said = np.array(table[f"shift {axis}"], float)
-        np.testing.assert_allclose(said, shifts["shift"].sel(axis=axis), atol=5.1e-4)
+        np.testing.assert_allclose(said, shifts["frame_shift"].sel(axis=axis), atol=5.1e-4)
     assert table["status"][BLANK] == "flat"
     assert table["shift y"][BLANK] is None
     for version in json.loads(shifts.attrs["versions"]).values():
@@ -79,14 +79,14 @@ def long_series(count: int) -> xr.Dataset:
     shift = np.cumsum(rng.normal(0, 0.1, (count, 2)), axis=0)
     table = PairTable.unmeasured(pairs, count, 2)
     table.shift[:] = shift[pairs[:, 1]] - shift[pairs[:, 0]] + rng.normal(0, 0.05, (len(pairs), 2))
-    for name in ("std", "ncc", "runner_up", "overlap"):
+    for name in ("shift_std", "ncc", "second_peak_ratio", "overlap"):
         getattr(table, name)[:] = rng.uniform(0.1, 0.9, getattr(table, name).shape)
     table.status[:] = PairStatus.OK.code
-    table.frame_status[:] = FrameStatus.OK.code
+    table.frame_read_status[:] = FrameStatus.OK.code
     rejected = rng.random(len(pairs)) < 0.01
     status = np.full(count, FrameStatus.OK.code, np.int8)
     shift[::50] = np.nan
-    status[::50] = FrameStatus.UNCONNECTED.code
+    status[::50] = FrameStatus.DISCONNECTED.code
     frames = FrameTable(
         shift=shift,
         shift_std=np.full((count, 2), 0.05),

@@ -16,8 +16,8 @@ PLANS = {
     "window of 8": WINDOW,
     "window of 2": {"strategy": "window", "width": 2},
     "consecutive": {"strategy": "consecutive"},
-    "lags": {"strategy": "lags", "lags": [1, 2, 4, 8]},
-    "strides": {"strategy": "strides", "width": 4},
+    "separations": {"strategy": "separations", "separations": [1, 2, 4, 8]},
+    "multiscale": {"strategy": "multiscale", "width": 4},
     "all": {"strategy": "all"},
 }
 

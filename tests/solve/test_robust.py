@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadystack.model import LONE, FrameStatus, PairStatus, PairTable
+from steadystack.model import LONE, FrameStatus, PairStatus, PairTable, Trust
 from steadystack.pairs import select_pairs
-from steadystack.quality import Trust, judge
+from steadystack.quality import judge
 from steadystack.solve import solve_shifts
 from steadystack.solve import system as systems
 from support.graphs import graphs, random_graph
@@ -33,9 +33,9 @@ def simulated(pairs, frames, *, std=0.1, wrong=0.0, seed=0, jump=0.0, bad=(), nd
     table = replace(
         table,
         shift=shift,
-        std=std.copy(),
+        shift_std=std.copy(),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
-        frame_status=np.full(frames, FrameStatus.OK.code, np.int8),
+        frame_read_status=np.full(frames, FrameStatus.OK.code, np.int8),
     )
     return truth, table, replaced
 
@@ -48,8 +48,8 @@ def spread(found, truth):
 
 SERIES = {
     "window of 5": (200, {"strategy": "window", "width": 5}, 0.2),
-    "lags": (200, {"strategy": "lags", "lags": [1, 2, 4, 8]}, 0.2),
-    "strides": (300, {"strategy": "strides", "width": 5}, 0.2),
+    "separations": (200, {"strategy": "separations", "separations": [1, 2, 4, 8]}, 0.2),
+    "multiscale": (300, {"strategy": "multiscale", "width": 5}, 0.2),
     "dense": (60, {"strategy": "all"}, 0.3),
 }
 
@@ -92,7 +92,7 @@ def test_a_rejected_pair_keeps_its_residual_and_has_no_weight():
     used = np.bincount(pairs[~replaced].ravel(), minlength=40)
     np.testing.assert_array_equal(found.pair_count, used)
     verdict = judge(table, found)
-    assert verdict.trust is Trust.LOOK
+    assert verdict.trust is Trust.CHECK
     assert f"{replaced.sum()} of {len(pairs)} pairs contradict" in str(verdict)
 
 
@@ -110,7 +110,7 @@ def test_a_bad_frame_moves_no_good_one(bad):
     pairs = select_pairs(60, "window", width=5)
     _, table, _ = simulated(pairs, 60, bad=bad)
     found = solve_shifts(table)
-    expected = np.where(np.isin(np.arange(60), bad), FrameStatus.CONTRADICTORY, FrameStatus.OK)
+    expected = np.where(np.isin(np.arange(60), bad), FrameStatus.INCONSISTENT, FrameStatus.OK)
     assert [FrameStatus.from_code(code) for code in found.status] == expected.tolist()
     assert np.isnan(found.shift[bad]).all()
     assert (found.component[bad] == LONE).all()
@@ -118,7 +118,7 @@ def test_a_bad_frame_moves_no_good_one(bad):
     without = np.where(np.isin(pairs, bad).any(axis=1), PairStatus.LOW_NCC.code, table.status)
     alone = solve_shifts(replace(table, status=without.astype(np.int8)))
     np.testing.assert_allclose(found.shift[good], alone.shift[good], atol=1e-9)
-    assert f"{len(bad)} contradictory" in str(judge(table, found)) or len(bad) == 1
+    assert f"{len(bad)} inconsistent" in str(judge(table, found)) or len(bad) == 1
 
 
 def test_what_nothing_contradicts_is_kept():
@@ -149,8 +149,8 @@ def test_a_gap_is_spanned():
     truth, table, _ = simulated(pairs, 40, wrong=0.05, seed=1)
     dark = np.isin(pairs, [18, 19, 20]).any(axis=1)
     table.status[dark] = PairStatus.EMPTY.code
-    table.shift[dark] = table.std[dark] = np.nan
-    table.frame_status[18:21] = FrameStatus.EMPTY.code
+    table.shift[dark] = table.shift_std[dark] = np.nan
+    table.frame_read_status[18:21] = FrameStatus.EMPTY.code
     found = solve_shifts(table)
     assert found.component.max() == 0
     np.testing.assert_allclose(found.shift[21:], truth[21:], atol=1)
@@ -178,7 +178,7 @@ def test_deviations_are_true(kind, wrong):
             std = np.random.default_rng(900 + seed).choice([0.02, 0.1, 0.5], (len(pairs), 2))
         truth, table, _ = simulated(pairs, 60, std=std, wrong=wrong, seed=seed)
         if kind == "stated too small":
-            table = replace(table, std=table.std / 10)
+            table = replace(table, shift_std=table.shift_std / 10)
         found = solve_shifts(table)
         known = (found.component == 0) & (found.shift_std > 0).all(axis=1)
         if found.component[0] == 0:
@@ -204,7 +204,7 @@ def test_exact_pairs_give_exact_shifts_on_any_graph(graph):
     rng = np.random.default_rng(seed)
     pairs = random_graph(rng, count, more)
     truth, table, _ = simulated(pairs, count, std=0.0, seed=seed)
-    table = replace(table, std=rng.uniform(0.01, 1, table.std.shape))
+    table = replace(table, shift_std=rng.uniform(0.01, 1, table.shift_std.shape))
     found = solve_shifts(table)
     np.testing.assert_allclose(found.shift, truth, atol=1e-8)
     assert not found.rejected.any()
@@ -220,7 +220,7 @@ def test_order_roles_and_drift_do_not_matter(graph, slope):
     found = solve_shifts(table)
 
     order = rng.permutation(len(pairs))
-    columns = ("reference", "moving", "shift", "std", "status")
+    columns = ("reference", "moving", "shift", "shift_std", "status")
     other = solve_shifts(replace(table, **{name: getattr(table, name)[order] for name in columns}))
     np.testing.assert_allclose(other.shift, found.shift, atol=1e-6)
     np.testing.assert_array_equal(other.rejected, found.rejected[order])
@@ -251,7 +251,7 @@ def with_gap(gap, frames=40, **options):
     truth, table, _ = simulated(pairs, frames, **options)
     lost = np.isin(pairs, gap).any(axis=1)
     table.status[lost] = PairStatus.LOW_NCC.code
-    table.shift[lost] = table.std[lost] = np.nan
+    table.shift[lost] = table.shift_std[lost] = np.nan
     return truth, table
 
 
@@ -262,7 +262,7 @@ def test_frames_between_are_interpolated_on_request(method):
     found = solve_shifts(table, anchor=5, interpolate=method)
     inside, own = [10, 20, 21], np.isfinite(plain.shift).all(axis=1)
     assert (found.status[inside] == FrameStatus.INTERPOLATED.code).all()
-    assert (found.status[[0, 39]] == FrameStatus.UNCONNECTED.code).all()
+    assert (found.status[[0, 39]] == FrameStatus.DISCONNECTED.code).all()
     assert np.isnan(found.shift[[0, 39]]).all()
     np.testing.assert_array_equal(found.shift[own], plain.shift[own])
     np.testing.assert_array_equal(found.residual, plain.residual)
@@ -290,5 +290,5 @@ def test_nothing_is_interpolated_between_parts():
     pairs = np.array([[0, 1], [3, 4]])
     _, table, _ = simulated(pairs, 5)
     found = solve_shifts(table, interpolate="linear")
-    assert found.status[2] == FrameStatus.UNCONNECTED.code
+    assert found.status[2] == FrameStatus.DISCONNECTED.code
     assert np.isnan(found.shift[2]).all()

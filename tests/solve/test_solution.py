@@ -21,9 +21,9 @@ def table(frames, rows, std=0.1):
     return replace(
         empty,
         shift=shift,
-        std=np.where(known[:, None], std, np.nan) * np.ones((1, 2)),
+        shift_std=np.where(known[:, None], std, np.nan) * np.ones((1, 2)),
         status=np.where(known, PairStatus.OK.code, PairStatus.LOW_NCC.code).astype(np.int8),
-        frame_status=np.full(frames, FrameStatus.OK.code, np.int8),
+        frame_read_status=np.full(frames, FrameStatus.OK.code, np.int8),
     )
 
 
@@ -75,7 +75,7 @@ def test_exact_pairs_give_exact_shifts():
     exact = replace(
         empty,
         shift=truth[pairs[:, 1]] - truth[pairs[:, 0]],
-        std=rng.uniform(0.001, 1, (len(pairs), 3)),
+        shift_std=rng.uniform(0.001, 1, (len(pairs), 3)),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
     )
     for anchor in (0, 31):
@@ -86,22 +86,22 @@ def test_exact_pairs_give_exact_shifts():
 
 def test_better_pairs_weigh_more():
     rows = table(2, [(0, 1, 1.0), (0, 1, 1.2)])
-    rows.std[0] = 0.5
-    rows.std[1] = 1.0
+    rows.shift_std[0] = 0.5
+    rows.shift_std[1] = 1.0
     found = solve_shifts(rows)  # they agree within their deviations
     np.testing.assert_allclose(found.shift[1, 0], (1 / 0.25 * 1 + 1 / 1 * 1.2) / 5)
 
 
 def test_contradictory_pairs_are_weighted_alike():
     rows = table(2, [(0, 1, 1.0), (0, 1, 2.0)])
-    rows.std[0] = 0.001
-    rows.std[1] = 0.01
+    rows.shift_std[0] = 0.001
+    rows.shift_std[1] = 0.01
     assert solve_shifts(rows).shift[1, 0] == pytest.approx(1.5, abs=0.01)
 
 
 def test_a_pair_without_a_deviation_is_used():
     rows = table(3, [(0, 1, 1.0), (1, 2, 1.0)])
-    rows.std[1] = np.nan
+    rows.shift_std[1] = np.nan
     assert solve_shifts(rows).shift[:, 0].tolist() == pytest.approx([0, 1, 2])
 
 
@@ -115,7 +115,7 @@ def test_deviations_are_those_of_repeated_series(stated):
         measured = replace(
             PairTable.unmeasured(pairs, 30, 2),
             shift=errors,
-            std=np.full(errors.shape, stated),
+            shift_std=np.full(errors.shape, stated),
             status=np.full(len(pairs), PairStatus.OK.code, np.int8),
         )
         found = solve_shifts(measured)
@@ -131,7 +131,7 @@ def test_deviations_are_those_of_their_axis():
     measured = replace(
         PairTable.unmeasured(pairs, 40, 2),
         shift=errors,
-        std=np.full(errors.shape, 0.03),
+        shift_std=np.full(errors.shape, 0.03),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
     )
     found = solve_shifts(measured)
@@ -150,7 +150,7 @@ def measured_images(pairs, own, rest, seed):
     return replace(
         PairTable.unmeasured(pairs, count, 2),
         shift=errors,
-        std=np.repeat(np.sqrt(own[start] + own[end] + rest)[:, None], 2, axis=1),
+        shift_std=np.repeat(np.sqrt(own[start] + own[end] + rest)[:, None], 2, axis=1),
         status=np.full(len(pairs), PairStatus.OK.code, np.int8),
     )
 

@@ -9,9 +9,10 @@ import xarray as xr
 import zarr
 
 from steadystack.config import CorrectSection
-from steadystack.correction import Invalid, lay_out, write_corrected
+from steadystack.correction import lay_out, write_corrected
 from steadystack.model import FrameStatus
 from steadystack.readers import locate
+from steadystack.validity import Validity
 from support.scenes import Scene
 from support.settings import config_of
 
@@ -30,7 +31,7 @@ def shifts_of(values: np.ndarray = TRUTH, **columns: list[int]) -> xr.Dataset:
     given = {"component": [0] * count, "frame_status": ok} | columns
     return xr.Dataset(
         {
-            "shift": (("frame", "axis"), values),
+            "frame_shift": (("frame", "axis"), values),
             **{name: ("frame", column) for name, column in given.items()},
         },
         {"axis": ["z", "y", "x"][-values.shape[1] :]},
@@ -39,11 +40,11 @@ def shifts_of(values: np.ndarray = TRUTH, **columns: list[int]) -> xr.Dataset:
 
 def made(path: Path, source: Path, shifts: xr.Dataset | None = None, memory=MEMORY, **how):
     """A corrected stack of a stack, in this process."""
-    client, invalid = how.pop("client", None), how.pop("invalid", Invalid())
-    again = how.pop("overwrite", False)
+    client, validity = how.pop("client", None), how.pop("validity", Validity())
+    again, channel = how.pop("overwrite", False), how.pop("channel", None)
     stack = lay_out(
         str(path), locate(str(source), channel=0), shifts_of() if shifts is None else shifts,
-        CorrectSection(**how), invalid, memory,
+        CorrectSection(**how), validity, channel, memory,
     )  # fmt: skip
     write_corrected(stack, client, overwrite=again)
     return stack, zarr.open_group(path, mode="r")

@@ -22,7 +22,7 @@ from steadystack.outputs import write_stack
 from support.scenes import rough
 
 KILLED, WRONG = 9, 1
-COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status")
+COLUMNS = ("shift", "shift_std", "ncc", "second_peak_ratio", "overlap", "status")
 
 
 class Steps:

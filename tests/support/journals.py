@@ -6,7 +6,15 @@ import numpy as np
 
 from steadystack.model import PairTable
 
-COLUMNS = ("shift", "std", "ncc", "runner_up", "overlap", "status", "frame_status")
+COLUMNS = (
+    "shift",
+    "shift_std",
+    "ncc",
+    "second_peak_ratio",
+    "overlap",
+    "status",
+    "frame_read_status",
+)
 
 
 def unmeasured(frames=20):
@@ -22,7 +30,7 @@ def measured(seed=0):
         column[:] = rng.normal(size=column.shape)
         column[3] = np.nan
     table.status[:] = rng.integers(1, 9, len(table.status))
-    table.frame_status[:] = rng.integers(1, 5, len(table.frame_status))
+    table.frame_read_status[:] = rng.integers(1, 5, len(table.frame_read_status))
     return table
 
 
@@ -41,5 +49,5 @@ def with_batches(table, count):
         for name in COLUMNS[:-1]:
             getattr(found, name)[rows] = getattr(table, name)[rows]
         seen = np.unique([table.reference[rows], table.moving[rows]])
-        found.frame_status[seen] = table.frame_status[seen]
+        found.frame_read_status[seen] = table.frame_read_status[seen]
     return found

@@ -75,7 +75,7 @@ def test_parts_are_those_of_the_whole(interpolation, masked):
     box = Box((31, 40), (20, 30))
     needed = source_part(box, SHIFT, image.shape, REACH[interpolation])
     assert needed is not None
-    if interpolation in ("whole", "linear"):
+    if interpolation in ("nearest", "linear"):
         assert needed[0].stop - needed[0].start <= 22
     moved, known = np.zeros(box.shape, "u2"), np.zeros(box.shape, bool)
     move_part(
@@ -107,12 +107,12 @@ def test_data_types_stay(dtype):
     assert np.abs(difference).mean() < (1 if dtype == "?" else 60)
 
 
-@pytest.mark.parametrize("interpolation", ["whole", "linear"])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (3.0, -2.0), (1.4, 0.7)])
 def test_moves_as_scipy_does(interpolation, shift):
     image = rough(1, (20, 22), 2)
     moved, valid = move(image, np.ones(image.shape, bool), np.array(shift), interpolation)
-    by, order = (np.rint(shift), 0) if interpolation == "whole" else (shift, 1)
+    by, order = (np.rint(shift), 0) if interpolation == "nearest" else (shift, 1)
     expected = ndimage.shift(image, by, order=order, cval=np.nan)
     inside = np.isfinite(expected)
     np.testing.assert_allclose(moved[inside], expected[inside], atol=1e-12)
@@ -126,7 +126,7 @@ def test_invalid_pixels_do_not_bleed():
     image[2, 2], valid[2, 2] = np.nan, False
     moved, known = move(image, valid, np.array([0.3, -0.6]))
     np.testing.assert_allclose(moved[known], 5)
-    whole, kept = move(image, valid, np.array([2.0, 1.0]), "whole")
+    whole, kept = move(image, valid, np.array([2.0, 1.0]), "nearest")
     assert not kept[7, 6]
     assert not kept[4, 3]
     assert kept.sum() == 10 * 11 - 2
@@ -134,5 +134,5 @@ def test_invalid_pixels_do_not_bleed():
 
 
 def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(ValueError, match="not one of whole, linear"):
+    with pytest.raises(ValueError, match="not one of nearest, linear"):
         move(np.zeros((3, 3)), np.ones((3, 3), bool), np.zeros(2), "quintic")

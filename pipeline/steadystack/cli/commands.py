@@ -51,10 +51,10 @@ def main() -> None:
                  steadystack check run.yaml
                  steadystack run run.yaml
 
-    A run ends with a verdict: good, look at it (finished, with reasons), or not to be trusted.
+    A run ends with a verdict: good, check (finished, with reasons), or unreliable.
 
-    Exit codes: 0 good, or look at it; 1 failed, be it only some of the pairs; 2 wrong use or
-    settings; 3 finished, but the result is not to be trusted; 130 stopped by Ctrl-C, 143 by
+    Exit codes: 0 good or check; 1 failed, be it only some of the pairs; 2 wrong use or
+    settings; 3 finished, but the result is unreliable; 130 stopped by Ctrl-C, 143 by
     SIGTERM. After 1, 130 and 143 the same command goes on.
     """  # noqa: D301
     said = logging.getLogger("steadystack.cluster.kinds")
@@ -131,7 +131,7 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 def solve(config: str) -> None:
     """Solve for the frames' shifts from measured pairs.
 
-    In seconds, and no pair is measured again; only `solve.polish` reads frames.
+    In seconds, and no pair is measured again; only `solve.refine` reads frames.
     """
     settings = load_config(config)
     inputs, begun = inputs_of(settings), time.monotonic()

@@ -16,11 +16,10 @@ import xarray as xr
 from steadystack import stages
 from steadystack.config import Config
 from steadystack.durable import place
-from steadystack.model import InputError, PairStatus, RunError, UnreachableError
-from steadystack.quality import Trust
+from steadystack.model import InputError, PairStatus, RunError, Trust, UnreachableError
 from steadystack.terminal import exit_code, stoppable
 
-FAILED, WRONG_USE, NOT_TRUSTED = 1, 2, 3
+FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
 GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
 
 
@@ -73,7 +72,7 @@ def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
     click.echo("; ".join(parts), err=True)
 
 
-WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "not trusted": NOT_TRUSTED}
+WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "unreliable": UNRELIABLE}
 
 
 def run_each(
@@ -107,11 +106,13 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
             click.echo(f"{name} -> {path}")
     click.echo(
         f"{shifts.sizes['frame']} frames, {usable(shifts)}, {seconds:.1f} s -> "
-        f"{output.shifts}: {verdict}"
+        f"{output.shifts}: {verdict.trust}"
     )
+    for reason in verdict.reasons:
+        click.echo(f"  {reason}")
     exit_if_failed(shifts)
-    if verdict.trust is Trust.NOT:
-        sys.exit(NOT_TRUSTED)
+    if verdict.trust is Trust.UNRELIABLE:
+        sys.exit(UNRELIABLE)
 
 
 def exit_if_failed(shifts: xr.Dataset) -> None:

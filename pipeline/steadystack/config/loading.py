@@ -21,6 +21,17 @@ NO_SECTIONS = (
     "the settings are not sections with keys, such as `input: {path: stack.zarr}`; "
     "`steadystack init STACK` writes some"
 )
+# What keys and values were called before, and are called now.
+RENAMED = {
+    "prior": "initial_shifts", "pairs.lags": "pairs.separations",
+    "pairs.reach": "pairs.max_separation", "solve.polish": "solve.refine",
+    "preprocess.static": "preprocess.fixed_pattern", "mask.shapes": "mask.rois",
+    "register.tile": "register.fft_tile", "register.contrast": "register.allow_inverted: true",
+    "correct.valid": "correct.write_valid",
+    "pairs.strategy: lags": "separations", "pairs.strategy: strides": "multiscale",
+    "correct.interpolation: whole": "nearest", "correct.border: keep": "same",
+    "correct.unusable: left": "unmoved", "correct.interpolated: left": "unmoved",
+}  # fmt: skip
 # Pydantic's words, and ours.
 PLAINER = (
     (", unable to parse .*", ""),
@@ -115,10 +126,10 @@ def _resolved(config: Config, folder: Path) -> Config:
             name: path if path == made else absolute(path)
             for name, path, made in (
                 ("flat_field", given.flat_field, "median"),
-                ("static", given.static, "estimate"),
+                ("fixed_pattern", given.fixed_pattern, "estimate"),
             )
         },
-        "prior": {"path": absolute(config.prior.path)},
+        "initial_shifts": {"path": absolute(config.initial_shifts.path)},
         "pairs": {"path": absolute(config.pairs.path)},
         "correct": {"stack": absolute(config.correct.stack)},
         "output": {
@@ -199,6 +210,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
             near = difflib.get_close_matches(wrong, names, n=1) or _elsewhere(wrong)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
             full = ".".join(filter(None, (_dotted(place[:-1]), wrong)))
+            if full in RENAMED:
+                return f"{full}: this key is called {RENAMED[full]} now"
             return f"{full}: unknown key; {hint}"
         case "missing":
             what, place = ("input.path", ("input", "path")) if key == "input" else (key, place)
@@ -208,6 +221,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
             given = isinstance(value, str) and keys[0] == "path"
             meant = f"did you mean {key}: {{path: {value}}}? " if given else ""
             return f"{key}: {value!r} is not allowed; {meant}a section of keys: {', '.join(keys)}"
+        case "literal_error" if f"{key}: {value}" in RENAMED:
+            return f"{key}: {value!r} is called {RENAMED[f'{key}: {value}']} now"
         case "literal_error":
             return f"{key}: {value!r} is not allowed; {_choices(problem)}"
         case "value_error":

@@ -45,7 +45,7 @@ class EllipseSection(Section):
         return self
 
 
-class ShapeSection(Section):
+class RoiSection(Section):
     """A part of the frame, by its outline: one of ellipse and polygon."""
 
     ellipse: EllipseSection | None = Field(None, description="by centre and radii")
@@ -114,7 +114,7 @@ class MaskSection(Section):
         None, description="of a label image: those that are valid; null: all but 0"
     )
     invert: bool = Field(False, description="path: valid is what it says is not")
-    shapes: Annotated[tuple[ShapeSection, ...], Listed] = Field(
+    rois: Annotated[tuple[RoiSection, ...], Listed] = Field(
         (), description="ellipses and polygons; valid is what lies inside, or outside, of every one"
     )
     invalid_values: tuple[float, ...] = Field((), strict=False, description="values: no data")

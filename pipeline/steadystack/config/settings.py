@@ -38,7 +38,7 @@ class PreprocessSection(Section):
         None, description="divide by it: an image, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
-    static: str | None = Field(
+    fixed_pattern: str | None = Field(
         None,
         description="subtract it: an image of what stands still in the camera, or 'estimate' "
         "to tell it apart from the moving scene",
@@ -59,19 +59,18 @@ class RegisterSection(Section):
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="hard limit on the overlapping fraction of valid pixels; null: none"
     )
-    tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
+    fft_tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
         None,
         description="pixels along each side of what shares a transform; a number or one per axis; "
         "null: the cheapest",
     )
     subpixel: bool = Field(True, description="measure between the pixels")
-    contrast: Literal["same", "either"] = Field(
-        "same",
-        description="same; either: a frame may be the negative of another, as at another focus",
+    allow_inverted: bool = Field(
+        False, description="a frame may be the negative of another, as at another focus"
     )
 
 
-class PriorSection(Section):
+class InitialShiftsSection(Section):
     """What is known of the frames' shifts before: searches are centred on it."""
 
     path: str | None = Field(
@@ -112,17 +111,19 @@ class PriorSection(Section):
 class PairsSection(Section):
     """Which pairs are measured."""
 
-    strategy: Literal["consecutive", "reference", "window", "lags", "strides", "all", "list"] = (
-        Field("window", description="consecutive, reference, window, lags, strides, all or list")
+    strategy: Literal[
+        "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
+    ] = Field(
+        "window", description="consecutive, reference, window, separations, multiscale, all or list"
     )
     width: Count = Field(
-        5, description="window: pairs up to so many frames apart; strides: so many of a stride"
+        5, description="window: pairs up to so many frames apart; multiscale: so many of a stride"
     )
-    lags: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
-        (1, 2, 4, 8), strict=False, description="lags: pairs so many frames apart"
+    separations: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 2, 4, 8), strict=False, description="separations: pairs so many frames apart"
     )
-    reach: Count | None = Field(
-        None, description="strides: no pair is more frames apart; null: no limit"
+    max_separation: Count | None = Field(
+        None, description="multiscale: no pair is more frames apart; null: no limit"
     )
     reference: Index = Field(0, description="reference: the frame that all others are laid on")
     list: Annotated[tuple[FramePair, ...], SomeListed] | None = Field(
@@ -156,7 +157,7 @@ class SolveSection(Section):
     interpolate: Literal["linear", "spline"] | None = Field(
         None, description="linear or spline: shifts for frames that have none; null: NaN"
     )
-    polish: Index = Field(
+    refine: Index = Field(
         0,
         description="rounds in which every frame is measured anew against the mean of the frames "
         "around it; 0: none; 1 or 2 where noise is as strong as the scene; reads the frames",
@@ -169,13 +170,13 @@ class CorrectSection(Section):
     stack: str | None = Field(
         None, description="another stack of the same frames to be moved; null: the input, all of it"
     )
-    interpolation: Literal["whole", "linear", "cubic", "fourier"] = Field(
-        "cubic", description="whole (by whole pixels), linear, cubic or fourier"
+    interpolation: Literal["nearest", "linear", "cubic", "fourier"] = Field(
+        "cubic", description="nearest (by whole pixels), linear, cubic or fourier"
     )
     labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
-    border: Literal["keep", "crop", "expand"] = Field(
-        "keep",
-        description="keep: the frames' shape; crop: what is seen in every good frame; expand: "
+    border: Literal["same", "crop", "expand"] = Field(
+        "same",
+        description="same: the frames' shape; crop: what is seen in every good frame; expand: "
         "everything that is seen in any frame",
     )
     fill_value: float | None = Field(
@@ -185,13 +186,15 @@ class CorrectSection(Section):
         "blank",
         description="what is not valid in a frame: blank, or keep its values, by whole pixels",
     )
-    interpolated: Literal["moved", "left", "blank"] = Field(
-        "moved", description="frames with a shift from solve.interpolate: moved, left or blank"
+    interpolated: Literal["moved", "unmoved", "blank"] = Field(
+        "moved", description="frames with a shift from solve.interpolate: moved, unmoved or blank"
     )
-    unusable: Literal["left", "blank"] = Field(
-        "blank", description="frames without a shift: left as they are, or blank"
+    unusable: Literal["unmoved", "blank"] = Field(
+        "blank", description="frames without a shift: unmoved, or blank"
     )
-    valid: bool = Field(True, description="write beside the image which of its pixels are known")
+    write_valid: bool = Field(
+        True, description="write beside the image which of its pixels are known"
+    )
     format: Literal["0.4", "0.5"] | None = Field(
         None, description="of OME-Zarr: '0.4' or '0.5'; null: what goes with the input"
     )
@@ -249,7 +252,7 @@ class Config(Section):
     mask: MaskSection = MaskSection()
     preprocess: PreprocessSection = PreprocessSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
-    prior: PriorSection = PriorSection()
+    initial_shifts: InitialShiftsSection = InitialShiftsSection()
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
     correct: CorrectSection = CorrectSection()
@@ -270,7 +273,7 @@ class Config(Section):
         given = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         settings: dict[str, Any] = {
             name: given[name]
-            for name in ("mask", "preprocess", "register", "prior", "pairs")
+            for name in ("mask", "preprocess", "register", "initial_shifts", "pairs")
             if name in given
         }
         settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it

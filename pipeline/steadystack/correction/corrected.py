@@ -89,7 +89,12 @@ def lay_out(
     boolean = np.dtype(source.dtype).kind == "b"
     version: OmeVersion = how.format or version_for(source)
     cut = _cut(
-        source, names, sides, how, version, "whole" if how.labels or boolean else how.interpolation
+        source,
+        names,
+        sides,
+        how,
+        version,
+        "nearest" if how.labels or boolean else how.interpolation,
     )
     region = regions(cut, memory)
     target = PyramidSpec(
@@ -98,7 +103,7 @@ def lay_out(
         dtype=np.dtype(source.dtype).newbyteorder("=").str,
         version=version,
         levels=levels(cut, region, how.levels),
-        valid=valid_level(cut, region) if how.valid else None,
+        valid=valid_level(cut, region) if how.write_valid else None,
         fill_value=fill_value_for(how.fill_value, np.dtype(source.dtype)),
         digest=_digest(source, how, (validity, channel), shift, box),
     )
@@ -126,13 +131,8 @@ def lay_out(
         version=version,
         first=first,
     )
-    return Corrected(
-        path,
-        work,
-        attributes | {OWN: about},
-        cut.bytes_for(region.sides),
-        moved,
-    )
+    attributes |= {OWN: about}
+    return Corrected(path, work, attributes, cut.bytes_for(region.sides), moved)
 
 
 def _check(source: StackSpec, moved: Movements, axes: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ def correct(
     mask: Any = None,
     interpolation: str = "cubic",
     fill_value: float | None = None,
-    border: str = "keep",
+    border: str = "same",
     interpolated: str = "moved",
     unusable: str = "blank",
     other_shape: bool = False,
@@ -40,15 +40,15 @@ def correct(
     mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or with t in front one per
         frame; numpy, Dask (stays lazy), or a DataArray with dims of the stack. What is not valid
         becomes `fill_value`, wherever it is moved to, and has no part in the values beside it
-    interpolation : "whole" (rounded to pixels, no value is invented; for label images), "linear",
+    interpolation : "nearest" (rounded to pixels, no value is invented; for label images), "linear",
         "cubic" or "fourier"
     fill_value : where nothing is known: outside of a moved frame, and all of a blank one; None: NaN
         for floating types, 0 for integers
-    border : "keep" (the frames' own shape), "crop" (what is seen in every good frame) or "expand"
+    border : "same" (the frames' own shape), "crop" (what is seen in every good frame) or "expand"
         (everything that is seen in any frame)
-    interpolated : "moved", "left" (as it is) or "blank": frames whose shift is interpolated
-    unusable : "left" or "blank": frames that have no shift, or one that does not compare (another
-        component than the anchor's)
+    interpolated : "moved", "unmoved" (as it is) or "blank": frames whose shift is interpolated
+    unusable : "unmoved" or "blank": frames that have no shift, or one that does not compare
+        (another component than the anchor's)
     other_shape : whether frames may have another shape than those that the shifts were measured on,
         such as a part of the same pixels; shifts stay pixels of the stack, from its first one
 
@@ -56,7 +56,7 @@ def correct(
     -------
     DataArray
         Of the same dims and data type (rounded and clipped for integers). With another border than
-        "keep" the spatial coordinates start where the box does, and are pixels if the stack has
+        "same" the spatial coordinates start where the box does, and are pixels if the stack has
         none.
 
     Raises
@@ -103,7 +103,7 @@ def correct(
     placed = result.drop_vars("t", errors="ignore").assign_coords(t=np.flatnonzero(shown))
     filled = placed.reindex(t=np.arange(len(shown)), fill_value=fill).drop_vars("t")
     filled = filled.transpose(*stack.dims)
-    if border == "keep":
+    if border == "same":
         return filled.assign_coords(lazy.coords)
     others = {name: c for name, c in lazy.coords.items() if not set(axes) & set(c.dims)}
     return filled.assign_coords(others).assign_coords(_coordinates(lazy, axes, box))
@@ -111,12 +111,16 @@ def correct(
 
 def _in_order(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
     """Stack and shifts, each checked to be what it is."""
-    if isinstance(stack, xr.Dataset) and "shift" in stack and not isinstance(shifts, xr.Dataset):
+    if (
+        isinstance(stack, xr.Dataset)
+        and "frame_shift" in stack
+        and not isinstance(shifts, xr.Dataset)
+    ):
         raise InputError("the stack comes before the shifts: correct(stack, shifts)")
     if isinstance(shifts, np.ndarray):
         raise InputError(
             "a shifts dataset is wanted, not an array: make one of the shifts of your own, "
-            'xarray.Dataset({"shift": (("frame", "axis"), values)}, {"axis": ["y", "x"]})'
+            'xarray.Dataset({"frame_shift": (("frame", "axis"), values)}, {"axis": ["y", "x"]})'
         )
     return as_stack(stack), as_shifts(shifts)
 
@@ -143,7 +147,7 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
     if scale := _scale(measured, shape):
         way_out += (
             "; if it is binned, scale the shifts, too, "
-            f'shifts.assign(shift=shifts["shift"] * {scale})'
+            f'shifts.assign(frame_shift=shifts["frame_shift"] * {scale})'
         )
     raise InputError(
         f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, and the shifts "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, FrameStatus, InputError
 from steadystack.warp import Box, common_box, to_dtype, whole_box
 
-BORDERS = ("keep", "crop", "expand")
+BORDERS = ("same", "crop", "expand")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,29 +38,30 @@ def movements(
 
     Parameters
     ----------
-    interpolated : "moved", "left" or "blank": frames whose shift is that of frames around them
-    unusable : "left" or "blank": frames without a shift, or with one that does not compare with
+    interpolated : "moved", "unmoved" or "blank": frames whose shift is that of frames around them
+    unusable : "unmoved" or "blank": frames without a shift, or with one that does not compare with
         that of the anchor (another component)
     """
     for name, given, allowed in (
-        ("interpolated", interpolated, ("moved", "left", "blank")),
-        ("unusable", unusable, ("left", "blank")),
+        ("interpolated", interpolated, ("moved", "unmoved", "blank")),
+        ("unusable", unusable, ("unmoved", "blank")),
     ):
         if given not in allowed:
             raise InputError(f"{name} {given!r} is not one of {', '.join(allowed)}")
-    shift = shifts["shift"].to_numpy().astype(np.float64)
+    shift = shifts["frame_shift"].to_numpy().astype(np.float64)
     known: Bools = np.asarray(np.isfinite(shift).all(axis=1))
     if "component" in shifts:
         known &= shifts["component"].to_numpy() == 0
     if not known.any():
-        said = f": {shifts.attrs['verdict']}" if "verdict" in shifts.attrs else " (solve first)"
+        reasons = json.loads(shifts.attrs.get("verdict_reasons", "[]"))
+        said = ": " + "; ".join(one["words"] for one in reasons) if reasons else " (solve first)"
         raise InputError(f"no frame has a shift: there is nothing to correct{said}")
     guessed = np.zeros(len(shift), bool)
     if "frame_status" in shifts:
         guessed = known & (shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code)
-    shift = np.where(known[:, None], shift, 0.0 if unusable == "left" else np.nan)
+    shift = np.where(known[:, None], shift, 0.0 if unusable == "unmoved" else np.nan)
     if interpolated != "moved":
-        shift[guessed] = 0.0 if interpolated == "left" else np.nan
+        shift[guessed] = 0.0 if interpolated == "unmoved" else np.nan
         known[guessed] = False
     return Movements(shift, known)
 
@@ -70,10 +72,10 @@ def canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     Parameters
     ----------
     shape : of a frame, along the axes of the shifts
-    border : "keep": that of the frames; "crop": what is seen in every good frame; "expand":
+    border : "same": that of the frames; "crop": what is seen in every good frame; "expand":
         everything that is seen in any frame
     """
-    if border == "keep":
+    if border == "same":
         return Box((0,) * len(shape), tuple(shape))
     if border == "expand":
         return whole_box(moved.shift[np.isfinite(moved.shift).all(axis=1)], shape)

@@ -29,7 +29,7 @@ class CorrectionPlan:
     regions : that the tasks write
     shift : (frames, spatial axes of `source`) pixels; NaN: the frame stays blank
     box : what is shown, along the spatial axes of `source`
-    interpolation : see `warp.move`; "whole" for label images
+    interpolation : see `warp.move`; "nearest" for label images
     labels : coarser levels take one pixel of several, and not their mean
     keep : what is not valid keeps its values, moved by whole pixels
     validity : of the frames that the shifts were measured on; what values tell holds for `channel`

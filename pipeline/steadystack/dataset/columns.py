@@ -51,7 +51,7 @@ def shifts_dataset(
     time : time of every frame and its unit, where the input tells
     attributes : written as they are: configuration, fingerprint, versions, provenance
     """
-    frame_count, ndim = len(pairs.frame_status), pairs.shift.shape[1]
+    frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
     frames = frames or FrameTable.unsolved(pairs)
     # No unit and no step but 1: the input tells nothing of the size.
     told = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
@@ -84,7 +84,7 @@ def shifts_dataset(
 def _values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray[Any]:
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
-        return _median_ncc(pairs, len(pairs.frame_status))
+        return _median_ncc(pairs, len(pairs.frame_read_status))
     if column.name == "pair_status":  # the solve has the last word
         return np.where(frames.rejected, PairStatus.REJECTED.code, pairs.status).astype(np.int8)
     values: NDArray[Any] = getattr(pairs if column.table == "pairs" else frames, column.field)

@@ -51,7 +51,7 @@ class Journal:
         pairs["row"] = rows
         for name in MEASURED:
             pairs[name] = getattr(table, name)[rows]
-        seen["frame"], seen["status"] = frames, table.frame_status[frames]
+        seen["frame"], seen["status"] = frames, table.frame_read_status[frames]
         content = pairs.tobytes() + seen.tobytes()
         counts = HEAD.pack(0, len(pairs), len(seen))[4:]
         record = struct.pack("<I", zlib.crc32(counts + content)) + counts + content
@@ -103,7 +103,7 @@ def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
         for name in MEASURED:
             getattr(table, name)[found["row"]] = found[name]
         seen = np.frombuffer(content[middle:end], FRAME)
-        table.frame_status[seen["frame"]] = seen["status"]
+        table.frame_read_status[seen["frame"]] = seen["status"]
         length = end
     return length
 

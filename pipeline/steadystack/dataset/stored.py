@@ -68,7 +68,7 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
         raise InputError(
             f"{path} was written by another version of steadystack (format {written}, this one has "
             f"{FORMAT}): measure anew (--overwrite, or another output.shifts); its shifts can be "
-            "given as prior.path"
+            "given as initial_shifts.path"
         )
     return found
 

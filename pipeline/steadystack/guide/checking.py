@@ -31,7 +31,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     setup = set_up(config, series)
     rows = describe(spec) + _about_plate(config) + _about_mask(config, series.validity.saturation)
     if series.prior is not None:
-        rows.append(("prior", _described_prior(config, series)))
+        rows.append(("initial shifts", _described_prior(config, series)))
     rows.append(("to read", f"{plan_of(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
     last = spec.frame_count - 1
     drawn = []
@@ -56,7 +56,7 @@ def _described_prior(config: Config, series: Series) -> str:
     low, high = series.prior.min(axis=0), series.prior.max(axis=0)
     sides = zip(series.source.axes, low, high, strict=True)
     ranges = ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in sides)
-    return f"{config.prior.path}: shifts of {ranges} px; register.max_shift is around them"
+    return f"{config.initial_shifts.path}: shifts of {ranges} px; register.max_shift is around them"
 
 
 def _about_plate(config: Config) -> list[tuple[str, str]]:
@@ -74,7 +74,7 @@ def _about_mask(config: Config, saturation: float | None) -> list[tuple[str, str
     path = "" if given.path is None else given.path + ", inverted" * given.invert
     causes = [
         path,
-        f"{len(given.shapes)} shape(s)" * bool(given.shapes),
+        f"{len(given.rois)} shape(s)" * bool(given.rois),
         f"values {', '.join(f'{value:g}' for value in given.invalid_values)}"
         * bool(given.invalid_values),
         f"range {list(given.valid_range or ())}" * bool(given.valid_range),

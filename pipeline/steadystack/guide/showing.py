@@ -29,8 +29,8 @@ mask:
 register:
   max_shift: 24
 pairs:
-  strategy: lags
-  lags: [1, 2, 4, 8]
+  strategy: separations
+  separations: [1, 2, 4, 8]
 output:
   shifts: shifts.zarr
   report: drift.png
@@ -85,7 +85,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
         )
         rows.append((title, reference, reference_mask, moving, moving_mask, found))
     save_figure(pairs_figure(rows), str(directory / "pairs.png"))
-    errors = shifts["shift"].to_numpy() - series.shift
+    errors = shifts["frame_shift"].to_numpy() - series.shift
     known = np.isfinite(errors).all(axis=1)
     return DemoResult(
         directory=directory,

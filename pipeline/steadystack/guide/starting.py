@@ -31,7 +31,7 @@ input:
 mask:                        # what stands still in the camera must not be valid: it pulls to zero
   # path: mask.npy           # or .tif, .zarr; not 0 = valid; of one frame's shape, {shape}, or one
                              # per frame; invert: true takes the opposite
-  # shapes:                  # or by outline, [y, x] in pixels; valid is what lies in- or outside
+  # rois:                  # or by outline, [y, x] in pixels; valid is what lies in- or outside
   #   - {{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}  # a field stop
   #   - {{polygon: [[0, 0], [0, {radii[1]}], [{radii[0]}, 0]], valid: outside}}  # dirt in a corner
 {invalid_values}
@@ -39,17 +39,17 @@ mask:                        # what stands still in the camera must not be valid
 {border}
 
 preprocess:
-  # static: estimate         # take away what stands still and no mask can: a detector's pattern
+  # fixed_pattern: estimate  # take away what stands still and no mask can: a detector's pattern
   # high_pass: 20            # sigma, pixels: take away uneven light; more than the details' size
 
 register:
 {max_shift}
 
-prior:                       # positions of the stage, if there are any: max_shift is around them
+initial_shifts:              # positions of the stage, if there are any: max_shift is around them
   # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
 
 pairs:
-  strategy: window           # or: consecutive, reference, window, lags, strides, all
+  strategy: window           # or: consecutive, reference, window, separations, multiscale, all
   width: 5                   # every pair up to so many frames apart
 
 output:
@@ -58,8 +58,8 @@ output:
   # corrected: {stem}-corrected.ome.zarr  # the stack, moved; or .ome.tif
 
 correct:                     # how, if output.corrected is set
-  # border: crop             # to what every good frame shows; keep: the frames' shape
-  # interpolation: linear    # never overshoots; or whole (invents no value), cubic, fourier
+  # border: crop             # to what every good frame shows; same: the frames' shape
+  # interpolation: linear    # never overshoots; or nearest (invents no value), cubic, fourier
 
 cluster:
   kind: local                # worker processes on this machine, one per core

@@ -10,7 +10,7 @@ from steadystack.measure.batches import BatchResult, batches_of, measure_batch, 
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.centres import cheapest_cell, pair_centres, searches_of
 from steadystack.measure.method import Method, flat_field_bytes, read_block, read_stills
-from steadystack.measure.refinement import polish_bytes, solve_series
+from steadystack.measure.refinement import refine_bytes, solve_series
 from steadystack.measure.rounds import measure_rounds, with_second_round
 from steadystack.measure.stills import (
     FEWEST_FRAMES,
@@ -41,9 +41,9 @@ __all__ = [
     "measure_rounds",
     "own_stills",
     "pair_centres",
-    "polish_bytes",
     "read_block",
     "read_stills",
+    "refine_bytes",
     "searches_of",
     "solve_series",
     "spread",

@@ -84,12 +84,12 @@ def measure_pairs(
     RunError
         Where more pairs fail than the engine allows, or it cannot go on.
     """
-    columns = (*MEASURED, "frame_status", "failures")
+    columns = (*MEASURED, "frame_read_status", "failures")
     table = replace(table, **{name: getattr(table, name).copy() for name in columns})
     rows = np.flatnonzero(table.to_do)
     table.status[rows] = PairStatus.UNMEASURED.code
     table.failures.clear()
-    table.frame_status[table.frame_status == FrameStatus.UNREADABLE.code] = UNKNOWN
+    table.frame_read_status[table.frame_read_status == FrameStatus.UNREADABLE.code] = UNKNOWN
     pairs = np.stack([table.reference, table.moving], axis=1)
     done = len(table.status) - len(rows)
     yield table, done
@@ -243,9 +243,9 @@ def _surface(
 
 def _put(table: PairTable, row: int, found: Registration) -> None:
     table.shift[row] = found.shift
-    table.std[row] = np.sqrt(np.diag(found.covariance))
+    table.shift_std[row] = np.sqrt(np.diag(found.covariance))
     table.ncc[row] = found.ncc
-    table.runner_up[row] = found.runner_up
+    table.second_peak_ratio[row] = found.second_peak_ratio
     table.overlap[row] = found.overlap
     table.status[row] = found.status.code
 
@@ -256,12 +256,12 @@ def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
         getattr(table, name)[rows] = getattr(result.table, name)
     for frame, (status, reason) in result.frames.items():
         if status is FrameStatus.UNREADABLE:
-            if table.frame_status[frame] == status.code:
+            if table.frame_read_status[frame] == status.code:
                 continue
             log.warning("frame %d is unreadable: %s", frame, reason)
-            if table.frame_status[frame] != UNKNOWN:
+            if table.frame_read_status[frame] != UNKNOWN:
                 continue  # it was read for other pairs: what failed now may pass
-        table.frame_status[frame] = status.code
+        table.frame_read_status[frame] = status.code
 
 
 def _fail(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:

@@ -67,19 +67,19 @@ def solve_series(
     pairs: PairTable,
     method: Method,
     *,
-    polish: int = 0,
+    refine: int = 0,
     interpolate: Any = None,
     client: Engine = None,
     **options: Any,
 ) -> FrameTable:
-    """`solve_shifts`, and so many rounds of `polished` after it; only these read frames."""
+    """`solve_shifts`, and so many rounds of `refined` after it; only these read frames."""
     frames = solve_shifts(pairs, **options)
-    if polish:
-        frames = polished(source, pairs, frames, method, polish, client=client)
+    if refine:
+        frames = refined(source, pairs, frames, method, refine, client=client)
     return filled_in(frames, interpolate) if interpolate is not None else frames
 
 
-def polished(
+def refined(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,
@@ -121,7 +121,7 @@ def polished(
     shift, std = frames.shift, frames.shift_std
     own_variance = np.broadcast_to(frames.own_variance, shift.shape)
     averaged = _averaged_variance(frames, own_variance)
-    usable = np.where(frames.status == FrameStatus.UNLIKE.code, LONE, frames.component)
+    usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
     for _ in range(rounds):
         found, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
@@ -130,7 +130,7 @@ def polished(
         for number, answers in run_tasks(client, measure_group, work, *shared):
             if isinstance(answers, Failure):
                 raise RunError(
-                    f"the second pass (solve.polish) failed: {answers.reason}; the pairs are "
+                    f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "
                     "measured: `solve` tries it again"
                 ) from answers.error
             group = groups[number]
@@ -157,8 +157,8 @@ def _averaged_variance(frames: FrameTable, own: NDArray[np.float64]) -> NDArray[
     return np.asarray(np.maximum(frames.shift_std**2 - own - own[anchors], 0), np.float64)
 
 
-def polish_bytes(pixels: int, chunk_bytes: int) -> int:
-    """The memory of a task of `polished` with frames of so many pixels, about.
+def refine_bytes(pixels: int, chunk_bytes: int) -> int:
+    """The memory of a task of `refined` with frames of so many pixels, about.
 
     Frames that are kept for later, up to `HELD_BYTES`, and sums and the frame in hand.
     """
@@ -181,7 +181,7 @@ def _pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
     used = pairs.ok & ~frames.rejected
     ends = np.concatenate([pairs.reference[used], pairs.moving[used]])
     median = np.full(frames.shift.shape, np.inf)  # nothing is stated: anything is better
-    for axis, variance in enumerate(np.tile(pairs.std[used] ** 2, (2, 1)).T):
+    for axis, variance in enumerate(np.tile(pairs.shift_std[used] ** 2, (2, 1)).T):
         order = np.lexsort((variance, ends))
         numbers, first, count = np.unique(ends[order], return_index=True, return_counts=True)
         median[numbers, axis] = variance[order][first + count // 2]

@@ -55,7 +55,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
     if head.count([PairStatus.UNMEASURED]) or not budget:
         return head
     solved = solve_shifts(head)
-    readable = np.isin(head.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
+    readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     beside = solved.shift if method.prior is None else solved.shift - method.prior
     bounds = method.search.max_shift
     averaged = (
@@ -75,7 +75,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
         std=np.sqrt(np.maximum(averaged, 0).sum(axis=1)),
         within_reach=within_reach,
     )
-    tail = PairTable.unmeasured(wanted, len(head.frame_status), head.shift.shape[1])
+    tail = PairTable.unmeasured(wanted, len(head.frame_read_status), head.shift.shape[1])
     before = table.rows(slice(first, None))
     rows = {pair: row for row, pair in enumerate(zip(before.reference, before.moving, strict=True))}
     known = [rows.get((one, other), -1) for one, other in wanted.tolist()]

@@ -24,7 +24,7 @@ from steadystack.solve import solve_shifts
 # It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
 # them that are so many of them apart.
 STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
-STATIC_LAGS = (1, 2, 4, 8)
+STATIC_SEPARATIONS = (1, 2, 4, 8)
 FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
 ROUNDS = 6
@@ -99,13 +99,13 @@ class Sample:
 
         Those of the largest part of the frames that usable pairs connect.
         """
-        pairs = select_pairs(len(self.frames), "lags", lags=STATIC_LAGS)
+        pairs = select_pairs(len(self.frames), "separations", separations=STATIC_SEPARATIONS)
         table = self.measured(self.frames[pairs], static)
         own = replace(
             table,
             reference=pairs[:, 0],
             moving=pairs[:, 1],
-            frame_status=table.frame_status[self.frames],
+            frame_read_status=table.frame_read_status[self.frames],
         )
         solved = solve_shifts(own)
         largest = np.bincount(solved.component + 1)[1:]  # without those that have no pair
@@ -241,8 +241,8 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
     if found is None or not found.moves:
         if first is None:
             raise InputError(
-                f"preprocess.static 'estimate': of {count} frames too few can be laid on one "
-                "another: give the path of an image, or check the mask and register.max_shift"
+                f"preprocess.fixed_pattern 'estimate': of {count} frames too few can be laid on "
+                "one another: give the path of an image, or check the mask and register.max_shift"
             )
         sample, found = first
     return sample.on_frame(sample.of_half(found, LAST_PASSES).static)

@@ -1,8 +1,8 @@
 """The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
 
 `words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
-measured pairs and solved frames, `schema` their columns in the dataset; `arguments` checks what is
-given for a stack or a shifts dataset.
+measured pairs and solved frames, `schema` their columns in the dataset, `verdicts` how far to trust
+them; `arguments` checks what is given for a stack or a shifts dataset.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -32,12 +32,12 @@ from steadystack.model.tables import (
     PairTable,
     StaticEffect,
 )
+from steadystack.model.verdicts import Finding, Trust, Verdict
 from steadystack.model.words import (
     LONE,
     SHIFT_CONVENTION,
     UNSOLVED,
     Bools,
-    Contrast,
     Floats,
     FrameStatus,
     InputError,
@@ -60,7 +60,7 @@ __all__ = [
     "Bools",
     "CloseUp",
     "Column",
-    "Contrast",
+    "Finding",
     "Floats",
     "Frame",
     "FrameSource",
@@ -80,7 +80,9 @@ __all__ = [
     "StaticEffect",
     "Status",
     "Surface",
+    "Trust",
     "UnreachableError",
+    "Verdict",
     "Views",
     "as_shifts",
     "as_stack",

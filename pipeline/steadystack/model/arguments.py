@@ -80,7 +80,7 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
 
     Parameters
     ----------
-    needed : variables that it has to have, beside ``shift`` (frame, axis) with names of the axes
+    needed : variables that it has to have, beside ``frame_shift`` (frame, axis) with names of axes
     solved : whether it has to be solved
 
     Raises
@@ -94,19 +94,19 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
     if isinstance(shifts, str | PathLike):
         raise InputError(f"{wanted}: {shifts} is a path, open it with xarray.open_zarr")
     if not isinstance(shifts, xr.Dataset):
-        part = isinstance(shifts, xr.DataArray) and shifts.name == "shift"
+        part = isinstance(shifts, xr.DataArray) and shifts.name == "frame_shift"
         raise InputError(
             f"{wanted}, not a {type(shifts).__name__}"
-            + (": give all of it, not its variable shift" if part else "")
+            + (": give all of it, not its variable frame_shift" if part else "")
         )
-    if "shift" in shifts and (
-        shifts["shift"].dims != ("frame", "axis") or "axis" not in shifts.coords
+    if "frame_shift" in shifts and (
+        shifts["frame_shift"].dims != ("frame", "axis") or "axis" not in shifts.coords
     ):
         raise InputError(
-            f"{wanted}: its shift has the dims {shifts['shift'].dims}, not ('frame', 'axis') with "
-            "a coordinate axis of names such as y, x"
+            f"{wanted}: its frame_shift has the dims {shifts['frame_shift'].dims}, not ('frame', "
+            "'axis') with a coordinate axis of names such as y, x"
         )
-    missing = [name for name in ("shift", *needed) if name not in shifts.data_vars]
+    missing = [name for name in ("frame_shift", *needed) if name not in shifts.data_vars]
     if missing:
         held = ", ".join(map(str, shifts.data_vars)) or "nothing"
         raise InputError(f"{wanted}: this one has no {', '.join(missing)} (it holds {held})")

@@ -122,7 +122,7 @@ class Registration:
         Square pixels; NaN unless `status` is ok.
     ncc : float
         Masked normalized cross-correlation at the peak, -1..1; negative for inverted contrast.
-    runner_up : float
+    second_peak_ratio : float
         Significance of the best lag outside the peak's neighbourhood over that of the peak, 0..1;
         near 1 the choice of the peak is arbitrary. NaN if the neighbourhood covers every lag.
     overlap : float
@@ -134,7 +134,7 @@ class Registration:
     shift: Floats
     covariance: Floats
     ncc: float
-    runner_up: float
+    second_peak_ratio: float
     overlap: float
     status: PairStatus
 
@@ -144,7 +144,7 @@ class Registration:
         ndim: int,
         status: PairStatus,
         ncc: float = np.nan,
-        runner_up: float = np.nan,
+        second_peak_ratio: float = np.nan,
         overlap: float = np.nan,
     ) -> Registration:
         """A registration that found no shift, and says why."""
@@ -152,7 +152,7 @@ class Registration:
             shift=np.full(ndim, np.nan),
             covariance=np.full((ndim, ndim), np.nan),
             ncc=ncc,
-            runner_up=runner_up,
+            second_peak_ratio=second_peak_ratio,
             overlap=overlap,
             status=status,
         )

@@ -19,21 +19,21 @@ class PairTable:
 
     The columns are arrays, and the measuring fills them in place.
 
-    `shift` and `std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds the
-    codes of `PairStatus`. `frame_status` has the codes of `FrameStatus` for the frames that were
-    read, by frame index, and UNMEASURED for the others. `failures` has the reason of every row
-    whose status is FAILED.
+    `shift` and `shift_std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds
+    the codes of `PairStatus`. `frame_read_status` has the codes of `FrameStatus` for the frames
+    that were read, by frame index, and UNMEASURED for the others. `failures` has the reason of
+    every row whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
     moving: NDArray[np.int64]
     shift: NDArray[np.float64]
-    std: NDArray[np.float64]
+    shift_std: NDArray[np.float64]
     ncc: NDArray[np.float64]
-    runner_up: NDArray[np.float64]
+    second_peak_ratio: NDArray[np.float64]
     overlap: NDArray[np.float64]
     status: NDArray[np.int8]
-    frame_status: NDArray[np.int8]
+    frame_read_status: NDArray[np.int8]
     failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -114,9 +114,9 @@ class FrameTable:
     def unsolved(cls, pairs: PairTable) -> FrameTable:
         """The frames of measured pairs before the solve."""
         pair_count, ndim = pairs.shift.shape
-        sizes = {"pair": pair_count, "frame": len(pairs.frame_status), "axis": ndim}
+        sizes = {"pair": pair_count, "frame": len(pairs.frame_read_status), "axis": ndim}
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("frames")}
-        columns["status"] = pairs.frame_status
+        columns["status"] = pairs.frame_read_status
         return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())
 
 

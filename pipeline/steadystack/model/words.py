@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Slices: TypeAlias = tuple[slice, ...]
-Contrast: TypeAlias = Literal["same", "either"]  # may an image be the negative of the other?
 
 SHIFT_CONVENTION = (
     "shift is what has to be applied to a frame, in pixels and array axis order, to lay it on the "
@@ -54,18 +53,18 @@ class PairStatus(Status):
     OK = "ok"
     LOW_OVERLAP = "low_overlap"  # no lag reaches the smallest allowed overlap
     LOW_NCC = "low_ncc"  # the highest peak is no higher than chance makes them in this surface
-    AT_BOUND = "at_bound"  # the maximum lies on the edge of the searched lags
+    AT_SEARCH_LIMIT = "at_search_limit"  # the maximum lies on the edge of the searched lags
     AMBIGUOUS = "ambiguous"  # another lag, away from the peak, is as significant
     FLAT = "flat"  # the valid pixels of one of the frames are all equal
     EMPTY = "empty"  # one of the frames has no valid pixel
     UNREADABLE = "unreadable"  # one of the frames could not be read
-    INVERTED = "inverted"  # one frame is the other's negative: see `register.contrast`
+    INVERTED = "inverted"  # one frame is the other's negative: see `register.allow_inverted`
     REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
     FAILED = "failed"  # its task was given up: it raised, or took its workers down with it
 
 
 class FrameStatus(Status):
-    """What became of one frame. Its shift is known if it is `OK`, `INCOMPLETE` or `UNLIKE`.
+    """What became of one frame. Its shift is known if it is `OK`, `INCOMPLETE` or `DISSIMILAR`.
 
     The last four are what the solve says of a frame that could be read.
     """
@@ -77,10 +76,12 @@ class FrameStatus(Status):
     EMPTY = "empty"  # no valid pixel
     FLAT = "flat"  # all valid pixels are equal
     UNREADABLE = "unreadable"  # a chunk could not be decoded
-    UNCONNECTED = "unconnected"  # it could be read, but none of its pairs is usable
-    CONTRADICTORY = "contradictory"  # it has usable pairs, but all or most contradict the rest
+    DISCONNECTED = "disconnected"  # it could be read, but none of its pairs is usable
+    INCONSISTENT = "inconsistent"  # it has usable pairs, but all or most contradict the rest
     INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
-    UNLIKE = "unlike"  # its shift fits, but the frame shows far less of the scene than those around
+    DISSIMILAR = (
+        "dissimilar"  # its shift fits, but the frame shows far less of the scene than those around
+    )
 
 
 class InputError(ValueError):

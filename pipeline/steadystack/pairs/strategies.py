@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steadystack.model import InputError, Ints
 
-STRATEGIES = ("consecutive", "reference", "window", "lags", "strides", "all", "list")
+STRATEGIES = ("consecutive", "reference", "window", "separations", "multiscale", "all", "list")
 
 
 def select_pairs(
@@ -17,8 +17,8 @@ def select_pairs(
     strategy: str = "window",
     *,
     width: int = 5,
-    lags: Sequence[int] = (1, 2, 4, 8),
-    reach: int | None = None,
+    separations: Sequence[int] = (1, 2, 4, 8),
+    max_separation: int | None = None,
     reference: int = 0,
     listed: Sequence[Sequence[int]] | Ints | None = None,
 ) -> NDArray[np.int64]:
@@ -31,11 +31,13 @@ def select_pairs(
         ``consecutive``: every frame with the next one; errors add up.
         ``reference``: every frame with the frame `reference`.
         ``window``: every pair at most `width` frames apart.
-        ``lags``: every pair that is one of `lags` frames apart; long lags bound what adds up.
-        ``strides``: every frame with the next `width`, every second one with the next `width` of
-        the second ones, every fourth of the fourth ones, and so on up to pairs `reach` frames apart
-        (None: no limit). Less than ``2 width`` pairs a frame; between any two frames a path of
-        pairs leads whose length grows with the logarithm of their distance, and so do errors.
+        ``separations``: every pair that is one of `separations` frames apart; far ones bound what
+        adds up.
+        ``multiscale``: every frame with the next `width`, every second one with the next `width` of
+        the second ones, every fourth of the fourth ones, and so on up to pairs `max_separation`
+        frames apart (None: no limit). Less than ``2 width`` pairs a frame; between any two frames
+        a path of pairs leads whose length grows with the logarithm of their distance, and so do
+        errors.
         ``all``: every pair.
         ``list``: the pairs `listed`, an integer array (pairs, 2) of (reference, moving).
 
@@ -55,12 +57,14 @@ def select_pairs(
         return np.stack([np.full_like(others, reference), others], axis=1)
     if strategy == "list":
         return _checked(np.asarray([] if listed is None else listed), frame_count)
-    if strategy == "strides":
-        return _strides(frame_count, width, frame_count if reach is None else reach)
+    if strategy == "multiscale":
+        return _multiscale(
+            frame_count, width, frame_count if max_separation is None else max_separation
+        )
     steps = {
         "consecutive": [1],
         "window": range(1, width + 1),
-        "lags": lags,
+        "separations": separations,
         "all": range(1, frame_count),
     }
     if strategy not in steps:
@@ -70,16 +74,16 @@ def select_pairs(
     return _apart(frame_count, sorted({step for step in steps[strategy] if step < frame_count}))
 
 
-def _strides(frame_count: int, width: int, reach: int) -> NDArray[np.int64]:
+def _multiscale(frame_count: int, width: int, max_separation: int) -> NDArray[np.int64]:
     """Windows of `width` over every frame, every 2nd, 4th, ...; each pair once."""
-    if width < 1 or reach < 1:
-        raise InputError(f"frames of a pair are at least 1 apart, not {min(width, reach)}")
+    if width < 1 or max_separation < 1:
+        raise InputError(f"frames of a pair are at least 1 apart, not {min(width, max_separation)}")
     pairs, stride = [], 1
-    while stride < frame_count and stride <= reach:
+    while stride < frame_count and stride <= max_separation:
         frames = np.arange(0, frame_count, stride, dtype=np.int64)
-        for step in range(1, min(width, len(frames) - 1, reach // stride) + 1):
+        for step in range(1, min(width, len(frames) - 1, max_separation // stride) + 1):
             # an even step between even places is one of the next stride, if that gets so far
-            again = step % 2 == 0 and 2 * stride <= reach
+            again = step % 2 == 0 and 2 * stride <= max_separation
             start = np.arange(1, len(frames) - step, 2) if again else np.arange(len(frames) - step)
             pairs.append(np.stack([frames[start], frames[start + step]], axis=1))
         stride *= 2
@@ -119,7 +123,9 @@ def _checked(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
 
 def _apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
     if not steps:
-        raise InputError(f"no pair: all lags are longer than the stack of {frame_count} frames")
+        raise InputError(
+            f"no pair: all separations are longer than the stack of {frame_count} frames"
+        )
     pairs = np.concatenate(
         [np.stack([np.arange(frame_count - s), np.arange(s, frame_count)], axis=1) for s in steps]
     )

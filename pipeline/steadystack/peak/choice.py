@@ -60,7 +60,9 @@ class Peak:
 
     index: tuple[int, ...]
     significance: float
-    runner_up: float  # significance of the best lag outside the neighbourhood; NaN if there is none
+    second_peak_ratio: (
+        float  # significance of the best lag outside the neighbourhood; NaN if there is none
+    )
     chance: float  # the significance that unrelated images do not reach
     z: Floats = field(repr=False)  # significance of every lag, -inf where unknown
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
@@ -98,7 +100,7 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     return Peak(
         index=_climb(np.where(hill, surface.ncc[near], -np.inf), near, top),
         significance=float(z[top]),
-        runner_up=max(float(values.max()), 0.0) if values.size else float("nan"),
+        second_peak_ratio=max(float(values.max()), 0.0) if values.size else float("nan"),
         chance=_normal_chance(values, int(np.count_nonzero(hill)), surface.chance_deviation),
         z=z,
         away=away,
@@ -174,7 +176,7 @@ def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     that is symmetric around the peak; the difference of opposite lags knows only of noise and
     chance. The mean log excess of the highest values tells how heavy their tail is (Hill 1975).
     """
-    if not peak.runner_up > RIVAL_FRACTION * peak.significance:
+    if not peak.second_peak_ratio > RIVAL_FRACTION * peak.significance:
         return -np.inf
     odd = _odd(peak.z, peak.away, place)
     highest = float(odd.max())

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from steadystack.model import Contrast, Floats, PairStatus, Registration, Surface
+from steadystack.model import Floats, PairStatus, Registration, Surface
 from steadystack.peak.choice import Peak, find_peak, significance, tail_chance
 from steadystack.peak.patch import Asked
 from steadystack.peak.summit import Summit, summits
 
-# A runner-up of this fraction of the peak's significance makes the choice arbitrary.
+# A second peak of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
 # A scene that repeats itself, such as a lattice, is as high all over its surface as chance is in
 # others; but this much chance does not make alike.
@@ -35,7 +35,7 @@ Steps: TypeAlias = Generator[Asked, Any, T]
 
 
 def register(
-    surface: Surface, *, subpixel: bool = True, contrast: Contrast = "same"
+    surface: Surface, *, subpixel: bool = True, allow_inverted: bool = False
 ) -> Registration:
     """The shift that a surface shows, with its covariance and status.
 
@@ -44,7 +44,7 @@ def register(
     surface : Surface
     subpixel : bool
         Whether to go between the pixels; if not, the shift is the nearest whole lag.
-    contrast : "same" or "either"
+    allow_inverted : bool
         Whether images may be each other's negative. If they are, "same" says so (`INVERTED`), and
         "either" gives the shift, with a negative NCC.
 
@@ -53,14 +53,14 @@ def register(
     Registration
         Its shift is known only if the status is ok.
     """
-    return next(register_each([surface], subpixel=subpixel, contrast=contrast))
+    return next(register_each([surface], subpixel=subpixel, allow_inverted=allow_inverted))
 
 
 def register_each(
     surfaces: Iterable[Surface | Registration],
     *,
     subpixel: bool = True,
-    contrast: Contrast = "same",
+    allow_inverted: bool = False,
 ) -> Iterator[Registration]:
     """`register` for one surface after another; what is registered already is passed on.
 
@@ -72,9 +72,9 @@ def register_each(
         together.append(surface)
         lags += surface.ncc.size if isinstance(surface, Surface) else 0
         if len(together) == TOGETHER or lags >= TOGETHER_LAGS:
-            yield from _answered([_register(one, subpixel, contrast) for one in together])
+            yield from _answered([_register(one, subpixel, allow_inverted) for one in together])
             together, lags = [], 0
-    yield from _answered([_register(one, subpixel, contrast) for one in together])
+    yield from _answered([_register(one, subpixel, allow_inverted) for one in together])
 
 
 def held_bytes(lags: int, surfaces: int) -> int:
@@ -99,7 +99,7 @@ def _answered(registering: list[Steps[Registration]]) -> list[Registration]:
 
 
 def _register(
-    surface: Surface | Registration, subpixel: bool, contrast: Contrast
+    surface: Surface | Registration, subpixel: bool, allow_inverted: bool
 ) -> Steps[Registration]:
     if isinstance(surface, Registration):
         return surface
@@ -114,12 +114,12 @@ def _register(
         opposite = np.where(np.isfinite(z), -z, z)
         negative = yield from _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
         negative = replace(negative, ncc=-negative.ncc)
-        if negative.status is PairStatus.OK and contrast == "either":
+        if negative.status is PairStatus.OK and allow_inverted:
             return _of_either_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
             return _without_shift(negative, PairStatus.INVERTED)
     found = yield from _registration(surface, z, subpixel)
-    if contrast == "either" and found.status is PairStatus.OK:
+    if allow_inverted and found.status is PairStatus.OK:
         return _of_either_sign(found, lowest / highest)
     return found
 
@@ -127,7 +127,7 @@ def _register(
 def _of_either_sign(found: Registration, rival: float) -> Registration:
     """A registration whose `rival` of the other sign is so high, over its own peak."""
     if rival > AMBIGUOUS_FRACTION:
-        return replace(_without_shift(found, PairStatus.AMBIGUOUS), runner_up=rival)
+        return replace(_without_shift(found, PairStatus.AMBIGUOUS), second_peak_ratio=rival)
     return found
 
 
@@ -147,7 +147,7 @@ def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registra
     index = peak.index if found is None else found.index
     known = {
         "ncc": float(surface.ncc[index]),
-        "runner_up": peak.runner_up / peak.significance,
+        "second_peak_ratio": peak.second_peak_ratio / peak.significance,
         "overlap": float(surface.overlap_count[index]) / min(surface.valid_count),
     }
     if found is None or status is not PairStatus.OK:
@@ -166,7 +166,7 @@ def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None
         repeats = surface.ncc[peak.index] > REPEATS and _has_rival(peak)
         return PairStatus.AMBIGUOUS if repeats else PairStatus.LOW_NCC, None
     if _at_end(surface, peak.index):
-        return PairStatus.AT_BOUND, None
+        return PairStatus.AT_SEARCH_LIMIT, None
     found = yield surface, peak.index
     if not _same_peak(peak, found):  # the mean square difference is lost where contrast is
         found = yield replace(surface, variances=None), peak.index
@@ -184,7 +184,7 @@ def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None
 
 
 def _has_rival(peak: Peak) -> bool:
-    return peak.runner_up > AMBIGUOUS_FRACTION * peak.significance
+    return peak.second_peak_ratio > AMBIGUOUS_FRACTION * peak.significance
 
 
 def _same_peak(peak: Peak, found: Summit) -> bool:
@@ -209,7 +209,7 @@ def _edge(surface: Surface, found: Summit) -> PairStatus | None:
     filtered surface has its maximum is what counts, up to half a lag beyond.
     """
     if _at_end(surface, found.index):
-        return PairStatus.AT_BOUND
+        return PairStatus.AT_SEARCH_LIMIT
     around = tuple(slice(max(i - 1, 0), i + 2) for i in found.index)
     near: Floats = surface.ncc[around]
     if not np.isfinite(near).all():
@@ -217,5 +217,5 @@ def _edge(surface: Surface, found: Summit) -> PairStatus | None:
     place = np.array(found.index) + found.offset
     for at, side, size in zip(place, surface.searched, surface.ncc.shape, strict=True):
         if size > 1 and not side.start - 0.5 <= at <= side.stop - 0.5:
-            return PairStatus.AT_BOUND
+            return PairStatus.AT_SEARCH_LIMIT
     return None

@@ -12,7 +12,7 @@ from steadystack.config import ClusterSection
 from steadystack.measure import (
     batches_of,
     flat_field_bytes,
-    polish_bytes,
+    refine_bytes,
     searches_of,
     static_bytes,
     static_frames,
@@ -28,8 +28,8 @@ from steadystack.planning.layout import (
     wanted_workers,
 )
 
-# How often a static image's estimate reads its frames at most, and a round of polish all of them.
-STATIC_READS, POLISH_READS = 12, 3
+# How often a static image's estimate reads its frames at most, and a round of refine all of them.
+STATIC_READS, REFINE_READS = 12, 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Plan:
     frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
     measured in `centres` groups of about the same centre of the search (0: no prior). At most
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
-    at most for flat field, static image and polish. `polish_bytes` is what a task of the polish
+    at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
     needs, `own_bytes` what this process does; `workers` of those that are `wanted` fit into
     `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected`
     is None where no corrected stack is asked for.
@@ -88,7 +88,7 @@ class Plan:
     read_bytes: int
     further_bytes: int
     task_bytes: int
-    polish_bytes: int
+    refine_bytes: int
     own_bytes: int
     worker_bytes: int
     wanted: int
@@ -102,7 +102,7 @@ class Plan:
         extra, groups = self.extra_pairs, self.centres
         more = f", and at most {extra} in a second round where they are wanted" if extra else ""
         around = (
-            f" around the prior, pairs in {groups} group(s) of about the same centre"
+            f" around the initial shifts, pairs in {groups} group(s) of about the same centre"
             if groups
             else ""
         )
@@ -121,8 +121,8 @@ class Plan:
             ("to read", f"{_mib(self.read_bytes)} (decoded){further}"),
             ("this process", _mib(self.own_bytes)),
         ]
-        if self.polish_bytes:
-            rows.insert(-2, ("task of polish", _mib(self.polish_bytes)))
+        if self.refine_bytes:
+            rows.insert(-2, ("task of refine", _mib(self.refine_bytes)))
         if self.memory_bytes:
             fit = f"{self.workers} of {self.wanted}" if self.wanted > 1 else str(self.workers)
             each = f"{_mib(self.worker_bytes)} each, of {_mib(self.memory_bytes)} here"
@@ -142,13 +142,13 @@ class Needs:
 
     Attributes
     ----------
-    task, polish : of a task that measures pairs at most, and of one of the polish
+    task, refine : of a task that measures pairs at most, and of one of the refine
     own : of this process, without tasks
     worker : of a worker process with its tasks
     """
 
     task: int
-    polish: int
+    refine: int
     own: int
     worker: int
 
@@ -158,16 +158,16 @@ def needs_of(setup: Setup) -> Needs:
     config, size, search = setup.config, setup.size, setup.method.search
     count, pixels = setup.series.source.frame_count, math.prod(search.shape)
     task = size.most_bytes(count, len(setup.pairs))
-    polish = polish_bytes(pixels, setup.series.chunk_bytes) if config.solve.polish else 0
+    refine = refine_bytes(pixels, setup.series.chunk_bytes) if config.solve.refine else 0
     before = [0]
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
         before.append(flat_field_bytes(count, pixels, setup.series.pixel_bytes))
-    if config.preprocess.static == "estimate":
+    if config.preprocess.fixed_pattern == "estimate":
         before.append(max(task, static_bytes(pixels)))
     own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(before)
-    worker = WORKER_BYTES + config.cluster.threads_per_worker * max(task, polish)
-    return Needs(task, polish, own, worker)
+    worker = WORKER_BYTES + config.cluster.threads_per_worker * max(task, refine)
+    return Needs(task, refine, own, worker)
 
 
 def workers_that_fit(setup: Setup, needs: Needs | None = None) -> int | None:
@@ -179,7 +179,7 @@ def workers_that_fit(setup: Setup, needs: Needs | None = None) -> int | None:
     """
     needs, given, here = needs or needs_of(setup), setup.config.cluster, memory_here()
     if given.kind == "in-process":
-        _check(max(needs.task, needs.polish) + needs.own, here, setup.config.cluster, needs)
+        _check(max(needs.task, needs.refine) + needs.own, here, setup.config.cluster, needs)
         return None
     if given.kind != "local":
         return None
@@ -196,10 +196,10 @@ def _check(needed: int, here: int, given: ClusterSection, needs: Needs) -> None:
         ways.insert(0, f"lower cluster.threads_per_worker {given.threads_per_worker}")
     if given.task_memory is not None:
         ways.insert(0, f"lower cluster.task_memory {given.task_memory}")
-    if needs.polish > needs.task:
-        ways.insert(0, "set solve.polish to 0")
+    if needs.refine > needs.task:
+        ways.insert(0, "set solve.refine to 0")
     raise InputError(
-        f"the run needs {_mib(needed)} of memory (a task {_mib(max(needs.task, needs.polish))}), "
+        f"the run needs {_mib(needed)} of memory (a task {_mib(max(needs.task, needs.refine))}), "
         f"and there are {_mib(here)} here: {' or '.join(ways)}"
     )
 
@@ -238,8 +238,8 @@ def plan_of(setup: Setup) -> Plan:
         read_bytes=sum(frames_read) * read_pixels * series.pixel_bytes,
         further_bytes=_further_frames(setup) * read_pixels * series.pixel_bytes,
         task_bytes=task_bytes[largest],
-        polish_bytes=needs.polish,
-        own_bytes=needs.own + (0 if given.kind != "in-process" else max(needs.task, needs.polish)),
+        refine_bytes=needs.refine,
+        own_bytes=needs.own + (0 if given.kind != "in-process" else max(needs.task, needs.refine)),
         worker_bytes=needs.worker if given.kind != "in-process" else 0,
         wanted=wanted_workers(given) if local else int(given.kind != "in-process"),
         workers=workers_that_fit(setup, needs) or 0,
@@ -250,8 +250,8 @@ def plan_of(setup: Setup) -> Plan:
 def _further_frames(setup: Setup) -> int:
     """How many frames are read at most, beside those of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
-    frames = POLISH_READS * config.solve.polish * count
-    if config.preprocess.static == "estimate":
+    frames = REFINE_READS * config.solve.refine * count
+    if config.preprocess.fixed_pattern == "estimate":
         frames += STATIC_READS * static_frames(count, math.prod(setup.method.search.shape))
     if config.preprocess.flat_field == "median":
         frames += min(count, 64)

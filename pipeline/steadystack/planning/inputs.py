@@ -157,7 +157,7 @@ def _of_one(config: Config, path: str, name: str) -> Config:
         key: getattr(config, key).model_copy(
             update={field: named(value) for field, value in getattr(config, key)}
         )
-        for key in ("mask", "preprocess", "prior", "pairs", "correct", "output")
+        for key in ("mask", "preprocess", "initial_shifts", "pairs", "correct", "output")
     }
     update: dict[str, object] = {"path": path}
     if config.input.position == ALL:

@@ -54,15 +54,18 @@ def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Met
     if series.prior is None:
         return method
     if method.search.max_shift is None:
-        raise InputError("prior goes with register.max_shift: how far shifts may be off, pixels")
+        raise InputError(
+            "initial_shifts goes with register.max_shift: how far shifts may be off, pixels"
+        )
     method = replace(method, prior=series.prior)
     centres = pair_centres(method, pairs)
     assert centres is not None
     if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
         largest = np.abs(centres).max(axis=0).tolist()
         raise InputError(
-            f"prior has the frames of every pair further apart ({largest} px at most) than frames "
-            f"of {method.search.shape} pixels touch: check prior.unit and prior.scale"
+            f"initial_shifts has the frames of every pair further apart ({largest} px at most) "
+            f"than frames of {method.search.shape} pixels touch: check initial_shifts.unit and "
+            "initial_shifts.scale"
         )
     return replace(method, cell=cheapest_cell(centres, pairs, method.search))
 
@@ -129,24 +132,27 @@ def _method(config: Config, series: Series) -> Method:
     if any(side.start >= side.stop for side in region):
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
     inner = tuple(side.stop - side.start for side in region)
-    tile = per_axis("register.tile", given.tile, shape) if given.tile is not None else None
+    tile = (
+        per_axis("register.fft_tile", given.fft_tile, shape) if given.fft_tile is not None else None
+    )
     search = Search.over(
         shape,
         shape,
         max_shift,
         given.min_overlap,
         given.subpixel,
-        contrast=given.contrast,
+        allow_inverted=given.allow_inverted,
         region=inner,
         tile=tile,
         chunks=series.chunks,
     )
-    flat_field, static = config.preprocess.flat_field, config.preprocess.static
+    flat_field, static = config.preprocess.flat_field, config.preprocess.fixed_pattern
     _check_polish(config, search)
     if static == "estimate" and len(search.blocks) > 1:
         raise InputError(
-            f"preprocess.static 'estimate' is for what fits into one block, and {inner} pixels are "
-            f"{len(search.blocks)}: give the path of an image, or take a smaller input.level"
+            f"preprocess.fixed_pattern 'estimate' is for what fits into one block, and {inner} "
+            f"pixels are {len(search.blocks)}: give the path of an image, or take a smaller "
+            "input.level"
         )
     return Method(
         search=search,
@@ -160,16 +166,16 @@ def _method(config: Config, series: Series) -> Method:
 def _check_polish(config: Config, search: Search) -> None:
     """Refuse a second pass over what it is not for."""
     given = config.register_
-    rounds, blocks = config.solve.polish, len(search.blocks)
+    rounds, blocks = config.solve.refine, len(search.blocks)
     if rounds and blocks > 1:
         raise InputError(
-            f"solve.polish {rounds} is for what fits into one block, and {search.shape} pixels are "
+            f"solve.refine {rounds} is for what fits into one block, and {search.shape} pixels are "
             f"{blocks}: set it to 0, or take a smaller input.level"
         )
-    if rounds and (given.contrast == "either" or not given.subpixel):
+    if rounds and (given.allow_inverted or not given.subpixel):
         raise InputError(
-            f"solve.polish {rounds} goes with register.contrast same and register.subpixel true: "
-            "set it to 0, or these"
+            f"solve.refine {rounds} goes with register.allow_inverted false and register.subpixel "
+            "true: set it to 0, or these"
         )
 
 

@@ -24,7 +24,7 @@ def prior_shifts(
     pixel_size: Sequence[float],
     unit: str,
 ) -> NDArray[np.float64] | None:
-    """The shifts (frames, axes) that `prior.path` tells, pixels; None if there is none.
+    """The shifts (frames, axes) that `initial_shifts.path` tells, pixels; None if there is none.
 
     `pixel_size` and `unit` are the stack's.
 
@@ -33,18 +33,20 @@ def prior_shifts(
     InputError
         For a file that does not fit, frames without a value, and units that cannot be converted.
     """
-    given = config.prior
+    given = config.initial_shifts
     if given.path is None:
         return None
     found = read_positions(given.path, axes, frame_count, given.columns)
     scale = np.atleast_1d(np.array(given.scale, float))
     if len(scale) not in (1, len(axes)):
-        raise InputError(f"prior.scale has {len(scale)} values for the axes {', '.join(axes)}")
+        raise InputError(
+            f"initial_shifts.scale has {len(scale)} values for the axes {', '.join(axes)}"
+        )
     shift = found.values * scale * (-1 if given.kind == "drift" else 1)
     shift = shift / _units_per_pixel(given.unit, found, pixel_size, unit)
     if given.missing == "interpolate":
         shift = _filled(shift)
-    return _complete(shift, given.path, "set prior.missing to interpolate")
+    return _complete(shift, given.path, "set initial_shifts.missing to interpolate")
 
 
 def given_shifts(
@@ -55,7 +57,7 @@ def given_shifts(
         return None
     found = given_positions(prior, axes, frame_count)
     shift = found.values / _units_per_pixel(PIXELS[0], found, pixel_size, unit)
-    return _complete(shift, "prior", "fill them in")
+    return _complete(shift, "initial_shifts", "fill them in")
 
 
 def _units_per_pixel(
@@ -70,8 +72,8 @@ def _units_per_pixel(
         return np.asarray(size * UNITS_UM[stack_unit] / coarser)
     if not known:
         raise InputError(
-            f"prior.unit {unit!r} needs a pixel size with a unit, and the stack has none: give the "
-            "values in px, or prior.scale in pixels per unit"
+            f"initial_shifts.unit {unit!r} needs a pixel size with a unit, and the stack has none: "
+            "give the values in px, or initial_shifts.scale in pixels per unit"
         )
     return np.asarray(size * UNITS_UM[stack_unit] / UNITS_UM[unit])
 

@@ -84,7 +84,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     if config.pairs.path is not None:
         with naming("pairs.path"):
             digests.append(digest_of(read_pair_list(config.pairs.path)))
-    with naming("prior"):
+    with naming("initial_shifts"):
         prior = prior_shifts(config, spec.spatial, spec.frame_count, spec.pixel_size, spec.unit)
     if prior is not None:
         digests.append(content_digest(prior))
@@ -120,7 +120,7 @@ def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
     given, digests = config.preprocess, []
     for key, path, made in (
         ("flat_field", given.flat_field, "median"),
-        ("static", given.static, "estimate"),
+        ("fixed_pattern", given.fixed_pattern, "estimate"),
     ):
         if path is not None and path != made:
             near = difflib.get_close_matches(path.lower(), [made])
@@ -144,9 +144,7 @@ def _masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
 def _masks_named(config: Config) -> str:
     """The causes that settings give by a path and by shapes, for an error."""
     path = f"the mask {config.mask.path}" if config.mask.path is not None else ""
-    return " with ".join(
-        [part for part in (path, "mask.shapes" * bool(config.mask.shapes)) if part]
-    )
+    return " with ".join([part for part in (path, "mask.rois" * bool(config.mask.rois)) if part])
 
 
 def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> Series:
@@ -209,8 +207,8 @@ def _check_outputs(config: Config) -> None:
         config.input.one_path,
         config.mask.path,
         config.preprocess.flat_field,
-        config.preprocess.static,
-        config.prior.path,
+        config.preprocess.fixed_pattern,
+        config.initial_shifts.path,
         config.correct.stack,
     )
     outputs = (config.output.shifts, config.output.report, config.output.corrected)
@@ -232,8 +230,8 @@ def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     """The shapes of the settings as a mask in pixels; None if there are none."""
     shapes: list[tuple[Ellipse | Polygon, bool]] = []
     ndim = len(spec.spatial)
-    for index, given in enumerate(section.shapes):
-        key = f"mask.shapes.{index}"
+    for index, given in enumerate(section.rois):
+        key = f"mask.rois.{index}"
         if given.ellipse is not None:
             centre, radii = given.ellipse.centre, given.ellipse.radii
             if len(centre) > ndim:
@@ -255,7 +253,7 @@ def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     for index, (shape, _) in enumerate(shapes):
         if not DrawnMask(((shape, True),)).read(0, spec.frame_shape).any():
             raise InputError(
-                f"mask.shapes.{index} holds no pixel of frames of {spec.frame_shape} pixels: "
+                f"mask.rois.{index} holds no pixel of frames of {spec.frame_shape} pixels: "
                 f"numbers go along {', '.join(spec.spatial)}"
             )
     return DrawnMask(tuple(shapes)) if shapes else None

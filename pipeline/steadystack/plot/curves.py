@@ -14,7 +14,7 @@ from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, axes_to_dra
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NEEDED = ("shift_std", "frame_status", "pixel_size")
+NEEDED = ("frame_shift_std", "frame_status", "pixel_size")
 
 
 def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
@@ -41,13 +41,13 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     scale, unit = _scale(shifts, physical)
     along, label = _along(shifts)
     interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
-    lost = ~np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
     drawn = thinned(len(along), interpolated | lost)
     hollow = drawn[interpolated[drawn]]
     size = 3 if len(drawn) < 400 else 1.5
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
-        values = -shifts["shift"].to_numpy()[:, axis] * scale[axis]
-        spread = 2 * shifts["shift_std"].to_numpy()[:, axis] * scale[axis]
+        values = -shifts["frame_shift"].to_numpy()[:, axis] * scale[axis]
+        spread = 2 * shifts["frame_shift_std"].to_numpy()[:, axis] * scale[axis]
         colour = COLOURS[name]
         ax.plot(along[drawn], values[drawn], ".-", ms=size, lw=1, color=colour, label=name)
         low, high = (values + sign * spread for sign in (-1, 1))
@@ -75,7 +75,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     names = [str(name) for name in shifts["axis"].to_numpy()]
     if len(names) < 2:
         raise InputError(f"a path needs two axes, and these shifts have {names}")
-    values = -shifts["shift"].to_numpy() * scale
+    values = -shifts["frame_shift"].to_numpy() * scale
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     drawn = known[thinned(len(known), np.zeros(len(known), bool))]
     y, x = values[drawn, -2], values[drawn, -1]
@@ -114,7 +114,7 @@ def _scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str
 
 def _lost(shifts: xr.Dataset) -> str:
     """How many frames have no shift, and why."""
-    lost = ~np.isfinite(shifts["shift"].to_numpy()).all(axis=1)
+    lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
     codes = shifts["frame_status"].to_numpy()[lost]
     names = [str(FrameStatus.from_code(code)) for code in np.unique(codes)]
     return f"\ngrey: {int(lost.sum())} frames without a shift ({', '.join(names)})" if names else ""

@@ -5,7 +5,7 @@
 are those to look at; `looks` says what holds no data in a frame.
 """
 
-from steadystack.quality.advice import NO_MOTION_PX, Asked, Finding, Trust, Verdict
+from steadystack.quality.advice import NO_MOTION_PX, Asked
 from steadystack.quality.fixed_pattern_check import static_effect
 from steadystack.quality.judge import judge
 from steadystack.quality.looks import Border, constant_border, frequent_extremes
@@ -17,9 +17,6 @@ __all__ = [
     "NO_MOTION_PX",
     "Asked",
     "Border",
-    "Finding",
-    "Trust",
-    "Verdict",
     "close_ups",
     "constant_border",
     "doubt_of_mask",

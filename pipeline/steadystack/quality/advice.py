@@ -5,36 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import count
-from typing import TypeAlias
 
-from steadystack.model import LocalMotion, MaskSeen, StaticEffect
+from steadystack.model import Finding, LocalMotion, MaskSeen, StaticEffect, Trust
 
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05
-
-
-class Trust(StrEnum):
-    """How far to trust a result."""
-
-    GOOD = "good"
-    LOOK = "look at it"
-    NOT = "not to be trusted"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far to trust a result, with reasons in plain words that say what to change."""
-
-    trust: Trust
-    reasons: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return self.trust + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
-
-
-Finding: TypeAlias = tuple[Trust, str]  # how bad it is, and what it is
 
 
 @dataclass(frozen=True)
@@ -48,7 +24,7 @@ class Asked:
     static : whether a static image is taken away
     masked : whether a mask, or anything else, takes pixels away
     prior : whether searches are centred on shifts known before
-    strategy, width, lags, extra : of `pairs`
+    strategy, width, separations, extra : of `pairs`
     """
 
     max_shift: object = None
@@ -59,14 +35,14 @@ class Asked:
     prior: bool = False
     strategy: str = "window"
     width: int = 5
-    lags: tuple[int, ...] = (1, 2, 4, 8)
+    separations: tuple[int, ...] = (1, 2, 4, 8)
     extra: float = 0.0
 
     @property
     def wider(self) -> str:
         """For shifts beyond the search."""
         above = f" above {self.max_shift}" if self.max_shift is not None else ""
-        prior = ", or check kind, scale and unit of the prior" if self.prior else ""
+        prior = ", or check kind, scale and unit of initial_shifts" if self.prior else ""
         return f"raise register.max_shift{above}{prior}"
 
     @property
@@ -103,7 +79,7 @@ class Asked:
         """For what stands still in the camera."""
         if self.static:
             return f"{self.mask_it}: the static image does not take all of it away"
-        return f"{self.mask_it}, or set preprocess.static: estimate"
+        return f"{self.mask_it}, or set preprocess.fixed_pattern: estimate"
 
     @property
     def more_pairs(self) -> str:
@@ -111,26 +87,28 @@ class Asked:
         extra = f"raise pairs.extra above {self.extra:g}" if self.extra else "set pairs.extra: 0.2"
         further = {
             "window": f"raise pairs.width above {self.width}",
-            "strides": f"raise pairs.width above {self.width}",
-            "lags": f"add lags to pairs.lags beside {_listed(self.lags)}",
+            "multiscale": f"raise pairs.width above {self.width}",
+            "separations": f"add others to pairs.separations beside {_listed(self.separations)}",
             "list": "list more pairs",
         }
         if self.strategy == "all":
             return "all pairs are measured: look at the frames between the parts"
         return f"{further.get(self.strategy, 'set pairs.strategy: window')}, or {extra}"
 
-    def without_lag(self, lag: int) -> str:
+    def without_separation(self, separation: int) -> str:
         """For pairs so many frames apart that something pulls."""
-        static = "" if self.static else " (static: estimate only where the scene stays the same)"
-        return f"{self.mask_it}, {self._high_pass}{static}, {self._other_lags(lag)}"
+        static = (
+            "" if self.static else " (fixed_pattern: estimate only where the scene stays the same)"
+        )
+        return f"{self.mask_it}, {self._high_pass}{static}, {self._other_separations(separation)}"
 
-    def _other_lags(self, lag: int) -> str:
-        kept = [one for one in self.lags if one != lag]
-        if self.strategy != "lags" or lag not in self.lags or not kept:
-            return "trust pairs further apart (pairs.strategy: lags)"
+    def _other_separations(self, separation: int) -> str:
+        kept = [one for one in self.separations if one != separation]
+        if self.strategy != "separations" or separation not in self.separations or not kept:
+            return "trust pairs further apart (pairs.strategy: separations)"
         if math.gcd(*kept) != 1:  # else frames would fall into parts
-            kept.append(next(n for n in count(lag + 1) if math.gcd(*kept, n) == 1))
-        return f"or measure others (pairs.lags: {_listed(sorted(kept))})"
+            kept.append(next(n for n in count(separation + 1) if math.gcd(*kept, n) == 1))
+        return f"or measure others (pairs.separations: {_listed(sorted(kept))})"
 
 
 def _listed(numbers: Iterable[int]) -> str:
@@ -155,17 +133,21 @@ def wrong_mask(mask: MaskSeen | None) -> Iterator[Finding]:
     if mask is None:
         return
     if mask.inverted:
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "mask_inverted",
             "the mask looks inverted: what it takes away looks like a scene, what it leaves does "
             f"not; {OPPOSITE}",
+            key="mask.invert",
         )
     elif mask.taken_moves:
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "mask_may_be_inverted",
             "the mask may be inverted: what it takes away moves, by "
             f"{mask.taken_moves:.1f} px between the frames of a pair, and what it leaves does not; "
             f"{OPPOSITE}",
+            key="mask.invert",
         )
 
 
@@ -175,11 +157,13 @@ def pull(static: StaticEffect | None, asked: Asked) -> Iterator[Finding]:
         return
     least = PULL_AT_REST_PX if static.with_it < NO_MOTION_PX else PULL_PX
     if static.without_it - static.with_it > max(least, PULL_ERRORS * static.error):
-        yield (
-            Trust.NOT if static.with_it < WINS * static.without_it else Trust.LOOK,
+        yield Finding(
+            Trust.UNRELIABLE if static.with_it < WINS * static.without_it else Trust.CHECK,
+            "fixed_pattern",
             f"what stands still in the camera pulls shifts towards zero: {static.pairs} pairs, on "
             f"average {static.with_it:.2f} px, are {static.without_it:.2f} px without it: "
             f"{asked.without_still}",
+            key="preprocess.fixed_pattern",
         )
 
 
@@ -192,18 +176,21 @@ def parts_apart(motion: LocalMotion | None, asked: Asked) -> Iterator[Finding]:
     if not motion.moving:
         return
     if motion.linear:
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "turning",
             "the frames turn or stretch: parts of them are off the shift of the whole by up to "
             f"{motion.size:.1f} px between the frames of a pair, and a shift is only the best "
             "translation",
         )
         return
-    yield (
-        Trust.NOT if motion.moving > MOVES * motion.parts else Trust.LOOK,
+    yield Finding(
+        Trust.UNRELIABLE if motion.moving > MOVES * motion.parts else Trust.CHECK,
+        "moving_parts",
         f"something moves by itself: {motion.moving} of {motion.parts} parts of the frame are off "
         f"the shift of the whole, by up to {motion.size:.1f} px between the frames of a pair "
         f"({motion.where}): {asked.mask_it}, or measure on a channel where it does not show",
+        key="mask.path",
     )
 
 
@@ -211,15 +198,19 @@ def _still(motion: LocalMotion, asked: Asked) -> Finding:
     """Some of the frame stands still: what it does to the shifts follows from how far most move."""
     where = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
     if motion.still_pull > WINS * motion.scene:
-        return (
-            Trust.NOT,
+        return Finding(
+            Trust.UNRELIABLE,
+            "still_parts",
             f"what stands still in the frame wins over the scene: in {where}, while most parts "
             f"move by {motion.scene:.1f} px between the frames of a pair; dirt, a label or a scale "
             f"bar in the images: {asked.without_still}",
+            key="mask.path",
         )
-    return (
-        Trust.NOT if motion.still_pull > SPOILT_PX else Trust.LOOK,
+    return Finding(
+        Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
+        "still_parts",
         f"something stands still in the frame while the scene moves: in {where}, and pulls "
         f"shifts by {motion.still_pull:.2f} px; dirt, a label or a scale bar in the images: "
         f"{asked.without_still}",
+        key="mask.path",
     )

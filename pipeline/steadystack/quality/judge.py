@@ -8,6 +8,7 @@ import numpy as np
 
 from steadystack.model import (
     Bools,
+    Finding,
     FrameStatus,
     FrameTable,
     LocalMotion,
@@ -15,17 +16,10 @@ from steadystack.model import (
     PairStatus,
     PairTable,
     StaticEffect,
-)
-from steadystack.quality.advice import (
-    NO_MOTION_PX,
-    Asked,
-    Finding,
     Trust,
     Verdict,
-    parts_apart,
-    pull,
-    wrong_mask,
 )
+from steadystack.quality.advice import NO_MOTION_PX, Asked, parts_apart, pull, wrong_mask
 
 # Pairs that agree do so within a small part of a pixel.
 LARGE_RESIDUAL_PX = 1.0
@@ -48,11 +42,18 @@ HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 
 # What pairs without a shift are, by status; what to do about them follows from the settings.
 DOUBTFUL = {
-    PairStatus.AT_BOUND: "stop at the edge of the search",
+    PairStatus.AT_SEARCH_LIMIT: "stop at the edge of the search",
     PairStatus.LOW_NCC: "are no more alike than chance",
     PairStatus.AMBIGUOUS: "fit as well at another shift",
     PairStatus.LOW_OVERLAP: "overlap too little",
     PairStatus.INVERTED: "are each other's negative",
+}
+KEYS = {
+    PairStatus.AT_SEARCH_LIMIT: "register.max_shift",
+    PairStatus.LOW_NCC: "preprocess.high_pass",
+    PairStatus.AMBIGUOUS: "register.max_shift",
+    PairStatus.LOW_OVERLAP: "register.min_overlap",
+    PairStatus.INVERTED: "register.allow_inverted",
 }
 
 
@@ -71,21 +72,21 @@ def judge(
     `anchor` and `asked` are what the settings say; `static`, `motion` and `mask` what was found of
     what stands still, of what moves by itself, and of what masks take away.
     """
-    findings = [
-        *wrong_mask(mask),
-        *_doubtful_pairs(pairs, frames, asked),
-        *parts_apart(motion, asked),
-        *pull(static, asked),
-        *_lost_frames(pairs, frames),
-        *_unlike_frames(frames),
-        *_parts(frames, asked),
-        *_rejected_pairs(pairs, frames, asked),
-        *_contradictions(pairs, frames, asked),
-        *_lags_apart(pairs, frames, asked),
-        *_lost_anchor(frames, anchor),
-    ]
-    worst = max((list(Trust).index(trust) for trust, _ in findings), default=0)
-    return Verdict(list(Trust)[worst], tuple(reason for _, reason in findings))
+    return Verdict.of(
+        [
+            *wrong_mask(mask),
+            *_doubtful_pairs(pairs, frames, asked),
+            *parts_apart(motion, asked),
+            *pull(static, asked),
+            *_lost_frames(pairs, frames),
+            *_unlike_frames(frames),
+            *_parts(frames, asked),
+            *_rejected_pairs(pairs, frames, asked),
+            *_contradictions(pairs, frames, asked),
+            *_separations_apart(pairs, frames, asked),
+            *_lost_anchor(frames, anchor),
+        ]
+    )
 
 
 def _known(frames: FrameTable) -> Bools:
@@ -94,7 +95,7 @@ def _known(frames: FrameTable) -> Bools:
 
 
 def _readable(pairs: PairTable) -> Bools:
-    return np.isin(pairs.frame_status, [status.code for status in HAS_PIXELS])
+    return np.isin(pairs.frame_read_status, [status.code for status in HAS_PIXELS])
 
 
 def _loose(pairs: PairTable, frames: FrameTable) -> bool:
@@ -110,30 +111,34 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     total, lost = len(known), int((~known).sum())
     if lost:
         share = lost / total
-        trust = Trust.NOT if share > MANY else Trust.LOOK if share > FEW else Trust.GOOD
+        trust = Trust.UNRELIABLE if share > MANY else Trust.CHECK if share > FEW else Trust.GOOD
         own = " of their own" if np.isfinite(frames.shift[~known]).any() else ""
-        yield trust, f"{lost} of {total} frames have no shift{own}: {_causes(frames, known)}"
+        words = f"{lost} of {total} frames have no shift{own}: {_causes(frames, known)}"
+        yield Finding(trust, "lost_frames", words)
     unmeasured = pairs.count([PairStatus.UNMEASURED])
     if unmeasured:
         count = len(pairs.status)
-        yield Trust.LOOK, f"{unmeasured} of {count} pairs are not measured yet: run again"
+        words = f"{unmeasured} of {count} pairs are not measured yet: run again"
+        yield Finding(Trust.CHECK, "unmeasured_pairs", words)
     failed = pairs.count([PairStatus.FAILED])
     if failed:
         reason = next(iter(pairs.failures.values()), "unknown")
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "failed_pairs",
             f"{failed} of {len(pairs.status)} pairs failed ({reason}): run again",
         )
 
 
 def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:
     """Frames with a shift in which hardly anything of the scene is to be seen."""
-    unlike = np.flatnonzero(frames.status == FrameStatus.UNLIKE.code)
+    unlike = np.flatnonzero(frames.status == FrameStatus.DISSIMILAR.code)
     total, count = len(frames.status), len(unlike)
     if count:
         which = ", ".join(map(str, unlike[:NAMED])) + (", ..." if count > NAMED else "")
-        yield (
-            Trust.LOOK if count > FEW * total else Trust.GOOD,
+        yield Finding(
+            Trust.CHECK if count > FEW * total else Trust.GOOD,
+            "dissimilar_frames",
             f"{count} of {total} frames fit far less well than those around them, and their shifts "
             f"may be off (out of focus, covered?): {which}",
         )
@@ -145,10 +150,12 @@ def _parts(frames: FrameTable, asked: Asked) -> Iterator[Finding]:
     if parts > 1:
         known = _known(frames)
         share = (frames.component[known] == 0).mean()
-        yield (
-            Trust.LOOK if share >= 1 - FEW else Trust.NOT,
+        yield Finding(
+            Trust.CHECK if share >= 1 - FEW else Trust.UNRELIABLE,
+            "parts",
             f"the series falls into {parts} parts without a usable pair between them, and shifts "
             f"of different parts do not compare: measure more pairs ({asked.more_pairs})",
+            key="pairs.strategy",
         )
 
 
@@ -161,23 +168,24 @@ def _doubtful_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
     if known.mean() < MANY:
         known = readable
     advice = {
-        PairStatus.AT_BOUND: asked.wider,
+        PairStatus.AT_SEARCH_LIMIT: asked.wider,
         PairStatus.LOW_NCC: asked.likeness,
         PairStatus.AMBIGUOUS: asked.narrower,
         PairStatus.LOW_OVERLAP: asked.less_overlap,
-        PairStatus.INVERTED: "set register.contrast to either",
+        PairStatus.INVERTED: "set register.allow_inverted: true",
     }
     for status, what in DOUBTFUL.items():
         # Frames may be lost because their pairs stop there: they count, too.
-        ends = readable if status is PairStatus.AT_BOUND else known
+        ends = readable if status is PairStatus.AT_SEARCH_LIMIT else known
         usable = ends[pairs.reference] & ends[pairs.moving]
         total = int(usable.sum())
         count = int((pairs.status[usable] == status.code).sum())
         if count > FEW * total:
-            most = EDGE if status is PairStatus.AT_BOUND and _loose(pairs, frames) else MANY
+            most = EDGE if status is PairStatus.AT_SEARCH_LIMIT and _loose(pairs, frames) else MANY
             dangerous = status is not PairStatus.LOW_NCC and count > most * total
-            trust = Trust.NOT if dangerous else Trust.LOOK
-            yield trust, f"{count} of {total} pairs {what}: {advice[status]}"
+            trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
+            words = f"{count} of {total} pairs {what}: {advice[status]}"
+            yield Finding(trust, f"pairs_{status}", words, KEYS[status])
 
 
 def _rejected_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
@@ -189,10 +197,12 @@ def _rejected_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
     usable = pairs.ok & known[pairs.reference] & known[pairs.moving]
     total, count = int(usable.sum()), int((usable & frames.rejected).sum())
     if count > FEW * total:
-        yield (
-            Trust.NOT if count > MANY * total else Trust.LOOK,
+        yield Finding(
+            Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
+            "rejected_pairs",
             f"{count} of {total} pairs contradict the others and are rejected: look at "
             f"pair_residual, {asked.narrower}, measure more pairs ({asked.more_pairs})",
+            key="register.max_shift",
         )
 
 
@@ -204,20 +214,23 @@ def _contradictions(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
     residual = np.abs(frames.residual[used]).max(axis=1)
     if residual.max() > LARGE_RESIDUAL_PX:
         count = int((residual > LARGE_RESIDUAL_PX).sum())
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "contradictions",
             f"{count} pairs contradict the others by up to {residual.max():.1f} px: look at "
             "pair_residual",
         )
     if np.abs(pairs.shift[used]).max() < NO_MOTION_PX:
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "no_motion",
             f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
             f"still in the camera wins over the scene: {asked.without_still}",
+            key="mask.path",
         )
 
 
-def _lags_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _separations_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
     """Pairs so many frames apart that are all off the solution the same way.
 
     A single one does not show it, and pairs of one distance agree with each other; what stands
@@ -226,8 +239,8 @@ def _lags_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[
     used = pairs.ok & ~frames.rejected & np.isfinite(frames.residual).all(axis=1)
     apart = pairs.moving - pairs.reference
     worst: tuple[float, int, float] | None = None
-    for lag in np.unique(np.abs(apart[used])).tolist():
-        rows = used & (np.abs(apart) == lag)
+    for separation in np.unique(np.abs(apart[used])).tolist():
+        rows = used & (np.abs(apart) == separation)
         if rows.sum() < FEWEST_OF_LAG:
             continue
         way = np.sign(apart[rows])[:, None]
@@ -237,23 +250,28 @@ def _lags_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[
         part = size / max(float(np.linalg.norm(shift.mean(axis=0))), 1e-9)
         certain = bool((np.abs(off) > OFF_ERRORS * error).any())
         if certain and size > OFF_PX and part > OFF_PART and (worst is None or part > worst[0]):
-            worst = part, lag, size
+            worst = part, separation, size
     if worst is not None:
-        part, lag, size = worst
-        yield (
-            Trust.LOOK,
-            f"pairs {lag} frame(s) apart are off what all pairs say by {size:.3f} px on average, "
-            f"{part:.0%} of how far they move: something that stands still or changes pulls them; "
-            f"{asked.without_lag(lag)}",
+        part, separation, size = worst
+        yield Finding(
+            Trust.CHECK,
+            "distance",
+            f"pairs {separation} frame(s) apart are off what all pairs say by {size:.3f} px on "
+            f"average, {part:.0%} of how far they move: something that stands still or changes "
+            f"pulls them; "
+            f"{asked.without_separation(separation)}",
+            key="preprocess.high_pass",
         )
 
 
 def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
     if frames.anchors and frames.anchors[0] != anchor:
-        yield (
-            Trust.LOOK,
+        yield Finding(
+            Trust.CHECK,
+            "anchor",
             f"the anchor, frame {anchor}, has no usable pair: shifts are relative to frame "
             f"{frames.anchors[0]}, set solve.anchor to it",
+            key="solve.anchor",
         )
 
 

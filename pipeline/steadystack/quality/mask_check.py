@@ -110,7 +110,7 @@ def doubt_of_mask(setup: Setup) -> str | None:
     Reads that frame, where a mask is given and frames are not too large.
     """
     given, source = setup.config.mask, setup.series.source
-    if given.path is None and not given.shapes:
+    if given.path is None and not given.rois:
         return None
     if math.prod(source.frame_shape) > DOUBT_READ:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import Method, read_block, read_stills
-from steadystack.model import Contrast, FrameSource, LocalMotion, PairStatus, PairTable, Slices
+from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import Masked, MaskedImage
 from steadystack.quality.fixed_pattern_check import middle_part, some_pairs
 from steadystack.register import register_translation
@@ -110,7 +110,7 @@ def _measured(
         whole = np.rint(table.shift[row]).astype(int)
         for part, box in enumerate(_parts(method.search.shape, whole)):
             for centre in (whole, np.zeros_like(whole)):
-                found = _registered(images[0], images[1], box, centre, method.search.contrast)
+                found = _registered(images[0], images[1], box, centre, method.search.allow_inverted)
                 if found is not None:
                     shifts[place, part], std[place, part] = found[0] + centre, found[1]
                     break
@@ -132,7 +132,7 @@ def _registered(
     moving: MaskedImage,
     box: Slices,
     whole: NDArray[np.int64],
-    contrast: Contrast,
+    allow_inverted: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """The shift of one part against that of whole pixels, and its deviation."""
     if min(side.stop - side.start for side in box) < LEAST_SIDE // 2:
@@ -147,7 +147,7 @@ def _registered(
         reference_mask=reference.mask.pixels[box],
         moving_mask=moving.mask.pixels[there],
         max_shift=[int(REACH * (side.stop - side.start)) for side in box],
-        contrast=contrast,
+        allow_inverted=allow_inverted,
     )
     if found.status is not PairStatus.OK:
         return None

@@ -29,7 +29,7 @@ def worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> NDArra
     deviations, and pairs of every status that says why there is no shift, by their NCC.
     """
     size = np.sqrt((frames.residual**2).sum(axis=1))
-    off = size / np.maximum(np.sqrt((table.std**2).sum(axis=1)), np.finfo(float).tiny)
+    off = size / np.maximum(np.sqrt((table.shift_std**2).sum(axis=1)), np.finfo(float).tiny)
     kinds = [
         np.flatnonzero(table.ok & frames.rejected),
         *(
@@ -89,7 +89,7 @@ def _close_up(
             search.window.last, search.margin, reference.values.shape, strict=True
         )
     ]
-    placed, known = move(moving.values, moving.mask.pixels, centre.astype(float), "whole")
+    placed, known = move(moving.values, moving.mask.pixels, centre.astype(float), "nearest")
     surface = masked_ncc(
         reference.values,
         placed,

@@ -18,6 +18,7 @@ from steadystack.model import InputError
 
 SEPARATORS = ",;\t"
 FRAME = "frame"
+BEFORE = "shift"  # what frame_shift is called in datasets of format 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ def read_positions(
 
     Parameters
     ----------
-    path : a CSV file with a heading, or a shifts dataset (.zarr, .nc) with the variable ``shift``
+    path : a CSV file with a heading, or a shifts dataset (.zarr, .nc) with the variable
+        ``frame_shift``
         In a CSV file (commas, semicolons or tabs; what stands behind ``#`` is left out), every line
         is a frame, in order, or the one that its column ``frame`` names; empty cells are not known.
     columns : the headings for each of `axes`; None for an axis of which nothing is known: 0.
@@ -55,7 +57,9 @@ def read_positions(
         return _of_run(load_shifts(path, any_format=True), path, axes, frame_count)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):
-        raise InputError(f"prior.columns has {len(names)} names for the axes {', '.join(axes)}")
+        raise InputError(
+            f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
+        )
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -98,8 +102,8 @@ def _places(path: str, heading: list[str], names: Sequence[str | None]) -> list[
         if name is not None and known.count(name.lower()) != 1:
             times = "no column" if name.lower() not in known else "several columns"
             raise InputError(
-                f"{path} has {times} {name!r}, but {', '.join(heading)}: give prior.columns, a "
-                "name for each axis"
+                f"{path} has {times} {name!r}, but {', '.join(heading)}: give "
+                "initial_shifts.columns, a name for each axis"
             )
     found = [None if name is None else known.index(name.lower()) for name in names]
     return [*found, known.index(FRAME) if FRAME in known else None]
@@ -130,23 +134,24 @@ def _number(where: str, row: list[str], place: int) -> float:
 def given_positions(prior: Any, axes: Sequence[str], frame_count: int) -> FramePositions:
     """Shifts in pixels that are in memory: an array, a DataArray or a shifts dataset."""
     if isinstance(prior, xr.Dataset):
-        return _of_run(prior, "prior", axes, frame_count)
+        return _of_run(prior, "initial_shifts", axes, frame_count)
     if isinstance(prior, xr.DataArray) and set(prior.dims) == {"frame", "axis"}:
         prior = prior.transpose("frame", "axis")
     shift = np.asarray(prior)
     if shift.shape != (frame_count, len(axes)) or shift.dtype.kind not in "iuf":
         raise InputError(
-            f"prior has the shape {shift.shape} and holds {shift.dtype}: real numbers of the shape "
-            f"{(frame_count, len(axes))} are needed, a shift in pixels for each frame"
+            f"initial_shifts has the shape {shift.shape} and holds {shift.dtype}: real numbers of "
+            f"the shape {(frame_count, len(axes))} are needed, a shift in pixels for each frame"
         )
     return FramePositions(shift.astype(np.float64))
 
 
 def _of_run(found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int) -> FramePositions:
     """The shifts of an earlier run, of its largest part: those of others do not compare."""
-    if "shift" not in found or found["shift"].dims != ("frame", "axis"):
+    variable = "frame_shift" if "frame_shift" in found else BEFORE
+    if variable not in found or found[variable].dims != ("frame", "axis"):
         raise InputError(
-            f"{name} has no variable shift over frame and axis: it is no shifts dataset"
+            f"{name} has no variable frame_shift over frame and axis: it is no shifts dataset"
         )
     given = [str(axis) for axis in found["axis"].to_numpy()]
     count = found.sizes["frame"]
@@ -155,7 +160,7 @@ def _of_run(found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int)
             f"{name} has shifts of {count} frames along {', '.join(given)}: the stack has "
             f"{frame_count}, with the axes {', '.join(axes)}"
         )
-    values = found["shift"].to_numpy().astype(np.float64)
+    values = found[variable].to_numpy().astype(np.float64)
     if "component" in found and (found["component"] >= 0).any():
         part = found["component"].to_numpy()
         largest = np.bincount(part[part >= 0]).argmax()

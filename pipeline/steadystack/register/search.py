@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from steadystack.model import Contrast, PairStatus, Registration, Surface
+from steadystack.model import PairStatus, Registration, Surface
 from steadystack.ncc import (
     Block,
     FramePart,
@@ -42,7 +42,7 @@ class Search:
     margin: tuple[tuple[int, int], ...] = ()
     min_overlap: float | None = None
     subpixel: bool = True
-    contrast: Contrast = "same"
+    allow_inverted: bool = False
     max_shift: tuple[int, ...] | None = None
     chunks: tuple[int, ...] | None = None
 
@@ -55,7 +55,7 @@ class Search:
         min_overlap: float | None = None,
         subpixel: bool = True,
         *,
-        contrast: Contrast = "same",
+        allow_inverted: bool = False,
         region: Sequence[int] | None = None,
         tile: Sequence[int] | None = None,
         chunks: Sequence[int] | None = None,
@@ -79,7 +79,7 @@ class Search:
             window.margin_around(inner),
             min_overlap,
             subpixel,
-            contrast,
+            allow_inverted,
             tuple(max_shift) if max_shift is not None else None,
             tuple(chunks) if chunks is not None else None,
         )
@@ -195,7 +195,7 @@ def register_surfaces(
 
     Some are held and worked on together, which takes less time; no result depends on which.
     """
-    return register_each(surfaces, subpixel=search.subpixel, contrast=search.contrast)
+    return register_each(surfaces, subpixel=search.subpixel, allow_inverted=search.allow_inverted)
 
 
 def terms_surface(

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from steadystack.model import Bools, Contrast, Registration, Slices, axis_names
+from steadystack.model import Bools, Registration, Slices, axis_names
 from steadystack.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
 from steadystack.register.search import Search, block_terms, register_terms
 from steadystack.validity import as_mask, finite_pixels
@@ -26,7 +26,7 @@ def register_translation(
     max_shift: int | Sequence[int] | None = None,
     min_overlap: float | None = None,
     subpixel: bool = True,
-    contrast: Contrast = "same",
+    allow_inverted: bool = False,
 ) -> Registration:
     """The shift that lays `moving` on `reference`, from what is valid in both.
 
@@ -44,9 +44,9 @@ def register_translation(
         left out. None: no limit; the significance of the peak makes one unnecessary.
     subpixel : bool
         Whether to go between the pixels.
-    contrast : "same" or "either"
-        Whether one image may be the negative of the other. If it is, "same" gives no shift and the
-        status inverted.
+    allow_inverted : bool
+        Whether one image may be the negative of the other. If it is and this is False, there is no
+        shift, and the status is inverted.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def register_translation(
         pair.max_shift,
         min_overlap,
         subpixel,
-        contrast=contrast,
+        allow_inverted=allow_inverted,
         region=inner.reference.shape if inner is not pair else None,
     )
     return register_terms(_terms(inner, search), search)

@@ -143,7 +143,7 @@ def _html(page: Page, side: int) -> str:
 
 def _facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     """What a reader wants to know first, as names and values."""
-    known = shifts["shift"].to_numpy()
+    known = shifts["frame_shift"].to_numpy()
     known = known[np.isfinite(known).all(axis=1)]
     total, pairs = shifts.sizes["frame"], shifts.sizes["pair"]
     usable = int((shifts["pair_status"].to_numpy() == PairStatus.OK.code).sum())
@@ -155,7 +155,7 @@ def _facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
         names = [str(name) for name in shifts["axis"].to_numpy()]
         spans = known.max(axis=0) - known.min(axis=0)
         steps = np.linalg.norm(np.diff(known, axis=0), axis=1)
-        spread = shifts["shift_std"].to_numpy()
+        spread = shifts["frame_shift_std"].to_numpy()
         facts.append(
             ("range", ", ".join(f"{n} {s:.2f} px" for n, s in zip(names, spans, strict=True)))
         )
@@ -190,7 +190,7 @@ def _close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
         ("residual", f"{residual:.2f}"),
         ("NCC", f"{float(pair['pair_ncc']):.3f}"),
         ("overlap", f"{float(pair['pair_overlap']):.2f}"),
-        ("runner-up", f"{float(pair['pair_runner_up']):.2f}"),
+        ("second peak", f"{float(pair['pair_second_peak_ratio']):.2f}"),
     ]
     return {
         "reference": int(pair["pair_reference"]),
@@ -221,7 +221,10 @@ def _table(shifts: xr.Dataset) -> dict[str, Any]:
     rows = np.flatnonzero(shown)
     columns: dict[str, list[Any]] = {"frame": rows.tolist()}
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
-        for label, variable in ((f"shift {name}", "shift"), (f"std {name}", "shift_std")):
+        for label, variable in (
+            (f"shift {name}", "frame_shift"),
+            (f"std {name}", "frame_shift_std"),
+        ):
             columns[label] = _short(shifts[variable].to_numpy()[rows, axis], 3)
     columns["NCC"] = _short(shifts["frame_ncc"].to_numpy()[rows], 3)
     columns["pairs"] = shifts["pair_count"].to_numpy()[rows].tolist()

@@ -37,7 +37,7 @@ def unlike_frames(pairs: PairTable) -> Bools:
 
     It says nothing where most partners of a frame are as bad, or of fewer than five frames.
     """
-    frame_count = len(pairs.frame_status)
+    frame_count = len(pairs.frame_read_status)
     row, value = _ncc(pairs)
     start, end = pairs.reference[row], pairs.moving[row]
     apart = np.tile(_classes(np.abs(end - start)), 2)

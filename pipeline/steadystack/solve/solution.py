@@ -72,7 +72,7 @@ def solve_shifts(
         errors, which are in all of their pairs alike and do not average out (`solve.own`); where
         they are as large or larger, or too few to tell, pairs are taken as independent.
     """
-    frame_count = len(pairs.frame_status)
+    frame_count = len(pairs.frame_read_status)
     check_anchor(anchor, frame_count)
     rows = np.flatnonzero(pairs.ok)
     accepted = rows[_consistent(pairs, rows, anchor)] if robust else rows
@@ -119,7 +119,7 @@ def filled_in(frames: FrameTable, how: Interpolation) -> FrameTable:
 
 def _consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
     """Which of the usable pairs agree with the rest."""
-    frame_count = len(pairs.frame_status)
+    frame_count = len(pairs.frame_read_status)
     start, end = pairs.reference[rows], pairs.moving[rows]
     component = components(start, end, frame_count, anchor)
     system = System(start, end, frame_count, held_frames(component, anchor))
@@ -132,16 +132,16 @@ def _status(pairs: PairTable, known: Bools) -> NDArray[np.int8]:
     """What reading a frame gave; if that is ok, why it has no shift or what is odd about it."""
     usable = np.zeros(len(known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
-    read = np.isin(pairs.frame_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
-    lost = np.where(usable, FrameStatus.CONTRADICTORY.code, FrameStatus.UNCONNECTED.code)
-    status = np.where(read & ~known, lost, pairs.frame_status).astype(np.int8)
-    status[unlike_frames(pairs) & (status == FrameStatus.OK.code)] = FrameStatus.UNLIKE.code
+    read = np.isin(pairs.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
+    lost = np.where(usable, FrameStatus.INCONSISTENT.code, FrameStatus.DISCONNECTED.code)
+    status = np.where(read & ~known, lost, pairs.frame_read_status).astype(np.int8)
+    status[unlike_frames(pairs) & (status == FrameStatus.OK.code)] = FrameStatus.DISSIMILAR.code
     return status
 
 
 def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:
     """Variance (pairs, axes), px²; what is not stated gets the median of its axis."""
-    variance = pairs.std**2
+    variance = pairs.shift_std**2
     stated = pairs.ok[:, None] & np.isfinite(variance)
     for axis in range(variance.shape[1]):
         told = variance[stated[:, axis], axis]

@@ -96,7 +96,7 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
         source = setup.series.source
         at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
         axes = list("zyx")[-len(source.frame_shape) :]
-        shifts = xr.Dataset({"shift": (("frame", "axis"), at_rest)}, {"axis": axes})
+        shifts = xr.Dataset({"frame_shift": (("frame", "axis"), at_rest)}, {"axis": axes})
     stack = laid_out(setup, shifts)
     target = stack.work.target
     return CorrectedPlan(

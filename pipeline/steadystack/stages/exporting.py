@@ -96,7 +96,7 @@ def frame_rows(
     anchor frame, the last one not included. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    values, std = shifts["shift"].to_numpy(), shifts["shift_std"].to_numpy()
+    values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
     size = pixel_size(shifts)
     rows = []
     for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
@@ -131,7 +131,7 @@ def pixel_size(shifts: xr.Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
     """The box that is seen in every frame with a shift that compares with the anchor's."""
-    values = shifts["shift"].to_numpy()
+    values = shifts["frame_shift"].to_numpy()
     good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
     return common_box(values[good], shape) if good.any() else None
 
@@ -143,7 +143,7 @@ def napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
     ``stack[frame:frame + 1]``; all share the slider of time. ``frame`` is to be taken out.
     """
     size = pixel_size(shifts).tolist()
-    values, part = shifts["shift"].to_numpy(), shifts["component"].to_numpy()
+    values, part = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
     return [
         {
             "frame": frame,

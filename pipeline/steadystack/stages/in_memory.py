@@ -59,7 +59,7 @@ def estimate_shifts(
     preprocess: Mapping[str, Any] | None = None,
     pairs: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
-    prior: Any = None,
+    initial_shifts: Any = None,
     client: Engine = None,
 ) -> xr.Dataset:
     """The shift of every frame of a stack, with everything that led to it.
@@ -73,7 +73,7 @@ def estimate_shifts(
     max_shift, min_overlap : as in the `register` section of the settings
     preprocess, pairs, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
-    prior : array (frames, axes), or the dataset of an earlier call
+    initial_shifts : array (frames, axes), or the dataset of an earlier call
         What is known of the shifts before, pixels; the shift of a pair is looked for within ±
         `max_shift` around it. One that has drift, or positions of the specimen: their negative.
     client : a Dask client; None: the current one, in this process if there is none
@@ -81,8 +81,8 @@ def estimate_shifts(
     Returns
     -------
     Dataset
-        ``shift`` (frame, axis) in pixels is what ``scipy.ndimage.shift(frame, shift)`` needs to lay
-        a frame on the anchor; the README lists the other variables.
+        ``frame_shift`` (frame, axis) in pixels is what ``scipy.ndimage.shift(frame, shift)`` needs
+        to lay a frame on the anchor; the README lists the other variables.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def estimate_shifts(
     )
     source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
     still_digests(config, source.frame_shape)
-    known = given_shifts(prior, source.axes, source.frame_count, *source.pixel_size)
+    known = given_shifts(initial_shifts, source.axes, source.frame_count, *source.pixel_size)
     setup = with_stills(set_up(config, in_memory(source, known)))
     limits, engine = config.cluster, client
     if not isinstance(engine, Cluster):

@@ -12,10 +12,9 @@ import numpy as np
 import xarray as xr
 
 from steadystack.config import Config
-from steadystack.model import InputError, PairStatus
+from steadystack.model import InputError, PairStatus, Trust, Verdict
 from steadystack.outputs import write_table
 from steadystack.planning import inputs_of
-from steadystack.quality import Trust, Verdict
 from steadystack.stages.correcting import Summary
 from steadystack.stages.measuring import Progress
 from steadystack.stages.results import verdict
@@ -39,7 +38,7 @@ TABLED = ("run", "measure", "solve")
 class Outcome:
     """What became of one input.
 
-    `status` is done, not trusted, refused (the settings do not fit it) or failed; `usable_pairs`
+    `status` is done, unreliable, refused (the settings do not fit it) or failed; `usable_pairs`
     are those of the solution, `rms_residual` that of their residuals, pixels, NaN if not solved.
     """
 
@@ -127,7 +126,7 @@ def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) ->
 def _status(shifts: xr.Dataset, judged: Verdict | None) -> str:
     if (shifts["pair_status"] == PairStatus.FAILED.code).any():
         return "failed"
-    return "not trusted" if judged is not None and judged.trust is Trust.NOT else "done"
+    return "unreliable" if judged is not None and judged.trust is Trust.UNRELIABLE else "done"
 
 
 def _cells(outcome: Outcome) -> list[str]:

@@ -82,4 +82,4 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
 
 
 def _means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return mean_before_and_after(setup.series.source, shifts["shift"].to_numpy())
+    return mean_before_and_after(setup.series.source, shifts["frame_shift"].to_numpy())

@@ -16,11 +16,19 @@ import xarray as xr
 from steadystack.dataset import load_shifts, read_frames, read_pairs, replay, shifts_dataset
 from steadystack.durable import place
 from steadystack.measure import own_stills
-from steadystack.model import FrameTable, InputError, LocalMotion, MaskSeen, PairTable, StaticEffect
+from steadystack.model import (
+    FrameTable,
+    InputError,
+    LocalMotion,
+    MaskSeen,
+    PairTable,
+    StaticEffect,
+    Verdict,
+)
 from steadystack.planning import Setup, settings_that_differ
-from steadystack.quality import Asked, Verdict, judge, local_motion, mask_seen, static_effect
+from steadystack.quality import Asked, judge, local_motion, mask_seen, static_effect
 
-MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "prior", "pairs")
+MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
 # The attributes that hold what was looked for beside the shifts.
 STATIC_EFFECT, LOCAL_MOTION, MASK = LOOKED_FOR = "static_effect", "local_motion", "mask_seen"
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
@@ -80,7 +88,10 @@ def kept(found: xr.Dataset) -> dict[str, str]:
 def with_stills(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
     """The same run with what the settings want to be made of the stack itself."""
     asked = setup.config.preprocess
-    wanted = {"flat_field": asked.flat_field == "median", "static": asked.static == "estimate"}
+    wanted = {
+        "flat_field": asked.flat_field == "median",
+        "static": asked.fixed_pattern == "estimate",
+    }
     source, method = setup.series.source, setup.method
     return replace(
         setup, method=own_stills(source, method, setup.size, keep_at, again=again, **wanted)
@@ -133,10 +144,10 @@ def _asked(settings: Mapping[str, Any], mask: MaskSeen | None) -> Asked:
         max_shift=register.get("max_shift"),
         min_overlap=register.get("min_overlap"),
         high_pass=preprocess.get("high_pass"),
-        static=preprocess.get("static") is not None,
+        static=preprocess.get("fixed_pattern") is not None,
         masked=mask is not None and mask.valid < 1,
-        prior=settings.get("prior", {}).get("path") is not None,
-        lags=tuple(pairs.get("lags", ())),
+        prior=settings.get("initial_shifts", {}).get("path") is not None,
+        separations=tuple(pairs.get("separations", ())),
         **given,
     )
 
@@ -160,7 +171,7 @@ def dataset(
         **(known or {}),
     }
     if frames is not None:
-        attributes["verdict"] = str(judged(table, frames, attributes))
+        attributes |= judged(table, frames, attributes).attributes()
         attributes["anchors"] = json.dumps(frames.anchors)
     return shifts_dataset(
         table,

@@ -109,7 +109,7 @@ def _at(setup: Setup, path: str) -> Setup:
 
 def _take(table: PairTable, part: PairTable) -> None:
     """Write the rows that a part has measured into those of the same pairs that are still to do."""
-    count = len(table.frame_status)
+    count = len(table.frame_read_status)
     of_table, of_part = (one.reference * count + one.moving for one in (table, part))
     order = np.argsort(of_table)
     place = np.searchsorted(of_table, of_part, sorter=order)
@@ -123,9 +123,9 @@ def _take(table: PairTable, part: PairTable) -> None:
         table.failures.pop(row, None)
     table.failures.update({int(rows[row]): why for row, why in part.failures.items() if taken[row]})
     unreadable, unknown = FrameStatus.UNREADABLE.code, FrameStatus.UNMEASURED.code
-    better = part.frame_status != unknown
-    better &= (part.frame_status != unreadable) | (table.frame_status == unknown)
-    table.frame_status[better] = part.frame_status[better]
+    better = part.frame_read_status != unknown
+    better &= (part.frame_read_status != unreadable) | (table.frame_read_status == unknown)
+    table.frame_read_status[better] = part.frame_read_status[better]
 
 
 def parsed_part(text: str) -> Part:

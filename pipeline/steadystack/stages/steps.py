@@ -120,7 +120,7 @@ def measure(
 
 
 def solve(config: Config, *, cluster: OnDemand | None = None) -> xr.Dataset:
-    """Solve for the frames' shifts from the measured pairs; only `solve.polish` reads frames."""
+    """Solve for the frames' shifts from the measured pairs; only `solve.refine` reads frames."""
     with open_run(only_input(config), "solve", cluster) as opened:
         return _solve(opened)
 
@@ -214,7 +214,7 @@ def open_run(
             setup = part_of(setup, part)
             config = setup.config
         path = config.output.shifts
-        works = command != "solve" or config.solve.polish
+        works = command != "solve" or config.solve.refine
         workers = workers_that_fit(setup) if works else None
         with place(path).locked(), logged(config, command):
             place(path).settle()
@@ -246,13 +246,13 @@ def _solve(opened: OpenRun) -> xr.Dataset:
         raise InputError(f"no pair of {opened.path} is measured yet: run `measure` first")
     asked = setup.config.solve
     with stage("solving"):
-        if asked.polish:
+        if asked.refine:
             setup = with_stills(setup, keep_at=opened.path.rstrip("/"), again=True)
         frames = solve_series(
             setup.series.source,
             table,
             setup.method,
-            client=opened.engine() if asked.polish else None,
+            client=opened.engine() if asked.refine else None,
             **asked.model_dump(),
         )
         result = dataset(setup, table, frames, kept(measured))

@@ -37,7 +37,7 @@ def move(
     ----------
     image, valid : arrays of one shape
     shift : (ndim,) pixels, array axis order
-    interpolation : "whole" rounds the shift to pixels and invents no values; "linear"; "cubic";
+    interpolation : "nearest" rounds the shift to pixels and invents no values; "linear"; "cubic";
         "fourier"
 
     Returns
@@ -95,7 +95,7 @@ def move_part(
         nearest.append(slice(low - by - side.start, high - by - side.start))
     seen = None if valid is None else valid[tuple(nearest)]
     known[tuple(target)] = True if seen is None else seen
-    between = interpolation != "whole" and bool((np.asarray(shift) != whole).any())
+    between = interpolation != "nearest" and bool((np.asarray(shift) != whole).any())
     if not between or keep or image.dtype == np.bool_:
         _put(moved[tuple(target)], image[tuple(nearest)], None if keep else seen)
     if between and image.dtype != np.bool_:
@@ -210,7 +210,7 @@ def _cut(
 
 # How far away, in pixels, a pixel has a say. Of the cubic spline (whose weights never end) what
 # lies further out has a weight of less than 1e-6.
-REACH = {"whole": 0, "linear": 1, "cubic": 12, "fourier": 24}
+REACH = {"nearest": 0, "linear": 1, "cubic": 12, "fourier": 24}
 INTERPOLATIONS = tuple(REACH)
 # Kaiser window of the sinc: with a reach of 24 all waves up to 0.9 of the Nyquist frequency come
 # out with an error of less than 1e-3.
