@@ -156,7 +156,8 @@ def separate(
     right -= back(mean)
     for ridge in RIDGES:
         static = _solve(lambda image: image - back(forth(image)), right, ridge, passes)
-        static = np.where(known, static - static.sum(dtype=np.float64) / max(known.sum(), 1), 0)
+        level = static.sum(dtype=np.float64) / max(int(known.sum()), 1)
+        static = np.where(known, static - level, 0)
         scene = mean - forth(static)
         explained = _inner(2 * moved - weight * scene, scene)
         explained += _inner(2 * sums.total - sums.count * (static + 2 * back(scene)), static)

@@ -255,7 +255,7 @@ class Sums:
             return None
         mean, square = (one / image.mask.count for one in image.moments)
         values = (image.values - mean) / np.sqrt(max(square - mean**2, np.finfo(float).tiny))
-        moved, known = laid_out(values, image.mask.pixels, shift, self.first, self.shape)
+        moved, known = laid_out(values, image.mask.pixels, shift, self.first.tolist(), self.shape)
         return image, moved.astype(np.float32), known
 
     def registered(self, row: int) -> Any:

@@ -148,11 +148,11 @@ def _cuts(graph: _Graph) -> Iterator[Wanted]:
     weak = (crossing > 0) & (crossing < CUT_PAIRS) & (crossing <= WEAK * planned)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], weak, [0]])))
     for order, (begin, end) in enumerate(edges.reshape(-1, 2).tolist()):
-        least, usual = crossing[begin:end].min(), planned[begin:end].max()
+        least, usual = int(crossing[begin:end].min()), int(planned[begin:end].max())
         thinnest = begin + np.flatnonzero(crossing[begin:end] == least)
         before = graph.known[graph.known <= thinnest[0]][::-1][:FAR].tolist()
         after = graph.known[graph.known > thinnest[-1]][:FAR].tolist()
-        lacking = int(min(CUT_PAIRS, usual) - least)
+        lacking = min(CUT_PAIRS, usual) - least
         for turn, pair in enumerate(islice(graph.across(before, after), lacking)):
             yield 1, turn, order, pair
 
