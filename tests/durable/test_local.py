@@ -7,10 +7,7 @@ import os
 import pytest
 
 from steadystack.durable import files, place
-
-
-class Killed(BaseException):
-    """Ends things here as a kill does: nothing is tidied up on the way."""
+from support.killed import Killed, Steps
 
 
 def write_folder(path, text):
@@ -30,35 +27,26 @@ def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
 ):
     if not exchange:
         monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
-    path, steps, stop_at = tmp_path / "s.zarr", 0, None
-
-    def counted(call):
-        def step(*arguments, **keywords):
-            nonlocal steps
-            steps += 1
-            if steps == stop_at:
-                raise Killed
-            return call(*arguments, **keywords)
-
-        return step
+    path, steps = tmp_path / "s.zarr", Steps()
 
     for module, name in ((os, "replace"), (os, "fsync"), (files.shutil, "rmtree")):
-        monkeypatch.setattr(module, name, counted(getattr(module, name)))
-    monkeypatch.setattr(files, "_exchanged", counted(files._exchanged))
+        monkeypatch.setattr(module, name, steps.counted(getattr(module, name)))
+    monkeypatch.setattr(files, "_exchanged", steps.counted(files._exchanged))
     write_folder(path, "old")
-    before, steps = steps, 0
+    before = steps.count
+    steps.begin(None)
     write_folder(path, "new")
-    total = steps
+    total = steps.count
     assert before
     assert total > 6
     results = []
     for stop in range(1, total + 1):
         place(path).settle()
         write_folder(path, "old")
-        steps, stop_at = 0, stop
+        steps.begin(stop)
         with pytest.raises(Killed):
             write_folder(path, "new")
-        stop_at = None
+        steps.begin(None)
         if exchange:
             results.append(content(path))  # whole at any time
             assert results[-1] in (["old"] * 2, ["new"] * 2)

@@ -33,6 +33,7 @@ from steadystack.outputs import write_stack
 from steadystack.readers.references import opened
 from support import ROOT
 from support.far import SHAPE, SHIFTS, drifting_scene, write_inputs
+from support.killed import Killed, Steps
 from support.locks import HOLD
 from support.scenes import assert_same_numbers
 from support.servers import KEY, SECRET, give_up_soon
@@ -472,37 +473,23 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
         xr.Dataset({"pair_status": ("x", np.ones(5))}, attrs={"format": FORMAT}),
     )
 
-    class Killed(BaseException):
-        pass
-
-    steps, stop_at = 0, None
-
-    def counted(call):
-        def step(*arguments, **keywords):
-            nonlocal steps
-            steps += 1
-            if steps == stop_at:
-                raise Killed
-            return call(*arguments, **keywords)
-
-        return step
-
+    steps = Steps()
     for name in ("put", "put_all", "delete"):
-        monkeypatch.setattr(objects, name, counted(getattr(objects, name)))
+        monkeypatch.setattr(objects, name, steps.counted(getattr(objects, name)))
     seen, total = [], 1000
     stop = 0
     while stop < total:
         stop += 1
-        stop_at = None
+        steps.begin(None)
         place(path).settle()
         save_shifts(old, path)
-        steps, stop_at = 0, stop
+        steps.begin(stop)
         try:
             save_shifts(new, path)
             total = stop
         except Killed:
             pass
-        stop_at = None
+        steps.begin(None)
         assert place(path).exists()
         found = load_shifts(path)
         seen.append(found.identical(new))

@@ -60,11 +60,7 @@ def read_positions(
         raise InputError(
             f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
         )
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {why}") from error
+    text = _text_of(path)
     lines = [(n, line.split("#")[0]) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line.strip()]
     if not lines:
@@ -93,6 +89,14 @@ def read_positions(
             f"'{FRAME}'"
         )
     return FramePositions(values)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {why}") from error
 
 
 def _places(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
@@ -179,11 +183,7 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
 
     Raises InputError that names the line.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {why}") from error
+    text = _text_of(path)
     pairs: list[tuple[int, int]] = []
     rows = csv.reader(line.split("#")[0] for line in text.splitlines())
     for number, cells in enumerate(rows, start=1):
