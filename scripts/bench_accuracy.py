@@ -29,8 +29,8 @@ import steadystack
 from scenes import MASKS, Blobs, Pair, Views, masks, with_artefacts
 from steadystack import peak
 from steadystack.model import Registration
-from steadystack.ncc import Layout, Masked, masked_image, pair_terms
-from steadystack.register import Search, terms_surface
+from steadystack.ncc import CachedMask, Layout, compute_terms, make_masked_image
+from steadystack.register import Search, make_surface
 
 SHAPE = (256, 256)
 GROSS_PX = 1.0
@@ -262,8 +262,10 @@ def cost(count: int) -> None:
     rng, shape = np.random.default_rng(1), (512, 512)
     views = Views.of(rng, shape, (1.5, 10.0), 16)
     pair = views.pair(rng, "ellipse, 1 % dead", 0.5)
-    mask = Masked(pair.reference_mask)
-    images = [masked_image(one.astype(np.float32), mask) for one in (pair.reference, pair.moving)]
+    mask = CachedMask(pair.reference_mask)
+    images = [
+        make_masked_image(one.astype(np.float32), mask) for one in (pair.reference, pair.moving)
+    ]
     search = Search.over(shape, shape, (32, 32))
     layout: Layout = search.layouts[0]
     keep = ("mask", "value")
@@ -276,17 +278,17 @@ def cost(count: int) -> None:
         return (time.perf_counter() - begin) / (5 * count)
 
     def terms():
-        return pair_terms(*images, layout, in_series=True, keep=keep)
+        return compute_terms(*images, layout, in_series=True, keep=keep)
 
-    found = [terms_surface(terms(), search) for _ in range(TOGETHER)]
+    found = [make_surface(terms(), search) for _ in range(TOGETHER)]
     times = {
         "terms": seconds(terms),
-        "surface": seconds(lambda: terms_surface(terms(), search)),
+        "surface": seconds(lambda: make_surface(terms(), search)),
         "from the surface to the shift": seconds(lambda: list(peak.register_each(found)))
         / TOGETHER,
         "the same of a pair by itself": seconds(lambda: peak.register(found[0])),
         "a frame, prepared once": seconds(
-            lambda: masked_image(pair.reference.astype(np.float32), mask)
+            lambda: make_masked_image(pair.reference.astype(np.float32), mask)
         ),
     }
     times["surface"] -= times["terms"]

@@ -26,8 +26,8 @@ from scipy import ndimage
 
 from steadystack.cluster import connect
 from steadystack.config import ClusterSection, CorrectSection
-from steadystack.correction import lay_out, write_corrected
-from steadystack.readers import locate
+from steadystack.correction import plan_corrected, write_corrected
+from steadystack.readers import locate_stack
 from steadystack.validity import Validity
 
 CASES = {
@@ -76,8 +76,10 @@ def correct(source: Path, target: Path, client: Client, way: str, **more: object
     shutil.rmtree(target, ignore_errors=True)
     how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
     begun = time.perf_counter()
-    spec = locate(str(source))
-    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY)
+    spec = locate_stack(str(source))
+    stack = plan_corrected(
+        str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY
+    )
     write_corrected(stack, client)
     return time.perf_counter() - begun
 
@@ -91,8 +93,10 @@ def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, f
         correct(source, target, client, way, **more)
         after = max(client.run(_peak).values())
     how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
-    spec = locate(str(source))
-    stack = lay_out(str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY)
+    spec = locate_stack(str(source))
+    stack = plan_corrected(
+        str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY
+    )
     return after - before, stack.task_bytes / 2**20
 
 

@@ -29,7 +29,7 @@ from skimage.registration._masked_phase_cross_correlation import cross_correlate
 import steadystack
 from steadystack.config import make_config
 from steadystack.measure import measure_batch
-from steadystack.planning import in_memory, set_up
+from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 
 # One thread, and freed memory stays with the process, for all alike: large arrays from fresh
@@ -111,7 +111,7 @@ def whole_series(
             "cluster": {"kind": "in-process", "task_memory": "8 GiB"},
         }
     )
-    setup = set_up(config, in_memory(source))
+    setup = set_up(config, make_series(source))
     return lambda: measure_batch(setup.pairs, source, setup.method), len(setup.pairs)
 
 

@@ -18,18 +18,18 @@ from skimage import io
 from skimage.registration import phase_cross_correlation
 
 import steadystack
-from steadystack.example import corrupted_pair, windowed_pair
-from steadystack.guide import embedded_scene
+from steadystack.example import make_corrupted_pair, make_windowed_pair
+from steadystack.guide import load_embedded_scene
 
 Case = tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def cases(padfield: Path | None) -> Iterator[Case]:
     """Name, true shift, reference, moving and their masks."""
-    scene = embedded_scene()
-    reference, moving, mask = corrupted_pair(scene)
+    scene = load_embedded_scene()
+    reference, moving, mask = make_corrupted_pair(scene)
     yield "gallery, 25 % corrupted", "(22, -13)", reference, moving, mask, mask
-    first, second, first_mask, second_mask = windowed_pair(scene)
+    first, second, first_mask, second_mask = make_windowed_pair(scene)
     yield "gallery, two windows", "(22, -13)", first, second, first_mask, second_mask
     if padfield is not None:
         for name, shift in (

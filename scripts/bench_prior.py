@@ -15,7 +15,7 @@ from scipy import ndimage
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
-from steadystack.planning import in_memory, set_up
+from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 
 SIDE, FRAMES, NEAR, ROUNDS = 512, 24, 6, 3
@@ -30,7 +30,9 @@ def series(shift: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.u
     return (5000 + 1000 * (frames / frames.std() + noise)).clip(0, 65535).astype(np.uint16)
 
 
-def seconds(frames: Any, mask: Any, bound: int, pairs: dict[str, Any], prior: Any) -> float:
+def seconds(
+    frames: Any, mask: Any, bound: int, pairs: dict[str, Any], initial_shifts: Any
+) -> float:
     """For a pair, from frames in memory to shift and status; all have to be found."""
     settings = {
         "input": {"path": "memory"},
@@ -38,7 +40,7 @@ def seconds(frames: Any, mask: Any, bound: int, pairs: dict[str, Any], prior: An
         "pairs": pairs,
     }
     source = ArrayFrames.checked(as_stack(frames), mask)
-    setup = set_up(make_config(settings), in_memory(source, prior))
+    setup = set_up(make_config(settings), make_series(source, initial_shifts))
     begun = time.perf_counter()
     table = PairTable.unmeasured(setup.pairs, FRAMES, 2)
     *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
@@ -73,13 +75,13 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name, shift, pairs, wide in cases:
         frames = series(shift, rng)
-        prior = shift + rng.uniform(-2, 2, shift.shape)
+        initial_shifts = shift + rng.uniform(-2, 2, shift.shape)
         cells = []
         for mask in (ellipse, None):
             turns = [
                 (
                     seconds(frames, mask, wide, pairs, None),
-                    seconds(frames, mask, NEAR, pairs, prior),
+                    seconds(frames, mask, NEAR, pairs, initial_shifts),
                 )
                 for _ in range(ROUNDS)
             ]

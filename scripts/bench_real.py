@@ -39,7 +39,7 @@ from steadystack.outputs import write_image, write_stack
 from steadystack.plot import new_figure
 from steadystack.report import save_figure
 from steadystack.solve import solve_shifts
-from steadystack.warp import laid_out, move
+from steadystack.warp import move, place_on_canvas
 
 WAYS = ("before", "linear", "cubic", "wrong way")
 EDGE = 6  # px that gradients of a Gaussian of 1 px reach into
@@ -218,8 +218,8 @@ def means(series: Series, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np
         for way, (moved, there) in {
             "before": (centred, known),
             "linear": move(centred, known, shift, "linear"),
-            "cubic": laid_out(centred, known, shift, (0, 0), shape),
-            "wrong way": laid_out(centred, known, -shift, (0, 0), shape),
+            "cubic": place_on_canvas(centred, known, shift, (0, 0), shape),
+            "wrong way": place_on_canvas(centred, known, -shift, (0, 0), shape),
         }.items():
             total[way] += np.where(there, moved + middle, 0)
             count[way] += there

@@ -32,9 +32,9 @@ import xarray as xr
 
 import steadystack.measure.batches as batches
 import steadystack.stages.measuring as measuring
-from steadystack.cluster.tries import TASKS_PER_THREAD
+from steadystack.cluster.retries import TASKS_PER_THREAD
 from steadystack.config import load_config
-from steadystack.dataset import journal_path, read_pairs, replay
+from steadystack.dataset import get_journal_path, read_pairs, replay_journal
 from steadystack.model import PairStatus
 from steadystack.outputs import write_stack
 from steadystack.stages import run
@@ -117,7 +117,7 @@ class Instant:
         begun, started, grown, size = time.monotonic(), time.time(), -1, -1
         while driver.poll() is None and time.monotonic() - begun < LIMIT_S:
             try:
-                now = os.stat(journal_path(str(path))).st_size
+                now = os.stat(get_journal_path(str(path))).st_size
             except FileNotFoundError:
                 now = -1
             grown, size = grown + (now > size >= 0), now
@@ -164,7 +164,7 @@ def saved_rows(path: Path, whole: xr.Dataset) -> np.ndarray:
     with xr.open_zarr(path) as opened:
         found = opened.load()
     table, expected = read_pairs(found), read_pairs(whole)
-    replay(str(path), str(found.attrs["run"]), table)
+    replay_journal(str(path), str(found.attrs["run"]), table)
     rows = np.flatnonzero(table.status != PairStatus.UNMEASURED.code)
     for name in (
         "reference",

@@ -59,9 +59,9 @@ def credentials(monkeypatch, s3):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    remote._object_store.cache_clear()
+    remote._open_object_store.cache_clear()
     yield
-    remote._object_store.cache_clear()
+    remote._open_object_store.cache_clear()
 
 
 # The series of support.runs, for files that have none of their own under these names.
@@ -90,7 +90,7 @@ def store(monkeypatch):
     from steadystack.durable import objects, remote
 
     found = MemoryStore()
-    monkeypatch.setattr(remote, "object_store", lambda url: found)
+    monkeypatch.setattr(remote, "open_object_store", lambda url: found)
     monkeypatch.setattr(objects, "PAUSE_S", 0.0)
     monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
     return found
@@ -99,7 +99,7 @@ def store(monkeypatch):
 @pytest.fixture
 def no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("steadystack.stages.results.static_effect", lambda *_: None)
+    monkeypatch.setattr("steadystack.quality.assessment.check_fixed_pattern", lambda *_: None)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from scipy import ndimage
 from steadystack import conditioning as preprocess
 from steadystack.conditioning import (
     Conditioning,
+    apply_high_pass,
+    compute_masked_median,
     condition,
-    high_pass,
     looks_inverted,
-    masked_median,
 )
 from support.masked import frames_behind
 from support.scenes import ellipse, rough
@@ -64,7 +64,7 @@ def test_invalid_pixels_reach_no_valid_one(how):
 
 def test_the_high_pass_is_close_to_that_of_a_gaussian():
     image = rough(4, (200, 200), 2)
-    found = high_pass(image, np.ones(image.shape, bool), 8)
+    found = apply_high_pass(image, np.ones(image.shape, bool), 8)
     expected = image - ndimage.gaussian_filter(image, 8)
     inside = (slice(40, -40),) * 2
     assert (found - expected)[inside].std() < 0.06 * expected.std()
@@ -75,7 +75,7 @@ def test_the_high_pass_takes_a_slope_away_up_to_the_masked_edge():
     detail = rough(5, (60, 70), 1)
     detail /= detail.std()
     mask = ellipse((60, 70))
-    found = high_pass(slope + detail, mask, 5)
+    found = apply_high_pass(slope + detail, mask, 5)
     inside = ndimage.binary_erosion(mask, iterations=16)
     assert np.corrcoef(found[inside], detail[inside])[0, 1] > 0.97
     assert np.abs(found[mask]).max() < 60  # the slope itself spans 270
@@ -102,7 +102,7 @@ def test_the_masked_median_shows_what_stands_still():
     valid = rng.random(frames.shape) < 0.6
     valid[:, 3, 4] = False
     frames[~valid] = 1e6
-    found = masked_median(frames, valid)
+    found = compute_masked_median(frames, valid)
     assert np.isnan(found[3, 4])
     assert np.isfinite(np.delete(found.ravel(), 3 * 24 + 4)).all()
     assert np.nanmax(np.abs(found - pattern)) < 0.6
@@ -119,5 +119,5 @@ def test_the_masked_median_is_that_of_every_pixel_whatever_the_strips(monkeypatc
     ]
     for values in (1, 100, 10**6):
         monkeypatch.setattr(preprocess, "MEDIAN_STRIP", values)
-        found = masked_median(list(frames), list(valid))
+        found = compute_masked_median(list(frames), list(valid))
         np.testing.assert_array_equal(found.ravel(), expected)

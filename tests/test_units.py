@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steadystack.model import InputError
-from steadystack.units import parse_bytes, shift_bounds
+from steadystack.units import parse_bytes, parse_shift_bounds
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from steadystack.units import parse_bytes, shift_bounds
     ],
 )
 def test_lengths_become_pixels(max_shift, bounds):
-    assert shift_bounds(max_shift, (0.5, 0.25), "micrometer") == bounds
+    assert parse_shift_bounds(max_shift, (0.5, 0.25), "micrometer") == bounds
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_lengths_become_pixels(max_shift, bounds):
 )
 def test_lengths_that_say_nothing_are_refused(max_shift, unit, words):
     with pytest.raises(InputError, match=words):
-        shift_bounds(max_shift, (0.5, 0.25), unit)
+        parse_shift_bounds(max_shift, (0.5, 0.25), unit)
 
 
 def test_sizes():

@@ -18,8 +18,9 @@ from steadystack.model import (
     RunError,
     Verdict,
 )
+from steadystack.quality import verdict
 from steadystack.register import masked_ncc, register_translation
-from steadystack.stages import estimate_shifts, open_stack, run, run_all, verdict
+from steadystack.stages import estimate_shifts, open_stack, run, run_all
 
 try:
     __version__ = version("steadystack")

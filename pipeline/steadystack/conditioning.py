@@ -64,7 +64,7 @@ def condition(
     image, valid : arrays of the same shape; the image is finite where valid
     """
     if flat_field is not None:
-        image, valid = flatten(image, valid, flat_field)
+        image, valid = divide_by_flat_field(image, valid, flat_field)
     if how.logarithm:
         valid = valid & (image > 0)
         image = np.log(image, where=valid, out=np.zeros(image.shape), dtype=np.float64)
@@ -72,20 +72,20 @@ def condition(
         valid = valid & np.isfinite(static)
         image = np.where(valid, image - np.where(valid, static, 0), 0)
     if how.high_pass is not None:
-        image = high_pass(image, valid, how.high_pass)
+        image = apply_high_pass(image, valid, how.high_pass)
     return image, valid
 
 
-def reach(how: Conditioning) -> int:
+def compute_reach(how: Conditioning) -> int:
     """How far away, in pixels, a pixel has a say in what becomes of another one."""
     if how.high_pass is None:
         return 0
     if how.high_pass < SMALLEST_BOX_SIGMA:
         return int(GAUSSIAN_RADII * how.high_pass + 0.5)
-    return 3 * (_box_width(how.high_pass) // 2)
+    return 3 * (_choose_box_width(how.high_pass) // 2)
 
 
-def flatten(
+def divide_by_flat_field(
     image: NDArray[Any], valid: Bools, flat_field: Floats
 ) -> tuple[NDArray[np.float64], Bools]:
     """The image divided by the flat field; nothing is valid where that is not positive."""
@@ -95,7 +95,7 @@ def flatten(
     return flattened, valid
 
 
-def high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
+def apply_high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
     """The image minus its local mean over valid pixels; 0 where not valid.
 
     The local mean is over a Gaussian of that `sigma` (pixels); a wide one is made of three boxes,
@@ -108,7 +108,7 @@ def high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.flo
         if sigma < SMALLEST_BOX_SIGMA:
             return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
         for _ in range(3):
-            array = ndimage.uniform_filter(array, _box_width(sigma), mode="constant")
+            array = ndimage.uniform_filter(array, _choose_box_width(sigma), mode="constant")
         return array
 
     centre = image[valid].mean() if valid.any() else 0
@@ -118,12 +118,14 @@ def high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.flo
     return np.where(valid, values - np.divide(total, weight, out=total, where=enough), 0)
 
 
-def _box_width(sigma: float) -> int:
+def _choose_box_width(sigma: float) -> int:
     """The odd width of three boxes in a row that are about as wide as a Gaussian."""
     return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
 
 
-def masked_median(images: Sequence[NDArray[Any]], valid: Sequence[Bools]) -> NDArray[np.float64]:
+def compute_masked_median(
+    images: Sequence[NDArray[Any]], valid: Sequence[Bools]
+) -> NDArray[np.float64]:
     """Median over images of what is valid; NaN where nothing is.
 
     Over a time-lapse this shows what stands still in the camera: vignetting, dust, a pattern of
@@ -152,17 +154,17 @@ def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
     if left.sum() < LEAST_SEEN or taken.sum() < LEAST_SEEN:
         return False
     values = image.astype(float)
-    if _likeness(values, taken) < SCENE_LIKENESS:
+    if _correlate_neighbours(values, taken) < SCENE_LIKENESS:
         return False
     found, counts = np.unique(values[left], return_counts=True)
     if counts.max() > left.sum() / 2 and len(found) < left.sum() / 2:
         same_taken = np.unique(values[taken], return_counts=True)[1].max() / taken.sum()
         return bool(same_taken < 0.5)
     quiet = values[left].std() < values[taken].std() / 3
-    return bool(quiet and _likeness(values, left) < SCENE_LIKENESS / 2)
+    return bool(quiet and _correlate_neighbours(values, left) < SCENE_LIKENESS / 2)
 
 
-def _likeness(values: NDArray[Any], chosen: Bools) -> float:
+def _correlate_neighbours(values: NDArray[Any], chosen: Bools) -> float:
     """The correlation of neighbours along the last axis, both of them among the chosen."""
     both = chosen[..., 1:] & chosen[..., :-1]
     one, other = values[..., 1:][both], values[..., :-1][both]

@@ -27,7 +27,7 @@ class DriftingSeries:
     dark: tuple[int, ...]
 
 
-def drifting_series(
+def make_drifting_series(
     scene: NDArray[Any], *, frame_count: int = 40, size: int = 224, seed: int = 1
 ) -> DriftingSeries:
     """A camera looks at a drifting scene through a round field stop.
@@ -64,7 +64,9 @@ def drifting_series(
     return DriftingSeries(frames, inside, shift, dark)
 
 
-def corrupted_pair(scene: NDArray[Any], seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], Bools]:
+def make_corrupted_pair(
+    scene: NDArray[Any], seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any], Bools]:
     """The scene, the scene moved by (-22, 13) with a quarter of its pixels lost, and the mask.
 
     After the first case of scikit-image's gallery example on masked registration.
@@ -74,18 +76,18 @@ def corrupted_pair(scene: NDArray[Any], seed: int = 0) -> tuple[NDArray[Any], ND
     return scene, np.where(mask, moved, 0), mask
 
 
-def windowed_pair(scene: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], Bools, Bools]:
+def make_windowed_pair(scene: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], Bools, Bools]:
     """The scene and the scene moved by (-22, 13), each seen through an ellipse of its own.
 
     After the second case of scikit-image's gallery example on masked registration.
     """
-    first = _ellipse(scene.shape, (259, 248), (125, 100))
-    second = _ellipse(scene.shape, (300, 200), (110, 180))
+    first = _make_ellipse(scene.shape, (259, 248), (125, 100))
+    second = _make_ellipse(scene.shape, (300, 200), (110, 180))
     moved = ndimage.shift(scene, GALLERY_OFFSET)
     return np.where(first, scene, 0), np.where(second, moved, 0), first, second
 
 
-def _ellipse(
+def _make_ellipse(
     shape: tuple[int, ...], centre: tuple[float, float], radius: tuple[float, float]
 ) -> Bools:
     distance = sum(

@@ -84,7 +84,7 @@ class Canvas:
 
 
 @dataclass(frozen=True, eq=False)
-class Separated:
+class SeparatedImages:
     """A static image, the scene behind it, and how much of the frames neither explains.
 
     Attributes
@@ -96,7 +96,7 @@ class Separated:
         `before` this knows better
     """
 
-    static: Single
+    pattern: Single
     scene: Single
     canvas: Canvas
     residual: float
@@ -104,22 +104,22 @@ class Separated:
 
     @property
     def known(self) -> Bools:
-        return np.isfinite(self.static)
+        return np.isfinite(self.pattern)
 
     def view(self, shift: Floats) -> Single:
         """What a frame of that shift shows, but for its noise and its mean; 0 if not known."""
         ramp = np.conj(self.canvas.ramp(shift))
         scene = self.canvas.framed(self.canvas.spectrum(self.scene) * ramp)
-        return np.asarray(np.where(self.known, scene + self.static, 0), np.float32)
+        return np.asarray(np.where(self.known, scene + self.pattern, 0), np.float32)
 
 
 def separate(
     frames: Iterable[tuple[Floats, Bools]],
     shifts: Floats,
     *,
-    before: Separated | None = None,
+    before: SeparatedImages | None = None,
     passes: int = 1,
-) -> Separated:
+) -> SeparatedImages:
     """The static image of frames whose shifts are known, and the scene.
 
     Parameters
@@ -136,7 +136,7 @@ def separate(
     -------
     Separated
     """
-    sums = _Sums.of(frames, shifts, before)
+    sums = _SpectralSums.of(frames, shifts, before)
     canvas, known, number = sums.canvas, sums.count > 0, len(shifts)
 
     def inverse(weight: Single) -> Single:
@@ -146,8 +146,8 @@ def separate(
         moved = canvas.framed(canvas.spectrum(scene) * np.conj(sums.ramps))
         return np.asarray(np.where(known, moved / number, 0), np.float32)
 
-    def forth(static: Single) -> Single:
-        return canvas.image(canvas.spectrum(static) * sums.ramps) * whole
+    def forth(pattern: Single) -> Single:
+        return canvas.image(canvas.spectrum(pattern) * sums.ramps) * whole
 
     whole = inverse(canvas.image(canvas.spectrum(known) * sums.ramps))  # as if masks were alike
     moved, weight = canvas.image(sums.moved), canvas.image(sums.weights)
@@ -155,19 +155,21 @@ def separate(
     right = np.divide(sums.total, sums.count, out=np.zeros_like(sums.total), where=known)
     right -= back(mean)
     for ridge in RIDGES:
-        static = _solve(lambda image: image - back(forth(image)), right, ridge, passes)
-        level = static.sum(dtype=np.float64) / max(int(known.sum()), 1)
-        static = np.where(known, static - level, 0)
-        scene = mean - forth(static)
-        explained = _inner(2 * moved - weight * scene, scene)
-        explained += _inner(2 * sums.total - sums.count * (static + 2 * back(scene)), static)
+        pattern = _solve(lambda image: image - back(forth(image)), right, ridge, passes)
+        level = pattern.sum(dtype=np.float64) / max(int(known.sum()), 1)
+        pattern = np.where(known, pattern - level, 0)
+        scene = mean - forth(pattern)
+        explained = _multiply_inner(2 * moved - weight * scene, scene)
+        explained += _multiply_inner(
+            2 * sums.total - sums.count * (pattern + 2 * back(scene)), pattern
+        )
         left = (sums.squares - explained) / max(sums.valid, 1)
         if left >= -TOLERANCE * sums.squares / max(sums.valid, 1):
             break
     else:
         left = np.inf
-    return Separated(
-        static=np.where(known, static, np.nan).astype(np.float32),
+    return SeparatedImages(
+        pattern=np.where(known, pattern, np.nan).astype(np.float32),
         scene=scene,
         canvas=canvas,
         residual=max(float(left), 0.0),
@@ -176,7 +178,7 @@ def separate(
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class _SpectralSums:
     """Sums over frames: as they are, and moved; `ramps` is that of what moves them.
 
     `total` and `count` (pixels of a frame) are of values and of what is known of them, `moved` and
@@ -195,8 +197,8 @@ class _Sums:
 
     @classmethod
     def of(
-        cls, frames: Iterable[tuple[Floats, Bools]], shifts: Floats, before: Separated | None
-    ) -> _Sums:
+        cls, frames: Iterable[tuple[Floats, Bools]], shifts: Floats, before: SeparatedImages | None
+    ) -> _SpectralSums:
         canvas: Canvas | None = None
         squares, valid_count, alike = 0.0, 0, True
         for (image, valid), shift in zip(frames, shifts, strict=True):
@@ -207,11 +209,11 @@ class _Sums:
                 moved, weights, ramps, common = spectra
             valid_count += int(valid.sum())
             alike &= np.array_equal(valid, first)
-            values, known = _centred(image, valid, shift, before)
+            values, known = _centre(image, valid, shift, before)
             ramp = canvas.ramp(shift)
             total += values
             count += known
-            squares += _inner(values, values)
+            squares += _multiply_inner(values, values)
             moved += canvas.spectrum(values) * ramp
             ramps += ramp
             if np.array_equal(known, before.known if before is not None else first):
@@ -224,8 +226,8 @@ class _Sums:
         return cls(canvas, total, count, moved, weights, ramps, squares, valid_count, alike)
 
 
-def _centred(
-    image: Floats, valid: Bools, shift: Floats, before: Separated | None
+def _centre(
+    image: Floats, valid: Bools, shift: Floats, before: SeparatedImages | None
 ) -> tuple[Single, Bools]:
     """The image without its mean, and what is known of it; filled in with what it should show."""
     count = max(int(valid.sum()), 1)
@@ -257,21 +259,23 @@ def _conjugate_gradients(apply: Callable[[Single], Single], right: Single, least
     """What a symmetric `apply` with eigenvalues above `least` makes `right` of."""
     found = np.zeros_like(right)
     residual, direction = right, right
-    power = start = _inner(right, right)
+    power = start = _multiply_inner(right, right)
     for _ in range(STEPS):
         if power <= TOLERANCE**2 * start:
             break
         applied = apply(direction)
-        curvature = _inner(direction, applied)
-        if curvature <= least * _inner(direction, direction):  # nothing is left to tell apart
+        curvature = _multiply_inner(direction, applied)
+        if curvature <= least * _multiply_inner(
+            direction, direction
+        ):  # nothing is left to tell apart
             break
         found = found + np.float32(power / curvature) * direction
         residual = residual - np.float32(power / curvature) * applied
-        before, power = power, _inner(residual, residual)
+        before, power = power, _multiply_inner(residual, residual)
         direction = residual + np.float32(power / before) * direction
     return found
 
 
-def _inner(one: Floats, two: Floats) -> float:
+def _multiply_inner(one: Floats, two: Floats) -> float:
     """The sum of a product, in double precision."""
     return float(np.sum(one * two, dtype=np.float64))

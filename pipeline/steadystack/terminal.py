@@ -12,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from steadystack import stages
+from steadystack import run_log, stages
 
 # What ends a process that does not listen: time limits and preemption, a terminal that goes away.
 SIGNALS = tuple(
@@ -32,7 +32,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stopping_on_signals() -> Iterator[None]:
     """In here the signals that would end the process raise `Stopped`, once.
 
     A further one is not listened to while things are saved; SIGKILL does no harm either. Signals
@@ -56,13 +56,13 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def exit_code(stop: KeyboardInterrupt) -> int:
+def get_exit_code(stop: KeyboardInterrupt) -> int:
     """128 and the number of the signal, as shells and batch systems have it."""
     return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 @contextmanager
-def told_of_progress(doing: str = "measuring", what: str = "pairs") -> Iterator[stages.Progress]:
+def show_progress(doing: str = "measuring", what: str = "pairs") -> Iterator[stages.Progress]:
     """A bar on standard error where that is a terminal, a line now and then elsewhere."""
     columns = (
         TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what),
@@ -71,7 +71,7 @@ def told_of_progress(doing: str = "measuring", what: str = "pairs") -> Iterator[
     console = Console(stderr=True)
     with ExitStack() as stack:
         if not console.is_terminal:
-            lines, meter = logging.StreamHandler(), logging.getLogger(stages.METER)
+            lines, meter = logging.StreamHandler(), logging.getLogger(run_log.METER)
             meter.addHandler(lines)
             stack.callback(meter.removeHandler, lines)
             yield lambda done, total: None

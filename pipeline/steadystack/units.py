@@ -23,7 +23,7 @@ def parse_bytes(text: str) -> int | None:
     return int(float(match[1]) * BYTES[match[2]]) if match else None
 
 
-def shift_bounds(
+def parse_shift_bounds(
     max_shift: int | str | Sequence[int | str] | None, pixel_size: Sequence[float], unit: str
 ) -> tuple[int, ...] | None:
     """`register.max_shift` in whole pixels per axis, rounded up.
@@ -43,19 +43,19 @@ def shift_bounds(
             "or one per axis"
         )
     return tuple(
-        bound if isinstance(bound, int) else _pixels(bound, size, unit)
+        bound if isinstance(bound, int) else _parse_pixels(bound, size, unit)
         for bound, size in zip(bounds, pixel_size, strict=True)
     )
 
 
-def _pixels(length: str, pixel_size: float, unit: str) -> int:
-    pixels = in_pixels("register.max_shift", length, pixel_size, unit)
+def _parse_pixels(length: str, pixel_size: float, unit: str) -> int:
+    pixels = convert_to_pixels("register.max_shift", length, pixel_size, unit)
     if pixels < 0:
         raise InputError(f"register.max_shift {length!r} is negative")
     return math.ceil(round(pixels, 6))
 
 
-def in_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> float:
+def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> float:
     """A length under a key of the settings in pixels of that size; it may be negative."""
     if not isinstance(length, str):
         return float(length)
@@ -75,7 +75,9 @@ def in_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> fl
     return float(match[1]) * UNITS_UM[match[2]] / (pixel_size * UNITS_UM[unit])
 
 
-def common_unit(sizes: Sequence[float], units: Sequence[str]) -> tuple[tuple[float, ...], str]:
+def choose_common_unit(
+    sizes: Sequence[float], units: Sequence[str]
+) -> tuple[tuple[float, ...], str]:
     """Sizes in one unit: theirs, micrometer if they have several, "" if one is not known."""
     if len(set(units)) == 1:
         return tuple(sizes), units[0]

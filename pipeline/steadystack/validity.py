@@ -109,7 +109,7 @@ class Validity:
         yield from self._inside(*whole)
 
     def _of_values(self, image: NDArray[Any]) -> Bools:
-        valid = finite_pixels(image)
+        valid = find_finite_pixels(image)
         for value in self.invalid_values:
             valid &= image != value
         low, high = self.valid_range or (None, None)
@@ -130,7 +130,7 @@ class Validity:
                 yield inside.reshape([-1 if a == axis else 1 for a in range(len(shape))])
 
 
-def finite_pixels(image: NDArray[Any]) -> Bools:
+def find_finite_pixels(image: NDArray[Any]) -> Bools:
     """True where a pixel is a number; an array that may be written to."""
     if np.issubdtype(image.dtype, np.inexact):
         return np.asarray(np.isfinite(image))
@@ -219,11 +219,11 @@ class DrawnMask:
     def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
         """The mask of frames of that shape, or a part of it; not to be written to."""
         part = part or tuple(slice(0, size) for size in shape)
-        return _drawn(self, tuple((side.start, side.stop) for side in part))
+        return _draw(self, tuple((side.start, side.stop) for side in part))
 
 
 @lru_cache(maxsize=4)
-def _drawn(mask: DrawnMask, sides: Sequence[tuple[int, int]]) -> Bools:
+def _draw(mask: DrawnMask, sides: Sequence[tuple[int, int]]) -> Bools:
     part = tuple(slice(*side) for side in sides)
     valid = np.ones([side.stop - side.start for side in part], bool)
     for shape, inside in mask.shapes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from steadystack.cluster.memory import cgroup_limit
+from steadystack.cluster.memory import read_cgroup_limit
 
 
 def test_the_limit_of_a_batch_job_is_that_of_its_group_or_one_above(tmp_path):
@@ -23,5 +23,5 @@ def test_the_limit_of_a_batch_job_is_that_of_its_group_or_one_above(tmp_path):
         ("0::/slurm", 900),
     ):
         groups.write_text(lines + "\n")
-        assert cgroup_limit(groups, mount) == limit
-    assert cgroup_limit(tmp_path / "none", mount) == sys.maxsize
+        assert read_cgroup_limit(groups, mount) == limit
+    assert read_cgroup_limit(tmp_path / "none", mount) == sys.maxsize

@@ -8,7 +8,7 @@ import pytest
 from distributed import SchedulerPlugin
 
 from steadystack.cluster import Cluster, Failure, connect, run_tasks, run_trees
-from steadystack.cluster.tries import TASKS_PER_THREAD
+from steadystack.cluster.retries import TASKS_PER_THREAD
 from steadystack.config import ClusterSection
 from steadystack.model import InputError
 

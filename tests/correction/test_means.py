@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import steadystack
-from steadystack.correction import before_and_after
+from steadystack.correction import make_before_and_after
 from steadystack.readers import ArrayFrames
 from support.corrected import TRUTH, frames_of, shifts_of
 from support.scenes import Scene
@@ -21,7 +21,7 @@ def frames() -> np.ndarray:
 def test_views_before_and_after(frames):
     shifts = TRUTH.copy()
     shifts[2] = np.nan
-    before, after = before_and_after(
+    before, after = make_before_and_after(
         ArrayFrames.checked(xr.DataArray(frames, dims=("t", "y", "x"))),
         shifts, interpolation="nearest", band=3,
     )  # fmt: skip

@@ -20,8 +20,8 @@ from steadystack.correction import regions as regions_module
 from steadystack.correction import writing as stack_module
 from steadystack.durable import files as files_module
 from steadystack.model import FrameStatus, OutputError
-from steadystack.outputs import TaskRecord, digest_at, write_image, write_stack
-from steadystack.readers import locate
+from steadystack.outputs import TaskRecord, read_digest, write_image, write_stack
+from steadystack.readers import locate_stack
 from support import ROOT
 from support.corrected import TRUTH, frames_of, made, shifts_of
 from support.scenes import Scene
@@ -109,7 +109,7 @@ def test_all_channels_and_planes_with_their_metadata(frames, tmp_path, version, 
     for channel, plane in product(range(2), range(3)):
         expected = steadystack.correct(planes[:, channel, plane], shifts_of(), border="crop")
         np.testing.assert_array_equal(result["0"][:, channel, plane], expected.values)
-    spec = locate(str(target), channel="GFP")
+    spec = locate_stack(str(target), channel="GFP")
     assert (spec.pixel_size, spec.unit) == ((3.0, 0.5, 0.5), "micrometer")
     _opens_elsewhere(target, result["0"][:], (2.0, 1.0, 3.0, 0.5, 0.5))
 
@@ -264,7 +264,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
 
     target = tmp_path / "other.zarr"
     made(target, source)
-    before = digest_at(str(target))
+    before = read_digest(str(target))
     with pytest.raises(
         steadystack.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
     ):
@@ -278,11 +278,11 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
         patch.setattr(stack_module, "correct_region", stopped)
         with pytest.raises(KeyboardInterrupt):
             made(target, source, interpolation="linear", overwrite=True)
-    assert digest_at(str(target)) == before
+    assert read_digest(str(target)) == before
     with pytest.raises(steadystack.InputError, match="made with other shifts"):
         made(target, source, interpolation="linear")
     made(target, source, interpolation="linear", overwrite=True)
-    assert digest_at(str(target)) != before
+    assert read_digest(str(target)) != before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "other.zarr", "stack.zarr", "steady.zarr",
     ]  # fmt: skip
@@ -300,7 +300,7 @@ def test_a_replacement_that_is_cut_short_is_taken_back(frames, tmp_path, monkeyp
         replace(old, new)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "_exchanged", lambda one, other: False)
+        patch.setattr(files_module, "_exchange", lambda one, other: False)
         patch.setattr(files_module.os, "replace", dying)
         with pytest.raises(KeyboardInterrupt):
             made(target, source, interpolation="cubic", overwrite=True)

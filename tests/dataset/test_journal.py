@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystack.dataset import Journal, journal_path, replay
+from steadystack.dataset import Journal, get_journal_path, replay_journal
 from steadystack.durable import objects
 from steadystack.model import InputError, PairStatus
 from support.journals import BATCHES, assert_equal_tables, measured, unmeasured, with_batches
@@ -18,16 +18,16 @@ def noted(path, table, owner="me", batches=BATCHES):
     with Journal(str(path), owner, unmeasured()) as journal:
         for rows in batches:
             journal.append(table, rows, np.unique([table.reference[rows], table.moving[rows]]))
-    return Path(journal_path(str(path)))
+    return Path(get_journal_path(str(path)))
 
 
 def test_the_journal_gives_back_what_was_noted(tmp_path):
     table = measured()
     noted(tmp_path / "s.zarr", table)
     found = unmeasured()
-    assert replay(str(tmp_path / "s.zarr"), "me", found) == 10
+    assert replay_journal(str(tmp_path / "s.zarr"), "me", found) == 10
     assert_equal_tables(found, with_batches(table, 4))
-    assert replay(str(tmp_path / "s.zarr"), "me", found) == 0
+    assert replay_journal(str(tmp_path / "s.zarr"), "me", found) == 0
 
 
 def test_wherever_a_journal_is_torn_its_whole_batches_stand(tmp_path):
@@ -40,7 +40,7 @@ def test_wherever_a_journal_is_torn_its_whole_batches_stand(tmp_path):
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
         found = unmeasured()
-        replay(str(tmp_path / "s.zarr"), "me", found)
+        replay_journal(str(tmp_path / "s.zarr"), "me", found)
         count = next(n for n, state in enumerate(states) if (state.status == found.status).all())
         assert_equal_tables(found, states[count])
         seen.append(count)
@@ -49,7 +49,7 @@ def test_wherever_a_journal_is_torn_its_whole_batches_stand(tmp_path):
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         found = unmeasured()
-        replay(str(tmp_path / "s.zarr"), "me", found)
+        replay_journal(str(tmp_path / "s.zarr"), "me", found)
         assert any((state.status == found.status).all() for state in states[:4])
 
 
@@ -63,19 +63,19 @@ def test_a_torn_journal_goes_on(tmp_path, lost):
         missing = np.flatnonzero(found.status == PairStatus.UNMEASURED.code)
         journal.append(table, missing, np.arange(20))
     again = unmeasured()
-    replay(str(tmp_path / "s.zarr"), "me", again)
+    replay_journal(str(tmp_path / "s.zarr"), "me", again)
     assert_equal_tables(again, table)
 
 
 def test_the_journal_of_another_dataset_is_not_taken(tmp_path):
     path = noted(tmp_path / "s.zarr", measured())
     found = unmeasured()
-    assert replay(str(tmp_path / "s.zarr"), "somebody else", found) == 0
+    assert replay_journal(str(tmp_path / "s.zarr"), "somebody else", found) == 0
     assert_equal_tables(found, unmeasured())
     with Journal(str(tmp_path / "s.zarr"), "somebody else", found):
         pass
     assert b"somebody else" in path.read_bytes()
-    assert replay(str(tmp_path / "s.zarr"), "me", found) == 0
+    assert replay_journal(str(tmp_path / "s.zarr"), "me", found) == 0
 
 
 def test_a_journal_that_cannot_be_written_is_told(tmp_path):
@@ -95,15 +95,15 @@ def test_a_journal_of_objects(store):
     table, found = measured(), unmeasured()
     noted_in_objects(table)
     assert listed(store) == [f"deep/s.zarr.journal/0000000{n}" for n in (1, 2, 3, 4)]
-    assert replay(PATH, "me", found) == 10
+    assert replay_journal(PATH, "me", found) == 10
     assert_equal_tables(found, with_batches(table, 4))
     # Of one that is torn, and of another's, nothing is taken; the others stand.
-    third = objects.get(f"{journal_path(PATH)}/00000003").data
-    objects.put(f"{journal_path(PATH)}/00000003", third[:-1])
+    third = objects.get(f"{get_journal_path(PATH)}/00000003").data
+    objects.put(f"{get_journal_path(PATH)}/00000003", third[:-1])
     found = unmeasured()
-    replay(PATH, "me", found)
+    replay_journal(PATH, "me", found)
     assert_equal_tables(found, with_batches(table, 2))
-    assert replay(PATH, "somebody else", unmeasured()) == 0
+    assert replay_journal(PATH, "somebody else", unmeasured()) == 0
     with Journal(PATH, "somebody else", unmeasured()):
         pass
     assert not listed(store)
@@ -118,6 +118,6 @@ def test_a_run_measures_on_while_its_journal_is_sent(store):
         for rows in BATCHES[1:]:
             journal.append(table, rows, np.unique([table.reference[rows], table.moving[rows]]))
     found = unmeasured()
-    replay(PATH, "me", found)
+    replay_journal(PATH, "me", found)
     assert_equal_tables(found, with_batches(table, 4))
     assert len(listed(store)) in (2, 3)

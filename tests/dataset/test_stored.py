@@ -11,9 +11,9 @@ import xarray as xr
 from steadystack.dataset import (
     check_replaceable,
     load_shifts,
+    make_dataset,
     read_pairs,
     save_shifts,
-    shifts_dataset,
 )
 from steadystack.model import InputError, PairTable
 from steadystack.outputs import write_stack
@@ -24,7 +24,7 @@ from support.stores import FRAMES
 @pytest.fixture
 def dataset():
     pairs = PairTable.unmeasured(np.array([[0, 1], [1, 2]]), 3, 2)
-    return shifts_dataset(
+    return make_dataset(
         pairs,
         axes=("y", "x"),
         pixel_size=(0.5, 0.5),

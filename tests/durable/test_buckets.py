@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import pytest
 
-from steadystack.durable import objects, place
+from steadystack.durable import get_place, objects
 from support.objects import PATH, listed
 
 
 def test_files_and_folders(store):
-    with place("s3://bucket/deep/one.csv").replaced() as partial:
+    with get_place("s3://bucket/deep/one.csv").replacing() as partial:
         partial.write_text("one")
     for name in ("old", "new"):
-        with place(PATH).replaced() as partial:
+        with get_place(PATH).replacing() as partial:
             partial.mkdir()
             (partial / ".zgroup").write_text("{}")
             (partial / name).write_text(name)
     assert listed(store) == ["deep/one.csv", "deep/s.zarr/.zgroup", "deep/s.zarr/new"]
-    assert place(PATH).siblings() == ["s3://bucket/deep/one.csv", "s3://bucket/deep/s.zarr"]
-    with place(PATH).fetched() as here:
+    assert get_place(PATH).list_siblings() == [
+        "s3://bucket/deep/one.csv",
+        "s3://bucket/deep/s.zarr",
+    ]
+    with get_place(PATH).fetching() as here:
         assert sorted(file.name for file in here.iterdir()) == [".zgroup", "new"]
-    with pytest.raises(FileNotFoundError), place("s3://bucket/none").fetched():
+    with pytest.raises(FileNotFoundError), get_place("s3://bucket/none").fetching():
         pass
-    assert place(PATH).exists()
+    assert get_place(PATH).exists()
     objects.delete(f"{PATH}/.zgroup")
-    assert not place(PATH).exists()  # as one that was being deleted
-    place(PATH).discard()
-    assert (place("s3://bucket/deep/one.csv").exists(), place("s3://bucket/deep").exists()) == (
+    assert not get_place(PATH).exists()  # as one that was being deleted
+    get_place(PATH).discard()
+    assert (
+        get_place("s3://bucket/deep/one.csv").exists(),
+        get_place("s3://bucket/deep").exists(),
+    ) == (
         True,
         True,
     )
     assert listed(store) == ["deep/one.csv"]
-    with pytest.raises(IsADirectoryError), place("s3://bucket/deep/one.csv").replaced() as partial:
+    with (
+        pytest.raises(IsADirectoryError),
+        get_place("s3://bucket/deep/one.csv").replacing() as partial,
+    ):
         partial.parent.write_text("half")
     assert objects.get("s3://bucket/deep/one.csv").data == b"one"
-    place(PATH).settle()
+    get_place(PATH).settle()
 
 
 def test_a_log(store):
     import logging
 
     for text in ("one", "two"):
-        handler = place("s3://bucket/run.log").log_handler()
+        handler = get_place("s3://bucket/run.log").make_log_handler()
         handler.handle(logging.makeLogRecord({"msg": text}))
         handler.flush()
         handler.close()

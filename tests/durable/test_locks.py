@@ -12,8 +12,8 @@ import obstore
 import pytest
 from obstore.exceptions import NotSupportedError
 
+from steadystack.durable import get_place, objects
 from steadystack.durable import locks as leases
-from steadystack.durable import objects, place
 from steadystack.model import InputError, OutputError
 from support import ROOT
 from support.locks import HOLD
@@ -32,19 +32,19 @@ def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(
         assert holder.stdout.readline() == b"held\n"
         told = f"another run \\(process {holder.pid} on .*, since 20"
         for _ in range(2):  # asking does not make it forget
-            with pytest.raises(InputError, match=told), place(path).locked():
+            with pytest.raises(InputError, match=told), get_place(path).holding_lock():
                 pass
-        with place(str(tmp_path / "other.zarr")).locked():
+        with get_place(str(tmp_path / "other.zarr")).holding_lock():
             pass
         holder.kill()
         holder.wait()
     with (
-        place(path).locked(),
+        get_place(path).holding_lock(),
         pytest.raises(InputError, match=f"process {os.getpid()} on"),
-        place(path).locked(),
+        get_place(path).holding_lock(),
     ):
         pass
-    with place(path).locked():
+    with get_place(path).holding_lock():
         pass
 
 
@@ -53,40 +53,40 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("filelock.FileLock.acquire", unknown)
-    with place(str(tmp_path / "s.zarr")).locked():
+    with get_place(str(tmp_path / "s.zarr")).holding_lock():
         pass
     assert "cannot be locked" in caplog.text
 
 
 def test_a_lock_is_a_lease(store):
-    with place(PATH).locked():
+    with get_place(PATH).holding_lock():
         assert listed(store) == ["deep/.s.zarr.lock"]
         with (
             pytest.raises(InputError, match="is being written by another run"),
-            place(PATH).locked(),
+            get_place(PATH).holding_lock(),
         ):
             pass
         leases.check_held()
     assert not listed(store)
     objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
-    with pytest.raises(InputError, match="its lock ends in 1"), place(PATH).locked():
+    with pytest.raises(InputError, match="its lock ends in 1"), get_place(PATH).holding_lock():
         pass
 
 
 def test_a_process_number_that_is_another_s_now(store):
-    other = leases.this_process()
-    with place(PATH).locked():
+    other = leases.identify_process()
+    with get_place(PATH).holding_lock():
         (token,) = leases._held
         assert not leases.is_dead(other | {"token": token})
     assert leases.is_dead(other | {"token": token})  # a run of this process, which has ended
-    parent = {"process": str(os.getppid()), "born": leases._born(os.getppid())}
+    parent = {"process": str(os.getppid()), "born": leases._read_start_time(os.getppid())}
     assert not leases.is_dead(other | parent)
     assert leases.is_dead(other | {"born": "1"})
     assert leases.is_dead(other | {"process": "999999999"})
     assert not leases.is_dead(other | {"process": "999999999", "host": "elsewhere"})
     assert not leases.is_dead(other | {"process": "999999999", "machine": "rebooted"})
     objects.put("s3://bucket/deep/.s.zarr.lock", json.dumps(other | {"born": "1"}).encode())
-    with place(PATH).locked():
+    with get_place(PATH).holding_lock():
         pass
 
 
@@ -101,7 +101,7 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
         return put(store, key, content, **more)
 
     monkeypatch.setattr(obstore, "put", without)
-    with place(PATH).locked():
+    with get_place(PATH).holding_lock():
         pass
     assert "cannot be locked (its store knows no conditional requests)" in caplog.text
 
@@ -109,7 +109,7 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
 @pytest.mark.usefixtures("store")
 def test_a_lease_that_was_taken_over(monkeypatch):
     monkeypatch.setattr(leases, "RENEWED_S", 0.001)
-    with place(PATH).locked():
+    with get_place(PATH).holding_lock():
         (lease,) = leases._held.values()
         objects.put(lease.object, b"{}")
         until = time.monotonic() + 30

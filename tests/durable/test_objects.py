@@ -5,7 +5,7 @@ from __future__ import annotations
 import obstore
 import pytest
 
-from steadystack.durable import objects, place
+from steadystack.durable import get_place, objects
 from steadystack.model import InputError, UnreachableError
 from support.objects import PATH, listed
 
@@ -18,9 +18,12 @@ def test_objects(store):
         True,
         False,
     )
-    assert (objects.any_below("s3://bucket/a"), objects.any_below("s3://bucket/b")) == (True, False)
-    assert objects.names_in("s3://bucket/") == (set(), {"a"})
-    assert list(objects.below("s3://bucket/a")) == ["b"]
+    assert (objects.is_any_below("s3://bucket/a"), objects.is_any_below("s3://bucket/b")) == (
+        True,
+        False,
+    )
+    assert objects.list_names("s3://bucket/") == (set(), {"a"})
+    assert list(objects.list_below("s3://bucket/a")) == ["b"]
     objects.append("s3://bucket/a/b", b"2")
     objects.append("s3://bucket/a/c", b"3")
     assert dict(objects.get_all("s3://bucket/a", ["b", "none", "c"])) == {"b": b"12", "c": b"3"}
@@ -54,18 +57,18 @@ def test_what_may_pass_is_tried_again(monkeypatch):
             raise left.pop()
         return 5
 
-    assert objects.persistently(PATH, act) == 5
+    assert objects.retry_while_away(PATH, act) == 5
     for lasting in (
         obstore.exceptions.GenericError("non-2xx status code: 404 Not Found"),
         obstore.exceptions.PermissionDeniedError("no"),
     ):
         left[:] = [ConnectionError(), lasting]
         with pytest.raises(UnreachableError):
-            objects.persistently(PATH, act)
+            objects.retry_while_away(PATH, act)
         assert len(left) == 1
     left[:] = [KeyError()]
     with pytest.raises(KeyError):
-        objects.persistently(PATH, act)
+        objects.retry_while_away(PATH, act)
     left[:] = [ConnectionError()]
     with pytest.raises(ConnectionError):
-        place("here.zarr").persistently(act)
+        get_place("here.zarr").retry_while_away(act)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steadystack.durable import patiently
+from steadystack.durable import retry_read
 
 
 @pytest.mark.parametrize("times", [2, 99])
@@ -19,10 +19,10 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again(monkeypatch, times):
         return "there"
 
     if times == 2:
-        assert patiently(away) == "there"
+        assert retry_read(away) == "there"
     else:
         with pytest.raises(ConnectionResetError):
-            patiently(away)
+            retry_read(away)
         assert len(asked) == 4
 
 
@@ -35,5 +35,5 @@ def test_what_does_not_pass_is_not_asked_again(error):
         raise error
 
     with pytest.raises(type(error)):
-        patiently(torn)
+        retry_read(torn)
     assert len(asked) == 1

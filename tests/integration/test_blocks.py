@@ -7,12 +7,12 @@ import pytest
 import zarr
 
 import steadystack
-from steadystack.measure import measure_pairs, read_block, read_stills
-from steadystack.measure.method import common_mask
+from steadystack.measure import measure_pairs, read_block, read_camera_images
+from steadystack.measure.method import read_common_mask
 from steadystack.model import FrameStatus, PairTable
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image
-from steadystack.planning import open_series, plan_of, set_up
+from steadystack.planning import make_plan, open_series, set_up
 from steadystack.readers import masks
 from support.scenes import Scene, ellipse
 from support.settings import config_of
@@ -63,7 +63,7 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     monkeypatch.setattr(masks, "MOST_KEPT", 0)  # and masks are read in parts
     setup = set_up(config, open_series(config)[0])
-    assert plan_of(setup).blocks > 4
+    assert make_plan(setup).blocks > 4
     parts = measured(setup)
     np.testing.assert_array_equal(parts.status, whole.status)
     np.testing.assert_array_equal(parts.frame_read_status, whole.frame_read_status)
@@ -90,8 +90,8 @@ def blocks_of_frame(setup, frame):
     """(where it lies in the frame, its valid pixels, its values and NaN) of every block."""
     source, method = setup.series.source, setup.method
     for block in range(len(method.search.blocks)):
-        stills = read_stills(method, source.frame_shape, block)
-        common = common_mask(source, block, method)
+        stills = read_camera_images(method, source.frame_shape, block)
+        common = read_common_mask(source, block, method)
         image, _ = read_block(source, frame, block, method, stills, [common])
         valid = image.mask.pixels
         values = image.level.offset + image.level.scale * image.values.astype(float)
@@ -110,7 +110,7 @@ def test_a_block_holds_what_the_whole_frame_holds_there(tmp_path, frames, monkey
     whole[where] = values
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     setup = set_up(config, open_series(config)[0])
-    assert plan_of(setup).blocks > 4
+    assert make_plan(setup).blocks > 4
     for where, valid, values in blocks_of_frame(setup, 1):
         np.testing.assert_array_equal(np.isfinite(whole[where]), valid)
         np.testing.assert_allclose(values, whole[where], rtol=0, atol=1e-6 * np.ptp(slope))
@@ -122,7 +122,7 @@ def test_a_block_that_cannot_be_read_makes_its_frame_unreadable(tmp_path, frames
     chunk.write_bytes(b"nonsense")
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     setup = set_up(config, open_series(config)[0])
-    assert plan_of(setup).blocks > 4
+    assert make_plan(setup).blocks > 4
     table = measured(setup)
     assert table.frame_read_status[1] == FrameStatus.UNREADABLE.code
     assert not table.ok[(table.reference == 1) | (table.moving == 1)].any()
@@ -134,7 +134,7 @@ def test_a_missing_chunk_leaves_a_frame_of_blocks_incomplete(tmp_path, frames, m
     next((tmp_path / "stack.zarr").rglob("c/1/1/1")).unlink()
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
     setup = set_up(config, open_series(config)[0])
-    assert plan_of(setup).blocks > 4
+    assert make_plan(setup).blocks > 4
     table = measured(setup)
     assert table.frame_read_status[1] == FrameStatus.INCOMPLETE.code
     assert table.ok.sum() == 6

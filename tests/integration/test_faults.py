@@ -302,7 +302,7 @@ def test_parts_make_the_whole(folder, here, suffix):
     assert 0 < missing.sum() < len(missing) / 2
     stages.measure(whole, batches="3/3")
     assert_same_numbers(here, stages.solve(whole))
-    for name in ("static_effect", "local_motion", "mask_seen"):
+    for name in ("fixed_pattern_effect", "local_motion", "mask_check"):
         assert stages.solve(whole).attrs[name] == here.attrs[name]
     assert not [path for path in folder.iterdir() if ".part-" in path.name]
 

@@ -14,7 +14,7 @@ import steadystack
 from steadystack.dataset import load_shifts
 from steadystack.model import FrameStatus
 from steadystack.outputs import write_stack
-from steadystack.readers import StackFrames, locate
+from steadystack.readers import StackFrames, locate_stack
 from support import STORES
 from support.scenes import Scene
 from support.settings import write_run
@@ -148,7 +148,7 @@ def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
     """A run keeps to the frames that it found; the next one says what is new and loses nothing."""
     path = tmp_path / "stack"
     grow(path, 4)
-    frames = StackFrames(locate(str(path)))
+    frames = StackFrames(locate_stack(str(path)))
     grow(path, 6)
     assert frames.frame_count == 4
     for index in range(4):
@@ -182,7 +182,7 @@ def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
 
 def test_files_that_are_others_than_when_the_run_began(tmp_path):
     growing_folder(tmp_path / "stack", 3)
-    frames = StackFrames(locate(str(tmp_path / "stack")))
+    frames = StackFrames(locate_stack(str(tmp_path / "stack")))
     tifffile.imwrite(tmp_path / "stack" / "a.tif", drifting(1)[0])  # before the others
     found = frames.read(1)
     assert found.status is FrameStatus.UNREADABLE
@@ -191,7 +191,7 @@ def test_files_that_are_others_than_when_the_run_began(tmp_path):
 
 def test_a_stack_that_became_another_one(tmp_path):
     growing_zarr(tmp_path / "a.zarr", 4)
-    frames = StackFrames(locate(str(tmp_path / "a.zarr")))
+    frames = StackFrames(locate_stack(str(tmp_path / "a.zarr")))
     zarr.create_array(tmp_path / "a.zarr", shape=(4, 40, 64), dtype="u2", overwrite=True)
     found = frames.read(1)
     assert found.status is FrameStatus.UNREADABLE

@@ -16,9 +16,9 @@ from steadystack.config import load_config, make_config
 from steadystack.dataset import load_shifts
 from steadystack.measure import measure_pairs
 from steadystack.outputs import write_image, write_stack
-from steadystack.planning import inputs_of
+from steadystack.planning import resolve_inputs
 from steadystack.stages import open_stack
-from steadystack.stages.many import STAGES
+from steadystack.stages.many_inputs import STAGES
 from support import STORES
 from support.scenes import Scene, ellipse
 from support.settings import write_run
@@ -134,7 +134,7 @@ def test_measure_solve_plan_and_check_take_them_one_by_one(plate):
         plate, "plate.zarr/A/*/0", mask={"path": "mask-{name}.zarr"},
         output={"shifts": "{name}/shifts.zarr", "report": "{name}/drift.png"},
     )  # fmt: skip
-    assert list(inputs_of(load_config(path))) == ["1", "2"]
+    assert list(resolve_inputs(load_config(path))) == ["1", "2"]
     for command, words in (
         ("plan", ["\n1\n", "\n2\n", "6 of (48, 52)", "6 of (40, 44)"]),
         ("check", ["mask-1.zarr", "mask-2.zarr"]),
@@ -178,7 +178,7 @@ def test_all_positions_of_a_plate_and_of_a_collection(tmp_path, caplog):
     def found(*paths):
         given = {"path": list(paths), "position": "all", "channel": 0}
         output = {"shifts": "{name}.zarr"}
-        return inputs_of(make_config({"input": given, "output": output}, tmp_path))
+        return resolve_inputs(make_config({"input": given, "output": output}, tmp_path))
 
     single = found("plate.zarr")
     assert list(single) == ["A-01-0", "A-01-1", "B-03-0"]

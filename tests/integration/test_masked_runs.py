@@ -10,7 +10,7 @@ import pytest
 import steadystack
 from bench_verdict import SITUATIONS, noisy, views, wander
 from steadystack.config import make_config
-from steadystack.model import MaskSeen
+from steadystack.model import MaskCheck
 from steadystack.outputs import write_image, write_stack
 from support.masked import SHAPE, settings
 from support.scenes import ellipse, rough
@@ -44,7 +44,7 @@ def test_an_inverted_mask_is_in_the_verdict_of_a_run(tmp_path):
         "cluster": {"kind": "in-process"},
     }
     shifts = steadystack.run(make_config(given, folder=tmp_path))
-    seen = MaskSeen(**json.loads(shifts.attrs["mask_seen"]))
+    seen = MaskCheck(**json.loads(shifts.attrs["mask_check"]))
     assert seen.valid == pytest.approx(case.mask.mean())
     assert seen.inverted
     assert "the mask looks inverted" in shifts.attrs["verdict_reasons"]

@@ -22,7 +22,7 @@ from steadystack.config import make_config
 from steadystack.measure import measure_batch
 from steadystack.outputs import write_stack
 from steadystack.pairs import batch_pairs
-from steadystack.planning import in_memory, plan_of, set_up
+from steadystack.planning import make_plan, make_series, set_up
 from steadystack.readers import ArrayFrames
 from support import ROOT
 from support.forecasts import MIB, drifting
@@ -155,10 +155,10 @@ def test_the_memory_of_a_task_is_as_planned(name):
             "cluster": {"kind": "in-process", "task_memory": asked.get("memory")},
         }
     )
-    setup = set_up(config, in_memory(source))
+    setup = set_up(config, make_series(source))
     batches = batch_pairs(setup.pairs, setup.size.frames, setup.size.pairs)
     pairs = setup.pairs[max(batches, key=lambda batch: setup.size.bytes_for(setup.pairs[batch]))]
-    planned = plan_of(setup).task_bytes
+    planned = make_plan(setup).task_bytes
     measure_batch(pairs, source, setup.method)  # what is set up once is not of the task
     tracemalloc.start()
     measure_batch(pairs, source, setup.method)

@@ -7,7 +7,7 @@ import pytest
 from skimage import io
 
 import steadystack
-from steadystack import stages
+from steadystack import quality
 from steadystack.config import make_config
 from steadystack.model import FrameStatus, Trust
 from steadystack.outputs import write_image, write_stack
@@ -36,7 +36,7 @@ def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
     y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
     assert y < 0.4
     assert x < 0.8
-    said = stages.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
+    said = quality.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
     assert said.trust is Trust.CHECK
     assert said.reasons[0].startswith("pairs 1 frame(s) apart are off")
 
@@ -109,7 +109,7 @@ def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
     found = steadystack.run(config)
     assert (found["frame_status"] == FrameStatus.MISSING.code).all()
     assert np.isnan(found["frame_shift"]).all()
-    assert stages.verdict(found).trust is Trust.UNRELIABLE
+    assert quality.verdict(found).trust is Trust.UNRELIABLE
 
 
 def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):

@@ -21,8 +21,8 @@ from steadystack.cluster import run_tasks
 from steadystack.durable import outages, remote
 from steadystack.model import FrameStatus, InputError, PairStatus, UnreachableError
 from steadystack.outputs import write_stack
-from steadystack.readers import StackFrames, locate, locate_mask
-from steadystack.readers.references import opened
+from steadystack.readers import StackFrames, locate_mask, locate_stack
+from steadystack.readers.references import open_reference
 from support.far import SHAPE, SHIFTS, drifting_scene, write_inputs
 from support.scenes import ellipse
 from support.servers import SECRET, give_up_soon, web_server
@@ -42,9 +42,9 @@ def scene():
 def impatient(monkeypatch):
     """A run gives up after a moment; what earlier tests opened is forgotten."""
     give_up_soon(monkeypatch)
-    opened.cache_clear()
+    open_reference.cache_clear()
     yield
-    opened.cache_clear()
+    open_reference.cache_clear()
 
 
 def settings(folder, **sections):
@@ -94,9 +94,9 @@ def test_what_a_web_server_holds(tmp_path, scene):
     zarr.create_group(tmp_path / "empty.zarr")
     with web_server(tmp_path) as url:
         for name in ("a.zarr", "a.tif", "a.npy", "x.zarr"):
-            frames = StackFrames(locate(f"{url}/{name}"))
+            frames = StackFrames(locate_stack(f"{url}/{name}"))
             np.testing.assert_array_equal(frames.read(2).image, scene[2])
-        assert StackFrames(locate(f"{url}/a.zarr")).read(1).status is FrameStatus.MISSING
+        assert StackFrames(locate_stack(f"{url}/a.zarr")).read(1).status is FrameStatus.MISSING
         stack = steadystack.open_stack(f"{url}/a.zarr")
         assert stack.coords["valid"].isel(t=1).sum() == 0
         for name, words in (
@@ -108,10 +108,10 @@ def test_what_a_web_server_holds(tmp_path, scene):
             ("*.tif", "a web server does not list its files"),
         ):
             with pytest.raises(InputError, match=words):
-                locate(f"{url}/{name}")
+                locate_stack(f"{url}/{name}")
         (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:3000])
         with pytest.raises(InputError, match="cut off"):
-            locate(f"{url}/a.tif")
+            locate_stack(f"{url}/a.tif")
 
 
 def test_a_server_that_knows_no_ranges_and_shards(tmp_path, scene):
@@ -121,7 +121,7 @@ def test_a_server_that_knows_no_ranges_and_shards(tmp_path, scene):
     )
     array[...] = scene[:2]
     with web_server(tmp_path) as url:
-        frames = StackFrames(locate(f"{url}/s.zarr"))
+        frames = StackFrames(locate_stack(f"{url}/s.zarr"))
         np.testing.assert_array_equal(frames.read(0).image, scene[0])
         with pytest.raises(UnreachableError, match="need a server that knows byte ranges"):
             frames.read(1, (slice(0, 20), slice(0, 20)))
@@ -180,7 +180,7 @@ def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
     with pytest.raises(
         UnreachableError, match=r"cannot be reached: http://[\d.:]*: Connection ref"
     ):
-        locate(url)
+        locate_stack(url)
     assert "does not answer yet (127.0.0.1:" in caplog.text
     assert "Connection refused): trying for up to 2 s" in caplog.text
 
@@ -196,7 +196,7 @@ def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
 )
 def test_schemes_that_nobody_knows(path, words):
     with pytest.raises(InputError, match=words):
-        locate(path)
+        locate_stack(path)
     with pytest.raises(InputError, match=words):
         locate_mask(path, 3, SHAPE)
 
@@ -219,7 +219,7 @@ def test_what_asyncio_says_of_requests_that_were_given_up():
 def test_without_obstore_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(InputError, match=r"pip install 'steadystack\[remote\]'"):
-        locate("s3://nobody/has.zarr")
+        locate_stack("s3://nobody/has.zarr")
 
 
 # S3
@@ -254,14 +254,14 @@ def test_what_s3_holds(s3, credentials, tmp_path, scene):
     for index, frame in enumerate(scene[:3]):
         tifffile.imwrite(tmp_path / f"f{index}.tif", frame)
         s3.upload(tmp_path / f"f{index}.tif", "stacks", f"many/f{index}.tif")
-    spec = locate("s3://stacks/many/f*.tif")
+    spec = locate_stack("s3://stacks/many/f*.tif")
     assert spec.frame_count == 3
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, scene[2])
     array = zarr.create_array(
         tmp_path / "s.zarr", shape=(2, *SHAPE), chunks=(1, 32, 36), shards=(1, *SHAPE), dtype="u2"
     )
     array[...] = scene[:2]
-    frames = StackFrames(locate(s3.upload(tmp_path / "s.zarr", "stacks", "s.zarr")))
+    frames = StackFrames(locate_stack(s3.upload(tmp_path / "s.zarr", "stacks", "s.zarr")))
     np.testing.assert_array_equal(frames.read(1).image, scene[1])
     mask = ellipse(SHAPE)
     tifffile.imwrite(tmp_path / "m.tif", mask.astype("u1"))
@@ -272,14 +272,14 @@ def test_what_s3_holds(s3, credentials, tmp_path, scene):
 def test_a_large_tiff_is_read_in_parts(s3, credentials, monkeypatch, tmp_path, scene):
     monkeypatch.setattr(remote, "WHOLE_FILE", 1000)
     tifffile.imwrite(tmp_path / "a.tif", scene[:4], photometric="minisblack")
-    frames = StackFrames(locate(s3.upload(tmp_path / "a.tif", "stacks", "large.tif")))
+    frames = StackFrames(locate_stack(s3.upload(tmp_path / "a.tif", "stacks", "large.tif")))
     for index in range(4):
         np.testing.assert_array_equal(frames.read(index).image, scene[index])
 
 
 def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    remote._object_store.cache_clear()
+    remote._open_object_store.cache_clear()
     told = shell("check", settings(tmp_path, **uploaded))
     assert told.exit_code == 1
     assert "credentials come from the environment: AWS_ACCESS_KEY_ID" in told.stderr
@@ -309,9 +309,9 @@ def test_what_is_missing_on_s3_is_told_in_a_line(
     for name, value in environment.items():
         value = s3.endpoint.replace("http", "https") if value == "https" else value
         monkeypatch.setenv(name, value)
-    remote._object_store.cache_clear()
+    remote._open_object_store.cache_clear()
     with pytest.raises((InputError, UnreachableError), match=words) as told:
-        locate(path or url)
+        locate_stack(path or url)
     assert "\n" not in str(told.value)
     assert "Debug" not in str(told.value)
 
@@ -324,10 +324,10 @@ def test_a_public_bucket_needs_no_credentials(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    remote._object_store.cache_clear()
-    np.testing.assert_array_equal(StackFrames(locate(paths[0])).read(1).image, scene[1])
+    remote._open_object_store.cache_clear()
+    np.testing.assert_array_equal(StackFrames(locate_stack(paths[0])).read(1).image, scene[1])
     with pytest.raises(UnreachableError, match="credentials come from the environment"):
-        locate(paths[1])
+        locate_stack(paths[1])
 
 
 def rows(folder):
@@ -344,7 +344,7 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, hurried, t
     def progress(done, total):
         if not happened and 0 < done < total:
             happened.append(done)
-            opened.cache_clear()
+            open_reference.cache_clear()
             s3.kill()
             s3.start()
 
@@ -352,7 +352,7 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, hurried, t
     assert happened
     assert_right(tmp_path)
     interrupted = rows(tmp_path)
-    opened.cache_clear()
+    open_reference.cache_clear()
     local = settings(tmp_path, input={"path": "a.zarr"}, mask={"path": "m.zarr"})
     steadystack.run(steadystack.load_config(local), overwrite=True)
     for one, other in zip(interrupted, rows(tmp_path), strict=True):
@@ -369,7 +369,7 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, hurried, tmp_path, mo
 
     with monkeypatch.context() as soon:
         give_up_soon(soon)
-        opened.cache_clear()
+        open_reference.cache_clear()
         with pytest.raises(UnreachableError, match=r"s3://stacks/.* cannot be reached"):
             steadystack.run(steadystack.load_config(config), progress=progress)
         status, measured = rows(tmp_path)
@@ -382,7 +382,7 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, hurried, tmp_path, mo
         assert "cannot be reached" in told.stderr
         assert "the same command goes on" in told.stderr
 
-    opened.cache_clear()
+    open_reference.cache_clear()
     s3.start()  # and while it is starting:
     assert shell("run", config).exit_code == 0
     np.testing.assert_array_equal(rows(tmp_path)[1][done], measured[done])

@@ -24,13 +24,19 @@ from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import load_config
 from steadystack.correction import writing as stack_module
-from steadystack.dataset import journal_path, load_shifts, read_pairs, replay, save_shifts
+from steadystack.dataset import (
+    get_journal_path,
+    load_shifts,
+    read_pairs,
+    replay_journal,
+    save_shifts,
+)
 from steadystack.dataset.columns import FORMAT
-from steadystack.durable import appender, objects, place, remote
+from steadystack.durable import appender, get_place, objects, remote
 from steadystack.durable import locks as leases
 from steadystack.model import InputError, OutputError, PairStatus, UnreachableError
 from steadystack.outputs import write_stack
-from steadystack.readers.references import opened
+from steadystack.readers.references import open_reference
 from support import ROOT
 from support.far import SHAPE, SHIFTS, drifting_scene, write_inputs
 from support.killed import Killed, Steps
@@ -81,7 +87,7 @@ def folder(inputs, credentials, tmp_path):
         output["corrected"] = f"{root}/steady.zarr"
         memory = {"kind": "in-process", "task_memory": "26 MiB"}  # the least that it takes
         write_run(tmp_path, f"{name}-corrected", **given | {"output": output, "cluster": memory})
-    opened.cache_clear()
+    open_reference.cache_clear()
     return tmp_path
 
 
@@ -113,7 +119,7 @@ def root_of(folder):
 
 def names(folder):
     """Of what lies at the outputs' place, beside the parts of what is whole."""
-    listed = objects.below(root_of(folder))
+    listed = objects.list_below(root_of(folder))
     return {name.split("/")[0] for name in listed}
 
 
@@ -171,9 +177,9 @@ def test_a_whole_run_to_s3_is_that_to_this_machine(s3, folder):
     np.testing.assert_array_equal(dataset["frame_shift"], load_shifts(there.shifts)["frame_shift"])
 
     # Everything is there already: nothing is read or written.
-    before = objects.below(root_of(folder))
+    before = objects.list_below(root_of(folder))
     stages.run(of(folder, "there-corrected"))
-    after = objects.below(root_of(folder))
+    after = objects.list_below(root_of(folder))
     assert {n: v for n, v in after.items() if n != "run.log"} == {
         n: v for n, v in before.items() if n != "run.log"
     }
@@ -203,7 +209,7 @@ def test_other_outputs(s3, folder, hurried):
     files_here = folder / "a.ome.tif"
     files_here.write_bytes(objects.get(f"{root}/a.ome.tif").data)
     assert tifffile.imread(files_here).shape == (24, *SHAPE)
-    assert objects.any_below(f"{root}/s.nc.flat_field.zarr")
+    assert objects.is_any_below(f"{root}/s.nc.flat_field.zarr")
     stages.report(config, figures=f"{root}/figures")
     assert objects.is_object(f"{root}/figures/drift.svg")
     for name in ("t.csv", "t.json", "t.nc"):
@@ -221,7 +227,7 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, hurried, her
     def progress(done, total):
         if not happened and 0 < done < total:
             happened.append(done)
-            opened.cache_clear()
+            open_reference.cache_clear()
             s3.kill()
             s3.start()
 
@@ -242,10 +248,10 @@ def test_a_server_that_stays_away_in_mid_run(s3, folder, hurried, here, monkeypa
         if done < total / 3:
             return
         until = time.monotonic() + LIMIT_S
-        while not objects.any_below(journal_path(path)):
+        while not objects.is_any_below(get_journal_path(path)):
             assert time.monotonic() < until
         give_up_soon(soon)
-        opened.cache_clear()
+        open_reference.cache_clear()
         s3.kill()
 
     with (
@@ -253,7 +259,7 @@ def test_a_server_that_stays_away_in_mid_run(s3, folder, hurried, here, monkeypa
         pytest.raises(UnreachableError, match=r"s3://.* cannot be reached"),
     ):
         stages.run(of(folder), progress=progress)
-    opened.cache_clear()
+    open_reference.cache_clear()
     s3.start()
     stages.run(of(folder), progress=lambda done, total: counts.append(done))
     assert counts[0] > 0  # it goes on from the journal
@@ -298,10 +304,10 @@ def killed(folder, name, command, watched, count):
 def test_a_process_that_is_killed_in_mid_measuring(s3, folder, hurried, here, monkeypatch):
     config = of(folder)
     path = config.output.shifts
-    killed(folder, "there.yaml", "run", journal_path(path), 2)
+    killed(folder, "there.yaml", "run", get_journal_path(path), 2)
     left = load_shifts(path)
     table = read_pairs(left)
-    journaled = replay(path, left.attrs["run"], table)
+    journaled = replay_journal(path, left.attrs["run"], table)
     assert 0 < journaled < len(table.status)
     assert names(folder) == {
         "shifts.zarr",
@@ -344,7 +350,7 @@ def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, m
     done = stages.correct(config)
     assert 0 < len(begun) < done.tasks
     assert_equal_outputs(s3, folder)
-    assert not objects.any_below(f"{target}.partial")
+    assert not objects.is_any_below(f"{target}.partial")
     stages.correct(config)
     assert len(begun) < done.tasks  # it was done
 
@@ -363,7 +369,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
         stages.correct(config)
     target = f"{root_of(folder)}/else.zarr"
     write_stack(folder / "b.zarr", np.zeros((2, 8, 8)))
-    place(target).put(folder / "b.zarr")
+    get_place(target).put(folder / "b.zarr")
     with pytest.raises(InputError, match="is no corrected stack: it is not overwritten"):
         stages.correct(of(folder, "there-corrected", corrected=target), overwrite=True)
     with pytest.raises(InputError, match="is not a shifts dataset: it is not overwritten"):
@@ -390,7 +396,7 @@ def eventually_locked(path):
     until = time.monotonic() + LIMIT_S
     while True:
         try:
-            with place(path).locked():
+            with get_place(path).holding_lock():
                 return
         except InputError:
             assert time.monotonic() < until
@@ -399,7 +405,7 @@ def eventually_locked(path):
 def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
     """Taken over at once from a dead process here; from one elsewhere when it is not renewed."""
     path = f"{root_of(folder)}/lone.zarr"
-    lock = objects.beside(path, ".lock")
+    lock = objects.get_hidden_sibling(path, ".lock")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT / "pipeline",
@@ -408,21 +414,21 @@ def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
         assert holder.stdout.readline() == b"held\n"
         with (
             pytest.raises(InputError, match=f"another run \\(process {holder.pid} on"),
-            place(path).locked(),
+            get_place(path).holding_lock(),
         ):
             pass
         holder.kill()
         holder.wait()
-    with place(path).locked():
+    with get_place(path).holding_lock():
         pass
     assert not objects.is_object(lock)
-    elsewhere = leases.this_process() | {
+    elsewhere = leases.identify_process() | {
         "host": "elsewhere",
         "token": "x",
         "renewed": "2026-01-01T00:00:00+00:00",
     }
     objects.put(lock, json.dumps(elsewhere).encode())
-    with pytest.raises(InputError, match="on elsewhere, since"), place(path).locked():
+    with pytest.raises(InputError, match="on elsewhere, since"), get_place(path).holding_lock():
         pass
     monkeypatch.setattr(leases, "LEFT_S", 2.0)
     eventually_locked(path)
@@ -433,7 +439,7 @@ def test_a_run_whose_lock_was_taken_over_stops(s3, folder, monkeypatch):
     monkeypatch.setattr(appender, "OFTEN_S", 0.0)
     monkeypatch.setattr(appender, "PART", 0.0)
     path = of(folder).output.shifts
-    lock, taken = objects.beside(path, ".lock"), []
+    lock, taken = objects.get_hidden_sibling(path, ".lock"), []
 
     def progress(done, total):
         if not taken:
@@ -481,7 +487,7 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
     while stop < total:
         stop += 1
         steps.begin(None)
-        place(path).settle()
+        get_place(path).settle()
         save_shifts(old, path)
         steps.begin(stop)
         try:
@@ -490,14 +496,14 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
         except Killed:
             pass
         steps.begin(None)
-        assert place(path).exists()
+        assert get_place(path).exists()
         found = load_shifts(path)
         seen.append(found.identical(new))
         assert seen[-1] or found.identical(old)
-        place(path).settle()
+        get_place(path).settle()
         assert load_shifts(path).identical(found)
         assert not objects.is_object(f"{path}.partial")
-        assert not objects.any_below(f"{path}/b") or not seen[-1]
+        assert not objects.is_any_below(f"{path}/b") or not seen[-1]
     assert seen == sorted(seen)
     assert len(seen) > 5
     assert seen[:2] == [False, True]
@@ -515,7 +521,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(folder, inputs, 
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "may-only-read")
-    remote._object_store.cache_clear()
+    remote._open_object_store.cache_clear()
     for key, name in (("shifts", "s.zarr"), ("corrected", "c.zarr"), ("report", "r.html")):
         with pytest.raises(InputError, match=r"cannot be written: .*AWS_ACCESS_KEY_ID"):
             stages.run(to(**{key: f"s3://{BUCKET}/{name}"}))

@@ -14,7 +14,7 @@ from steadystack import stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.durable import appender as appender_module
-from steadystack.durable import place, remote
+from steadystack.durable import get_place, remote
 from steadystack.outputs import write_stack
 from support.scenes import assert_same_numbers, rough
 
@@ -30,7 +30,7 @@ def folders(tmp_path, monkeypatch):
     def store_of(url):
         return LocalStore(tmp_path / "buckets" / url.removeprefix("s3://"), mkdir=True)
 
-    monkeypatch.setattr(remote, "object_store", store_of)
+    monkeypatch.setattr(remote, "open_object_store", store_of)
     return tmp_path / "buckets"
 
 
@@ -87,7 +87,7 @@ def test_a_run_may_end_at_any_of_its_requests(folders, tmp_path, monkeypatch):
             run(f"s3://b{due}")
         assert requests.count >= due
         requests.due = None
-        if place(f"s3://b{due}/s.zarr").exists():
+        if get_place(f"s3://b{due}/s.zarr").exists():
             load_shifts(f"s3://b{due}/s.zarr")
         assert_same_numbers(run(f"s3://b{due}"), expected)
         assert_same_numbers(load_shifts(f"s3://b{due}/s.zarr"), expected)

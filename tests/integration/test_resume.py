@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import steadystack
-from steadystack import stages
+from steadystack import quality, stages
 from steadystack.model import FrameStatus, PairStatus, Trust
 from steadystack.outputs import write_image, write_stack
 from support.runs import SIZE, settings
@@ -83,7 +83,7 @@ def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, 
     assert robust["pair_weight"][4] == 0
     np.testing.assert_allclose(robust["pair_residual"][4], 7, atol=0.3)
     assert robust["frame_status"][6] == FrameStatus.FLAT.code
-    assert stages.verdict(robust).trust is Trust.CHECK  # a frame of twelve has no shift
+    assert quality.verdict(robust).trust is Trust.CHECK  # a frame of twelve has no shift
 
     plain = stages.run(settings(folder, solve={"robust": False, "interpolate": "spline"}))
     assert plain["pair_status"][4] == PairStatus.OK.code

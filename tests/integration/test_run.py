@@ -11,7 +11,7 @@ import yaml
 import zarr
 
 import steadystack
-from steadystack import stages
+from steadystack import quality, stages
 from steadystack.config import load_config, make_config
 from steadystack.model import FrameStatus, PairStatus, Trust
 from steadystack.outputs import write_image, write_stack
@@ -28,7 +28,7 @@ def test_the_shifts_are_those_of_the_scene(folder, truth):
     assert (shifts["pair_status"] == PairStatus.OK.code).all()
     assert (shifts["frame_status"] == FrameStatus.OK.code).all()
     assert np.abs(shifts["pair_residual"]).max() < 0.1
-    assert stages.verdict(shifts).trust is Trust.GOOD
+    assert quality.verdict(shifts).trust is Trust.GOOD
 
 
 def test_the_dataset_is_as_documented(folder):
@@ -197,7 +197,7 @@ def test_a_stack_of_nothing_is_not_trusted(tmp_path):
     write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
     found = steadystack.run(settings(tmp_path, mask={}, register={}))
     assert np.isnan(found["frame_shift"]).all()
-    assert stages.verdict(found).trust is Trust.UNRELIABLE
+    assert quality.verdict(found).trust is Trust.UNRELIABLE
 
 
 def test_too_small_a_search_is_named(truth):
@@ -402,4 +402,4 @@ def test_general_examples_run(tmp_path, name, frames, truth, client):
     (tmp_path / path.name).write_text(yaml.safe_dump(raw))
     found = steadystack.run(load_config(tmp_path / path.name))
     assert np.sqrt(np.nanmean((found["frame_shift"].to_numpy() - truth) ** 2)) < 0.1
-    assert stages.verdict(found).trust is Trust.GOOD
+    assert quality.verdict(found).trust is Trust.GOOD

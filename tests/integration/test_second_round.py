@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import steadystack
-from steadystack import stages
+from steadystack import quality, stages
 from steadystack.config import load_config
 from steadystack.dataset import load_shifts
 from steadystack.model import LONE, InputError
@@ -91,7 +91,7 @@ def test_a_run_stopped_in_either_round_goes_on_to_the_same_rows(tmp_path, monkey
     assert left.attrs["fingerprint"] == resumed.attrs["fingerprint"]
     for name in whole.data_vars:
         np.testing.assert_array_equal(resumed[name], whole[name], err_msg=str(name))
-    assert stages.verdict(resumed) == stages.verdict(whole)
+    assert quality.verdict(resumed) == quality.verdict(whole)
 
 
 def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ import pytest
 
 from steadystack import stages
 from steadystack.config import load_config
-from steadystack.dataset import journal_path, load_shifts
+from steadystack.dataset import get_journal_path, load_shifts
 from steadystack.model import PairStatus
 from steadystack.outputs import write_stack
 from support import ROOT
@@ -72,7 +72,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
     output = str(long_run.parent / "shifts.zarr")
     run = started(long_run.parent, "run", str(long_run))
     with run:
-        wait_for_rows(run, journal_path(output))
+        wait_for_rows(run, get_journal_path(output))
         family = psutil.Process(run.pid).children(recursive=True)
         assert len(family) >= 2
         with pytest.raises(ValueError, match=rf"another run \(process {run.pid} on"):

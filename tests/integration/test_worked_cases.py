@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from scipy import ndimage
 
 import steadystack
-from steadystack import stages
+from steadystack import quality
 from steadystack.cli import main
 from steadystack.config import Config, load_config
 from steadystack.model import Trust
@@ -150,7 +150,7 @@ def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     known = np.isfinite(off).all(axis=1)
     off -= np.median(off[known], axis=0)
     assert np.sqrt(np.mean(off[known] ** 2)) < limit
-    verdict = stages.verdict(found)
+    verdict = quality.verdict(found)
     assert known.sum() >= len(truth) - 2
     assert verdict.trust is (Trust.CHECK if not known.all() else Trust.GOOD), verdict
     assert config.output.report is None or Path(config.output.report).stat().st_size > 10_000

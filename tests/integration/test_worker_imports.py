@@ -18,8 +18,8 @@ import yaml
 from distributed import Client
 
 from steadystack.cluster import connect, jobs, run_tasks
-from steadystack.cluster.fit import misfits
 from steadystack.cluster.probe import answer
+from steadystack.cluster.worker_check import find_misfits
 from steadystack.config import ClusterSection
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
@@ -275,9 +275,9 @@ def test_workers_of_one_misfit_share_a_line():
     ours = answer()
     assert ours["error"] == ours["stranger"] == ""
     assert Path(ours["file"]) == SOURCE / "steadystack" / "__init__.py"
-    assert not list(misfits(ours, {"a": ours, "b": ours | {"steadystack": ""}}))
+    assert not list(find_misfits(ours, {"a": ours, "b": ours | {"steadystack": ""}}))
     old = ours | {"dask": "2024.1.0"}
-    (line,) = misfits(ours, {"a": old, "b": ours, "c": old, "d": old})
+    (line,) = find_misfits(ours, {"a": old, "b": ours, "c": old, "d": old})
     assert line.startswith("worker a and 2 more: has dask 2024.1.0 and this process ")
 
 
@@ -292,8 +292,8 @@ def test_the_last_words_of_a_job_name_the_file(folder):
         with (folder / "job.err").open("wb") as log:
             words = [sys.executable, "-m", "distributed.cli.dask_worker"]
             subprocess.run(words, cwd=cwd, env=surroundings(), stderr=log, timeout=60, check=False)
-        found.append(jobs._last_words(str(folder)))
+        found.append(jobs._read_last_error(str(folder)))
     (folder / "job.err").write_text("  File ...\nKeyError: 'a'\n1 - nanny - INFO - End worker\n")
-    assert jobs._last_words(str(folder)).startswith(": KeyError: 'a' (")
+    assert jobs._read_last_error(str(folder)).startswith(": KeyError: 'a' (")
     assert f"RuntimeError: the dask of a user, in {folder / 'dask.py'} (" in found[0]
     assert "a file distributed.py is imported in place of the library" in found[1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadystack import ncc
-from steadystack.ncc import Layout, Masked, Window, masked_image, pair_terms
+from steadystack.ncc import CachedMask, Layout, Window, compute_terms, make_masked_image
 from support.scenes import asked_of_transforms, ellipse, rough
 
 KINDS = ("mask", "value", "square")
@@ -53,20 +53,21 @@ def test_terms_are_the_sums_they_stand_for(problem):
     """Whatever the masks, the tiles and the way that is taken: against sums over whole images."""
     shape, other, bounds, tile, kinds, same, in_series, beyond, nearly, seed = problem
     rng = np.random.default_rng(seed)
-    window = ncc.lag_window(shape, other, bounds)
+    window = ncc.make_window(shape, other, bounds)
     if beyond:
         window = ncc.Window(*(tuple(s * b for b in bounds) for s in (-1, 1)))
     masks = [any_mask(rng, shape, kinds[0]), any_mask(rng, other, kinds[1])]
     if same:
         masks[1] = masks[0].copy()
         masks[1].flat[rng.integers(masks[1].size)] ^= True  # few differences
-    base = ncc.Masked(masks[0] | masks[1]) if same else None
-    masks = [ncc.Masked(mask, base if nearly else None) for mask in masks]
+    base = ncc.CachedMask(masks[0] | masks[1]) if same else None
+    masks = [ncc.CachedMask(mask, base if nearly else None) for mask in masks]
     f, g = (
-        ncc.masked_image(rng.normal(5, 2, mask.pixels.shape), mask, np.float64) for mask in masks
+        ncc.make_masked_image(rng.normal(5, 2, mask.pixels.shape), mask, np.float64)
+        for mask in masks
     )
     layout = ncc.Layout.over(shape, other, window, tile)
-    found = ncc.pair_terms(f, g, layout, in_series=in_series, keep=KINDS if in_series else ())
+    found = ncc.compute_terms(f, g, layout, in_series=in_series, keep=KINDS if in_series else ())
     for place, lag in zip(
         np.ndindex(window.shape),
         itertools.product(*map(lambda lo, hi: range(lo, hi + 1), window.first, window.last)),
@@ -102,18 +103,20 @@ def test_a_common_mask_costs_a_pair_one_product(monkeypatch, tile):
     common, rng = ellipse((96, 96)), np.random.default_rng(0)
     few = common.copy()
     few[[30, 31, 60], [40, 40, 70]] = False
-    window = ncc.lag_window((96, 96), (96, 96), (8, 8))
+    window = ncc.make_window((96, 96), (96, 96), (8, 8))
     layout = ncc.Layout.over((96, 96), (96, 96), window, tile)
-    shared = ncc.Masked(common)
+    shared = ncc.CachedMask(common)
     images = {
-        "shared": [ncc.masked_image(rough(i, (96, 96)), shared) for i in (1, 2, 3)],
-        "few": [ncc.masked_image(rough(4, (96, 96)), ncc.mask_like(few, shared, layout))],
-        "other": [ncc.masked_image(rough(5, (96, 96)), ncc.Masked(rng.random((96, 96)) < 0.5))],
+        "shared": [ncc.make_masked_image(rough(i, (96, 96)), shared) for i in (1, 2, 3)],
+        "few": [ncc.make_masked_image(rough(4, (96, 96)), ncc.derive_mask(few, shared, layout))],
+        "other": [
+            ncc.make_masked_image(rough(5, (96, 96)), ncc.CachedMask(rng.random((96, 96)) < 0.5))
+        ],
     }
 
     def products(first, second):
         asked.clear()
-        ncc.pair_terms(first, second, layout, in_series=True, keep=KINDS)
+        ncc.compute_terms(first, second, layout, in_series=True, keep=KINDS)
         return [wanted for wanted in asked if "cross" in wanted]
 
     a, b, c = images["shared"]
@@ -137,15 +140,15 @@ def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
     lags = Window((window[0],) * ndim, (window[1],) * ndim)
     layout = Layout.over(shape, shape, lags, None if tile is None else (tile,) * ndim)
     inner = lags.about([sum(window) // 2] * ndim, [1] * ndim)
-    common = Masked(ellipse(shape))
+    common = CachedMask(ellipse(shape))
     images = []
     for _ in range(2):
         pixels = common.pixels.copy()
         pixels[tuple(rng.integers(10, 20, (ndim, 3)))] = False
-        images.append(masked_image(rng.normal(5, 2, shape), Masked(pixels, common)))
-    shared = pair_terms(*images, layout, in_series=True, keep=("mask", "value"), lags=inner)
-    alone = pair_terms(
-        *(masked_image(one.values, Masked(one.mask.pixels)) for one in images), layout
+        images.append(make_masked_image(rng.normal(5, 2, shape), CachedMask(pixels, common)))
+    shared = compute_terms(*images, layout, in_series=True, keep=("mask", "value"), lags=inner)
+    alone = compute_terms(
+        *(make_masked_image(one.values, CachedMask(one.mask.pixels)) for one in images), layout
     ).over(lags, inner)
     for name in ("count", "cross", "sum_f", "sum_g", "square_f", "square_g"):
         np.testing.assert_allclose(

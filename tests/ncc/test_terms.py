@@ -159,13 +159,13 @@ def test_other_floating_types_are_refused():
 def test_expected_deviation_of_unrelated_images_is_that_of_their_surfaces(tile):
     for smooth in (0, 1, 2):
         values = []
-        mask = ncc.Masked(ellipse((96, 96)))
-        window = ncc.lag_window((96, 96), (96, 96), (24, 24))
+        mask = ncc.CachedMask(ellipse((96, 96)))
+        window = ncc.make_window((96, 96), (96, 96), (24, 24))
         layout = ncc.Layout.over((96, 96), (96, 96), window, tile)
         for seed in range(4):
             images = [rough(100 * smooth + 2 * seed + i, (96, 96), smooth) for i in (0, 1)]
-            images = [ncc.masked_image(image, mask) for image in images]
-            surface = ncc.surface(ncc.pair_terms(*images, layout), window)
+            images = [ncc.make_masked_image(image, mask) for image in images]
+            surface = ncc.compute_surface(ncc.compute_terms(*images, layout), window)
             seen = np.sqrt(np.mean(surface.ncc**2 * surface.overlap_count))
             values.append(surface.chance_deviation / seen)
         assert 0.8 < np.mean(values) < 1.25

@@ -13,8 +13,8 @@ from steadystack.ncc import tiles
 @given(st.integers(1, 90000), st.integers(1, 90000), st.integers(1, 5000), st.integers(0, 600))
 @settings(deadline=None, max_examples=100)
 def test_blocks_cover_a_frame_once_and_hold_what_the_lags_reach(height, width, chunk, bound):
-    window = ncc.lag_window((height, width), (height, width), (bound, bound))
-    blocks = tiles.blocks_of((height, width), (height, width), window, (chunk, chunk))
+    window = ncc.make_window((height, width), (height, width), (bound, bound))
+    blocks = tiles.cut_into_blocks((height, width), (height, width), window, (chunk, chunk))
     area = 0
     for block in blocks:
         area += np.prod(block.reference_shape)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import zarr
 
-from steadystack.durable import objects, place
-from steadystack.outputs import TaskRecord, begun_at, digest_at
+from steadystack.durable import get_place, objects
+from steadystack.outputs import TaskRecord, read_begun, read_digest
 from support.objects import listed
 
 
 def store_of_zarr(path):
     """What zarr writes by: here every path is the bucket's root."""
-    return place(path).zarr_store(read_only=False)
+    return get_place(path).zarr_store(read_only=False)
 
 
 def test_a_record_of_tasks(store):
     stack = "s3://bucket/c.zarr"
-    build = place(stack).build()
+    build = get_place(stack).open_build()
     told = {"steadystack": {"digest": "digest", "layout": "layout"}}
     with build.beginning():
-        assert begun_at(stack) is None
+        assert read_begun(stack) is None
         objects.put(f"{stack}/zarr.json", b"{}")
         zarr.create_group(store_of_zarr(stack), attributes=told)
-        assert begun_at(stack) is None  # it is not laid out yet
-    assert begun_at(stack) == ("digest", "layout")
-    assert digest_at(stack) is None  # it is not whole
+        assert read_begun(stack) is None  # it is not laid out yet
+    assert read_begun(stack) == ("digest", "layout")
+    assert read_digest(stack) is None  # it is not whole
     for done in ({}, {0: [7, 0]}):
         with TaskRecord(stack) as record:
             assert record.done == done
@@ -35,4 +35,4 @@ def test_a_record_of_tasks(store):
     objects.delete(f"{stack}.partial/begun")
     build.settle()
     assert listed(store) == ["c.zarr/zarr.json", "zarr.json"]
-    assert digest_at(stack) == "digest"
+    assert read_digest(stack) == "digest"

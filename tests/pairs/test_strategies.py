@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadystack.model import InputError
-from steadystack.pairs import STRATEGIES, batch_pairs, frames_held, select_pairs
+from steadystack.pairs import STRATEGIES, batch_pairs, count_held_frames, select_pairs
 
 EXPECTED = {
     "consecutive": ({}, [(0, 1), (1, 2), (2, 3)]),
@@ -122,11 +122,11 @@ def test_batches_of_all_pairs_are_blocks():
 
 
 def test_frames_are_held_from_their_first_pair_to_their_last():
-    assert frames_held(np.array([[0, 1], [1, 2], [2, 3], [3, 4]])) == (2, 3)
-    assert frames_held(np.array([[0, 1], [2, 3], [4, 5], [0, 6]])) == (3, 3)
-    assert frames_held(np.array([[0, 1], [1, 0]])) == (2, 4)
-    assert frames_held(select_pairs(50, "window", width=4)) == (5, 6)
-    assert frames_held(select_pairs(20, "all")) == (20, 20)
+    assert count_held_frames(np.array([[0, 1], [1, 2], [2, 3], [3, 4]])) == (2, 3)
+    assert count_held_frames(np.array([[0, 1], [2, 3], [4, 5], [0, 6]])) == (3, 3)
+    assert count_held_frames(np.array([[0, 1], [1, 0]])) == (2, 4)
+    assert count_held_frames(select_pairs(50, "window", width=4)) == (5, 6)
+    assert count_held_frames(select_pairs(20, "all")) == (20, 20)
 
 
 def test_a_batch_needs_two_frames():

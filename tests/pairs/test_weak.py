@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadystack.pairs import extra_pairs, select_pairs
+from steadystack.pairs import choose_extra_pairs, select_pairs
 from steadystack.pairs.weak import CUT_PAIRS
-from steadystack.solve.graph import components
+from steadystack.solve.graph import label_components
 
 
 def chosen(pairs, used, count, budget=100, readable=None, **options):
     """The pairs that are added, by hand and by the parts that the used ones make."""
     pairs, used = np.array(pairs), np.array(used, bool)
-    part = components(*pairs[used].T, count, 0)
+    part = label_components(*pairs[used].T, count, 0)
     readable = np.ones(count, bool) if readable is None else readable
-    found = extra_pairs(pairs, used, part, readable, budget, **options)
+    found = choose_extra_pairs(pairs, used, part, readable, budget, **options)
     return [tuple(pair) for pair in found.tolist()]
 
 

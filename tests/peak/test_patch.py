@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from steadystack.peak.patch import grid_of, times
+from steadystack.peak.patch import make_grid, multiply
 
 
 def test_matrices_of_a_patch_are_what_transforms_make_of_it():
     rng = np.random.default_rng(0)
     for ndim in (1, 2, 3):
-        grid = grid_of(ndim)
+        grid = make_grid(ndim)
         response = rng.random(len(grid.ring_count))
         filter_ = grid.compact(response[grid.rings])
-        np.testing.assert_allclose(times(grid.ring_filters, response), filter_, atol=1e-12)
-        slopes = times(grid.ring_slopes, response).reshape(ndim, -1)
+        np.testing.assert_allclose(multiply(grid.ring_filters, response), filter_, atol=1e-12)
+        slopes = multiply(grid.ring_slopes, response).reshape(ndim, -1)
         np.testing.assert_allclose(slopes, grid.slopes(filter_), atol=1e-12)
         spectrum = rng.normal(size=filter_.size)
         means = np.bincount(grid.rings, grid.weight * spectrum) / grid.ring_count
-        np.testing.assert_allclose(times(grid.ring_mean, spectrum), means, atol=1e-12)
+        np.testing.assert_allclose(multiply(grid.ring_mean, spectrum), means, atol=1e-12)
         lags = np.arange(grid.size)
         assert (grid.lags[:, grid.opposite] == -grid.lags[:, lags]).all()
         # a whole lag: a wave moves the patch round

@@ -11,11 +11,16 @@ import xarray as xr
 
 import steadystack
 from steadystack.config import make_config
-from steadystack.measure import Sample, flat_field_bytes, refine_bytes, static_bytes
+from steadystack.measure import (
+    Sample,
+    estimate_fixed_pattern_bytes,
+    estimate_flat_field_bytes,
+    estimate_refine_bytes,
+)
 from steadystack.measure import refinement as polishing
-from steadystack.measure.method import own_flat_field
-from steadystack.planning import in_memory, plan_of, set_up, workers_that_fit
-from steadystack.planning.forecast import needs_of
+from steadystack.measure.method import estimate_flat_field
+from steadystack.planning import count_fitting_workers, make_plan, make_series, set_up
+from steadystack.planning.forecast import estimate_needs
 from steadystack.planning.layout import OWN_BYTES, WORKER_BYTES
 from steadystack.readers import ArrayFrames
 from support.forecasts import MIB, drifting
@@ -24,7 +29,7 @@ from support.forecasts import MIB, drifting
 def opened(frames, **sections):
     source = ArrayFrames.checked(xr.DataArray(frames, dims=("t", "y", "x")), None)
     given = {"input": {"path": "memory"}, "register": {"max_shift": 8}} | sections
-    return set_up(make_config(given), in_memory(source)), source
+    return set_up(make_config(given), make_series(source)), source
 
 
 def peak_of(function):
@@ -41,31 +46,33 @@ def test_the_memory_of_the_polish_is_as_forecast(monkeypatch, held):
     monkeypatch.setattr(polishing, "HELD_BYTES", held)
     frames, steps = drifting()
     setup, source = opened(frames)
-    method = replace(setup.method, search=polishing._search(source, setup.method), keep=())
+    method = replace(setup.method, search=polishing._make_search(source, setup.method), keep=())
     shifts = -np.repeat(steps[:, None], 2, axis=1).astype(float)
-    (group,) = polishing._groups(shifts, np.zeros(len(frames), int), method.search.shape)
+    (group,) = polishing._group_frames(shifts, np.zeros(len(frames), int), method.search.shape)
     peak = peak_of(lambda: polishing.measure_group(group, source, method))
-    planned = refine_bytes(128 * 128, 0) * (30 / 64 if held else 1)  # of members, at most 64
+    planned = estimate_refine_bytes(128 * 128, 0) * (
+        30 / 64 if held else 1
+    )  # of members, at most 64
     assert 0.4 * planned < peak < 1.05 * planned
 
 
 def test_the_memory_of_flat_field_and_static_image_is_as_forecast():
     frames, _ = drifting(512)
     setup, source = opened(frames)
-    planned = flat_field_bytes(len(frames), 512 * 512, 4)
+    planned = estimate_flat_field_bytes(len(frames), 512 * 512, 4)
     # The frames are there already: those of a store would be in it, too.
-    assert 0.3 * planned < peak_of(lambda: own_flat_field(source, setup.method)) < planned
+    assert 0.3 * planned < peak_of(lambda: estimate_flat_field(source, setup.method)) < planned
     frames, steps = drifting()
     setup, source = opened(frames)
     sample = Sample(source, setup.method, setup.size, np.arange(30), np.ones(30))
     shifts = -np.repeat(steps[:, None], 2, axis=1).astype(float)
-    planned = static_bytes(128 * 128)
+    planned = estimate_fixed_pattern_bytes(128 * 128)
     assert 0.4 * planned < peak_of(lambda: sample.separated(shifts, passes=4)) < planned
 
 
 def here(monkeypatch, size, cores=4):
-    monkeypatch.setattr("steadystack.planning.layout.memory_here", lambda: size)
-    monkeypatch.setattr("steadystack.planning.forecast.memory_here", lambda: size)
+    monkeypatch.setattr("steadystack.planning.layout.read_available_memory", lambda: size)
+    monkeypatch.setattr("steadystack.planning.forecast.read_available_memory", lambda: size)
     monkeypatch.setattr("steadystack.planning.layout.CPU_COUNT", cores)
 
 
@@ -75,7 +82,7 @@ def test_where_memory_is_little_tasks_get_smaller_and_workers_fewer(monkeypatch)
     for size in (8000, 2000, 900, 700, 520):
         here(monkeypatch, size * MIB)
         setup, _ = opened(frames, cluster={"kind": "local"})
-        plan = plan_of(setup)
+        plan = make_plan(setup)
         assert plan.workers * plan.worker_bytes <= 0.8 * plan.memory_bytes
         assert plan.workers * plan.worker_bytes + plan.own_bytes <= plan.memory_bytes
         assert plan.worker_bytes >= WORKER_BYTES + plan.task_bytes
@@ -100,23 +107,23 @@ def test_what_cannot_fit_is_refused_with_the_key_to_change(monkeypatch, cluster,
     frames, _ = drifting(side=256)
     setup, _ = opened(frames, cluster=cluster, solve=solve)
     with pytest.raises(steadystack.InputError, match=words) as refused:
-        workers_that_fit(setup)
+        count_fitting_workers(setup)
     assert f"{(OWN_BYTES + 10 * MIB) // MIB} MiB here" in str(refused.value)
 
 
 def test_the_forecast_counts_what_is_read_besides(tmp_path):
     frames, _ = drifting()
-    plain = plan_of(opened(frames)[0])
+    plain = make_plan(opened(frames)[0])
     assert plain.further_bytes == 0
     assert plain.refine_bytes == 0
-    polished = plan_of(opened(frames, solve={"refine": 2})[0])
+    polished = make_plan(opened(frames, solve={"refine": 2})[0])
     assert polished.further_bytes == 6 * frames.nbytes
     assert polished.refine_bytes > 13 * 64 * 128 * 128
-    needs = needs_of(opened(frames, solve={"refine": 2})[0])
+    needs = estimate_needs(opened(frames, solve={"refine": 2})[0])
     assert polished.worker_bytes == WORKER_BYTES + max(needs.task, needs.refine)
-    static = plan_of(opened(frames, preprocess={"fixed_pattern": "estimate"})[0])
+    static = make_plan(opened(frames, preprocess={"fixed_pattern": "estimate"})[0])
     assert static.further_bytes == 12 * frames.nbytes
-    assert static.own_bytes - plain.own_bytes >= static_bytes(128 * 128)
+    assert static.own_bytes - plain.own_bytes >= estimate_fixed_pattern_bytes(128 * 128)
     lines = dict(polished.rows())
     assert "more" in lines["to read"]
     assert "MiB" in lines["task of refine"]

@@ -8,7 +8,7 @@ import pytest
 
 import steadystack
 from steadystack.config import make_config
-from steadystack.planning import inputs_of
+from steadystack.planning import resolve_inputs
 
 NAMES = {
     "one": (["/a/b/stack.ome.zarr"], ["stack"]),
@@ -24,7 +24,7 @@ NAMES = {
 def test_names_are_what_tells_paths_apart(name):
     paths, names = NAMES[name]
     config = make_config({"input": {"path": paths}, "output": {"shifts": "{name}.zarr"}})
-    found = inputs_of(config)
+    found = resolve_inputs(config)
     assert list(found) == names
     assert [one.input.path for one in found.values()] == paths
     assert [one.output.shifts for one in found.values()] == [f"{name}.zarr" for name in names]
@@ -54,11 +54,11 @@ def test_inputs_that_cannot_be_told_apart_are_refused(tmp_path, paths, output, w
         (tmp_path / f"{name}.zarr").mkdir()
     config = make_config({"input": {"path": paths}, "output": output}, tmp_path)
     with pytest.raises(steadystack.InputError, match=re.escape(words)):
-        inputs_of(config)
+        resolve_inputs(config)
 
 
 def test_a_pattern_of_frames_and_a_name_with_brackets_are_one_stack(tmp_path):
     (tmp_path / "a[1].zarr").mkdir()
     for path in ("frames-*.tif", "a[1].zarr"):
         config = make_config({"input": {"path": path}}, tmp_path)
-        assert [one.input.path for one in inputs_of(config).values()] == [str(tmp_path / path)]
+        assert [one.input.path for one in resolve_inputs(config).values()] == [str(tmp_path / path)]

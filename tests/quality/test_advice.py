@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from steadystack.quality import Asked
+from steadystack.quality import AdviceSettings
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from steadystack.quality import Asked
     [((1, 2, 4, 8), 1, "[2, 3, 4, 8]"), ((1, 2, 4), 4, "[1, 2]"), ((2, 3), 2, "[3, 4]")],
 )
 def test_other_separations_keep_the_frames_together(separations, separation, wanted):
-    asked = Asked(strategy="separations", separations=separations)
+    asked = AdviceSettings(strategy="separations", separations=separations)
     assert asked.without_separation(separation).endswith(
         f"or measure others (pairs.separations: {wanted})"
     )
     assert math.gcd(*json.loads(wanted)) == 1
-    assert "pairs.strategy: separations" in Asked().without_separation(separation)
+    assert "pairs.strategy: separations" in AdviceSettings().without_separation(separation)

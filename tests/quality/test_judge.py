@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.model import FrameStatus, LocalMotion, PairStatus, PairTable, StaticEffect, Trust
-from steadystack.quality import Asked, judge
+from steadystack.model import (
+    FixedPatternEffect,
+    FrameStatus,
+    LocalMotion,
+    PairStatus,
+    PairTable,
+    Trust,
+)
+from steadystack.quality import AdviceSettings, judge_series
 from steadystack.solve import solve_shifts
 
 
@@ -23,21 +30,21 @@ def solved(statuses, frame_status=FrameStatus.OK):
 
 def test_the_limit_that_was_too_low_is_told():
     table, frames = solved([PairStatus.OK, PairStatus.AT_SEARCH_LIMIT] * 10)
-    said = judge(table, frames, asked=Asked(max_shift=48))
+    said = judge_series(table, frames, asked=AdviceSettings(max_shift=48))
     assert said.trust is Trust.UNRELIABLE
     assert said.reasons[0] == (
         "10 of 20 pairs stop at the edge of the search: raise register.max_shift above 48"
     )
-    assert judge(table, frames).reasons[0].endswith("raise register.max_shift")
+    assert judge_series(table, frames).reasons[0].endswith("raise register.max_shift")
 
 
 def test_few_frames_that_move_by_themselves_are_worth_a_look_and_many_spoil_it():
     table, frames = solved([PairStatus.OK] * 10)
     for moving, trust in ((0, Trust.GOOD), (1, Trust.CHECK), (3, Trust.UNRELIABLE)):
         motion = LocalMotion(12, 9, moving, 2.0, "top left", linear=False)
-        assert judge(table, frames, motion=motion).trust is trust
+        assert judge_series(table, frames, motion=motion).trust is trust
     turn = LocalMotion(12, 9, 6, 2.0, "top left", linear=True)
-    said = judge(table, frames, motion=turn)
+    said = judge_series(table, frames, motion=turn)
     assert said.trust is Trust.CHECK
     assert "turn or stretch" in said.reasons[0]
 
@@ -65,7 +72,7 @@ def test_a_third_of_the_pairs_at_the_edge_is_too_much_unless_frames_are_held(rea
     assert np.isfinite(frames.shift).all()
     stopped = int((table.status == PairStatus.AT_SEARCH_LIMIT.code).sum())
     assert stopped <= len(pairs) / 2
-    said = judge(table, frames)
+    said = judge_series(table, frames)
     assert said.trust is trust, said
     assert any("edge of the search" in reason for reason in said.reasons) is (stopped > 0)
 
@@ -73,27 +80,36 @@ def test_a_third_of_the_pairs_at_the_edge_is_too_much_unless_frames_are_held(rea
 def test_advice_knows_what_is_set():
     table, frames = solved([PairStatus.OK] * 10)
     table.status[::2] = PairStatus.LOW_NCC.code
-    said = judge(table, frames).reasons[0]
+    said = judge_series(table, frames).reasons[0]
     assert said.endswith("mask what is no scene, try preprocess.high_pass")
-    asked = Asked(masked=True, high_pass=10.0)
-    said = judge(table, frames, asked=asked).reasons[0]
+    asked = AdviceSettings(masked=True, high_pass=10.0)
+    said = judge_series(table, frames, asked=asked).reasons[0]
     assert said.endswith("check the mask, try another preprocess.high_pass than 10")
-    pull = StaticEffect(32, 1.0, 1.5, 0.01, certain=True)
+    pull = FixedPatternEffect(32, 1.0, 1.5, 0.01, certain=True)
     table, frames = solved([PairStatus.OK] * 10)
     for asked, words in (
-        (Asked(), "mask it, or set preprocess.fixed_pattern: estimate"),
-        (Asked(masked=True), "extend the mask over it, or set preprocess.fixed_pattern: estimate"),
-        (Asked(static=True), "mask it: the static image does not take all of it away"),
+        (AdviceSettings(), "mask it, or set preprocess.fixed_pattern: estimate"),
+        (
+            AdviceSettings(masked=True),
+            "extend the mask over it, or set preprocess.fixed_pattern: estimate",
+        ),
+        (
+            AdviceSettings(fixed_pattern=True),
+            "mask it: the static image does not take all of it away",
+        ),
     ):
-        assert str(judge(table, frames, asked=asked, static=pull)).endswith(words + ")")
-    assert Asked(strategy="window", width=8).more_pairs.startswith("raise pairs.width above 8")
-    assert (
-        "beside [1, 2]" in Asked(strategy="separations", separations=(1, 2), extra=0.5).more_pairs
+        assert str(judge_series(table, frames, asked=asked, static=pull)).endswith(words + ")")
+    assert AdviceSettings(strategy="window", width=8).more_pairs.startswith(
+        "raise pairs.width above 8"
     )
-    assert Asked(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5")
-    assert "pairs.extra" not in Asked(strategy="all").more_pairs
-    assert Asked(max_shift=[3, 4]).narrower == "lower register.max_shift below [3, 4]"
-    assert Asked().narrower == "set register.max_shift"
+    assert (
+        "beside [1, 2]"
+        in AdviceSettings(strategy="separations", separations=(1, 2), extra=0.5).more_pairs
+    )
+    assert AdviceSettings(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5")
+    assert "pairs.extra" not in AdviceSettings(strategy="all").more_pairs
+    assert AdviceSettings(max_shift=[3, 4]).narrower == "lower register.max_shift below [3, 4]"
+    assert AdviceSettings().narrower == "set register.max_shift"
 
 
 @pytest.mark.parametrize(("pull", "told"), [(1.0, False), (0.97, False), (0.85, True)])
@@ -108,7 +124,7 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
     table.shift[:] += rng.normal(0, 0.02, table.shift.shape)
     table.shift_std[:], table.ncc[:] = 0.02, 0.8
     table.status[:], table.frame_read_status[:] = PairStatus.OK.code, FrameStatus.OK.code
-    said = judge(table, solve_shifts(table))
+    said = judge_series(table, solve_shifts(table))
     found = [reason for reason in said.reasons if reason.startswith("pairs 1 frame(s) apart")]
     assert bool(found) is told, said
     assert said.trust is (Trust.CHECK if told else Trust.GOOD)

@@ -9,8 +9,8 @@ from bench_verdict import moving_object, noisy, turning, views, wander
 from steadystack.config import make_config
 from steadystack.dataset import read_pairs
 from steadystack.model import as_stack
-from steadystack.planning import in_memory, set_up
-from steadystack.quality import local_motion
+from steadystack.planning import make_series, set_up
+from steadystack.quality import check_moving_parts
 from steadystack.readers import ArrayFrames
 
 
@@ -18,7 +18,7 @@ def motion_of(frames, mask=None):
     source = ArrayFrames.checked(as_stack(frames), mask)
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
     table = read_pairs(steadystack.estimate_shifts(frames, mask=mask, max_shift=24))
-    return local_motion(source, set_up(config, in_memory(source)).method, table)
+    return check_moving_parts(source, set_up(config, make_series(source)).method, table)
 
 
 def test_parts_of_a_scene_that_drifts_move_together():

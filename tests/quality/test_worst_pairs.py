@@ -6,11 +6,11 @@ import numpy as np
 
 import steadystack
 from steadystack.config import make_config
-from steadystack.dataset import read_frames, read_pairs, shifts_dataset
+from steadystack.dataset import make_dataset, read_frames, read_pairs
 from steadystack.model import FrameTable, PairStatus, PairTable, as_stack
-from steadystack.planning import in_memory, set_up
-from steadystack.quality import close_ups
-from steadystack.quality.worst_pairs import worst_pairs
+from steadystack.planning import make_series, set_up
+from steadystack.quality import make_close_ups
+from steadystack.quality.worst_pairs import find_worst_pairs
 from steadystack.readers import ArrayFrames
 from support.scenes import Scene
 
@@ -22,10 +22,10 @@ def test_the_worst_pairs_are_some_of_every_kind():
     table.status[:] = [PairStatus(name).code for name in codes]
     table.shift_std[:3], table.ncc[3:5], table.ncc[6] = 0.1, [0.02, 0.05], 0.4
     residual = np.array([0.3, 0.1, 5.0, *[np.nan] * 4])[:, None]
-    frames = read_frames(shifts_dataset(table, axes=("x",)))
+    frames = read_frames(make_dataset(table, axes=("x",)))
     solved = FrameTable(**{**vars(frames), "residual": residual, "rejected": np.arange(7) == 2})
-    assert worst_pairs(table, solved).tolist() == [2, 4, 6, 0, 3, 1]
-    assert worst_pairs(table, solved, 2).tolist() == [2, 4]
+    assert find_worst_pairs(table, solved).tolist() == [2, 4, 6, 0, 3, 1]
+    assert find_worst_pairs(table, solved, 2).tolist() == [2, 4]
 
 
 def test_close_ups_look_where_a_prior_had_the_search_look():
@@ -36,9 +36,9 @@ def test_close_ups_look_where_a_prior_had_the_search_look():
     )
     source = ArrayFrames.checked(as_stack(frames), None)
     asked = {"register": {"max_shift": 5}, "pairs": {"width": 2}}
-    setup = set_up(make_config({"input": {"path": "memory"}, **asked}), in_memory(source, truth))
+    setup = set_up(make_config({"input": {"path": "memory"}, **asked}), make_series(source, truth))
     table = read_pairs(found)
-    seen = close_ups(source, setup.method, table, read_frames(found))
+    seen = make_close_ups(source, setup.method, table, read_frames(found))
     assert len(seen) == len(table.status)
     for one in seen:
         peak = np.unravel_index(np.nanargmax(one.surface), one.surface.shape)

@@ -12,7 +12,7 @@ import zarr
 import steadystack
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
-from steadystack.readers import ArrayFrames, StackFrames, locate
+from steadystack.readers import ArrayFrames, StackFrames, locate_stack
 from support import STORES
 from support.scenes import rough
 from support.stores import FRAMES, ome_04
@@ -42,7 +42,7 @@ def test_what_other_writers_write(tmp_path, name, keys, chunks, shards, labels, 
         shutil.unpack_archive(path, tmp_path / "a.zarr")
         path = tmp_path / "a.zarr"
     channel = "GFP" if labels else 1
-    spec = locate(str(path), channel=channel, **keys)
+    spec = locate_stack(str(path), channel=channel, **keys)
     assert spec.axes == ("t", "c", "y", "x")
     assert (spec.shape, spec.levels) == ((3, 2, 24, 20), ((3, 2, 24, 20), (3, 2, 12, 10)))
     assert (spec.channel_names, spec.channel) == (labels, 1)
@@ -50,7 +50,7 @@ def test_what_other_writers_write(tmp_path, name, keys, chunks, shards, labels, 
     assert (spec.chunks, spec.shards) == (chunks, shards)
     for frame in range(3):
         np.testing.assert_array_equal(StackFrames(spec).read(frame).image, PIXELS[frame, 1])
-    coarse = locate(str(path), channel=channel, level=1, **keys)
+    coarse = locate_stack(str(path), channel=channel, level=1, **keys)
     assert (coarse.frame_shape, coarse.pixel_size) == ((12, 10), (0.8, 0.6))
 
 
@@ -91,9 +91,9 @@ def test_what_lies_beside_the_project(
     bad = keys.pop("bad", None)
     if bad:
         with pytest.raises(InputError, match=bad):
-            locate(str(path), **keys)
+            locate_stack(str(path), **keys)
         return
-    spec = locate(str(path), **keys)
+    spec = locate_stack(str(path), **keys)
     assert "".join(spec.axes) == axes
     assert shape is None or spec.shape == shape
     assert spec.channel_names[: len(labels)] == labels
@@ -112,11 +112,11 @@ def test_what_lies_beside_the_project(
 
 def test_npy_stacks(tmp_path):
     np.save(tmp_path / "a.npy", PIXELS[:, 0])
-    spec = locate(str(tmp_path / "a.npy"))
+    spec = locate_stack(str(tmp_path / "a.npy"))
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 0])
     (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:200])
     with pytest.raises(InputError, match=r"b.npy cannot be read as .npy"):
-        locate(str(tmp_path / "b.npy"))
+        locate_stack(str(tmp_path / "b.npy"))
 
 
 def unpacked(tmp_path, name="ome-zarr-py-05"):
@@ -134,20 +134,20 @@ def test_a_level_whose_scale_does_not_fit(tmp_path):
         0.3,
     ]
     group.attrs["ome"] = ome
-    assert locate(path, channel=0).pixel_size == (0.4, 0.3)
+    assert locate_stack(path, channel=0).pixel_size == (0.4, 0.3)
     with pytest.raises(
         InputError, match=r"level 1 has \(3, 2, 12, 10\) pixels and states .*pixel_size"
     ):
-        locate(path, channel=0, level=1)
-    spec = locate(path, channel=0, level=1, pixel_size=(0.8, 0.6))
+        locate_stack(path, channel=0, level=1)
+    spec = locate_stack(path, channel=0, level=1, pixel_size=(0.8, 0.6))
     assert (spec.pixel_size, spec.unit) == ((0.8, 0.6), "micrometer")
-    assert locate(path, channel=0, pixel_size=2).pixel_size == (2.0, 2.0)
+    assert locate_stack(path, channel=0, pixel_size=2).pixel_size == (2.0, 2.0)
     with pytest.raises(InputError, match="pixel_size has 3 values for the axes y, x"):
-        locate(path, channel=0, pixel_size=(1, 2, 3))
+        locate_stack(path, channel=0, pixel_size=(1, 2, 3))
     ome["multiscales"][0]["datasets"][1]["coordinateTransformations"][0]["scale"] = [1, 1]
     group.attrs["ome"] = ome
     with pytest.raises(InputError, match=r"has the scale \[1, 1\] for 4 axes"):
-        locate(path, channel=0, level=1)
+        locate_stack(path, channel=0, level=1)
 
 
 def test_levels_of_odd_sizes_fit_whichever_way_they_were_rounded(tmp_path):
@@ -160,13 +160,13 @@ def test_levels_of_odd_sizes_fit_whichever_way_they_were_rounded(tmp_path):
             "datasets": [{"path": str(i), "coordinateTransformations": [
                 {"type": "scale", "scale": [1, 1 + i, 1 + i]}]} for i in (0, 1)],
         }]}  # fmt: skip
-        assert locate(str(tmp_path / "a.zarr"), level=1).pixel_size == (2, 2)
+        assert locate_stack(str(tmp_path / "a.zarr"), level=1).pixel_size == (2, 2)
 
 
 def test_axes_in_an_unusual_order(tmp_path):
     order = ("x", "c", "t", "y")
     zarr.create_array(tmp_path / "a.zarr", data=PIXELS.transpose(3, 1, 0, 2), dimension_names=order)
-    spec = locate(str(tmp_path / "a.zarr"), channel=1)
+    spec = locate_stack(str(tmp_path / "a.zarr"), channel=1)
     assert (spec.axes, spec.frame_count, spec.frame_shape) == (order, 3, (24, 20))
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
     stack = steadystack.open_stack(str(tmp_path / "a.zarr"), channel=1)
@@ -182,19 +182,19 @@ def test_a_channel_name_that_occurs_twice(tmp_path):
     with pytest.raises(
         InputError, match=r"'GFP' is the name of 2 channels: choose by number \(0, 1"
     ):
-        locate(path, channel="GFP")
-    assert locate(path, channel=1).channel == 1
+        locate_stack(path, channel="GFP")
+    assert locate_stack(path, channel=1).channel == 1
 
 
 def test_ome_zarr_04_with_everything(tmp_path):
     path = ome_04(tmp_path / "a.zarr")
-    spec = locate(path, channel="GFP")
+    spec = locate_stack(path, channel="GFP")
     assert (spec.axes, spec.frame_count, spec.frame_shape) == (("t", "c", "y", "x"), 3, (12, 14))
     assert (spec.channel, spec.channel_names) == (1, ("DAPI", "GFP"))
     assert (spec.pixel_size, spec.unit) == ((0.4, 0.3), "micrometer")
     assert spec.time == ((0.0, 2.5, 5.0), "second")
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, FRAMES[2, 1])
-    coarse = locate(path, channel=0, level=1)
+    coarse = locate_stack(path, channel=0, level=1)
     assert (coarse.frame_shape, coarse.pixel_size) == ((6, 7), (0.8, 0.6))
     np.testing.assert_array_equal(StackFrames(coarse).read(1).image, FRAMES[1, 0, ::2, ::2])
 
@@ -227,7 +227,7 @@ def test_xarray_groups(tmp_path, zarr_format):
         },
     )
     dataset.to_zarr(tmp_path / "a.zarr", zarr_format=zarr_format, consolidated=False)
-    spec = locate(str(tmp_path / "a.zarr"))
+    spec = locate_stack(str(tmp_path / "a.zarr"))
     assert (str(spec.array), spec.axes) == ("signal", ("t", "y", "x"))
     np.testing.assert_allclose(spec.pixel_size, (0.2, 0.1))
     assert (spec.unit, spec.time) == ("mm", ((0.0, 0.5, 2.0), "hours since 2020-01-01"))
@@ -249,7 +249,7 @@ def test_xarray_groups(tmp_path, zarr_format):
 )
 def test_layouts_written_by_others(real_data, name, keys, frames, shape):
     path = real_data("omezarr_ngio") / "tests" / "data" / name
-    spec = locate(str(path), **keys)
+    spec = locate_stack(str(path), **keys)
     group = zarr.open_group(path, mode="r")
     array = group[str(keys.get("level", 0))]
     axes = name.split("_")[-1].removesuffix(".zarr")
@@ -261,9 +261,9 @@ def test_layouts_written_by_others(real_data, name, keys, frames, shape):
 
 def test_channels_whose_names_are_numbers(tmp_path):
     path = ome_04(tmp_path / "a.zarr", labels=("488", "561"))
-    assert locate(path, channel="561").channel == 1
-    assert locate(path, channel="1").channel == 1
-    assert locate(path, channel=0).channel == 0
+    assert locate_stack(path, channel="561").channel == 1
+    assert locate_stack(path, channel="1").channel == 1
+    assert locate_stack(path, channel=0).channel == 0
 
 
 def test_units_that_differ_become_one(tmp_path):
@@ -272,6 +272,6 @@ def test_units_that_differ_become_one(tmp_path):
     multiscales = group.attrs["multiscales"]
     multiscales[0]["axes"][2]["unit"] = "nanometer"
     group.attrs["multiscales"] = multiscales
-    spec = locate(path, channel=0)
+    spec = locate_stack(path, channel=0)
     assert spec.unit == "micrometer"
     np.testing.assert_allclose(spec.pixel_size, (0.0004, 0.3))

@@ -9,7 +9,7 @@ import zarr
 
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_image, write_stack
-from steadystack.readers import Sense, StackFrames, ValidFrames, locate, locate_mask
+from steadystack.readers import MaskLabels, StackFrames, ValidFrames, locate_mask, locate_stack
 from steadystack.validity import Validity
 from support.masked import SHAPE
 from support.stores import FRAMES, chunk_file
@@ -32,10 +32,10 @@ def save(path, values):
 @pytest.mark.parametrize(
     ("sense", "valid"),
     [
-        (Sense(), lambda labels: labels != 0),
-        (Sense(invert=True), lambda labels: labels == 0),
-        (Sense(labels=(2, 3)), lambda labels: (labels == 2) | (labels == 3)),
-        (Sense(labels=(2, 3), invert=True), lambda labels: (labels != 2) & (labels != 3)),
+        (MaskLabels(), lambda labels: labels != 0),
+        (MaskLabels(invert=True), lambda labels: labels == 0),
+        (MaskLabels(labels=(2, 3)), lambda labels: (labels == 2) | (labels == 3)),
+        (MaskLabels(labels=(2, 3), invert=True), lambda labels: (labels != 2) & (labels != 3)),
     ],
 )
 def test_masks_of_every_format_and_sense(tmp_path, name, per_frame, sense, valid):
@@ -54,7 +54,7 @@ def test_a_label_image_of_an_ome_zarr_image(real_data):
     path = real_data("omezarr_zarr_java") / "v0.5" / "labels" / "nuclei"
     labels = zarr.open_array(path / "0", mode="r")[:]
     chosen = tuple(np.unique(labels[labels > 0])[:2].tolist())
-    mask = locate_mask(str(path), 5, labels.shape, Sense(labels=chosen))
+    mask = locate_mask(str(path), 5, labels.shape, MaskLabels(labels=chosen))
     np.testing.assert_array_equal(mask.read(0, labels.shape), np.isin(labels, chosen))
 
 
@@ -70,7 +70,7 @@ def test_a_folder_of_tiff_masks_is_one_per_frame(tmp_path):
 def test_masks_static_and_per_frame(tmp_path):
     frames = FRAMES[:, 0]
     write_stack(tmp_path / "a.zarr", frames)
-    source = StackFrames(locate(str(tmp_path / "a.zarr")))
+    source = StackFrames(locate_stack(str(tmp_path / "a.zarr")))
     static, moving = frames[0] > 0, frames > 0.1
     write_image(tmp_path / "static.zarr", static.astype("u1") * 255)
     write_image(tmp_path / "moving.zarr", moving)
@@ -120,7 +120,7 @@ def test_a_mask_that_cannot_be_decoded_makes_its_frame_unreadable(tmp_path):
     array[...] = np.random.default_rng(0).integers(0, 2, (3, 12, 14))
     torn = chunk_file(tmp_path / "m.zarr", 3, 1, 0, 0)
     torn.write_bytes(torn.read_bytes()[:5])
-    source = StackFrames(locate(str(tmp_path / "a.zarr")))
+    source = StackFrames(locate_stack(str(tmp_path / "a.zarr")))
     joined = ValidFrames(source, Validity((locate_mask(str(tmp_path / "m.zarr"), 3, (12, 14)),)))
     assert joined.read(1).status is FrameStatus.UNREADABLE
     assert joined.read(2).status is FrameStatus.OK

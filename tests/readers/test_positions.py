@@ -10,7 +10,7 @@ import zarr
 
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
-from steadystack.readers import StackFrames, locate, positions
+from steadystack.readers import StackFrames, list_positions, locate_stack
 from support import STORES
 from support.tiff_files import PIXELS
 
@@ -23,14 +23,14 @@ def plate(tmp_path):
 
 
 def test_positions_of_a_plate(plate):
-    found = positions(str(plate))
+    found = list_positions(str(plate))
     assert (found.names, found.missing) == (("A/01/0", "A/01/1", "B/03/0"), ("B/02",))
     for name, path in zip(found.names, found.paths(), strict=True):
-        by_path = StackFrames(locate(path, channel=0)).read(1).image
-        by_position = StackFrames(locate(str(plate), position=name, channel=0)).read(1).image
+        by_path = StackFrames(locate_stack(path, channel=0)).read(1).image
+        by_position = StackFrames(locate_stack(str(plate), position=name, channel=0)).read(1).image
         np.testing.assert_array_equal(by_path, by_position)
-    assert locate(str(plate), position="B/03", channel=0).array.inside == "B/03/0/s0"
-    assert positions(found.paths()[0]) is None
+    assert locate_stack(str(plate), position="B/03", channel=0).array.inside == "B/03/0/s0"
+    assert list_positions(found.paths()[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -45,23 +45,23 @@ def test_positions_of_a_plate(plate):
 )
 def test_positions_that_are_not_there(plate, position, words):
     with pytest.raises(InputError, match=words):
-        locate(str(plate), position=position, channel=0)
+        locate_stack(str(plate), position=position, channel=0)
 
 
 def test_a_position_of_what_is_no_plate(plate):
     with pytest.raises(InputError, match="is no plate"):
-        locate(str(plate / "A/01/0"), position="A/01/0", channel=0)
+        locate_stack(str(plate / "A/01/0"), position="A/01/0", channel=0)
     with pytest.raises(InputError, match=r"is a plate: set input.position"):
-        locate(str(plate), series=0)
+        locate_stack(str(plate), series=0)
     with pytest.raises(InputError, match="is no collection"):
-        locate(str(plate / "A/01/0"), series=0, channel=0)
+        locate_stack(str(plate / "A/01/0"), series=0, channel=0)
 
 
 def test_a_plate_without_any_well(plate):
     for row in ("A", "B"):
         shutil.rmtree(plate / row)
     with pytest.raises(InputError, match="none of its 3 wells is there"):
-        locate(str(plate), position="A/01/0")
+        locate_stack(str(plate), position="A/01/0")
 
 
 def test_a_collection_of_series(tmp_path):
@@ -79,10 +79,10 @@ def test_a_collection_of_series(tmp_path):
         if listed:
             group.create_group("OME").attrs["series"] = ["1", "0"]
         with pytest.raises(InputError, match=r"set input.series to one of 0 to 1"):
-            locate(str(tmp_path / "a.zarr"))
+            locate_stack(str(tmp_path / "a.zarr"))
         with pytest.raises(InputError, match=r"input.series 2 is not there"):
-            locate(str(tmp_path / "a.zarr"), series=2)
-        spec = locate(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
+            locate_stack(str(tmp_path / "a.zarr"), series=2)
+        spec = locate_stack(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
         assert spec.array.inside.split("/")[0] == ("0" if listed else "1")
-    spec = locate(str(tmp_path / "b.zarr"), series=1)
+    spec = locate_stack(str(tmp_path / "b.zarr"), series=1)
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])

@@ -12,7 +12,7 @@ import zarr
 import steadystack
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
-from steadystack.readers import StackFrames, locate
+from steadystack.readers import StackFrames, locate_stack
 from support.framed import SHAPE
 from support.stores import FRAMES, ome_04
 
@@ -20,15 +20,15 @@ from support.stores import FRAMES, ome_04
 def test_channels_that_are_not_there(tmp_path):
     write_stack(tmp_path / "a.zarr", np.zeros((2, *SHAPE), "u1"))
     with pytest.raises(InputError, match="has one channel, without a name: leave it out"):
-        locate(str(tmp_path / "a.zarr"), channel="DAPI")
+        locate_stack(str(tmp_path / "a.zarr"), channel="DAPI")
     frames = np.zeros((2, 3, *SHAPE), "u1")
     tifffile.imwrite(tmp_path / "a.ome.tif", frames, metadata={"axes": "TCYX"})
     with pytest.raises(InputError, match="has 3 channels, without names: 0 to 2"):
-        locate(str(tmp_path / "a.ome.tif"), channel="DAPI")
+        locate_stack(str(tmp_path / "a.ome.tif"), channel="DAPI")
     about = {"axes": "TCYX", "Channel": {"Name": ["DAPI", "GFP", "RFP"]}}
     tifffile.imwrite(tmp_path / "a.ome.tif", frames, metadata=about)
     with pytest.raises(InputError, match=r"3 channels: DAPI, GFP, RFP; did you mean GFP\?"):
-        locate(str(tmp_path / "a.ome.tif"), channel="GPF")
+        locate_stack(str(tmp_path / "a.ome.tif"), channel="GPF")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -37,7 +37,7 @@ def test_plain_arrays_of_any_order(tmp_path, zarr_format, axes):
     frames = FRAMES[:, 0]
     order = ["tyx".index(axis) for axis in axes or "tyx"]
     zarr.create_array(tmp_path / "a.zarr", data=frames.transpose(order), zarr_format=zarr_format)
-    spec = locate(str(tmp_path / "a.zarr"), axes=axes)
+    spec = locate_stack(str(tmp_path / "a.zarr"), axes=axes)
     for index in range(3):
         np.testing.assert_array_equal(StackFrames(spec).read(index).image, frames[index])
 
@@ -48,7 +48,7 @@ def test_sharded_arrays(tmp_path):
         tmp_path / "a.zarr", shape=data.shape, chunks=(1, 4, 7), shards=(1, 12, 14), dtype="f4"
     )
     array[...] = data
-    spec = locate(str(tmp_path / "a.zarr"))
+    spec = locate_stack(str(tmp_path / "a.zarr"))
     assert spec.chunks == (1, 4, 7)
     assert steadystack.open_stack(str(tmp_path / "a.zarr")).coords["valid"].all()
     np.testing.assert_array_equal(StackFrames(spec).read(1).image, data[1])
@@ -56,7 +56,7 @@ def test_sharded_arrays(tmp_path):
 
 def test_one_plane_along_z_is_no_axis(tmp_path):
     write_stack(tmp_path / "a.zarr", FRAMES[:, :1], axes="tzyx")
-    spec = locate(str(tmp_path / "a.zarr"))
+    spec = locate_stack(str(tmp_path / "a.zarr"))
     assert spec.spatial == ("y", "x")
     np.testing.assert_array_equal(StackFrames(spec).read(1).image, FRAMES[1, 0])
 
@@ -98,4 +98,4 @@ def table_of_wrong_inputs(folder):
 def test_wrong_inputs_are_told(tmp_path):
     for name, keys, words in table_of_wrong_inputs(tmp_path):
         with pytest.raises(InputError, match=words):
-            locate(str(tmp_path / name), **keys)
+            locate_stack(str(tmp_path / name), **keys)

@@ -9,7 +9,7 @@ import zarr
 
 import steadystack
 from steadystack.model import FrameStatus, InputError
-from steadystack.readers import StackFrames, locate
+from steadystack.readers import StackFrames, locate_stack
 from support.settings import write_run
 from support.shell import shell
 from support.tiff_files import PIXELS, described, imagej, ome_tiff, pages, strips
@@ -29,7 +29,7 @@ from support.tiff_files import PIXELS, described, imagej, ome_tiff, pages, strip
 def test_tiff_stacks(tmp_path, write, told, chunks):
     path = tmp_path / "a.ome.tif" if told else tmp_path / "A.TIFF"
     write(path)
-    spec = locate(str(path), channel="GFP" if told else None)
+    spec = locate_stack(str(path), channel="GFP" if told else None)
     assert (spec.frame_count, spec.frame_shape, spec.chunks) == (3, (24, 20), chunks)
     if told:
         assert spec.channel_names == ("DAPI", "GFP")
@@ -50,7 +50,7 @@ def test_a_tiff_of_volumes_and_a_length_in_its_unit(tmp_path):
         tmp_path / "a.tif", volumes, imagej=True, resolution=(2, 2),
         metadata={"axes": "TZYX", "unit": "micron", "spacing": 3.0},
     )  # fmt: skip
-    spec = locate(str(tmp_path / "a.tif"))
+    spec = locate_stack(str(tmp_path / "a.tif"))
     assert (spec.spatial, spec.pixel_size, spec.unit) == (("z", "y", "x"), (3.0, 0.5, 0.5), "µm")
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, volumes[2])
 
@@ -60,10 +60,10 @@ def test_a_tiff_of_several_images(tmp_path):
         for channel in (0, 1):
             file.write(PIXELS[:, channel], metadata={"axes": "TYX"})
     with pytest.raises(InputError, match=r"2 images: set input.series \(0: TYX \(3, 24, 20\); 1"):
-        locate(str(tmp_path / "a.ome.tif"))
+        locate_stack(str(tmp_path / "a.ome.tif"))
     with pytest.raises(InputError, match=r"input.series 2 is not there"):
-        locate(str(tmp_path / "a.ome.tif"), series=2)
-    spec = locate(str(tmp_path / "a.ome.tif"), series=1)
+        locate_stack(str(tmp_path / "a.ome.tif"), series=2)
+    spec = locate_stack(str(tmp_path / "a.ome.tif"), series=1)
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
 
 
@@ -72,12 +72,12 @@ def test_a_pyramid_in_a_tiff(tmp_path):
         metadata = {"axes": "TYX", "PhysicalSizeX": 0.3, "PhysicalSizeY": 0.4}
         file.write(PIXELS[:, 0], subifds=1, metadata=metadata)
         file.write(PIXELS[:, 0, ::2, ::2], subfiletype=1)
-    spec = locate(str(tmp_path / "a.ome.tif"), level=1)
+    spec = locate_stack(str(tmp_path / "a.ome.tif"), level=1)
     assert (spec.frame_shape, spec.pixel_size) == ((12, 10), (0.8, 0.6))
     assert spec.levels == ((3, 24, 20), (3, 12, 10))
     np.testing.assert_array_equal(StackFrames(spec).read(1).image, PIXELS[1, 0, ::2, ::2])
     with pytest.raises(InputError, match="levels are 0 to 1"):
-        locate(str(tmp_path / "a.ome.tif"), level=2)
+        locate_stack(str(tmp_path / "a.ome.tif"), level=2)
 
 
 def test_files_of_a_folder_and_of_a_pattern(tmp_path):
@@ -87,7 +87,7 @@ def test_files_of_a_folder_and_of_a_pattern(tmp_path):
         tifffile.imwrite(tmp_path / f"img_c0_{index}.tif", frame, metadata=None)
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "img_c0_*.tif", tmp_path / "img_c?_*[0-9].tif"):
-        spec = locate(str(path))
+        spec = locate_stack(str(path))
         assert (spec.axes, spec.shape, spec.chunks) == (("t", "y", "x"), (12, 24, 20), (1, 24, 20))
         assert "12 TIFF files, img_c0_0.tif to img_c0_11.tif" in spec.kind
         for index in (0, 2, 10):
@@ -96,33 +96,33 @@ def test_files_of_a_folder_and_of_a_pattern(tmp_path):
     stack = steadystack.open_stack(str(tmp_path / "*.tif"))
     np.testing.assert_array_equal(stack, frames)
     with pytest.raises(InputError, match="no TIFF file has such a name"):
-        locate(str(tmp_path / "img_c1_*.tif"))
+        locate_stack(str(tmp_path / "img_c1_*.tif"))
 
 
 def test_a_name_with_brackets_is_no_pattern(tmp_path):
     imagej(tmp_path / "img[1].tif")
-    assert locate(str(tmp_path / "img[1].tif"), channel=0).frame_count == 3
+    assert locate_stack(str(tmp_path / "img[1].tif"), channel=0).frame_count == 3
 
 
 def test_files_of_many_frames_each(tmp_path):
     imagej(tmp_path / "part_1.tif")
     tifffile.imwrite(tmp_path / "part_2.tif", PIXELS[:2], imagej=True, metadata={"axes": "TCYX"})
-    spec = locate(str(tmp_path / "part_*.tif"), channel=1)
+    spec = locate_stack(str(tmp_path / "part_*.tif"), channel=1)
     assert spec.frame_count == 5
     for index, expected in enumerate([*PIXELS[:, 1], *PIXELS[:2, 1]]):
         np.testing.assert_array_equal(StackFrames(spec).read(index).image, expected)
     for name, frames in (("q_1.tif", PIXELS[:2, 1]), ("q_2.tif", PIXELS[2:, 1])):
         pages(tmp_path / name, frames)
     with pytest.raises(InputError, match=r"set input.axes, such as tyx .* or tzyx"):
-        locate(str(tmp_path / "q_*.tif"))
-    spec = locate(str(tmp_path / "q_*.tif"), axes="tyx")
+        locate_stack(str(tmp_path / "q_*.tif"))
+    spec = locate_stack(str(tmp_path / "q_*.tif"), axes="tyx")
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
 
 
 def test_one_file_of_a_series_is_another_or_torn(tmp_path):
     for index in range(4):
         tifffile.imwrite(tmp_path / f"img{index}.tif", PIXELS[0, 0] + index, compression="zlib")
-    spec = locate(str(tmp_path / "img*.tif"))
+    spec = locate_stack(str(tmp_path / "img*.tif"))
     tifffile.imwrite(tmp_path / "img1.tif", PIXELS[0, 0, 1:])
     torn = tmp_path / "img2.tif"
     torn.write_bytes(torn.read_bytes()[:200])
@@ -138,7 +138,7 @@ def test_one_file_of_a_series_is_another_or_torn(tmp_path):
 
 def test_a_real_tiff_holds_what_its_zarr_copy_holds(real_data):
     folder = real_data("bulk_water")
-    frames = StackFrames(locate(str(folder / "bulk_water_every5.tif")))
+    frames = StackFrames(locate_stack(str(folder / "bulk_water_every5.tif")))
     whole = zarr.open_array(folder / "bulk_water.ome.zarr" / "0", mode="r")
     assert frames.frame_count == 60
     for index in (0, 7, 59):
@@ -172,7 +172,7 @@ def test_a_tiff_whose_last_page_lacks_pixels(tmp_path):
     with tifffile.TiffFile(path) as file:
         end = file.pages[-1].dataoffsets[0]
     path.write_bytes(path.read_bytes()[: end + 100])
-    frames = StackFrames(locate(str(path)))
+    frames = StackFrames(locate_stack(str(path)))
     assert [frames.read(i).status for i in range(3)] == [
         FrameStatus.OK, FrameStatus.OK, FrameStatus.UNREADABLE
     ]  # fmt: skip
@@ -185,7 +185,7 @@ def test_tiff_strips_that_were_never_written_are_missing(tmp_path):
     with tifffile.TiffFile(path, mode="r+b") as file:
         tag = file.pages[1].tags["StripByteCounts"]
         tag.overwrite([0, tag.value[1]])
-    found = StackFrames(locate(str(path))).read(1)
+    found = StackFrames(locate_stack(str(path))).read(1)
     assert found.status is FrameStatus.INCOMPLETE
     assert not found.valid[:12].any()
     assert found.valid[12:].all()
@@ -194,6 +194,6 @@ def test_tiff_strips_that_were_never_written_are_missing(tmp_path):
 def test_what_is_no_tiff(tmp_path):
     (tmp_path / "a.tif").write_text("no TIFF at all")
     with pytest.raises(InputError, match="is no TIFF file"):
-        locate(str(tmp_path / "a.tif"))
+        locate_stack(str(tmp_path / "a.tif"))
     with pytest.raises(InputError, match="is not there"):
-        locate(str(tmp_path / "b.tif"))
+        locate_stack(str(tmp_path / "b.tif"))

@@ -10,7 +10,7 @@ import pytest
 import steadystack
 from steadystack import ncc
 from steadystack.ncc import tiles
-from steadystack.register import Search, block_terms
+from steadystack.register import Search, compute_block_terms
 from support.scenes import ellipse, rough
 
 
@@ -27,7 +27,9 @@ def test_parts_of_a_pair_add_up(monkeypatch):
     whole = steadystack.masked_ncc(reference, moving, **masks)
     shift = steadystack.register_translation(reference, moving, **masks)
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 2000)
-    blocks = tiles.blocks_of((120, 130), (120, 130), ncc.lag_window((120, 130), (120, 130), (9, 9)))
+    blocks = tiles.cut_into_blocks(
+        (120, 130), (120, 130), ncc.make_window((120, 130), (120, 130), (9, 9))
+    )
     assert len(blocks) > 6
     parts = steadystack.masked_ncc(reference, moving, **masks)
     np.testing.assert_allclose(parts["ncc"], whole["ncc"], atol=2e-6)
@@ -47,10 +49,10 @@ def chance(images, mask, monkeypatch, tile=None, block=None):
     parts = []
     for number, place in enumerate(search.blocks):
         reference, moving = (
-            ncc.masked_image(image[part], ncc.Masked(mask[part]))
+            ncc.make_masked_image(image[part], ncc.CachedMask(mask[part]))
             for image, part in zip(images, (place.reference, place.moving), strict=True)
         )
-        parts.append(block_terms(reference, moving, search, number))
+        parts.append(compute_block_terms(reference, moving, search, number))
     assert (len(parts) > 3) == (block is not None)
     return reduce(ncc.Terms.plus, parts).chance_deviation
 

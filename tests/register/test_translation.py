@@ -11,8 +11,8 @@ from skimage import data, io
 from skimage.registration import phase_cross_correlation
 
 import steadystack
-from steadystack.example import corrupted_pair, windowed_pair
-from steadystack.guide import embedded_scene
+from steadystack.example import make_corrupted_pair, make_windowed_pair
+from steadystack.guide import load_embedded_scene
 from steadystack.model import PairStatus
 from steadystack.register import register_translation
 from support.scenes import Scene, ellipse, rough
@@ -236,7 +236,7 @@ def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
 
 
 def test_gallery_one_mask_over_corrupted_pixels():
-    reference, moving, mask = corrupted_pair(embedded_scene())
+    reference, moving, mask = make_corrupted_pair(load_embedded_scene())
     found = steadystack.register_translation(
         reference, moving, reference_mask=mask, moving_mask=mask, subpixel=False
     )
@@ -246,7 +246,7 @@ def test_gallery_one_mask_over_corrupted_pixels():
 
 
 def test_gallery_two_different_windows():
-    reference, moving, reference_mask, moving_mask = windowed_pair(embedded_scene())
+    reference, moving, reference_mask, moving_mask = make_windowed_pair(load_embedded_scene())
     found = steadystack.register_translation(
         reference, moving, reference_mask=reference_mask, moving_mask=moving_mask
     )

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from steadystack.cli import main
-from steadystack.report.figures import smaller
+from steadystack.report.figures import shrink
 from support.reported import config, reported
 
 
@@ -37,5 +37,5 @@ def test_images_are_made_smaller_by_means_of_what_is_known():
     image = np.arange(20.0).reshape(4, 5)
     image[0, 0] = image[2, 4] = image[3, 4] = np.nan
     expected = [[(1 + 5 + 6) / 3, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [13, 15, np.nan]]
-    np.testing.assert_allclose(smaller(image, 3), expected)
-    assert smaller(image, 5) is image
+    np.testing.assert_allclose(shrink(image, 3), expected)
+    assert shrink(image, 5) is image

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from steadystack import stages
-from steadystack.dataset import shifts_dataset
-from steadystack.model import FrameStatus, FrameTable, PairStatus, PairTable, Views
+from steadystack import quality
+from steadystack.dataset import make_dataset
+from steadystack.model import FrameStatus, FrameTable, PairStatus, PairTable, ReportImages
 from steadystack.planning import set_up
 from steadystack.report import Page, save_page
 from steadystack.report.page import MOST_BYTES
@@ -49,7 +49,7 @@ def test_the_page_holds_the_numbers_of_the_dataset(folder, shifts):
     for version in json.loads(shifts.attrs["versions"]).values():
         assert version in page
     assert "max_shift: 10" in page
-    assert stages.verdict(shifts).reasons[0] in page
+    assert quality.verdict(shifts).reasons[0] in page
 
 
 def test_the_page_asks_nobody_and_repeats_no_name(folder):
@@ -98,13 +98,13 @@ def long_series(count: int) -> xr.Dataset:
         rejected=rejected,
         anchors=(1,),
     )
-    return shifts_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
+    return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 
 
 def test_a_long_series_fits_on_a_page(tmp_path):
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(2, 2000, 2000))
-    views = Views(images={"mean": tuple(noise), "maximum": tuple(noise)})
+    views = ReportImages(images={"mean": tuple(noise), "maximum": tuple(noise)})
     save_page(Page("long", long_series(20_000), "good", [], views), str(tmp_path / "page.html"))
     page = (tmp_path / "page.html").read_text()
     assert len(page.encode()) < MOST_BYTES
@@ -136,10 +136,10 @@ def test_close_ups_show_the_frames_where_they_are_valid(folder, shifts):
 
 def views_of(folder, shifts):
     from steadystack.planning import open_series
-    from steadystack.stages.reporting import views
+    from steadystack.stages.reporting import make_report_images
 
     settings = config(folder)
-    return views(set_up(settings, open_series(settings)[0]), shifts)
+    return make_report_images(set_up(settings, open_series(settings)[0]), shifts)
 
 
 def test_a_browser_shows_the_page(folder, tmp_path):

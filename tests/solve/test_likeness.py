@@ -9,7 +9,7 @@ import pytest
 
 from steadystack.model import PairStatus, PairTable
 from steadystack.pairs import select_pairs
-from steadystack.solve.likeness import unlike_frames
+from steadystack.solve.likeness import find_dissimilar_frames
 
 WINDOW = {"strategy": "window", "width": 8}
 PLANS = {
@@ -36,7 +36,7 @@ def table(level, plan, *, half_life=np.inf, noise=0.03, cut=None, seed=0):
 
 
 def flagged(pairs) -> list[int]:
-    return np.flatnonzero(unlike_frames(pairs)).tolist()
+    return np.flatnonzero(find_dissimilar_frames(pairs)).tolist()
 
 
 def with_dips(*frames, count=60, depth=0.2):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steadystack.model import LONE, FrameStatus, PairStatus, PairTable, Trust
 from steadystack.pairs import select_pairs
-from steadystack.quality import judge
+from steadystack.quality import judge_series
 from steadystack.solve import solve_shifts
 from steadystack.solve import system as systems
 from support.graphs import graphs, random_graph
@@ -91,7 +91,7 @@ def test_a_rejected_pair_keeps_its_residual_and_has_no_weight():
     np.testing.assert_allclose(found.residual, expected, atol=0.5)
     used = np.bincount(pairs[~replaced].ravel(), minlength=40)
     np.testing.assert_array_equal(found.pair_count, used)
-    verdict = judge(table, found)
+    verdict = judge_series(table, found)
     assert verdict.trust is Trust.CHECK
     assert f"{replaced.sum()} of {len(pairs)} pairs contradict" in str(verdict)
 
@@ -118,7 +118,7 @@ def test_a_bad_frame_moves_no_good_one(bad):
     without = np.where(np.isin(pairs, bad).any(axis=1), PairStatus.LOW_NCC.code, table.status)
     alone = solve_shifts(replace(table, status=without.astype(np.int8)))
     np.testing.assert_allclose(found.shift[good], alone.shift[good], atol=1e-9)
-    assert f"{len(bad)} inconsistent" in str(judge(table, found)) or len(bad) == 1
+    assert f"{len(bad)} inconsistent" in str(judge_series(table, found)) or len(bad) == 1
 
 
 def test_what_nothing_contradicts_is_kept():
@@ -272,7 +272,7 @@ def test_frames_between_are_interpolated_on_request(method):
         np.testing.assert_allclose(found.shift[10], (found.shift[9] + found.shift[11]) / 2)
     error = (found.shift - (truth - truth[5]))[inside]
     assert (np.abs(error) < 4 * found.shift_std[inside]).all()
-    assert "3 interpolated" in str(judge(table, found, 5))
+    assert "3 interpolated" in str(judge_series(table, found, 5))
 
 
 @pytest.mark.parametrize("width", [1, 4])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from steadystack.pairs import select_pairs
-from steadystack.solve.system import own_variances
+from steadystack.solve.system import estimate_own_variances
 
 
 def test_what_frames_share_is_split_among_them():
@@ -13,16 +13,21 @@ def test_what_frames_share_is_split_among_them():
     pairs = select_pairs(60, "window", width=5)
     truth = np.exp(rng.uniform(0, np.log(20), 60))
     start, end = pairs.T
-    found = own_variances(start, end, 60, truth[start] + truth[end])
+    found = estimate_own_variances(start, end, 60, truth[start] + truth[end])
     np.testing.assert_allclose(found, truth, rtol=0.15)
     rough = (truth[start] + truth[end]) * np.exp(rng.normal(0, 0.5, len(pairs)))
-    assert (own_variances(start, end, 60, rough) >= 0).all()
+    assert (estimate_own_variances(start, end, 60, rough) >= 0).all()
     # sums that leave it open: of a star, a chain, one pair; frames without a pair; nothing at all
-    star = own_variances(np.zeros(5, int), np.arange(1, 6), 7, np.arange(2.0, 7.0))
+    star = estimate_own_variances(np.zeros(5, int), np.arange(1, 6), 7, np.arange(2.0, 7.0))
     np.testing.assert_allclose(star[0] + star[1:6], np.arange(2.0, 7.0), rtol=0.05)
     assert star[6] == 0
-    chain = own_variances(np.arange(5), np.arange(1, 6), 6, np.full(5, 2.0))
+    chain = estimate_own_variances(np.arange(5), np.arange(1, 6), 6, np.full(5, 2.0))
     np.testing.assert_allclose(chain, 1)
-    np.testing.assert_allclose(own_variances(np.array([0]), np.array([1]), 2, np.array([3.0])), 1.5)
-    assert own_variances(np.zeros(0, int), np.zeros(0, int), 3, np.zeros(0)).tolist() == [0] * 3
-    assert own_variances(start, end, 60, np.zeros(len(pairs))).tolist() == [0] * 60
+    np.testing.assert_allclose(
+        estimate_own_variances(np.array([0]), np.array([1]), 2, np.array([3.0])), 1.5
+    )
+    assert (
+        estimate_own_variances(np.zeros(0, int), np.zeros(0, int), 3, np.zeros(0)).tolist()
+        == [0] * 3
+    )
+    assert estimate_own_variances(start, end, 60, np.zeros(len(pairs))).tolist() == [0] * 60

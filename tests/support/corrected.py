@@ -9,9 +9,9 @@ import xarray as xr
 import zarr
 
 from steadystack.config import CorrectSection
-from steadystack.correction import lay_out, write_corrected
+from steadystack.correction import plan_corrected, write_corrected
 from steadystack.model import FrameStatus
-from steadystack.readers import locate
+from steadystack.readers import locate_stack
 from steadystack.validity import Validity
 from support.scenes import Scene
 from support.settings import config_of
@@ -42,8 +42,8 @@ def made(path: Path, source: Path, shifts: xr.Dataset | None = None, memory=MEMO
     """A corrected stack of a stack, in this process."""
     client, validity = how.pop("client", None), how.pop("validity", Validity())
     again, channel = how.pop("overwrite", False), how.pop("channel", None)
-    stack = lay_out(
-        str(path), locate(str(source), channel=0), shifts_of() if shifts is None else shifts,
+    stack = plan_corrected(
+        str(path), locate_stack(str(source), channel=0), shifts_of() if shifts is None else shifts,
         CorrectSection(**how), validity, channel, memory,
     )  # fmt: skip
     write_corrected(stack, client, overwrite=again)

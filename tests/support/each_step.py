@@ -82,7 +82,7 @@ def killed(folder, due):
     """A run that ends at a step; the second time over what a finished run has left."""
     steps = Steps(due)
     for module, name in (
-        (files, "to_disk"), (files, "put"), (files, "_exchanged"), (files, "delete"),
+        (files, "sync_to_disk"), (files, "put"), (files, "_exchange"), (files, "delete"),
         (files, "discard"), (files.OpenRecords, "_write"), (files.os, "ftruncate"),
     ):  # fmt: skip
         steps.before(module, name)
@@ -113,7 +113,7 @@ def check(folder):
         with xr.open_zarr(path) as opened:
             found = opened.load()
         table, _ = rows_of(found)
-        journal.replay(str(path), str(found.attrs["run"]), table)
+        journal.replay_journal(str(path), str(found.attrs["run"]), table)
         saved = np.flatnonzero(table.status != PairStatus.UNMEASURED.code)
         for name in COLUMNS:
             one, other = getattr(table, name)[saved], getattr(expected, name)[saved]

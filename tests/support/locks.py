@@ -5,7 +5,7 @@ from __future__ import annotations
 HOLD = """
 import sys
 from steadystack.durable import place
-with place(sys.argv[1]).locked():
+with place(sys.argv[1]).holding_lock():
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -24,6 +24,6 @@ def noise(frames, strength, seed=8):
     return np.random.default_rng(seed).normal(0, strength, frames.shape)
 
 
-def pattern(shape=SIZE, seed=5):
+def make_pattern(shape=SIZE, seed=5):
     image = rough(seed, shape)
     return (image - image.mean()) / image.std()

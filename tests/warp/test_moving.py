@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from steadystack.warp import INTERPOLATIONS, REACH, Box, move, move_part, source_part
+from steadystack.warp import INTERPOLATIONS, REACH, Box, find_source_part, move, move_part
 from support.scenes import Scene, rough
 
 SHIFT = np.array([2.3, -4.6])
@@ -73,7 +73,7 @@ def test_parts_are_those_of_the_whole(interpolation, masked):
     part = tuple(slice(0, size) for size in image.shape)
     move_part(image, valid, part, image.shape, SHIFT, (0, 0), interpolation, whole, seen)
     box = Box((31, 40), (20, 30))
-    needed = source_part(box, SHIFT, image.shape, REACH[interpolation])
+    needed = find_source_part(box, SHIFT, image.shape, REACH[interpolation])
     assert needed is not None
     if interpolation in ("nearest", "linear"):
         assert needed[0].stop - needed[0].start <= 22

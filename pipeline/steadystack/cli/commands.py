@@ -11,11 +11,19 @@ from typing import Any
 import click
 
 from steadystack import guide, stages
-from steadystack.cli.outcomes import Said, conclude, exit_if_failed, run_each, table, told, usable
+from steadystack.cli.outcomes import (
+    EchoHandler,
+    conclude,
+    exit_if_failed,
+    format_usable,
+    print_table,
+    reporting_errors,
+    run_each,
+)
 from steadystack.config import Config, load_config
 from steadystack.model import InputError
-from steadystack.planning import inputs_of
-from steadystack.terminal import told_of_progress
+from steadystack.planning import resolve_inputs
+from steadystack.terminal import show_progress
 
 ORDER = (
     "init", "check", "plan", "run", "measure", "solve", "correct", "report", "export", "schema",
@@ -59,42 +67,42 @@ def main() -> None:
     """  # noqa: D301
     said = logging.getLogger("steadystack.cluster.kinds")
     said.setLevel(logging.INFO)
-    if not any(isinstance(handler, Said) for handler in said.handlers):
-        said.addHandler(Said())
+    if not any(isinstance(handler, EchoHandler) for handler in said.handlers):
+        said.addHandler(EchoHandler())
 
 
 @main.command()
 @config_argument
 @overwrite_option
 @scheduler_option
-@told
+@reporting_errors
 def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
     Goes on where an earlier run of the same settings stopped. Of several inputs one that fails does
     not stop the others; output.summary tells what became of each.
     """
-    settings = _elsewhere(load_config(config), scheduler_file)
-    inputs, begun = inputs_of(settings), time.monotonic()
-    with told_of_progress() as progress:
+    settings = _override_cluster(load_config(config), scheduler_file)
+    inputs, begun = resolve_inputs(settings), time.monotonic()
+    with show_progress() as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
-        single = _only(inputs)
+        single = _load_only(inputs)
         shifts = stages.run(single, overwrite=overwrite, progress=progress)
     conclude(single, shifts, time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
-@told
+@reporting_errors
 def plan(config: str) -> None:
     """Say what a run will do: pairs, tasks, bytes, memory.
 
     Opens no pixel of the stack.
     """
-    for single in _each(inputs_of(load_config(config))):
-        table(stages.plan(single).rows())
+    for single in _iterate_inputs(resolve_inputs(load_config(config))):
+        print_table(stages.plan(single).rows())
 
 
 @main.command()
@@ -106,46 +114,46 @@ def plan(config: str) -> None:
     help="Only part I of N, into a file beside the output.",
 )
 @scheduler_option
-@told
+@reporting_errors
 def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
     """Measure the pairs of a YAML file that are not measured yet.
 
     What was measured in parts (--batches) is gathered first.
     """
-    settings = _elsewhere(load_config(config), scheduler_file)
-    inputs = inputs_of(settings)
-    with told_of_progress() as progress:
+    settings = _override_cluster(load_config(config), scheduler_file)
+    inputs = resolve_inputs(settings)
+    with show_progress() as progress:
         if len(inputs) > 1 and batches is None:
             run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
             return
-        single = settings if len(inputs) > 1 else _only(inputs)
+        single = settings if len(inputs) > 1 else _load_only(inputs)
         shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
     where = f"part {batches}" if batches else single.output.shifts
-    click.echo(f"{usable(shifts)} -> {where}")
+    click.echo(f"{format_usable(shifts)} -> {where}")
     exit_if_failed(shifts)
 
 
 @main.command()
 @config_argument
-@told
+@reporting_errors
 def solve(config: str) -> None:
     """Solve for the frames' shifts from measured pairs.
 
     In seconds, and no pair is measured again; only `solve.refine` reads frames.
     """
     settings = load_config(config)
-    inputs, begun = inputs_of(settings), time.monotonic()
+    inputs, begun = resolve_inputs(settings), time.monotonic()
     if len(inputs) > 1:
         run_each(settings, inputs, "solve")
     else:
-        single = _only(inputs)
+        single = _load_only(inputs)
         conclude(single, stages.solve(single), time.monotonic() - begun)
 
 
 @main.command()
 @config_argument
 @click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
-@told
+@reporting_errors
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run.
 
@@ -154,13 +162,13 @@ def correct(config: str, overwrite: bool) -> None:
     Goes on where an earlier call stopped; takes its place when it is whole.
     """
     settings = load_config(config)
-    inputs = inputs_of(settings)
-    with told_of_progress("correcting", "tasks") as progress:
+    inputs = resolve_inputs(settings)
+    with show_progress("correcting", "tasks") as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "correct", overwrite=overwrite, progress=progress)
             return
         begun = time.monotonic()
-        made = stages.correct(_only(inputs), overwrite=overwrite, progress=progress)
+        made = stages.correct(_load_only(inputs), overwrite=overwrite, progress=progress)
     click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
 
 
@@ -168,7 +176,7 @@ def correct(config: str, overwrite: bool) -> None:
 @click.argument("shifts", type=click.Path())
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option("--overwrite", is_flag=True, help="Also if the file exists.")
-@told
+@reporting_errors
 def export(shifts: str, target: str, overwrite: bool) -> None:
     """Write shifts for other programs.
 
@@ -185,20 +193,20 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @click.option(
     "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
 )
-@told
+@reporting_errors
 def report(config: str, figures: str | None) -> None:
     """Write the report of a solved run.
 
     It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
     """
     settings = load_config(config)
-    inputs = inputs_of(settings)
+    inputs = resolve_inputs(settings)
     if figures is not None and len(inputs) > 1:
         raise InputError(f"--figures {figures} is for one input, and there are {len(inputs)}")
     if len(inputs) > 1:
         run_each(settings, inputs, "report")
     else:
-        click.echo(stages.report(_only(inputs), figures=figures))
+        click.echo(stages.report(_load_only(inputs), figures=figures))
 
 
 @main.command()
@@ -206,17 +214,17 @@ def report(config: str, figures: str | None) -> None:
 @click.option(
     "--picture", metavar="FILE", help="Draw these frames and what is not valid: .png, .svg or .pdf."
 )
-@told
+@reporting_errors
 def check(config: str, picture: str | None) -> None:
     """Say what is understood of settings, stack and mask.
 
     Reads three frames, and asks about what looks odd in them.
     """
-    inputs = inputs_of(load_config(config))
+    inputs = resolve_inputs(load_config(config))
     if picture is not None and len(inputs) > 1:
         raise InputError(f"--picture {picture} is for one input, and there are {len(inputs)}")
-    for single in _each(inputs):
-        table(guide.check(single, picture))
+    for single in _iterate_inputs(inputs):
+        print_table(guide.check(single, picture))
 
 
 @main.command()
@@ -227,7 +235,7 @@ def check(config: str, picture: str | None) -> None:
 @click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
 @click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
 @click.option("--variable", help="Array of an xarray group; needed if several.")
-@told
+@reporting_errors
 def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.
 
@@ -251,13 +259,13 @@ def schema() -> None:
 
 @main.command()
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
-@told
+@reporting_errors
 def demo(directory: str) -> None:
     """Make a small drifting time-lapse, run it, draw it.
 
     In DIRECTORY, or in steadystack-demo here.
     """
-    with told_of_progress() as progress:
+    with show_progress() as progress:
         made = guide.demo(directory, progress=progress)
     click.echo(
         f"{made.shifts.sizes['frame']} frames, {made.shifts.sizes['pair']} pairs: "
@@ -270,12 +278,12 @@ def demo(directory: str) -> None:
         click.echo(f"picture   {picture}")
 
 
-def _only(inputs: Mapping[str, Config]) -> Config:
+def _load_only(inputs: Mapping[str, Config]) -> Config:
     """The settings of the only input."""
     return next(iter(inputs.values()))
 
 
-def _each(inputs: Mapping[str, Config]) -> Iterator[Config]:
+def _iterate_inputs(inputs: Mapping[str, Config]) -> Iterator[Config]:
     """The settings of every input, its name before it if there are several."""
     for name, single in inputs.items():
         if len(inputs) > 1:
@@ -283,7 +291,7 @@ def _each(inputs: Mapping[str, Config]) -> Iterator[Config]:
         yield single
 
 
-def _elsewhere(settings: Config, scheduler_file: str | None) -> Config:
+def _override_cluster(settings: Config, scheduler_file: str | None) -> Config:
     """The same settings on another cluster, if one is given."""
     if scheduler_file is None:
         return settings

@@ -13,30 +13,30 @@ from typing import Any
 import click
 import xarray as xr
 
-from steadystack import stages
+from steadystack import quality, stages
 from steadystack.config import Config
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError, PairStatus, RunError, Trust, UnreachableError
-from steadystack.terminal import exit_code, stoppable
+from steadystack.terminal import get_exit_code, stopping_on_signals
 
 FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
 GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
 
 
-class Said(logging.Handler):
+class EchoHandler(logging.Handler):
     """What a cluster says of itself, the link of its dashboard, on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(self.format(record), err=True)
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
+def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """What is wrong with the input in plain lines and exit code 2, instead of a traceback."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            with stoppable():
+            with stopping_on_signals():
                 return function(*args, **kwargs)
         except InputError as error:
             for line in str(error).splitlines():
@@ -49,7 +49,7 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(FAILED)
         except KeyboardInterrupt as stop:
             _say_how_to_go_on(stop)
-            sys.exit(exit_code(stop))
+            sys.exit(get_exit_code(stop))
 
     return wrapped
 
@@ -100,12 +100,12 @@ def run_each(
 
 def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
     """What was written, a line each, the last with the verdict; and the exit code."""
-    verdict, output = stages.verdict(shifts), single.output
+    verdict, output = quality.verdict(shifts), single.output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
-        if path is not None and place(path).exists():
+        if path is not None and get_place(path).exists():
             click.echo(f"{name} -> {path}")
     click.echo(
-        f"{shifts.sizes['frame']} frames, {usable(shifts)}, {seconds:.1f} s -> "
+        f"{shifts.sizes['frame']} frames, {format_usable(shifts)}, {seconds:.1f} s -> "
         f"{output.shifts}: {verdict.trust}"
     )
     for reason in verdict.reasons:
@@ -123,14 +123,14 @@ def exit_if_failed(shifts: xr.Dataset) -> None:
         sys.exit(FAILED)
 
 
-def usable(shifts: xr.Dataset) -> str:
+def format_usable(shifts: xr.Dataset) -> str:
     usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
     rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
     note = f", {rejected} rejected" if rejected else ""
     return f"{usable} of {shifts.sizes['pair']} pairs usable{note}"
 
 
-def table(rows: list[tuple[str, str]]) -> None:
+def print_table(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")

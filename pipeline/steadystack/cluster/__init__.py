@@ -2,27 +2,27 @@
 
 `kinds` starts or finds a cluster when it is needed, with `jobs` of batch systems and the `memory`
 there is; `engines` are what tasks run on, and what a cluster has to be told. `tasks` runs them,
-`tries` again where that helps; `watch` keeps an eye on the workers, and `fit` asks them by `probe`
-what they run.
+`retries` again where that helps; `watch` keeps an eye on the workers, and `worker_check` asks them
+by `probe` what they run.
 """
 
-from steadystack.cluster.engines import Cluster, Engine, as_cluster, current_client, share
-from steadystack.cluster.kinds import OnDemand, connect, one_cluster
-from steadystack.cluster.memory import PYTHON_BYTES, memory_here
+from steadystack.cluster.engines import Cluster, Engine, as_cluster, get_current_client, share
+from steadystack.cluster.kinds import ClusterOnDemand, connect, open_cluster_on_demand
+from steadystack.cluster.memory import PYTHON_BYTES, read_available_memory
+from steadystack.cluster.retries import Failure
 from steadystack.cluster.tasks import run_tasks, run_trees
-from steadystack.cluster.tries import Failure
 
 __all__ = [
     "PYTHON_BYTES",
     "Cluster",
+    "ClusterOnDemand",
     "Engine",
     "Failure",
-    "OnDemand",
     "as_cluster",
     "connect",
-    "current_client",
-    "memory_here",
-    "one_cluster",
+    "get_current_client",
+    "open_cluster_on_demand",
+    "read_available_memory",
     "run_tasks",
     "run_trees",
     "share",

@@ -85,7 +85,7 @@ def as_cluster(engine: Engine) -> Cluster:
     return engine if isinstance(engine, Cluster) else Cluster(engine)
 
 
-def current_client() -> Client | None:
+def get_current_client() -> Client | None:
     """The client that Dask would use here; None if there is none."""
     try:
         client: Client = Client.current()

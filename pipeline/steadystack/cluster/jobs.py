@@ -21,7 +21,7 @@ from steadystack.cluster.engines import Settings
 from steadystack.model import InputError
 
 
-def secured(settings: Settings) -> Security | None:
+def make_security(settings: Settings) -> Security | None:
     """The certificates of a cluster, the same for scheduler, workers and client.
 
     None: those of Dask's own configuration, if it has any. Batch jobs talk over a network that
@@ -44,20 +44,20 @@ def secured(settings: Settings) -> Security | None:
         path = getattr(given, name)
         if not Path(path).is_file():
             raise InputError(f"cluster.security.{name} {path} is not there")
-    return _of_files(given.ca, given.cert, given.key)
+    return _read_certificates(given.ca, given.cert, given.key)
 
 
-def in_files(made: Security, folder: str) -> Security:
+def write_certificates(made: Security, folder: str) -> Security:
     """Temporary certificates as files in a folder that nobody else can read, for other machines."""
     of_worker = made.get_tls_config_for_role("worker")
     found = {"ca": of_worker["ca_file"], "cert": of_worker["cert"], "key": of_worker["key"]}
     paths = {name: str(Path(folder) / f"{name}.pem") for name in found}
     for name, text in found.items():
         Path(paths[name]).write_text(text)
-    return _of_files(**paths)
+    return _read_certificates(**paths)
 
 
-def _of_files(ca: str, cert: str, key: str) -> Security:
+def _read_certificates(ca: str, cert: str, key: str) -> Security:
     roles = ("client", "scheduler", "worker")
     made: Security = Security(
         require_encryption=True,
@@ -88,7 +88,7 @@ QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
 
 
 @contextmanager
-def job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
+def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
     """A scheduler in this process whose workers are batch jobs; they are cancelled in the end."""
     try:
         import dask_jobqueue
@@ -105,10 +105,10 @@ def job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
     folder = Path(settings.job_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="certificates-", dir=folder) as private:
-        security = secured(settings)
+        security = make_security(settings)
         if security is not None and settings.security in (None, "temporary"):
-            security = in_files(security, private)
-        options = _options(settings) | {"security": security, "shared_temp_directory": private}
+            security = write_certificates(security, private)
+        options = _make_options(settings) | {"security": security, "shared_temp_directory": private}
         try:
             made = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
         except (OSError, RuntimeError, ValueError) as error:
@@ -117,7 +117,7 @@ def job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
             yield made
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _make_options(settings: Settings) -> dict[str, Any]:
     per_job = settings.workers_per_job
     optional = {
         "queue": settings.queue,
@@ -131,7 +131,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "interface": settings.interface,
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         "job_extra_directives": list(settings.directives),
-        "job_script_prologue": [*_environment(), *settings.prologue],
+        "job_script_prologue": [*_make_environment(), *settings.prologue],
         "worker_extra_args": ["--no-dashboard"],
         "death_timeout": DEATH_TIMEOUT_S,
         "log_directory": settings.job_folder,
@@ -140,7 +140,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _environment() -> Iterator[str]:
+def _make_environment() -> Iterator[str]:
     """Lines that give jobs the part of this process's Dask configuration that workers need.
 
     They come before the user's own, which can take them back.
@@ -175,14 +175,16 @@ class JobQueue:
             return ""
         self.asked = now
         jobs = [job.job_id for job in self.cluster.workers.values() if getattr(job, "job_id", None)]
-        if not jobs or self.left < 0 or _in_queue(jobs):
+        if not jobs or self.left < 0 or _is_in_queue(jobs):
             self.left = now
         if now - self.left < GRACE_S:
             return ""
-        return f"the jobs of the workers end before a worker is there{_last_words(self.folder)}"
+        return (
+            f"the jobs of the workers end before a worker is there{_read_last_error(self.folder)}"
+        )
 
 
-def _in_queue(jobs: Sequence[str]) -> bool:
+def _is_in_queue(jobs: Sequence[str]) -> bool:
     """Whether Slurm still knows one of these jobs as waiting or running; True if it is silent."""
     command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(map(str, jobs))]
     try:
@@ -195,7 +197,7 @@ def _in_queue(jobs: Sequence[str]) -> bool:
     return not forgotten and (found.returncode != 0 or bool(found.stdout.strip()))
 
 
-def _last_words(folder: str) -> str:
+def _read_last_error(folder: str) -> str:
     """The last error, or else the last line, in the log of a worker's job, and where that is."""
     logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
     if not logs:
@@ -205,10 +207,10 @@ def _last_words(folder: str) -> str:
     errors = [number for number, line in enumerate(lines, start=1) if ERROR.match(line)]
     if errors and " - INFO - " in lines[-1]:
         lines = lines[: errors[-1]]
-    return f": {lines[-1] if lines else 'without a word'}{_whose(lines)} ({logs[-1]})"
+    return f": {lines[-1] if lines else 'without a word'}{_find_file_at_fault(lines)} ({logs[-1]})"
 
 
-def _whose(lines: Sequence[str]) -> str:
+def _find_file_at_fault(lines: Sequence[str]) -> str:
     """Which file an error at the end of a log comes from: it may be the user's, not a library's."""
     if files := [line.split('"')[1] for line in lines[-4:] if line.startswith('  File "')]:
         return f", in {files[-1]}"

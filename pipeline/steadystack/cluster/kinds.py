@@ -20,10 +20,10 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, performance_report
 from distributed.versions import VersionMismatchWarning
 
-from steadystack.cluster import fit
+from steadystack.cluster import worker_check
 from steadystack.cluster.engines import Cluster, Settings
-from steadystack.cluster.jobs import SAFE_PATH, JobQueue, job_cluster, secured
-from steadystack.cluster.memory import check_memory, memory_here
+from steadystack.cluster.jobs import SAFE_PATH, JobQueue, make_security, open_job_cluster
+from steadystack.cluster.memory import check_memory, read_available_memory
 from steadystack.cluster.watch import Watch
 from steadystack.model import InputError
 
@@ -76,27 +76,27 @@ def connect(
         yield Cluster(None, **limits)
         return
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_configuration(settings)))
+        stack.enter_context(dask.config.set(_make_configuration(settings)))
         if settings.own:
-            stack.enter_context(_safe_path())
-            start = job_cluster if settings.batch else _local_cluster
-            wanted = min(_workers(settings), most_workers or sys.maxsize)
+            stack.enter_context(_isolate_path())
+            start = open_job_cluster if settings.batch else _open_local_cluster
+            wanted = min(_count_workers(settings), most_workers or sys.maxsize)
             started = stack.enter_context(start(settings, wanted))
             client = stack.enter_context(Client(started))
             cluster = Cluster(client, **limits, hopeless=JobQueue(settings, started))
             _keep_up(started, settings, wanted)
         else:
-            client = stack.enter_context(_running(settings))
+            client = stack.enter_context(_connect_running(settings))
             cluster = Cluster(client, **limits)
         if find_spec("bokeh") is not None:
             log.info("dashboard: %s", client.dashboard_link)
         _wait_for_a_worker(cluster, client)
-        fit.ask(client, client.nthreads(), fit.PATIENCE_S)
+        worker_check.ask(client, client.nthreads(), worker_check.PATIENCE_S)
         check_memory(client, task_bytes)
         yield cluster
 
 
-def _configuration(settings: Settings) -> Mapping[str, Any]:
+def _make_configuration(settings: Settings) -> Mapping[str, Any]:
     """Dask's configuration while a cluster lives, here and in the workers that are started here."""
     lost = {"distributed.comm.timeouts.tcp": f"{settings.lost_after:g}s"}
     if not settings.own:
@@ -111,7 +111,7 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
     }
 
 
-def _workers(settings: Settings) -> int:
+def _count_workers(settings: Settings) -> int:
     """How many are wanted at most; by default one batch job's, or one per core.
 
     A batch job has the cores that it was given, not those of the machine.
@@ -136,7 +136,7 @@ def _keep_up(started: Any, settings: Settings, most: int) -> None:
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
+def _isolate_path() -> Iterator[None]:
     """Python processes that are started do not look for libraries in the working folder.
 
     There what starts a worker would be found first: with a `socket.py` beside none comes. Where
@@ -153,7 +153,7 @@ def _safe_path() -> Iterator[None]:
 
 
 @contextmanager
-def _local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
+def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
     """Worker processes on this machine that leave Ctrl-C to this process."""
     main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main_thread else None
@@ -161,10 +161,10 @@ def _local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=settings.threads_per_worker,
-            memory_limit=settings.worker_memory or memory_here() // workers,
+            memory_limit=settings.worker_memory or read_available_memory() // workers,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            security=secured(settings),
+            security=make_security(settings),
             # What a task raises comes back by itself; the rest is noise of workers that stop.
             silence_logs=logging.CRITICAL,
         )
@@ -180,7 +180,7 @@ def _local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
         yield cluster
 
 
-def _running(settings: Settings) -> Client:
+def _connect_running(settings: Settings) -> Client:
     """A client of a scheduler that is there already."""
     if settings.address is not None:
         where, how = f"cluster.address {settings.address}", {"address": settings.address}
@@ -195,10 +195,10 @@ def _running(settings: Settings) -> Client:
                 )
             time.sleep(LOOK_S)
     try:
-        # What does not fit is told by `fit`, with the way out.
+        # What does not fit is told by `worker_check`, with the way out.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            return Client(**how, security=secured(settings), timeout=CONNECT_TIMEOUT_S)
+            return Client(**how, security=make_security(settings), timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"{where} does not answer: {error}") from error
 
@@ -214,7 +214,7 @@ def _wait_for_a_worker(cluster: Cluster, client: Client) -> None:
         time.sleep(LOOK_S)
 
 
-class OnDemand:
+class ClusterOnDemand:
     """Gives an engine, the same whenever it is called; the first call starts or connects to it."""
 
     def __init__(self, stack: ExitStack, report: str | None, settings: Settings) -> None:
@@ -242,7 +242,9 @@ class OnDemand:
 
 
 @contextmanager
-def one_cluster(settings: Settings, report: str | None = None) -> Iterator[OnDemand]:
+def open_cluster_on_demand(
+    settings: Settings, report: str | None = None
+) -> Iterator[ClusterOnDemand]:
     """The engine of these settings, from when it is first called for until the end.
 
     Parameters
@@ -255,4 +257,4 @@ def one_cluster(settings: Settings, report: str | None = None) -> Iterator[OnDem
             "output.performance_report needs bokeh: install steadystack[dashboard], or leave it out"
         )
     with ExitStack() as stack:
-        yield OnDemand(stack, report, settings)
+        yield ClusterOnDemand(stack, report, settings)

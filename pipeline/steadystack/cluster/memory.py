@@ -13,7 +13,7 @@ from steadystack.model import InputError
 GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
-def cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
+def read_cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
     """The smallest limit, bytes, of the control groups that this process is in; huge: none.
 
     Dask knows that of the topmost one, which is a container's. A batch job's lie below, as
@@ -31,11 +31,11 @@ def cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
         root, file = (mount / "memory", "memory.limit_in_bytes") if kinds else (mount, "memory.max")
         inner = PurePosixPath(path)
         for group in (inner, *inner.parents):
-            limits += _limit(root / str(group).lstrip("/") / file)
+            limits += _read_limits(root / str(group).lstrip("/") / file)
     return min(limits)
 
 
-def _limit(file: Path) -> list[int]:
+def _read_limits(file: Path) -> list[int]:
     try:
         return [int(file.read_text(encoding="ascii"))]
     except (OSError, ValueError):  # "max": none
@@ -46,9 +46,9 @@ def _limit(file: Path) -> list[int]:
 PYTHON_BYTES = 150 * 2**20
 
 
-def memory_here() -> int:
+def read_available_memory() -> int:
     """Bytes of memory that this machine, or the limit that this process is under, has."""
-    return min(int(MEMORY_LIMIT), cgroup_limit())
+    return min(int(MEMORY_LIMIT), read_cgroup_limit())
 
 
 def check_memory(client: Client, task_bytes: int) -> None:

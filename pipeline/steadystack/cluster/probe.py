@@ -25,7 +25,7 @@ def answer() -> dict[str, str]:
     `beside`: a file of the working folder that is imported as if it were a library's; `safe`:
     Python does not look for modules there.
     """
-    found = {name: _version(name) for name in PACKAGES}
+    found = {name: _find_version(name) for name in PACKAGES}
     found |= dict.fromkeys(("file", "stranger", "error", "beside"), "")
     found["safe"] = "yes" if sys.flags.safe_path else ""
     try:
@@ -41,18 +41,18 @@ def answer() -> dict[str, str]:
             import_module("steadystack")
     except (Exception, SystemExit) as error:  # whatever a file does that is taken for a library
         found["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        found["beside"] = _beside(error)
+        found["beside"] = _find_module_beside(error)
     return found
 
 
-def _version(name: str) -> str:
+def _find_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return ""
 
 
-def _beside(error: BaseException) -> str:
+def _find_module_beside(error: BaseException) -> str:
     """The last file of the working folder that took part in an import; "": none did."""
     files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
     files += [frame.filename for frame in traceback.extract_tb(error.__traceback__)]

@@ -11,7 +11,7 @@ from dask.utils import funcname
 from distributed import Client, Future
 
 from steadystack.cluster.engines import Engine, as_cluster
-from steadystack.cluster.tries import Failure, Tries, Work, attempt, try_here
+from steadystack.cluster.retries import Failure, TaskFlow, TaskState, attempt, try_here
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -44,8 +44,10 @@ def run_tasks(
             yield key, try_here(cluster, partial(function, item, *shared))
         return
     submit = partial(_submit, cluster.client, function)
-    work = (Work(key, 1, partial(_only, submit, item, *shared)) for key, item in items)
-    yield from Tries(cluster, cluster.client, work).results()
+    work = (
+        TaskState(key, 1, partial(_submit_to_workers, submit, item, *shared)) for key, item in items
+    )
+    yield from TaskFlow(cluster, cluster.client, work).results()
 
 
 def run_trees(
@@ -84,15 +86,15 @@ def run_trees(
         call = partial(_submit, client, workers=workers)
         return call(finish, grow(call, leaves), *shared)
 
-    work = (Work(key, len(leaves), partial(plant, leaves)) for key, leaves in items)
-    yield from Tries(cluster, client, work).results()
+    work = (TaskState(key, len(leaves), partial(plant, leaves)) for key, leaves in items)
+    yield from TaskFlow(cluster, client, work).results()
 
 
 def _call(function: Callable[..., Result], *arguments: Any) -> Result:
     return function(*arguments)
 
 
-def _only(submit: Callable[..., Future[Any]], *arguments: Any) -> Future[Any]:
+def _submit_to_workers(submit: Callable[..., Future[Any]], *arguments: Any) -> Future[Any]:
     """Submit with the workers, which come last, as a keyword."""
     *given, workers = arguments
     return submit(*given, workers=workers)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from distributed import Client
 
-from steadystack.cluster import fit
+from steadystack.cluster import worker_check
 from steadystack.cluster.engines import Cluster
 from steadystack.model import RunError
 
@@ -38,13 +38,13 @@ class Watch:
                 self.threads = dict(self.client.nthreads())
                 self.listed = time.monotonic()
                 self.last_in_list |= dict.fromkeys(self.threads, self.listed)
-            fit.ask(self.client, self.threads)
+            worker_check.ask(self.client, self.threads)
         return self.threads
 
     def suspect(self) -> None:
         """Raise InputError if a worker does not run what this process runs: a task was not read."""
         self.listed = -LIST_S
-        fit.ask(self.client, self.workers(), fit.PATIENCE_S)
+        worker_check.ask(self.client, self.workers(), worker_check.PATIENCE_S)
 
     def died(self, worker: str) -> None:
         """Note that a worker is not there any more, before the list says so."""

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from steadystack.config.sections import Certificates
 from steadystack.config.settings import Config
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
 
 NO_SECTIONS = (
@@ -91,12 +91,12 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _plain(value: Any) -> Any:
+def _convert_plain(value: Any) -> Any:
     """Numpy's numbers as Python's, in settings that were made by a program."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _convert_plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_convert_plain(inner) for inner in value]
     return value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
 
 
@@ -104,19 +104,19 @@ def make_config(settings: Any, folder: Path | None = None) -> Config:
     """Settings from plain values; paths become relative to `folder` if it is given."""
     if not isinstance(settings, Mapping):
         raise InputError(NO_SECTIONS)
-    given = {key: {} if value is None else _plain(value) for key, value in settings.items()}
+    given = {key: {} if value is None else _convert_plain(value) for key, value in settings.items()}
     try:
         config = Config.model_validate(given)
     except ValidationError as error:
-        raise InputError("\n".join(_one_line_each(error.errors()))) from error
-    return config if folder is None else _resolved(config, folder)
+        raise InputError("\n".join(_explain_all(error.errors()))) from error
+    return config if folder is None else _resolve_paths(config, folder)
 
 
-def _resolved(config: Config, folder: Path) -> Config:
+def _resolve_paths(config: Config, folder: Path) -> Config:
     """The same settings with paths that do not depend on the working directory."""
 
     def absolute(path: str | None) -> str | None:
-        return None if path is None else place(path).absolute(folder)
+        return None if path is None else get_place(path).make_absolute(folder)
 
     given = config.preprocess
     updates: dict[str, dict[str, Any]] = {
@@ -139,7 +139,7 @@ def _resolved(config: Config, folder: Path) -> Config:
         "cluster": {
             "scheduler_file": absolute(config.cluster.scheduler_file),
             "job_folder": absolute(config.cluster.job_folder),
-            "security": _found_at(config.cluster.security, absolute),
+            "security": _get_value_at(config.cluster.security, absolute),
         },
     }
     return config.model_copy(
@@ -154,19 +154,19 @@ def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
     return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
 
 
-def _found_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
+def _get_value_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
     if not isinstance(security, Certificates):
         return security
     given = security.model_dump()
     return security.model_copy(update={name: absolute(path) for name, path in given.items()})
 
 
-def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line per wrong value; where a key may hold several types, pydantic has a problem each."""
     by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for problem in problems:
         unknown = problem["type"] == "extra_forbidden"
-        key = tuple(problem["loc"]) if unknown else _key_at(problem["loc"])
+        key = tuple(problem["loc"]) if unknown else _find_key(problem["loc"])
         by_key.setdefault(key, []).append(problem)
     lines = []
     for key, same in by_key.items():
@@ -186,7 +186,7 @@ def _one_line_each(problems: Sequence[Mapping[str, Any]]) -> list[str]:
             lines += [_explain(problem) for problem in inner]
         else:
             value, about = same[0]["input"], _describe(key)
-            lines.append(f"{_dotted(key)}: {value!r} is not allowed; {about}")
+            lines.append(f"{_format_location(key)}: {value!r} is not allowed; {about}")
     return lines
 
 
@@ -201,15 +201,15 @@ def _is_final(problems: Sequence[Mapping[str, Any]]) -> bool:
 def _explain(problem: Mapping[str, Any]) -> str:
     """One line for one of pydantic's errors: the key, the value, what is allowed."""
     place, value = problem["loc"], problem.get("input")
-    key = _dotted(place) or "settings"
+    key = _format_location(place) or "settings"
     match problem["type"]:
         case "extra_forbidden":
-            section = _section_at(place[:-1])
+            section = _find_section(place[:-1])
             wrong = str(place[-1])
-            names = _keys_of(section)
-            near = difflib.get_close_matches(wrong, names, n=1) or _elsewhere(wrong)
+            names = _list_keys(section)
+            near = difflib.get_close_matches(wrong, names, n=1) or _find_elsewhere(wrong)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
-            full = ".".join(filter(None, (_dotted(place[:-1]), wrong)))
+            full = ".".join(filter(None, (_format_location(place[:-1]), wrong)))
             if full in RENAMED:
                 return f"{full}: this key is called {RENAMED[full]} now"
             return f"{full}: unknown key; {hint}"
@@ -217,14 +217,14 @@ def _explain(problem: Mapping[str, Any]) -> str:
             what, place = ("input.path", ("input", "path")) if key == "input" else (key, place)
             return f"{what}: missing; {_describe(place)}"
         case "model_type" | "dict_type" | "model_attributes_type":
-            keys = _keys_of(_section_at(place))
+            keys = _list_keys(_find_section(place))
             given = isinstance(value, str) and keys[0] == "path"
             meant = f"did you mean {key}: {{path: {value}}}? " if given else ""
             return f"{key}: {value!r} is not allowed; {meant}a section of keys: {', '.join(keys)}"
         case "literal_error" if f"{key}: {value}" in RENAMED:
             return f"{key}: {value!r} is called {RENAMED[f'{key}: {value}']} now"
         case "literal_error":
-            return f"{key}: {value!r} is not allowed; {_choices(problem)}"
+            return f"{key}: {value!r} is not allowed; {_describe_choices(problem)}"
         case "value_error":
             return f"{key}: {str(problem['msg']).removeprefix('Value error, ')}"
         case _:
@@ -234,21 +234,21 @@ def _explain(problem: Mapping[str, Any]) -> str:
             return f"{key}: {value!r} is not allowed; {detail} ({_describe(place)})"
 
 
-def _keys_of(section: type[BaseModel]) -> list[str]:
+def _list_keys(section: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
-def _elsewhere(key: str) -> list[str]:
+def _find_elsewhere(key: str) -> list[str]:
     """Where a key of that name is known, in one line; empty if nowhere."""
     places = [
         f"{section}.{key}"
-        for section in _keys_of(Config)
-        if key in _keys_of(_section_at((section,)))
+        for section in _list_keys(Config)
+        if key in _list_keys(_find_section((section,)))
     ]
     return [" or ".join(places)] if places else []
 
 
-def _choices(problem: Mapping[str, Any]) -> str:
+def _describe_choices(problem: Mapping[str, Any]) -> str:
     """The values that a key may have, each named once, and the nearest of them."""
     expected = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
     near = difflib.get_close_matches(str(problem["input"]), expected, n=1)
@@ -261,34 +261,34 @@ def _choices(problem: Mapping[str, Any]) -> str:
     return f"did you mean {meant}? ({known})"
 
 
-def _dotted(location: Sequence[Any]) -> str:
+def _format_location(location: Sequence[Any]) -> str:
     """A place as a person writes it: without the types that pydantic tried there."""
-    return ".".join(str(part) for part, _, _ in _known_at(location))
+    return ".".join(str(part) for part, _, _ in _walk_keys(location))
 
 
-def _key_at(location: Sequence[Any]) -> tuple[Any, ...]:
+def _find_key(location: Sequence[Any]) -> tuple[Any, ...]:
     """A place up to the innermost key; behind it stand the items and types of its value."""
-    known = [part for part, _, _ in _known_at(location)]
+    known = [part for part, _, _ in _walk_keys(location)]
     while known and isinstance(known[-1], int):
         known.pop()
     return tuple(known)
 
 
-def _section_at(location: Sequence[Any]) -> type[BaseModel]:
+def _find_section(location: Sequence[Any]) -> type[BaseModel]:
     """The section at a place of the settings, or the one that the place is in."""
-    return ([Config] + [section for _, _, section in _known_at(location)])[-1]
+    return ([Config] + [section for _, _, section in _walk_keys(location)])[-1]
 
 
 def _describe(location: Sequence[Any]) -> str:
     """What a key is for, in the words of its description; of a section the words it has itself."""
     about = ""
-    for _, field, section in _known_at(location):
+    for _, field, section in _walk_keys(location):
         if field is not None:
             about = field.description or (section.__doc__ or "").split("\n")[0].strip(".")
     return about
 
 
-def _known_at(
+def _walk_keys(
     location: Sequence[Any],
 ) -> Iterator[tuple[Any, FieldInfo | None, type[BaseModel]]]:
     """The keys and the numbers of items on the way to a place, each with the section it leads to.
@@ -302,13 +302,13 @@ def _known_at(
             yield part, None, section
         elif part in fields:
             field = fields[part]
-            section = next(_sections_in(field.annotation), section)
+            section = next(_find_sections(field.annotation), section)
             yield part, field, section
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
     """The sections that a type is made of: itself, the items of a list, one of several types."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _sections_in(part)
+        yield from _find_sections(part)

@@ -18,7 +18,8 @@ from steadystack.config.sections import (
     Section,
     SomeListed,
 )
-from steadystack.durable import place
+from steadystack.durable import get_place
+from steadystack.pairs import STRATEGIES, Strategy
 from steadystack.units import PIXELS, UNITS_UM
 
 # Raised whenever the same settings measure other numbers than before.
@@ -111,10 +112,8 @@ class InitialShiftsSection(Section):
 class PairsSection(Section):
     """Which pairs are measured."""
 
-    strategy: Literal[
-        "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
-    ] = Field(
-        "window", description="consecutive, reference, window, separations, multiscale, all or list"
+    strategy: Strategy = Field(
+        "window", description=f"{', '.join(STRATEGIES[:-1])} or {STRATEGIES[-1]}"
     )
     width: Count = Field(
         5, description="window: pairs up to so many frames apart; multiscale: so many of a stride"
@@ -241,7 +240,7 @@ class OutputSection(Section):
             raise ValueError(f"performance_report {made!r} must end in .html")
         for path in (self.shifts, self.corrected, self.report, self.summary, made):
             if path is not None:
-                place(path).check_name()
+                get_place(path).check_name()
         return self
 
 

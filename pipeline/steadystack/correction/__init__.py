@@ -5,18 +5,22 @@ and after. A stack on disk is laid out by `corrected`, cut into `chunks`, moved 
 put together by `writing`.
 """
 
-from steadystack.correction.corrected import Corrected, lay_out
+from steadystack.correction.corrected import Corrected, plan_corrected
 from steadystack.correction.lazy import correct
-from steadystack.correction.means import SeriesImages, before_and_after, mean_before_and_after
+from steadystack.correction.means import (
+    SeriesImages,
+    make_before_and_after,
+    make_mean_before_and_after,
+)
 from steadystack.correction.writing import write_corrected, write_tiff
 
 __all__ = [
     "Corrected",
     "SeriesImages",
-    "before_and_after",
     "correct",
-    "lay_out",
-    "mean_before_and_after",
+    "make_before_and_after",
+    "make_mean_before_and_after",
+    "plan_corrected",
     "write_corrected",
     "write_tiff",
 ]

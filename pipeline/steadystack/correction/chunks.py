@@ -45,7 +45,7 @@ class Regions:
         )
 
 
-def on_level(region: Slices, level: Level) -> Slices:
+def scale_to_level(region: Slices, level: Level) -> Slices:
     """The same region on a coarser level."""
     return tuple(
         slice(side.start // factor, -(-side.stop // factor))
@@ -102,7 +102,7 @@ class Cut:
         return made + coarser + read + coded + WORK_BYTES
 
 
-def regions(cut: Cut, memory: int) -> Regions:
+def cut_into_regions(cut: Cut, memory: int) -> Regions:
     """Regions as large as the memory allows: of whole chunks, and whole frames if they fit."""
     shape, sides = cut.shape, [min(a, b) for a, b in zip(cut.unit, cut.shape, strict=True)]
     least = cut.bytes_for(sides)
@@ -123,10 +123,10 @@ def regions(cut: Cut, memory: int) -> Regions:
                 break
             continue
         sides = larger
-    return Regions(shape, _several_frames(cut, sides, memory))
+    return Regions(shape, _choose_several_frames(cut, sides, memory))
 
 
-def _several_frames(cut: Cut, sides: Sequence[int], memory: int) -> tuple[int, ...]:
+def _choose_several_frames(cut: Cut, sides: Sequence[int], memory: int) -> tuple[int, ...]:
     """Small whole frames, several at a time: a task has its own costs."""
     time = cut.axes.index("t")
     whole = all(a == b for a, b in zip(cut.spatial(sides), cut.spatial(cut.shape), strict=True))
@@ -142,14 +142,16 @@ def _several_frames(cut: Cut, sides: Sequence[int], memory: int) -> tuple[int, .
     return tuple(several)
 
 
-def levels(cut: Cut, region: Regions, wanted: int | None) -> tuple[Level, ...]:
+def make_levels(cut: Cut, region: Regions, wanted: int | None) -> tuple[Level, ...]:
     """The levels of a pyramid whose chunks all lie within one region.
 
     Every level halves the axes that are longer than half of the longest. `wanted` None: down to
     sides of 512 pixels.
     """
     found = [
-        Level("0", cut.shape, _clipped(cut.chunks, cut.shape), _shards(cut), (1,) * len(cut.shape))
+        Level(
+            "0", cut.shape, _clip(cut.chunks, cut.shape), _choose_shards(cut), (1,) * len(cut.shape)
+        )
     ]
     while len(found) < wanted if wanted else max(cut.spatial(found[-1].shape)) > COARSEST:
         before = found[-1]
@@ -169,11 +171,11 @@ def levels(cut: Cut, region: Regions, wanted: int | None) -> tuple[Level, ...]:
                 f"correct.levels {wanted}: {cut.shape} pixels in tasks of {region.sides} make "
                 f"{len(found)} levels: set it lower, or raise cluster.task_memory"
             )
-        found.append(_coarser(cut, region, len(found), factors))
+        found.append(_coarsen(cut, region, len(found), factors))
     return tuple(found)
 
 
-def _coarser(cut: Cut, region: Regions, number: int, factors: tuple[int, ...]) -> Level:
+def _coarsen(cut: Cut, region: Regions, number: int, factors: tuple[int, ...]) -> Level:
     shape = tuple(-(-size // factor) for size, factor in zip(cut.shape, factors, strict=True))
     chunks, shards = [], []
     for size, full, side, factor, chunk, unit in zip(
@@ -190,26 +192,26 @@ def _coarser(cut: Cut, region: Regions, number: int, factors: tuple[int, ...]) -
     return Level(str(number), shape, tuple(chunks), tuple(shards) if cut.shards else None, factors)
 
 
-def _shards(cut: Cut) -> tuple[int, ...] | None:
+def _choose_shards(cut: Cut) -> tuple[int, ...] | None:
     if cut.shards is None:
         return None
-    chunks = _clipped(cut.chunks, cut.shape)
+    chunks = _clip(cut.chunks, cut.shape)
     return tuple(
         min(shard // chunk, -(-size // chunk)) * chunk
         for shard, chunk, size in zip(cut.shards, chunks, cut.shape, strict=True)
     )
 
 
-def valid_level(cut: Cut, region: Regions) -> Level:
+def make_valid_level(cut: Cut, region: Regions) -> Level:
     """The array of booleans: chunks as those of the image, but all frames of a task in one."""
     chunks = tuple(
         side if axis == "t" else chunk
         for axis, side, chunk in zip(
-            cut.axes, region.sides, _clipped(cut.chunks, cut.shape), strict=True
+            cut.axes, region.sides, _clip(cut.chunks, cut.shape), strict=True
         )
     )
     return replace(Level(VALID, cut.shape, chunks, None, (1,) * len(cut.shape)))
 
 
-def _clipped(sizes: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
+def _clip(sizes: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(size, limit) for size, limit in zip(sizes, limits, strict=True))

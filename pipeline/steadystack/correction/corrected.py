@@ -13,16 +13,27 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.config import CorrectSection
-from steadystack.correction.chunks import COARSEST, Cut, levels, regions, valid_level
-from steadystack.correction.movements import Movements, canvas, fill_value_for, movements
+from steadystack.correction.chunks import (
+    COARSEST,
+    Cut,
+    cut_into_regions,
+    make_levels,
+    make_valid_level,
+)
+from steadystack.correction.movements import (
+    Movements,
+    choose_canvas,
+    choose_fill_value,
+    find_movements,
+)
 from steadystack.correction.regions import CorrectionPlan
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
-from steadystack.ome import OmeVersion, image_attributes
+from steadystack.ome import OmeVersion, make_image_attributes
 from steadystack.outputs import OWN, PyramidSpec
-from steadystack.readers import StackSpec, coordinates_of, version_for
+from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
 from steadystack.validity import Validity
-from steadystack.warp import Box, common_box
+from steadystack.warp import Box, find_common_box
 
 # Raised whenever the same settings write other pixels than before.
 METHOD_VERSION = 1
@@ -52,7 +63,7 @@ class Corrected:
         return len(self.work.regions)
 
 
-def lay_out(
+def plan_corrected(
     path: str,
     source: StackSpec,
     shifts: xr.Dataset,
@@ -76,19 +87,19 @@ def lay_out(
     InputError
         Where stack, shifts and settings do not go together.
     """
-    moved = movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
+    moved = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check(source, moved, axes)
     shape = tuple(source.size(axis) for axis in axes)
-    box = canvas(moved, shape, how.border)
+    box = choose_canvas(moved, shape, how.border)
     sides = dict(zip(axes, box.shape, strict=True))
     first = dict(zip(axes, box.first, strict=True))
     spatial, names = source.spatial, tuple(a for a in "tczyx" if a in source.axes)
     shift = np.zeros((len(moved.shift), len(spatial)))
     shift[:, [spatial.index(axis) for axis in axes]] = moved.shift
     boolean = np.dtype(source.dtype).kind == "b"
-    version: OmeVersion = how.format or version_for(source)
-    cut = _cut(
+    version: OmeVersion = how.format or choose_ome_version(source)
+    cut = _choose_cut(
         source,
         names,
         sides,
@@ -96,16 +107,16 @@ def lay_out(
         version,
         "nearest" if how.labels or boolean else how.interpolation,
     )
-    region = regions(cut, memory)
+    region = cut_into_regions(cut, memory)
     target = PyramidSpec(
-        path=place(path).build().path,
+        path=get_place(path).open_build().path,
         axes=names,
         dtype=np.dtype(source.dtype).newbyteorder("=").str,
         version=version,
-        levels=levels(cut, region, how.levels),
-        valid=valid_level(cut, region) if how.write_valid else None,
-        fill_value=fill_value_for(how.fill_value, np.dtype(source.dtype)),
-        digest=_digest(source, how, (validity, channel), shift, box),
+        levels=make_levels(cut, region, how.levels),
+        valid=make_valid_level(cut, region) if how.write_valid else None,
+        fill_value=choose_fill_value(how.fill_value, np.dtype(source.dtype)),
+        digest=_compute_digest(source, how, (validity, channel), shift, box),
     )
     work = CorrectionPlan(
         source=source,
@@ -122,12 +133,12 @@ def lay_out(
         validity=validity,
         channel=channel,
     )
-    about = _about(source, how, target, work, moved, axes, shape)
-    attributes = image_attributes(
+    about = _describe(source, how, target, work, moved, axes, shape)
+    attributes = make_image_attributes(
         names,
         [(level.name, level.factors) for level in target.levels],
-        coordinates_of(source),
-        name=place(path).name.split(".")[0],
+        get_coordinates(source),
+        name=get_place(path).name.split(".")[0],
         version=version,
         first=first,
     )
@@ -148,7 +159,7 @@ def _check(source: StackSpec, moved: Movements, axes: Sequence[str]) -> None:
         )
 
 
-def _cut(
+def _choose_cut(
     source: StackSpec,
     names: tuple[str, ...],
     sides: dict[str, int],
@@ -161,11 +172,11 @@ def _cut(
     read = dict(zip(source.axes, source.chunks, strict=True))
     chunks = dict(read)
     if how.chunks is not None:
-        chunks |= {"t": 1, "c": 1} | _per_axis("correct.chunks", how.chunks, source.spatial)
+        chunks |= {"t": 1, "c": 1} | _expand_per_axis("correct.chunks", how.chunks, source.spatial)
     chunks = {axis: min(chunks[axis], shape[axis]) for axis in names}
     shards: dict[str, int] | None = None
     if how.shards is not None:
-        shards = chunks | _per_axis("correct.shards", how.shards, source.spatial)
+        shards = chunks | _expand_per_axis("correct.shards", how.shards, source.spatial)
     elif how.chunks is None and version == "0.5" and source.shards is not None:
         shards = dict(zip(source.axes, source.shards, strict=True))
     if shards is not None and version == "0.4":
@@ -191,14 +202,14 @@ def _cut(
     )
 
 
-def _per_axis(key: str, given: int | tuple[int, ...], axes: Sequence[str]) -> dict[str, int]:
+def _expand_per_axis(key: str, given: int | tuple[int, ...], axes: Sequence[str]) -> dict[str, int]:
     values = (given,) * len(axes) if isinstance(given, int) else given
     if len(values) != len(axes):
         raise InputError(f"{key} has {len(values)} values for the axes {', '.join(axes)}")
     return dict(zip(axes, values, strict=True))
 
 
-def _digest(
+def _compute_digest(
     source: StackSpec,
     how: CorrectSection,
     valid: tuple[Validity, int | None],
@@ -223,7 +234,7 @@ def _digest(
     return hashlib.sha256(text + np.ascontiguousarray(shift).tobytes()).hexdigest()[:16]
 
 
-def _about(
+def _describe(
     source: StackSpec,
     how: CorrectSection,
     target: PyramidSpec,
@@ -233,7 +244,7 @@ def _about(
     shape: tuple[int, ...],
 ) -> dict[str, Any]:
     """What the store tells of itself beside the image's metadata."""
-    common = common_box(moved.shift[moved.good], shape)
+    common = find_common_box(moved.shift[moved.good], shape)
     laid = [work.regions.sides, [asdict(level) for level in target.levels]]
     return {
         "digest": target.digest,
@@ -245,10 +256,10 @@ def _about(
         "common": asdict(common) if common else None,
         "blank": np.flatnonzero(np.isnan(moved.shift).any(axis=1)).tolist(),
         # OME-Zarr knows evenly spaced frames alone.
-        **({"time": list(source.time)} if source.time and not _even(source.time[0]) else {}),
+        **({"time": list(source.time)} if source.time and not _is_even(source.time[0]) else {}),
     }
 
 
-def _even(times: Sequence[float]) -> bool:
+def _is_even(times: Sequence[float]) -> bool:
     steps = np.diff(times)
     return bool(np.allclose(steps, steps[:1], rtol=1e-6))

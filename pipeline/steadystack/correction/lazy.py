@@ -11,9 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.correction.movements import BORDERS, canvas, fill_value_for, movements
-from steadystack.model import Bools, InputError, as_shifts, as_stack, renaming, spatial_dims
-from steadystack.validity import as_mask, finite_pixels
+from steadystack.correction.movements import (
+    BORDERS,
+    choose_canvas,
+    choose_fill_value,
+    find_movements,
+)
+from steadystack.model import Bools, InputError, as_shifts, as_stack, spatial_dims, suggest_renaming
+from steadystack.validity import as_mask, find_finite_pixels
 from steadystack.warp import Box, check_interpolation, move_part
 
 
@@ -68,17 +73,17 @@ def correct(
     check_interpolation(interpolation)
     if border not in BORDERS:
         raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
-    stack, shifts = _in_order(stack, shifts)
-    moved = movements(shifts, interpolated=interpolated, unusable=unusable)
+    stack, shifts = _order_dims(stack, shifts)
+    moved = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check(stack, len(moved.shift), axes)
     if not other_shape:
         _check_shape(stack, shifts, axes)
     shown = np.asarray(np.isfinite(moved.shift).all(axis=1))
-    fill = fill_value_for(fill_value, stack.dtype)
-    box = canvas(moved, [stack.sizes[axis] for axis in axes], border)
+    fill = choose_fill_value(fill_value, stack.dtype)
+    box = choose_canvas(moved, [stack.sizes[axis] for axis in axes], border)
     valid = stack.coords["valid"].variable if "valid" in stack.coords else True
-    given = True if mask is None else _mask_of(mask, stack, axes)
+    given = True if mask is None else _convert_mask(mask, stack, axes)
     whole = dict.fromkeys(axes, -1) | {dim: 1 for dim in stack.dims if dim not in axes}
     lazy = stack.drop_vars("valid", errors="ignore").chunk(whole)
     new = [f"{axis}_moved" for axis in axes]  # another length is another dim to xarray
@@ -106,10 +111,10 @@ def correct(
     if border == "same":
         return filled.assign_coords(lazy.coords)
     others = {name: c for name, c in lazy.coords.items() if not set(axes) & set(c.dims)}
-    return filled.assign_coords(others).assign_coords(_coordinates(lazy, axes, box))
+    return filled.assign_coords(others).assign_coords(_make_coordinates(lazy, axes, box))
 
 
-def _in_order(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
+def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
     """Stack and shifts, each checked to be what it is."""
     if (
         isinstance(stack, xr.Dataset)
@@ -129,11 +134,12 @@ def _check(stack: xr.DataArray, count: int, axes: list[str]) -> None:
     if "t" not in stack.dims or stack.sizes["t"] != count:
         raise InputError(
             f"the stack has {stack.sizes.get('t', 'no')} frames along t and there are shifts for "
-            f"{count}{renaming(stack)}"
+            f"{count}{suggest_renaming(stack)}"
         )
     if not set(axes) <= set(spatial_dims(stack)):
         raise InputError(
-            f"the shifts are along {axes}, the stack has the dims {stack.dims}{renaming(stack)}"
+            f"the shifts are along {axes}, the stack has the dims {stack.dims}"
+            f"{suggest_renaming(stack)}"
         )
 
 
@@ -144,7 +150,7 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
     if measured is None or shape == measured:
         return
     way_out = "if it is a part of the same pixels, set other_shape=True"
-    if scale := _scale(measured, shape):
+    if scale := _suggest_scale(measured, shape):
         way_out += (
             "; if it is binned, scale the shifts, too, "
             f'shifts.assign(frame_shift=shifts["frame_shift"] * {scale})'
@@ -155,7 +161,7 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
     )
 
 
-def _scale(measured: Sequence[int], shape: Sequence[int]) -> str:
+def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
     """What shifts are to be multiplied by where one is the other binned, as text; "" if not."""
 
     def factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
@@ -171,7 +177,7 @@ def _scale(measured: Sequence[int], shape: Sequence[int]) -> str:
     return words[0] if len(set(words)) == 1 else f"[{', '.join(words)}]" if words else ""
 
 
-def _mask_of(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:
+def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:
     """The mask with names for its axes, lazy if it is."""
     if isinstance(mask, str | PathLike):
         raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
@@ -188,7 +194,7 @@ def _mask_of(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable
             )
     else:
         values = mask if hasattr(mask, "__array_function__") else np.asarray(mask)
-        found = xr.Variable(_names_of(values.shape, stack, axes), values)
+        found = xr.Variable(_name_mask_axes(values.shape, stack, axes), values)
     if found.dtype != bool:
         found = (found != 0) & (found == found)  # as `as_mask` has it, for lazy ones, too
     if isinstance(found.data, np.ndarray) and not as_mask(found.data).any():
@@ -196,7 +202,9 @@ def _mask_of(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable
     return found
 
 
-def _names_of(shape: tuple[int, ...], stack: xr.DataArray, axes: Sequence[str]) -> tuple[str, ...]:
+def _name_mask_axes(
+    shape: tuple[int, ...], stack: xr.DataArray, axes: Sequence[str]
+) -> tuple[str, ...]:
     """Which dims of the stack the axes of a mask of this shape are."""
     space = spatial_dims(stack)
     along = [dim for dim in space if dim in axes]
@@ -212,7 +220,7 @@ def _names_of(shape: tuple[int, ...], stack: xr.DataArray, axes: Sequence[str]) 
     return fitting[0]
 
 
-def _coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:
+def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:
     """Coordinates of a box, going on from those of the stack."""
     found = {}
     for axis, first, size in zip(axes, box.first, box.shape, strict=True):
@@ -236,7 +244,7 @@ def _move_frame(
     """One frame moved."""
     moved = np.full(box.shape, fill_value, image.dtype)
     part = tuple(slice(0, size) for size in image.shape)
-    good = valid & finite_pixels(image)
+    good = valid & find_finite_pixels(image)
     move_part(
         image, good, part, image.shape, shift, box.first, interpolation, moved,
         np.zeros(box.shape, bool),

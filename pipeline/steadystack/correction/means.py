@@ -29,7 +29,7 @@ class SeriesImages:
     kymographs: dict[str, NDArray[np.float64]]
 
 
-def before_and_after(
+def make_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     *,
@@ -80,7 +80,7 @@ class _RunningMean:
         """A frame; its planes are averaged."""
         planes = np.where(valid, image, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
         depth = valid.reshape(-1, *self.total.shape).sum(axis=0)
-        flat = _ratio(planes, depth)
+        flat = _divide(planes, depth)
         if in_mean:
             self.total += planes
             self.count += depth
@@ -89,21 +89,21 @@ class _RunningMean:
             middle = self.total.shape[other] // 2
             lines = slice(max(middle - band // 2, 0), middle - band // 2 + band)
             cut = (slice(None), lines) if other else (lines, slice(None))
-            self.kymographs[axis][frame] = _ratio(
+            self.kymographs[axis][frame] = _divide(
                 planes[cut].sum(axis=other), depth[cut].sum(axis=other)
             )
 
     def images(self) -> SeriesImages:
         highest = np.where(self.count > 0, self.highest, np.nan)
-        return SeriesImages(_ratio(self.total, self.count), highest, self.kymographs)
+        return SeriesImages(_divide(self.total, self.count), highest, self.kymographs)
 
 
-def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
+def _divide(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
     """The mean; NaN where nothing was counted."""
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def mean_before_and_after(
+def make_mean_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     most_frames: int = 48,
@@ -121,5 +121,5 @@ def mean_before_and_after(
     """
     usable = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     spread = np.linspace(0, len(usable) - 1, min(most_frames, len(usable))).round().astype(int)
-    before, after = before_and_after(source, shifts, frames=usable[np.unique(spread)])
+    before, after = make_before_and_after(source, shifts, frames=usable[np.unique(spread)])
     return before.mean, after.mean

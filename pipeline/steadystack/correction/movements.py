@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, FrameStatus, InputError
-from steadystack.warp import Box, common_box, to_dtype, whole_box
+from steadystack.warp import Box, convert_dtype, find_common_box, find_whole_box
 
 BORDERS = ("same", "crop", "expand")
 
@@ -31,7 +31,7 @@ class Movements:
     good: Bools
 
 
-def movements(
+def find_movements(
     shifts: xr.Dataset, *, interpolated: str = "moved", unusable: str = "blank"
 ) -> Movements:
     """The movements that a shifts dataset asks for.
@@ -66,7 +66,7 @@ def movements(
     return Movements(shift, known)
 
 
-def canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
+def choose_canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     """The box of pixels that a corrected stack shows.
 
     Parameters
@@ -78,8 +78,8 @@ def canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     if border == "same":
         return Box((0,) * len(shape), tuple(shape))
     if border == "expand":
-        return whole_box(moved.shift[np.isfinite(moved.shift).all(axis=1)], shape)
-    common = common_box(moved.shift[moved.good], shape)
+        return find_whole_box(moved.shift[np.isfinite(moved.shift).all(axis=1)], shape)
+    common = find_common_box(moved.shift[moved.good], shape)
     if common is None:
         span = np.ptp(moved.shift[moved.good], axis=0)
         raise InputError(
@@ -89,11 +89,11 @@ def canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     return common
 
 
-def fill_value_for(given: float | None, dtype: np.dtype[Any]) -> float:
+def choose_fill_value(given: float | None, dtype: np.dtype[Any]) -> float:
     """What is written where nothing is known, checked: NaN or 0 unless given."""
     if np.issubdtype(dtype, np.floating):
         return np.nan if given is None else given
     value = 0 if given is None else given
-    if to_dtype(np.array([value], np.float64), dtype)[0] != value:
+    if convert_dtype(np.array([value], np.float64), dtype)[0] != value:
         raise InputError(f"fill_value {given} is not a value of {dtype}")
     return value

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.correction.chunks import Regions, on_level
+from steadystack.correction.chunks import Regions, scale_to_level
 from steadystack.model import Bools, Slices, UnreachableError
-from steadystack.outputs import PyramidSpec, write_region, writing
-from steadystack.readers import StackSpec, groups, read_block
+from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
+from steadystack.readers import StackSpec, cut_at_chunks, read_block
 from steadystack.validity import Validity
-from steadystack.warp import REACH, Box, move_part, source_part, to_dtype
+from steadystack.warp import REACH, Box, convert_dtype, find_source_part, move_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,9 @@ class CorrectionPlan:
 def correct_region(number: int, work: CorrectionPlan) -> list[int]:
     """Write a region; returns how many pixels are known, for every frame and channel in turn."""
     region = work.regions.at(number)
-    image, known = moved_region(work, region)
+    image, known = move_region(work, region)
     counts = [int(np.count_nonzero(one)) for frame in known for one in frame]
-    with writing(work.target.path):
+    with explaining_write_errors(work.target.path):
         _write(work, region, image, known)
     return counts
 
@@ -71,11 +71,11 @@ def _write(work: CorrectionPlan, region: Slices, image: NDArray[Any], known: Boo
                 for axis, f in zip(target.axes, factors, strict=True)
                 if axis in work.source.spatial
             ]
-            image, known = coarser(image, known, spatial, target.fill_value, work.labels)
-        write_region(target, level, on_level(region, level), image)
+            image, known = coarsen(image, known, spatial, target.fill_value, work.labels)
+        write_region(target, level, scale_to_level(region, level), image)
 
 
-def moved_region(work: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Bools]:
+def move_region(work: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Bools]:
     """A region of the corrected stack as (t, c, [z,] y, x), and what is known of it."""
     side = dict(zip(work.target.axes, region, strict=True))
     frames = range(side["t"].start, side["t"].stop)
@@ -92,7 +92,7 @@ def moved_region(work: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Bo
     known = np.zeros(shape, bool)
     chunk = dict(zip(work.source.axes, work.source.chunks, strict=True))
     for some, few in product(
-        groups(frames, chunk.get("t", 1)), groups(channels, chunk.get("c", 1))
+        cut_at_chunks(frames, chunk.get("t", 1)), cut_at_chunks(channels, chunk.get("c", 1))
     ):
         inside = tuple(
             slice(part.start - whole.start, part.stop - whole.start)
@@ -116,7 +116,7 @@ def _move_group(
         frame: part
         for frame in frames
         if np.isfinite(work.shift[frame]).all()
-        and (part := source_part(box, work.shift[frame], shape, reach)) is not None
+        and (part := find_source_part(box, work.shift[frame], shape, reach)) is not None
     }
     if not parts:
         return
@@ -133,7 +133,7 @@ def _move_group(
         one = None if valid is None else valid[here]
         move_part(
             pixels[here],
-            _valid(work, frame, channel, part, pixels[here], one),
+            _read_valid(work, frame, channel, part, pixels[here], one),
             part,
             shape,
             work.shift[frame],
@@ -145,7 +145,7 @@ def _move_group(
         )
 
 
-def _valid(
+def _read_valid(
     work: CorrectionPlan,
     frame: int,
     channel: int,
@@ -167,7 +167,7 @@ def _valid(
         return np.zeros(image.shape, bool)
 
 
-def coarser(
+def coarsen(
     image: NDArray[Any], known: Bools, factors: list[int], fill: float, labels: bool
 ) -> tuple[NDArray[Any], Bools]:
     """(t, c, [z,] y, x) with the mean of what is known of so many pixels along each spatial axis.
@@ -196,7 +196,7 @@ def coarser(
             count[place] += there
     if whole:
         total /= math.prod(factors)
-        return to_dtype(total, image.dtype), known[tuple(np.s_[:size] for size in shape)]
+        return convert_dtype(total, image.dtype), known[tuple(np.s_[:size] for size in shape)]
     some = count > 0
     mean = total / np.where(some, count, np.uint8(1)).astype(work)
-    return np.where(some, to_dtype(mean, image.dtype), image.dtype.type(fill)), some
+    return np.where(some, convert_dtype(mean, image.dtype), image.dtype.type(fill)), some

@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 from steadystack.cluster import Engine, Failure, run_tasks, share
 from steadystack.correction.chunks import Regions
 from steadystack.correction.corrected import Corrected
-from steadystack.correction.regions import CorrectionPlan, correct_region, moved_region
-from steadystack.durable import place
+from steadystack.correction.regions import CorrectionPlan, correct_region, move_region
+from steadystack.durable import get_place
 from steadystack.model import InputError, OutputError
 from steadystack.outputs import (
     OWN,
     TaskRecord,
-    begun_at,
     check_tiff,
     create_pyramid,
-    digest_at,
-    made_of,
+    explaining_write_errors,
+    read_begun,
+    read_digest,
+    read_tiff_digest,
     write_fractions,
     write_ome_tiff,
-    writing,
 )
-from steadystack.readers import codecs_of
+from steadystack.readers import get_codecs
 
 State = Literal["new", "begun", "done"]
 
 
-def state_of(path: str, digest: str, layout: str, overwrite: bool) -> State:
+def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
     """What there is of a corrected stack.
 
     Raises InputError if its path, or that of what was begun, holds something else.
     """
-    where = place(path)
-    build = where.build()
+    where = get_place(path)
+    build = where.open_build()
     build.settle()
-    there = digest_at(path)
+    there = read_digest(path)
     if there == digest and not overwrite:
         return "done"
     if there is not None and not overwrite:
@@ -50,7 +50,7 @@ def state_of(path: str, digest: str, layout: str, overwrite: bool) -> State:
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
             f"makes it anew ({goes}), or give another output.corrected"
         )
-    begun = begun_at(path)
+    begun = read_begun(path)
     if begun is None or overwrite:
         return "new"
     if begun[0] != digest:
@@ -79,14 +79,14 @@ def write_corrected(
     """
     path, work = stack.path, stack.work
     digest, layout = (str(stack.attributes[OWN][key]) for key in ("digest", "layout"))
-    state = state_of(path, digest, layout, overwrite)
-    build = place(path).build()
+    state = find_state(path, digest, layout, overwrite)
+    build = get_place(path).open_build()
     if state == "done":
         build.tidy()
         return
     if state == "new":
-        codecs = codecs_of(work.source, work.target.version)
-        with writing(path), build.beginning():
+        codecs = get_codecs(work.source, work.target.version)
+        with explaining_write_errors(path), build.beginning():
             create_pyramid(work.target, stack.attributes, codecs)
     with TaskRecord(path) as record:
         done = record.done
@@ -94,17 +94,17 @@ def write_corrected(
         for number, counts in run_tasks(client, correct_region, left, share(client, work)):
             if isinstance(counts, Failure):
                 raise OutputError(f"{path}: {counts.reason}")
-            with writing(path):
+            with explaining_write_errors(path):
                 record.add(number, counts)
             done[number] = counts
             if progress is not None:
                 progress(len(done), stack.tasks)
-    with writing(path):
-        write_fractions(work.target, _fractions(work, done))
+    with explaining_write_errors(path):
+        write_fractions(work.target, _gather_fractions(work, done))
         build.finish()
 
 
-def _fractions(work: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:
+def _gather_fractions(work: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:
     """(frames, channels): the known part of what is shown."""
     target = work.target
     channels = target.shape[target.axes.index("c")] if "c" in target.axes else 1
@@ -137,8 +137,8 @@ def write_tiff(
     path, target = stack.path, stack.work.target
     check_tiff(path, np.dtype(target.dtype))
     digest = str(stack.attributes[OWN]["digest"])
-    if place(path).exists() and not overwrite:
-        if made_of(path) == digest:
+    if get_place(path).exists() and not overwrite:
+        if read_tiff_digest(path) == digest:
             return
         raise InputError(
             f"{path} is there, and is not what these shifts and settings make: `steadystack "
@@ -152,12 +152,12 @@ def write_tiff(
     def planes() -> Iterator[NDArray[Any]]:
         count = len(work.regions)
         for number in range(count):
-            image, _ = moved_region(work, work.regions.at(number))
+            image, _ = move_region(work, work.regions.at(number))
             yield from image.reshape(-1, *image.shape[-2:])
             if progress is not None:
                 progress(number + 1, count)
 
-    with writing(path), place(path).replaced() as partial:
+    with explaining_write_errors(path), get_place(path).replacing() as partial:
         try:
             write_ome_tiff(str(partial), planes(), target, stack.attributes, digest)
         except BaseException:

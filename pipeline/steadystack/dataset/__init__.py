@@ -4,18 +4,18 @@
 was measured since it was written last.
 """
 
-from steadystack.dataset.columns import read_frames, read_pairs, shifts_dataset
-from steadystack.dataset.journal import Journal, journal_path, replay
+from steadystack.dataset.columns import make_dataset, read_frames, read_pairs
+from steadystack.dataset.journal import Journal, get_journal_path, replay_journal
 from steadystack.dataset.stored import check_replaceable, load_shifts, save_shifts
 
 __all__ = [
     "Journal",
     "check_replaceable",
-    "journal_path",
+    "get_journal_path",
     "load_shifts",
+    "make_dataset",
     "read_frames",
     "read_pairs",
-    "replay",
+    "replay_journal",
     "save_shifts",
-    "shifts_dataset",
 ]

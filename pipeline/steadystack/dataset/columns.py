@@ -28,7 +28,7 @@ from steadystack.model import (
 FORMAT = 2
 
 
-def shifts_dataset(
+def make_dataset(
     pairs: PairTable,
     frames: FrameTable | None = None,
     *,
@@ -65,7 +65,7 @@ def shifts_dataset(
     return xr.Dataset(
         {
             **{
-                column.name: (column.dims, _values(column, pairs, frames), column.attributes)
+                column.name: (column.dims, _get_values(column, pairs, frames), column.attributes)
                 for column in COLUMNS
             },
             "pixel_size": ("axis", size, about_size),
@@ -75,16 +75,16 @@ def shifts_dataset(
             "title": "Frame shifts",
             "format": FORMAT,
             "convention": SHIFT_CONVENTION,
-            "failures": _by_reason(pairs.failures),
+            "failures": _group_by_reason(pairs.failures),
             **(attributes or {}),
         },
     )
 
 
-def _values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray[Any]:
+def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray[Any]:
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
-        return _median_ncc(pairs, len(pairs.frame_read_status))
+        return _compute_median_ncc(pairs, len(pairs.frame_read_status))
     if column.name == "pair_status":  # the solve has the last word
         return np.where(frames.rejected, PairStatus.REJECTED.code, pairs.status).astype(np.int8)
     values: NDArray[Any] = getattr(pairs if column.table == "pairs" else frames, column.field)
@@ -96,7 +96,7 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
 
     What the solve said of them, and of frames, is left behind: pairs that it rejected are ok.
     """
-    columns = _checked(dataset, "pairs")
+    columns = _check_columns(dataset, "pairs")
     rejected = columns["status"] == PairStatus.REJECTED.code
     columns["status"] = np.where(rejected, PairStatus.OK.code, columns["status"]).astype(np.int8)
     failures = json.loads(dataset.attrs.get("failures", "{}"))
@@ -107,13 +107,13 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
 def read_frames(dataset: xr.Dataset) -> FrameTable:
     """The table of frames that a solved shifts dataset holds."""
     return FrameTable(
-        **_checked(dataset, "frames"),
+        **_check_columns(dataset, "frames"),
         rejected=dataset["pair_status"].to_numpy() == PairStatus.REJECTED.code,
         anchors=tuple(json.loads(dataset.attrs.get("anchors", "[]"))),
     )
 
 
-def _checked(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str, Any]:
+def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str, Any]:
     """The fields of a table; raises InputError where the dataset is not as the schema has it."""
     found = {}
     for column in columns_of(table):
@@ -128,7 +128,9 @@ def _checked(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str
     return found
 
 
-def _median_ncc(pairs: PairTable, frame_count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _compute_median_ncc(
+    pairs: PairTable, frame_count: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Median NCC of every frame's usable pairs; NaN where there is none."""
     ends = np.concatenate([pairs.reference[pairs.ok], pairs.moving[pairs.ok]])
     values = np.tile(pairs.ncc[pairs.ok], 2)
@@ -140,7 +142,7 @@ def _median_ncc(pairs: PairTable, frame_count: int) -> np.ndarray[Any, np.dtype[
     return median
 
 
-def _by_reason(failures: Mapping[int, str]) -> str:
+def _group_by_reason(failures: Mapping[int, str]) -> str:
     """As JSON: the rows of every reason."""
     rows: dict[str, list[int]] = {}
     for row, reason in failures.items():

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from steadystack.durable import place, unwritable
+from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import MEASURED, Ints, PairTable, columns_of
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
@@ -38,12 +38,14 @@ class Journal:
     """
 
     def __init__(self, path: str, owner: str, table: PairTable) -> None:
-        self.path, self._dtype = journal_path(path), _row_dtype(table)
+        self.path, self._dtype = get_journal_path(path), _make_row_dtype(table)
         try:
             self.replayed, lengths = _replay(self.path, owner, table)
-            self._file = place(self.path).records().write(lengths, _title(owner, table))
+            self._file = (
+                get_place(self.path).open_records().write(lengths, _make_title(owner, table))
+            )
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise explain_unwritable(self.path, error) from error
 
     def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
         """Note rows of a table that were measured, and the frames that were read for them."""
@@ -58,7 +60,7 @@ class Journal:
         try:
             self._file.append(record)
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise explain_unwritable(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -67,14 +69,14 @@ class Journal:
         self._file.__exit__(*raised)
 
 
-def journal_path(path: str) -> str:
+def get_journal_path(path: str) -> str:
     """Where the journal of the dataset at `path` is."""
     return f"{path.rstrip('/')}.journal"
 
 
-def replay(path: str, owner: str, table: PairTable) -> int:
+def replay_journal(path: str, owner: str, table: PairTable) -> int:
     """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
-    return _replay(journal_path(path), owner, table)[0]
+    return _replay(get_journal_path(path), owner, table)[0]
 
 
 def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int]]:
@@ -82,14 +84,14 @@ def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int
     before = table.status.copy()
     lengths = {
         name: _replay_one(memoryview(content), owner, table)
-        for name, content in place(path).records().read()
+        for name, content in get_place(path).open_records().read()
     }
     return int((table.status != before).sum()), lengths
 
 
 def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
     """Fill rows from one journal; how many of its bytes are good."""
-    title, dtype = _title(owner, table), _row_dtype(table)
+    title, dtype = _make_title(owner, table), _make_row_dtype(table)
     if content[: len(title)] != title:
         return 0
     length = len(title)
@@ -108,14 +110,14 @@ def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
     return length
 
 
-def _title(owner: str, table: PairTable) -> bytes:
+def _make_title(owner: str, table: PairTable) -> bytes:
     """The first line: rows of another dataset, of other pairs or of another shape are not read."""
     pairs, ndim = table.shift.shape
     which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
     return f"steadystack journal 2 of {owner}: {pairs} pairs {which:08x}, {ndim} axes\n".encode()
 
 
-def _row_dtype(table: PairTable) -> np.dtype[Any]:
+def _make_row_dtype(table: PairTable) -> np.dtype[Any]:
     """A row of the journal: its number in the table, and what measuring gave."""
     ndim = table.shift.shape[1]
     measured = [column for column in columns_of("pairs") if column.measured]

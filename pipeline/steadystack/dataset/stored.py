@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import xarray as xr
 
 from steadystack.dataset.columns import FORMAT
-from steadystack.durable import place, unwritable
+from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
@@ -29,7 +29,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
         else:
             _write_zarr(dataset, path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise explain_unwritable(path, error) from error
 
 
 def _write_zarr(dataset: xr.Dataset, path: str) -> None:
@@ -37,7 +37,7 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
         str(name): {"chunks": tuple(max(min(size, CHUNK_ROWS), 1) for size in variable.shape)}
         for name, variable in dataset.variables.items()
     }
-    with place(path).replaced() as partial:
+    with get_place(path).replacing() as partial:
         dataset.to_zarr(partial, mode="w", zarr_format=2, encoding=encoding)
 
 
@@ -47,11 +47,11 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     Raises InputError if there is none, or one of another format than this version writes; with
     `any_format` that is taken, too, for what it has in common with ours.
     """
-    where = place(path)
+    where = get_place(path)
     if not where.exists():
         raise InputError(f"{path} is not there: run `steadystack measure` first")
     try:
-        with where.fetched() as here:
+        with where.fetching() as here:
             if path.endswith(".nc"):
                 found = xr.load_dataset(here, engine="h5netcdf")
             else:  # consolidated, as they are all written: else xarray warns, and looks on
@@ -59,7 +59,7 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     except UnreachableError:
         raise
     except Exception as error:  # whatever a store of something else makes xarray raise
-        why = f" ({str(error).splitlines()[0]})" if _begins_like_one(path) else ""
+        why = f" ({str(error).splitlines()[0]})" if _looks_like_dataset(path) else ""
         raise InputError(f"{path} is no shifts dataset{why}: {WRITTEN_BY}") from error
     if "pair_status" not in found:
         raise InputError(f"{path} is no shifts dataset: {WRITTEN_BY}")
@@ -73,21 +73,21 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     return found
 
 
-def _begins_like_one(path: str) -> bool:
+def _looks_like_dataset(path: str) -> bool:
     """Whether it is worth to say why it cannot be read."""
-    return path.endswith(".nc") or place(path).inside("pair_status").exists()
+    return path.endswith(".nc") or get_place(path).get_child("pair_status").exists()
 
 
 def check_replaceable(path: str) -> None:
     """Raise InputError if something is at that path that is not a shifts dataset."""
-    where = place(path)
+    where = get_place(path)
     if (
         path.endswith(".nc")
         and where.is_file()
         and "pair_status" in load_shifts(path, any_format=True)
     ):
         return
-    if where.is_occupied() and not where.inside("pair_status").is_occupied():
+    if where.is_occupied() and not where.get_child("pair_status").is_occupied():
         raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
 
 
@@ -96,5 +96,5 @@ def _write_netcdf(dataset: xr.Dataset, path: str) -> None:
         raise InputError(
             f"{path} is NetCDF: install steadystack[netcdf] (pip install 'steadystack[netcdf]')"
         )
-    with place(path).replaced() as partial:
+    with get_place(path).replacing() as partial:
         dataset.to_netcdf(partial, engine="h5netcdf")

@@ -6,8 +6,15 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 `outages` says why a store gives nothing.
 """
 
-from steadystack.durable.files import unwritable
-from steadystack.durable.outages import patiently
-from steadystack.durable.places import Place, RecordWriter, overlap, place
+from steadystack.durable.files import explain_unwritable
+from steadystack.durable.outages import retry_read
+from steadystack.durable.places import Place, RecordWriter, get_place, paths_overlap
 
-__all__ = ["Place", "RecordWriter", "overlap", "patiently", "place", "unwritable"]
+__all__ = [
+    "Place",
+    "RecordWriter",
+    "explain_unwritable",
+    "get_place",
+    "paths_overlap",
+    "retry_read",
+]

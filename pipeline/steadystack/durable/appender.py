@@ -136,7 +136,7 @@ class ObjectRecords:
         return Appender(put)
 
     def _names(self) -> list[str]:
-        names = (name for name in objects.below(self.path) if name.isdecimal())
+        names = (name for name in objects.list_below(self.path) if name.isdecimal())
         return sorted(names, key=int)
 
 

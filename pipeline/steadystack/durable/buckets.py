@@ -21,13 +21,13 @@ from typing import TypeVar
 
 from steadystack.durable import objects, remote
 from steadystack.durable.appender import ObjectRecords, SentLog
-from steadystack.durable.files import NO_ZARR, PARTIAL, natural_order
-from steadystack.durable.locks import leased
-from steadystack.durable.outages import no_bucket, no_such_bucket
+from steadystack.durable.files import NO_ZARR, PARTIAL, natural_sort_key
+from steadystack.durable.locks import hold_lease
+from steadystack.durable.outages import describe_missing_bucket, is_bucket_missing
 from steadystack.durable.remote import RemotePlace
 from steadystack.model import InputError, UnreachableError
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 # Names that an error lists before it breaks off.
 LISTED = 8
@@ -45,50 +45,50 @@ LAID_OUT = b"laid out"
 class ObjectPlace(RemotePlace):
     """A path on an object store; see `places.Place` for what each method is for."""
 
-    def beside(self, name: str) -> ObjectPlace:
+    def get_sibling(self, name: str) -> ObjectPlace:
         return ObjectPlace(f"{self._folder}/{name}")
 
-    def inside(self, name: str) -> ObjectPlace:
+    def get_child(self, name: str) -> ObjectPlace:
         return ObjectPlace(f"{self.path}/{name}")
 
     def exists(self) -> bool:
         if self.path.endswith(".zarr"):
-            names, _ = objects.names_in(self.path)
+            names, _ = objects.list_names(self.path)
             return not names.isdisjoint(METADATA) or objects.is_object(self.path + PARTIAL)
         return self.is_occupied()
 
     def is_occupied(self) -> bool:
-        return objects.is_object(self.path) or objects.any_below(self.path)
+        return objects.is_object(self.path) or objects.is_any_below(self.path)
 
     def is_file(self) -> bool:
         return objects.is_object(self.path)
 
-    def siblings(self) -> list[str]:
-        names, folders = objects.names_in(self._folder)
+    def list_siblings(self) -> list[str]:
+        names, folders = objects.list_names(self._folder)
         return [f"{self._folder}/{name}" for name in sorted(names | folders)]
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         import obstore
 
-        with self.outages():
-            listed = obstore.list_with_delimiter(remote.object_store(self._folder))["objects"]
-        names = sorted((entry["path"].rsplit("/", 1)[-1] for entry in listed), key=natural_order)
+        with self.explaining_outages():
+            listed = obstore.list_with_delimiter(remote.open_object_store(self._folder))["objects"]
+        names = sorted((entry["path"].rsplit("/", 1)[-1] for entry in listed), key=natural_sort_key)
         return [f"{self._folder}/{name}" for name in names if fnmatch.fnmatchcase(name, self.name)]
 
-    def not_there(self) -> str:
-        near = difflib.get_close_matches(self.name, _listed(self._folder), n=1)
+    def describe_missing(self) -> str:
+        near = difflib.get_close_matches(self.name, _list_folder(self._folder), n=1)
         return f"{self.path} is not there" + (f"; did you mean {near[0]}?" if near else "")
 
     def _no_zarr(self) -> str:
-        held = _listed(self.path)
+        held = _list_folder(self.path)
         if not held:
-            return self.not_there()
+            return self.describe_missing()
         some = ", ".join(held[:LISTED]) + ", ..." * (len(held) > LISTED)
         return f"{self.path} {NO_ZARR}: it holds {some}"
 
     @contextmanager
-    def fetched(self) -> Iterator[Path]:
-        with _temporary() as folder:
+    def fetching(self) -> Iterator[Path]:
+        with _make_temporary() as folder:
             target = folder / self.name
             found = objects.get(self.path)
             if found is not None:
@@ -112,14 +112,14 @@ class ObjectPlace(RemotePlace):
     def _fetch_folder(self, target: Path) -> None:
         """All objects of a folder, as they are between two changes."""
         for _ in range(TRIES):
-            before = objects.below(self.path)
+            before = objects.list_below(self.path)
             if not before:
                 raise FileNotFoundError(self.path)
             shutil.rmtree(target, ignore_errors=True)
             for name, content in objects.get_all(self.path, list(before)):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (target / name).write_bytes(content)
-            if self._fetch_archive(target) or objects.below(self.path) == before:
+            if self._fetch_archive(target) or objects.list_below(self.path) == before:
                 return
         raise UnreachableError(f"{self.path} changes all the time: another run writes it")
 
@@ -143,8 +143,8 @@ class ObjectPlace(RemotePlace):
         objects.check_writable(self.path)
 
     @contextmanager
-    def replaced(self) -> Iterator[Path]:
-        with _temporary() as folder:
+    def replacing(self) -> Iterator[Path]:
+        with _make_temporary() as folder:
             made = folder / self.name
             yield made
             self.put(made)
@@ -153,7 +153,7 @@ class ObjectPlace(RemotePlace):
         if made.is_file():
             objects.put(self.path, made)
             return
-        with _temporary() as folder:
+        with _make_temporary() as folder:
             archive = folder / "archive.zip"
             with zipfile.ZipFile(archive, "w") as file:
                 for one in sorted(made.rglob("*")):
@@ -168,11 +168,11 @@ class ObjectPlace(RemotePlace):
         last = {name for name in found if name.rpartition("/")[2] in METADATA}
         objects.put_all(self.path, {name: found[name] for name in found.keys() - last})
         objects.put_all(self.path, {name: found[name] for name in last})
-        objects.delete(self.path, sorted(objects.below(self.path).keys() - found.keys()))
+        objects.delete(self.path, sorted(objects.list_below(self.path).keys() - found.keys()))
         objects.delete(self.path + PARTIAL)
 
     def discard(self) -> None:
-        names = sorted(objects.below(self.path))
+        names = sorted(objects.list_below(self.path))
         objects.delete(self.path, [name for name in names if name in METADATA])
         objects.delete(self.path, [name for name in names if name not in METADATA])
         for one in (self.path, self.path + PARTIAL):
@@ -185,26 +185,26 @@ class ObjectPlace(RemotePlace):
     def finish(self) -> None:
         if self.path.endswith(".nc"):  # a file, which appears whole
             return
-        with _temporary() as folder:
+        with _make_temporary() as folder:
             if self._fetch_archive(folder / self.name):
                 self._unpack(folder / self.name)
 
-    def persistently(self, act: Callable[[], Found]) -> Found:
-        return objects.persistently(self.path, act)
+    def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
+        return objects.retry_while_away(self.path, act)
 
-    def cut_off_by(self, error: BaseException) -> bool:
+    def is_cut_off_by(self, error: BaseException) -> bool:
         return isinstance(error, UnreachableError)
 
-    def locked(self) -> AbstractContextManager[None]:
-        return leased(self.path)
+    def holding_lock(self) -> AbstractContextManager[None]:
+        return hold_lease(self.path)
 
-    def records(self) -> ObjectRecords:
+    def open_records(self) -> ObjectRecords:
         return ObjectRecords(self.path)
 
-    def build(self) -> ObjectBuild:
+    def open_build(self) -> ObjectBuild:
         return ObjectBuild(self.path)
 
-    def log_handler(self) -> logging.Handler:
+    def make_log_handler(self) -> logging.Handler:
         return SentLog(self.path)
 
 
@@ -223,17 +223,17 @@ class ObjectBuild:
         if not objects.is_object(self._flag):
             objects.delete_below(self._partial)
 
-    def whole(self) -> bool:
-        return not objects.is_object(self._flag) and objects.any_below(self.path)
+    def is_whole(self) -> bool:
+        return not objects.is_object(self._flag) and objects.is_any_below(self.path)
 
-    def begun(self) -> bool:
+    def is_begun(self) -> bool:
         found = objects.get(self._flag)
         return found is not None and found.data == LAID_OUT
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
         objects.put(self._flag, b"")  # from here on it is not whole, whatever lies there
-        names = [name for name in objects.below(self._partial) if name != BEGUN]
+        names = [name for name in objects.list_below(self._partial) if name != BEGUN]
         objects.delete(self._partial, names)
         objects.delete_below(self.path)
         yield
@@ -246,25 +246,25 @@ class ObjectBuild:
     def tidy(self) -> None:
         """`finish` and `settle` have left nothing."""
 
-    def records(self) -> ObjectRecords:
+    def open_records(self) -> ObjectRecords:
         return ObjectRecords(self._partial)
 
 
-def _listed(folder: str) -> list[str]:
+def _list_folder(folder: str) -> list[str]:
     """What lies in a folder, by name; empty if nothing does, or nobody may list it."""
     import obstore
 
     try:
-        found = obstore.list_with_delimiter(remote.object_store(folder))
+        found = obstore.list_with_delimiter(remote.open_object_store(folder))
     except Exception as error:
-        if no_bucket(error):
-            raise InputError(no_such_bucket(folder)) from error
+        if is_bucket_missing(error):
+            raise InputError(describe_missing_bucket(folder)) from error
         return []
     places = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
     return [place.rstrip("/").rsplit("/", 1)[-1] for place in places]
 
 
 @contextmanager
-def _temporary() -> Iterator[Path]:
+def _make_temporary() -> Iterator[Path]:
     with TemporaryDirectory(prefix="steadystack-") as folder:
         yield Path(folder)

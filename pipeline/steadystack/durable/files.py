@@ -30,7 +30,7 @@ EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 DISK_S = 1.0
 
 
-def natural_order(name: str) -> list[tuple[int, int | str]]:
+def natural_sort_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key for names with numbers in them: frame9 comes before frame10."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
@@ -81,7 +81,7 @@ class OpenRecords:
         os.close(self._file)
 
 
-def unwritable(path: str, error: OSError) -> InputError | OutputError:
+def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     """What to raise where a path cannot be written: a full disk is no wrong use."""
     if error.errno in FULL:
         return OutputError(
@@ -95,20 +95,20 @@ def put(new: Path, path: Path) -> None:
     """Move `new` to `path`; what was there goes away."""
     if not path.is_dir():
         os.replace(new, path)
-    elif _exchanged(new, path):
+    elif _exchange(new, path):
         discard(new)
     else:  # for a moment nothing is at the path; `settle` knows
-        before = beside(path, BEFORE)
+        before = get_hidden_sibling(path, BEFORE)
         os.replace(path, before)
         os.replace(new, path)
         discard(before)
-    _to_disk_alone(path.parent)
+    _sync_one(path.parent)
 
 
 def discard(path: Path) -> None:
     """Delete a file or folder; it is gone from its path at once."""
     if path.is_dir():
-        aside = beside(path, DISCARDED)
+        aside = get_hidden_sibling(path, DISCARDED)
         delete(aside)
         os.replace(path, aside)
         delete(aside)
@@ -121,16 +121,16 @@ def settle(path: Path, *, keep_partial: bool = False) -> None:
 
     With `keep_partial` what was being made stays: it can be gone on with.
     """
-    before = beside(path, BEFORE)
+    before = get_hidden_sibling(path, BEFORE)
     if before.exists() and not path.exists():
         os.replace(before, path)
     for name in (PARTIAL, BEFORE, DISCARDED):
         if name != PARTIAL or not keep_partial:
-            delete(beside(path, name))
-        delete(beside(beside(path, name), DISCARDED))
+            delete(get_hidden_sibling(path, name))
+        delete(get_hidden_sibling(get_hidden_sibling(path, name), DISCARDED))
 
 
-def beside(path: Path, name: str) -> Path:
+def get_hidden_sibling(path: Path, name: str) -> Path:
     return path.with_name(path.name + name)
 
 
@@ -141,7 +141,7 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchange(one: Path, other: Path) -> bool:
     """Whether the two could change places in one step: Linux, and not on every file system."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
@@ -155,17 +155,17 @@ def _exchanged(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
-def to_disk(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Have a file, or a folder and all in it, on the disk and not only in the system's memory."""
     for folder, _, names in os.walk(path):
         for name in names:
-            _to_disk_alone(Path(folder) / name)
-        _to_disk_alone(Path(folder))
+            _sync_one(Path(folder) / name)
+        _sync_one(Path(folder))
     if path.is_file():
-        _to_disk_alone(path)
+        _sync_one(path)
 
 
-def _to_disk_alone(path: Path) -> None:
+def _sync_one(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:  # folders cannot be opened everywhere

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from zarr.storage import StoreLike, ZipStore
 
 from steadystack.durable import files
-from steadystack.durable.files import NO_ZARR, RecordFile, natural_order
-from steadystack.durable.locks import flocked
+from steadystack.durable.files import NO_ZARR, RecordFile, natural_sort_key
+from steadystack.durable.locks import hold_flock
 from steadystack.model import InputError
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 RECORD = ".done"  # in the folder of what is made in many steps: how far it is
 ZIPPED = (".zip", ".ozx")
@@ -43,13 +43,13 @@ class LocalPlace:
     def name(self) -> str:
         return self._path.name
 
-    def absolute(self, folder: Path) -> str:
+    def make_absolute(self, folder: Path) -> str:
         return str((folder / self._path.expanduser()).resolve())
 
-    def beside(self, name: str) -> LocalPlace:
+    def get_sibling(self, name: str) -> LocalPlace:
         return LocalPlace(str(self._path.with_name(name)))
 
-    def inside(self, name: str) -> LocalPlace:
+    def get_child(self, name: str) -> LocalPlace:
         return LocalPlace(str(self._path / name))
 
     @property
@@ -79,26 +79,26 @@ class LocalPlace:
     def is_folder(self) -> bool:
         return self._path.is_dir()
 
-    def siblings(self) -> list[str]:
+    def list_siblings(self) -> list[str]:
         folder = self._path.parent
         return sorted(map(str, folder.iterdir())) if folder.is_dir() else []
 
-    def matching(self) -> list[str]:
+    def list_matching(self) -> list[str]:
         return sorted(glob(self.path, recursive=True))
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         if not self.is_folder():
-            return sorted(glob(self.path), key=natural_order)
+            return sorted(glob(self.path), key=natural_sort_key)
         names = (entry.name for entry in self._path.iterdir() if not entry.name.startswith("."))
-        return sorted((f"{self.path}/{name}" for name in names), key=natural_order)
+        return sorted((f"{self.path}/{name}" for name in names), key=natural_sort_key)
 
-    def not_there(self) -> str:
+    def describe_missing(self) -> str:
         return f"{self.path} is not there"
 
-    def asked(self, look: Callable[[], Found]) -> Found:
+    def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         return look()
 
-    def outages(self) -> AbstractContextManager[None]:
+    def explaining_outages(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def open(self) -> BinaryIO:
@@ -110,12 +110,12 @@ class LocalPlace:
     def load_array(self) -> NDArray[Any]:
         return np.asanyarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
 
-    def fetched(self) -> AbstractContextManager[Path]:
+    def fetching(self) -> AbstractContextManager[Path]:
         return nullcontext(self._path)
 
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
         if not self.exists():
-            raise InputError(self.not_there())
+            raise InputError(self.describe_missing())
         try:
             return zarr.open(self.zarr_store(), mode="r")
         except FileNotFoundError as error:
@@ -139,16 +139,16 @@ class LocalPlace:
             raise InputError(f"{self.path} cannot be written: {error}") from error
 
     @contextmanager
-    def replaced(self) -> Iterator[Path]:
+    def replacing(self) -> Iterator[Path]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = files.beside(self._path, files.PARTIAL)
+        partial = files.get_hidden_sibling(self._path, files.PARTIAL)
         files.delete(partial)
         yield partial
-        files.to_disk(partial)
+        files.sync_to_disk(partial)
         files.put(partial, self._path)
 
     def put(self, made: Path) -> None:
-        with self.replaced() as partial:
+        with self.replacing() as partial:
             shutil.copytree(made, partial) if made.is_dir() else shutil.copyfile(made, partial)
 
     def discard(self) -> None:
@@ -160,22 +160,22 @@ class LocalPlace:
     def finish(self) -> None:
         """It is at its place at once."""
 
-    def persistently(self, act: Callable[[], Found]) -> Found:
+    def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
         return act()
 
-    def cut_off_by(self, error: BaseException) -> bool:
+    def is_cut_off_by(self, error: BaseException) -> bool:
         return False
 
-    def locked(self) -> AbstractContextManager[None]:
-        return flocked(self.path)
+    def holding_lock(self) -> AbstractContextManager[None]:
+        return hold_flock(self.path)
 
-    def records(self) -> RecordFile:
+    def open_records(self) -> RecordFile:
         return RecordFile(self._path)
 
-    def build(self) -> LocalBuild:
+    def open_build(self) -> LocalBuild:
         return LocalBuild(self._path)
 
-    def log_handler(self) -> logging.Handler:
+    def make_log_handler(self) -> logging.Handler:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return logging.FileHandler(self.path, encoding="utf-8")
 
@@ -184,7 +184,7 @@ class LocalBuild:
     """A folder that is made beside its place; its records lie in it until it is whole."""
 
     def __init__(self, target: Path) -> None:
-        self._target, self._partial = target, files.beside(target, files.PARTIAL)
+        self._target, self._partial = target, files.get_hidden_sibling(target, files.PARTIAL)
 
     @property
     def path(self) -> str:
@@ -193,10 +193,10 @@ class LocalBuild:
     def settle(self) -> None:
         files.settle(self._target, keep_partial=True)
 
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         return self._target.exists()
 
-    def begun(self) -> bool:
+    def is_begun(self) -> bool:
         return self._partial.exists()
 
     @contextmanager
@@ -213,5 +213,5 @@ class LocalBuild:
         files.discard(self._partial)
         (self._target / RECORD).unlink(missing_ok=True)
 
-    def records(self) -> RecordFile:
+    def open_records(self) -> RecordFile:
         return RecordFile(self._partial / RECORD)

@@ -36,7 +36,7 @@ _held: dict[str, Lease] = {}  # of this process, by their tokens
 
 
 @contextmanager
-def flocked(path: str) -> Iterator[None]:
+def hold_flock(path: str) -> Iterator[None]:
     """Keep other runs off the output at `path` of this machine for as long as this lasts.
 
     The lock is the system's (``flock``) on a small hidden file beside the output: it ends with the
@@ -53,7 +53,8 @@ def flocked(path: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"{path} is being written by another run ({_told_by(file)}): wait for it, or stop it"
+            f"{path} is being written by another run ({_read_holder(file)}): wait for it, or "
+            "stop it"
         ) from None
     except (OSError, NotImplementedError) as error:
         if not os.access(output.parent, os.W_OK) or not output.parent.is_dir():
@@ -62,13 +63,13 @@ def flocked(path: str) -> Iterator[None]:
         yield
         return
     try:
-        file.write_text(json.dumps(this_process()), encoding="utf-8")
+        file.write_text(json.dumps(identify_process()), encoding="utf-8")
         yield
     finally:
         lock.release()
 
 
-def _told_by(file: Path) -> str:
+def _read_holder(file: Path) -> str:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         return f"process {found['process']} on {found['host']}, since {found['since']}"
@@ -77,7 +78,7 @@ def _told_by(file: Path) -> str:
 
 
 @contextmanager
-def leased(path: str) -> Iterator[None]:
+def hold_lease(path: str) -> Iterator[None]:
     """Keep other runs off the remote output at `path` for as long as this lasts.
 
     Raises
@@ -88,7 +89,7 @@ def leased(path: str) -> Iterator[None]:
     lease = Lease(path)
     _held[lease.token] = lease
     try:
-        with objects.telling_refusals(path):
+        with objects.explaining_refusals(path):
             lease.take()
         renewing = threading.Thread(target=lease.keep, name="steadystack-lease", daemon=True)
         renewing.start()
@@ -117,9 +118,9 @@ class Lease:
     """A lease on the output at `path`; `lost` once another run has taken it over."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.object = path, objects.beside(path, ".lock")
+        self.path, self.object = path, objects.get_hidden_sibling(path, ".lock")
         self.token = uuid4().hex
-        self.about = this_process() | {"token": self.token}
+        self.about = identify_process() | {"token": self.token}
         self.ended, self.lost = threading.Event(), False
         self.version: objects.Version | None = None
         self.conditions = True
@@ -175,16 +176,16 @@ class Lease:
     def _own_version(self) -> objects.Version | None:
         """The version of what is there, if that is this lease."""
         there = objects.get(self.object)
-        own = there is not None and _holder(there).get("token") == self.token
+        own = there is not None and _parse_holder(there).get("token") == self.token
         return there.version if there is not None and own else None
 
     def _check_left(self, there: objects.Content) -> None:
         """Raise InputError if a lease is another's, and it is not left behind."""
-        holder = _holder(there)
+        holder = _parse_holder(there)
         # By the clock of the store, and of its holder: one of them may be wrong.
-        age = objects.age_s(there.modified)
+        age = objects.compute_age_s(there.modified)
         with suppress(KeyError, ValueError):
-            age = min(age, objects.age_s(datetime.fromisoformat(holder["renewed"])))
+            age = min(age, objects.compute_age_s(datetime.fromisoformat(holder["renewed"])))
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         if is_dead(holder):
             log.info("%s is taken over from %s, which has ended", self.path, who)
@@ -199,30 +200,30 @@ class Lease:
         )
 
 
-def this_process() -> dict[str, str]:
+def identify_process() -> dict[str, str]:
     """What tells a process from all others, and where it is."""
     return {
         "host": socket.gethostname(),
         "process": str(os.getpid()),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "born": _born(os.getpid()) or "",
-        "machine": _machine(),
+        "born": _read_start_time(os.getpid()) or "",
+        "machine": _identify_machine(),
     }
 
 
 def is_dead(holder: dict[str, str]) -> bool:
     """Whether a run was of this machine, as far as that can be told, and is not any more."""
     number, machine = holder.get("process", ""), holder.get("machine")
-    here = machine == _machine() and holder.get("host") == socket.gethostname()
+    here = machine == _identify_machine() and holder.get("host") == socket.gethostname()
     if not (machine and here and number.isdecimal()):
         return False
-    if _born(int(number)) != holder.get("born"):
+    if _read_start_time(int(number)) != holder.get("born"):
         return True
     # A run of this process that could not give its lease back.
     return int(number) == os.getpid() and holder.get("token") not in _held
 
 
-def _holder(there: objects.Content) -> dict[str, str]:
+def _parse_holder(there: objects.Content) -> dict[str, str]:
     """What a lease says; nothing if it is not one."""
     try:
         found = json.loads(there.data)
@@ -232,7 +233,7 @@ def _holder(there: objects.Content) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _machine() -> str:
+def _identify_machine() -> str:
     """The system since it started, and the space in which its processes are numbered; or ""."""
     try:
         booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -241,7 +242,7 @@ def _machine() -> str:
         return ""
 
 
-def _born(process: int) -> str | None:
+def _read_start_time(process: int) -> str | None:
     """When a process of this machine began, in the system's count; None if it is not there."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")

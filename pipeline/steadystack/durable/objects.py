@@ -19,10 +19,10 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from steadystack.durable import remote
-from steadystack.durable.outages import reason_of, telling_outages, way_out
+from steadystack.durable.outages import describe_reason, explaining_outages, suggest_way_out
 from steadystack.model import InputError, UnreachableError
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 Version = Mapping[str, Any]  # what a store tells the states of an object apart by
 
 # Between one try and the next of what obstore itself does not try again, seconds.
@@ -45,10 +45,10 @@ class Content:
 
 def put(path: str, content: bytes | Path) -> None:
     """Write an object, or a file's content as one, in place of what is there."""
-    store, key = _at(path)
+    store, key = _locate(path)
     import obstore
 
-    persistently(path, lambda: obstore.put(store, key, content))
+    retry_while_away(path, lambda: obstore.put(store, key, content))
 
 
 def put_if(path: str, content: bytes, version: Version | None) -> Version | None:
@@ -64,7 +64,7 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
     ConditionsUnknown
         If the store has no such request.
     """
-    store, key = _at(path)
+    store, key = _locate(path)
     import obstore
     from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
 
@@ -72,7 +72,7 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
 
     def act() -> Version | Literal["unknown"] | None:
         try:
-            return _version(obstore.put(store, key, content, mode=mode, use_multipart=False))
+            return _read_version(obstore.put(store, key, content, mode=mode, use_multipart=False))
         except (NotSupportedError, NotImplementedError):
             return "unknown"
         except (AlreadyExistsError, PreconditionError):
@@ -83,7 +83,7 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
             there = None
         return there.version if there is not None and there.data == content else None
 
-    found = persistently(path, act)
+    found = retry_while_away(path, act)
     if found == "unknown":
         raise ConditionsUnknown
     return found
@@ -94,7 +94,7 @@ def knows_conditions(path: str) -> bool:
 
     One that does not gets the same content once more.
     """
-    store, key = _at(path)
+    store, key = _locate(path)
     import obstore
     from obstore.exceptions import AlreadyExistsError, NotSupportedError
 
@@ -108,7 +108,7 @@ def knows_conditions(path: str) -> bool:
             return False
         return there is None
 
-    return persistently(path, act)
+    return retry_while_away(path, act)
 
 
 def append(path: str, content: bytes) -> None:
@@ -126,13 +126,13 @@ def append(path: str, content: bytes) -> None:
 
 def get(path: str) -> Content | None:
     """An object; None if there is none of that name."""
-    store, key = _at(path)
-    return persistently(path, lambda: _get(store, key))
+    store, key = _locate(path)
+    return retry_while_away(path, lambda: _get(store, key))
 
 
 def is_object(path: str) -> bool:
     """Whether there is an object of that name."""
-    store, key = _at(path)
+    store, key = _locate(path)
     import obstore
 
     def act() -> bool:
@@ -142,40 +142,40 @@ def is_object(path: str) -> bool:
             return False
         return True
 
-    return persistently(path, act)
+    return retry_while_away(path, act)
 
 
-def below(path: str) -> dict[str, Version]:
+def list_below(path: str) -> dict[str, Version]:
     """Every object under a path: its name from there on, and its version."""
-    store, key = _at(path.rstrip("/"))
+    store, key = _locate(path.rstrip("/"))
     import obstore
 
     def act() -> dict[str, Version]:
         found = obstore.list(store, prefix=f"{key}/", chunk_size=1000)
         return {
-            str(one["path"])[len(key) + 1 :]: _version(one) for some in found for one in some
+            str(one["path"])[len(key) + 1 :]: _read_version(one) for some in found for one in some
         }  # fmt: skip
 
-    return persistently(path, act)
+    return retry_while_away(path, act)
 
 
-def any_below(path: str) -> bool:
+def is_any_below(path: str) -> bool:
     """Whether there is any object under a path."""
-    store, key = _at(path.rstrip("/"))
+    store, key = _locate(path.rstrip("/"))
     import obstore
 
     def act() -> bool:
         return any(len(some) for some in obstore.list(store, prefix=f"{key}/", chunk_size=1))
 
-    return persistently(path, act)
+    return retry_while_away(path, act)
 
 
-def names_in(path: str) -> tuple[set[str], set[str]]:
+def list_names(path: str) -> tuple[set[str], set[str]]:
     """The names of the objects, and of the folders, that are in a folder or bucket itself.
 
     A folder that was just emptied may be among them.
     """
-    store, key = _at(path.rstrip("/"), bucket=True)
+    store, key = _locate(path.rstrip("/"), bucket=True)
     import obstore
 
     def act() -> tuple[set[str], set[str]]:
@@ -185,7 +185,7 @@ def names_in(path: str) -> tuple[set[str], set[str]]:
         last = posixpath.basename
         return {last(one) for one in objects}, {last(one.rstrip("/")) for one in folders}
 
-    return persistently(path, act)
+    return retry_while_away(path, act)
 
 
 def get_all(path: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -205,7 +205,7 @@ def put_all(path: str, files: Mapping[str, Path]) -> None:
 
 def delete(path: str, names: Sequence[str] | None = None) -> None:
     """Delete an object, or those of these names under a path; if they are there."""
-    store, key = _at(path.rstrip("/"))
+    store, key = _locate(path.rstrip("/"))
     import obstore
 
     keys = [key] if names is None else [f"{key}/{name}" for name in names]
@@ -218,30 +218,30 @@ def delete(path: str, names: Sequence[str] | None = None) -> None:
             for one in some if len(some) > 1 else ():
                 act([one])
 
-    persistently(path, lambda: act(keys))
+    retry_while_away(path, lambda: act(keys))
 
 
 def delete_below(path: str) -> None:
     """Delete every object under a path."""
-    delete(path, list(below(path)))
+    delete(path, list(list_below(path)))
 
 
 def check_writable(path: str) -> None:
     """Raise InputError if nothing can be written beside a path; tries it."""
-    probe = beside(path, ".probe")
-    with telling_refusals(path):
+    probe = get_hidden_sibling(path, ".probe")
+    with explaining_refusals(path):
         put(probe, b"")
         delete(probe)
 
 
-def beside(path: str, ending: str) -> str:
+def get_hidden_sibling(path: str, ending: str) -> str:
     """The URL of the hidden object of that ending beside a path."""
     folder, _, name = path.rstrip("/").rpartition("/")
     return f"{folder}/.{name}{ending}"
 
 
 @contextmanager
-def telling_refusals(path: str) -> Iterator[None]:
+def explaining_refusals(path: str) -> Iterator[None]:
     """What a store says to the first thing that is written to it becomes an `InputError`."""
     try:
         yield
@@ -252,29 +252,31 @@ def telling_refusals(path: str) -> Iterator[None]:
         ) from error
     except UnreachableError as error:
         cause = error.__cause__ or error
-        if not way_out(cause):
+        if not suggest_way_out(cause):
             raise
-        raise InputError(f"{path} cannot be written: {reason_of(cause)}{way_out(cause)}") from error
+        raise InputError(
+            f"{path} cannot be written: {describe_reason(cause)}{suggest_way_out(cause)}"
+        ) from error
 
 
-def persistently(path: str, act: Callable[[], Found]) -> Found:
+def retry_while_away(path: str, act: Callable[[], Answer]) -> Answer:
     """What `act` gives; tried again for as long as a run waits where a store is out of reach.
 
     obstore tries most requests again itself, but neither those that must not be done twice nor
     where a server that is only half up answers in an odd way.
     """
     until = time.monotonic() + remote.PATIENCE.total_seconds()
-    with telling_outages(path):
+    with explaining_outages(path):
         while True:
             try:
                 return act()
             except Exception as error:
-                if not _may_pass(error) or time.monotonic() > until:
+                if not _is_transient(error) or time.monotonic() > until:
                     raise
             time.sleep(PAUSE_S)
 
 
-def _may_pass(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     """Whether it is an error of the way to a store, which may be gone the next time."""
     while error is not None:
         if isinstance(error, ConnectionError | TimeoutError):
@@ -287,13 +289,13 @@ def _may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def _at(path: str, bucket: bool = False) -> tuple[Any, str]:
+def _locate(path: str, bucket: bool = False) -> tuple[Any, str]:
     """The bucket of a URL as a store, and the name in it."""
     scheme, _, rest = path.partition("://")
     root, _, key = rest.partition("/")
     if not (root and (key or bucket)):
         raise InputError(f"{path} is not the URL of something in a bucket")
-    return remote.object_store(f"{scheme}://{root}"), key
+    return remote.open_object_store(f"{scheme}://{root}"), key
 
 
 def _get(store: Any, key: str) -> Content | None:
@@ -301,15 +303,17 @@ def _get(store: Any, key: str) -> Content | None:
 
     try:
         found = obstore.get(store, key)
-        return Content(found.bytes().to_bytes(), _version(found.meta), found.meta["last_modified"])
+        return Content(
+            found.bytes().to_bytes(), _read_version(found.meta), found.meta["last_modified"]
+        )
     except FileNotFoundError:
         return None
 
 
-def _version(meta: Any) -> Version:
+def _read_version(meta: Any) -> Version:
     return {name: meta[name] for name in ("e_tag", "version") if meta.get(name) is not None}
 
 
-def age_s(moment: datetime) -> float:
+def compute_age_s(moment: datetime) -> float:
     """Seconds since then, by the clock of this machine."""
     return (datetime.now(UTC) - moment).total_seconds()

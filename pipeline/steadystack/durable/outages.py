@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from steadystack.model import InputError, UnreachableError
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 S3 = ("s3://", "s3a://")
 # After so many seconds without an answer it is said, and so long is asked for the reason.
@@ -54,14 +54,14 @@ class _RetrievedElsewhere(logging.Filter):
 logging.getLogger("asyncio").addFilter(_RetrievedElsewhere())
 
 
-def reason_of(error: BaseException) -> str:
+def describe_reason(error: BaseException) -> str:
     """What went wrong, in a line."""
     text = str(error)
-    if METADATA in text and not _credentials_given():
+    if METADATA in text and not _are_credentials_given():
         return "no credentials are set"
     asked = re.search(r"Error performing \w+ (\w+://[^/\s?]+)", text)
     server = f"{asked[1]}: " if asked else ""
-    if code := _code(text):
+    if code := _find_error_code(text):
         told = re.search(r"<Message>([^<]*)</Message>", text)
         return f"{server}{code}" + (f" ({told[1].strip().rstrip('.')})" if told else "")
     if status := re.search(r"status code: (\d+ [A-Z][A-Za-z ]*)", text):
@@ -76,12 +76,16 @@ def reason_of(error: BaseException) -> str:
     return text.split("\n")[0]
 
 
-def way_out(error: BaseException) -> str:
+def suggest_way_out(error: BaseException) -> str:
     """What helps where credentials are missing or refused, or a server knows too little."""
     text = str(error)
     if type(error).__name__ == "NotSupportedError":
         return " (parts of shards and of large TIFF files need a server that knows byte ranges)"
-    if _code(text) in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocation"):
+    if _find_error_code(text) in (
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocation",
+    ):
         return " (the bucket is in another region: set AWS_REGION)"
     refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
     if refused or METADATA in text or "redential" in text:
@@ -90,7 +94,7 @@ def way_out(error: BaseException) -> str:
 
 
 @contextmanager
-def telling_outages(path: str) -> Iterator[None]:
+def explaining_outages(path: str) -> Iterator[None]:
     """Errors of the way to a store, and not of what lies there, become `UnreachableError`."""
     try:
         yield
@@ -102,10 +106,10 @@ def telling_outages(path: str) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        if no_bucket(cause):
-            raise InputError(no_such_bucket(path)) from error
+        if is_bucket_missing(cause):
+            raise InputError(describe_missing_bucket(path)) from error
         raise UnreachableError(
-            f"{path} cannot be reached: {reason_of(cause)}{way_out(cause)}"
+            f"{path} cannot be reached: {describe_reason(cause)}{suggest_way_out(cause)}"
         ) from error
 
 
@@ -114,37 +118,39 @@ def _is_outage(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or module in ("obstore", "aiohttp")
 
 
-def no_such_bucket(path: str) -> str:
+def describe_missing_bucket(path: str) -> str:
     """The line for a bucket that is not there."""
     bucket = path.split("://", 1)[1].split("/")[0]
-    where = f"at {endpoint()}" if endpoint() else "at Amazon (another server: AWS_ENDPOINT_URL)"
+    where = (
+        f"at {get_endpoint()}" if get_endpoint() else "at Amazon (another server: AWS_ENDPOINT_URL)"
+    )
     return f"{path}: there is no bucket {bucket!r} {where}"
 
 
-def no_bucket(error: BaseException) -> bool:
+def is_bucket_missing(error: BaseException) -> bool:
     """Whether it is the bucket that is not there."""
-    return _code(str(error)) == "NoSuchBucket"
+    return _find_error_code(str(error)) == "NoSuchBucket"
 
 
-def endpoint() -> str:
+def get_endpoint() -> str:
     """The S3 server that the environment names; "" for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
-def region() -> str:
+def get_region() -> str:
     """The region of S3 that the environment names, or the one that other servers take as well."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
-def answered(path: str, work: Callable[[], Found], patience: timedelta) -> Found:
+def await_answer(path: str, work: Callable[[], Answer], patience: timedelta) -> Answer:
     """What `work` gives, which asks a remote store; said if there is no answer for seconds.
 
     It runs in a thread of its own, as the clients do not hear Ctrl-C while they wait: this thread
     does, and leaves them.
     """
-    found = _aside(work)
+    found = _run_aside(work)
     if not wait([found], SILENT_S).done:
-        reason = _aside(lambda: _silent_because(path))
+        reason = _run_aside(lambda: _explain_silence(path))
         known = wait([reason], ASKED_S).done
         why = f" ({reason.result()})" if known and reason.result() else ""
         if not wait([found], 0).done:
@@ -155,9 +161,9 @@ def answered(path: str, work: Callable[[], Found], patience: timedelta) -> Found
     return found.result()
 
 
-def _aside(work: Callable[[], Found]) -> Future[Found]:
+def _run_aside(work: Callable[[], Answer]) -> Future[Answer]:
     """`work` in a thread that nobody waits for when the process ends."""
-    found: Future[Found] = Future()
+    found: Future[Answer] = Future()
 
     def run() -> None:
         try:
@@ -169,11 +175,11 @@ def _aside(work: Callable[[], Found]) -> Future[Found]:
     return found
 
 
-def _silent_because(path: str) -> str:
+def _explain_silence(path: str) -> str:
     """Why a server may be silent; "" if nothing is known."""
-    if path.startswith(S3) and not _credentials_given():
+    if path.startswith(S3) and not _are_credentials_given():
         return "no credentials are set, this machine is asked for a role"
-    address = urlsplit(_address(path))
+    address = urlsplit(_get_address(path))
     if address.hostname is None or urllib.request.getproxies().get(address.scheme):
         return ""
     port = address.port or (80 if address.scheme == "http" else 443)
@@ -185,21 +191,21 @@ def _silent_because(path: str) -> str:
         return f"{address.hostname}:{port}: {why}"
 
 
-def _address(path: str) -> str:
+def _get_address(path: str) -> str:
     """The address of the server behind a path; "" where that is the client's affair."""
     if path.startswith("http"):
         return path
     if path.startswith(S3):
-        return endpoint() or f"https://s3.{region()}.amazonaws.com"
+        return get_endpoint() or f"https://s3.{get_region()}.amazonaws.com"
     return ""
 
 
-def _credentials_given() -> bool:
+def _are_credentials_given() -> bool:
     profile = Path("~/.aws/credentials").expanduser()
     return any(name in os.environ for name in GIVEN_BY) or profile.exists()
 
 
-def _code(text: str) -> str | None:
+def _find_error_code(text: str) -> str | None:
     """The error code in an answer of S3."""
     found: Any = re.search(r"<Code>(\w+)</Code>", text)
     return None if found is None else str(found[1])
@@ -213,20 +219,20 @@ LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionE
 NETWORK = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "s3fs")
 
 
-def patiently(read: Callable[[], Found]) -> Found:
+def retry_read(read: Callable[[], Answer]) -> Answer:
     """What `read` gives; tried again a few times where it fails for what may pass."""
     for pause in PAUSES_S:
         try:
             return read()
         except Exception as error:
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
             log.info("read again in %g s: %s: %s", pause, type(error).__name__, error)
         time.sleep(pause)
     return read()
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error may be gone the next time: of system or network, not of what was read."""
     if isinstance(error, LASTING):
         return False

@@ -1,6 +1,6 @@
 """A place is what a path of the user's stands for: on this machine, on an object store, on the web.
 
-`place` alone looks at the path and decides which it is; everybody else asks the place.
+`get_place` alone looks at the path and decides which it is; everybody else asks the place.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from steadystack.durable.buckets import ObjectPlace
 from steadystack.durable.local import LocalPlace
 from steadystack.durable.remote import WebPlace
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 
-def place(path: str | Path) -> Place:
+def get_place(path: str | Path) -> Place:
     """What lies, or is to lie, at a path or URL; whether it does is not asked here."""
     text = str(path)
     text = text.rstrip("/") or text
@@ -74,11 +74,11 @@ class Build(Protocol):
         """Put back what was being replaced when a process died; what was begun stays."""
         ...
 
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether something whole is at the place."""
         ...
 
-    def begun(self) -> bool:
+    def is_begun(self) -> bool:
         """Whether something was begun, and laid out, that is not whole yet."""
         ...
 
@@ -94,7 +94,7 @@ class Build(Protocol):
         """Delete what a whole one does not need, if a process died before it did."""
         ...
 
-    def records(self) -> Records:
+    def open_records(self) -> Records:
         """How far it is."""
         ...
 
@@ -114,15 +114,15 @@ class Place(Protocol):
 
     # --- names; nothing is asked of a store ---
 
-    def absolute(self, folder: Path) -> str:
+    def make_absolute(self, folder: Path) -> str:
         """The path that does not depend on the working folder; `folder` is where it begins."""
         ...
 
-    def beside(self, name: str) -> Place:
+    def get_sibling(self, name: str) -> Place:
         """The place of that name in the same folder."""
         ...
 
-    def inside(self, name: str) -> Place:
+    def get_child(self, name: str) -> Place:
         """The place of that name in this folder."""
         ...
 
@@ -161,29 +161,29 @@ class Place(Protocol):
         """Whether it is a folder of files; a store that knows no folders says no."""
         ...
 
-    def siblings(self) -> list[str]:
+    def list_siblings(self) -> list[str]:
         """The paths of everything that lies beside it, itself included."""
         ...
 
-    def matching(self) -> list[str]:
+    def list_matching(self) -> list[str]:
         """The paths that a path with wildcards in any of its parts stands for, sorted."""
         ...
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         """The files of a pattern, or in a folder, in natural order: frame9 before frame10."""
         ...
 
     # --- reading ---
 
-    def not_there(self) -> str:
+    def describe_missing(self) -> str:
         """The line for what is not there, with the nearest name that is, where that is known."""
         ...
 
-    def asked(self, look: Callable[[], Found]) -> Found:
+    def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         """What `look` finds here; a store that does not answer is told of, and Ctrl-C works."""
         ...
 
-    def outages(self) -> AbstractContextManager[None]:
+    def explaining_outages(self) -> AbstractContextManager[None]:
         """Errors of the way to a store in here, and not of what lies there, are told as such."""
         ...
 
@@ -199,7 +199,7 @@ class Place(Protocol):
         """The array of a .npy file; mapped into memory where that can be."""
         ...
 
-    def fetched(self) -> AbstractContextManager[Path]:
+    def fetching(self) -> AbstractContextManager[Path]:
         """The file or folder where this machine can read it, for as long as this lasts.
 
         Raises FileNotFoundError if nothing is there.
@@ -229,7 +229,7 @@ class Place(Protocol):
         """Raise InputError if nothing can be written there; tries it."""
         ...
 
-    def replaced(self) -> AbstractContextManager[Path]:
+    def replacing(self) -> AbstractContextManager[Path]:
         """A path to make a file or folder at, which takes this place when all went well."""
         ...
 
@@ -249,36 +249,36 @@ class Place(Protocol):
         """Put to its place what is whole beside it; others that do so find the same."""
         ...
 
-    def persistently(self, act: Callable[[], Found]) -> Found:
+    def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
         """What `act` gives, tried again for as long as a run waits for a store."""
         ...
 
-    def cut_off_by(self, error: BaseException) -> bool:
+    def is_cut_off_by(self, error: BaseException) -> bool:
         """Whether an error says that nothing can be written here for now."""
         ...
 
-    def locked(self) -> AbstractContextManager[None]:
+    def holding_lock(self) -> AbstractContextManager[None]:
         """Keep other runs off this output for as long as this lasts.
 
         Raises InputError that tells who holds it.
         """
         ...
 
-    def records(self) -> Records:
+    def open_records(self) -> Records:
         """Bytes that grow here."""
         ...
 
-    def build(self) -> Build:
+    def open_build(self) -> Build:
         """Something that is made here in many steps."""
         ...
 
-    def log_handler(self) -> logging.Handler:
+    def make_log_handler(self) -> logging.Handler:
         """What appends the lines of a log here; raises OSError if it cannot."""
         ...
 
 
-def overlap(one: str, other: str) -> bool:
+def paths_overlap(one: str, other: str) -> bool:
     """Whether two paths are the same, or one lies in the other."""
-    first, second = place(one).location, place(other).location
+    first, second = get_place(one).location, get_place(other).location
     shared = min(len(first), len(second))
     return first[:shared] == second[:shared]

@@ -27,12 +27,12 @@ from zarr.storage import ObjectStore
 from steadystack.durable.files import NO_ZARR
 from steadystack.durable.outages import (
     S3,
-    answered,
-    endpoint,
-    no_bucket,
-    no_such_bucket,
-    region,
-    telling_outages,
+    await_answer,
+    describe_missing_bucket,
+    explaining_outages,
+    get_endpoint,
+    get_region,
+    is_bucket_missing,
 )
 from steadystack.model import InputError, UnreachableError
 
@@ -44,16 +44,16 @@ WHOLE_FILE = 64 * 2**20
 READ_AHEAD = 2**20
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 
-def object_store(url: str) -> Any:
+def open_object_store(url: str) -> Any:
     """The store that holds what is below a URL, for obstore, with retries."""
-    return _object_store(url, PATIENCE)
+    return _open_object_store(url, PATIENCE)
 
 
 @lru_cache(maxsize=32)
-def _object_store(url: str, patience: timedelta) -> Any:
+def _open_object_store(url: str, patience: timedelta) -> Any:
     check_address(url)
     try:
         from obstore.store import from_url
@@ -64,10 +64,10 @@ def _object_store(url: str, patience: timedelta) -> Any:
     options: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
     keys: dict[str, Any] = {}
     if url.startswith(S3):
-        options["allow_http"] = endpoint().startswith("http://")
-        keys = {"region": region()} | _profile()
-        if endpoint():
-            keys["endpoint"] = endpoint()
+        options["allow_http"] = get_endpoint().startswith("http://")
+        keys = {"region": get_region()} | _read_profile()
+        if get_endpoint():
+            keys["endpoint"] = get_endpoint()
     elif url.startswith("http://"):
         options["allow_http"] = True
     retries = {
@@ -95,11 +95,15 @@ def check_address(url: str) -> None:
             f"{url}: {scheme}:// is not known; {meant}known are {', '.join(SCHEMES)}, and paths of "
             "this machine"
         )
-    if url.startswith(S3) and endpoint() and not endpoint().startswith(("http://", "https://")):
-        raise InputError(f"AWS_ENDPOINT_URL {endpoint()!r} must begin with http:// or https://")
+    if (
+        url.startswith(S3)
+        and get_endpoint()
+        and not get_endpoint().startswith(("http://", "https://"))
+    ):
+        raise InputError(f"AWS_ENDPOINT_URL {get_endpoint()!r} must begin with http:// or https://")
 
 
-def _profile() -> dict[str, Any]:
+def _read_profile() -> dict[str, Any]:
     """Credentials of a profile in ~/.aws, where boto3 is there to read it."""
     if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_SKIP_SIGNATURE" in os.environ:
         return {}
@@ -128,7 +132,7 @@ class RemotePlace:
     def _folder(self) -> str:
         return self.path.rpartition("/")[0]
 
-    def absolute(self, folder: Path) -> str:
+    def make_absolute(self, folder: Path) -> str:
         return self.path
 
     @property
@@ -147,32 +151,32 @@ class RemotePlace:
     def matches(self, pattern: str) -> bool:
         return False
 
-    def matching(self) -> list[str]:
+    def list_matching(self) -> list[str]:
         return [self.path]
 
     def is_folder(self) -> bool:
         return False
 
-    def asked(self, look: Callable[[], Found]) -> Found:
+    def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         check_address(self.path)
 
-        def told() -> Found:
-            with self.outages():
+        def told() -> Answer:
+            with self.explaining_outages():
                 return look()
 
-        return answered(self.path, told, PATIENCE)
+        return await_answer(self.path, told, PATIENCE)
 
-    def outages(self) -> AbstractContextManager[None]:
-        return telling_outages(self.path)
+    def explaining_outages(self) -> AbstractContextManager[None]:
+        return explaining_outages(self.path)
 
-    def not_there(self) -> str:
+    def describe_missing(self) -> str:
         raise NotImplementedError
 
     def open(self) -> BinaryIO:
-        store = object_store(self._folder)
+        store = open_object_store(self._folder)
         import obstore
 
-        with self.outages():
+        with self.explaining_outages():
             if obstore.head(store, self.name)["size"] <= WHOLE_FILE:
                 return io.BytesIO(obstore.get(store, self.name).bytes().to_bytes())
             parts = _Parts(self.path, store, self.name)
@@ -187,7 +191,7 @@ class RemotePlace:
 
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
         try:
-            with self.outages():
+            with self.explaining_outages():
                 self._knock()
                 return zarr.open(self.zarr_store(), mode="r")
         except FileNotFoundError as error:
@@ -198,7 +202,7 @@ class RemotePlace:
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
     def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
-        return ObjectStore(object_store(self.path), read_only=read_only)
+        return ObjectStore(open_object_store(self.path), read_only=read_only)
 
     def _no_zarr(self) -> str:
         raise NotImplementedError
@@ -209,14 +213,14 @@ class RemotePlace:
         Zarr sends several at a time, and those that are on their way when the first has failed may
         come back to a process that ends.
         """
-        store = object_store(self.path)
+        store = open_object_store(self.path)
         import obstore
 
         try:
             obstore.get(store, "zarr.json")
         except FileNotFoundError as error:
-            if no_bucket(error):
-                raise InputError(no_such_bucket(self.path)) from error
+            if is_bucket_missing(error):
+                raise InputError(describe_missing_bucket(self.path)) from error
 
 
 class _Parts(io.RawIOBase):
@@ -244,7 +248,7 @@ class _Parts(io.RawIOBase):
         stop = min(self._place + len(buffer), self._size)
         if stop <= self._place:
             return 0
-        with telling_outages(self._path):
+        with explaining_outages(self._path):
             got = obstore.get_range(self._store, self._name, start=self._place, end=stop)
         buffer[: len(got)] = memoryview(got)
         self._place += len(got)
@@ -255,27 +259,27 @@ class _Parts(io.RawIOBase):
 class WebPlace(RemotePlace):
     """A path on a web server: it can be read and neither listed nor written."""
 
-    def beside(self, name: str) -> WebPlace:
+    def get_sibling(self, name: str) -> WebPlace:
         return WebPlace(f"{self._folder}/{name}")
 
-    def inside(self, name: str) -> WebPlace:
+    def get_child(self, name: str) -> WebPlace:
         return WebPlace(f"{self.path}/{name}")
 
-    def not_there(self) -> str:
+    def describe_missing(self) -> str:
         return f"{self.path} is not there (404)"
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         raise InputError(f"{self.path}: a web server does not list its files; s3:// and folders do")
 
     def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
-        return _WebStore(object_store(self.path), read_only=read_only)
+        return _WebStore(open_object_store(self.path), read_only=read_only)
 
     def _no_zarr(self) -> str:
         import obstore
 
         with suppress(Exception):  # it answers: that is all that is asked
             try:
-                obstore.head(object_store(self._folder), self.name)
+                obstore.head(open_object_store(self._folder), self.name)
             except FileNotFoundError:
                 return f"{self.path} is not there (404; nor a zarr.json, .zgroup or .zarray in it)"
         return f"{self.path} {NO_ZARR}"
@@ -291,9 +295,10 @@ class WebPlace(RemotePlace):
             f"{self.path}: nothing is written to, or listed on, a web server; s3:// is"
         )
 
-    exists = is_occupied = is_file = siblings = fetched = _refuse
-    check_writable = replaced = put = discard = settle = finish = _refuse
-    persistently = cut_off_by = locked = records = build = log_handler = _refuse
+    exists = is_occupied = is_file = list_siblings = fetching = _refuse
+    check_writable = replacing = put = discard = settle = finish = _refuse
+    retry_while_away = is_cut_off_by = holding_lock = _refuse
+    open_records = open_build = make_log_handler = _refuse
 
 
 class _WebStore(ObjectStore[Any]):

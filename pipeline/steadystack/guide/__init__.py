@@ -1,10 +1,10 @@
-"""The way in: `starting` writes settings for a stack, `checking` says what is understood of them,
-`showing` makes and runs the embedded example.
+"""The way in: `draft` writes settings for a stack, `checking` says what is understood of them,
+`example_run` makes and runs the embedded example.
 """
 
 from steadystack.guide.checking import check, describe
-from steadystack.guide.showing import DEMO_SETTINGS, DemoResult, demo, embedded_scene
-from steadystack.guide.starting import init
+from steadystack.guide.draft import init
+from steadystack.guide.example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
 
 __all__ = [
     "DEMO_SETTINGS",
@@ -12,6 +12,6 @@ __all__ = [
     "check",
     "demo",
     "describe",
-    "embedded_scene",
     "init",
+    "load_embedded_scene",
 ]

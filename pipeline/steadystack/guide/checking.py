@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config
 from steadystack.model import Bools
-from steadystack.planning import Series, open_series, plan_of, set_up
-from steadystack.plot import check_picture, overlay_figure
-from steadystack.quality import Border, constant_border, frequent_extremes
-from steadystack.readers import StackSpec, positions
+from steadystack.planning import Series, make_plan, open_series, set_up
+from steadystack.plot import check_picture, draw_overlay
+from steadystack.quality import Border, find_constant_border, find_frequent_extremes
+from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
 
 # Shares of a frame's pixels that make `check` ask.
@@ -29,10 +29,14 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         check_picture(picture)
     series, spec = open_series(config)
     setup = set_up(config, series)
-    rows = describe(spec) + _about_plate(config) + _about_mask(config, series.validity.saturation)
-    if series.prior is not None:
-        rows.append(("initial shifts", _described_prior(config, series)))
-    rows.append(("to read", f"{plan_of(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
+    rows = (
+        describe(spec)
+        + _describe_plate(config)
+        + _describe_mask(config, series.validity.saturation)
+    )
+    if series.initial_shifts is not None:
+        rows.append(("initial shifts", _describe_initial_shifts(config, series)))
+    rows.append(("to read", f"{make_plan(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
     last = spec.frame_count - 1
     drawn = []
     for index in sorted({0, last // 2, last}):
@@ -42,33 +46,33 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         seen = f"values {values.min():g} to {values.max():g}" if values.size else "nothing to see"
         reason = f" ({frame.reason})" if frame.reason else ""
         rows.append((f"frame {index}", f"{frame.status}{reason}, {valid.mean():.0%} valid, {seen}"))
-        rows += _hints(frame.image, frame.valid, float(valid.mean()))
+        rows += _find_hints(frame.image, frame.valid, float(valid.mean()))
         drawn.append((f"frame {index}", frame.image, valid))
     if picture is not None:
-        save_figure(overlay_figure(drawn), picture)
+        save_figure(draw_overlay(drawn), picture)
         rows.append(("picture", picture))
     return rows
 
 
-def _described_prior(config: Config, series: Series) -> str:
+def _describe_initial_shifts(config: Config, series: Series) -> str:
     """Shifts in pixels, as they were understood."""
-    assert series.prior is not None
-    low, high = series.prior.min(axis=0), series.prior.max(axis=0)
+    assert series.initial_shifts is not None
+    low, high = series.initial_shifts.min(axis=0), series.initial_shifts.max(axis=0)
     sides = zip(series.source.axes, low, high, strict=True)
     ranges = ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in sides)
     return f"{config.initial_shifts.path}: shifts of {ranges} px; register.max_shift is around them"
 
 
-def _about_plate(config: Config) -> list[tuple[str, str]]:
+def _describe_plate(config: Config) -> list[tuple[str, str]]:
     """Which image of a plate it is, and what of the plate is not there."""
     given = config.input
-    if given.position is None or (found := positions(given.one_path)) is None:
+    if given.position is None or (found := list_positions(given.one_path)) is None:
         return []
     lacking = f"; wells that are not in the store: {', '.join(found.missing)}"
     return [("position", f"{given.position} of {len(found.names)}" + lacking * bool(found.missing))]
 
 
-def _about_mask(config: Config, saturation: float | None) -> list[tuple[str, str]]:
+def _describe_mask(config: Config, saturation: float | None) -> list[tuple[str, str]]:
     """The causes that take pixels away."""
     given = config.mask
     path = "" if given.path is None else given.path + ", inverted" * given.invert
@@ -84,11 +88,11 @@ def _about_mask(config: Config, saturation: float | None) -> list[tuple[str, str
     return [("mask", "; ".join(cause for cause in causes if cause) or "none")]
 
 
-def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, str]]:
+def _find_hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, str]]:
     """What a person would ask of a frame with these usable pixels."""
-    border = constant_border(image, usable)
-    asked = [_about_border(border)] if border else []
-    for value, share in frequent_extremes(image[usable], FEW):
+    border = find_constant_border(image, usable)
+    asked = [_ask_about_border(border)] if border else []
+    for value, share in find_frequent_extremes(image[usable], FEW):
         if border is None or value != border.value:
             asked.append(
                 f"{share:.0%} are {value:g}: no data? then mask.invalid_values: [{value:g}]"
@@ -103,7 +107,7 @@ def _hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, 
     return [("", question) for question in asked]
 
 
-def _about_border(border: Border) -> str:
+def _ask_about_border(border: Border) -> str:
     """A border of one value as a question, with the keys that leave it out."""
     return (
         f"a border of {border.value:g} along its sides, up to {max(border.widths)} pixels wide: no "
@@ -122,7 +126,7 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
         ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
         ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (input.pixel_size)"),
-        ("frame times", _times(spec)),
+        ("frame times", _describe_times(spec)),
         ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
         ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB in all frames"),
     ]
@@ -131,7 +135,7 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
     return rows
 
 
-def _times(spec: StackSpec) -> str:
+def _describe_times(spec: StackSpec) -> str:
     """The times of the frames in words."""
     if spec.time is None:
         return "not known"

@@ -1,53 +1,58 @@
 """Measure the pairs of a stack: frames read and prepared once per batch, rows filled once.
 
-`batches` are the tasks, `budget` says how large they are, `centres` where a pair is searched for
-if something is known before. `method` reads frames and makes them ready; `stills` makes what is
-divided by or subtracted of the stack itself. `rounds` measures what a first round leaves wanted,
-and `refinement` every frame anew against the mean of its neighbours.
+`batches` are the tasks, `budget` says how large they are, `centres` where a pair is searched for if
+something is known before. `method` reads frames and prepares them; `camera_images` estimates the
+flat field and the fixed pattern from the stack itself. `rounds` measures what a first round leaves
+wanted, and `refinement` every frame anew against the mean of its neighbours.
 """
 
-from steadystack.measure.batches import BatchResult, batches_of, measure_batch, measure_pairs
+from steadystack.measure.batches import BatchResult, cut_into_batches, measure_batch, measure_pairs
 from steadystack.measure.budget import BatchSize
-from steadystack.measure.centres import cheapest_cell, pair_centres, searches_of
-from steadystack.measure.method import Method, flat_field_bytes, read_block, read_stills
-from steadystack.measure.refinement import refine_bytes, solve_series
-from steadystack.measure.rounds import measure_rounds, with_second_round
-from steadystack.measure.stills import (
+from steadystack.measure.camera_images import (
     FEWEST_FRAMES,
-    Found,
+    PatternEstimate,
     Sample,
-    estimate,
-    known_rows,
-    own_stills,
-    spread,
-    static_bytes,
-    static_frames,
+    count_fixed_pattern_frames,
+    estimate_camera_images,
+    estimate_fixed_pattern_bytes,
+    estimate_pattern,
+    has_shift,
+    spread_evenly,
 )
+from steadystack.measure.centres import find_cheapest_cell, find_pair_centres, list_searches
+from steadystack.measure.method import (
+    Method,
+    estimate_flat_field_bytes,
+    read_block,
+    read_camera_images,
+)
+from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
+from steadystack.measure.rounds import measure_rounds, take_second_round
 
 __all__ = [
     "FEWEST_FRAMES",
     "BatchResult",
     "BatchSize",
-    "Found",
     "Method",
+    "PatternEstimate",
     "Sample",
-    "batches_of",
-    "cheapest_cell",
-    "estimate",
-    "flat_field_bytes",
-    "known_rows",
+    "count_fixed_pattern_frames",
+    "cut_into_batches",
+    "estimate_camera_images",
+    "estimate_fixed_pattern_bytes",
+    "estimate_flat_field_bytes",
+    "estimate_pattern",
+    "estimate_refine_bytes",
+    "find_cheapest_cell",
+    "find_pair_centres",
+    "has_shift",
+    "list_searches",
     "measure_batch",
     "measure_pairs",
     "measure_rounds",
-    "own_stills",
-    "pair_centres",
     "read_block",
-    "read_stills",
-    "refine_bytes",
-    "searches_of",
-    "solve_series",
-    "spread",
-    "static_bytes",
-    "static_frames",
-    "with_second_round",
+    "read_camera_images",
+    "refine_shifts",
+    "spread_evenly",
+    "take_second_round",
 ]

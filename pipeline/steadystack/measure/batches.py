@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 
 from steadystack.cluster import Engine, Failure, as_cluster, run_tasks, run_trees, share
 from steadystack.measure.budget import BatchSize
-from steadystack.measure.centres import in_cells, pair_centres, search_for
-from steadystack.measure.method import Method, Seen, common_mask, read_block, read_stills
+from steadystack.measure.centres import find_pair_centres, group_by_cell, make_search
+from steadystack.measure.method import (
+    Method,
+    ReadSummary,
+    read_block,
+    read_camera_images,
+    read_common_mask,
+)
 from steadystack.model import (
     MEASURED,
     FrameSource,
@@ -27,7 +33,7 @@ from steadystack.model import (
 )
 from steadystack.ncc import MaskedImage, Terms
 from steadystack.pairs import batch_pairs
-from steadystack.register import Search, block_terms, register_surfaces, terms_surface
+from steadystack.register import Search, compute_block_terms, make_surface, register_surfaces
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ class BlockResult:
     pairs: Ints
     centres: Ints | None
     terms: list[Terms | None]
-    seen: dict[int, Seen]
+    seen: dict[int, ReadSummary]
 
     def plus(self, other: BlockResult) -> BlockResult:
         """Of both together; a pair without terms in one of them has none."""
@@ -95,9 +101,11 @@ def measure_pairs(
     yield table, done
 
     in_memory = source.in_memory
-    sent = source, replace(method, prior=None)  # a task is told of its own pairs
+    sent = source, replace(method, initial_shifts=None)  # a task is told of its own pairs
     shared = [share(client, part) if in_memory else part for part in sent]
-    batches = ((rows[part], centres) for part, centres in batches_of(pairs[rows], method, size))
+    batches = (
+        (rows[part], centres) for part, centres in cut_into_batches(pairs[rows], method, size)
+    )
     results: Iterator[tuple[NDArray[Any], BatchResult | Failure]]
     if len(method.search.blocks) == 1:
         tasks = ((b, (pairs[b], centres)) for b, centres in batches)
@@ -105,7 +113,7 @@ def measure_pairs(
     else:
         blocks = range(len(method.search.blocks))
         trees = ((b, [(pairs[b], centres, block) for block in blocks]) for b, centres in batches)
-        results = run_trees(client, measure_block, BlockResult.plus, conclude, trees, *shared)
+        results = run_trees(client, measure_block, BlockResult.plus, finish_batch, trees, *shared)
     for batch, result in results:
         if isinstance(result, Failure):
             _fail(table, batch, result)
@@ -120,11 +128,11 @@ def measure_pairs(
             _check_failed(table, as_cluster(client).max_failed, result)
 
 
-def batches_of(
+def cut_into_batches(
     pairs: Ints, method: Method, size: BatchSize
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
     """What is measured in one task: row numbers into pairs (n, 2), and the pairs' centres."""
-    for rows, centres in in_cells(method, pairs):
+    for rows, centres in group_by_cell(method, pairs):
         for part in batch_pairs(pairs[rows], size.frames, size.pairs):
             yield rows[part], None if centres is None else centres[part]
 
@@ -137,11 +145,11 @@ def measure_batch(
     `centres` are those of their searches, of one cell; None: those that the method knows.
     """
     if centres is None:
-        centres = pair_centres(method, pairs)
-    method = replace(method, search=search_for(method, centres))
-    seen: dict[int, Seen] = {}
-    terms = _terms(pairs, centres, 0, source, method, seen)
-    return _result(pairs, centres, terms, seen, method.search)
+        centres = find_pair_centres(method, pairs)
+    method = replace(method, search=make_search(method, centres))
+    seen: dict[int, ReadSummary] = {}
+    terms = _compute_terms(pairs, centres, 0, source, method, seen)
+    return _register_batch(pairs, centres, terms, seen, method.search)
 
 
 def measure_task(
@@ -157,33 +165,33 @@ def measure_block(
 ) -> BlockResult:
     """The terms of pairs in one block of their frames; each is read once."""
     pairs, centres, block = task
-    method = replace(method, search=search_for(method, centres))
-    seen: dict[int, Seen] = {}
-    terms = list(_terms(pairs, centres, block, source, method, seen))
+    method = replace(method, search=make_search(method, centres))
+    seen: dict[int, ReadSummary] = {}
+    terms = list(_compute_terms(pairs, centres, block, source, method, seen))
     return BlockResult(pairs, centres, terms, seen)
 
 
-def conclude(found: BlockResult, source: FrameSource, method: Method) -> BatchResult:
+def finish_batch(found: BlockResult, source: FrameSource, method: Method) -> BatchResult:
     """Register pairs whose terms are complete."""
-    search = search_for(method, found.centres)
-    return _result(found.pairs, found.centres, found.terms, found.seen, search)
+    search = make_search(method, found.centres)
+    return _register_batch(found.pairs, found.centres, found.terms, found.seen, search)
 
 
-def _terms(
+def _compute_terms(
     pairs: Ints,
     centres: Ints | None,
     block: int,
     source: FrameSource,
     method: Method,
-    seen: dict[int, Seen],
+    seen: dict[int, ReadSummary],
 ) -> Iterator[Terms | None]:
     """The terms of every pair in a block, None if one of its frames is of no use.
 
     None also where the frames do not touch as far as is searched. `seen` is filled on the way. A
     frame is held from its first pair to its last.
     """
-    stills = read_stills(method, source.frame_shape, block)
-    common = common_mask(source, block, method)
+    camera_images = read_camera_images(method, source.frame_shape, block)
+    common = read_common_mask(source, block, method)
     search = method.search
     last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
     held: dict[int, MaskedImage] = {}
@@ -191,7 +199,7 @@ def _terms(
         for frame in (reference, moving):
             if frame not in seen:
                 masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
-                image, seen[frame] = read_block(source, frame, block, method, stills, masks)
+                image, seen[frame] = read_block(source, frame, block, method, camera_images, masks)
                 if image is not None:
                     held[frame] = image
         alone = len(search.blocks) == 1 and not all(
@@ -203,24 +211,24 @@ def _terms(
             yield None
         else:
             stays = held[reference].part(search.blocks[block].core)
-            yield block_terms(stays, held[moving], search, block, method.keep, centre)
+            yield compute_block_terms(stays, held[moving], search, block, method.keep, centre)
         for frame in {reference, moving}:
             if last_use[frame] == row:
                 held.pop(frame, None)
 
 
-def _result(
+def _register_batch(
     pairs: Ints,
     centres: Ints | None,
     terms: Iterable[Terms | None],
-    seen: dict[int, Seen],
+    seen: dict[int, ReadSummary],
     search: Search,
 ) -> BatchResult:
     """Registrations from terms, as rows."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
     lags = [None] * len(pairs) if centres is None else centres.tolist()
     surfaces = (
-        _surface([seen[frame] for frame in pair], found, search, centre)
+        _make_surface([seen[frame] for frame in pair], found, search, centre)
         for pair, found, centre in zip(pairs.tolist(), terms, lags, strict=True)
     )
     for row, registration in enumerate(register_surfaces(surfaces, search)):
@@ -229,8 +237,8 @@ def _result(
     return BatchResult(table, frames)
 
 
-def _surface(
-    both: list[Seen], terms: Terms | None, search: Search, centre: list[int] | None
+def _make_surface(
+    both: list[ReadSummary], terms: Terms | None, search: Search, centre: list[int] | None
 ) -> Surface | Registration:
     statuses = {one.pair_status for one in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
@@ -238,7 +246,7 @@ def _surface(
             return Registration.unknown(len(search.shape), status)
     if terms is None:  # frames that do not touch as far as is searched
         return Registration.unknown(len(search.shape), PairStatus.LOW_OVERLAP)
-    return terms_surface(terms, search, centre=centre)
+    return make_surface(terms, search, centre=centre)
 
 
 def _put(table: PairTable, row: int, found: Registration) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from steadystack.model import Ints
 from steadystack.ncc import Kind
-from steadystack.pairs import frames_held
-from steadystack.peak import held_bytes
+from steadystack.pairs import count_held_frames
+from steadystack.peak import estimate_held_bytes
 from steadystack.register import Search
 
 # Transformed pixels that a task should go through: about half a second of one core.
@@ -40,7 +40,7 @@ class BatchSize:
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
-        return self._bytes(*frames_held(pairs), len(pairs))
+        return self._bytes(*count_held_frames(pairs), len(pairs))
 
     @property
     def least_bytes(self) -> int:
@@ -54,7 +54,7 @@ class BatchSize:
 
     def _bytes(self, frames: int, roles: int, pairs: int) -> int:
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
-        held += held_bytes(self.lags, max(pairs, 1))
+        held += estimate_held_bytes(self.lags, max(pairs, 1))
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes
         return held + self.shared_bytes + max(reading, self.working_bytes)
 

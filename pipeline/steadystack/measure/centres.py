@@ -1,10 +1,10 @@
 """Where the shift of a pair is looked for, if something is known of it before.
 
-A prior has a shift for every frame; the search of a pair is centred on the whole pixels of their
-difference. Tiles of the moving frame are cut where the centre has them, so that frames far apart
-cost no larger transforms; but a frame that is ready for one centre is not ready for another one.
-So pairs are measured in cells, which hold centres near to each other: within a cell every frame is
-made ready once, and the transforms cover a few lags more than a pair has.
+Initial shifts tell one for every frame; the search of a pair is centred on the whole pixels of
+their difference. Tiles of the moving frame are cut where the centre has them, so that frames far
+apart cost no larger transforms; but a frame that is ready for one centre is not ready for another
+one. So pairs are measured in cells, which hold centres near to each other: within a cell every
+frame is made ready once, and the transforms cover a few lags more than a pair has.
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ USUAL_TILE = 256
 STRETCHES, STRETCH = 16, 4096
 
 
-def pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
-    """The centre of each of the pairs (n, 2), whole pixels (n, axes); None: there is no prior."""
-    if method.prior is None:
+def find_pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
+    """The centres of pairs (n, 2), whole pixels (n, axes); None: there are no initial shifts."""
+    if method.initial_shifts is None:
         return None
-    known = method.prior
+    known = method.initial_shifts
     return np.rint(known[pairs[:, 1]] - known[pairs[:, 0]]).astype(np.int64)
 
 
-def cells_of(centres: Ints, side: tuple[int, ...]) -> NDArray[np.int64]:
+def find_cells(centres: Ints, side: tuple[int, ...]) -> NDArray[np.int64]:
     """The cell of every centre (n, axes); those of opposite centres are opposite."""
     return np.asarray((centres + np.array(side) // 2) // np.array(side), np.int64)
 
 
-def in_cells(
+def group_by_cell(
     method: Method, pairs: Ints
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
     """Pairs (n, 2) that are measured together: their row numbers, and their centres."""
-    centres = pair_centres(method, pairs)
+    centres = find_pair_centres(method, pairs)
     if centres is None:
         yield np.arange(len(pairs)), None
         return
-    cells, of_row = _numbered(cells_of(centres, method.cell))
+    cells, of_row = _number_cells(find_cells(centres, method.cell))
     order = np.argsort(of_row, kind="stable")
     counts = np.bincount(of_row, minlength=len(cells))
     for rows in np.split(order, np.cumsum(counts)[:-1]):
         yield rows, centres[rows]
 
 
-def search_for(method: Method, centres: Ints | None) -> Search:
+def make_search(method: Method, centres: Ints | None) -> Search:
     """The search for pairs with these centres, all of one cell."""
     if centres is None:
         return method.search
-    cells = cells_of(centres, method.cell)
+    cells = find_cells(centres, method.cell)
     if (cells != cells[0]).any():
         raise ValueError("a batch has pairs of one cell only")
     middle = cells[0] * np.array(method.cell)
     return method.search.about(middle.tolist(), [side // 2 for side in method.cell])
 
 
-def searches_of(method: Method, pairs: Ints) -> list[Search]:
+def list_searches(method: Method, pairs: Ints) -> list[Search]:
     """The searches of all cells that the pairs (n, 2) are in."""
-    return [search_for(method, centres) for _, centres in in_cells(method, pairs)]
+    return [make_search(method, centres) for _, centres in group_by_cell(method, pairs)]
 
 
-def cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]:
+def find_cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]:
     """The sides of cells, odd numbers of pixels, in which the pairs (n, 2) cost least.
 
     Small ones have few lags, large ones have few frames made ready again for another cell; the
@@ -86,7 +86,7 @@ def cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]
     best, least, side = whole, np.inf, lags | 1
     while True:
         side = np.minimum(side, whole)
-        cost = _cost(centres[looked_at], pairs[looked_at], side, search)
+        cost = _estimate_cost(centres[looked_at], pairs[looked_at], side, search)
         if cost <= least:
             best, least = side, cost
         if (side == whole).all():
@@ -94,9 +94,9 @@ def cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]
         side = 2 * side + 1
 
 
-def _cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> float:
+def _estimate_cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> float:
     """Pixels that are transformed, roughly."""
-    cells, of_pair = _numbered(cells_of(centres, tuple(side.tolist())))
+    cells, of_pair = _number_cells(find_cells(centres, tuple(side.tolist())))
     of_frame = np.unique(np.tile(of_pair, 2) * (int(pairs.max()) + 1) + pairs.T.ravel())
     ready = np.bincount(of_frame // (int(pairs.max()) + 1), minlength=len(cells))
     measured = np.bincount(of_pair, minlength=len(cells))
@@ -107,7 +107,7 @@ def _cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> float:
     return float((pixels * (FRAME_COST * ready + PAIR_COST * measured)).sum())
 
 
-def _numbered(cells: Ints) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+def _number_cells(cells: Ints) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     """The different ones among cells (n, axes), and which of them each is."""
     number = np.zeros(len(cells), np.int64)
     for along in cells.T:

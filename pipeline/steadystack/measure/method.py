@@ -13,21 +13,21 @@ from numpy.typing import DTypeLike, NDArray
 from steadystack.conditioning import (
     MEDIAN_STRIP,
     Conditioning,
+    compute_masked_median,
+    compute_reach,
     condition,
-    masked_median,
-    reach,
 )
 from steadystack.model import Bools, Floats, FrameSource, FrameStatus, PairStatus, Slices
 from steadystack.ncc import (
+    CachedMask,
     Kind,
     Layout,
-    Masked,
     MaskedImage,
     Moments,
-    alike,
-    extremes,
-    mask_like,
-    masked_image,
+    derive_mask,
+    find_extremes,
+    is_constant_range,
+    make_masked_image,
 )
 from steadystack.readers import read_image
 from steadystack.register import Search
@@ -41,7 +41,7 @@ FLAT_FIELD_BYTES = 2**30
 MEDIAN_PER_VALUE = 50
 
 # An image of a frame's shape that is the same for all frames, or where it lies.
-Still: TypeAlias = NDArray[np.floating[Any]] | str | None
+CameraImage: TypeAlias = NDArray[np.floating[Any]] | str | None
 
 NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
 
@@ -54,19 +54,19 @@ class Method:
     ----------
     search : what is searched for in the region, and how that is cut for it
     conditioning : what is done to every frame before it is correlated
-    flat_field, static : an image, the path of one, or None
+    flat_field, fixed_pattern : an image, the path of one, or None
     region : the part of the frames that is read, without their border; None: all of them
-    prior : shifts (frames, axes) that are known before, px; searches are centred on them
+    initial_shifts : shifts (frames, axes) that are known before, px; searches are centred on them
     cell : centres that are this near to each other along each axis share transforms, px
     """
 
     search: Search
     conditioning: Conditioning = field(default_factory=Conditioning)
-    flat_field: Still = None
-    static: Still = None
+    flat_field: CameraImage = None
+    fixed_pattern: CameraImage = None
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
-    prior: NDArray[np.float64] | None = None
+    initial_shifts: NDArray[np.float64] | None = None
     cell: tuple[int, ...] = ()
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
@@ -86,7 +86,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadSummary:
     """What was found in a frame, or in a block of it, as it was read and as it was correlated."""
 
     status: FrameStatus
@@ -97,12 +97,12 @@ class Seen:
     dtype: DTypeLike = float
     moments: Moments | None = None  # after the conditioning
 
-    def plus(self, other: Seen) -> Seen:
+    def plus(self, other: ReadSummary) -> ReadSummary:
         """What was found in two blocks of a frame."""
         bad = [one for one in (self, other) if one.status is FrameStatus.UNREADABLE]
         alike = self.status is other.status
         known = [one.moments for one in (self, other) if one.moments is not None]
-        return Seen(
+        return ReadSummary(
             status=bad[0].status if bad else self.status if alike else FrameStatus.INCOMPLETE,
             reason=bad[0].reason if bad else "",
             usable=self.usable or other.usable,
@@ -122,7 +122,7 @@ class Seen:
             return self.status
         if not self.usable or self.moments is None or not self.moments.count:
             return self.status if self.status is FrameStatus.MISSING else FrameStatus.EMPTY
-        if alike(self.low, self.high, np.dtype(self.dtype)) or self.moments.flat:
+        if is_constant_range(self.low, self.high, np.dtype(self.dtype)) or self.moments.flat:
             return FrameStatus.FLAT
         return self.status
 
@@ -143,54 +143,55 @@ def read_block(
     frame: int,
     block: int,
     method: Method,
-    stills: Sequence[Floats | None],
-    known: Sequence[Masked],
-) -> tuple[MaskedImage | None, Seen]:
+    camera_images: Sequence[Floats | None],
+    known: Sequence[CachedMask],
+) -> tuple[MaskedImage | None, ReadSummary]:
     """A block of a frame, ready to be correlated, and what was seen of it.
 
-    `stills` are those of the block, from `read_stills`. The block is None where nothing can
-    be read. A mask that equals one of `known` is that one; the first of them is common to all.
+    `camera_images` are those of the block, from `read_camera_images`. The block is None where
+    nothing can be read. A mask that equals one of `known` is that one; the first of them is common
+    to all.
     """
-    outside, inside = method.part(block, reach(method.conditioning))
+    outside, inside = method.part(block, compute_reach(method.conditioning))
     read = source.read(frame, outside)
     if read.status is FrameStatus.UNREADABLE:
-        return None, Seen(read.status, read.reason)
-    low, high = extremes(read.image, read.valid)
-    image, valid = condition(read.image, read.valid, method.conditioning, *stills)
-    mask = _known_mask(valid[inside], known, method.search.layouts[block])
-    found = masked_image(image[inside], mask)
+        return None, ReadSummary(read.status, read.reason)
+    low, high = find_extremes(read.image, read.valid)
+    image, valid = condition(read.image, read.valid, method.conditioning, *camera_images)
+    mask = _reuse_mask(valid[inside], known, method.search.layouts[block])
+    found = make_masked_image(image[inside], mask)
     moments = Moments.of(found, method.search.places(block)[1])
-    seen = Seen(read.status, "", low <= high, low, high, read.image.dtype, moments)
+    seen = ReadSummary(read.status, "", low <= high, low, high, read.image.dtype, moments)
     return found, seen
 
 
-def read_stills(
+def read_camera_images(
     method: Method, frame_shape: Sequence[int], block: int
 ) -> tuple[Floats | None, Floats | None]:
     """The parts of a method's flat field and static image that belong to a block as it is read."""
-    part, _ = method.part(block, reach(method.conditioning))
+    part, _ = method.part(block, compute_reach(method.conditioning))
 
-    def of(still: Still) -> Floats | None:
+    def of(still: CameraImage) -> Floats | None:
         if isinstance(still, str):
             return read_image(still, tuple(frame_shape), part)
         return None if still is None else still[part]
 
-    return of(method.flat_field), of(method.static)
+    return of(method.flat_field), of(method.fixed_pattern)
 
 
-def flat_field_bytes(frame_count: int, pixels: int, itemsize: int) -> int:
+def estimate_flat_field_bytes(frame_count: int, pixels: int, itemsize: int) -> int:
     """The memory in which the median of frames is taken, of blocks of so many pixels, about."""
-    held = (itemsize + 2) * median_frames(frame_count, pixels) * pixels
+    held = (itemsize + 2) * count_median_frames(frame_count, pixels) * pixels
     return held + 8 * pixels + MEDIAN_PER_VALUE * MEDIAN_STRIP
 
 
-def median_frames(frame_count: int, pixels: int) -> int:
+def count_median_frames(frame_count: int, pixels: int) -> int:
     """Over how many frames the stack's own median is taken."""
     affordable = max(FLAT_FIELD_BYTES // (8 * pixels), FEWEST_MEDIAN_FRAMES)
     return min(MEDIAN_FRAMES, frame_count, affordable)
 
 
-def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
+def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
     """The masked temporal median of frames spread evenly over a stack; NaN where none is valid.
 
     The method's conditioning says which pixels are valid.
@@ -198,24 +199,26 @@ def own_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
     median = np.full(source.frame_shape, np.nan)
     for block in range(len(method.search.blocks)):
         part, _ = method.part(block)
-        count = median_frames(source.frame_count, median[part].size)
+        count = count_median_frames(source.frame_count, median[part].size)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
         frames = [source.read(int(frame), part) for frame in chosen]
-        median[part] = masked_median([one.image for one in frames], [one.valid for one in frames])
+        median[part] = compute_masked_median(
+            [one.image for one in frames], [one.valid for one in frames]
+        )
     return median
 
 
-def common_mask(source: FrameSource, block: int, method: Method) -> Masked:
+def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedMask:
     """What is valid in a block of all frames, as far as that is known before they are read."""
     part, _ = method.part(block)
     pixels = source.common_mask(part)
     if pixels is None:
         pixels = np.ones([side.stop - side.start for side in part], bool)
-    return Masked(pixels)
+    return CachedMask(pixels)
 
 
-def _known_mask(pixels: Bools, known: Sequence[Masked], layout: Layout) -> Masked:
+def _reuse_mask(pixels: Bools, known: Sequence[CachedMask], layout: Layout) -> CachedMask:
     for mask in known:
         if np.array_equal(mask.pixels, pixels):
             return mask
-    return mask_like(pixels, known[0], layout)
+    return derive_mask(pixels, known[0], layout)

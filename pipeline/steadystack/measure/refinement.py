@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.cluster import Engine, Failure, run_tasks, share
-from steadystack.measure.method import Method, common_mask, read_block, read_stills
+from steadystack.measure.method import Method, read_block, read_camera_images, read_common_mask
 from steadystack.model import (
     LONE,
     Bools,
@@ -28,10 +28,9 @@ from steadystack.model import (
     PairTable,
     RunError,
 )
-from steadystack.ncc import Masked, MaskedImage, masked_image
-from steadystack.register import Search, block_terms, register_terms
-from steadystack.solve import filled_in, solve_shifts
-from steadystack.warp import laid_out
+from steadystack.ncc import CachedMask, MaskedImage, make_masked_image
+from steadystack.register import Search, compute_block_terms, register_terms
+from steadystack.warp import place_on_canvas
 
 # Frames that share a mean, and how many more on each side are in it; at least so many in all.
 MEMBERS, REACH, FEWEST = 64, 32, 3
@@ -46,7 +45,7 @@ IN_HAND = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class FrameGroup:
     """Frames to be registered to one mean, those that it is of (these first), and their shifts."""
 
     members: NDArray[np.int64]
@@ -55,31 +54,14 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class GroupShifts:
     """The shifts of a group's members and their variances (members, axes), NaN where not known."""
 
     shift: NDArray[np.float64]
     variance: NDArray[np.float64]
 
 
-def solve_series(
-    source: FrameSource,
-    pairs: PairTable,
-    method: Method,
-    *,
-    refine: int = 0,
-    interpolate: Any = None,
-    client: Engine = None,
-    **options: Any,
-) -> FrameTable:
-    """`solve_shifts`, and so many rounds of `refined` after it; only these read frames."""
-    frames = solve_shifts(pairs, **options)
-    if refine:
-        frames = refined(source, pairs, frames, method, refine, client=client)
-    return filled_in(frames, interpolate) if interpolate is not None else frames
-
-
-def refined(
+def refine_shifts(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,
@@ -113,19 +95,19 @@ def refined(
     method : of frames that are one block
     rounds : how often; each takes the shifts of the one before for the means
     """
-    own = replace(method, search=_search(source, method), keep=(), prior=None)
+    own = replace(method, search=_make_search(source, method), keep=(), initial_shifts=None)
     in_memory = source.in_memory
     shared = [share(client, part) if in_memory else part for part in (source, own)]
-    of_pairs = _pair_variance(pairs, frames)
+    of_pairs = _find_pair_variance(pairs, frames)
     least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
     shift, std = frames.shift, frames.shift_std
     own_variance = np.broadcast_to(frames.own_variance, shift.shape)
-    averaged = _averaged_variance(frames, own_variance)
+    averaged = _estimate_averaged_variance(frames, own_variance)
     usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
     for _ in range(rounds):
         found, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
-        groups = list(_groups(shift, usable, own.search.shape))
+        groups = list(_group_frames(shift, usable, own.search.shape))
         work = ((number, group) for number, group in enumerate(groups))
         for number, answers in run_tasks(client, measure_group, work, *shared):
             if isinstance(answers, Failure):
@@ -151,21 +133,23 @@ def refined(
     return replace(frames, shift=shift, shift_std=std, residual=residual)
 
 
-def _averaged_variance(frames: FrameTable, own: NDArray[np.float64]) -> NDArray[np.float64]:
+def _estimate_averaged_variance(
+    frames: FrameTable, own: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """What is left of a solution's variance (frames, axes), px², without the frames' own errors."""
     anchors = np.array([*frames.anchors, 0])[frames.component]  # of LONE ones it does not matter
     return np.asarray(np.maximum(frames.shift_std**2 - own - own[anchors], 0), np.float64)
 
 
-def refine_bytes(pixels: int, chunk_bytes: int) -> int:
-    """The memory of a task of `refined` with frames of so many pixels, about.
+def estimate_refine_bytes(pixels: int, chunk_bytes: int) -> int:
+    """The memory of a task of `refine_shifts` with frames of so many pixels, about.
 
     Frames that are kept for later, up to `HELD_BYTES`, and sums and the frame in hand.
     """
     return min(HELD_BYTES, 13 * MEMBERS * pixels) + IN_HAND * pixels + chunk_bytes
 
 
-def _search(source: FrameSource, method: Method) -> Search:
+def _make_search(source: FrameSource, method: Method) -> Search:
     """What is searched for around the whole pixel that is known: along axes that may move."""
     before = method.search
     bounds = [
@@ -176,7 +160,7 @@ def _search(source: FrameSource, method: Method) -> Search:
     return Search.over(shape, shape, bounds, region=before.shape)
 
 
-def _pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
+def _find_pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
     """The median stated variance of every frame's pairs in the solution (frames, axes), px²."""
     used = pairs.ok & ~frames.rejected
     ends = np.concatenate([pairs.reference[used], pairs.moving[used]])
@@ -188,7 +172,9 @@ def _pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
     return np.where(np.isnan(median), np.inf, median)
 
 
-def _groups(shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...]) -> Iterator[Group]:
+def _group_frames(
+    shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...]
+) -> Iterator[FrameGroup]:
     """Consecutive frames of a part, no more than half a frame apart from each other."""
     known = np.isfinite(shift).all(axis=1)
     for part in np.unique(component[known & (component != LONE)]):
@@ -204,14 +190,14 @@ def _groups(shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...])
             around = frames[max(begin - REACH, 0) : begin], frames[end : end + REACH]
             members = frames[begin:end]
             all_of_them = np.concatenate([members, *around])
-            yield Group(members, all_of_them, shift[all_of_them])
+            yield FrameGroup(members, all_of_them, shift[all_of_them])
             begin = end
 
 
-def measure_group(group: Group, source: FrameSource, method: Method) -> Answers:
+def measure_group(group: FrameGroup, source: FrameSource, method: Method) -> GroupShifts:
     """Register the members of a group to the mean of its frames, each left out of its own."""
-    sums = Sums(group, source, method)
-    answers = Answers(*np.full((2, *group.shifts[: len(group.members)].shape), np.nan))
+    sums = GroupMean(group, source, method)
+    answers = GroupShifts(*np.full((2, *group.shifts[: len(group.members)].shape), np.nan))
     for row in range(len(group.members)):
         found = sums.registered(row)
         if found is not None and found.status is PairStatus.OK:
@@ -220,13 +206,13 @@ def measure_group(group: Group, source: FrameSource, method: Method) -> Answers:
     return answers
 
 
-class Sums:
+class GroupMean:
     """The frames of a group, moved and added up where its members lie."""
 
-    def __init__(self, group: Group, source: FrameSource, method: Method) -> None:
+    def __init__(self, group: FrameGroup, source: FrameSource, method: Method) -> None:
         self.group, self.source, self.method = group, source, method
-        self.stills = read_stills(method, source.frame_shape, 0)
-        self.common: Masked = common_mask(source, 0, method)
+        self.camera_images = read_camera_images(method, source.frame_shape, 0)
+        self.common: CachedMask = read_common_mask(source, 0, method)
         self.whole = np.rint(group.shifts[: len(group.members)]).astype(int)
         self.first = self.whole.min(axis=0)
         shape = np.array(method.search.shape) + self.whole.max(axis=0) - self.first
@@ -250,12 +236,16 @@ class Sums:
         if row in self.held:
             return self.held[row]
         frame, shift = int(self.group.frames[row]), self.group.shifts[row]
-        image, seen = read_block(self.source, frame, 0, self.method, self.stills, [self.common])
+        image, seen = read_block(
+            self.source, frame, 0, self.method, self.camera_images, [self.common]
+        )
         if image is None or seen.pair_status is not PairStatus.OK:
             return None
         mean, square = (one / image.mask.count for one in image.moments)
         values = (image.values - mean) / np.sqrt(max(square - mean**2, np.finfo(float).tiny))
-        moved, known = laid_out(values, image.mask.pixels, shift, self.first.tolist(), self.shape)
+        moved, known = place_on_canvas(
+            values, image.mask.pixels, shift, self.first.tolist(), self.shape
+        )
         return image, moved.astype(np.float32), known
 
     def registered(self, row: int) -> Any:
@@ -274,6 +264,6 @@ class Sums:
             return None
         mean = np.where(enough, self.total[part] - moved[part], 0) / np.maximum(count, 1)
         averaged = 1 / float((1 / count[enough]).mean())
-        reference = masked_image(mean, Masked(enough))
-        terms = block_terms(reference, image, self.method.search, 0)
+        reference = make_masked_image(mean, CachedMask(enough))
+        terms = compute_block_terms(reference, image, self.method.search, 0)
         return register_terms(terms, self.method.search, averaged)

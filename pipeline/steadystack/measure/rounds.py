@@ -12,7 +12,7 @@ from steadystack.measure.batches import measure_pairs
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.method import Method
 from steadystack.model import MEASURED, FrameSource, FrameStatus, PairStatus, PairTable
-from steadystack.pairs import extra_pairs
+from steadystack.pairs import choose_extra_pairs
 from steadystack.solve import solve_shifts
 
 
@@ -39,12 +39,12 @@ def measure_rounds(
         for found in measure_pairs(source, table.rows(slice(first)), method, size, client=client):
             table = found[0]
             yield found
-    further = with_second_round(table, method, first, extra)
+    further = take_second_round(table, method, first, extra)
     if not further.same_pairs(table) or table.count([PairStatus.UNMEASURED]):
         yield from measure_pairs(source, further, method, size, client=client)
 
 
-def with_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
+def take_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
     """The table with the pairs that its first round leaves wanted, as far as that is measured.
 
     They follow from the rows of the first round alone, whatever the settings of the solve are: a
@@ -56,7 +56,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
         return head
     solved = solve_shifts(head)
     readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
-    beside = solved.shift if method.prior is None else solved.shift - method.prior
+    beside = solved.shift if method.initial_shifts is None else solved.shift - method.initial_shifts
     bounds = method.search.max_shift
     averaged = (
         solved.shift_std**2 - solved.own_variance
@@ -66,7 +66,7 @@ def with_second_round(table: PairTable, method: Method, first: int, extra: float
         apart = np.abs(beside[moving] - beside[reference])
         return bounds is None or bool((apart <= np.array(bounds)).all())
 
-    wanted = extra_pairs(
+    wanted = choose_extra_pairs(
         np.stack([head.reference, head.moving], axis=1),
         head.ok & ~solved.rejected,
         solved.component,

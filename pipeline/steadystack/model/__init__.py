@@ -14,23 +14,23 @@ Conventions, used everywhere
 * "Not known" is NaN together with a status; 0 is a measurement.
 """
 
-from steadystack.model.arguments import as_shifts, as_stack, renaming, spatial_dims
+from steadystack.model.arguments import as_shifts, as_stack, spatial_dims, suggest_renaming
 from steadystack.model.images import (
     CloseUp,
     Frame,
     FrameSource,
     Image,
     Registration,
+    ReportImages,
     Surface,
-    Views,
 )
 from steadystack.model.schema import COLUMNS, MEASURED, Column, columns_of
 from steadystack.model.tables import (
+    FixedPatternEffect,
     FrameTable,
     LocalMotion,
-    MaskSeen,
+    MaskCheck,
     PairTable,
-    StaticEffect,
 )
 from steadystack.model.verdicts import Finding, Trust, Verdict
 from steadystack.model.words import (
@@ -48,7 +48,7 @@ from steadystack.model.words import (
     Slices,
     Status,
     UnreachableError,
-    axis_names,
+    name_axes,
 )
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "CloseUp",
     "Column",
     "Finding",
+    "FixedPatternEffect",
     "Floats",
     "Frame",
     "FrameSource",
@@ -70,24 +71,23 @@ __all__ = [
     "InputError",
     "Ints",
     "LocalMotion",
-    "MaskSeen",
+    "MaskCheck",
     "OutputError",
     "PairStatus",
     "PairTable",
     "Registration",
+    "ReportImages",
     "RunError",
     "Slices",
-    "StaticEffect",
     "Status",
     "Surface",
     "Trust",
     "UnreachableError",
     "Verdict",
-    "Views",
     "as_shifts",
     "as_stack",
-    "axis_names",
     "columns_of",
-    "renaming",
+    "name_axes",
     "spatial_dims",
+    "suggest_renaming",
 ]

@@ -63,7 +63,7 @@ def _refuse_channels(shape: tuple[int, ...]) -> None:
             )
 
 
-def renaming(stack: xr.DataArray) -> str:
+def suggest_renaming(stack: xr.DataArray) -> str:
     """How to name the dims of a stack that has other names for them; "" if that is not known."""
     found = {
         str(dim): name

@@ -177,7 +177,7 @@ class CloseUp:
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class ReportImages:
     """Images before and after, by name, and pairs to look at; NaN where nothing is known.
 
     `images` are (y, x), `kymographs` (frame, position) by the name of the axis they run along, of

@@ -121,7 +121,7 @@ class FrameTable:
 
 
 @dataclass(frozen=True)
-class StaticEffect:
+class FixedPatternEffect:
     """What stands still in the camera does to shifts, seen on some pairs measured with and without.
 
     Attributes
@@ -172,7 +172,7 @@ class LocalMotion:
 
 
 @dataclass(frozen=True)
-class MaskSeen:
+class MaskCheck:
     """What masks leave of the frames, and what they take away, seen on some of them.
 
     Attributes

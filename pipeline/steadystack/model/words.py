@@ -20,7 +20,7 @@ SHIFT_CONVENTION = (
 )
 
 
-def axis_names(ndim: int) -> tuple[str, ...]:
+def name_axes(ndim: int) -> tuple[str, ...]:
     """Names of the spatial axes of an image: ``("y", "x")`` or ``("z", "y", "x")``."""
     if not 1 <= ndim <= 3:
         raise ValueError(f"a frame has 1, 2 or 3 spatial axes, not {ndim}")

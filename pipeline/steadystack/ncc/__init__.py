@@ -4,29 +4,36 @@
 `lags`; `terms` adds them and makes the surface of them.
 """
 
-from steadystack.ncc.lags import Window, lag_window
-from steadystack.ncc.masked import Kind, Masked, MaskedImage, alike, extremes, masked_image
-from steadystack.ncc.sums import mask_like, pair_terms
-from steadystack.ncc.terms import FramePart, Moments, Terms, surface
-from steadystack.ncc.tiles import Block, Layout, block_sides, blocks_of
+from steadystack.ncc.lags import Window, make_window
+from steadystack.ncc.masked import (
+    CachedMask,
+    Kind,
+    MaskedImage,
+    find_extremes,
+    is_constant_range,
+    make_masked_image,
+)
+from steadystack.ncc.sums import compute_terms, derive_mask
+from steadystack.ncc.terms import FramePart, Moments, Terms, compute_surface
+from steadystack.ncc.tiles import Block, Layout, choose_block_sides, cut_into_blocks
 
 __all__ = [
     "Block",
+    "CachedMask",
     "FramePart",
     "Kind",
     "Layout",
-    "Masked",
     "MaskedImage",
     "Moments",
     "Terms",
     "Window",
-    "alike",
-    "block_sides",
-    "blocks_of",
-    "extremes",
-    "lag_window",
-    "mask_like",
-    "masked_image",
-    "pair_terms",
-    "surface",
+    "choose_block_sides",
+    "compute_surface",
+    "compute_terms",
+    "cut_into_blocks",
+    "derive_mask",
+    "find_extremes",
+    "is_constant_range",
+    "make_masked_image",
+    "make_window",
 ]

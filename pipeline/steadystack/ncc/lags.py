@@ -67,7 +67,7 @@ class Window:
         )
 
 
-def lag_window(
+def make_window(
     reference_shape: Sequence[int], moving_shape: Sequence[int], max_shift: Sequence[int] | None
 ) -> Window:
     """The lags within ± `max_shift` (pixels, one per axis) at which the two images touch.

@@ -38,7 +38,7 @@ class Scaling:
 
 
 @dataclass(eq=False)
-class Masked:
+class CachedMask:
     """A mask, and what has been worked out about it: its transforms, its overlap with itself.
 
     `near` is a mask of which it lacks a few pixels and no more, if there is one. What is `known`
@@ -46,11 +46,11 @@ class Masked:
     """
 
     pixels: Bools
-    near: Masked | None = None
+    near: CachedMask | None = None
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
-    def base(self) -> Masked:
+    def base(self) -> CachedMask:
         """The mask that it is treated like, but for the pixels that it lacks."""
         return self.near or self
 
@@ -88,7 +88,7 @@ class MaskedImage:
     """
 
     values: Floats
-    mask: Masked
+    mask: CachedMask
     level: Scaling
     dtype: np.dtype[Any]  # of the pixels that the values were made of
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -135,7 +135,7 @@ class MaskedImage:
         if place is None:
             return self
         return MaskedImage(
-            self.values[place], Masked(self.mask.pixels[place]), self.level, self.dtype
+            self.values[place], CachedMask(self.mask.pixels[place]), self.level, self.dtype
         )
 
     def valid_in(self, role: Role, tile: int, layout: Layout) -> int:
@@ -148,11 +148,11 @@ class MaskedImage:
         return int(self.mask.known[key])
 
 
-def extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
-    """The lowest and the highest valid pixel, or two that are not `alike`; (inf, -inf) if none."""
+def find_extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
+    """The lowest and the highest valid pixel, or any two that differ; (inf, -inf) if none."""
     for part in (sample_of(image), ...):  # some pixels can tell that it is not flat, not that it is
         values = image[part][mask[part]]
-        if len(values) and not alike(*(found := _ends(values)), image.dtype):
+        if len(values) and not is_constant_range(*(found := _ends(values)), image.dtype):
             return found
     return _ends(values) if len(values) else (np.inf, -np.inf)
 
@@ -161,13 +161,15 @@ def _ends(values: NDArray[Any]) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def alike(low: float, high: float, dtype: np.dtype[Any]) -> bool:
+def is_constant_range(low: float, high: float, dtype: np.dtype[Any]) -> bool:
     """Whether two pixels do not differ by more than the rounding of their type."""
     kept = dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
     return high - low <= 2 * float(np.finfo(kept).eps) * max(abs(low), abs(high))
 
 
-def masked_image(image: NDArray[Any], mask: Masked, dtype: DTypeLike = np.float32) -> MaskedImage:
+def make_masked_image(
+    image: NDArray[Any], mask: CachedMask, dtype: DTypeLike = np.float32
+) -> MaskedImage:
     """An image brought near mean 0 and deviation 1 under its mask.
 
     The NCC knows neither offset nor scale, but single precision does: sums of numbers far from
@@ -192,7 +194,7 @@ def moments_of(values: Floats) -> tuple[float, float]:
 
 
 def _at_level(
-    image: NDArray[Any], mask: Masked, level: Scaling, dtype: np.dtype[Any]
+    image: NDArray[Any], mask: CachedMask, level: Scaling, dtype: np.dtype[Any]
 ) -> MaskedImage:
     exact = image.dtype == dtype or (image.dtype.kind in "biu" and image.dtype.itemsize <= 2)
     ordinary = max(level.scale, 1 / level.scale, abs(level.offset)) < LARGE

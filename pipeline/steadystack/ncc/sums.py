@@ -27,7 +27,7 @@ from scipy import fft
 
 from steadystack.model import Bools, Floats, Slices
 from steadystack.ncc.lags import Window
-from steadystack.ncc.masked import Complexes, Kind, Masked, MaskedImage, Role
+from steadystack.ncc.masked import CachedMask, Complexes, Kind, MaskedImage, Role
 from steadystack.ncc.terms import FramePart, Lags, Moments, Terms
 from steadystack.ncc.tiles import Layout
 
@@ -40,7 +40,7 @@ FEW_PIXELS_COST = 1
 PIXEL_LAGS = 4096
 
 
-def pair_terms(
+def compute_terms(
     reference: MaskedImage,
     moving: MaskedImage,
     layout: Layout,
@@ -56,7 +56,7 @@ def pair_terms(
     ----------
     in_series
         Whether the images have other pairs: what is worked out for one of them alone serves those
-        too; what is worked out for a mask serves all images that have the same `Masked`.
+        too; what is worked out for a mask serves all images that have the same `CachedMask`.
     keep
         The transforms that are kept with the images for that; no number depends on it.
     places
@@ -104,20 +104,20 @@ def pair_terms(
     )
 
 
-def mask_like(pixels: Bools, base: Masked, layout: Layout) -> Masked:
+def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:
     """A mask beside another one: that one, one that lacks few of its pixels, or neither.
 
     Few are as many as are taken away one by one in less time than the transforms take.
     """
     lacking = base.count - int(np.count_nonzero(pixels))
     if lacking < 0 or (pixels & ~base.pixels).any():
-        return Masked(pixels)
+        return CachedMask(pixels)
     if not lacking:
         return base
     lags = max(math.prod(layout.window.shape), PIXEL_LAGS)
     spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
     few = lacking * lags < FEW_PIXELS_COST * spared
-    return Masked(pixels, base if few and layout.one_shape else None)
+    return CachedMask(pixels, base if few and layout.one_shape else None)
 
 
 def _around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> Lags:

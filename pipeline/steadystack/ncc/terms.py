@@ -23,7 +23,7 @@ from scipy import fft
 
 from steadystack.model import Slices, Surface
 from steadystack.ncc.lags import Window
-from steadystack.ncc.masked import MaskedImage, Scaling, alike, moments_of, sample_of
+from steadystack.ncc.masked import MaskedImage, Scaling, is_constant_range, moments_of, sample_of
 
 Lags: TypeAlias = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class Moments:
         # are not alike, wherever they are, tell as much as the extremes
         for some in (values[sample_of(values)], values):
             low, high = (level.offset + level.scale * float(v) for v in (some.min(), some.max()))
-            if not alike(low, high, image.dtype):
+            if not is_constant_range(low, high, image.dtype):
                 break
         count = int(np.count_nonzero(image.mask.pixels[part]))
         found = cls(
@@ -130,7 +130,7 @@ class Moments:
     @property
     def flat(self) -> bool:
         """Whether the valid pixels do not differ by more than the rounding of their own type."""
-        return alike(self.low, self.high, self.dtype)
+        return is_constant_range(self.low, self.high, self.dtype)
 
     @property
     def mean(self) -> float:
@@ -290,7 +290,7 @@ def _change(old: Scaling | None, new: Scaling | None) -> tuple[float, float]:
 ROUNDING = 32
 
 
-def surface(
+def compute_surface(
     terms: Terms,
     window: Window,
     min_overlap: float | None = None,

@@ -207,7 +207,7 @@ class Block(NamedTuple):
         return tuple(g.start - f.start for f, g in zip(self.reference, self.moving, strict=True))
 
 
-def blocks_of(
+def cut_into_blocks(
     reference_shape: Sequence[int],
     moving_shape: Sequence[int],
     window: Window,
@@ -219,7 +219,7 @@ def blocks_of(
     where those are smaller than the block, so that few chunks are decoded twice.
     """
     whole = Block(*(tuple(slice(0, n) for n in sizes) for sizes in (reference_shape, moving_shape)))
-    sides = block_sides(reference_shape, chunks)
+    sides = choose_block_sides(reference_shape, chunks)
     if tuple(reference_shape) != tuple(moving_shape) or sides == tuple(reference_shape):
         return [whole]
     per_axis = []
@@ -238,7 +238,9 @@ def blocks_of(
     ]
 
 
-def block_sides(shape: Sequence[int], chunks: Sequence[int] | None = None) -> tuple[int, ...]:
+def choose_block_sides(
+    shape: Sequence[int], chunks: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """Pixels along each axis of the blocks of a frame."""
     sides = list(shape)
     while math.prod(sides) > BLOCK_PIXELS:

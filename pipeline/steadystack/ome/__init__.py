@@ -4,7 +4,7 @@
 makes those of an image that is to be written.
 """
 
-from steadystack.ome.attributes import TIME_UNITS, Coordinates, OmeVersion, image_attributes
+from steadystack.ome.attributes import TIME_UNITS, Coordinates, OmeVersion, make_image_attributes
 from steadystack.ome.metadata import (
     OmeImage,
     PyramidLevel,
@@ -21,8 +21,8 @@ __all__ = [
     "OmeImage",
     "OmeVersion",
     "PyramidLevel",
-    "image_attributes",
     "is_collection",
+    "make_image_attributes",
     "read_image",
     "read_plate",
     "read_series",

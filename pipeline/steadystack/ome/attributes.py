@@ -39,7 +39,7 @@ class Coordinates:
         return entry | ({"unit": self.unit[name]} if self.unit.get(name) else {})
 
 
-def image_attributes(
+def make_image_attributes(
     axes: Sequence[str],
     levels: Sequence[tuple[str, Sequence[int]]],
     where: Coordinates,

@@ -170,13 +170,13 @@ def read_image(attributes: Mapping[str, Any], path: str) -> OmeImage | None:
     return OmeImage(
         version,
         found.axes,
-        tuple(_level(entry) for entry in found.datasets),
+        tuple(_read_level(entry) for entry in found.datasets),
         found.steps,
         omero if isinstance(omero, Mapping) else {},
     )
 
 
-def _level(entry: Any) -> PyramidLevel | None:
+def _read_level(entry: Any) -> PyramidLevel | None:
     try:
         return PyramidLevel.model_validate(entry)
     except ValidationError:
@@ -186,15 +186,15 @@ def _level(entry: Any) -> PyramidLevel | None:
 def read_plate(attributes: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The paths of the wells of a plate, in its order; None if it is no plate."""
     plate = ome_attributes(attributes).get("plate")
-    return None if plate is None else _paths(plate, "wells")
+    return None if plate is None else _read_paths(plate, "wells")
 
 
 def read_well(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """The paths of the images in a well; its first if it does not list them."""
-    return _paths(ome_attributes(attributes).get("well"), "images") or ("0",)
+    return _read_paths(ome_attributes(attributes).get("well"), "images") or ("0",)
 
 
-def _paths(entry: Any, key: str) -> tuple[str, ...]:
+def _read_paths(entry: Any, key: str) -> tuple[str, ...]:
     listed = entry.get(key) if isinstance(entry, Mapping) else None
     entries = listed if isinstance(listed, list) else []
     return tuple(str(one["path"]) for one in entries if isinstance(one, Mapping) and "path" in one)

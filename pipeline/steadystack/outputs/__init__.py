@@ -4,8 +4,14 @@
 `ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
 """
 
-from steadystack.outputs.ome_tiff import check_tiff, made_of, write_ome_tiff
-from steadystack.outputs.progress import OWN, TaskRecord, begun_at, digest_at, writing
+from steadystack.outputs.ome_tiff import check_tiff, read_tiff_digest, write_ome_tiff
+from steadystack.outputs.progress import (
+    OWN,
+    TaskRecord,
+    explaining_write_errors,
+    read_begun,
+    read_digest,
+)
 from steadystack.outputs.pyramids import (
     VALID,
     Level,
@@ -22,11 +28,12 @@ __all__ = [
     "Level",
     "PyramidSpec",
     "TaskRecord",
-    "begun_at",
     "check_tiff",
     "create_pyramid",
-    "digest_at",
-    "made_of",
+    "explaining_write_errors",
+    "read_begun",
+    "read_digest",
+    "read_tiff_digest",
     "write_fractions",
     "write_image",
     "write_ome_tiff",
@@ -34,5 +41,4 @@ __all__ = [
     "write_rows",
     "write_stack",
     "write_table",
-    "writing",
 ]

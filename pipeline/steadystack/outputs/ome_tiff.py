@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.outputs.pyramids import PyramidSpec
 
@@ -61,23 +61,23 @@ def write_ome_tiff(
             shape=spec.shape,
             dtype=written,
             photometric="minisblack",
-            metadata=_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
+            metadata=_make_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
         )
 
 
-def made_of(path: str) -> str | None:
+def read_tiff_digest(path: str) -> str | None:
     """The digest of what a file was made of; None if `write_ome_tiff` did not make it."""
     import tifffile
 
     try:
-        with tifffile.TiffFile(place(path).as_source()) as file:
+        with tifffile.TiffFile(get_place(path).as_source()) as file:
             found = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
     except (OSError, ValueError, tifffile.TiffFileError):
         return None
     return found[1] if found else None
 
 
-def _metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _make_metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
     ome = attributes.get("ome", attributes)
     multiscale = ome["multiscales"][0]
     transformations = multiscale["datasets"][0]["coordinateTransformations"]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import zarr
 
-from steadystack.durable import RecordWriter, place, unwritable
+from steadystack.durable import RecordWriter, explain_unwritable, get_place
 from steadystack.model import InputError, OutputError, UnreachableError
 
 OWN = "steadystack"  # the attribute that tells where a stack comes from
@@ -30,7 +30,10 @@ class TaskRecord:
     """
 
     def __init__(self, path: str) -> None:
-        self._records, self.done = place(path).build().records(), dict[int, list[int]]()
+        self._records, self.done = (
+            get_place(path).open_build().open_records(),
+            dict[int, list[int]](),
+        )
         self._good: dict[str, int] = {}
         for name, content in self._records.read():
             lines, torn, _ = content.rpartition(b"\n")
@@ -51,25 +54,25 @@ class TaskRecord:
         self._writer.__exit__(*raised)
 
 
-def digest_at(path: str) -> str | None:
+def read_digest(path: str) -> str | None:
     """The digest of the corrected stack at a path; None if nothing is there, or nothing whole.
 
     Raises InputError if something else is there: that is never written over.
     """
-    return _told_at(path)[0] if place(path).build().whole() else None
+    return _read_identity(path)[0] if get_place(path).open_build().is_whole() else None
 
 
-def begun_at(path: str) -> tuple[str, str] | None:
+def read_begun(path: str) -> tuple[str, str] | None:
     """Digest and layout (how it is cut into tasks) of what was begun for a path; None: nothing."""
-    build = place(path).build()
-    return _told_at(build.path) if build.begun() else None
+    build = get_place(path).open_build()
+    return _read_identity(build.path) if build.is_begun() else None
 
 
-def _told_at(path: str) -> tuple[str, str]:
+def _read_identity(path: str) -> tuple[str, str]:
     """Digest and layout, as a corrected stack tells them; raises InputError if it is none."""
-    where = place(path)
+    where = get_place(path)
     try:
-        with where.outages():
+        with where.explaining_outages():
             attributes: Any = dict(zarr.open_group(where.zarr_store(), mode="r").attrs)
         own = attributes[OWN]
         return str(own["digest"]), str(own.get("layout", ""))
@@ -83,10 +86,10 @@ def _told_at(path: str) -> tuple[str, str]:
 
 
 @contextmanager
-def writing(path: str) -> Iterator[None]:
+def explaining_write_errors(path: str) -> Iterator[None]:
     """What the system says of a path that cannot be written, in a line."""
     try:
         yield
     except OSError as error:
-        found = unwritable(path, error)
+        found = explain_unwritable(path, error)
         raise (found if isinstance(found, OutputError) else OutputError(str(found))) from error

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import Slices
 from steadystack.ome import OmeVersion
 
@@ -65,7 +65,7 @@ def create_pyramid(
 ) -> None:
     """Make the group and its arrays, without pixels."""
     format_: Literal[2, 3] = 2 if spec.version == "0.4" else 3
-    store = place(spec.path).zarr_store(read_only=False)
+    store = get_place(spec.path).zarr_store(read_only=False)
     group = zarr.create_group(store, zarr_format=format_, attributes=dict(attributes))
     for level in (*spec.levels, spec.valid):
         if level is None:
@@ -91,21 +91,21 @@ def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray
     values = block.reshape([side.stop - side.start for side in region])
 
     def write() -> None:
-        _opened(spec.path, level.name, spec.digest)[region] = values
+        _open_array(spec.path, level.name, spec.digest)[region] = values
 
-    place(spec.path).persistently(write)
+    get_place(spec.path).retry_while_away(write)
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, name: str, digest: str) -> zarr.Array[Any]:
-    array = zarr.open_group(place(path).zarr_store(read_only=False), mode="r+")[name]
+def _open_array(path: str, name: str, digest: str) -> zarr.Array[Any]:
+    array = zarr.open_group(get_place(path).zarr_store(read_only=False), mode="r+")[name]
     assert isinstance(array, zarr.Array)
     return array.with_config({"write_empty_chunks": True})
 
 
 def write_fractions(spec: PyramidSpec, fractions: NDArray[np.float64]) -> None:
     """Beside the image: the known part of every frame and channel, 0..1."""
-    group = zarr.open_group(place(spec.path).zarr_store(read_only=False), mode="r+")
+    group = zarr.open_group(get_place(spec.path).zarr_store(read_only=False), mode="r+")
     dims = [axis for axis in spec.axes if axis in ("t", "c")]
     array = group.create_array(
         FRACTION,

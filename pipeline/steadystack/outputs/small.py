@@ -11,9 +11,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
-from steadystack.ome import Coordinates, image_attributes
+from steadystack.ome import Coordinates, make_image_attributes
 
 
 def write_stack(
@@ -39,7 +39,7 @@ def write_stack(
     for axis, size in zip(spatial, pixel_size or (), strict=pixel_size is not None):
         where.step[axis], where.unit[axis] = float(size), unit
     name = Path(path).name.split(".")[0]
-    attributes = image_attributes(axes, [("0", (1,) * len(axes))], where, name=name)
+    attributes = make_image_attributes(axes, [("0", (1,) * len(axes))], where, name=name)
     group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
     array = group.create_array(
         "0",
@@ -68,7 +68,7 @@ def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
     """A CSV file of these columns, in place of what is there."""
     try:
         with (
-            place(path).replaced() as partial,
+            get_place(path).replacing() as partial,
             partial.open("w", encoding="utf-8", newline="") as file,
         ):
             csv.writer(file).writerows([names, *rows])

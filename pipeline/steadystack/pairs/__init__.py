@@ -4,7 +4,20 @@
 Integers in, integers out: nothing here looks at a pixel.
 """
 
-from steadystack.pairs.strategies import STRATEGIES, batch_pairs, frames_held, select_pairs
-from steadystack.pairs.weak import extra_pairs
+from steadystack.pairs.strategies import (
+    STRATEGIES,
+    Strategy,
+    batch_pairs,
+    count_held_frames,
+    select_pairs,
+)
+from steadystack.pairs.weak import choose_extra_pairs
 
-__all__ = ["STRATEGIES", "batch_pairs", "extra_pairs", "frames_held", "select_pairs"]
+__all__ = [
+    "STRATEGIES",
+    "Strategy",
+    "batch_pairs",
+    "choose_extra_pairs",
+    "count_held_frames",
+    "select_pairs",
+]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import InputError, Ints
 
-STRATEGIES = ("consecutive", "reference", "window", "separations", "multiscale", "all", "list")
+Strategy: TypeAlias = Literal[
+    "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def select_pairs(
@@ -56,9 +60,9 @@ def select_pairs(
         others = np.delete(np.arange(frame_count), reference)
         return np.stack([np.full_like(others, reference), others], axis=1)
     if strategy == "list":
-        return _checked(np.asarray([] if listed is None else listed), frame_count)
+        return _check_pairs(np.asarray([] if listed is None else listed), frame_count)
     if strategy == "multiscale":
-        return _multiscale(
+        return _select_multiscale(
             frame_count, width, frame_count if max_separation is None else max_separation
         )
     steps = {
@@ -71,10 +75,12 @@ def select_pairs(
         raise InputError(f"pairs.strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     if min(steps[strategy]) < 1:
         raise InputError(f"frames of a pair are at least 1 apart, not {min(steps[strategy])}")
-    return _apart(frame_count, sorted({step for step in steps[strategy] if step < frame_count}))
+    return _select_apart(
+        frame_count, sorted({step for step in steps[strategy] if step < frame_count})
+    )
 
 
-def _multiscale(frame_count: int, width: int, max_separation: int) -> NDArray[np.int64]:
+def _select_multiscale(frame_count: int, width: int, max_separation: int) -> NDArray[np.int64]:
     """Windows of `width` over every frame, every 2nd, 4th, ...; each pair once."""
     if width < 1 or max_separation < 1:
         raise InputError(f"frames of a pair are at least 1 apart, not {min(width, max_separation)}")
@@ -91,7 +97,7 @@ def _multiscale(frame_count: int, width: int, max_separation: int) -> NDArray[np
     return joined[np.lexsort((joined[:, 1], joined[:, 0]))]
 
 
-def _checked(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
+def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
     """Pairs that a user gave, sorted.
 
     Raises InputError for the first one that is no pair of different frames, or is there twice.
@@ -121,7 +127,7 @@ def _checked(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
     return np.stack([one, two], axis=1)[np.lexsort((two, one))]
 
 
-def _apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
+def _select_apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
     if not steps:
         raise InputError(
             f"no pair: all separations are longer than the stack of {frame_count} frames"
@@ -162,7 +168,7 @@ def batch_pairs(pairs: Ints, most_frames: int, most_pairs: int) -> list[NDArray[
     return batches
 
 
-def frames_held(pairs: Ints) -> tuple[int, int]:
+def count_held_frames(pairs: Ints) -> tuple[int, int]:
     """The most frames to be held at a time if pairs (n, 2) are measured in this order.
 
     A frame is held from its first pair to its last. Also the most of them in both roles: a frame

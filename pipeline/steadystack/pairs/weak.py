@@ -29,7 +29,7 @@ Pair: TypeAlias = tuple[int, int]
 Wanted: TypeAlias = tuple[int, int, int, Pair]  # importance, round, order
 
 
-def extra_pairs(
+def choose_extra_pairs(
     pairs: Ints,
     used: Bools,
     component: Ints,
@@ -62,9 +62,11 @@ def extra_pairs(
     """
     graph = _Graph(pairs, used, component, readable, within_reach)
     wanted = [
-        *_joints(graph),
-        *_cuts(graph),
-        *_frames(graph, _bulging(component, std) if std is not None else np.zeros(0, np.int64)),
+        *_find_joints(graph),
+        *_find_cuts(graph),
+        *_find_weak_frames(
+            graph, _find_bulging(component, std) if std is not None else np.zeros(0, np.int64)
+        ),
     ]
     chosen = list(dict.fromkeys(pair for *_, pair in sorted(wanted)))
     return np.array(chosen[: max(budget, 0)], np.int64).reshape(-1, 2)
@@ -117,7 +119,7 @@ class _Graph:
                     yield pair
 
 
-def _joints(graph: _Graph) -> Iterator[Wanted]:
+def _find_joints(graph: _Graph) -> Iterator[Wanted]:
     """Pairs between parts of the series: as few places as join all of them, the closest ones."""
     known, part = graph.known, graph.component[graph.known]
     places = np.flatnonzero(part[1:] != part[:-1])
@@ -142,7 +144,7 @@ def _joints(graph: _Graph) -> Iterator[Wanted]:
             yield min(turn, 1), turn, order, pair
 
 
-def _cuts(graph: _Graph) -> Iterator[Wanted]:
+def _find_cuts(graph: _Graph) -> Iterator[Wanted]:
     """Pairs across the cuts that few pairs lead across; cuts in a row are one place."""
     crossing, planned = graph.crossing, graph.crossing_planned
     weak = (crossing > 0) & (crossing < CUT_PAIRS) & (crossing <= WEAK * planned)
@@ -157,7 +159,7 @@ def _cuts(graph: _Graph) -> Iterator[Wanted]:
             yield 1, turn, order, pair
 
 
-def _frames(graph: _Graph, bulging: Ints) -> Iterator[Wanted]:
+def _find_weak_frames(graph: _Graph, bulging: Ints) -> Iterator[Wanted]:
     """Pairs for single frames, to the closest ones that are well known."""
     weak = (graph.degree < FRAME_PAIRS) & (graph.degree <= WEAK * graph.planned)
     weak &= graph.readable & (graph.planned > 0)
@@ -173,7 +175,7 @@ def _frames(graph: _Graph, bulging: Ints) -> Iterator[Wanted]:
             yield 2, turn, int(graph.degree[frame]) * graph.count + frame, pair
 
 
-def _bulging(component: Ints, std: Floats) -> NDArray[np.int64]:
+def _find_bulging(component: Ints, std: Floats) -> NDArray[np.int64]:
     """Frames that are known less well than what lies around them.
 
     Deviations grow with the distance from the anchor: only what lies between two that are smaller

@@ -1,23 +1,23 @@
 """From an NCC surface to a shift: which lag, how far between the pixels, how sure, or why not.
 
-`choice` finds the lag; `patch` is the surface around it, in `views` of several surfaces at a time;
-`summit` is the maximum between the pixels, and `registration` joins them.
+`choice` finds the lag; `patch` is the surface around it, in `surroundings` of several surfaces at
+a time; `summit` is the maximum between the pixels, and `registration` joins them.
 """
 
-from steadystack.peak.choice import Peak, find_peak, significance
+from steadystack.peak.choice import Peak, compute_significance, find_peak
 from steadystack.peak.patch import RADII
-from steadystack.peak.registration import held_bytes, judge, register, register_each
-from steadystack.peak.summit import Summit, summits
+from steadystack.peak.registration import estimate_held_bytes, judge_peak, register, register_each
+from steadystack.peak.summit import Summit, find_summits
 
 __all__ = [
     "RADII",
     "Peak",
     "Summit",
+    "compute_significance",
+    "estimate_held_bytes",
     "find_peak",
-    "held_bytes",
-    "judge",
+    "find_summits",
+    "judge_peak",
     "register",
     "register_each",
-    "significance",
-    "summits",
 ]

@@ -68,7 +68,7 @@ class Peak:
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
 
 
-def significance(surface: Surface) -> Floats:
+def compute_significance(surface: Surface) -> Floats:
     """Fisher's z of every lag, in standard deviations for white noise; -inf where unknown.
 
     It has the precision of the surface; an NCC of 1 counts as one a little below.
@@ -85,29 +85,31 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
 
     `z` is the significance of every lag, if it is known already.
     """
-    z, searched = significance(surface) if z is None else z, surface.searched
+    z, searched = compute_significance(surface) if z is None else z, surface.searched
     inside = z[searched]
     best = np.unravel_index(int(np.argmax(inside)), inside.shape)
     top = tuple(int(i) + side.start for i, side in zip(best, searched, strict=True))
     if not z[top] > 0:
         return None
-    box, hill = _hill(z, top)
+    box, hill = _find_hill(z, top)
     away = np.isfinite(z)
-    away[box] &= ~_around(hill)
-    near = _common(box, searched)
-    hill = hill[_within(box, near)]
+    away[box] &= ~_dilate(hill)
+    near = _intersect(box, searched)
+    hill = hill[_locate_within(box, near)]
     values = inside[away[searched]]
     return Peak(
         index=_climb(np.where(hill, surface.ncc[near], -np.inf), near, top),
         significance=float(z[top]),
         second_peak_ratio=max(float(values.max()), 0.0) if values.size else float("nan"),
-        chance=_normal_chance(values, int(np.count_nonzero(hill)), surface.chance_deviation),
+        chance=_estimate_normal_chance(
+            values, int(np.count_nonzero(hill)), surface.chance_deviation
+        ),
         z=z,
         away=away,
     )
 
 
-def _hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
+def _find_hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
     """The lags connected to the highest one above half of its significance, and a box around them.
 
     The box has a lag more on each side, but where the surface ends; only in it are they looked for.
@@ -129,19 +131,19 @@ def _hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
         reach *= 2
 
 
-def _common(one: Slices, other: Slices) -> Slices:
+def _intersect(one: Slices, other: Slices) -> Slices:
     """The part that two have in common."""
     sides = zip(one, other, strict=True)
     return tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in sides)
 
 
-def _within(box: Slices, part: Slices) -> Slices:
+def _locate_within(box: Slices, part: Slices) -> Slices:
     """Where in a box a part of it lies."""
     sides = zip(box, part, strict=True)
     return tuple(slice(b.start - a.start, b.stop - a.start) for a, b in sides)
 
 
-def _around(values: NDArray[Any]) -> NDArray[Any]:
+def _dilate(values: NDArray[Any]) -> NDArray[Any]:
     """The highest value of every lag and its neighbours, diagonal ones too; any, of booleans."""
     highest = values
     for axis in range(values.ndim):
@@ -166,7 +168,7 @@ def _climb(ncc: Floats, box: Slices, index: tuple[int, ...]) -> tuple[int, ...]:
         here = higher
 
 
-def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
+def estimate_tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     """The significance that unrelated images do not reach, from what is not symmetric.
 
     `place` is the peak's, between the lags; without a rival nothing is asked: -inf.
@@ -178,26 +180,26 @@ def tail_chance(peak: Peak, place: Floats, searched: Slices) -> float:
     """
     if not peak.second_peak_ratio > RIVAL_FRACTION * peak.significance:
         return -np.inf
-    odd = _odd(peak.z, peak.away, place)
+    odd = _compute_odd_differences(peak.z, peak.away, place)
     highest = float(odd.max())
     if not highest > 0:
         return -np.inf
     if peak.significance >= CLEAR_FACTOR * highest:  # whatever the tail is like, it asks for less
         return CLEAR_FACTOR * highest
-    excess, heaviness = _tail(_maxima(odd))
+    excess, heaviness = _measure_tail(_find_maxima(odd))
     light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
     if heaviness < HEAVY_TAIL:
         return light
     heavy = highest * float(np.exp(min(HEAVY_POWER * heaviness, HEAVY_MOST)))
-    others = _maxima(np.where(peak.away, peak.z, -np.inf)[searched])
+    others = _find_maxima(np.where(peak.away, peak.z, -np.inf)[searched])
     if len(others) < FEWEST_MAXIMA:
         return max(light, heavy)
     far = float(others[0])
-    far = min(far + TAIL_SCALES * _tail(others)[0], ODD_FACTOR * far)
+    far = min(far + TAIL_SCALES * _measure_tail(others)[0], ODD_FACTOR * far)
     return max(light, heavy, min(far, CLEAR_FACTOR * highest))
 
 
-def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
+def _compute_odd_differences(z: Floats, away: Bools, place: Floats) -> Floats:
     """Differences of opposite lags around `place`, as large as the noise of one of them.
 
     Lags next to the peak, and those without an opposite, count as 0.
@@ -209,14 +211,14 @@ def _odd(z: Floats, away: Bools, place: Floats) -> Floats:
     known = z[around].copy()
     known[~np.isfinite(known)] = 0
     for axis, step in enumerate((place - centre).tolist()):
-        known = _moved(known, axis, step)
+        known = _move(known, axis, step)
     odd = known - np.flip(known)
     odd *= both
     odd *= math.sqrt(0.5)
     return np.asarray(odd)
 
 
-def _moved(values: Floats, axis: int, step: float) -> Floats:
+def _move(values: Floats, axis: int, step: float) -> Floats:
     """The values a part of a lag further along an axis, by cubic convolution (Keys 1981)."""
     if step == 0 or values.shape[axis] < 4:
         return values
@@ -237,14 +239,14 @@ def _moved(values: Floats, axis: int, step: float) -> Floats:
     return np.asarray(moved).swapaxes(axis, 0)
 
 
-def _maxima(values: Floats) -> Floats:
+def _find_maxima(values: Floats) -> Floats:
     """Heights of the positive local maxima, the highest first."""
-    top = values == _around(values)
+    top = values == _dilate(values)
     top &= values > 0
     return np.asarray(np.sort(values[top])[::-1])
 
 
-def _tail(heights: Floats) -> tuple[float, float]:
+def _measure_tail(heights: Floats) -> tuple[float, float]:
     """Mean excess of the highest tenth of the maxima over the next, and that of the logarithm."""
     top = min(max(len(heights) // 10, 6), len(heights) - 1)
     if not top:
@@ -256,7 +258,7 @@ def _tail(heights: Floats) -> tuple[float, float]:
     return (float(over.sum()) / top - 1) * float(heights[top]), heaviness
 
 
-def _normal_chance(away: Floats, hill: int, expected_deviation: float) -> float:
+def _estimate_normal_chance(away: Floats, hill: int, expected_deviation: float) -> float:
     """The significance that unrelated images do not reach at any of the searched lags.
 
     The largest of M independent normal values is about sqrt(2 ln M) deviations above their mean.

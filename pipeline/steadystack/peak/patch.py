@@ -2,7 +2,7 @@
 
 Everything works on many patches at once, along the leading axis, as most of the time of one goes
 into calls. Still the numbers of a patch do not depend on those beside it, to the last bit: matrices
-are multiplied with each by itself (`times`), and nothing else goes across.
+are multiplied with each by itself (`multiply`), and nothing else goes across.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from steadystack.model import Surface
 Array: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 Index: TypeAlias = tuple[int, ...]
-Asked: TypeAlias = tuple[Surface, Index]  # what stands around an index of it?
+SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # what stands around an index of it?
 
 # Lags on each side of a peak that the fit looks at, by the number of searched axes.
 RADII = {1: 13, 2: 13, 3: 7}
@@ -109,7 +109,7 @@ class Grid:
 
     def curvature(self, spectra: Array) -> Array:
         """The curvature of even patches at the centre, with the other sign: (..., axes, axes)."""
-        found = times(self.products, spectra)
+        found = multiply(self.products, spectra)
         return found.reshape(*found.shape[:-1], self.ndim, self.ndim)
 
     @cached_property
@@ -134,7 +134,7 @@ class Grid:
     @cached_property
     def colours(self) -> Array:
         """Spectra of noise of mean 1, white and blurred: (colours, rings)."""
-        square, share = times(self.ring_mean, self.length) ** 2, self.ring_count / self.size
+        square, share = multiply(self.ring_mean, self.length) ** 2, self.ring_count / self.size
         blurred = [np.exp(-square * width**2) for width in NOISE_WIDTHS]
         return np.stack(
             [np.ones(len(square))]
@@ -145,7 +145,7 @@ class Grid:
         """What moves points `at` (..., axes), px from the centre, of patches to the centre."""
         wave: Spectrum = np.ones((*at.shape[:-1], 1), complex)
         for axis, line in enumerate(self.lines):
-            wave = _outer(wave, np.exp(1j * at[..., axis, None] * line))
+            wave = _multiply_outer(wave, np.exp(1j * at[..., axis, None] * line))
         return wave
 
     def taper(self, at: Array) -> Array:
@@ -154,7 +154,7 @@ class Grid:
         arcs = (self.offsets - at[..., None]) * (np.pi / (2 * self.radius - 1))
         lines = np.cos(np.clip(arcs, -1.58, 1.58)) ** 2
         for axis in range(self.ndim):
-            window = _outer(window, lines[..., axis, :])
+            window = _multiply_outer(window, lines[..., axis, :])
         return window
 
     @cached_property
@@ -267,28 +267,28 @@ class Grid:
 
 
 @lru_cache(maxsize=8)
-def grid_of(ndim: int) -> Grid:
+def make_grid(ndim: int) -> Grid:
     """The grid for surfaces with so many searched axes."""
     return Grid(ndim, RADII[ndim])
 
 
-def times(matrix: Array, vectors: Array) -> Array:
+def multiply(matrix: Array, vectors: Array) -> Array:
     """A matrix times every one of many vectors (..., n) by itself, whatever is beside it."""
     return np.asarray(np.matmul(matrix, vectors[..., None])[..., 0])
 
 
-def chosen(values: Array, places: NDArray[np.intp]) -> Array:
+def take_last(values: Array, places: NDArray[np.intp]) -> Array:
     """Some values along the last axis, in rows in memory: sums are then taken row by row."""
     return np.asarray(np.take(values, places, axis=-1))
 
 
-def _outer(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+def _multiply_outer(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """Products of all elements along the last axes, flat."""
     products = one[..., :, None] * other[..., None, :]
     return np.asarray(products.reshape(*one.shape[:-1], -1))
 
 
-def alike_around(asked: Sequence[Asked], free: Sequence[int]) -> Array:
+def compute_likeness(asked: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
     """How alike images are at the lags around an index: 1 - (mean square difference) / 2.
 
     The patch of every surface around an index, over its `free` axes. The difference is that of the
@@ -298,7 +298,7 @@ def alike_around(asked: Sequence[Asked], free: Sequence[int]) -> Array:
     true shift, which the mean square difference has not. Lags that are not known get the lowest
     value.
     """
-    grid = grid_of(len(free))
+    grid = make_grid(len(free))
     ncc, one, two = np.full((3, len(asked), *grid.shape), np.nan)
     for row, (surface, index) in enumerate(asked):
         inside: list[slice] = []

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from steadystack.model import Floats, PairStatus, Registration, Surface
-from steadystack.peak.choice import Peak, find_peak, significance, tail_chance
-from steadystack.peak.patch import Asked
-from steadystack.peak.summit import Summit, summits
+from steadystack.peak.choice import Peak, compute_significance, estimate_tail_chance, find_peak
+from steadystack.peak.patch import SurfaceAtLag
+from steadystack.peak.summit import Summit, find_summits
 
 # A second peak of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
@@ -31,7 +31,7 @@ TOGETHER, TOGETHER_LAGS, LAG_BYTES = 16, 2**18, 28
 
 T = TypeVar("T")
 # What goes on step by step: asks for a summit, is sent it, and has a result in the end.
-Steps: TypeAlias = Generator[Asked, Any, T]
+Steps: TypeAlias = Generator[SurfaceAtLag, Any, T]
 
 
 def register(
@@ -72,29 +72,31 @@ def register_each(
         together.append(surface)
         lags += surface.ncc.size if isinstance(surface, Surface) else 0
         if len(together) == TOGETHER or lags >= TOGETHER_LAGS:
-            yield from _answered([_register(one, subpixel, allow_inverted) for one in together])
+            yield from _register_together(
+                [_register(one, subpixel, allow_inverted) for one in together]
+            )
             together, lags = [], 0
-    yield from _answered([_register(one, subpixel, allow_inverted) for one in together])
+    yield from _register_together([_register(one, subpixel, allow_inverted) for one in together])
 
 
-def held_bytes(lags: int, surfaces: int) -> int:
+def estimate_held_bytes(lags: int, surfaces: int) -> int:
     """The memory of those of so many surfaces of so many lags that wait for the last one."""
     together = min(TOGETHER, math.ceil(TOGETHER_LAGS / lags), surfaces)
     return LAG_BYTES * lags * (together - 1)
 
 
-def _answered(registering: list[Steps[Registration]]) -> list[Registration]:
+def _register_together(registering: list[Steps[Registration]]) -> list[Registration]:
     """What comes out of registrations that go on together: all summits are found at once."""
     done: dict[int, Registration] = {}
     answers: dict[int, Summit | None] = dict.fromkeys(range(len(registering)))
     while answers:
-        asked: dict[int, Asked] = {}
+        asked: dict[int, SurfaceAtLag] = {}
         for row, answer in answers.items():
             try:
                 asked[row] = registering[row].send(answer)
             except StopIteration as end:
                 done[row] = end.value
-        answers = dict(zip(asked, summits(list(asked.values())), strict=True))
+        answers = dict(zip(asked, find_summits(list(asked.values())), strict=True))
     return [done[row] for row in range(len(registering))]
 
 
@@ -103,7 +105,7 @@ def _register(
 ) -> Steps[Registration]:
     if isinstance(surface, Registration):
         return surface
-    z = significance(surface)
+    z = compute_significance(surface)
     inside = z[surface.searched]
     highest = max(float(inside.max()), 0.0)
     lowest = float(inside.min())
@@ -112,38 +114,40 @@ def _register(
     lowest = max(-lowest, 0.0)
     if lowest > highest:
         opposite = np.where(np.isfinite(z), -z, z)
-        negative = yield from _registration(replace(surface, ncc=-surface.ncc), opposite, subpixel)
+        negative = yield from _register_significance(
+            replace(surface, ncc=-surface.ncc), opposite, subpixel
+        )
         negative = replace(negative, ncc=-negative.ncc)
         if negative.status is PairStatus.OK and allow_inverted:
-            return _of_either_sign(negative, highest / lowest)
+            return _choose_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
-            return _without_shift(negative, PairStatus.INVERTED)
-    found = yield from _registration(surface, z, subpixel)
+            return _make_without_shift(negative, PairStatus.INVERTED)
+    found = yield from _register_significance(surface, z, subpixel)
     if allow_inverted and found.status is PairStatus.OK:
-        return _of_either_sign(found, lowest / highest)
+        return _choose_sign(found, lowest / highest)
     return found
 
 
-def _of_either_sign(found: Registration, rival: float) -> Registration:
+def _choose_sign(found: Registration, rival: float) -> Registration:
     """A registration whose `rival` of the other sign is so high, over its own peak."""
     if rival > AMBIGUOUS_FRACTION:
-        return replace(_without_shift(found, PairStatus.AMBIGUOUS), second_peak_ratio=rival)
+        return replace(_make_without_shift(found, PairStatus.AMBIGUOUS), second_peak_ratio=rival)
     return found
 
 
-def _without_shift(found: Registration, status: PairStatus) -> Registration:
+def _make_without_shift(found: Registration, status: PairStatus) -> Registration:
     nothing = Registration.unknown(len(found.shift), status)
     return replace(found, shift=nothing.shift, covariance=nothing.covariance, status=status)
 
 
-def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registration]:
+def _register_significance(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registration]:
     """The registration of a surface whose lags have the significance `z`."""
     ndim = surface.ncc.ndim
     peak = find_peak(surface, z)
     if peak is None:
         nothing = not np.isfinite(surface.ncc[surface.searched]).any()
         return Registration.unknown(ndim, PairStatus.LOW_OVERLAP if nothing else PairStatus.LOW_NCC)
-    status, found = yield from judge(surface, peak)
+    status, found = yield from judge_peak(surface, peak)
     index = peak.index if found is None else found.index
     known = {
         "ncc": float(surface.ncc[index]),
@@ -160,25 +164,29 @@ def _registration(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registra
     return Registration(shift=shift, covariance=covariance, status=status, **known)
 
 
-def judge(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
+def judge_peak(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
     """Whether a peak can be believed, and if not, why; and its summit, if it has one."""
     if peak.significance < peak.chance:
         repeats = surface.ncc[peak.index] > REPEATS and _has_rival(peak)
         return PairStatus.AMBIGUOUS if repeats else PairStatus.LOW_NCC, None
-    if _at_end(surface, peak.index):
+    if _is_at_end(surface, peak.index):
         return PairStatus.AT_SEARCH_LIMIT, None
     found = yield surface, peak.index
-    if not _same_peak(peak, found):  # the mean square difference is lost where contrast is
+    if not _is_same_peak(peak, found):  # the mean square difference is lost where contrast is
         found = yield replace(surface, variances=None), peak.index
-    edge = _edge(surface, found)
+    edge = _find_edge_status(surface, found)
     if edge is not None:
         return edge, found
-    if not _same_peak(peak, found) or not found.located or _spread(found) > MOST_SPREAD:
+    if (
+        not _is_same_peak(peak, found)
+        or not found.located
+        or _find_largest_std(found) > MOST_SPREAD
+    ):
         return PairStatus.AMBIGUOUS, found
     if _has_rival(peak):
         return PairStatus.AMBIGUOUS, found
     place = np.array(found.index) + found.offset
-    if peak.significance < tail_chance(peak, place, surface.searched):
+    if peak.significance < estimate_tail_chance(peak, place, surface.searched):
         return PairStatus.LOW_NCC, found
     return PairStatus.OK, found
 
@@ -187,28 +195,28 @@ def _has_rival(peak: Peak) -> bool:
     return peak.second_peak_ratio > AMBIGUOUS_FRACTION * peak.significance
 
 
-def _same_peak(peak: Peak, found: Summit) -> bool:
+def _is_same_peak(peak: Peak, found: Summit) -> bool:
     return bool(peak.z[found.index] >= SAME_PEAK * peak.significance)
 
 
-def _spread(found: Summit) -> float:
+def _find_largest_std(found: Summit) -> float:
     """Largest standard deviation along an axis, px."""
     return math.sqrt(found.covariance.diagonal().max())
 
 
-def _at_end(surface: Surface, index: tuple[int, ...]) -> bool:
+def _is_at_end(surface: Surface, index: tuple[int, ...]) -> bool:
     """Whether the surface ends at this lag. Axes with only one lag have no end."""
     sizes = zip(index, surface.ncc.shape, strict=True)
     return any(size > 1 and not 0 < at < size - 1 for at, size in sizes)
 
 
-def _edge(surface: Surface, found: Summit) -> PairStatus | None:
+def _find_edge_status(surface: Surface, found: Summit) -> PairStatus | None:
     """AT_BOUND if the summit lies outside of the search, LOW_OVERLAP next to what is not known.
 
     Noise may put the highest whole lag onto the edge of the search, or next to it; where the
     filtered surface has its maximum is what counts, up to half a lag beyond.
     """
-    if _at_end(surface, found.index):
+    if _is_at_end(surface, found.index):
         return PairStatus.AT_SEARCH_LIMIT
     around = tuple(slice(max(i - 1, 0), i + 2) for i in found.index)
     near: Floats = surface.ncc[around]

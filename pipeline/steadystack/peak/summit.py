@@ -1,8 +1,8 @@
 """Between the pixels: where the peak of a surface lies, and how sure that is.
 
 Two noisy images of one scene show its autocorrelation, moved by their shift, and noise. The summit
-is the maximum of the surface after the filter that `views` reads off it. As the filter is read
-around the summit, and the summit found by the filter, they are looked for in turns.
+is the maximum of the surface after the filter that `surroundings` reads off it. As the filter is
+read around the summit, and the summit found by the filter, they are looked for in turns.
 
 Many surfaces are looked at together, along the leading axis of all arrays; NaN stands for a maximum
 or a covariance that there is not.
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.peak.patch import Array, Asked, Index
-from steadystack.peak.views import Surroundings
+from steadystack.peak.patch import Array, Index, SurfaceAtLag
+from steadystack.peak.surroundings import PeakSurroundings
 
 # Variance, px², of a whole lag that is all there is: a pixel to either side.
 NO_MAXIMUM = 1 / 3
@@ -41,7 +41,7 @@ class Summit:
     located: bool = True
 
 
-def summits(asked: Sequence[Asked]) -> list[Summit]:
+def find_summits(asked: Sequence[SurfaceAtLag]) -> list[Summit]:
     """The maximum of every filtered surface near the lag at an index.
 
     What is found of one does not depend on the others; together they take less time.
@@ -52,17 +52,17 @@ def summits(asked: Sequence[Asked]) -> list[Summit]:
         free = tuple(axis for axis, size in enumerate(surface.ncc.shape) if size > 1)
         kinds.setdefault(free, []).append(row)
     for free, rows in kinds.items():
-        for row, one in zip(rows, _summits([asked[row] for row in rows], free), strict=True):
+        for row, one in zip(rows, _find_summits([asked[row] for row in rows], free), strict=True):
             found[row] = one
     return [one for one in found if one is not None]
 
 
-def _summits(asked: list[Asked], free: tuple[int, ...]) -> list[Summit]:
+def _find_summits(asked: list[SurfaceAtLag], free: tuple[int, ...]) -> list[Summit]:
     """The same for surfaces that were searched along the same axes."""
     if not free:
         ndim = len(asked[0][1])
         return [Summit(index, np.zeros(ndim), np.zeros((ndim, ndim))) for _, index in asked]
-    asked, views, filters = _followed(asked, free)
+    asked, views, filters = _follow_peaks(asked, free)
     at = views.climb(filters, np.zeros((len(asked), len(free))))
     covariance = np.full((*at.shape, len(free)), np.nan)
     located = np.ones(len(asked), bool)
@@ -78,14 +78,16 @@ def _summits(asked: list[Asked], free: tuple[int, ...]) -> list[Summit]:
         rows = rows[~(np.abs(at[rows] - before).max(axis=1) < SETTLED)]
     lost = ~np.isfinite(at[:, 0] + covariance[:, 0, 0])
     at[lost], covariance[lost], located[lost] = 0.0, NO_MAXIMUM * np.eye(len(free)), True
-    return _in_all_axes(asked, free, at, covariance, located)
+    return _expand_axes(asked, free, at, covariance, located)
 
 
-def _followed(asked: list[Asked], free: tuple[int, ...]) -> tuple[list[Asked], Surroundings, Array]:
+def _follow_peaks(
+    asked: list[SurfaceAtLag], free: tuple[int, ...]
+) -> tuple[list[SurfaceAtLag], PeakSurroundings, Array]:
     """Surfaces around the whole lag at which each is highest after its filter, and the filters."""
 
-    def seen(part: list[Asked]) -> tuple[Surroundings, Array]:
-        views = Surroundings.around(part, free)
+    def seen(part: list[SurfaceAtLag]) -> tuple[PeakSurroundings, Array]:
+        views = PeakSurroundings.around(part, free)
         return views, views.look(np.zeros((len(part), len(free)))).best
 
     asked = list(asked)
@@ -93,7 +95,7 @@ def _followed(asked: list[Asked], free: tuple[int, ...]) -> tuple[list[Asked], S
     rows = np.arange(len(asked))
     for _ in range(MOVES):
         steps = views.of(rows).highest(filters[rows])
-        moved = [_moved(asked[row], free, step) for row, step in zip(rows, steps, strict=True)]
+        moved = [_move_index(asked[row], free, step) for row, step in zip(rows, steps, strict=True)]
         new = [row for row, index in zip(rows, moved, strict=True) if index != asked[row][1]]
         if not new:
             break
@@ -105,7 +107,7 @@ def _followed(asked: list[Asked], free: tuple[int, ...]) -> tuple[list[Asked], S
     return asked, views, filters
 
 
-def _moved(one: Asked, free: tuple[int, ...], step: NDArray[np.intp]) -> Index:
+def _move_index(one: SurfaceAtLag, free: tuple[int, ...], step: NDArray[np.intp]) -> Index:
     """The index so many lags further, not beyond the surface, if anything is known there."""
     surface, index = one
     moved = list(index)
@@ -114,8 +116,8 @@ def _moved(one: Asked, free: tuple[int, ...], step: NDArray[np.intp]) -> Index:
     return tuple(moved) if np.isfinite(surface.ncc[tuple(moved)]) else index
 
 
-def _in_all_axes(
-    asked: list[Asked],
+def _expand_axes(
+    asked: list[SurfaceAtLag],
     free: tuple[int, ...],
     at: Array,
     covariance: Array,

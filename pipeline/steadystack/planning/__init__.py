@@ -1,21 +1,27 @@
 """From settings to an opened run: everything that is known before the first frame is read.
 
-`inputs` are the settings of each of many inputs; `series` opens a stack with its masks; `prior` is
-what is known of shifts before; `layout` makes pairs, method and sizes of tasks; `forecast` says
-what that will take.
+`inputs` are the settings of each of many inputs; `series` opens a stack with its masks;
+`initial_shifts` is what is known of shifts before; `layout` makes pairs, method and sizes of tasks;
+`forecast` says what that will take.
 """
 
-from steadystack.planning.forecast import CorrectedPlan, Plan, plan_of, workers_that_fit
-from steadystack.planning.inputs import ALL, images_of, inputs_of, only_input
+from steadystack.planning.forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
+from steadystack.planning.initial_shifts import convert_initial_shifts
+from steadystack.planning.inputs import ALL, list_images, resolve_inputs, resolve_only_input
 from steadystack.planning.layout import (
     Setup,
-    default_task_bytes,
+    count_wanted_workers,
+    get_default_task_bytes,
+    list_changed_settings,
     set_up,
-    settings_that_differ,
-    wanted_workers,
 )
-from steadystack.planning.prior import given_shifts
-from steadystack.planning.series import Series, check_frames, in_memory, open_series, still_digests
+from steadystack.planning.series import (
+    Series,
+    check_frames,
+    digest_camera_images,
+    make_series,
+    open_series,
+)
 
 __all__ = [
     "ALL",
@@ -24,17 +30,17 @@ __all__ = [
     "Series",
     "Setup",
     "check_frames",
-    "default_task_bytes",
-    "given_shifts",
-    "images_of",
-    "in_memory",
-    "inputs_of",
-    "only_input",
+    "convert_initial_shifts",
+    "count_fitting_workers",
+    "count_wanted_workers",
+    "digest_camera_images",
+    "get_default_task_bytes",
+    "list_changed_settings",
+    "list_images",
+    "make_plan",
+    "make_series",
     "open_series",
-    "plan_of",
+    "resolve_inputs",
+    "resolve_only_input",
     "set_up",
-    "settings_that_differ",
-    "still_digests",
-    "wanted_workers",
-    "workers_that_fit",
 ]

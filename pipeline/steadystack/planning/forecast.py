@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steadystack.cluster import memory_here
+from steadystack.cluster import read_available_memory
 from steadystack.config import ClusterSection
 from steadystack.measure import (
-    batches_of,
-    flat_field_bytes,
-    refine_bytes,
-    searches_of,
-    static_bytes,
-    static_frames,
+    count_fixed_pattern_frames,
+    cut_into_batches,
+    estimate_fixed_pattern_bytes,
+    estimate_flat_field_bytes,
+    estimate_refine_bytes,
+    list_searches,
 )
 from steadystack.model import InputError
 from steadystack.planning.layout import (
@@ -25,7 +25,7 @@ from steadystack.planning.layout import (
     SHARE,
     WORKER_BYTES,
     Setup,
-    wanted_workers,
+    count_wanted_workers,
 )
 
 # How often a static image's estimate reads its frames at most, and a round of refine all of them.
@@ -52,8 +52,8 @@ class CorrectedPlan:
         about = "" if self.known else " if nothing moved"
         return [
             ("corrected", f"{self.shape}{about} in {self.levels} level(s)"),
-            ("its tasks", f"{self.tasks} of up to {_mib(self.task_bytes)} of memory"),
-            ("to write", f"{_mib(self.written_bytes)} before it is compressed"),
+            ("its tasks", f"{self.tasks} of up to {_format_mib(self.task_bytes)} of memory"),
+            ("to write", f"{_format_mib(self.written_bytes)} before it is compressed"),
         ]
 
 
@@ -63,13 +63,13 @@ class Plan:
 
     Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
     tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's. With a prior, `max_shift` is around it; pairs are
-    measured in `centres` groups of about the same centre of the search (0: no prior). At most
+    frames and pairs are the largest task's. With initial shifts, `max_shift` is around them; pairs
+    are measured in `centres` groups of about the same centre of the search (0: none). At most
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
     at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
     needs, `own_bytes` what this process does; `workers` of those that are `wanted` fit into
-    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected`
-    is None where no corrected stack is asked for.
+    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected` is
+    None where no corrected stack is asked for.
     """
 
     frames: int
@@ -98,7 +98,9 @@ class Plan:
 
     def rows(self) -> list[tuple[str, str]]:
         """The same for a reader, as names and values."""
-        further = f", and up to {_mib(self.further_bytes)} more" if self.further_bytes else ""
+        further = (
+            f", and up to {_format_mib(self.further_bytes)} more" if self.further_bytes else ""
+        )
         extra, groups = self.extra_pairs, self.centres
         more = f", and at most {extra} in a second round where they are wanted" if extra else ""
         around = (
@@ -116,28 +118,30 @@ class Plan:
             (
                 "largest task",
                 f"{self.pairs_per_task} pairs, {self.frames_per_task} frames, "
-                f"{_mib(self.task_bytes)} of memory",
+                f"{_format_mib(self.task_bytes)} of memory",
             ),
-            ("to read", f"{_mib(self.read_bytes)} (decoded){further}"),
-            ("this process", _mib(self.own_bytes)),
+            ("to read", f"{_format_mib(self.read_bytes)} (decoded){further}"),
+            ("this process", _format_mib(self.own_bytes)),
         ]
         if self.refine_bytes:
-            rows.insert(-2, ("task of refine", _mib(self.refine_bytes)))
+            rows.insert(-2, ("task of refine", _format_mib(self.refine_bytes)))
         if self.memory_bytes:
             fit = f"{self.workers} of {self.wanted}" if self.wanted > 1 else str(self.workers)
-            each = f"{_mib(self.worker_bytes)} each, of {_mib(self.memory_bytes)} here"
+            each = (
+                f"{_format_mib(self.worker_bytes)} each, of {_format_mib(self.memory_bytes)} here"
+            )
             rows.append(("workers", f"{fit}, {each}"))
         elif self.wanted:
-            rows.append(("workers", f"{_mib(self.worker_bytes)} each, wherever they are"))
+            rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they are"))
         return rows + (self.corrected.rows() if self.corrected else [])
 
 
-def _mib(count: int) -> str:
+def _format_mib(count: int) -> str:
     return f"{count / MIB:.1f} MiB" if count < 100 * MIB else f"{count / MIB:.0f} MiB"
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryNeeds:
     """Bytes of memory that a run needs.
 
     Attributes
@@ -153,31 +157,35 @@ class Needs:
     worker: int
 
 
-def needs_of(setup: Setup) -> Needs:
+def estimate_needs(setup: Setup) -> MemoryNeeds:
     """What a run needs at most; quick for any number of pairs."""
     config, size, search = setup.config, setup.size, setup.method.search
     count, pixels = setup.series.source.frame_count, math.prod(search.shape)
     task = size.most_bytes(count, len(setup.pairs))
-    refine = refine_bytes(pixels, setup.series.chunk_bytes) if config.solve.refine else 0
+    refine = estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve.refine else 0
     before = [0]
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
-        before.append(flat_field_bytes(count, pixels, setup.series.pixel_bytes))
+        before.append(estimate_flat_field_bytes(count, pixels, setup.series.pixel_bytes))
     if config.preprocess.fixed_pattern == "estimate":
-        before.append(max(task, static_bytes(pixels)))
+        before.append(max(task, estimate_fixed_pattern_bytes(pixels)))
     own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(before)
     worker = WORKER_BYTES + config.cluster.threads_per_worker * max(task, refine)
-    return Needs(task, refine, own, worker)
+    return MemoryNeeds(task, refine, own, worker)
 
 
-def workers_that_fit(setup: Setup, needs: Needs | None = None) -> int | None:
+def count_fitting_workers(setup: Setup, needs: MemoryNeeds | None = None) -> int | None:
     """How many worker processes of the local kind fit into the memory here, of those wanted.
 
     None for workers that are not of this machine, or none.
 
     Raises InputError where not even one fits, with the key to change.
     """
-    needs, given, here = needs or needs_of(setup), setup.config.cluster, memory_here()
+    needs, given, here = (
+        needs or estimate_needs(setup),
+        setup.config.cluster,
+        read_available_memory(),
+    )
     if given.kind == "in-process":
         _check(max(needs.task, needs.refine) + needs.own, here, setup.config.cluster, needs)
         return None
@@ -185,10 +193,10 @@ def workers_that_fit(setup: Setup, needs: Needs | None = None) -> int | None:
         return None
     _check(max(needs.own + needs.worker, int(needs.worker / SHARE)), here, given, needs)
     fit = min(int(SHARE * here) // needs.worker, (here - needs.own) // needs.worker)
-    return min(wanted_workers(given), fit)
+    return min(count_wanted_workers(given), fit)
 
 
-def _check(needed: int, here: int, given: ClusterSection, needs: Needs) -> None:
+def _check(needed: int, here: int, given: ClusterSection, needs: MemoryNeeds) -> None:
     if needed <= here:
         return
     ways = ["lower register.max_shift"]
@@ -199,22 +207,23 @@ def _check(needed: int, here: int, given: ClusterSection, needs: Needs) -> None:
     if needs.refine > needs.task:
         ways.insert(0, "set solve.refine to 0")
     raise InputError(
-        f"the run needs {_mib(needed)} of memory (a task {_mib(max(needs.task, needs.refine))}), "
-        f"and there are {_mib(here)} here: {' or '.join(ways)}"
+        f"the run needs {_format_mib(needed)} of memory "
+        f"(a task {_format_mib(max(needs.task, needs.refine))}), "
+        f"and there are {_format_mib(here)} here: {' or '.join(ways)}"
     )
 
 
-def plan_of(setup: Setup) -> Plan:
+def make_plan(setup: Setup) -> Plan:
     """The work in numbers, from integers alone."""
     size, series, given = setup.size, setup.series, setup.config.cluster
-    searches = searches_of(setup.method, setup.pairs)
+    searches = list_searches(setup.method, setup.pairs)
     search = max(searches, key=lambda one: math.prod(one.layouts[0].fft_shape))
-    batches = [rows for rows, _ in batches_of(setup.pairs, setup.method, size)]
+    batches = [rows for rows, _ in cut_into_batches(setup.pairs, setup.method, size)]
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest = int(np.argmax(task_bytes))
     read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
-    needs = needs_of(setup)
+    needs = estimate_needs(setup)
     local = given.kind == "local"
     return Plan(
         frames=series.source.frame_count,
@@ -229,30 +238,32 @@ def plan_of(setup: Setup) -> Plan:
                 setup.method.search.window.last, setup.method.search.margin, strict=True
             )
         ),
-        centres=len(searches) if setup.method.prior is not None else 0,
+        centres=len(searches) if setup.method.initial_shifts is not None else 0,
         pairs=len(setup.pairs),
         extra_pairs=math.ceil(setup.config.pairs.extra * len(setup.pairs)),
         tasks=len(batches) * len(search.blocks),
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),
         read_bytes=sum(frames_read) * read_pixels * series.pixel_bytes,
-        further_bytes=_further_frames(setup) * read_pixels * series.pixel_bytes,
+        further_bytes=_count_further_frames(setup) * read_pixels * series.pixel_bytes,
         task_bytes=task_bytes[largest],
         refine_bytes=needs.refine,
         own_bytes=needs.own + (0 if given.kind != "in-process" else max(needs.task, needs.refine)),
         worker_bytes=needs.worker if given.kind != "in-process" else 0,
-        wanted=wanted_workers(given) if local else int(given.kind != "in-process"),
-        workers=workers_that_fit(setup, needs) or 0,
-        memory_bytes=memory_here() if local else 0,
+        wanted=count_wanted_workers(given) if local else int(given.kind != "in-process"),
+        workers=count_fitting_workers(setup, needs) or 0,
+        memory_bytes=read_available_memory() if local else 0,
     )
 
 
-def _further_frames(setup: Setup) -> int:
+def _count_further_frames(setup: Setup) -> int:
     """How many frames are read at most, beside those of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
     if config.preprocess.fixed_pattern == "estimate":
-        frames += STATIC_READS * static_frames(count, math.prod(setup.method.search.shape))
+        frames += STATIC_READS * count_fixed_pattern_frames(
+            count, math.prod(setup.method.search.shape)
+        )
     if config.preprocess.flat_field == "median":
         frames += min(count, 64)
     return frames

@@ -12,17 +12,23 @@ import numpy as np
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from steadystack.cluster import PYTHON_BYTES, memory_here
+from steadystack.cluster import PYTHON_BYTES, read_available_memory
 from steadystack.conditioning import Conditioning
 from steadystack.config import ClusterSection, Config, PreprocessSection
-from steadystack.measure import BatchSize, Method, cheapest_cell, pair_centres, searches_of
+from steadystack.measure import (
+    BatchSize,
+    Method,
+    find_cheapest_cell,
+    find_pair_centres,
+    list_searches,
+)
 from steadystack.model import InputError
 from steadystack.pairs import select_pairs
-from steadystack.planning.series import Series, naming, per_axis
+from steadystack.planning.series import Series, expand_per_axis, naming_key
 from steadystack.readers import read_pair_list
-from steadystack.register import Search, checked_max_shift
+from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
-from steadystack.units import parse_bytes, shift_bounds
+from steadystack.units import parse_bytes, parse_shift_bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +45,26 @@ class Setup:
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
     count = series.source.frame_count
-    pairs = _pairs(config, count)
+    pairs = _select_pairs(config, count)
     check_anchor(config.solve.anchor, count)
-    method = _with_prior(_method(config, series), series, pairs)
+    method = _add_initial_shifts(_make_method(config, series), series, pairs)
     size = max(
-        (_batch_size(config, series, search) for search in searches_of(method, pairs)),
+        (_choose_batch_size(config, series, search) for search in list_searches(method, pairs)),
         key=lambda one: one.least_bytes,
     )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
 
 
-def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
+def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
     """The method with searches that are centred on what is known of shifts before."""
-    if series.prior is None:
+    if series.initial_shifts is None:
         return method
     if method.search.max_shift is None:
         raise InputError(
             "initial_shifts goes with register.max_shift: how far shifts may be off, pixels"
         )
-    method = replace(method, prior=series.prior)
-    centres = pair_centres(method, pairs)
+    method = replace(method, initial_shifts=series.initial_shifts)
+    centres = find_pair_centres(method, pairs)
     assert centres is not None
     if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
         largest = np.abs(centres).max(axis=0).tolist()
@@ -67,27 +73,27 @@ def _with_prior(method: Method, series: Series, pairs: NDArray[np.int64]) -> Met
             f"than frames of {method.search.shape} pixels touch: check initial_shifts.unit and "
             "initial_shifts.scale"
         )
-    return replace(method, cell=cheapest_cell(centres, pairs, method.search))
+    return replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
 
 
-def _pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
+def _select_pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
     del options["extra"]  # chosen when these are measured
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
-    with naming("pairs.path" if path else "pairs.list"):
+    with naming_key("pairs.path" if path else "pairs.list"):
         return select_pairs(frame_count, **options, listed=read_pair_list(path) if path else listed)
 
 
-def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
+def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     """What a task takes on within `cluster.task_memory`."""
     given = config.cluster.task_memory
     memory = parse_bytes(given) if given is not None else None
     by_value = series.validity.by_value or config.preprocess.logarithm
-    room = _room(config.cluster)
+    room = _find_room(config.cluster)
     size = BatchSize.within(
-        memory or default_task_bytes(config.cluster),
+        memory or get_default_task_bytes(config.cluster),
         search,
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
@@ -110,18 +116,18 @@ def _batch_size(config: Config, series: Series, search: Search) -> BatchSize:
     return size
 
 
-def _room(given: ClusterSection) -> int:
+def _find_room(given: ClusterSection) -> int:
     """Bytes that a task can have in a worker, as far as the settings tell."""
     if given.worker_memory is None:
         return sys.maxsize
     return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
 
 
-def _method(config: Config, series: Series) -> Method:
+def _make_method(config: Config, series: Series) -> Method:
     shape, given = series.source.frame_shape, config.register_
-    bounds = shift_bounds(given.max_shift, series.pixel_size, series.unit)
+    bounds = parse_shift_bounds(given.max_shift, series.pixel_size, series.unit)
     try:
-        max_shift = checked_max_shift(bounds, [size - 1 for size in shape])
+        max_shift = check_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
         raise InputError(f"register.{error}") from error
     border = series.validity.border or (0,) * len(shape)
@@ -133,7 +139,9 @@ def _method(config: Config, series: Series) -> Method:
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
     inner = tuple(side.stop - side.start for side in region)
     tile = (
-        per_axis("register.fft_tile", given.fft_tile, shape) if given.fft_tile is not None else None
+        expand_per_axis("register.fft_tile", given.fft_tile, shape)
+        if given.fft_tile is not None
+        else None
     )
     search = Search.over(
         shape,
@@ -147,7 +155,7 @@ def _method(config: Config, series: Series) -> Method:
         chunks=series.chunks,
     )
     flat_field, static = config.preprocess.flat_field, config.preprocess.fixed_pattern
-    _check_polish(config, search)
+    _check_refine(config, search)
     if static == "estimate" and len(search.blocks) > 1:
         raise InputError(
             f"preprocess.fixed_pattern 'estimate' is for what fits into one block, and {inner} "
@@ -158,12 +166,12 @@ def _method(config: Config, series: Series) -> Method:
         search=search,
         conditioning=Conditioning(config.preprocess.logarithm, config.preprocess.high_pass),
         flat_field=None if flat_field == "median" else flat_field,
-        static=None if static == "estimate" else static,
+        fixed_pattern=None if static == "estimate" else static,
         region=region,
     )
 
 
-def _check_polish(config: Config, search: Search) -> None:
+def _check_refine(config: Config, search: Search) -> None:
     """Refuse a second pass over what it is not for."""
     given = config.register_
     rounds, blocks = config.solve.refine, len(search.blocks)
@@ -179,7 +187,7 @@ def _check_polish(config: Config, search: Search) -> None:
         )
 
 
-def settings_that_differ(
+def list_changed_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], sections: Sequence[str]
 ) -> list[str]:
     """The keys of these sections whose values differ, with both values."""
@@ -202,17 +210,20 @@ SHARE = 0.8
 DEFAULT_TASK_BYTES = 512 * MIB
 
 
-def wanted_workers(given: ClusterSection) -> int:
+def count_wanted_workers(given: ClusterSection) -> int:
     """Worker processes of the local kind, whether or not they fit."""
     return given.workers or max(1, CPU_COUNT // given.threads_per_worker)
 
 
-def default_task_bytes(given: ClusterSection) -> int:
+def get_default_task_bytes(given: ClusterSection) -> int:
     """What a task may take if the settings do not say: less than usual where memory is little."""
     if given.worker_memory is not None:
         room = (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - WORKER_BYTES
         return max(min(DEFAULT_TASK_BYTES, room), 1)
     if given.kind != "local":
         return DEFAULT_TASK_BYTES
-    share = int(SHARE * (memory_here() - OWN_BYTES)) // wanted_workers(given) - WORKER_BYTES
+    share = (
+        int(SHARE * (read_available_memory() - OWN_BYTES)) // count_wanted_workers(given)
+        - WORKER_BYTES
+    )
     return max(min(DEFAULT_TASK_BYTES, share // given.threads_per_worker), 1)

@@ -12,24 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config, MaskSection
-from steadystack.durable import overlap
+from steadystack.durable import paths_overlap
 from steadystack.model import FrameSource, FrameStatus, InputError, Slices
-from steadystack.ncc import Masked
-from steadystack.planning.prior import prior_shifts
+from steadystack.ncc import CachedMask
+from steadystack.planning.initial_shifts import read_initial_shifts
 from steadystack.readers import (
     ArrayFrames,
-    Sense,
+    MaskLabels,
     StackFrames,
     StackSpec,
     ValidFrames,
-    content_digest,
-    digest_of,
-    locate,
+    digest_content,
+    digest_pairs,
     locate_mask,
+    locate_stack,
     read_image,
     read_pair_list,
 )
-from steadystack.units import in_pixels
+from steadystack.units import convert_to_pixels
 from steadystack.validity import DrawnMask, Ellipse, Mask, Polygon, Validity
 
 
@@ -48,46 +48,48 @@ class Series:
     unit: str
     time: tuple[tuple[float, ...], str] | None
     digest: str
-    prior: NDArray[np.float64] | None = None  # shifts (frames, axes) known before, px
+    initial_shifts: NDArray[np.float64] | None = None  # shifts (frames, axes) known before, px
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
-    spec = locate(**config.input.model_dump())
+    spec = locate_stack(**config.input.model_dump())
     check_frames(spec)
     _check_outputs(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
-    saturation = saturation_of(config.mask, source, spec)
+    saturation = find_saturation(config.mask, source, spec)
     if config.mask.saturation == "auto":
         digests.append(str(saturation))
-    masks = _masks(config, spec)
+    masks = _locate_masks(config, spec)
     digests += [mask.digest for mask in masks]
     validity = Validity(
         masks=masks,
-        border=_border(config.mask.border, spec.frame_shape),
+        border=_parse_border(config.mask.border, spec.frame_shape),
         invalid_values=config.mask.invalid_values,
         valid_range=config.mask.valid_range,
         saturation=saturation,
     )
     static = [mask.read(0, spec.frame_shape) for mask in masks if not mask.per_frame]
-    bounds = _whole(spec.frame_shape)
+    bounds = _select_whole(spec.frame_shape)
     if static:
-        pixels = Masked(np.logical_and.reduce(static))
+        pixels = CachedMask(np.logical_and.reduce(static))
         bounds = pixels.bounds
         if not pixels.count:
             raise InputError(
-                f"{_masks_named(config)} has no valid pixel: True (not 0) means valid, inside "
+                f"{_describe_masks(config)} has no valid pixel: True (not 0) means valid, inside "
                 "of every shape; mask.invert takes the opposite"
             )
-    digests += still_digests(config, spec.frame_shape)
+    digests += digest_camera_images(config, spec.frame_shape)
     if config.pairs.path is not None:
-        with naming("pairs.path"):
-            digests.append(digest_of(read_pair_list(config.pairs.path)))
-    with naming("initial_shifts"):
-        prior = prior_shifts(config, spec.spatial, spec.frame_count, spec.pixel_size, spec.unit)
-    if prior is not None:
-        digests.append(content_digest(prior))
+        with naming_key("pairs.path"):
+            digests.append(digest_pairs(read_pair_list(config.pairs.path)))
+    with naming_key("initial_shifts"):
+        initial_shifts = read_initial_shifts(
+            config, spec.spatial, spec.frame_count, spec.pixel_size, spec.unit
+        )
+    if initial_shifts is not None:
+        digests.append(digest_content(initial_shifts))
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=ValidFrames(source, validity),
@@ -101,7 +103,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         unit=spec.unit,
         time=spec.time,
         digest="-".join(digests),
-        prior=prior,
+        initial_shifts=initial_shifts,
     )
     return series, spec
 
@@ -112,7 +114,7 @@ def check_frames(spec: StackSpec) -> None:
         raise InputError(f"{spec.path} has one frame ({spec.kind}): a time-lapse needs at least 2")
 
 
-def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
+def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
     """What the images hold that the settings name to divide by or to subtract.
 
     Raises InputError with the key where there is no such image.
@@ -125,29 +127,29 @@ def still_digests(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
         if path is not None and path != made:
             near = difflib.get_close_matches(path.lower(), [made])
             hint = ", did you mean that?" * bool(near)
-            with naming(f"preprocess.{key} (an image, or '{made}'{hint})"):
-                digests.append(content_digest(read_image(path, frame_shape)))
+            with naming_key(f"preprocess.{key} (an image, or '{made}'{hint})"):
+                digests.append(digest_content(read_image(path, frame_shape)))
     return digests
 
 
-def _masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
+def _locate_masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
     """The masks that the settings give by a path and by shapes."""
     given, masks = config.mask, list[Mask]()
     if given.path is not None:
-        sense = Sense(given.labels or (), given.invert)
-        with naming("mask.path"):
+        sense = MaskLabels(given.labels or (), given.invert)
+        with naming_key("mask.path"):
             masks.append(locate_mask(given.path, spec.frame_count, spec.frame_shape, sense))
-    drawn = drawn_mask(given, spec)
+    drawn = make_drawn_mask(given, spec)
     return tuple(masks if drawn is None else [*masks, drawn])
 
 
-def _masks_named(config: Config) -> str:
+def _describe_masks(config: Config) -> str:
     """The causes that settings give by a path and by shapes, for an error."""
     path = f"the mask {config.mask.path}" if config.mask.path is not None else ""
     return " with ".join([part for part in (path, "mask.rois" * bool(config.mask.rois)) if part])
 
 
-def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> Series:
+def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None = None) -> Series:
     """A series that is an array, or a lazy one."""
     shape, mask = source.frame_shape, source.mask
     static = mask is not None and not mask.per_frame
@@ -162,25 +164,27 @@ def in_memory(source: ArrayFrames, prior: NDArray[np.float64] | None = None) -> 
         chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
         chunk_bytes=0,
         validity=source.validity,
-        bounds=Masked(mask.values).bounds if mask is not None and static else _whole(shape),
+        bounds=CachedMask(mask.values).bounds
+        if mask is not None and static
+        else _select_whole(shape),
         one_mask=(mask is None or static) and certain,
         pixel_size=pixel_size,
         unit=unit,
         time=source.time,
         digest="memory",
-        prior=prior,
+        initial_shifts=initial_shifts,
     )
 
 
-def _border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def _parse_border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """`mask.border` per axis, checked to leave something."""
-    widths = per_axis("mask.border", border, shape)
+    widths = expand_per_axis("mask.border", border, shape)
     if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
         raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
     return widths
 
 
-def per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def expand_per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """A setting that is a number or a list, as one number per axis of a frame."""
     values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
     if len(values) != len(shape):
@@ -188,12 +192,12 @@ def per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tupl
     return values
 
 
-def _whole(shape: Sequence[int]) -> Slices:
+def _select_whole(shape: Sequence[int]) -> Slices:
     return tuple(slice(0, size) for size in shape)
 
 
 @contextmanager
-def naming(key: str) -> Iterator[None]:
+def naming_key(key: str) -> Iterator[None]:
     """What is wrong with a path in here names the key of the settings that it stands under."""
     try:
         yield
@@ -214,7 +218,7 @@ def _check_outputs(config: Config) -> None:
     outputs = (config.output.shifts, config.output.report, config.output.corrected)
     for source in filter(None, given):
         for target in filter(None, outputs):
-            if overlap(source, target):
+            if paths_overlap(source, target):
                 raise InputError(f"the output {target} and the input {source} lie in each other")
 
 
@@ -226,7 +230,7 @@ ASKED, FEWEST = 3, 4
 MOST_LOOKED_AT = 4096
 
 
-def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
+def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     """The shapes of the settings as a mask in pixels; None if there are none."""
     shapes: list[tuple[Ellipse | Polygon, bool]] = []
     ndim = len(spec.spatial)
@@ -240,14 +244,14 @@ def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
                     f"{', '.join(spec.spatial)}"
                 )
             ellipse = Ellipse(
-                _lengths(f"{key}.ellipse.centre", centre, spec),
-                _lengths(f"{key}.ellipse.radii", radii, spec),
+                _convert_lengths(f"{key}.ellipse.centre", centre, spec),
+                _convert_lengths(f"{key}.ellipse.radii", radii, spec),
             )
             if min(ellipse.radii) <= 0:
                 raise InputError(f"{key}.ellipse.radii {radii} must be more than 0")
             shapes.append((ellipse, given.valid == "inside"))
         for corners in [given.polygon] if given.polygon is not None else []:
-            points = [_lengths(f"{key}.polygon", corner, spec) for corner in corners]
+            points = [_convert_lengths(f"{key}.polygon", corner, spec) for corner in corners]
             polygon = Polygon(tuple((row, column) for row, column in points))
             shapes.append((polygon, given.valid == "inside"))
     for index, (shape, _) in enumerate(shapes):
@@ -259,15 +263,16 @@ def drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     return DrawnMask(tuple(shapes)) if shapes else None
 
 
-def _lengths(key: str, given: Sequence[float | str], spec: StackSpec) -> tuple[float, ...]:
+def _convert_lengths(key: str, given: Sequence[float | str], spec: StackSpec) -> tuple[float, ...]:
     """Lengths along the last axes of a frame, in pixels."""
     sizes = spec.pixel_size[len(spec.pixel_size) - len(given) :]
     return tuple(
-        in_pixels(key, length, size, spec.unit) for length, size in zip(given, sizes, strict=True)
+        convert_to_pixels(key, length, size, spec.unit)
+        for length, size in zip(given, sizes, strict=True)
     )
 
 
-def saturation_of(section: MaskSection, source: FrameSource, spec: StackSpec) -> float | None:
+def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) -> float | None:
     """The value from which on pixels are saturated; None if that is not asked for.
 
     "auto" is the largest value of the data type, or that of a camera of fewer bits, if several

@@ -8,20 +8,20 @@ from steadystack.plot.curves import drift, pairs, path, residuals
 from steadystack.plot.pictures import (
     before_after,
     check_picture,
-    grey_range,
+    draw_overlay,
+    find_grey_range,
     kymograph,
-    overlay_figure,
 )
 
 __all__ = [
     "COLOURS",
     "before_after",
     "check_picture",
+    "draw_overlay",
     "drift",
-    "grey_range",
+    "find_grey_range",
     "kymograph",
     "new_figure",
-    "overlay_figure",
     "pairs",
     "path",
     "require_matplotlib",

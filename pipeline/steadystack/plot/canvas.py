@@ -34,7 +34,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def axes_to_draw_on(ax: Axes | None) -> Axes:
+def get_axes(ax: Axes | None) -> Axes:
     """The axes given, or the current ones of pyplot, as xarray's plots have it."""
     if ax is not None:
         return ax
@@ -44,7 +44,7 @@ def axes_to_draw_on(ax: Axes | None) -> Axes:
     return plt.gca()
 
 
-def thinned(count: int, marked: Bools) -> NDArray[np.intp]:
+def thin_out(count: int, marked: Bools) -> NDArray[np.intp]:
     """Which of so many points to draw: all of a few, else evenly spread ones and what is marked."""
     step = max(-(-count // MOST_POINTS), 1)
     chosen = np.zeros(count, bool)

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, FrameStatus, InputError, PairStatus, Status, as_shifts
-from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, axes_to_draw_on, thinned
+from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, get_axes, thin_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,12 +37,12 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     InputError
         For what is no solved shifts dataset.
     """
-    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
-    scale, unit = _scale(shifts, physical)
-    along, label = _along(shifts)
+    shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
+    scale, unit = _get_scale(shifts, physical)
+    along, label = _get_abscissa(shifts)
     interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
     lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
-    drawn = thinned(len(along), interpolated | lost)
+    drawn = thin_out(len(along), interpolated | lost)
     hollow = drawn[interpolated[drawn]]
     size = 3 if len(drawn) < 400 else 1.5
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
@@ -60,7 +60,11 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
         raster = len(marked) > MOST_MARKS
         ax.plot(*edges, color="0.6", alpha=0.4, lw=1, zorder=0, transform=bars, rasterized=raster)
     ax.locator_params(axis="x", integer=label == "frame")
-    ax.set(xlabel=label, ylabel=f"drift / {unit}", title="drift, band: ± 2 std" + _lost(shifts))
+    ax.set(
+        xlabel=label,
+        ylabel=f"drift / {unit}",
+        title="drift, band: ± 2 std" + _describe_lost(shifts),
+    )
     ax.legend(loc="best", frameon=False)
     return ax
 
@@ -70,14 +74,14 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
 
     Parameters, return and errors as in `drift`.
     """
-    shifts, ax = as_shifts(shifts, *NEEDED), axes_to_draw_on(ax)
-    scale, unit = _scale(shifts, physical)
+    shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
+    scale, unit = _get_scale(shifts, physical)
     names = [str(name) for name in shifts["axis"].to_numpy()]
     if len(names) < 2:
         raise InputError(f"a path needs two axes, and these shifts have {names}")
     values = -shifts["frame_shift"].to_numpy() * scale
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
-    drawn = known[thinned(len(known), np.zeros(len(known), bool))]
+    drawn = known[thin_out(len(known), np.zeros(len(known), bool))]
     y, x = values[drawn, -2], values[drawn, -1]
     ax.plot(x, y, "-", lw=0.8, color="0.6", zorder=1)
     points = ax.scatter(x, y, c=drawn, s=9, cmap="viridis", zorder=2)
@@ -94,7 +98,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     return ax
 
 
-def _along(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
+def _get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
     """What to draw over: time where it is known as a number, else the frame's index."""
     if "time" in shifts.coords and np.issubdtype(shifts["time"].dtype, np.floating):
         unit = shifts["time"].attrs.get("unit", "")
@@ -102,7 +106,7 @@ def _along(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
     return shifts["frame"].to_numpy().astype(float), "frame"
 
 
-def _scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str]:
+def _get_scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str]:
     """What a pixel is along every axis, and in which unit."""
     size = shifts["pixel_size"].to_numpy().astype(float)
     if not physical:
@@ -112,7 +116,7 @@ def _scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str
     return size, shifts["pixel_size"].attrs.get("units", "unit")
 
 
-def _lost(shifts: xr.Dataset) -> str:
+def _describe_lost(shifts: xr.Dataset) -> str:
     """How many frames have no shift, and why."""
     lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
     codes = shifts["frame_status"].to_numpy()[lost]
@@ -153,14 +157,14 @@ def residuals(
     if kind not in ("lag", "matrix"):
         raise InputError(f"kind {kind!r} is neither lag nor matrix")
     shifts = as_shifts(shifts, *ENDS, "pair_residual", "pair_count")
-    ax = axes_to_draw_on(ax)
-    return _matrix(shifts, ax) if kind == "matrix" else _over_lags(shifts, ax)
+    ax = get_axes(ax)
+    return _draw_matrix(shifts, ax) if kind == "matrix" else _draw_over_separations(shifts, ax)
 
 
 def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
     """NCC and overlap of every pair of a shifts dataset, solved or not, by status."""
     shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
-    ax = axes_to_draw_on(ax)
+    ax = get_axes(ax)
     status = shifts["pair_status"].to_numpy()
     ncc, overlap = shifts["pair_ncc"].to_numpy(), shifts["pair_overlap"].to_numpy()
     raster = len(status) > MOST_MARKS
@@ -181,7 +185,7 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _over_lags(shifts: xr.Dataset, ax: Axes) -> Axes:
+def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
     lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
     rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
     raster = len(lag) > MOST_MARKS
@@ -202,7 +206,7 @@ def _over_lags(shifts: xr.Dataset, ax: Axes) -> Axes:
     return ax
 
 
-def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
+def _draw_matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
     from matplotlib.colors import ListedColormap
 
     reference, moving = (shifts[f"pair_{end}"].to_numpy() for end in ("reference", "moving"))
@@ -212,16 +216,16 @@ def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
     status = shifts["pair_status"].to_numpy()
     fits, rejected = (status == one.code for one in (PairStatus.OK, PairStatus.REJECTED))
     size = np.sqrt((shifts["pair_residual"].to_numpy() ** 2).sum(axis=1))
-    extent = (*_span(reference), *_span(up))
+    extent = (*_get_span(reference), *_get_span(up))
     top = float(np.percentile(size[fits], TOP_PERCENT)) if fits.any() else 1.0
-    place = _cells(reference, up, extent)
-    image = _largest(place, np.where(fits, size, np.nan), fits)
+    place = _bin_pairs(reference, up, extent)
+    image = _find_largest(place, np.where(fits, size, np.nan), fits)
     drawn = ax.imshow(
         image, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
         cmap="viridis", vmin=0, vmax=top or 1.0,
     )  # fmt: skip
     for rows, colour in ((~fits & ~rejected, WORSE), (rejected, BAD)):
-        marks = _largest(place, np.ones(len(lag)), rows)
+        marks = _find_largest(place, np.ones(len(lag)), rows)
         ax.imshow(
             marks, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
             cmap=ListedColormap([colour]),
@@ -237,12 +241,12 @@ def _matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
     return ax
 
 
-def _span(values: NDArray[np.int64]) -> tuple[float, float]:
+def _get_span(values: NDArray[np.int64]) -> tuple[float, float]:
     """From the first of these numbers to behind the last."""
     return (float(values.min()), float(values.max()) + 1) if len(values) else (0.0, 1.0)
 
 
-def _cells(
+def _bin_pairs(
     x: NDArray[np.int64], y: NDArray[np.int64], extent: tuple[float, float, float, float]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
     """The cell of every pair in a matrix of at most `MOST_CELLS` per side, and its shape."""
@@ -253,7 +257,7 @@ def _cells(
     return row, column, (height, width)
 
 
-def _largest(
+def _find_largest(
     place: tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]],
     values: NDArray[np.float64],
     rows: Bools,

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from steadystack.model import Bools, InputError
-from steadystack.plot.canvas import axes_to_draw_on, require_matplotlib
+from steadystack.plot.canvas import get_axes, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 
 
-def grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
+def find_grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
     """Which values to draw black and white: all but a few of those that are known."""
     values = [image[np.isfinite(image)] for image in images]
     known = np.concatenate([part.ravel() for part in values]) if values else np.zeros(0)
@@ -53,7 +53,7 @@ def before_after(
     InputError
         For what is no image and no stack, such as a shifts dataset.
     """
-    images = [_flat(stack) for stack in (before, after)]
+    images = [_flatten(stack) for stack in (before, after)]
     if axes is None:
         require_matplotlib()
         from matplotlib import pyplot as plt
@@ -61,7 +61,7 @@ def before_after(
         axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
     elif not isinstance(axes, tuple | list | np.ndarray) or len(axes) != 2:
         raise InputError("before_after draws on two axes, such as plt.subplots(1, 2)[1]")
-    low, high = grey_range(*images)
+    low, high = find_grey_range(*images)
     for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
         ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         ax.set(title=f"mean {name}", xticks=[], yticks=[])
@@ -80,14 +80,14 @@ def kymograph(
     `image` is (frames, positions); `span` are the first and the last frame, if they are not 0 and
     the number of the last row. Raises InputError for another shape.
     """
-    drawn = _numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
+    drawn = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
     if drawn.ndim != 2:
         raise InputError(
             f"a kymograph is (frames, positions), and this array is of shape {drawn.shape}: take "
             "one line of the stack, such as stack.isel(x=100)"
         )
-    ax = axes_to_draw_on(ax)
-    low, high = grey_range(drawn)
+    ax = get_axes(ax)
+    low, high = find_grey_range(drawn)
     first, last = span or (0, len(drawn) - 1)
     ax.imshow(
         drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest",
@@ -97,11 +97,11 @@ def kymograph(
     return ax
 
 
-def _flat(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
+def _flatten(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     """An image of a stack: its mean over t, and over z."""
     if isinstance(stack, xr.DataArray):
         stack = stack.mean([dim for dim in ("t", "z") if dim in stack.dims]).to_numpy()
-    image = _numbers(stack, "a stack and steadystack.correct(stack, shifts)")
+    image = _check_numbers(stack, "a stack and steadystack.correct(stack, shifts)")
     if image.ndim != 2:
         raise InputError(
             f"an image to draw has two axes, and this one is of shape {image.shape}: of a stack "
@@ -110,7 +110,7 @@ def _flat(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     return image
 
 
-def _numbers(image: object, wanted: str) -> NDArray[np.float64]:
+def _check_numbers(image: object, wanted: str) -> NDArray[np.float64]:
     """An array of numbers; of a dataset, a path or axes nothing can be drawn."""
     try:
         if isinstance(image, xr.Dataset):
@@ -136,7 +136,7 @@ def check_picture(path: str) -> None:
         raise InputError(f"--picture {path}: there is no such folder")
 
 
-def overlay_figure(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
+def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
     """Every frame as it is, and with what is not valid in it in colour.
 
     Parameters
@@ -148,7 +148,7 @@ def overlay_figure(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
     figure = Figure(figsize=(4 * len(frames), 8), layout="constrained")
     rows = figure.subplots(2, len(frames), squeeze=False)
     for column, (title, image, valid) in enumerate(frames):
-        pixels, usable = _plane(image), _plane(valid)
+        pixels, usable = _take_plane(image), _take_plane(valid)
         known = pixels[np.isfinite(pixels)]
         inside = pixels[usable & np.isfinite(pixels)]
         shown = inside if inside.size else known
@@ -164,7 +164,7 @@ def overlay_figure(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
     return figure
 
 
-def _plane(image: NDArray[Any]) -> NDArray[Any]:
+def _take_plane(image: NDArray[Any]) -> NDArray[Any]:
     """The middle plane of an image, with few enough pixels for a picture."""
     while image.ndim > 2:
         image = image[len(image) // 2]

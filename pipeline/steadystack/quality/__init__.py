@@ -1,28 +1,34 @@
 """What judges a run: checks that measure some pairs again, findings, advice, the verdict.
 
-`judge` makes the verdict of tables and findings, with the words and the `advice` beside it.
-`fixed_pattern_check`, `moving_parts` and `mask_check` look for what could be wrong; `worst_pairs`
-are those to look at; `looks` says what holds no data in a frame.
+`assessment` makes the checks of a run and gives the verdict on a dataset; `judge` makes that of
+tables and findings, with the words and the `advice` beside it. `fixed_pattern_check`,
+`moving_parts` and `mask_check` look for what could be wrong; `worst_pairs` are those to look at;
+`borders` says what holds no data in a frame.
 """
 
-from steadystack.quality.advice import NO_MOTION_PX, Asked
-from steadystack.quality.fixed_pattern_check import static_effect
-from steadystack.quality.judge import judge
-from steadystack.quality.looks import Border, constant_border, frequent_extremes
-from steadystack.quality.mask_check import doubt_of_mask, mask_seen
-from steadystack.quality.moving_parts import local_motion
-from steadystack.quality.worst_pairs import close_ups
+from steadystack.quality.advice import NO_MOTION_PX, AdviceSettings
+from steadystack.quality.assessment import CHECKED, check_series, judge_stored, verdict
+from steadystack.quality.borders import Border, find_constant_border, find_frequent_extremes
+from steadystack.quality.fixed_pattern_check import check_fixed_pattern
+from steadystack.quality.judge import judge_series
+from steadystack.quality.mask_check import check_mask, find_doubt_of_mask
+from steadystack.quality.moving_parts import check_moving_parts
+from steadystack.quality.worst_pairs import make_close_ups
 
 __all__ = [
+    "CHECKED",
     "NO_MOTION_PX",
-    "Asked",
+    "AdviceSettings",
     "Border",
-    "close_ups",
-    "constant_border",
-    "doubt_of_mask",
-    "frequent_extremes",
-    "judge",
-    "local_motion",
-    "mask_seen",
-    "static_effect",
+    "check_fixed_pattern",
+    "check_mask",
+    "check_moving_parts",
+    "check_series",
+    "find_constant_border",
+    "find_doubt_of_mask",
+    "find_frequent_extremes",
+    "judge_series",
+    "judge_stored",
+    "make_close_ups",
+    "verdict",
 ]

@@ -7,32 +7,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from steadystack.model import Finding, LocalMotion, MaskSeen, StaticEffect, Trust
+from steadystack.model import Finding, FixedPatternEffect, LocalMotion, MaskCheck, Trust
 
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05
 
 
 @dataclass(frozen=True)
-class Asked:
+class AdviceSettings:
     """The settings that advice depends on: nobody is told to set what is set.
 
     Attributes
     ----------
     max_shift, min_overlap : of `register`; None: not set
     high_pass : of `preprocess`, px; None: not set
-    static : whether a static image is taken away
+    fixed_pattern : whether a fixed pattern is taken away
     masked : whether a mask, or anything else, takes pixels away
-    prior : whether searches are centred on shifts known before
+    initial_shifts : whether searches are centred on shifts known before
     strategy, width, separations, extra : of `pairs`
     """
 
     max_shift: object = None
     min_overlap: float | None = None
     high_pass: float | None = None
-    static: bool = False
+    fixed_pattern: bool = False
     masked: bool = False
-    prior: bool = False
+    initial_shifts: bool = False
     strategy: str = "window"
     width: int = 5
     separations: tuple[int, ...] = (1, 2, 4, 8)
@@ -42,8 +42,8 @@ class Asked:
     def wider(self) -> str:
         """For shifts beyond the search."""
         above = f" above {self.max_shift}" if self.max_shift is not None else ""
-        prior = ", or check kind, scale and unit of initial_shifts" if self.prior else ""
-        return f"raise register.max_shift{above}{prior}"
+        initial = ", or check kind, scale and unit of initial_shifts" if self.initial_shifts else ""
+        return f"raise register.max_shift{above}{initial}"
 
     @property
     def narrower(self) -> str:
@@ -77,7 +77,7 @@ class Asked:
     @property
     def without_still(self) -> str:
         """For what stands still in the camera."""
-        if self.static:
+        if self.fixed_pattern:
             return f"{self.mask_it}: the static image does not take all of it away"
         return f"{self.mask_it}, or set preprocess.fixed_pattern: estimate"
 
@@ -98,7 +98,9 @@ class Asked:
     def without_separation(self, separation: int) -> str:
         """For pairs so many frames apart that something pulls."""
         static = (
-            "" if self.static else " (fixed_pattern: estimate only where the scene stays the same)"
+            ""
+            if self.fixed_pattern
+            else " (fixed_pattern: estimate only where the scene stays the same)"
         )
         return f"{self.mask_it}, {self._high_pass}{static}, {self._other_separations(separation)}"
 
@@ -128,7 +130,7 @@ MOVES = 0.3
 OPPOSITE = "True (not 0) means valid; mask.invert, or ~mask, takes the opposite"
 
 
-def wrong_mask(mask: MaskSeen | None) -> Iterator[Finding]:
+def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
     """A mask that takes the scene away and leaves the rest."""
     if mask is None:
         return
@@ -151,7 +153,9 @@ def wrong_mask(mask: MaskSeen | None) -> Iterator[Finding]:
         )
 
 
-def pull(static: StaticEffect | None, asked: Asked) -> Iterator[Finding]:
+def advise_on_fixed_pattern(
+    static: FixedPatternEffect | None, asked: AdviceSettings
+) -> Iterator[Finding]:
     """What stands still in the camera and makes shifts too small."""
     if static is None or not static.certain:
         return
@@ -167,7 +171,7 @@ def pull(static: StaticEffect | None, asked: Asked) -> Iterator[Finding]:
         )
 
 
-def parts_apart(motion: LocalMotion | None, asked: Asked) -> Iterator[Finding]:
+def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) -> Iterator[Finding]:
     """Parts of the frame that do not move as the whole does."""
     if motion is None:
         return
@@ -194,7 +198,7 @@ def parts_apart(motion: LocalMotion | None, asked: Asked) -> Iterator[Finding]:
     )
 
 
-def _still(motion: LocalMotion, asked: Asked) -> Finding:
+def _still(motion: LocalMotion, asked: AdviceSettings) -> Finding:
     """Some of the frame stands still: what it does to the shifts follows from how far most move."""
     where = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
     if motion.still_pull > WINS * motion.scene:

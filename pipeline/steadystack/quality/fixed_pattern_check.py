@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from steadystack.measure import (
     FEWEST_FRAMES,
     BatchSize,
-    Found,
     Method,
+    PatternEstimate,
     Sample,
-    estimate,
-    known_rows,
-    spread,
+    estimate_pattern,
+    has_shift,
+    spread_evenly,
 )
-from steadystack.model import Floats, FrameSource, Ints, PairStatus, PairTable, StaticEffect
-from steadystack.ncc import blocks_of
+from steadystack.model import FixedPatternEffect, Floats, FrameSource, Ints, PairStatus, PairTable
+from steadystack.ncc import cut_into_blocks
 from steadystack.register import register_translation
 from steadystack.solve import solve_shifts
 
@@ -34,9 +34,9 @@ LEAST_GAIN = 0.1  # of the median one: beyond, frames are not like each other at
 MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 
 
-def static_effect(
+def check_fixed_pattern(
     source: FrameSource, method: Method, size: BatchSize, table: PairTable
-) -> StaticEffect | None:
+) -> FixedPatternEffect | None:
     """How far what stands still pulls the measured pairs of a table towards zero.
 
     Some of them are measured again without it; of large frames only the middle is looked at.
@@ -44,34 +44,34 @@ def static_effect(
     static image taken away already.
     """
     rows = np.flatnonzero(table.ok)
-    if method.static is not None or len(rows) < FEWEST_CHECKED:
+    if method.fixed_pattern is not None or len(rows) < FEWEST_CHECKED:
         return None
     solved = solve_shifts(table)  # parts do not compare: the anchor's is looked at
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
-    frames = np.flatnonzero(known_rows(shifts))
+    frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
     apart = np.abs(shifts[frames] - shifts[frames[len(frames) // 2]])
     near = (apart <= np.array(source.frame_shape) / 4).all(axis=1)
-    frames = spread(frames[near], CHECK_FRAMES)
+    frames = spread_evenly(frames[near], CHECK_FRAMES)
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
-    sample = Sample(source, middle_part(method), size, frames, np.ones(len(frames)))
+    sample = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
     sample = _of_one_gain(sample, shifts[frames])
-    found = estimate(sample, shifts[frames], CHECK_ROUNDS)
+    found = estimate_pattern(sample, shifts[frames], CHECK_ROUNDS)
     if found is None:
         return None
-    static = sample.of_half(found, passes=1).static
-    chosen = some_pairs(table, rows)
+    pattern = sample.of_half(found, passes=1).pattern
+    chosen = sample_pairs(table, rows)
     pairs = np.stack([table.reference[chosen], table.moving[chosen]], axis=1)
-    before, after = (sample.measured(pairs, taken) for taken in (None, static))
+    before, after = (sample.measured(pairs, taken) for taken in (None, pattern))
     both = before.ok & after.ok
     if both.sum() < FEWEST_CHECKED:
         return None
     one, other = before.shift[both], after.shift[both]
     along = _unit(one + other)
     sizes = (one * along).sum(axis=1), (other * along).sum(axis=1)
-    return StaticEffect(
+    return FixedPatternEffect(
         pairs=int(both.sum()),
         with_it=float(sizes[0].mean()),
         without_it=float(sizes[1].mean()),
@@ -88,7 +88,7 @@ def _of_one_gain(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
     found = sample.separated(shifts)
     if found is None:
         return sample
-    known, gains = known_rows(found.shifts), np.ones(len(shifts))
+    known, gains = has_shift(found.shifts), np.ones(len(shifts))
     for place, (image, valid) in zip(np.flatnonzero(known), sample.images(known), strict=True):
         view = found.separated.view(shifts[place])[valid]
         view = view - view.mean()
@@ -100,7 +100,7 @@ def _of_one_gain(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
     return replace(sample, gains=gains / usual)
 
 
-def _explained(sample: Sample, found: Found, pairs: Ints) -> bool:
+def _explained(sample: Sample, found: PatternEstimate, pairs: Ints) -> bool:
     """Whether a static image and one scene leave little more than noise of the frames.
 
     The noise is what the closer ones of the pairs have not in common. A scene that changes leaves
@@ -108,12 +108,12 @@ def _explained(sample: Sample, found: Found, pairs: Ints) -> bool:
     """
     close = pairs[np.argsort(np.abs(pairs[:, 1] - pairs[:, 0]), kind="stable")[: len(pairs) // 2]]
     plain = replace(sample.method, conditioning=replace(sample.method.conditioning, high_pass=None))
-    static = found.separated.static
-    measured = replace(sample, method=plain).measured(close, static)
+    pattern = found.separated.pattern
+    measured = replace(sample, method=plain).measured(close, pattern)
     if not measured.ok.any():
         return False
-    images = sample.images(known_rows(found.shifts))
-    variances = [np.var((image - static)[valid & np.isfinite(static)]) for image, valid in images]
+    images = sample.images(has_shift(found.shifts))
+    variances = [np.var((image - pattern)[valid & np.isfinite(pattern)]) for image, valid in images]
     noise = (1 - float(np.median(measured.ncc[measured.ok]))) * float(np.mean(variances))
     return found.separated.residual < MOST_LEFT * noise
 
@@ -135,18 +135,18 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
-def some_pairs(
+def sample_pairs(
     table: PairTable, rows: NDArray[np.intp], count: int = CHECK_PAIRS
 ) -> NDArray[np.intp]:
     """Some of these rows, spread evenly over the series: half of close pairs, half of far ones."""
     apart = np.abs(table.moving - table.reference)[rows]
     middle = np.median(apart)
     near, far = rows[apart <= middle], rows[apart > middle]
-    halves = [spread(part, count // (2 if len(far) else 1)) for part in (near, far)]
+    halves = [spread_evenly(part, count // (2 if len(far) else 1)) for part in (near, far)]
     return np.concatenate(halves)
 
 
-def middle_part(method: Method) -> Method:
+def crop_to_middle(method: Method) -> Method:
     """The method for the middle part of large frames."""
     shape = method.search.shape
     region = method.region or tuple(slice(0, size) for size in shape)
@@ -160,6 +160,6 @@ def middle_part(method: Method) -> Method:
     ]
     inside = tuple(slice(b, b + s) for b, s in zip(begins, sides, strict=True))
     search = replace(
-        method.search, blocks=tuple(blocks_of(sides, sides, method.search.window)), tile=None
+        method.search, blocks=tuple(cut_into_blocks(sides, sides, method.search.window)), tile=None
     )
     return replace(method, search=search, region=inside)

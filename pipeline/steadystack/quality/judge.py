@@ -9,17 +9,23 @@ import numpy as np
 from steadystack.model import (
     Bools,
     Finding,
+    FixedPatternEffect,
     FrameStatus,
     FrameTable,
     LocalMotion,
-    MaskSeen,
+    MaskCheck,
     PairStatus,
     PairTable,
-    StaticEffect,
     Trust,
     Verdict,
 )
-from steadystack.quality.advice import NO_MOTION_PX, Asked, parts_apart, pull, wrong_mask
+from steadystack.quality.advice import (
+    NO_MOTION_PX,
+    AdviceSettings,
+    advise_on_fixed_pattern,
+    advise_on_mask,
+    advise_on_moving_parts,
+)
 
 # Pairs that agree do so within a small part of a pixel.
 LARGE_RESIDUAL_PX = 1.0
@@ -37,7 +43,7 @@ EDGE, HOLDING = 0.3, 2
 # Frames that are told by their number, at most.
 NAMED = 5
 
-NOTHING_SET = Asked()
+NOTHING_SET = AdviceSettings()
 HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 
 # What pairs without a shift are, by status; what to do about them follows from the settings.
@@ -57,15 +63,15 @@ KEYS = {
 }
 
 
-def judge(
+def judge_series(
     pairs: PairTable,
     frames: FrameTable,
     anchor: int = 0,
     *,
-    asked: Asked = NOTHING_SET,
-    static: StaticEffect | None = None,
+    asked: AdviceSettings = NOTHING_SET,
+    static: FixedPatternEffect | None = None,
     motion: LocalMotion | None = None,
-    mask: MaskSeen | None = None,
+    mask: MaskCheck | None = None,
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
@@ -74,46 +80,46 @@ def judge(
     """
     return Verdict.of(
         [
-            *wrong_mask(mask),
-            *_doubtful_pairs(pairs, frames, asked),
-            *parts_apart(motion, asked),
-            *pull(static, asked),
-            *_lost_frames(pairs, frames),
-            *_unlike_frames(frames),
-            *_parts(frames, asked),
-            *_rejected_pairs(pairs, frames, asked),
-            *_contradictions(pairs, frames, asked),
-            *_separations_apart(pairs, frames, asked),
-            *_lost_anchor(frames, anchor),
+            *advise_on_mask(mask),
+            *_find_doubtful_pairs(pairs, frames, asked),
+            *advise_on_moving_parts(motion, asked),
+            *advise_on_fixed_pattern(static, asked),
+            *_find_lost_frames(pairs, frames),
+            *_find_dissimilar_frames(frames),
+            *_find_components(frames, asked),
+            *_find_rejected_pairs(pairs, frames, asked),
+            *_find_contradictions(pairs, frames, asked),
+            *_find_biased_separations(pairs, frames, asked),
+            *_find_lost_anchor(frames, anchor),
         ]
     )
 
 
-def _known(frames: FrameTable) -> Bools:
+def _have_shift(frames: FrameTable) -> Bools:
     interpolated = frames.status == FrameStatus.INTERPOLATED.code
     return np.asarray(np.isfinite(frames.shift).all(axis=1) & ~interpolated, bool)
 
 
-def _readable(pairs: PairTable) -> Bools:
+def _are_readable(pairs: PairTable) -> Bools:
     return np.isin(pairs.frame_read_status, [status.code for status in HAS_PIXELS])
 
 
-def _loose(pairs: PairTable, frames: FrameTable) -> bool:
+def _hang_on_few_pairs(pairs: PairTable, frames: FrameTable) -> bool:
     """Whether more than a few frames hang on fewer pairs than would show a wrong one."""
-    readable = _readable(pairs)
+    readable = _are_readable(pairs)
     held = (frames.component == 0) & (frames.pair_count >= HOLDING)
     return bool((readable & ~held).sum() > FEW * readable.sum())
 
 
-def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
+def _find_lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
     """Frames that have no shift, and pairs that nobody measured."""
-    known = _known(frames)
+    known = _have_shift(frames)
     total, lost = len(known), int((~known).sum())
     if lost:
         share = lost / total
         trust = Trust.UNRELIABLE if share > MANY else Trust.CHECK if share > FEW else Trust.GOOD
         own = " of their own" if np.isfinite(frames.shift[~known]).any() else ""
-        words = f"{lost} of {total} frames have no shift{own}: {_causes(frames, known)}"
+        words = f"{lost} of {total} frames have no shift{own}: {_count_causes(frames, known)}"
         yield Finding(trust, "lost_frames", words)
     unmeasured = pairs.count([PairStatus.UNMEASURED])
     if unmeasured:
@@ -130,7 +136,7 @@ def _lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]:
         )
 
 
-def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:
+def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
     """Frames with a shift in which hardly anything of the scene is to be seen."""
     unlike = np.flatnonzero(frames.status == FrameStatus.DISSIMILAR.code)
     total, count = len(frames.status), len(unlike)
@@ -144,11 +150,11 @@ def _unlike_frames(frames: FrameTable) -> Iterator[Finding]:
         )
 
 
-def _parts(frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _find_components(frames: FrameTable, asked: AdviceSettings) -> Iterator[Finding]:
     """A series that falls apart."""
     parts = int(frames.component.max(initial=-1)) + 1
     if parts > 1:
-        known = _known(frames)
+        known = _have_shift(frames)
         share = (frames.component[known] == 0).mean()
         yield Finding(
             Trust.CHECK if share >= 1 - FEW else Trust.UNRELIABLE,
@@ -159,12 +165,14 @@ def _parts(frames: FrameTable, asked: Asked) -> Iterator[Finding]:
         )
 
 
-def _doubtful_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _find_doubtful_pairs(
+    pairs: PairTable, frames: FrameTable, asked: AdviceSettings
+) -> Iterator[Finding]:
     """Pairs without a shift between frames that have one; or between any, if most have none.
 
     Pairs that are no more alike than chance are a loss and no danger: scenes change with time.
     """
-    known, readable = _known(frames), _readable(pairs)
+    known, readable = _have_shift(frames), _are_readable(pairs)
     if known.mean() < MANY:
         known = readable
     advice = {
@@ -181,19 +189,25 @@ def _doubtful_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
         total = int(usable.sum())
         count = int((pairs.status[usable] == status.code).sum())
         if count > FEW * total:
-            most = EDGE if status is PairStatus.AT_SEARCH_LIMIT and _loose(pairs, frames) else MANY
+            most = (
+                EDGE
+                if status is PairStatus.AT_SEARCH_LIMIT and _hang_on_few_pairs(pairs, frames)
+                else MANY
+            )
             dangerous = status is not PairStatus.LOW_NCC and count > most * total
             trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
             words = f"{count} of {total} pairs {what}: {advice[status]}"
             yield Finding(trust, f"pairs_{status}", words, KEYS[status])
 
 
-def _rejected_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _find_rejected_pairs(
+    pairs: PairTable, frames: FrameTable, asked: AdviceSettings
+) -> Iterator[Finding]:
     """Pairs that contradict the rest, between frames that have a shift: more than a few of them.
 
     Those of a frame that fits nothing are counted with the frame.
     """
-    known = _known(frames)
+    known = _have_shift(frames)
     usable = pairs.ok & known[pairs.reference] & known[pairs.moving]
     total, count = int(usable.sum()), int((usable & frames.rejected).sum())
     if count > FEW * total:
@@ -206,7 +220,9 @@ def _rejected_pairs(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
         )
 
 
-def _contradictions(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _find_contradictions(
+    pairs: PairTable, frames: FrameTable, asked: AdviceSettings
+) -> Iterator[Finding]:
     """Pairs that cannot all be right, and pairs that all say the same of a camera at rest."""
     used = pairs.ok & ~frames.rejected
     if not used.any():
@@ -230,7 +246,9 @@ def _contradictions(pairs: PairTable, frames: FrameTable, asked: Asked) -> Itera
         )
 
 
-def _separations_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> Iterator[Finding]:
+def _find_biased_separations(
+    pairs: PairTable, frames: FrameTable, asked: AdviceSettings
+) -> Iterator[Finding]:
     """Pairs so many frames apart that are all off the solution the same way.
 
     A single one does not show it, and pairs of one distance agree with each other; what stands
@@ -264,7 +282,7 @@ def _separations_apart(pairs: PairTable, frames: FrameTable, asked: Asked) -> It
         )
 
 
-def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
+def _find_lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
     if frames.anchors and frames.anchors[0] != anchor:
         yield Finding(
             Trust.CHECK,
@@ -275,7 +293,7 @@ def _lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
         )
 
 
-def _causes(frames: FrameTable, known: Bools) -> str:
+def _count_causes(frames: FrameTable, known: Bools) -> str:
     """What became of the frames without a shift of their own, counted."""
     words = [FrameStatus.from_code(code) for code in frames.status[~known]]
     return ", ".join(f"{words.count(name)} {name}" for name in FrameStatus if name in words)

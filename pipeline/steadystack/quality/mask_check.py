@@ -13,14 +13,14 @@ from steadystack.model import (
     Bools,
     FrameSource,
     FrameStatus,
-    MaskSeen,
+    MaskCheck,
     PairStatus,
     PairTable,
     Slices,
 )
 from steadystack.planning import Setup
 from steadystack.quality.advice import NO_MOTION_PX
-from steadystack.quality.fixed_pattern_check import CHECK_PIXELS, some_pairs
+from steadystack.quality.fixed_pattern_check import CHECK_PIXELS, sample_pairs
 from steadystack.register import register_translation
 
 # Of larger frames the middle is looked at, and so many pixels of that, in whole lines.
@@ -30,7 +30,7 @@ LEAST_TAKEN = 0.05
 CHECK_PAIRS, FEWEST_PAIRS, MOVES_PX = 8, 4, 0.5
 
 
-def mask_seen(source: FrameSource, table: PairTable) -> MaskSeen | None:
+def check_mask(source: FrameSource, table: PairTable) -> MaskCheck | None:
     """What is valid in the first, the middle and the last frame of a measured series.
 
     Where no pair moves, what is not valid is measured, too: it may be the scene. Else nothing is
@@ -53,14 +53,14 @@ def mask_seen(source: FrameSource, table: PairTable) -> MaskSeen | None:
     if valid < 1 - LEAST_TAKEN and len(rows) >= FEWEST_PAIRS:
         rests = bool((np.abs(table.shift[rows]) < NO_MOTION_PX).all())
         moves = _opposite(source, table, rows) if rests else 0.0
-    return MaskSeen(valid, sum(inverted) > len(inverted) / 2, moves)
+    return MaskCheck(valid, sum(inverted) > len(inverted) / 2, moves)
 
 
 def _opposite(source: FrameSource, table: PairTable, rows: NDArray[np.intp]) -> float:
     """How far what is not valid moves between the frames of a pair, median; 0: not known."""
     part = _middle(source.frame_shape, CHECK_PIXELS)
     sizes = []
-    for row in some_pairs(table, rows, CHECK_PAIRS):
+    for row in sample_pairs(table, rows, CHECK_PAIRS):
         frames = int(table.reference[row]), int(table.moving[row])
         ends = [_read(source, frame, part) for frame in frames]
         images = [image for image, _ in ends if image is not None]
@@ -104,7 +104,7 @@ def _middle(shape: Sequence[int], pixels: int) -> Slices:
 DOUBT_READ, DOUBT_SEEN = 2**24, 2**21
 
 
-def doubt_of_mask(setup: Setup) -> str | None:
+def find_doubt_of_mask(setup: Setup) -> str | None:
     """Why the mask can hardly be meant, by the middle frame; None if nothing speaks against it.
 
     Reads that frame, where a mask is given and frames are not too large.

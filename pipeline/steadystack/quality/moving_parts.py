@@ -8,10 +8,10 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, read_block, read_stills
+from steadystack.measure import Method, read_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
-from steadystack.ncc import Masked, MaskedImage
-from steadystack.quality.fixed_pattern_check import middle_part, some_pairs
+from steadystack.ncc import CachedMask, MaskedImage
+from steadystack.quality.fixed_pattern_check import crop_to_middle, sample_pairs
 from steadystack.register import register_translation
 
 # So many pairs are looked at, each in so many parts per axis of at least so many pixels.
@@ -29,18 +29,18 @@ LINEAR = 0.8
 NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
-def local_motion(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
+def check_moving_parts(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
     """How parts of the frame move against the shift of the whole, seen on some measured pairs.
 
     Of large frames the middle is looked at. None where there is too little to tell: few usable
     pairs, frames too small to be cut, parts without a peak of their own.
     """
     rows = np.flatnonzero(table.ok)
-    method = middle_part(method)
+    method = crop_to_middle(method)
     too_small = min(method.search.shape) < PARTS * LEAST_SIDE
     if len(rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
-    chosen = some_pairs(table, rows, CHECK_PAIRS)
+    chosen = sample_pairs(table, rows, CHECK_PAIRS)
     shifts, std = _measured(source, method, table, chosen)
     off = shifts - table.shift[chosen][:, None]
     judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(chosen) / 2, FEWEST_PAIRS)
@@ -98,11 +98,11 @@ def _measured(
     ndim = len(method.search.shape)
     shifts = np.full((len(rows), PARTS**ndim, ndim), np.nan)
     std = np.full_like(shifts, np.nan)
-    stills = read_stills(method, source.frame_shape, 0)
-    everything = Masked(np.ones(method.search.blocks[0].moving_shape, bool))
+    camera_images = read_camera_images(method, source.frame_shape, 0)
+    everything = CachedMask(np.ones(method.search.blocks[0].moving_shape, bool))
     for place, row in enumerate(rows):
         images = [
-            read_block(source, int(frames[row]), 0, method, stills, [everything])[0]
+            read_block(source, int(frames[row]), 0, method, camera_images, [everything])[0]
             for frames in (table.reference, table.moving)
         ]
         if images[0] is None or images[1] is None:

@@ -7,9 +7,9 @@ from itertools import chain, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, pair_centres, read_block, read_stills
+from steadystack.measure import Method, find_pair_centres, read_block, read_camera_images
 from steadystack.model import CloseUp, FrameSource, FrameTable, Image, PairStatus, PairTable
-from steadystack.ncc import Masked, MaskedImage
+from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import masked_ncc
 from steadystack.warp import move
 
@@ -22,7 +22,7 @@ NOTHING_TO_SEE = (
 )
 
 
-def worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> NDArray[np.intp]:
+def find_worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> NDArray[np.intp]:
     """The rows of the pairs that fit worst, some of every kind.
 
     The kinds are pairs that the solve rejects and pairs that it uses, by their residual in
@@ -46,7 +46,7 @@ def worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> NDArra
     return np.array(found[:count], np.intp)
 
 
-def close_ups(
+def make_close_ups(
     source: FrameSource, method: Method, table: PairTable, frames: FrameTable, count: int = 10
 ) -> tuple[CloseUp, ...]:
     """The pairs that fit worst: their images as they were correlated, and their surfaces.
@@ -54,24 +54,26 @@ def close_ups(
     Of frames of several blocks the middle one is shown.
     """
     block = len(method.search.blocks) // 2
-    stills = read_stills(method, source.frame_shape, block)
+    camera_images = read_camera_images(method, source.frame_shape, block)
     found = []
-    for row in worst_pairs(table, frames, count):
+    for row in find_worst_pairs(table, frames, count):
         both = [
-            read_block(source, int(frame[row]), block, method, stills, [_everything(method, block)])
+            read_block(
+                source, int(frame[row]), block, method, camera_images, [_everything(method, block)]
+            )
             for frame in (table.reference, table.moving)
         ]
         images = [image for image, _ in both if image is not None and image.mask.count]
         if len(images) == 2:
             pair = np.array([[table.reference[row], table.moving[row]]])
-            centres = pair_centres(method, pair)
+            centres = find_pair_centres(method, pair)
             centre = np.zeros(len(method.search.shape), int) if centres is None else centres[0]
             found.append(_close_up(int(row), images[0], images[1], method, centre))
     return tuple(found)
 
 
-def _everything(method: Method, block: int) -> Masked:
-    return Masked(np.ones(method.search.blocks[block].moving_shape, bool))
+def _everything(method: Method, block: int) -> CachedMask:
+    return CachedMask(np.ones(method.search.blocks[block].moving_shape, bool))
 
 
 def _close_up(

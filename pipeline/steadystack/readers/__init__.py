@@ -2,57 +2,67 @@
 
 `stacks` finds out what a path holds, with `formats` (what a store says of itself), `positions`
 (plates and collections) and `tiff`. `references` say where an array is in it, `pixels` are arrays
-that are read alike; `frames` are those of a stack or a DataArray, and `masks` join masks to
-either. `csv_files` are the tables that users give.
+that are read alike; `frames` are those of a stack or a DataArray and `masks` join masks
+to either. `csv_files` are the tables that users give.
 """
 
 from steadystack.readers.csv_files import (
     FramePositions,
-    digest_of,
-    given_positions,
+    convert_positions,
+    digest_pairs,
     read_pair_list,
     read_positions,
 )
-from steadystack.readers.frames import ArrayFrames, StackFrames, groups, lazy_stack, read_block
+from steadystack.readers.formats import INPUT_SUFFIXES
+from steadystack.readers.frames import (
+    ArrayFrames,
+    StackFrames,
+    cut_at_chunks,
+    may_lack_chunks,
+    read_block,
+)
 from steadystack.readers.masks import (
-    Sense,
+    MaskLabels,
     ValidFrames,
-    content_digest,
+    digest_content,
     locate_mask,
     read_image,
 )
-from steadystack.readers.positions import Positions, positions
+from steadystack.readers.positions import Positions, list_positions
 from steadystack.readers.stacks import (
     Missing,
     StackSpec,
-    codecs_of,
-    coordinates_of,
-    locate,
-    version_for,
+    choose_ome_version,
+    get_codecs,
+    get_coordinates,
+    locate_stack,
 )
+from steadystack.readers.tiff import TIFF_SUFFIXES
 
 __all__ = [
+    "INPUT_SUFFIXES",
+    "TIFF_SUFFIXES",
     "ArrayFrames",
     "FramePositions",
+    "MaskLabels",
     "Missing",
     "Positions",
-    "Sense",
     "StackFrames",
     "StackSpec",
     "ValidFrames",
-    "codecs_of",
-    "content_digest",
-    "coordinates_of",
-    "digest_of",
-    "given_positions",
-    "groups",
-    "lazy_stack",
-    "locate",
+    "choose_ome_version",
+    "convert_positions",
+    "cut_at_chunks",
+    "digest_content",
+    "digest_pairs",
+    "get_codecs",
+    "get_coordinates",
+    "list_positions",
     "locate_mask",
-    "positions",
+    "locate_stack",
+    "may_lack_chunks",
     "read_block",
     "read_image",
     "read_pair_list",
     "read_positions",
-    "version_for",
 ]

@@ -54,13 +54,13 @@ def read_positions(
         That names the line or the column, or tells both numbers of frames.
     """
     if Path(path).suffix in (".zarr", ".nc") or Path(path).is_dir():
-        return _of_run(load_shifts(path, any_format=True), path, axes, frame_count)
+        return _read_run(load_shifts(path, any_format=True), path, axes, frame_count)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):
         raise InputError(
             f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
         )
-    text = _text_of(path)
+    text = _read_text(path)
     lines = [(n, line.split("#")[0]) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line.strip()]
     if not lines:
@@ -71,17 +71,17 @@ def read_positions(
     separator = max(SEPARATORS, key=heading.count)
     rows = csv.reader((line for _, line in lines), delimiter=separator)
     cells = [[cell.strip() for cell in row] for row in rows]
-    places = _places(path, cells[0], names)
+    places = _find_columns(path, cells[0], names)
     values = np.full((frame_count, len(axes)), np.nan)
     told: dict[int, int] = {}
     for row, (number, _) in zip(cells[1:], lines[1:], strict=True):
         where = f"{path}, line {number}"
-        frame = _frame(where, row, places[-1], len(told), frame_count)
+        frame = _parse_frame(where, row, places[-1], len(told), frame_count)
         if frame in told:
             raise InputError(f"{where}: frame {frame} stands in line {told[frame]} already")
         told[frame] = number
         values[frame] = [
-            0.0 if place is None else _number(where, row, place) for place in places[:-1]
+            0.0 if place is None else _parse_number(where, row, place) for place in places[:-1]
         ]
     if places[-1] is None and len(told) != frame_count:
         raise InputError(
@@ -91,7 +91,7 @@ def read_positions(
     return FramePositions(values)
 
 
-def _text_of(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ def _text_of(path: str) -> str:
         raise InputError(f"{path} cannot be read: {why}") from error
 
 
-def _places(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
+def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
     """Where the columns of the axes stand, and that of the frame's number, if there is one."""
     known = [name.lower() for name in heading]
     for name in names:
@@ -113,18 +113,18 @@ def _places(path: str, heading: list[str], names: Sequence[str | None]) -> list[
     return [*found, known.index(FRAME) if FRAME in known else None]
 
 
-def _frame(where: str, row: list[str], place: int | None, following: int, count: int) -> int:
+def _parse_frame(where: str, row: list[str], place: int | None, following: int, count: int) -> int:
     if place is None:
         if following >= count:
             raise InputError(f"{where}: more lines than the {count} frames of the stack")
         return following
-    number = _number(where, row, place)
+    number = _parse_number(where, row, place)
     if not 0 <= number < count or number != int(number):
         raise InputError(f"{where}: {row[place]!r} is not a frame: there are 0 to {count - 1}")
     return int(number)
 
 
-def _number(where: str, row: list[str], place: int) -> float:
+def _parse_number(where: str, row: list[str], place: int) -> float:
     cell = row[place] if place < len(row) else ""
     try:
         number = float(cell or "nan")
@@ -135,13 +135,13 @@ def _number(where: str, row: list[str], place: int) -> float:
     return number
 
 
-def given_positions(prior: Any, axes: Sequence[str], frame_count: int) -> FramePositions:
+def convert_positions(initial_shifts: Any, axes: Sequence[str], frame_count: int) -> FramePositions:
     """Shifts in pixels that are in memory: an array, a DataArray or a shifts dataset."""
-    if isinstance(prior, xr.Dataset):
-        return _of_run(prior, "initial_shifts", axes, frame_count)
-    if isinstance(prior, xr.DataArray) and set(prior.dims) == {"frame", "axis"}:
-        prior = prior.transpose("frame", "axis")
-    shift = np.asarray(prior)
+    if isinstance(initial_shifts, xr.Dataset):
+        return _read_run(initial_shifts, "initial_shifts", axes, frame_count)
+    if isinstance(initial_shifts, xr.DataArray) and set(initial_shifts.dims) == {"frame", "axis"}:
+        initial_shifts = initial_shifts.transpose("frame", "axis")
+    shift = np.asarray(initial_shifts)
     if shift.shape != (frame_count, len(axes)) or shift.dtype.kind not in "iuf":
         raise InputError(
             f"initial_shifts has the shape {shift.shape} and holds {shift.dtype}: real numbers of "
@@ -150,7 +150,9 @@ def given_positions(prior: Any, axes: Sequence[str], frame_count: int) -> FrameP
     return FramePositions(shift.astype(np.float64))
 
 
-def _of_run(found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int) -> FramePositions:
+def _read_run(
+    found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int
+) -> FramePositions:
     """The shifts of an earlier run, of its largest part: those of others do not compare."""
     variable = "frame_shift" if "frame_shift" in found else BEFORE
     if variable not in found or found[variable].dims != ("frame", "axis"):
@@ -183,7 +185,7 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
 
     Raises InputError that names the line.
     """
-    text = _text_of(path)
+    text = _read_text(path)
     pairs: list[tuple[int, int]] = []
     rows = csv.reader(line.split("#")[0] for line in text.splitlines())
     for number, cells in enumerate(rows, start=1):
@@ -201,6 +203,6 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def digest_of(pairs: NDArray[np.int64]) -> str:
+def digest_pairs(pairs: NDArray[np.int64]) -> str:
     """A short hash of a list of pairs."""
     return hashlib.sha256(np.ascontiguousarray(pairs, "<i8").tobytes()).hexdigest()[:16]

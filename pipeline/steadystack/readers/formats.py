@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
-from steadystack.readers.pixels import Pixels, ZarrPixels, is_npy, open_npy
+from steadystack.readers.pixels import NPY_SUFFIX, Pixels, ZarrPixels, open_npy
 from steadystack.readers.positions import choose_image
-from steadystack.readers.references import InFiles, InNpy, InTiff, InZarr, Reference, files_pixels
-from steadystack.readers.tiff import TiffImage, is_tiff, read_tiff, series_files
+from steadystack.readers.references import InFiles, InNpy, InTiff, InZarr, Reference, open_files
+from steadystack.readers.tiff import TIFF_SUFFIXES, TiffImage, is_tiff, list_series_files, read_tiff
 
 AXIS_NAMES = {
     "t": "t", "time": "t", "frame": "t", "date": "t",
@@ -28,7 +28,7 @@ AXIS_NAMES = {
 
 
 @dataclass(frozen=True)
-class FoundArray:
+class LocatedArray:
     """An array in a store, and what the store says of it; `scale` and `units` per array axis.
 
     `levels` are the shapes of the pyramid that the array is of; `image` is the path in the store of
@@ -48,60 +48,93 @@ class FoundArray:
     doubt: str = ""  # why `scale` is not to be believed
 
 
-def find_array(
-    path: str,
-    level: int = 0,
-    variable: str | None = None,
-    position: str | None = None,
-    series: int | None = None,
-    axes: str | None = None,
-) -> FoundArray:
-    """The image array at a path; the parameters are the keys of the settings' `input` section.
+@dataclass(frozen=True)
+class ArrayChoice:
+    """Which array is meant where a path holds several; keys of the settings' `input` section."""
+
+    level: int = 0
+    variable: str | None = None
+    position: str | None = None
+    series: int | None = None
+    axes: str | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of input files.
+
+    Attributes
+    ----------
+    suffixes : of its files, in lower case
+    locate : the array that is meant at a path; None if the path is of another format
+    """
+
+    suffixes: tuple[str, ...]
+    locate: Callable[[str, ArrayChoice], LocatedArray | None]
+
+
+def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
+    """The image array at a path.
 
     Raises InputError if there is none, or several to choose from.
     """
-    if is_npy(path):
-        return FoundArray(open_npy(path), InNpy(), ".npy array")
-    if is_tiff(path):
-        return _tiff(path, series, level)
-    files = series_files(path)
-    if files is not None:
-        return _series_of_files(path, files, series, level, axes)
-    node = place(path).open_zarr()
-    if isinstance(node, zarr.Array):
-        return _plain_array(node)
-    node, inside = choose_image(node, path, position, series)
-    if isinstance(node, zarr.Array):
-        return _plain_array(node, inside)
-    image = read_image(node.attrs, path)
-    if image is not None:
-        return _ome_image(node, image, level, inside)
-    return _xarray_variable(node, path, variable, inside)
+    for known in FORMATS:
+        located = known.locate(path, choice)
+        if located is not None:
+            return located
+    return _locate_in_zarr(path, choice)
 
 
-def find_image(path: str) -> FoundArray:
+def find_image(path: str) -> LocatedArray:
     """The only array at a path, such as a mask; of an OME-Zarr image its full resolution."""
-    if is_npy(path) or is_tiff(path) or series_files(path) is not None:
-        return find_array(path)
-    node = place(path).open_zarr()
+    for known in FORMATS:
+        located = known.locate(path, ArrayChoice())
+        if located is not None:
+            return located
+    node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
-        return _plain_array(node)
+        return _locate_plain_array(node)
     image = read_image(node.attrs, path)
     if image is not None:
-        return _ome_image(node, image, 0)
+        return _locate_ome_image(node, image, 0)
     arrays = list(node.arrays())
     if len(arrays) != 1:
         raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
     name, array = arrays[0]
-    return _plain_array(array, name)
+    return _locate_plain_array(array, name)
 
 
-def _tiff(path: str, series: int | None, level: int) -> FoundArray:
-    return _of_tiff(*read_tiff(path, series, level), level)
+def _locate_in_zarr(path: str, choice: ArrayChoice) -> LocatedArray:
+    node = get_place(path).open_zarr()
+    if isinstance(node, zarr.Array):
+        return _locate_plain_array(node)
+    node, inside = choose_image(node, path, choice.position, choice.series)
+    if isinstance(node, zarr.Array):
+        return _locate_plain_array(node, inside)
+    image = read_image(node.attrs, path)
+    if image is not None:
+        return _locate_ome_image(node, image, choice.level, inside)
+    return _locate_xarray_variable(node, path, choice.variable, inside)
 
 
-def _of_tiff(found: TiffImage, index: int, level: int) -> FoundArray:
-    return FoundArray(
+def _locate_npy(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    if not path.lower().endswith(NPY_SUFFIX):
+        return None
+    return LocatedArray(open_npy(path), InNpy(), ".npy array")
+
+
+def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    """One TIFF file, or a series of them: a pattern, or a folder."""
+    if is_tiff(path):
+        return _describe_tiff(*read_tiff(path, choice.series, choice.level), choice.level)
+    files = list_series_files(path)
+    if files is None:
+        return None
+    return _locate_series(path, files, choice.series, choice.level, choice.axes)
+
+
+def _describe_tiff(found: TiffImage, index: int, level: int) -> LocatedArray:
+    return LocatedArray(
         ZarrPixels(found.array),
         InTiff(index, level),
         found.kind,
@@ -113,14 +146,14 @@ def _of_tiff(found: TiffImage, index: int, level: int) -> FoundArray:
     )
 
 
-def _series_of_files(
+def _locate_series(
     path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
-) -> FoundArray:
+) -> LocatedArray:
     """A stack in many TIFF files: a frame in each, or some frames, one file after the other."""
     if not files:
         raise InputError(f"{path}: no TIFF file has such a name")
     image, index = read_tiff(files[0], series, level)
-    first, each = _of_tiff(image, index, level), InTiff(index, level)
+    first, each = _describe_tiff(image, index, level), InTiff(index, level)
     own, ndim = list(first.axes or ()), len(first.pixels.shape)
     if axes is not None:
         joined = len(axes) == ndim and axes[0] == "t"
@@ -132,10 +165,10 @@ def _series_of_files(
             "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per file)"
         )
     scale, units = list(first.scale or ()), list(first.units or ())
-    return FoundArray(
-        files_pixels(files, each, joined),
+    return LocatedArray(
+        open_files(files, each, joined),
         InFiles.of(files, each, joined),
-        _named(files, first.kind),
+        _name_axes(files, first.kind),
         own if joined else ["t", *own],
         scale if joined else [1.0, *scale],
         units if joined else ["", *units],
@@ -143,39 +176,41 @@ def _series_of_files(
     )
 
 
-def _named(files: Sequence[str], kind: str) -> str:
+def _name_axes(files: Sequence[str], kind: str) -> str:
     names = [name.rsplit("/", 1)[-1] for name in files]
     if len(names) == 1:
         return f"1 {kind} file, {names[0]}, no other matches"
     return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
 
 
-def _plain_array(array: zarr.Array[Any], name: str = "") -> FoundArray:
-    return FoundArray(
+def _locate_plain_array(array: zarr.Array[Any], name: str = "") -> LocatedArray:
+    return LocatedArray(
         ZarrPixels(array),
         InZarr(name),
         f"Zarr v{array.metadata.zarr_format} array",
-        dimension_names(array),
+        read_dimension_names(array),
     )
 
 
-def dimension_names(array: zarr.Array[Any]) -> list[str] | None:
+def read_dimension_names(array: zarr.Array[Any]) -> list[str] | None:
     """Dimension names as Zarr v3 or xarray in Zarr v2 write them."""
     names: Any = getattr(array.metadata, "dimension_names", None)
     names = names or array.attrs.get("_ARRAY_DIMENSIONS")
     return [str(name) for name in names] if names and all(names) else None
 
 
-def _ome_image(group: zarr.Group, image: OmeImage, level: int, inside: str = "") -> FoundArray:
+def _locate_ome_image(
+    group: zarr.Group, image: OmeImage, level: int, inside: str = ""
+) -> LocatedArray:
     """A level of an OME-Zarr image; `inside` is the group's path in the store."""
     name = image.level(level).path
-    array = _level(group, name, level)
+    array = _open_level(group, name, level)
     scales = [image.scale_of(i) if i in (0, level) else None for i in range(len(image.levels))]
     shapes = [
-        tuple(array.shape) if i == level else _shape_of(group, one)
+        tuple(array.shape) if i == level else _read_shape(group, one)
         for i, one in enumerate(image.levels)
     ]
-    return FoundArray(
+    return LocatedArray(
         ZarrPixels(array),
         InZarr(f"{inside}/{name}".strip("/")),
         f"OME-Zarr {image.version} image, level {level} of {len(image.levels)}",
@@ -185,11 +220,11 @@ def _ome_image(group: zarr.Group, image: OmeImage, level: int, inside: str = "")
         image.channel_names,
         levels=tuple(shape for shape in shapes if shape is not None),
         image=inside,
-        doubt=_misfit(level, scales, shapes),
+        doubt=_explain_misfit(level, scales, shapes),
     )
 
 
-def _level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
+def _open_level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
     try:
         array = group[name]
     except KeyError as error:
@@ -201,13 +236,13 @@ def _level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
     return array
 
 
-def _shape_of(group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
+def _read_shape(group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
     """The shape of another level; None if it is not there, which is no concern of this one."""
     array = None if level is None else group.get(level.path)
     return tuple(array.shape) if isinstance(array, zarr.Array) else None
 
 
-def _misfit(
+def _explain_misfit(
     level: int,
     scales: Sequence[list[float] | None],
     shapes: Sequence[tuple[int, ...] | None],
@@ -230,7 +265,9 @@ def _misfit(
     return ""
 
 
-def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside: str) -> FoundArray:
+def _locate_xarray_variable(
+    group: zarr.Group, path: str, variable: str | None, inside: str
+) -> LocatedArray:
     try:
         arrays = dict(group.arrays())
     except Exception as error:  # a web server that lists nothing
@@ -247,15 +284,15 @@ def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside:
             f"to register (arrays with 3 or more dimensions: {there})"
         )
     array = arrays[variable]
-    names = dimension_names(array)
+    names = read_dimension_names(array)
     scale, units, time = [], [], None
     for name in names or []:
-        values, unit = _coordinate(arrays.get(name))
+        values, unit = _read_coordinate(arrays.get(name))
         if AXIS_NAMES.get(name.lower()) == "t" and values is not None:
             time = (tuple(float(value) for value in values), unit)
-        scale.append(spacing(values))
+        scale.append(find_spacing(values))
         units.append(unit)
-    return FoundArray(
+    return LocatedArray(
         ZarrPixels(array),
         InZarr(f"{inside}/{variable}".strip("/")),
         "xarray Zarr group",
@@ -266,16 +303,32 @@ def _xarray_variable(group: zarr.Group, path: str, variable: str | None, inside:
     )
 
 
-def _coordinate(array: zarr.Array[Any] | None) -> tuple[NDArray[Any] | None, str]:
+def _read_coordinate(array: zarr.Array[Any] | None) -> tuple[NDArray[Any] | None, str]:
     if array is None or array.ndim != 1 or np.dtype(array.dtype).kind not in "iuf":
         return None, ""
     return np.asarray(array[:]), str(array.attrs.get("units", ""))
 
 
-def spacing(values: NDArray[Any] | None) -> float:
+def find_spacing(values: NDArray[Any] | None) -> float:
     """The step of an evenly spaced coordinate; 1 if there is none."""
     if values is None or len(values) < 2:
         return 1.0
     steps = np.diff(values.astype(float))
     even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
     return float(abs(steps[0])) if even else 1.0
+
+
+# Every format but Zarr, which a path is taken for if it is of none of these; the first one that
+# knows a path has it.
+FORMATS = (
+    Format((NPY_SUFFIX,), _locate_npy),
+    Format(TIFF_SUFFIXES, _locate_tiff),
+)
+ZARR_SUFFIXES = (".zarr",)
+# What the name of an input ends in, which says nothing of what it shows.
+INPUT_SUFFIXES = tuple(
+    f"{before}{suffix}"
+    for before in (".ome", "")
+    for suffixes in (ZARR_SUFFIXES, *(one.suffixes for one in FORMATS))
+    for suffix in suffixes
+)

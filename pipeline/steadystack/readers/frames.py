@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from os import PathLike
 from typing import Any
 
 import dask
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.durable import patiently, place
+from steadystack.durable import get_place, retry_read
 from steadystack.model import (
     Bools,
     Frame,
@@ -22,15 +21,14 @@ from steadystack.model import (
     InputError,
     Slices,
     UnreachableError,
-    renaming,
     spatial_dims,
+    suggest_renaming,
 )
-from steadystack.ncc import block_sides
-from steadystack.readers.formats import spacing
+from steadystack.readers.formats import find_spacing
 from steadystack.readers.pixels import Pixels
-from steadystack.readers.references import opened
+from steadystack.readers.references import open_reference
 from steadystack.readers.stacks import StackSpec
-from steadystack.units import common_unit
+from steadystack.units import choose_common_unit
 from steadystack.validity import ArrayMask, Validity, as_mask
 
 
@@ -63,7 +61,7 @@ class StackFrames:
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
         region = spec.selection(frame, part)
         try:
-            block, missing = patiently(partial(_block, spec, frame, region))
+            block, missing = retry_read(partial(_block, spec, frame, region))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -80,8 +78,8 @@ def _block(
     spec: StackSpec, frame: int, region: Slices
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """A block of the array, and which of its pixels are missing; None if none is."""
-    with place(spec.path).outages():
-        pixels = opened(spec.path, spec.array, spec.digest)
+    with get_place(spec.path).explaining_outages():
+        pixels = open_reference(spec.path, spec.array, spec.digest)
         _check_still_there(spec, pixels, frame)
         block = pixels.read(region)
         whole = spec.missing_chunks != "invalid"
@@ -92,7 +90,7 @@ def may_lack_chunks(spec: StackSpec) -> bool:
     """Whether pixels may be missing."""
     if spec.missing_chunks == "fill":
         return False
-    return opened(spec.path, spec.array, spec.digest).may_lack
+    return open_reference(spec.path, spec.array, spec.digest).may_lack
 
 
 def _check_still_there(spec: StackSpec, pixels: Pixels, frame: int) -> None:
@@ -155,7 +153,7 @@ def read_block(
     return found.image, None if found.status is FrameStatus.OK else found.valid
 
 
-def groups(wanted: range, chunk: int) -> Iterator[range]:
+def cut_at_chunks(wanted: range, chunk: int) -> Iterator[range]:
     """Indices cut where a chunk of so many ends."""
     for begin in range(wanted.start // chunk * chunk, wanted.stop, chunk):
         yield range(max(begin, wanted.start), min(begin + chunk, wanted.stop))
@@ -183,10 +181,13 @@ class ArrayFrames:
         The mask is None, one for all frames (spatial dims) or one per frame (t and spatial dims).
         """
         if "t" not in stack.dims:
-            raise InputError(f"the stack has the dims {stack.dims}: t is needed{renaming(stack)}")
+            raise InputError(
+                f"the stack has the dims {stack.dims}: t is needed{suggest_renaming(stack)}"
+            )
         if len(set(stack.dims) & {"z", "y", "x"}) < 2:
             raise InputError(
-                f"the stack has the dims {stack.dims}: two of z, y, x are needed{renaming(stack)}"
+                f"the stack has the dims {stack.dims}: two of z, y, x are needed"
+                f"{suggest_renaming(stack)}"
             )
         extra = [d for d in stack.dims if d not in ("t", "z", "y", "x") and stack.sizes[d] > 1]
         if extra:
@@ -244,10 +245,10 @@ class ArrayFrames:
         steps, units = [], []
         for axis in self.axes:
             coordinate = self.stack.coords.get(axis)
-            steps.append(spacing(None if coordinate is None else coordinate.to_numpy()))
+            steps.append(find_spacing(None if coordinate is None else coordinate.to_numpy()))
             unit = "" if coordinate is None else str(coordinate.attrs.get("units", ""))
             units.append("" if unit == "pixel" else unit)
-        return common_unit(steps, units)
+        return choose_common_unit(steps, units)
 
     @property
     def time(self) -> tuple[tuple[float, ...], str] | None:
@@ -285,66 +286,3 @@ class ArrayFrames:
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
         left = self.validity.valid(image, frame, self.frame_shape, part, valid)
         return Frame(image, valid if left is None else left, status)
-
-
-def lazy_stack(spec: StackSpec) -> xr.DataArray:
-    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
-
-    A chunk is a frame, or a block of one that is large.
-    The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
-    If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
-    """
-    frames = StackFrames(spec)
-    dims = ("t", *spec.spatial)
-    name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"
-
-    sides = block_sides(spec.frame_shape, [spec.chunks[spec.axes.index(a)] for a in spec.spatial])
-    chunks = da.core.normalize_chunks((1, *sides), (spec.frame_count, *spec.frame_shape))
-
-    def lazy(read: Callable[..., NDArray[Any]], dtype: Any) -> da.Array:
-        blocks: da.Array = da.map_blocks(
-            read,
-            frames,
-            sides,
-            chunks=chunks,
-            dtype=dtype,
-            meta=np.empty((0,) * len(dims), dtype),
-            name=f"{read.__name__.strip('_')}-{name}",
-        )
-        return blocks
-
-    coordinates: dict[str, Any] = {
-        axis: (axis, np.arange(size) * step, {"units": spec.unit or "pixel"})
-        for axis, size, step in zip(spec.spatial, spec.frame_shape, spec.pixel_size, strict=True)
-    }
-    if spec.time is not None:
-        coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
-    if may_lack_chunks(spec):
-        valid = lazy(_read_validity, bool)
-        coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that are there"})
-    pixels = lazy(_read_pixels, spec.dtype)
-    return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
-
-
-def _part(frames: StackFrames, sides: tuple[int, ...], place: tuple[int, ...]) -> Frame:
-    """The frame, or the block of one, that is a chunk of the lazy stack."""
-    part = tuple(
-        slice(index * side, min((index + 1) * side, size))
-        for index, side, size in zip(place[1:], sides, frames.frame_shape, strict=True)
-    )
-    return frames.read(place[0], part)
-
-
-def _read_pixels(
-    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
-) -> NDArray[Any]:
-    frame = _part(frames, sides, block_id)
-    if frame.status is FrameStatus.UNREADABLE:
-        raise OSError(f"frame {block_id[0]} of {frames.spec.path} cannot be decoded")
-    return frame.image[None]
-
-
-def _read_validity(
-    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
-) -> Bools:
-    return _part(frames, sides, block_id).valid[None]

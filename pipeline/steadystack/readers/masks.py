@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.durable import patiently, place
+from steadystack.durable import get_place, retry_read
 from steadystack.model import (
     Bools,
     Frame,
@@ -23,7 +23,7 @@ from steadystack.model import (
 )
 from steadystack.readers.formats import AXIS_NAMES, find_image
 from steadystack.readers.pixels import Pixels
-from steadystack.readers.references import Reference, metadata_digest, opened
+from steadystack.readers.references import Reference, digest_metadata, open_reference
 from steadystack.validity import Mask, Validity, as_mask
 
 # Frames whose masks are looked at for what they have in common.
@@ -33,7 +33,7 @@ MOST_KEPT = 2**24
 
 
 @dataclass(frozen=True)
-class Sense:
+class MaskLabels:
     """What the numbers of a mask mean: valid are those of `labels` (none given: all but 0).
 
     `invert`: and that is what is not valid.
@@ -59,16 +59,16 @@ class MaskSpec:
     axes: tuple[int, ...]  # of the array, in the order of the frame's axes; t first if per frame
     per_frame: bool
     digest: str  # of the pixels of a static mask, of the metadata of one per frame
-    sense: Sense = Sense()
+    sense: MaskLabels = MaskLabels()
 
     def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
         """The mask of one frame of that shape, or of a part of it."""
         part = part or tuple(slice(0, size) for size in shape)
         if not self.per_frame and math.prod(shape) <= MOST_KEPT:
-            return _static_mask(self, shape)[part]
-        with place(self.path).outages():
-            pixels = opened(self.path, self.array, self.digest)
-            return self.sense.valid(_part_of(pixels, self, frame, shape, part))
+            return _read_static_mask(self, shape)[part]
+        with get_place(self.path).explaining_outages():
+            pixels = open_reference(self.path, self.array, self.digest)
+            return self.sense.valid(_read_part(pixels, self, frame, shape, part))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ValidFrames:
             count = self.frame_count if mask.per_frame else 1
             frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
             try:
-                union = _union(mask, self.frame_shape, sides, tuple(frames.tolist()))
+                union = _unite_masks(mask, self.frame_shape, sides, tuple(frames.tolist()))
             except (MemoryError, UnreachableError):
                 raise
             except Exception:  # it will be told of the frame that needs it
@@ -116,7 +116,7 @@ class ValidFrames:
             return found
         ask = partial(self.validity.valid, found.image, frame, self.frame_shape, part, found.valid)
         try:
-            valid = patiently(ask)
+            valid = retry_read(ask)
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
@@ -125,7 +125,7 @@ class ValidFrames:
 
 
 def locate_mask(
-    path: str, frame_count: int, frame_shape: tuple[int, ...], sense: Sense = Sense()
+    path: str, frame_count: int, frame_shape: tuple[int, ...], sense: MaskLabels = MaskLabels()
 ) -> MaskSpec:
     """A mask for frames of this shape and number; reads a static one, and no pixel of others.
 
@@ -133,40 +133,40 @@ def locate_mask(
     count; named ones may come in any order. Raises InputError if the mask is neither of the shape
     of a frame nor of the shape of the stack.
     """
-    with place(path).outages():
+    with get_place(path).explaining_outages():
         spec, array = _describe(path, frame_count, frame_shape)
         spec = replace(spec, sense=sense)
         if spec.per_frame:
             return spec
-        pixels = sense.valid(_all_of(array)).transpose(spec.axes)
-    return replace(spec, digest=content_digest(np.packbits(pixels)))
+        pixels = sense.valid(_read_all(array)).transpose(spec.axes)
+    return replace(spec, digest=digest_content(np.packbits(pixels)))
 
 
 def read_image(
     path: str, frame_shape: tuple[int, ...], part: Slices | None = None
 ) -> NDArray[np.float64]:
     """A single image of the shape of a frame, such as a flat field; or a part of it."""
-    with place(path).outages():
+    with get_place(path).explaining_outages():
         spec, array = _describe(path, 0, frame_shape)
         part = part or tuple(slice(0, size) for size in frame_shape)
-        return np.asarray(_part_of(array, spec, 0, frame_shape, part), np.float64)
+        return np.asarray(_read_part(array, spec, 0, frame_shape, part), np.float64)
 
 
 def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tuple[MaskSpec, Pixels]:
     """What lies at a path, checked to fit frames of this shape and number; reads no pixel."""
-    found = place(path).asked(partial(find_image, path))
+    found = get_place(path).call_interruptibly(partial(find_image, path))
     array, ndim = found.pixels, len(found.pixels.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")
     names = [AXIS_NAMES.get(dim.lower(), dim) for dim in found.axes or []]
     order = sorted(range(ndim), key=lambda i: "tczyx".find(names[i]) if names else i)
     shape = tuple(int(array.shape[i]) for i in order)
-    digest = metadata_digest(path, found.reference, array, names)
+    digest = digest_metadata(path, found.reference, array, names)
     spec = MaskSpec(path, found.reference, tuple(order), False, digest)
-    if _without_ones(shape) == _without_ones(frame_shape):
+    if _drop_ones(shape) == _drop_ones(frame_shape):
         return spec, array
-    per_frame = _without_ones((frame_count, *frame_shape))
-    if _without_ones(shape) == per_frame and shape[0] == frame_count:
+    per_frame = _drop_ones((frame_count, *frame_shape))
+    if _drop_ones(shape) == per_frame and shape[0] == frame_count:
         return replace(spec, per_frame=True), array
     raise InputError(
         f"the mask {path} has the shape {tuple(array.shape)}: it must be that of a frame, "
@@ -174,13 +174,13 @@ def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tupl
     )
 
 
-def content_digest(values: NDArray[Any]) -> str:
+def digest_content(values: NDArray[Any]) -> str:
     """A short digest of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)
-def _union(
+def _unite_masks(
     mask: Mask,
     shape: tuple[int, ...],
     sides: tuple[tuple[int, int], ...],
@@ -194,20 +194,22 @@ def _union(
 
 
 @lru_cache(maxsize=4)
-def _static_mask(spec: MaskSpec, shape: tuple[int, ...]) -> Bools:
+def _read_static_mask(spec: MaskSpec, shape: tuple[int, ...]) -> Bools:
     """A static mask, read once per process; not to be written to."""
-    with place(spec.path).outages():  # as it is now, not as this process first saw it
-        values = _all_of(spec.array.open(spec.path))
+    with get_place(
+        spec.path
+    ).explaining_outages():  # as it is now, not as this process first saw it
+        values = _read_all(spec.array.open(spec.path))
     mask = spec.sense.valid(values).transpose(spec.axes).reshape(shape)
     mask.setflags(write=False)
     return mask
 
 
-def _all_of(array: Pixels) -> NDArray[Any]:
+def _read_all(array: Pixels) -> NDArray[Any]:
     return array.read(tuple(slice(0, size) for size in array.shape))
 
 
-def _part_of(
+def _read_part(
     array: Pixels, spec: MaskSpec, frame: int, shape: tuple[int, ...], part: Slices
 ) -> NDArray[Any]:
     """A part of the mask of one frame, as an array with the frame's axes."""
@@ -223,5 +225,5 @@ def _part_of(
     return found.reshape([side.stop - side.start for side in part])
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)

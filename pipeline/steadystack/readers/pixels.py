@@ -12,8 +12,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import Bools, InputError, Slices
+
+NPY_SUFFIX = ".npy"
 
 
 class Pixels(Protocol):
@@ -89,7 +91,7 @@ class ZarrPixels:
             return np.asarray(np.isnan(values) if fill != fill else values == fill)
 
         missing = np.zeros(block.shape, bool)
-        for piece in _pieces(region, self.chunks):
+        for piece in _cut_into_chunks(region, self.chunks):
             inside = tuple(
                 slice(p.start - r.start, p.stop - r.start)
                 for p, r in zip(piece, region, strict=True)
@@ -109,7 +111,7 @@ class ZarrPixels:
         return zarr.Array(zarr.AsyncArray(metadata, core.store_path, core.config))
 
 
-def _pieces(region: Sequence[slice], chunks: Sequence[int]) -> list[Slices]:
+def _cut_into_chunks(region: Sequence[slice], chunks: Sequence[int]) -> list[Slices]:
     """The parts of a region that lie in one chunk each."""
     per_axis = []
     for part, size in zip(region, chunks, strict=True):
@@ -142,15 +144,11 @@ class PlainPixels:
         return None
 
 
-def is_npy(path: str) -> bool:
-    return path.lower().endswith(".npy")
-
-
 def open_npy(path: str) -> PlainPixels:
     """A .npy file; mapped into memory if it is on this machine."""
     try:
-        return PlainPixels(place(path).load_array())
+        return PlainPixels(get_place(path).load_array())
     except FileNotFoundError as error:
-        raise InputError(place(path).not_there()) from error
+        raise InputError(get_place(path).describe_missing()) from error
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read as .npy: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import zarr
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
 
@@ -34,18 +34,18 @@ class Positions:
         return tuple(f"{self.path.rstrip('/')}/{name}" for name in self.names)
 
 
-def positions(path: str) -> Positions | None:
+def list_positions(path: str) -> Positions | None:
     """The images of the plate or the collection at a path; None if it is neither.
 
     Reads metadata only.
     """
-    node = place(path).open_zarr()
+    node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
         return None
     if (wells := read_plate(node.attrs)) is not None:
-        return _of_plate(node, path, wells)
+        return _list_plate(node, path, wells)
     if is_collection(node.attrs):
-        return Positions(path, _of_collection(node))
+        return Positions(path, _list_collection(node))
     return None
 
 
@@ -56,11 +56,11 @@ def choose_image(
     if (wells := read_plate(group.attrs)) is not None:
         if series is not None:
             raise InputError(f"{path} is a plate: set input.position and not input.series")
-        return _in_plate(group, _of_plate(group, path, wells), position)
+        return _choose_in_plate(group, _list_plate(group, path, wells), position)
     if position is not None:
         raise InputError(f"input.position {position!r}: {path} is no plate")
     if is_collection(group.attrs):
-        names = _of_collection(group)
+        names = _list_collection(group)
         if series is None and len(names) == 1:
             series = 0
         if series is None:
@@ -77,7 +77,7 @@ def choose_image(
     return group, ""
 
 
-def _in_plate(
+def _choose_in_plate(
     group: zarr.Group, found: Positions, position: str | None
 ) -> tuple[zarr.Array[Any] | zarr.Group, str]:
     path, names = found.path, found.names
@@ -110,7 +110,7 @@ def _in_plate(
     raise InputError(f"input.position {position!r} is not in the plate {path}; {hint}")
 
 
-def _of_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions:
+def _list_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions:
     names, missing = [], []
     for well in wells:
         node = group.get(well)
@@ -124,7 +124,7 @@ def _of_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions:
     return Positions(path, tuple(names), tuple(missing))
 
 
-def _of_collection(group: zarr.Group) -> tuple[str, ...]:
+def _list_collection(group: zarr.Group) -> tuple[str, ...]:
     """The series of a bioformats2raw layout: as its OME group lists them, or 0, 1, 2, ..."""
     about = group.get("OME")
     if isinstance(about, zarr.Group) and (listed := read_series(about.attrs)):

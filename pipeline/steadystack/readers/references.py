@@ -13,10 +13,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError, Slices, UnreachableError
 from steadystack.readers.pixels import Pixels, ZarrPixels, open_npy
-from steadystack.readers.tiff import open_level, series_files
+from steadystack.readers.tiff import list_series_files, open_level
 
 
 class _InOneFile:
@@ -44,8 +44,8 @@ class InZarr(_InOneFile):
         return ZarrPixels(self.zarr_array(path))
 
     def zarr_array(self, path: str) -> zarr.Array[Any]:
-        where = place(path)
-        with where.outages():
+        where = get_place(path)
+        with where.explaining_outages():
             node = where.open_zarr()
             found = node if isinstance(node, zarr.Array) else node[self.inside]
         assert isinstance(found, zarr.Array)
@@ -91,17 +91,17 @@ class InFiles(_InOneFile):
 
     @classmethod
     def of(cls, files: Sequence[str], each: InTiff, joined: bool) -> InFiles:
-        return cls(len(files), joined, _names_digest(files), each)
+        return cls(len(files), joined, _digest_names(files), each)
 
     def __str__(self) -> str:
         how = "joined" if self.joined else "stacked"
         return f"{self.count} files {how} {self.digest} {self.each}"
 
     def open(self, path: str) -> FilesPixels:
-        files = (series_files(path) or [])[: self.count]
-        if _names_digest(files) != self.digest:
+        files = (list_series_files(path) or [])[: self.count]
+        if _digest_names(files) != self.digest:
             raise RuntimeError(f"the files of {path} are others than when the run began")
-        return files_pixels(files, self.each, self.joined)
+        return open_files(files, self.each, self.joined)
 
     def files_of_frames(self, path: str) -> tuple[str, ...]:
         found = self.open(path)
@@ -114,12 +114,12 @@ class InFiles(_InOneFile):
 Reference: TypeAlias = InZarr | InTiff | InNpy | InFiles
 
 
-def _names_digest(files: Sequence[str]) -> str:
+def _digest_names(files: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(files).encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=32)
-def opened(path: str, reference: Reference, digest: str = "") -> Pixels:
+def open_reference(path: str, reference: Reference, digest: str = "") -> Pixels:
     """The array as it was when this process first saw it; `digest` is of what was found there."""
     return reference.open(path)
 
@@ -187,7 +187,7 @@ class FilesPixels:
         return None
 
 
-def files_pixels(files: Sequence[str], each: InTiff, joined: bool) -> FilesPixels:
+def open_files(files: Sequence[str], each: InTiff, joined: bool) -> FilesPixels:
     """A series of files; `joined`: each has the first axis itself."""
     first = each.open(files[0])
     if not joined:
@@ -203,7 +203,7 @@ def files_pixels(files: Sequence[str], each: InTiff, joined: bool) -> FilesPixel
     return FilesPixels(tuple(files), tuple(counts), first, each)
 
 
-def metadata_digest(path: str, reference: Reference, pixels: Pixels, axes: Sequence[str]) -> str:
+def digest_metadata(path: str, reference: Reference, pixels: Pixels, axes: Sequence[str]) -> str:
     """A short digest of the metadata that decides what is read."""
     text = json.dumps(
         [path, str(reference), list(axes), pixels.described()], sort_keys=True, default=str

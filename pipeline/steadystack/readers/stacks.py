@@ -1,8 +1,8 @@
 """Stacks on disk: what a path holds, and single frames of it.
 
 Understood are OME-Zarr 0.4 and 0.5 images, alone or in plates and collections, plain Zarr arrays of
-format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files. `locate` looks
-at metadata alone; `StackFrames` reads one frame at a time.
+format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files.
+`locate_stack` looks at metadata alone; `StackFrames` reads one frame at a time.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError, Slices
 from steadystack.ome import TIME_UNITS, Coordinates, OmeImage, OmeVersion, read_image
-from steadystack.readers.formats import AXIS_NAMES, FoundArray, find_array
+from steadystack.readers.formats import AXIS_NAMES, ArrayChoice, LocatedArray, find_array
 from steadystack.readers.pixels import Pixels
-from steadystack.readers.references import Reference, metadata_digest
+from steadystack.readers.references import Reference, digest_metadata
 from steadystack.readers.tiff import is_tiff
-from steadystack.units import common_unit
+from steadystack.units import choose_common_unit
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
 
@@ -113,7 +113,7 @@ class StackSpec:
         return block.transpose(*rest, *order).reshape(shape)
 
 
-def locate(
+def locate_stack(
     path: str,
     *,
     channel: int | str | None = None,
@@ -145,12 +145,12 @@ def locate(
     InputError
         Naming what is wrong and what there is instead.
     """
-    look = partial(find_array, path, level, variable, position, series, axes)
-    found = place(path).asked(look)
+    look = partial(find_array, path, ArrayChoice(level, variable, position, series, axes))
+    found = get_place(path).call_interruptibly(look)
     if found.doubt and pixel_size is None:
         raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
     pixels = found.pixels
-    names = _axes(pixels, axes or found.axes, path)
+    names = _identify_axes(pixels, axes or found.axes, path)
     spec = StackSpec(
         path=path,
         array=found.reference,
@@ -165,22 +165,24 @@ def locate(
         time=None,
         missing_chunks=missing_chunks,
         kind=found.kind,
-        digest=metadata_digest(path, found.reference, pixels, names),
+        digest=digest_metadata(path, found.reference, pixels, names),
         shards=pixels.shards,
         levels=found.levels,
         image=found.image,
         level=level,
     )
-    return replace(spec, channel=_channel(spec, channel), **_measures(spec, found, pixel_size))
+    return replace(
+        spec, channel=_find_channel(spec, channel), **_choose_measures(spec, found, pixel_size)
+    )
 
 
-def _measures(
-    spec: StackSpec, found: FoundArray, pixel_size: float | Sequence[float] | None
+def _choose_measures(
+    spec: StackSpec, found: LocatedArray, pixel_size: float | Sequence[float] | None
 ) -> dict[str, Any]:
     """Pixel size, unit and times: as given, or as the store tells."""
     scale = dict(zip(spec.axes, found.scale or [1.0] * len(spec.axes), strict=True))
     units = dict(zip(spec.axes, found.units or [""] * len(spec.axes), strict=True))
-    sizes, unit = common_unit(
+    sizes, unit = choose_common_unit(
         [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
     )
     if pixel_size is not None:
@@ -191,11 +193,11 @@ def _measures(
                 f"input.pixel_size has {len(given)} values for the axes {', '.join(spec.spatial)}"
             )
         sizes, unit = tuple(float(size) for size in given), "micrometer"
-    regular = _regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
+    regular = _compute_regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
     return {"pixel_size": sizes, "unit": unit, "time": found.time or regular}
 
 
-def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
+def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
     """The axis of every array dimension as one of t, c, z, y, x, checked."""
     ndim = len(array.shape)
     if array.dtype.kind not in "biuf":
@@ -233,16 +235,16 @@ def _axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, .
     return axes
 
 
-def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
+def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
     """The index of a channel given by number or name."""
     count, names = spec.size("c"), spec.channel_names
     if channel is None and count > 1:
         raise InputError(
-            f"{spec.path} has {_channels(count, names)}: choose one (input.channel, --channel)"
+            f"{spec.path} has {_list_channels(count, names)}: choose one (input.channel, --channel)"
         )
     if isinstance(channel, str):
         if channel not in names and channel.isdecimal():
-            return _channel(spec, int(channel))
+            return _find_channel(spec, int(channel))
         if names.count(channel) > 1:
             places = ", ".join(str(i) for i, name in enumerate(names) if name == channel)
             raise InputError(
@@ -254,17 +256,18 @@ def _channel(spec: StackSpec, channel: int | str | None) -> int | None:
             meant = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
                 f"input.channel {channel!r} is no channel of {spec.path}, which has "
-                f"{_channels(count, names)}{meant}"
+                f"{_list_channels(count, names)}{meant}"
             )
         return names.index(channel)
     if channel is not None and not 0 <= channel < count:
         raise InputError(
-            f"input.channel {channel} is out of range: {spec.path} has {_channels(count, names)}"
+            f"input.channel {channel} is out of range: {spec.path} has "
+            f"{_list_channels(count, names)}"
         )
     return (channel or 0) if "c" in spec.axes else None
 
 
-def _channels(count: int, names: Sequence[str]) -> str:
+def _list_channels(count: int, names: Sequence[str]) -> str:
     """Which channels there are, and how to choose: by name or number, or not at all."""
     if count == 1:
         return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
@@ -273,7 +276,7 @@ def _channels(count: int, names: Sequence[str]) -> str:
     return f"{count} channels, without names: 0 to {count - 1}"
 
 
-def _regular_time(
+def _compute_regular_time(
     step: float | None, unit: str, count: int
 ) -> tuple[tuple[float, ...], str] | None:
     """Times of equally spaced frames, if the store gives them a unit."""
@@ -282,13 +285,13 @@ def _regular_time(
     return tuple(step * frame for frame in range(count)), unit
 
 
-def version_for(spec: StackSpec) -> OmeVersion:
+def choose_ome_version(spec: StackSpec) -> OmeVersion:
     """The version of OME-Zarr that goes with the Zarr format of a stack."""
     array = spec.array.zarr_array(spec.path)
     return "0.4" if array is not None and array.metadata.zarr_format == 2 else "0.5"
 
 
-def codecs_of(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
+def get_codecs(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
     """The codecs of a stack, where they can be taken over: by an array of the same Zarr format."""
     array = spec.array.zarr_array(spec.path)
     if array is None or array.metadata.zarr_format != (2 if version == "0.4" else 3):
@@ -298,15 +301,15 @@ def codecs_of(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
     return {"compressors": array.compressors or None, "filters": filters or None}
 
 
-def coordinates_of(spec: StackSpec) -> Coordinates:
+def get_coordinates(spec: StackSpec) -> Coordinates:
     """Where the pixels of a stack lie, as far as its store tells, or the settings do instead."""
-    where, image = Coordinates(), _image_of(spec)
+    where, image = Coordinates(), _read_ome_image(spec)
     if image is not None:
         steps, begins = image.placed(spec.level)
         for axis, entry, step, begin in zip(spec.axes, image.axes, steps, begins, strict=True):
             where.unit[axis], where.step[axis], where.origin[axis] = entry.unit, step, begin
         where.omero = image.omero
-    told = common_unit(
+    told = choose_common_unit(
         [where.step[axis] for axis in spec.spatial], [where.unit.get(a, "") for a in spec.spatial]
     )
     if told != (spec.pixel_size, spec.unit):
@@ -321,10 +324,10 @@ def coordinates_of(spec: StackSpec) -> Coordinates:
     return where
 
 
-def _image_of(spec: StackSpec) -> OmeImage | None:
+def _read_ome_image(spec: StackSpec) -> OmeImage | None:
     """The metadata of the OME-Zarr image that a stack is a level of; None: of none."""
     if spec.image is None:
         return None
-    node = place(spec.path).open_zarr()
+    node = get_place(spec.path).open_zarr()
     group = node[spec.image] if spec.image and isinstance(node, zarr.Group) else node
     return read_image(group.attrs, spec.path)

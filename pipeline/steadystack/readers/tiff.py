@@ -17,13 +17,13 @@ from xml.etree import ElementTree as ET
 
 import zarr
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 # What makes a folder a Zarr array or group.
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # Kinds of files whose metadata name their axes, by tifffile's names.
@@ -52,28 +52,28 @@ class TiffImage:
 
 def is_tiff(path: str) -> bool:
     """Whether a path is that of a single TIFF file, by its name."""
-    where = place(path)
-    named = path.lower().endswith(SUFFIXES)
+    where = get_place(path)
+    named = path.lower().endswith(TIFF_SUFFIXES)
     return named and not where.is_pattern and not where.is_folder()
 
 
-def series_files(path: str) -> list[str] | None:
+def list_series_files(path: str) -> list[str] | None:
     """The TIFF files of a pattern or a folder, in natural order; None if it is something else."""
-    where = place(path)
-    if where.is_pattern and path.lower().endswith(SUFFIXES):
-        return where.files()
-    if not where.is_folder() or any(where.inside(name).exists() for name in ZARR_METADATA):
+    where = get_place(path)
+    if where.is_pattern and path.lower().endswith(TIFF_SUFFIXES):
+        return where.list_files()
+    if not where.is_folder() or any(where.get_child(name).exists() for name in ZARR_METADATA):
         return None
-    return [file for file in where.files() if file.lower().endswith(SUFFIXES)] or None
+    return [file for file in where.list_files() if file.lower().endswith(TIFF_SUFFIXES)] or None
 
 
 def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
     """One image of a TIFF file as a Zarr array; the file is closed with it."""
     file = _open(path)
     try:
-        with _told_if_torn(path):
-            found = _series_of(file, path, series)
-        return _as_zarr(file, found, path, level)
+        with _raising_if_torn(path):
+            found = _get_series(file, path, series)
+        return _open_as_zarr(file, found, path, level)
     except Exception:
         file.close()
         raise
@@ -87,7 +87,7 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
     """
     file = _open(path)
     try:
-        with _told_if_torn(path):
+        with _raising_if_torn(path):
             several = file.series
             file.pages[-1]  # the whole list of pages
         index = _choose(several, path, series)
@@ -95,9 +95,9 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
         levels = tuple(tuple(one.shape) for one in chosen.levels)
         if level >= len(levels):
             raise InputError(f"input.level {level} is not there: levels are 0 to {len(levels) - 1}")
-        array = _as_zarr(file, chosen, path, level)
+        array = _open_as_zarr(file, chosen, path, level)
         axes = tuple(chosen.levels[level].axes)
-        sizes, units, names = _said(file, index, chosen)
+        sizes, units, names = _read_metadata(file, index, chosen)
         coarser = dict(zip(chosen.axes, levels[0], strict=True))
         scale = tuple(
             sizes.get(a, 1.0) * (coarser[a] / size if a in "XY" else 1)
@@ -109,7 +109,7 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
         found = TiffImage(
             array,
             kind,
-            _named(axes),
+            _name_axes(axes),
             scale,
             tuple(units.get(a, "") for a in axes),
             names,
@@ -129,18 +129,18 @@ def _open(path: str) -> TiffFile:
         raise InputError(
             f"{path} is a TIFF file: that needs tifffile (pip install 'steadystack[tiff]')"
         ) from error
-    where = place(path)
+    where = get_place(path)
     try:
         # By its path, where it has one: it may name other files that belong to it.
         return tifffile.TiffFile(where.as_source())
     except FileNotFoundError as error:
-        raise InputError(where.not_there()) from error
+        raise InputError(where.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
         raise InputError(f"{path} is no TIFF file, or cut off: {error}") from error
 
 
 @contextmanager
-def _told_if_torn(path: str) -> Iterator[None]:
+def _raising_if_torn(path: str) -> Iterator[None]:
     """What tifffile logs of a list of pages that does not fit its file becomes an InputError."""
     messages: list[str] = []
     handler = logging.Handler()
@@ -174,14 +174,14 @@ def _choose(several: Sequence[TiffPageSeries], path: str, series: int | None) ->
     return series
 
 
-def _series_of(file: TiffFile, path: str, series: int) -> TiffPageSeries:
+def _get_series(file: TiffFile, path: str, series: int) -> TiffPageSeries:
     try:
         return file.series[series]
     except IndexError as error:
         raise OSError(f"{path} has lost its image {series}") from error
 
 
-def _as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int) -> zarr.Array[Any]:
+def _open_as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int) -> zarr.Array[Any]:
     try:
         store: Any = series.aszarr(level=level, read_only=True)
         array = zarr.open(store, mode="r")
@@ -192,7 +192,7 @@ def _as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int) -> z
     return array
 
 
-def _named(axes: Sequence[str]) -> tuple[str, ...]:
+def _name_axes(axes: Sequence[str]) -> tuple[str, ...]:
     """Letters of tifffile as names: samples of a pixel are channels, one unnamed axis is time."""
     unnamed = [axis for axis in axes if axis in UNNAMED]
     names = {"S": "S" if "C" in axes else "C"}
@@ -201,18 +201,18 @@ def _named(axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(names.get(axis, axis) for axis in axes)
 
 
-def _said(
+def _read_metadata(
     file: TiffFile, index: int, series: TiffPageSeries
 ) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
     """Pixel sizes and units by axis, and the names of the channels."""
     if series.kind == "ome" and file.ome_metadata:
-        return _said_by_ome(file.ome_metadata, index)
-    sizes, units = _said_by_tags(series)
+        return _read_ome(file.ome_metadata, index)
+    sizes, units = _read_tags(series)
     names: tuple[str, ...] = ()
     if file.imagej_metadata:
         told: Mapping[str, Any] = file.imagej_metadata
         unit = str(told.get("unit", "")).replace("\\u00B5", "µ")
-        density = {axis: 1 / size for axis, size in _density(series).items() if size}
+        density = {axis: 1 / size for axis, size in _read_density(series).items() if size}
         if unit and unit not in ("pixel", "pixels", "inch"):
             sizes = {**density, "Z": float(told.get("spacing", 1.0))}
             units = dict.fromkeys("XYZ", {"micron": "µm"}.get(unit, unit))
@@ -225,7 +225,7 @@ def _said(
     return sizes, units, names
 
 
-def _density(series: TiffPageSeries) -> dict[str, float]:
+def _read_density(series: TiffPageSeries) -> dict[str, float]:
     """Pixels per unit of the resolution tags."""
     found = {}
     for axis in "XY":
@@ -235,17 +235,17 @@ def _density(series: TiffPageSeries) -> dict[str, float]:
     return found
 
 
-def _said_by_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]]:
+def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]]:
     """Pixel sizes of the resolution tags; of 1 or 72 dpi, which writers put there unasked, none."""
     tag = series.keyframe.tags.get("ResolutionUnit")
     unit = TAG_UNITS.get(int(tag.value)) if tag is not None else None
-    density = _density(series)
+    density = _read_density(series)
     if unit is None or any(value in (1, 72, 96, 150, 300) for value in density.values()):
         return {}, {}
     return {a: unit / value for a, value in density.items()}, dict.fromkeys(density, "micrometer")
 
 
-def _said_by_ome(text: str, index: int) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
+def _read_ome(text: str, index: int) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
     """The same from OME-XML: sizes are in micrometers and times in seconds unless it says other."""
     try:
         root = ET.fromstring(text)

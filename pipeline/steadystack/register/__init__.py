@@ -6,20 +6,20 @@ that have other pairs or come in blocks.
 
 from steadystack.register.search import (
     Search,
-    block_terms,
+    compute_block_terms,
+    make_surface,
     register_surfaces,
     register_terms,
-    terms_surface,
 )
-from steadystack.register.translation import checked_max_shift, masked_ncc, register_translation
+from steadystack.register.translation import check_max_shift, masked_ncc, register_translation
 
 __all__ = [
     "Search",
-    "block_terms",
-    "checked_max_shift",
+    "check_max_shift",
+    "compute_block_terms",
+    "make_surface",
     "masked_ncc",
     "register_surfaces",
     "register_terms",
     "register_translation",
-    "terms_surface",
 ]

@@ -15,10 +15,10 @@ from steadystack.ncc import (
     MaskedImage,
     Terms,
     Window,
-    blocks_of,
-    lag_window,
-    pair_terms,
-    surface,
+    compute_surface,
+    compute_terms,
+    cut_into_blocks,
+    make_window,
 )
 from steadystack.peak import RADII, register_each
 
@@ -69,12 +69,12 @@ class Search:
         """
         shapes = reference_shape, moving_shape
         looked_at = shapes if region is None else (region, region)
-        inner = window = lag_window(*(looked_at if max_shift is None else shapes), max_shift)
+        inner = window = make_window(*(looked_at if max_shift is None else shapes), max_shift)
         if max_shift is not None:
-            window = lag_window(*shapes, _with_room_for_fit(max_shift))
+            window = make_window(*shapes, _add_room_for_fit(max_shift))
         return cls(
             window,
-            tuple(blocks_of(*looked_at, window, chunks)),
+            tuple(cut_into_blocks(*looked_at, window, chunks)),
             tuple(tile) if tile is not None else None,
             window.margin_around(inner),
             min_overlap,
@@ -92,7 +92,7 @@ class Search:
         """
         bounds = [bound + more for bound, more in zip(self._reach, room, strict=True)]
         window = self._touching.about(centre, bounds)
-        blocks = blocks_of(self.shape, self.shape, window, self.chunks)
+        blocks = cut_into_blocks(self.shape, self.shape, window, self.chunks)
         return replace(self, window=window, blocks=tuple(blocks))
 
     def lags_about(self, centre: Sequence[int]) -> tuple[Window, tuple[tuple[int, int], ...]]:
@@ -113,11 +113,11 @@ class Search:
 
     @property
     def _reach(self) -> tuple[int, ...]:
-        return _with_room_for_fit(self._bounds)
+        return _add_room_for_fit(self._bounds)
 
     @property
     def _touching(self) -> Window:
-        return lag_window(self.shape, self.shape, None)
+        return make_window(self.shape, self.shape, None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -132,7 +132,7 @@ class Search:
                 block.reference_shape,
                 block.moving_shape,
                 self.window.moved(block.ahead).within(
-                    lag_window(block.reference_shape, block.moving_shape, None)
+                    make_window(block.reference_shape, block.moving_shape, None)
                 ),
                 self.tile,
             )
@@ -151,7 +151,7 @@ class Search:
         return FramePart(self.shape, begin, side), FramePart(moving_shape, begin, side, here.core)
 
 
-def block_terms(
+def compute_block_terms(
     reference: MaskedImage,
     moving: MaskedImage,
     search: Search,
@@ -168,7 +168,7 @@ def block_terms(
     wanted = search.window if centre is None else search.lags_about(centre)[0]
     wanted = wanted.moved(search.blocks[block].ahead)
     lags = wanted.within(layout.window)
-    found = pair_terms(
+    found = compute_terms(
         reference,
         moving,
         layout,
@@ -185,20 +185,20 @@ def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Regis
 
     `averaged` is how many images as noisy as the moving one the reference is the mean of.
     """
-    return next(register_surfaces([terms_surface(terms, search, averaged)], search))
+    return next(register_surfaces([make_surface(terms, search, averaged)], search))
 
 
 def register_surfaces(
     surfaces: Iterable[Surface | Registration], search: Search
 ) -> Iterator[Registration]:
-    """The shifts of one pair after another, from its `terms_surface`.
+    """The shifts of one pair after another, from its `make_surface`.
 
     Some are held and worked on together, which takes less time; no result depends on which.
     """
     return register_each(surfaces, subpixel=search.subpixel, allow_inverted=search.allow_inverted)
 
 
-def terms_surface(
+def make_surface(
     terms: Terms, search: Search, averaged: float = 1.0, centre: Sequence[int] | None = None
 ) -> Surface | Registration:
     """The surface of a whole pair, or the registration that says why there is none.
@@ -214,11 +214,11 @@ def terms_surface(
     window, margin = search.window, search.margin
     if centre is not None:
         window, margin = search.lags_about(centre)
-    found = surface(terms, window, search.min_overlap)
+    found = compute_surface(terms, window, search.min_overlap)
     return replace(found, margin=margin, averaged=averaged)
 
 
-def _with_room_for_fit(max_shift: Sequence[int]) -> tuple[int, ...]:
+def _add_room_for_fit(max_shift: Sequence[int]) -> tuple[int, ...]:
     """Bounds of the lags that are computed for those that are searched."""
     beyond = RADII[sum(bound > 0 for bound in max_shift)]
     return tuple(bound + beyond if bound else 0 for bound in max_shift)

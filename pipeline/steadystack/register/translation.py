@@ -11,10 +11,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from steadystack.model import Bools, Registration, Slices, axis_names
-from steadystack.ncc import Masked, MaskedImage, Terms, blocks_of, lag_window, masked_image, surface
-from steadystack.register.search import Search, block_terms, register_terms
-from steadystack.validity import as_mask, finite_pixels
+from steadystack.model import Bools, Registration, Slices, name_axes
+from steadystack.ncc import (
+    CachedMask,
+    MaskedImage,
+    Terms,
+    compute_surface,
+    cut_into_blocks,
+    make_masked_image,
+    make_window,
+)
+from steadystack.register.search import Search, compute_block_terms, register_terms
+from steadystack.validity import as_mask, find_finite_pixels
 
 
 def register_translation(
@@ -87,7 +95,7 @@ def register_translation(
         allow_inverted=allow_inverted,
         region=inner.reference.shape if inner is not pair else None,
     )
-    return register_terms(_terms(inner, search), search)
+    return register_terms(_compute_terms(inner, search), search)
 
 
 def masked_ncc(
@@ -120,10 +128,12 @@ def masked_ncc(
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype {np.dtype(dtype)} is neither float32 nor float64")
     pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
-    window = lag_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
-    blocks = blocks_of(pair.reference.shape, pair.moving.shape, window)
-    found = surface(_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype)
-    dims = tuple(f"lag_{name}" for name in axis_names(pair.reference.ndim))
+    window = make_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
+    blocks = cut_into_blocks(pair.reference.shape, pair.moving.shape, window)
+    found = compute_surface(
+        _compute_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype
+    )
+    dims = tuple(f"lag_{name}" for name in name_axes(pair.reference.ndim))
     return xr.Dataset(
         {
             "ncc": (dims, found.ncc, {"long_name": "masked normalized cross-correlation"}),
@@ -156,8 +166,8 @@ class _Pair:
         max_shift: int | Sequence[int] | None,
         min_overlap: float | None,
     ) -> _Pair:
-        stays, stays_mask = _checked_image("reference", reference, reference_mask)
-        moves, moves_mask = _checked_image("moving", moving, moving_mask)
+        stays, stays_mask = _check_image("reference", reference, reference_mask)
+        moves, moves_mask = _check_image("moving", moving, moving_mask)
         if stays.ndim != moves.ndim:
             raise ValueError(
                 f"reference has {stays.ndim} dimensions, moving {moves.ndim}: they must agree"
@@ -165,14 +175,14 @@ class _Pair:
         if min_overlap is not None and not 0 <= min_overlap <= 1:
             raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
         largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
-        return cls(stays, moves, stays_mask, moves_mask, checked_max_shift(max_shift, largest))
+        return cls(stays, moves, stays_mask, moves_mask, check_max_shift(max_shift, largest))
 
     def cropped(self) -> _Pair:
         """The same without what is outside of both masks; of images of the same shape only."""
         masks = self.reference_mask, self.moving_mask
         if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
             return self
-        sides = zip(*(Masked(mask).bounds for mask in masks if mask is not None), strict=True)
+        sides = zip(*(CachedMask(mask).bounds for mask in masks if mask is not None), strict=True)
         part = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
         if any(side.start == side.stop for side in part):
             return self
@@ -185,14 +195,14 @@ class _Pair:
         )
 
 
-def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
+def _compute_terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
     """The terms of two images, block by block."""
 
     def of(place: int) -> Terms:
         block = search.blocks[place]
-        return block_terms(
-            _masked(pair.reference, pair.reference_mask, block.reference, dtype),
-            _masked(pair.moving, pair.moving_mask, block.moving, dtype),
+        return compute_block_terms(
+            _make_masked_image(pair.reference, pair.reference_mask, block.reference, dtype),
+            _make_masked_image(pair.moving, pair.moving_mask, block.moving, dtype),
             search,
             place,
         )
@@ -200,13 +210,17 @@ def _terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
     return reduce(Terms.plus, map(of, range(len(search.blocks))))
 
 
-def _masked(image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike) -> MaskedImage:
+def _make_masked_image(
+    image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike
+) -> MaskedImage:
     pixels = image[part]
-    valid = finite_pixels(pixels)
-    return masked_image(pixels, Masked(valid if mask is None else valid & mask[part]), dtype)
+    valid = find_finite_pixels(pixels)
+    return make_masked_image(
+        pixels, CachedMask(valid if mask is None else valid & mask[part]), dtype
+    )
 
 
-def checked_max_shift(
+def check_max_shift(
     max_shift: int | Sequence[int] | None, largest: Sequence[int]
 ) -> tuple[int, ...] | None:
     """`max_shift` as one whole number per axis, each 0 to `largest` pixels."""
@@ -222,7 +236,7 @@ def checked_max_shift(
         )
     if not bounds.any():
         raise ValueError("max_shift 0 searches for nothing: give at least 1 pixel along one axis")
-    for bound, limit, name in zip(bounds, largest, axis_names(len(largest)), strict=True):
+    for bound, limit, name in zip(bounds, largest, name_axes(len(largest)), strict=True):
         if not 0 <= bound <= limit:
             raise ValueError(
                 f"max_shift {int(bound)} along {name} is out of range: images of {limit + 1} "
@@ -231,7 +245,7 @@ def checked_max_shift(
     return tuple(int(bound) for bound in bounds)
 
 
-def _checked_image(
+def _check_image(
     name: str, image: ArrayLike, mask: ArrayLike | None
 ) -> tuple[NDArray[Any], Bools | None]:
     array = np.asarray(image)

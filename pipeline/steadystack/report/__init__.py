@@ -3,15 +3,15 @@
 `page` is the page, `figures` are the pictures, as files or as parts of a page.
 """
 
-from steadystack.report.figures import pairs_figure, prepare, save_figure, series_figure
+from steadystack.report.figures import check_report_path, draw_pairs, draw_series, save_figure
 from steadystack.report.page import Page, save_figures, save_page
 
 __all__ = [
     "Page",
-    "pairs_figure",
-    "prepare",
+    "check_report_path",
+    "draw_pairs",
+    "draw_series",
     "save_figure",
     "save_figures",
     "save_page",
-    "series_figure",
 ]

@@ -17,9 +17,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack import plot
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import Bools, InputError, Registration
-from steadystack.plot import COLOURS, grey_range
+from steadystack.plot import COLOURS, find_grey_range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ TITLE_CHARACTERS = 130
 NEEDS = {".html": ("matplotlib", "jinja2", "PIL")}
 
 
-def prepare(path: str) -> None:
+def check_report_path(path: str) -> None:
     """Raise InputError if a report could not be written to that path later on."""
     for package in NEEDS.get(PurePath(path).suffix, ("matplotlib",)):
         if find_spec(package) is None:
@@ -39,12 +39,12 @@ def prepare(path: str) -> None:
                 f"output.report needs {package}: install steadystack[report], or leave it out"
             )
     try:
-        place(path).check_writable()
+        get_place(path).check_writable()
     except InputError as error:
         raise InputError(f"output.report {error}") from error
 
 
-def series_figure(
+def draw_series(
     shifts: xr.Dataset,
     before: NDArray[np.floating[Any]],
     after: NDArray[np.floating[Any]],
@@ -66,7 +66,7 @@ def series_figure(
     return figure
 
 
-def pairs_figure(
+def draw_pairs(
     pairs: list[tuple[str, NDArray[Any], Bools, NDArray[Any], Bools, Registration]],
 ) -> Figure:
     """Pairs of images with their masks, and the shift that was found.
@@ -98,8 +98,8 @@ def pairs_figure(
 
 def save_figure(figure: Figure, path: str) -> None:
     """Write a figure as PNG, SVG or PDF, by the path's suffix."""
-    prepare(path)
-    with place(path).replaced() as partial:
+    check_report_path(path)
+    with get_place(path).replacing() as partial:
         figure.savefig(partial, dpi=120, format=PurePath(path).suffix[1:])
 
 
@@ -128,7 +128,7 @@ WEBP_QUALITY = 80
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def apply_style() -> Iterator[None]:
     """What is drawn in here has the colours that a page sets."""
     from matplotlib import rc_context
 
@@ -136,7 +136,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def svg(figure: Figure, name: str) -> str:
+def encode_svg(figure: Figure, name: str) -> str:
     """A figure as an SVG element whose names are its own and whose colours are the page's."""
     from matplotlib import rc_context
 
@@ -154,7 +154,7 @@ def svg(figure: Figure, name: str) -> str:
     return drawn
 
 
-def smaller(image: Image, side: int) -> Image:
+def shrink(image: Image, side: int) -> Image:
     """The image with at most so many pixels per side: means of the known pixels of each square."""
     step = max(-(-max(image.shape) // side), 1)
     if step == 1:
@@ -169,16 +169,18 @@ def smaller(image: Image, side: int) -> Image:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def grey(image: Image, limits: tuple[float, float]) -> str:
+def encode_grey(image: Image, limits: tuple[float, float]) -> str:
     """An image in greys between two values, transparent where nothing is known, as a data URL."""
     low, high = limits
     known = np.isfinite(image)
     scaled = (np.where(known, image, low) - low) / max(high - low, np.finfo(float).tiny)
     values = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
-    return _webp(np.stack([values] * 3 + [np.where(known, 255, 0).astype(np.uint8)], axis=-1))
+    return _encode_webp(
+        np.stack([values] * 3 + [np.where(known, 255, 0).astype(np.uint8)], axis=-1)
+    )
 
 
-def colours(image: Image) -> str:
+def encode_colours(image: Image) -> str:
     """A surface in colours from its lowest to its highest value, as a data URL."""
     from matplotlib import colormaps
 
@@ -187,16 +189,16 @@ def colours(image: Image) -> str:
     scaled = (np.where(known, image, low) - low) / max(high - low, np.finfo(float).tiny)
     values = (255 * colormaps["viridis"](scaled)).astype(np.uint8)
     values[..., 3] = np.where(known, 255, 0)
-    return _webp(values)
+    return _encode_webp(values)
 
 
-def same_greys(*images: Image) -> list[str]:
+def encode_same_greys(*images: Image) -> list[str]:
     """Images in the same greys."""
-    limits = grey_range(*images)
-    return [grey(image, limits) for image in images]
+    limits = find_grey_range(*images)
+    return [encode_grey(image, limits) for image in images]
 
 
-def _webp(pixels: NDArray[Any]) -> str:
+def _encode_webp(pixels: NDArray[Any]) -> str:
     from PIL import Image
 
     data = io.BytesIO()

@@ -12,9 +12,15 @@ import numpy as np
 import xarray as xr
 
 from steadystack import plot
-from steadystack.durable import place
-from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, Views
-from steadystack.report.figures import colours, same_greys, smaller, styled, svg
+from steadystack.durable import get_place
+from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, ReportImages
+from steadystack.report.figures import (
+    apply_style,
+    encode_colours,
+    encode_same_greys,
+    encode_svg,
+    shrink,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +52,7 @@ class Page:
     shifts: xr.Dataset
     trust: str
     reasons: Sequence[str]
-    views: Views = field(default_factory=Views)
+    views: ReportImages = field(default_factory=ReportImages)
     configuration: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[str] = ()
@@ -55,46 +61,50 @@ class Page:
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
     """Write a page, with images as large as fit into that many bytes."""
     for side in IMAGE_SIDES:
-        text = _html(page, side)
+        text = _render_html(page, side)
         if len(text.encode()) <= most_bytes:
             break
-    with place(path).replaced() as partial:
+    with get_place(path).replacing() as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def figures(shifts: xr.Dataset, views: Views) -> Iterator[tuple[str, str, Figure]]:
+def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str, str, Figure]]:
     """The figures of a page: a name, what it shows, and the figure."""
     known = bool(np.isfinite(shifts["pixel_size"].to_numpy()).all())
-    yield "drift", "Drift over time", _drawn(plot.drift, shifts, (9, 3.6))
+    yield "drift", "Drift over time", _draw(plot.drift, shifts, (9, 3.6))
     if known:
         yield (
             "drift-physical",
             "Drift over time, in the unit of the pixel size",
-            _drawn(plot.drift, shifts, (9, 3.6), physical=True),
+            _draw(plot.drift, shifts, (9, 3.6), physical=True),
         )
     if shifts.sizes["axis"] > 1:
-        yield "path", "Path of the specimen", _drawn(plot.path, shifts, (5.2, 4.2))
-    yield "pairs", "Likeness and overlap of pairs", _drawn(plot.pairs, shifts, (5.2, 4.2))
-    yield "residuals", "Residuals by distance", _drawn(plot.residuals, shifts, (5.2, 4.2))
-    matrix = _drawn(plot.residuals, shifts, (5.2, 4.2), kind="matrix")
+        yield "path", "Path of the specimen", _draw(plot.path, shifts, (5.2, 4.2))
+    yield "pairs", "Likeness and overlap of pairs", _draw(plot.pairs, shifts, (5.2, 4.2))
+    yield "residuals", "Residuals by distance", _draw(plot.residuals, shifts, (5.2, 4.2))
+    matrix = _draw(plot.residuals, shifts, (5.2, 4.2), kind="matrix")
     yield "matrix", "Residuals by frame", matrix
     for axis, both in views.kymographs.items():
-        yield f"kymograph-{axis}", f"Kymograph along {axis}", _kymographs(axis, both, views.span)
+        yield (
+            f"kymograph-{axis}",
+            f"Kymograph along {axis}",
+            _draw_kymographs(axis, both, views.span),
+        )
 
 
 def save_figures(page: Page, folder: str) -> list[str]:
     """Write the figures of a page as PNG and SVG into a folder; returns their paths."""
     written = []
-    for name, _, figure in figures(page.shifts, page.views):
+    for name, _, figure in draw_figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
-            with place(path).replaced() as partial:
+            with get_place(path).replacing() as partial:
                 figure.savefig(partial, dpi=150, format=suffix)
             written.append(path)
     return written
 
 
-def _drawn(
+def _draw(
     draw: Callable[..., Any], shifts: xr.Dataset, size: tuple[float, float], **how: Any
 ) -> Figure:
     figure = plot.new_figure(*size)
@@ -102,7 +112,7 @@ def _drawn(
     return figure
 
 
-def _kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]) -> Figure:
+def _draw_kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]) -> Figure:
     figure = plot.new_figure(9, 4.2)
     for ax, image, name in zip(
         figure.subplots(1, 2, sharey=True), both, ("before", "after"), strict=True
@@ -112,36 +122,37 @@ def _kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]) -> 
     return figure
 
 
-def _html(page: Page, side: int) -> str:
+def _render_html(page: Page, side: int) -> str:
     from jinja2 import Environment
 
     source = files("steadystack.report")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((source / "page.html").read_text(encoding="utf-8"))
-    with styled():
+    with apply_style():
         drawn = [
-            (name, caption, svg(figure, name))
-            for name, caption, figure in figures(page.shifts, page.views)
+            (name, caption, encode_svg(figure, name))
+            for name, caption, figure in draw_figures(page.shifts, page.views)
         ]
     text: str = template.render(
         page=page,
         style=(source / "page.css").read_text(encoding="utf-8"),
         script=(source / "page.js").read_text(encoding="utf-8"),
         figures=drawn,
-        facts=_facts(page.shifts),
+        facts=_list_facts(page.shifts),
         images=[
-            (name, same_greys(*(smaller(image, side) for image in both)))
+            (name, encode_same_greys(*(shrink(image, side) for image in both)))
             for name, both in page.views.images.items()
         ],
         close_ups=[
-            _close_up(page.shifts, one, side // CLOSE_UP_PART) for one in page.views.close_ups
+            _describe_close_up(page.shifts, one, side // CLOSE_UP_PART)
+            for one in page.views.close_ups
         ],
-        table=_table(page.shifts),
+        table=_make_table(page.shifts),
     )
     return text
 
 
-def _facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
+def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     """What a reader wants to know first, as names and values."""
     known = shifts["frame_shift"].to_numpy()
     known = known[np.isfinite(known).all(axis=1)]
@@ -171,11 +182,11 @@ def _facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     return facts
 
 
-def _close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
+def _describe_close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
     """A pair to look at, in words and images."""
     pair = shifts.isel(pair=found.row)
-    reference, moving = same_greys(
-        *(smaller(image, side) for image in (found.reference, found.moving))
+    reference, moving = encode_same_greys(
+        *(shrink(image, side) for image in (found.reference, found.moving))
     )
     names = [str(name) for name in shifts["axis"].to_numpy()]
     peak = None
@@ -198,7 +209,7 @@ def _close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
         "status": str(PairStatus.from_code(int(pair["pair_status"]))),
         "said": [(name, value) for name, value in said if "nan" not in value],
         "images": [("reference", reference), ("moving", moving)],
-        "surface": colours(found.surface),
+        "surface": encode_colours(found.surface),
         "peak": peak,
         "lags": [
             f"{name} {first} to {first + size - 1}"
@@ -209,7 +220,7 @@ def _close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
     }
 
 
-def _table(shifts: xr.Dataset) -> dict[str, Any]:
+def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
     """The frames as columns of short numbers, for the page's own table."""
     status = shifts["frame_status"].to_numpy()
     total = len(status)
@@ -225,8 +236,8 @@ def _table(shifts: xr.Dataset) -> dict[str, Any]:
             (f"shift {name}", "frame_shift"),
             (f"std {name}", "frame_shift_std"),
         ):
-            columns[label] = _short(shifts[variable].to_numpy()[rows, axis], 3)
-    columns["NCC"] = _short(shifts["frame_ncc"].to_numpy()[rows], 3)
+            columns[label] = _shorten(shifts[variable].to_numpy()[rows, axis], 3)
+    columns["NCC"] = _shorten(shifts["frame_ncc"].to_numpy()[rows], 3)
     columns["pairs"] = shifts["pair_count"].to_numpy()[rows].tolist()
     columns["part"] = shifts["component"].to_numpy()[rows].tolist()
     names = [str(name) for name in FrameStatus]
@@ -238,5 +249,5 @@ def _table(shifts: xr.Dataset) -> dict[str, Any]:
     return {"data": data.replace("</", "<\\/"), "note": note, "total": total}
 
 
-def _short(values: np.ndarray[Any, Any], digits: int) -> list[float | None]:
+def _shorten(values: np.ndarray[Any, Any], digits: int) -> list[float | None]:
     return [round(value, digits) if np.isfinite(value) else None for value in values.tolist()]

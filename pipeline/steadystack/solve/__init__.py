@@ -4,6 +4,6 @@
 `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`.
 """
 
-from steadystack.solve.solution import check_anchor, filled_in, solve_shifts
+from steadystack.solve.solution import check_anchor, interpolate_missing, solve_shifts
 
-__all__ = ["check_anchor", "filled_in", "solve_shifts"]
+__all__ = ["check_anchor", "interpolate_missing", "solve_shifts"]

@@ -57,13 +57,13 @@ class Band:
         return np.asarray(linalg.cho_solve_banded((self._lower, True), right, check_finite=False))
 
     def variances(self, start: Ints, end: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        inverse = banded_inverse(self._lower)
-        return inverse[0], _differences(
+        inverse = invert_banded(self._lower)
+        return inverse[0], _compute_differences(
             inverse[0], start, end, lambda low, high: inverse[high - low, low]
         )
 
 
-def banded_inverse(lower: NDArray[np.float64]) -> NDArray[np.float64]:
+def invert_banded(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entries of (L L')⁻¹ within the band of L; both as ``entries[row - column, column]``.
 
     Blocks along the diagonal, as wide as the band: with ``W = L[k+1, k] L[k, k]⁻¹`` and Z the
@@ -103,7 +103,7 @@ def banded_inverse(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     return inverse
 
 
-def _differences(
+def _compute_differences(
     variance: NDArray[np.float64],
     start: Ints,
     end: Ints,
@@ -139,7 +139,7 @@ class Sparse:
         order = self._factors.perm_c.astype(np.int64)
         lower = self._factors.L.tocsc()
         lower.sort_indices()
-        values = selected_inverse(lower, self._factors.U.diagonal())
+        values = invert_selected(lower, self._factors.U.diagonal())
         columns = np.repeat(np.arange(len(order)), np.diff(lower.indptr))
         keys = columns * len(order) + lower.indices
 
@@ -149,10 +149,10 @@ class Sparse:
             return np.asarray(values[np.searchsorted(keys, wanted)])
 
         variance = np.maximum(values[lower.indptr[:-1]][order], 0)
-        return variance, _differences(variance, start, end, entry)
+        return variance, _compute_differences(variance, start, end, entry)
 
 
-def selected_inverse(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float64]:
+def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float64]:
     """Entries of (L D L')⁻¹ where L has some, in the order of ``lower.data``.
 
     Parameters

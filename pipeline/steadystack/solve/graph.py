@@ -19,19 +19,19 @@ MINORITY = 0.25
 LABEL_SEED = 20120710
 
 
-def labels_of(start: Ints, end: Ints, frame_count: int) -> NDArray[np.int64]:
+def label_connected(start: Ints, end: Ints, frame_count: int) -> NDArray[np.int64]:
     """Label of every frame's connected part, in no order."""
     edges = (np.ones(len(start), np.int8), (start, end))
     graph = sparse.coo_array(edges, shape=(frame_count, frame_count))
     return np.asarray(csgraph.connected_components(graph, directed=False)[1], np.int64)
 
 
-def components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray[np.int64]:
+def label_components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray[np.int64]:
     """Number of every frame's connected part, by first frame; the anchor's is 0.
 
     Frames without a pair have `LONE`, the anchor too.
     """
-    labels = labels_of(start, end, frame_count)
+    labels = label_connected(start, end, frame_count)
     _, first, where, size = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )
@@ -42,7 +42,7 @@ def components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray
     return np.asarray(number[where], np.int64)
 
 
-def held_frames(component: Ints, anchor: int) -> NDArray[np.int64]:
+def choose_anchors(component: Ints, anchor: int) -> NDArray[np.int64]:
     """The frame of every component whose shift is 0: the anchor, or the first one."""
     numbers, first = np.unique(component, return_index=True)
     held: NDArray[np.int64] = first[numbers != LONE].astype(np.int64)
@@ -51,14 +51,14 @@ def held_frames(component: Ints, anchor: int) -> NDArray[np.int64]:
     return held
 
 
-def bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
+def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
     """Which pairs are the only link between what lies on their two sides.
 
     Every pair outside of a spanning forest gets a random label, and a pair of the forest the sum
     (exclusive or) of the labels of all pairs that go around it: a bridge has none (a cut is an
     even set of any cycle; see Pritchard & Thurimella 2011, doi:10.1145/2000807.2000814).
     """
-    labels = labels_of(start, end, frame_count)
+    labels = label_connected(start, end, frame_count)
     _, roots = np.unique(labels, return_index=True)
     # one more node joins the parts, so that one search goes through all of them
     hub = frame_count
@@ -86,9 +86,7 @@ def bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
     return np.asarray(forest & (np.array(sums, np.uint64)[below] == 0), bool)
 
 
-def without_weak_links(
-    start: Ints, end: Ints, accepted: Bools, frame_count: int
-) -> NDArray[np.bool_]:
+def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> NDArray[np.bool_]:
     """The accepted pairs less those that only seem to fit because others were rejected.
 
     Two kinds of pairs fit by themselves and say nothing: those of a frame that hangs on a small
@@ -113,20 +111,20 @@ def without_weak_links(
         goes = few & (share <= other)
         lost = accepted & (goes[start] | goes[end])
         if not lost.any():
-            lost = _outvoted_bridges(start, end, accepted, frame_count)
+            lost = _find_outvoted_bridges(start, end, accepted, frame_count)
         if not lost.any():
             return accepted
         accepted &= ~lost
 
 
-def _outvoted_bridges(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> Bools:
+def _find_outvoted_bridges(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> Bools:
     """Accepted bridges to a leaf of the graph that rejected pairs lead to as well."""
     rows = np.flatnonzero(accepted)
     bridge = np.zeros(len(start), bool)
-    bridge[rows] = bridges(start[rows], end[rows], frame_count)
+    bridge[rows] = find_bridges(start[rows], end[rows], frame_count)
     firm = accepted & ~bridge
-    block = labels_of(start[firm], end[firm], frame_count)
-    part = labels_of(start[accepted], end[accepted], frame_count)
+    block = label_connected(start[firm], end[firm], frame_count)
+    part = label_connected(start[accepted], end[accepted], frame_count)
     one, two = block[start], block[end]
     links = np.bincount(np.concatenate([one[bridge], two[bridge]]), minlength=frame_count)
     refused = ~accepted & (one != two) & (part[start] == part[end])

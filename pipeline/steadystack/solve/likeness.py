@@ -25,7 +25,7 @@ EACH, PER_OCTAVE = 16, 8
 NONE, SAME = 1e-3, 1 - 1e-6
 
 
-def unlike_frames(pairs: PairTable) -> Bools:
+def find_dissimilar_frames(pairs: PairTable) -> Bools:
     """Which frames (bool) are unlike those before and after them.
 
     The NCC of a frame with a partner is taken relative to that of the partner with others as far
@@ -38,17 +38,17 @@ def unlike_frames(pairs: PairTable) -> Bools:
     It says nothing where most partners of a frame are as bad, or of fewer than five frames.
     """
     frame_count = len(pairs.frame_read_status)
-    row, value = _ncc(pairs)
+    row, value = _select_ncc(pairs)
     start, end = pairs.reference[row], pairs.moving[row]
-    apart = np.tile(_classes(np.abs(end - start)), 2)
+    apart = np.tile(_classify_separations(np.abs(end - start)), 2)
     frame, partner = np.concatenate([start, end]), np.concatenate([end, start])
     values = np.log(np.tile(value, 2))
-    away = values - _of_the_others(values, partner * (apart.max(initial=0) + 1) + apart)
+    away = values - _compute_median_of_others(values, partner * (apart.max(initial=0) + 1) + apart)
 
     told = np.isfinite(away)
     frame, after, away = frame[told], (partner > frame)[told].astype(np.int64), away[told]
-    sides = _ranked(away, 2 * frame + after, 2 * frame_count, 1, 2).reshape(-1, 2)
-    highest = _ranked(away, frame, frame_count, 1, 1)
+    sides = _rank_values(away, 2 * frame + after, 2 * frame_count, 1, 2).reshape(-1, 2)
+    highest = _rank_values(away, frame, frame_count, 1, 1)
     away = np.where(np.isnan(sides).any(axis=1), highest, sides.max(axis=1))
 
     known = np.isfinite(away)
@@ -60,7 +60,7 @@ def unlike_frames(pairs: PairTable) -> Bools:
     return np.asarray(known & (np.where(known, away, 0) < limit), bool)
 
 
-def _ncc(pairs: PairTable) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _select_ncc(pairs: PairTable) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Rows of the pairs that tell how alike their frames are, and the size of their NCC."""
     value = np.abs(pairs.ncc)
     nothing = np.isnan(value) & (pairs.status == PairStatus.LOW_NCC.code)
@@ -69,13 +69,13 @@ def _ncc(pairs: PairTable) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     return rows, value[rows]
 
 
-def _classes(lag: Ints) -> NDArray[np.int64]:
+def _classify_separations(lag: Ints) -> NDArray[np.int64]:
     """Numbers of lags, the same for those that pass for equally far apart."""
     octave = np.log2(np.maximum(lag, EACH) / EACH)
     return np.where(lag <= EACH, lag, EACH + 1 + np.floor(PER_OCTAVE * octave)).astype(np.int64)
 
 
-def _of_the_others(values: NDArray[np.float64], group: Ints) -> NDArray[np.float64]:
+def _compute_median_of_others(values: NDArray[np.float64], group: Ints) -> NDArray[np.float64]:
     """For every value the (lower) median of the others of its group; NaN if there is none."""
     order = np.lexsort((values, group))
     _, first, which, size = np.unique(
@@ -89,7 +89,7 @@ def _of_the_others(values: NDArray[np.float64], group: Ints) -> NDArray[np.float
     return found
 
 
-def _ranked(
+def _rank_values(
     values: NDArray[np.float64], group: Ints, count: int, above: int, parts: int
 ) -> NDArray[np.float64]:
     """The value of every group (count,) that `above` of so many `parts` lie below; else NaN."""

@@ -73,7 +73,7 @@ class Scatter:
         part, count = self.part[rows], int(self.part.max(initial=-1)) + 1
         shown = self.shown[rows]
         square = residual[rows] ** 2 / shown[:, None]
-        found = medians(square / MEDIAN_SQUARE - self.variance[rows], part, count)
+        found = compute_medians(square / MEDIAN_SQUARE - self.variance[rows], part, count)
         if mean:
             number = np.maximum(np.bincount(part, minlength=count), 1)
             for axis in range(square.shape[1]):
@@ -100,7 +100,7 @@ class Scatter:
         return np.asarray(outlying & (error > SMALLEST_ERROR), bool)
 
 
-def medians(
+def compute_medians(
     values: NDArray[np.float64], part: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
     """Median (parts, axes) of the values (rows, axes) of each part; 0 where it has none.
@@ -121,7 +121,7 @@ def medians(
     return found
 
 
-def consistent_pairs(
+def find_consistent_pairs(
     system: System,
     part: NDArray[np.int64],
     measured: NDArray[np.float64],
@@ -159,11 +159,11 @@ def _descend(
     residual: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Residuals (pairs, axes) after steps with ever more selective weights."""
-    residual = _steps(system, scatter, measured, residual, None, MOST_STEPS)
+    residual = _reweight(system, scatter, measured, residual, None, MOST_STEPS)
     excess = scatter.excess(residual, np.ones(len(measured), bool))
     if not scatter.contradict(residual, excess).any():
         return residual
-    closed = closing(
+    closed = count_closing_cycles(
         system.start,
         system.end,
         system.frame_count,
@@ -176,11 +176,11 @@ def _descend(
     _, residual, _ = system.fit(np.maximum(share, UNSUPPORTED) / common, measured)
     for width in WIDTHS:
         most = MOST_STEPS if width == WIDTHS[-1] else 1
-        residual = _steps(system, scatter, measured, residual, width, most)
+        residual = _reweight(system, scatter, measured, residual, width, most)
     return residual
 
 
-def _steps(
+def _reweight(
     system: System,
     scatter: Scatter,
     measured: NDArray[np.float64],
@@ -279,7 +279,7 @@ class _Steps:
         return self.key[place] == wanted, place
 
 
-def closing(
+def count_closing_cycles(
     start: Ints,
     end: Ints,
     frame_count: int,

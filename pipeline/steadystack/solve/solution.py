@@ -16,10 +16,10 @@ from scipy import interpolate
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
 from steadystack.solve.factors import Solver
-from steadystack.solve.graph import components, held_frames, without_weak_links
-from steadystack.solve.likeness import unlike_frames
-from steadystack.solve.robust import FEW_RESIDUALS, consistent_pairs
-from steadystack.solve.system import System, own_variances, shared_part
+from steadystack.solve.graph import choose_anchors, drop_weak_links, label_components
+from steadystack.solve.likeness import find_dissimilar_frames
+from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
+from steadystack.solve.system import System, estimate_own_variances, estimate_shared_part
 
 # Pairs are never believed to be better than this, px: the rounding of a single-precision surface.
 SMALLEST_STD = 1e-4
@@ -75,17 +75,17 @@ def solve_shifts(
     frame_count = len(pairs.frame_read_status)
     check_anchor(anchor, frame_count)
     rows = np.flatnonzero(pairs.ok)
-    accepted = rows[_consistent(pairs, rows, anchor)] if robust else rows
+    accepted = rows[_find_consistent(pairs, rows, anchor)] if robust else rows
     start, end = pairs.reference[accepted], pairs.moving[accepted]
-    component = components(start, end, frame_count, anchor)
-    held = held_frames(component, anchor)
+    component = label_components(start, end, frame_count, anchor)
+    held = choose_anchors(component, anchor)
     known = component != LONE
 
-    solved = _least_squares(
+    solved = _solve_least_squares(
         System(start, end, frame_count, held),
         component,
         pairs.shift[accepted],
-        _stated_variance(pairs)[accepted],
+        _fill_stated_variance(pairs)[accepted],
     )
     shift = np.where(known[:, None], solved.shift, np.nan)
     std = np.where(known[:, None], solved.std, np.nan)
@@ -99,47 +99,51 @@ def solve_shifts(
         shift_std=std,
         component=component,
         pair_count=np.bincount(np.concatenate([start, end]), minlength=frame_count),
-        status=_status(pairs, known),
+        status=_determine_status(pairs, known),
         weight=weight,
         residual=residual,
         rejected=rejected,
         anchors=tuple(held.tolist()),
         own_variance=solved.own,
     )
-    return solution if interpolate is None else filled_in(solution, interpolate)
+    return solution if interpolate is None else interpolate_missing(solution, interpolate)
 
 
-def filled_in(frames: FrameTable, how: Interpolation) -> FrameTable:
+def interpolate_missing(frames: FrameTable, how: Interpolation) -> FrameTable:
     """The same with shifts for frames that have none, where they lie between frames of one part."""
-    shift, std, component = interpolated(frames.shift, frames.shift_std, frames.component, how)
+    shift, std, component = interpolate_columns(
+        frames.shift, frames.shift_std, frames.component, how
+    )
     status = frames.status.copy()
     status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
     return replace(frames, shift=shift, shift_std=std, component=component, status=status)
 
 
-def _consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
+def _find_consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
     """Which of the usable pairs agree with the rest."""
     frame_count = len(pairs.frame_read_status)
     start, end = pairs.reference[rows], pairs.moving[rows]
-    component = components(start, end, frame_count, anchor)
-    system = System(start, end, frame_count, held_frames(component, anchor))
-    variance = _stated_variance(pairs)[rows]
-    agree = consistent_pairs(system, component[start], pairs.shift[rows], variance)
-    return without_weak_links(start, end, agree, frame_count)
+    component = label_components(start, end, frame_count, anchor)
+    system = System(start, end, frame_count, choose_anchors(component, anchor))
+    variance = _fill_stated_variance(pairs)[rows]
+    agree = find_consistent_pairs(system, component[start], pairs.shift[rows], variance)
+    return drop_weak_links(start, end, agree, frame_count)
 
 
-def _status(pairs: PairTable, known: Bools) -> NDArray[np.int8]:
+def _determine_status(pairs: PairTable, known: Bools) -> NDArray[np.int8]:
     """What reading a frame gave; if that is ok, why it has no shift or what is odd about it."""
     usable = np.zeros(len(known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
     read = np.isin(pairs.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     lost = np.where(usable, FrameStatus.INCONSISTENT.code, FrameStatus.DISCONNECTED.code)
     status = np.where(read & ~known, lost, pairs.frame_read_status).astype(np.int8)
-    status[unlike_frames(pairs) & (status == FrameStatus.OK.code)] = FrameStatus.DISSIMILAR.code
+    status[find_dissimilar_frames(pairs) & (status == FrameStatus.OK.code)] = (
+        FrameStatus.DISSIMILAR.code
+    )
     return status
 
 
-def _stated_variance(pairs: PairTable) -> NDArray[np.float64]:
+def _fill_stated_variance(pairs: PairTable) -> NDArray[np.float64]:
     """Variance (pairs, axes), px²; what is not stated gets the median of its axis."""
     variance = pairs.shift_std**2
     stated = pairs.ok[:, None] & np.isfinite(variance)
@@ -160,7 +164,7 @@ class _Solved:
     weights: NDArray[np.float64]
 
 
-def _least_squares(
+def _solve_least_squares(
     system: System,
     component: NDArray[np.int64],
     measured: NDArray[np.float64],
@@ -175,24 +179,24 @@ def _least_squares(
     part, free, count = component[system.start], system.free, len(system.held)
     freedom = np.bincount(part, minlength=count) - np.bincount(component[free], minlength=count)
     # where few residuals tell, the stated variances are worth FEW_RESIDUALS of them in all
-    prior = np.maximum(FEW_RESIDUALS - freedom, 0)
+    initial_shifts = np.maximum(FEW_RESIDUALS - freedom, 0)
     nowhere = np.zeros(0, np.int64)
     for axis in range(measured.shape[1] if len(measured) else 0):
-        along, found, residual, solver = _weighted_fit(
+        along, found, residual, solver = _fit_weighted(
             system, part, freedom, measured[:, [axis]], variance[:, axis]
         )
         weights[:, axis], shift[:, axis] = along, found[:, 0]
         chi_square = np.bincount(part, along * residual[:, 0] ** 2, len(freedom))
-        rest = (chi_square + prior) / (freedom + prior)
-        shared = shared_part(rest, freedom + prior)[part] / along
-        own[:, axis] = own_variances(system.start, system.end, system.frame_count, shared)
+        rest = (chi_square + initial_shifts) / (freedom + initial_shifts)
+        shared = estimate_shared_part(rest, freedom + initial_shifts)[part] / along
+        own[:, axis] = estimate_own_variances(system.start, system.end, system.frame_count, shared)
         of_anchor = own[system.held, axis]
         averaged = solver.variances(nowhere, nowhere)[0] * rest[component[free]]
         std[free, axis] = np.sqrt(averaged + own[free, axis] + of_anchor[component[free]])
     return _Solved(shift, std, own, weights)
 
 
-def _weighted_fit(
+def _fit_weighted(
     system: System,
     part: NDArray[np.int64],
     freedom: NDArray[np.int64],
@@ -223,7 +227,7 @@ def _weighted_fit(
     return weights, shift, residual, solver
 
 
-def interpolated(
+def interpolate_columns(
     shift: NDArray[np.float64],
     std: NDArray[np.float64],
     component: NDArray[np.int64],
@@ -245,7 +249,7 @@ def interpolated(
     shift, std : (frames, axes), px; NaN where not known
     component : (frames,), `LONE` where not known
     """
-    before, after = _neighbours(component != LONE)
+    before, after = _find_neighbours(component != LONE)
     inside = (component == LONE) & (before >= 0) & (after >= 0)
     inside &= component[before] == component[after]
     gap = np.flatnonzero(inside)
@@ -261,13 +265,13 @@ def interpolated(
         else:
             filled = (1 - place) * shift[one] + place * shift[two]
         ends = (1 - place) * std[one] + place * std[two]
-        away = _straying(shift, known, two - one) * 4 * place * (1 - place)
+        away = _measure_straying(shift, known, two - one) * 4 * place * (1 - place)
         shift[frames], std[frames] = filled, np.sqrt(ends**2 + away)
     component[gap] = part
     return shift, std, component
 
 
-def _neighbours(known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_neighbours(known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The nearest known frame up to and from every frame; -1: none."""
     frames = np.arange(len(known))
     before = np.maximum.accumulate(np.where(known, frames, -1))
@@ -275,7 +279,7 @@ def _neighbours(known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return before, np.where(after == len(known), -1, after)
 
 
-def _straying(
+def _measure_straying(
     shift: NDArray[np.float64], known: NDArray[np.intp], widths: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Mean square, px², from a straight line, in the middle of gaps so wide: (gaps, axes)."""

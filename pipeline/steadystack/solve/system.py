@@ -125,7 +125,9 @@ class System:
 STEPS = 12
 
 
-def shared_part(rest: NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:
+def estimate_shared_part(
+    rest: NDArray[np.float64], freedom: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The part of stated variances that is the frames' own (per component).
 
     `rest` is the part that residuals show, from so many degrees of `freedom`; where it may be all
@@ -134,7 +136,7 @@ def shared_part(rest: NDArray[np.float64], freedom: NDArray[np.float64]) -> NDAr
     return np.asarray(np.maximum(1 - rest * (1 + np.sqrt(2 / freedom)), 0))
 
 
-def own_variances(
+def estimate_own_variances(
     start: Ints, end: Ints, frame_count: int, shared: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Variances (frames,), px², whose sums over the two frames of pairs come next to `shared`.

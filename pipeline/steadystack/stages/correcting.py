@@ -11,13 +11,13 @@ import xarray as xr
 
 from steadystack.cluster import Engine
 from steadystack.config import Config
-from steadystack.correction import Corrected, lay_out, write_corrected, write_tiff
-from steadystack.durable import overlap, place
+from steadystack.correction import Corrected, plan_corrected, write_corrected, write_tiff
+from steadystack.durable import get_place, paths_overlap
 from steadystack.model import UNSOLVED, InputError
-from steadystack.outputs import digest_at
-from steadystack.planning import CorrectedPlan, Setup, default_task_bytes
-from steadystack.readers import StackSpec, locate
-from steadystack.stages.results import own_shifts
+from steadystack.outputs import read_digest
+from steadystack.planning import CorrectedPlan, Setup, get_default_task_bytes
+from steadystack.readers import StackSpec, locate_stack
+from steadystack.stages.results import load_own_shifts
 from steadystack.units import parse_bytes
 
 Progress = Callable[[int, int], None]  # tasks done, tasks in all
@@ -49,11 +49,11 @@ def check_corrected(config: Config) -> None:
     if path is None:
         raise InputError("output.corrected is not set: give it the path of a .zarr or .ome.tif")
     shifts = config.output.shifts
-    if overlap(shifts, path):
+    if paths_overlap(shifts, path):
         raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
-    place(path).check_writable()
+    get_place(path).check_writable()
     if path.rstrip("/").endswith(".zarr"):
-        digest_at(path)
+        read_digest(path)
 
 
 def correct_solved(
@@ -68,7 +68,7 @@ def correct_solved(
     path, asked = str(setup.config.output.corrected), setup.config.output.shifts
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{asked} is not solved yet: run `steadystack solve` first")
-    stack = laid_out(setup, shifts)
+    stack = plan_stack(setup, shifts)
     if path.rstrip("/").endswith(".zarr"):
         write_corrected(stack, client, overwrite=overwrite, progress=progress)
     else:
@@ -90,14 +90,14 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
     output = setup.config.output
     if output.corrected is None:
         return None
-    shifts = own_shifts(setup) if place(output.shifts).exists() else None
+    shifts = load_own_shifts(setup) if get_place(output.shifts).exists() else None
     known = shifts is not None and not (shifts["component"] == UNSOLVED).all()
     if shifts is None or not known:
         source = setup.series.source
         at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
         axes = list("zyx")[-len(source.frame_shape) :]
         shifts = xr.Dataset({"frame_shift": (("frame", "axis"), at_rest)}, {"axis": axes})
-    stack = laid_out(setup, shifts)
+    stack = plan_stack(setup, shifts)
     target = stack.work.target
     return CorrectedPlan(
         shape=target.shape,
@@ -110,23 +110,23 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
     )
 
 
-def laid_out(setup: Setup, shifts: xr.Dataset) -> Corrected:
+def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
     """The corrected stack of a run, before a pixel is read."""
     config, series = setup.config, setup.series
     how = config.correct
-    measured = locate(**config.input.model_dump())
-    source = measured if how.stack is None else _other(how.stack, measured)
+    measured = locate_stack(**config.input.model_dump())
+    source = measured if how.stack is None else _locate_other(how.stack, measured)
     channel = (measured.channel or 0) if how.stack is None else None
-    memory = parse_bytes(config.cluster.task_memory or "") or default_task_bytes(config.cluster)
-    return lay_out(
+    memory = parse_bytes(config.cluster.task_memory or "") or get_default_task_bytes(config.cluster)
+    return plan_corrected(
         str(config.output.corrected), source, shifts, how, series.validity, channel, memory
     )
 
 
-def _other(path: str, measured: StackSpec) -> StackSpec:
+def _locate_other(path: str, measured: StackSpec) -> StackSpec:
     """A second stack, checked to have the frames of the first."""
     try:
-        spec = locate(path, channel=0)
+        spec = locate_stack(path, channel=0)
     except InputError as error:
         raise InputError(f"correct.stack: {error}") from error
     axes = ("t", *measured.spatial)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from steadystack.cluster import Cluster, Engine, current_client
+from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import make_config
-from steadystack.measure import measure_rounds, solve_series
-from steadystack.model import as_stack
-from steadystack.planning import given_shifts, in_memory, set_up, still_digests
-from steadystack.readers import ArrayFrames, Missing, lazy_stack, locate
-from steadystack.stages.results import dataset, look_for_effect, new_table, with_stills
+from steadystack.measure import measure_rounds
+from steadystack.model import Bools, Frame, FrameStatus, as_stack
+from steadystack.ncc import choose_block_sides
+from steadystack.planning import convert_initial_shifts, digest_camera_images, make_series, set_up
+from steadystack.quality import check_series
+from steadystack.readers import (
+    ArrayFrames,
+    Missing,
+    StackFrames,
+    StackSpec,
+    locate_stack,
+    may_lack_chunks,
+)
+from steadystack.stages.results import (
+    add_camera_images,
+    make_run_dataset,
+    make_table,
+)
+from steadystack.stages.solving import solve_series
 
 
 def open_stack(
@@ -35,8 +51,8 @@ def open_stack(
     the unit of the pixel size; where chunks are missing in the store, a lazy boolean coordinate
     ``valid`` says which pixels are there.
     """
-    return lazy_stack(
-        locate(
+    return _make_lazy(
+        locate_stack(
             str(source),
             channel=channel,
             level=level,
@@ -48,6 +64,71 @@ def open_stack(
             pixel_size=pixel_size,
         )
     )
+
+
+def _make_lazy(spec: StackSpec) -> xr.DataArray:
+    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
+
+    A chunk is a frame, or a block of one that is large.
+    The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
+    If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
+    """
+    frames = StackFrames(spec)
+    dims = ("t", *spec.spatial)
+    name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"
+
+    sides = choose_block_sides(
+        spec.frame_shape, [spec.chunks[spec.axes.index(a)] for a in spec.spatial]
+    )
+    chunks = da.core.normalize_chunks((1, *sides), (spec.frame_count, *spec.frame_shape))
+
+    def lazy(read: Callable[..., NDArray[Any]], dtype: Any) -> da.Array:
+        blocks: da.Array = da.map_blocks(
+            read,
+            frames,
+            sides,
+            chunks=chunks,
+            dtype=dtype,
+            meta=np.empty((0,) * len(dims), dtype),
+            name=f"{read.__name__.strip('_')}-{name}",
+        )
+        return blocks
+
+    coordinates: dict[str, Any] = {
+        axis: (axis, np.arange(size) * step, {"units": spec.unit or "pixel"})
+        for axis, size, step in zip(spec.spatial, spec.frame_shape, spec.pixel_size, strict=True)
+    }
+    if spec.time is not None:
+        coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
+    if may_lack_chunks(spec):
+        valid = lazy(_read_validity, bool)
+        coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that are there"})
+    pixels = lazy(_read_pixels, spec.dtype)
+    return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
+
+
+def _read_part(frames: StackFrames, sides: tuple[int, ...], place: tuple[int, ...]) -> Frame:
+    """The frame, or the block of one, that is a chunk of the lazy stack."""
+    part = tuple(
+        slice(index * side, min((index + 1) * side, size))
+        for index, side, size in zip(place[1:], sides, frames.frame_shape, strict=True)
+    )
+    return frames.read(place[0], part)
+
+
+def _read_pixels(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    frame = _read_part(frames, sides, block_id)
+    if frame.status is FrameStatus.UNREADABLE:
+        raise OSError(f"frame {block_id[0]} of {frames.spec.path} cannot be decoded")
+    return frame.image[None]
+
+
+def _read_validity(
+    frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> Bools:
+    return _read_part(frames, sides, block_id).valid[None]
 
 
 def estimate_shifts(
@@ -100,15 +181,17 @@ def estimate_shifts(
         }
     )
     source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
-    still_digests(config, source.frame_shape)
-    known = given_shifts(initial_shifts, source.axes, source.frame_count, *source.pixel_size)
-    setup = with_stills(set_up(config, in_memory(source, known)))
+    digest_camera_images(config, source.frame_shape)
+    known = convert_initial_shifts(
+        initial_shifts, source.axes, source.frame_count, *source.pixel_size
+    )
+    setup = add_camera_images(set_up(config, make_series(source, known)))
     limits, engine = config.cluster, client
     if not isinstance(engine, Cluster):
-        engine = Cluster(engine or current_client(), limits.retries, limits.max_failed)
+        engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)
     rounds = measure_rounds(
         source,
-        new_table(setup),
+        make_table(setup),
         setup.method,
         setup.size,
         len(setup.pairs),
@@ -117,4 +200,4 @@ def estimate_shifts(
     )
     *_, (table, _) = rounds
     frames = solve_series(source, table, setup.method, client=engine, **config.solve.model_dump())
-    return dataset(setup, table, frames, look_for_effect(setup, table))
+    return make_run_dataset(setup, table, frames, check_series(setup, table))

@@ -8,27 +8,31 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from steadystack.cluster import Cluster, OnDemand
-from steadystack.dataset import Journal, check_replaceable, journal_path, read_pairs, save_shifts
-from steadystack.durable import place
-from steadystack.measure import measure_pairs, with_second_round
+from steadystack.cluster import Cluster, ClusterOnDemand
+from steadystack.dataset import (
+    Journal,
+    check_replaceable,
+    get_journal_path,
+    read_pairs,
+    save_shifts,
+)
+from steadystack.durable import get_place
+from steadystack.measure import measure_pairs, take_second_round
 from steadystack.model import PairStatus, PairTable
 from steadystack.planning import Setup
-from steadystack.quality import doubt_of_mask
-from steadystack.stages.log import Meter, stage
+from steadystack.quality import CHECKED, check_series, find_doubt_of_mask
+from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
-    LOOKED_FOR,
-    dataset,
-    discard_stills,
-    kept,
-    look_for_effect,
-    new_name,
-    new_table,
-    own_shifts,
-    owner_of,
-    with_stills,
+    add_camera_images,
+    discard_camera_images,
+    get_journal_owner,
+    get_lasting_attributes,
+    load_own_shifts,
+    make_run_dataset,
+    make_run_id,
+    make_table,
 )
-from steadystack.stages.sharing import gather, remove_parts
+from steadystack.stages.sharing import gather, remove_shares
 
 MOST_ROUNDS = 3
 
@@ -42,7 +46,7 @@ class OpenRun:
     """A run that is open: its settings met a stack, and nobody else writes its output."""
 
     setup: Setup
-    cluster: OnDemand
+    cluster: ClusterOnDemand
     workers: int | None  # how many fit into the memory here, where they are of this machine
     progress: Progress | None
     part: bool  # of a measuring that is shared out
@@ -57,33 +61,37 @@ class OpenRun:
 
 
 def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
-    found = _begun(opened, overwrite)
-    table = _with_second_round(opened, read_pairs(found))
+    found = _load_begun(opened, overwrite)
+    table = _measure_second_round(opened, read_pairs(found))
     missing, rows = int(table.to_do.sum()), len(table.status)
-    looked_for = opened.part or set(LOOKED_FOR) <= set(found.attrs)
+    looked_for = opened.part or set(CHECKED) <= set(found.attrs)
     if not missing and _are_rows_of(table, found) and looked_for:
         log.info("all %d pairs are measured already", rows)
-        if place(journal_path(opened.path)).exists():  # the last of them may be nowhere else
+        if get_place(
+            get_journal_path(opened.path)
+        ).exists():  # the last of them may be nowhere else
             save_shifts(found, opened.path)
-        place(journal_path(opened.path)).discard()
+        get_place(get_journal_path(opened.path)).discard()
         return found
-    doubt = None if opened.part else doubt_of_mask(opened.setup)
+    doubt = None if opened.part else find_doubt_of_mask(opened.setup)
     if doubt is not None:
         log.warning("%s", doubt)
-    with stage("preparing"):
-        setup = with_stills(opened.setup, keep_at=opened.path.rstrip("/"), again=missing < rows)
-    found, table = _in_rounds(opened, setup, found, table)
-    known = kept(found)
+    with log_stage("preparing"):
+        setup = add_camera_images(
+            opened.setup, keep_at=opened.path.rstrip("/"), again=missing < rows
+        )
+    found, table = _measure_in_rounds(opened, setup, found, table)
+    known = get_lasting_attributes(found)
     if not opened.part:
-        with stage("looking for what could be wrong"):
-            known |= look_for_effect(setup, table)
-    found = dataset(setup, table, known=known)
+        with log_stage("looking for what could be wrong"):
+            known |= check_series(setup, table)
+    found = make_run_dataset(setup, table, known=known)
     save_shifts(found, opened.path)
-    place(journal_path(opened.path)).discard()
+    get_place(get_journal_path(opened.path)).discard()
     return found
 
 
-def _in_rounds(
+def _measure_in_rounds(
     opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable
 ) -> tuple[xr.Dataset, PairTable]:
     """The pairs of the strategy measured, then those that they leave wanted.
@@ -93,17 +101,20 @@ def _in_rounds(
     for _ in range(MOST_ROUNDS):
         if not table.to_do.any():
             break
-        found = _of_these_rows(opened, found, table)
-        with stage("measuring"), Journal(opened.path, owner_of(found), table) as journal:
-            table = _measured(opened, setup, found, table, journal)
-        further = _with_second_round(opened, table)
+        found = _select_rows(opened, found, table)
+        with (
+            log_stage("measuring"),
+            Journal(opened.path, get_journal_owner(found), table) as journal,
+        ):
+            table = _measure_missing(opened, setup, found, table, journal)
+        further = _measure_second_round(opened, table)
         if further.same_pairs(table):
             break  # what is still to do failed
         table = further
     return found, table
 
 
-def _with_second_round(opened: OpenRun, table: PairTable) -> PairTable:
+def _measure_second_round(opened: OpenRun, table: PairTable) -> PairTable:
     """The table with the pairs that its first round leaves wanted, once that is measured.
 
     A part of the batches knows its own pairs only.
@@ -111,38 +122,38 @@ def _with_second_round(opened: OpenRun, table: PairTable) -> PairTable:
     setup = opened.setup
     if opened.part:
         return table
-    return with_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
+    return take_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
 def _are_rows_of(table: PairTable, found: xr.Dataset) -> bool:
     return table.same_pairs(read_pairs(found))
 
 
-def _of_these_rows(opened: OpenRun, found: xr.Dataset, table: PairTable) -> xr.Dataset:
+def _select_rows(opened: OpenRun, found: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
     if _are_rows_of(table, found):
         return found
-    found = dataset(opened.setup, table, known=kept(found))
+    found = make_run_dataset(opened.setup, table, known=get_lasting_attributes(found))
     save_shifts(found, opened.path)
     return found
 
 
-def _begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
+def _load_begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
     """The dataset as an earlier run of the same settings left it, or a new one."""
     if overwrite:
-        remove_parts(opened.path)
+        remove_shares(opened.path)
     else:
         gather(opened.setup)
-    if place(opened.path).exists() and not overwrite:
-        return own_shifts(opened.setup)
+    if get_place(opened.path).exists() and not overwrite:
+        return load_own_shifts(opened.setup)
     check_replaceable(opened.path)
-    discard_stills(opened.path)
-    found = dataset(opened.setup, new_table(opened.setup), known=new_name())
+    discard_camera_images(opened.path)
+    found = make_run_dataset(opened.setup, make_table(opened.setup), known=make_run_id())
     save_shifts(found, opened.path)
     return found
 
 
-def _measured(
+def _measure_missing(
     opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
 ) -> PairTable:
     """The table with its missing rows measured; the journal is ahead of the dataset until then."""
@@ -156,10 +167,12 @@ def _measured(
             if opened.progress is not None:
                 opened.progress(done, len(table.status))
     except BaseException as error:
-        if place(opened.path).cut_off_by(error):
+        if get_place(opened.path).is_cut_off_by(error):
             raise  # it waited long enough: what is saved is in the journal
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
-        save_shifts(dataset(setup, table, known=kept(found)), opened.path)
+        save_shifts(
+            make_run_dataset(setup, table, known=get_lasting_attributes(found)), opened.path
+        )
         raise
     return table

@@ -1,24 +1,31 @@
-"""The report of a solved run: one picture, or one page."""
+"""What solved shifts are shown and handed on as: a report, and files for other programs."""
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
 
-from steadystack.correction import SeriesImages, before_and_after, mean_before_and_after
-from steadystack.dataset import read_frames, read_pairs
-from steadystack.model import Views
+from steadystack.config import make_config
+from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
+from steadystack.dataset import load_shifts, read_frames, read_pairs, save_shifts
+from steadystack.durable import get_place
+from steadystack.model import UNSOLVED, FrameStatus, InputError, ReportImages, RunError
+from steadystack.outputs import explaining_write_errors, write_rows
 from steadystack.planning import Setup
-from steadystack.quality import close_ups
-from steadystack.report import Page, save_figure, save_figures, save_page, series_figure
-from steadystack.stages.log import lines_of
-from steadystack.stages.results import verdict, with_stills
+from steadystack.quality import make_close_ups, verdict
+from steadystack.readers import StackSpec, locate_stack
+from steadystack.report import Page, draw_series, save_figure, save_figures, save_page
+from steadystack.run_log import read_log_lines
+from steadystack.stages.results import add_camera_images
+from steadystack.warp import Box, find_common_box, round_shift
 
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
@@ -29,36 +36,36 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
     name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
     found = verdict(shifts)
     if Path(path).suffix != ".html" and figures is None:
-        before, after = _means(setup, shifts)
-        save_figure(series_figure(shifts, before, after, f"{name}: {found}"), path)
+        before, after = _make_means(setup, shifts)
+        save_figure(draw_series(shifts, before, after, f"{name}: {found}"), path)
         return
     page = Page(
         title=name,
         shifts=shifts,
         trust=str(found.trust),
         reasons=found.reasons,
-        views=views(setup, shifts),
+        views=make_report_images(setup, shifts),
         configuration=yaml.safe_dump(json.loads(shifts.attrs["configuration"]), sort_keys=False),
         versions=json.loads(shifts.attrs["versions"]),
-        log=lines_of(setup.config),
+        log=read_log_lines(setup.config),
     )
     save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
 
 
-def views(setup: Setup, shifts: xr.Dataset) -> Views:
+def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
-    setup = with_stills(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
+    setup = add_camera_images(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
     source = setup.series.source
     known = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
-        return before_and_after(source, frames.shift, frames=chosen)
+        return make_before_and_after(source, frames.shift, frames=chosen)
 
     if not len(known):
-        return Views(close_ups=close_ups(source, setup.method, table, frames))
+        return ReportImages(close_ups=make_close_ups(source, setup.method, table, frames))
     most = int(np.clip(PICTURED_PIXELS // math.prod(source.frame_shape), *PICTURED))
     spread = known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))]
     before, after = seen(spread)
@@ -66,7 +73,7 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
     for frame in dict.fromkeys(known[[0, len(known) // 2, -1]].tolist()):
         still, moved = seen(np.array([frame]))
         singles[f"frame {frame}"] = still.mean, moved.mean
-    return Views(
+    return ReportImages(
         images={
             "mean": (before.mean, after.mean),
             "maximum": (before.maximum, after.maximum),
@@ -77,9 +84,146 @@ def views(setup: Setup, shifts: xr.Dataset) -> Views:
             for axis in before.kymographs
         },
         span=(int(spread[0]), int(spread[-1])),
-        close_ups=close_ups(source, setup.method, table, frames),
+        close_ups=make_close_ups(source, setup.method, table, frames),
     )
 
 
-def _means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return mean_before_and_after(setup.series.source, shifts["frame_shift"].to_numpy())
+def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    return make_mean_before_and_after(setup.series.source, shifts["frame_shift"].to_numpy())
+
+
+def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
+    """Write a shifts dataset as another file, by the suffix of `target`.
+
+    ``.csv``: a row per frame, with its file if each is in one of many; ``.json``: a layer of napari
+    per frame; ``.nc``: all of it, NetCDF.
+
+    Returns
+    -------
+    The box that is seen in every good frame, pixels of the anchor frame; None if there is none, or
+    if the stack is not there any more to tell the shape of a frame.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
+    """
+    suffix = PurePath(target).suffix
+    if suffix not in (".csv", ".json", ".nc"):
+        raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
+    if get_place(target).exists() and not overwrite:
+        raise InputError(f"{target} is there: use --overwrite, or another name")
+    found = load_shifts(shifts)
+    if (found["component"] == UNSOLVED).all():
+        raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
+    spec = _locate_stack(found)
+    shape = None if spec is None else spec.frame_shape
+    with explaining_write_errors(target):
+        if suffix == ".nc":
+            save_shifts(found, target)
+        else:
+            with get_place(target).replacing() as partial:
+                if suffix == ".csv":
+                    write_rows(partial, make_frame_rows(found, shape, _list_files(found, spec)))
+                else:
+                    layers = json.dumps(make_napari_layers(found), indent=1)
+                    partial.write_text(layers, encoding="utf-8")
+    return None if shape is None else find_common_part(found, shape)
+
+
+def _locate_stack(shifts: xr.Dataset) -> StackSpec | None:
+    """The stack that was measured; None if it is not there any more."""
+    try:
+        config = make_config(json.loads(shifts.attrs["configuration"]))
+        spec = locate_stack(**config.input.model_dump())
+    except (InputError, RunError, KeyError, ValueError):
+        return None
+    axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
+    return spec if spec.spatial == axes else None
+
+
+def _list_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None:
+    """The file of each frame, where the stack is a series of files; None if they are others now."""
+    if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
+        return None
+    files = spec.array.files_of_frames(spec.path)
+    return files if files is not None and len(files) == shifts.sizes["frame"] else None
+
+
+def make_frame_rows(
+    shifts: xr.Dataset, shape: Sequence[int] | None = None, files: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """A row for every frame of a shifts dataset.
+
+    Parameters
+    ----------
+    shape : of a frame, pixels; None: not known
+    files : the name of the file that each frame is in, where there are several
+
+    Returns
+    -------
+    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it, ``status``,
+    ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
+    shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
+    known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
+    anchor frame, the last one not included. What is not known is None.
+    """
+    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
+    values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
+    size = get_pixel_size(shifts)
+    rows = []
+    for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
+        row: dict[str, Any] = {"frame": frame}
+        if files is not None:
+            row["file"] = files[frame]
+        if "time" in shifts.coords:
+            row["time"] = float(shifts["time"][frame])
+        row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
+        row["component"] = int(shifts["component"][frame])
+        known = bool(np.isfinite(shift).all())
+        for name, numbers in (
+            ("shift", shift),
+            ("shift_std", deviation),
+            ("translate", shift * size),
+        ):
+            found = zip(axes, numbers.tolist(), strict=True)
+            row |= {f"{name}_{axis}": one if np.isfinite(one) else None for axis, one in found}
+        if shape is not None:
+            first = round_shift(shift).tolist() if known else [None] * len(axes)
+            for axis, begin, side in zip(axes, first, shape, strict=True):
+                row[f"first_{axis}"] = begin
+                row[f"stop_{axis}"] = None if begin is None else begin + side
+        rows.append(row)
+    return rows
+
+
+def get_pixel_size(shifts: xr.Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Size of a pixel along every axis; 1 where it is not known."""
+    return np.nan_to_num(shifts["pixel_size"].to_numpy().astype(np.float64), nan=1.0)
+
+
+def find_common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
+    """The box that is seen in every frame with a shift that compares with the anchor's."""
+    values = shifts["frame_shift"].to_numpy()
+    good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
+    return find_common_box(values[good], shape) if good.any() else None
+
+
+def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
+    """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
+
+    A layer for every frame with a shift that compares with the anchor's, of the image
+    ``stack[frame:frame + 1]``; all share the slider of time. ``frame`` is to be taken out.
+    """
+    size = get_pixel_size(shifts).tolist()
+    values, part = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
+    return [
+        {
+            "frame": frame,
+            "name": f"frame {frame}",
+            "scale": [1.0, *size],
+            "translate": [float(frame), *(shift * size).tolist()],
+        }
+        for frame, shift in enumerate(values)
+        if np.isfinite(shift).all() and part[frame] == 0
+    ]

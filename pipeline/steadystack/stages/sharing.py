@@ -9,19 +9,19 @@ from typing import TypeAlias
 import numpy as np
 
 from steadystack.config import ClusterSection, Config
-from steadystack.dataset import check_replaceable, journal_path, read_pairs, save_shifts
-from steadystack.durable import place
+from steadystack.dataset import check_replaceable, get_journal_path, read_pairs, save_shifts
+from steadystack.durable import get_place
 from steadystack.model import MEASURED, FrameStatus, InputError, PairStatus, PairTable
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
     RUN,
-    dataset,
-    discard_stills,
-    new_name,
-    new_table,
-    own_shifts,
-    owner_of,
+    discard_camera_images,
+    get_journal_owner,
+    load_own_shifts,
+    make_run_dataset,
+    make_run_id,
+    make_table,
 )
 
 Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
@@ -30,7 +30,7 @@ Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 PART_FRAMES = 128
 
 
-def part_of(setup: Setup, part: Part) -> Setup:
+def select_share(setup: Setup, part: Part) -> Setup:
     """The run that measures one of so many parts of the pairs, into a dataset of its own.
 
     Which pairs these are depends on nothing but the pairs and their number; they share frames.
@@ -43,22 +43,22 @@ def part_of(setup: Setup, part: Part) -> Setup:
         raise InputError(f"{count} parts of {len(pairs)} pairs: make no more parts than that")
     order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
     begin, end = (len(pairs) * place // count for place in (number - 1, number))
-    output = {"shifts": part_path(setup.config.output.shifts, number, count), "report": None}
+    output = {"shifts": get_share_path(setup.config.output.shifts, number, count), "report": None}
     config = setup.config.model_copy(
         update={"output": setup.config.output.model_copy(update=output)}
     )
     return replace(setup, config=config, pairs=pairs[np.sort(order[begin:end])])
 
 
-def on_this_machine(config: Config) -> Config:
+def use_this_machine(config: Config) -> Config:
     """The settings of a part: where the workers of the whole are jobs, a part is a job itself.
 
     Its workers are processes of the machine that it runs on.
     """
-    return config.model_copy(update={"cluster": _here(config.cluster)})
+    return config.model_copy(update={"cluster": _make_local_section(config.cluster)})
 
 
-def _here(cluster: ClusterSection) -> ClusterSection:
+def _make_local_section(cluster: ClusterSection) -> ClusterSection:
     if not cluster.batch:
         return cluster
     kept = ("threads_per_worker", "worker_memory", "retries", "max_failed", "lost_after")
@@ -75,34 +75,34 @@ def gather(setup: Setup) -> None:
     Parts that are measured to the end are removed then; others may be at work.
     """
     path = setup.config.output.shifts
-    parts = part_paths(path)
+    parts = list_share_paths(path)
     if not parts:
         return
-    if place(path).exists():
-        before = own_shifts(setup)
-        table, known = read_pairs(before), {RUN: owner_of(before)}
+    if get_place(path).exists():
+        before = load_own_shifts(setup)
+        table, known = read_pairs(before), {RUN: get_journal_owner(before)}
     else:
-        discard_stills(path)
-        table, known = new_table(setup), new_name()
-    found = {part: read_pairs(own_shifts(_at(setup, part))) for part in parts}
+        discard_camera_images(path)
+        table, known = make_table(setup), make_run_id()
+    found = {part: read_pairs(load_own_shifts(_set_output(setup, part))) for part in parts}
     for part in found.values():
         _take(table, part)
-    save_shifts(dataset(setup, table, known=known), path)
-    place(journal_path(path)).discard()
+    save_shifts(make_run_dataset(setup, table, known=known), path)
+    get_place(get_journal_path(path)).discard()
     for name, part in found.items():
         if not part.count([PairStatus.UNMEASURED]):
-            with place(name).locked():
-                remove_part(name)
+            with get_place(name).holding_lock():
+                remove_share(name)
 
 
-def remove_parts(path: str) -> None:
+def remove_shares(path: str) -> None:
     """Remove what parts of the run with this output measured."""
-    for part in part_paths(path):
-        with place(part).locked():
-            remove_part(part)
+    for part in list_share_paths(path):
+        with get_place(part).holding_lock():
+            remove_share(part)
 
 
-def _at(setup: Setup, path: str) -> Setup:
+def _set_output(setup: Setup, path: str) -> Setup:
     output = setup.config.output.model_copy(update={"shifts": path})
     return replace(setup, config=setup.config.model_copy(update={"output": output}))
 
@@ -128,7 +128,7 @@ def _take(table: PairTable, part: PairTable) -> None:
     table.frame_read_status[better] = part.frame_read_status[better]
 
 
-def parsed_part(text: str) -> Part:
+def parse_share(text: str) -> Part:
     """(3, 16) of "3/16"."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
@@ -136,31 +136,31 @@ def parsed_part(text: str) -> Part:
     return int(number), int(count)
 
 
-def part_path(path: str, number: int, count: int) -> str:
+def get_share_path(path: str, number: int, count: int) -> str:
     """Of the part with that number, from 1, of so many, beside the dataset of the whole."""
     whole = PurePath(path)
-    return place(path).beside(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
+    return get_place(path).get_sibling(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
 
 
-def part_paths(path: str) -> list[str]:
+def list_share_paths(path: str) -> list[str]:
     """Of the parts that are there, however many there were to be."""
     whole = PurePath(path)
     begin = f"{whole.stem}.part-"
     return [
         found
-        for found in place(path).siblings()
+        for found in get_place(path).list_siblings()
         if (name := PurePath(found)).name.startswith(begin) and name.suffix == whole.suffix
         and name.name.count(".part-") == 1 and len(name.suffixes) == len(whole.suffixes) + 1
-        and place(found).exists()
+        and get_place(found).exists()
     ]  # fmt: skip
 
 
-def remove_part(path: str) -> None:
+def remove_share(path: str) -> None:
     """A part, its journal and its lock, and the images that its frames were corrected with."""
     check_replaceable(path)
-    place(journal_path(path)).discard()
+    get_place(get_journal_path(path)).discard()
     name = PurePath(path).name
-    place(path).discard()
-    for found in place(path).siblings():
+    get_place(path).discard()
+    for found in get_place(path).list_siblings():
         if PurePath(found).name == f".{name}.lock" or PurePath(found).name.startswith(f"{name}."):
-            place(found).discard()
+            get_place(found).discard()

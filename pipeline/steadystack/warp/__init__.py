@@ -5,12 +5,12 @@
 
 from steadystack.warp.boxes import (
     Box,
-    common_box,
-    laid_out,
-    source_part,
-    to_dtype,
-    whole_box,
-    whole_shift,
+    convert_dtype,
+    find_common_box,
+    find_source_part,
+    find_whole_box,
+    place_on_canvas,
+    round_shift,
 )
 from steadystack.warp.moving import INTERPOLATIONS, REACH, check_interpolation, move, move_part
 
@@ -19,12 +19,12 @@ __all__ = [
     "REACH",
     "Box",
     "check_interpolation",
-    "common_box",
-    "laid_out",
+    "convert_dtype",
+    "find_common_box",
+    "find_source_part",
+    "find_whole_box",
     "move",
     "move_part",
-    "source_part",
-    "to_dtype",
-    "whole_box",
-    "whole_shift",
+    "place_on_canvas",
+    "round_shift",
 ]

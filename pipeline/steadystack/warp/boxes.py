@@ -26,7 +26,7 @@ class Box:
         return tuple(begin + size for begin, size in zip(self.first, self.shape, strict=True))
 
 
-def whole_shift(shift: Floats) -> NDArray[np.int64]:
+def round_shift(shift: Floats) -> NDArray[np.int64]:
     """Shifts rounded to whole pixels, halves upwards: by them the areas of pixels are moved.
 
     A pixel of a moved frame is known if its centre lies in the area of a valid pixel.
@@ -34,28 +34,30 @@ def whole_shift(shift: Floats) -> NDArray[np.int64]:
     return np.asarray(np.floor(np.asarray(shift, np.float64) + 0.5), np.int64)
 
 
-def common_box(shifts: Floats, shape: Sequence[int]) -> Box | None:
+def find_common_box(shifts: Floats, shape: Sequence[int]) -> Box | None:
     """The box that is seen in every frame of that shape, moved by its shift; None if there is none.
 
     Parameters
     ----------
     shifts : (frames, axes) pixels, none of them NaN
     """
-    moved = whole_shift(shifts)
+    moved = round_shift(shifts)
     first, stop = moved.max(axis=0), moved.min(axis=0) + np.asarray(shape)
     if (stop <= first).any():
         return None
     return Box(tuple(first.tolist()), tuple((stop - first).tolist()))
 
 
-def whole_box(shifts: Floats, shape: Sequence[int]) -> Box:
+def find_whole_box(shifts: Floats, shape: Sequence[int]) -> Box:
     """The smallest box that all of all moved frames lies in."""
-    moved = whole_shift(shifts)
+    moved = round_shift(shifts)
     first, stop = moved.min(axis=0), moved.max(axis=0) + np.asarray(shape)
     return Box(tuple(first.tolist()), tuple((stop - first).tolist()))
 
 
-def source_part(box: Box, shift: Floats, frame_shape: Sequence[int], reach: int) -> Slices | None:
+def find_source_part(
+    box: Box, shift: Floats, frame_shape: Sequence[int], reach: int
+) -> Slices | None:
     """The part of a frame that a box of the moved frame is made of; None if the frame misses it.
 
     Parameters
@@ -64,7 +66,7 @@ def source_part(box: Box, shift: Floats, frame_shape: Sequence[int], reach: int)
     reach : how far away, in pixels, a pixel has a say
     """
     part = []
-    sides = zip(box.first, box.stop, shift, whole_shift(shift).tolist(), frame_shape, strict=True)
+    sides = zip(box.first, box.stop, shift, round_shift(shift).tolist(), frame_shape, strict=True)
     for begin, stop, by, whole, size in sides:
         low, high = max(begin, whole), min(stop, whole + size)  # what the frame covers
         if high <= low:
@@ -82,7 +84,7 @@ def source_part(box: Box, shift: Floats, frame_shape: Sequence[int], reach: int)
 FILL_SIGMA, LEAST_WEIGHT = 1.0, 1e-3
 
 
-def laid_out(
+def place_on_canvas(
     image: NDArray[Any], valid: Bools, shift: Floats, first: Sequence[int], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], Bools]:
     """`image` moved by `shift` onto a canvas, sharply: by cubic splines.
@@ -103,7 +105,7 @@ def laid_out(
     """
     whole = np.floor(shift).astype(int)
     rest = np.asarray(shift) - whole
-    values = filled_in(np.where(valid, image, 0), valid)
+    values = fill_invalid(np.where(valid, image, 0), valid)
     if rest.any():
         values = ndimage.shift(values, rest, order=3, mode="nearest")
     known = valid.copy()
@@ -122,7 +124,9 @@ def laid_out(
     return np.where(there, moved, 0), there
 
 
-def filled_in(values: NDArray[Any], valid: Bools, everywhere: bool = False) -> NDArray[np.float64]:
+def fill_invalid(
+    values: NDArray[Any], valid: Bools, everywhere: bool = False
+) -> NDArray[np.float64]:
     """Values, 0 where not valid, with the mean of valid ones nearby there.
 
     Far from all valid pixels they stay 0, or become, if `everywhere` is set, that of the closest.
@@ -142,7 +146,7 @@ def filled_in(values: NDArray[Any], valid: Bools, everywhere: bool = False) -> N
     return filled
 
 
-def to_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     """`values` in another data type: rounded and clipped for integers, halved for booleans."""
     if dtype == np.bool_:
         return np.asarray(values >= 0.5)

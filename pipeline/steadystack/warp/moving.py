@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, Floats, InputError, Slices
-from steadystack.warp.boxes import Box, filled_in, source_part, to_dtype, whole_shift
+from steadystack.warp.boxes import Box, convert_dtype, fill_invalid, find_source_part, round_shift
 
 # Pixels that are made at a time: what a cache holds, and what memory beside the images is needed.
 BLOCK_PIXELS = 2**18
@@ -83,9 +83,9 @@ def move_part(
     keep : also write what is not valid, moved by whole pixels; it is not known
     """
     box = Box(tuple(first), moved.shape)
-    if source_part(box, shift, frame_shape, 0) is None:
+    if find_source_part(box, shift, frame_shape, 0) is None:
         return
-    whole = whole_shift(shift)
+    whole = round_shift(shift)
     target, nearest = [], []
     for begin, stop, by, size, side in zip(
         box.first, box.stop, whole.tolist(), frame_shape, part, strict=True
@@ -127,12 +127,12 @@ def _interpolate(
     reach = REACH[interpolation]
     floor = np.floor(shift).astype(int)
     taps = [
-        weights(interpolation, float(by - whole)) if by != whole else None
+        compute_weights(interpolation, float(by - whole)) if by != whole else None
         for by, whole in zip(shift, floor, strict=True)
     ]
     exact = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
     work = np.dtype(np.float32 if exact else np.float64)
-    for block in _blocks(target):
+    for block in _cut_into_blocks(target):
         wanted = []  # of the frame; may stick out of it
         for side, begin, by, tap in zip(block, first, floor.tolist(), taps, strict=True):
             far = (reach, reach - 1) if tap is not None else (0, 0)
@@ -140,23 +140,25 @@ def _interpolate(
         values = _cut(image, part, frame_shape, wanted).astype(work)
         good = None if valid is None else _cut(valid, part, frame_shape, wanted)
         if good is None or good.all():
-            result = _along_all(values, taps)
-            _put(moved[block], to_dtype(result, moved.dtype), None)
+            result = _filter_all_axes(values, taps)
+            _put(moved[block], convert_dtype(result, moved.dtype), None)
         elif good.any():
-            result = _around_invalid(values, good, taps, interpolation)
-            _put(moved[block], to_dtype(result, moved.dtype), known[block])
+            result = _interpolate_around_invalid(values, good, taps, interpolation)
+            _put(moved[block], convert_dtype(result, moved.dtype), known[block])
 
 
-def _along_all(values: NDArray[Any], taps: Sequence[NDArray[np.float64] | None]) -> NDArray[Any]:
+def _filter_all_axes(
+    values: NDArray[Any], taps: Sequence[NDArray[np.float64] | None]
+) -> NDArray[Any]:
     """The last axis first: there the most pixels are not needed any more afterwards."""
     for axis in reversed(range(values.ndim)):
         tap = taps[axis]
         if tap is not None:
-            values = filtered(values, tap, axis)
+            values = filter_along(values, tap, axis)
     return values
 
 
-def _around_invalid(
+def _interpolate_around_invalid(
     values: NDArray[Any],
     valid: Bools,
     taps: Sequence[NDArray[np.float64] | None],
@@ -168,15 +170,15 @@ def _around_invalid(
     filled in from what is valid around it.
     """
     if interpolation == "linear":
-        total = _along_all(np.where(valid, values, 0), taps)
-        weight = _along_all(valid.astype(values.dtype), taps)
+        total = _filter_all_axes(np.where(valid, values, 0), taps)
+        weight = _filter_all_axes(valid.astype(values.dtype), taps)
         return np.asarray(total / np.where(weight > 0, weight, 1))
     level = values[valid].mean()
-    filled = filled_in(np.where(valid, values - level, 0), valid, everywhere=True)
-    return np.asarray(_along_all(filled.astype(values.dtype), taps) + level)
+    filled = fill_invalid(np.where(valid, values - level, 0), valid, everywhere=True)
+    return np.asarray(_filter_all_axes(filled.astype(values.dtype), taps) + level)
 
 
-def _blocks(target: Sequence[slice]) -> Iterator[Slices]:
+def _cut_into_blocks(target: Sequence[slice]) -> Iterator[Slices]:
     """A box cut into blocks of about `BLOCK_PIXELS` with sides that are alike."""
     sizes = [side.stop - side.start for side in target]
     sides, left = [0] * len(sizes), float(BLOCK_PIXELS)
@@ -224,7 +226,7 @@ SHORT = 4
 
 
 @lru_cache(maxsize=1024)
-def weights(interpolation: str, rest: float) -> NDArray[np.float64]:
+def compute_weights(interpolation: str, rest: float) -> NDArray[np.float64]:
     """Weights of the pixels around a place between them.
 
     Parameters
@@ -245,20 +247,20 @@ def weights(interpolation: str, rest: float) -> NDArray[np.float64]:
     if interpolation == "cubic":
         steps = np.arange(-3 * reach, 3 * reach + 1)
         prefilter = np.sqrt(3.0) * POLE ** np.abs(steps)
-        found = (prefilter * _cubic_spline(away[:, None] - steps)).sum(axis=1)
+        found = (prefilter * _compute_spline_weights(away[:, None] - steps)).sum(axis=1)
     else:
         window = np.i0(SINC_BETA * np.sqrt(np.clip(1 - (away / reach) ** 2, 0, 1)))
         found = np.sinc(away) * window
     return np.asarray(found / found.sum())
 
 
-def _cubic_spline(x: NDArray[Any]) -> NDArray[np.float64]:
+def _compute_spline_weights(x: NDArray[Any]) -> NDArray[np.float64]:
     size = np.abs(x)
     inner = 2 / 3 - size**2 + size**3 / 2
     return np.asarray(np.where(size < 1, inner, np.maximum(2 - size, 0) ** 3 / 6))
 
 
-def filtered(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -> NDArray[Any]:
+def filter_along(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -> NDArray[Any]:
     """``sum(weight[i] * values[j + i])`` along an axis, of which ``len(weight) - 1`` are lost."""
     size = values.shape[axis] - len(weight) + 1
     if len(weight) <= SHORT:

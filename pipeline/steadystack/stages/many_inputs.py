@@ -14,11 +14,11 @@ import xarray as xr
 from steadystack.config import Config
 from steadystack.model import InputError, PairStatus, Trust, Verdict
 from steadystack.outputs import write_table
-from steadystack.planning import inputs_of
+from steadystack.planning import resolve_inputs
+from steadystack.quality import verdict
 from steadystack.stages.correcting import Summary
 from steadystack.stages.measuring import Progress
-from steadystack.stages.results import verdict
-from steadystack.stages.steps import cluster_of, correct, measure, report, run, solve
+from steadystack.stages.steps import correct, measure, open_run_cluster, report, run, solve
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def run_all(
     InputError before the first begins. `inputs` are the settings of each by its name, where they
     are known: listing a plate may mean to ask a store that is far away.
     """
-    singles, outcomes = inputs_of(config) if inputs is None else inputs, []
-    with cluster_of(config) as cluster:
+    singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []
+    with open_run_cluster(config) as cluster:
         options: dict[str, Any] = {} if command == "report" else {"cluster": cluster}
         if command in RESTARTED:
             options |= {"overwrite": overwrite, "progress": progress}
@@ -79,7 +79,7 @@ def run_all(
             begun = time.monotonic()
             try:
                 found = STAGES[command](single, **options)
-                outcome = _outcome(name, single, found, time.monotonic() - begun)
+                outcome = _run_one(name, single, found, time.monotonic() - begun)
             except Exception as error:
                 status = "refused" if isinstance(error, InputError) else "failed"
                 line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -89,21 +89,21 @@ def run_all(
                 )  # fmt: skip
             outcomes.append(outcome)
             if command in TABLED:
-                rows = [_cells(one) for one in outcomes]
+                rows = [_make_cells(one) for one in outcomes]
                 write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
             told(outcome)
     return outcomes
 
 
-def _outcome(
+def _run_one(
     name: str, config: Config, found: xr.Dataset | Summary | str, seconds: float
 ) -> Outcome:
     if isinstance(found, xr.Dataset):
-        return _of_shifts(name, config, found, seconds)
+        return _describe_shifts(name, config, found, seconds)
     return Outcome(name, "done", verdict=str(found), seconds=seconds, path=config.input.one_path)
 
 
-def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
+def _describe_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
     solved = "verdict" in shifts.attrs
     judged = verdict(shifts) if solved else None
     ok = (shifts["pair_status"] == PairStatus.OK.code).to_numpy()
@@ -111,7 +111,7 @@ def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) ->
     known = np.isfinite(residual).any()
     return Outcome(
         name=name,
-        status=_status(shifts, judged),
+        status=_describe_status(shifts, judged),
         frames=shifts.sizes["frame"],
         pairs=len(ok),
         usable_pairs=int(ok.sum()),
@@ -123,13 +123,13 @@ def _of_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) ->
     )
 
 
-def _status(shifts: xr.Dataset, judged: Verdict | None) -> str:
+def _describe_status(shifts: xr.Dataset, judged: Verdict | None) -> str:
     if (shifts["pair_status"] == PairStatus.FAILED.code).any():
         return "failed"
     return "unreliable" if judged is not None and judged.trust is Trust.UNRELIABLE else "done"
 
 
-def _cells(outcome: Outcome) -> list[str]:
+def _make_cells(outcome: Outcome) -> list[str]:
     values = asdict(outcome) | {
         "rms_residual": f"{outcome.rms_residual:.4g}",
         "seconds": f"{outcome.seconds:.1f}",

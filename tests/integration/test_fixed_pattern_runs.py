@@ -9,13 +9,13 @@ import pytest
 import xarray as xr
 
 import steadystack
-from steadystack import stages
-from steadystack.model import StaticEffect, Trust
+from steadystack import quality, stages
+from steadystack.model import FixedPatternEffect, Trust
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
 from support.scenes import ellipse
 from support.settings import config_of
-from support.still import SIZE, noise, pattern, views, way
+from support.still import SIZE, make_pattern, noise, views, way
 
 LAGS = {"strategy": "separations", "separations": [1, 2, 4, 8]}
 
@@ -46,17 +46,17 @@ def rms(found, truth):
 
 
 def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene):
-    spoiled = scene + 1.2 * pattern()
+    spoiled = scene + 1.2 * make_pattern()
     clean = shifts_of(scene)
     raw = shifts_of(spoiled)
     cured = shifts_of(spoiled, preprocess={"fixed_pattern": "estimate"})
     assert rms(clean, truth) < 0.02
     assert rms(raw, truth) > 3
     assert rms(cured, truth) < 2.5 * rms(clean, truth)
-    assert stages.verdict(raw).trust is Trust.UNRELIABLE
+    assert quality.verdict(raw).trust is Trust.UNRELIABLE
     assert "pulls shifts towards zero" in raw.attrs["verdict_reasons"]
     assert "preprocess.fixed_pattern: estimate" in raw.attrs["verdict_reasons"]
-    assert stages.verdict(cured).trust is Trust.GOOD
+    assert quality.verdict(cured).trust is Trust.GOOD
 
 
 def test_a_vignette_with_an_offset(truth, scene):
@@ -70,23 +70,23 @@ def test_a_vignette_with_an_offset(truth, scene):
 
 
 def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
-    spoiled = (10 + scene) * np.exp(0.15 * pattern())
+    spoiled = (10 + scene) * np.exp(0.15 * make_pattern())
     how = {"logarithm": True, "fixed_pattern": "estimate"}
     assert rms(shifts_of(spoiled), truth) > 1
     assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
 
 
 def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path):
-    gain = 1 + 0.2 * pattern(seed=9)
+    gain = 1 + 0.2 * make_pattern(seed=9)
     write_image(tmp_path / "flat.zarr", gain)
-    spoiled = (10 + scene + pattern()) * gain
+    spoiled = (10 + scene + make_pattern()) * gain
     how = {"flat_field": str(tmp_path / "flat.zarr"), "fixed_pattern": "estimate"}
     assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
 
 
 def test_the_static_image_knows_the_mask(truth, scene):
     """A quarter of the pixels is lost, elsewhere in each frame, and dirt is masked."""
-    spoiled = scene + pattern()
+    spoiled = scene + make_pattern()
     lost = np.random.default_rng(4).random(scene.shape) < 0.25
     mask = ellipse(SIZE, 1.0)
     mask[20:30, 30:50] = False
@@ -97,7 +97,7 @@ def test_the_static_image_knows_the_mask(truth, scene):
 
 @pytest.fixture
 def folder(tmp_path, scene):
-    write_stack(tmp_path / "stack.zarr", (scene + pattern()).astype("f4"))
+    write_stack(tmp_path / "stack.zarr", (scene + make_pattern()).astype("f4"))
     return tmp_path
 
 
@@ -113,15 +113,15 @@ def settings(folder, **sections):
 def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
     workers = {"kind": "local", "workers": 1}
     ran = steadystack.run(settings(folder, cluster=workers))
-    found = shifts_of(scene + pattern(), preprocess={"fixed_pattern": "estimate"})
+    found = shifts_of(scene + make_pattern(), preprocess={"fixed_pattern": "estimate"})
     np.testing.assert_array_equal(ran["frame_shift"], found["frame_shift"])
-    kept = folder / "shifts.zarr.static.zarr"
+    kept = folder / "shifts.zarr.fixed_pattern.zarr"
     assert kept.is_dir()
     given = settings(
         folder, preprocess={"fixed_pattern": kept.name}, output={"shifts": "given.zarr"}
     )
     np.testing.assert_array_equal(steadystack.run(given)["frame_shift"], found["frame_shift"])
-    write_image(kept, pattern().astype("f4"))
+    write_image(kept, make_pattern().astype("f4"))
     with pytest.raises(steadystack.InputError, match="measured with other settings"):
         steadystack.run(given)
     assert rms(steadystack.run(given, overwrite=True), truth) < 0.03
@@ -130,9 +130,9 @@ def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
 def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
     """Frames spread over all of it have no scene in common."""
     truth = way(140, (1.5, -1.2))
-    frames = views(truth) + 1.5 * pattern()
-    monkeypatch.setattr("steadystack.measure.stills.MOST_FRAMES", 20)
-    monkeypatch.setattr("steadystack.measure.stills.USUAL_FRAMES", 20)
+    frames = views(truth) + 1.5 * make_pattern()
+    monkeypatch.setattr("steadystack.measure.camera_images.MOST_FRAMES", 20)
+    monkeypatch.setattr("steadystack.measure.camera_images.USUAL_FRAMES", 20)
     found = shifts_of(frames + noise(frames, 0.1), preprocess={"fixed_pattern": "estimate"})
     assert rms(found, truth) < 0.05
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_estimated_is_told(folder, monkeypatch):
 
 
 def test_a_given_static_image_is_for_frames_of_blocks_too(folder, truth, monkeypatch):
-    write_image(folder / "static.zarr", pattern())
+    write_image(folder / "static.zarr", make_pattern())
     config = settings(folder, preprocess={"fixed_pattern": "static.zarr"})
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
     assert stages.plan(config).blocks > 2
@@ -171,12 +171,12 @@ def told(found):
 
 
 def effect(found):
-    return StaticEffect(**json.loads(found.attrs["static_effect"]))
+    return FixedPatternEffect(**json.loads(found.attrs["fixed_pattern_effect"]))
 
 
 def test_a_pull_is_told_with_its_size(truth, scene):
-    found = shifts_of(scene + 0.45 * pattern())
-    assert stages.verdict(found).trust is Trust.CHECK
+    found = shifts_of(scene + 0.45 * make_pattern())
+    assert quality.verdict(found).trust is Trust.CHECK
     assert told(found)
     seen = effect(found)
     assert seen.certain
@@ -214,31 +214,31 @@ def test_no_false_alarm(name, seed):
     truth, change = CLEAN[name]
     frames = views(truth, seed)
     found = shifts_of(change(frames) + noise(frames, 0.1, seed))
-    assert not told(found), found.attrs["static_effect"]
+    assert not told(found), found.attrs["fixed_pattern_effect"]
 
 
 def test_little_or_blank_series_are_not_looked_at(scene):
-    assert shifts_of(scene[:12]).attrs["static_effect"] == "null"
+    assert shifts_of(scene[:12]).attrs["fixed_pattern_effect"] == "null"
     blank = shifts_of(np.zeros((20, 32, 32)))
-    assert blank.attrs["static_effect"] == "null"
+    assert blank.attrs["fixed_pattern_effect"] == "null"
 
 
 def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
     config = settings(folder, preprocess={})
     measured = stages.measure(config)
     assert effect(measured).certain
-    monkeypatch.setattr("steadystack.stages.results.static_effect", None)
+    monkeypatch.setattr("steadystack.quality.assessment.check_fixed_pattern", None)
     for stage in (stages.solve, stages.run):
         found = stage(config)
-        assert found.attrs["static_effect"] == measured.attrs["static_effect"]
-        assert stages.verdict(found).trust is not Trust.GOOD
+        assert found.attrs["fixed_pattern_effect"] == measured.attrs["fixed_pattern_effect"]
+        assert quality.verdict(found).trust is not Trust.GOOD
     with xr.open_zarr(folder / "shifts.zarr") as kept:
         assert "pulls shifts towards zero" in kept.attrs["verdict_reasons"]
 
 
 def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
     monkeypatch.setattr("steadystack.quality.fixed_pattern_check.CHECK_PIXELS", 48 * 52)
-    assert told(shifts_of(scene + pattern()))
+    assert told(shifts_of(scene + make_pattern()))
     assert not told(shifts_of(scene))
 
 

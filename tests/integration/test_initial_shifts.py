@@ -15,7 +15,7 @@ from steadystack.config import load_config, make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import InputError, PairStatus, PairTable, as_stack
 from steadystack.outputs import write_stack
-from steadystack.planning import in_memory, open_series, set_up
+from steadystack.planning import make_series, open_series, set_up
 from steadystack.readers import ArrayFrames
 from steadystack.stages import estimate_shifts as estimate
 from support.scenes import Scene, ellipse
@@ -47,11 +47,11 @@ def masks_of(kind: str, frames: np.ndarray):
     return ellipse(shape) & (rng.random(frames.shape) > 0.2)
 
 
-def measured(frames, mask, bounds, prior=None, tile=None, cell=None):
+def measured(frames, mask, bounds, initial_shifts=None, tile=None, cell=None):
     register = {"max_shift": bounds, "fft_tile": tile}
     config = make_config({"input": {"path": "memory"}, "register": register, "pairs": {"width": 3}})
     source = ArrayFrames.checked(as_stack(frames), mask)
-    setup = set_up(config, in_memory(source, prior))
+    setup = set_up(config, make_series(source, initial_shifts))
     method = setup.method
     if cell is not None:
         method = replace(method, cell=(cell,) * (frames.ndim - 1))
@@ -71,9 +71,11 @@ def test_a_search_around_the_prior_finds_what_a_wide_one_finds(ndim, kind, how):
     tile = 32 if how == "tiles" else None
     cell = {"one cell": 101, "cells": 5}.get(how)
     rng = np.random.default_rng(7)
-    prior = shift + rng.uniform(-1, 1, shift.shape) * ([1.5, 1.5] if ndim == 2 else [0.5, 1.5, 1.5])
+    initial_shifts = shift + rng.uniform(-1, 1, shift.shape) * (
+        [1.5, 1.5] if ndim == 2 else [0.5, 1.5, 1.5]
+    )
     wide = measured(frames, mask, bounds, tile=tile)
-    close = measured(frames, mask, near, prior, tile, cell)
+    close = measured(frames, mask, near, initial_shifts, tile, cell)
     true = shift[wide.moving] - shift[wide.reference]
     comparable = wide.ok & (np.abs(wide.shift - true).max(axis=1) < 0.2)
     assert comparable.mean() > 0.85
@@ -97,10 +99,10 @@ def test_a_prior_of_zeros_changes_no_number():
 def test_frames_in_blocks(monkeypatch, kind):
     frames, shift = series(2)
     mask = masks_of(kind, frames)
-    prior = shift + np.random.default_rng(0).uniform(-1.5, 1.5, shift.shape)
-    whole = measured(frames, mask, 4, prior)
+    initial_shifts = shift + np.random.default_rng(0).uniform(-1.5, 1.5, shift.shape)
+    whole = measured(frames, mask, 4, initial_shifts)
     monkeypatch.setattr("steadystack.ncc.tiles.BLOCK_PIXELS", 2048)
-    cut = measured(frames, mask, 4, prior)
+    cut = measured(frames, mask, 4, initial_shifts)
     assert whole.ok.all()
     assert cut.ok.all()
     np.testing.assert_allclose(cut.shift, whole.shift, atol=2e-4)
@@ -109,9 +111,9 @@ def test_frames_in_blocks(monkeypatch, kind):
 
 def test_what_lies_beyond_the_window_is_at_its_bound_or_not_found():
     frames, shift = series(2)
-    prior = shift.copy()
-    prior[4:] += [7.0, 0.0]  # all pairs across are looked for 7 px off
-    found = measured(frames, None, 4, prior)
+    initial_shifts = shift.copy()
+    initial_shifts[4:] += [7.0, 0.0]  # all pairs across are looked for 7 px off
+    found = measured(frames, None, 4, initial_shifts)
     across = (found.reference < 4) & (found.moving >= 4)
     assert found.ok[~across].all()
     assert not found.ok[across].any()
@@ -120,9 +122,9 @@ def test_what_lies_beyond_the_window_is_at_its_bound_or_not_found():
 
 def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
     frames, shift = series(2)
-    prior = shift.copy()
-    prior[4:] += [500.0, 0.0]
-    found = measured(frames, None, 4, prior)
+    initial_shifts = shift.copy()
+    initial_shifts[4:] += [500.0, 0.0]
+    found = measured(frames, None, 4, initial_shifts)
     across = (found.reference < 4) & (found.moving >= 4)
     assert found.ok[~across].all()
     assert (found.status[across] == PairStatus.LOW_OVERLAP.code).all()
@@ -133,18 +135,18 @@ def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
 def test_what_stands_still_is_in_the_camera_whatever_the_prior_is():
     frames, shift = series(2, count=30)
     frames += 0.5 * Scene(9).view(frames.shape[1:], (0, 0)).astype(np.float32)
-    prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
+    initial_shifts = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
     options = {"pairs": {"width": 3}}
     wide = estimate(frames, max_shift=WIDE, **options)
-    near = estimate(frames, max_shift=4, initial_shifts=prior, **options)
-    effects = [json.loads(one.attrs["static_effect"]) for one in (wide, near)]
+    near = estimate(frames, max_shift=4, initial_shifts=initial_shifts, **options)
+    effects = [json.loads(one.attrs["fixed_pattern_effect"]) for one in (wide, near)]
     assert effects[0]["certain"]
     for key, value in effects[0].items():
         assert effects[1][key] == pytest.approx(value, rel=1e-3)
     cured = estimate(
         frames,
         max_shift=4,
-        initial_shifts=prior,
+        initial_shifts=initial_shifts,
         preprocess={"fixed_pattern": "estimate"},
         **options,
     )
@@ -154,11 +156,15 @@ def test_what_stands_still_is_in_the_camera_whatever_the_prior_is():
 
 def test_the_second_pass_goes_with_a_prior():
     frames, shift = series(2, count=16, noise=1.0)
-    prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
+    initial_shifts = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
     errors = []
     for polish in (0, 1):
         found = estimate(
-            frames, initial_shifts=prior, max_shift=4, pairs={"width": 3}, solve={"refine": polish}
+            frames,
+            initial_shifts=initial_shifts,
+            max_shift=4,
+            pairs={"width": 3},
+            solve={"refine": polish},
         )
         errors.append(np.sqrt(np.mean((found["frame_shift"].to_numpy() - shift) ** 2)))
     assert errors[1] < errors[0] < 0.2
@@ -168,8 +174,10 @@ def test_a_second_round_looks_where_the_prior_says():
     frames, shift = series(2, count=20)
     for bad in (9, 10, 11):
         frames[bad] = Scene(50 + bad).view(frames.shape[1:], (0, 0))
-    prior = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
-    found = estimate(frames, initial_shifts=prior, max_shift=4, pairs={"width": 3, "extra": 0.5})
+    initial_shifts = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
+    found = estimate(
+        frames, initial_shifts=initial_shifts, max_shift=4, pairs={"width": 3, "extra": 0.5}
+    )
     good = np.setdiff1d(np.arange(20), [9, 10, 11])
     assert (found["component"][good] == 0).all()
     assert np.abs(found["frame_shift"].to_numpy() - shift)[good].max() < 0.1
@@ -178,7 +186,7 @@ def test_a_second_round_looks_where_the_prior_says():
 # In files: the keys of the section, and what is wrong with them
 
 
-def run_at(folder, prior, text=None, **sections):
+def run_at(folder, initial_shifts, text=None, **sections):
     frames, shift = series(2)
     write_stack(folder / "stack.zarr", frames, pixel_size=(0.5, 0.25))
     if text is not None:
@@ -186,7 +194,7 @@ def run_at(folder, prior, text=None, **sections):
     usual = {
         "register": {"max_shift": 4},
         "pairs": {"width": 3},
-        "initial_shifts": {"path": "positions.csv", **prior},
+        "initial_shifts": {"path": "positions.csv", **initial_shifts},
     }
     return load_config(write_run(folder, **usual | sections)), shift
 
@@ -219,7 +227,7 @@ def lines(heading, values, separator=","):
 )
 def test_positions_in_a_text_file(tmp_path, keys, write):
     config, shift = run_at(tmp_path, keys, write(series(2)[1]))
-    known = open_series(config)[0].prior
+    known = open_series(config)[0].initial_shifts
     rows = np.arange(len(shift)) != 3 if keys.get("missing") else slice(None)
     np.testing.assert_allclose(known[rows], shift[rows], atol=0.01)
     if keys.get("missing"):
@@ -285,7 +293,7 @@ def test_shifts_of_a_coarser_run(tmp_path):
     )
     first = stages.run(load_config(at_half))
     config, _ = run_at(tmp_path, {"path": "coarse-shifts.zarr"})
-    known = open_series(config)[0].prior
+    known = open_series(config)[0].initial_shifts
     np.testing.assert_allclose(known, 2 * first["frame_shift"], rtol=1e-6)
     found = stages.run(config)
     assert np.abs(found["frame_shift"].to_numpy() - shift).max() < 0.1

@@ -57,7 +57,9 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     except PASSED_ON:
         raise
     except Exception as error:
-        raise TaskError(_words(error), get_worker().address, traceback.format_exc()) from None
+        raise TaskError(
+            _describe_error(error), get_worker().address, traceback.format_exc()
+        ) from None
 
 
 def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
@@ -69,17 +71,17 @@ def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
             raise
         except Exception as error:
             log.debug("try %d", tries, exc_info=True)
-            failure = Failure(_words(error), tries, error)
+            failure = Failure(_describe_error(error), tries, error)
     return failure
 
 
-def _words(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]} ..."
 
 
 @dataclass(eq=False)
-class Work:
+class TaskState:
     """Something to submit: `count` tasks, and what went wrong with them so far."""
 
     key: Any
@@ -89,19 +91,19 @@ class Work:
     avoid: set[str] = field(default_factory=set)
 
 
-class Tries:
+class TaskFlow:
     """Work on its way through a cluster.
 
     Work that was struck is a suspect: a task that kills its workers takes those down that wait
     beside it. Suspects are kept apart, one to a worker, so that the next death tells which it was.
     """
 
-    def __init__(self, cluster: Cluster, client: Client, work: Iterator[Work]) -> None:
+    def __init__(self, cluster: Cluster, client: Client, work: Iterator[TaskState]) -> None:
         self.client, self.retries = client, cluster.retries
         self.fresh = work
-        self.suspects: list[Work] = []
+        self.suspects: list[TaskState] = []
         # with the worker that it is pinned to
-        self.pending: dict[Future[Any], tuple[Work, str]] = {}
+        self.pending: dict[Future[Any], tuple[TaskState, str]] = {}
         self.done: queue.Queue[Future[Any]] = queue.Queue()
         self.watch = Watch(cluster, client)
 
@@ -154,12 +156,12 @@ class Tries:
             if worker and future.status == "pending" and self.watch.gone(worker):
                 future.cancel()
 
-    def _submit(self, work: Work, worker: str = "") -> None:
+    def _submit(self, work: TaskState, worker: str = "") -> None:
         future = work.submit([worker] if worker else None)
         self.pending[future] = work, worker
         future.add_done_callback(self.done.put)
 
-    def _outcome(self, work: Work, future: Future[Any]) -> Any:
+    def _outcome(self, work: TaskState, future: Future[Any]) -> Any:
         """A result, a failure, or the work itself if it is to be tried again."""
         strikes = 1
         try:
@@ -180,7 +182,7 @@ class Tries:
             worker, reason = "", "its worker was lost, or its data, or the scheduler"
         except Exception as error:  # what cannot be sent, or not be read
             self.watch.suspect()
-            worker, reason = "", _words(error)
+            worker, reason = "", _describe_error(error)
         work.strikes += strikes
         work.avoid.add(worker)
         if work.strikes > self.retries:

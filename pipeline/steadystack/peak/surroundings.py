@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from steadystack.peak.patch import (
     Array,
-    Asked,
     Grid,
     Spectrum,
-    alike_around,
-    chosen,
-    grid_of,
-    times,
+    SurfaceAtLag,
+    compute_likeness,
+    make_grid,
+    multiply,
+    take_last,
 )
 
 # White noise is preferred unless another colour is more likely by e to this power.
@@ -44,7 +44,7 @@ STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 
 
 @dataclass(frozen=True)
-class Look:
+class SignalAndNoise:
     """What surfaces show of signal and noise, each around a point near its peak.
 
     Spectra of signal and noise are per ring of frequencies; those of signal and `noise` add up to
@@ -62,7 +62,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class PeakSurroundings:
     """The lags around one of every surface, as patches and their spectra."""
 
     grid: Grid
@@ -72,31 +72,33 @@ class Surroundings:
     spectra: Spectrum
 
     @classmethod
-    def around(cls, asked: Sequence[Asked], free: Sequence[int]) -> Surroundings:
-        grid, patches = grid_of(len(free)), alike_around(asked, free)
+    def around(cls, asked: Sequence[SurfaceAtLag], free: Sequence[int]) -> PeakSurroundings:
+        grid, patches = make_grid(len(free)), compute_likeness(asked, free)
         count = np.array([float(surface.overlap_count[index]) for surface, index in asked])
         averaged = np.array([surface.averaged for surface, _ in asked])
         return cls(grid, count, averaged, patches, grid.forward(patches) / grid.size)
 
-    def of(self, rows: NDArray[np.intp]) -> Surroundings:
+    def of(self, rows: NDArray[np.intp]) -> PeakSurroundings:
         """Some of them."""
         count, averaged = self.count[rows], self.averaged[rows]
-        return Surroundings(self.grid, count, averaged, self.patches[rows], self.spectra[rows])
+        return PeakSurroundings(self.grid, count, averaged, self.patches[rows], self.spectra[rows])
 
-    def put(self, rows: NDArray[np.intp], others: Surroundings) -> None:
+    def put(self, rows: NDArray[np.intp], others: PeakSurroundings) -> None:
         """Others of the same surfaces in place of some."""
         self.count[rows] = others.count
         self.patches[rows], self.spectra[rows] = others.patches, others.spectra
 
-    def look(self, at: Array) -> Look:
+    def look(self, at: Array) -> SignalAndNoise:
         """Signal and noise around the points `at`, px from the centres."""
         grid = self.grid
         wave = grid.wave(at)
         seen = grid.forward(self.patches * grid.taper(at)) * wave
         top = (seen.real * grid.weight).sum(axis=-1) / grid.size  # the taper is 1 there
-        missing, both_missing = noise_parts(top, self.averaged)
-        signal = np.maximum(times(grid.ring_mean, seen.real.copy()), 0)
-        odd = times(grid.ring_mean, seen.imag**2) * (2 * self.count / grid.window_energy)[:, None]
+        missing, both_missing = split_noise(top, self.averaged)
+        signal = np.maximum(multiply(grid.ring_mean, seen.real.copy()), 0)
+        odd = (
+            multiply(grid.ring_mean, seen.imag**2) * (2 * self.count / grid.window_energy)[:, None]
+        )
 
         noises = missing[:, None, None] * grid.colours
         boths = both_missing[:, None, None] * grid.colours
@@ -107,12 +109,12 @@ class Surroundings:
 
         response = signal / errors[likely]
         response /= np.maximum(response.max(axis=-1, keepdims=True), np.finfo(float).tiny)
-        return Look(
+        return SignalAndNoise(
             top=top,
             noise=noises[likely],
             both=boths[likely],
             response=response,
-            best=times(grid.ring_filters, response),
+            best=multiply(grid.ring_filters, response),
             even=(self.spectra * wave).real.copy(),
             seen=seen,
         )
@@ -120,10 +122,10 @@ class Surroundings:
     def highest(self, filters: Array) -> NDArray[np.intp]:
         """The highest whole lags of filtered surfaces, from the centres; none at the border."""
         grid = self.grid
-        filtered = chosen(grid.backward(self.spectra * filters), grid.inner)
+        filtered = take_last(grid.backward(self.spectra * filters), grid.inner)
         return np.asarray(grid.lags.T[grid.inner[np.argmax(filtered, axis=-1)]], np.intp)
 
-    def best_filter(self, look: Look) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def best_filter(self, look: SignalAndNoise) -> tuple[Array, Array, NDArray[np.bool_]]:
         """The filters that promise the smaller errors of the shifts, and the covariances of those.
 
         What the rings say of the best linear filter holds for errors that are alike at all lags;
@@ -131,18 +133,20 @@ class Surroundings:
         """
         grid = self.grid
         falls, roughness, located = self.falls(look)
-        slopes = times(grid.ring_slopes, look.response).reshape(len(falls), grid.ndim, -1)
+        slopes = multiply(grid.ring_slopes, look.response).reshape(len(falls), grid.ndim, -1)
         errors = falls**2 * (2 * roughness)[:, None]  # of opposite lags, each for itself
         best = self.covariance(look.best, slopes, look, errors)
         local = self.covariance(grid.local, grid.local_slopes, look, errors)
-        better = ~(_trace(best) <= _trace(local)) & np.isfinite(_trace(local))
+        better = ~(_compute_trace(best) <= _compute_trace(local)) & np.isfinite(
+            _compute_trace(local)
+        )
         return (
             np.where(better[:, None], grid.local, look.best),
             np.where(better[:, None, None], local, best),
             located,
         )
 
-    def falls(self, look: Look) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def falls(self, look: SignalAndNoise) -> tuple[Array, Array, NDArray[np.bool_]]:
         """How far surfaces fall from their points to the lags `half`; how rough they are.
 
         Roughness is the variance of the error that every lag has for itself, per squared fall. It
@@ -151,23 +155,25 @@ class Surroundings:
         """
         grid = self.grid
         around = grid.backward(look.seen)
-        one, other = (chosen(around, side) for side in (grid.half, grid.opposite[grid.half]))
+        one, other = (take_last(around, side) for side in (grid.half, grid.opposite[grid.half]))
         window = np.maximum(grid.window[grid.half], 1e-2)
         falls = np.maximum(look.top[:, None] - (one + other) / 2 / window, 0)
 
         nearness = grid.distance[grid.near] ** -2.0
-        uneven = chosen(one - other, grid.near) / 2 * nearness
+        uneven = take_last(one - other, grid.near) / 2 * nearness
         basis = grid.smooth_odd
-        rest = uneven - times(basis, times(basis.T, uneven))
+        rest = uneven - multiply(basis, multiply(basis.T, uneven))
         # what the fit leaves of each value
         left = nearness**2 * (1 - (basis**2).sum(axis=1))
         white = (look.both**2 * grid.ring_count).sum(axis=-1) / grid.size / self.count
         excess = 2 * (rest**2).sum(axis=-1) - white * left.sum()
-        expected = (left * chosen(falls, grid.near) ** 2).sum(axis=-1)
+        expected = (left * take_last(falls, grid.near) ** 2).sum(axis=-1)
         roughness = np.maximum(excess, 0) / np.where(expected > 0, expected, np.inf)
-        return falls, roughness, chosen(falls, grid.far).min(axis=-1) > LEAST_FALL * look.top
+        return falls, roughness, take_last(falls, grid.far).min(axis=-1) > LEAST_FALL * look.top
 
-    def covariance(self, filters: Array, slopes: Array, look: Look, errors: Array) -> Array:
+    def covariance(
+        self, filters: Array, slopes: Array, look: SignalAndNoise, errors: Array
+    ) -> Array:
         """Of the maxima of filtered surfaces, px²; NaN where one curves up.
 
         The inverse of the curvature on both sides of the covariance of the slopes. `slopes` are the
@@ -175,12 +181,12 @@ class Surroundings:
         common with their opposites.
         """
         grid = self.grid
-        inverse = _inverse(grid.curvature(filters * look.even))
+        inverse = _invert(grid.curvature(filters * look.even))
         square = filters**2 / (grid.size * self.count)[:, None]
-        noise, both = (chosen(one, grid.rings) for one in (look.noise, look.both))
+        noise, both = (take_last(one, grid.rings) for one in (look.noise, look.both))
         of_noise = grid.curvature(square * both**2)
         of_scene = grid.curvature(square * 2 * noise * look.even * grid.size)
-        excess = ~_positive(of_scene)  # noise is more than what there is of the scene
+        excess = ~_is_positive_definite(of_scene)  # noise is more than what there is of the scene
         if excess.any():
             values, axes = np.linalg.eigh(of_scene[excess])
             of_scene[excess] = (axes * np.maximum(values, 0)[:, None]) @ axes.swapaxes(1, 2)
@@ -195,8 +201,8 @@ class Surroundings:
         rows = np.arange(len(at))
         for _ in range(STEPS):
             moved = filtered[rows] * grid.wave(at[rows])
-            uphill = -times(grid.slope, moved.imag.copy())
-            step = times(_inverse(grid.curvature(moved.real.copy())), uphill)
+            uphill = -multiply(grid.slope, moved.imag.copy())
+            step = multiply(_invert(grid.curvature(moved.real.copy())), uphill)
             here = at[rows] + np.clip(step, -LONGEST, LONGEST)
             here[np.abs(here).max(axis=1) > grid.reach] = np.nan
             at[rows] = here
@@ -206,8 +212,8 @@ class Surroundings:
         return at
 
 
-def noise_parts(top: Array, averaged: Array) -> tuple[Array, Array]:
-    """The noise that peaks of this height lack of 1, as `Look` takes it: `noise` and `both`.
+def split_noise(top: Array, averaged: Array) -> tuple[Array, Array]:
+    """What peaks of this height lack of 1, as the `noise` and `both` of `SignalAndNoise`.
 
     The reference is the mean of so many images as noisy as the moving one. With the part of the
     scene in the power of each, ``s1`` and ``s2``, the peak is ``sqrt(s1 s2)``.
@@ -224,11 +230,11 @@ def noise_parts(top: Array, averaged: Array) -> tuple[Array, Array]:
     return np.where(alike, missing, noise), np.where(alike, missing, both)
 
 
-def _trace(matrices: Array) -> Array:
+def _compute_trace(matrices: Array) -> Array:
     return np.asarray(np.trace(matrices, axis1=-2, axis2=-1))
 
 
-def _positive(matrices: Array) -> NDArray[np.bool_]:
+def _is_positive_definite(matrices: Array) -> NDArray[np.bool_]:
     """Whether symmetric matrices are positive definite (Sylvester)."""
     found = matrices[..., 0, 0] > 0
     for size in range(2, matrices.shape[-1] + 1):
@@ -236,8 +242,8 @@ def _positive(matrices: Array) -> NDArray[np.bool_]:
     return np.asarray(found)
 
 
-def _inverse(matrices: Array) -> Array:
+def _invert(matrices: Array) -> Array:
     """Of symmetric matrices; NaN where they are not positive definite."""
-    positive = _positive(matrices)[..., None, None]
+    positive = _is_positive_definite(matrices)[..., None, None]
     inverse = np.linalg.inv(np.where(positive, matrices, np.eye(matrices.shape[-1])))
     return np.where(positive, inverse, np.nan)

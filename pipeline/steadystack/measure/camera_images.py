@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.conditioning import condition
-from steadystack.durable import place
-from steadystack.fixed_pattern import Separated, separate
+from steadystack.durable import get_place
+from steadystack.fixed_pattern import SeparatedImages, separate
 from steadystack.measure.batches import measure_pairs
 from steadystack.measure.budget import BatchSize
-from steadystack.measure.method import Method, Still, own_flat_field, read_stills
+from steadystack.measure.method import CameraImage, Method, estimate_flat_field, read_camera_images
 from steadystack.model import Bools, Floats, FrameSource, InputError, Ints, PairTable
 from steadystack.outputs import write_image
 from steadystack.pairs import select_pairs
@@ -23,8 +23,8 @@ from steadystack.solve import solve_shifts
 
 # It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
 # them that are so many of them apart.
-STATIC_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
-STATIC_SEPARATIONS = (1, 2, 4, 8)
+PATTERN_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
+PATTERN_SEPARATIONS = (1, 2, 4, 8)
 FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
 ROUNDS = 6
@@ -42,19 +42,19 @@ FILLINGS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class PatternEstimate:
     """A static image, the shifts of the frames it goes with (NaN: not used), and how many are."""
 
-    separated: Separated
+    separated: SeparatedImages
     shifts: NDArray[np.float64]
 
     @property
     def count(self) -> int:
-        return int(known_rows(self.shifts).sum())
+        return int(has_shift(self.shifts).sum())
 
     @property
     def moves(self) -> bool:
-        return bool(np.ptp(self.shifts[known_rows(self.shifts)], axis=0).max() > MOVES)
+        return bool(np.ptp(self.shifts[has_shift(self.shifts)], axis=0).max() > MOVES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,34 +73,34 @@ class Sample:
             self.method, conditioning=replace(self.method.conditioning, high_pass=None)
         )
         part, _ = method.part(0)
-        flat_field, _ = read_stills(method, self.source.frame_shape, 0)
+        flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
         for frame, gain in zip(self.frames[known], self.gains[known].tolist(), strict=True):
             read = self.source.read(int(frame), part)
             image, valid = condition(read.image, read.valid, method.conditioning, flat_field)
             yield (image if gain == 1 else image / gain), valid
 
-    def on_frame(self, static: Floats) -> NDArray[np.float64]:
+    def on_frame(self, pattern: Floats) -> NDArray[np.float64]:
         """An image of the part that is looked at as one of a whole frame; NaN elsewhere."""
         whole = np.full(self.source.frame_shape, np.nan)
-        whole[self.method.part(0)[0]] = static
+        whole[self.method.part(0)[0]] = pattern
         return whole
 
-    def measured(self, pairs: Ints, static: Floats | None) -> PairTable:
+    def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
         """Pairs (n, 2) of frames of the series, a static image of the part taken away."""
         method = self.method
-        if static is not None:
-            method = replace(method, static=self.on_frame(static))
+        if pattern is not None:
+            method = replace(method, fixed_pattern=self.on_frame(pattern))
         table = PairTable.unmeasured(pairs, self.source.frame_count, len(self.source.frame_shape))
         *_, (table, _) = measure_pairs(self.source, table, method, self.size)
         return table
 
-    def shifts(self, static: Floats | None) -> NDArray[np.float64]:
+    def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
         """The shifts of the frames (frames, axes) with a static image taken away; NaN: not known.
 
         Those of the largest part of the frames that usable pairs connect.
         """
-        pairs = select_pairs(len(self.frames), "separations", separations=STATIC_SEPARATIONS)
-        table = self.measured(self.frames[pairs], static)
+        pairs = select_pairs(len(self.frames), "separations", separations=PATTERN_SEPARATIONS)
+        table = self.measured(self.frames[pairs], pattern)
         own = replace(
             table,
             reference=pairs[:, 0],
@@ -115,14 +115,14 @@ class Sample:
         return np.where(alike[:, None], solved.shift, np.nan)
 
     def separated(
-        self, shifts: NDArray[np.float64], before: Separated | None = None, passes: int = 1
-    ) -> Found | None:
+        self, shifts: NDArray[np.float64], before: SeparatedImages | None = None, passes: int = 1
+    ) -> PatternEstimate | None:
         """The static image that goes with these shifts and the frames it is from, if enough are.
 
         Frames further from the middle one than half a frame are left out: few show the same scene.
         """
         reach = np.array([side.stop - side.start for side in self.method.part(0)[0]]) / 2
-        known = known_rows(shifts)
+        known = has_shift(shifts)
         if known.any():
             known &= (np.abs(shifts - np.median(shifts[known], axis=0)) <= reach).all(axis=1)
         if known.sum() < FEWEST_FRAMES:
@@ -132,9 +132,9 @@ class Sample:
         found = separate(self.images(known), shifts[known], before=before, passes=passes)
         for _ in range(0 if found.alike else FILLINGS - 1):
             found = separate(self.images(known), shifts[known], before=found, passes=passes)
-        return Found(found, np.where(known[:, None], shifts, np.nan))
+        return PatternEstimate(found, np.where(known[:, None], shifts, np.nan))
 
-    def of_half(self, found: Found, passes: int) -> Separated:
+    def of_half(self, found: PatternEstimate, passes: int) -> SeparatedImages:
         """The image from no more than half of the series' frames, spread evenly over it.
 
         The noise of K frames is left in their mean. It makes two of them repel each other, in
@@ -142,8 +142,8 @@ class Sample:
         another leave each other alone. With half of the frames that adds up to nothing.
         """
         chosen = np.zeros(len(self.frames), bool)
-        used = np.flatnonzero(known_rows(found.shifts))
-        chosen[spread(used, max(self.source.frame_count // 2, FEWEST_FRAMES))] = True
+        used = np.flatnonzero(has_shift(found.shifts))
+        chosen[spread_evenly(used, max(self.source.frame_count // 2, FEWEST_FRAMES))] = True
         shifts = np.where(chosen[:, None], found.shifts, np.nan)
         half = self.separated(shifts, found.separated, passes=passes)
         return found.separated if half is None else half.separated
@@ -160,14 +160,14 @@ class Sample:
         return np.asarray(np.divide(total, count, out=mean, where=count > 0))
 
 
-def own_stills(
+def estimate_camera_images(
     source: FrameSource,
     method: Method,
     size: BatchSize,
     keep_at: str | None = None,
     *,
     flat_field: bool,
-    static: bool,
+    fixed_pattern: bool,
     again: bool = False,
 ) -> Method:
     """The method with the series' own flat field and static image, as far as they are wanted.
@@ -176,32 +176,37 @@ def own_stills(
     them; `again` takes those that an earlier call wrote there, if it did.
     """
 
-    def kept(name: str, make: Callable[[], Floats]) -> Still:
+    def kept(name: str, make: Callable[[], Floats]) -> CameraImage:
         if keep_at is None:
             return make()
         path = f"{keep_at}.{name}.zarr"
-        where = place(path)
+        where = get_place(path)
         where.finish()
         if not (again and where.exists()):
-            with where.replaced() as partial:
+            with where.replacing() as partial:
                 write_image(partial, make())
         return path
 
     if flat_field:
         method = replace(
-            method, flat_field=kept("flat_field", partial(own_flat_field, source, method))
+            method, flat_field=kept("flat_field", partial(estimate_flat_field, source, method))
         )
-    if static:
-        method = replace(method, static=kept("static", partial(own_static, source, method, size)))
+    if fixed_pattern:
+        method = replace(
+            method,
+            fixed_pattern=kept(
+                "fixed_pattern", partial(estimate_fixed_pattern, source, method, size)
+            ),
+        )
     return method
 
 
-def static_frames(frame_count: int, pixels: int) -> int:
+def count_fixed_pattern_frames(frame_count: int, pixels: int) -> int:
     """From how many frames of so many pixels a static image is estimated."""
-    return min(max(STATIC_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
+    return min(max(PATTERN_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
 
 
-def static_bytes(pixels: int) -> int:
+def estimate_fixed_pattern_bytes(pixels: int) -> int:
     """The memory in which frames of so many pixels are separated, about; it is not their number's.
 
     It grows with the drift, for which half a frame's side is taken.
@@ -209,7 +214,9 @@ def static_bytes(pixels: int) -> int:
     return PER_PIXEL * pixels
 
 
-def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[np.float64]:
+def estimate_fixed_pattern(
+    source: FrameSource, method: Method, size: BatchSize
+) -> NDArray[np.float64]:
     """The static image of a series, from frames spread evenly over it; NaN where it is not known.
 
     Where frames so far apart cannot be laid on one another, those of a shorter time are taken.
@@ -222,15 +229,17 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
     -------
     float array of a frame's shape
     """
-    most = static_frames(source.frame_count, int(np.prod(method.search.shape)))
+    most = count_fixed_pattern_frames(source.frame_count, int(np.prod(method.search.shape)))
     span = source.frame_count
-    first: tuple[Sample, Found] | None = None
+    first: tuple[Sample, PatternEstimate] | None = None
     while True:
         count = min(most, span)
         begin = (source.frame_count - span) // 2
         frames = begin + np.unique(np.linspace(0, span - 1, count).round().astype(np.int64))
-        sample = Sample(source, replace(method, static=None), size, frames, np.ones(len(frames)))
-        found = estimate(sample, None, ROUNDS)
+        sample = Sample(
+            source, replace(method, fixed_pattern=None), size, frames, np.ones(len(frames))
+        )
+        found = estimate_pattern(sample, None, ROUNDS)
         if found is not None and found.count >= ENOUGH * count:
             first = first or (sample, found)
             if found.moves:
@@ -245,10 +254,12 @@ def own_static(source: FrameSource, method: Method, size: BatchSize) -> NDArray[
                 "one another: give the path of an image, or check the mask and register.max_shift"
             )
         sample, found = first
-    return sample.on_frame(sample.of_half(found, LAST_PASSES).static)
+    return sample.on_frame(sample.of_half(found, LAST_PASSES).pattern)
 
 
-def estimate(sample: Sample, start: NDArray[np.float64] | None, rounds: int) -> Found | None:
+def estimate_pattern(
+    sample: Sample, start: NDArray[np.float64] | None, rounds: int
+) -> PatternEstimate | None:
     """The static image that leaves least unexplained.
 
     Where it wins outright, all shifts are 0 and it holds the whole scene: whether there is more
@@ -266,19 +277,19 @@ def estimate(sample: Sample, start: NDArray[np.float64] | None, rounds: int) -> 
         return None
     for _ in range(rounds):
         before = found.separated
-        again = sample.separated(sample.shifts(before.static), before)
+        again = sample.separated(sample.shifts(before.pattern), before)
         if again is None or again.separated.residual > (1 - WORTHWHILE) * before.residual:
             break
         found = again
     return found
 
 
-def known_rows(shifts: Floats) -> Bools:
+def has_shift(shifts: Floats) -> Bools:
     """Which rows (rows, axes) hold a shift."""
     return np.asarray(np.isfinite(shifts).all(axis=1))
 
 
-def spread(values: NDArray[Any], count: int) -> NDArray[Any]:
+def spread_evenly(values: NDArray[Any], count: int) -> NDArray[Any]:
     """At most so many of the values, spread evenly."""
     chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     return values[np.unique(chosen)] if len(values) else values

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
 from steadystack.config import Config
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.model import InputError
-from steadystack.stages.results import versions
 
 NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
 # A line at most so often at first, seconds; later every twentieth of the time that has gone by, as
@@ -20,12 +21,13 @@ NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
 OFTEN_S, PART, SELDOM_S = 10.0, 1 / 20, 600.0
 
 log = logging.getLogger(__name__)
+PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 METER = f"{__name__}.meter"  # the logger of lines that say how far it is
 meter_log = logging.getLogger(METER)
 
 
 @contextmanager
-def logged(config: Config, command: str) -> Iterator[None]:
+def log_to_output(config: Config, command: str) -> Iterator[None]:
     """Append to ``run.log`` beside the output what happens in here, and how it ends.
 
     Everything that the package logs goes there. Outputs of one folder share the file: every line
@@ -34,7 +36,7 @@ def logged(config: Config, command: str) -> Iterator[None]:
     output = config.output.shifts.rstrip("/")
     package = logging.getLogger("steadystack")
     try:
-        file = place(output).beside(NAME).log_handler()
+        file = get_place(output).get_sibling(NAME).make_log_handler()
     except OSError as error:
         raise InputError(f"output.shifts {output} cannot be written: {error}") from error
     line = f"%(asctime)s {PurePath(output).name} %(levelname)s %(message)s"
@@ -47,7 +49,7 @@ def logged(config: Config, command: str) -> Iterator[None]:
         package.addHandler(handler)
     package.setLevel(min(package.getEffectiveLevel(), logging.INFO))
     try:
-        yield from _told(config, command)
+        yield from _log_end(config, command)
     finally:
         package.setLevel(level)
         for handler in handlers:
@@ -55,9 +57,9 @@ def logged(config: Config, command: str) -> Iterator[None]:
         file.close()
 
 
-def _told(config: Config, command: str) -> Iterator[None]:
+def _log_end(config: Config, command: str) -> Iterator[None]:
     begun = time.monotonic()
-    log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(versions()))
+    log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(collect_versions()))
     log.info(SETTINGS + "%s", json.dumps(config.dump()))
     try:
         yield
@@ -74,14 +76,14 @@ def _told(config: Config, command: str) -> Iterator[None]:
     log.info("%s is done after %.1f s", command, time.monotonic() - begun)
 
 
-def lines_of(config: Config) -> list[str]:
+def read_log_lines(config: Config) -> list[str]:
     """The latest lines of the log that tell of this output; not those that repeat its settings."""
     output = config.output.shifts.rstrip("/")
     name = PurePath(output).name
     for handler in logging.getLogger("steadystack").handlers:
         handler.flush()
     try:
-        with place(output).beside(NAME).fetched() as file:
+        with get_place(output).get_sibling(NAME).fetching() as file:
             text = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
@@ -92,7 +94,7 @@ def lines_of(config: Config) -> list[str]:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
+def log_stage(name: str) -> Iterator[None]:
     """Log how long something took, if it was long enough to wonder."""
     begun = time.monotonic()
     yield
@@ -115,18 +117,28 @@ class Meter:
         pause = min(max(OFTEN_S, PART * (now - self.begun)), SELDOM_S)
         if now - self.told >= pause or (done == total and self.first < total):
             self.told = now
-            meter_log.info("%s", progress_line(done, total, self.first, now - self.begun))
+            meter_log.info("%s", format_progress(done, total, self.first, now - self.begun))
 
 
-def progress_line(done: int, total: int, first: int, seconds: float) -> str:
+def format_progress(done: int, total: int, first: int, seconds: float) -> str:
     """How far a run is that began with `first` pairs done; the rate is that of this run."""
     line = f"{done} of {total} pairs ({done / max(total, 1):.0%})"
     rate = (done - first) / max(seconds, 1e-9)
     if not rate:
         return line
-    return f"{line}, {rate:.3g} a second, {_duration((total - done) / rate)} left"
+    return f"{line}, {rate:.3g} a second, {_format_duration((total - done) / rate)} left"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def collect_versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from steadystack.config import Config
 from steadystack.model import InputError
-from steadystack.readers import FramePositions, given_positions, read_positions
+from steadystack.readers import FramePositions, convert_positions, read_positions
 from steadystack.units import PIXELS, UNITS_UM
 
 # Frames that an error names.
 NAMED = 8
 
 
-def prior_shifts(
+def read_initial_shifts(
     config: Config,
     axes: Sequence[str],
     frame_count: int,
@@ -43,24 +43,28 @@ def prior_shifts(
             f"initial_shifts.scale has {len(scale)} values for the axes {', '.join(axes)}"
         )
     shift = found.values * scale * (-1 if given.kind == "drift" else 1)
-    shift = shift / _units_per_pixel(given.unit, found, pixel_size, unit)
+    shift = shift / _find_units_per_pixel(given.unit, found, pixel_size, unit)
     if given.missing == "interpolate":
-        shift = _filled(shift)
-    return _complete(shift, given.path, "set initial_shifts.missing to interpolate")
+        shift = _fill(shift)
+    return _check_complete(shift, given.path, "set initial_shifts.missing to interpolate")
 
 
-def given_shifts(
-    prior: Any, axes: Sequence[str], frame_count: int, pixel_size: Sequence[float], unit: str
+def convert_initial_shifts(
+    initial_shifts: Any,
+    axes: Sequence[str],
+    frame_count: int,
+    pixel_size: Sequence[float],
+    unit: str,
 ) -> NDArray[np.float64] | None:
     """The same for what was given in Python: an array, a DataArray or a shifts dataset."""
-    if prior is None:
+    if initial_shifts is None:
         return None
-    found = given_positions(prior, axes, frame_count)
-    shift = found.values / _units_per_pixel(PIXELS[0], found, pixel_size, unit)
-    return _complete(shift, "initial_shifts", "fill them in")
+    found = convert_positions(initial_shifts, axes, frame_count)
+    shift = found.values / _find_units_per_pixel(PIXELS[0], found, pixel_size, unit)
+    return _check_complete(shift, "initial_shifts", "fill them in")
 
 
-def _units_per_pixel(
+def _find_units_per_pixel(
     unit: str, found: FramePositions, pixel_size: Sequence[float], stack_unit: str
 ) -> NDArray[np.float64]:
     """How many units of the values a pixel of the stack is, along each axis."""
@@ -78,7 +82,7 @@ def _units_per_pixel(
     return np.asarray(size * UNITS_UM[stack_unit] / UNITS_UM[unit])
 
 
-def _filled(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fill(shift: NDArray[np.float64]) -> NDArray[np.float64]:
     """Linearly between frames that are known; NaN where none is."""
     known = np.isfinite(shift).all(axis=1)
     if not known.any():
@@ -87,7 +91,7 @@ def _filled(shift: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.interp(frames, frames[known], along[known]) for along in shift.T], axis=1)
 
 
-def _complete(shift: NDArray[np.float64], what: str, way_out: str) -> NDArray[np.float64]:
+def _check_complete(shift: NDArray[np.float64], what: str, way_out: str) -> NDArray[np.float64]:
     missing = np.flatnonzero(~np.isfinite(shift).all(axis=1))
     if len(missing):
         some = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.durable import place
+from steadystack.durable import get_place
 from steadystack.guide.checking import describe
 from steadystack.model import InputError
-from steadystack.planning import ALL, check_frames, images_of
-from steadystack.quality import constant_border, frequent_extremes
-from steadystack.readers import StackFrames, StackSpec, locate
+from steadystack.planning import ALL, check_frames, list_images
+from steadystack.quality import find_constant_border, find_frequent_extremes
+from steadystack.readers import StackFrames, StackSpec, locate_stack
 
 # Of larger frames none is looked at: that would take long over a network.
 MOST_READ = 2**26  # bytes
@@ -72,14 +72,14 @@ def init(path: str, **keys: Any) -> str:
     Reads the middle frame, if it is not a large one, for what seems to hold no data in it.
     """
     try:
-        spec = _example(path, keys)
+        spec = _locate_example(path, keys)
     except InputError as error:
-        raise InputError(str(error) + _as_option(str(error))) from error
+        raise InputError(str(error) + _name_option(str(error))) from error
     check_frames(spec)
     lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
     described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
-    where = place(path).absolute(Path())
-    invalid_values, border = _lines_on_data(spec)
+    where = get_place(path).make_absolute(Path())
+    invalid_values, border = _make_lines_on_data(spec)
     return INIT_SETTINGS.format(
         name=Path(path.rstrip("/")).name,
         kind=spec.kind,
@@ -91,27 +91,27 @@ def init(path: str, **keys: Any) -> str:
         radii=[size // 2 for size in spec.frame_shape[-2:]],
         invalid_values=invalid_values,
         border=border,
-        max_shift=_line_on_shifts(spec.frame_shape),
-        stem=_stem(path, keys.get("position"), keys.get("series")),
+        max_shift=_make_line_on_shifts(spec.frame_shape),
+        stem=_choose_stem(path, keys.get("position"), keys.get("series")),
     )
 
 
-def _example(path: str, keys: Mapping[str, Any]) -> StackSpec:
+def _locate_example(path: str, keys: Mapping[str, Any]) -> StackSpec:
     """The stack that the settings are for; the first one of all positions of a plate."""
     if keys.get("position") != ALL:
-        return locate(path, **keys)
+        return locate_stack(path, **keys)
     rest = {key: value for key, value in keys.items() if key != "position"}
-    return locate(images_of(path).paths()[0], **rest)
+    return locate_stack(list_images(path).paths()[0], **rest)
 
 
-def _lines_on_data(spec: StackSpec) -> tuple[str, str]:
+def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
     """The keys of the mask section on what holds no data, and what the middle frame says of it."""
     border, extremes = None, list[tuple[float, float]]()
     if spec.frame_bytes <= MOST_READ:
         frame = StackFrames(spec).read((spec.frame_count - 1) // 2)
         usable = frame.valid & np.isfinite(frame.image)
-        border = constant_border(frame.image, usable)
-        extremes = frequent_extremes(frame.image[usable], FEW)
+        border = find_constant_border(frame.image, usable)
+        extremes = find_frequent_extremes(frame.image[usable], FEW)
     seen = [f"{share:.0%} of the middle frame are {value:g}" for value, share in extremes]
     values = [value for value, _ in extremes]
     width = 0
@@ -124,36 +124,36 @@ def _lines_on_data(spec: StackSpec) -> tuple[str, str]:
     asked = f": {', '.join(seen)}" if seen else ""
     wide = f"; it is {width} wide in the middle frame" if width else ""
     return (
-        _line(f"# invalid_values: [{listed}]", f'values that mean "no data"{asked}'),
-        _line("border: 0", f"pixels along each side to leave out{wide}"),
+        _make_line(f"# invalid_values: [{listed}]", f'values that mean "no data"{asked}'),
+        _make_line("border: 0", f"pixels along each side to leave out{wide}"),
     )
 
 
-def _line_on_shifts(shape: Sequence[int]) -> str:
+def _make_line_on_shifts(shape: Sequence[int]) -> str:
     """The key `max_shift`, and why it is what it is."""
     bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
     bound = min(bounds) if len(bounds) == 2 else bounds
     return "\n".join(
         (
-            _line(
+            _make_line(
                 f"max_shift: {bound}",
                 "pixels; the largest shift between the frames of a pair. A guess:",
             ),
-            _line("", "a quarter of the frame, or less. The smaller the faster and the"),
-            _line("", "safer from false matches; a run tells where it is too small"),
+            _make_line("", "a quarter of the frame, or less. The smaller the faster and the"),
+            _make_line("", "safer from false matches; a run tells where it is too small"),
         )
     )
 
 
-def _line(key: str, comment: str) -> str:
+def _make_line(key: str, comment: str) -> str:
     """A key of a section and its comment, which stands where the others do."""
     return f"  {key:<26} # {comment}" if len(key) < 27 else f"  {key}  # {comment}"
 
 
-def _stem(path: str, position: str | None, series: int | None) -> str:
+def _choose_stem(path: str, position: str | None, series: int | None) -> str:
     """A name for the outputs: that of the input, of the folder for a pattern of files."""
     parts = path.rstrip("/").split("/")
-    name = parts[-1] if not place(path).is_pattern or len(parts) < 2 else parts[-2]
+    name = parts[-1] if not get_place(path).is_pattern or len(parts) < 2 else parts[-2]
     words = [name.split(".")[0].replace("*", "") or "stack"]
     if position == ALL:
         return f"{words[0]}-{{name}}"
@@ -162,7 +162,7 @@ def _stem(path: str, position: str | None, series: int | None) -> str:
     return "-".join(words)
 
 
-def _as_option(problem: str) -> str:
+def _name_option(problem: str) -> str:
     """The option of `init` that sets the key which an error asks for."""
     asked = [key for key in ("position", "series", "axes", "variable") if f"input.{key}" in problem]
     return f" (--{asked[0]})" if asked else ""

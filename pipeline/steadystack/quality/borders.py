@@ -25,7 +25,7 @@ class Border:
     widths: tuple[int, ...]
 
 
-def constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
+def find_constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
     """The border of one value that an image has on any side; None if it has none.
 
     Only whole lines of pixels count; of those along a side that are not valid nothing is known. A
@@ -61,7 +61,7 @@ def _alike_lines(lines: NDArray[Any], known: Bools) -> tuple[int, float | None]:
     return len(lines), value
 
 
-def frequent_extremes(values: NDArray[Any], few: float) -> list[tuple[float, float]]:
+def find_frequent_extremes(values: NDArray[Any], few: float) -> list[tuple[float, float]]:
     """Lowest and highest value, each with its share where that is more than `few` and not 1."""
     found = []
     for extreme in {values.min().item(), values.max().item()} if values.size else ():

@@ -11,11 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.config import load_config
-from steadystack.example import corrupted_pair, drifting_series, windowed_pair
+from steadystack.example import make_corrupted_pair, make_drifting_series, make_windowed_pair
 from steadystack.model import InputError
 from steadystack.outputs import write_image, write_stack
 from steadystack.register import register_translation
-from steadystack.report import pairs_figure, save_figure
+from steadystack.report import draw_pairs, save_figure
 from steadystack.stages import Progress, run
 
 DEMO_SETTINGS = """\
@@ -63,8 +63,8 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
         (directory / MARK).touch()
     except OSError as error:
         raise InputError(f"{directory} cannot be written: {error}") from error
-    scene = embedded_scene()
-    series = drifting_series(scene)
+    scene = load_embedded_scene()
+    series = make_drifting_series(scene)
     write_stack(
         directory / "stack.ome.zarr", series.frames, pixel_size=(0.65, 0.65), frame_interval=30.0
     )
@@ -73,10 +73,10 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     settings.write_text(DEMO_SETTINGS.format(name=settings.name), encoding="utf-8")
     shifts = run(load_config(settings), overwrite=True, progress=progress)
 
-    still, corrupted, mask = corrupted_pair(scene)
+    still, corrupted, mask = make_corrupted_pair(scene)
     pairs = {
         "25 % corrupted": (still, corrupted, mask, mask),
-        "two windows": windowed_pair(scene),
+        "two windows": make_windowed_pair(scene),
     }
     rows = []
     for title, (reference, moving, reference_mask, moving_mask) in pairs.items():
@@ -84,7 +84,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
             reference, moving, reference_mask=reference_mask, moving_mask=moving_mask
         )
         rows.append((title, reference, reference_mask, moving, moving_mask, found))
-    save_figure(pairs_figure(rows), str(directory / "pairs.png"))
+    save_figure(draw_pairs(rows), str(directory / "pairs.png"))
     errors = shifts["frame_shift"].to_numpy() - series.shift
     known = np.isfinite(errors).all(axis=1)
     return DemoResult(
@@ -95,7 +95,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     )
 
 
-def embedded_scene() -> NDArray[np.uint8]:
+def load_embedded_scene() -> NDArray[np.uint8]:
     """The photograph that comes with the package: uint8, 512 x 512."""
     with resources.files("steadystack").joinpath("data", "scene.npz").open("rb") as file:
         scene: NDArray[np.uint8] = np.load(file)["scene"]

@@ -9,8 +9,8 @@ import xarray as xr
 from click.testing import CliRunner
 
 from steadystack.cli import main
-from steadystack.example import drifting_series
-from steadystack.guide import embedded_scene
+from steadystack.example import make_drifting_series
+from steadystack.guide import load_embedded_scene
 from steadystack.model import FrameStatus
 
 
@@ -25,7 +25,7 @@ def test_the_demo_leaves_shifts_and_pictures(tmp_path):
     with xr.open_zarr(tmp_path / "out" / "shifts.zarr") as shifts:
         known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
         status = shifts["frame_status"].to_numpy()
-    truth = drifting_series(embedded_scene())
+    truth = make_drifting_series(load_embedded_scene())
     assert np.flatnonzero(~known).tolist() == list(truth.dark)
     assert (status[~known] == FrameStatus.DISCONNECTED.code).all()
     again = CliRunner().invoke(main, ["run", str(tmp_path / "out" / "demo.yaml")])
@@ -33,7 +33,7 @@ def test_the_demo_leaves_shifts_and_pictures(tmp_path):
 
 
 def test_the_series_is_as_described():
-    series = drifting_series(embedded_scene(), frame_count=9, size=96)
+    series = make_drifting_series(load_embedded_scene(), frame_count=9, size=96)
     assert series.frames.shape == (9, 96, 96)
     zeros = (series.frames == 0).mean()
     assert 0.24 < zeros < 0.27

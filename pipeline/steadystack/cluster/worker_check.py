@@ -69,7 +69,7 @@ class Questions:
         self.asked -= {name for name, given in answers.items() if isinstance(given, OSError)}
         heard = {name: given for name, given in answers.items() if isinstance(given, dict)}
         log.debug("answers of workers: %s", answers)
-        if heard and (lines := list(misfits(probe.answer(), heard))):
+        if heard and (lines := list(find_misfits(probe.answer(), heard))):
             raise InputError("\n".join(lines))
 
     def _wait(self, patience: float) -> None:
@@ -93,11 +93,13 @@ class Questions:
 _QUESTIONS: WeakKeyDictionary[Client, Questions] = WeakKeyDictionary()
 
 
-def misfits(ours: Mapping[str, str], answers: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def find_misfits(
+    ours: Mapping[str, str], answers: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
     """A line for every kind of misfit: who, what it has and what we have, and the way out."""
     kinds: dict[str, list[str]] = {}
     for name, theirs in answers.items():
-        for reason in _reasons(ours, theirs):
+        for reason in _find_reasons(ours, theirs):
             kinds.setdefault(reason, []).append(name)
     for reason, names in kinds.items():
         first = names[0] if names[0] == SCHEDULER else f"worker {names[0]}"
@@ -105,7 +107,7 @@ def misfits(ours: Mapping[str, str], answers: Mapping[str, Mapping[str, str]]) -
         yield f"{first}{others}: {reason}"
 
 
-def _reasons(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
+def _find_reasons(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
     if theirs["beside"] and not theirs["safe"]:
         way = "start workers with PYTHONSAFEPATH=1, or rename that file"
     else:

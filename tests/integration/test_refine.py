@@ -15,7 +15,7 @@ from steadystack.dataset import read_frames, read_pairs
 from steadystack.measure import refinement as polish
 from steadystack.model import FrameStatus, as_stack
 from steadystack.outputs import write_image, write_stack
-from steadystack.planning import in_memory, set_up
+from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 from support.scenes import Scene, ellipse, rough
 from support.settings import config_of
@@ -87,8 +87,8 @@ def test_nothing_pulls_the_answer_to_what_was_known_before():
     pairs = replace(read_pairs(found), shift_std=np.ones((len(found["pair"]), 2)))  # all is better
     off = np.random.default_rng(0).uniform(-0.35, 0.35, truth.shape)
     wrong = replace(read_frames(found), shift=found["frame_shift"].to_numpy() + off)
-    method = set_up(config, in_memory(source)).method
-    error = polish.refined(source, pairs, wrong, method, 3).shift - truth
+    method = set_up(config, make_series(source)).method
+    error = polish.refine_shifts(source, pairs, wrong, method, 3).shift - truth
     assert np.abs(error - error.mean(axis=0)).max() < 0.02
 
 
@@ -124,9 +124,11 @@ def test_bad_frames_are_in_no_mean():
 def test_a_frame_that_does_not_fit_the_mean_keeps_what_the_pairs_said(monkeypatch):
     frames, _, _ = series(6, 20, noise=0.2)
     before = solved(frames, 0)
-    registered = polish.Sums.registered
+    registered = polish.GroupMean.registered
     monkeypatch.setattr(
-        polish.Sums, "registered", lambda self, row: None if row == 7 else registered(self, row)
+        polish.GroupMean,
+        "registered",
+        lambda self, row: None if row == 7 else registered(self, row),
     )
     after = solved(frames, 1)
     apart = (after["frame_shift"] - before["frame_shift"]).to_numpy()
