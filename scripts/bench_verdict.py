@@ -199,20 +199,24 @@ SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = 
     "a bright square that stands still": (
         label(30, 5.0),
         "check unreliable",
-        "stands still in the frame",
+        "something stands still in",
     ),
-    "a small one": (label(14, 8.0), "check unreliable", "stands still in the frame"),
-    "one so bright that it wins": (label(30, 30.0), "unreliable", "stands still in the frame wins"),
+    "a small one": (label(14, 8.0), "check unreliable", "something stands still in"),
+    "one so bright that it wins": (label(30, 30.0), "unreliable", "outweighs the scene in"),
     "max_shift too small": (small_max_shift(), "check unreliable", "max_shift"),
-    "frames that have nothing in common": (unrelated, "unreliable", "no more alike than chance"),
-    "a lattice": (periodic, "check unreliable", "fit as well at another shift"),
-    "an object that moves by itself, a third of the frame": (
+    "frames that have nothing in common": (
+        unrelated,
+        "unreliable",
+        "no better than unrelated images",
+    ),
+    "a lattice": (periodic, "check unreliable", "fit equally well at another shift"),
+    "an object that moves independently, a third of the frame": (
         moving_object,
         "check unreliable",
-        "moves by itself",
+        "moves independently",
     ),
-    "a specimen that turns": (turning, "check unreliable", "turn"),
-    "noise only": (nothing_there, "unreliable", "no more alike than chance"),
+    "a specimen that turns": (turning, "check unreliable", "rotate"),
+    "noise only": (nothing_there, "unreliable", "no better than unrelated images"),
 }
 
 

@@ -221,7 +221,7 @@ class _SpectralSums:
             else:
                 weights += canvas.spectrum(known) * ramp
         if canvas is None:
-            raise ValueError("there is nothing to separate: no frame is given")
+            raise ValueError("no frame is given: there is nothing to separate")
         weights += canvas.spectrum(before.known if before is not None else first) * common
         return cls(canvas, total, count, moved, weights, ramps, squares, valid_count, alike)
 

@@ -113,7 +113,7 @@ class Meter:
         if self.first is None:
             self.first = done
             if done:
-                meter_log.info("%d of %d pairs are measured already", done, total)
+                meter_log.info("%d of %d pairs are already measured", done, total)
         pause = min(max(OFTEN_S, PART * (now - self.begun)), SELDOM_S)
         if now - self.told >= pause or (done == total and self.first < total):
             self.told = now

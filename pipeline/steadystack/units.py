@@ -39,8 +39,8 @@ def parse_shift_bounds(
         bounds = bounds * len(pixel_size)
     if len(bounds) != len(pixel_size):
         raise InputError(
-            f"register.max_shift has {len(bounds)} values for {len(pixel_size)} axes: one for all "
-            "or one per axis"
+            f"register.max_shift has {len(bounds)} values for {len(pixel_size)} axes: give one "
+            "for all or one per axis"
         )
     return tuple(
         bound if isinstance(bound, int) else _parse_pixels(bound, size, unit)

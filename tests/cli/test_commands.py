@@ -94,7 +94,7 @@ def test_check_asks_what_a_person_would(folder, frames):
     write_stack(folder / "stack.zarr", np.where(lost, 0, frames))
     write_image(folder / "inverted.zarr", ~ellipse(SIZE, 1.1))
     path = write_settings(folder, mask={"path": "inverted.zarr"})
-    assert "no data? then mask.invalid_values" in shell("check", path).output
+    assert "no data? then set mask.invalid_values" in shell("check", path).output
     path = write_settings(folder, mask={"border": [29, 33]})
     assert "is the mask inverted?" in shell("check", path).output
 
@@ -105,8 +105,8 @@ def test_the_schema_is_json():
 
 WRONG = {
     "no file": (None, "cannot be read"),
-    "a missing path": ({"input": {"path": "none.zarr"}}, "is not there"),
-    "an axis that is not there": (
+    "a missing path": ({"input": {"path": "none.zarr"}}, "does not exist"),
+    "an axis that does not exist": (
         {"input": {"path": "stack.zarr", "axes": "tcyx"}},
         "input.axes names 4 axes",
     ),
@@ -120,7 +120,7 @@ WRONG = {
         {"register": {"fft_tile": [64]}},
         "register.fft_tile has 1 values for 2",
     ),
-    "a border of everything": ({"mask": {"border": 40}}, "leaves nothing of frames"),
+    "a border of everything": ({"mask": {"border": 40}}, "leaves no pixel of frames"),
     "a flat field of another shape": ({"preprocess": {"flat_field": "other.zarr"}}, "flat_field"),
     "a stack of one frame": ({"input": {"path": "one.zarr"}}, "one.zarr has one frame"),
     "max_shift beyond the frame": (
@@ -137,10 +137,13 @@ WRONG = {
     "a wrong type": ({"register": {"max_shift": [1.5, 2]}}, "register.max_shift"),
     "an output on the input": (
         {"output": {"shifts": "stack.zarr"}},
-        "lie in each other",
+        "overlap: neither may lie inside the other",
     ),
-    "an output inside the input": ({"output": {"report": "stack.zarr/a.png"}}, "lie in each other"),
-    "a scheduler that is not there": (
+    "an output inside the input": (
+        {"output": {"report": "stack.zarr/a.png"}},
+        "overlap: neither may lie inside the other",
+    ),
+    "a scheduler that does not exist": (
         {"cluster": {"kind": "address", "address": "tcp://127.0.0.1:1"}},
         "cluster.address tcp://127.0.0.1:1 does not answer",
     ),
@@ -196,7 +199,7 @@ def test_an_interrupted_run_says_how_to_go_on(folder, monkeypatch):
     done = shell("run", write_settings(folder))
     assert done.exit_code == 130
     assert "stopped by Ctrl-C; `steadystack run /" in done.output
-    assert "run.yaml` goes on from there" in done.output
+    assert "run.yaml` continues from there" in done.output
 
 
 def test_an_untrustworthy_result_is_exit_code_3(tmp_path):

@@ -18,7 +18,7 @@ def test_a_scheduler_without_workers_is_told(monkeypatch):
     monkeypatch.setattr("steadystack.cluster.kinds.WORKER_TIMEOUT_S", 1.0)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
-        pytest.raises(RunError, match="no worker was there"),
+        pytest.raises(RunError, match="no worker was connected"),
         connect(ClusterSection(kind="address", address=cluster.scheduler_address)),
     ):
         pass
@@ -51,7 +51,7 @@ def test_given_certificates_are_used_by_all(tmp_path):
             assert dict(run_tasks(joined, abs, [(1, -1)])) == {1: 1}
     (tmp_path / "key.pem").unlink()
     with (
-        pytest.raises(InputError, match=r"cluster.security.key .*key.pem is not there"),
+        pytest.raises(InputError, match=r"cluster.security.key .*key.pem does not exist"),
         connect(ClusterSection(workers=1, security=given)),
     ):
         pass

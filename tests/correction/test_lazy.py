@@ -52,7 +52,7 @@ def test_correct_takes_plain_arrays_and_checks_the_fill_value(series):
     stack, shifts, _ = series
     plain = steadystack.correct(stack.isel(c=0).to_numpy(), shifts, fill_value=7)
     assert (plain[3] == 7).all()
-    with pytest.raises(steadystack.InputError, match="fill_value -1 is not a value of uint16"):
+    with pytest.raises(steadystack.InputError, match="fill_value -1 cannot be stored as uint16"):
         steadystack.correct(stack, shifts, fill_value=-1)
     with pytest.raises(steadystack.InputError, match="not one of nearest, linear"):
         steadystack.correct(stack, shifts, interpolation="quintic")
@@ -90,7 +90,7 @@ def test_correct_does_not_read_frames_without_a_shift(series):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda stack: stack.isel(t=slice(3)), "3 frames along t and there are shifts for 5"),
+        (lambda stack: stack.isel(t=slice(3)), "3 frames along t, but there are shifts for 5"),
         (lambda stack: stack.rename(t="time"), "no frames along t"),
         (lambda stack: stack.rename(y="row"), "the shifts are along"),
     ],

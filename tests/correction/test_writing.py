@@ -52,7 +52,7 @@ def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolatio
 @pytest.mark.parametrize("sharded", [False, True])
 def test_all_channels_and_planes_with_their_metadata(frames, tmp_path, version, sharded):
     if version == "0.4" and sharded:
-        pytest.skip("OME-Zarr 0.4 knows no shards")
+        pytest.skip("OME-Zarr 0.4 has no shards")
     planes = np.stack([frames, frames // 2, 65535 - frames], axis=1)[:, None]
     planes = np.concatenate([planes, planes // 3], axis=1)  # t c z y x
     source = tmp_path / "stack.ome.zarr"
@@ -243,7 +243,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(frames, tmp_path, monkeypatch):
         write(*arguments)
 
     monkeypatch.setattr(regions_module, "write_region", full)
-    with pytest.raises(OutputError, match="no space is left on the disk; what is written is kept"):
+    with pytest.raises(OutputError, match="no space left on the disk; what was written is kept"):
         made(target, source)
     assert not target.exists()
     assert len(TaskRecord(str(target)).done) == 2
@@ -257,7 +257,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     write_stack(source, frames)
     write_image(target, np.ones((3, 3)))
     with pytest.raises(
-        steadystack.InputError, match="is no corrected stack: it is not overwritten"
+        steadystack.InputError, match="is not a corrected stack: it will not be overwritten"
     ):
         made(target, source, overwrite=True)
     assert zarr.open_array(target, mode="r").shape == (3, 3)
@@ -316,7 +316,7 @@ def test_shifts_too_large_for_a_common_part_and_too_little_memory(frames, tmp_pa
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", far, border="crop")
     with pytest.raises(steadystack.InputError, match=r"one chunk of .* needs 25 MiB"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", memory=2**20)
-    with pytest.raises(steadystack.InputError, match="6 frames and there are shifts for 4"):
+    with pytest.raises(steadystack.InputError, match="6 frames, but there are shifts for 4"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(TRUTH[:4]))
     with pytest.raises(steadystack.InputError, match="nothing to correct"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(np.nan * TRUTH))

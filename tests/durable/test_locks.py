@@ -69,7 +69,7 @@ def test_a_lock_is_a_lease(store):
         leases.check_held()
     assert not listed(store)
     objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
-    with pytest.raises(InputError, match="its lock ends in 1"), get_place(PATH).holding_lock():
+    with pytest.raises(InputError, match="its lock expires in 1"), get_place(PATH).holding_lock():
         pass
 
 
@@ -103,7 +103,7 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
     monkeypatch.setattr(obstore, "put", without)
     with get_place(PATH).holding_lock():
         pass
-    assert "cannot be locked (its store knows no conditional requests)" in caplog.text
+    assert "cannot be locked (its store has no conditional requests)" in caplog.text
 
 
 @pytest.mark.usefixtures("store")

@@ -12,7 +12,9 @@ from steadystack.model import InputError
 def test_nothing_is_written_to_a_web_server():
     web = get_place("https://server/a")
     for change in (web.discard, web.settle, web.check_writable, web.records, web.build):
-        with pytest.raises(InputError, match="https://server/a: nothing is written to"):
+        with pytest.raises(
+            InputError, match="https://server/a: a web server can neither be written to"
+        ):
             change()
     with pytest.raises(InputError, match="https://server/a cannot be written"):
         web.check_name()

@@ -35,7 +35,10 @@ def test_check_draws_frames_and_mask_together(tmp_path):
     done = CliRunner().invoke(main, [*words, str(picture)])
     assert done.exit_code == 0, done.output
     assert picture.read_bytes().startswith(b"\x89PNG")
-    for wrong, what in (("seen.bmp", "must end in .png"), ("no/seen.png", "no such folder")):
+    for wrong, what in (
+        ("seen.bmp", "must end in .png"),
+        ("no/seen.png", "its folder does not exist"),
+    ):
         told = CliRunner().invoke(main, [*words, str(tmp_path / wrong)])
         assert told.exit_code == 2
         assert what in told.stderr

@@ -29,11 +29,11 @@ def framed(count, width):
 def test_init_and_check_ask_about_a_border(tmp_path):
     write_stack(tmp_path / "a.zarr", framed(3, 4))
     made = shell("init", tmp_path / "a.zarr").output
-    assert re.search(r"# invalid_values: \[222\].*: .*the middle frame are? .*222", made)
-    assert re.search(r"  border: 0 .*; it is 4 wide in the middle frame", made)
+    assert re.search(r"# invalid_values: \[222\].*: .*the middle frame is .*222", made)
+    assert re.search(r"  border: 0 .*; 4 wide in the middle frame", made)
     (tmp_path / "run.yaml").write_text(made)
     question = (
-        "a border of 222 along its sides, up to 4 pixels wide: no data? then mask.border: 4, or "
+        "a border of 222, up to 4 pixels wide: no data? then set mask.border: 4, or "
         "mask.invalid_values: [222]"
     )
     assert shell("check", tmp_path / "run.yaml").output.count(question) == 3
@@ -45,7 +45,7 @@ def test_init_and_check_ask_about_a_border(tmp_path):
 def test_init_of_a_real_series_sees_its_border(real_data):
     made = guide.init(str(real_data("dice_pixel_shift") / "def_*.tif"))
     assert "# invalid_values: [222]" in made
-    assert "it is 9 wide in the middle frame" in made
+    assert "; 9 wide in the middle frame" in made
 
 
 @pytest.mark.parametrize("axes", ["tyx", "tzyx"])
@@ -102,7 +102,7 @@ def test_a_pattern_that_gives_one_frame(tmp_path):
     assert "has one frame (1 TIFF file, t0.tif, no other matches): a time-lapse" in told.stderr
     told = shell("init", tmp_path / "t0.tif", tmp_path / "t0.tiff")  # as a shell expands it
     assert told.exit_code == 2
-    assert "t0.tiff, and one is taken: put a pattern in quotes" in told.stderr
+    assert "t0.tiff, but init takes one: put a pattern in quotes" in told.stderr
 
 
 def test_init_and_check_say_what_they_understood(tmp_path):

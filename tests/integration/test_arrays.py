@@ -113,7 +113,7 @@ def test_masks_that_do_not_fit_are_refused(frames):
         (np.ones((3, 4), bool), r"shape \(3, 4\), which must be that of a frame"),
         (np.zeros(SIZE, bool), "no valid pixel"),
         ("mask.zarr", "is a path"),
-        (xr.Dataset({"mask": ("x", [1])}), "a Dataset is no mask: give one of mask"),
+        (xr.Dataset({"mask": ("x", [1])}), "a Dataset is not a mask: give one of its arrays: mask"),
         (xr.DataArray(np.ones(SIZE), dims=("y", "q")), "its dims must be some of the stack's"),
         (xr.DataArray(np.ones((5, 5)), dims=("y", "x")), "its dims must be some of the stack's"),
     ):
@@ -155,7 +155,7 @@ def test_what_is_no_shifts_dataset_is_told(frames, solved):
     for given, words in (
         (solved["frame_shift"], "not its variable frame_shift"),
         (stack, "not a DataArray"),
-        (TRUTH, "make one of the shifts of your own"),
+        (TRUTH, "put shifts of your own into one"),
         ("shifts.zarr", "is a path"),
         (solved.drop_vars("frame_shift"), "has no frame_shift"),
         (xr.Dataset({"frames": stack}), r"has no frame_shift.* \(it holds frames\)"),
@@ -186,15 +186,15 @@ def test_what_is_no_image_is_told(frames, solved):
     stack = xr.DataArray(frames, dims=("t", "y", "x"))
     both = tuple(Figure().subplots(1, 2))
     for given, words in (
-        (solved, "images are wanted.*not a Dataset"),
-        ("stack.zarr", "images are wanted.*not a str"),
+        (solved, "expected .*, not a Dataset"),
+        ("stack.zarr", "expected .*, not a str"),
         (frames, "two axes.*shape"),
     ):
         with pytest.raises(InputError, match=words):
             plot.before_after(stack, given, both)
     with pytest.raises(InputError, match="two axes"):
         plot.before_after(stack, stack, both[0])
-    for given, words in ((solved, "images are wanted"), (stack, "one line of the stack")):
+    for given, words in ((solved, "expected "), (stack, "one line of the stack")):
         with pytest.raises(InputError, match=words):
             plot.kymograph(given, Figure().subplots())
 
@@ -212,7 +212,7 @@ def test_channels_are_not_taken_for_planes(frames):
         steadystack.estimate_shifts(named.rename(t="T", y="Y", x="X"), max_shift=8)
     planes = xr.DataArray(np.repeat(both, 2, axis=1), dims=("t", "z", "y", "x"))
     assert list(steadystack.estimate_shifts(planes, max_shift=[1, 8, 8])["axis"]) == ["z", "y", "x"]
-    with pytest.raises(InputError, match="not 5: a DataArray with names"):
+    with pytest.raises(InputError, match="not 5: a DataArray with named dims"):
         steadystack.estimate_shifts(both[:, :, None], max_shift=8)
     one = steadystack.estimate_shifts(both[:, :1], max_shift=8)  # a single plane is no plane
     assert list(one["axis"]) == ["y", "x"]

@@ -96,7 +96,9 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
     assert group["valid"][0].all()
 
     write_stack(tmp_path / "labels.zarr", labels[:4])
-    with pytest.raises(steadystack.InputError, match=r"correct.stack: .*as many and as large"):
+    with pytest.raises(
+        steadystack.InputError, match=r"correct.stack: .*number and size of the frames must agree"
+    ):
         stages.correct(config)
 
 
@@ -129,7 +131,7 @@ def test_a_disk_that_really_is_full(tmp_path, small_disk):
     stages.solve(config)
     told = CliRunner().invoke(main, ["correct", str(tmp_path / "run.yaml")])
     assert told.exit_code == 1
-    assert "no space is left on the disk" in told.stderr
+    assert "no space left on the disk" in told.stderr
     assert not (small_disk / "steady.zarr").exists()
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     again = CliRunner().invoke(main, ["correct", str(tmp_path / "run.yaml")])
@@ -140,19 +142,25 @@ def test_a_disk_that_really_is_full(tmp_path, small_disk):
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"output": {"corrected": "{}/stack.zarr/in.zarr"}}, "lie in each other"),
-        ({"output": {"corrected": "{}/stack.zarr"}}, "lie in each other"),
-        ({"output": {"corrected": "{}/shifts.zarr/in.zarr"}}, "lie in each other"),
+        (
+            {"output": {"corrected": "{}/stack.zarr/in.zarr"}},
+            "overlap: neither may lie inside the other",
+        ),
+        ({"output": {"corrected": "{}/stack.zarr"}}, "overlap: neither may lie inside the other"),
+        (
+            {"output": {"corrected": "{}/shifts.zarr/in.zarr"}},
+            "overlap: neither may lie inside the other",
+        ),
         ({"output": {"corrected": "{}/steady.png"}}, "must end in .zarr or .ome.tif"),
         ({"output": {"corrected": "https://server/a.zarr"}}, "cannot be written"),
         ({"output": {}}, "output.corrected is not set"),
         ({"correct": {"interpolation": "quintic"}}, "correct.interpolation"),
-        ({"correct": {"fill_value": -1}}, "fill_value -1.0 is not a value of uint16"),
+        ({"correct": {"fill_value": -1}}, "fill_value -1.0 cannot be stored as uint16"),
         ({"correct": {"chunks": [1, 2, 3]}}, "correct.chunks has 3 values for the axes y, x"),
-        ({"correct": {"chunks": 32, "shards": 33}}, "33 along y is no multiple"),
-        ({"correct": {"shards": 99, "format": "0.4"}}, "0.4 knows no shards"),
-        ({"correct": {"levels": 12}}, "set it lower"),
-        ({"correct": {"stack": "{}/nothing.zarr"}}, "correct.stack: .*nothing.zarr is not there"),
+        ({"correct": {"chunks": 32, "shards": 33}}, "33 along y is not a multiple"),
+        ({"correct": {"shards": 99, "format": "0.4"}}, "0.4 has no shards"),
+        ({"correct": {"levels": 12}}, "lower it"),
+        ({"correct": {"stack": "{}/nothing.zarr"}}, "correct.stack: .*nothing.zarr does not exist"),
     ],
 )
 def test_bad_settings_are_told_in_a_line(frames, tmp_path, sections, words):
@@ -209,7 +217,7 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
     (tmp_path / "other.yaml").write_text(json.dumps(other))
     told = runner.invoke(main, ["correct", str(tmp_path / "other.yaml")])
     assert told.exit_code == 2
-    assert "is not what these shifts and settings make" in told.stderr
+    assert "does not belong to these shifts and settings" in told.stderr
     again = runner.invoke(main, ["correct", str(tmp_path / "run.yaml"), "--overwrite"])
     assert again.exit_code == 0
     assert "6 frames" in again.output
@@ -229,7 +237,7 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
     nothing = runner.invoke(main, ["export", str(tmp_path / "steady.ome.tif"), "b.csv"])
     assert nothing.exit_code == 2
     assert nothing.output.count("\n") == 1
-    assert "steady.ome.tif is no shifts dataset" in nothing.stderr
+    assert "steady.ome.tif is not a shifts dataset" in nothing.stderr
     assert runner.invoke(main, [*export, str(tmp_path / "a.nc")]).exit_code == 0
     assert runner.invoke(main, [*export, str(tmp_path / "a.json")]).exit_code == 0
     layers = json.loads((tmp_path / "a.json").read_text())
@@ -246,7 +254,7 @@ def test_tiff_refuses_what_it_cannot_hold(frames, tmp_path):
             "corrected": str(tmp_path / "steady.ome.tif"),
         },
     )
-    with pytest.raises(steadystack.InputError, match="OME-TIFF holds no int64"):
+    with pytest.raises(steadystack.InputError, match="OME-TIFF cannot hold int64"):
         stages.run(config)
 
 

@@ -147,7 +147,7 @@ def test_the_shell_says_that_pairs_failed(folder, monkeypatch):
         fail_some(patch, {(0, 1)}, times=1)
         done = CliRunner().invoke(main, ["run", str(path)])
     assert done.exit_code == 1
-    assert "the same command tries them again" in done.output
+    assert "run the same command to try them again" in done.output
     assert CliRunner().invoke(main, ["run", str(path)]).exit_code == 0
 
 
@@ -295,7 +295,7 @@ def test_parts_make_the_whole(folder, here, suffix):
     whole = config("whole" + suffix[1:])
     for part in ("2/3", "1/3"):
         stages.measure(whole, batches=part)
-    with pytest.raises(InputError, match=r"not measured yet|is not there"):
+    with pytest.raises(InputError, match=r"not measured yet|does not exist"):
         stages.solve(settings(folder, "other", kind="in-process"))
     partly = stages.solve(whole)
     missing = (partly["pair_status"] == PairStatus.UNMEASURED.code).to_numpy()

@@ -128,7 +128,7 @@ def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
     across = (found.reference < 4) & (found.moving >= 4)
     assert found.ok[~across].all()
     assert (found.status[across] == PairStatus.LOW_OVERLAP.code).all()
-    with pytest.raises(InputError, match=r"touch: check initial_shifts\.unit"):
+    with pytest.raises(InputError, match=r"do not overlap: check initial_shifts\.unit"):
         measured(frames, None, 4, 1000 * np.arange(len(frames))[:, None] * np.ones(2))
 
 
@@ -252,15 +252,15 @@ def test_positions_in_a_text_file(tmp_path, keys, write):
         ({}, "a,b\n1,2\n", "no column 'y', but a, b"),
         ({}, "y,y,x\n1,2,3\n", "several columns 'y'"),
         ({}, "", "is empty"),
-        ({}, "frame,y,x\n9,1,2\n", "'9' is not a frame: there are 0 to 8"),
-        ({}, "frame,y,x\n0,1,2\n0,1,2\n", "frame 0 stands in line 2 already"),
+        ({}, "frame,y,x\n9,1,2\n", "'9' is not a frame: frames are 0 to 8"),
+        ({}, "frame,y,x\n0,1,2\n0,1,2\n", "frame 0 is already in line 2"),
         ({}, "frame,y,x\n0,1,2\n", r"no value for 8 of 9 frames \(1, 2, .*missing to interp"),
         ({"columns": ["y"]}, "y,x\n1,2\n", "1 names for the axes y, x"),
         ({"scale": [1.0, 2.0, 3.0]}, "y,x\n" + "1,2\n" * 9, "3 values for the axes y, x"),
-        ({"scale": 0}, "", "scale 0.0 leaves nothing"),
+        ({"scale": 0}, "", "scale 0.0 must not be 0"),
         ({"unit": "mile"}, "", "'mile' is neither px nor"),
         ({"path": "nowhere.csv"}, "", "cannot be read"),
-        ({"path": "nowhere.zarr"}, "", "is not there"),
+        ({"path": "nowhere.zarr"}, "", "does not exist"),
     ],
 )
 def test_what_is_wrong_with_a_prior_is_said_before_anything_is_read(tmp_path, keys, text, words):
@@ -271,7 +271,7 @@ def test_what_is_wrong_with_a_prior_is_said_before_anything_is_read(tmp_path, ke
 
 def test_a_prior_needs_a_bound_around_it_and_a_unit_needs_a_pixel_size(tmp_path):
     text = lines(["y", "x"], series(2)[1])
-    with pytest.raises(InputError, match=r"goes with register\.max_shift"):
+    with pytest.raises(InputError, match=r"needs register\.max_shift"):
         stages.plan(run_at(tmp_path, {}, text, register={})[0])
     write_stack(tmp_path / "bare.zarr", series(2)[0])
     config, _ = run_at(tmp_path, {"unit": "um"}, text, input={"path": "bare.zarr"})
@@ -306,7 +306,7 @@ def test_shifts_of_a_coarser_run(tmp_path):
 def test_other_positions_are_another_run(tmp_path):
     shift = series(2)[1]
     stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift))[0])
-    with pytest.raises(InputError, match="what a path holds"):
+    with pytest.raises(InputError, match="the content of a file"):
         stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift + [1, 2] * (shift > 0)))[0])
     with pytest.raises(InputError, match=r"initial_shifts\.kind"):
         stages.run(run_at(tmp_path, {"kind": "drift"}, lines(["y", "x"], shift))[0])

@@ -73,7 +73,7 @@ def test_the_whole_way_from_a_position_of_a_plate(plate):
     write_stack(image, drifting(), pixel_size=(0.5, 0.5))
     config, checked = whole_way(plate.parent, plate, "--position", "B/03/0")
     assert config.input.position == "B/03/0"
-    assert "B/03/0 of 3; wells that are not in the store: B/02" in checked
+    assert "B/03/0 of 3; wells missing from the store: B/02" in checked
     assert_right(config)
     refused = shell("init", plate)
     assert refused.exit_code == 2
@@ -86,7 +86,7 @@ def test_the_whole_way_from_all_positions_of_a_plate(plate, caplog):
         shutil.rmtree(plate / name)
         write_stack(plate / name, drifting())
     made = shell("init", plate, "--position", "all")
-    assert "wells that it does not hold: B/02" in caplog.text
+    assert "wells that it does not contain: B/02" in caplog.text
     settings = made.stdout.replace("max_shift: 12", "max_shift: 11") + "\n  workers: 1\n"
     (plate.parent / "run.yaml").write_text(settings)
     done = shell("run", plate.parent / "run.yaml")
@@ -169,7 +169,7 @@ def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
     grow(path, 6)
     told = shell("run", tmp_path / "run.yaml")
     assert told.exit_code == 2
-    assert "6 frames now, and had 4" in told.stderr
+    assert "now has 6 frames instead of 4" in told.stderr
     assert "--overwrite" in told.stderr
     after = sorted(
         (f.relative_to(tmp_path), f.read_bytes())
@@ -186,7 +186,7 @@ def test_files_that_are_others_than_when_the_run_began(tmp_path):
     tifffile.imwrite(tmp_path / "stack" / "a.tif", drifting(1)[0])  # before the others
     found = frames.read(1)
     assert found.status is FrameStatus.UNREADABLE
-    assert "others than when the run began" in found.reason
+    assert "have changed since the run began" in found.reason
 
 
 def test_a_stack_that_became_another_one(tmp_path):
@@ -195,7 +195,7 @@ def test_a_stack_that_became_another_one(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(4, 40, 64), dtype="u2", overwrite=True)
     found = frames.read(1)
     assert found.status is FrameStatus.UNREADABLE
-    assert "had the shape (4, 48, 64) and has (4, 40, 64) now" in found.reason
+    assert "changed its shape from (4, 48, 64) to (4, 40, 64)" in found.reason
 
 
 def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_told(tmp_path):

@@ -38,7 +38,7 @@ def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
     assert x < 0.8
     said = quality.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
     assert said.trust is Trust.CHECK
-    assert said.reasons[0].startswith("pairs 1 frame(s) apart are off")
+    assert said.reasons[0].startswith("pairs 1 frame(s) apart differ")
 
 
 def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):

@@ -215,8 +215,8 @@ def test_three_dimensions():
 @pytest.mark.parametrize(
     ("register", "words"),
     [
-        ({"allow_inverted": True}, "goes with register.allow_inverted false"),
-        ({"subpixel": False}, "register.subpixel true"),
+        ({"allow_inverted": True}, "needs register.allow_inverted: false"),
+        ({"subpixel": False}, "register.subpixel: true"),
     ],
 )
 def test_what_it_is_not_for_is_told(tmp_path, register, words):
@@ -234,6 +234,6 @@ def test_frames_of_several_blocks_are_refused(tmp_path):
         "solve": {"refine": 1},
     }
     with pytest.raises(
-        steadystack.InputError, match=r"solve.refine 1 is for what fits into one block"
+        steadystack.InputError, match=r"solve.refine 1 needs frames that fit into one block"
     ):
         steadystack.run(make_config(config, tmp_path))

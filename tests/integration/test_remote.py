@@ -100,10 +100,10 @@ def test_what_a_web_server_holds(tmp_path, scene):
         stack = steadystack.open_stack(f"{url}/a.zarr")
         assert stack.coords["valid"].isel(t=1).sum() == 0
         for name, words in (
-            ("none.zarr", r"none.zarr is not there \(404"),
-            ("a.zarr/zarr.json", "is no Zarr store, TIFF or .npy file"),
-            ("none.tif", "none.tif is not there"),
-            ("none.npy", "none.npy is not there"),
+            ("none.zarr", r"none.zarr does not exist \(404"),
+            ("a.zarr/zarr.json", "is not a Zarr store, TIFF or .npy file"),
+            ("none.tif", "none.tif does not exist"),
+            ("none.npy", "none.npy does not exist"),
             ("empty.zarr", "without an OME-Zarr image|does not list"),
             ("*.tif", "a web server does not list its files"),
         ):
@@ -123,7 +123,7 @@ def test_a_server_that_knows_no_ranges_and_shards(tmp_path, scene):
     with web_server(tmp_path) as url:
         frames = StackFrames(locate_stack(f"{url}/s.zarr"))
         np.testing.assert_array_equal(frames.read(0).image, scene[0])
-        with pytest.raises(UnreachableError, match="need a server that knows byte ranges"):
+        with pytest.raises(UnreachableError, match="need a server that supports byte ranges"):
             frames.read(1, (slice(0, 20), slice(0, 20)))
 
 
@@ -134,7 +134,7 @@ def test_nobody_answers(impatient, tmp_path):
     told = shell("run", config)
     assert told.exit_code == 1
     assert f"{url}/a.zarr cannot be reached" in told.stderr
-    assert "the same command goes on" in told.stderr
+    assert "run the same command to continue" in told.stderr
 
 
 # The command in a process of its own, which says sooner than others that nobody answers.
@@ -188,9 +188,9 @@ def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("htps://a.org/b.zarr", "htps:// is not known; did you mean https://a.org/b.zarr"),
+        ("htps://a.org/b.zarr", "htps:// is not supported; did you mean https://a.org/b.zarr"),
         ("sss3://bucket/b.tif", "did you mean s3://bucket/b.tif"),
-        ("ftp://a.org/b.npy", "ftp:// is not known; .*known are s3, .*https"),
+        ("ftp://a.org/b.npy", "ftp:// is not supported; .*supported are s3, .*https"),
         ("file:///a.zarr", "without file://"),
     ],
 )
@@ -288,10 +288,10 @@ def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("path", "environment", "words"),
     [
-        ("s3://stacks/none.zarr", {}, "none.zarr is not there"),
-        ("s3://stacks/told/a.zar", {}, "a.zar is not there; did you mean a.zarr?"),
-        ("s3://stacks/told/a.tiff", {}, "a.tiff is not there"),
-        ("s3://stacks/told", {}, "is no Zarr store, .*: it holds a.zarr"),
+        ("s3://stacks/none.zarr", {}, "none.zarr does not exist"),
+        ("s3://stacks/told/a.zar", {}, "a.zar does not exist; did you mean a.zarr?"),
+        ("s3://stacks/told/a.tiff", {}, "a.tiff does not exist"),
+        ("s3://stacks/told", {}, "is not a Zarr store, .*: it holds a.zarr"),
         ("s3://nobody/a.zarr", {}, "there is no bucket 'nobody' at http://127"),
         ("s3://nobody/a.tif", {}, "there is no bucket 'nobody' at http://127"),
         ("s3://nobody/*.tif", {}, "there is no bucket 'nobody' at http://127"),
@@ -380,7 +380,7 @@ def test_a_server_that_stays_away_in_mid_run(s3, uploaded, hurried, tmp_path, mo
         told = shell("run", config)
         assert told.exit_code == 1
         assert "cannot be reached" in told.stderr
-        assert "the same command goes on" in told.stderr
+        assert "run the same command to continue" in told.stderr
 
     open_reference.cache_clear()
     s3.start()  # and while it is starting:

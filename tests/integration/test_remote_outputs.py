@@ -361,7 +361,7 @@ def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
     other = config.model_copy(
         update={"correct": config.correct.model_copy(update={"interpolation": "nearest"})}
     )
-    with pytest.raises(InputError, match="it goes away at once"):
+    with pytest.raises(InputError, match="the old one is removed at once"):
         stages.correct(other)
     stages.correct(other, overwrite=True)
     stages.correct(other)
@@ -370,9 +370,9 @@ def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
     target = f"{root_of(folder)}/else.zarr"
     write_stack(folder / "b.zarr", np.zeros((2, 8, 8)))
     get_place(target).put(folder / "b.zarr")
-    with pytest.raises(InputError, match="is no corrected stack: it is not overwritten"):
+    with pytest.raises(InputError, match="is not a corrected stack: it will not be overwritten"):
         stages.correct(of(folder, "there-corrected", corrected=target), overwrite=True)
-    with pytest.raises(InputError, match="is not a shifts dataset: it is not overwritten"):
+    with pytest.raises(InputError, match="is not a shifts dataset: it will not be overwritten"):
         stages.run(of(folder, shifts=target), overwrite=True)
 
 
@@ -388,7 +388,7 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder, hurried)
     ((code, words),) = told
     assert code == 2
     assert "is being written by another run (process" in words
-    assert "its lock ends in" in words
+    assert "its lock expires in" in words
     assert not objects.is_object(f"{root_of(folder)}/.shifts.zarr.lock")
 
 

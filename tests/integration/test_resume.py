@@ -115,7 +115,10 @@ def test_a_list_of_pairs_is_measured(folder, frames):
         stages.solve(from_file)
     for text, words in (
         ("0,1\n3\n", "pairs.path: .*line 2: '3' is not a pair"),
-        ("0,1\n1,12\n", r"pairs.path: pair 1, \[1, 12\], is not of frames: there are 0 to 11"),
+        (
+            "0,1\n1,12\n",
+            r"pairs.path: pair 1, \[1, 12\], has a frame that does not exist: frames are 0 to 11",
+        ),
         ("# nothing\n", "pairs.path: no pair is listed"),
     ):
         (folder / "pairs.csv").write_text(text)

@@ -121,7 +121,7 @@ def test_in_python_as_in_the_shell(folder, frames, client):
         (lambda frames: (frames, {"pairs": "separations"}), "pairs: 'separations' is not allowed"),
         (lambda frames: ("stack.zarr", {}), "is a path: open it with steadystack.open_stack"),
         (lambda frames: (xr.Dataset({"a": ("t", [1])}), {}), "a Dataset holds several"),
-        (lambda frames: (frames, {"max_shift": 0}), "searches for nothing"),
+        (lambda frames: (frames, {"max_shift": 0}), "leaves nothing to search"),
         (lambda frames: (frames, {"max_shift": 200}), r"register.max_shift 200 along y"),
         (lambda frames: (frames.astype(complex), {}), "real numbers"),
         (

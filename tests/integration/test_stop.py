@@ -56,11 +56,11 @@ def goes_on(settings, saved):
     """Whether a further run starts from what is saved; it is stopped then."""
     told = ""
     with started(settings.parent, "run", str(settings)) as again:
-        while "measured already" not in told and again.poll() is None:
+        while "already measured" not in told and again.poll() is None:
             told += again.stderr.readline()
         again.send_signal(signal.SIGTERM)
         assert again.wait(60) == 128 + signal.SIGTERM
-    return f"{saved} of 11790 pairs are measured already" in told
+    return f"{saved} of 11790 pairs are already measured" in told
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
     assert run.returncode == 128 + number, told
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     line = rf"stopped by {name}; (\d+) of 11790 pairs are measured and saved; "
-    line += rf"`steadystack run {re.escape(str(long_run))}` goes on from there"
+    line += rf"`steadystack run {re.escape(str(long_run))}` continues from there"
     found = re.search(line, told)
     assert found, told
     assert not psutil.wait_procs(family, timeout=30)[1]

@@ -30,8 +30,8 @@ def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
     assert (found.still, found.still_where, found.moving) == (1, "top left", 0)
     assert (found.still_pull > 0.9 * found.scene) is wins
     said = str(steadystack.verdict(shifts))
-    assert ("wins over the scene: in 1 of" in said) is wins
-    assert "moves by itself" not in said
+    assert ("outweighs the scene in 1 of" in said) is wins
+    assert "moves independently" not in said
     mask = np.ones(case.frames.shape[1:], bool)
     mask[12 : 12 + side, 12 : 12 + side] = False
     cured = steadystack.estimate_shifts(case.frames, mask=mask, **case.sections)

@@ -188,7 +188,7 @@ def test_a_package_in_place_of_ours_is_named(folder, tmp_path):
     ):
         words = told(file)
     assert f"imports steadystack from {stub}, which is not the package" in words
-    assert "off PYTHONPATH" in words
+    assert "from PYTHONPATH" in words
 
 
 def test_a_file_in_place_of_a_library_is_named(folder, tmp_path):
@@ -197,7 +197,7 @@ def test_a_file_in_place_of_a_library_is_named(folder, tmp_path):
     with scheduler(tmp_path) as file, worker(file, folder, surroundings()):
         words = told(file)
     assert "cannot import steadystack (RuntimeError: the xarray of a user)" in words
-    assert f"{folder / 'xarray.py'} is imported in place of a library" in words
+    assert f"{folder / 'xarray.py'} is imported instead of a library" in words
     assert "PYTHONSAFEPATH=1" in words
 
 
@@ -233,7 +233,7 @@ def test_other_versions_are_named(folder, tmp_path, recwarn):
         lines, ("steadystack", "distributed"), ("0.0.9", "2025.1.0"), strict=True
     ):
         assert line.startswith("worker tcp://127.0.0.1:")
-        assert f"has {name} {there} and this process {ours[name]}: install the same" in line
+        assert f"has {name} {there}, and this process has {ours[name]}: install the same" in line
     assert not list(recwarn)
 
 
@@ -296,4 +296,4 @@ def test_the_last_words_of_a_job_name_the_file(folder):
     (folder / "job.err").write_text("  File ...\nKeyError: 'a'\n1 - nanny - INFO - End worker\n")
     assert jobs._read_last_error(str(folder)).startswith(": KeyError: 'a' (")
     assert f"RuntimeError: the dask of a user, in {folder / 'dask.py'} (" in found[0]
-    assert "a file distributed.py is imported in place of the library" in found[1]
+    assert "a file distributed.py is imported instead of the library" in found[1]

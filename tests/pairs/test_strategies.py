@@ -32,7 +32,7 @@ def test_pairs_of_four_frames(strategy):
     [
         (1, "all", {}, "a stack of 1 frame"),
         (4, "reference", {"reference": 4}, "0 to 3"),
-        (4, "separations", {"separations": [4, 9]}, "longer than the stack"),
+        (4, "separations", {"separations": [4, 9]}, "exceed the stack"),
         (4, "separations", {"separations": [0, 1]}, "at least 1 apart"),
         (4, "nearest", {}, "not one of consecutive"),
         (4, "multiscale", {"width": 0}, "at least 1 apart"),
@@ -40,7 +40,7 @@ def test_pairs_of_four_frames(strategy):
         (4, "list", {"listed": [[0, 1], [2, 4]]}, r"pair 1, \[2, 4\], .* 0 to 3"),
         (4, "list", {"listed": [[-1, 1]]}, r"pair 0, \[-1, 1\], .* 0 to 3"),
         (4, "list", {"listed": [[0, 1], [2, 2]]}, r"pair 1, \[2, 2\], is a frame with itself"),
-        (4, "list", {"listed": [[0, 1], [1, 2], [1, 0]]}, "pairs 0 and 2 are of the same two"),
+        (4, "list", {"listed": [[0, 1], [1, 2], [1, 0]]}, "pairs 0 and 2 have the same two"),
         (4, "list", {"listed": [[0, 1, 2]]}, "two whole numbers"),
         (4, "list", {"listed": [[0.5, 1]]}, "two whole numbers"),
     ],

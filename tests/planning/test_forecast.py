@@ -126,5 +126,5 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     assert static.own_bytes - plain.own_bytes >= estimate_fixed_pattern_bytes(128 * 128)
     lines = dict(polished.rows())
     assert "more" in lines["to read"]
-    assert "MiB" in lines["task of refine"]
+    assert "MiB" in lines["refine task"]
     assert "MiB each, of" in lines["workers"]

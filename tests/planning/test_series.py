@@ -51,21 +51,21 @@ def test_shapes_join_the_other_causes(tmp_path):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        ({"rois": [{"valid": "inside"}]}, "mask.rois.0: a shape is one of ellipse and polygon"),
+        ({"rois": [{"valid": "inside"}]}, "mask.rois.0: give exactly one of ellipse and polygon"),
         ({"rois": [{"polygon": [[0, 0], [1, 1]]}]}, r"mask.rois.0.polygon: .*at least 3"),
-        ({"rois": [{"ellipse": {"centre": [1, 2], "radii": [1, 2, 3]}}]}, "not as many axes"),
+        ({"rois": [{"ellipse": {"centre": [1, 2], "radii": [1, 2, 3]}}]}, "differ in their number"),
         ({"rois": [{"elipse": {}}]}, "unknown key"),
         ({"rois": [{"ellipse": {"centre": [1, 1], "radii": [0, 5]}}]}, "must be more than 0"),
         ({"rois": [{"ellipse": {"centre": ["3 parsec", 1], "radii": [2, 5]}}]},
          "mask.rois.0.ellipse.centre '3 parsec' is neither pixels nor a length"),
         ({"rois": [{"ellipse": {"centre": [1, 1, 1], "radii": [2, 5, 5]}}]},
-         "has 3 axes, and frames have 2: y, x"),
+         "has 3 axes, but frames have 2: y, x"),
         ({"rois": [{"ellipse": {"centre": [900, 900], "radii": [2, 5]}}]},
-         "mask.rois.0 holds no pixel of frames"),
-        ({"invert": True}, "invert says how to read mask.path, which is not set"),
-        ({"labels": [1]}, "labels says how to read mask.path"),
+         "mask.rois.0 contains no pixel of frames"),
+        ({"invert": True}, "invert applies to mask.path, which is not set"),
+        ({"labels": [1]}, "labels applies to mask.path"),
         ({"saturation": "many"}, "mask.saturation: 'many' is not allowed"),
-        ({"saturation": "auto"}, "auto is for whole numbers, and the stack holds float32"),
+        ({"saturation": "auto"}, "auto needs whole numbers, but the stack holds float32"),
     ],
 )  # fmt: skip
 def test_wrong_masks_are_told(tmp_path, mask, words):

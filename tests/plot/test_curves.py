@@ -47,7 +47,7 @@ def test_drift_in_the_unit_of_the_pixel_size(shifts, ax):
     )
     assert ax.get_ylabel() == "drift / micrometer"
     unknown = shifts.assign(pixel_size=shifts["pixel_size"] * np.nan)
-    with pytest.raises(InputError, match="size of a pixel is not known"):
+    with pytest.raises(InputError, match="pixel size is not known"):
         plot.drift(unknown, ax, physical=True)
 
 

@@ -17,7 +17,7 @@ from steadystack.quality import AdviceSettings
 def test_other_separations_keep_the_frames_together(separations, separation, wanted):
     asked = AdviceSettings(strategy="separations", separations=separations)
     assert asked.without_separation(separation).endswith(
-        f"or measure others (pairs.separations: {wanted})"
+        f"or measure other pairs (pairs.separations: {wanted})"
     )
     assert math.gcd(*json.loads(wanted)) == 1
     assert "pairs.strategy: separations" in AdviceSettings().without_separation(separation)

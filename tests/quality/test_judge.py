@@ -33,7 +33,7 @@ def test_the_limit_that_was_too_low_is_told():
     said = judge_series(table, frames, asked=AdviceSettings(max_shift=48))
     assert said.trust is Trust.UNRELIABLE
     assert said.reasons[0] == (
-        "10 of 20 pairs stop at the edge of the search: raise register.max_shift above 48"
+        "10 of 20 pairs end at the edge of the search: raise register.max_shift above 48"
     )
     assert judge_series(table, frames).reasons[0].endswith("raise register.max_shift")
 
@@ -46,7 +46,7 @@ def test_few_frames_that_move_by_themselves_are_worth_a_look_and_many_spoil_it()
     turn = LocalMotion(12, 9, 6, 2.0, "top left", linear=True)
     said = judge_series(table, frames, motion=turn)
     assert said.trust is Trust.CHECK
-    assert "turn or stretch" in said.reasons[0]
+    assert "rotate or stretch" in said.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_advice_knows_what_is_set():
     table, frames = solved([PairStatus.OK] * 10)
     table.status[::2] = PairStatus.LOW_NCC.code
     said = judge_series(table, frames).reasons[0]
-    assert said.endswith("mask what is no scene, try preprocess.high_pass")
+    assert said.endswith("mask what is not the scene, try preprocess.high_pass")
     asked = AdviceSettings(masked=True, high_pass=10.0)
     said = judge_series(table, frames, asked=asked).reasons[0]
-    assert said.endswith("check the mask, try another preprocess.high_pass than 10")
+    assert said.endswith("check the mask, try a preprocess.high_pass other than 10")
     pull = FixedPatternEffect(32, 1.0, 1.5, 0.01, certain=True)
     table, frames = solved([PairStatus.OK] * 10)
     for asked, words in (
@@ -95,18 +95,18 @@ def test_advice_knows_what_is_set():
         ),
         (
             AdviceSettings(fixed_pattern=True),
-            "mask it: the static image does not take all of it away",
+            "mask it: the fixed pattern does not remove all of it",
         ),
     ):
         assert str(judge_series(table, frames, asked=asked, static=pull)).endswith(words + ")")
     assert AdviceSettings(strategy="window", width=8).more_pairs.startswith(
-        "raise pairs.width above 8"
+        "measure more pairs (raise pairs.width above 8"
     )
     assert (
-        "beside [1, 2]"
+        "pairs.separations: [1, 2]"
         in AdviceSettings(strategy="separations", separations=(1, 2), extra=0.5).more_pairs
     )
-    assert AdviceSettings(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5")
+    assert AdviceSettings(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5)")
     assert "pairs.extra" not in AdviceSettings(strategy="all").more_pairs
     assert AdviceSettings(max_shift=[3, 4]).narrower == "lower register.max_shift below [3, 4]"
     assert AdviceSettings().narrower == "set register.max_shift"

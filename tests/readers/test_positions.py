@@ -38,7 +38,7 @@ def test_positions_of_a_plate(plate):
     [
         (None, r"holds several images: set input.position to one of its 3 \(A/01/0, A/01/1, B/03"),
         ("A/01", "well with 2 fields: set it to one of A/01/0, A/01/1"),
-        ("B/02/0", "lists this well, and the store does not hold it; it has A/01/0"),
+        ("B/02/0", "lists this well, but the store does not contain it; it has A/01/0"),
         ("B/3/0", "is not in the plate .*; did you mean B/03/0"),
         ("Z/99/7", "is not in the plate .*; it has A/01/0"),
     ],
@@ -49,18 +49,18 @@ def test_positions_that_are_not_there(plate, position, words):
 
 
 def test_a_position_of_what_is_no_plate(plate):
-    with pytest.raises(InputError, match="is no plate"):
+    with pytest.raises(InputError, match="is not a plate"):
         locate_stack(str(plate / "A/01/0"), position="A/01/0", channel=0)
     with pytest.raises(InputError, match=r"is a plate: set input.position"):
         locate_stack(str(plate), series=0)
-    with pytest.raises(InputError, match="is no collection"):
+    with pytest.raises(InputError, match="is not a collection"):
         locate_stack(str(plate / "A/01/0"), series=0, channel=0)
 
 
 def test_a_plate_without_any_well(plate):
     for row in ("A", "B"):
         shutil.rmtree(plate / row)
-    with pytest.raises(InputError, match="none of its 3 wells is there"):
+    with pytest.raises(InputError, match="none of its 3 wells exists"):
         locate_stack(str(plate), position="A/01/0")
 
 
@@ -80,7 +80,7 @@ def test_a_collection_of_series(tmp_path):
             group.create_group("OME").attrs["series"] = ["1", "0"]
         with pytest.raises(InputError, match=r"set input.series to one of 0 to 1"):
             locate_stack(str(tmp_path / "a.zarr"))
-        with pytest.raises(InputError, match=r"input.series 2 is not there"):
+        with pytest.raises(InputError, match=r"input.series 2 does not exist"):
             locate_stack(str(tmp_path / "a.zarr"), series=2)
         spec = locate_stack(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
         assert spec.array.inside.split("/")[0] == ("0" if listed else "1")

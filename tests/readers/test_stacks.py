@@ -76,17 +76,17 @@ def table_of_wrong_inputs(folder):
     gone = ome_04(folder / "gone.zarr")
     shutil.rmtree(f"{gone}/1")
     return [
-        ("none.zarr", {}, "is not there"),
-        ("text.zarr", {}, "is no Zarr store"),
+        ("none.zarr", {}, "does not exist"),
+        ("text.zarr", {}, "is not a Zarr store"),
         ("torn.zarr", {}, "cannot be opened as Zarr"),
         ("ome.zarr", {}, "2 channel.*DAPI, GFP.*choose one"),
         ("ome.zarr", {"channel": 2}, "input.channel 2 is out of range.*DAPI, GFP"),
-        ("ome.zarr", {"channel": "RFP"}, "'RFP' is no channel of .*2 channels: DAPI, GFP"),
+        ("ome.zarr", {"channel": "RFP"}, "'RFP' is not a channel of .*2 channels: DAPI, GFP"),
         ("ome.zarr", {"channel": 0, "level": 2}, "levels are 0 to 1"),
         ("ome.zarr", {"axes": "tyx"}, "input.axes names 3 axes.*4 dimensions"),
         ("ome.zarr", {"axes": "ttyx"}, "occurs twice"),
         ("ome.zarr", {"axes": "tczy"}, "needs y and x"),
-        ("gone.zarr", {"channel": 0, "level": 1}, "array '1', which is not there"),
+        ("gone.zarr", {"channel": 0, "level": 1}, "array '1', which does not exist"),
         ("plain4d.zarr", {}, "4 dimensions without names: set input.axes"),
         ("complex.zarr", {}, "real numbers are needed"),
         ("static.zarr", {"channel": 0}, "no t: a time-lapse is needed"),

@@ -539,7 +539,7 @@ def test_moving_both_frames_changes_nothing(pair):
         ({"max_shift": 8}, "max_shift 8 along y is out of range"),
         ({"max_shift": -1}, "out of range"),
         ({"max_shift": 2.5}, "whole number"),
-        ({"max_shift": 0}, "searches for nothing"),
+        ({"max_shift": 0}, "leaves nothing to search"),
         ({"max_shift": (1, 2, 3)}, "one per axis"),
         ({"min_overlap": 1.5}, "min_overlap 1.5"),
     ],

@@ -32,13 +32,13 @@ ORDER = (
 
 config_argument = click.argument("config", type=click.Path())
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Start anew, also if the output exists."
+    "--overwrite", is_flag=True, help="Start over, even if the output exists."
 )
 
 scheduler_option = click.option(
     "--scheduler-file",
     type=click.Path(dir_okay=False),
-    help="Run on the Dask scheduler that wrote this file, whatever `cluster` says.",
+    help="Use the Dask scheduler that wrote this file, instead of the section `cluster`.",
 )
 
 
@@ -59,11 +59,11 @@ def main() -> None:
                  steadystack check run.yaml
                  steadystack run run.yaml
 
-    A run ends with a verdict: good, check (finished, with reasons), or unreliable.
+    A run ends with a verdict: good, check (read the reasons) or unreliable.
 
-    Exit codes: 0 good or check; 1 failed, be it only some of the pairs; 2 wrong use or
+    Exit codes: 0 good or check; 1 failed, even if only some of the pairs did; 2 wrong use or
     settings; 3 finished, but the result is unreliable; 130 stopped by Ctrl-C, 143 by
-    SIGTERM. After 1, 130 and 143 the same command goes on.
+    SIGTERM. After 1, 130 and 143, run the same command to continue.
     """  # noqa: D301
     said = logging.getLogger("steadystack.cluster.kinds")
     said.setLevel(logging.INFO)
@@ -79,8 +79,8 @@ def main() -> None:
 def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
-    Goes on where an earlier run of the same settings stopped. Of several inputs one that fails does
-    not stop the others; output.summary tells what became of each.
+    Continues where an earlier run with the same settings stopped. With several inputs, one that
+    fails does not stop the others; output.summary lists what became of each.
     """
     settings = _override_cluster(load_config(config), scheduler_file)
     inputs, begun = resolve_inputs(settings), time.monotonic()
@@ -99,7 +99,7 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
 def plan(config: str) -> None:
     """Say what a run will do: pairs, tasks, bytes, memory.
 
-    Opens no pixel of the stack.
+    Reads no pixel of the stack.
     """
     for single in _iterate_inputs(resolve_inputs(load_config(config))):
         print_table(stages.plan(single).rows())
@@ -111,14 +111,14 @@ def plan(config: str) -> None:
 @click.option(
     "--batches",
     metavar="I/N",
-    help="Only part I of N, into a file beside the output.",
+    help="Measure only part I of N, such as 3/16, into a file beside the output.",
 )
 @scheduler_option
 @reporting_errors
 def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
-    """Measure the pairs of a YAML file that are not measured yet.
+    """Measure the pairs that are not measured yet.
 
-    What was measured in parts (--batches) is gathered first.
+    Parts that were measured with --batches are gathered first.
     """
     settings = _override_cluster(load_config(config), scheduler_file)
     inputs = resolve_inputs(settings)
@@ -139,7 +139,7 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 def solve(config: str) -> None:
     """Solve for the frames' shifts from measured pairs.
 
-    In seconds, and no pair is measured again; only `solve.refine` reads frames.
+    Takes seconds and measures no pair again; only `solve.refine` reads frames.
     """
     settings = load_config(config)
     inputs, begun = resolve_inputs(settings), time.monotonic()
@@ -152,14 +152,14 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
-@click.option("--overwrite", is_flag=True, help="Make it anew, also if it exists.")
+@click.option("--overwrite", is_flag=True, help="Write it again, even if it exists.")
 @reporting_errors
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run.
 
-    It is written to output.corrected, as the section `correct` says.
+    It is written to output.corrected, with the options of the section `correct`.
 
-    Goes on where an earlier call stopped; takes its place when it is whole.
+    Continues where an earlier call stopped.
     """
     settings = load_config(config)
     inputs = resolve_inputs(settings)
@@ -175,7 +175,7 @@ def correct(config: str, overwrite: bool) -> None:
 @main.command()
 @click.argument("shifts", type=click.Path())
 @click.argument("target", type=click.Path(dir_okay=False))
-@click.option("--overwrite", is_flag=True, help="Also if the file exists.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @reporting_errors
 def export(shifts: str, target: str, overwrite: bool) -> None:
     """Write shifts for other programs.
@@ -184,14 +184,20 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
     (layers for napari) or .nc (NetCDF).
     """
     common = stages.export(shifts, target, overwrite=overwrite)
-    seen = "" if common is None else f"; every good frame shows {common.first} to {common.stop}"
+    seen = (
+        ""
+        if common is None
+        else f"; every good frame shows pixels {common.first} up to, not including, {common.stop}"
+    )
     click.echo(f"{target}{seen}")
 
 
 @main.command()
 @config_argument
 @click.option(
-    "--figures", type=click.Path(file_okay=False), help="Folder for the figures, as PNG and SVG."
+    "--figures",
+    type=click.Path(file_okay=False),
+    help="Also write each figure as PNG and SVG into this folder.",
 )
 @reporting_errors
 def report(config: str, figures: str | None) -> None:
@@ -202,7 +208,7 @@ def report(config: str, figures: str | None) -> None:
     settings = load_config(config)
     inputs = resolve_inputs(settings)
     if figures is not None and len(inputs) > 1:
-        raise InputError(f"--figures {figures} is for one input, and there are {len(inputs)}")
+        raise InputError(f"--figures {figures} works with one input, but there are {len(inputs)}")
     if len(inputs) > 1:
         run_each(settings, inputs, "report")
     else:
@@ -212,40 +218,42 @@ def report(config: str, figures: str | None) -> None:
 @main.command()
 @config_argument
 @click.option(
-    "--picture", metavar="FILE", help="Draw these frames and what is not valid: .png, .svg or .pdf."
+    "--picture",
+    metavar="FILE",
+    help="Draw these frames with invalid pixels in colour: .png, .svg or .pdf.",
 )
 @reporting_errors
 def check(config: str, picture: str | None) -> None:
-    """Say what is understood of settings, stack and mask.
+    """Show how settings, stack and mask are understood.
 
-    Reads three frames, and asks about what looks odd in them.
+    Reads three frames, and asks about anything odd in them.
     """
     inputs = resolve_inputs(load_config(config))
     if picture is not None and len(inputs) > 1:
-        raise InputError(f"--picture {picture} is for one input, and there are {len(inputs)}")
+        raise InputError(f"--picture {picture} works with one input, but there are {len(inputs)}")
     for single in _iterate_inputs(inputs):
         print_table(guide.check(single, picture))
 
 
 @main.command()
 @click.argument("stack", nargs=-1, required=True, metavar="STACK")
-@click.option("--channel", help="Channel by number or name; needed if several.")
-@click.option("--level", type=int, help="Pyramid level; 0, the default, is the full resolution.")
-@click.option("--position", help="Image of a plate, such as B/03/0; or all.")
-@click.option("--series", type=int, help="Image of a collection or of a TIFF file.")
-@click.option("--axes", help="A letter of tczyx per array dimension, such as tyx.")
-@click.option("--variable", help="Array of an xarray group; needed if several.")
+@click.option("--channel", help="Channel number or name; needed if there are several.")
+@click.option("--level", type=int, help="Pyramid level; 0 (the default) is full resolution.")
+@click.option("--position", help="Image of a plate, such as B/03/0, or all.")
+@click.option("--series", type=int, help="Number of the image in a collection or TIFF file.")
+@click.option("--axes", help="One letter of tczyx per array dimension, such as tyx.")
+@click.option("--variable", help="Array in an xarray group; needed if there are several.")
 @reporting_errors
 def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.
 
-    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'. Put
-    what is printed into a file: steadystack init STACK > run.yaml
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
+    Redirect the output into a file: steadystack init STACK > run.yaml
     """
     if len(stack) > 1:
         raise InputError(
-            f"{len(stack)} paths, {stack[0]} to {stack[-1]}, and one is taken: put a pattern in "
-            "quotes, such as 'frames/*.tif', so that the shell leaves it alone"
+            f"{len(stack)} paths given, {stack[0]} to {stack[-1]}, but init takes one: put a "
+            "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
     given = {key: value for key, value in keys.items() if value is not None}
     click.echo(guide.init(stack[0], **given), nl=False)
@@ -261,9 +269,9 @@ def schema() -> None:
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
 @reporting_errors
 def demo(directory: str) -> None:
-    """Make a small drifting time-lapse, run it, draw it.
+    """Make a small drifting time-lapse, run it, and draw the result.
 
-    In DIRECTORY, or in steadystack-demo here.
+    Everything is written into DIRECTORY (steadystack-demo if not given).
     """
     with show_progress() as progress:
         made = guide.demo(directory, progress=progress)
@@ -271,7 +279,7 @@ def demo(directory: str) -> None:
         f"{made.shifts.sizes['frame']} frames, {made.shifts.sizes['pair']} pairs: "
         f"{made.shifts.attrs['verdict']}"
     )
-    click.echo(f"error against the known drift: {made.rms_error:.3f} px (root mean square)")
+    click.echo(f"rms error against the known drift: {made.rms_error:.3f} px")
     click.echo(f"settings  {made.directory / 'demo.yaml'}")
     click.echo(f"shifts    {made.directory / 'shifts.zarr'}")
     for picture in made.pictures:

@@ -44,7 +44,9 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(WRONG_USE)
         except RunError as error:
             goes_on = isinstance(error, UnreachableError) and _is_run()
-            saved = "; what was measured is saved, and the same command goes on" if goes_on else ""
+            saved = (
+                "; what was measured is saved: run the same command to continue" if goes_on else ""
+            )
             click.echo(f"error: {error}{saved}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt as stop:
@@ -68,7 +70,7 @@ def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
             f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
         ]
         command = " ".join([str(context.info_name), shlex.quote(config), *given])
-        parts.append(f"`steadystack {command}` goes on from there")
+        parts.append(f"`steadystack {command}` continues from there")
     click.echo("; ".join(parts), err=True)
 
 
@@ -119,7 +121,7 @@ def exit_if_failed(shifts: xr.Dataset) -> None:
     """Pairs that failed can still be measured: more urgent than what the rest looks like."""
     failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
     if failed:
-        click.echo(f"{failed} pairs failed: the same command tries them again", err=True)
+        click.echo(f"{failed} pairs failed: run the same command to try them again", err=True)
         sys.exit(FAILED)
 
 

@@ -43,7 +43,7 @@ def make_security(settings: Settings) -> Security | None:
     for name in ("ca", "cert", "key"):
         path = getattr(given, name)
         if not Path(path).is_file():
-            raise InputError(f"cluster.security.{name} {path} is not there")
+            raise InputError(f"cluster.security.{name} {path} does not exist")
     return _read_certificates(given.ca, given.cert, given.key)
 
 
@@ -99,8 +99,8 @@ def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
     command = SUBMIT[settings.kind]
     if shutil.which(command) is None:
         raise InputError(
-            f"cluster.kind {settings.kind}: the command {command} is not here: start the run on a "
-            "machine that jobs are submitted from"
+            f"cluster.kind {settings.kind}: there is no command {command} on this machine: start "
+            "the run where jobs can be submitted"
         )
     folder = Path(settings.job_folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ class JobQueue:
         if now - self.left < GRACE_S:
             return ""
         return (
-            f"the jobs of the workers end before a worker is there{_read_last_error(self.folder)}"
+            f"the workers' jobs end before any worker has connected{_read_last_error(self.folder)}"
         )
 
 
@@ -201,13 +201,15 @@ def _read_last_error(folder: str) -> str:
     """The last error, or else the last line, in the log of a worker's job, and where that is."""
     logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
     if not logs:
-        return f" and leave no log in {folder}"
+        return f" and have left no log in {folder}"
     lines = logs[-1].read_text(errors="replace").strip().splitlines()
     # A worker that cannot read a task says why, and then that it ends.
     errors = [number for number, line in enumerate(lines, start=1) if ERROR.match(line)]
     if errors and " - INFO - " in lines[-1]:
         lines = lines[: errors[-1]]
-    return f": {lines[-1] if lines else 'without a word'}{_find_file_at_fault(lines)} ({logs[-1]})"
+    return (
+        f": {lines[-1] if lines else 'nothing in its log'}{_find_file_at_fault(lines)} ({logs[-1]})"
+    )
 
 
 def _find_file_at_fault(lines: Sequence[str]) -> str:
@@ -215,5 +217,5 @@ def _find_file_at_fault(lines: Sequence[str]) -> str:
     if files := [line.split('"')[1] for line in lines[-4:] if line.startswith('  File "')]:
         return f", in {files[-1]}"
     if lines and (name := re.search(r"'(\w+)' is not a package", lines[-1])):
-        return f": a file {name[1]}.py is imported in place of the library"
+        return f": a file {name[1]}.py is imported instead of the library"
     return ""

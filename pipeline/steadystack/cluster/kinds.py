@@ -170,8 +170,8 @@ def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalClust
         )
     except RuntimeError as error:
         raise InputError(
-            "cluster.kind local: its workers did not start; a script that starts them must do so "
-            'under `if __name__ == "__main__":`'
+            "cluster.kind local: the workers did not start; a script must start them under `if "
+            '__name__ == "__main__":`'
         ) from error
     finally:
         if main_thread:
@@ -191,7 +191,7 @@ def _connect_running(settings: Settings) -> Client:
         while not (path.exists() and path.stat().st_size):
             if time.monotonic() > until:
                 raise InputError(
-                    f"{where} is not there: start `dask scheduler --scheduler-file` first"
+                    f"{where} does not exist: start `dask scheduler --scheduler-file` first"
                 )
             time.sleep(LOOK_S)
     try:

@@ -62,7 +62,7 @@ def check_memory(client: Client, task_bytes: int) -> None:
     needed = task_bytes + PYTHON_BYTES
     if room and len(room) == len(workers) and max(room) < needed:
         raise InputError(
-            f"the workers have {max(room) / 2**20:.0f} MiB for each of their threads, and a task "
-            f"needs {needed / 2**20:.0f} MiB with Python: give them more, or lower "
+            f"the workers have {max(room) / 2**20:.0f} MiB per thread, but a task needs "
+            f"{needed / 2**20:.0f} MiB including Python: give them more memory, or lower "
             "cluster.task_memory"
         )

@@ -172,14 +172,14 @@ class TaskFlow:
             strikes = error.allowed_failures + 1
             worker = error.last_worker.address
             self.watch.died(worker)
-            reason = "its worker died, of too little memory or an import perhaps, or was lost"
+            reason = "its worker died (too little memory, or an import?) or was lost"
         except TaskError as error:
             reason, worker = error.reason, error.worker
             log.debug("a task failed on %s: %s", worker, error.trace)
         except CancelledError:
             # All futures are cancelled if the scheduler is lost, even for a moment.
             self.watch.reconnected()
-            worker, reason = "", "its worker was lost, or its data, or the scheduler"
+            worker, reason = "", "its worker, its data or the scheduler was lost"
         except Exception as error:  # what cannot be sent, or not be read
             self.watch.suspect()
             worker, reason = "", _describe_error(error)
@@ -187,6 +187,6 @@ class TaskFlow:
         work.avoid.add(worker)
         if work.strikes > self.retries:
             return Failure(reason, work.strikes)
-        log.info("a task is tried again (%d of %d): %s", work.strikes, self.retries, reason)
+        log.info("retrying a task (%d of %d): %s", work.strikes, self.retries, reason)
         self.suspects.append(work)
         return work

@@ -68,9 +68,11 @@ class Watch:
         limit = self.cluster.worker_timeout
         reason = self.cluster.hopeless()
         if limit is not None and without > limit:
-            reason = reason or f"for {limit:g} s no worker was there (cluster.worker_timeout)"
+            reason = reason or f"no worker was connected for {limit:g} s (cluster.worker_timeout)"
         if reason:
-            raise RunError(f"{reason}; what was measured is saved: the same command goes on")
+            raise RunError(
+                f"{reason}; what was measured is saved: run the same command to continue"
+            )
 
     def reconnected(self) -> None:
         """Wait until a lost scheduler is there again, or the client has given it up."""
@@ -78,6 +80,6 @@ class Watch:
             time.sleep(RECONNECT_STEP_S)
         if self.client.status != "running":
             raise RunError(
-                "the Dask scheduler is gone; what was measured is saved: with a scheduler that "
-                "runs, the same command goes on"
+                "the Dask scheduler is gone; what was measured is saved: run the same command "
+                "with a running scheduler to continue"
             )

@@ -68,7 +68,7 @@ class Questions:
         # Whom the question did not reach is asked again, if it is there again.
         self.asked -= {name for name, given in answers.items() if isinstance(given, OSError)}
         heard = {name: given for name, given in answers.items() if isinstance(given, dict)}
-        log.debug("answers of workers: %s", answers)
+        log.debug("worker answers: %s", answers)
         if heard and (lines := list(find_misfits(probe.answer(), heard))):
             raise InputError("\n".join(lines))
 
@@ -111,18 +111,18 @@ def _find_reasons(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterato
     if theirs["beside"] and not theirs["safe"]:
         way = "start workers with PYTHONSAFEPATH=1, or rename that file"
     else:
-        way = "take its folder off PYTHONPATH there, or rename it"
+        way = "remove its folder from PYTHONPATH there, or rename it"
     if theirs["stranger"]:
         yield f"imports steadystack from {theirs['file']}, which is not the package: {way}"
         return
     if theirs["error"]:
         why = f"cannot import steadystack ({theirs['error']})"
         if theirs["beside"]:
-            yield f"{why}; {theirs['beside']} is imported in place of a library: {way}"
+            yield f"{why}; {theirs['beside']} is imported instead of a library: {way}"
         else:
             yield f"{why}: install it there"
     # Another Python does not matter: tasks are sent by the names of their functions.
     for name in probe.PACKAGES:
         there, here = theirs[name], ours[name]
         if there and here and there != here:
-            yield f"has {name} {there} and this process {here}: install the same version there"
+            yield f"has {name} {there}, and this process has {here}: install the same version there"

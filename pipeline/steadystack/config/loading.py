@@ -18,8 +18,8 @@ from steadystack.durable import get_place
 from steadystack.model import InputError
 
 NO_SECTIONS = (
-    "the settings are not sections with keys, such as `input: {path: stack.zarr}`; "
-    "`steadystack init STACK` writes some"
+    "settings must be sections of keys, such as `input: {path: stack.zarr}`; `steadystack init "
+    "STACK` prints some"
 )
 # What keys and values were called before, and are called now.
 RENAMED = {
@@ -50,7 +50,7 @@ def load_config(path: str | Path) -> Config:
     Paths in the file are made absolute, relative to the folder of the file.
     """
     path = Path(path)
-    wanted = f"settings are wanted, a YAML file: `steadystack init {path} > run.yaml` writes one"
+    wanted = f"expected settings, a YAML file: `steadystack init {path} > run.yaml` writes one"
     try:
         text = path.read_text(encoding="utf-8")
     except IsADirectoryError as error:
@@ -65,12 +65,12 @@ def load_config(path: str | Path) -> Config:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         what = str(getattr(error, "problem", error)).splitlines()[0]
-        raise InputError(f"{path}{line}: not YAML: {what}") from error
+        raise InputError(f"{path}{line}: not valid YAML: {what}") from error
     if settings is None:
-        state = "holds comments only" if text.strip() else "is empty"
+        state = "holds only comments" if text.strip() else "is empty"
         raise InputError(
-            f"{path} {state}: `steadystack init STACK > {path.name}` writes settings into it; "
-            "where it did not, it said why"
+            f"{path} {state}: `steadystack init STACK > {path.name}` writes settings into it; if "
+            "it did not, it printed the reason"
         )
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: {NO_SECTIONS}")
@@ -85,7 +85,7 @@ class _UniqueKeys(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                problem = f"the key {key!r} stands twice"
+                problem = f"the key {key!r} occurs twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -208,10 +208,10 @@ def _explain(problem: Mapping[str, Any]) -> str:
             wrong = str(place[-1])
             names = _list_keys(section)
             near = difflib.get_close_matches(wrong, names, n=1) or _find_elsewhere(wrong)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(names)}"
             full = ".".join(filter(None, (_format_location(place[:-1]), wrong)))
             if full in RENAMED:
-                return f"{full}: this key is called {RENAMED[full]} now"
+                return f"{full}: this key is now called {RENAMED[full]}"
             return f"{full}: unknown key; {hint}"
         case "missing":
             what, place = ("input.path", ("input", "path")) if key == "input" else (key, place)
@@ -220,9 +220,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
             keys = _list_keys(_find_section(place))
             given = isinstance(value, str) and keys[0] == "path"
             meant = f"did you mean {key}: {{path: {value}}}? " if given else ""
-            return f"{key}: {value!r} is not allowed; {meant}a section of keys: {', '.join(keys)}"
+            return (
+                f"{key}: {value!r} is not allowed; {meant}expected a section with the keys "
+                f"{', '.join(keys)}"
+            )
         case "literal_error" if f"{key}: {value}" in RENAMED:
-            return f"{key}: {value!r} is called {RENAMED[f'{key}: {value}']} now"
+            return f"{key}: {value!r} is now called {RENAMED[f'{key}: {value}']}"
         case "literal_error":
             return f"{key}: {value!r} is not allowed; {_describe_choices(problem)}"
         case "value_error":

@@ -32,16 +32,18 @@ class EllipseSection(Section):
     """An ellipse, or an ellipsoid."""
 
     centre: Annotated[tuple[Length, ...], Spatial] = Field(
-        description="[y, x] of its centre, or [z, y, x]: pixels, or texts such as '3 um'"
+        description="its centre, [y, x] or [z, y, x]: pixels, or lengths such as '3 um'"
     )
     radii: Annotated[tuple[Length, ...], Spatial] = Field(
-        description="half its width along each axis, likewise"
+        description="half its width along each axis: pixels, or lengths such as '3 um'"
     )
 
     @model_validator(mode="after")
     def _as_many(self) -> Self:
         if len(self.centre) != len(self.radii):
-            raise ValueError(f"centre {self.centre} and radii {self.radii} have not as many axes")
+            raise ValueError(
+                f"centre {self.centre} and radii {self.radii} differ in their number of axes"
+            )
         return self
 
 
@@ -50,14 +52,16 @@ class RoiSection(Section):
 
     ellipse: EllipseSection | None = Field(None, description="by centre and radii")
     polygon: Annotated[tuple[Corner, ...], Field(strict=False, min_length=3)] | None = Field(
-        None, description="[y, x] of every corner: pixels, or texts such as '3 um'"
+        None, description="[y, x] of every corner: pixels, or lengths such as '3 um'"
     )
-    valid: Literal["inside", "outside"] = Field("inside", description="inside or outside")
+    valid: Literal["inside", "outside"] = Field(
+        "inside", description="the side that is valid: inside or outside"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.ellipse is None) == (self.polygon is None):
-            raise ValueError("a shape is one of ellipse and polygon")
+            raise ValueError("give exactly one of ellipse and polygon")
         return self
 
 
@@ -66,41 +70,51 @@ class InputSection(Section):
 
     path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
-        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or https://; a list "
-        "or another pattern such as 'plate.zarr/*/*/0' for several"
+        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or "
+        "https://; for several stacks, a list or another pattern such as "
+        "'plate.zarr/*/*/0'"
     )
     position: str | None = Field(
         None,
-        description="image of a plate, such as B/03/0; needed if several; all: every image of a "
-        "plate or a collection, each an input by itself",
+        description="image of a plate, such as B/03/0; needed if there are several; all: every "
+        "image of a plate or collection, each as a separate input",
     )
     series: Index | None = Field(
-        None, description="image of a collection or of a TIFF file; needed if several"
+        None,
+        description=(
+            "number of the image in a collection or TIFF file; needed if there are several"
+        ),
     )
-    channel: Index | str | None = Field(None, description="number or name; needed if several")
-    level: Index = Field(0, description="pyramid level; 0: full resolution")
+    channel: Index | str | None = Field(
+        None, description="number or name; needed if there are several"
+    )
+    level: Index = Field(0, description="pyramid level; 0 is full resolution")
     axes: str | None = Field(
         None,
         pattern="^[tczyx]+$",
-        description="a letter per array dimension, where the store does not tell",
+        description="one letter of tczyx per array dimension, if the store does not name them",
     )
-    variable: str | None = Field(None, description="array of an xarray group; needed if several")
+    variable: str | None = Field(
+        None, description="array in an xarray group; needed if there are several"
+    )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
-        description="micrometers, where the store does not tell or errs; one for all axes or one "
+        description="micrometers, if the store gives none or a wrong one; one for all axes or one "
         "per axis",
     )
     missing_chunks: Literal["invalid", "fill"] = Field(
         "invalid",
-        description="invalid: pixels of a missing chunk are not valid; fill: they are the fill "
-        "value, because the store leaves out empty chunks on purpose",
+        description="invalid: pixels of a missing chunk are not valid; fill: they have the fill "
+        "value, for stores that leave out empty chunks on purpose",
     )
 
     @property
     def one_path(self) -> str:
         """The path of the only input."""
         if not isinstance(self.path, str):
-            raise InputError(f"input.path is {len(self.path)} inputs: run_all takes several")
+            raise InputError(
+                f"input.path is {len(self.path)} inputs, but this takes one: use run_all"
+            )
         return self.path
 
 
@@ -108,20 +122,28 @@ class MaskSection(Section):
     """What is valid: every cause given here takes pixels away."""
 
     path: str | None = Field(
-        None, description="Zarr, TIFF or .npy mask, not 0 = valid; static or per frame"
+        None,
+        description=(
+            "Zarr, TIFF or .npy mask, nonzero = valid; one for all frames, or one per frame"
+        ),
     )
     labels: Annotated[tuple[Count, ...], SomeListed] | None = Field(
-        None, description="of a label image: those that are valid; null: all but 0"
+        None, description="labels that are valid, if the mask is a label image; null: all but 0"
     )
-    invert: bool = Field(False, description="path: valid is what it says is not")
+    invert: bool = Field(False, description="swap valid and invalid in the mask at path")
     rois: Annotated[tuple[RoiSection, ...], Listed] = Field(
-        (), description="ellipses and polygons; valid is what lies inside, or outside, of every one"
+        (),
+        description=(
+            "ellipses and polygons; a pixel is valid if it is on the valid side of every one"
+        ),
     )
-    invalid_values: tuple[float, ...] = Field((), strict=False, description="values: no data")
+    invalid_values: tuple[float, ...] = Field(
+        (), strict=False, description='values that mean "no data"'
+    )
     saturation: float | Literal["auto"] | None = Field(
         None,
-        description="from this value on pixels are not valid; auto: the largest of the data type, "
-        "or of a camera of fewer bits if frames stop there",
+        description="pixels at or above this value are not valid; auto: the largest value of the "
+        "data type, or of a camera with fewer bits if the frames end there",
     )
     valid_range: tuple[float | None, float | None] | None = Field(
         None, strict=False, description="lowest and highest valid value; null: no limit"
@@ -132,7 +154,7 @@ class MaskSection(Section):
         low, high = self.valid_range or (None, None)
         if low is not None and high is not None and low > high:
             raise ValueError(
-                f"valid_range [{low:g}, {high:g}] has its lowest value above its highest"
+                f"valid_range [{low:g}, {high:g}]: the lowest value is above the highest"
             )
         return self
 
@@ -140,7 +162,7 @@ class MaskSection(Section):
     def _of_a_path(self) -> Self:
         given = [key for key in ("labels", "invert") if getattr(self, key)]
         if given and self.path is None:
-            raise ValueError(f"{given[0]} says how to read mask.path, which is not set")
+            raise ValueError(f"{given[0]} applies to mask.path, which is not set")
         return self
 
     border: Index | Annotated[tuple[Index, ...], Listed] = Field(
@@ -158,7 +180,7 @@ LEAST_LOST_AFTER = 11
 class Certificates(Section):
     """Files of one authority, and of a certificate of its own with its key, in PEM."""
 
-    ca: str = Field(min_length=1, description="certificate of the authority")
+    ca: str = Field(min_length=1, description="certificate of the authority, a PEM file")
     cert: str = Field(min_length=1, description="certificate of scheduler, workers and client")
     key: str = Field(min_length=1, description="its private key")
 
@@ -168,66 +190,79 @@ class ClusterSection(Section):
 
     kind: Kind = Field(
         "local",
-        description="in-process, local (worker processes here), address or scheduler-file (of a "
-        "scheduler that is running), slurm, pbs, sge or lsf (workers as batch jobs)",
+        description="in-process, local (worker processes on this machine), address or "
+        "scheduler-file (a running Dask scheduler), slurm, pbs, sge or lsf (workers "
+        "as batch jobs)",
     )
     workers: Count | None = Field(
-        None, description="worker processes, at most; null: one per core here, or one batch job's"
+        None,
+        description=(
+            "largest number of worker processes; null: one per core here, or those of one batch job"
+        ),
     )
     minimum: Index | None = Field(
-        None, description="workers kept while there is little to do; null: always all"
+        None,
+        description=(
+            "smallest number of workers, kept while there is little to do; null: always all"
+        ),
     )
-    threads_per_worker: Count = Field(1, description="threads of a worker")
+    threads_per_worker: Count = Field(1, description="threads per worker")
     worker_memory: str | None = Field(
         None,
-        description="memory of a worker, such as '4 GiB', beyond which it is ended; null: local: "
-        "its share of the machine",
+        description="memory limit of a worker, such as '4 GiB': one that exceeds it is killed; "
+        "null: its share of this machine (kind local)",
     )
-    workers_per_job: Count = Field(1, description="batch jobs: workers in one job")
-    walltime: str | None = Field(None, description="batch jobs: such as '01:00:00'")
+    workers_per_job: Count = Field(1, description="batch jobs: workers per job")
+    walltime: str | None = Field(None, description="batch jobs: time limit, such as '01:00:00'")
     queue: str | None = Field(None, description="batch jobs: queue or partition")
     account: str | None = Field(None, description="batch jobs: account or project")
     directives: tuple[str, ...] = Field(
-        (), strict=False, description="batch jobs: more options of the batch system, one each"
+        (),
+        strict=False,
+        description="batch jobs: further options of the batch system, one per entry",
     )
     prologue: tuple[str, ...] = Field(
-        (), strict=False, description="batch jobs: shell lines before a worker starts"
+        (), strict=False, description="batch jobs: shell commands to run before a worker starts"
     )
     interface: str | None = Field(
-        None, description="batch jobs: network interface that jobs reach this machine over"
+        None, description="batch jobs: network interface through which jobs reach this machine"
     )
     job_folder: str = Field(
         "steadystack-jobs",
         min_length=1,
-        description="batch jobs: folder that jobs see too, for their logs and certificates",
+        description=(
+            "batch jobs: folder for their logs and certificates, which the jobs must see, too"
+        ),
     )
-    address: str | None = Field(None, description="address: of a running Dask scheduler")
+    address: str | None = Field(
+        None, description="address: that of a running Dask scheduler, such as tcp://10.0.0.5:8786"
+    )
     scheduler_file: str | None = Field(
-        None, description="scheduler-file: what `dask scheduler --scheduler-file` wrote"
+        None, description="scheduler-file: the file that `dask scheduler --scheduler-file` wrote"
     )
     security: Literal["none", "temporary"] | Certificates | None = Field(
         None,
-        description="none; temporary: certificates made for this run; or files: ca, cert, key; "
-        "null: temporary for batch jobs, none else",
+        description="none; temporary: certificates made for this run; or files of yours: ca, "
+        "cert, key; null: temporary for batch jobs, otherwise none",
     )
     retries: Index = Field(
-        3, description="how often a task is tried again after an error or its worker's death"
+        3, description="how often a task is retried after an error or the death of its worker"
     )
     max_failed: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="fraction of the pairs whose tasks may fail before the run stops"
+        0.1, description="fraction of the pairs that may fail for good before the run stops"
     )
     lost_after: Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600)] = Field(
-        15.0, description="seconds without a sign of a host before its tasks go to others"
+        15.0, description="seconds of silence after which the tasks of a host go to others"
     )
     worker_timeout: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="seconds that a run goes on waiting without any worker; null: 60, without end "
-        "for batch jobs, which may queue for long",
+        description="seconds that a run waits while there is no worker; null: 60, or forever for "
+        "batch jobs, which may queue for long",
     )
     task_memory: str | None = Field(
         None,
-        description="what one task may use at a time, such as '512 MiB'; null: that, less if there "
-        "is little here, more if one pair of frames needs it",
+        description="memory that one task may use, such as '512 MiB'; null: that, less if memory "
+        "here is short, more if one pair of frames needs it",
     )
 
     @property
@@ -244,17 +279,20 @@ class ClusterSection(Section):
     def _consistent(self) -> Self:
         for kind, key in (("address", "address"), ("scheduler-file", "scheduler_file")):
             if (self.kind == kind) != (getattr(self, key) is not None):
-                raise ValueError(f"kind '{kind}' and the key '{key}' go together")
+                raise ValueError(f"kind '{kind}' needs the key '{key}', and no other kind takes it")
         for key in ("task_memory", "worker_memory"):
             given = getattr(self, key)
             if given is not None and not parse_bytes(given):
                 raise ValueError(f"{key} {given!r} is not a size such as '512 MiB'")
         if self.minimum is not None and (self.workers is None or self.minimum > self.workers):
-            raise ValueError(f"minimum {self.minimum} needs the key 'workers', at least as many")
+            raise ValueError(
+                f"minimum {self.minimum} needs the key 'workers' with at least that many"
+            )
         if self.security == "temporary" and not self.own:
             raise ValueError(
-                f"security 'temporary' is for clusters that the run starts, and kind '{self.kind}' "
-                "is running already: give its certificates, {ca: ..., cert: ..., key: ...}"
+                "security 'temporary' is for clusters that the run starts, but one of kind "
+                f"'{self.kind}' is already running: give its certificates, {{ca: ..., cert: ..., "
+                "key: ...}"
             )
         return self._complete_job() if self.batch else self
 
@@ -263,8 +301,8 @@ class ClusterSection(Section):
             ("worker_memory", "the memory of a worker, such as '4 GiB'"),
             (
                 "interface",
-                "the network interface that jobs reach this machine over, such as 'ib0' or 'eth0' "
-                "(`ip -brief address` lists them)",
+                "the network interface through which jobs reach this machine, such as 'ib0' or "
+                "'eth0' (`ip -brief address` lists them)",
             ),
         ):
             if getattr(self, key) is None:

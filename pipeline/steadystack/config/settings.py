@@ -36,13 +36,15 @@ class PreprocessSection(Section):
     """What frames need before they are correlated; all of it knows the mask."""
 
     flat_field: str | None = Field(
-        None, description="divide by it: an image, or 'median' for the stack's own median"
+        None, description="image to divide by, or 'median' for the stack's own median"
     )
-    logarithm: bool = Field(False, description="correlate the logarithm; needs positive pixels")
+    logarithm: bool = Field(
+        False, description="correlate the logarithm; pixels that are not positive are not valid"
+    )
     fixed_pattern: str | None = Field(
         None,
-        description="subtract it: an image of what stands still in the camera, or 'estimate' "
-        "to tell it apart from the moving scene",
+        description="image to subtract, of what stands still in the camera; 'estimate' separates "
+        "it from the moving scene",
     )
     high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="subtract the local mean over a Gaussian of this sigma, pixels"
@@ -54,20 +56,21 @@ class RegisterSection(Section):
 
     max_shift: Index | str | Annotated[tuple[Index | str, ...], SomeListed] | None = Field(
         None,
-        description="largest shift between the frames of a pair: pixels, or a text such as '3 um'; "
-        "one for all axes or one per axis; null: every shift at which frames touch",
+        description="largest shift between the frames of a pair: pixels, or a length such as '3 "
+        "um'; one for all axes or one per axis; null: every shift at which frames "
+        "overlap",
     )
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="hard limit on the overlapping fraction of valid pixels; null: none"
+        None, description="smallest overlapping fraction of the valid pixels, 0..1; null: no limit"
     )
     fft_tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
         None,
-        description="pixels along each side of what shares a transform; a number or one per axis; "
-        "null: the cheapest",
+        description="side of the tiles that are transformed, pixels, at least 16; a number or one "
+        "per axis; null: the fastest",
     )
-    subpixel: bool = Field(True, description="measure between the pixels")
+    subpixel: bool = Field(True, description="measure fractions of a pixel")
     allow_inverted: bool = Field(
-        False, description="a frame may be the negative of another, as at another focus"
+        False, description="accept frames that are negatives of each other, as at another focus"
     )
 
 
@@ -76,27 +79,29 @@ class InitialShiftsSection(Section):
 
     path: str | None = Field(
         None,
-        description="a CSV file with a heading and a line per frame, or the shifts dataset of an "
-        "earlier run (.zarr, .nc); register.max_shift is around it; null: nothing is known",
+        description="a CSV file with a header and one line per frame, or the shifts dataset of an "
+        "earlier run (.zarr, .nc); register.max_shift counts from these shifts; null: "
+        "nothing is known",
     )
     columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
         None,
-        description="headings of the CSV file for (z,) y, x; null for an axis: 0; null: the names "
-        "of the axes; a column 'frame' says which frame a line is of",
+        description="CSV columns for (z,) y, x; null for an axis: 0; null: the names of the axes; "
+        "a column 'frame' gives the frame of each line",
     )
     kind: Literal["shift", "drift"] = Field(
         "shift",
-        description="shift: what lays a frame on another, such as the position of the field of "
-        "view over the specimen; drift: its negative, such as the position of the specimen",
+        description="shift: what aligns a frame with the others, such as the position of the "
+        "field of view over the specimen; drift: its negative, such as the position "
+        "of the specimen",
     )
-    unit: str = Field("px", description="of the CSV file: px, or a length such as um")
+    unit: str = Field("px", description="unit of the CSV file: px, or a unit of length such as um")
     scale: Factor | Annotated[tuple[Factor, ...], SomeListed] = Field(
         1.0,
-        description="the values are multiplied by it; a number or one per axis: -1 where an axis "
-        "of the stage runs against that of the image",
+        description="factor for the values; a number or one per axis: -1 where an axis of the "
+        "stage runs against that of the image",
     )
     missing: Literal["error", "interpolate"] = Field(
-        "error", description="frames without a value: error, or interpolate in between"
+        "error", description="frames without a value: error, or interpolate between the others"
     )
 
     @model_validator(mode="after")
@@ -105,7 +110,7 @@ class InitialShiftsSection(Section):
             raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         if 0 in scales:
-            raise ValueError(f"scale {self.scale} leaves nothing of the values")
+            raise ValueError(f"scale {self.scale} must not be 0")
         return self
 
 
@@ -116,35 +121,39 @@ class PairsSection(Section):
         "window", description=f"{', '.join(STRATEGIES[:-1])} or {STRATEGIES[-1]}"
     )
     width: Count = Field(
-        5, description="window: pairs up to so many frames apart; multiscale: so many of a stride"
+        5,
+        description=(
+            "window: pairs up to this many frames apart; multiscale: this many "
+            "neighbours at every stride"
+        ),
     )
     separations: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
-        (1, 2, 4, 8), strict=False, description="separations: pairs so many frames apart"
+        (1, 2, 4, 8), strict=False, description="separations: pairs exactly this many frames apart"
     )
     max_separation: Count | None = Field(
-        None, description="multiscale: no pair is more frames apart; null: no limit"
+        None, description="multiscale: largest separation of a pair, frames; null: no limit"
     )
-    reference: Index = Field(0, description="reference: the frame that all others are laid on")
+    reference: Index = Field(0, description="reference: the frame that all others are paired with")
     list: Annotated[tuple[FramePair, ...], SomeListed] | None = Field(
         None, description="list: [reference, moving] of every pair"
     )
     path: str | None = Field(
-        None, description="list: a CSV file with reference and moving in each line, instead"
+        None, description="list: a CSV file instead, reference,moving in each line"
     )
 
     extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0,
-        description="a second round of at most so many times as many pairs, where the first one "
-        "left parts that broke off, or frames that few pairs speak for; 0: none",
+        description="a second round: at most this fraction more pairs, where the first left "
+        "disconnected parts, or frames with few usable pairs; 0: none",
     )
 
     @model_validator(mode="after")
     def _one_list(self) -> Self:
         given = [key for key in ("list", "path") if getattr(self, key) is not None]
         if self.strategy == "list" and len(given) != 1:
-            raise ValueError("strategy list takes its pairs from one of the keys list and path")
+            raise ValueError("strategy list needs exactly one of the keys list and path")
         if self.strategy != "list" and given:
-            raise ValueError(f"{given[0]} goes with strategy list, not {self.strategy}")
+            raise ValueError(f"{given[0]} is for strategy list, not {self.strategy}")
         return self
 
 
@@ -154,12 +163,15 @@ class SolveSection(Section):
     anchor: Index = Field(0, description="the frame whose shift is 0")
     robust: bool = Field(True, description="reject pairs that contradict the rest")
     interpolate: Literal["linear", "spline"] | None = Field(
-        None, description="linear or spline: shifts for frames that have none; null: NaN"
+        None,
+        description=(
+            "linear or spline: fill in shifts for frames that have none; null: they stay NaN"
+        ),
     )
     refine: Index = Field(
         0,
-        description="rounds in which every frame is measured anew against the mean of the frames "
-        "around it; 0: none; 1 or 2 where noise is as strong as the scene; reads the frames",
+        description="rounds that measure every frame again, against the mean of the frames around "
+        "it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames",
     )
 
 
@@ -167,44 +179,57 @@ class CorrectSection(Section):
     """How the corrected stack is made; it is written if `output.corrected` is set."""
 
     stack: str | None = Field(
-        None, description="another stack of the same frames to be moved; null: the input, all of it"
+        None,
+        description=(
+            "another stack of the same frames, corrected instead; null: the input, "
+            "with all channels and planes"
+        ),
     )
     interpolation: Literal["nearest", "linear", "cubic", "fourier"] = Field(
         "cubic", description="nearest (by whole pixels), linear, cubic or fourier"
     )
-    labels: bool = Field(False, description="a label image: by whole pixels, no means of labels")
+    labels: bool = Field(
+        False, description="the stack holds labels: move by whole pixels, never average"
+    )
     border: Literal["same", "crop", "expand"] = Field(
         "same",
-        description="same: the frames' shape; crop: what is seen in every good frame; expand: "
-        "everything that is seen in any frame",
+        description="same: the frames' shape; crop: what every good frame shows; expand: "
+        "everything that any frame shows",
     )
     fill_value: float | None = Field(
-        None, description="written where nothing is known; null: NaN, or 0 in integers"
+        None, description="value where nothing is known; null: NaN, or 0 for integers"
     )
     invalid: Literal["blank", "keep"] = Field(
         "blank",
-        description="what is not valid in a frame: blank, or keep its values, by whole pixels",
+        description="invalid pixels: blank, or keep their values, moved by whole pixels",
     )
     interpolated: Literal["moved", "unmoved", "blank"] = Field(
         "moved", description="frames with a shift from solve.interpolate: moved, unmoved or blank"
     )
     unusable: Literal["unmoved", "blank"] = Field(
-        "blank", description="frames without a shift: unmoved, or blank"
+        "blank", description="frames without a shift: unmoved or blank"
     )
     write_valid: bool = Field(
-        True, description="write beside the image which of its pixels are known"
+        True, description="also write which pixels are known, as <image>/valid"
     )
     format: Literal["0.4", "0.5"] | None = Field(
-        None, description="of OME-Zarr: '0.4' or '0.5'; null: what goes with the input"
+        None,
+        description="version of OME-Zarr: '0.4' or '0.5'; null: the one that matches the input",
     )
     levels: Count | None = Field(
-        None, description="of the pyramid, the full resolution included; null: down to 512 pixels"
+        None,
+        description=(
+            "number of pyramid levels, full resolution included; null: down to 512 pixels"
+        ),
     )
     chunks: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
-        None, description="pixels along each axis of a frame; null: the input's chunks"
+        None, description="chunk size along each axis of a frame, pixels; null: the input's"
     )
     shards: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
-        None, description="pixels along each axis of a frame; null: as the input, if chunks is null"
+        None,
+        description=(
+            "shard size along each axis of a frame, pixels; null: as the input, if chunks is null"
+        ),
     )
 
 
@@ -213,17 +238,21 @@ class OutputSection(Section):
 
     shifts: str = Field(
         "shifts.zarr",
-        description="the shifts dataset; .nc makes it NetCDF; {name} stands for that of an input",
+        description=(
+            "the shifts dataset: .zarr, or .nc for NetCDF; {name} stands for the name of each input"
+        ),
     )
     corrected: str | None = Field(
         None, description="the corrected stack: OME-Zarr (.zarr) or OME-TIFF (.ome.tif); null: none"
     )
     report: str | None = Field(
-        None, description="the result to look at: a page (.html) or a picture (.png, .svg or .pdf)"
+        None, description="the report: a page (.html) or a picture (.png, .svg or .pdf); null: none"
     )
-    summary: str = Field("summary.csv", description="several inputs: a line for each of them")
+    summary: str = Field(
+        "summary.csv", description="several inputs: a table with one line for each"
+    )
     performance_report: str | None = Field(
-        None, description="Dask's performance report of the cluster: .html; null: none"
+        None, description="Dask's performance report (.html); null: none"
     )
 
     @model_validator(mode="after")

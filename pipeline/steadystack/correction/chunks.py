@@ -109,8 +109,8 @@ def cut_into_regions(cut: Cut, memory: int) -> Regions:
     if least > memory:
         raise InputError(
             f"one {'shard' if cut.shards else 'chunk'} of {tuple(cut.unit)} needs "
-            f"{math.ceil(least / 2**20)} MiB: set correct.chunks or correct.shards, or raise "
-            f"cluster.task_memory above {memory // 2**20} MiB"
+            f"{math.ceil(least / 2**20)} MiB: make correct.chunks or correct.shards smaller, or "
+            f"raise cluster.task_memory above {memory // 2**20} MiB"
         )
     growing = [i for i, axis in enumerate(cut.axes) if axis in "zyx"]
     while growing := [i for i in growing if sides[i] < shape[i]]:
@@ -168,8 +168,8 @@ def make_levels(cut: Cut, region: Regions, wanted: int | None) -> tuple[Level, .
             if wanted is None:
                 break
             raise InputError(
-                f"correct.levels {wanted}: {cut.shape} pixels in tasks of {region.sides} make "
-                f"{len(found)} levels: set it lower, or raise cluster.task_memory"
+                f"correct.levels {wanted}: {cut.shape} pixels in tasks of {region.sides} give "
+                f"only {len(found)} levels: lower it, or raise cluster.task_memory"
             )
         found.append(_coarsen(cut, region, len(found), factors))
     return tuple(found)

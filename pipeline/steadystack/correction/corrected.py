@@ -149,12 +149,12 @@ def plan_corrected(
 def _check(source: StackSpec, moved: Movements, axes: Sequence[str]) -> None:
     if source.frame_count != len(moved.shift):
         raise InputError(
-            f"{source.path} has {source.frame_count} frames and there are shifts for "
+            f"{source.path} has {source.frame_count} frames, but there are shifts for "
             f"{len(moved.shift)}"
         )
     if not set(axes) <= set(source.spatial):
         raise InputError(
-            f"the shifts are along {', '.join(axes)}, and {source.path} has frames along "
+            f"the shifts are along {', '.join(axes)}, but {source.path} has frames along "
             f"{', '.join(source.spatial)}"
         )
 
@@ -180,14 +180,14 @@ def _choose_cut(
     elif how.chunks is None and version == "0.5" and source.shards is not None:
         shards = dict(zip(source.axes, source.shards, strict=True))
     if shards is not None and version == "0.4":
-        raise InputError("correct.shards: OME-Zarr 0.4 knows no shards: set correct.format to 0.5")
+        raise InputError("correct.shards: OME-Zarr 0.4 has no shards: set correct.format to 0.5")
     if shards is not None:
         for axis in names:
             shards[axis] = min(shards[axis], -(-shape[axis] // chunks[axis]) * chunks[axis])
             if how.shards is not None and shards[axis] % chunks[axis]:
                 raise InputError(
-                    f"correct.shards: {shards[axis]} along {axis} is no multiple of the chunk's "
-                    f"{chunks[axis]}"
+                    f"correct.shards: {shards[axis]} along {axis} is not a multiple of the "
+                    f"chunk's {chunks[axis]}"
                 )
             shards[axis] = max(shards[axis] // chunks[axis], 1) * chunks[axis]
     return Cut(

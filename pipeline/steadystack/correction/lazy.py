@@ -121,10 +121,10 @@ def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
         and "frame_shift" in stack
         and not isinstance(shifts, xr.Dataset)
     ):
-        raise InputError("the stack comes before the shifts: correct(stack, shifts)")
+        raise InputError("the stack comes first: correct(stack, shifts)")
     if isinstance(shifts, np.ndarray):
         raise InputError(
-            "a shifts dataset is wanted, not an array: make one of the shifts of your own, "
+            "expected a shifts dataset, not an array: put shifts of your own into one, "
             'xarray.Dataset({"frame_shift": (("frame", "axis"), values)}, {"axis": ["y", "x"]})'
         )
     return as_stack(stack), as_shifts(shifts)
@@ -133,12 +133,12 @@ def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
 def _check(stack: xr.DataArray, count: int, axes: list[str]) -> None:
     if "t" not in stack.dims or stack.sizes["t"] != count:
         raise InputError(
-            f"the stack has {stack.sizes.get('t', 'no')} frames along t and there are shifts for "
+            f"the stack has {stack.sizes.get('t', 'no')} frames along t, but there are shifts for "
             f"{count}{suggest_renaming(stack)}"
         )
     if not set(axes) <= set(spatial_dims(stack)):
         raise InputError(
-            f"the shifts are along {axes}, the stack has the dims {stack.dims}"
+            f"the shifts are along {axes}, but the stack has the dims {stack.dims}"
             f"{suggest_renaming(stack)}"
         )
 
@@ -149,14 +149,14 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
     shape = [stack.sizes[axis] for axis in axes]
     if measured is None or shape == measured:
         return
-    way_out = "if it is a part of the same pixels, set other_shape=True"
+    way_out = "if it is cut from the same pixels, set other_shape=True"
     if scale := _suggest_scale(measured, shape):
         way_out += (
-            "; if it is binned, scale the shifts, too, "
+            "; if it is binned, scale the shifts as well, "
             f'shifts.assign(frame_shift=shifts["frame_shift"] * {scale})'
         )
     raise InputError(
-        f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, and the shifts "
+        f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, but the shifts "
         f"were measured on {tuple(measured)}: {way_out}"
     )
 
@@ -180,9 +180,13 @@ def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
 def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:
     """The mask with names for its axes, lazy if it is."""
     if isinstance(mask, str | PathLike):
-        raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
+        raise InputError(
+            f"the mask {mask} is a path: open it first, for example zarr.open(path)[:]"
+        )
     if isinstance(mask, xr.Dataset):
-        raise InputError(f"a Dataset is no mask: give one of {', '.join(map(str, mask))}")
+        raise InputError(
+            f"a Dataset is not a mask: give one of its arrays: {', '.join(map(str, mask))}"
+        )
     if isinstance(mask, xr.DataArray):
         found = mask.variable
         if not set(found.dims) <= set(stack.dims) or any(
@@ -198,7 +202,7 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
     if found.dtype != bool:
         found = (found != 0) & (found == found)  # as `as_mask` has it, for lazy ones, too
     if isinstance(found.data, np.ndarray) and not as_mask(found.data).any():
-        raise InputError("the mask has no valid pixel: True (not 0) means valid")
+        raise InputError("the mask has no valid pixel: True (nonzero) means valid")
     return found
 
 
@@ -212,7 +216,7 @@ def _name_mask_axes(
     fitting = [dims for dims in choices if tuple(stack.sizes[dim] for dim in dims) == shape]
     if len(fitting) != 1:
         why = (
-            "which fits several of them: make it a DataArray with names for its dims"
+            "which fits several axes of the stack: make it a DataArray with named dims"
             if fitting
             else "which must be that of a frame, or of all frames"
         )

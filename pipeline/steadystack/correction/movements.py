@@ -83,8 +83,8 @@ def choose_canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     if common is None:
         span = np.ptp(moved.shift[moved.good], axis=0)
         raise InputError(
-            f"correct.border crop leaves nothing: shifts span {span.round(1).tolist()} pixels of "
-            f"frames of {tuple(shape)}; set it to keep or expand"
+            f"correct.border crop leaves nothing: the shifts span {span.round(1).tolist()} "
+            f"pixels, and frames have {tuple(shape)}; set it to same or expand"
         )
     return common
 
@@ -95,5 +95,5 @@ def choose_fill_value(given: float | None, dtype: np.dtype[Any]) -> float:
         return np.nan if given is None else given
     value = 0 if given is None else given
     if convert_dtype(np.array([value], np.float64), dtype)[0] != value:
-        raise InputError(f"fill_value {given} is not a value of {dtype}")
+        raise InputError(f"fill_value {given} cannot be stored as {dtype}")
     return value

@@ -45,18 +45,22 @@ def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
     if there == digest and not overwrite:
         return "done"
     if there is not None and not overwrite:
-        goes = "it stays until the new one is whole" if where.keeps_old else "it goes away at once"
+        goes = (
+            "the old one stays until the new one is complete"
+            if where.keeps_old
+            else "the old one is removed at once"
+        )
         raise InputError(
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
-            f"makes it anew ({goes}), or give another output.corrected"
+            f"writes it again ({goes}), or set another output.corrected"
         )
     begun = read_begun(path)
     if begun is None or overwrite:
         return "new"
     if begun[0] != digest:
         raise InputError(
-            f"{build.path} was begun with other shifts or settings: "
-            "`steadystack correct --overwrite` starts anew"
+            f"{build.path} was begun with other shifts or settings: `steadystack correct "
+            "--overwrite` starts over"
         )
     return "begun" if begun[1] == layout else "new"
 
@@ -141,8 +145,8 @@ def write_tiff(
         if read_tiff_digest(path) == digest:
             return
         raise InputError(
-            f"{path} is there, and is not what these shifts and settings make: `steadystack "
-            "correct --overwrite` makes it anew, or give another output.corrected"
+            f"{path} exists, but does not belong to these shifts and settings: `steadystack "
+            "correct --overwrite` writes it again, or set another output.corrected"
         )
     sides = tuple(
         1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)

@@ -121,8 +121,8 @@ def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> di
         if variable is None or variable.dims != column.dims:
             has = "none" if variable is None else f"one over {', '.join(map(str, variable.dims))}"
             raise InputError(
-                f"a shifts dataset has a variable {column.name} over {', '.join(column.dims)}, and "
-                f"this one has {has}"
+                f"a shifts dataset has a variable {column.name} over {', '.join(column.dims)}, "
+                f"but this one has {has}"
             )
         found[column.field] = variable.to_numpy().astype(column.dtype, copy=False)
     return found

@@ -12,7 +12,7 @@ from steadystack.model import InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
-WRITTEN_BY = "the path of output.shifts is wanted, which `steadystack run` writes"
+WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
 
 
 def save_shifts(dataset: xr.Dataset, path: str) -> None:
@@ -49,7 +49,7 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     """
     where = get_place(path)
     if not where.exists():
-        raise InputError(f"{path} is not there: run `steadystack measure` first")
+        raise InputError(f"{path} does not exist: run `steadystack measure` first")
     try:
         with where.fetching() as here:
             if path.endswith(".nc"):
@@ -60,15 +60,15 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
         raise
     except Exception as error:  # whatever a store of something else makes xarray raise
         why = f" ({str(error).splitlines()[0]})" if _looks_like_dataset(path) else ""
-        raise InputError(f"{path} is no shifts dataset{why}: {WRITTEN_BY}") from error
+        raise InputError(f"{path} is not a shifts dataset{why}: {WRITTEN_BY}") from error
     if "pair_status" not in found:
-        raise InputError(f"{path} is no shifts dataset: {WRITTEN_BY}")
+        raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}")
     written = int(found.attrs.get("format", 1))
     if written != FORMAT and not any_format:
         raise InputError(
-            f"{path} was written by another version of steadystack (format {written}, this one has "
-            f"{FORMAT}): measure anew (--overwrite, or another output.shifts); its shifts can be "
-            "given as initial_shifts.path"
+            f"{path} was written by another version of steadystack (format {written}, this one "
+            f"writes {FORMAT}): measure again (--overwrite, or another output.shifts); its shifts "
+            "can serve as initial_shifts.path"
         )
     return found
 
@@ -88,7 +88,7 @@ def check_replaceable(path: str) -> None:
     ):
         return
     if where.is_occupied() and not where.get_child("pair_status").is_occupied():
-        raise InputError(f"{path} is not a shifts dataset: it is not overwritten")
+        raise InputError(f"{path} is not a shifts dataset: it will not be overwritten")
 
 
 def _write_netcdf(dataset: xr.Dataset, path: str) -> None:

@@ -77,7 +77,7 @@ class ObjectPlace(RemotePlace):
 
     def describe_missing(self) -> str:
         near = difflib.get_close_matches(self.name, _list_folder(self._folder), n=1)
-        return f"{self.path} is not there" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{self.path} does not exist" + (f"; did you mean {near[0]}?" if near else "")
 
     def _no_zarr(self) -> str:
         held = _list_folder(self.path)
@@ -121,23 +121,24 @@ class ObjectPlace(RemotePlace):
                 (target / name).write_bytes(content)
             if self._fetch_archive(target) or objects.list_below(self.path) == before:
                 return
-        raise UnreachableError(f"{self.path} changes all the time: another run writes it")
+        raise UnreachableError(f"{self.path} keeps changing: another run is writing it")
 
     def check_name(self) -> None:
         scheme, _, rest = self.path.partition("://")
         if scheme not in WRITABLE:
             raise InputError(
-                f"{self.path} cannot be written: outputs are local paths, or on an object store "
-                "such as s3://bucket/shifts.zarr"
+                f"{self.path} cannot be written: outputs go to local paths or object stores, such "
+                "as s3://bucket/shifts.zarr"
             )
         bucket, _, name = rest.partition("/")
         if not (bucket and name.strip("/")) or "//" in name:
             raise InputError(
-                f"{self.path} is not a name in a bucket, such as {scheme}://bucket/shifts.zarr"
+                f"{self.path} does not name an object in a bucket, such as "
+                f"{scheme}://bucket/shifts.zarr"
             )
         wrong = [letter for letter in NOT_IN_URLS if letter in rest]
         if wrong:
-            raise InputError(f"{self.path}: the name of an object must do without {wrong[0]}")
+            raise InputError(f"{self.path}: the name of an object cannot contain {wrong[0]}")
 
     def check_writable(self) -> None:
         objects.check_writable(self.path)

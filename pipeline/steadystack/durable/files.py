@@ -24,7 +24,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Beside a path: what is being made, what it replaces, what is on its way out.
 PARTIAL, BEFORE, DISCARDED = ".partial", ".before", ".discarded"
 # The line for what is there and cannot be read.
-NO_ZARR = "is no Zarr store, TIFF or .npy file (others: convert them first)"
+NO_ZARR = "is not a Zarr store, TIFF or .npy file (convert other formats first)"
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 # A record is with the system at once, and outlives the process; so often it has to be on the disk.
 DISK_S = 1.0
@@ -85,8 +85,8 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     """What to raise where a path cannot be written: a full disk is no wrong use."""
     if error.errno in FULL:
         return OutputError(
-            f"{path}: no space is left on the disk; what is written is kept, make room and the "
-            "same command goes on"
+            f"{path}: no space left on the disk; what was written is kept: free some space and "
+            "run the same command to continue"
         )
     return InputError(f"{path} cannot be written: {error}")
 

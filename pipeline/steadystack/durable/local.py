@@ -93,7 +93,7 @@ class LocalPlace:
         return sorted((f"{self.path}/{name}" for name in names), key=natural_sort_key)
 
     def describe_missing(self) -> str:
-        return f"{self.path} is not there"
+        return f"{self.path} does not exist"
 
     def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         return look()

@@ -59,7 +59,7 @@ def hold_flock(path: str) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         if not os.access(output.parent, os.W_OK) or not output.parent.is_dir():
             raise InputError(f"{path} cannot be written: {error}") from error
-        log.warning("%s cannot be locked (%s): start no second run on it", path, error)
+        log.warning("%s cannot be locked (%s): do not start a second run on it", path, error)
         yield
         return
     try:
@@ -74,7 +74,7 @@ def _read_holder(file: Path) -> str:
         found = json.loads(file.read_text(encoding="utf-8"))
         return f"process {found['process']} on {found['host']}, since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "it has not told its name yet"
+        return "its process is not known yet"
 
 
 @contextmanager
@@ -109,8 +109,8 @@ def check_held() -> None:
     for lease in list(_held.values()):
         if lease.lost:
             raise OutputError(
-                f"{lease.path} was taken over by another run, as this one was not heard of for "
-                f"{LEFT_S:g} s: it stops"
+                f"{lease.path} was taken over by another run, because this one gave no sign for "
+                f"{LEFT_S:g} s: this run stops"
             )
 
 
@@ -138,7 +138,7 @@ class Lease:
                 known = False
             if not known:
                 log.warning(
-                    "%s cannot be locked (its store knows no conditional requests): start no "
+                    "%s cannot be locked (its store has no conditional requests): do not start a "
                     "second run on it",
                     self.path,
                 )
@@ -146,7 +146,7 @@ class Lease:
                 self.version = self._put(None)
             if self.version is not None:
                 return
-        raise InputError(f"{self.path} is being written by another run, which was first")
+        raise InputError(f"{self.path} is being written by another run, which came first")
 
     def keep(self) -> None:
         """Renew it until it ends."""
@@ -191,12 +191,12 @@ class Lease:
             log.info("%s is taken over from %s, which has ended", self.path, who)
             return
         if age > LEFT_S:
-            log.warning("%s is taken over from %s, not heard of for %.0f s", self.path, who, age)
+            log.warning("%s is taken over from %s, silent for %.0f s", self.path, who, age)
             return
         raise InputError(
             f"{self.path} is being written by another run ({who}, since "
             f"{holder.get('since', 'not known')}): wait for it, or stop it; if it has died, its "
-            f"lock ends in {LEFT_S - age:.0f} s"
+            f"lock expires in {LEFT_S - age:.0f} s"
         )
 
 

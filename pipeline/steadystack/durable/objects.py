@@ -247,8 +247,8 @@ def explaining_refusals(path: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} cannot be written: there is no bucket {urlsplit(path).netloc}, or it is "
-            "another's"
+            f"{path} cannot be written: there is no bucket {urlsplit(path).netloc}, or it belongs "
+            "to somebody else"
         ) from error
     except UnreachableError as error:
         cause = error.__cause__ or error
@@ -294,7 +294,7 @@ def _locate(path: str, bucket: bool = False) -> tuple[Any, str]:
     scheme, _, rest = path.partition("://")
     root, _, key = rest.partition("/")
     if not (root and (key or bucket)):
-        raise InputError(f"{path} is not the URL of something in a bucket")
+        raise InputError(f"{path} is not the URL of an object in a bucket")
     return remote.open_object_store(f"{scheme}://{root}"), key
 
 

@@ -80,7 +80,7 @@ def suggest_way_out(error: BaseException) -> str:
     """What helps where credentials are missing or refused, or a server knows too little."""
     text = str(error)
     if type(error).__name__ == "NotSupportedError":
-        return " (parts of shards and of large TIFF files need a server that knows byte ranges)"
+        return " (parts of shards and of large TIFF files need a server that supports byte ranges)"
     if _find_error_code(text) in (
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",
@@ -178,14 +178,14 @@ def _run_aside(work: Callable[[], Answer]) -> Future[Answer]:
 def _explain_silence(path: str) -> str:
     """Why a server may be silent; "" if nothing is known."""
     if path.startswith(S3) and not _are_credentials_given():
-        return "no credentials are set, this machine is asked for a role"
+        return "no credentials are set: this machine is asked for a role"
     address = urlsplit(_get_address(path))
     if address.hostname is None or urllib.request.getproxies().get(address.scheme):
         return ""
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
         with socket.create_connection((address.hostname, port), timeout=ASKED_S):
-            return f"{address.hostname}:{port} takes connections, and says nothing"
+            return f"{address.hostname}:{port} accepts connections, but does not answer"
     except OSError as error:
         why = "no connection" if isinstance(error, TimeoutError) else error.strerror or str(error)
         return f"{address.hostname}:{port}: {why}"
@@ -227,7 +227,7 @@ def retry_read(read: Callable[[], Answer]) -> Answer:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.info("read again in %g s: %s: %s", pause, type(error).__name__, error)
+            log.info("retrying the read in %g s: %s: %s", pause, type(error).__name__, error)
         time.sleep(pause)
     return read()
 

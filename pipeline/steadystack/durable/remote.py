@@ -87,13 +87,13 @@ def check_address(url: str) -> None:
     """Refuse what no client knows, with the nearest that one does."""
     scheme, _, rest = url.partition("://")
     if scheme == "file":
-        raise InputError(f"{url}: give a path of this machine without file://")
+        raise InputError(f"{url}: give a local path without file://")
     if scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
         meant = f"did you mean {near[0]}://{rest}? " if near else ""
         raise InputError(
-            f"{url}: {scheme}:// is not known; {meant}known are {', '.join(SCHEMES)}, and paths of "
-            "this machine"
+            f"{url}: {scheme}:// is not supported; {meant}supported are {', '.join(SCHEMES)} and "
+            "local paths"
         )
     if (
         url.startswith(S3)
@@ -266,10 +266,12 @@ class WebPlace(RemotePlace):
         return WebPlace(f"{self.path}/{name}")
 
     def describe_missing(self) -> str:
-        return f"{self.path} is not there (404)"
+        return f"{self.path} does not exist (404)"
 
     def list_files(self) -> list[str]:
-        raise InputError(f"{self.path}: a web server does not list its files; s3:// and folders do")
+        raise InputError(
+            f"{self.path}: a web server does not list its files; s3:// and local folders do"
+        )
 
     def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
         return _WebStore(open_object_store(self.path), read_only=read_only)
@@ -281,18 +283,20 @@ class WebPlace(RemotePlace):
             try:
                 obstore.head(open_object_store(self._folder), self.name)
             except FileNotFoundError:
-                return f"{self.path} is not there (404; nor a zarr.json, .zgroup or .zarray in it)"
+                return (
+                    f"{self.path} does not exist (404; nor a zarr.json, .zgroup or .zarray in it)"
+                )
         return f"{self.path} {NO_ZARR}"
 
     def check_name(self) -> None:
         raise InputError(
-            f"{self.path} cannot be written: outputs are local paths, or on an object store such "
-            "as s3://bucket/shifts.zarr"
+            f"{self.path} cannot be written: outputs go to local paths or object stores, such as "
+            "s3://bucket/shifts.zarr"
         )
 
     def _refuse(self, *_: object) -> Any:
         raise InputError(
-            f"{self.path}: nothing is written to, or listed on, a web server; s3:// is"
+            f"{self.path}: a web server can neither be written to nor listed; s3:// can"
         )
 
     exists = is_occupied = is_file = list_siblings = fetching = _refuse

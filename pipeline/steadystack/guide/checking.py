@@ -43,7 +43,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         frame = series.source.read(index)
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
         values = image[valid]
-        seen = f"values {values.min():g} to {values.max():g}" if values.size else "nothing to see"
+        seen = f"values {values.min():g} to {values.max():g}" if values.size else "no valid pixel"
         reason = f" ({frame.reason})" if frame.reason else ""
         rows.append((f"frame {index}", f"{frame.status}{reason}, {valid.mean():.0%} valid, {seen}"))
         rows += _find_hints(frame.image, frame.valid, float(valid.mean()))
@@ -60,7 +60,9 @@ def _describe_initial_shifts(config: Config, series: Series) -> str:
     low, high = series.initial_shifts.min(axis=0), series.initial_shifts.max(axis=0)
     sides = zip(series.source.axes, low, high, strict=True)
     ranges = ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in sides)
-    return f"{config.initial_shifts.path}: shifts of {ranges} px; register.max_shift is around them"
+    return (
+        f"{config.initial_shifts.path}: shifts of {ranges} px; register.max_shift counts from them"
+    )
 
 
 def _describe_plate(config: Config) -> list[tuple[str, str]]:
@@ -68,7 +70,7 @@ def _describe_plate(config: Config) -> list[tuple[str, str]]:
     given = config.input
     if given.position is None or (found := list_positions(given.one_path)) is None:
         return []
-    lacking = f"; wells that are not in the store: {', '.join(found.missing)}"
+    lacking = f"; wells missing from the store: {', '.join(found.missing)}"
     return [("position", f"{given.position} of {len(found.names)}" + lacking * bool(found.missing))]
 
 
@@ -82,7 +84,7 @@ def _describe_mask(config: Config, saturation: float | None) -> list[tuple[str, 
         f"values {', '.join(f'{value:g}' for value in given.invalid_values)}"
         * bool(given.invalid_values),
         f"range {list(given.valid_range or ())}" * bool(given.valid_range),
-        f"saturated from {saturation:g}" if saturation is not None else "",
+        f"saturated at {saturation:g} and above" if saturation is not None else "",
         f"border {given.border}" * bool(given.border),
     ]
     return [("mask", "; ".join(cause for cause in causes if cause) or "none")]
@@ -95,23 +97,24 @@ def _find_hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[
     for value, share in find_frequent_extremes(image[usable], FEW):
         if border is None or value != border.value:
             asked.append(
-                f"{share:.0%} are {value:g}: no data? then mask.invalid_values: [{value:g}]"
+                f"{share:.0%} of the pixels are {value:g}: no data? then set mask.invalid_values: "
+                f"[{value:g}]"
             )
     if looks_inverted(image, usable):
         asked.append(
-            "the mask looks inverted: what it takes away looks like a scene, what it leaves does "
-            "not; True (not 0) means valid, mask.invert takes the opposite"
+            "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
+            "not; True (nonzero) means valid; mask.invert swaps the two"
         )
     elif valid < FEW_VALID:
-        asked.append("few pixels are valid: is the mask inverted? True (not 0) means valid")
+        asked.append("few pixels are valid: is the mask inverted? True (nonzero) means valid")
     return [("", question) for question in asked]
 
 
 def _ask_about_border(border: Border) -> str:
     """A border of one value as a question, with the keys that leave it out."""
     return (
-        f"a border of {border.value:g} along its sides, up to {max(border.widths)} pixels wide: no "
-        f"data? then mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
+        f"a border of {border.value:g}, up to {max(border.widths)} pixels wide: no data? then set "
+        f"mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
     )
 
 
@@ -125,10 +128,10 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
         ("axes", sizes),
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
         ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
-        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (input.pixel_size)"),
+        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (set input.pixel_size)"),
         ("frame times", _describe_times(spec)),
         ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
-        ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB in all frames"),
+        ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB for all frames"),
     ]
     if len(spec.levels) > 1:
         rows.insert(-1, ("levels", ", ".join(str(shape) for shape in spec.levels)))

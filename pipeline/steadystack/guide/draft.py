@@ -28,10 +28,10 @@ INIT_SETTINGS = """\
 input:
   path: {path}
 {input_keys}
-mask:                        # what stands still in the camera must not be valid: it pulls to zero
-  # path: mask.npy           # or .tif, .zarr; not 0 = valid; of one frame's shape, {shape}, or one
-                             # per frame; invert: true takes the opposite
-  # rois:                  # or by outline, [y, x] in pixels; valid is what lies in- or outside
+mask:                        # mask what stands still in the camera: it pulls shifts to zero
+  # path: mask.npy           # or .tif, .zarr; nonzero = valid; one for all frames, {shape},
+                             # or one per frame; invert: true swaps valid and invalid
+  # rois:                  # or outlines, [y, x] in pixels, whose inside or outside is valid
   #   - {{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}  # a field stop
   #   - {{polygon: [[0, 0], [0, {radii[1]}], [{radii[0]}, 0]], valid: outside}}  # dirt in a corner
 {invalid_values}
@@ -39,26 +39,26 @@ mask:                        # what stands still in the camera must not be valid
 {border}
 
 preprocess:
-  # fixed_pattern: estimate  # take away what stands still and no mask can: a detector's pattern
-  # high_pass: 20            # sigma, pixels: take away uneven light; more than the details' size
+  # fixed_pattern: estimate  # subtract what stands still and cannot be masked: a detector's pattern
+  # high_pass: 20            # sigma, pixels: removes uneven light; larger than the details
 
 register:
 {max_shift}
 
-initial_shifts:              # positions of the stage, if there are any: max_shift is around them
+initial_shifts:              # stage positions, if known: max_shift then counts from them
   # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
 
 pairs:
   strategy: window           # or: consecutive, reference, window, separations, multiscale, all
-  width: 5                   # every pair up to so many frames apart
+  width: 5                   # every pair up to this many frames apart
 
 output:
   shifts: {stem}-shifts.zarr
   report: {stem}-report.html  # a page; .png, .svg or .pdf: one picture
-  # corrected: {stem}-corrected.ome.zarr  # the stack, moved; or .ome.tif
+  # corrected: {stem}-corrected.ome.zarr  # the corrected stack; or .ome.tif
 
-correct:                     # how, if output.corrected is set
-  # border: crop             # to what every good frame shows; same: the frames' shape
+correct:                     # used if output.corrected is set
+  # border: crop             # only what every good frame shows; same: the frames' shape
   # interpolation: linear    # never overshoots; or nearest (invents no value), cubic, fourier
 
 cluster:
@@ -112,7 +112,7 @@ def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
         usable = frame.valid & np.isfinite(frame.image)
         border = find_constant_border(frame.image, usable)
         extremes = find_frequent_extremes(frame.image[usable], FEW)
-    seen = [f"{share:.0%} of the middle frame are {value:g}" for value, share in extremes]
+    seen = [f"{share:.0%} of the middle frame is {value:g}" for value, share in extremes]
     values = [value for value, _ in extremes]
     width = 0
     if border is not None:
@@ -122,7 +122,7 @@ def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
         values = list(dict.fromkeys([*values, border.value]))
     listed = ", ".join(f"{value:g}" for value in values) or "0"
     asked = f": {', '.join(seen)}" if seen else ""
-    wide = f"; it is {width} wide in the middle frame" if width else ""
+    wide = f"; {width} wide in the middle frame" if width else ""
     return (
         _make_line(f"# invalid_values: [{listed}]", f'values that mean "no data"{asked}'),
         _make_line("border: 0", f"pixels along each side to leave out{wide}"),
@@ -137,10 +137,10 @@ def _make_line_on_shifts(shape: Sequence[int]) -> str:
         (
             _make_line(
                 f"max_shift: {bound}",
-                "pixels; the largest shift between the frames of a pair. A guess:",
+                "pixels; largest shift between the frames of a pair. A guess:",
             ),
-            _make_line("", "a quarter of the frame, or less. The smaller the faster and the"),
-            _make_line("", "safer from false matches; a run tells where it is too small"),
+            _make_line("", "a quarter of the frame, or less. Smaller is faster, and safer"),
+            _make_line("", "from false matches; a run says if it is too small"),
         )
     )
 

@@ -57,7 +57,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     """Make the embedded example in `directory`, run it on a local cluster, and draw it."""
     directory = Path(directory)
     if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
-        raise InputError(f"{directory} holds something else: give the demo a folder of its own")
+        raise InputError(f"{directory} holds something else: give the demo an empty folder")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MARK).touch()

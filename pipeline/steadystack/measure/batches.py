@@ -284,6 +284,7 @@ def _check_failed(table: PairTable, most: float, failure: Failure) -> None:
     failed, total = table.count([PairStatus.FAILED]), len(table.status)
     if failed > most * total:
         raise RunError(
-            f"{failed} of {total} pairs failed, more than cluster.max_failed {most:g} allows, the "
-            f"last one: {failure.reason}; what was measured is saved: the same command goes on"
+            f"{failed} of {total} pairs failed, more than cluster.max_failed {most:g} allows (the "
+            f"last one: {failure.reason}); what was measured is saved: run the same command to "
+            "continue"
         ) from failure.error

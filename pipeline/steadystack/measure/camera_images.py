@@ -250,8 +250,9 @@ def estimate_fixed_pattern(
     if found is None or not found.moves:
         if first is None:
             raise InputError(
-                f"preprocess.fixed_pattern 'estimate': of {count} frames too few can be laid on "
-                "one another: give the path of an image, or check the mask and register.max_shift"
+                f"preprocess.fixed_pattern 'estimate': too few of {count} frames can be aligned "
+                "with each other: give the path of an image, or check the mask and "
+                "register.max_shift"
             )
         sample, found = first
     return sample.on_frame(sample.of_half(found, LAST_PASSES).pattern)

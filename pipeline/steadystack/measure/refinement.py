@@ -113,7 +113,7 @@ def refine_shifts(
             if isinstance(answers, Failure):
                 raise RunError(
                     f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "
-                    "measured: `solve` tries it again"
+                    "saved: `steadystack solve` tries it again"
                 ) from answers.error
             group = groups[number]
             found[group.members], variance[group.members] = answers.shift, answers.variance

@@ -45,7 +45,7 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
         )
     values = stack if hasattr(stack, "__array_function__") else np.asarray(stack)
     if values.ndim not in (3, 4):
-        named = ": a DataArray with names for its dims may have more" if values.ndim > 4 else ""
+        named = ": a DataArray with named dims may have more" if values.ndim > 4 else ""
         raise InputError(f"a stack has 3 or 4 axes (t, [z,] y, x), not {values.ndim}{named}")
     if values.ndim == 4 and not planes_told:
         _refuse_channels(values.shape)
@@ -56,10 +56,10 @@ def _refuse_channels(shape: tuple[int, ...]) -> None:
     for axis, one in ((1, "stack[:, 0]"), (3, "stack[..., 0]")):
         if 1 < shape[axis] <= MOST_CHANNELS:
             raise InputError(
-                f"an array of shape {tuple(shape)} is read as t, z, y, x, and its "
-                f"{shape[axis]} entries along axis {axis} look like channels: measure one of them, "
-                f"such as {one}; if they are planes, say so: "
-                'xarray.DataArray(stack, dims=("t", "z", "y", "x"))'
+                f"an array of shape {tuple(shape)} is read as t, z, y, x, but its {shape[axis]} "
+                f"entries along axis {axis} look like channels: measure one of them, such as "
+                f'{one}; if they are planes, say so: xarray.DataArray(stack, dims=("t", "z", "y", '
+                '"x"))'
             )
 
 
@@ -89,7 +89,7 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
         That says what was given in its place, and what is wanted.
     """
     wanted = (
-        "a shifts dataset is wanted, as steadystack.estimate_shifts and steadystack.run return it"
+        "expected a shifts dataset, as steadystack.estimate_shifts and steadystack.run return it"
     )
     if isinstance(shifts, str | PathLike):
         raise InputError(f"{wanted}: {shifts} is a path, open it with xarray.open_zarr")
@@ -97,7 +97,7 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
         part = isinstance(shifts, xr.DataArray) and shifts.name == "frame_shift"
         raise InputError(
             f"{wanted}, not a {type(shifts).__name__}"
-            + (": give all of it, not its variable frame_shift" if part else "")
+            + (": give the whole dataset, not its variable frame_shift" if part else "")
         )
     if "frame_shift" in shifts and (
         shifts["frame_shift"].dims != ("frame", "axis") or "axis" not in shifts.coords

@@ -14,9 +14,9 @@ Ints: TypeAlias = NDArray[np.integer[Any]]
 Slices: TypeAlias = tuple[slice, ...]
 
 SHIFT_CONVENTION = (
-    "shift is what has to be applied to a frame, in pixels and array axis order, to lay it on the "
-    "anchor frame: scipy.ndimage.shift(frame, shift); pair_shift lays the moving frame on the "
-    "reference and equals shift[moving] - shift[reference]; masks are True where valid"
+    "shift is what has to be applied to a frame, in pixels and array axis order, to align it with "
+    "the anchor frame: scipy.ndimage.shift(frame, shift); pair_shift aligns the moving frame with "
+    "the reference and equals shift[moving] - shift[reference]; masks are True where valid"
 )
 
 

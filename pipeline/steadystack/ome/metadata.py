@@ -93,7 +93,7 @@ class OmeImage:
         """A level by its number; raises InputError if it is not there."""
         if not 0 <= number < len(self.levels):
             raise InputError(
-                f"input.level {number} is not there: levels are 0 to {len(self.levels) - 1}"
+                f"input.level {number} does not exist: levels are 0 to {len(self.levels) - 1}"
             )
         found = self.levels[number]
         if found is None:
@@ -163,8 +163,8 @@ def read_image(attributes: Mapping[str, Any], path: str) -> OmeImage | None:
     version = str(ome.get("version") or found.version or "0.4")
     if not found.axes:
         raise InputError(
-            f"OME-Zarr {version} without axes is not supported, 0.4 and 0.5 are: give "
-            "the path of an array inside, and input.axes"
+            f"OME-Zarr {version} without axes is not supported (0.4 and 0.5 are): give the path "
+            "of an array inside, and input.axes"
         )
     omero = ome.get("omero")
     return OmeImage(

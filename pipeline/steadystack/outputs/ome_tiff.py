@@ -26,10 +26,12 @@ def check_tiff(path: str, dtype: np.dtype[Any]) -> None:
     """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
     if find_spec("tifffile") is None:
         raise InputError(
-            f"output.corrected {path} is TIFF: install steadystack[tiff], or end it in .zarr"
+            f"output.corrected {path} is TIFF: install steadystack[tiff], or let it end in .zarr"
         )
     if (dtype.kind in "iu" and dtype.itemsize > 4) or dtype == np.float16:
-        raise InputError(f"output.corrected {path}: OME-TIFF holds no {dtype}: end it in .zarr")
+        raise InputError(
+            f"output.corrected {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr"
+        )
 
 
 def write_ome_tiff(

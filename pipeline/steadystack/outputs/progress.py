@@ -80,7 +80,7 @@ def _read_identity(path: str) -> tuple[str, str]:
         raise
     except Exception as error:  # whatever lies there
         raise InputError(
-            f"{path} is there and is no corrected stack: it is not overwritten, give another "
+            f"{path} exists and is not a corrected stack: it will not be overwritten; set another "
             "output.corrected"
         ) from error
 

@@ -55,7 +55,7 @@ def select_pairs(
     if strategy == "reference":
         if not 0 <= reference < frame_count:
             raise InputError(
-                f"pairs.reference {reference} is not a frame: there are 0 to {frame_count - 1}"
+                f"pairs.reference {reference} is not a frame: frames are 0 to {frame_count - 1}"
             )
         others = np.delete(np.arange(frame_count), reference)
         return np.stack([np.full_like(others, reference), others], axis=1)
@@ -105,11 +105,11 @@ def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64
     if pairs.size == 0:
         raise InputError("no pair is listed: give [reference, moving] for each")
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-        raise InputError("every pair is two whole numbers, [reference, moving]")
+        raise InputError("every pair must be two whole numbers, [reference, moving]")
     one, two = pairs.astype(np.int64).T
     outside = (np.minimum(one, two) < 0) | (np.maximum(one, two) >= frame_count)
     for wrong, words in (
-        (outside, f"is not of frames: there are 0 to {frame_count - 1}"),
+        (outside, f"has a frame that does not exist: frames are 0 to {frame_count - 1}"),
         (one == two, "is a frame with itself"),
     ):
         if wrong.any():
@@ -121,17 +121,15 @@ def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64
     if len(same):
         first, second = sorted(order[same[0] : same[0] + 2].tolist())
         raise InputError(
-            f"pairs {first} and {second} are of the same two frames, "
-            f"{low[same[0]]} and {high[same[0]]}: leave one out"
+            f"pairs {first} and {second} have the same two frames, {low[same[0]]} and "
+            f"{high[same[0]]}: remove one"
         )
     return np.stack([one, two], axis=1)[np.lexsort((two, one))]
 
 
 def _select_apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
     if not steps:
-        raise InputError(
-            f"no pair: all separations are longer than the stack of {frame_count} frames"
-        )
+        raise InputError(f"no pair: all separations exceed the stack of {frame_count} frames")
     pairs = np.concatenate(
         [np.stack([np.arange(frame_count - s), np.arange(s, frame_count)], axis=1) for s in steps]
     )
@@ -150,7 +148,9 @@ def batch_pairs(pairs: Ints, most_frames: int, most_pairs: int) -> list[NDArray[
     most_pairs : pairs in a batch, at least 1
     """
     if most_frames < 2 or most_pairs < 1:
-        raise ValueError(f"a batch of {most_frames} frames, {most_pairs} pairs: at least 2 and 1")
+        raise ValueError(
+            f"a batch of {most_frames} frames, {most_pairs} pairs: it needs at least 2 and 1"
+        )
     side = most_frames // 2
     reference, moving = pairs[:, 0], pairs[:, 1]
     batches: list[NDArray[np.int64]] = []

@@ -53,7 +53,7 @@ class CorrectedPlan:
         return [
             ("corrected", f"{self.shape}{about} in {self.levels} level(s)"),
             ("its tasks", f"{self.tasks} of up to {_format_mib(self.task_bytes)} of memory"),
-            ("to write", f"{_format_mib(self.written_bytes)} before it is compressed"),
+            ("to write", f"{_format_mib(self.written_bytes)} before compression"),
         ]
 
 
@@ -102,9 +102,11 @@ class Plan:
             f", and up to {_format_mib(self.further_bytes)} more" if self.further_bytes else ""
         )
         extra, groups = self.extra_pairs, self.centres
-        more = f", and at most {extra} in a second round where they are wanted" if extra else ""
+        more = (
+            f", and at most {extra} more in a second round where they are needed" if extra else ""
+        )
         around = (
-            f" around the initial shifts, pairs in {groups} group(s) of about the same centre"
+            f" around the initial shifts; {groups} group(s) of pairs with about the same centre"
             if groups
             else ""
         )
@@ -124,7 +126,7 @@ class Plan:
             ("this process", _format_mib(self.own_bytes)),
         ]
         if self.refine_bytes:
-            rows.insert(-2, ("task of refine", _format_mib(self.refine_bytes)))
+            rows.insert(-2, ("refine task", _format_mib(self.refine_bytes)))
         if self.memory_bytes:
             fit = f"{self.workers} of {self.wanted}" if self.wanted > 1 else str(self.workers)
             each = (
@@ -132,7 +134,7 @@ class Plan:
             )
             rows.append(("workers", f"{fit}, {each}"))
         elif self.wanted:
-            rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they are"))
+            rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they run"))
         return rows + (self.corrected.rows() if self.corrected else [])
 
 
@@ -209,7 +211,7 @@ def _check(needed: int, here: int, given: ClusterSection, needs: MemoryNeeds) ->
     raise InputError(
         f"the run needs {_format_mib(needed)} of memory "
         f"(a task {_format_mib(max(needs.task, needs.refine))}), "
-        f"and there are {_format_mib(here)} here: {' or '.join(ways)}"
+        f"but there are {_format_mib(here)} here: {' or '.join(ways)}"
     )
 
 

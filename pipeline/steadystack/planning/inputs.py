@@ -58,7 +58,7 @@ def resolve_only_input(config: Config) -> Config:
     """The settings of a run of one input; raises InputError if there are several."""
     found = resolve_inputs(config)
     if len(found) > 1:
-        raise InputError(f"input.path is {len(found)} inputs: run_all takes several")
+        raise InputError(f"input.path is {len(found)} inputs, but this takes one: use run_all")
     return next(iter(found.values()))
 
 
@@ -105,9 +105,11 @@ def list_images(path: str) -> Positions:
     """
     found = list_positions(path)
     if found is None:
-        raise InputError(f"input.position all: {path} is no plate and no collection of images")
+        raise InputError(
+            f"input.position all: {path} is neither a plate nor a collection of images"
+        )
     if found.missing:
-        log.warning("%s lists wells that it does not hold: %s", path, ", ".join(found.missing))
+        log.warning("%s lists wells that it does not contain: %s", path, ", ".join(found.missing))
     return found
 
 
@@ -141,7 +143,8 @@ def _check_pattern(output: str, listed: Sequence[str]) -> None:
     for pattern in listed:
         if _is_pattern(pattern) and get_place(output).matches(pattern):
             raise InputError(
-                f"output.shifts {output} would be matched by input.path {pattern}: write elsewhere"
+                f"output.shifts {output} would be matched by input.path {pattern}: write it "
+                "elsewhere"
             )
 
 

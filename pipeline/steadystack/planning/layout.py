@@ -60,18 +60,16 @@ def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]
     if series.initial_shifts is None:
         return method
     if method.search.max_shift is None:
-        raise InputError(
-            "initial_shifts goes with register.max_shift: how far shifts may be off, pixels"
-        )
+        raise InputError("initial_shifts needs register.max_shift: how far they may be off, pixels")
     method = replace(method, initial_shifts=series.initial_shifts)
     centres = find_pair_centres(method, pairs)
     assert centres is not None
     if not any(method.search.touches(centre) for centre in np.unique(centres, axis=0).tolist()):
         largest = np.abs(centres).max(axis=0).tolist()
         raise InputError(
-            f"initial_shifts has the frames of every pair further apart ({largest} px at most) "
-            f"than frames of {method.search.shape} pixels touch: check initial_shifts.unit and "
-            "initial_shifts.scale"
+            f"initial_shifts puts the frames of every pair so far apart ({largest} px at most) "
+            f"that frames of {method.search.shape} pixels do not overlap: check "
+            "initial_shifts.unit and initial_shifts.scale"
         )
     return replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
 
@@ -158,9 +156,9 @@ def _make_method(config: Config, series: Series) -> Method:
     _check_refine(config, search)
     if static == "estimate" and len(search.blocks) > 1:
         raise InputError(
-            f"preprocess.fixed_pattern 'estimate' is for what fits into one block, and {inner} "
-            f"pixels are {len(search.blocks)}: give the path of an image, or take a smaller "
-            "input.level"
+            "preprocess.fixed_pattern 'estimate' needs frames that fit into one block, but "
+            f"{inner} pixels take {len(search.blocks)}: give the path of an image, or use a "
+            "coarser input.level"
         )
     return Method(
         search=search,
@@ -177,13 +175,13 @@ def _check_refine(config: Config, search: Search) -> None:
     rounds, blocks = config.solve.refine, len(search.blocks)
     if rounds and blocks > 1:
         raise InputError(
-            f"solve.refine {rounds} is for what fits into one block, and {search.shape} pixels are "
-            f"{blocks}: set it to 0, or take a smaller input.level"
+            f"solve.refine {rounds} needs frames that fit into one block, but {search.shape} "
+            f"pixels take {blocks}: set it to 0, or use a coarser input.level"
         )
     if rounds and (given.allow_inverted or not given.subpixel):
         raise InputError(
-            f"solve.refine {rounds} goes with register.allow_inverted false and register.subpixel "
-            "true: set it to 0, or these"
+            f"solve.refine {rounds} needs register.allow_inverted: false and register.subpixel: "
+            "true: set it to 0, or change these"
         )
 
 

@@ -77,8 +77,8 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         bounds = pixels.bounds
         if not pixels.count:
             raise InputError(
-                f"{_describe_masks(config)} has no valid pixel: True (not 0) means valid, inside "
-                "of every shape; mask.invert takes the opposite"
+                f"{_describe_masks(config)} has no valid pixel: True (nonzero) means valid, on the "
+                "valid side of every ROI; mask.invert swaps valid and invalid"
             )
     digests += digest_camera_images(config, spec.frame_shape)
     if config.pairs.path is not None:
@@ -154,7 +154,7 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
     shape, mask = source.frame_shape, source.mask
     static = mask is not None and not mask.per_frame
     if mask is not None and not mask.values.any():
-        raise InputError("the mask has no valid pixel: True (not 0) means valid")
+        raise InputError("the mask has no valid pixel: True (nonzero) means valid")
     certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
     pixel_size, unit = source.pixel_size
     chunks = source.stack.chunksizes
@@ -180,7 +180,7 @@ def _parse_border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[in
     """`mask.border` per axis, checked to leave something."""
     widths = expand_per_axis("mask.border", border, shape)
     if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
-        raise InputError(f"mask.border {border} leaves nothing of frames of {tuple(shape)} pixels")
+        raise InputError(f"mask.border {border} leaves no pixel of frames of {tuple(shape)} pixels")
     return widths
 
 
@@ -219,7 +219,10 @@ def _check_outputs(config: Config) -> None:
     for source in filter(None, given):
         for target in filter(None, outputs):
             if paths_overlap(source, target):
-                raise InputError(f"the output {target} and the input {source} lie in each other")
+                raise InputError(
+                    f"the output {target} and the input {source} overlap: neither "
+                    "may lie inside the other"
+                )
 
 
 # Bits per pixel of cameras that write into a larger type.
@@ -240,7 +243,7 @@ def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
             centre, radii = given.ellipse.centre, given.ellipse.radii
             if len(centre) > ndim:
                 raise InputError(
-                    f"{key}.ellipse has {len(centre)} axes, and frames have {ndim}: "
+                    f"{key}.ellipse has {len(centre)} axes, but frames have {ndim}: "
                     f"{', '.join(spec.spatial)}"
                 )
             ellipse = Ellipse(
@@ -257,8 +260,8 @@ def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     for index, (shape, _) in enumerate(shapes):
         if not DrawnMask(((shape, True),)).read(0, spec.frame_shape).any():
             raise InputError(
-                f"mask.rois.{index} holds no pixel of frames of {spec.frame_shape} pixels: "
-                f"numbers go along {', '.join(spec.spatial)}"
+                f"mask.rois.{index} contains no pixel of frames of {spec.frame_shape} pixels: "
+                f"coordinates are in the order {', '.join(spec.spatial)}"
             )
     return DrawnMask(tuple(shapes)) if shapes else None
 
@@ -283,8 +286,7 @@ def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) 
     dtype = np.dtype(spec.dtype)
     if dtype.kind not in "iu":
         raise InputError(
-            f"mask.saturation auto is for whole numbers, and the stack holds {dtype}: give the "
-            "value"
+            f"mask.saturation auto needs whole numbers, but the stack holds {dtype}: give the value"
         )
     part = tuple(
         slice(max((size - MOST_LOOKED_AT) // 2, 0), min((size + MOST_LOOKED_AT) // 2, size))

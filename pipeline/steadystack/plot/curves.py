@@ -63,7 +63,7 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     ax.set(
         xlabel=label,
         ylabel=f"drift / {unit}",
-        title="drift, band: ± 2 std" + _describe_lost(shifts),
+        title="drift (band: ± 2 std)" + _describe_lost(shifts),
     )
     ax.legend(loc="best", frameon=False)
     return ax
@@ -78,7 +78,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     scale, unit = _get_scale(shifts, physical)
     names = [str(name) for name in shifts["axis"].to_numpy()]
     if len(names) < 2:
-        raise InputError(f"a path needs two axes, and these shifts have {names}")
+        raise InputError(f"a path needs two axes, but these shifts have {names}")
     values = -shifts["frame_shift"].to_numpy() * scale
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     drawn = known[thin_out(len(known), np.zeros(len(known), bool))]
@@ -93,7 +93,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     ax.set(
         xlabel=f"drift along {names[-1]} / {unit}",
         ylabel=f"drift along {names[-2]} / {unit}",
-        title="path, ring: the first frame",
+        title="path (ring: first frame)",
     )
     return ax
 
@@ -112,7 +112,7 @@ def _get_scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64],
     if not physical:
         return np.ones(len(size)), "px"
     if not np.isfinite(size).all():
-        raise InputError("the size of a pixel is not known: physical=False draws pixels")
+        raise InputError("the pixel size is not known: physical=False draws pixels")
     return size, shifts["pixel_size"].attrs.get("units", "unit")
 
 
@@ -179,7 +179,7 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
                 label=f"{name} ({rows.sum()})", rasterized=raster,
             )  # fmt: skip
     ax.locator_params(axis="x", nbins=6)
-    ax.set(xlabel="overlap", ylabel="NCC at the peak", title="pairs: likeness and overlap")
+    ax.set(xlabel="overlap", ylabel="NCC at the peak", title="pairs: NCC and overlap")
     if ax.has_data():
         ax.legend(loc="best", frameon=False)
     return ax
@@ -194,12 +194,12 @@ def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(
             lag, residual, ".", ms=3, alpha=0.5, color=COLOURS[name], label=name, rasterized=raster
         )
-    note = f", {rejected.sum()} more are rejected (not shown)" if rejected.any() else ""
+    note = f", {rejected.sum()} rejected (not shown)" if rejected.any() else ""
     usable = int(shifts["pair_count"].to_numpy().sum()) // 2
     ax.axhline(0, color="0.5", lw=0.8)
     ax.locator_params(axis="x", integer=True)
     ax.set(
-        xlabel="frames between reference and moving",
+        xlabel="moving - reference / frames",
         ylabel="residual / px",
         title=f"{usable} of {len(lag)} pairs are usable{note}",
     )

@@ -60,7 +60,7 @@ def before_after(
 
         axes = tuple(plt.subplots(1, 2, sharex=True, sharey=True)[1])
     elif not isinstance(axes, tuple | list | np.ndarray) or len(axes) != 2:
-        raise InputError("before_after draws on two axes, such as plt.subplots(1, 2)[1]")
+        raise InputError("before_after needs two axes, such as plt.subplots(1, 2)[1]")
     low, high = find_grey_range(*images)
     for ax, image, name in zip(axes, images, ("before", "after"), strict=True):
         ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -83,8 +83,8 @@ def kymograph(
     drawn = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
     if drawn.ndim != 2:
         raise InputError(
-            f"a kymograph is (frames, positions), and this array is of shape {drawn.shape}: take "
-            "one line of the stack, such as stack.isel(x=100)"
+            f"a kymograph is (frames, positions), but this array has the shape {drawn.shape}: "
+            "take one line of the stack, such as stack.isel(x=100)"
         )
     ax = get_axes(ax)
     low, high = find_grey_range(drawn)
@@ -104,8 +104,8 @@ def _flatten(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     image = _check_numbers(stack, "a stack and steadystack.correct(stack, shifts)")
     if image.ndim != 2:
         raise InputError(
-            f"an image to draw has two axes, and this one is of shape {image.shape}: of a stack "
-            "give a mean, or a DataArray with the dim t"
+            f"an image to draw has two axes, but this one has the shape {image.shape}: for a "
+            "stack give its mean, or a DataArray with the dim t"
         )
     return image
 
@@ -117,7 +117,7 @@ def _check_numbers(image: object, wanted: str) -> NDArray[np.float64]:
             raise TypeError
         return np.asarray(image, float)
     except (TypeError, ValueError) as error:
-        raise InputError(f"images are wanted, {wanted}, not a {type(image).__name__}") from error
+        raise InputError(f"expected {wanted}, not a {type(image).__name__}") from error
 
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -133,7 +133,7 @@ def check_picture(path: str) -> None:
     if Path(path).suffix not in SUFFIXES:
         raise InputError(f"--picture {path} must end in .png, .svg or .pdf")
     if not Path(path).resolve().parent.is_dir():
-        raise InputError(f"--picture {path}: there is no such folder")
+        raise InputError(f"--picture {path}: its folder does not exist")
 
 
 def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
@@ -155,7 +155,9 @@ def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
         low, high = np.percentile(shown, [0.5, 99.5]) if shown.size else (0.0, 1.0)
         colour = np.zeros((*usable.shape, 4))
         colour[~usable] = MASKED
-        for row, heading in enumerate((title, f"{np.mean(valid):.0%} valid, the rest in colour")):
+        for row, heading in enumerate(
+            (title, f"{np.mean(valid):.0%} valid (invalid pixels in colour)")
+        ):
             rows[row, column].imshow(
                 pixels, cmap="gray", vmin=low, vmax=high, interpolation="nearest"
             )

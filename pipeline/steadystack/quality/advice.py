@@ -60,14 +60,14 @@ class AdviceSettings:
     @property
     def likeness(self) -> str:
         """For frames in which too little of the scene is seen."""
-        mask = "check the mask" if self.masked else "mask what is no scene"
+        mask = "check the mask" if self.masked else "mask what is not the scene"
         return f"{mask}, {self._high_pass}"
 
     @property
     def _high_pass(self) -> str:
         if self.high_pass is None:
             return "try preprocess.high_pass"
-        return f"try another preprocess.high_pass than {self.high_pass:g}"
+        return f"try a preprocess.high_pass other than {self.high_pass:g}"
 
     @property
     def mask_it(self) -> str:
@@ -78,7 +78,7 @@ class AdviceSettings:
     def without_still(self) -> str:
         """For what stands still in the camera."""
         if self.fixed_pattern:
-            return f"{self.mask_it}: the static image does not take all of it away"
+            return f"{self.mask_it}: the fixed pattern does not remove all of it"
         return f"{self.mask_it}, or set preprocess.fixed_pattern: estimate"
 
     @property
@@ -88,29 +88,30 @@ class AdviceSettings:
         further = {
             "window": f"raise pairs.width above {self.width}",
             "multiscale": f"raise pairs.width above {self.width}",
-            "separations": f"add others to pairs.separations beside {_listed(self.separations)}",
+            "separations": f"add to pairs.separations: {_listed(self.separations)}",
             "list": "list more pairs",
         }
         if self.strategy == "all":
-            return "all pairs are measured: look at the frames between the parts"
-        return f"{further.get(self.strategy, 'set pairs.strategy: window')}, or {extra}"
+            return "look at the frames between the parts, as all pairs are measured"
+        way = further.get(self.strategy, "set pairs.strategy: window")
+        return f"measure more pairs ({way}, or {extra})"
 
     def without_separation(self, separation: int) -> str:
         """For pairs so many frames apart that something pulls."""
         static = (
             ""
             if self.fixed_pattern
-            else " (fixed_pattern: estimate only where the scene stays the same)"
+            else " (or fixed_pattern: estimate, if the scene stays the same)"
         )
         return f"{self.mask_it}, {self._high_pass}{static}, {self._other_separations(separation)}"
 
     def _other_separations(self, separation: int) -> str:
         kept = [one for one in self.separations if one != separation]
         if self.strategy != "separations" or separation not in self.separations or not kept:
-            return "trust pairs further apart (pairs.strategy: separations)"
+            return "or rely on pairs further apart (pairs.strategy: separations)"
         if math.gcd(*kept) != 1:  # else frames would fall into parts
             kept.append(next(n for n in count(separation + 1) if math.gcd(*kept, n) == 1))
-        return f"or measure others (pairs.separations: {_listed(sorted(kept))})"
+        return f"or measure other pairs (pairs.separations: {_listed(sorted(kept))})"
 
 
 def _listed(numbers: Iterable[int]) -> str:
@@ -127,7 +128,7 @@ SPOILT_PX = 0.5
 # More parts of the frame than these that move by themselves leave open which is the scene.
 MOVES = 0.3
 
-OPPOSITE = "True (not 0) means valid; mask.invert, or ~mask, takes the opposite"
+OPPOSITE = "True (nonzero) means valid; mask.invert, or ~mask in Python, swaps the two"
 
 
 def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
@@ -138,7 +139,7 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK,
             "mask_inverted",
-            "the mask looks inverted: what it takes away looks like a scene, what it leaves does "
+            "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
             f"not; {OPPOSITE}",
             key="mask.invert",
         )
@@ -146,9 +147,8 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK,
             "mask_may_be_inverted",
-            "the mask may be inverted: what it takes away moves, by "
-            f"{mask.taken_moves:.1f} px between the frames of a pair, and what it leaves does not; "
-            f"{OPPOSITE}",
+            f"the mask may be inverted: what it excludes moves, by {mask.taken_moves:.1f} px "
+            f"between the frames of a pair, and what it keeps does not; {OPPOSITE}",
             key="mask.invert",
         )
 
@@ -164,9 +164,9 @@ def advise_on_fixed_pattern(
         yield Finding(
             Trust.UNRELIABLE if static.with_it < WINS * static.without_it else Trust.CHECK,
             "fixed_pattern",
-            f"what stands still in the camera pulls shifts towards zero: {static.pairs} pairs, on "
-            f"average {static.with_it:.2f} px, are {static.without_it:.2f} px without it: "
-            f"{asked.without_still}",
+            f"something that stands still in the camera pulls shifts towards zero: {static.pairs} "
+            f"pairs have a mean shift of {static.with_it:.2f} px with it, and of "
+            f"{static.without_it:.2f} px without: {asked.without_still}",
             key="preprocess.fixed_pattern",
         )
 
@@ -183,17 +183,17 @@ def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) ->
         yield Finding(
             Trust.CHECK,
             "turning",
-            "the frames turn or stretch: parts of them are off the shift of the whole by up to "
-            f"{motion.size:.1f} px between the frames of a pair, and a shift is only the best "
-            "translation",
+            "the frames rotate or stretch: parts of them differ from the shift of the whole by up "
+            f"to {motion.size:.1f} px between the frames of a pair, so that a shift is only the "
+            "best translation",
         )
         return
     yield Finding(
         Trust.UNRELIABLE if motion.moving > MOVES * motion.parts else Trust.CHECK,
         "moving_parts",
-        f"something moves by itself: {motion.moving} of {motion.parts} parts of the frame are off "
-        f"the shift of the whole, by up to {motion.size:.1f} px between the frames of a pair "
-        f"({motion.where}): {asked.mask_it}, or measure on a channel where it does not show",
+        f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
+        f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
+        f"a pair ({motion.where}): {asked.mask_it}, or measure a channel that does not show it",
         key="mask.path",
     )
 
@@ -205,16 +205,15 @@ def _still(motion: LocalMotion, asked: AdviceSettings) -> Finding:
         return Finding(
             Trust.UNRELIABLE,
             "still_parts",
-            f"what stands still in the frame wins over the scene: in {where}, while most parts "
-            f"move by {motion.scene:.1f} px between the frames of a pair; dirt, a label or a scale "
-            f"bar in the images: {asked.without_still}",
+            f"something that stands still outweighs the scene in {where}, while most parts move "
+            f"by {motion.scene:.1f} px between the frames of a pair (dirt, a label, a scale "
+            f"bar?): {asked.without_still}",
             key="mask.path",
         )
     return Finding(
         Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
         "still_parts",
-        f"something stands still in the frame while the scene moves: in {where}, and pulls "
-        f"shifts by {motion.still_pull:.2f} px; dirt, a label or a scale bar in the images: "
-        f"{asked.without_still}",
+        f"something stands still in {where} while the scene moves, and pulls shifts by "
+        f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {asked.without_still}",
         key="mask.path",
     )

@@ -48,11 +48,11 @@ HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 
 # What pairs without a shift are, by status; what to do about them follows from the settings.
 DOUBTFUL = {
-    PairStatus.AT_SEARCH_LIMIT: "stop at the edge of the search",
-    PairStatus.LOW_NCC: "are no more alike than chance",
-    PairStatus.AMBIGUOUS: "fit as well at another shift",
+    PairStatus.AT_SEARCH_LIMIT: "end at the edge of the search",
+    PairStatus.LOW_NCC: "correlate no better than unrelated images",
+    PairStatus.AMBIGUOUS: "fit equally well at another shift",
     PairStatus.LOW_OVERLAP: "overlap too little",
-    PairStatus.INVERTED: "are each other's negative",
+    PairStatus.INVERTED: "are negatives of each other",
 }
 KEYS = {
     PairStatus.AT_SEARCH_LIMIT: "register.max_shift",
@@ -145,8 +145,8 @@ def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK if count > FEW * total else Trust.GOOD,
             "dissimilar_frames",
-            f"{count} of {total} frames fit far less well than those around them, and their shifts "
-            f"may be off (out of focus, covered?): {which}",
+            f"{count} of {total} frames fit far worse than those around them, so that their "
+            f"shifts may be off (out of focus, covered?): {which}",
         )
 
 
@@ -159,8 +159,8 @@ def _find_components(frames: FrameTable, asked: AdviceSettings) -> Iterator[Find
         yield Finding(
             Trust.CHECK if share >= 1 - FEW else Trust.UNRELIABLE,
             "parts",
-            f"the series falls into {parts} parts without a usable pair between them, and shifts "
-            f"of different parts do not compare: measure more pairs ({asked.more_pairs})",
+            f"the series falls into {parts} parts with no usable pair between them, and shifts of "
+            f"different parts cannot be compared: {asked.more_pairs}",
             key="pairs.strategy",
         )
 
@@ -215,7 +215,7 @@ def _find_rejected_pairs(
             Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
             "rejected_pairs",
             f"{count} of {total} pairs contradict the others and are rejected: look at "
-            f"pair_residual, {asked.narrower}, measure more pairs ({asked.more_pairs})",
+            f"pair_residual, {asked.narrower}, or {asked.more_pairs}",
             key="register.max_shift",
         )
 
@@ -240,8 +240,8 @@ def _find_contradictions(
         yield Finding(
             Trust.CHECK,
             "no_motion",
-            f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or what stands "
-            f"still in the camera wins over the scene: {asked.without_still}",
+            f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or something "
+            f"that stands still in the camera outweighs the scene: {asked.without_still}",
             key="mask.path",
         )
 
@@ -274,10 +274,9 @@ def _find_biased_separations(
         yield Finding(
             Trust.CHECK,
             "distance",
-            f"pairs {separation} frame(s) apart are off what all pairs say by {size:.3f} px on "
-            f"average, {part:.0%} of how far they move: something that stands still or changes "
-            f"pulls them; "
-            f"{asked.without_separation(separation)}",
+            f"pairs {separation} frame(s) apart differ from the solution by {size:.3f} px on "
+            f"average, {part:.0%} of their shift: something that stands still or changes pulls "
+            f"them: {asked.without_separation(separation)}",
             key="preprocess.high_pass",
         )
 
@@ -288,7 +287,7 @@ def _find_lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
             Trust.CHECK,
             "anchor",
             f"the anchor, frame {anchor}, has no usable pair: shifts are relative to frame "
-            f"{frames.anchors[0]}, set solve.anchor to it",
+            f"{frames.anchors[0]} instead; set solve.anchor to it",
             key="solve.anchor",
         )
 

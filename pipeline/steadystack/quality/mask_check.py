@@ -122,6 +122,6 @@ def find_doubt_of_mask(setup: Setup) -> str | None:
     if not looks_inverted(frame.image[thin], frame.valid[thin]):
         return None
     return (
-        f"frame {middle}: the mask looks inverted, what it takes away looks like a scene and what "
-        "it leaves does not: mask.invert? (`check --picture seen.png` draws both)"
+        f"frame {middle}: the mask looks inverted: what it excludes looks like a scene, what it "
+        "keeps does not; set mask.invert? (`steadystack check --picture seen.png` draws both)"
     )

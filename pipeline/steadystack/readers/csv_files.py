@@ -65,7 +65,7 @@ def read_positions(
     lines = [(number, line) for number, line in lines if line.strip()]
     if not lines:
         raise InputError(
-            f"{path} is empty: a heading such as {','.join(axes)} and a line per frame"
+            f"{path} is empty: it needs a header such as {','.join(axes)} and one line per frame"
         )
     heading = lines[0][1]
     separator = max(SEPARATORS, key=heading.count)
@@ -78,15 +78,15 @@ def read_positions(
         where = f"{path}, line {number}"
         frame = _parse_frame(where, row, places[-1], len(told), frame_count)
         if frame in told:
-            raise InputError(f"{where}: frame {frame} stands in line {told[frame]} already")
+            raise InputError(f"{where}: frame {frame} is already in line {told[frame]}")
         told[frame] = number
         values[frame] = [
             0.0 if place is None else _parse_number(where, row, place) for place in places[:-1]
         ]
     if places[-1] is None and len(told) != frame_count:
         raise InputError(
-            f"{path} has {len(told)} lines for {frame_count} frames: one for each, or a column "
-            f"'{FRAME}'"
+            f"{path} has {len(told)} lines for {frame_count} frames: give one for each, or a "
+            f"column '{FRAME}'"
         )
     return FramePositions(values)
 
@@ -106,7 +106,7 @@ def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) ->
         if name is not None and known.count(name.lower()) != 1:
             times = "no column" if name.lower() not in known else "several columns"
             raise InputError(
-                f"{path} has {times} {name!r}, but {', '.join(heading)}: give "
+                f"{path} has {times} {name!r}, but {', '.join(heading)}: set "
                 "initial_shifts.columns, a name for each axis"
             )
     found = [None if name is None else known.index(name.lower()) for name in names]
@@ -120,7 +120,7 @@ def _parse_frame(where: str, row: list[str], place: int | None, following: int, 
         return following
     number = _parse_number(where, row, place)
     if not 0 <= number < count or number != int(number):
-        raise InputError(f"{where}: {row[place]!r} is not a frame: there are 0 to {count - 1}")
+        raise InputError(f"{where}: {row[place]!r} is not a frame: frames are 0 to {count - 1}")
     return int(number)
 
 
@@ -157,13 +157,13 @@ def _read_run(
     variable = "frame_shift" if "frame_shift" in found else BEFORE
     if variable not in found or found[variable].dims != ("frame", "axis"):
         raise InputError(
-            f"{name} has no variable frame_shift over frame and axis: it is no shifts dataset"
+            f"{name} has no variable frame_shift over frame and axis: it is not a shifts dataset"
         )
     given = [str(axis) for axis in found["axis"].to_numpy()]
     count = found.sizes["frame"]
     if given != list(axes) or count != frame_count:
         raise InputError(
-            f"{name} has shifts of {count} frames along {', '.join(given)}: the stack has "
+            f"{name} has shifts of {count} frames along {', '.join(given)}, but the stack has "
             f"{frame_count}, with the axes {', '.join(axes)}"
         )
     values = found[variable].to_numpy().astype(np.float64)

@@ -151,7 +151,7 @@ def _locate_series(
 ) -> LocatedArray:
     """A stack in many TIFF files: a frame in each, or some frames, one file after the other."""
     if not files:
-        raise InputError(f"{path}: no TIFF file has such a name")
+        raise InputError(f"{path}: no TIFF file matches")
     image, index = read_tiff(files[0], series, level)
     first, each = _describe_tiff(image, index, level), InTiff(index, level)
     own, ndim = list(first.axes or ()), len(first.pixels.shape)
@@ -161,8 +161,9 @@ def _locate_series(
         joined = ndim > 2 and own[0] == "T" and "I" not in own
     if axes is None and ndim > 2 and not image.names_axes:
         raise InputError(
-            f"the files of {path} hold {first.pixels.shape} each, without names of axes: set "
-            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per file)"
+            f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
+            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per "
+            "file)"
         )
     scale, units = list(first.scale or ()), list(first.units or ())
     return LocatedArray(
@@ -229,7 +230,7 @@ def _open_level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
         array = group[name]
     except KeyError as error:
         raise InputError(
-            f"level {level} should be the array {name!r}, which is not there"
+            f"level {level} should be the array {name!r}, which does not exist"
         ) from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"level {level}: {name!r} is a group and not an array")

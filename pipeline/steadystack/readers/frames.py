@@ -98,7 +98,7 @@ def _check_still_there(spec: StackSpec, pixels: Pixels, frame: int) -> None:
     now = dict(zip(spec.axes, pixels.shape, strict=False))
     other = [axis for axis in spec.axes if axis != "t" and now.get(axis) != spec.size(axis)]
     if other or len(pixels.shape) != len(spec.shape) or now.get("t", 1) <= frame:
-        raise ValueError(f"{spec.path} had the shape {spec.shape} and has {pixels.shape} now")
+        raise ValueError(f"{spec.path} changed its shape from {spec.shape} to {pixels.shape}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,9 @@ class ArrayFrames:
         if mask is None:
             return cls(stack)
         if isinstance(mask, str | PathLike):
-            raise InputError(f"the mask {mask} is a path: open it, such as zarr.open(path)[:]")
+            raise InputError(
+                f"the mask {mask} is a path: open it first, for example zarr.open(path)[:]"
+            )
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)

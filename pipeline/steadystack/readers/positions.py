@@ -55,10 +55,10 @@ def choose_image(
     """The image that is meant in a group, and its path inside; the group itself if it is one."""
     if (wells := read_plate(group.attrs)) is not None:
         if series is not None:
-            raise InputError(f"{path} is a plate: set input.position and not input.series")
+            raise InputError(f"{path} is a plate: set input.position, not input.series")
         return _choose_in_plate(group, _list_plate(group, path, wells), position)
     if position is not None:
-        raise InputError(f"input.position {position!r}: {path} is no plate")
+        raise InputError(f"input.position {position!r}: {path} is not a plate")
     if is_collection(group.attrs):
         names = _list_collection(group)
         if series is None and len(names) == 1:
@@ -70,10 +70,10 @@ def choose_image(
                 "input.position to all"
             )
         if series >= len(names):
-            raise InputError(f"input.series {series} is not there: {path} has {len(names)}")
+            raise InputError(f"input.series {series} does not exist: {path} has {len(names)}")
         return group[names[series]], names[series]
     if series is not None:
-        raise InputError(f"input.series {series}: {path} is no collection of images")
+        raise InputError(f"input.series {series}: {path} is not a collection of images")
     return group, ""
 
 
@@ -102,8 +102,8 @@ def _choose_in_plate(
         )
     if any(position == well or position.startswith(f"{well}/") for well in found.missing):
         raise InputError(
-            f"input.position {position!r}: the plate {path} lists this well, and the store does "
-            f"not hold it; it has {listed}"
+            f"input.position {position!r}: the plate {path} lists this well, but the store does "
+            f"not contain it; it has {listed}"
         )
     near = difflib.get_close_matches(position, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"it has {listed}"
@@ -120,7 +120,7 @@ def _list_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions
         if not there:
             missing.append(well)
     if not names:
-        raise InputError(f"{path} is a plate, and none of its {len(missing)} wells is there")
+        raise InputError(f"{path} is a plate, but none of its {len(missing)} wells exists")
     return Positions(path, tuple(names), tuple(missing))
 
 

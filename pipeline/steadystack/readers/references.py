@@ -100,7 +100,7 @@ class InFiles(_InOneFile):
     def open(self, path: str) -> FilesPixels:
         files = (list_series_files(path) or [])[: self.count]
         if _digest_names(files) != self.digest:
-            raise RuntimeError(f"the files of {path} are others than when the run began")
+            raise RuntimeError(f"the files of {path} have changed since the run began")
         return open_files(files, self.each, self.joined)
 
     def files_of_frames(self, path: str) -> tuple[str, ...]:

@@ -228,8 +228,8 @@ def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tup
         single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
         if is_tiff(path) and len(axes) == 2:
             raise InputError(
-                f"{single}of frames in a file each give the folder, or a pattern in quotes such as "
-                f"'{path.rpartition('/')[0] or '.'}/*.tif'"
+                f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
+                f"as '{path.rpartition('/')[0] or '.'}/*.tif'"
             )
         raise InputError(f"{single}if one of them is time, set input.axes")
     return axes
@@ -255,7 +255,7 @@ def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
             near = difflib.get_close_matches(channel, names, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"input.channel {channel!r} is no channel of {spec.path}, which has "
+                f"input.channel {channel!r} is not a channel of {spec.path}, which has "
                 f"{_list_channels(count, names)}{meant}"
             )
         return names.index(channel)

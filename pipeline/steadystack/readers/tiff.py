@@ -94,7 +94,9 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
         chosen = several[index]
         levels = tuple(tuple(one.shape) for one in chosen.levels)
         if level >= len(levels):
-            raise InputError(f"input.level {level} is not there: levels are 0 to {len(levels) - 1}")
+            raise InputError(
+                f"input.level {level} does not exist: levels are 0 to {len(levels) - 1}"
+            )
         array = _open_as_zarr(file, chosen, path, level)
         axes = tuple(chosen.levels[level].axes)
         sizes, units, names = _read_metadata(file, index, chosen)
@@ -136,7 +138,7 @@ def _open(path: str) -> TiffFile:
     except FileNotFoundError as error:
         raise InputError(where.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
-        raise InputError(f"{path} is no TIFF file, or cut off: {error}") from error
+        raise InputError(f"{path} is not a TIFF file, or is cut off: {error}") from error
 
 
 @contextmanager
@@ -170,7 +172,7 @@ def _choose(several: Sequence[TiffPageSeries], path: str, series: int | None) ->
     if series is None:
         raise InputError(f"{path} holds {len(several)} images: set input.series ({listed})")
     if series >= len(several):
-        raise InputError(f"input.series {series} is not there: {path} holds {listed}")
+        raise InputError(f"input.series {series} does not exist: {path} holds {listed}")
     return series
 
 
@@ -178,7 +180,7 @@ def _get_series(file: TiffFile, path: str, series: int) -> TiffPageSeries:
     try:
         return file.series[series]
     except IndexError as error:
-        raise OSError(f"{path} has lost its image {series}") from error
+        raise OSError(f"{path} no longer has image {series}") from error
 
 
 def _open_as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int) -> zarr.Array[Any]:

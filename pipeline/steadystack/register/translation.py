@@ -235,12 +235,14 @@ def check_max_shift(
             f"({len(largest)} axes)"
         )
     if not bounds.any():
-        raise ValueError("max_shift 0 searches for nothing: give at least 1 pixel along one axis")
+        raise ValueError(
+            "max_shift 0 leaves nothing to search: give at least 1 pixel along one axis"
+        )
     for bound, limit, name in zip(bounds, largest, name_axes(len(largest)), strict=True):
         if not 0 <= bound <= limit:
             raise ValueError(
                 f"max_shift {int(bound)} along {name} is out of range: images of {limit + 1} "
-                f"pixels touch within 0 to {limit}"
+                f"pixels overlap at shifts of 0 to {limit}"
             )
     return tuple(int(bound) for bound in bounds)
 

@@ -75,13 +75,13 @@ def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str,
     if known:
         yield (
             "drift-physical",
-            "Drift over time, in the unit of the pixel size",
+            "Drift over time, in physical units",
             _draw(plot.drift, shifts, (9, 3.6), physical=True),
         )
     if shifts.sizes["axis"] > 1:
         yield "path", "Path of the specimen", _draw(plot.path, shifts, (5.2, 4.2))
-    yield "pairs", "Likeness and overlap of pairs", _draw(plot.pairs, shifts, (5.2, 4.2))
-    yield "residuals", "Residuals by distance", _draw(plot.residuals, shifts, (5.2, 4.2))
+    yield "pairs", "NCC and overlap of pairs", _draw(plot.pairs, shifts, (5.2, 4.2))
+    yield "residuals", "Residuals by lag", _draw(plot.residuals, shifts, (5.2, 4.2))
     matrix = _draw(plot.residuals, shifts, (5.2, 4.2), kind="matrix")
     yield "matrix", "Residuals by frame", matrix
     for axis, both in views.kymographs.items():
@@ -178,7 +178,7 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
         shifts["pair_status"].to_numpy() == PairStatus.OK.code
     ]
     if np.isfinite(residual).any():
-        facts.append(("residuals, rms", f"{np.sqrt(np.nanmean(residual**2)):.3f} px"))
+        facts.append(("rms residual", f"{np.sqrt(np.nanmean(residual**2)):.3f} px"))
     return facts
 
 
@@ -242,7 +242,7 @@ def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
     columns["part"] = shifts["component"].to_numpy()[rows].tolist()
     names = [str(name) for name in FrameStatus]
     columns["status"] = [names[code] for code in status[rows].tolist()]
-    note = f"every {step}th of {total} frames, and those that are not ok" if step > 1 else ""
+    note = f"Every {step}th of {total} frames, and those that are not ok" if step > 1 else ""
     data = json.dumps(
         {"names": list(columns), "columns": list(columns.values())}, separators=(",", ":")
     )

@@ -33,7 +33,7 @@ Interpolation = Literal["linear", "spline"]
 def check_anchor(anchor: int, frame_count: int) -> None:
     """Raise InputError if the anchor is not a frame."""
     if not 0 <= anchor < frame_count:
-        raise InputError(f"solve.anchor {anchor} is not a frame: there are 0 to {frame_count - 1}")
+        raise InputError(f"solve.anchor {anchor} is not a frame: frames are 0 to {frame_count - 1}")
 
 
 def solve_shifts(

@@ -47,10 +47,13 @@ def check_corrected(config: Config) -> None:
     """Refuse what can be known to go wrong before anything is measured."""
     path = config.output.corrected
     if path is None:
-        raise InputError("output.corrected is not set: give it the path of a .zarr or .ome.tif")
+        raise InputError("output.corrected is not set: set it to the path of a .zarr or .ome.tif")
     shifts = config.output.shifts
     if paths_overlap(shifts, path):
-        raise InputError(f"output.corrected {path} and output.shifts {shifts} lie in each other")
+        raise InputError(
+            f"output.corrected {path} and output.shifts {shifts} overlap: neither "
+            "may lie inside the other"
+        )
     get_place(path).check_writable()
     if path.rstrip("/").endswith(".zarr"):
         read_digest(path)
@@ -133,7 +136,7 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
     if any(spec.size(axis) != measured.size(axis) for axis in axes):
         shapes = [{axis: one.size(axis) for axis in axes} for one in (spec, measured)]
         raise InputError(
-            f"correct.stack: {path} has {shapes[0]}, and the stack that was measured {shapes[1]}: "
-            "frames must be as many and as large"
+            f"correct.stack: {path} has {shapes[0]}, but the measured stack has {shapes[1]}: "
+            "number and size of the frames must agree"
         )
     return spec

@@ -102,7 +102,7 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
         coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
     if may_lack_chunks(spec):
         valid = lazy(_read_validity, bool)
-        coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that are there"})
+        coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that exist"})
     pixels = lazy(_read_pixels, spec.dtype)
     return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
 

@@ -66,7 +66,7 @@ def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
     missing, rows = int(table.to_do.sum()), len(table.status)
     looked_for = opened.part or set(CHECKED) <= set(found.attrs)
     if not missing and _are_rows_of(table, found) and looked_for:
-        log.info("all %d pairs are measured already", rows)
+        log.info("all %d pairs are already measured", rows)
         if get_place(
             get_journal_path(opened.path)
         ).exists():  # the last of them may be nowhere else
@@ -83,7 +83,7 @@ def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
     found, table = _measure_in_rounds(opened, setup, found, table)
     known = get_lasting_attributes(found)
     if not opened.part:
-        with log_stage("looking for what could be wrong"):
+        with log_stage("quality checks"):
             known |= check_series(setup, table)
     found = make_run_dataset(setup, table, known=known)
     save_shifts(found, opened.path)

@@ -112,7 +112,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     if suffix not in (".csv", ".json", ".nc"):
         raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
     if get_place(target).exists() and not overwrite:
-        raise InputError(f"{target} is there: use --overwrite, or another name")
+        raise InputError(f"{target} exists: use --overwrite, or another name")
     found = load_shifts(shifts)
     if (found["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")

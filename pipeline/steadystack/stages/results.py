@@ -51,10 +51,10 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
     count, now = found.sizes["frame"], setup.series.source.frame_count
     if count != now:
-        changed.append(f"the stack has {now} frames now, and had {count}")
-    what = "; ".join(changed) or "the input's metadata, or what a path holds"
+        changed.append(f"the stack now has {now} frames instead of {count}")
+    what = "; ".join(changed) or "the input's metadata, or the content of a file"
     raise InputError(
-        f"{path} was measured with other settings ({what}): use --overwrite to start anew, or "
+        f"{path} was measured with other settings ({what}): use --overwrite to start over, or "
         "another output.shifts"
     )
 

@@ -37,10 +37,12 @@ def select_share(setup: Setup, part: Part) -> Setup:
     """
     number, count = part
     if not 1 <= number <= count:
-        raise InputError(f"part {number} of {count}: parts are numbered from 1 to their number")
+        raise InputError(f"part {number} of {count}: parts are numbered from 1 to {count}")
     pairs = setup.pairs
     if count > len(pairs):
-        raise InputError(f"{count} parts of {len(pairs)} pairs: make no more parts than that")
+        raise InputError(
+            f"{count} parts of {len(pairs)} pairs: there cannot be more parts than pairs"
+        )
     order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
     begin, end = (len(pairs) * place // count for place in (number - 1, number))
     output = {"shifts": get_share_path(setup.config.output.shifts, number, count), "report": None}
@@ -115,7 +117,9 @@ def _take(table: PairTable, part: PairTable) -> None:
     place = np.searchsorted(of_table, of_part, sorter=order)
     rows = order[np.minimum(place, len(order) - 1)]
     if (of_table[rows] != of_part).any():
-        raise InputError("a part holds pairs that the run does not: measure anew with --overwrite")
+        raise InputError(
+            "a part holds pairs that the run does not have: use --overwrite to start over"
+        )
     taken = (part.status != PairStatus.UNMEASURED.code) & table.to_do[rows]
     for name in MEASURED:
         getattr(table, name)[rows[taken]] = getattr(part, name)[taken]

@@ -66,7 +66,9 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         measured = measure_all(opened, overwrite=False)  # the last part has been gathered
         table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
-        raise InputError(f"no pair of {opened.path} is measured yet: run `measure` first")
+        raise InputError(
+            f"no pair of {opened.path} is measured yet: run `steadystack measure` first"
+        )
     asked = setup.config.solve
     with log_stage("solving"):
         if asked.refine:

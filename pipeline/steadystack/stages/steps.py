@@ -148,7 +148,7 @@ def report(config: Config, *, figures: str | None = None) -> str:
     path = config.output.report
     if path is None:
         raise InputError(
-            "output.report is not set: give it the path of a .html, .png, .svg or .pdf"
+            "output.report is not set: set it to the path of a .html, .png, .svg or .pdf"
         )
     config = resolve_only_input(config)
     setup = _set_up(config)
