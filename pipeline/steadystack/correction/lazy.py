@@ -49,13 +49,13 @@ def correct(
         "cubic" or "fourier"
     fill_value : where nothing is known: outside of a moved frame, and all of a blank one; None: NaN
         for floating types, 0 for integers
-    border : "same" (the frames' own shape), "crop" (what is seen in every good frame) or "expand"
-        (everything that is seen in any frame)
+    border : "same" (the frames' own shape), "crop" (what every good frame shows) or "expand"
+        (everything that any frame shows)
     interpolated : "moved", "unmoved" (as it is) or "blank": frames whose shift is interpolated
     unusable : "unmoved" or "blank": frames that have no shift, or one that does not compare
         (another component than the anchor's)
-    other_shape : whether frames may have another shape than those that the shifts were measured on,
-        such as a part of the same pixels; shifts stay pixels of the stack, from its first one
+    other_shape : whether frames may have another shape than those that the shifts were measured
+        on, such as a part cut from them; shifts are then in pixels of this stack
 
     Returns
     -------
@@ -67,8 +67,8 @@ def correct(
     Raises
     ------
     InputError
-        For anything that is no stack or no solved shifts dataset, and where stack, shifts and mask
-        do not go together.
+        For anything but a stack and a solved shifts dataset, and if stack, shifts and mask do not
+        match.
     """
     check_interpolation(interpolation)
     if border not in BORDERS:
@@ -180,9 +180,7 @@ def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
 def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:
     """The mask with names for its axes, lazy if it is."""
     if isinstance(mask, str | PathLike):
-        raise InputError(
-            f"the mask {mask} is a path: open it first, for example zarr.open(path)[:]"
-        )
+        raise InputError(f"the mask {mask} is a path: pass an array: zarr.open(path)[:]")
     if isinstance(mask, xr.Dataset):
         raise InputError(
             f"a Dataset is not a mask: give one of its arrays: {', '.join(map(str, mask))}"

@@ -112,7 +112,7 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """The shift that lays the moving image on the reference, and how far to trust it.
+    """The shift that aligns the moving image with the reference, and how far to trust it.
 
     Attributes
     ----------

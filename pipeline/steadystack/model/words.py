@@ -44,9 +44,9 @@ class Status(StrEnum):
 
 
 class PairStatus(Status):
-    """What became of one pair. Only an `OK` pair has a shift, and one that the solve `REJECTED`.
+    """Status of one pair. Only pairs that are `OK`, or `REJECTED` by the solve, have a shift.
 
-    The measuring never says `REJECTED`: a table of pairs to be solved holds `OK` there.
+    Measuring never sets `REJECTED`: before the solve these pairs are `OK`.
     """
 
     UNMEASURED = "unmeasured"  # not looked at yet: what a resumed run has to do
@@ -64,9 +64,9 @@ class PairStatus(Status):
 
 
 class FrameStatus(Status):
-    """What became of one frame. Its shift is known if it is `OK`, `INCOMPLETE` or `DISSIMILAR`.
+    """Status of one frame. It has a measured shift if `OK`, `INCOMPLETE` or `DISSIMILAR`.
 
-    The last four are what the solve says of a frame that could be read.
+    The last four are set by the solve, for frames that could be read.
     """
 
     UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
@@ -85,14 +85,14 @@ class FrameStatus(Status):
 
 
 class InputError(ValueError):
-    """Wrong use: a configuration, a path, a stack or a mask that cannot be worked with.
+    """Wrong use: settings, a path, a stack or a mask that cannot be used.
 
-    Its message is one line a user can act on: the value, the limit, the way out.
+    Its message is one line per problem: the value, the limit, the way out.
     """
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on: the scheduler is gone, no worker comes, too many tasks fail.
+    """A run that cannot continue: the scheduler is gone, no worker connects, too many tasks fail.
 
     Its message is one line: what happened, and what to do. What was measured is saved.
     """

@@ -21,13 +21,13 @@ MOST_POINTS, MOST_MARKS = 2000, 3000
 
 
 def require_matplotlib() -> None:
-    """Raise InputError if there is nothing to draw with."""
+    """Raise InputError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise InputError("pictures need matplotlib: install steadystack[report]")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) that draws without a screen."""
+    """An empty figure of this width and height, inches, that draws without a screen."""
     require_matplotlib()
     from matplotlib.figure import Figure
 

@@ -18,15 +18,15 @@ NEEDED = ("frame_shift_std", "frame_status", "pixel_size")
 
 
 def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
-    """Drift over frames, or over time where it is known, with a band of two deviations.
+    """Drift over frames, or over time if it is known, with a band of two standard deviations.
 
-    Frames without a shift are grey lines, frames whose shift is interpolated hollow points.
+    Frames without a shift are grey lines; frames with an interpolated shift are hollow points.
 
     Parameters
     ----------
     shifts : a solved shifts dataset
     ax : axes to draw on; None: the current ones
-    physical : whether in the unit of the pixel size instead of pixels
+    physical : whether to draw in the unit of the pixel size instead of pixels
 
     Returns
     -------
@@ -35,7 +35,7 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     Raises
     ------
     InputError
-        For what is no solved shifts dataset.
+        For anything but a solved shifts dataset.
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
@@ -70,9 +70,22 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
 
 
 def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
-    """The way of the specimen in the plane of the last two axes; the first frame is marked.
+    """The path of the specimen in the plane of the last two axes, with a ring at the first frame.
 
-    Parameters, return and errors as in `drift`.
+    Parameters
+    ----------
+    shifts : a solved shifts dataset, with at least two axes
+    ax : axes to draw on; None: the current ones
+    physical : whether to draw in the unit of the pixel size instead of pixels
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    InputError
+        For anything but a solved shifts dataset, and for shifts along one axis.
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
@@ -135,15 +148,15 @@ TOP_PERCENT = 99.0
 def residuals(
     shifts: xr.Dataset, ax: Axes | None = None, *, kind: Literal["lag", "matrix"] = "lag"
 ) -> Axes:
-    """What every pair says minus what the solution says.
+    """Residuals: the shift of every pair minus that of the solution.
 
     Parameters
     ----------
     shifts : a solved shifts dataset
     ax : axes to draw on; None: the current ones
-    kind : "lag" draws them over the frames between reference and moving, "matrix" their size
-        over reference and moving (over reference and lag where pairs are near each other), with
-        the pairs that have no shift or are rejected in colours of their own
+    kind : "lag" draws them over the lag, moving - reference; "matrix" draws their size over
+        reference and moving (or over reference and lag if all pairs are close), with rejected
+        pairs and those without a shift in colours of their own
 
     Returns
     -------
@@ -152,7 +165,7 @@ def residuals(
     Raises
     ------
     InputError
-        For what is no solved shifts dataset.
+        For anything but a solved shifts dataset.
     """
     if kind not in ("lag", "matrix"):
         raise InputError(f"kind {kind!r} is neither lag nor matrix")
@@ -162,7 +175,7 @@ def residuals(
 
 
 def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """NCC and overlap of every pair of a shifts dataset, solved or not, by status."""
+    """NCC over overlap of every pair, coloured by status; the dataset may be solved or not."""
     shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
     ax = get_axes(ax)
     status = shifts["pair_status"].to_numpy()

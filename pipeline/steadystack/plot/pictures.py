@@ -22,7 +22,7 @@ LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 
 
 def find_grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Which values to draw black and white: all but a few of those that are known."""
+    """The values to draw black and white: the 0.5 and 99.5 percentiles of all known pixels."""
     values = [image[np.isfinite(image)] for image in images]
     known = np.concatenate([part.ravel() for part in values]) if values else np.zeros(0)
     if not known.size:
@@ -36,12 +36,12 @@ def before_after(
     after: xr.DataArray | ArrayLike,
     axes: tuple[Axes, Axes] | None = None,
 ) -> tuple[Axes, Axes]:
-    """Two images in the same greys; of stacks their means over t.
+    """Two images on the same grey scale; of stacks the means over t.
 
     Parameters
     ----------
-    before, after : images, or DataArrays that have the dim t, such as a stack and what
-        `steadystack.correct` makes of it
+    before, after : images, or DataArrays with the dim t, such as a stack and the result of
+        `steadystack.correct`
     axes : two axes to draw on; None: new ones of pyplot
 
     Returns
@@ -51,7 +51,7 @@ def before_after(
     Raises
     ------
     InputError
-        For what is no image and no stack, such as a shifts dataset.
+        For anything but images and stacks, such as a shifts dataset.
     """
     images = [_flatten(stack) for stack in (before, after)]
     if axes is None:
@@ -75,10 +75,10 @@ def kymograph(
     axis: str = "y",
     span: tuple[float, float] | None = None,
 ) -> Axes:
-    """One line of a series over time: frames to the right, the position along `axis` down.
+    """One line of a series over time: frames to the right, positions along `axis` downwards.
 
-    `image` is (frames, positions); `span` are the first and the last frame, if they are not 0 and
-    the number of the last row. Raises InputError for another shape.
+    `image` has the shape (frames, positions), else InputError is raised; `span` gives the first and
+    last frame, if they are not the first and last row.
     """
     drawn = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
     if drawn.ndim != 2:
@@ -127,7 +127,7 @@ MASKED = (0.84, 0.37, 0.0, 0.45)  # red, green, blue, how much of it
 
 
 def check_picture(path: str) -> None:
-    """Raise InputError if a picture could not be drawn to that path later on."""
+    """Raise InputError if a picture could not be written to that path later on."""
     if find_spec("matplotlib") is None:
         raise InputError("--picture needs matplotlib: install steadystack[report]")
     if Path(path).suffix not in SUFFIXES:
@@ -137,7 +137,7 @@ def check_picture(path: str) -> None:
 
 
 def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
-    """Every frame as it is, and with what is not valid in it in colour.
+    """Every frame as it is, and below with its invalid pixels in colour.
 
     Parameters
     ----------

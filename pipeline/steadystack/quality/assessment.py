@@ -38,7 +38,7 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK = CHECKED = (
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
-    """How far to trust a solved shifts dataset."""
+    """How far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`."""
     return judge_stored(read_pairs(shifts), read_frames(shifts), shifts.attrs)
 
 

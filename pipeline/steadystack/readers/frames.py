@@ -205,9 +205,7 @@ class ArrayFrames:
         if mask is None:
             return cls(stack)
         if isinstance(mask, str | PathLike):
-            raise InputError(
-                f"the mask {mask} is a path: open it first, for example zarr.open(path)[:]"
-            )
+            raise InputError(f"the mask {mask} is a path: pass an array: zarr.open(path)[:]")
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)

@@ -36,7 +36,7 @@ def register_translation(
     subpixel: bool = True,
     allow_inverted: bool = False,
 ) -> Registration:
-    """The shift that lays `moving` on `reference`, from what is valid in both.
+    """The shift that aligns `moving` with `reference`, from the pixels that are valid in both.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def register_translation(
     reference_mask, moving_mask : bool arrays of the shape of their image, True = valid
         None: every finite pixel is valid. One mask says nothing of the other image.
     max_shift : int, one int per axis, or None
-        Largest shift searched for, pixels. None: every lag at which the images touch.
+        Largest shift searched for, pixels. None: every lag at which the images overlap.
     min_overlap : float in 0..1, or None
         Lags at which fewer than this fraction of the smaller number of valid pixels overlap are
         left out. None: no limit; the significance of the peak makes one unnecessary.
     subpixel : bool
-        Whether to go between the pixels.
+        Whether to measure fractions of a pixel.
     allow_inverted : bool
         Whether one image may be the negative of the other. If it is and this is False, there is no
         shift, and the status is inverted.

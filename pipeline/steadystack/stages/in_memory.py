@@ -143,7 +143,7 @@ def estimate_shifts(
     initial_shifts: Any = None,
     client: Engine = None,
 ) -> xr.Dataset:
-    """The shift of every frame of a stack, with everything that led to it.
+    """The shift of every frame of a stack, with all pairs and statuses behind it.
 
     Parameters
     ----------
@@ -155,9 +155,9 @@ def estimate_shifts(
     preprocess, pairs, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
     initial_shifts : array (frames, axes), or the dataset of an earlier call
-        What is known of the shifts before, pixels; the shift of a pair is looked for within ±
-        `max_shift` around it. One that has drift, or positions of the specimen: their negative.
-    client : a Dask client; None: the current one, in this process if there is none
+        Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
+        around them. Of drift, or of positions of the specimen, give the negative.
+    client : a Dask client; None: the current one, or this process if there is none
 
     Returns
     -------
@@ -168,7 +168,7 @@ def estimate_shifts(
     Raises
     ------
     InputError
-        For settings, shapes and dims that cannot be worked with.
+        For settings, shapes and dims that cannot be used.
     RunError
         If the cluster is lost, or more than a tenth of the pairs fail.
     """

@@ -63,12 +63,13 @@ def run_all(
     inputs: Mapping[str, Config] | None = None,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Take every input of the settings through a stage; one that fails does not stop the others.
+    """Run every input of the settings, one after the other; one that fails does not stop the rest.
 
-    Each goes on where an earlier run stopped. After every input `told` is called and, where shifts
-    come about, the table `output.summary` written anew. What is wrong for all of them is raised as
-    InputError before the first begins. `inputs` are the settings of each by its name, where they
-    are known: listing a plate may mean to ask a store that is far away.
+    Each continues where an earlier run stopped. After every input `told` is called with its
+    outcome and, where shifts are made, the table `output.summary` is rewritten. What is wrong for
+    all inputs is raised as InputError before the first one. `command` is the stage to run;
+    `inputs` are the settings of each input by name, if they are known already. Returns an outcome
+    for each: name, status, numbers of pairs, verdict.
     """
     singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []
     with open_run_cluster(config) as cluster:

@@ -61,15 +61,16 @@ def run(
 
     Parameters
     ----------
-    overwrite : whether to start over, even if there are results
-    progress : is told how many rows are measured, of how many
+    config : settings, as `load_config` returns them
+    overwrite : whether to start over, even if the output exists
+    progress : called with the numbers of measured pairs and of all pairs
     cluster : one that serves other runs, too; None: that of the settings
 
     Raises
     ------
     InputError
-        Where the settings, the stack or the mask cannot be worked with; before any frame is read.
-        Also if another run is at work on the same output.
+        If the settings, the stack or the mask are unusable; before any frame is read. Also if
+        another run is writing the same output.
     """
     config, path = resolve_only_input(config), config.output.report
     if path is not None:
