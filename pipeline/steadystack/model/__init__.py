@@ -32,7 +32,7 @@ from steadystack.model.tables import (
     MaskCheck,
     PairTable,
 )
-from steadystack.model.verdicts import Finding, Trust, Verdict
+from steadystack.model.verdicts import Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
     LONE,
     SHIFT_CONVENTION,
@@ -75,6 +75,7 @@ __all__ = [
     "OutputError",
     "PairStatus",
     "PairTable",
+    "Reason",
     "Registration",
     "ReportImages",
     "RunError",

@@ -4,16 +4,110 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
+from typing import Self
+
+from steadystack.model.words import Word
 
 
-class Trust(StrEnum):
+class Trust(Word):
     """How far to trust a result, from the best to the worst."""
 
-    GOOD = "good"
-    CHECK = "check"  # finished, and something to look at
-    UNRELIABLE = "unreliable"
+    GOOD = "good", "nothing speaks against it"
+    CHECK = "check", "finished, and something to look at"
+    UNRELIABLE = "unreliable", "finished, and not to be used as it is"
+
+
+class Reason(Word):
+    """The kinds of findings: a code, its meaning, and the key of the settings that helps first.
+
+    Where no key helps, it is "". Causes come before effects.
+    """
+
+    key: str
+
+    def __new__(cls, word: str, meaning: str = "", key: str = "") -> Self:
+        new = str.__new__(cls, word)
+        new._value_, new.meaning, new.key = word, meaning, key
+        return new
+
+    MASK_INVERTED = (
+        "mask_inverted",
+        "what the mask takes away looks like a scene, and what it leaves does not",
+        "mask.invert",
+    )
+    MASK_MAY_BE_INVERTED = (
+        "mask_may_be_inverted",
+        "what the mask takes away moves, and what it leaves does not",
+        "mask.invert",
+    )
+    PAIRS_AT_SEARCH_LIMIT = (
+        "pairs_at_search_limit",
+        "more than a few pairs stop at the edge of the search",
+        "register.max_shift",
+    )
+    PAIRS_LOW_NCC = (
+        "pairs_low_ncc",
+        "more than a few pairs are no more alike than chance",
+        "preprocess.high_pass",
+    )
+    PAIRS_AMBIGUOUS = (
+        "pairs_ambiguous",
+        "more than a few pairs fit as well at another shift",
+        "register.max_shift",
+    )
+    PAIRS_LOW_OVERLAP = (
+        "pairs_low_overlap",
+        "more than a few pairs overlap too little",
+        "register.min_overlap",
+    )
+    PAIRS_INVERTED = (
+        "pairs_inverted",
+        "more than a few pairs are each other's negative",
+        "register.allow_inverted",
+    )
+    STILL_PARTS = (
+        "still_parts",
+        "a part of the frame stands still while the scene moves",
+        "mask.path",
+    )
+    TURNING = "turning", "the frames turn or stretch, and a shift is only the best translation"
+    MOVING_PARTS = "moving_parts", "something in the frame moves by itself", "mask.path"
+    FIXED_PATTERN = (
+        "fixed_pattern",
+        "what stands still in the camera pulls shifts towards zero",
+        "preprocess.fixed_pattern",
+    )
+    LOST_FRAMES = "lost_frames", "frames have no shift of their own"
+    UNMEASURED_PAIRS = "unmeasured_pairs", "pairs are not measured yet: run again"
+    FAILED_PAIRS = "failed_pairs", "the tasks of pairs were given up: run again"
+    DISSIMILAR_FRAMES = "dissimilar_frames", "frames fit far less well than those around them"
+    PARTS = (
+        "parts",
+        "the series falls into parts without a usable pair between them",
+        "pairs.strategy",
+    )
+    REJECTED_PAIRS = (
+        "rejected_pairs",
+        "more than a few pairs contradict the others and are rejected",
+        "register.max_shift",
+    )
+    CONTRADICTIONS = "contradictions", "pairs that are used contradict the others by over a pixel"
+    NO_MOTION = (
+        "no_motion",
+        "no pair moves: a camera that wins over the scene, or no drift",
+        "mask.path",
+    )
+    DISTANCE = (
+        "distance",
+        "pairs of one distance are all off what all pairs say in the same way",
+        "preprocess.high_pass",
+    )
+    ANCHOR = (
+        "anchor",
+        "the anchor has no usable pair, and another frame is held at 0",
+        "solve.anchor",
+    )
 
 
 @dataclass(frozen=True)
@@ -23,15 +117,22 @@ class Finding:
     Attributes
     ----------
     trust : how bad it is
-    code : a name that stays the same, such as "lost_frames"
+    code : which kind it is, by a name that stays the same, such as "lost_frames"
     words : what it is and what to do, a line
     key : of the settings that helps first, such as "register.max_shift"; "": none does
     """
 
     trust: Trust
-    code: str
+    code: Reason
     words: str
-    key: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.code.key
+
+    def row(self) -> dict[str, str]:
+        """The finding as plain text, as a shifts dataset holds it."""
+        return {"trust": self.trust, "code": self.code, "words": self.words, "key": self.key}
 
 
 @dataclass(frozen=True)
@@ -59,5 +160,5 @@ class Verdict:
         """What a shifts dataset holds of it: the word, and the findings as JSON."""
         return {
             "verdict": str(self.trust),
-            "verdict_reasons": json.dumps([asdict(finding) for finding in self.findings]),
+            "verdict_reasons": json.dumps([finding.row() for finding in self.findings]),
         }

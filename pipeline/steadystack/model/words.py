@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,19 @@ def name_axes(ndim: int) -> tuple[str, ...]:
 LONE, UNSOLVED = -1, -2
 
 
-class Status(StrEnum):
-    """A status that is stored as a small integer (its place in the class) beside its meaning."""
+class Word(StrEnum):
+    """A word that stays the same, for programs, with its meaning beside it, for people."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str = "") -> Self:
+        new = str.__new__(cls, word)
+        new._value_, new.meaning = word, meaning
+        return new
+
+
+class Status(Word):
+    """A word that is stored as a small integer: its place in the class."""
 
     @property
     def code(self) -> int:
@@ -49,39 +60,42 @@ class PairStatus(Status):
     Measuring never sets `REJECTED`: before the solve these pairs are `OK`.
     """
 
-    UNMEASURED = "unmeasured"  # not looked at yet: what a resumed run has to do
-    OK = "ok"
-    LOW_OVERLAP = "low_overlap"  # no lag reaches the smallest allowed overlap
-    LOW_NCC = "low_ncc"  # the highest peak is no higher than chance makes them in this surface
-    AT_SEARCH_LIMIT = "at_search_limit"  # the maximum lies on the edge of the searched lags
-    AMBIGUOUS = "ambiguous"  # another lag, away from the peak, is as significant
-    FLAT = "flat"  # the valid pixels of one of the frames are all equal
-    EMPTY = "empty"  # one of the frames has no valid pixel
-    UNREADABLE = "unreadable"  # one of the frames could not be read
-    INVERTED = "inverted"  # one frame is the other's negative: see `register.allow_inverted`
-    REJECTED = "rejected"  # it has a shift, but contradicts the rest: the solve gives it no weight
-    FAILED = "failed"  # its task was given up: it raised, or took its workers down with it
+    UNMEASURED = "unmeasured", "not looked at yet: what a resumed run has to do"
+    OK = "ok", "measured, and it has a shift"
+    LOW_OVERLAP = "low_overlap", "no lag reaches the smallest allowed overlap"
+    LOW_NCC = "low_ncc", "the highest peak is no higher than chance makes them in this surface"
+    AT_SEARCH_LIMIT = "at_search_limit", "the maximum lies on the edge of the searched lags"
+    AMBIGUOUS = "ambiguous", "another lag, away from the peak, is as significant"
+    FLAT = "flat", "the valid pixels of one of the frames are all equal"
+    EMPTY = "empty", "one of the frames has no valid pixel"
+    UNREADABLE = "unreadable", "one of the frames could not be read"
+    INVERTED = "inverted", "one frame is the other's negative: see `register.allow_inverted`"
+    REJECTED = "rejected", "it has a shift, but contradicts the rest: the solve gives it no weight"
+    FAILED = "failed", "its task was given up: it raised, or took its workers down with it"
 
 
 class FrameStatus(Status):
-    """Status of one frame. It has a measured shift if `OK`, `INCOMPLETE` or `DISSIMILAR`.
+    """Status of one frame. It has a measured shift if `OK`, `INCOMPLETE` or `DISSIMILAR`."""
 
-    The last four are set by the solve, for frames that could be read.
-    """
-
-    UNMEASURED = "unmeasured"  # no pair of this frame has been looked at yet
-    OK = "ok"
-    INCOMPLETE = "incomplete"  # some of its chunks are missing; the shift is from the others
-    MISSING = "missing"  # all of its chunks are missing
-    EMPTY = "empty"  # no valid pixel
-    FLAT = "flat"  # all valid pixels are equal
-    UNREADABLE = "unreadable"  # a chunk could not be decoded
-    DISCONNECTED = "disconnected"  # it could be read, but none of its pairs is usable
-    INCONSISTENT = "inconsistent"  # it has usable pairs, but all or most contradict the rest
-    INTERPOLATED = "interpolated"  # no shift of its own: that of frames before and after it
+    UNMEASURED = "unmeasured", "no pair of this frame has been looked at yet"
+    OK = "ok", "all of it could be read; once solved, it has a shift"
+    INCOMPLETE = "incomplete", "some of its chunks are missing; the shift is from the others"
+    MISSING = "missing", "all of its chunks are missing"
+    EMPTY = "empty", "no valid pixel"
+    FLAT = "flat", "all valid pixels are equal"
+    UNREADABLE = "unreadable", "a chunk could not be decoded"
+    DISCONNECTED = "disconnected", "it could be read, but none of its pairs is usable"
+    INCONSISTENT = "inconsistent", "it has usable pairs, but all or most contradict the rest"
+    INTERPOLATED = "interpolated", "no shift of its own: that of frames before and after it"
     DISSIMILAR = (
-        "dissimilar"  # its shift fits, but the frame shows far less of the scene than those around
+        "dissimilar",
+        "its shift fits, but the frame shows far less of the scene than those around",
     )
+
+    @property
+    def of_reading(self) -> bool:
+        """Whether reading a frame may give it; the others the solve says of one that was read."""
+        return self.code < FrameStatus.DISCONNECTED.code
 
 
 class InputError(ValueError):

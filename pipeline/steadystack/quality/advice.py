@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from steadystack.model import Finding, FixedPatternEffect, LocalMotion, MaskCheck, Trust
+from steadystack.model import Finding, FixedPatternEffect, LocalMotion, MaskCheck, Reason, Trust
 
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05
@@ -138,18 +138,16 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
     if mask.inverted:
         yield Finding(
             Trust.CHECK,
-            "mask_inverted",
+            Reason.MASK_INVERTED,
             "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
             f"not; {OPPOSITE}",
-            key="mask.invert",
         )
     elif mask.taken_moves:
         yield Finding(
             Trust.CHECK,
-            "mask_may_be_inverted",
+            Reason.MASK_MAY_BE_INVERTED,
             f"the mask may be inverted: what it excludes moves, by {mask.taken_moves:.1f} px "
             f"between the frames of a pair, and what it keeps does not; {OPPOSITE}",
-            key="mask.invert",
         )
 
 
@@ -163,11 +161,10 @@ def advise_on_fixed_pattern(
     if static.without_it - static.with_it > max(least, PULL_ERRORS * static.error):
         yield Finding(
             Trust.UNRELIABLE if static.with_it < WINS * static.without_it else Trust.CHECK,
-            "fixed_pattern",
+            Reason.FIXED_PATTERN,
             f"something that stands still in the camera pulls shifts towards zero: {static.pairs} "
             f"pairs have a mean shift of {static.with_it:.2f} px with it, and of "
             f"{static.without_it:.2f} px without: {asked.without_still}",
-            key="preprocess.fixed_pattern",
         )
 
 
@@ -182,7 +179,7 @@ def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) ->
     if motion.linear:
         yield Finding(
             Trust.CHECK,
-            "turning",
+            Reason.TURNING,
             "the frames rotate or stretch: parts of them differ from the shift of the whole by up "
             f"to {motion.size:.1f} px between the frames of a pair, so that a shift is only the "
             "best translation",
@@ -190,11 +187,10 @@ def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) ->
         return
     yield Finding(
         Trust.UNRELIABLE if motion.moving > MOVES * motion.parts else Trust.CHECK,
-        "moving_parts",
+        Reason.MOVING_PARTS,
         f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
         f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
         f"a pair ({motion.where}): {asked.mask_it}, or measure a channel that does not show it",
-        key="mask.path",
     )
 
 
@@ -204,16 +200,14 @@ def _still(motion: LocalMotion, asked: AdviceSettings) -> Finding:
     if motion.still_pull > WINS * motion.scene:
         return Finding(
             Trust.UNRELIABLE,
-            "still_parts",
+            Reason.STILL_PARTS,
             f"something that stands still outweighs the scene in {where}, while most parts move "
             f"by {motion.scene:.1f} px between the frames of a pair (dirt, a label, a scale "
             f"bar?): {asked.without_still}",
-            key="mask.path",
         )
     return Finding(
         Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
-        "still_parts",
+        Reason.STILL_PARTS,
         f"something stands still in {where} while the scene moves, and pulls shifts by "
         f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {asked.without_still}",
-        key="mask.path",
     )

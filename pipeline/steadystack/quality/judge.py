@@ -16,6 +16,7 @@ from steadystack.model import (
     MaskCheck,
     PairStatus,
     PairTable,
+    Reason,
     Trust,
     Verdict,
 )
@@ -53,13 +54,6 @@ DOUBTFUL = {
     PairStatus.AMBIGUOUS: "fit equally well at another shift",
     PairStatus.LOW_OVERLAP: "overlap too little",
     PairStatus.INVERTED: "are negatives of each other",
-}
-KEYS = {
-    PairStatus.AT_SEARCH_LIMIT: "register.max_shift",
-    PairStatus.LOW_NCC: "preprocess.high_pass",
-    PairStatus.AMBIGUOUS: "register.max_shift",
-    PairStatus.LOW_OVERLAP: "register.min_overlap",
-    PairStatus.INVERTED: "register.allow_inverted",
 }
 
 
@@ -120,18 +114,18 @@ def _find_lost_frames(pairs: PairTable, frames: FrameTable) -> Iterator[Finding]
         trust = Trust.UNRELIABLE if share > MANY else Trust.CHECK if share > FEW else Trust.GOOD
         own = " of their own" if np.isfinite(frames.shift[~known]).any() else ""
         words = f"{lost} of {total} frames have no shift{own}: {_count_causes(frames, known)}"
-        yield Finding(trust, "lost_frames", words)
+        yield Finding(trust, Reason.LOST_FRAMES, words)
     unmeasured = pairs.count([PairStatus.UNMEASURED])
     if unmeasured:
         count = len(pairs.status)
         words = f"{unmeasured} of {count} pairs are not measured yet: run again"
-        yield Finding(Trust.CHECK, "unmeasured_pairs", words)
+        yield Finding(Trust.CHECK, Reason.UNMEASURED_PAIRS, words)
     failed = pairs.count([PairStatus.FAILED])
     if failed:
         reason = next(iter(pairs.failures.values()), "unknown")
         yield Finding(
             Trust.CHECK,
-            "failed_pairs",
+            Reason.FAILED_PAIRS,
             f"{failed} of {len(pairs.status)} pairs failed ({reason}): run again",
         )
 
@@ -144,7 +138,7 @@ def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
         which = ", ".join(map(str, unlike[:NAMED])) + (", ..." if count > NAMED else "")
         yield Finding(
             Trust.CHECK if count > FEW * total else Trust.GOOD,
-            "dissimilar_frames",
+            Reason.DISSIMILAR_FRAMES,
             f"{count} of {total} frames fit far worse than those around them, so that their "
             f"shifts may be off (out of focus, covered?): {which}",
         )
@@ -158,10 +152,9 @@ def _find_components(frames: FrameTable, asked: AdviceSettings) -> Iterator[Find
         share = (frames.component[known] == 0).mean()
         yield Finding(
             Trust.CHECK if share >= 1 - FEW else Trust.UNRELIABLE,
-            "parts",
+            Reason.PARTS,
             f"the series falls into {parts} parts with no usable pair between them, and shifts of "
             f"different parts cannot be compared: {asked.more_pairs}",
-            key="pairs.strategy",
         )
 
 
@@ -197,7 +190,7 @@ def _find_doubtful_pairs(
             dangerous = status is not PairStatus.LOW_NCC and count > most * total
             trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
             words = f"{count} of {total} pairs {what}: {advice[status]}"
-            yield Finding(trust, f"pairs_{status}", words, KEYS[status])
+            yield Finding(trust, Reason(f"pairs_{status}"), words)
 
 
 def _find_rejected_pairs(
@@ -213,10 +206,9 @@ def _find_rejected_pairs(
     if count > FEW * total:
         yield Finding(
             Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
-            "rejected_pairs",
+            Reason.REJECTED_PAIRS,
             f"{count} of {total} pairs contradict the others and are rejected: look at "
             f"pair_residual, {asked.narrower}, or {asked.more_pairs}",
-            key="register.max_shift",
         )
 
 
@@ -232,17 +224,16 @@ def _find_contradictions(
         count = int((residual > LARGE_RESIDUAL_PX).sum())
         yield Finding(
             Trust.CHECK,
-            "contradictions",
+            Reason.CONTRADICTIONS,
             f"{count} pairs contradict the others by up to {residual.max():.1f} px: look at "
             "pair_residual",
         )
     if np.abs(pairs.shift[used]).max() < NO_MOTION_PX:
         yield Finding(
             Trust.CHECK,
-            "no_motion",
+            Reason.NO_MOTION,
             f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or something "
             f"that stands still in the camera outweighs the scene: {asked.without_still}",
-            key="mask.path",
         )
 
 
@@ -273,11 +264,10 @@ def _find_biased_separations(
         part, separation, size = worst
         yield Finding(
             Trust.CHECK,
-            "distance",
+            Reason.DISTANCE,
             f"pairs {separation} frame(s) apart differ from the solution by {size:.3f} px on "
             f"average, {part:.0%} of their shift: something that stands still or changes pulls "
             f"them: {asked.without_separation(separation)}",
-            key="preprocess.high_pass",
         )
 
 
@@ -285,10 +275,9 @@ def _find_lost_anchor(frames: FrameTable, anchor: int) -> Iterator[Finding]:
     if frames.anchors and frames.anchors[0] != anchor:
         yield Finding(
             Trust.CHECK,
-            "anchor",
+            Reason.ANCHOR,
             f"the anchor, frame {anchor}, has no usable pair: shifts are relative to frame "
             f"{frames.anchors[0]} instead; set solve.anchor to it",
-            key="solve.anchor",
         )
 
 
