@@ -12,6 +12,8 @@ import click
 
 from steadystack import guide, stages
 from steadystack.cli.outcomes import (
+    EXIT_CODES,
+    GOES_ON_AFTER,
     EchoHandler,
     conclude,
     exit_if_failed,
@@ -49,7 +51,12 @@ class Ordered(click.Group):
         return sorted(self.commands, key=[*ORDER, *self.commands].index)
 
 
-@click.group(cls=Ordered, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Ordered,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Exit codes: {'; '.join(f'{code} {what}' for code, what in EXIT_CODES.items())}. "
+    f"{GOES_ON_AFTER}",
+)
 @click.version_option(package_name="steadystack")
 def main() -> None:
     """Time-lapse drift correction that works on partly unusable images.
@@ -60,10 +67,6 @@ def main() -> None:
                  steadystack run run.yaml
 
     A run ends with a verdict: good, check (read the reasons) or unreliable.
-
-    Exit codes: 0 good or check; 1 failed, even if only some of the pairs did; 2 wrong use or
-    settings; 3 finished, but the result is unreliable; 130 stopped by Ctrl-C, 143 by
-    SIGTERM. After 1, 130 and 143, run the same command to continue.
     """  # noqa: D301
     said = logging.getLogger("steadystack.cluster.kinds")
     said.setLevel(logging.INFO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,9 +18,19 @@ from steadystack import quality, stages
 from steadystack.config import Config
 from steadystack.durable import get_place
 from steadystack.model import InputError, PairStatus, RunError, Trust, UnreachableError
-from steadystack.terminal import get_exit_code, stopping_on_signals
+from steadystack.terminal import Stopped, get_exit_code, stopping_on_signals
 
 FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
+INTERRUPTED, TERMINATED = map(get_exit_code, (KeyboardInterrupt(), Stopped(signal.SIGTERM)))
+EXIT_CODES = {
+    0: "good or check",
+    FAILED: "failed, be it only some of the pairs",
+    WRONG_USE: "wrong use or settings",
+    UNRELIABLE: "finished, but the result is unreliable",
+    INTERRUPTED: "stopped by Ctrl-C",
+    TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
+}
+GOES_ON_AFTER = "After 1, and when it was stopped, the same command goes on."
 GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
 
 

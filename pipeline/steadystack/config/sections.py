@@ -22,8 +22,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
-Length = float | str  # pixels, or a text with a unit
+# The units of numbers, which the schema of the settings tells, too.
+PIXEL, UM, SECOND = ({"unit": unit} for unit in ("pixels", "micrometers", "seconds"))
+Pixels = Annotated[int, Field(ge=0, json_schema_extra=PIXEL)]
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False, json_schema_extra=UM)]
+Length = Annotated[float, Field(json_schema_extra=PIXEL)] | str  # or a text with a unit
 Corner = Annotated[tuple[Length, Length], Field(strict=False)]
 Spatial = Field(strict=False, min_length=2, max_length=3)
 
@@ -165,7 +168,7 @@ class MaskSection(Section):
             raise ValueError(f"{given[0]} applies to mask.path, which is not set")
         return self
 
-    border: Index | Annotated[tuple[Index, ...], Listed] = Field(
+    border: Pixels | Annotated[tuple[Pixels, ...], Listed] = Field(
         0, description="pixels along each side that are not valid; a number or one per axis"
     )
 
@@ -175,6 +178,7 @@ OWN, JOBS = ("local", "slurm", "pbs", "sge", "lsf"), ("slurm", "pbs", "sge", "ls
 
 # Below this distributed refuses: ten probes a second apart, and one second.
 LEAST_LOST_AFTER = 11
+Silence = Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600, json_schema_extra=SECOND)]
 
 
 class Certificates(Section):
@@ -251,10 +255,10 @@ class ClusterSection(Section):
     max_failed: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="fraction of the pairs that may fail for good before the run stops"
     )
-    lost_after: Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600)] = Field(
+    lost_after: Silence = Field(
         15.0, description="seconds of silence after which the tasks of a host go to others"
     )
-    worker_timeout: Annotated[float, Field(gt=0)] | None = Field(
+    worker_timeout: Annotated[float, Field(gt=0, json_schema_extra=SECOND)] | None = Field(
         None,
         description="seconds that a run waits while there is no worker; null: 60, or forever for "
         "batch jobs, which may queue for long",

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from steadystack.config.sections import (
+    PIXEL,
     ClusterSection,
     Count,
     Index,
     InputSection,
     MaskSection,
+    Pixels,
     Section,
     SomeListed,
 )
@@ -28,7 +30,9 @@ METHOD_VERSION = 4
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 Factor = Annotated[float, Field(allow_inf_nan=False)]
-TileSide = Annotated[int, Field(ge=16)]  # smaller ones are all overhead
+TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
+Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=PIXEL)]
+ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 
 
@@ -46,7 +50,7 @@ class PreprocessSection(Section):
         description="image to subtract, of what stands still in the camera; 'estimate' separates "
         "it from the moving scene",
     )
-    high_pass: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    high_pass: Sigma | None = Field(
         None, description="subtract the local mean over a Gaussian of this sigma, pixels"
     )
 
@@ -54,7 +58,7 @@ class PreprocessSection(Section):
 class RegisterSection(Section):
     """How a pair is measured."""
 
-    max_shift: Index | str | Annotated[tuple[Index | str, ...], SomeListed] | None = Field(
+    max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
         None,
         description="largest shift between the frames of a pair: pixels, or a length such as '3 "
         "um'; one for all axes or one per axis; null: every shift at which frames "
@@ -222,10 +226,10 @@ class CorrectSection(Section):
             "number of pyramid levels, full resolution included; null: down to 512 pixels"
         ),
     )
-    chunks: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+    chunks: ChunkSide | Annotated[tuple[ChunkSide, ...], SomeListed] | None = Field(
         None, description="chunk size along each axis of a frame, pixels; null: the input's"
     )
-    shards: Count | Annotated[tuple[Count, ...], SomeListed] | None = Field(
+    shards: ChunkSide | Annotated[tuple[ChunkSide, ...], SomeListed] | None = Field(
         None,
         description=(
             "shard size along each axis of a frame, pixels; null: as the input, if chunks is null"

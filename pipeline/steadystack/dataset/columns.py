@@ -14,6 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import (
+    ATTRIBUTES,
+    BESIDE,
     COLUMNS,
     SHIFT_CONVENTION,
     Column,
@@ -49,35 +51,40 @@ def make_dataset(
     pixel_size : one per axis, None if it is not known
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
-    attributes : written as they are: configuration, fingerprint, versions, provenance
+    attributes : written as they are; `ATTRIBUTES` has their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
     frames = frames or FrameTable.unsolved(pairs)
     # No unit and no step but 1: the input tells nothing of the size.
     told = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
     size = np.array(told or (np.nan,) * ndim)
-    about_size = {"long_name": "size of a pixel"} | ({"units": unit} if unit else {})
-    coordinates: dict[str, Any] = {"axis": list(axes), "frame": np.arange(frame_count)}
+    about = {one.name: {"long_name": one.meaning} for one in BESIDE}
+    coordinates: dict[str, Any] = {
+        "axis": ("axis", list(axes), about["axis"]),
+        "frame": ("frame", np.arange(frame_count), about["frame"]),
+    }
     if time is not None:
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
-        coordinates["time"] = ("frame", np.array(time[0]), {key: time[1]})
+        coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
+    order = [one.name for one in ATTRIBUTES]  # an attribute that is not there is a mistake
+    given: dict[str, Any] = {
+        "title": "Frame shifts",
+        "format": FORMAT,
+        "convention": SHIFT_CONVENTION,
+        "failures": _group_by_reason(pairs.failures),
+        **(attributes or {}),
+    }
     return xr.Dataset(
         {
             **{
                 column.name: (column.dims, _get_values(column, pairs, frames), column.attributes)
                 for column in COLUMNS
             },
-            "pixel_size": ("axis", size, about_size),
+            "pixel_size": ("axis", size, about["pixel_size"] | ({"units": unit} if unit else {})),
         },
         coordinates,
-        {
-            "title": "Frame shifts",
-            "format": FORMAT,
-            "convention": SHIFT_CONVENTION,
-            "failures": _group_by_reason(pairs.failures),
-            **(attributes or {}),
-        },
+        dict(sorted(given.items(), key=lambda one: order.index(one[0]))),
     )
 
 

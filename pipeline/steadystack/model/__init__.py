@@ -24,7 +24,7 @@ from steadystack.model.images import (
     ReportImages,
     Surface,
 )
-from steadystack.model.schema import COLUMNS, MEASURED, Column, columns_of
+from steadystack.model.schema import ATTRIBUTES, BESIDE, COLUMNS, DIMS, MEASURED, Column, columns_of
 from steadystack.model.tables import (
     FixedPatternEffect,
     FrameTable,
@@ -52,7 +52,10 @@ from steadystack.model.words import (
 )
 
 __all__ = [
+    "ATTRIBUTES",
+    "BESIDE",
     "COLUMNS",
+    "DIMS",
     "LONE",
     "MEASURED",
     "SHIFT_CONVENTION",

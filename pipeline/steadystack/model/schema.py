@@ -1,4 +1,4 @@
-"""The columns of the shifts dataset; tables, dataset, journal and reference follow from them."""
+"""What the shifts dataset holds; tables, dataset, journal and reference follow from it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,34 @@ class Column:
         return about | ({"units": self.unit} if self.unit else {})
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the columns: a coordinate, or what the input tells of its pixels.
+
+    Its unit, if it has one, is that of the input.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of the shifts dataset; `holds` says how its value is to be read."""
+
+    name: str
+    holds: Literal["text", "JSON", "whole number"]
+    meaning: str
+
+
 FRAME, PAIR, AXIS = "frame", "pair", "axis"
+DIMS = {
+    FRAME: "the frames of the stack, in order",
+    PAIR: "the pairs that were chosen, those of a second round behind the others",
+    AXIS: "the axes of a shift, in array order",
+}
 NAN = float("nan")
 UNREAD, UNMEASURED = FrameStatus.UNMEASURED.code, PairStatus.UNMEASURED.code
 
@@ -95,6 +122,35 @@ COLUMNS = (
            "pixel-2"),
     Column("pair_status", "status", "pairs", (PAIR,), "|i1", UNMEASURED,
            "status of the pair", flags=PairStatus, measured=True),
+)  # fmt: skip
+
+BESIDE = (
+    Beside("frame", (FRAME,), "<i8", "number of the frame"),
+    Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
+    Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
+    Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),
+)
+
+ATTRIBUTES = (
+    Attribute("title", "text", "what it is, for people"),
+    Attribute("format", "whole number", "of the dataset: one of another format is refused"),
+    Attribute("convention", "text", "what a shift, a pair's shift and a mask mean"),
+    Attribute("failures", "JSON", "reason: rows of the pairs whose status is failed"),
+    Attribute("configuration", "JSON", "all settings of the run, with their defaults"),
+    Attribute("fingerprint", "text", "hash of all that the measuring of pairs depends on"),
+    Attribute("input", "text", "path of the stack"),
+    Attribute("input_digest", "text", "hash of the stack's metadata, and of what other paths hold"),
+    Attribute("frame_shape", "JSON", "pixels of a frame along its axes"),
+    Attribute("versions", "JSON", "of Python and the libraries that it was made with"),
+    Attribute("created", "text", "when it was written, UTC, ISO 8601"),
+    Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
+    Attribute("static_effect", "JSON", "what stands still in the camera, and how it pulls shifts, "
+              "seen on some pairs; null: it could not be told"),
+    Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
+    Attribute("mask_seen", "JSON", "what masks leave of the frames and take away, likewise"),
+    Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
+    Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
+    Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),
 )  # fmt: skip
 
 # Fields of a table of pairs: what measuring fills in, and all that have a row for every pair.

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}  # told apart by the colour-blind too
+COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}
+"""The colours of the axes, told apart by the colour-blind, too."""
 BAD, WORSE = "#cc79a7", "#e69f00"
 # More points than these are drawn in part, or as pixels.
 MOST_POINTS, MOST_MARKS = 2000, 3000
