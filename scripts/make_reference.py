@@ -316,9 +316,11 @@ def shell() -> Iterator[str]:
 
 
 def plain(default: Any) -> str:
-    """A default in a signature, the same in all versions of Python."""
+    """A value as it stands in code, the same in all versions of Python."""
     if isinstance(default, type):
         return default.__name__
+    if isinstance(default, str | dict):  # in the quotes that ruff wants to see in the page, too
+        return json.dumps(default, ensure_ascii=False)
     return "..." if callable(default) else repr(default)
 
 
@@ -356,7 +358,8 @@ def entry(module: ModuleType, name: str) -> Iterator[str]:
     elif name == "__version__":
         yield "The version that is installed, as text."
     else:
-        yield from ("```python", f"{name} = {given!r}", "```", "", about_constant(module, name))
+        yield from ("```python", f"{name} = {plain(given)}", "```", "")
+        yield about_constant(module, name)
     yield ""
 
 

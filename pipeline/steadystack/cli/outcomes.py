@@ -24,13 +24,13 @@ FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
 INTERRUPTED, TERMINATED = map(get_exit_code, (KeyboardInterrupt(), Stopped(signal.SIGTERM)))
 EXIT_CODES = {
     0: "good or check",
-    FAILED: "failed, be it only some of the pairs",
+    FAILED: "failed, even if only some of the pairs did",
     WRONG_USE: "wrong use or settings",
     UNRELIABLE: "finished, but the result is unreliable",
     INTERRUPTED: "stopped by Ctrl-C",
     TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
 }
-GOES_ON_AFTER = "After 1, and when it was stopped, the same command goes on."
+GOES_ON_AFTER = "After 1, or when it was stopped, run the same command to continue."
 GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
 
 

@@ -144,10 +144,10 @@ ATTRIBUTES = (
     Attribute("versions", "JSON", "of Python and the libraries that it was made with"),
     Attribute("created", "text", "when it was written, UTC, ISO 8601"),
     Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
-    Attribute("static_effect", "JSON", "what stands still in the camera, and how it pulls shifts, "
-              "seen on some pairs; null: it could not be told"),
+    Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
+              "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
-    Attribute("mask_seen", "JSON", "what masks leave of the frames and take away, likewise"),
+    Attribute("mask_check", "JSON", "what masks leave of the frames and take away, likewise"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),
