@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 
 from steadystack.durable import explain_unwritable, get_place
-from steadystack.model import MEASURED, Ints, PairTable, columns_of
+from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, Ints, PairTable
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
-FRAME = np.dtype([("frame", "<i8"), ("status", "i1")])
+NUMBER = "number"  # of a row or a frame, the first field of its record
 
 
 class Journal:
@@ -38,7 +39,7 @@ class Journal:
     """
 
     def __init__(self, path: str, owner: str, table: PairTable) -> None:
-        self.path, self._dtype = get_journal_path(path), _make_row_dtype(table)
+        self.path, self._dtypes = get_journal_path(path), _make_dtypes(table)
         try:
             self.replayed, lengths = _replay(self.path, owner, table)
             self._file = (
@@ -49,13 +50,13 @@ class Journal:
 
     def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
         """Note rows of a table that were measured, and the frames that were read for them."""
-        pairs, seen = np.empty(len(rows), self._dtype), np.empty(len(frames), FRAME)
-        pairs["row"] = rows
-        for name in MEASURED:
-            pairs[name] = getattr(table, name)[rows]
-        seen["frame"], seen["status"] = frames, table.frame_read_status[frames]
-        content = pairs.tobytes() + seen.tobytes()
-        counts = HEAD.pack(0, len(pairs), len(seen))[4:]
+        content = b""
+        for numbers, dtype in zip((rows, frames), self._dtypes, strict=True):
+            records = np.empty(len(numbers), dtype)
+            for name in dtype.names or ():
+                records[name] = numbers if name == NUMBER else getattr(table, name)[numbers]
+            content += records.tobytes()
+        counts = HEAD.pack(0, len(rows), len(frames))[4:]
         record = struct.pack("<I", zlib.crc32(counts + content)) + counts + content
         try:
             self._file.append(record)
@@ -91,37 +92,47 @@ def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int
 
 def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
     """Fill rows from one journal; how many of its bytes are good."""
-    title, dtype = _make_title(owner, table), _make_row_dtype(table)
+    title, (of_pairs, of_frames) = _make_title(owner, table), _make_dtypes(table)
     if content[: len(title)] != title:
         return 0
     length = len(title)
     while length + HEAD.size <= len(content):
         checksum, pairs, frames = HEAD.unpack_from(content, length)
-        middle = length + HEAD.size + pairs * dtype.itemsize
-        end = middle + frames * FRAME.itemsize
+        middle = length + HEAD.size + pairs * of_pairs.itemsize
+        end = middle + frames * of_frames.itemsize
         if end > len(content) or zlib.crc32(content[length + 4 : end]) != checksum:
             break
-        found = np.frombuffer(content[length + HEAD.size : middle], dtype)
-        for name in MEASURED:
-            getattr(table, name)[found["row"]] = found[name]
-        seen = np.frombuffer(content[middle:end], FRAME)
-        table.frame_read_status[seen["frame"]] = seen["status"]
+        for records in (
+            np.frombuffer(content[length + HEAD.size : middle], of_pairs),
+            np.frombuffer(content[middle:end], of_frames),
+        ):
+            for name in records.dtype.names or ():
+                if name != NUMBER:
+                    getattr(table, name)[records[NUMBER]] = records[name]
         length = end
     return length
 
 
 def _make_title(owner: str, table: PairTable) -> bytes:
-    """The first line: rows of another dataset, of other pairs or of another shape are not read."""
+    """The first line: rows of another dataset, of other pairs or columns are not read."""
     pairs, ndim = table.shift.shape
     which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
-    return f"steadystack journal 2 of {owner}: {pairs} pairs {which:08x}, {ndim} axes\n".encode()
+    columns = zlib.crc32(repr([dtype.descr for dtype in _make_dtypes(table)]).encode())
+    return (
+        f"steadystack journal 3 of {owner}: {pairs} pairs {which:08x}, {ndim} axes, "
+        f"columns {columns:08x}\n"
+    ).encode()
 
 
-def _make_row_dtype(table: PairTable) -> np.dtype[Any]:
-    """A row of the journal: its number in the table, and what measuring gave."""
+def _make_dtypes(table: PairTable) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """A record of a pair, and one of a frame: its number, and what measuring gave."""
     ndim = table.shift.shape[1]
-    measured = [column for column in columns_of("pairs") if column.measured]
-    return np.dtype(
-        [("row", "<i8")]
-        + [(one.field, one.dtype, (ndim,) if "axis" in one.dims else ()) for one in measured]
-    )
+
+    def make_dtype(columns: Iterable[Column]) -> np.dtype[Any]:
+        fields = [
+            (column.field, column.dtype, (ndim,) if "axis" in column.dims else ())
+            for column in columns
+        ]
+        return np.dtype([(NUMBER, "<i8"), *fields])
+
+    return make_dtype(PAIR_RESULTS), make_dtype(FRAME_RESULTS)

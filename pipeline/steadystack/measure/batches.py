@@ -21,7 +21,10 @@ from steadystack.measure.method import (
     read_common_mask,
 )
 from steadystack.model import (
-    MEASURED,
+    FRAME_FIELDS,
+    FRAME_RESULTS,
+    PAIR_FIELDS,
+    PAIR_RESULTS,
     FrameSource,
     FrameStatus,
     Ints,
@@ -37,36 +40,50 @@ from steadystack.register import Search, compute_block_terms, make_surface, regi
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = FrameStatus.UNMEASURED.code
-
-Noted: TypeAlias = Callable[[PairTable, Ints, Ints], None]
+# Is told of a finished batch: the table, the rows of the batch, the frames that were read for it.
+OnBatch: TypeAlias = Callable[[PairTable, Ints, Ints], None]
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch found: the rows of its pairs, and what became of every frame it read."""
+    """What a batch gave.
+
+    Attributes
+    ----------
+    table : the rows of its pairs
+    frames : numbers of the frames that were read, sorted
+    columns : what reading them gave, by the fields of `FRAME_RESULTS`; a value for each of `frames`
+    reasons : why a frame could not be read, by its number
+    """
 
     table: PairTable
-    frames: dict[int, tuple[FrameStatus, str]]  # with the reason, if one could not be read
+    frames: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+    reasons: dict[int, str]
 
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What a batch found in one block of its frames, or in several together."""
+    """The terms of a batch's pairs in one block of their frames, or in several together.
+
+    `summaries` tell what reading that part of every frame gave.
+    """
 
     pairs: Ints
     centres: Ints | None
     terms: list[Terms | None]
-    seen: dict[int, ReadSummary]
+    summaries: dict[int, ReadSummary]
 
     def plus(self, other: BlockResult) -> BlockResult:
-        """Of both together; a pair without terms in one of them has none."""
+        """The result of two blocks together; a pair without terms in one of them has none."""
         terms = [
-            one.plus(two) if one is not None and two is not None else None
-            for one, two in zip(self.terms, other.terms, strict=True)
+            mine.plus(others) if mine is not None and others is not None else None
+            for mine, others in zip(self.terms, other.terms, strict=True)
         ]
-        seen = {frame: found.plus(other.seen[frame]) for frame, found in self.seen.items()}
-        return BlockResult(self.pairs, self.centres, terms, seen)
+        summaries = {
+            frame: summary.plus(other.summaries[frame]) for frame, summary in self.summaries.items()
+        }
+        return BlockResult(self.pairs, self.centres, terms, summaries)
 
 
 def measure_pairs(
@@ -76,52 +93,57 @@ def measure_pairs(
     size: BatchSize,
     *,
     client: Engine = None,
-    noted: Noted | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, or that failed.
 
     Yields the table so far and how many of its rows are measured, after each batch; before that
-    `noted` is called with the table, the rows of the batch and the frames that were read for them.
-    A row does not depend on its batch, nor on where that was run. The pairs of a batch that is
-    given up have the status FAILED.
+    `on_batch` is called with the table, the rows of the batch and the frames that were read for
+    them. A row does not depend on its batch, nor on where that was run. The pairs of a batch that
+    is given up have the status FAILED.
 
     Raises
     ------
     RunError
         Where more pairs fail than the engine allows, or it cannot go on.
     """
-    columns = (*MEASURED, "frame_read_status", "failures")
+    columns = (*PAIR_FIELDS, *FRAME_FIELDS, "failures")
     table = replace(table, **{name: getattr(table, name).copy() for name in columns})
     rows = np.flatnonzero(table.to_do)
     table.status[rows] = PairStatus.UNMEASURED.code
     table.failures.clear()
-    table.frame_read_status[table.frame_read_status == FrameStatus.UNREADABLE.code] = UNKNOWN
+    unreadable = table.frame_read_status == FrameStatus.UNREADABLE.code
+    table.frame_read_status[unreadable] = FrameStatus.UNMEASURED.code
     pairs = np.stack([table.reference, table.moving], axis=1)
     done = len(table.status) - len(rows)
     yield table, done
 
     in_memory = source.in_memory
     sent = source, replace(method, initial_shifts=None)  # a task is told of its own pairs
-    shared = [share(client, part) if in_memory else part for part in sent]
+    shared = [share(client, value) if in_memory else value for value in sent]
     batches = (
         (rows[part], centres) for part, centres in cut_into_batches(pairs[rows], method, size)
     )
     results: Iterator[tuple[NDArray[Any], BatchResult | Failure]]
     if len(method.search.blocks) == 1:
-        tasks = ((b, (pairs[b], centres)) for b, centres in batches)
+        tasks = ((batch, (pairs[batch], centres)) for batch, centres in batches)
         results = run_tasks(client, measure_task, tasks, *shared)
     else:
         blocks = range(len(method.search.blocks))
-        trees = ((b, [(pairs[b], centres, block) for block in blocks]) for b, centres in batches)
+        trees = (
+            (batch, [(pairs[batch], centres, block) for block in blocks])
+            for batch, centres in batches
+        )
         results = run_trees(client, measure_block, BlockResult.plus, finish_batch, trees, *shared)
     for batch, result in results:
         if isinstance(result, Failure):
-            _fail(table, batch, result)
+            _give_up(table, batch, result)
+            frames = np.empty(0, np.int64)
         else:
-            _fill(table, batch, result)
-        if noted is not None:
-            frames = [] if isinstance(result, Failure) else sorted(result.frames)
-            noted(table, batch, np.array(frames, np.int64))
+            _fill_in(table, batch, result)
+            frames = result.frames
+        if on_batch is not None:
+            on_batch(table, batch, frames)
         done += len(batch)
         yield table, done
         if isinstance(result, Failure):
@@ -131,10 +153,10 @@ def measure_pairs(
 def cut_into_batches(
     pairs: Ints, method: Method, size: BatchSize
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
-    """What is measured in one task: row numbers into pairs (n, 2), and the pairs' centres."""
+    """Cut pairs (n, 2) into tasks: yields row numbers into them, and these pairs' centres."""
     for rows, centres in group_by_cell(method, pairs):
-        for part in batch_pairs(pairs[rows], size.frames, size.pairs):
-            yield rows[part], None if centres is None else centres[part]
+        for batch in batch_pairs(pairs[rows], size.frames, size.pairs):
+            yield rows[batch], None if centres is None else centres[batch]
 
 
 def measure_batch(
@@ -147,15 +169,15 @@ def measure_batch(
     if centres is None:
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
-    seen: dict[int, ReadSummary] = {}
-    terms = _compute_terms(pairs, centres, 0, source, method, seen)
-    return _register_batch(pairs, centres, terms, seen, method.search)
+    summaries: dict[int, ReadSummary] = {}
+    terms = _compute_terms(pairs, centres, 0, source, method, summaries)
+    return _register_batch(pairs, centres, terms, summaries, method.search)
 
 
 def measure_task(
     task: tuple[Ints, Ints | None], source: FrameSource, method: Method
 ) -> BatchResult:
-    """`measure_batch` for pairs and their centres."""
+    """Register the pairs of one task, (pairs, centres), on a worker."""
     pairs, centres = task
     return measure_batch(pairs, source, method, centres)
 
@@ -166,15 +188,15 @@ def measure_block(
     """The terms of pairs in one block of their frames; each is read once."""
     pairs, centres, block = task
     method = replace(method, search=make_search(method, centres))
-    seen: dict[int, ReadSummary] = {}
-    terms = list(_compute_terms(pairs, centres, block, source, method, seen))
-    return BlockResult(pairs, centres, terms, seen)
+    summaries: dict[int, ReadSummary] = {}
+    terms = list(_compute_terms(pairs, centres, block, source, method, summaries))
+    return BlockResult(pairs, centres, terms, summaries)
 
 
-def finish_batch(found: BlockResult, source: FrameSource, method: Method) -> BatchResult:
-    """Register pairs whose terms are complete."""
-    search = make_search(method, found.centres)
-    return _register_batch(found.pairs, found.centres, found.terms, found.seen, search)
+def finish_batch(result: BlockResult, source: FrameSource, method: Method) -> BatchResult:
+    """Register the pairs of a batch whose blocks have all been joined."""
+    search = make_search(method, result.centres)
+    return _register_batch(result.pairs, result.centres, result.terms, result.summaries, search)
 
 
 def _compute_terms(
@@ -183,12 +205,13 @@ def _compute_terms(
     block: int,
     source: FrameSource,
     method: Method,
-    seen: dict[int, ReadSummary],
+    summaries: dict[int, ReadSummary],
 ) -> Iterator[Terms | None]:
     """The terms of every pair in a block, None if one of its frames is of no use.
 
-    None also where the frames do not touch as far as is searched. `seen` is filled on the way. A
-    frame is held from its first pair to its last.
+    None also where the frames do not touch as far as is searched. Every frame that is read adds its
+    summary to `summaries`: those of a pair are there when its terms are. A frame is held from its
+    first pair to its last.
     """
     camera_images = read_camera_images(method, source.frame_shape, block)
     common = read_common_mask(source, block, method)
@@ -197,13 +220,15 @@ def _compute_terms(
     held: dict[int, MaskedImage] = {}
     for row, (reference, moving) in enumerate(pairs.tolist()):
         for frame in (reference, moving):
-            if frame not in seen:
+            if frame not in summaries:
                 masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
-                image, seen[frame] = read_block(source, frame, block, method, camera_images, masks)
+                image, summaries[frame] = read_block(
+                    source, frame, block, method, camera_images, masks
+                )
                 if image is not None:
                     held[frame] = image
         alone = len(search.blocks) == 1 and not all(
-            seen[frame].pair_status is PairStatus.OK for frame in (reference, moving)
+            summaries[frame].pair_status is PairStatus.OK for frame in (reference, moving)
         )
         centre = None if centres is None else centres[row].tolist()
         apart = centre is not None and not search.touches(centre)
@@ -221,26 +246,33 @@ def _register_batch(
     pairs: Ints,
     centres: Ints | None,
     terms: Iterable[Terms | None],
-    seen: dict[int, ReadSummary],
+    summaries: dict[int, ReadSummary],
     search: Search,
 ) -> BatchResult:
-    """Registrations from terms, as rows."""
+    """Register pairs by their terms; `summaries` may be filled while these are gone through."""
     table = PairTable.unmeasured(pairs, 0, len(search.shape))
-    lags = [None] * len(pairs) if centres is None else centres.tolist()
+    centre_of = [None] * len(pairs) if centres is None else centres.tolist()
     surfaces = (
-        _make_surface([seen[frame] for frame in pair], found, search, centre)
-        for pair, found, centre in zip(pairs.tolist(), terms, lags, strict=True)
+        _make_surface([summaries[frame] for frame in pair], terms_of_pair, search, centre)
+        for pair, terms_of_pair, centre in zip(pairs.tolist(), terms, centre_of, strict=True)
     )
     for row, registration in enumerate(register_surfaces(surfaces, search)):
-        _put(table, row, registration)
-    frames = {frame: (found.frame_status, found.reason) for frame, found in seen.items()}
-    return BatchResult(table, frames)
+        _set_row(table, row, registration)
+    frames = np.array(sorted(summaries), np.int64)
+    read = [summaries[frame] for frame in frames.tolist()]
+    columns = {
+        column.field: np.array([summary.value_of(column) for summary in read], column.dtype)
+        for column in FRAME_RESULTS
+    }
+    reasons = {frame: summary.reason for frame, summary in summaries.items() if summary.reason}
+    return BatchResult(table, frames, columns, reasons)
 
 
 def _make_surface(
     both: list[ReadSummary], terms: Terms | None, search: Search, centre: list[int] | None
 ) -> Surface | Registration:
-    statuses = {one.pair_status for one in both}
+    """The surface of a pair; or its registration, where a frame is of no use."""
+    statuses = {summary.pair_status for summary in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
         if status in statuses:
             return Registration.unknown(len(search.shape), status)
@@ -249,31 +281,31 @@ def _make_surface(
     return make_surface(terms, search, centre=centre)
 
 
-def _put(table: PairTable, row: int, found: Registration) -> None:
-    table.shift[row] = found.shift
-    table.shift_std[row] = np.sqrt(np.diag(found.covariance))
-    table.ncc[row] = found.ncc
-    table.second_peak_ratio[row] = found.second_peak_ratio
-    table.overlap[row] = found.overlap
-    table.status[row] = found.status.code
+def _set_row(table: PairTable, row: int, registration: Registration) -> None:
+    table.shift[row] = registration.shift
+    table.shift_std[row] = np.sqrt(np.diag(registration.covariance))
+    table.ncc[row] = registration.ncc
+    table.second_peak_ratio[row] = registration.second_peak_ratio
+    table.overlap[row] = registration.overlap
+    table.status[row] = registration.status.code
 
 
-def _fill(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
-    """Write the results of a batch into the rows of a table."""
-    for name in MEASURED:
-        getattr(table, name)[rows] = getattr(result.table, name)
-    for frame, (status, reason) in result.frames.items():
-        if status is FrameStatus.UNREADABLE:
-            if table.frame_read_status[frame] == status.code:
-                continue
-            log.warning("frame %d is unreadable: %s", frame, reason)
-            if table.frame_read_status[frame] != UNKNOWN:
-                continue  # it was read for other pairs: what failed now may pass
-        table.frame_read_status[frame] = status.code
+def _fill_in(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
+    """Write the result of a batch into the rows of a table, and into those of its frames."""
+    for column in PAIR_RESULTS:
+        getattr(table, column.field)[rows] = getattr(result.table, column.field)
+    before = table.frame_read_status[result.frames]
+    unreadable = result.columns["frame_read_status"] == FrameStatus.UNREADABLE.code
+    for frame in result.frames[unreadable & (before != FrameStatus.UNREADABLE.code)].tolist():
+        log.warning("frame %d is unreadable: %s", frame, result.reasons[frame])
+    # A frame that was read for other pairs stays as it was: what failed now may pass.
+    kept = unreadable & (before != FrameStatus.UNMEASURED.code)
+    for name, values in result.columns.items():
+        getattr(table, name)[result.frames[~kept]] = values[~kept]
 
 
-def _fail(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:
-    """Give up the rows of a batch."""
+def _give_up(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:
+    """Mark the pairs of a batch as failed."""
     table.status[rows] = PairStatus.FAILED.code
     table.failures.update(dict.fromkeys(rows.tolist(), failure.reason))
     log.warning("%d pairs failed, tries: %d: %s", len(rows), failure.tries, failure.reason)

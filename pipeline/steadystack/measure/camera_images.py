@@ -101,13 +101,7 @@ class Sample:
         """
         pairs = select_pairs(len(self.frames), "separations", separations=PATTERN_SEPARATIONS)
         table = self.measured(self.frames[pairs], pattern)
-        own = replace(
-            table,
-            reference=pairs[:, 0],
-            moving=pairs[:, 1],
-            frame_read_status=table.frame_read_status[self.frames],
-        )
-        solved = solve_shifts(own)
+        solved = solve_shifts(table.select_frames(self.frames, pairs))
         largest = np.bincount(solved.component + 1)[1:]  # without those that have no pair
         if not largest.size:
             return np.full(solved.shift.shape, np.nan)

@@ -17,7 +17,16 @@ from steadystack.conditioning import (
     compute_reach,
     condition,
 )
-from steadystack.model import Bools, Floats, FrameSource, FrameStatus, PairStatus, Slices
+from steadystack.model import (
+    Bools,
+    Column,
+    Floats,
+    FrameSource,
+    FrameStatus,
+    PairStatus,
+    Slices,
+    Status,
+)
 from steadystack.ncc import (
     CachedMask,
     Kind,
@@ -87,7 +96,11 @@ class Method:
 
 @dataclass(frozen=True)
 class ReadSummary:
-    """What was found in a frame, or in a block of it, as it was read and as it was correlated."""
+    """What reading a frame, or a block of it, gave, and what preparing it left.
+
+    Whatever measuring is to tell of frames in the dataset is an attribute here, by the field of its
+    column.
+    """
 
     status: FrameStatus
     reason: str = ""  # why it could not be read
@@ -98,10 +111,11 @@ class ReadSummary:
     moments: Moments | None = None  # after the conditioning
 
     def plus(self, other: ReadSummary) -> ReadSummary:
-        """What was found in two blocks of a frame."""
-        bad = [one for one in (self, other) if one.status is FrameStatus.UNREADABLE]
+        """The summary of two blocks of a frame together."""
+        both = (self, other)
+        bad = [summary for summary in both if summary.status is FrameStatus.UNREADABLE]
         alike = self.status is other.status
-        known = [one.moments for one in (self, other) if one.moments is not None]
+        moments = [summary.moments for summary in both if summary.moments is not None]
         return ReadSummary(
             status=bad[0].status if bad else self.status if alike else FrameStatus.INCOMPLETE,
             reason=bad[0].reason if bad else "",
@@ -109,11 +123,11 @@ class ReadSummary:
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             dtype=self.dtype,
-            moments=known[0].plus(known[1]) if len(known) == 2 else known[0] if known else None,
+            moments=moments[0].plus(moments[1]) if len(moments) == 2 else next(iter(moments), None),
         )
 
     @cached_property
-    def frame_status(self) -> FrameStatus:
+    def frame_read_status(self) -> FrameStatus:
         """What became of the frame.
 
         Blank frames are judged as they were read: a flat field or a high-pass gives them texture.
@@ -126,16 +140,21 @@ class ReadSummary:
             return FrameStatus.FLAT
         return self.status
 
+    def value_of(self, column: Column) -> Any:
+        """What a column of the dataset has of this frame; of a status its code."""
+        value = getattr(self, column.field)
+        return value.code if isinstance(value, Status) else value
+
     @cached_property
     def pair_status(self) -> PairStatus:
         """What that makes of the frame's pairs; `OK` if they can be measured."""
-        if self.frame_status in NO_PIXEL:
+        if self.frame_read_status in NO_PIXEL:
             return PairStatus.EMPTY
         causes = {
             FrameStatus.UNREADABLE: PairStatus.UNREADABLE,
             FrameStatus.FLAT: PairStatus.FLAT,
         }
-        return causes.get(self.frame_status, PairStatus.OK)
+        return causes.get(self.frame_read_status, PairStatus.OK)
 
 
 def read_block(

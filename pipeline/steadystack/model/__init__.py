@@ -24,7 +24,18 @@ from steadystack.model.images import (
     ReportImages,
     Surface,
 )
-from steadystack.model.schema import ATTRIBUTES, BESIDE, COLUMNS, DIMS, MEASURED, Column, columns_of
+from steadystack.model.schema import (
+    ATTRIBUTES,
+    BESIDE,
+    COLUMNS,
+    DIMS,
+    FRAME_FIELDS,
+    FRAME_RESULTS,
+    PAIR_FIELDS,
+    PAIR_RESULTS,
+    Column,
+    columns_of,
+)
 from steadystack.model.tables import (
     FixedPatternEffect,
     FrameTable,
@@ -56,8 +67,11 @@ __all__ = [
     "BESIDE",
     "COLUMNS",
     "DIMS",
+    "FRAME_FIELDS",
+    "FRAME_RESULTS",
     "LONE",
-    "MEASURED",
+    "PAIR_FIELDS",
+    "PAIR_RESULTS",
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",

@@ -26,7 +26,7 @@ class Column:
     meaning : what it is, for people
     unit : "" if it has none
     flags : the status whose codes it holds
-    measured : whether it is what measuring a pair gives
+    measured : whether measuring fills it in: what a pair gives, or what reading a frame does
     """
 
     name: str
@@ -96,7 +96,8 @@ COLUMNS = (
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
     Column("frame_read_status", "frame_read_status", "pairs", (FRAME,), "|i1", UNREAD,
-           "status of the frame when it was read, before the solve", flags=FrameStatus),
+           "status of the frame when it was read, before the solve", flags=FrameStatus,
+           measured=True),
     Column("component", "component", "frames", (FRAME,), "<i8", UNSOLVED,
            "connected part of the pair graph; -1: no usable pair, -2: not solved yet"),
     Column("pair_count", "pair_count", "frames", (FRAME,), "<i8", 0,
@@ -153,9 +154,16 @@ ATTRIBUTES = (
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),
 )  # fmt: skip
 
-# Fields of a table of pairs: what measuring fills in, and all that have a row for every pair.
-MEASURED = tuple(column.field for column in COLUMNS if column.measured)
-PAIR_FIELDS = ("reference", "moving", *MEASURED)
+
+def _measured(dim: str) -> tuple[Column, ...]:
+    return tuple(column for column in COLUMNS if column.measured and column.dims[0] == dim)
+
+
+# What measuring fills in for every pair, and what it learns of every frame that it reads.
+PAIR_RESULTS, FRAME_RESULTS = _measured(PAIR), _measured(FRAME)
+# The fields of a `PairTable` with a row for every pair, and those with one for every frame.
+PAIR_FIELDS = ("reference", "moving", *(column.field for column in PAIR_RESULTS))
+FRAME_FIELDS = tuple(column.field for column in FRAME_RESULTS)
 
 
 def columns_of(table: Literal["pairs", "frames", "derived"]) -> tuple[Column, ...]:

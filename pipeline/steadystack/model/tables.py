@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model.schema import PAIR_FIELDS, columns_of
+from steadystack.model.schema import FRAME_FIELDS, PAIR_FIELDS, PAIR_RESULTS, columns_of
 from steadystack.model.words import Bools, Ints, PairStatus
 
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
-    """Measured pairs as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
+    """What measuring gave, as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
 
-    The columns are arrays, and the measuring fills them in place.
+    Most columns have a row for every pair; those of `FRAME_FIELDS` have one for every frame: what
+    reading it gave. The columns are arrays, and the measuring fills them in place.
 
     `shift` and `shift_std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds
     the codes of `PairStatus`. `frame_read_status` has the codes of `FrameStatus` for the frames
@@ -44,8 +45,8 @@ class PairTable:
         columns["reference"][:], columns["moving"][:] = pairs[:, 0], pairs[:, 1]
         return cls(**columns)
 
-    def rows(self, which: slice | Ints) -> PairTable:
-        """The same frames with some of the pairs."""
+    def select_pairs(self, which: slice | Ints) -> PairTable:
+        """The table with some of its pairs, and all of its frames."""
         chosen = np.arange(len(self.status))[which].tolist()
         columns: dict[str, Any] = {name: getattr(self, name)[which] for name in PAIR_FIELDS}
         failures = {
@@ -53,8 +54,23 @@ class PairTable:
         }
         return replace(self, **columns, failures=failures)
 
+    def select_frames(self, frames: Ints, pairs: Ints) -> PairTable:
+        """The table with some of its frames only; `pairs` (n, 2) are its rows, in their numbers."""
+        columns: dict[str, Any] = {name: getattr(self, name)[frames] for name in FRAME_FIELDS}
+        columns |= {"reference": pairs[:, 0], "moving": pairs[:, 1]}
+        return replace(self, **columns)
+
+    def take_results(self, rows: Ints, other: PairTable, other_rows: Ints) -> None:
+        """Fill rows in with what another table has of the same pairs."""
+        for column in PAIR_RESULTS:
+            getattr(self, column.field)[rows] = getattr(other, column.field)[other_rows]
+        for row, other_row in zip(rows.tolist(), other_rows.tolist(), strict=True):
+            self.failures.pop(row, None)
+            if other_row in other.failures:
+                self.failures[row] = other.failures[other_row]
+
     def plus(self, other: PairTable) -> PairTable:
-        """The same frames with the pairs of another table behind its own."""
+        """The table with the pairs of another one behind its own; the frames are its own."""
         both: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
             for name in PAIR_FIELDS
@@ -86,7 +102,7 @@ class PairTable:
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """Solved frames as columns: the shifts, and what the solution says of frames and pairs.
+    """What the solve gave, as columns: of every frame, and of every pair in the solution.
 
     `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
     the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and

@@ -160,7 +160,7 @@ def _measure_missing(
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
     try:
         rows = measure_pairs(
-            source, table, method, size, client=opened.engine(), noted=journal.append
+            source, table, method, size, client=opened.engine(), on_batch=journal.append
         )
         for table, done in rows:
             meter(done, len(table.status))

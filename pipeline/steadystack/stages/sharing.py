@@ -11,7 +11,7 @@ import numpy as np
 from steadystack.config import ClusterSection, Config
 from steadystack.dataset import check_replaceable, get_journal_path, read_pairs, save_shifts
 from steadystack.durable import get_place
-from steadystack.model import MEASURED, FrameStatus, InputError, PairStatus, PairTable
+from steadystack.model import FRAME_FIELDS, FrameStatus, InputError, PairStatus, PairTable
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
@@ -77,8 +77,8 @@ def gather(setup: Setup) -> None:
     Parts that are measured to the end are removed then; others may be at work.
     """
     path = setup.config.output.shifts
-    parts = list_share_paths(path)
-    if not parts:
+    paths = list_share_paths(path)
+    if not paths:
         return
     if get_place(path).exists():
         before = load_own_shifts(setup)
@@ -86,22 +86,22 @@ def gather(setup: Setup) -> None:
     else:
         discard_camera_images(path)
         table, known = make_table(setup), make_run_id()
-    found = {part: read_pairs(load_own_shifts(_set_output(setup, part))) for part in parts}
-    for part in found.values():
-        _take(table, part)
+    shares = {share: read_pairs(load_own_shifts(_set_output(setup, share))) for share in paths}
+    for share in shares.values():
+        _take_rows(table, share)
     save_shifts(make_run_dataset(setup, table, known=known), path)
     get_place(get_journal_path(path)).discard()
-    for name, part in found.items():
-        if not part.count([PairStatus.UNMEASURED]):
-            with get_place(name).holding_lock():
-                remove_share(name)
+    for share_path, share in shares.items():
+        if not share.count([PairStatus.UNMEASURED]):
+            with get_place(share_path).holding_lock():
+                remove_share(share_path)
 
 
 def remove_shares(path: str) -> None:
     """Remove what parts of the run with this output measured."""
-    for part in list_share_paths(path):
-        with get_place(part).holding_lock():
-            remove_share(part)
+    for share_path in list_share_paths(path):
+        with get_place(share_path).holding_lock():
+            remove_share(share_path)
 
 
 def _set_output(setup: Setup, path: str) -> Setup:
@@ -109,27 +109,24 @@ def _set_output(setup: Setup, path: str) -> Setup:
     return replace(setup, config=setup.config.model_copy(update={"output": output}))
 
 
-def _take(table: PairTable, part: PairTable) -> None:
-    """Write the rows that a part has measured into those of the same pairs that are still to do."""
+def _take_rows(table: PairTable, share: PairTable) -> None:
+    """Write the rows that a share has measured into those of its pairs that are still to do."""
     count = len(table.frame_read_status)
-    of_table, of_part = (one.reference * count + one.moving for one in (table, part))
+    of_table, of_share = (pairs.reference * count + pairs.moving for pairs in (table, share))
     order = np.argsort(of_table)
-    place = np.searchsorted(of_table, of_part, sorter=order)
-    rows = order[np.minimum(place, len(order) - 1)]
-    if (of_table[rows] != of_part).any():
+    position = np.searchsorted(of_table, of_share, sorter=order)
+    rows = order[np.minimum(position, len(order) - 1)]
+    if (of_table[rows] != of_share).any():
         raise InputError(
             "a part holds pairs that the run does not have: use --overwrite to start over"
         )
-    taken = (part.status != PairStatus.UNMEASURED.code) & table.to_do[rows]
-    for name in MEASURED:
-        getattr(table, name)[rows[taken]] = getattr(part, name)[taken]
-    for row in rows[taken].tolist():
-        table.failures.pop(row, None)
-    table.failures.update({int(rows[row]): why for row, why in part.failures.items() if taken[row]})
-    unreadable, unknown = FrameStatus.UNREADABLE.code, FrameStatus.UNMEASURED.code
-    better = part.frame_read_status != unknown
-    better &= (part.frame_read_status != unreadable) | (table.frame_read_status == unknown)
-    table.frame_read_status[better] = part.frame_read_status[better]
+    taken = np.flatnonzero((share.status != PairStatus.UNMEASURED.code) & table.to_do[rows])
+    table.take_results(rows[taken], share, taken)
+    unreadable, unread = FrameStatus.UNREADABLE.code, FrameStatus.UNMEASURED.code
+    better = share.frame_read_status != unread
+    better &= (share.frame_read_status != unreadable) | (table.frame_read_status == unread)
+    for name in FRAME_FIELDS:
+        getattr(table, name)[better] = getattr(share, name)[better]
 
 
 def parse_share(text: str) -> Part:
