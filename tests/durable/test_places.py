@@ -11,7 +11,7 @@ from steadystack.model import InputError
 @pytest.mark.usefixtures("store")
 def test_nothing_is_written_to_a_web_server():
     web = get_place("https://server/a")
-    for change in (web.discard, web.settle, web.check_writable, web.records, web.build):
+    for change in (web.discard, web.settle, web.check_writable, web.open_records, web.open_build):
         with pytest.raises(
             InputError, match="https://server/a: a web server can neither be written to"
         ):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 HOLD = """
 import sys
-from steadystack.durable import place
-with place(sys.argv[1]).holding_lock():
+from steadystack.durable import get_place
+with get_place(sys.argv[1]).holding_lock():
     print("held", flush=True)
     sys.stdin.read()
 """

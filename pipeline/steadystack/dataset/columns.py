@@ -56,9 +56,9 @@ def make_dataset(
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
     frames = frames or FrameTable.unsolved(pairs)
     # No unit and no step but 1: the input tells nothing of the size.
-    told = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
-    size = np.array(told or (np.nan,) * ndim)
-    about = {one.name: {"long_name": one.meaning} for one in BESIDE}
+    sizes = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
+    size = np.array(sizes or (np.nan,) * ndim)
+    about = {item.name: {"long_name": item.meaning} for item in BESIDE}
     coordinates: dict[str, Any] = {
         "axis": ("axis", list(axes), about["axis"]),
         "frame": ("frame", np.arange(frame_count), about["frame"]),
@@ -67,8 +67,8 @@ def make_dataset(
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
         coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
-    order = [one.name for one in ATTRIBUTES]  # an attribute that is not there is a mistake
-    given: dict[str, Any] = {
+    order = [item.name for item in ATTRIBUTES]  # an attribute that is not there is a mistake
+    values: dict[str, Any] = {
         "title": "Frame shifts",
         "format": FORMAT,
         "convention": SHIFT_CONVENTION,
@@ -84,7 +84,7 @@ def make_dataset(
             "pixel_size": ("axis", size, about["pixel_size"] | ({"units": unit} if unit else {})),
         },
         coordinates,
-        dict(sorted(given.items(), key=lambda one: order.index(one[0]))),
+        dict(sorted(values.items(), key=lambda item: order.index(item[0]))),
     )
 
 
@@ -122,7 +122,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
 
 def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str, Any]:
     """The fields of a table; raises InputError where the dataset is not as the schema has it."""
-    found = {}
+    fields = {}
     for column in columns_of(table):
         variable = dataset.variables.get(column.name)
         if variable is None or variable.dims != column.dims:
@@ -131,8 +131,8 @@ def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> di
                 f"a shifts dataset has a variable {column.name} over {', '.join(column.dims)}, "
                 f"but this one has {has}"
             )
-        found[column.field] = variable.to_numpy().astype(column.dtype, copy=False)
-    return found
+        fields[column.field] = variable.to_numpy().astype(column.dtype, copy=False)
+    return fields
 
 
 def _compute_median_ncc(

@@ -51,26 +51,26 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     if not where.exists():
         raise InputError(f"{path} does not exist: run `steadystack measure` first")
     try:
-        with where.fetching() as here:
+        with where.fetching() as local:
             if path.endswith(".nc"):
-                found = xr.load_dataset(here, engine="h5netcdf")
+                dataset = xr.load_dataset(local, engine="h5netcdf")
             else:  # consolidated, as they are all written: else xarray warns, and looks on
-                found = xr.load_dataset(here, engine="zarr", consolidated=True)
+                dataset = xr.load_dataset(local, engine="zarr", consolidated=True)
     except UnreachableError:
         raise
     except Exception as error:  # whatever a store of something else makes xarray raise
         why = f" ({str(error).splitlines()[0]})" if _looks_like_dataset(path) else ""
         raise InputError(f"{path} is not a shifts dataset{why}: {WRITTEN_BY}") from error
-    if "pair_status" not in found:
+    if "pair_status" not in dataset:
         raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}")
-    written = int(found.attrs.get("format", 1))
+    written = int(dataset.attrs.get("format", 1))
     if written != FORMAT and not any_format:
         raise InputError(
             f"{path} was written by another version of steadystack (format {written}, this one "
             f"writes {FORMAT}): measure again (--overwrite, or another output.shifts); its shifts "
             "can serve as initial_shifts.path"
         )
-    return found
+    return dataset
 
 
 def _looks_like_dataset(path: str) -> bool:

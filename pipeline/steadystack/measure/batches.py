@@ -122,7 +122,7 @@ def measure_pairs(
     sent = source, replace(method, initial_shifts=None)  # a task is told of its own pairs
     shared = [share(client, value) if in_memory else value for value in sent]
     batches = (
-        (rows[part], centres) for part, centres in cut_into_batches(pairs[rows], method, size)
+        (rows[chosen], centres) for chosen, centres in cut_into_batches(pairs[rows], method, size)
     )
     results: Iterator[tuple[NDArray[Any], BatchResult | Failure]]
     if len(method.search.blocks) == 1:

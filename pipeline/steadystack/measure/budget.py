@@ -85,11 +85,11 @@ class BatchSize:
             choices = [("mask", "value"), ("mask",)]
         else:
             choices = [("mask", "value", "square"), ("mask", "value"), ()]
-        found = [
+        sizes = [
             cls._keeping(keep, memory, search, pixel_bytes, chunk_bytes, one_mask, conditioned)
             for keep in choices
         ]
-        return next((size for size in found if size.frames >= FEWEST_READY), found[-1])
+        return next((size for size in sizes if size.frames >= FEWEST_READY), sizes[-1])
 
     @classmethod
     def _keeping(

@@ -67,15 +67,15 @@ class Sample:
     frames: NDArray[np.int64]
     gains: NDArray[np.float64]  # what their images are divided by
 
-    def images(self, known: Bools) -> Iterator[tuple[Floats, Bools]]:
+    def images(self, chosen: Bools) -> Iterator[tuple[Floats, Bools]]:
         """Those of the frames that are known, made ready but for static image and high-pass."""
         method = replace(
             self.method, conditioning=replace(self.method.conditioning, high_pass=None)
         )
-        part, _ = method.part(0)
+        region, _ = method.part(0)
         flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
-        for frame, gain in zip(self.frames[known], self.gains[known].tolist(), strict=True):
-            read = self.source.read(int(frame), part)
+        for frame, gain in zip(self.frames[chosen], self.gains[chosen].tolist(), strict=True):
+            read = self.source.read(int(frame), region)
             image, valid = condition(read.image, read.valid, method.conditioning, flat_field)
             yield (image if gain == 1 else image / gain), valid
 
@@ -116,19 +116,19 @@ class Sample:
         Frames further from the middle one than half a frame are left out: few show the same scene.
         """
         reach = np.array([side.stop - side.start for side in self.method.part(0)[0]]) / 2
-        known = has_shift(shifts)
-        if known.any():
-            known &= (np.abs(shifts - np.median(shifts[known], axis=0)) <= reach).all(axis=1)
-        if known.sum() < FEWEST_FRAMES:
+        usable = has_shift(shifts)
+        if usable.any():
+            usable &= (np.abs(shifts - np.median(shifts[usable], axis=0)) <= reach).all(axis=1)
+        if usable.sum() < FEWEST_FRAMES:
             return None
         if before is not None and before.alike:
             before = None  # nothing to fill in
-        found = separate(self.images(known), shifts[known], before=before, passes=passes)
-        for _ in range(0 if found.alike else FILLINGS - 1):
-            found = separate(self.images(known), shifts[known], before=found, passes=passes)
-        return PatternEstimate(found, np.where(known[:, None], shifts, np.nan))
+        images = separate(self.images(usable), shifts[usable], before=before, passes=passes)
+        for _ in range(0 if images.alike else FILLINGS - 1):
+            images = separate(self.images(usable), shifts[usable], before=images, passes=passes)
+        return PatternEstimate(images, np.where(usable[:, None], shifts, np.nan))
 
-    def of_half(self, found: PatternEstimate, passes: int) -> SeparatedImages:
+    def of_half(self, estimate: PatternEstimate, passes: int) -> SeparatedImages:
         """The image from no more than half of the series' frames, spread evenly over it.
 
         The noise of K frames is left in their mean. It makes two of them repel each other, in
@@ -136,16 +136,16 @@ class Sample:
         another leave each other alone. With half of the frames that adds up to nothing.
         """
         chosen = np.zeros(len(self.frames), bool)
-        used = np.flatnonzero(has_shift(found.shifts))
+        used = np.flatnonzero(has_shift(estimate.shifts))
         chosen[spread_evenly(used, max(self.source.frame_count // 2, FEWEST_FRAMES))] = True
-        shifts = np.where(chosen[:, None], found.shifts, np.nan)
-        half = self.separated(shifts, found.separated, passes=passes)
-        return found.separated if half is None else half.separated
+        shifts = np.where(chosen[:, None], estimate.shifts, np.nan)
+        half = self.separated(shifts, estimate.separated, passes=passes)
+        return estimate.separated if half is None else half.separated
 
     def mean(self) -> NDArray[np.float64]:
         """The temporal mean of the frames without their means; NaN where none is valid."""
-        part, _ = self.method.part(0)
-        total, count = np.zeros((2, *(side.stop - side.start for side in part)))
+        region, _ = self.method.part(0)
+        total, count = np.zeros((2, *(side.stop - side.start for side in region)))
         for image, valid in self.images(np.ones(len(self.frames), bool)):
             if valid.any():
                 total += np.where(valid, image - image[valid].mean(), 0)
@@ -233,23 +233,23 @@ def estimate_fixed_pattern(
         sample = Sample(
             source, replace(method, fixed_pattern=None), size, frames, np.ones(len(frames))
         )
-        found = estimate_pattern(sample, None, ROUNDS)
-        if found is not None and found.count >= ENOUGH * count:
-            first = first or (sample, found)
-            if found.moves:
+        estimate = estimate_pattern(sample, None, ROUNDS)
+        if estimate is not None and estimate.count >= ENOUGH * count:
+            first = first or (sample, estimate)
+            if estimate.moves:
                 break
         if span <= most:
             break
         span //= 2
-    if found is None or not found.moves:
+    if estimate is None or not estimate.moves:
         if first is None:
             raise InputError(
                 f"preprocess.fixed_pattern 'estimate': too few of {count} frames can be aligned "
                 "with each other: give the path of an image, or check the mask and "
                 "register.max_shift"
             )
-        sample, found = first
-    return sample.on_frame(sample.of_half(found, LAST_PASSES).pattern)
+        sample, estimate = first
+    return sample.on_frame(sample.of_half(estimate, LAST_PASSES).pattern)
 
 
 def estimate_pattern(
@@ -262,21 +262,21 @@ def estimate_pattern(
     improve each other. `start` are shifts of the frames if they are known.
     """
     starts = [sample.shifts(None) if start is None else start, sample.shifts(sample.mean())]
-    found, other = map(sample.separated, starts)
-    if found is None or other is None:
-        found = found or other
-    elif other.count >= found.count / 2:
-        less = other.separated.residual < CLEARLY_LESS * found.separated.residual
-        found = other if less else found
-    if found is None:
+    best, other = map(sample.separated, starts)
+    if best is None or other is None:
+        best = best or other
+    elif other.count >= best.count / 2:
+        less = other.separated.residual < CLEARLY_LESS * best.separated.residual
+        best = other if less else best
+    if best is None:
         return None
     for _ in range(rounds):
-        before = found.separated
+        before = best.separated
         again = sample.separated(sample.shifts(before.pattern), before)
         if again is None or again.separated.residual > (1 - WORTHWHILE) * before.residual:
             break
-        found = again
-    return found
+        best = again
+    return best
 
 
 def has_shift(shifts: Floats) -> Bools:

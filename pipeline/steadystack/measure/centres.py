@@ -30,8 +30,8 @@ def find_pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
     """The centres of pairs (n, 2), whole pixels (n, axes); None: there are no initial shifts."""
     if method.initial_shifts is None:
         return None
-    known = method.initial_shifts
-    return np.rint(known[pairs[:, 1]] - known[pairs[:, 0]]).astype(np.int64)
+    shifts = method.initial_shifts
+    return np.rint(shifts[pairs[:, 1]] - shifts[pairs[:, 0]]).astype(np.int64)
 
 
 def find_cells(centres: Ints, side: tuple[int, ...]) -> NDArray[np.int64]:

@@ -163,12 +163,12 @@ def read_block(
     block: int,
     method: Method,
     camera_images: Sequence[Floats | None],
-    known: Sequence[CachedMask],
+    masks: Sequence[CachedMask],
 ) -> tuple[MaskedImage | None, ReadSummary]:
     """A block of a frame, ready to be correlated, and what was seen of it.
 
     `camera_images` are those of the block, from `read_camera_images`. The block is None where
-    nothing can be read. A mask that equals one of `known` is that one; the first of them is common
+    nothing can be read. A mask that equals one of `masks` is that one; the first of them is common
     to all.
     """
     outside, inside = method.part(block, compute_reach(method.conditioning))
@@ -177,23 +177,23 @@ def read_block(
         return None, ReadSummary(read.status, read.reason)
     low, high = find_extremes(read.image, read.valid)
     image, valid = condition(read.image, read.valid, method.conditioning, *camera_images)
-    mask = _reuse_mask(valid[inside], known, method.search.layouts[block])
-    found = make_masked_image(image[inside], mask)
-    moments = Moments.of(found, method.search.places(block)[1])
-    seen = ReadSummary(read.status, "", low <= high, low, high, read.image.dtype, moments)
-    return found, seen
+    mask = _reuse_mask(valid[inside], masks, method.search.layouts[block])
+    prepared = make_masked_image(image[inside], mask)
+    moments = Moments.of(prepared, method.search.places(block)[1])
+    summary = ReadSummary(read.status, "", low <= high, low, high, read.image.dtype, moments)
+    return prepared, summary
 
 
 def read_camera_images(
     method: Method, frame_shape: Sequence[int], block: int
 ) -> tuple[Floats | None, Floats | None]:
     """The parts of a method's flat field and static image that belong to a block as it is read."""
-    part, _ = method.part(block, compute_reach(method.conditioning))
+    region, _ = method.part(block, compute_reach(method.conditioning))
 
     def of(still: CameraImage) -> Floats | None:
         if isinstance(still, str):
-            return read_image(still, tuple(frame_shape), part)
-        return None if still is None else still[part]
+            return read_image(still, tuple(frame_shape), region)
+        return None if still is None else still[region]
 
     return of(method.flat_field), of(method.fixed_pattern)
 
@@ -217,27 +217,27 @@ def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float
     """
     median = np.full(source.frame_shape, np.nan)
     for block in range(len(method.search.blocks)):
-        part, _ = method.part(block)
-        count = count_median_frames(source.frame_count, median[part].size)
+        region, _ = method.part(block)
+        count = count_median_frames(source.frame_count, median[region].size)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
-        frames = [source.read(int(frame), part) for frame in chosen]
-        median[part] = compute_masked_median(
-            [one.image for one in frames], [one.valid for one in frames]
+        frames = [source.read(int(frame), region) for frame in chosen]
+        median[region] = compute_masked_median(
+            [frame.image for frame in frames], [frame.valid for frame in frames]
         )
     return median
 
 
 def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedMask:
     """What is valid in a block of all frames, as far as that is known before they are read."""
-    part, _ = method.part(block)
-    pixels = source.common_mask(part)
+    region, _ = method.part(block)
+    pixels = source.common_mask(region)
     if pixels is None:
-        pixels = np.ones([side.stop - side.start for side in part], bool)
+        pixels = np.ones([side.stop - side.start for side in region], bool)
     return CachedMask(pixels)
 
 
-def _reuse_mask(pixels: Bools, known: Sequence[CachedMask], layout: Layout) -> CachedMask:
-    for mask in known:
+def _reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:
+    for mask in masks:
         if np.array_equal(mask.pixels, pixels):
             return mask
-    return derive_mask(pixels, known[0], layout)
+    return derive_mask(pixels, masks[0], layout)

@@ -95,9 +95,11 @@ def refine_shifts(
     method : of frames that are one block
     rounds : how often; each takes the shifts of the one before for the means
     """
-    own = replace(method, search=_make_search(source, method), keep=(), initial_shifts=None)
+    own_method = replace(method, search=_make_search(source, method), keep=(), initial_shifts=None)
     in_memory = source.in_memory
-    shared = [share(client, part) if in_memory else part for part in (source, own)]
+    shared = [
+        share(client, component) if in_memory else component for component in (source, own_method)
+    ]
     of_pairs = _find_pair_variance(pairs, frames)
     least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
     shift, std = frames.shift, frames.shift_std
@@ -105,9 +107,9 @@ def refine_shifts(
     averaged = _estimate_averaged_variance(frames, own_variance)
     usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
     for _ in range(rounds):
-        found, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
+        measured, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
-        groups = list(_group_frames(shift, usable, own.search.shape))
+        groups = list(_group_frames(shift, usable, own_method.search.shape))
         work = ((number, group) for number, group in enumerate(groups))
         for number, answers in run_tasks(client, measure_group, work, *shared):
             if isinstance(answers, Failure):
@@ -116,18 +118,18 @@ def refine_shifts(
                     "saved: `steadystack solve` tries it again"
                 ) from answers.error
             group = groups[number]
-            found[group.members], variance[group.members] = answers.shift, answers.variance
+            measured[group.members], variance[group.members] = answers.shift, answers.variance
             walked[group.members] = np.median(averaged[group.frames], axis=0)
-        taken = np.isfinite(found).all(axis=1) & (variance.sum(axis=1) < of_pairs.sum(axis=1))
-        shift = np.where(taken[:, None], found, shift)
+        taken = np.isfinite(measured).all(axis=1) & (variance.sum(axis=1) < of_pairs.sum(axis=1))
+        shift = np.where(taken[:, None], measured, shift)
         std = np.where(taken[:, None], frames.shift_std, least)
-        for part, anchor in enumerate(frames.anchors):
-            here = taken & (frames.component == part)
-            from_anchor = np.maximum(walked[here] - walked[anchor], 0)
+        for component, anchor in enumerate(frames.anchors):
+            in_component = taken & (frames.component == component)
+            from_anchor = np.maximum(walked[in_component] - walked[anchor], 0)
             if taken[anchor]:
-                shift[frames.component == part] -= found[anchor]
+                shift[frames.component == component] -= measured[anchor]
             from_anchor += variance[anchor] if taken[anchor] else own_variance[anchor]
-            std[here] = np.sqrt(variance[here] + from_anchor)
+            std[in_component] = np.sqrt(variance[in_component] + from_anchor)
             std[anchor] = 0.0
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     return replace(frames, shift=shift, shift_std=std, residual=residual)
@@ -176,9 +178,9 @@ def _group_frames(
     shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...]
 ) -> Iterator[FrameGroup]:
     """Consecutive frames of a part, no more than half a frame apart from each other."""
-    known = np.isfinite(shift).all(axis=1)
-    for part in np.unique(component[known & (component != LONE)]):
-        frames = np.flatnonzero(known & (component == part))
+    has_shift = np.isfinite(shift).all(axis=1)
+    for label in np.unique(component[has_shift & (component != LONE)]):
+        frames = np.flatnonzero(has_shift & (component == label))
         if len(frames) < FEWEST:
             continue
         begin = 0
@@ -199,10 +201,10 @@ def measure_group(group: FrameGroup, source: FrameSource, method: Method) -> Gro
     sums = GroupMean(group, source, method)
     answers = GroupShifts(*np.full((2, *group.shifts[: len(group.members)].shape), np.nan))
     for row in range(len(group.members)):
-        found = sums.registered(row)
-        if found is not None and found.status is PairStatus.OK:
-            answers.shift[row] = np.rint(group.shifts[row]) + found.shift
-            answers.variance[row] = np.diag(found.covariance)
+        registration = sums.registered(row)
+        if registration is not None and registration.status is PairStatus.OK:
+            answers.shift[row] = np.rint(group.shifts[row]) + registration.shift
+            answers.variance[row] = np.diag(registration.covariance)
     return answers
 
 
@@ -221,12 +223,12 @@ class GroupMean:
         self.total, self.count = np.zeros(self.shape), np.zeros(self.shape, np.int16)
         affordable = HELD_BYTES // (13 * int(np.prod(self.shape)))
         for row in range(len(group.frames)):
-            found = self.placed(row)
-            if found is not None:
-                self.total += found[1]
-                self.count += found[2]
+            placed = self.placed(row)
+            if placed is not None:
+                self.total += placed[1]
+                self.count += placed[2]
                 if row < min(len(group.members), affordable):
-                    self.held[row] = found
+                    self.held[row] = placed
 
     def placed(self, row: int) -> tuple[MaskedImage, Floats, Bools] | None:
         """A frame, and it moved to its place at mean 0 and deviation 1; None: it is of no use.
@@ -236,33 +238,33 @@ class GroupMean:
         if row in self.held:
             return self.held[row]
         frame, shift = int(self.group.frames[row]), self.group.shifts[row]
-        image, seen = read_block(
+        image, summary = read_block(
             self.source, frame, 0, self.method, self.camera_images, [self.common]
         )
-        if image is None or seen.pair_status is not PairStatus.OK:
+        if image is None or summary.pair_status is not PairStatus.OK:
             return None
-        mean, square = (one / image.mask.count for one in image.moments)
+        mean, square = (moment / image.mask.count for moment in image.moments)
         values = (image.values - mean) / np.sqrt(max(square - mean**2, np.finfo(float).tiny))
-        moved, known = place_on_canvas(
+        moved, is_known = place_on_canvas(
             values, image.mask.pixels, shift, self.first.tolist(), self.shape
         )
-        return image, moved.astype(np.float32), known
+        return image, moved.astype(np.float32), is_known
 
     def registered(self, row: int) -> Any:
         """The registration of a member to the mean of the others; None if there is nothing."""
-        found = self.placed(row)
-        if found is None:
+        placed = self.placed(row)
+        if placed is None:
             return None
-        image, moved, known = found
+        image, moved, is_known = placed
         begin = self.whole[row] - self.first
-        part = tuple(
+        region = tuple(
             slice(at, at + size) for at, size in zip(begin, self.method.search.shape, strict=True)
         )
-        count = self.count[part] - known[part]
+        count = self.count[region] - is_known[region]
         enough = count >= max(LEAST_COVERED * (len(self.group.frames) - 1), 1)
         if not enough.any():
             return None
-        mean = np.where(enough, self.total[part] - moved[part], 0) / np.maximum(count, 1)
+        mean = np.where(enough, self.total[region] - moved[region], 0) / np.maximum(count, 1)
         averaged = 1 / float((1 / count[enough]).mean())
         reference = make_masked_image(mean, CachedMask(enough))
         terms = compute_block_terms(reference, image, self.method.search, 0)

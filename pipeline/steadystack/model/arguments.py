@@ -53,25 +53,25 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
 
 
 def _refuse_channels(shape: tuple[int, ...]) -> None:
-    for axis, one in ((1, "stack[:, 0]"), (3, "stack[..., 0]")):
+    for axis, example in ((1, "stack[:, 0]"), (3, "stack[..., 0]")):
         if 1 < shape[axis] <= MOST_CHANNELS:
             raise InputError(
                 f"an array of shape {tuple(shape)} is read as t, z, y, x, but its {shape[axis]} "
                 f"entries along axis {axis} look like channels: measure one of them, such as "
-                f'{one}; if they are planes, say so: xarray.DataArray(stack, dims=("t", "z", "y", '
-                '"x"))'
+                f"{example}; if they are planes, say so: xarray.DataArray(stack, "
+                'dims=("t", "z", "y", "x"))'
             )
 
 
 def suggest_renaming(stack: xr.DataArray) -> str:
     """How to name the dims of a stack that has other names for them; "" if that is not known."""
-    found = {
+    renamed = {
         str(dim): name
         for name, others in OTHER_NAMES.items()
         for dim in stack.dims
         if dim in others and name not in stack.dims
     }
-    names = ", ".join(f"{dim}={name!r}" for dim, name in found.items())
+    names = ", ".join(f"{dim}={name!r}" for dim, name in renamed.items())
     return f": rename them, stack.rename({names})" if names else ""
 
 
@@ -88,28 +88,28 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
     InputError
         That says what was given in its place, and what is wanted.
     """
-    wanted = (
+    expected = (
         "expected a shifts dataset, as steadystack.estimate_shifts and steadystack.run return it"
     )
     if isinstance(shifts, str | PathLike):
-        raise InputError(f"{wanted}: {shifts} is a path, open it with xarray.open_zarr")
+        raise InputError(f"{expected}: {shifts} is a path, open it with xarray.open_zarr")
     if not isinstance(shifts, xr.Dataset):
-        part = isinstance(shifts, xr.DataArray) and shifts.name == "frame_shift"
+        is_variable = isinstance(shifts, xr.DataArray) and shifts.name == "frame_shift"
         raise InputError(
-            f"{wanted}, not a {type(shifts).__name__}"
-            + (": give the whole dataset, not its variable frame_shift" if part else "")
+            f"{expected}, not a {type(shifts).__name__}"
+            + (": give the whole dataset, not its variable frame_shift" if is_variable else "")
         )
     if "frame_shift" in shifts and (
         shifts["frame_shift"].dims != ("frame", "axis") or "axis" not in shifts.coords
     ):
         raise InputError(
-            f"{wanted}: its frame_shift has the dims {shifts['frame_shift'].dims}, not ('frame', "
+            f"{expected}: its frame_shift has the dims {shifts['frame_shift'].dims}, not ('frame', "
             "'axis') with a coordinate axis of names such as y, x"
         )
     missing = [name for name in ("frame_shift", *needed) if name not in shifts.data_vars]
     if missing:
         held = ", ".join(map(str, shifts.data_vars)) or "nothing"
-        raise InputError(f"{wanted}: this one has no {', '.join(missing)} (it holds {held})")
+        raise InputError(f"{expected}: this one has no {', '.join(missing)} (it holds {held})")
     if solved and "component" in shifts and bool((shifts["component"] == UNSOLVED).all()):
         raise InputError(
             "the shifts dataset is not solved yet, its pairs are only measured: run "

@@ -23,10 +23,10 @@ class Frame:
     reason: str = ""  # why it could not be read
 
     @classmethod
-    def unreadable(cls, shape: tuple[int, ...], error: Exception, what: str = "") -> Frame:
-        """A frame of which nothing is known: reading it, or `what` of it, raised `error`."""
+    def unreadable(cls, shape: tuple[int, ...], error: Exception, where: str = "") -> Frame:
+        """A frame of which nothing is known: reading it, or `where` of it, raised `error`."""
         nothing = np.zeros(shape, bool)
-        reason = f"{what}{type(error).__name__}: {error}"
+        reason = f"{where}{type(error).__name__}: {error}"
         return cls(np.zeros(shape), nothing, FrameStatus.UNREADABLE, reason)
 
 
@@ -49,14 +49,14 @@ class FrameSource(Protocol):
         """Whether it holds its pixels, which is too much to be sent along with every task."""
         ...
 
-    def common_mask(self, part: Slices) -> Bools | None:
+    def common_mask(self, region: Slices) -> Bools | None:
         """A mask that those of most frames lack few pixels of, if there is one; None: all of it.
 
         No result depends on it but for rounding, and it depends on no frame that is read.
         """
         ...
 
-    def read(self, frame: int, part: Slices | None = None) -> Frame:
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
         """The frame with that index, or a part of it: one slice with start and stop per axis.
 
         A frame that cannot be read has the status UNREADABLE.

@@ -145,8 +145,11 @@ class Verdict:
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Verdict:
         """As bad as the worst of the findings."""
-        found, order = tuple(findings), list(Trust)
-        return cls(max((one.trust for one in found), key=order.index, default=Trust.GOOD), found)
+        all_findings, order = tuple(findings), list(Trust)
+        return cls(
+            max((finding.trust for finding in all_findings), key=order.index, default=Trust.GOOD),
+            all_findings,
+        )
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -68,9 +68,9 @@ def correct_solved(
     progress: Progress | None = None,
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
-    path, asked = str(setup.config.output.corrected), setup.config.output.shifts
+    path, shifts_path = str(setup.config.output.corrected), setup.config.output.shifts
     if (shifts["component"] == UNSOLVED).all():
-        raise InputError(f"{asked} is not solved yet: run `steadystack solve` first")
+        raise InputError(f"{shifts_path} is not solved yet: run `steadystack solve` first")
     stack = plan_stack(setup, shifts)
     if path.rstrip("/").endswith(".zarr"):
         write_corrected(stack, client, overwrite=overwrite, progress=progress)
@@ -94,8 +94,8 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
     if output.corrected is None:
         return None
     shifts = load_own_shifts(setup) if get_place(output.shifts).exists() else None
-    known = shifts is not None and not (shifts["component"] == UNSOLVED).all()
-    if shifts is None or not known:
+    is_solved = shifts is not None and not (shifts["component"] == UNSOLVED).all()
+    if shifts is None or not is_solved:
         source = setup.series.source
         at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
         axes = list("zyx")[-len(source.frame_shape) :]
@@ -109,7 +109,7 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
         task_bytes=stack.task_bytes,
         written_bytes=sum(math.prod(level.shape) for level in target.levels)
         * np.dtype(target.dtype).itemsize,
-        known=known,
+        known=is_solved,
     )
 
 
@@ -134,7 +134,7 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
         raise InputError(f"correct.stack: {error}") from error
     axes = ("t", *measured.spatial)
     if any(spec.size(axis) != measured.size(axis) for axis in axes):
-        shapes = [{axis: one.size(axis) for axis in axes} for one in (spec, measured)]
+        shapes = [{axis: stack.size(axis) for axis in axes} for stack in (spec, measured)]
         raise InputError(
             f"correct.stack: {path} has {shapes[0]}, but the measured stack has {shapes[1]}: "
             "number and size of the frames must agree"

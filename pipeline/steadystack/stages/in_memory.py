@@ -107,13 +107,13 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
     return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
 
 
-def _read_part(frames: StackFrames, sides: tuple[int, ...], place: tuple[int, ...]) -> Frame:
+def _read_part(frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...]) -> Frame:
     """The frame, or the block of one, that is a chunk of the lazy stack."""
-    part = tuple(
+    region = tuple(
         slice(index * side, min((index + 1) * side, size))
-        for index, side, size in zip(place[1:], sides, frames.frame_shape, strict=True)
+        for index, side, size in zip(block_id[1:], sides, frames.frame_shape, strict=True)
     )
-    return frames.read(place[0], part)
+    return frames.read(block_id[0], region)
 
 
 def _read_pixels(
@@ -177,15 +177,15 @@ def estimate_shifts(
         {
             "input": {"path": "memory"},
             "register": {"max_shift": max_shift, "min_overlap": min_overlap},
-            **{name: given for name, given in sections.items() if given is not None},
+            **{name: section for name, section in sections.items() if section is not None},
         }
     )
     source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
     digest_camera_images(config, source.frame_shape)
-    known = convert_initial_shifts(
+    expected = convert_initial_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size
     )
-    setup = add_camera_images(set_up(config, make_series(source, known)))
+    setup = add_camera_images(set_up(config, make_series(source, expected)))
     limits, engine = config.cluster, client
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)

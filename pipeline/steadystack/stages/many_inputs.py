@@ -79,8 +79,8 @@ def run_all(
         for name, single in singles.items():
             begun = time.monotonic()
             try:
-                found = STAGES[command](single, **options)
-                outcome = _run_one(name, single, found, time.monotonic() - begun)
+                result = STAGES[command](single, **options)
+                outcome = _run_one(name, single, result, time.monotonic() - begun)
             except Exception as error:
                 status = "refused" if isinstance(error, InputError) else "failed"
                 line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -90,18 +90,18 @@ def run_all(
                 )  # fmt: skip
             outcomes.append(outcome)
             if command in TABLED:
-                rows = [_make_cells(one) for one in outcomes]
+                rows = [_make_cells(each) for each in outcomes]
                 write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
             told(outcome)
     return outcomes
 
 
 def _run_one(
-    name: str, config: Config, found: xr.Dataset | Summary | str, seconds: float
+    name: str, config: Config, result: xr.Dataset | Summary | str, seconds: float
 ) -> Outcome:
-    if isinstance(found, xr.Dataset):
-        return _describe_shifts(name, config, found, seconds)
-    return Outcome(name, "done", verdict=str(found), seconds=seconds, path=config.input.one_path)
+    if isinstance(result, xr.Dataset):
+        return _describe_shifts(name, config, result, seconds)
+    return Outcome(name, "done", verdict=str(result), seconds=seconds, path=config.input.one_path)
 
 
 def _describe_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: float) -> Outcome:
@@ -109,14 +109,14 @@ def _describe_shifts(name: str, config: Config, shifts: xr.Dataset, seconds: flo
     judged = verdict(shifts) if solved else None
     ok = (shifts["pair_status"] == PairStatus.OK.code).to_numpy()
     residual = shifts["pair_residual"].to_numpy()[ok]
-    known = np.isfinite(residual).any()
+    has_residuals = np.isfinite(residual).any()
     return Outcome(
         name=name,
         status=_describe_status(shifts, judged),
         frames=shifts.sizes["frame"],
         pairs=len(ok),
         usable_pairs=int(ok.sum()),
-        rms_residual=float(np.sqrt(np.nanmean(residual**2))) if known else np.nan,
+        rms_residual=float(np.sqrt(np.nanmean(residual**2))) if has_residuals else np.nan,
         verdict=str(judged) if judged is not None else "not solved",
         seconds=seconds,
         shifts=config.output.shifts,

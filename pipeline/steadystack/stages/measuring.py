@@ -49,7 +49,7 @@ class OpenRun:
     cluster: ClusterOnDemand
     workers: int | None  # how many fit into the memory here, where they are of this machine
     progress: Progress | None
-    part: bool  # of a measuring that is shared out
+    is_share: bool  # whether it measures a share of the pairs, for another run to gather
 
     @property
     def path(self) -> str:
@@ -61,38 +61,38 @@ class OpenRun:
 
 
 def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
-    found = _load_begun(opened, overwrite)
-    table = _measure_second_round(opened, read_pairs(found))
+    dataset = _load_begun(opened, overwrite)
+    table = _measure_second_round(opened, read_pairs(dataset))
     missing, rows = int(table.to_do.sum()), len(table.status)
-    looked_for = opened.part or set(CHECKED) <= set(found.attrs)
-    if not missing and _are_rows_of(table, found) and looked_for:
+    is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
+    if not missing and _are_rows_of(table, dataset) and is_checked:
         log.info("all %d pairs are already measured", rows)
         if get_place(
             get_journal_path(opened.path)
         ).exists():  # the last of them may be nowhere else
-            save_shifts(found, opened.path)
+            save_shifts(dataset, opened.path)
         get_place(get_journal_path(opened.path)).discard()
-        return found
-    doubt = None if opened.part else find_doubt_of_mask(opened.setup)
+        return dataset
+    doubt = None if opened.is_share else find_doubt_of_mask(opened.setup)
     if doubt is not None:
         log.warning("%s", doubt)
     with log_stage("preparing"):
         setup = add_camera_images(
             opened.setup, keep_at=opened.path.rstrip("/"), again=missing < rows
         )
-    found, table = _measure_in_rounds(opened, setup, found, table)
-    known = get_lasting_attributes(found)
-    if not opened.part:
+    dataset, table = _measure_in_rounds(opened, setup, dataset, table)
+    attributes = get_lasting_attributes(dataset)
+    if not opened.is_share:
         with log_stage("quality checks"):
-            known |= check_series(setup, table)
-    found = make_run_dataset(setup, table, known=known)
-    save_shifts(found, opened.path)
+            attributes |= check_series(setup, table)
+    dataset = make_run_dataset(setup, table, known=attributes)
+    save_shifts(dataset, opened.path)
     get_place(get_journal_path(opened.path)).discard()
-    return found
+    return dataset
 
 
 def _measure_in_rounds(
-    opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable
+    opened: OpenRun, setup: Setup, dataset: xr.Dataset, table: PairTable
 ) -> tuple[xr.Dataset, PairTable]:
     """The pairs of the strategy measured, then those that they leave wanted.
 
@@ -101,17 +101,17 @@ def _measure_in_rounds(
     for _ in range(MOST_ROUNDS):
         if not table.to_do.any():
             break
-        found = _select_rows(opened, found, table)
+        dataset = _select_rows(opened, dataset, table)
         with (
             log_stage("measuring"),
-            Journal(opened.path, get_journal_owner(found), table) as journal,
+            Journal(opened.path, get_journal_owner(dataset), table) as journal,
         ):
-            table = _measure_missing(opened, setup, found, table, journal)
+            table = _measure_missing(opened, setup, dataset, table, journal)
         further = _measure_second_round(opened, table)
         if further.same_pairs(table):
             break  # what is still to do failed
         table = further
-    return found, table
+    return dataset, table
 
 
 def _measure_second_round(opened: OpenRun, table: PairTable) -> PairTable:
@@ -120,22 +120,22 @@ def _measure_second_round(opened: OpenRun, table: PairTable) -> PairTable:
     A part of the batches knows its own pairs only.
     """
     setup = opened.setup
-    if opened.part:
+    if opened.is_share:
         return table
     return take_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
-def _are_rows_of(table: PairTable, found: xr.Dataset) -> bool:
-    return table.same_pairs(read_pairs(found))
+def _are_rows_of(table: PairTable, dataset: xr.Dataset) -> bool:
+    return table.same_pairs(read_pairs(dataset))
 
 
-def _select_rows(opened: OpenRun, found: xr.Dataset, table: PairTable) -> xr.Dataset:
+def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
-    if _are_rows_of(table, found):
-        return found
-    found = make_run_dataset(opened.setup, table, known=get_lasting_attributes(found))
-    save_shifts(found, opened.path)
-    return found
+    if _are_rows_of(table, dataset):
+        return dataset
+    dataset = make_run_dataset(opened.setup, table, known=get_lasting_attributes(dataset))
+    save_shifts(dataset, opened.path)
+    return dataset
 
 
 def _load_begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
@@ -148,13 +148,13 @@ def _load_begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
         return load_own_shifts(opened.setup)
     check_replaceable(opened.path)
     discard_camera_images(opened.path)
-    found = make_run_dataset(opened.setup, make_table(opened.setup), known=make_run_id())
-    save_shifts(found, opened.path)
-    return found
+    dataset = make_run_dataset(opened.setup, make_table(opened.setup), known=make_run_id())
+    save_shifts(dataset, opened.path)
+    return dataset
 
 
 def _measure_missing(
-    opened: OpenRun, setup: Setup, found: xr.Dataset, table: PairTable, journal: Journal
+    opened: OpenRun, setup: Setup, dataset: xr.Dataset, table: PairTable, journal: Journal
 ) -> PairTable:
     """The table with its missing rows measured; the journal is ahead of the dataset until then."""
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
@@ -172,7 +172,7 @@ def _measure_missing(
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
         save_shifts(
-            make_run_dataset(setup, table, known=get_lasting_attributes(found)), opened.path
+            make_run_dataset(setup, table, known=get_lasting_attributes(dataset)), opened.path
         )
         raise
     return table

@@ -34,16 +34,16 @@ PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
     """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
     name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
-    found = verdict(shifts)
+    judgement = verdict(shifts)
     if Path(path).suffix != ".html" and figures is None:
         before, after = _make_means(setup, shifts)
-        save_figure(draw_series(shifts, before, after, f"{name}: {found}"), path)
+        save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path)
         return
     page = Page(
         title=name,
         shifts=shifts,
-        trust=str(found.trust),
-        reasons=found.reasons,
+        trust=str(judgement.trust),
+        reasons=judgement.reasons,
         views=make_report_images(setup, shifts),
         configuration=yaml.safe_dump(json.loads(shifts.attrs["configuration"]), sort_keys=False),
         versions=json.loads(shifts.attrs["versions"]),
@@ -59,18 +59,18 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     table, frames = read_pairs(shifts), read_frames(shifts)
     setup = add_camera_images(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
     source = setup.series.source
-    known = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
+    shown = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
         return make_before_and_after(source, frames.shift, frames=chosen)
 
-    if not len(known):
+    if not len(shown):
         return ReportImages(close_ups=make_close_ups(source, setup.method, table, frames))
     most = int(np.clip(PICTURED_PIXELS // math.prod(source.frame_shape), *PICTURED))
-    spread = known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))]
+    spread = shown[np.unique(np.linspace(0, len(shown) - 1, most).round().astype(int))]
     before, after = seen(spread)
     singles = {}
-    for frame in dict.fromkeys(known[[0, len(known) // 2, -1]].tolist()):
+    for frame in dict.fromkeys(shown[[0, len(shown) // 2, -1]].tolist()):
         still, moved = seen(np.array([frame]))
         singles[f"frame {frame}"] = still.mean, moved.mean
     return ReportImages(
@@ -113,22 +113,22 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
     if get_place(target).exists() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
-    found = load_shifts(shifts)
-    if (found["component"] == UNSOLVED).all():
+    dataset = load_shifts(shifts)
+    if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
-    spec = _locate_stack(found)
+    spec = _locate_stack(dataset)
     shape = None if spec is None else spec.frame_shape
     with explaining_write_errors(target):
         if suffix == ".nc":
-            save_shifts(found, target)
+            save_shifts(dataset, target)
         else:
             with get_place(target).replacing() as partial:
                 if suffix == ".csv":
-                    write_rows(partial, make_frame_rows(found, shape, _list_files(found, spec)))
+                    write_rows(partial, make_frame_rows(dataset, shape, _list_files(dataset, spec)))
                 else:
-                    layers = json.dumps(make_napari_layers(found), indent=1)
+                    layers = json.dumps(make_napari_layers(dataset), indent=1)
                     partial.write_text(layers, encoding="utf-8")
-    return None if shape is None else find_common_part(found, shape)
+    return None if shape is None else find_common_part(dataset, shape)
 
 
 def _locate_stack(shifts: xr.Dataset) -> StackSpec | None:
@@ -180,16 +180,19 @@ def make_frame_rows(
             row["time"] = float(shifts["time"][frame])
         row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
         row["component"] = int(shifts["component"][frame])
-        known = bool(np.isfinite(shift).all())
+        has_shift = bool(np.isfinite(shift).all())
         for name, numbers in (
             ("shift", shift),
             ("shift_std", deviation),
             ("translate", shift * size),
         ):
-            found = zip(axes, numbers.tolist(), strict=True)
-            row |= {f"{name}_{axis}": one if np.isfinite(one) else None for axis, one in found}
+            by_axis = zip(axes, numbers.tolist(), strict=True)
+            row |= {
+                f"{name}_{axis}": number if np.isfinite(number) else None
+                for axis, number in by_axis
+            }
         if shape is not None:
-            first = round_shift(shift).tolist() if known else [None] * len(axes)
+            first = round_shift(shift).tolist() if has_shift else [None] * len(axes)
             for axis, begin, side in zip(axes, first, shape, strict=True):
                 row[f"first_{axis}"] = begin
                 row[f"stop_{axis}"] = None if begin is None else begin + side
@@ -216,7 +219,7 @@ def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
     ``stack[frame:frame + 1]``; all share the slider of time. ``frame`` is to be taken out.
     """
     size = get_pixel_size(shifts).tolist()
-    values, part = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
+    values, component = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
     return [
         {
             "frame": frame,
@@ -225,5 +228,5 @@ def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
             "translate": [float(frame), *(shift * size).tolist()],
         }
         for frame, shift in enumerate(values)
-        if np.isfinite(shift).all() and part[frame] == 0
+        if np.isfinite(shift).all() and component[frame] == 0
     ]

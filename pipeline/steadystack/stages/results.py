@@ -40,22 +40,22 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     Raises InputError if there is nothing, or if it was measured with other settings.
     """
     path = setup.config.output.shifts
-    found = load_shifts(path)
-    if found.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
-        table = read_pairs(found)
-        if replay_journal(path, get_journal_owner(found), table):
-            return make_run_dataset(setup, table, known=get_lasting_attributes(found))
-        return found
-    before = json.loads(found.attrs.get("configuration", "{}"))
+    dataset = load_shifts(path)
+    if dataset.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
+        table = read_pairs(dataset)
+        if replay_journal(path, get_journal_owner(dataset), table):
+            return make_run_dataset(setup, table, known=get_lasting_attributes(dataset))
+        return dataset
+    before = json.loads(dataset.attrs.get("configuration", "{}"))
     changed = list_changed_settings(before, setup.config.dump(), MEASURING_SECTIONS)
     changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
-    count, now = found.sizes["frame"], setup.series.source.frame_count
+    count, now = dataset.sizes["frame"], setup.series.source.frame_count
     if count != now:
         changed.append(f"the stack now has {now} frames instead of {count}")
-    what = "; ".join(changed) or "the input's metadata, or the content of a file"
+    difference = "; ".join(changed) or "the input's metadata, or the content of a file"
     raise InputError(
-        f"{path} was measured with other settings ({what}): use --overwrite to start over, or "
-        "another output.shifts"
+        f"{path} was measured with other settings ({difference}): use --overwrite to start "
+        "over, or another output.shifts"
     )
 
 
@@ -64,27 +64,29 @@ def make_run_id() -> dict[str, str]:
     return {RUN: uuid4().hex}
 
 
-def get_journal_owner(found: xr.Dataset) -> str:
+def get_journal_owner(dataset: xr.Dataset) -> str:
     """What the journal of a dataset bears."""
-    return str(found.attrs.get(RUN, found.attrs.get("fingerprint")))
+    return str(dataset.attrs.get(RUN, dataset.attrs.get("fingerprint")))
 
 
-def get_lasting_attributes(found: xr.Dataset) -> dict[str, str]:
+def get_lasting_attributes(dataset: xr.Dataset) -> dict[str, str]:
     """The attributes that stay as they are, whatever stage writes the dataset anew."""
-    return {name: found.attrs[name] for name in (RUN, *CHECKED) if name in found.attrs}
+    return {name: dataset.attrs[name] for name in (RUN, *CHECKED) if name in dataset.attrs}
 
 
 def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
     """The same run with what the settings want to be made of the stack itself."""
-    asked = setup.config.preprocess
-    wanted = {
-        "flat_field": asked.flat_field == "median",
-        "fixed_pattern": asked.fixed_pattern == "estimate",
+    preprocess = setup.config.preprocess
+    estimated = {
+        "flat_field": preprocess.flat_field == "median",
+        "fixed_pattern": preprocess.fixed_pattern == "estimate",
     }
     source, method = setup.series.source, setup.method
     return replace(
         setup,
-        method=estimate_camera_images(source, method, setup.size, keep_at, again=again, **wanted),
+        method=estimate_camera_images(
+            source, method, setup.size, keep_at, again=again, **estimated
+        ),
     )
 
 

@@ -30,12 +30,12 @@ Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 PART_FRAMES = 128
 
 
-def select_share(setup: Setup, part: Part) -> Setup:
+def select_share(setup: Setup, share: Part) -> Setup:
     """The run that measures one of so many parts of the pairs, into a dataset of its own.
 
     Which pairs these are depends on nothing but the pairs and their number; they share frames.
     """
-    number, count = part
+    number, count = share
     if not 1 <= number <= count:
         raise InputError(f"part {number} of {count}: parts are numbered from 1 to {count}")
     pairs = setup.pairs
@@ -44,7 +44,7 @@ def select_share(setup: Setup, part: Part) -> Setup:
             f"{count} parts of {len(pairs)} pairs: there cannot be more parts than pairs"
         )
     order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
-    begin, end = (len(pairs) * place // count for place in (number - 1, number))
+    begin, end = (len(pairs) * position // count for position in (number - 1, number))
     output = {"shifts": get_share_path(setup.config.output.shifts, number, count), "report": None}
     config = setup.config.model_copy(
         update={"output": setup.config.output.model_copy(update=output)}
@@ -148,11 +148,11 @@ def list_share_paths(path: str) -> list[str]:
     whole = PurePath(path)
     begin = f"{whole.stem}.part-"
     return [
-        found
-        for found in get_place(path).list_siblings()
-        if (name := PurePath(found)).name.startswith(begin) and name.suffix == whole.suffix
+        sibling
+        for sibling in get_place(path).list_siblings()
+        if (name := PurePath(sibling)).name.startswith(begin) and name.suffix == whole.suffix
         and name.name.count(".part-") == 1 and len(name.suffixes) == len(whole.suffixes) + 1
-        and get_place(found).exists()
+        and get_place(sibling).exists()
     ]  # fmt: skip
 
 
@@ -162,6 +162,8 @@ def remove_share(path: str) -> None:
     get_place(get_journal_path(path)).discard()
     name = PurePath(path).name
     get_place(path).discard()
-    for found in get_place(path).list_siblings():
-        if PurePath(found).name == f".{name}.lock" or PurePath(found).name.startswith(f"{name}."):
-            get_place(found).discard()
+    for sibling in get_place(path).list_siblings():
+        if PurePath(sibling).name == f".{name}.lock" or PurePath(sibling).name.startswith(
+            f"{name}."
+        ):
+            get_place(sibling).discard()

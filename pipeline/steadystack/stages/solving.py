@@ -48,13 +48,13 @@ def solve_series(
     return interpolate_missing(frames, interpolate) if interpolate is not None else frames
 
 
-def is_solved(opened: OpenRun, found: xr.Dataset) -> bool:
+def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     """Whether an earlier run solved the same rows with the same settings and versions."""
-    if "verdict" not in found.attrs or "configuration" not in found.attrs:
+    if "verdict" not in dataset.attrs or "configuration" not in dataset.attrs:
         return False
-    before = json.loads(found.attrs["configuration"]).get("solve")
+    before = json.loads(dataset.attrs["configuration"]).get("solve")
     same = before == opened.setup.config.dump()["solve"]
-    return bool(same and json.loads(found.attrs["versions"]) == collect_versions())
+    return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
 
 
 def solve_measured(opened: OpenRun) -> xr.Dataset:
@@ -69,16 +69,16 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         raise InputError(
             f"no pair of {opened.path} is measured yet: run `steadystack measure` first"
         )
-    asked = setup.config.solve
+    settings = setup.config.solve
     with log_stage("solving"):
-        if asked.refine:
+        if settings.refine:
             setup = add_camera_images(setup, keep_at=opened.path.rstrip("/"), again=True)
         frames = solve_series(
             setup.series.source,
             table,
             setup.method,
-            client=opened.engine() if asked.refine else None,
-            **asked.model_dump(),
+            client=opened.engine() if settings.refine else None,
+            **settings.model_dump(),
         )
         result = make_run_dataset(setup, table, frames, get_lasting_attributes(measured))
     save_shifts(result, opened.path)

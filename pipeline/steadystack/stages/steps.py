@@ -106,10 +106,10 @@ def measure(
     `measure`, `solve` or `run` without it takes the rows of all parts over. `cluster` is as in
     `run`.
     """
-    part = None if batches is None else parse_share(batches)
-    if part is not None:
+    share = None if batches is None else parse_share(batches)
+    if share is not None:
         config = use_this_machine(config)
-    with open_run(resolve_only_input(config), "measure", cluster, progress, part) as opened:
+    with open_run(resolve_only_input(config), "measure", cluster, progress, share) as opened:
         return measure_all(opened, overwrite)
 
 
@@ -199,13 +199,13 @@ def open_run(
     command: str,
     cluster: ClusterOnDemand | None = None,
     progress: Progress | None = None,
-    part: Part | None = None,
+    share: Part | None = None,
 ) -> Iterator[OpenRun]:
     """A run alone at its output, with what a dead one left there put in order."""
     with nullcontext(cluster) if cluster is not None else open_run_cluster(config) as on:
         setup = _set_up(config)
-        if part is not None:
-            setup = select_share(setup, part)
+        if share is not None:
+            setup = select_share(setup, share)
             config = setup.config
         path = config.output.shifts
         works = command != "solve" or config.solve.refine
@@ -217,4 +217,4 @@ def open_run(
                     "%d of %d workers fit into the memory here",
                     *(workers, count_wanted_workers(config.cluster)),
                 )
-            yield OpenRun(setup, on, workers, progress, part is not None)
+            yield OpenRun(setup, on, workers, progress, share is not None)
