@@ -33,13 +33,24 @@ from steadystack.units import parse_bytes, parse_shift_bounds
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """A run that is ready to start."""
+    """A run that is ready to start.
+
+    Attributes
+    ----------
+    draft : where its dataset lies until it is whole, beside an older one; "": at its place
+    """
 
     config: Config
     series: Series
     pairs: NDArray[np.int64]
     method: Method
     size: BatchSize
+    draft: str = ""
+
+    @property
+    def shifts_path(self) -> str:
+        """Where its dataset lies."""
+        return self.draft or self.config.output.shifts
 
 
 def set_up(config: Config, series: Series) -> Setup:

@@ -32,7 +32,7 @@ from steadystack.stages.results import (
     make_run_id,
     make_table,
 )
-from steadystack.stages.sharing import gather, remove_shares
+from steadystack.stages.sharing import gather
 
 MOST_ROUNDS = 3
 
@@ -53,15 +53,17 @@ class OpenRun:
 
     @property
     def path(self) -> str:
-        return self.setup.config.output.shifts
+        """Where its dataset lies, which may be a draft beside an older one."""
+        return self.setup.shifts_path
 
     def engine(self) -> Cluster:
         size, frames = self.setup.size, self.setup.series.source.frame_count
         return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
 
 
-def measure_all(opened: OpenRun, overwrite: bool) -> xr.Dataset:
-    dataset = _load_begun(opened, overwrite)
+def measure_all(opened: OpenRun) -> xr.Dataset:
+    """The dataset with every pair measured, on disk; goes on where an earlier run stopped."""
+    dataset = _load_begun(opened)
     table = _measure_second_round(opened, read_pairs(dataset))
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
@@ -138,13 +140,10 @@ def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.D
     return dataset
 
 
-def _load_begun(opened: OpenRun, overwrite: bool) -> xr.Dataset:
+def _load_begun(opened: OpenRun) -> xr.Dataset:
     """The dataset as an earlier run of the same settings left it, or a new one."""
-    if overwrite:
-        remove_shares(opened.path)
-    else:
-        gather(opened.setup)
-    if get_place(opened.path).exists() and not overwrite:
+    gather(opened.setup)
+    if get_place(opened.path).exists():
         return load_own_shifts(opened.setup)
     check_replaceable(opened.path)
     discard_camera_images(opened.path)

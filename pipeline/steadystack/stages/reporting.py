@@ -57,7 +57,7 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
 def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
-    setup = add_camera_images(setup, keep_at=setup.config.output.shifts.rstrip("/"), again=True)
+    setup = add_camera_images(setup, keep_at=setup.shifts_path.rstrip("/"), again=True)
     source = setup.series.source
     shown = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 

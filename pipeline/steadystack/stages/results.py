@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import PurePath
 from uuid import uuid4
 
 import xarray as xr
 
-from steadystack.dataset import load_shifts, make_dataset, read_pairs, replay_journal
+from steadystack.dataset import (
+    check_replaceable,
+    get_journal_path,
+    load_shifts,
+    make_dataset,
+    read_pairs,
+    replay_journal,
+    save_shifts,
+)
 from steadystack.durable import get_place
 from steadystack.measure import estimate_camera_images
 from steadystack.model import (
@@ -25,7 +35,10 @@ from steadystack.quality import (
 )
 from steadystack.run_log import collect_versions
 
+log = logging.getLogger(__name__)
+
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
+CAMERA_IMAGES = ("flat_field", "fixed_pattern")
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 
 
@@ -39,7 +52,7 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
 
     Raises InputError if there is nothing, or if it was measured with other settings.
     """
-    path = setup.config.output.shifts
+    path = setup.shifts_path
     dataset = load_shifts(path)
     if dataset.attrs.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
         table = read_pairs(dataset)
@@ -92,8 +105,13 @@ def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = Fa
 
 def discard_camera_images(path: str) -> None:
     """Delete what an earlier dataset at that path had made of its stack: it may be another one."""
-    for name in ("flat_field", "fixed_pattern"):
-        get_place(f"{path.rstrip('/')}.{name}.zarr").discard()
+    for name in CAMERA_IMAGES:
+        get_place(get_camera_image_path(path, name)).discard()
+
+
+def get_camera_image_path(path: str, name: str) -> str:
+    """Where a camera image made of the stack itself is kept, beside the dataset at `path`."""
+    return f"{path.rstrip('/')}.{name}.zarr"
 
 
 def make_run_dataset(
@@ -126,3 +144,54 @@ def make_run_dataset(
         time=series.time,
         attributes=attributes,
     )
+
+
+def get_draft_path(path: str) -> str:
+    """Where the dataset that is to replace the one at `path` lies until it is whole."""
+    whole = PurePath(path)
+    return get_place(path).get_sibling(f".{whole.stem}.draft{whole.suffix}").path
+
+
+def choose_draft(setup: Setup, overwrite: bool) -> Setup:
+    """The run, writing a draft where its dataset is to replace one that is there.
+
+    An earlier draft of the same settings is gone on with, unless `overwrite` asks for a new one.
+    """
+    path = setup.config.output.shifts
+    draft = get_draft_path(path)
+    if overwrite:
+        check_replaceable(path)
+        discard_draft(path)
+        return replace(setup, draft=draft) if get_place(path).is_occupied() else setup
+    if not get_place(draft).exists():
+        return setup
+    fingerprint = load_shifts(draft, any_format=True).attrs.get("fingerprint")
+    if fingerprint != setup.config.fingerprint(setup.series.digest):
+        log.warning("%s was begun with other settings, and stays: --overwrite starts over", draft)
+        return setup
+    return replace(setup, draft=draft)
+
+
+def discard_draft(path: str) -> None:
+    """Delete the draft of an output, if there is one, with its journal and images."""
+    draft = get_draft_path(path)
+    check_replaceable(draft)
+    get_place(get_journal_path(draft)).discard()
+    discard_camera_images(draft)
+    get_place(draft).discard()
+
+
+def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
+    """Let the dataset of a draft, which is whole, take the place of the older one."""
+    path, draft = setup.config.output.shifts, setup.draft
+    if not draft:
+        return dataset
+    for name in CAMERA_IMAGES:
+        image = get_camera_image_path(draft, name)
+        if get_place(image).exists():
+            with get_place(image).fetching() as local:
+                get_place(get_camera_image_path(path, name)).put(local)
+    save_shifts(dataset, path)
+    get_place(get_journal_path(path)).discard()
+    discard_draft(path)
+    return dataset

@@ -17,6 +17,7 @@ from steadystack.planning import Setup
 from steadystack.stages.results import (
     RUN,
     discard_camera_images,
+    discard_draft,
     get_journal_owner,
     load_own_shifts,
     make_run_dataset,
@@ -76,8 +77,8 @@ def gather(setup: Setup) -> None:
 
     Parts that are measured to the end are removed then; others may be at work.
     """
-    path = setup.config.output.shifts
-    paths = list_share_paths(path)
+    path = setup.shifts_path
+    paths = list_share_paths(setup.config.output.shifts)
     if not paths:
         return
     if get_place(path).exists():
@@ -157,13 +158,12 @@ def list_share_paths(path: str) -> list[str]:
 
 
 def remove_share(path: str) -> None:
-    """A part, its journal and its lock, and the images that its frames were corrected with."""
+    """Delete a share, with its draft, journal, images and lock."""
+    where = get_place(path)
     check_replaceable(path)
+    where.settle()
+    discard_draft(path)
     get_place(get_journal_path(path)).discard()
-    name = PurePath(path).name
-    get_place(path).discard()
-    for sibling in get_place(path).list_siblings():
-        if PurePath(sibling).name == f".{name}.lock" or PurePath(sibling).name.startswith(
-            f"{name}."
-        ):
-            get_place(sibling).discard()
+    discard_camera_images(path)
+    where.discard()
+    where.get_sibling(f".{where.name}.lock").discard()

@@ -63,7 +63,7 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
     measured = load_own_shifts(opened.setup)
     table, setup = read_pairs(measured), opened.setup
     if not table.count([PairStatus.UNMEASURED]) and not set(CHECKED) <= set(measured.attrs):
-        measured = measure_all(opened, overwrite=False)  # the last part has been gathered
+        measured = measure_all(opened)  # the last part has been gathered
         table = read_pairs(measured)
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(

@@ -36,12 +36,22 @@ from steadystack.stages.correcting import Summary, check_corrected, correct_solv
 from steadystack.stages.measuring import OpenRun, Progress, measure_all
 from steadystack.stages.reporting import write_report
 from steadystack.stages.results import (
+    choose_draft,
     load_own_shifts,
+    publish_draft,
 )
-from steadystack.stages.sharing import Part, parse_share, select_share, use_this_machine
+from steadystack.stages.sharing import (
+    Part,
+    parse_share,
+    remove_shares,
+    select_share,
+    use_this_machine,
+)
 from steadystack.stages.solving import is_solved, solve_measured
 
 log = logging.getLogger(__name__)
+
+MEASURING = ("run", "measure")  # the commands that may begin a dataset
 
 
 def plan(config: Config) -> Plan:
@@ -75,10 +85,11 @@ def run(
     config, path = resolve_only_input(config), config.output.report
     if path is not None:
         check_report_path(path)
-    with open_run(config, "run", cluster, progress) as opened:
+    with open_run(config, "run", cluster, progress, overwrite=overwrite) as opened:
         if config.output.corrected is not None:
             check_corrected(config)
-        measured = measure_all(opened, overwrite)
+        measured = measure_all(opened)
+        replaces = overwrite or bool(opened.setup.draft)
         done = is_solved(opened, measured)
         solved = measured if done else solve_measured(opened)
         if path is not None and not (done and get_place(path).exists()):
@@ -86,9 +97,9 @@ def run(
                 write_report(opened.setup, solved, path)
         if config.output.corrected is not None and (solved["component"] >= 0).any():
             with log_stage("correcting"):
-                correct_solved(opened.setup, solved, opened.engine(), overwrite=overwrite)
+                correct_solved(opened.setup, solved, opened.engine(), overwrite=replaces)
         log.info("%s", verdict(solved))
-        return solved
+        return publish_draft(opened.setup, solved)
 
 
 def measure(
@@ -109,8 +120,9 @@ def measure(
     share = None if batches is None else parse_share(batches)
     if share is not None:
         config = use_this_machine(config)
-    with open_run(resolve_only_input(config), "measure", cluster, progress, share) as opened:
-        return measure_all(opened, overwrite)
+    config = resolve_only_input(config)
+    with open_run(config, "measure", cluster, progress, share, overwrite) as opened:
+        return publish_draft(opened.setup, measure_all(opened))
 
 
 def solve(config: Config, *, cluster: ClusterOnDemand | None = None) -> xr.Dataset:
@@ -200,8 +212,13 @@ def open_run(
     cluster: ClusterOnDemand | None = None,
     progress: Progress | None = None,
     share: Part | None = None,
+    overwrite: bool = False,
 ) -> Iterator[OpenRun]:
-    """A run alone at its output, with what a dead one left there put in order."""
+    """A run alone at its output, with what a dead one left there put in order.
+
+    With `overwrite`, and where an earlier call with it was stopped, the run writes a draft beside
+    the dataset that is there, which stays until the draft is whole.
+    """
     with nullcontext(cluster) if cluster is not None else open_run_cluster(config) as on:
         setup = _set_up(config)
         if share is not None:
@@ -217,4 +234,8 @@ def open_run(
                     "%d of %d workers fit into the memory here",
                     *(workers, count_wanted_workers(config.cluster)),
                 )
+            if command in MEASURING:
+                if overwrite:
+                    remove_shares(path)
+                setup = choose_draft(setup, overwrite)
             yield OpenRun(setup, on, workers, progress, share is not None)
