@@ -115,7 +115,7 @@ def test_the_plan_tells_of_the_corrected_stack(tmp_path, border):
     config = config.model_copy(update={"output": config.output.model_copy(update=output)})
     before = stages.plan(config).corrected
     assert (before.shape, before.levels, before.known) == ((5, 64, 64), 2, False)
-    assert before.rows()[0] == ("corrected", "(5, 64, 64) if nothing moved in 2 level(s)")
+    assert before.describe()[0] == ("corrected", "(5, 64, 64) if nothing moved in 2 level(s)")
     stages.run(config)
     after, written = stages.plan(config).corrected, zarr.open_group(output["corrected"], mode="r")
     arrays = [written[name] for name in "01"]

@@ -124,7 +124,7 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     static = make_plan(opened(frames, preprocess={"fixed_pattern": "estimate"})[0])
     assert static.further_bytes == 12 * frames.nbytes
     assert static.own_bytes - plain.own_bytes >= estimate_fixed_pattern_bytes(128 * 128)
-    lines = dict(polished.rows())
+    lines = dict(polished.describe())
     assert "more" in lines["to read"]
     assert "MiB" in lines["refine task"]
     assert "MiB each, of" in lines["workers"]

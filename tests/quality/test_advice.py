@@ -15,9 +15,9 @@ from steadystack.quality import AdviceSettings
     [((1, 2, 4, 8), 1, "[2, 3, 4, 8]"), ((1, 2, 4), 4, "[1, 2]"), ((2, 3), 2, "[3, 4]")],
 )
 def test_other_separations_keep_the_frames_together(separations, separation, wanted):
-    asked = AdviceSettings(strategy="separations", separations=separations)
-    assert asked.without_separation(separation).endswith(
+    advice = AdviceSettings(strategy="separations", separations=separations)
+    assert advice.advise_on_separation(separation).endswith(
         f"or measure other pairs (pairs.separations: {wanted})"
     )
     assert math.gcd(*json.loads(wanted)) == 1
-    assert "pairs.strategy: separations" in AdviceSettings().without_separation(separation)
+    assert "pairs.strategy: separations" in AdviceSettings().advise_on_separation(separation)

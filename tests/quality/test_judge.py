@@ -30,7 +30,7 @@ def solved(statuses, frame_status=FrameStatus.OK):
 
 def test_the_limit_that_was_too_low_is_told():
     table, frames = solved([PairStatus.OK, PairStatus.AT_SEARCH_LIMIT] * 10)
-    said = judge_series(table, frames, asked=AdviceSettings(max_shift=48))
+    said = judge_series(table, frames, advice=AdviceSettings(max_shift=48))
     assert said.trust is Trust.UNRELIABLE
     assert said.reasons[0] == (
         "10 of 20 pairs end at the edge of the search: raise register.max_shift above 48"
@@ -82,12 +82,12 @@ def test_advice_knows_what_is_set():
     table.status[::2] = PairStatus.LOW_NCC.code
     said = judge_series(table, frames).reasons[0]
     assert said.endswith("mask what is not the scene, try preprocess.high_pass")
-    asked = AdviceSettings(masked=True, high_pass=10.0)
-    said = judge_series(table, frames, asked=asked).reasons[0]
+    advice = AdviceSettings(masked=True, high_pass=10.0)
+    said = judge_series(table, frames, advice=advice).reasons[0]
     assert said.endswith("check the mask, try a preprocess.high_pass other than 10")
     pull = FixedPatternEffect(32, 1.0, 1.5, 0.01, certain=True)
     table, frames = solved([PairStatus.OK] * 10)
-    for asked, words in (
+    for advice, words in (
         (AdviceSettings(), "mask it, or set preprocess.fixed_pattern: estimate"),
         (
             AdviceSettings(masked=True),
@@ -98,7 +98,9 @@ def test_advice_knows_what_is_set():
             "mask it: the fixed pattern does not remove all of it",
         ),
     ):
-        assert str(judge_series(table, frames, asked=asked, static=pull)).endswith(words + ")")
+        assert str(judge_series(table, frames, advice=advice, fixed_pattern=pull)).endswith(
+            words + ")"
+        )
     assert AdviceSettings(strategy="window", width=8).more_pairs.startswith(
         "measure more pairs (raise pairs.width above 8"
     )

@@ -105,7 +105,7 @@ def plan(config: str) -> None:
     Reads no pixel of the stack.
     """
     for single in _iterate_inputs(resolve_inputs(load_config(config))):
-        print_table(stages.plan(single).rows())
+        print_table(stages.plan(single).describe())
 
 
 @main.command()

@@ -28,7 +28,8 @@ from steadystack.planning.layout import (
     count_wanted_workers,
 )
 
-# How often a static image's estimate reads its frames at most, and a round of refine all of them.
+# How often the estimate of a static image reads its frames at most, and how often a round of the
+# refine reads all of them.
 STATIC_READS, REFINE_READS = 12, 3
 
 
@@ -47,11 +48,11 @@ class CorrectedPlan:
     written_bytes: int
     known: bool
 
-    def rows(self) -> list[tuple[str, str]]:
-        """The same for a reader, as names and values."""
-        about = "" if self.known else " if nothing moved"
+    def describe(self) -> list[tuple[str, str]]:
+        """Describe the corrected stack for a reader, as names and values."""
+        condition = "" if self.known else " if nothing moved"
         return [
-            ("corrected", f"{self.shape}{about} in {self.levels} level(s)"),
+            ("corrected", f"{self.shape}{condition} in {self.levels} level(s)"),
             ("its tasks", f"{self.tasks} of up to {_format_mib(self.task_bytes)} of memory"),
             ("to write", f"{_format_mib(self.written_bytes)} before compression"),
         ]
@@ -61,13 +62,13 @@ class CorrectedPlan:
 class Plan:
     """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes it needs.
 
-    Of a frame only `region` is read (pixels per axis), in `blocks`; the first of them is cut into
-    tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes` and what a task has of
-    frames and pairs are the largest task's. With initial shifts, `max_shift` is around them; pairs
+    Only the `region` of a frame is read (pixels per axis), in `blocks`; the first of them is cut
+    into tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes`, `frames_per_task` and
+    `pairs_per_task` are the largest task's. With initial shifts, `max_shift` is around them; pairs
     are measured in `centres` groups of about the same centre of the search (0: none). At most
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
     at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
-    needs, `own_bytes` what this process does; `workers` of those that are `wanted` fit into
+    needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
     `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected` is
     None where no corrected stack is asked for.
     """
@@ -91,13 +92,13 @@ class Plan:
     refine_bytes: int
     own_bytes: int
     worker_bytes: int
-    wanted: int
+    wanted_workers: int
     workers: int
     memory_bytes: int
     corrected: CorrectedPlan | None = None
 
-    def rows(self) -> list[tuple[str, str]]:
-        """The same for a reader, as names and values."""
+    def describe(self) -> list[tuple[str, str]]:
+        """Describe the plan for a reader, as names and values."""
         further = (
             f", and up to {_format_mib(self.further_bytes)} more" if self.further_bytes else ""
         )
@@ -128,17 +129,20 @@ class Plan:
         if self.refine_bytes:
             rows.insert(-2, ("refine task", _format_mib(self.refine_bytes)))
         if self.memory_bytes:
-            fit = f"{self.workers} of {self.wanted}" if self.wanted > 1 else str(self.workers)
+            fitting = str(self.workers)
+            if self.wanted_workers > 1:
+                fitting = f"{self.workers} of {self.wanted_workers}"
             each = (
                 f"{_format_mib(self.worker_bytes)} each, of {_format_mib(self.memory_bytes)} here"
             )
-            rows.append(("workers", f"{fit}, {each}"))
-        elif self.wanted:
+            rows.append(("workers", f"{fitting}, {each}"))
+        elif self.wanted_workers:
             rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they run"))
-        return rows + (self.corrected.rows() if self.corrected else [])
+        return rows + (self.corrected.describe() if self.corrected else [])
 
 
 def _format_mib(count: int) -> str:
+    """Bytes as text, in MiB."""
     return f"{count / MIB:.1f} MiB" if count < 100 * MIB else f"{count / MIB:.0f} MiB"
 
 
@@ -148,9 +152,9 @@ class MemoryNeeds:
 
     Attributes
     ----------
-    task, refine : of a task that measures pairs at most, and of one of the refine
-    own : of this process, without tasks
-    worker : of a worker process with its tasks
+    task, refine : what a task that measures pairs needs at most, and what one of the refine needs
+    own : what this process needs without tasks
+    worker : what a worker process with its tasks needs
     """
 
     task: int
@@ -160,80 +164,80 @@ class MemoryNeeds:
 
 
 def estimate_needs(setup: Setup) -> MemoryNeeds:
-    """What a run needs at most; quick for any number of pairs."""
+    """Estimate the memory that a run needs at most; quick for any number of pairs."""
     config, size, search = setup.config, setup.size, setup.method.search
     count, pixels = setup.series.source.frame_count, math.prod(search.shape)
     task = size.most_bytes(count, len(setup.pairs))
     refine = estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve.refine else 0
-    before = [0]
+    estimates = [0]
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
-        before.append(estimate_flat_field_bytes(count, pixels, setup.series.pixel_bytes))
+        estimates.append(estimate_flat_field_bytes(count, pixels, setup.series.pixel_bytes))
     if config.preprocess.fixed_pattern == "estimate":
-        before.append(max(task, estimate_fixed_pattern_bytes(pixels)))
-    own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(before)
+        estimates.append(max(task, estimate_fixed_pattern_bytes(pixels)))
+    own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(estimates)
     worker = WORKER_BYTES + config.cluster.threads_per_worker * max(task, refine)
     return MemoryNeeds(task, refine, own, worker)
 
 
 def count_fitting_workers(setup: Setup, needs: MemoryNeeds | None = None) -> int | None:
-    """How many worker processes of the local kind fit into the memory here, of those wanted.
+    """How many of the wanted worker processes of the local kind fit into the memory here.
 
-    None for workers that are not of this machine, or none.
+    None if workers are not of this machine, or there are none.
 
     Raises InputError where not even one fits, with the key to change.
     """
-    needs, given, here = (
-        needs or estimate_needs(setup),
-        setup.config.cluster,
-        read_available_memory(),
+    needs = needs or estimate_needs(setup)
+    section, available = setup.config.cluster, read_available_memory()
+    if section.kind == "in-process":
+        _check_memory(max(needs.task, needs.refine) + needs.own, available, section, needs)
+        return None
+    if section.kind != "local":
+        return None
+    _check_memory(
+        max(needs.own + needs.worker, int(needs.worker / SHARE)), available, section, needs
     )
-    if given.kind == "in-process":
-        _check(max(needs.task, needs.refine) + needs.own, here, setup.config.cluster, needs)
-        return None
-    if given.kind != "local":
-        return None
-    _check(max(needs.own + needs.worker, int(needs.worker / SHARE)), here, given, needs)
-    fit = min(int(SHARE * here) // needs.worker, (here - needs.own) // needs.worker)
-    return min(count_wanted_workers(given), fit)
+    count = min(int(SHARE * available) // needs.worker, (available - needs.own) // needs.worker)
+    return min(count_wanted_workers(section), count)
 
 
-def _check(needed: int, here: int, given: ClusterSection, needs: MemoryNeeds) -> None:
-    if needed <= here:
+def _check_memory(needed: int, available: int, section: ClusterSection, needs: MemoryNeeds) -> None:
+    """Refuse a run that needs more bytes than are available, with the keys to change."""
+    if needed <= available:
         return
-    ways = ["lower register.max_shift"]
-    if given.threads_per_worker > 1 and given.kind == "local":
-        ways.insert(0, f"lower cluster.threads_per_worker {given.threads_per_worker}")
-    if given.task_memory is not None:
-        ways.insert(0, f"lower cluster.task_memory {given.task_memory}")
+    remedies = ["lower register.max_shift"]
+    if section.threads_per_worker > 1 and section.kind == "local":
+        remedies.insert(0, f"lower cluster.threads_per_worker {section.threads_per_worker}")
+    if section.task_memory is not None:
+        remedies.insert(0, f"lower cluster.task_memory {section.task_memory}")
     if needs.refine > needs.task:
-        ways.insert(0, "set solve.refine to 0")
+        remedies.insert(0, "set solve.refine to 0")
     raise InputError(
         f"the run needs {_format_mib(needed)} of memory "
         f"(a task {_format_mib(max(needs.task, needs.refine))}), "
-        f"but there are {_format_mib(here)} here: {' or '.join(ways)}"
+        f"but there are {_format_mib(available)} here: {' or '.join(remedies)}"
     )
 
 
 def make_plan(setup: Setup) -> Plan:
-    """The work in numbers, from integers alone."""
-    size, series, given = setup.size, setup.series, setup.config.cluster
+    """Plan the work of a run in numbers, from integers alone."""
+    size, series, section = setup.size, setup.series, setup.config.cluster
     searches = list_searches(setup.method, setup.pairs)
-    search = max(searches, key=lambda one: math.prod(one.layouts[0].fft_shape))
+    largest_search = max(searches, key=lambda search: math.prod(search.layouts[0].fft_shape))
     batches = [rows for rows, _ in cut_into_batches(setup.pairs, setup.method, size)]
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest = int(np.argmax(task_bytes))
-    read_pixels = sum(math.prod(block.moving_shape) for block in search.blocks)
+    read_pixels = sum(math.prod(block.moving_shape) for block in largest_search.blocks)
     needs = estimate_needs(setup)
-    local = given.kind == "local"
+    is_local, in_process = section.kind == "local", section.kind == "in-process"
     return Plan(
         frames=series.source.frame_count,
         frame_shape=series.source.frame_shape,
-        region=search.shape,
-        blocks=len(search.blocks),
-        tile=search.layouts[0].tile,
-        fft_shape=search.layouts[0].fft_shape,
+        region=largest_search.shape,
+        blocks=len(largest_search.blocks),
+        tile=largest_search.layouts[0].tile,
+        fft_shape=largest_search.layouts[0].fft_shape,
         max_shift=tuple(
             last - after
             for last, (_, after) in zip(
@@ -243,23 +247,23 @@ def make_plan(setup: Setup) -> Plan:
         centres=len(searches) if setup.method.initial_shifts is not None else 0,
         pairs=len(setup.pairs),
         extra_pairs=math.ceil(setup.config.pairs.extra * len(setup.pairs)),
-        tasks=len(batches) * len(search.blocks),
+        tasks=len(batches) * len(largest_search.blocks),
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),
         read_bytes=sum(frames_read) * read_pixels * series.pixel_bytes,
         further_bytes=_count_further_frames(setup) * read_pixels * series.pixel_bytes,
         task_bytes=task_bytes[largest],
         refine_bytes=needs.refine,
-        own_bytes=needs.own + (0 if given.kind != "in-process" else max(needs.task, needs.refine)),
-        worker_bytes=needs.worker if given.kind != "in-process" else 0,
-        wanted=count_wanted_workers(given) if local else int(given.kind != "in-process"),
+        own_bytes=needs.own + (max(needs.task, needs.refine) if in_process else 0),
+        worker_bytes=0 if in_process else needs.worker,
+        wanted_workers=count_wanted_workers(section) if is_local else int(not in_process),
         workers=count_fitting_workers(setup, needs) or 0,
-        memory_bytes=read_available_memory() if local else 0,
+        memory_bytes=read_available_memory() if is_local else 0,
     )
 
 
 def _count_further_frames(setup: Setup) -> int:
-    """How many frames are read at most, beside those of the pairs."""
+    """How many frames are read at most, beside the frames of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
     if config.preprocess.fixed_pattern == "estimate":

@@ -24,29 +24,29 @@ def read_initial_shifts(
     pixel_size: Sequence[float],
     unit: str,
 ) -> NDArray[np.float64] | None:
-    """The shifts (frames, axes) that `initial_shifts.path` tells, pixels; None if there is none.
+    """Read the shifts (frames, axes), in pixels, of `initial_shifts.path`; None if that is not set.
 
-    `pixel_size` and `unit` are the stack's.
+    `axes` are the spatial axes, `pixel_size` and `unit` the stack's.
 
     Raises
     ------
     InputError
         For a file that does not fit, frames without a value, and units that cannot be converted.
     """
-    given = config.initial_shifts
-    if given.path is None:
+    section = config.initial_shifts
+    if section.path is None:
         return None
-    found = read_positions(given.path, axes, frame_count, given.columns)
-    scale = np.atleast_1d(np.array(given.scale, float))
+    positions = read_positions(section.path, axes, frame_count, section.columns)
+    scale = np.atleast_1d(np.array(section.scale, float))
     if len(scale) not in (1, len(axes)):
         raise InputError(
             f"initial_shifts.scale has {len(scale)} values for the axes {', '.join(axes)}"
         )
-    shift = found.values * scale * (-1 if given.kind == "drift" else 1)
-    shift = shift / _find_units_per_pixel(given.unit, found, pixel_size, unit)
-    if given.missing == "interpolate":
-        shift = _fill(shift)
-    return _check_complete(shift, given.path, "set initial_shifts.missing to interpolate")
+    shift = positions.values * scale * (-1 if section.kind == "drift" else 1)
+    shift = shift / _find_units_per_pixel(section.unit, positions, pixel_size, unit)
+    if section.missing == "interpolate":
+        shift = _interpolate(shift)
+    return _check_complete(shift, section.path, "set initial_shifts.missing to interpolate")
 
 
 def convert_initial_shifts(
@@ -56,25 +56,33 @@ def convert_initial_shifts(
     pixel_size: Sequence[float],
     unit: str,
 ) -> NDArray[np.float64] | None:
-    """The same for what was given in Python: an array, a DataArray or a shifts dataset."""
+    """Convert an array, a DataArray or a shifts dataset to shifts (frames, axes) in pixels.
+
+    None stays None. `axes` are the spatial axes, `pixel_size` and `unit` the stack's.
+
+    Raises
+    ------
+    InputError
+        For values that do not fit, frames without a value, and units that cannot be converted.
+    """
     if initial_shifts is None:
         return None
-    found = convert_positions(initial_shifts, axes, frame_count)
-    shift = found.values / _find_units_per_pixel(PIXELS[0], found, pixel_size, unit)
+    positions = convert_positions(initial_shifts, axes, frame_count)
+    shift = positions.values / _find_units_per_pixel(PIXELS[0], positions, pixel_size, unit)
     return _check_complete(shift, "initial_shifts", "fill them in")
 
 
 def _find_units_per_pixel(
-    unit: str, found: FramePositions, pixel_size: Sequence[float], stack_unit: str
+    unit: str, positions: FramePositions, pixel_size: Sequence[float], stack_unit: str
 ) -> NDArray[np.float64]:
-    """How many units of the values a pixel of the stack is, along each axis."""
-    size, known = np.array(pixel_size, float), stack_unit in UNITS_UM
-    if found.pixel_size is not None or unit in PIXELS:
-        if found.pixel_size is None or not known or found.unit not in UNITS_UM:
+    """How many units of the positions a pixel of the stack is, along each axis; (axes,)."""
+    size, has_unit = np.array(pixel_size, float), stack_unit in UNITS_UM
+    if positions.pixel_size is not None or unit in PIXELS:
+        if positions.pixel_size is None or not has_unit or positions.unit not in UNITS_UM:
             return np.ones(len(size))
-        coarser = np.array(found.pixel_size) * UNITS_UM[found.unit]
-        return np.asarray(size * UNITS_UM[stack_unit] / coarser)
-    if not known:
+        other_size = np.array(positions.pixel_size) * UNITS_UM[positions.unit]
+        return np.asarray(size * UNITS_UM[stack_unit] / other_size)
+    if not has_unit:
         raise InputError(
             f"initial_shifts.unit {unit!r} needs a pixel size with a unit, and the stack has none: "
             "give the values in px, or initial_shifts.scale in pixels per unit"
@@ -82,20 +90,22 @@ def _find_units_per_pixel(
     return np.asarray(size * UNITS_UM[stack_unit] / UNITS_UM[unit])
 
 
-def _fill(shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linearly between frames that are known; NaN where none is."""
-    known = np.isfinite(shift).all(axis=1)
-    if not known.any():
+def _interpolate(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate shifts (frames, axes) linearly between frames that have one; NaN if none has."""
+    is_known = np.isfinite(shift).all(axis=1)
+    if not is_known.any():
         return shift
     frames = np.arange(len(shift))
-    return np.stack([np.interp(frames, frames[known], along[known]) for along in shift.T], axis=1)
+    along_axes = [np.interp(frames, frames[is_known], values[is_known]) for values in shift.T]
+    return np.stack(along_axes, axis=1)
 
 
-def _check_complete(shift: NDArray[np.float64], what: str, way_out: str) -> NDArray[np.float64]:
+def _check_complete(shift: NDArray[np.float64], name: str, way_out: str) -> NDArray[np.float64]:
+    """Refuse shifts (frames, axes) that lack a frame; `name` and `way_out` are for the error."""
     missing = np.flatnonzero(~np.isfinite(shift).all(axis=1))
     if len(missing):
-        some = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
+        listed = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
         raise InputError(
-            f"{what} has no value for {len(missing)} of {len(shift)} frames ({some}): {way_out}"
+            f"{name} has no value for {len(missing)} of {len(shift)} frames ({listed}): {way_out}"
         )
     return shift

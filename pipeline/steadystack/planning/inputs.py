@@ -13,7 +13,8 @@ from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.readers import INPUT_SUFFIXES, TIFF_SUFFIXES, Positions, list_positions
 
-PLACE = "{name}"
+# Stands for the name of an input in the paths of the settings.
+PLACEHOLDER = "{name}"
 # `input.position` for every image of a plate or a collection.
 ALL = "all"
 
@@ -21,61 +22,61 @@ log = logging.getLogger(__name__)
 
 
 def resolve_inputs(config: Config) -> dict[str, Config]:
-    """The settings of every single input, by its name.
+    """Make the settings of every single input, by its name.
 
     `input.path` may be a list, or a pattern of local paths; `input.position` may be "all" images of
-    a plate or a collection. A name is what stands in the place of a pattern's wildcards, so that it
-    stays when more inputs match, or what tells a listed path from the others, and the position,
-    such as B-03-0. It takes the place of ``{name}`` in the output section and in the paths of mask,
-    flat field, fixed pattern, initial shifts, pairs and the other stack to correct.
+    a plate or a collection. The name of an input is what a pattern's wildcards stand for, so that
+    it stays when more inputs match, or the parts in which a listed path differs from the others,
+    and the position, such as B-03-0. It replaces ``{name}`` in the output section and in the paths
+    of mask, flat field, fixed pattern, initial shifts, pairs and the other stack to correct.
 
-    Raises InputError where nothing matches, names are not told apart, or inputs would share an
-    output.
+    Raises InputError where nothing matches, inputs have the same name, or would share an output.
     """
-    given = config.input.path
-    listed = (given,) if isinstance(given, str) else given
-    named: list[tuple[str, str]] = []
-    plain = [path for path in listed if not _is_pattern(path)]
-    named += zip(name_inputs(plain), plain, strict=True)
-    for pattern in listed:
+    setting = config.input.path
+    paths = (setting,) if isinstance(setting, str) else setting
+    inputs: list[tuple[str, str]] = []
+    plain_paths = [path for path in paths if not _is_pattern(path)]
+    inputs += zip(name_inputs(plain_paths), plain_paths, strict=True)
+    for pattern in paths:
         if _is_pattern(pattern):
-            named += [(_find_wild_part(pattern, path), path) for path in _list_matching(pattern)]
+            inputs += [(_find_wild_part(pattern, path), path) for path in _list_matching(pattern)]
     if config.input.position == ALL:
-        named = [image for one in named for image in _list_images(*one, alone=len(named) == 1)]
-    for what, values in zip(("name", "path"), zip(*named, strict=True), strict=True):
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice:
-            raise InputError(f"input.path: two inputs have the {what} {twice[0]!r}")
-    if len(named) > 1:
-        _check_places(config, len(named))
-    found = {name: _make_single(config, path, name) for name, path in named}
-    for single in found.values():
-        _check_pattern(single.output.shifts, listed)
-    return found
+        alone = len(inputs) == 1
+        inputs = [image for name, path in inputs for image in _list_images(name, path, alone)]
+    for noun, values in zip(("name", "path"), zip(*inputs, strict=True), strict=True):
+        duplicates = [value for value, count in Counter(values).items() if count > 1]
+        if duplicates:
+            raise InputError(f"input.path: two inputs have the {noun} {duplicates[0]!r}")
+    if len(inputs) > 1:
+        _check_placeholders(config, len(inputs))
+    configs = {name: _make_single(config, path, name) for name, path in inputs}
+    for single in configs.values():
+        _check_pattern(single.output.shifts, paths)
+    return configs
 
 
 def resolve_only_input(config: Config) -> Config:
-    """The settings of a run of one input; raises InputError if there are several."""
-    found = resolve_inputs(config)
-    if len(found) > 1:
-        raise InputError(f"input.path is {len(found)} inputs, but this takes one: use run_all")
-    return next(iter(found.values()))
+    """Make the settings of a run of one input; raises InputError if there are several."""
+    configs = resolve_inputs(config)
+    if len(configs) > 1:
+        raise InputError(f"input.path is {len(configs)} inputs, but this takes one: use run_all")
+    return next(iter(configs.values()))
 
 
 def name_inputs(paths: Sequence[str]) -> list[str]:
-    """A name for each of the paths, of the parts in which they differ; of one, its last part."""
-    parts = [PurePath(_strip_suffix(path)).parts for path in paths]
-    if len(parts) < 2:
-        return [one[-1] for one in parts]
-    before = _count_alike(parts)
-    after = _count_alike([one[before:][::-1] for one in parts])
-    return ["-".join(one[before : len(one) - after]) or one[-1] for one in parts]
+    """Name each path by the folders and files in which it differs; a single one by its last."""
+    split_paths = [PurePath(_strip_suffix(path)).parts for path in paths]
+    if len(split_paths) < 2:
+        return [names[-1] for names in split_paths]
+    before = _count_alike(split_paths)
+    after = _count_alike([names[before:][::-1] for names in split_paths])
+    return ["-".join(names[before : len(names) - after]) or names[-1] for names in split_paths]
 
 
-def _count_alike(parts: Sequence[Sequence[str]]) -> int:
-    """How many of the first parts all have in common."""
-    same = [len(set(column)) == 1 for column in zip(*parts, strict=False)]
-    return same.index(False) if False in same else len(same)
+def _count_alike(split_paths: Sequence[Sequence[str]]) -> int:
+    """How many names from the first on all of the paths have in common."""
+    is_common = [len(set(names)) == 1 for names in zip(*split_paths, strict=False)]
+    return is_common.index(False) if False in is_common else len(is_common)
 
 
 def _is_pattern(path: str) -> bool:
@@ -84,63 +85,70 @@ def _is_pattern(path: str) -> bool:
 
 
 def _list_matching(pattern: str) -> list[str]:
-    found = get_place(pattern).list_matching()
-    if not found:
+    """The paths that match a pattern; raises InputError if there are none."""
+    paths = get_place(pattern).list_matching()
+    if not paths:
         raise InputError(f"input.path: nothing matches {pattern}")
-    return found
+    return paths
 
 
 def _find_wild_part(pattern: str, path: str) -> str:
-    """What stands for the parts of a pattern from its first wildcard to its last."""
-    wild = [has_magic(part) for part in PurePath(pattern).parts]
-    before, after = wild.index(True), wild[::-1].index(True)
-    parts = PurePath(path).parts
-    return _strip_suffix("-".join(parts[before : len(parts) - after]))
+    """The names in a path that stand for those of a pattern from its first wildcard to its last."""
+    is_wild = [has_magic(name) for name in PurePath(pattern).parts]
+    before, after = is_wild.index(True), is_wild[::-1].index(True)
+    names = PurePath(path).parts
+    return _strip_suffix("-".join(names[before : len(names) - after]))
 
 
 def list_images(path: str) -> Positions:
-    """The images of a plate or a collection; wells that lack are told.
+    """List the images of a plate or a collection; logs a warning of wells that it lacks.
 
-    Raises InputError where it is neither.
+    Raises InputError if the path is neither.
     """
-    found = list_positions(path)
-    if found is None:
+    positions = list_positions(path)
+    if positions is None:
         raise InputError(
             f"input.position all: {path} is neither a plate nor a collection of images"
         )
-    if found.missing:
-        log.warning("%s lists wells that it does not contain: %s", path, ", ".join(found.missing))
-    return found
+    if positions.missing:
+        missing = ", ".join(positions.missing)
+        log.warning("%s lists wells that it does not contain: %s", path, missing)
+    return positions
 
 
 def _list_images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
-    """Name and path of every image in a plate or a collection."""
-    found = list_images(path)
-    places = [place.replace("/", "-") for place in found.names]
-    names = places if alone else [f"{name}-{place}" for place in places]
-    return list(zip(names, found.paths(), strict=True))
+    """Name and path of every image in a plate or a collection.
+
+    `name` is that of the plate; the images are named without it if it is `alone`.
+    """
+    positions = list_images(path)
+    labels = [position.replace("/", "-") for position in positions.names]
+    names = labels if alone else [f"{name}-{label}" for label in labels]
+    return list(zip(names, positions.paths(), strict=True))
 
 
 def _strip_suffix(path: str) -> str:
+    """The path without a slash at its end and without the suffix of an input."""
     path = path.rstrip("/")
     ends = [suffix for suffix in INPUT_SUFFIXES if path.lower().endswith(suffix)]
     return path[: -len(ends[0])] if ends else path
 
 
-def _check_places(config: Config, count: int) -> None:
+def _check_placeholders(config: Config, count: int) -> None:
+    """Refuse an output path that several inputs would share."""
     for key in ("shifts", "corrected", "report"):
         path = getattr(config.output, key)
-        if path is not None and PLACE not in path:
-            example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACE}").name
+        if path is not None and PLACEHOLDER not in path:
+            example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACEHOLDER}").name
             raise InputError(
-                f"output.{key} {path} is one path for {count} inputs: put {PLACE} into it, such as "
-                f"{example}"
+                f"output.{key} {path} is one path for {count} inputs: put {PLACEHOLDER} into it, "
+                f"such as {example}"
             )
 
 
-def _check_pattern(output: str, listed: Sequence[str]) -> None:
+def _check_pattern(output: str, paths: Sequence[str]) -> None:
     """Refuse an output that would be one of the inputs the next time."""
-    for pattern in listed:
+    for pattern in paths:
         if _is_pattern(pattern) and get_place(output).matches(pattern):
             raise InputError(
                 f"output.shifts {output} would be matched by input.path {pattern}: write it "
@@ -149,12 +157,14 @@ def _check_pattern(output: str, listed: Sequence[str]) -> None:
 
 
 def _make_single(config: Config, path: str, name: str) -> Config:
-    def named(value: object) -> object:
-        return value.replace(PLACE, name) if isinstance(value, str) else value
+    """The settings of one input, with its name in the paths."""
+
+    def fill_in(value: object) -> object:
+        return value.replace(PLACEHOLDER, name) if isinstance(value, str) else value
 
     sections = {
         key: getattr(config, key).model_copy(
-            update={field: named(value) for field, value in getattr(config, key)}
+            update={field: fill_in(value) for field, value in getattr(config, key)}
         )
         for key in ("mask", "preprocess", "initial_shifts", "pairs", "correct", "output")
     }

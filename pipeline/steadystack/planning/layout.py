@@ -1,4 +1,4 @@
-"""From settings and an opened series to the work: pairs, method, sizes of tasks."""
+"""Lay out the work of a run, from its settings and an opened series: pairs, method, task sizes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class Setup:
 
     Attributes
     ----------
+    config, series : the settings, and the opened series
+    pairs : (pairs, 2), frame indices of reference and moving
+    method : how pairs are measured
+    size : how much a task takes on
     draft : where its dataset lies until it is whole, beside an older one; "": at its place
     """
 
@@ -61,13 +65,13 @@ def set_up(config: Config, series: Series) -> Setup:
     method = _add_initial_shifts(_make_method(config, series), series, pairs)
     size = max(
         (_choose_batch_size(config, series, search) for search in list_searches(method, pairs)),
-        key=lambda one: one.least_bytes,
+        key=lambda batch_size: batch_size.least_bytes,
     )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
 
 
 def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
-    """The method with searches that are centred on what is known of shifts before."""
+    """Centre the searches of the method on the initial shifts of the series, if it has any."""
     if series.initial_shifts is None:
         return method
     if method.search.max_shift is None:
@@ -86,6 +90,7 @@ def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]
 
 
 def _select_pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
+    """Select the pairs to measure in the first round: (pairs, 2), frame indices."""
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
     del options["extra"]  # chosen when these are measured
@@ -96,11 +101,11 @@ def _select_pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
 
 
 def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchSize:
-    """What a task takes on within `cluster.task_memory`."""
-    given = config.cluster.task_memory
-    memory = parse_bytes(given) if given is not None else None
+    """Choose how much a task takes on within `cluster.task_memory`."""
+    task_memory = config.cluster.task_memory
+    memory = parse_bytes(task_memory) if task_memory is not None else None
     by_value = series.validity.by_value or config.preprocess.logarithm
-    room = _find_room(config.cluster)
+    available = _find_bytes_per_task(config.cluster)
     size = BatchSize.within(
         memory or get_default_task_bytes(config.cluster),
         search,
@@ -112,29 +117,32 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
     least = math.ceil(size.least_bytes / 2**20)
     if memory is not None and memory < size.least_bytes:
         raise InputError(
-            f"cluster.task_memory {given!r} is less than the {least} MiB that one pair of frames "
-            "needs: raise it, or lower register.max_shift"
+            f"cluster.task_memory {task_memory!r} is less than the {least} MiB that one pair of "
+            "frames needs: raise it, or lower register.max_shift"
         )
-    if max(memory or 0, size.least_bytes) > room:
-        what = f"cluster.task_memory {given}" if given else f"one pair of frames needs {least} MiB,"
+    if max(memory or 0, size.least_bytes) > available:
+        demand = f"one pair of frames needs {least} MiB,"
+        if task_memory:
+            demand = f"cluster.task_memory {task_memory}"
         raise InputError(
-            f"{what} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
-            f"{max(room, 0) // 2**20} MiB for a task: raise it, or lower "
-            + ("cluster.task_memory" if given else "register.max_shift")
+            f"{demand} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
+            f"{max(available, 0) // 2**20} MiB for a task: raise it, or lower "
+            + ("cluster.task_memory" if task_memory else "register.max_shift")
         )
     return size
 
 
-def _find_room(given: ClusterSection) -> int:
-    """Bytes that a task can have in a worker, as far as the settings tell."""
-    if given.worker_memory is None:
+def _find_bytes_per_task(section: ClusterSection) -> int:
+    """Find the bytes that a task can have in a worker; `sys.maxsize` if the settings do not say."""
+    if section.worker_memory is None:
         return sys.maxsize
-    return (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - PYTHON_BYTES
+    return (parse_bytes(section.worker_memory) or 0) // section.threads_per_worker - PYTHON_BYTES
 
 
 def _make_method(config: Config, series: Series) -> Method:
-    shape, given = series.source.frame_shape, config.register_
-    bounds = parse_shift_bounds(given.max_shift, series.pixel_size, series.unit)
+    """Make the method of the settings, and check that it fits the frames."""
+    shape, section = series.source.frame_shape, config.register_
+    bounds = parse_shift_bounds(section.max_shift, series.pixel_size, series.unit)
     try:
         max_shift = check_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
@@ -146,50 +154,50 @@ def _make_method(config: Config, series: Series) -> Method:
     )
     if any(side.start >= side.stop for side in region):
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
-    inner = tuple(side.stop - side.start for side in region)
+    region_shape = tuple(side.stop - side.start for side in region)
     tile = (
-        expand_per_axis("register.fft_tile", given.fft_tile, shape)
-        if given.fft_tile is not None
+        expand_per_axis("register.fft_tile", section.fft_tile, shape)
+        if section.fft_tile is not None
         else None
     )
     search = Search.over(
         shape,
         shape,
         max_shift,
-        given.min_overlap,
-        given.subpixel,
-        allow_inverted=given.allow_inverted,
-        region=inner,
+        section.min_overlap,
+        section.subpixel,
+        allow_inverted=section.allow_inverted,
+        region=region_shape,
         tile=tile,
         chunks=series.chunks,
     )
-    flat_field, static = config.preprocess.flat_field, config.preprocess.fixed_pattern
+    flat_field, fixed_pattern = config.preprocess.flat_field, config.preprocess.fixed_pattern
     _check_refine(config, search)
-    if static == "estimate" and len(search.blocks) > 1:
+    if fixed_pattern == "estimate" and len(search.blocks) > 1:
         raise InputError(
             "preprocess.fixed_pattern 'estimate' needs frames that fit into one block, but "
-            f"{inner} pixels take {len(search.blocks)}: give the path of an image, or use a "
+            f"{region_shape} pixels take {len(search.blocks)}: give the path of an image, or use a "
             "coarser input.level"
         )
     return Method(
         search=search,
         conditioning=Conditioning(config.preprocess.logarithm, config.preprocess.high_pass),
         flat_field=None if flat_field == "median" else flat_field,
-        fixed_pattern=None if static == "estimate" else static,
+        fixed_pattern=None if fixed_pattern == "estimate" else fixed_pattern,
         region=region,
     )
 
 
 def _check_refine(config: Config, search: Search) -> None:
-    """Refuse a second pass over what it is not for."""
-    given = config.register_
+    """Refuse to refine frames of several blocks, inverted contrast, and shifts in whole pixels."""
+    section = config.register_
     rounds, blocks = config.solve.refine, len(search.blocks)
     if rounds and blocks > 1:
         raise InputError(
             f"solve.refine {rounds} needs frames that fit into one block, but {search.shape} "
             f"pixels take {blocks}: set it to 0, or use a coarser input.level"
         )
-    if rounds and (given.allow_inverted or not given.subpixel):
+    if rounds and (section.allow_inverted or not section.subpixel):
         raise InputError(
             f"solve.refine {rounds} needs register.allow_inverted: false and register.subpixel: "
             "true: set it to 0, or change these"
@@ -199,7 +207,7 @@ def _check_refine(config: Config, search: Search) -> None:
 def list_changed_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], sections: Sequence[str]
 ) -> list[str]:
-    """The keys of these sections whose values differ, with both values."""
+    """List the keys of some sections whose values differ, each with both values."""
     return [
         f"{section}.{key} {before.get(section, {}).get(key)!r} -> {value!r}"
         for section in sections
@@ -209,30 +217,30 @@ def list_changed_settings(
 
 
 MIB = 2**20
-# Python and its libraries: in a worker, and in the process that has the scheduler, too.
+# What Python and its libraries take: in a worker, and in this process with its scheduler.
 WORKER_BYTES, OWN_BYTES = PYTHON_BYTES, 250 * MIB
-# What a row of the pair table takes while it is solved and written, bytes: a window of 1e6 pairs
-# was solved within 350 MiB, without what was there before.
+# Bytes that a row of the pair table takes while it is solved and written: a window of 1e6 pairs
+# was solved within 350 MiB more than before.
 ROW_BYTES = 500
-# A worker is to hold no more than this part of its share.
+# A worker is to hold no more than this share of the memory that is its own.
 SHARE = 0.8
 DEFAULT_TASK_BYTES = 512 * MIB
 
 
-def count_wanted_workers(given: ClusterSection) -> int:
-    """Worker processes of the local kind, whether or not they fit."""
-    return given.workers or max(1, CPU_COUNT // given.threads_per_worker)
+def count_wanted_workers(section: ClusterSection) -> int:
+    """How many worker processes of the local kind the settings ask for, whether or not they fit."""
+    return section.workers or max(1, CPU_COUNT // section.threads_per_worker)
 
 
-def get_default_task_bytes(given: ClusterSection) -> int:
-    """What a task may take if the settings do not say: less than usual where memory is little."""
-    if given.worker_memory is not None:
-        room = (parse_bytes(given.worker_memory) or 0) // given.threads_per_worker - WORKER_BYTES
-        return max(min(DEFAULT_TASK_BYTES, room), 1)
-    if given.kind != "local":
+def get_default_task_bytes(section: ClusterSection) -> int:
+    """Bytes that a task may take if the settings do not say: less where memory is little."""
+    if section.worker_memory is not None:
+        per_thread = (parse_bytes(section.worker_memory) or 0) // section.threads_per_worker
+        return max(min(DEFAULT_TASK_BYTES, per_thread - WORKER_BYTES), 1)
+    if section.kind != "local":
         return DEFAULT_TASK_BYTES
     share = (
-        int(SHARE * (read_available_memory() - OWN_BYTES)) // count_wanted_workers(given)
+        int(SHARE * (read_available_memory() - OWN_BYTES)) // count_wanted_workers(section)
         - WORKER_BYTES
     )
-    return max(min(DEFAULT_TASK_BYTES, share // given.threads_per_worker), 1)
+    return max(min(DEFAULT_TASK_BYTES, share // section.threads_per_worker), 1)

@@ -1,4 +1,4 @@
-"""The stack, its mask and what belongs to them, opened; no frame is read."""
+"""Open a stack, its masks and what belongs to them, without reading its frames."""
 
 from __future__ import annotations
 
@@ -35,20 +35,36 @@ from steadystack.validity import DrawnMask, Ellipse, Mask, Polygon, Validity
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A series of frames and what its store tells of it."""
+    """A series of frames and what its store tells of it.
+
+    Attributes
+    ----------
+    source : where frames are read
+    pixel_bytes : bytes of a pixel
+    chunks : pixels of a chunk, per axis of a frame
+    chunk_bytes : bytes that are decoded at a time
+    validity : the causes that exclude pixels
+    bounds : slices outside of which no pixel of any frame is valid
+    one_mask : whether all frames have one mask, as far as masks and data type tell; chunks may
+        still be missing
+    pixel_size, unit : size of a pixel along each axis of a frame, and its unit; "" if not known
+    time : times of the frames and their unit; None: not known
+    digest : a hash of what results depend on beside the settings
+    initial_shifts : shifts (frames, axes) known before, pixels; None: none
+    """
 
     source: FrameSource
     pixel_bytes: int
-    chunks: tuple[int, ...]  # of a frame, in pixels
-    chunk_bytes: int  # that are decoded at a time
-    validity: Validity  # what takes pixels away
-    bounds: Slices  # the part outside of which no pixel of any frame is valid
-    one_mask: bool  # whether all masks are alike as far as mask and type tell; chunks may lack
+    chunks: tuple[int, ...]
+    chunk_bytes: int
+    validity: Validity
+    bounds: Slices
+    one_mask: bool
     pixel_size: tuple[float, ...]
     unit: str
     time: tuple[tuple[float, ...], str] | None
     digest: str
-    initial_shifts: NDArray[np.float64] | None = None  # shifts (frames, axes) known before, px
+    initial_shifts: NDArray[np.float64] | None = None
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
@@ -70,10 +86,10 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         valid_range=config.mask.valid_range,
         saturation=saturation,
     )
-    static = [mask.read(0, spec.frame_shape) for mask in masks if not mask.per_frame]
+    static_masks = [mask.read(0, spec.frame_shape) for mask in masks if not mask.per_frame]
     bounds = _select_whole(spec.frame_shape)
-    if static:
-        pixels = CachedMask(np.logical_and.reduce(static))
+    if static_masks:
+        pixels = CachedMask(np.logical_and.reduce(static_masks))
         bounds = pixels.bounds
         if not pixels.count:
             raise InputError(
@@ -98,7 +114,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
         validity=validity,
         bounds=bounds,
-        one_mask=len(static) == len(masks) and np.dtype(spec.dtype).kind != "f",
+        one_mask=len(static_masks) == len(masks) and np.dtype(spec.dtype).kind != "f",
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
@@ -109,53 +125,53 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
 
 
 def check_frames(spec: StackSpec) -> None:
-    """Refuse a stack of one frame, which may be what a pattern gave that was meant to give more."""
+    """Refuse a stack of one frame: a pattern of files may match fewer than it was meant to."""
     if spec.frame_count < 2:
         raise InputError(f"{spec.path} has one frame ({spec.kind}): a time-lapse needs at least 2")
 
 
 def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
-    """What the images hold that the settings name to divide by or to subtract.
+    """Digest the pixels of the flat field and the fixed pattern, if the settings give their paths.
 
     Raises InputError with the key where there is no such image.
     """
-    given, digests = config.preprocess, []
-    for key, path, made in (
-        ("flat_field", given.flat_field, "median"),
-        ("fixed_pattern", given.fixed_pattern, "estimate"),
+    section, digests = config.preprocess, []
+    for key, path, keyword in (
+        ("flat_field", section.flat_field, "median"),
+        ("fixed_pattern", section.fixed_pattern, "estimate"),
     ):
-        if path is not None and path != made:
-            near = difflib.get_close_matches(path.lower(), [made])
+        if path is not None and path != keyword:
+            near = difflib.get_close_matches(path.lower(), [keyword])
             hint = ", did you mean that?" * bool(near)
-            with naming_key(f"preprocess.{key} (an image, or '{made}'{hint})"):
+            with naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})"):
                 digests.append(digest_content(read_image(path, frame_shape)))
     return digests
 
 
 def _locate_masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
-    """The masks that the settings give by a path and by shapes."""
-    given, masks = config.mask, list[Mask]()
-    if given.path is not None:
-        sense = MaskLabels(given.labels or (), given.invert)
+    """Find the masks that the settings give by a path and by shapes."""
+    section, masks = config.mask, list[Mask]()
+    if section.path is not None:
+        labels = MaskLabels(section.labels or (), section.invert)
         with naming_key("mask.path"):
-            masks.append(locate_mask(given.path, spec.frame_count, spec.frame_shape, sense))
-    drawn = make_drawn_mask(given, spec)
+            masks.append(locate_mask(section.path, spec.frame_count, spec.frame_shape, labels))
+    drawn = make_drawn_mask(section, spec)
     return tuple(masks if drawn is None else [*masks, drawn])
 
 
 def _describe_masks(config: Config) -> str:
-    """The causes that settings give by a path and by shapes, for an error."""
+    """Name the masks that the settings give by a path and by shapes, for an error."""
     path = f"the mask {config.mask.path}" if config.mask.path is not None else ""
-    return " with ".join([part for part in (path, "mask.rois" * bool(config.mask.rois)) if part])
+    return " with ".join([cause for cause in (path, "mask.rois" * bool(config.mask.rois)) if cause])
 
 
 def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None = None) -> Series:
-    """A series that is an array, or a lazy one."""
+    """Make a series of an array, in memory or lazy; `initial_shifts` (frames, axes), pixels."""
     shape, mask = source.frame_shape, source.mask
-    static = mask is not None and not mask.per_frame
+    is_static = mask is not None and not mask.per_frame
     if mask is not None and not mask.values.any():
         raise InputError("the mask has no valid pixel: True (nonzero) means valid")
-    certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
+    is_certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
     pixel_size, unit = source.pixel_size
     chunks = source.stack.chunksizes
     return Series(
@@ -165,9 +181,9 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
         chunk_bytes=0,
         validity=source.validity,
         bounds=CachedMask(mask.values).bounds
-        if mask is not None and static
+        if mask is not None and is_static
         else _select_whole(shape),
-        one_mask=(mask is None or static) and certain,
+        one_mask=(mask is None or is_static) and is_certain,
         pixel_size=pixel_size,
         unit=unit,
         time=source.time,
@@ -177,28 +193,31 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
 
 
 def _parse_border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """`mask.border` per axis, checked to leave something."""
+    """The border of the mask per axis, in pixels; refuses one that leaves no pixel."""
     widths = expand_per_axis("mask.border", border, shape)
     if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
         raise InputError(f"mask.border {border} leaves no pixel of frames of {tuple(shape)} pixels")
     return widths
 
 
-def expand_per_axis(key: str, given: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """A setting that is a number or a list, as one number per axis of a frame."""
-    values = (given,) * len(shape) if isinstance(given, int) else tuple(given)
+def expand_per_axis(
+    key: str, setting: int | Sequence[int], shape: Sequence[int]
+) -> tuple[int, ...]:
+    """Expand a setting that is a number or a list to one number per axis of a frame."""
+    values = (setting,) * len(shape) if isinstance(setting, int) else tuple(setting)
     if len(values) != len(shape):
         raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
     return values
 
 
 def _select_whole(shape: Sequence[int]) -> Slices:
+    """The slices of a whole frame."""
     return tuple(slice(0, size) for size in shape)
 
 
 @contextmanager
 def naming_key(key: str) -> Iterator[None]:
-    """What is wrong with a path in here names the key of the settings that it stands under."""
+    """Put the key of the settings in front of an InputError that is raised inside."""
     try:
         yield
     except InputError as error:
@@ -207,7 +226,7 @@ def naming_key(key: str) -> Iterator[None]:
 
 def _check_outputs(config: Config) -> None:
     """Refuse outputs that would lie on, in or around an input."""
-    given = (
+    inputs = (
         config.input.one_path,
         config.mask.path,
         config.preprocess.flat_field,
@@ -216,7 +235,7 @@ def _check_outputs(config: Config) -> None:
         config.correct.stack,
     )
     outputs = (config.output.shifts, config.output.report, config.output.corrected)
-    for source in filter(None, given):
+    for source in filter(None, inputs):
         for target in filter(None, outputs):
             if paths_overlap(source, target):
                 raise InputError(
@@ -227,20 +246,20 @@ def _check_outputs(config: Config) -> None:
 
 # Bits per pixel of cameras that write into a larger type.
 CAMERA_BITS = (8, 10, 12, 14, 16)
-# Frames that are looked at for where they stop, and how many pixels must stop there.
-ASKED, FEWEST = 3, 4
-# Of larger frames the middle is looked at.
-MOST_LOOKED_AT = 4096
+# Frames that are searched for saturation, and how many pixels must have the largest value.
+SEARCHED_FRAMES, FEWEST = 3, 4
+# Longer sides of a frame are searched in their middle, this many pixels.
+MOST_SEARCHED_PIXELS = 4096
 
 
 def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
-    """The shapes of the settings as a mask in pixels; None if there are none."""
+    """Make a mask of the shapes in the settings, in pixels; None if there are none."""
     shapes: list[tuple[Ellipse | Polygon, bool]] = []
     ndim = len(spec.spatial)
-    for index, given in enumerate(section.rois):
+    for index, roi in enumerate(section.rois):
         key = f"mask.rois.{index}"
-        if given.ellipse is not None:
-            centre, radii = given.ellipse.centre, given.ellipse.radii
+        if roi.ellipse is not None:
+            centre, radii = roi.ellipse.centre, roi.ellipse.radii
             if len(centre) > ndim:
                 raise InputError(
                     f"{key}.ellipse has {len(centre)} axes, but frames have {ndim}: "
@@ -252,11 +271,11 @@ def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
             )
             if min(ellipse.radii) <= 0:
                 raise InputError(f"{key}.ellipse.radii {radii} must be more than 0")
-            shapes.append((ellipse, given.valid == "inside"))
-        for corners in [given.polygon] if given.polygon is not None else []:
+            shapes.append((ellipse, roi.valid == "inside"))
+        for corners in [roi.polygon] if roi.polygon is not None else []:
             points = [_convert_lengths(f"{key}.polygon", corner, spec) for corner in corners]
             polygon = Polygon(tuple((row, column) for row, column in points))
-            shapes.append((polygon, given.valid == "inside"))
+            shapes.append((polygon, roi.valid == "inside"))
     for index, (shape, _) in enumerate(shapes):
         if not DrawnMask(((shape, True),)).read(0, spec.frame_shape).any():
             raise InputError(
@@ -266,17 +285,19 @@ def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
     return DrawnMask(tuple(shapes)) if shapes else None
 
 
-def _convert_lengths(key: str, given: Sequence[float | str], spec: StackSpec) -> tuple[float, ...]:
-    """Lengths along the last axes of a frame, in pixels."""
-    sizes = spec.pixel_size[len(spec.pixel_size) - len(given) :]
+def _convert_lengths(
+    key: str, lengths: Sequence[float | str], spec: StackSpec
+) -> tuple[float, ...]:
+    """Convert lengths along the last axes of a frame to pixels; `key` is for an error."""
+    sizes = spec.pixel_size[len(spec.pixel_size) - len(lengths) :]
     return tuple(
         convert_to_pixels(key, length, size, spec.unit)
-        for length, size in zip(given, sizes, strict=True)
+        for length, size in zip(lengths, sizes, strict=True)
     )
 
 
 def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) -> float | None:
-    """The value from which on pixels are saturated; None if that is not asked for.
+    """Find the value from which on pixels are saturated; None if the settings do not ask for it.
 
     "auto" is the largest value of the data type, or that of a camera of fewer bits, if several
     pixels of the first, the middle and the last frame have it and none has more.
@@ -288,21 +309,24 @@ def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) 
         raise InputError(
             f"mask.saturation auto needs whole numbers, but the stack holds {dtype}: give the value"
         )
-    part = tuple(
-        slice(max((size - MOST_LOOKED_AT) // 2, 0), min((size + MOST_LOOKED_AT) // 2, size))
+    region = tuple(
+        slice(
+            max((size - MOST_SEARCHED_PIXELS) // 2, 0),
+            min((size + MOST_SEARCHED_PIXELS) // 2, size),
+        )
         for size in spec.frame_shape
     )
-    frames = np.unique(np.linspace(0, spec.frame_count - 1, ASKED).round().astype(int))
+    frames = np.unique(np.linspace(0, spec.frame_count - 1, SEARCHED_FRAMES).round().astype(int))
     highest, count = -math.inf, 0
     for index in frames:
-        frame = source.read(int(index), part)
+        frame = source.read(int(index), region)
         if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
             continue
         values = frame.image[frame.valid]
-        top = float(values.max())
-        if top >= highest:
-            count = (count if top == highest else 0) + int((values == top).sum())
-            highest = top
+        maximum = float(values.max())
+        if maximum >= highest:
+            count = (count if maximum == highest else 0) + int((values == maximum).sum())
+            highest = maximum
     if count >= FEWEST and highest in [2.0**bits - 1 for bits in CAMERA_BITS]:
         return highest
     return float(np.iinfo(dtype).max)

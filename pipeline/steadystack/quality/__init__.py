@@ -1,9 +1,10 @@
 """What judges a run: checks that measure some pairs again, findings, advice, the verdict.
 
-`assessment` makes the checks of a run and gives the verdict on a dataset; `judge` makes that of
-tables and findings, with the words and the `advice` beside it. `fixed_pattern_check`,
-`moving_parts` and `mask_check` look for what could be wrong; `worst_pairs` are those to look at;
-`borders` says what holds no data in a frame.
+`assessment` makes the checks of a run and gives the verdict on a dataset. `judge` has the verdict
+and the findings from tables of pairs and frames; `advice` has every advice text, and the findings
+from the checks. `fixed_pattern_check`, `moving_parts` and `mask_check` are these checks;
+`worst_pairs` reads the pairs that fit worst again; `borders` finds pixels that seem to hold no
+data.
 """
 
 from steadystack.quality.advice import NO_MOTION_PX, AdviceSettings

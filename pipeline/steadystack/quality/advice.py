@@ -1,4 +1,9 @@
-"""What a verdict is made of."""
+"""Every advice text of a verdict, and the findings from the checks.
+
+`AdviceSettings` words each advice by what is set already. `advise_on_mask`,
+`advise_on_fixed_pattern` and `advise_on_moving_parts` make findings of what the checks measured.
+Findings from the tables of pairs and frames are in `judge`, which takes its advice from here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ NO_MOTION_PX = 0.05
 
 @dataclass(frozen=True)
 class AdviceSettings:
-    """The settings that advice depends on: nobody is told to set what is set.
+    """The settings that advice depends on, and the advice: nobody is told to set what is set.
 
     Attributes
     ----------
@@ -39,100 +44,125 @@ class AdviceSettings:
     extra: float = 0.0
 
     @property
-    def wider(self) -> str:
-        """For shifts beyond the search."""
+    def wider_search(self) -> str:
+        """Advice for shifts beyond the search."""
         above = f" above {self.max_shift}" if self.max_shift is not None else ""
         initial = ", or check kind, scale and unit of initial_shifts" if self.initial_shifts else ""
         return f"raise register.max_shift{above}{initial}"
 
     @property
-    def narrower(self) -> str:
-        """For shifts that are found where there are none."""
+    def narrower_search(self) -> str:
+        """Advice for shifts that are found where there are none."""
         if self.max_shift is None:
             return "set register.max_shift"
         return f"lower register.max_shift below {self.max_shift}"
 
     @property
     def less_overlap(self) -> str:
+        """Advice for pairs that overlap too little."""
         below = f" below {self.min_overlap:g}" if self.min_overlap is not None else ""
         return f"lower register.min_overlap{below}"
 
     @property
-    def likeness(self) -> str:
-        """For frames in which too little of the scene is seen."""
+    def clearer_scene(self) -> str:
+        """Advice for frames in which too little of the scene is seen."""
         mask = "check the mask" if self.masked else "mask what is not the scene"
         return f"{mask}, {self._high_pass}"
 
     @property
+    def inverted_contrast(self) -> str:
+        """Advice for pairs that are negatives of each other."""
+        return "set register.allow_inverted: true"
+
+    @property
+    def another_run(self) -> str:
+        """Advice for pairs that are not measured yet, or failed."""
+        return "run again"
+
+    @property
+    def another_anchor(self) -> str:
+        """Advice for an anchor without a usable pair, after the frame that is used instead."""
+        return "set solve.anchor to it"
+
+    @property
+    def residual_check(self) -> str:
+        """Advice for pairs that contradict the others."""
+        return "look at pair_residual"
+
+    @property
     def _high_pass(self) -> str:
+        """Advice for uneven light."""
         if self.high_pass is None:
             return "try preprocess.high_pass"
         return f"try a preprocess.high_pass other than {self.high_pass:g}"
 
     @property
-    def mask_it(self) -> str:
-        """For what is seen in the frames and is no scene."""
+    def masking(self) -> str:
+        """Advice for what is seen in the frames and is no scene."""
         return "extend the mask over it" if self.masked else "mask it"
 
     @property
-    def without_still(self) -> str:
-        """For what stands still in the camera."""
+    def static_removal(self) -> str:
+        """Advice for what stands still in the camera."""
         if self.fixed_pattern:
-            return f"{self.mask_it}: the fixed pattern does not remove all of it"
-        return f"{self.mask_it}, or set preprocess.fixed_pattern: estimate"
+            return f"{self.masking}: the fixed pattern does not remove all of it"
+        return f"{self.masking}, or set preprocess.fixed_pattern: estimate"
 
     @property
     def more_pairs(self) -> str:
-        """For a graph that is too weak."""
+        """Advice for a graph of pairs that is too weak."""
         extra = f"raise pairs.extra above {self.extra:g}" if self.extra else "set pairs.extra: 0.2"
-        further = {
+        change_by_strategy = {
             "window": f"raise pairs.width above {self.width}",
             "multiscale": f"raise pairs.width above {self.width}",
-            "separations": f"add to pairs.separations: {_listed(self.separations)}",
+            "separations": f"add to pairs.separations: {_format_list(self.separations)}",
             "list": "list more pairs",
         }
         if self.strategy == "all":
             return "look at the frames between the parts, as all pairs are measured"
-        way = further.get(self.strategy, "set pairs.strategy: window")
-        return f"measure more pairs ({way}, or {extra})"
+        change = change_by_strategy.get(self.strategy, "set pairs.strategy: window")
+        return f"measure more pairs ({change}, or {extra})"
 
-    def without_separation(self, separation: int) -> str:
-        """For pairs so many frames apart that something pulls."""
-        static = (
+    def advise_on_separation(self, separation: int) -> str:
+        """Advice for pairs that many frames apart, if something pulls them."""
+        estimate = (
             ""
             if self.fixed_pattern
             else " (or fixed_pattern: estimate, if the scene stays the same)"
         )
-        return f"{self.mask_it}, {self._high_pass}{static}, {self._other_separations(separation)}"
+        others = self._advise_other_separations(separation)
+        return f"{self.masking}, {self._high_pass}{estimate}, {others}"
 
-    def _other_separations(self, separation: int) -> str:
-        kept = [one for one in self.separations if one != separation]
+    def _advise_other_separations(self, separation: int) -> str:
+        """Advice for measuring pairs other than those that many frames apart."""
+        kept = [number for number in self.separations if number != separation]
         if self.strategy != "separations" or separation not in self.separations or not kept:
             return "or rely on pairs further apart (pairs.strategy: separations)"
-        if math.gcd(*kept) != 1:  # else frames would fall into parts
+        if math.gcd(*kept) != 1:  # the pair graph would fall into components
             kept.append(next(n for n in count(separation + 1) if math.gcd(*kept, n) == 1))
-        return f"or measure other pairs (pairs.separations: {_listed(sorted(kept))})"
+        return f"or measure other pairs (pairs.separations: {_format_list(sorted(kept))})"
 
 
-def _listed(numbers: Iterable[int]) -> str:
+def _format_list(numbers: Iterable[int]) -> str:
+    """Whole numbers as a YAML list."""
     return f"[{', '.join(map(str, numbers))}]"
 
 
-# What stands still is told of if it takes this much away from a shift and so many standard errors,
-# and wins where it leaves less than that part of it.
+# A static image is reported if it shortens shifts by more than this many pixels and this many
+# standard errors; it wins if it leaves less than this share of a shift.
 PULL_PX, PULL_ERRORS, WINS = 0.02, 4.0, 0.5
-# Where hardly anything moves, a scene that changes looks like one that is held back: more is asked.
+# Where hardly anything moves, a changing scene looks like a shortened shift: the pull must be more.
 PULL_AT_REST_PX = 0.15
-# What stands still in a part of the frame spoils shifts that it pulls by more than this.
+# Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
-# More parts of the frame than these that move by themselves leave open which is the scene.
+# If more than this share of the parts move by themselves, it is open which of them is the scene.
 MOVES = 0.3
 
 OPPOSITE = "True (nonzero) means valid; mask.invert, or ~mask in Python, swaps the two"
 
 
 def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
-    """A mask that takes the scene away and leaves the rest."""
+    """Find out whether the mask excludes the scene and keeps the rest; at most one finding."""
     if mask is None:
         return
     if mask.inverted:
@@ -152,28 +182,28 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
 
 
 def advise_on_fixed_pattern(
-    static: FixedPatternEffect | None, asked: AdviceSettings
+    effect: FixedPatternEffect | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """What stands still in the camera and makes shifts too small."""
-    if static is None or not static.certain:
+    """Find out whether something that stands still in the camera makes shifts too small."""
+    if effect is None or not effect.certain:
         return
-    least = PULL_AT_REST_PX if static.with_it < NO_MOTION_PX else PULL_PX
-    if static.without_it - static.with_it > max(least, PULL_ERRORS * static.error):
+    least = PULL_AT_REST_PX if effect.with_it < NO_MOTION_PX else PULL_PX
+    if effect.without_it - effect.with_it > max(least, PULL_ERRORS * effect.error):
         yield Finding(
-            Trust.UNRELIABLE if static.with_it < WINS * static.without_it else Trust.CHECK,
+            Trust.UNRELIABLE if effect.with_it < WINS * effect.without_it else Trust.CHECK,
             Reason.FIXED_PATTERN,
-            f"something that stands still in the camera pulls shifts towards zero: {static.pairs} "
-            f"pairs have a mean shift of {static.with_it:.2f} px with it, and of "
-            f"{static.without_it:.2f} px without: {asked.without_still}",
+            f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
+            f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
+            f"{effect.without_it:.2f} px without: {advice.static_removal}",
         )
 
 
-def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) -> Iterator[Finding]:
-    """Parts of the frame that do not move as the whole does."""
+def advise_on_moving_parts(motion: LocalMotion | None, advice: AdviceSettings) -> Iterator[Finding]:
+    """Find parts of the frame that do not move as the whole does; up to two findings."""
     if motion is None:
         return
     if motion.still:
-        yield _still(motion, asked)
+        yield _judge_still_parts(motion, advice)
     if not motion.moving:
         return
     if motion.linear:
@@ -190,24 +220,24 @@ def advise_on_moving_parts(motion: LocalMotion | None, asked: AdviceSettings) ->
         Reason.MOVING_PARTS,
         f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
         f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
-        f"a pair ({motion.where}): {asked.mask_it}, or measure a channel that does not show it",
+        f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it",
     )
 
 
-def _still(motion: LocalMotion, asked: AdviceSettings) -> Finding:
-    """Some of the frame stands still: what it does to the shifts follows from how far most move."""
-    where = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
+def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:
+    """The finding on parts that stand still: how bad it is follows from how far most parts move."""
+    parts = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
     if motion.still_pull > WINS * motion.scene:
         return Finding(
             Trust.UNRELIABLE,
             Reason.STILL_PARTS,
-            f"something that stands still outweighs the scene in {where}, while most parts move "
+            f"something that stands still outweighs the scene in {parts}, while most parts move "
             f"by {motion.scene:.1f} px between the frames of a pair (dirt, a label, a scale "
-            f"bar?): {asked.without_still}",
+            f"bar?): {advice.static_removal}",
         )
     return Finding(
         Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
         Reason.STILL_PARTS,
-        f"something stands still in {where} while the scene moves, and pulls shifts by "
-        f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {asked.without_still}",
+        f"something stands still in {parts} while the scene moves, and pulls shifts by "
+        f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {advice.static_removal}",
     )

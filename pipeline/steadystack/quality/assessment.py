@@ -43,41 +43,49 @@ def verdict(shifts: xr.Dataset) -> Verdict:
 
 
 def check_series(setup: Setup, table: PairTable) -> dict[str, str]:
-    """What could be wrong with the shifts of a measured table, as attributes of the dataset."""
+    """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
+
+    Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
+    """
     source, method = setup.series.source, setup.method
-    found = {
+    results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table),
         LOCAL_MOTION: check_moving_parts(source, method, table),
         MASK: check_mask(source, table),
     }
-    return {name: json.dumps(asdict(one) if one else None) for name, one in found.items()}
+    return {
+        name: json.dumps(asdict(result) if result else None) for name, result in results.items()
+    }
 
 
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
-    """The verdict on solved tables; the attributes hold the settings and what was looked for.
+    """The verdict on solved tables, with the settings and the checks that the attributes hold.
 
-    What nobody looked for, or could tell, is None.
+    A check that is not among the attributes, or is null, has no part in it.
     """
     settings = json.loads(attributes["configuration"])
-    static, motion, mask = (json.loads(attributes.get(name, "null")) for name in CHECKED)
-    seen = MaskCheck(**mask) if mask else None
+    pattern, motion, mask = (json.loads(attributes.get(name, "null")) for name in CHECKED)
+    mask_check = MaskCheck(**mask) if mask else None
     return judge_series(
         table,
         frames,
         settings["solve"]["anchor"],
-        asked=_read_advice_settings(settings, seen),
-        static=FixedPatternEffect(**static) if static else None,
+        advice=_read_advice_settings(settings, mask_check),
+        fixed_pattern=FixedPatternEffect(**pattern) if pattern else None,
         motion=LocalMotion(**motion) if motion else None,
-        mask=seen,
+        mask=mask_check,
     )
 
 
 def _read_advice_settings(settings: Mapping[str, Any], mask: MaskCheck | None) -> AdviceSettings:
-    """What advice depends on; arrays (a mask, initial shifts) are not in the settings."""
+    """The settings that advice depends on.
+
+    Arrays are not in the settings: that there is a mask follows from its check.
+    """
     register, preprocess, pairs = (
         settings.get(name, {}) for name in ("register", "preprocess", "pairs")
     )
-    given = {name: pairs[name] for name in ("strategy", "width", "extra") if name in pairs}
+    pair_settings = {name: pairs[name] for name in ("strategy", "width", "extra") if name in pairs}
     return AdviceSettings(
         max_shift=register.get("max_shift"),
         min_overlap=register.get("min_overlap"),
@@ -86,5 +94,5 @@ def _read_advice_settings(settings: Mapping[str, Any], mask: MaskCheck | None) -
         masked=mask is not None and mask.valid < 1,
         initial_shifts=settings.get("initial_shifts", {}).get("path") is not None,
         separations=tuple(pairs.get("separations", ())),
-        **given,
+        **pair_settings,
     )

@@ -1,6 +1,6 @@
-"""Which pixels of a frame seem to hold no data.
+"""Find the pixels of a frame that seem to hold no data.
 
-Hints for a person. No number of a result depends on them.
+They are hints for a person: no result depends on them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class Border:
 
 
 def find_constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
-    """The border of one value that an image has on any side; None if it has none.
+    """Find a border of one value on any side of an image; None if there is none.
 
-    Only whole lines of pixels count; of those along a side that are not valid nothing is known. A
-    side may have none of it, and an image of one value has no border.
+    `image` and the boolean `valid` have the same shape. Only whole lines of pixels count, by their
+    valid pixels. A side may be without border, and an image of one value has no border.
     """
     values, widths = list[float](), list[int]()
     for axis in range(image.ndim):
         widest = 0
         for order in (1, -1):
             lines = np.moveaxis(image, axis, 0)[::order]
-            known = np.moveaxis(valid, axis, 0)[::order]
-            width, value = _alike_lines(lines, known)
+            valid_lines = np.moveaxis(valid, axis, 0)[::order]
+            width, value = _count_uniform_lines(lines, valid_lines)
             if width and value is not None and value not in values[:1]:
                 values.append(value)
             widest = max(widest, width)
@@ -49,23 +49,26 @@ def find_constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
     return Border(values[0], tuple(widths))
 
 
-def _alike_lines(lines: NDArray[Any], known: Bools) -> tuple[int, float | None]:
-    """How many of the first lines hold one value and no other, and which."""
+def _count_uniform_lines(lines: NDArray[Any], valid_lines: Bools) -> tuple[int, float | None]:
+    """How many of the first lines hold one value and no other, and that value.
+
+    `lines` (lines, ...) are pixels, `valid_lines` the booleans that say which of them are valid.
+    """
     value: float | None = None
-    for width, (line, here) in enumerate(zip(lines, known, strict=True)):
-        seen = line[here]
-        first = seen[0].item() if seen.size >= LEAST_OF_LINE else None
-        if first is None or (seen != first).any() or value not in (None, first):
+    for width, (line, valid_line) in enumerate(zip(lines, valid_lines, strict=True)):
+        pixels = line[valid_line]
+        first = pixels[0].item() if pixels.size >= LEAST_OF_LINE else None
+        if first is None or (pixels != first).any() or value not in (None, first):
             return width, value
         value = first
     return len(lines), value
 
 
 def find_frequent_extremes(values: NDArray[Any], few: float) -> list[tuple[float, float]]:
-    """Lowest and highest value, each with its share where that is more than `few` and not 1."""
-    found = []
+    """Lowest and highest of the values, each with its share, if that is above `few` and below 1."""
+    extremes = []
     for extreme in {values.min().item(), values.max().item()} if values.size else ():
         share = float(np.mean(values == extreme))
         if few < share < 1:
-            found.append((extreme, share))
-    return sorted(found)
+            extremes.append((extreme, share))
+    return sorted(extremes)

@@ -1,4 +1,4 @@
-"""What a static image does to the shifts of a series: some pairs measured with it and without."""
+"""What a static image does to the shifts of a series: pairs are measured with it and without it."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ from steadystack.ncc import cut_into_blocks
 from steadystack.register import register_translation
 from steadystack.solve import solve_shifts
 
-# The check takes fewer frames, the middle part of large ones, and looks at so many pairs.
+# The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS, CHECK_PAIRS = 40, 2, 32
 CHECK_PIXELS = 2**19
 FEWEST_CHECKED = 8
-LEAST_GAIN = 0.1  # of the median one: beyond, frames are not like each other at all
-# It is certain where no more than so many times the noise is left unexplained, or where the means
-# of the two halves of a series follow less than this part of at least so much drift, px.
+LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are not alike at all
+# A static image is certain if a scene and a static image leave a residual of at most this many
+# times the noise, or if the means of the two halves of a series follow less than this share of a
+# drift of at least this many pixels.
 # Of 288 series without a static image (drifts of 0 to 10 px, noise of 0 to 3 deviations, bleaching,
-# flicker, scenes that change) two were told of, both bleaching to a third at drifts of 1 and 3 px.
+# flicker, scenes that change) two were reported, bleaching to a third at drifts of 1 and 3 px.
 MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 
 
 def check_fixed_pattern(
     source: FrameSource, method: Method, size: BatchSize, table: PairTable
 ) -> FixedPatternEffect | None:
-    """How far what stands still pulls the measured pairs of a table towards zero.
+    """Measure how far a static image pulls the measured pairs of a table towards zero.
 
-    Some of them are measured again without it; of large frames only the middle is looked at.
-    None where there is too little to tell: few frames or usable pairs, or a series that has a
-    static image taken away already.
+    Some pairs are measured again with the static image and without it, in the middle of large
+    frames. None where there is too little to tell: few frames or usable pairs, or a series whose
+    static image is subtracted already.
     """
-    rows = np.flatnonzero(table.ok)
-    if method.fixed_pattern is not None or len(rows) < FEWEST_CHECKED:
+    usable_rows = np.flatnonzero(table.ok)
+    if method.fixed_pattern is not None or len(usable_rows) < FEWEST_CHECKED:
         return None
-    solved = solve_shifts(table)  # parts do not compare: the anchor's is looked at
+    solved = solve_shifts(table)  # components do not compare: the anchor's is used
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
@@ -57,93 +58,103 @@ def check_fixed_pattern(
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
     sample = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
-    sample = _of_one_gain(sample, shifts[frames])
-    found = estimate_pattern(sample, shifts[frames], CHECK_ROUNDS)
-    if found is None:
+    sample = _equalise_gains(sample, shifts[frames])
+    estimate = estimate_pattern(sample, shifts[frames], CHECK_ROUNDS)
+    if estimate is None:
         return None
-    pattern = sample.of_half(found, passes=1).pattern
-    chosen = sample_pairs(table, rows)
-    pairs = np.stack([table.reference[chosen], table.moving[chosen]], axis=1)
-    before, after = (sample.measured(pairs, taken) for taken in (None, pattern))
-    both = before.ok & after.ok
-    if both.sum() < FEWEST_CHECKED:
+    pattern = sample.of_half(estimate, passes=1).pattern
+    rows = sample_pairs(table, usable_rows)
+    pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
+    with_pattern, without_pattern = (sample.measured(pairs, image) for image in (None, pattern))
+    both_ok = with_pattern.ok & without_pattern.ok
+    if both_ok.sum() < FEWEST_CHECKED:
         return None
-    one, other = before.shift[both], after.shift[both]
-    along = _unit(one + other)
-    sizes = (one * along).sum(axis=1), (other * along).sum(axis=1)
+    shifts_with, shifts_without = with_pattern.shift[both_ok], without_pattern.shift[both_ok]
+    direction = _normalise(shifts_with + shifts_without)
+    sizes = (shifts_with * direction).sum(axis=1), (shifts_without * direction).sum(axis=1)
     return FixedPatternEffect(
-        pairs=int(both.sum()),
+        pairs=int(both_ok.sum()),
         with_it=float(sizes[0].mean()),
         without_it=float(sizes[1].mean()),
-        error=float((sizes[1] - sizes[0]).std(ddof=1) / np.sqrt(both.sum())),
-        certain=_explained(sample, found, pairs) or _stays(sample, shifts[frames]),
+        error=float((sizes[1] - sizes[0]).std(ddof=1) / np.sqrt(both_ok.sum())),
+        certain=_is_explained(sample, estimate, pairs) or _is_left_behind(sample, shifts[frames]),
     )
 
 
-def _of_one_gain(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
-    """The sample with contrasts that change, as when it bleaches, brought to a common one.
+def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
+    """Give the sample gains that bring frames of changing contrast, as by bleaching, to one.
 
-    Else what is left of a fading scene in its place would be taken for a static image.
+    What is left of a fading scene in its place would be taken for a static image otherwise.
+    `shifts` are (frames, axes), pixels.
     """
-    found = sample.separated(shifts)
-    if found is None:
+    estimate = sample.separated(shifts)
+    if estimate is None:
         return sample
-    known, gains = has_shift(found.shifts), np.ones(len(shifts))
-    for place, (image, valid) in zip(np.flatnonzero(known), sample.images(known), strict=True):
-        view = found.separated.view(shifts[place])[valid]
+    is_solved, gains = has_shift(estimate.shifts), np.ones(len(shifts))
+    rows = np.flatnonzero(is_solved)
+    for row, (image, valid) in zip(rows, sample.images(is_solved), strict=True):
+        view = estimate.separated.view(shifts[row])[valid]
         view = view - view.mean()
-        gains[place] = float((image[valid] * view).sum() / max(float((view**2).sum()), 1e-30))
-    usual = float(np.median(gains))
-    low, high = LEAST_GAIN * usual, usual / LEAST_GAIN
+        gains[row] = float((image[valid] * view).sum() / max(float((view**2).sum()), 1e-30))
+    typical = float(np.median(gains))
+    low, high = LEAST_GAIN * typical, typical / LEAST_GAIN
     if not 0 < low < gains.min() <= gains.max() < high:
         return sample
-    return replace(sample, gains=gains / usual)
+    return replace(sample, gains=gains / typical)
 
 
-def _explained(sample: Sample, found: PatternEstimate, pairs: Ints) -> bool:
-    """Whether a static image and one scene leave little more than noise of the frames.
+def _is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool:
+    """Whether a static image and one scene leave little more than the noise of the frames.
 
-    The noise is what the closer ones of the pairs have not in common. A scene that changes leaves
-    more, and its changes, which do not move with it, are easily taken for shifts.
+    The noise is what the closer half of the pairs does not have in common. A scene that changes
+    leaves more, and its changes, which do not move with it, are easily taken for shifts.
     """
     close = pairs[np.argsort(np.abs(pairs[:, 1] - pairs[:, 0]), kind="stable")[: len(pairs) // 2]]
-    plain = replace(sample.method, conditioning=replace(sample.method.conditioning, high_pass=None))
-    pattern = found.separated.pattern
-    measured = replace(sample, method=plain).measured(close, pattern)
-    if not measured.ok.any():
+    conditioning = replace(sample.method.conditioning, high_pass=None)
+    unfiltered = replace(sample.method, conditioning=conditioning)
+    pattern = estimate.separated.pattern
+    remeasured = replace(sample, method=unfiltered).measured(close, pattern)
+    if not remeasured.ok.any():
         return False
-    images = sample.images(has_shift(found.shifts))
+    images = sample.images(has_shift(estimate.shifts))
     variances = [np.var((image - pattern)[valid & np.isfinite(pattern)]) for image, valid in images]
-    noise = (1 - float(np.median(measured.ncc[measured.ok]))) * float(np.mean(variances))
-    return found.separated.residual < MOST_LEFT * noise
+    noise = (1 - float(np.median(remeasured.ncc[remeasured.ok]))) * float(np.mean(variances))
+    return estimate.separated.residual < MOST_LEFT * noise
 
 
-def _stays(sample: Sample, shifts: Floats) -> bool:
-    """Whether the means of the series' two halves lie on each other where the scene does not."""
+def _is_left_behind(sample: Sample, shifts: Floats) -> bool:
+    """Whether the means of the series' two halves lie on each other although the scene drifts.
+
+    `shifts` are (frames, axes), pixels.
+    """
     half = len(sample.frames) // 2
-    parts = zip(*(np.split(given, [half]) for given in (sample.frames, sample.gains)), strict=True)
-    means = [replace(sample, frames=frames, gains=gains).mean() for frames, gains in parts]
-    found = register_translation(*means, max_shift=[max(side // 4, 1) for side in means[0].shape])
+    halves = zip(
+        *(np.split(values, [half]) for values in (sample.frames, sample.gains)), strict=True
+    )
+    means = [replace(sample, frames=frames, gains=gains).mean() for frames, gains in halves]
+    bounds = [max(side // 4, 1) for side in means[0].shape]
+    registration = register_translation(*means, max_shift=bounds)
     drift = shifts[half:].mean(axis=0) - shifts[:half].mean(axis=0)
     length = float(np.linalg.norm(drift))
-    if found.status is not PairStatus.OK or length < LEAST_DRIFT:
+    if registration.status is not PairStatus.OK or length < LEAST_DRIFT:
         return False
-    return float(found.shift @ drift) < STAYS_BEHIND * length**2
+    return float(registration.shift @ drift) < STAYS_BEHIND * length**2
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normalise(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (pairs, axes) of length 1 in the same directions."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
 def sample_pairs(
     table: PairTable, rows: NDArray[np.intp], count: int = CHECK_PAIRS
 ) -> NDArray[np.intp]:
-    """Some of these rows, spread evenly over the series: half of close pairs, half of far ones."""
+    """Choose rows of the table, spread evenly over the series: half close pairs, half far ones."""
     apart = np.abs(table.moving - table.reference)[rows]
     middle = np.median(apart)
     near, far = rows[apart <= middle], rows[apart > middle]
-    halves = [spread_evenly(part, count // (2 if len(far) else 1)) for part in (near, far)]
-    return np.concatenate(halves)
+    share = count // (2 if len(far) else 1)
+    return np.concatenate([spread_evenly(half, share) for half in (near, far)])
 
 
 def crop_to_middle(method: Method) -> Method:

@@ -14,162 +14,185 @@ from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.quality.fixed_pattern_check import crop_to_middle, sample_pairs
 from steadystack.register import register_translation
 
-# So many pairs are looked at, each in so many parts per axis of at least so many pixels.
+# Pairs that are measured again, parts per axis, and the least pixels of a part along an axis.
 CHECK_PAIRS, PARTS, LEAST_SIDE = 12, 3, 24
-# A part is searched for within this share of its side around where the whole pair has it.
+# A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
 # A part moves by itself if it is off by this much, px, and by so many stated deviations.
 OFF_PX, OFF_STD = 0.5, 3.0
-# It stands still if it moves by no more than this part of what it is off what most parts say.
+# A part stands still if it moves by less than this share of its distance from the common motion.
 RESTS = 0.25
-# Frames turn or stretch if what is linear in the position explains so much of the parts' motion.
+# Frames turn or stretch if a linear function of the position explains this share of the motion.
 LINEAR = 0.8
 
 NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
 def check_moving_parts(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
-    """How parts of the frame move against the shift of the whole, seen on some measured pairs.
+    """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
 
-    Of large frames the middle is looked at. None where there is too little to tell: few usable
-    pairs, frames too small to be cut, parts without a peak of their own.
+    Of large frames the middle is used. None where there is too little to tell: few usable pairs,
+    frames too small to be cut, parts without a peak of their own.
     """
-    rows = np.flatnonzero(table.ok)
+    usable_rows = np.flatnonzero(table.ok)
     method = crop_to_middle(method)
     too_small = min(method.search.shape) < PARTS * LEAST_SIDE
-    if len(rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
+    if len(usable_rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
-    chosen = sample_pairs(table, rows, CHECK_PAIRS)
-    shifts, std = _measured(source, method, table, chosen)
-    off = shifts - table.shift[chosen][:, None]
-    judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(chosen) / 2, FEWEST_PAIRS)
+    rows = sample_pairs(table, usable_rows, CHECK_PAIRS)
+    shifts, std = _measure_parts(source, method, table, rows)
+    off = shifts - table.shift[rows][:, None]
+    judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(rows) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
         return None
-    there = np.asarray(np.isfinite(shifts[:, judged]).all(axis=2)).any(axis=1)
-    shifts, std, off, chosen = shifts[there], std[there], off[there], chosen[there]
-    still, common = _still(shifts[:, judged], std[:, judged])
-    pulled = table.shift[chosen] - common
-    if still.any():  # what most parts say is the scene's, and the whole may be pulled away from it
+    is_measured = np.asarray(np.isfinite(shifts[:, judged]).all(axis=2)).any(axis=1)
+    shifts, std, off = (values[is_measured] for values in (shifts, std, off))
+    rows = rows[is_measured]
+    still, common = _find_still_parts(shifts[:, judged], std[:, judged])
+    pull_of_still = table.shift[rows] - common
+    if still.any():  # the common motion is the scene's; still parts may pull the whole away from it
         off = shifts - common[:, None]
-    size, noise = _typical(off[:, judged]), _typical(std[:, judged])
+    size, noise = _compute_typical_size(off[:, judged]), _compute_typical_size(std[:, judged])
     moving = (size > OFF_PX) & (size > OFF_STD * noise) & ~still
-    most = int(np.argmax(np.where(moving, size, -1)))
-    places, ndim = np.flatnonzero(judged), len(method.search.shape)
+    fastest = int(np.argmax(np.where(moving, size, -1)))
+    judged_parts, ndim = np.flatnonzero(judged).tolist(), len(method.search.shape)
+    still_parts = np.flatnonzero(judged)[still].tolist()
     return LocalMotion(
-        pairs=len(chosen),
+        pairs=len(rows),
         parts=int(judged.sum()),
         moving=int(moving.sum()),
-        size=float(size[most]),
-        where=_name(int(places[most]), ndim),
-        linear=_linear(off, judged) > LINEAR,
+        size=float(size[fastest]),
+        where=_name_part(judged_parts[fastest], ndim),
+        linear=_measure_linearity(off, judged) > LINEAR,
         still=int(still.sum()),
-        still_where=", ".join(dict.fromkeys(_name(int(one), ndim) for one in places[still])),
-        still_pull=float(_typical(pulled[:, None])[0]) if still.any() else 0.0,
-        scene=float(_typical(common[:, None])[0]),
+        still_where=", ".join(dict.fromkeys(_name_part(part, ndim) for part in still_parts)),
+        still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
+        scene=float(_compute_typical_size(common[:, None])[0]),
     )
 
 
-def _typical(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median over pairs of the sizes of vectors (pairs, parts, axes)."""
+def _compute_typical_size(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median over the pairs of the lengths of vectors (pairs, parts, axes); shape (parts,)."""
     return np.asarray(np.nanmedian(np.linalg.norm(vectors, axis=2), axis=0))
 
 
-def _still(
+def _find_still_parts(
     shifts: NDArray[np.float64], std: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which parts stand still in the frame while most move, and how these move in every pair."""
+    """Find the parts that stand still while most move, and the common motion of most.
+
+    Parameters
+    ----------
+    shifts, std : (pairs, parts, axes), pixels
+
+    Returns
+    -------
+    still : (parts,) booleans
+    common : (pairs, axes), pixels
+    """
     common = np.nanmedian(shifts, axis=1)
-    rest, apart = _typical(shifts), _typical(shifts - common[:, None])
-    noise = OFF_STD * _typical(std)
+    rest, apart = _compute_typical_size(shifts), _compute_typical_size(shifts - common[:, None])
+    noise = OFF_STD * _compute_typical_size(std)
     # A part that holds some of the scene, too, is not quite at rest.
     still = (rest < np.maximum(RESTS * apart, noise)) & (apart > OFF_PX) & (apart > noise)
     return still, common
 
 
-def _measured(
+def _measure_parts(
     source: FrameSource, method: Method, table: PairTable, rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The shift of every part in every pair, and its deviation; NaN if not known.
+    """Measure the shift of every part in every pair, and its deviation; NaN if not known.
 
-    Both (pairs, parts, axes), pixels. Parts are looked for around the shift of the whole, and where
-    there is nothing at their own place.
+    Both are (pairs, parts, axes), pixels. A part is searched for around the shift of the whole, and
+    if it has no peak there, around 0.
     """
     ndim = len(method.search.shape)
     shifts = np.full((len(rows), PARTS**ndim, ndim), np.nan)
     std = np.full_like(shifts, np.nan)
     camera_images = read_camera_images(method, source.frame_shape, 0)
-    everything = CachedMask(np.ones(method.search.blocks[0].moving_shape, bool))
-    for place, row in enumerate(rows):
-        images = [
-            read_block(source, int(frames[row]), 0, method, camera_images, [everything])[0]
+    all_valid = CachedMask(np.ones(method.search.blocks[0].moving_shape, bool))
+    for index, row in enumerate(rows):
+        reference, moving = (
+            read_block(source, int(frames[row]), 0, method, camera_images, [all_valid])[0]
             for frames in (table.reference, table.moving)
-        ]
-        if images[0] is None or images[1] is None:
+        )
+        if reference is None or moving is None:
             continue
-        whole = np.rint(table.shift[row]).astype(int)
-        for part, box in enumerate(_parts(method.search.shape, whole)):
-            for centre in (whole, np.zeros_like(whole)):
-                found = _registered(images[0], images[1], box, centre, method.search.allow_inverted)
-                if found is not None:
-                    shifts[place, part], std[place, part] = found[0] + centre, found[1]
+        whole_shift = np.rint(table.shift[row]).astype(int)
+        for part, box in enumerate(_cut_into_parts(method.search.shape, whole_shift)):
+            for centre in (whole_shift, np.zeros_like(whole_shift)):
+                measurement = _register_part(
+                    reference, moving, box, centre, method.search.allow_inverted
+                )
+                if measurement is not None:
+                    shifts[index, part], std[index, part] = measurement[0] + centre, measurement[1]
                     break
     return shifts, std
 
 
-def _parts(shape: Sequence[int], whole: NDArray[np.int64]) -> Iterator[Slices]:
-    """The parts of what the frames of a pair have in common, in pixels of the reference."""
+def _cut_into_parts(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Iterator[Slices]:
+    """Cut the overlap of the frames of a pair into parts, as slices of the reference."""
     sides = []
-    for size, shift in zip(shape, whole.tolist(), strict=True):
+    for size, shift in zip(shape, whole_shift.tolist(), strict=True):
         first, last = max(shift, 0), size + min(shift, 0)
         edges = np.linspace(first, max(last, first), PARTS + 1).astype(int)
         sides.append([slice(low, high) for low, high in pairwise(edges)])
     yield from product(*sides)
 
 
-def _registered(
+def _register_part(
     reference: MaskedImage,
     moving: MaskedImage,
     box: Slices,
-    whole: NDArray[np.int64],
+    whole_shift: NDArray[np.int64],
     allow_inverted: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The shift of one part against that of whole pixels, and its deviation."""
+    """Register one part; its shift beyond `whole_shift`, and its deviation.
+
+    `box` are slices of the reference, `whole_shift` the shift, in whole pixels, that the search is
+    centred on. Both results are (axes,), pixels; None if the part is small or has no peak.
+    """
     if min(side.stop - side.start for side in box) < LEAST_SIDE // 2:
         return None
-    there = tuple(
+    moving_box = tuple(
         slice(side.start - shift, side.stop - shift)
-        for side, shift in zip(box, whole.tolist(), strict=True)
+        for side, shift in zip(box, whole_shift.tolist(), strict=True)
     )
-    found = register_translation(
+    registration = register_translation(
         reference.values[box],
-        moving.values[there],
+        moving.values[moving_box],
         reference_mask=reference.mask.pixels[box],
-        moving_mask=moving.mask.pixels[there],
+        moving_mask=moving.mask.pixels[moving_box],
         max_shift=[int(REACH * (side.stop - side.start)) for side in box],
         allow_inverted=allow_inverted,
     )
-    if found.status is not PairStatus.OK:
+    if registration.status is not PairStatus.OK:
         return None
-    return np.asarray(found.shift), np.sqrt(np.diag(found.covariance))
+    return np.asarray(registration.shift), np.sqrt(np.diag(registration.covariance))
 
 
-def _linear(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
-    """How much of the parts' motion is linear in their place, as a turn or a stretch is; 0..1."""
+def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
+    """How much of the parts' motion is linear in their position, as a turn or a stretch is; 0..1.
+
+    `off` is (pairs, parts, axes), pixels; `judged` says which parts count. The median over the
+    pairs.
+    """
     ndim = off.shape[2]
-    places = np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2
+    positions = np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2
     explained = []
-    for pair in off:
-        known = np.isfinite(pair).all(axis=1) & judged
-        if known.sum() > ndim + 2:
-            terms = np.column_stack([places[known], np.ones(known.sum())])
-            left = pair[known] - terms @ np.linalg.lstsq(terms, pair[known], rcond=None)[0]
-            explained.append(1 - (left**2).sum() / max((pair[known] ** 2).sum(), 1e-12))
+    for pair_offsets in off:
+        is_known = np.isfinite(pair_offsets).all(axis=1) & judged
+        if is_known.sum() > ndim + 2:
+            terms = np.column_stack([positions[is_known], np.ones(is_known.sum())])
+            motion = pair_offsets[is_known]
+            rest = motion - terms @ np.linalg.lstsq(terms, motion, rcond=None)[0]
+            explained.append(1 - (rest**2).sum() / max((motion**2).sum(), 1e-12))
     return float(np.median(explained)) if explained else 0.0
 
 
-def _name(part: int, ndim: int) -> str:
-    """Where a part lies in the plane of the last two axes."""
-    place = np.unravel_index(part, (PARTS,) * ndim)
-    names = [NAMES[axis][at] for axis, at in enumerate(place[-2:])] if ndim > 1 else []
+def _name_part(part: int, ndim: int) -> str:
+    """Name where a part lies in the plane of the last two axes."""
+    position = np.unravel_index(part, (PARTS,) * ndim)
+    names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
     return " ".join(dict.fromkeys(names)) or f"part {part + 1}"
