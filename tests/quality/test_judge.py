@@ -110,8 +110,10 @@ def test_advice_knows_what_is_set():
     )
     assert AdviceSettings(extra=0.5).more_pairs.endswith("raise pairs.extra above 0.5)")
     assert "pairs.extra" not in AdviceSettings(strategy="all").more_pairs
-    assert AdviceSettings(max_shift=[3, 4]).narrower == "lower register.max_shift below [3, 4]"
-    assert AdviceSettings().narrower == "set register.max_shift"
+    assert (
+        AdviceSettings(max_shift=[3, 4]).narrower_search == "lower register.max_shift below [3, 4]"
+    )
+    assert AdviceSettings().narrower_search == "set register.max_shift"
 
 
 @pytest.mark.parametrize(("pull", "told"), [(1.0, False), (0.97, False), (0.85, True)])

@@ -1,11 +1,11 @@
-"""A whole corrected stack, laid out: everything about it that is known before a pixel is read."""
+"""Plan a corrected stack: everything about it that is known before a pixel is read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from steadystack.config import CorrectSection
 from steadystack.correction.chunks import (
     COARSEST,
-    Cut,
+    ChunkLayout,
+    Regions,
     cut_into_regions,
     make_levels,
     make_valid_level,
@@ -41,10 +42,15 @@ METHOD_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """A corrected stack that is laid out: what the tasks need, and what the store will tell.
+    """A corrected stack that is planned: what the tasks need, and what the store will tell.
 
-    `path` is where it will be; the tasks write to that of `work.target`. `task_bytes` is the memory
-    of a task.
+    Attributes
+    ----------
+    path : where the stack will be; until it is whole, tasks write to the path of `work.target`
+    work : what the tasks need
+    attributes : of the group in the store
+    task_bytes : memory of a task
+    frames : what becomes of every frame
     """
 
     path: str
@@ -60,6 +66,7 @@ class Corrected:
 
     @property
     def tasks(self) -> int:
+        """How many tasks write the stack."""
         return len(self.work.regions)
 
 
@@ -67,18 +74,19 @@ def plan_corrected(
     path: str,
     source: StackSpec,
     shifts: xr.Dataset,
-    how: CorrectSection,
+    section: CorrectSection,
     validity: Validity,
     channel: int | None,
     memory: int,
 ) -> Corrected:
-    """Everything about a corrected stack that is known before a pixel is read.
+    """Plan a corrected stack from everything that is known before a pixel is read.
 
     Parameters
     ----------
-    path : where it will be
-    source : the stack to be moved, of which all channels and planes are
+    path : where the stack will be
+    source : the stack whose channels and planes are all moved
     shifts : the solved dataset of shifts
+    section : the settings of the correction
     validity, channel : see `CorrectionPlan`
     memory : bytes that a task may use
 
@@ -87,70 +95,102 @@ def plan_corrected(
     InputError
         Where stack, shifts and settings do not go together.
     """
-    moved = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
+    movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    _check(source, moved, axes)
-    shape = tuple(source.size(axis) for axis in axes)
-    box = choose_canvas(moved, shape, how.border)
-    sides = dict(zip(axes, box.shape, strict=True))
-    first = dict(zip(axes, box.first, strict=True))
-    spatial, names = source.spatial, tuple(a for a in "tczyx" if a in source.axes)
-    shift = np.zeros((len(moved.shift), len(spatial)))
-    shift[:, [spatial.index(axis) for axis in axes]] = moved.shift
-    boolean = np.dtype(source.dtype).kind == "b"
-    version: OmeVersion = how.format or choose_ome_version(source)
-    cut = _choose_cut(
-        source,
-        names,
-        sides,
-        how,
-        version,
-        "nearest" if how.labels or boolean else how.interpolation,
+    _check_frames(source, movements, axes)
+    spatial = source.spatial
+    shift = np.zeros((len(movements.shift), len(spatial)))
+    shift[:, [spatial.index(axis) for axis in axes]] = movements.shift
+    canvas, layout, regions, target = _choose_canvas_and_target(
+        path, source, section, movements, axes, memory
     )
-    region = cut_into_regions(cut, memory)
-    target = PyramidSpec(
-        path=get_place(path).open_build().path,
-        axes=names,
-        dtype=np.dtype(source.dtype).newbyteorder("=").str,
-        version=version,
-        levels=make_levels(cut, region, how.levels),
-        valid=make_valid_level(cut, region) if how.write_valid else None,
-        fill_value=choose_fill_value(how.fill_value, np.dtype(source.dtype)),
-        digest=_compute_digest(source, how, (validity, channel), shift, box),
-    )
-    work = CorrectionPlan(
+    digest = _compute_digest(source, section, (validity, channel), shift, canvas)
+    target = replace(target, digest=digest)
+    sides = dict(zip(axes, canvas.shape, strict=True))
+    first = dict(zip(axes, canvas.first, strict=True))
+    plan = CorrectionPlan(
         source=source,
         target=target,
-        regions=region,
+        regions=regions,
         shift=shift,
         box=Box(
             tuple(first.get(axis, 0) for axis in spatial),
             tuple(sides.get(axis, source.size(axis)) for axis in spatial),
         ),
-        interpolation=cut.interpolation,
-        labels=how.labels,
-        keep=how.invalid == "keep",
+        interpolation=layout.interpolation,
+        labels=section.labels,
+        keep=section.invalid == "keep",
         validity=validity,
         channel=channel,
     )
-    about = _describe(source, how, target, work, moved, axes, shape)
     attributes = make_image_attributes(
-        names,
+        target.axes,
         [(level.name, level.factors) for level in target.levels],
         get_coordinates(source),
         name=get_place(path).name.split(".")[0],
-        version=version,
+        version=target.version,
         first=first,
     )
-    attributes |= {OWN: about}
-    return Corrected(path, work, attributes, cut.bytes_for(region.sides), moved)
+    attributes |= {OWN: _describe(plan, section, movements, axes)}
+    return Corrected(path, plan, attributes, layout.estimate_bytes(regions.sides), movements)
 
 
-def _check(source: StackSpec, moved: Movements, axes: Sequence[str]) -> None:
-    if source.frame_count != len(moved.shift):
+def _choose_canvas_and_target(
+    path: str,
+    source: StackSpec,
+    section: CorrectSection,
+    movements: Movements,
+    axes: Sequence[str],
+    memory: int,
+) -> tuple[Box, ChunkLayout, Regions, PyramidSpec]:
+    """Choose which pixels a corrected stack shows, and how they are written.
+
+    Parameters
+    ----------
+    path : where the stack will be
+    source : the stack that is moved
+    section : the settings of the correction
+    movements : what becomes of every frame, along `axes`
+    memory : bytes that a task may use
+
+    Returns
+    -------
+    canvas : the pixels that are shown, along `axes`
+    layout : chunks and shards
+    regions : the regions that tasks write
+    target : the image that is written, without its digest
+    """
+    canvas = choose_canvas(movements, [source.size(axis) for axis in axes], section.border)
+    dtype = np.dtype(source.dtype)
+    version: OmeVersion = section.format or choose_ome_version(source)
+    layout = _choose_chunks(
+        source,
+        tuple(axis for axis in "tczyx" if axis in source.axes),
+        dict(zip(axes, canvas.shape, strict=True)),
+        section,
+        version,
+        "nearest" if section.labels or dtype.kind == "b" else section.interpolation,
+    )
+    regions = cut_into_regions(layout, memory)
+    target = PyramidSpec(
+        path=get_place(path).open_build().path,
+        axes=layout.axes,
+        dtype=dtype.newbyteorder("=").str,
+        version=version,
+        levels=make_levels(layout, regions, section.levels),
+        valid=make_valid_level(layout, regions) if section.write_valid else None,
+        fill_value=choose_fill_value(section.fill_value, dtype),
+        digest="",
+    )
+    return canvas, layout, regions, target
+
+
+def _check_frames(source: StackSpec, movements: Movements, axes: Sequence[str]) -> None:
+    """Refuse shifts of another number of frames, or along axes that the stack lacks."""
+    if source.frame_count != len(movements.shift):
         raise InputError(
             f"{source.path} has {source.frame_count} frames, but there are shifts for "
-            f"{len(moved.shift)}"
+            f"{len(movements.shift)}"
         )
     if not set(axes) <= set(source.spatial):
         raise InputError(
@@ -159,51 +199,60 @@ def _check(source: StackSpec, moved: Movements, axes: Sequence[str]) -> None:
         )
 
 
-def _choose_cut(
+def _choose_chunks(
     source: StackSpec,
-    names: tuple[str, ...],
-    sides: dict[str, int],
-    how: CorrectSection,
+    axes: tuple[str, ...],
+    canvas_sides: dict[str, int],
+    section: CorrectSection,
     version: OmeVersion,
     interpolation: str,
-) -> Cut:
-    """Chunks and shards as they are given, or those of the input."""
-    shape = {axis: sides.get(axis, source.size(axis)) for axis in names}
-    read = dict(zip(source.axes, source.chunks, strict=True))
-    chunks = dict(read)
-    if how.chunks is not None:
-        chunks |= {"t": 1, "c": 1} | _expand_per_axis("correct.chunks", how.chunks, source.spatial)
-    chunks = {axis: min(chunks[axis], shape[axis]) for axis in names}
+) -> ChunkLayout:
+    """Choose chunks and shards: those of the settings, or else those of the input.
+
+    `axes` are the array axes of the corrected stack, `canvas_sides` pixels by the name of the axis.
+    """
+    shape = {axis: canvas_sides.get(axis, source.size(axis)) for axis in axes}
+    input_chunks = dict(zip(source.axes, source.chunks, strict=True))
+    chunks = dict(input_chunks)
+    if section.chunks is not None:
+        chunks |= {"t": 1, "c": 1} | _expand_per_axis(
+            "correct.chunks", section.chunks, source.spatial
+        )
+    chunks = {axis: min(chunks[axis], shape[axis]) for axis in axes}
     shards: dict[str, int] | None = None
-    if how.shards is not None:
-        shards = chunks | _expand_per_axis("correct.shards", how.shards, source.spatial)
-    elif how.chunks is None and version == "0.5" and source.shards is not None:
+    if section.shards is not None:
+        shards = chunks | _expand_per_axis("correct.shards", section.shards, source.spatial)
+    elif section.chunks is None and version == "0.5" and source.shards is not None:
         shards = dict(zip(source.axes, source.shards, strict=True))
     if shards is not None and version == "0.4":
         raise InputError("correct.shards: OME-Zarr 0.4 has no shards: set correct.format to 0.5")
     if shards is not None:
-        for axis in names:
+        for axis in axes:
             shards[axis] = min(shards[axis], -(-shape[axis] // chunks[axis]) * chunks[axis])
-            if how.shards is not None and shards[axis] % chunks[axis]:
+            if section.shards is not None and shards[axis] % chunks[axis]:
                 raise InputError(
                     f"correct.shards: {shards[axis]} along {axis} is not a multiple of the "
                     f"chunk's {chunks[axis]}"
                 )
             shards[axis] = max(shards[axis] // chunks[axis], 1) * chunks[axis]
-    return Cut(
-        axes=names,
-        shape=tuple(shape[axis] for axis in names),
+    return ChunkLayout(
+        axes=axes,
+        shape=tuple(shape[axis] for axis in axes),
         itemsize=np.dtype(source.dtype).itemsize,
-        chunks=tuple(chunks[axis] for axis in names),
-        shards=None if shards is None else tuple(shards[axis] for axis in names),
-        read=tuple(read[axis] for axis in names),
+        chunks=tuple(chunks[axis] for axis in axes),
+        shards=None if shards is None else tuple(shards[axis] for axis in axes),
+        read=tuple(input_chunks[axis] for axis in axes),
         interpolation=interpolation,
-        pyramid=how.levels != 1 and (how.levels is not None or max(sides.values()) > COARSEST),
+        pyramid=section.levels != 1
+        and (section.levels is not None or max(canvas_sides.values()) > COARSEST),
     )
 
 
-def _expand_per_axis(key: str, given: int | tuple[int, ...], axes: Sequence[str]) -> dict[str, int]:
-    values = (given,) * len(axes) if isinstance(given, int) else given
+def _expand_per_axis(
+    key: str, setting: int | tuple[int, ...], axes: Sequence[str]
+) -> dict[str, int]:
+    """Expand a setting that is a number or a list to one number by the name of each axis."""
+    values = (setting,) * len(axes) if isinstance(setting, int) else setting
     if len(values) != len(axes):
         raise InputError(f"{key} has {len(values)} values for the axes {', '.join(axes)}")
     return dict(zip(axes, values, strict=True))
@@ -211,55 +260,55 @@ def _expand_per_axis(key: str, given: int | tuple[int, ...], axes: Sequence[str]
 
 def _compute_digest(
     source: StackSpec,
-    how: CorrectSection,
+    section: CorrectSection,
     valid: tuple[Validity, int | None],
     shift: NDArray[np.float64],
-    box: Box,
+    canvas: Box,
 ) -> str:
-    """A short hash of all that the pixels follow from."""
+    """Compute a short hash of everything that the pixels follow from.
+
+    `shift` (frames, spatial axes) are pixels, `canvas` the box of pixels that is shown.
+    """
     validity, channel = valid
-    here = validity if channel is not None else validity.whatever_the_value()
-    told = {
+    relevant = validity if channel is not None else validity.whatever_the_value()
+    content = {
         "method": METHOD_VERSION,
         "source": [source.digest, source.missing_chunks],
-        "how": how.model_dump(mode="json"),
+        "how": section.model_dump(mode="json"),
         "invalid": [
-            *([mask.digest for mask in here.masks], here.border, here.invalid_values),
-            here.saturation,
-            *(here.valid_range, channel),
+            *([mask.digest for mask in relevant.masks], relevant.border, relevant.invalid_values),
+            relevant.saturation,
+            *(relevant.valid_range, channel),
         ],
-        "box": asdict(box),
+        "box": asdict(canvas),
     }
-    text = json.dumps(told, sort_keys=True).encode()
+    text = json.dumps(content, sort_keys=True).encode()
     return hashlib.sha256(text + np.ascontiguousarray(shift).tobytes()).hexdigest()[:16]
 
 
 def _describe(
-    source: StackSpec,
-    how: CorrectSection,
-    target: PyramidSpec,
-    work: CorrectionPlan,
-    moved: Movements,
-    axes: Sequence[str],
-    shape: tuple[int, ...],
+    plan: CorrectionPlan, section: CorrectSection, movements: Movements, axes: Sequence[str]
 ) -> dict[str, Any]:
-    """What the store tells of itself beside the image's metadata."""
-    common = find_common_box(moved.shift[moved.good], shape)
-    laid = [work.regions.sides, [asdict(level) for level in target.levels]]
+    """Describe the stack by attributes that are stored beside the image's metadata."""
+    source, target = plan.source, plan.target
+    shape = [source.size(axis) for axis in axes]
+    common = find_common_box(movements.shift[movements.good], shape)
+    layout = [plan.regions.sides, [asdict(level) for level in target.levels]]
     return {
         "digest": target.digest,
-        "layout": hashlib.sha256(json.dumps(laid).encode()).hexdigest()[:16],
+        "layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:16],
         "source": source.path,
-        "settings": how.model_dump(mode="json"),
+        "settings": section.model_dump(mode="json"),
         "axes": list(axes),
-        "box": asdict(work.box),
+        "box": asdict(plan.box),
         "common": asdict(common) if common else None,
-        "blank": np.flatnonzero(np.isnan(moved.shift).any(axis=1)).tolist(),
+        "blank": np.flatnonzero(np.isnan(movements.shift).any(axis=1)).tolist(),
         # OME-Zarr knows evenly spaced frames alone.
         **({"time": list(source.time)} if source.time and not _is_even(source.time[0]) else {}),
     }
 
 
 def _is_even(times: Sequence[float]) -> bool:
+    """Whether frames are evenly spaced in time."""
     steps = np.diff(times)
     return bool(np.allclose(steps, steps[:1], rtol=1e-6))

@@ -34,7 +34,7 @@ def correct(
     unusable: str = "blank",
     other_shape: bool = False,
 ) -> xr.DataArray:
-    """The stack with every frame moved by its shift; lazy, a frame at a time.
+    """Move every frame of a stack by its shift; lazy, a frame at a time.
 
     Parameters
     ----------
@@ -74,48 +74,52 @@ def correct(
     if border not in BORDERS:
         raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
     stack, shifts = _order_dims(stack, shifts)
-    moved = find_movements(shifts, interpolated=interpolated, unusable=unusable)
+    movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    _check(stack, len(moved.shift), axes)
+    _check_frames(stack, len(movements.shift), axes)
     if not other_shape:
         _check_shape(stack, shifts, axes)
-    shown = np.asarray(np.isfinite(moved.shift).all(axis=1))
+    is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
     fill = choose_fill_value(fill_value, stack.dtype)
-    box = choose_canvas(moved, [stack.sizes[axis] for axis in axes], border)
+    box = choose_canvas(movements, [stack.sizes[axis] for axis in axes], border)
     valid = stack.coords["valid"].variable if "valid" in stack.coords else True
-    given = True if mask is None else _convert_mask(mask, stack, axes)
-    whole = dict.fromkeys(axes, -1) | {dim: 1 for dim in stack.dims if dim not in axes}
-    lazy = stack.drop_vars("valid", errors="ignore").chunk(whole)
-    new = [f"{axis}_moved" for axis in axes]  # another length is another dim to xarray
+    given_valid = True if mask is None else _convert_mask(mask, stack, axes)
+    whole_frames = dict.fromkeys(axes, -1) | {dim: 1 for dim in stack.dims if dim not in axes}
+    lazy = stack.drop_vars("valid", errors="ignore").chunk(whole_frames)
+    moved_axes = [f"{axis}_moved" for axis in axes]  # another length is another dim to xarray
     result: xr.DataArray = xr.apply_ufunc(
         _move_frame,
-        lazy.isel(t=shown).drop_vars(axes, errors="ignore"),
-        (xr.ones_like(lazy, bool) & valid & given)
-        .chunk(whole)
-        .isel(t=shown)
+        lazy.isel(t=is_shown).drop_vars(axes, errors="ignore"),
+        (xr.ones_like(lazy, bool) & valid & given_valid)
+        .chunk(whole_frames)
+        .isel(t=is_shown)
         .drop_vars(axes, errors="ignore"),
-        xr.DataArray(moved.shift[shown], dims=("t", "axis")),
+        xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
         kwargs={"interpolation": interpolation, "fill_value": fill, "box": box},
         input_core_dims=[axes, axes, ["axis"]],
-        output_core_dims=[new],
+        output_core_dims=[moved_axes],
         vectorize=True,
         dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": dict(zip(new, box.shape, strict=True))},
+        dask_gufunc_kwargs={"output_sizes": dict(zip(moved_axes, box.shape, strict=True))},
         output_dtypes=[stack.dtype],
         keep_attrs=True,
-    ).rename(dict(zip(new, axes, strict=True)))
-    # Frames that stay blank are not even read: what is torn in them does no harm.
-    placed = result.drop_vars("t", errors="ignore").assign_coords(t=np.flatnonzero(shown))
-    filled = placed.reindex(t=np.arange(len(shown)), fill_value=fill).drop_vars("t")
+    ).rename(dict(zip(moved_axes, axes, strict=True)))
+    # Frames that stay blank are not even read: broken chunks in them do no harm.
+    placed = result.drop_vars("t", errors="ignore").assign_coords(t=np.flatnonzero(is_shown))
+    filled = placed.reindex(t=np.arange(len(is_shown)), fill_value=fill).drop_vars("t")
     filled = filled.transpose(*stack.dims)
     if border == "same":
         return filled.assign_coords(lazy.coords)
-    others = {name: c for name, c in lazy.coords.items() if not set(axes) & set(c.dims)}
-    return filled.assign_coords(others).assign_coords(_make_coordinates(lazy, axes, box))
+    other_coordinates = {
+        name: coordinate
+        for name, coordinate in lazy.coords.items()
+        if not set(axes) & set(coordinate.dims)
+    }
+    return filled.assign_coords(other_coordinates).assign_coords(_make_coordinates(lazy, axes, box))
 
 
 def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
-    """Stack and shifts, each checked to be what it is."""
+    """Check that stack and shifts are what they should be, and put their dims into order."""
     if (
         isinstance(stack, xr.Dataset)
         and "frame_shift" in stack
@@ -130,7 +134,8 @@ def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
     return as_stack(stack), as_shifts(shifts)
 
 
-def _check(stack: xr.DataArray, count: int, axes: list[str]) -> None:
+def _check_frames(stack: xr.DataArray, count: int, axes: list[str]) -> None:
+    """Refuse a stack without `count` frames, or without the axes of the shifts."""
     if "t" not in stack.dims or stack.sizes["t"] != count:
         raise InputError(
             f"the stack has {stack.sizes.get('t', 'no')} frames along t, but there are shifts for "
@@ -144,7 +149,7 @@ def _check(stack: xr.DataArray, count: int, axes: list[str]) -> None:
 
 
 def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> None:
-    """Refuse frames of another shape than was measured, as far as the dataset knows of it."""
+    """Refuse frames of another shape than was measured, if the dataset says which that was."""
     measured = json.loads(shifts.attrs.get("frame_shape", "null"))
     shape = [stack.sizes[axis] for axis in axes]
     if measured is None or shape == measured:
@@ -162,23 +167,26 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
 
 
 def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
-    """What shifts are to be multiplied by where one is the other binned, as text; "" if not."""
+    """The factor for shifts, as text, if one of the shapes is the other one binned; "" if not."""
 
-    def factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
-        """Pixels per bin along each axis; what is left at the end is no more than part of one."""
-        by = [max(round(one / other), 1) for one, other in zip(fine, coarse, strict=True)]
-        rests = [one - n * other for one, n, other in zip(fine, by, coarse, strict=True)]
-        return by if all(0 <= rest < n for rest, n in zip(rests, by, strict=True)) else []
+    def find_factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
+        """Pixels per bin along each axis; less than a bin may be left over at the end."""
+        factors = [max(round(size / bins), 1) for size, bins in zip(fine, coarse, strict=True)]
+        fits = all(
+            0 <= size - factor * bins < factor
+            for size, factor, bins in zip(fine, factors, coarse, strict=True)
+        )
+        return factors if fits else []
 
-    if binned := factors(measured, shape):
-        words = [f"1 / {by}" if by > 1 else "1" for by in binned]
+    if factors := find_factors(measured, shape):
+        words = [f"1 / {factor}" if factor > 1 else "1" for factor in factors]
     else:
-        words = [str(by) for by in factors(shape, measured)]
+        words = [str(factor) for factor in find_factors(shape, measured)]
     return words[0] if len(set(words)) == 1 else f"[{', '.join(words)}]" if words else ""
 
 
 def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:
-    """The mask with names for its axes, lazy if it is."""
+    """Name the axes of a mask and make it boolean; a lazy one stays lazy."""
     if isinstance(mask, str | PathLike):
         raise InputError(f"the mask {mask} is a path: pass an array: zarr.open(path)[:]")
     if isinstance(mask, xr.Dataset):
@@ -186,9 +194,9 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
             f"a Dataset is not a mask: give one of its arrays: {', '.join(map(str, mask))}"
         )
     if isinstance(mask, xr.DataArray):
-        found = mask.variable
-        if not set(found.dims) <= set(stack.dims) or any(
-            found.sizes[dim] != stack.sizes[dim] for dim in found.dims
+        variable = mask.variable
+        if not set(variable.dims) <= set(stack.dims) or any(
+            variable.sizes[dim] != stack.sizes[dim] for dim in variable.dims
         ):
             raise InputError(
                 f"the mask has {dict(mask.sizes)}: its dims must be some of the stack's, "
@@ -196,43 +204,47 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
             )
     else:
         values = mask if hasattr(mask, "__array_function__") else np.asarray(mask)
-        found = xr.Variable(_name_mask_axes(values.shape, stack, axes), values)
-    if found.dtype != bool:
-        found = (found != 0) & (found == found)  # as `as_mask` has it, for lazy ones, too
-    if isinstance(found.data, np.ndarray) and not as_mask(found.data).any():
+        variable = xr.Variable(_name_mask_axes(values.shape, stack, axes), values)
+    if variable.dtype != bool:
+        variable = (variable != 0) & (variable == variable)  # as `as_mask` does, for lazy ones, too
+    if isinstance(variable.data, np.ndarray) and not as_mask(variable.data).any():
         raise InputError("the mask has no valid pixel: True (nonzero) means valid")
-    return found
+    return variable
 
 
 def _name_mask_axes(
     shape: tuple[int, ...], stack: xr.DataArray, axes: Sequence[str]
 ) -> tuple[str, ...]:
-    """Which dims of the stack the axes of a mask of this shape are."""
+    """The dims of the stack that the axes of a mask of this shape are."""
     space = spatial_dims(stack)
     along = [dim for dim in space if dim in axes]
     choices = dict.fromkeys((*first, *rest) for rest in (space, along) for first in ((), ("t",)))
     fitting = [dims for dims in choices if tuple(stack.sizes[dim] for dim in dims) == shape]
     if len(fitting) != 1:
-        why = (
+        problem = (
             "which fits several axes of the stack: make it a DataArray with named dims"
             if fitting
             else "which must be that of a frame, or of all frames"
         )
-        raise InputError(f"the mask has the shape {shape}, {why}; the stack: {dict(stack.sizes)}")
+        raise InputError(
+            f"the mask has the shape {shape}, {problem}; the stack: {dict(stack.sizes)}"
+        )
     return fitting[0]
 
 
 def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:
-    """Coordinates of a box, going on from those of the stack."""
-    found = {}
+    """Make the coordinates of a box by continuing those of the stack; pixels if it has none."""
+    coordinates = {}
     for axis, first, size in zip(axes, box.first, box.shape, strict=True):
-        known = stack.coords.get(axis)
+        stack_coordinate = stack.coords.get(axis)
         begin, step = 0.0, 1.0
-        if known is not None and known.size > 1:
-            begin, step = float(known[0]), float(known[-1] - known[0]) / (known.size - 1)
+        if stack_coordinate is not None and stack_coordinate.size > 1:
+            begin = float(stack_coordinate[0])
+            step = float(stack_coordinate[-1] - stack_coordinate[0]) / (stack_coordinate.size - 1)
         values = begin + step * (first + np.arange(size))
-        found[axis] = (axis, values, {} if known is None else known.attrs)
-    return found
+        attributes = {} if stack_coordinate is None else stack_coordinate.attrs
+        coordinates[axis] = (axis, values, attributes)
+    return coordinates
 
 
 def _move_frame(
@@ -243,12 +255,12 @@ def _move_frame(
     fill_value: float,
     box: Box,
 ) -> NDArray[Any]:
-    """One frame moved."""
+    """Move one frame by its shift (axes,), onto the pixels of `box`."""
     moved = np.full(box.shape, fill_value, image.dtype)
-    part = tuple(slice(0, size) for size in image.shape)
-    good = valid & find_finite_pixels(image)
+    region = tuple(slice(0, size) for size in image.shape)
+    is_valid = valid & find_finite_pixels(image)
     move_part(
-        image, good, part, image.shape, shift, box.first, interpolation, moved,
+        image, is_valid, region, image.shape, shift, box.first, interpolation, moved,
         np.zeros(box.shape, bool),
     )  # fmt: skip
     return moved

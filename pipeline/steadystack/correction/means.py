@@ -1,4 +1,4 @@
-"""What a series looks like before and after: means, maxima, kymographs, as arrays for a report."""
+"""Means, maxima and kymographs of a series before and after its correction, as arrays."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def make_before_and_after(
     band: int = 5,
     interpolation: str = "cubic",
 ) -> tuple[SeriesImages, SeriesImages]:
-    """Images of a series as it is and moved by its shifts; a frame at a time is in memory.
+    """Make images of a series as it is and moved by its shifts; a frame at a time is in memory.
 
     Parameters
     ----------
+    source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are in neither of the means and maxima,
         and only in the kymographs of the series as it is
-    frames : which to read; None: all
+    frames : indices of the frames to read; None: all
     band : lines that a kymograph averages over
+    interpolation : how frames are moved, see `warp.move`
 
     Returns
     -------
@@ -52,54 +54,62 @@ def make_before_and_after(
     """
     shape = source.frame_shape[-2:]
     lengths = dict(zip("yx", shape, strict=True))
-    made = [
+    means = [
         _RunningMean(
-            shape, {axis: np.full((source.frame_count, n), np.nan) for axis, n in lengths.items()}
+            shape,
+            {axis: np.full((source.frame_count, size), np.nan) for axis, size in lengths.items()},
         )
         for _ in range(2)
     ]
     for frame in range(source.frame_count) if frames is None else frames.tolist():
-        read = source.read(frame)
-        valid = read.valid
-        known = bool(np.isfinite(shifts[frame]).all())
-        made[0].add(frame, read.image, valid, known, band)
-        if known:
-            made[1].add(frame, *move(read.image, valid, shifts[frame], interpolation), True, band)
-    return made[0].images(), made[1].images()
+        content = source.read(frame)
+        valid = content.valid
+        has_shift = bool(np.isfinite(shifts[frame]).all())
+        means[0].add(frame, content.image, valid, has_shift, band)
+        if has_shift:
+            means[1].add(
+                frame, *move(content.image, valid, shifts[frame], interpolation), True, band
+            )
+    return means[0].make_images(), means[1].make_images()
 
 
 class _RunningMean:
-    """What a series of frames adds up to so far."""
+    """Mean, maximum and kymographs of the frames that were added so far."""
 
     def __init__(self, shape: tuple[int, ...], kymographs: dict[str, NDArray[np.float64]]) -> None:
         self.total, self.count = np.zeros(shape), np.zeros(shape)
         self.highest = np.full(shape, -np.inf)
         self.kymographs = kymographs
 
-    def add(self, frame: int, image: NDArray[Any], valid: Bools, in_mean: bool, band: int) -> None:
-        """A frame; its planes are averaged."""
-        planes = np.where(valid, image, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
+    def add(self, frame: int, volume: NDArray[Any], valid: Bools, in_mean: bool, band: int) -> None:
+        """Add a frame, whose planes are averaged.
+
+        `volume` and the booleans `valid` are ([z,] y, x); `in_mean` says whether the frame counts
+        for mean and maximum, `band` how many lines a kymograph averages over.
+        """
+        planes = np.where(valid, volume, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
         depth = valid.reshape(-1, *self.total.shape).sum(axis=0)
-        flat = _divide(planes, depth)
+        image = _divide(planes, depth)
         if in_mean:
             self.total += planes
             self.count += depth
-            self.highest = np.fmax(self.highest, flat)
+            self.highest = np.fmax(self.highest, image)
         for axis, other in (("y", 1), ("x", 0)):
             middle = self.total.shape[other] // 2
             lines = slice(max(middle - band // 2, 0), middle - band // 2 + band)
-            cut = (slice(None), lines) if other else (lines, slice(None))
+            band_slices = (slice(None), lines) if other else (lines, slice(None))
             self.kymographs[axis][frame] = _divide(
-                planes[cut].sum(axis=other), depth[cut].sum(axis=other)
+                planes[band_slices].sum(axis=other), depth[band_slices].sum(axis=other)
             )
 
-    def images(self) -> SeriesImages:
+    def make_images(self) -> SeriesImages:
+        """The images of the frames so far."""
         highest = np.where(self.count > 0, self.highest, np.nan)
         return SeriesImages(_divide(self.total, self.count), highest, self.kymographs)
 
 
 def _divide(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean; NaN where nothing was counted."""
+    """Divide totals by counts of the same shape; NaN where the count is 0."""
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -108,16 +118,17 @@ def make_mean_before_and_after(
     shifts: NDArray[np.float64],
     most_frames: int = 48,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean images of frames spread evenly over a series, as they are and moved by their shifts.
+    """Make mean images of frames spread evenly over a series, as they are and moved.
 
     Parameters
     ----------
+    source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are left out of both
     most_frames : at most so many frames are read
 
     Returns
     -------
-    before, after : images; NaN where no frame is valid. Of 3-D frames the mean along z.
+    before, after : images (y, x); NaN where no frame is valid; 3-D frames as their mean along z
     """
     usable = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     spread = np.linspace(0, len(usable) - 1, min(most_frames, len(usable))).round().astype(int)

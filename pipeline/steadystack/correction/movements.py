@@ -1,4 +1,4 @@
-"""What becomes of every frame: moved by its shift, left as it is, or blank."""
+"""Find what becomes of every frame: moved by its shift, left as it is, or blank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Movements:
     Attributes
     ----------
     shift : (frames, axes) pixels; 0 for a frame that is left as it is, NaN for one that stays blank
-    good : (frames,) which are moved by a shift that is known
+    good : (frames,) which frames are moved by a shift that is known
     """
 
     shift: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Movements:
 def find_movements(
     shifts: xr.Dataset, *, interpolated: str = "moved", unusable: str = "blank"
 ) -> Movements:
-    """The movements that a shifts dataset asks for.
+    """Find the movements of all frames from a shifts dataset.
 
     Parameters
     ----------
@@ -42,46 +42,49 @@ def find_movements(
     unusable : "unmoved" or "blank": frames without a shift, or with one that does not compare with
         that of the anchor (another component)
     """
-    for name, given, allowed in (
+    for name, value, allowed in (
         ("interpolated", interpolated, ("moved", "unmoved", "blank")),
         ("unusable", unusable, ("unmoved", "blank")),
     ):
-        if given not in allowed:
-            raise InputError(f"{name} {given!r} is not one of {', '.join(allowed)}")
+        if value not in allowed:
+            raise InputError(f"{name} {value!r} is not one of {', '.join(allowed)}")
     shift = shifts["frame_shift"].to_numpy().astype(np.float64)
-    known: Bools = np.asarray(np.isfinite(shift).all(axis=1))
+    has_shift: Bools = np.asarray(np.isfinite(shift).all(axis=1))
     if "component" in shifts:
-        known &= shifts["component"].to_numpy() == 0
-    if not known.any():
+        has_shift &= shifts["component"].to_numpy() == 0
+    if not has_shift.any():
         reasons = json.loads(shifts.attrs.get("verdict_reasons", "[]"))
-        said = ": " + "; ".join(one["words"] for one in reasons) if reasons else " (solve first)"
-        raise InputError(f"no frame has a shift: there is nothing to correct{said}")
-    guessed = np.zeros(len(shift), bool)
+        words = "; ".join(reason["words"] for reason in reasons)
+        note = f": {words}" if reasons else " (solve first)"
+        raise InputError(f"no frame has a shift: there is nothing to correct{note}")
+    is_interpolated = np.zeros(len(shift), bool)
     if "frame_status" in shifts:
-        guessed = known & (shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code)
-    shift = np.where(known[:, None], shift, 0.0 if unusable == "unmoved" else np.nan)
+        status = shifts["frame_status"].to_numpy()
+        is_interpolated = has_shift & (status == FrameStatus.INTERPOLATED.code)
+    shift = np.where(has_shift[:, None], shift, 0.0 if unusable == "unmoved" else np.nan)
     if interpolated != "moved":
-        shift[guessed] = 0.0 if interpolated == "unmoved" else np.nan
-        known[guessed] = False
-    return Movements(shift, known)
+        shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
+        has_shift[is_interpolated] = False
+    return Movements(shift, has_shift)
 
 
-def choose_canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
-    """The box of pixels that a corrected stack shows.
+def choose_canvas(movements: Movements, shape: Sequence[int], border: str) -> Box:
+    """Choose the box of pixels that a corrected stack shows.
 
     Parameters
     ----------
-    shape : of a frame, along the axes of the shifts
-    border : "same": that of the frames; "crop": what is seen in every good frame; "expand":
-        everything that is seen in any frame
+    movements : of all frames
+    shape : pixels of a frame along the axes of the shifts
+    border : "same": the box of the frames; "crop": what every good frame shows; "expand":
+        everything that any frame shows
     """
     if border == "same":
         return Box((0,) * len(shape), tuple(shape))
     if border == "expand":
-        return find_whole_box(moved.shift[np.isfinite(moved.shift).all(axis=1)], shape)
-    common = find_common_box(moved.shift[moved.good], shape)
+        return find_whole_box(movements.shift[np.isfinite(movements.shift).all(axis=1)], shape)
+    common = find_common_box(movements.shift[movements.good], shape)
     if common is None:
-        span = np.ptp(moved.shift[moved.good], axis=0)
+        span = np.ptp(movements.shift[movements.good], axis=0)
         raise InputError(
             f"correct.border crop leaves nothing: the shifts span {span.round(1).tolist()} "
             f"pixels, and frames have {tuple(shape)}; set it to same or expand"
@@ -89,11 +92,14 @@ def choose_canvas(moved: Movements, shape: Sequence[int], border: str) -> Box:
     return common
 
 
-def choose_fill_value(given: float | None, dtype: np.dtype[Any]) -> float:
-    """What is written where nothing is known, checked: NaN or 0 unless given."""
+def choose_fill_value(setting: float | None, dtype: np.dtype[Any]) -> float:
+    """Choose what is written where nothing is known: NaN or 0, unless the settings say.
+
+    Raises InputError for a value that `dtype` cannot hold.
+    """
     if np.issubdtype(dtype, np.floating):
-        return np.nan if given is None else given
-    value = 0 if given is None else given
+        return np.nan if setting is None else setting
+    value = 0 if setting is None else setting
     if convert_dtype(np.array([value], np.float64), dtype)[0] != value:
-        raise InputError(f"fill_value {given} cannot be stored as {dtype}")
+        raise InputError(f"fill_value {setting} cannot be stored as {dtype}")
     return value

@@ -1,4 +1,4 @@
-"""One region of a corrected stack: read what it is made of, move it, write it on every level."""
+"""Make one region of a corrected stack: read its frames, move them, write it on every level."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from steadystack.warp import REACH, Box, convert_dtype, find_source_part, move_p
 
 @dataclass(frozen=True, eq=False)
 class CorrectionPlan:
-    """A stack to be moved, and where to: what all tasks know. Small, but for the shifts.
+    """How a stack is moved and where it is written: what all tasks know. Small, but for the shifts.
 
     Attributes
     ----------
-    source : the stack that is read, all channels and planes of it
+    source : the stack that is read, all its channels and planes
     target : the image that is written
-    regions : that the tasks write
+    regions : the regions that the tasks write
     shift : (frames, spatial axes of `source`) pixels; NaN: the frame stays blank
-    box : what is shown, along the spatial axes of `source`
+    box : the pixels that are shown, along the spatial axes of `source`
     interpolation : see `warp.move`; "nearest" for label images
-    labels : coarser levels take one pixel of several, and not their mean
-    keep : what is not valid keeps its values, moved by whole pixels
-    validity : of the frames that the shifts were measured on; what values tell holds for `channel`
-        alone, and for none if that is None
+    labels : whether coarser levels take one pixel of several instead of their mean
+    keep : whether pixels that are not valid keep their values, moved by whole pixels
+    validity : which pixels are valid in the frames that the shifts were measured on
+    channel : the one whose values tell whether a pixel is valid; None: no channel
     """
 
     source: StackSpec
@@ -48,155 +48,183 @@ class CorrectionPlan:
     channel: int | None
 
 
-def correct_region(number: int, work: CorrectionPlan) -> list[int]:
-    """Write a region; returns how many pixels are known, for every frame and channel in turn."""
-    region = work.regions.at(number)
-    image, known = move_region(work, region)
-    counts = [int(np.count_nonzero(one)) for frame in known for one in frame]
-    with explaining_write_errors(work.target.path):
-        _write(work, region, image, known)
+def correct_region(number: int, plan: CorrectionPlan) -> list[int]:
+    """Write a region, given by its number.
+
+    Returns how many of its pixels are known, for every channel of every frame.
+    """
+    region = plan.regions.get_slices(number)
+    image, is_known = move_region(plan, region)
+    counts = [int(np.count_nonzero(channel)) for frame in is_known for channel in frame]
+    with explaining_write_errors(plan.target.path):
+        _write_levels(plan, region, image, is_known)
     return counts
 
 
-def _write(work: CorrectionPlan, region: Slices, image: NDArray[Any], known: Bools) -> None:
-    """A region on every level, each from the one before."""
-    target = work.target
+def _write_levels(
+    plan: CorrectionPlan, region: Slices, image: NDArray[Any], is_known: Bools
+) -> None:
+    """Write a region on every level, each made from the finer level before.
+
+    `image` and `is_known` are (t, c, [z,] y, x).
+    """
+    target = plan.target
     if target.valid is not None:
-        write_region(target, target.valid, region, known)
-    for level, before in zip(target.levels, (None, *target.levels), strict=False):
-        if before is not None:
-            factors = np.floor_divide(level.factors, before.factors)
+        write_region(target, target.valid, region, is_known)
+    for level, finer in zip(target.levels, (None, *target.levels), strict=False):
+        if finer is not None:
+            factors = np.floor_divide(level.factors, finer.factors)
             spatial = [
                 int(f)
                 for axis, f in zip(target.axes, factors, strict=True)
-                if axis in work.source.spatial
+                if axis in plan.source.spatial
             ]
-            image, known = coarsen(image, known, spatial, target.fill_value, work.labels)
+            image, is_known = coarsen(image, is_known, spatial, target.fill_value, plan.labels)
         write_region(target, level, scale_to_level(region, level), image)
 
 
-def move_region(work: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Bools]:
-    """A region of the corrected stack as (t, c, [z,] y, x), and what is known of it."""
-    side = dict(zip(work.target.axes, region, strict=True))
-    frames = range(side["t"].start, side["t"].stop)
-    channels = range(side["c"].start, side["c"].stop) if "c" in side else range(1)
+def move_region(plan: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Bools]:
+    """Read and move the frames of a region of the corrected stack.
+
+    Returns pixels and the booleans that say which of them are known, both (t, c, [z,] y, x).
+    """
+    slices = dict(zip(plan.target.axes, region, strict=True))
+    frames = range(slices["t"].start, slices["t"].stop)
+    channels = range(slices["c"].start, slices["c"].stop) if "c" in slices else range(1)
     box = Box(
         tuple(
-            side[axis].start + first
-            for axis, first in zip(work.source.spatial, work.box.first, strict=True)
+            slices[axis].start + first
+            for axis, first in zip(plan.source.spatial, plan.box.first, strict=True)
         ),
-        tuple(side[axis].stop - side[axis].start for axis in work.source.spatial),
+        tuple(slices[axis].stop - slices[axis].start for axis in plan.source.spatial),
     )
     shape = (len(frames), len(channels), *box.shape)
-    image = np.full(shape, work.target.fill_value, work.target.dtype)
-    known = np.zeros(shape, bool)
-    chunk = dict(zip(work.source.axes, work.source.chunks, strict=True))
-    for some, few in product(
+    image = np.full(shape, plan.target.fill_value, plan.target.dtype)
+    is_known = np.zeros(shape, bool)
+    chunk = dict(zip(plan.source.axes, plan.source.chunks, strict=True))
+    for frame_group, channel_group in product(
         cut_at_chunks(frames, chunk.get("t", 1)), cut_at_chunks(channels, chunk.get("c", 1))
     ):
         inside = tuple(
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in ((some, frames), (few, channels))
+            slice(group.start - whole.start, group.stop - whole.start)
+            for group, whole in ((frame_group, frames), (channel_group, channels))
         )
-        _move_group(work, some, few, box, image[inside], known[inside])
-    return image, known
+        _move_group(plan, frame_group, channel_group, box, image[inside], is_known[inside])
+    return image, is_known
 
 
 def _move_group(
-    work: CorrectionPlan,
+    plan: CorrectionPlan,
     frames: range,
     channels: range,
     box: Box,
     image: NDArray[Any],
-    known: Bools,
+    is_known: Bools,
 ) -> None:
-    """Frames and channels that share their chunks, read at once."""
-    reach, shape = REACH[work.interpolation], work.source.frame_shape
-    parts = {
-        frame: part
+    """Read frames and channels that share their chunks at once, and move them.
+
+    Fills `image` and `is_known`, both (t, c, [z,] y, x), for the pixels of `box`.
+    """
+    reach, shape = REACH[plan.interpolation], plan.source.frame_shape
+    source_regions = {
+        frame: region
         for frame in frames
-        if np.isfinite(work.shift[frame]).all()
-        and (part := find_source_part(box, work.shift[frame], shape, reach)) is not None
+        if np.isfinite(plan.shift[frame]).all()
+        and (region := find_source_part(box, plan.shift[frame], shape, reach)) is not None
     }
-    if not parts:
+    if not source_regions:
         return
-    part = tuple(
-        slice(min(one.start for one in sides), max(one.stop for one in sides))
-        for sides in zip(*parts.values(), strict=True)
+    region = tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*source_regions.values(), strict=True)
     )
-    # Frames that stay blank are not read: what is torn in them does no harm.
-    read = range(min(parts), max(parts) + 1)
-    pixels, valid = read_block(work.source, read, channels, part)
-    for frame, channel in product(parts, channels):
-        place = (frame - frames.start, channel - channels.start)
-        here = (frame - read.start, channel - channels.start)
-        one = None if valid is None else valid[here]
+    # Frames that stay blank are not read: broken chunks in them do no harm.
+    read_frames = range(min(source_regions), max(source_regions) + 1)
+    pixels, valid = read_block(plan.source, read_frames, channels, region)
+    for frame, channel in product(source_regions, channels):
+        target_index = (frame - frames.start, channel - channels.start)
+        source_index = (frame - read_frames.start, channel - channels.start)
+        stored_valid = None if valid is None else valid[source_index]
         move_part(
-            pixels[here],
-            _read_valid(work, frame, channel, part, pixels[here], one),
-            part,
+            pixels[source_index],
+            _read_valid(plan, frame, channel, region, pixels[source_index], stored_valid),
+            region,
             shape,
-            work.shift[frame],
+            plan.shift[frame],
             box.first,
-            work.interpolation,
-            image[place],
-            known[place],
-            keep=work.keep,
+            plan.interpolation,
+            image[target_index],
+            is_known[target_index],
+            keep=plan.keep,
         )
 
 
 def _read_valid(
-    work: CorrectionPlan,
+    plan: CorrectionPlan,
     frame: int,
     channel: int,
-    part: Slices,
+    region: Slices,
     image: NDArray[Any],
-    there: Bools | None,
+    stored_valid: Bools | None,
 ) -> Bools | None:
-    """What is valid in a part of a frame; None: all of it."""
-    validity = work.validity
-    if channel != work.channel:
+    """Find the valid pixels of a region of a frame; None: all of them.
+
+    `image` are the pixels of the region, `stored_valid` which of them the store calls valid.
+    """
+    validity = plan.validity
+    if channel != plan.channel:
         validity = validity.whatever_the_value()
     try:
-        return validity.valid(image, frame, work.source.frame_shape, part, there)
+        return validity.valid(image, frame, plan.source.frame_shape, region, stored_valid)
     except (MemoryError, UnreachableError):
         raise
-    except (
-        Exception
-    ):  # whatever a codec or a store raises of a mask; the frame's status tells of it
+    except Exception:  # whatever a codec or a store raises of a mask; the frame's status says it
         return np.zeros(image.shape, bool)
 
 
 def coarsen(
-    image: NDArray[Any], known: Bools, factors: list[int], fill: float, labels: bool
+    image: NDArray[Any], is_known: Bools, factors: list[int], fill: float, labels: bool
 ) -> tuple[NDArray[Any], Bools]:
-    """(t, c, [z,] y, x) with the mean of what is known of so many pixels along each spatial axis.
+    """Make an image coarser: means of the known pixels of each block; of labels the first pixel.
 
-    Of labels the first of them.
+    Parameters
+    ----------
+    image, is_known : pixels, and which of them are known, (t, c, [z,] y, x)
+    factors : pixels of a block along each spatial axis
+    fill : value of blocks in which no pixel is known
+    labels : whether the pixels are labels
+
+    Returns
+    -------
+    image, is_known : of the coarser image; a block is known if one of its pixels is
     """
-    spread = [np.s_[:], np.s_[:]]
+    leading = [np.s_[:], np.s_[:]]
     if labels or image.dtype == np.bool_:
-        first = (*spread, *(slice(None, None, factor) for factor in factors))
-        return image[first], known[first]
+        first = (*leading, *(slice(None, None, factor) for factor in factors))
+        return image[first], is_known[first]
     shape = [-(-size // factor) for size, factor in zip(image.shape[2:], factors, strict=True)]
     shape = [*image.shape[:2], *shape]
-    work = np.float32 if image.dtype.itemsize <= 2 or image.dtype == np.float32 else np.float64
-    total: NDArray[Any] = np.zeros(shape, work)
+    fits_float32 = image.dtype.itemsize <= 2 or image.dtype == np.float32
+    work_dtype = np.float32 if fits_float32 else np.float64
+    total: NDArray[Any] = np.zeros(shape, work_dtype)
     count = np.zeros(shape, np.uint8)
     even = all(size % factor == 0 for size, factor in zip(image.shape[2:], factors, strict=True))
-    whole = even and bool(known.all())
+    all_known = even and bool(is_known.all())
     for offsets in product(*(range(factor) for factor in factors)):
-        one = (*spread, *(slice(o, None, f) for o, f in zip(offsets, factors, strict=True)))
-        piece, there = image[one], known[one]
-        place = tuple(slice(0, size) for size in piece.shape)
-        if whole:
+        every = (
+            *leading,
+            *(slice(offset, None, factor) for offset, factor in zip(offsets, factors, strict=True)),
+        )
+        piece, piece_known = image[every], is_known[every]
+        region = tuple(slice(0, size) for size in piece.shape)
+        if all_known:
             total += piece
         else:
-            total[place] += np.where(there, piece, 0)
-            count[place] += there
-    if whole:
+            total[region] += np.where(piece_known, piece, 0)
+            count[region] += piece_known
+    if all_known:
         total /= math.prod(factors)
-        return convert_dtype(total, image.dtype), known[tuple(np.s_[:size] for size in shape)]
-    some = count > 0
-    mean = total / np.where(some, count, np.uint8(1)).astype(work)
-    return np.where(some, convert_dtype(mean, image.dtype), image.dtype.type(fill)), some
+        return convert_dtype(total, image.dtype), is_known[tuple(np.s_[:size] for size in shape)]
+    is_filled = count > 0
+    mean = total / np.where(is_filled, count, np.uint8(1)).astype(work_dtype)
+    return np.where(is_filled, convert_dtype(mean, image.dtype), image.dtype.type(fill)), is_filled

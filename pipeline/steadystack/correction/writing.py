@@ -1,4 +1,4 @@
-"""A corrected stack on its way to disk: as OME-Zarr, region by region; as one OME-TIFF file."""
+"""Write a corrected stack: as OME-Zarr, region by region, or as one OME-TIFF file."""
 
 from __future__ import annotations
 
@@ -34,25 +34,26 @@ State = Literal["new", "begun", "done"]
 
 
 def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
-    """What there is of a corrected stack.
+    """Find out whether a corrected stack is new, begun or done.
 
-    Raises InputError if its path, or that of what was begun, holds something else.
+    `digest` and `layout` are those of the stack to be written. Raises InputError if its path, or
+    the path of what was begun, holds something else.
     """
-    where = get_place(path)
-    build = where.open_build()
+    place = get_place(path)
+    build = place.open_build()
     build.settle()
-    there = read_digest(path)
-    if there == digest and not overwrite:
+    existing_digest = read_digest(path)
+    if existing_digest == digest and not overwrite:
         return "done"
-    if there is not None and not overwrite:
-        goes = (
+    if existing_digest is not None and not overwrite:
+        replacement = (
             "the old one stays until the new one is complete"
-            if where.keeps_old
+            if place.keeps_old
             else "the old one is removed at once"
         )
         raise InputError(
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
-            f"writes it again ({goes}), or set another output.corrected"
+            f"writes it again ({replacement}), or set another output.corrected"
         )
     begun = read_begun(path)
     if begun is None or overwrite:
@@ -66,70 +67,83 @@ def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
 
 
 def write_corrected(
-    stack: Corrected,
+    corrected: Corrected,
     client: Engine,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write what is not written yet, and put the stack in its place.
+    """Write the regions that are not written yet, and publish the stack at its path.
+
+    Parameters
+    ----------
+    corrected : the stack to write
+    client : what runs the tasks
+    overwrite : whether to write again what was made with other shifts or settings
+    progress : called with the numbers of done and of all tasks
 
     Raises
     ------
     InputError
         If the path holds something else; nothing is touched then.
     OutputError
-        If it cannot be written; what is there is kept, and the next call goes on from it.
+        If it cannot be written; what was written is kept, and the next call goes on from it.
     """
-    path, work = stack.path, stack.work
-    digest, layout = (str(stack.attributes[OWN][key]) for key in ("digest", "layout"))
+    path, plan = corrected.path, corrected.work
+    digest, layout = (str(corrected.attributes[OWN][key]) for key in ("digest", "layout"))
     state = find_state(path, digest, layout, overwrite)
     build = get_place(path).open_build()
     if state == "done":
         build.tidy()
         return
     if state == "new":
-        codecs = get_codecs(work.source, work.target.version)
+        codecs = get_codecs(plan.source, plan.target.version)
         with explaining_write_errors(path), build.beginning():
-            create_pyramid(work.target, stack.attributes, codecs)
+            create_pyramid(plan.target, corrected.attributes, codecs)
     with TaskRecord(path) as record:
         done = record.done
-        left = ((number, number) for number in range(stack.tasks) if number not in done)
-        for number, counts in run_tasks(client, correct_region, left, share(client, work)):
+        remaining = ((number, number) for number in range(corrected.tasks) if number not in done)
+        for number, counts in run_tasks(client, correct_region, remaining, share(client, plan)):
             if isinstance(counts, Failure):
                 raise OutputError(f"{path}: {counts.reason}")
             with explaining_write_errors(path):
                 record.add(number, counts)
             done[number] = counts
             if progress is not None:
-                progress(len(done), stack.tasks)
+                progress(len(done), corrected.tasks)
     with explaining_write_errors(path):
-        write_fractions(work.target, _gather_fractions(work, done))
+        write_fractions(plan.target, _gather_fractions(plan, done))
         build.finish()
 
 
-def _gather_fractions(work: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:
-    """(frames, channels): the known part of what is shown."""
-    target = work.target
+def _gather_fractions(plan: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:
+    """The known share of what is shown, (frames, channels), from the counts of all tasks."""
+    target = plan.target
     channels = target.shape[target.axes.index("c")] if "c" in target.axes else 1
-    total = np.zeros((work.source.frame_count, channels))
+    total = np.zeros((plan.source.frame_count, channels))
     for number, counts in done.items():
-        side = dict(zip(target.axes, work.regions.at(number), strict=True))
-        some = total[side["t"], side.get("c", slice(None))]
-        some += np.reshape(counts, some.shape)
-    return total / math.prod(work.box.shape)
+        region = dict(zip(target.axes, plan.regions.get_slices(number), strict=True))
+        total_of_task = total[region["t"], region.get("c", slice(None))]
+        total_of_task += np.reshape(counts, total_of_task.shape)
+    return total / math.prod(plan.box.shape)
 
 
 def write_tiff(
-    stack: Corrected,
+    corrected: Corrected,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write every frame and channel, one after the other, in this process.
+    """Write a corrected stack as one OME-TIFF file, plane after plane, in this process.
 
-    The file takes its place when it is whole; a call that was stopped starts anew. One for a remote
-    path is written to the folder of temporary files first.
+    The file appears at its path when it is whole; a call that was stopped starts anew. A file for a
+    remote path is written to the folder of temporary files first.
+
+    Parameters
+    ----------
+    corrected : the stack to write
+    overwrite : whether to replace a file of other shifts or settings
+    progress : called with the numbers of written and of all frames and channels
 
     Raises
     ------
@@ -138,9 +152,9 @@ def write_tiff(
     OutputError
         If it cannot be written.
     """
-    path, target = stack.path, stack.work.target
+    path, target = corrected.path, corrected.work.target
     check_tiff(path, np.dtype(target.dtype))
-    digest = str(stack.attributes[OWN]["digest"])
+    digest = str(corrected.attributes[OWN]["digest"])
     if get_place(path).exists() and not overwrite:
         if read_tiff_digest(path) == digest:
             return
@@ -151,19 +165,19 @@ def write_tiff(
     sides = tuple(
         1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)
     )
-    work = replace(stack.work, regions=Regions(target.shape, sides))
+    plan = replace(corrected.work, regions=Regions(target.shape, sides))
 
-    def planes() -> Iterator[NDArray[Any]]:
-        count = len(work.regions)
+    def move_planes() -> Iterator[NDArray[Any]]:
+        count = len(plan.regions)
         for number in range(count):
-            image, _ = move_region(work, work.regions.at(number))
+            image, _ = move_region(plan, plan.regions.get_slices(number))
             yield from image.reshape(-1, *image.shape[-2:])
             if progress is not None:
                 progress(number + 1, count)
 
     with explaining_write_errors(path), get_place(path).replacing() as partial:
         try:
-            write_ome_tiff(str(partial), planes(), target, stack.attributes, digest)
+            write_ome_tiff(str(partial), move_planes(), target, corrected.attributes, digest)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
