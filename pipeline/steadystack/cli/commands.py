@@ -45,9 +45,10 @@ scheduler_option = click.option(
 
 
 class Ordered(click.Group):
-    """Lists its commands in the order in which one meets them."""
+    """A group that lists its commands in the order in which they are usually needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, in `ORDER`."""
         return sorted(self.commands, key=[*ORDER, *self.commands].index)
 
 
@@ -68,10 +69,10 @@ def main() -> None:
 
     A run ends with a verdict: good, check (read the reasons) or unreliable.
     """  # noqa: D301
-    said = logging.getLogger("steadystack.cluster.kinds")
-    said.setLevel(logging.INFO)
-    if not any(isinstance(handler, EchoHandler) for handler in said.handlers):
-        said.addHandler(EchoHandler())
+    cluster_log = logging.getLogger("steadystack.cluster.kinds")
+    cluster_log.setLevel(logging.INFO)
+    if not any(isinstance(handler, EchoHandler) for handler in cluster_log.handlers):
+        cluster_log.addHandler(EchoHandler())
 
 
 @main.command()
@@ -86,14 +87,14 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     fails does not stop the others; output.summary lists what became of each.
     """
     settings = _override_cluster(load_config(config), scheduler_file)
-    inputs, begun = resolve_inputs(settings), time.monotonic()
+    inputs, started = resolve_inputs(settings), time.monotonic()
     with show_progress() as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
-        single = _load_only(inputs)
+        single = _get_only_input(inputs)
         shifts = stages.run(single, overwrite=overwrite, progress=progress)
-    conclude(single, shifts, time.monotonic() - begun)
+    conclude(single, shifts, time.monotonic() - started)
 
 
 @main.command()
@@ -129,10 +130,10 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
         if len(inputs) > 1 and batches is None:
             run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
             return
-        single = settings if len(inputs) > 1 else _load_only(inputs)
+        single = settings if len(inputs) > 1 else _get_only_input(inputs)
         shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
-    where = f"part {batches}" if batches else single.output.shifts
-    click.echo(f"{format_usable(shifts)} -> {where}")
+    target = f"part {batches}" if batches else single.output.shifts
+    click.echo(f"{format_usable(shifts)} -> {target}")
     exit_if_failed(shifts)
 
 
@@ -145,12 +146,12 @@ def solve(config: str) -> None:
     Takes seconds and measures no pair again; only `solve.refine` reads frames.
     """
     settings = load_config(config)
-    inputs, begun = resolve_inputs(settings), time.monotonic()
+    inputs, started = resolve_inputs(settings), time.monotonic()
     if len(inputs) > 1:
         run_each(settings, inputs, "solve")
     else:
-        single = _load_only(inputs)
-        conclude(single, stages.solve(single), time.monotonic() - begun)
+        single = _get_only_input(inputs)
+        conclude(single, stages.solve(single), time.monotonic() - started)
 
 
 @main.command()
@@ -170,9 +171,9 @@ def correct(config: str, overwrite: bool) -> None:
         if len(inputs) > 1:
             run_each(settings, inputs, "correct", overwrite=overwrite, progress=progress)
             return
-        begun = time.monotonic()
-        made = stages.correct(_load_only(inputs), overwrite=overwrite, progress=progress)
-    click.echo(f"{made} in {time.monotonic() - begun:.1f} s")
+        started = time.monotonic()
+        outcome = stages.correct(_get_only_input(inputs), overwrite=overwrite, progress=progress)
+    click.echo(f"{outcome} in {time.monotonic() - started:.1f} s")
 
 
 @main.command()
@@ -186,13 +187,14 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
     SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
     (layers for napari) or .nc (NetCDF).
     """
-    common = stages.export(shifts, target, overwrite=overwrite)
-    seen = (
+    common_box = stages.export(shifts, target, overwrite=overwrite)
+    note = (
         ""
-        if common is None
-        else f"; every good frame shows pixels {common.first} up to, not including, {common.stop}"
+        if common_box is None
+        else f"; every good frame shows pixels {common_box.first} up to, not including, "
+        f"{common_box.stop}"
     )
-    click.echo(f"{target}{seen}")
+    click.echo(f"{target}{note}")
 
 
 @main.command()
@@ -215,7 +217,7 @@ def report(config: str, figures: str | None) -> None:
     if len(inputs) > 1:
         run_each(settings, inputs, "report")
     else:
-        click.echo(stages.report(_load_only(inputs), figures=figures))
+        click.echo(stages.report(_get_only_input(inputs), figures=figures))
 
 
 @main.command()
@@ -258,8 +260,8 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
             f"{len(stack)} paths given, {stack[0]} to {stack[-1]}, but init takes one: put a "
             "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
-    given = {key: value for key, value in keys.items() if value is not None}
-    click.echo(guide.init(stack[0], **given), nl=False)
+    given_keys = {key: value for key, value in keys.items() if value is not None}
+    click.echo(guide.init(stack[0], **given_keys), nl=False)
 
 
 @main.command()
@@ -277,25 +279,25 @@ def demo(directory: str) -> None:
     Everything is written into DIRECTORY (steadystack-demo if not given).
     """
     with show_progress() as progress:
-        made = guide.demo(directory, progress=progress)
+        result = guide.demo(directory, progress=progress)
     click.echo(
-        f"{made.shifts.sizes['frame']} frames, {made.shifts.sizes['pair']} pairs: "
-        f"{made.shifts.attrs['verdict']}"
+        f"{result.shifts.sizes['frame']} frames, {result.shifts.sizes['pair']} pairs: "
+        f"{result.shifts.attrs['verdict']}"
     )
-    click.echo(f"rms error against the known drift: {made.rms_error:.3f} px")
-    click.echo(f"settings  {made.directory / 'demo.yaml'}")
-    click.echo(f"shifts    {made.directory / 'shifts.zarr'}")
-    for picture in made.pictures:
+    click.echo(f"rms error against the known drift: {result.rms_error:.3f} px")
+    click.echo(f"settings  {result.directory / 'demo.yaml'}")
+    click.echo(f"shifts    {result.directory / 'shifts.zarr'}")
+    for picture in result.pictures:
         click.echo(f"picture   {picture}")
 
 
-def _load_only(inputs: Mapping[str, Config]) -> Config:
-    """The settings of the only input."""
+def _get_only_input(inputs: Mapping[str, Config]) -> Config:
+    """The settings of the first input, for a command that has only one."""
     return next(iter(inputs.values()))
 
 
 def _iterate_inputs(inputs: Mapping[str, Config]) -> Iterator[Config]:
-    """The settings of every input, its name before it if there are several."""
+    """Iterate over the settings of every input; prints its name before if there are several."""
     for name, single in inputs.items():
         if len(inputs) > 1:
             click.echo(f"\n{name}")
@@ -303,7 +305,7 @@ def _iterate_inputs(inputs: Mapping[str, Config]) -> Iterator[Config]:
 
 
 def _override_cluster(settings: Config, scheduler_file: str | None) -> Config:
-    """The same settings on another cluster, if one is given."""
+    """Put the cluster of a scheduler file into the settings, if there is such a file."""
     if scheduler_file is None:
         return settings
     update = {"kind": "scheduler-file", "scheduler_file": scheduler_file, "address": None}

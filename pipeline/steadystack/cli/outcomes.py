@@ -1,4 +1,4 @@
-"""What goes wrong, in plain lines and exit codes; and what a cluster says of itself."""
+"""Print what became of a command, in plain lines, and exit with the code that tells it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ EXIT_CODES = {
     TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
 }
 GOES_ON_AFTER = "After 1, or when it was stopped, run the same command to continue."
-GOES_ON = ("run", "measure", "solve", "correct")  # commands that go on where they were stopped
+GOES_ON = ("run", "measure", "solve", "correct")  # commands that continue where they were stopped
 
 
 class EchoHandler(logging.Handler):
-    """What a cluster says of itself, the link of its dashboard, on standard error."""
+    """A log handler that prints on standard error, for the link of a cluster's dashboard."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
         click.echo(self.format(record), err=True)
 
 
 def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is wrong with the input in plain lines and exit code 2, instead of a traceback."""
+    """Make a command print errors as plain lines and exit with their code, without a traceback."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -54,35 +55,36 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
                 click.echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
         except RunError as error:
-            goes_on = isinstance(error, UnreachableError) and _is_run()
+            goes_on = isinstance(error, UnreachableError) and _can_go_on()
             saved = (
                 "; what was measured is saved: run the same command to continue" if goes_on else ""
             )
             click.echo(f"error: {error}{saved}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt as stop:
-            _say_how_to_go_on(stop)
+            _print_how_to_go_on(stop)
             sys.exit(get_exit_code(stop))
 
     return wrapped
 
 
-def _is_run() -> bool:
+def _can_go_on() -> bool:
+    """Whether the current command continues where it was stopped."""
     return click.get_current_context().info_name in GOES_ON
 
 
-def _say_how_to_go_on(stop: KeyboardInterrupt) -> None:
-    """One line: what stopped the command, what is saved, and the command that goes on."""
+def _print_how_to_go_on(stop: KeyboardInterrupt) -> None:
+    """Print in a line what stopped the command, what is saved, and the command that continues."""
     context = click.get_current_context()
-    parts = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
+    clauses = [f"stopped by {str(stop) or 'Ctrl-C'}", *getattr(stop, "__notes__", [])]
     config = context.params.get("config")
-    if config is not None and _is_run():
-        given = [
+    if config is not None and _can_go_on():
+        options = [
             f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
         ]
-        command = " ".join([str(context.info_name), shlex.quote(config), *given])
-        parts.append(f"`steadystack {command}` continues from there")
-    click.echo("; ".join(parts), err=True)
+        command = " ".join([str(context.info_name), shlex.quote(config), *options])
+        clauses.append(f"`steadystack {command}` continues from there")
+    click.echo("; ".join(clauses), err=True)
 
 
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "unreliable": UNRELIABLE}
@@ -91,9 +93,9 @@ WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "unreliable": UNRELIABLE}
 def run_each(
     settings: Config, inputs: Mapping[str, Config], command: stages.Command, **options: Any
 ) -> None:
-    """All inputs of the settings, a line for each; the exit code is the worst of theirs."""
+    """Run a command on all inputs, printing a line for each; exits with the worst of their codes."""
 
-    def tell(outcome: stages.Outcome) -> None:
+    def print_outcome(outcome: stages.Outcome) -> None:
         click.echo(
             f"{outcome.name}: {outcome.status}, {outcome.usable_pairs} of {outcome.pairs} pairs "
             f"usable, {outcome.seconds:.1f} s -> {outcome.shifts}: {outcome.verdict}"
@@ -101,18 +103,18 @@ def run_each(
             else f"{outcome.name}: {outcome.status}: {outcome.verdict}"
         )
 
-    outcomes = stages.run_all(settings, command, inputs=inputs, told=tell, **options)
+    outcomes = stages.run_all(settings, command, inputs=inputs, told=print_outcome, **options)
     counts = Counter(outcome.status for outcome in outcomes)
-    each = ", ".join(f"{count} {status}" for status, count in counts.items())
-    listed = f" -> {settings.output.summary}" if command in stages.TABLED else ""
-    click.echo(f"{len(outcomes)} inputs: {each}{listed}")
+    counts_by_status = ", ".join(f"{count} {status}" for status, count in counts.items())
+    table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
+    click.echo(f"{len(outcomes)} inputs: {counts_by_status}{table}")
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)
 
 
 def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
-    """What was written, a line each, the last with the verdict; and the exit code."""
+    """Print what was written and the verdict; exits if pairs failed or the result is unreliable."""
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
         if path is not None and get_place(path).exists():
@@ -129,7 +131,7 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
 
 
 def exit_if_failed(shifts: xr.Dataset) -> None:
-    """Pairs that failed can still be measured: more urgent than what the rest looks like."""
+    """Exit with code 1 if pairs failed: to measure them comes before the verdict on the others."""
     failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
     if failed:
         click.echo(f"{failed} pairs failed: run the same command to try them again", err=True)
@@ -137,6 +139,7 @@ def exit_if_failed(shifts: xr.Dataset) -> None:
 
 
 def format_usable(shifts: xr.Dataset) -> str:
+    """How many pairs are usable, and how many are rejected, as text."""
     usable = int((shifts["pair_status"] == PairStatus.OK.code).sum())
     rejected = int((shifts["pair_status"] == PairStatus.REJECTED.code).sum())
     note = f", {rejected} rejected" if rejected else ""
@@ -144,6 +147,7 @@ def format_usable(shifts: xr.Dataset) -> str:
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:
+    """Print names and values, the values below each other."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")

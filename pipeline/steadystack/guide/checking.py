@@ -15,15 +15,16 @@ from steadystack.quality import Border, find_constant_border, find_frequent_extr
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
 
-# Shares of a frame's pixels that make `check` ask.
+# `check` asks about a value that more than this share of a frame's pixels have, and about a mask
+# that leaves less than this share of them.
 FEW, FEW_VALID = 0.02, 0.1
 
 
 def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
-    """What was understood of settings, stack and mask, as names and values.
+    """Check how settings, stack and mask are understood; returns names and values.
 
-    Reads the first, the middle and the last frame; `picture` is where to draw them with what is
-    not valid.
+    Reads the first, the middle and the last frame; `picture` is the path of a picture of them with
+    their invalid pixels.
     """
     if picture is not None:
         check_picture(picture)
@@ -37,25 +38,28 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     if series.initial_shifts is not None:
         rows.append(("initial shifts", _describe_initial_shifts(config, series)))
     rows.append(("to read", f"{make_plan(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
-    last = spec.frame_count - 1
-    drawn = []
-    for index in sorted({0, last // 2, last}):
+    last_index = spec.frame_count - 1
+    frames = []
+    for index in sorted({0, last_index // 2, last_index}):
         frame = series.source.read(index)
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
         values = image[valid]
-        seen = f"values {values.min():g} to {values.max():g}" if values.size else "no valid pixel"
+        content = (
+            f"values {values.min():g} to {values.max():g}" if values.size else "no valid pixel"
+        )
         reason = f" ({frame.reason})" if frame.reason else ""
-        rows.append((f"frame {index}", f"{frame.status}{reason}, {valid.mean():.0%} valid, {seen}"))
+        meaning = f"{frame.status}{reason}, {valid.mean():.0%} valid, {content}"
+        rows.append((f"frame {index}", meaning))
         rows += _find_hints(frame.image, frame.valid, float(valid.mean()))
-        drawn.append((f"frame {index}", frame.image, valid))
+        frames.append((f"frame {index}", frame.image, valid))
     if picture is not None:
-        save_figure(draw_overlay(drawn), picture)
+        save_figure(draw_overlay(frames), picture)
         rows.append(("picture", picture))
     return rows
 
 
 def _describe_initial_shifts(config: Config, series: Series) -> str:
-    """Shifts in pixels, as they were understood."""
+    """Describe the initial shifts, as ranges in pixels along each axis."""
     assert series.initial_shifts is not None
     low, high = series.initial_shifts.min(axis=0), series.initial_shifts.max(axis=0)
     sides = zip(series.source.axes, low, high, strict=True)
@@ -66,52 +70,57 @@ def _describe_initial_shifts(config: Config, series: Series) -> str:
 
 
 def _describe_plate(config: Config) -> list[tuple[str, str]]:
-    """Which image of a plate it is, and what of the plate is not there."""
-    given = config.input
-    if given.position is None or (found := list_positions(given.one_path)) is None:
+    """Describe which image of a plate is used, and which wells are missing; [] for no plate."""
+    section = config.input
+    if section.position is None or (positions := list_positions(section.one_path)) is None:
         return []
-    lacking = f"; wells missing from the store: {', '.join(found.missing)}"
-    return [("position", f"{given.position} of {len(found.names)}" + lacking * bool(found.missing))]
+    position = f"{section.position} of {len(positions.names)}"
+    if positions.missing:
+        position += f"; wells missing from the store: {', '.join(positions.missing)}"
+    return [("position", position)]
 
 
 def _describe_mask(config: Config, saturation: float | None) -> list[tuple[str, str]]:
-    """The causes that take pixels away."""
-    given = config.mask
-    path = "" if given.path is None else given.path + ", inverted" * given.invert
+    """Describe the causes that exclude pixels."""
+    section = config.mask
+    path = "" if section.path is None else section.path + ", inverted" * section.invert
     causes = [
         path,
-        f"{len(given.rois)} shape(s)" * bool(given.rois),
-        f"values {', '.join(f'{value:g}' for value in given.invalid_values)}"
-        * bool(given.invalid_values),
-        f"range {list(given.valid_range or ())}" * bool(given.valid_range),
+        f"{len(section.rois)} shape(s)" * bool(section.rois),
+        f"values {', '.join(f'{value:g}' for value in section.invalid_values)}"
+        * bool(section.invalid_values),
+        f"range {list(section.valid_range or ())}" * bool(section.valid_range),
         f"saturated at {saturation:g} and above" if saturation is not None else "",
-        f"border {given.border}" * bool(given.border),
+        f"border {section.border}" * bool(section.border),
     ]
     return [("mask", "; ".join(cause for cause in causes if cause) or "none")]
 
 
-def _find_hints(image: NDArray[Any], usable: Bools, valid: float) -> list[tuple[str, str]]:
-    """What a person would ask of a frame with these usable pixels."""
-    border = find_constant_border(image, usable)
-    asked = [_ask_about_border(border)] if border else []
-    for value, share in find_frequent_extremes(image[usable], FEW):
+def _find_hints(image: NDArray[Any], is_usable: Bools, valid: float) -> list[tuple[str, str]]:
+    """Find what is odd in a frame, as questions; the booleans `is_usable` have the image's shape.
+
+    `valid` is the share of the frame's pixels that are valid.
+    """
+    border = find_constant_border(image, is_usable)
+    questions = [_ask_about_border(border)] if border else []
+    for value, share in find_frequent_extremes(image[is_usable], FEW):
         if border is None or value != border.value:
-            asked.append(
+            questions.append(
                 f"{share:.0%} of the pixels are {value:g}: no data? then set mask.invalid_values: "
                 f"[{value:g}]"
             )
-    if looks_inverted(image, usable):
-        asked.append(
+    if looks_inverted(image, is_usable):
+        questions.append(
             "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
             "not; True (nonzero) means valid; mask.invert swaps the two"
         )
     elif valid < FEW_VALID:
-        asked.append("few pixels are valid: is the mask inverted? True (nonzero) means valid")
-    return [("", question) for question in asked]
+        questions.append("few pixels are valid: is the mask inverted? True (nonzero) means valid")
+    return [("", question) for question in questions]
 
 
 def _ask_about_border(border: Border) -> str:
-    """A border of one value as a question, with the keys that leave it out."""
+    """Ask whether a border of one value holds no data, with the keys that exclude it."""
     return (
         f"a border of {border.value:g}, up to {max(border.widths)} pixels wide: no data? then set "
         f"mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
@@ -119,7 +128,7 @@ def _ask_about_border(border: Border) -> str:
 
 
 def describe(spec: StackSpec) -> list[tuple[str, str]]:
-    """What was understood of a stack, as names and values."""
+    """Describe how a stack is understood, as names and values."""
     size = " x ".join(f"{step:g}" for step in spec.pixel_size)
     sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
     channels = ", ".join(spec.channel_names) or str(spec.size("c"))
@@ -139,7 +148,7 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
 
 
 def _describe_times(spec: StackSpec) -> str:
-    """The times of the frames in words."""
+    """Describe the times of the frames."""
     if spec.time is None:
         return "not known"
     times, unit = spec.time

@@ -1,4 +1,4 @@
-"""Settings to start from, for a stack that is there."""
+"""Draft settings for a stack, to start from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from steadystack.planning import ALL, check_frames, list_images
 from steadystack.quality import find_constant_border, find_frequent_extremes
 from steadystack.readers import StackFrames, StackSpec, locate_stack
 
-# Of larger frames none is looked at: that would take long over a network.
+# Larger frames are not read: that would take long over a network.
 MOST_READ = 2**26  # bytes
-# Where nothing is known of the drift, a quarter of the frame is searched, and not more than this.
+# As nothing is known of the drift, a quarter of the frame is searched, but no more than this.
 MOST_SEARCHED = 128  # pixels
-# Shares of a frame's pixels that make it ask.
+# A value that more than this share of a frame's pixels have may mean "no data".
 FEW = 0.02
 
 INIT_SETTINGS = """\
@@ -67,9 +67,9 @@ cluster:
 
 
 def init(path: str, **keys: Any) -> str:
-    """Commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
+    """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
-    Reads the middle frame, if it is not a large one, for what seems to hold no data in it.
+    Reads the middle frame, if it is not a large one, for pixels that seem to hold no data.
     """
     try:
         spec = _locate_example(path, keys)
@@ -78,12 +78,12 @@ def init(path: str, **keys: Any) -> str:
     check_frames(spec)
     lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
     described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
-    where = get_place(path).make_absolute(Path())
+    absolute_path = get_place(path).make_absolute(Path())
     invalid_values, border = _make_lines_on_data(spec)
     return INIT_SETTINGS.format(
         name=Path(path.rstrip("/")).name,
         kind=spec.kind,
-        path=json.dumps(where),
+        path=json.dumps(absolute_path),
         described=described,
         input_keys="\n".join(lines) + ("\n" if lines else ""),
         shape=spec.frame_shape,
@@ -97,7 +97,7 @@ def init(path: str, **keys: Any) -> str:
 
 
 def _locate_example(path: str, keys: Mapping[str, Any]) -> StackSpec:
-    """The stack that the settings are for; the first one of all positions of a plate."""
+    """Find the stack that the settings are for; if it is all positions of a plate, the first."""
     if keys.get("position") != ALL:
         return locate_stack(path, **keys)
     rest = {key: value for key, value in keys.items() if key != "position"}
@@ -105,32 +105,35 @@ def _locate_example(path: str, keys: Mapping[str, Any]) -> StackSpec:
 
 
 def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
-    """The keys of the mask section on what holds no data, and what the middle frame says of it."""
+    """Make the lines `invalid_values` and `border` of the mask section.
+
+    Their comments say which pixels of the middle frame seem to hold no data.
+    """
     border, extremes = None, list[tuple[float, float]]()
     if spec.frame_bytes <= MOST_READ:
         frame = StackFrames(spec).read((spec.frame_count - 1) // 2)
-        usable = frame.valid & np.isfinite(frame.image)
-        border = find_constant_border(frame.image, usable)
-        extremes = find_frequent_extremes(frame.image[usable], FEW)
-    seen = [f"{share:.0%} of the middle frame is {value:g}" for value, share in extremes]
+        is_usable = frame.valid & np.isfinite(frame.image)
+        border = find_constant_border(frame.image, is_usable)
+        extremes = find_frequent_extremes(frame.image[is_usable], FEW)
+    findings = [f"{share:.0%} of the middle frame is {value:g}" for value, share in extremes]
     values = [value for value, _ in extremes]
     width = 0
     if border is not None:
         width = max(border.widths)
-        seen.append(f"it has a border of {border.value:g}" if seen else
+        findings.append(f"it has a border of {border.value:g}" if findings else
                     f"the middle frame has a border of {border.value:g}")  # fmt: skip
         values = list(dict.fromkeys([*values, border.value]))
     listed = ", ".join(f"{value:g}" for value in values) or "0"
-    asked = f": {', '.join(seen)}" if seen else ""
-    wide = f"; {width} wide in the middle frame" if width else ""
+    note = f": {', '.join(findings)}" if findings else ""
+    width_note = f"; {width} wide in the middle frame" if width else ""
     return (
-        _make_line(f"# invalid_values: [{listed}]", f'values that mean "no data"{asked}'),
-        _make_line("border: 0", f"pixels along each side to leave out{wide}"),
+        _make_line(f"# invalid_values: [{listed}]", f'values that mean "no data"{note}'),
+        _make_line("border: 0", f"pixels along each side to leave out{width_note}"),
     )
 
 
 def _make_line_on_shifts(shape: Sequence[int]) -> str:
-    """The key `max_shift`, and why it is what it is."""
+    """Make the lines of the key `max_shift`, with a comment on its choice."""
     bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
     bound = min(bounds) if len(bounds) == 2 else bounds
     return "\n".join(
@@ -146,14 +149,14 @@ def _make_line_on_shifts(shape: Sequence[int]) -> str:
 
 
 def _make_line(key: str, comment: str) -> str:
-    """A key of a section and its comment, which stands where the others do."""
+    """Make a line of a key and its comment, in the column of the other comments."""
     return f"  {key:<26} # {comment}" if len(key) < 27 else f"  {key}  # {comment}"
 
 
 def _choose_stem(path: str, position: str | None, series: int | None) -> str:
-    """A name for the outputs: that of the input, of the folder for a pattern of files."""
-    parts = path.rstrip("/").split("/")
-    name = parts[-1] if not get_place(path).is_pattern or len(parts) < 2 else parts[-2]
+    """Choose a name for the outputs: that of the input, or of the folder of a pattern of files."""
+    names = path.rstrip("/").split("/")
+    name = names[-1] if not get_place(path).is_pattern or len(names) < 2 else names[-2]
     words = [name.split(".")[0].replace("*", "") or "stack"]
     if position == ALL:
         return f"{words[0]}-{{name}}"
@@ -163,6 +166,7 @@ def _choose_stem(path: str, position: str | None, series: int | None) -> str:
 
 
 def _name_option(problem: str) -> str:
-    """The option of `init` that sets the key which an error asks for."""
-    asked = [key for key in ("position", "series", "axes", "variable") if f"input.{key}" in problem]
-    return f" (--{asked[0]})" if asked else ""
+    """Name the option of `init` that sets the key which an error asks for; "" if there is none."""
+    keys = ("position", "series", "axes", "variable")
+    options = [key for key in keys if f"input.{key}" in problem]
+    return f" (--{options[0]})" if options else ""

@@ -1,4 +1,4 @@
-"""The embedded example, made and run."""
+"""Make the embedded example and run it."""
 
 from __future__ import annotations
 
@@ -39,13 +39,16 @@ cluster:
   workers: 2
 """
 
-# Lies in every folder that the demo made, and may make again.
+# A file in every folder that the demo made, and may make again.
 MARK = ".steadystack-demo"
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made, and how far its shifts are from the known ones."""
+    """What the demo made: its folder, the shifts dataset, and the pictures.
+
+    `rms_error` is how far the shifts are from the known ones, pixels.
+    """
 
     directory: Path
     shifts: xr.Dataset
@@ -80,23 +83,23 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     }
     rows = []
     for title, (reference, moving, reference_mask, moving_mask) in pairs.items():
-        found = register_translation(
+        registration = register_translation(
             reference, moving, reference_mask=reference_mask, moving_mask=moving_mask
         )
-        rows.append((title, reference, reference_mask, moving, moving_mask, found))
+        rows.append((title, reference, reference_mask, moving, moving_mask, registration))
     save_figure(draw_pairs(rows), str(directory / "pairs.png"))
     errors = shifts["frame_shift"].to_numpy() - series.shift
-    known = np.isfinite(errors).all(axis=1)
+    has_shift = np.isfinite(errors).all(axis=1)
     return DemoResult(
         directory=directory,
         shifts=shifts,
-        rms_error=float(np.sqrt(np.mean(errors[known] ** 2))),
+        rms_error=float(np.sqrt(np.mean(errors[has_shift] ** 2))),
         pictures=(directory / "drift.png", directory / "pairs.png"),
     )
 
 
 def load_embedded_scene() -> NDArray[np.uint8]:
-    """The photograph that comes with the package: uint8, 512 x 512."""
+    """Load the photograph that comes with the package: uint8, (512, 512)."""
     with resources.files("steadystack").joinpath("data", "scene.npz").open("rb") as file:
         scene: NDArray[np.uint8] = np.load(file)["scene"]
     return scene

@@ -48,48 +48,50 @@ def write_ome_tiff(
     planes : (y, x) each; booleans become 0 and 255
     spec : shape and axes
     attributes : the metadata of the OME-Zarr image that it would have been
-    digest : of what it is made of; stands in its description
+    digest : hash of what the file is made of, kept in its description
     """
     import tifffile
 
     dtype = np.dtype(spec.dtype)
-    boolean = dtype.kind == "b"
-    given = (plane.astype(np.uint8) * 255 if boolean else plane for plane in planes)
-    written = np.dtype(np.uint8) if boolean else dtype
-    size = int(np.prod(spec.shape)) * written.itemsize
+    is_boolean = dtype.kind == "b"
+    converted_planes = (plane.astype(np.uint8) * 255 if is_boolean else plane for plane in planes)
+    written_dtype = np.dtype(np.uint8) if is_boolean else dtype
+    size = int(np.prod(spec.shape)) * written_dtype.itemsize
     with tifffile.TiffWriter(path, bigtiff=size > 2**32 - 2**25, ome=True) as file:
         file.write(
-            given,
+            converted_planes,
             shape=spec.shape,
-            dtype=written,
+            dtype=written_dtype,
             photometric="minisblack",
             metadata=_make_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
         )
 
 
 def read_tiff_digest(path: str) -> str | None:
-    """The digest of what a file was made of; None if `write_ome_tiff` did not make it."""
+    """Read the digest of a corrected stack from a TIFF file; None if it holds something else."""
     import tifffile
 
     try:
         with tifffile.TiffFile(get_place(path).as_source()) as file:
-            found = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
+            match = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
     except (OSError, ValueError, tifffile.TiffFileError):
         return None
-    return found[1] if found else None
+    return match[1] if match else None
 
 
 def _make_metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Make tifffile's metadata (axes, pixel size, channel names) from those of OME-Zarr."""
     ome = attributes.get("ome", attributes)
     multiscale = ome["multiscales"][0]
     transformations = multiscale["datasets"][0]["coordinateTransformations"]
-    found: dict[str, Any] = {"axes": "".join(spec.axes).upper(), "Name": multiscale["name"]}
+    metadata: dict[str, Any] = {"axes": "".join(spec.axes).upper(), "Name": multiscale["name"]}
     keys = {"t": "TimeIncrement", **{axis: f"PhysicalSize{axis.upper()}" for axis in "zyx"}}
     for entry, step in zip(multiscale["axes"], transformations[0]["scale"], strict=True):
         key, unit = keys.get(entry["name"]), UNITS.get(entry.get("unit", ""))
         if key and unit:
-            found |= {key: step, f"{key}Unit": unit}
+            metadata |= {key: step, f"{key}Unit": unit}
     channels = ome.get("omero", {}).get("channels", [])
     if channels and "c" in spec.axes:
-        found["Channel"] = {"Name": [str(one.get("label", i)) for i, one in enumerate(channels)]}
-    return found
+        labels = [str(channel.get("label", index)) for index, channel in enumerate(channels)]
+        metadata["Channel"] = {"Name": labels}
+    return metadata

@@ -1,4 +1,4 @@
-"""A corrected stack that is written in many steps: what there is of it, and how far it is."""
+"""Keep track of a corrected stack that is written in many steps: which it is, and how far it is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OWN = "steadystack"  # the attribute that tells where a stack comes from
 
 
 class TaskRecord:
-    """Which tasks are done, each with the numbers it gave: one line of text for each.
+    """The record of done tasks, a line of text for each with the numbers it returned.
 
-    A line is written when all that the task wrote is on its place; a process that is killed leaves
-    at most the last line torn, which then counts for nothing.
+    A line is written when everything of its task is stored. A process that is killed leaves at most
+    its last line incomplete, and that one is ignored.
 
     Parameters
     ----------
@@ -26,24 +26,23 @@ class TaskRecord:
 
     Attributes
     ----------
-    done : the numbers that every task gave, by its number, as an earlier process left them
+    done : the numbers that every task returned in an earlier process, by the number of the task
     """
 
     def __init__(self, path: str) -> None:
-        self._records, self.done = (
-            get_place(path).open_build().open_records(),
-            dict[int, list[int]](),
-        )
+        self._records = get_place(path).open_build().open_records()
+        self.done = dict[int, list[int]]()
         self._good: dict[str, int] = {}
         for name, content in self._records.read():
-            lines, torn, _ = content.rpartition(b"\n")
-            self._good[name] = len(lines) + len(torn)
+            lines, newline, _ = content.rpartition(b"\n")
+            self._good[name] = len(lines) + len(newline)
             for line in lines.splitlines():
                 number, *values = map(int, line.split())
                 self.done[number] = values
         self._writer: RecordWriter
 
     def add(self, number: int, values: list[int]) -> None:
+        """Record that the task of this number is done, and the numbers it returned."""
         self._writer.append((" ".join(map(str, (number, *values))) + "\n").encode("ascii"))
 
     def __enter__(self) -> Self:
@@ -55,27 +54,27 @@ class TaskRecord:
 
 
 def read_digest(path: str) -> str | None:
-    """The digest of the corrected stack at a path; None if nothing is there, or nothing whole.
+    """Read the digest of the corrected stack at a path; None if there is no complete one.
 
-    Raises InputError if something else is there: that is never written over.
+    Raises InputError if something else is there, which is never overwritten.
     """
     return _read_identity(path)[0] if get_place(path).open_build().is_whole() else None
 
 
 def read_begun(path: str) -> tuple[str, str] | None:
-    """Digest and layout (how it is cut into tasks) of what was begun for a path; None: nothing."""
+    """Read digest and layout (the cut into tasks) of the stack that was begun; None: none was."""
     build = get_place(path).open_build()
     return _read_identity(build.path) if build.is_begun() else None
 
 
 def _read_identity(path: str) -> tuple[str, str]:
-    """Digest and layout, as a corrected stack tells them; raises InputError if it is none."""
-    where = get_place(path)
+    """Read digest and layout of a corrected stack; raises InputError if it is none."""
+    place = get_place(path)
     try:
-        with where.explaining_outages():
-            attributes: Any = dict(zarr.open_group(where.zarr_store(), mode="r").attrs)
-        own = attributes[OWN]
-        return str(own["digest"]), str(own.get("layout", ""))
+        with place.explaining_outages():
+            attributes: Any = dict(zarr.open_group(place.zarr_store(), mode="r").attrs)
+        identity = attributes[OWN]
+        return str(identity["digest"]), str(identity.get("layout", ""))
     except UnreachableError:
         raise
     except Exception as error:  # whatever lies there
@@ -87,9 +86,11 @@ def _read_identity(path: str) -> tuple[str, str]:
 
 @contextmanager
 def explaining_write_errors(path: str) -> Iterator[None]:
-    """What the system says of a path that cannot be written, in a line."""
+    """Turn an OSError that is raised inside into an OutputError, with a line that explains it."""
     try:
         yield
     except OSError as error:
-        found = explain_unwritable(path, error)
-        raise (found if isinstance(found, OutputError) else OutputError(str(found))) from error
+        explained = explain_unwritable(path, error)
+        if not isinstance(explained, OutputError):
+            explained = OutputError(str(explained))
+        raise explained from error

@@ -1,4 +1,4 @@
-"""Images as OME-Zarr pyramids: laid out first, then written region by region."""
+"""Write images as OME-Zarr pyramids: created empty first, then filled region by region."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ FRACTION = "valid_fraction"
 
 @dataclass(frozen=True)
 class Level:
-    """An array of a pyramid, per array axis. `factors`: pixels of level 0 in one of these."""
+    """An array of a pyramid; everything per array axis.
+
+    Attributes
+    ----------
+    name : of the array
+    shape, chunks, shards : pixels; shards None: none
+    factors : pixels of level 0 in one pixel of the array
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -57,6 +64,7 @@ class PyramidSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Pixels of level 0 along each array axis."""
         return self.levels[0].shape
 
 
@@ -70,24 +78,27 @@ def create_pyramid(
     for level in (*spec.levels, spec.valid):
         if level is None:
             continue
-        pixels = level is not spec.valid
+        holds_pixels = level is not spec.valid
         group.create_array(
             level.name,
             shape=level.shape,
             chunks=level.chunks,
             shards=level.shards,
-            dtype=spec.dtype if pixels else bool,
-            fill_value=np.dtype(spec.dtype).type(spec.fill_value) if pixels else False,
+            dtype=spec.dtype if holds_pixels else bool,
+            fill_value=np.dtype(spec.dtype).type(spec.fill_value) if holds_pixels else False,
             dimension_names=list(spec.axes) if format_ == 3 else None,
             attributes={"_ARRAY_DIMENSIONS": list(spec.axes)} if format_ == 2 else None,
             chunk_key_encoding={"name": "v2" if format_ == 2 else "default", "separator": "/"},
-            config={"write_empty_chunks": True},  # a chunk that is not there would mean: lost
-            **(codecs if pixels else {}),
+            config={"write_empty_chunks": True},  # a missing chunk would count as lost
+            **(codecs if holds_pixels else {}),
         )
 
 
 def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray[Any]) -> None:
-    """Write whole chunks, or shards, of an array."""
+    """Write a region of whole chunks, or shards, of an array; retries while the store is away.
+
+    `block` are its pixels in the order of the axes; axes of one pixel may be missing.
+    """
     values = block.reshape([side.stop - side.start for side in region])
 
     def write() -> None:
@@ -98,13 +109,17 @@ def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray
 
 @lru_cache(maxsize=64)
 def _open_array(path: str, name: str, digest: str) -> zarr.Array[Any]:
+    """Open an array of a pyramid for writing; `digest` tells new pyramids at the path from old."""
     array = zarr.open_group(get_place(path).zarr_store(read_only=False), mode="r+")[name]
     assert isinstance(array, zarr.Array)
     return array.with_config({"write_empty_chunks": True})
 
 
 def write_fractions(spec: PyramidSpec, fractions: NDArray[np.float64]) -> None:
-    """Beside the image: the known part of every frame and channel, 0..1."""
+    """Write the known share of every frame and channel, 0..1, as an array beside the levels.
+
+    `fractions` are (frames, channels).
+    """
     group = zarr.open_group(get_place(spec.path).zarr_store(read_only=False), mode="r+")
     dims = [axis for axis in spec.axes if axis in ("t", "c")]
     array = group.create_array(

@@ -1,4 +1,4 @@
-"""Small things written at once: single images, stacks of one level, tables."""
+"""Write small things at once: single images, stacks of one level, tables."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def write_stack(
     pixel_size : of the spatial axes, in `unit`; None: not known
     frame_interval : seconds between frames; None: not known
     """
-    where, spatial = Coordinates(), [axis for axis in axes if axis not in "tc"]
+    coordinates, spatial = Coordinates(), [axis for axis in axes if axis not in "tc"]
     if frame_interval is not None:
-        where.step["t"], where.unit["t"] = frame_interval, "second"
+        coordinates.step["t"], coordinates.unit["t"] = frame_interval, "second"
     for axis, size in zip(spatial, pixel_size or (), strict=pixel_size is not None):
-        where.step[axis], where.unit[axis] = float(size), unit
+        coordinates.step[axis], coordinates.unit[axis] = float(size), unit
     name = Path(path).name.split(".")[0]
-    attributes = make_image_attributes(axes, [("0", (1,) * len(axes))], where, name=name)
+    attributes = make_image_attributes(axes, [("0", (1,) * len(axes))], coordinates, name=name)
     group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
     array = group.create_array(
         "0",
@@ -49,7 +49,7 @@ def write_stack(
         ),
         dtype=frames.dtype,
         dimension_names=list(axes),
-        config={"write_empty_chunks": True},  # a chunk that is not there would mean: lost
+        config={"write_empty_chunks": True},  # a missing chunk would count as lost
     )
     array[...] = frames
 
@@ -65,7 +65,7 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
 
 
 def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A CSV file of these columns, in place of what is there."""
+    """Write a CSV file of rows under the `names` of their columns; replaces an existing file."""
     try:
         with (
             get_place(path).replacing() as partial,
@@ -77,7 +77,7 @@ def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file with a line per row; what is None stays empty."""
+    """Write a CSV file with a line per row, under the keys of the first; None stays empty."""
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()

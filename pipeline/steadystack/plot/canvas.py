@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}
 """The colours of the axes, told apart by the colour-blind, too."""
 BAD, WORSE = "#cc79a7", "#e69f00"
-# More points than these are drawn in part, or as pixels.
+# Most points of a curve that are drawn, and most marks that are not drawn as pixels.
 MOST_POINTS, MOST_MARKS = 2000, 3000
 
 
@@ -36,7 +36,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def get_axes(ax: Axes | None) -> Axes:
-    """The axes given, or the current ones of pyplot, as xarray's plots have it."""
+    """The axes `ax`, or those that pyplot would draw on, as with xarray's plots."""
     if ax is not None:
         return ax
     require_matplotlib()
@@ -45,12 +45,15 @@ def get_axes(ax: Axes | None) -> Axes:
     return plt.gca()
 
 
-def thin_out(count: int, marked: Bools) -> NDArray[np.intp]:
-    """Which of so many points to draw: all of a few, else evenly spread ones and what is marked."""
+def thin_out(count: int, is_marked: Bools) -> NDArray[np.intp]:
+    """Choose which points to draw: all if they are few, else evenly spread and marked ones.
+
+    `is_marked` is (count,). Returns indices, sorted.
+    """
     step = max(-(-count // MOST_POINTS), 1)
-    chosen = np.zeros(count, bool)
-    chosen[::step] = True
-    chosen[-1:] = True
-    if marked.sum() <= MOST_POINTS:
-        chosen |= marked
-    return np.flatnonzero(chosen)
+    is_chosen = np.zeros(count, bool)
+    is_chosen[::step] = True
+    is_chosen[-1:] = True
+    if is_marked.sum() <= MOST_POINTS:
+        is_chosen |= is_marked
+    return np.flatnonzero(is_chosen)

@@ -1,4 +1,4 @@
-"""The drift of a series: over time, and in the plane."""
+"""Draw tables of a shifts dataset: drift over time and in the plane, residuals, NCC and overlap."""
 
 from __future__ import annotations
 
@@ -39,25 +39,26 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
-    along, label = _get_abscissa(shifts)
-    interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
-    lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
-    drawn = thin_out(len(along), interpolated | lost)
-    hollow = drawn[interpolated[drawn]]
-    size = 3 if len(drawn) < 400 else 1.5
+    abscissa, label = _get_abscissa(shifts)
+    is_interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
+    is_lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
+    drawn_frames = thin_out(len(abscissa), is_interpolated | is_lost)
+    hollow_frames = drawn_frames[is_interpolated[drawn_frames]]
+    marker_size = 3 if len(drawn_frames) < 400 else 1.5
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
         values = -shifts["frame_shift"].to_numpy()[:, axis] * scale[axis]
-        spread = 2 * shifts["frame_shift_std"].to_numpy()[:, axis] * scale[axis]
+        band = 2 * shifts["frame_shift_std"].to_numpy()[:, axis] * scale[axis]
         colour = COLOURS[name]
-        ax.plot(along[drawn], values[drawn], ".-", ms=size, lw=1, color=colour, label=name)
-        low, high = (values + sign * spread for sign in (-1, 1))
-        ax.fill_between(along[drawn], low[drawn], high[drawn], color=colour, alpha=0.25, lw=0)
-        ax.plot(along[hollow], values[hollow], "o", ms=5, mfc="none", mec=colour, lw=0)
-    marked = along[lost]
-    if len(marked):
-        edges = np.repeat(marked, 3), np.tile([0, 1, np.nan], len(marked))
+        drawn, hollow = values[drawn_frames], values[hollow_frames]
+        ax.plot(abscissa[drawn_frames], drawn, ".-", ms=marker_size, lw=1, color=colour, label=name)
+        lower, upper = ((values + sign * band)[drawn_frames] for sign in (-1, 1))
+        ax.fill_between(abscissa[drawn_frames], lower, upper, color=colour, alpha=0.25, lw=0)
+        ax.plot(abscissa[hollow_frames], hollow, "o", ms=5, mfc="none", mec=colour, lw=0)
+    lost_at = abscissa[is_lost]
+    if len(lost_at):
+        edges = np.repeat(lost_at, 3), np.tile([0, 1, np.nan], len(lost_at))
         bars = ax.get_xaxis_transform()
-        raster = len(marked) > MOST_MARKS
+        raster = len(lost_at) > MOST_MARKS
         ax.plot(*edges, color="0.6", alpha=0.4, lw=1, zorder=0, transform=bars, rasterized=raster)
     ax.locator_params(axis="x", integer=label == "frame")
     ax.set(
@@ -93,12 +94,12 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     if len(names) < 2:
         raise InputError(f"a path needs two axes, but these shifts have {names}")
     values = -shifts["frame_shift"].to_numpy() * scale
-    known = np.flatnonzero(np.isfinite(values).all(axis=1))
-    drawn = known[thin_out(len(known), np.zeros(len(known), bool))]
-    y, x = values[drawn, -2], values[drawn, -1]
+    known_frames = np.flatnonzero(np.isfinite(values).all(axis=1))
+    drawn_frames = known_frames[thin_out(len(known_frames), np.zeros(len(known_frames), bool))]
+    y, x = values[drawn_frames, -2], values[drawn_frames, -1]
     ax.plot(x, y, "-", lw=0.8, color="0.6", zorder=1)
-    points = ax.scatter(x, y, c=drawn, s=9, cmap="viridis", zorder=2)
-    if len(drawn):
+    points = ax.scatter(x, y, c=drawn_frames, s=9, cmap="viridis", zorder=2)
+    if len(drawn_frames):
         ax.plot(x[:1], y[:1], "o", ms=9, mfc="none", mec=WORSE, mew=1.5, zorder=3)
         ax.figure.colorbar(points, ax=ax, label="frame", shrink=0.8)
     ax.set_aspect("equal", adjustable="datalim")
@@ -112,7 +113,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
 
 
 def _get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
-    """What to draw over: time where it is known as a number, else the frame's index."""
+    """The frames' times (frames,) if they are known, else their indices, and the axis' label."""
     if "time" in shifts.coords and np.issubdtype(shifts["time"].dtype, np.floating):
         unit = shifts["time"].attrs.get("unit", "")
         return shifts["time"].to_numpy(), f"time / {unit}" if unit else "time"
@@ -120,7 +121,7 @@ def _get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
 
 
 def _get_scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64], str]:
-    """What a pixel is along every axis, and in which unit."""
+    """The factors (axes,) from pixels to the unit that is drawn, and that unit."""
     size = shifts["pixel_size"].to_numpy().astype(float)
     if not physical:
         return np.ones(len(size)), "px"
@@ -130,25 +131,27 @@ def _get_scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64],
 
 
 def _describe_lost(shifts: xr.Dataset) -> str:
-    """How many frames have no shift, and why."""
-    lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
-    codes = shifts["frame_status"].to_numpy()[lost]
+    """Say how many frames have no shift, and why; "" if all have one."""
+    is_lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
+    codes = shifts["frame_status"].to_numpy()[is_lost]
     names = [str(FrameStatus.from_code(code)) for code in np.unique(codes)]
-    return f"\ngrey: {int(lost.sum())} frames without a shift ({', '.join(names)})" if names else ""
+    if not names:
+        return ""
+    return f"\ngrey: {int(is_lost.sum())} frames without a shift ({', '.join(names)})"
 
 
-OF_STATUS: dict[Status, str] = {PairStatus.OK: COLOURS["x"], PairStatus.REJECTED: BAD}
+COLOUR_BY_STATUS: dict[Status, str] = {PairStatus.OK: COLOURS["x"], PairStatus.REJECTED: BAD}
 ENDS = ("pair_reference", "pair_moving", "pair_status")
 # Cells per side of a matrix; frames and lags beyond share them.
 MOST_CELLS = 400
-# Of pairs that fit, so many lie below the top of the colours.
+# The percentile of the residuals that has the highest colour.
 TOP_PERCENT = 99.0
 
 
 def residuals(
     shifts: xr.Dataset, ax: Axes | None = None, *, kind: Literal["lag", "matrix"] = "lag"
 ) -> Axes:
-    """Residuals: the shift of every pair minus that of the solution.
+    """Draw residuals: the shift of every pair minus that of the solution.
 
     Parameters
     ----------
@@ -175,7 +178,7 @@ def residuals(
 
 
 def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """NCC over overlap of every pair, coloured by status; the dataset may be solved or not."""
+    """Draw NCC over overlap of every pair, coloured by status; the dataset may be unsolved, too."""
     shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
     ax = get_axes(ax)
     status = shifts["pair_status"].to_numpy()
@@ -184,7 +187,7 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
     for code in np.unique(status):
         rows = status == code
         name = PairStatus.from_code(code)
-        colour = OF_STATUS.get(name, WORSE)
+        colour = COLOUR_BY_STATUS.get(name, WORSE)
         marker = "." if name is PairStatus.OK else "x"
         if np.isfinite(ncc[rows]).any():
             ax.plot(
@@ -199,15 +202,16 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
+    """Draw the residuals of every pair over its lag, moving - reference."""
     lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
-    rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
+    is_rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
     raster = len(lag) > MOST_MARKS
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
-        residual = np.where(rejected, np.nan, shifts["pair_residual"].to_numpy()[:, axis])
+        residual = np.where(is_rejected, np.nan, shifts["pair_residual"].to_numpy()[:, axis])
         ax.plot(
             lag, residual, ".", ms=3, alpha=0.5, color=COLOURS[name], label=name, rasterized=raster
         )
-    note = f", {rejected.sum()} rejected (not shown)" if rejected.any() else ""
+    note = f", {is_rejected.sum()} rejected (not shown)" if is_rejected.any() else ""
     usable = int(shifts["pair_count"].to_numpy().sum()) // 2
     ax.axhline(0, color="0.5", lw=0.8)
     ax.locator_params(axis="x", integer=True)
@@ -220,49 +224,56 @@ def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _draw_matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
+    """Draw the size of residuals over reference and moving frame, or over lag if all are close."""
     from matplotlib.colors import ListedColormap
 
     reference, moving = (shifts[f"pair_{end}"].to_numpy() for end in ("reference", "moving"))
     lag = moving - reference
-    near = len(lag) > 0 and np.abs(lag).max() * 4 < shifts.sizes["frame"]
-    up, label = (lag, "moving - reference / frames") if near else (moving, "moving / frame")
+    is_near = len(lag) > 0 and np.abs(lag).max() * 4 < shifts.sizes["frame"]
+    ordinate, label = (
+        (lag, "moving - reference / frames") if is_near else (moving, "moving / frame")
+    )
     status = shifts["pair_status"].to_numpy()
-    fits, rejected = (status == one.code for one in (PairStatus.OK, PairStatus.REJECTED))
+    is_ok, is_rejected = status == PairStatus.OK.code, status == PairStatus.REJECTED.code
     size = np.sqrt((shifts["pair_residual"].to_numpy() ** 2).sum(axis=1))
-    extent = (*_get_span(reference), *_get_span(up))
-    top = float(np.percentile(size[fits], TOP_PERCENT)) if fits.any() else 1.0
-    place = _bin_pairs(reference, up, extent)
-    image = _find_largest(place, np.where(fits, size, np.nan), fits)
-    drawn = ax.imshow(
+    extent = (*_get_span(reference), *_get_span(ordinate))
+    largest_colour = float(np.percentile(size[is_ok], TOP_PERCENT)) if is_ok.any() else 1.0
+    cells = _bin_pairs(reference, ordinate, extent)
+    image = _find_largest(cells, np.where(is_ok, size, np.nan), is_ok)
+    mappable = ax.imshow(
         image, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
-        cmap="viridis", vmin=0, vmax=top or 1.0,
+        cmap="viridis", vmin=0, vmax=largest_colour or 1.0,
     )  # fmt: skip
-    for rows, colour in ((~fits & ~rejected, WORSE), (rejected, BAD)):
-        marks = _find_largest(place, np.ones(len(lag)), rows)
+    for rows, colour in ((~is_ok & ~is_rejected, WORSE), (is_rejected, BAD)):
+        marks = _find_largest(cells, np.ones(len(lag)), rows)
         ax.imshow(
             marks, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
             cmap=ListedColormap([colour]),
         )  # fmt: skip
-    ax.figure.colorbar(drawn, ax=ax, label="residual / px", shrink=0.8)
+    ax.figure.colorbar(mappable, ax=ax, label="residual / px", shrink=0.8)
     ax.locator_params(integer=True)
     ax.set(
         xlabel="reference / frame",
         ylabel=label,
-        title=f"residuals; {int(rejected.sum())} rejected (pink), "
-        f"{int((~fits & ~rejected).sum())} without a shift (orange)",
+        title=f"residuals; {int(is_rejected.sum())} rejected (pink), "
+        f"{int((~is_ok & ~is_rejected).sum())} without a shift (orange)",
     )
     return ax
 
 
 def _get_span(values: NDArray[np.int64]) -> tuple[float, float]:
-    """From the first of these numbers to behind the last."""
+    """The smallest of the numbers and one more than the largest; 0 and 1 if there are none."""
     return (float(values.min()), float(values.max()) + 1) if len(values) else (0.0, 1.0)
 
 
 def _bin_pairs(
     x: NDArray[np.int64], y: NDArray[np.int64], extent: tuple[float, float, float, float]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
-    """The cell of every pair in a matrix of at most `MOST_CELLS` per side, and its shape."""
+    """Find the cell of every pair in a matrix of at most `MOST_CELLS` per side.
+
+    `x` and `y` are (pairs,), `extent` is (left, right, low, high). Returns rows, columns, both
+    (pairs,), and the shape of the matrix.
+    """
     left, right, low, high = extent
     width, height = (min(int(size), MOST_CELLS) for size in (right - left, high - low))
     column = ((x - left) * width / (right - left)).astype(np.int64)
@@ -271,12 +282,16 @@ def _bin_pairs(
 
 
 def _find_largest(
-    place: tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]],
+    cells: tuple[NDArray[np.int64], NDArray[np.int64], tuple[int, int]],
     values: NDArray[np.float64],
     rows: Bools,
 ) -> NDArray[np.float64]:
-    """The largest value of these pairs in every cell; NaN where there is none."""
-    row, column, shape = place
+    """Find the largest value in every cell of a matrix; NaN where there is none.
+
+    `cells` is what `_bin_pairs` returns; only those of the `values` (pairs,) count that the
+    booleans `rows` choose.
+    """
+    row, column, shape = cells
     image = np.full(shape, -np.inf)
     np.maximum.at(image, (row[rows], column[rows]), values[rows])
     return np.where(np.isfinite(image), image, np.nan)

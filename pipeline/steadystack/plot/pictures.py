@@ -1,4 +1,4 @@
-"""Images before and after: side by side, and along a line over time."""
+"""Draw images: before and after side by side, along a line over time, with their masks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 
 
 def find_grey_range(*images: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """The values to draw black and white: the 0.5 and 99.5 percentiles of all known pixels."""
-    values = [image[np.isfinite(image)] for image in images]
-    known = np.concatenate([part.ravel() for part in values]) if values else np.zeros(0)
-    if not known.size:
+    """Find the values of black and white: the 0.5 and 99.5 percentiles of all finite pixels."""
+    finite_pixels = [image[np.isfinite(image)] for image in images]
+    values = np.concatenate(finite_pixels) if finite_pixels else np.zeros(0)
+    if not values.size:
         return 0.0, 1.0
-    low, high = np.percentile(known, [LOW_PERCENT, HIGH_PERCENT])
+    low, high = np.percentile(values, [LOW_PERCENT, HIGH_PERCENT])
     return float(low), float(high)
 
 
@@ -36,7 +36,7 @@ def before_after(
     after: xr.DataArray | ArrayLike,
     axes: tuple[Axes, Axes] | None = None,
 ) -> tuple[Axes, Axes]:
-    """Two images on the same grey scale; of stacks the means over t.
+    """Draw two images on the same grey scale; of stacks the means over t.
 
     Parameters
     ----------
@@ -75,30 +75,30 @@ def kymograph(
     axis: str = "y",
     span: tuple[float, float] | None = None,
 ) -> Axes:
-    """One line of a series over time: frames to the right, positions along `axis` downwards.
+    """Draw one line of a series over time: frames to the right, positions along `axis` downwards.
 
     `image` has the shape (frames, positions), else InputError is raised; `span` gives the first and
     last frame, if they are not the first and last row.
     """
-    drawn = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
-    if drawn.ndim != 2:
+    values = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
+    if values.ndim != 2:
         raise InputError(
-            f"a kymograph is (frames, positions), but this array has the shape {drawn.shape}: "
+            f"a kymograph is (frames, positions), but this array has the shape {values.shape}: "
             "take one line of the stack, such as stack.isel(x=100)"
         )
     ax = get_axes(ax)
-    low, high = find_grey_range(drawn)
-    first, last = span or (0, len(drawn) - 1)
+    low, high = find_grey_range(values)
+    first, last = span or (0, len(values) - 1)
     ax.imshow(
-        drawn.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest",
-        extent=(first - 0.5, last + 0.5, drawn.shape[1] - 0.5, -0.5),
+        values.T, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest",
+        extent=(first - 0.5, last + 0.5, values.shape[1] - 0.5, -0.5),
     )  # fmt: skip
     ax.set(xlabel="frame", ylabel=f"{axis} / px")
     return ax
 
 
 def _flatten(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
-    """An image of a stack: its mean over t, and over z."""
+    """Make an image (y, x) of a stack, as its mean over t and z; an image stays as it is."""
     if isinstance(stack, xr.DataArray):
         stack = stack.mean([dim for dim in ("t", "z") if dim in stack.dims]).to_numpy()
     image = _check_numbers(stack, "a stack and steadystack.correct(stack, shifts)")
@@ -110,20 +110,20 @@ def _flatten(stack: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     return image
 
 
-def _check_numbers(image: object, wanted: str) -> NDArray[np.float64]:
-    """An array of numbers; of a dataset, a path or axes nothing can be drawn."""
+def _check_numbers(image: object, expected: str) -> NDArray[np.float64]:
+    """Convert to an array of numbers; refuse anything else, saying what was `expected`."""
     try:
         if isinstance(image, xr.Dataset):
             raise TypeError
         return np.asarray(image, float)
     except (TypeError, ValueError) as error:
-        raise InputError(f"expected {wanted}, not a {type(image).__name__}") from error
+        raise InputError(f"expected {expected}, not a {type(image).__name__}") from error
 
 
 SUFFIXES = (".png", ".svg", ".pdf")
-# Larger images are thinned out: a picture has no more pixels.
+# Most pixels of an image's side that are drawn: a picture has no more.
 MOST_PIXELS = 1024
-MASKED = (0.84, 0.37, 0.0, 0.45)  # red, green, blue, how much of it
+MASKED = (0.84, 0.37, 0.0, 0.45)  # red, green, blue, opacity
 
 
 def check_picture(path: str) -> None:
@@ -137,24 +137,25 @@ def check_picture(path: str) -> None:
 
 
 def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
-    """Every frame as it is, and below with its invalid pixels in colour.
+    """Draw every frame as it is, and below with its invalid pixels in colour.
 
     Parameters
     ----------
-    frames : (title, image, valid); of volumes the middle plane is shown
+    frames : (title, image, valid), image and booleans of one shape ([z,] y, x); of volumes the
+        middle plane is shown
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(frames), 8), layout="constrained")
     rows = figure.subplots(2, len(frames), squeeze=False)
     for column, (title, image, valid) in enumerate(frames):
-        pixels, usable = _take_plane(image), _take_plane(valid)
-        known = pixels[np.isfinite(pixels)]
-        inside = pixels[usable & np.isfinite(pixels)]
-        shown = inside if inside.size else known
-        low, high = np.percentile(shown, [0.5, 99.5]) if shown.size else (0.0, 1.0)
-        colour = np.zeros((*usable.shape, 4))
-        colour[~usable] = MASKED
+        pixels, is_valid = _take_plane(image), _take_plane(valid)
+        known_values = pixels[np.isfinite(pixels)]
+        valid_values = pixels[is_valid & np.isfinite(pixels)]
+        values = valid_values if valid_values.size else known_values
+        low, high = np.percentile(values, [0.5, 99.5]) if values.size else (0.0, 1.0)
+        colour = np.zeros((*is_valid.shape, 4))
+        colour[~is_valid] = MASKED
         for row, heading in enumerate(
             (title, f"{np.mean(valid):.0%} valid (invalid pixels in colour)")
         ):
@@ -167,7 +168,7 @@ def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
 
 
 def _take_plane(image: NDArray[Any]) -> NDArray[Any]:
-    """The middle plane of an image, with few enough pixels for a picture."""
+    """Take the middle plane (y, x) of an image, with few enough pixels for a picture."""
     while image.ndim > 2:
         image = image[len(image) // 2]
     step = max(1, -(-max(image.shape) // MOST_PIXELS))

@@ -1,4 +1,4 @@
-"""The result in one picture, and pairs of images side by side."""
+"""Draw the result as one picture, or pairs of images side by side; encode pictures for a page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from steadystack.model import Image
 
 TITLE_CHARACTERS = 130
-# What each kind of report is made with.
+# Packages that a report needs, by suffix; pictures need matplotlib alone.
 NEEDS = {".html": ("matplotlib", "jinja2", "PIL")}
 
 
@@ -50,12 +50,13 @@ def draw_series(
     after: NDArray[np.floating[Any]],
     title: str,
 ) -> Figure:
-    """Drift over time, residuals of the pairs, and the mean image before and after.
+    """Draw drift over time, residuals of the pairs, and the mean image before and after.
 
     Parameters
     ----------
     shifts : a solved shifts dataset
-    before, after : mean images of one shape
+    before, after : mean images (y, x) of one shape
+    title : above all of them
     """
     figure = plot.new_figure(12, 7.5)
     figure.suptitle(fill(title, TITLE_CHARACTERS), fontsize=11)
@@ -69,24 +70,25 @@ def draw_series(
 def draw_pairs(
     pairs: list[tuple[str, NDArray[Any], Bools, NDArray[Any], Bools, Registration]],
 ) -> Figure:
-    """Pairs of images with their masks, and the shift that was found.
+    """Draw pairs of images with their masks, and moved by the shift that was found.
 
-    Each row is (title, reference, reference mask, moving, moving mask, registration).
+    Each of the `pairs` is (title, reference, reference mask, moving, moving mask, registration)
+    with images and masks of one shape (y, x), and becomes a row of pictures.
     """
     figure = plot.new_figure(9, 3.2 * len(pairs))
     grid = figure.subplots(len(pairs), 3, squeeze=False)
-    for (title, reference, reference_mask, moving, moving_mask, found), row in zip(
+    for (title, reference, reference_mask, moving, moving_mask, registration), row in zip(
         pairs, grid, strict=True
     ):
         moved = np.full(reference.shape, np.nan)
-        whole = np.rint(found.shift).astype(int) if np.isfinite(found.shift).all() else None
-        if whole is not None:
-            moved = np.roll(np.where(moving_mask, moving, np.nan), whole, axis=(0, 1))
-        shift = ", ".join(f"{value:.1f}" for value in found.shift)
+        if np.isfinite(registration.shift).all():
+            whole_shift = np.rint(registration.shift).astype(int)
+            moved = np.roll(np.where(moving_mask, moving, np.nan), whole_shift, axis=(0, 1))
+        shift = ", ".join(f"{value:.1f}" for value in registration.shift)
         images = (
             (f"{title}: reference", np.where(reference_mask, reference, np.nan)),
             ("moving", np.where(moving_mask, moving, np.nan)),
-            (f"moved by ({shift}) px, {found.status}", moved),
+            (f"moved by ({shift}) px, {registration.status}", moved),
         )
         for axes, (label, image) in zip(row, images, strict=True):
             axes.set_facecolor("#4477AA")
@@ -103,7 +105,7 @@ def save_figure(figure: Figure, path: str) -> None:
         figure.savefig(partial, dpi=120, format=PurePath(path).suffix[1:])
 
 
-# Colours of a figure's own that the page sets, so that it can be dark or light.
+# Colours that stand for those of the page, which can be dark or light.
 INK, PAPER = "#010203", "#fdfefc"
 THEMED = {INK: "var(--ink)", PAPER: "var(--paper)"} | {
     colour: f"var(--{axis})" for axis, colour in COLOURS.items()
@@ -129,7 +131,7 @@ WEBP_QUALITY = 80
 
 @contextmanager
 def apply_style() -> Iterator[None]:
-    """What is drawn in here has the colours that a page sets."""
+    """Draw the figures made inside in the colours that a page sets."""
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -137,25 +139,28 @@ def apply_style() -> Iterator[None]:
 
 
 def encode_svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG element whose names are its own and whose colours are the page's."""
+    """Encode a figure as an SVG element with ids that begin with `name`, in the page's colours."""
     from matplotlib import rc_context
 
-    text = io.StringIO()
+    file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = text.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", drawn)
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", drawn, count=1)
-    drawn = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawn, count=1)
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     for colour, variable in THEMED.items():
-        drawn = drawn.replace(colour, variable)
-    return drawn
+        svg = svg.replace(colour, variable)
+    return svg
 
 
 def shrink(image: Image, side: int) -> Image:
-    """The image with at most so many pixels per side: means of the known pixels of each square."""
+    """Shrink an image (y, x) to at most `side` pixels per side.
+
+    Pixels become the means of squares; NaN stands for pixels that are not known.
+    """
     step = max(-(-max(image.shape) // side), 1)
     if step == 1:
         return image
@@ -163,42 +168,49 @@ def shrink(image: Image, side: int) -> Image:
     padded = np.full((height, width), np.nan)
     padded[: image.shape[0], : image.shape[1]] = image
     squares = padded.reshape(height // step, step, width // step, step)
-    known = np.isfinite(squares)
-    count = known.sum(axis=(1, 3))
-    total = np.where(known, squares, 0).sum(axis=(1, 3))
+    is_known = np.isfinite(squares)
+    count = is_known.sum(axis=(1, 3))
+    total = np.where(is_known, squares, 0).sum(axis=(1, 3))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def encode_grey(image: Image, limits: tuple[float, float]) -> str:
-    """An image in greys between two values, transparent where nothing is known, as a data URL."""
+    """Encode an image (y, x) in greys as a data URL, transparent where it is NaN.
+
+    `limits` are the values of black and white.
+    """
     low, high = limits
-    known = np.isfinite(image)
-    scaled = (np.where(known, image, low) - low) / max(high - low, np.finfo(float).tiny)
+    is_known = np.isfinite(image)
+    scaled = (np.where(is_known, image, low) - low) / max(high - low, np.finfo(float).tiny)
     values = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
     return _encode_webp(
-        np.stack([values] * 3 + [np.where(known, 255, 0).astype(np.uint8)], axis=-1)
+        np.stack([values] * 3 + [np.where(is_known, 255, 0).astype(np.uint8)], axis=-1)
     )
 
 
 def encode_colours(image: Image) -> str:
-    """A surface in colours from its lowest to its highest value, as a data URL."""
+    """Encode a surface (lags, lags) in colours from its lowest to its highest value as a data URL.
+
+    Transparent where it is NaN.
+    """
     from matplotlib import colormaps
 
-    known = np.isfinite(image)
-    low, high = (image[known].min(), image[known].max()) if known.any() else (0.0, 1.0)
-    scaled = (np.where(known, image, low) - low) / max(high - low, np.finfo(float).tiny)
+    is_known = np.isfinite(image)
+    low, high = (image[is_known].min(), image[is_known].max()) if is_known.any() else (0.0, 1.0)
+    scaled = (np.where(is_known, image, low) - low) / max(high - low, np.finfo(float).tiny)
     values = (255 * colormaps["viridis"](scaled)).astype(np.uint8)
-    values[..., 3] = np.where(known, 255, 0)
+    values[..., 3] = np.where(is_known, 255, 0)
     return _encode_webp(values)
 
 
 def encode_same_greys(*images: Image) -> list[str]:
-    """Images in the same greys."""
+    """Encode images (y, x) on one grey scale, each as a data URL."""
     limits = find_grey_range(*images)
     return [encode_grey(image, limits) for image in images]
 
 
 def _encode_webp(pixels: NDArray[Any]) -> str:
+    """Encode pixels (y, x, 4), uint8, as a data URL."""
     from PIL import Image
 
     data = io.BytesIO()

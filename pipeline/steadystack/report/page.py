@@ -1,4 +1,4 @@
-"""The result as one page of HTML that holds everything it shows and asks nobody for anything."""
+"""Write the result as one page of HTML that holds everything it shows, and loads nothing."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from steadystack.report.figures import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A page is at most so large; images are made smaller until it is.
+# Most bytes of a page; images are made smaller until it fits.
 MOST_BYTES = 5_000_000
 IMAGE_SIDES = (640, 480, 320, 160)
-CLOSE_UP_PART = 3  # close-ups have this part of an image's side
-# More frames than these are thinned in the table; those that are not ok are all kept, up to these.
+CLOSE_UP_SHRINK = 3  # an image's side over that of a close-up
+# Most frames in the table, evenly spread, and most frames beside them that are not ok.
 MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What a page shows.
+    """The content of a page.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ class Page:
     trust, reasons : the verdict
     views : images before and after, pairs to look at
     configuration : the settings, as YAML text
-    versions : of what computed
-    log : lines that tell of durations and failures
+    versions : of Python and the libraries of the run, by name
+    log : lines on durations and failures
     """
 
     title: str
@@ -59,7 +59,7 @@ class Page:
 
 
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
-    """Write a page, with images as large as fit into that many bytes."""
+    """Write a page, with images as large as `most_bytes` allow."""
     for side in IMAGE_SIDES:
         text = _render_html(page, side)
         if len(text.encode()) <= most_bytes:
@@ -69,10 +69,10 @@ def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
 
 
 def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str, str, Figure]]:
-    """The figures of a page: a name, what it shows, and the figure."""
-    known = bool(np.isfinite(shifts["pixel_size"].to_numpy()).all())
+    """Draw the figures of a page, each as its name, its caption and the figure."""
+    has_pixel_size = bool(np.isfinite(shifts["pixel_size"].to_numpy()).all())
     yield "drift", "Drift over time", _draw(plot.drift, shifts, (9, 3.6))
-    if known:
+    if has_pixel_size:
         yield (
             "drift-physical",
             "Drift over time, in physical units",
@@ -84,38 +84,44 @@ def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str,
     yield "residuals", "Residuals by lag", _draw(plot.residuals, shifts, (5.2, 4.2))
     matrix = _draw(plot.residuals, shifts, (5.2, 4.2), kind="matrix")
     yield "matrix", "Residuals by frame", matrix
-    for axis, both in views.kymographs.items():
+    for axis, before_and_after in views.kymographs.items():
         yield (
             f"kymograph-{axis}",
             f"Kymograph along {axis}",
-            _draw_kymographs(axis, both, views.span),
+            _draw_kymographs(axis, before_and_after, views.span),
         )
 
 
 def save_figures(page: Page, folder: str) -> list[str]:
     """Write the figures of a page as PNG and SVG into a folder; returns their paths."""
-    written = []
+    paths = []
     for name, _, figure in draw_figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
             with get_place(path).replacing() as partial:
                 figure.savefig(partial, dpi=150, format=suffix)
-            written.append(path)
-    return written
+            paths.append(path)
+    return paths
 
 
 def _draw(
-    draw: Callable[..., Any], shifts: xr.Dataset, size: tuple[float, float], **how: Any
+    draw: Callable[..., Any], shifts: xr.Dataset, size: tuple[float, float], **options: Any
 ) -> Figure:
     figure = plot.new_figure(*size)
-    draw(shifts, figure.subplots(), **how)
+    draw(shifts, figure.subplots(), **options)
     return figure
 
 
-def _draw_kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]) -> Figure:
+def _draw_kymographs(
+    axis: str, before_and_after: tuple[Image, Image], span: tuple[int, int]
+) -> Figure:
+    """Draw the kymographs before and after, each (frames, positions along the axis).
+
+    `span` are the indices of the first and the last frame.
+    """
     figure = plot.new_figure(9, 4.2)
     for ax, image, name in zip(
-        figure.subplots(1, 2, sharey=True), both, ("before", "after"), strict=True
+        figure.subplots(1, 2, sharey=True), before_and_after, ("before", "after"), strict=True
     ):
         plot.kymograph(image, ax, axis=axis, span=span)
         ax.set_title(name)
@@ -123,13 +129,14 @@ def _draw_kymographs(axis: str, both: tuple[Image, Image], span: tuple[int, int]
 
 
 def _render_html(page: Page, side: int) -> str:
+    """The text of a page whose images have at most `side` pixels per side."""
     from jinja2 import Environment
 
     source = files("steadystack.report")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((source / "page.html").read_text(encoding="utf-8"))
     with apply_style():
-        drawn = [
+        figures = [
             (name, caption, encode_svg(figure, name))
             for name, caption, figure in draw_figures(page.shifts, page.views)
         ]
@@ -137,15 +144,15 @@ def _render_html(page: Page, side: int) -> str:
         page=page,
         style=(source / "page.css").read_text(encoding="utf-8"),
         script=(source / "page.js").read_text(encoding="utf-8"),
-        figures=drawn,
+        figures=figures,
         facts=_list_facts(page.shifts),
         images=[
-            (name, encode_same_greys(*(shrink(image, side) for image in both)))
-            for name, both in page.views.images.items()
+            (name, encode_same_greys(*(shrink(image, side) for image in before_and_after)))
+            for name, before_and_after in page.views.images.items()
         ],
         close_ups=[
-            _describe_close_up(page.shifts, one, side // CLOSE_UP_PART)
-            for one in page.views.close_ups
+            _describe_close_up(page.shifts, close_up, side // CLOSE_UP_SHRINK)
+            for close_up in page.views.close_ups
         ],
         table=_make_table(page.shifts),
     )
@@ -153,27 +160,30 @@ def _render_html(page: Page, side: int) -> str:
 
 
 def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """What a reader wants to know first, as names and values."""
-    known = shifts["frame_shift"].to_numpy()
-    known = known[np.isfinite(known).all(axis=1)]
+    """List what a reader wants to know first, as names and values."""
+    shift = shifts["frame_shift"].to_numpy()
+    shift = shift[np.isfinite(shift).all(axis=1)]
     total, pairs = shifts.sizes["frame"], shifts.sizes["pair"]
     usable = int((shifts["pair_status"].to_numpy() == PairStatus.OK.code).sum())
     facts = [
-        ("frames with a shift", f"{len(known)} of {total}"),
+        ("frames with a shift", f"{len(shift)} of {total}"),
         ("usable pairs", f"{usable} of {pairs}"),
     ]
-    if len(known):
+    if len(shift):
         names = [str(name) for name in shifts["axis"].to_numpy()]
-        spans = known.max(axis=0) - known.min(axis=0)
-        steps = np.linalg.norm(np.diff(known, axis=0), axis=1)
-        spread = shifts["frame_shift_std"].to_numpy()
+        spans = shift.max(axis=0) - shift.min(axis=0)
+        steps = np.linalg.norm(np.diff(shift, axis=0), axis=1)
+        std = shifts["frame_shift_std"].to_numpy()
         facts.append(
-            ("range", ", ".join(f"{n} {s:.2f} px" for n, s in zip(names, spans, strict=True)))
+            (
+                "range",
+                ", ".join(f"{name} {span:.2f} px" for name, span in zip(names, spans, strict=True)),
+            )
         )
         if len(steps):
             facts.append(("median step", f"{np.median(steps):.3f} px"))
-        if np.isfinite(spread).any():
-            facts.append(("median std of a shift", f"{np.nanmedian(spread):.3f} px"))
+        if np.isfinite(std).any():
+            facts.append(("median std of a shift", f"{np.nanmedian(std):.3f} px"))
     residual = shifts["pair_residual"].to_numpy()[
         shifts["pair_status"].to_numpy() == PairStatus.OK.code
     ]
@@ -182,21 +192,25 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     return facts
 
 
-def _describe_close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[str, Any]:
-    """A pair to look at, in words and images."""
-    pair = shifts.isel(pair=found.row)
+def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict[str, Any]:
+    """Describe a pair to look at for the page's template, in words and images.
+
+    Images have at most `side` pixels per side.
+    """
+    pair = shifts.isel(pair=close_up.row)
     reference, moving = encode_same_greys(
-        *(shrink(image, side) for image in (found.reference, found.moving))
+        *(shrink(image, side) for image in (close_up.reference, close_up.moving))
     )
     names = [str(name) for name in shifts["axis"].to_numpy()]
     peak = None
-    if np.isfinite(found.surface).any():
-        highest = np.unravel_index(np.nanargmax(found.surface), found.surface.shape)
+    if np.isfinite(close_up.surface).any():
+        highest = np.unravel_index(np.nanargmax(close_up.surface), close_up.surface.shape)
         peak = [
-            100 * (at + 0.5) / size for at, size in zip(highest, found.surface.shape, strict=True)
+            100 * (index + 0.5) / size
+            for index, size in zip(highest, close_up.surface.shape, strict=True)
         ]
     residual = np.linalg.norm(pair["pair_residual"].to_numpy())
-    said = [
+    facts = [
         ("shift", ", ".join(f"{value:.2f}" for value in pair["pair_shift"].to_numpy())),
         ("residual", f"{residual:.2f}"),
         ("NCC", f"{float(pair['pair_ncc']):.3f}"),
@@ -207,29 +221,29 @@ def _describe_close_up(shifts: xr.Dataset, found: CloseUp, side: int) -> dict[st
         "reference": int(pair["pair_reference"]),
         "moving": int(pair["pair_moving"]),
         "status": str(PairStatus.from_code(int(pair["pair_status"]))),
-        "said": [(name, value) for name, value in said if "nan" not in value],
+        "facts": [(name, value) for name, value in facts if "nan" not in value],
         "images": [("reference", reference), ("moving", moving)],
-        "surface": encode_colours(found.surface),
+        "surface": encode_colours(close_up.surface),
         "peak": peak,
         "lags": [
             f"{name} {first} to {first + size - 1}"
             for name, first, size in zip(
-                names[-2:], found.first_lag[-2:], found.surface.shape, strict=True
+                names[-2:], close_up.first_lag[-2:], close_up.surface.shape, strict=True
             )
         ],
     }
 
 
 def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
-    """The frames as columns of short numbers, for the page's own table."""
+    """Make the table of frames for the page's script: columns of short numbers as JSON."""
     status = shifts["frame_status"].to_numpy()
     total = len(status)
     step = max(-(-total // MOST_ROWS), 1)
-    shown = np.zeros(total, bool)
-    shown[::step] = True
+    is_shown = np.zeros(total, bool)
+    is_shown[::step] = True
     doubtful = np.flatnonzero(status != FrameStatus.OK.code)
-    shown[doubtful[:MOST_ROWS]] = True
-    rows = np.flatnonzero(shown)
+    is_shown[doubtful[:MOST_ROWS]] = True
+    rows = np.flatnonzero(is_shown)
     columns: dict[str, list[Any]] = {"frame": rows.tolist()}
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
         for label, variable in (
@@ -250,4 +264,5 @@ def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
 
 
 def _shorten(values: np.ndarray[Any, Any], digits: int) -> list[float | None]:
+    """Round values for JSON; None where not finite."""
     return [round(value, digits) if np.isfinite(value) else None for value in values.tolist()]
