@@ -55,7 +55,7 @@ class Ordered(click.Group):
 @click.group(
     cls=Ordered,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"Exit codes: {'; '.join(f'{code} {what}' for code, what in EXIT_CODES.items())}. "
+    epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
     f"{GOES_ON_AFTER}",
 )
 @click.version_option(package_name="steadystack")

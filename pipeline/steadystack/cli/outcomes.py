@@ -93,7 +93,7 @@ WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "unreliable": UNRELIABLE}
 def run_each(
     settings: Config, inputs: Mapping[str, Config], command: stages.Command, **options: Any
 ) -> None:
-    """Run a command on all inputs, printing a line for each; exits with the worst of their codes."""
+    """Run a command on all inputs, printing a line for each; exits with their worst code."""
 
     def print_outcome(outcome: stages.Outcome) -> None:
         click.echo(

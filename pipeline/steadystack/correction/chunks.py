@@ -56,7 +56,7 @@ def scale_to_level(region: Slices, level: Level) -> Slices:
 
 @dataclass(frozen=True)
 class ChunkLayout:
-    """What regions and levels follow from.
+    """The numbers that regions and levels follow from.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class ChunkLayout:
         return self.shards or self.chunks
 
     def select_spatial(self, values: Sequence[int]) -> list[int]:
-        """Those of the values, one per array axis, that belong to z, y and x."""
+        """Select the values of z, y and x out of one value per array axis."""
         return [value for axis, value in zip(self.axes, values, strict=True) if axis in "zyx"]
 
     def estimate_bytes(self, sides: Sequence[int]) -> int:

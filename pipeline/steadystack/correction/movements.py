@@ -19,7 +19,7 @@ BORDERS = ("same", "crop", "expand")
 
 @dataclass(frozen=True, eq=False)
 class Movements:
-    """What to do to every frame.
+    """The movement of every frame.
 
     Attributes
     ----------

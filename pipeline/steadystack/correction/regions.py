@@ -106,8 +106,8 @@ def move_region(plan: CorrectionPlan, region: Slices) -> tuple[NDArray[Any], Boo
         cut_at_chunks(frames, chunk.get("t", 1)), cut_at_chunks(channels, chunk.get("c", 1))
     ):
         inside = tuple(
-            slice(group.start - whole.start, group.stop - whole.start)
-            for group, whole in ((frame_group, frames), (channel_group, channels))
+            slice(group.start - indices.start, group.stop - indices.start)
+            for group, indices in ((frame_group, frames), (channel_group, channels))
         )
         _move_group(plan, frame_group, channel_group, box, image[inside], is_known[inside])
     return image, is_known

@@ -168,6 +168,7 @@ def write_tiff(
     plan = replace(corrected.work, regions=Regions(target.shape, sides))
 
     def move_planes() -> Iterator[NDArray[Any]]:
+        """Move the planes (y, x) of every frame and channel, in the order of the axes."""
         count = len(plan.regions)
         for number in range(count):
             image, _ = move_region(plan, plan.regions.get_slices(number))

@@ -1,4 +1,4 @@
-"""What is written beside the shifts dataset.
+"""Write what a run leaves beside the shifts dataset.
 
 `pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
 `ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.

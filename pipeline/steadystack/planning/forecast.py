@@ -1,4 +1,4 @@
-"""What a run will do and need, from integers alone, before anything is read."""
+"""Forecast what a run will do and need, from integers alone, before anything is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STATIC_READS, REFINE_READS = 12, 3
 
 @dataclass(frozen=True)
 class CorrectedPlan:
-    """What the corrected stack will be: pixels per array axis, levels, tasks, bytes.
+    """Forecast of the corrected stack: pixels per array axis, levels, tasks, bytes.
 
     `written_bytes` are those of all levels before they are compressed. `known` says whether they
     follow from shifts that are there: before, crop and expand count as if no frame moved.
@@ -60,7 +60,7 @@ class CorrectedPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: numbers of frames, pairs and tasks, bytes to read and bytes it needs.
+    """Forecast of a run: numbers of frames, pairs and tasks, bytes to read and bytes it needs.
 
     Only the `region` of a frame is read (pixels per axis), in `blocks`; the first of them is cut
     into tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes`, `frames_per_task` and
@@ -175,13 +175,13 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
         estimates.append(estimate_flat_field_bytes(count, pixels, setup.series.pixel_bytes))
     if config.preprocess.fixed_pattern == "estimate":
         estimates.append(max(task, estimate_fixed_pattern_bytes(pixels)))
-    own = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(estimates)
+    own_bytes = OWN_BYTES + ROW_BYTES * len(setup.pairs) + max(estimates)
     worker = WORKER_BYTES + config.cluster.threads_per_worker * max(task, refine)
-    return MemoryNeeds(task, refine, own, worker)
+    return MemoryNeeds(task, refine, own_bytes, worker)
 
 
 def count_fitting_workers(setup: Setup, needs: MemoryNeeds | None = None) -> int | None:
-    """How many of the wanted worker processes of the local kind fit into the memory here.
+    """Count the wanted worker processes of the local kind that fit into the memory here.
 
     None if workers are not of this machine, or there are none.
 
@@ -263,7 +263,7 @@ def make_plan(setup: Setup) -> Plan:
 
 
 def _count_further_frames(setup: Setup) -> int:
-    """How many frames are read at most, beside the frames of the pairs."""
+    """Count the frames that are read at most, beside the frames of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
     if config.preprocess.fixed_pattern == "estimate":

@@ -75,7 +75,7 @@ def convert_initial_shifts(
 def _find_units_per_pixel(
     unit: str, positions: FramePositions, pixel_size: Sequence[float], stack_unit: str
 ) -> NDArray[np.float64]:
-    """How many units of the positions a pixel of the stack is, along each axis; (axes,)."""
+    """Find the size of a pixel of the stack in units of the positions, along each axis; (axes,)."""
     size, has_unit = np.array(pixel_size, float), stack_unit in UNITS_UM
     if positions.pixel_size is not None or unit in PIXELS:
         if positions.pixel_size is None or not has_unit or positions.unit not in UNITS_UM:

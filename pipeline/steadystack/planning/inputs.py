@@ -74,7 +74,7 @@ def name_inputs(paths: Sequence[str]) -> list[str]:
 
 
 def _count_alike(split_paths: Sequence[Sequence[str]]) -> int:
-    """How many names from the first on all of the paths have in common."""
+    """Count the names, from the first on, that all of the paths have in common."""
     is_common = [len(set(names)) == 1 for names in zip(*split_paths, strict=False)]
     return is_common.index(False) if False in is_common else len(is_common)
 
@@ -160,6 +160,7 @@ def _make_single(config: Config, path: str, name: str) -> Config:
     """The settings of one input, with its name in the paths."""
 
     def fill_in(value: object) -> object:
+        """Replace the placeholder in a text."""
         return value.replace(PLACEHOLDER, name) if isinstance(value, str) else value
 
     sections = {

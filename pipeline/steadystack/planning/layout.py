@@ -228,7 +228,7 @@ DEFAULT_TASK_BYTES = 512 * MIB
 
 
 def count_wanted_workers(section: ClusterSection) -> int:
-    """How many worker processes of the local kind the settings ask for, whether or not they fit."""
+    """Count the worker processes of the local kind that are asked for, whether or not they fit."""
     return section.workers or max(1, CPU_COUNT // section.threads_per_worker)
 
 

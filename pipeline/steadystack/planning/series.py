@@ -155,8 +155,8 @@ def _locate_masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
         labels = MaskLabels(section.labels or (), section.invert)
         with naming_key("mask.path"):
             masks.append(locate_mask(section.path, spec.frame_count, spec.frame_shape, labels))
-    drawn = make_drawn_mask(section, spec)
-    return tuple(masks if drawn is None else [*masks, drawn])
+    drawn_mask = make_drawn_mask(section, spec)
+    return tuple(masks if drawn_mask is None else [*masks, drawn_mask])
 
 
 def _describe_masks(config: Config) -> str:

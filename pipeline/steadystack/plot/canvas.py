@@ -1,4 +1,4 @@
-"""What every picture needs: matplotlib, something to draw on, colours, and not too many points."""
+"""Prepare pictures: matplotlib, figures and axes to draw on, colours, and not too many points."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NEEDED = ("frame_shift_std", "frame_status", "pixel_size")
 
 
 def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
-    """Drift over frames, or over time if it is known, with a band of two standard deviations.
+    """Draw drift over frames, or over time if it is known, with a band of two standard deviations.
 
     Frames without a shift are grey lines; frames with an interpolated shift are hollow points.
 
@@ -49,11 +49,19 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
         values = -shifts["frame_shift"].to_numpy()[:, axis] * scale[axis]
         band = 2 * shifts["frame_shift_std"].to_numpy()[:, axis] * scale[axis]
         colour = COLOURS[name]
-        drawn, hollow = values[drawn_frames], values[hollow_frames]
-        ax.plot(abscissa[drawn_frames], drawn, ".-", ms=marker_size, lw=1, color=colour, label=name)
+        drawn_values, hollow_values = values[drawn_frames], values[hollow_frames]
+        ax.plot(
+            abscissa[drawn_frames],
+            drawn_values,
+            ".-",
+            ms=marker_size,
+            lw=1,
+            color=colour,
+            label=name,
+        )
         lower, upper = ((values + sign * band)[drawn_frames] for sign in (-1, 1))
         ax.fill_between(abscissa[drawn_frames], lower, upper, color=colour, alpha=0.25, lw=0)
-        ax.plot(abscissa[hollow_frames], hollow, "o", ms=5, mfc="none", mec=colour, lw=0)
+        ax.plot(abscissa[hollow_frames], hollow_values, "o", ms=5, mfc="none", mec=colour, lw=0)
     lost_at = abscissa[is_lost]
     if len(lost_at):
         edges = np.repeat(lost_at, 3), np.tile([0, 1, np.nan], len(lost_at))
@@ -71,7 +79,7 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
 
 
 def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) -> Axes:
-    """The path of the specimen in the plane of the last two axes, with a ring at the first frame.
+    """Draw the path of the specimen in the plane of the last two axes; a ring is the first frame.
 
     Parameters
     ----------

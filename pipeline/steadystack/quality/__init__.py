@@ -1,4 +1,4 @@
-"""What judges a run: checks that measure some pairs again, findings, advice, the verdict.
+"""Judge a run: checks that measure some pairs again, findings, advice, the verdict.
 
 `assessment` makes the checks of a run and gives the verdict on a dataset. `judge` has the verdict
 and the findings from tables of pairs and frames; `advice` has every advice text, and the findings

@@ -50,7 +50,7 @@ def find_constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
 
 
 def _count_uniform_lines(lines: NDArray[Any], valid_lines: Bools) -> tuple[int, float | None]:
-    """How many of the first lines hold one value and no other, and that value.
+    """Count the first lines that hold one value and no other; returns the number and that value.
 
     `lines` (lines, ...) are pixels, `valid_lines` the booleans that say which of them are valid.
     """
@@ -64,11 +64,14 @@ def _count_uniform_lines(lines: NDArray[Any], valid_lines: Bools) -> tuple[int, 
     return len(lines), value
 
 
-def find_frequent_extremes(values: NDArray[Any], few: float) -> list[tuple[float, float]]:
-    """Lowest and highest of the values, each with its share, if that is above `few` and below 1."""
+def find_frequent_extremes(values: NDArray[Any], least_share: float) -> list[tuple[float, float]]:
+    """Find the lowest and the highest value, each with its share of all values.
+
+    Only those are returned whose share is above `least_share` and below 1.
+    """
     extremes = []
     for extreme in {values.min().item(), values.max().item()} if values.size else ():
         share = float(np.mean(values == extreme))
-        if few < share < 1:
+        if least_share < share < 1:
             extremes.append((extreme, share))
     return sorted(extremes)

@@ -1,4 +1,4 @@
-"""What a static image does to the shifts of a series: pairs are measured with it and without it."""
+"""Check what a static image does to the shifts: pairs are measured with it and without it."""
 
 from __future__ import annotations
 

@@ -291,6 +291,6 @@ def _find_lost_anchor(frames: FrameTable, anchor: int, advice: AdviceSettings) -
 
 
 def _count_causes(frames: FrameTable, has_shift: Bools) -> str:
-    """How many frames without a shift of their own have each status, in words."""
+    """Count the frames without a shift of their own by status, in words."""
     words = [FrameStatus.from_code(code) for code in frames.status[~has_shift]]
     return ", ".join(f"{words.count(name)} {name}" for name in FrameStatus if name in words)

@@ -1,4 +1,4 @@
-"""What masks leave of the frames and what they take away: is it the scene that is left?"""
+"""Check what masks leave of the frames and what they exclude: is it the scene that is left?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a frame move together: some pairs measured again, part by part."""
+"""Check whether the parts of a frame move together: some pairs are measured again, part by part."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _register_part(
 
 
 def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
-    """How much of the parts' motion is linear in their position, as a turn or a stretch is; 0..1.
+    """Measure how much of the parts' motion is linear in their position, as a turn is; 0..1.
 
     `off` is (pairs, parts, axes), pixels; `judged` says which parts count. The median over the
     pairs.

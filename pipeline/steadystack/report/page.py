@@ -107,6 +107,7 @@ def save_figures(page: Page, folder: str) -> list[str]:
 def _draw(
     draw: Callable[..., Any], shifts: xr.Dataset, size: tuple[float, float], **options: Any
 ) -> Figure:
+    """Draw a figure of one of `plot`'s functions; `size` is its width and height, inches."""
     figure = plot.new_figure(*size)
     draw(shifts, figure.subplots(), **options)
     return figure
