@@ -266,7 +266,7 @@ def cost(count: int) -> None:
     images = [
         make_masked_image(one.astype(np.float32), mask) for one in (pair.reference, pair.moving)
     ]
-    search = Search.over(shape, shape, (32, 32))
+    search = Search.make(shape, shape, (32, 32))
     layout: Layout = search.layouts[0]
     keep = ("mask", "value")
 

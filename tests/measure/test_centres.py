@@ -20,7 +20,7 @@ def test_cells_hold_all_pairs_once_and_the_window_of_each(seed, spread, ndim):
     rng = np.random.default_rng(seed)
     initial_shifts = rng.uniform(-spread, spread, (12, ndim))
     pairs = select_pairs(12, "window", width=4)
-    search = Search.over((64,) * ndim, (64,) * ndim, [5] * ndim)
+    search = Search.make((64,) * ndim, (64,) * ndim, [5] * ndim)
     method = Method(search, initial_shifts=initial_shifts)
     centres = find_pair_centres(method, pairs)
     method = replace(method, cell=find_cheapest_cell(centres, pairs, search))
@@ -34,7 +34,7 @@ def test_cells_hold_all_pairs_once_and_the_window_of_each(seed, spread, ndim):
         wide = make_search(method, own).window
         for centre in own.tolist():
             if search.touches(centre):
-                lags = search.lags_about(centre)[0]
-                assert wide.within(lags) == lags
+                lags = search.choose_window(centre)[0]
+                assert wide.clip_to(lags) == lags
         rows += where.tolist()
     assert sorted(rows) == list(range(len(pairs)))

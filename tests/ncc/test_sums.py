@@ -66,7 +66,7 @@ def test_terms_are_the_sums_they_stand_for(problem):
         ncc.make_masked_image(rng.normal(5, 2, mask.pixels.shape), mask, np.float64)
         for mask in masks
     )
-    layout = ncc.Layout.over(shape, other, window, tile)
+    layout = ncc.Layout.make(shape, other, window, tile)
     found = ncc.compute_terms(f, g, layout, in_series=in_series, keep=KINDS if in_series else ())
     for place, lag in zip(
         np.ndindex(window.shape),
@@ -104,7 +104,7 @@ def test_a_common_mask_costs_a_pair_one_product(monkeypatch, tile):
     few = common.copy()
     few[[30, 31, 60], [40, 40, 70]] = False
     window = ncc.make_window((96, 96), (96, 96), (8, 8))
-    layout = ncc.Layout.over((96, 96), (96, 96), window, tile)
+    layout = ncc.Layout.make((96, 96), (96, 96), window, tile)
     shared = ncc.CachedMask(common)
     images = {
         "shared": [ncc.make_masked_image(rough(i, (96, 96)), shared) for i in (1, 2, 3)],
@@ -138,8 +138,8 @@ def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
     shape = (60, 44) if ndim == 2 else (36, 40, 44)
     rng = np.random.default_rng(0)
     lags = Window((window[0],) * ndim, (window[1],) * ndim)
-    layout = Layout.over(shape, shape, lags, None if tile is None else (tile,) * ndim)
-    inner = lags.about([sum(window) // 2] * ndim, [1] * ndim)
+    layout = Layout.make(shape, shape, lags, None if tile is None else (tile,) * ndim)
+    inner = lags.limit_around([sum(window) // 2] * ndim, [1] * ndim)
     common = CachedMask(ellipse(shape))
     images = []
     for _ in range(2):
@@ -149,7 +149,7 @@ def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
     shared = compute_terms(*images, layout, in_series=True, keep=("mask", "value"), lags=inner)
     alone = compute_terms(
         *(make_masked_image(one.values, CachedMask(one.mask.pixels)) for one in images), layout
-    ).over(lags, inner)
+    ).change_window(lags, inner)
     for name in ("count", "cross", "sum_f", "sum_g", "square_f", "square_g"):
         np.testing.assert_allclose(
             getattr(shared, name), getattr(alone, name), atol=2e-2, err_msg=name

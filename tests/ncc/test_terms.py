@@ -161,7 +161,7 @@ def test_expected_deviation_of_unrelated_images_is_that_of_their_surfaces(tile):
         values = []
         mask = ncc.CachedMask(ellipse((96, 96)))
         window = ncc.make_window((96, 96), (96, 96), (24, 24))
-        layout = ncc.Layout.over((96, 96), (96, 96), window, tile)
+        layout = ncc.Layout.make((96, 96), (96, 96), window, tile)
         for seed in range(4):
             images = [rough(100 * smooth + 2 * seed + i, (96, 96), smooth) for i in (0, 1)]
             images = [ncc.make_masked_image(image, mask) for image in images]

@@ -45,7 +45,7 @@ def chance(images, mask, monkeypatch, tile=None, block=None):
     size = mask.shape
     if block is not None:
         monkeypatch.setattr(tiles, "BLOCK_PIXELS", block)
-    search = Search.over(size, size, (12, 12), tile=tile)
+    search = Search.make(size, size, (12, 12), tile=tile)
     parts = []
     for number, place in enumerate(search.blocks):
         reference, moving = (
@@ -54,7 +54,7 @@ def chance(images, mask, monkeypatch, tile=None, block=None):
         )
         parts.append(compute_block_terms(reference, moving, search, number))
     assert (len(parts) > 3) == (block is not None)
-    return reduce(ncc.Terms.plus, parts).chance_deviation
+    return reduce(ncc.Terms.add, parts).chance_deviation
 
 
 @pytest.mark.parametrize("smooth", [0.5, 3, 12, 30])

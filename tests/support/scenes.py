@@ -39,9 +39,9 @@ def asked_of_transforms(monkeypatch) -> list[list[str]]:
     asked: list[list[str]] = []
     correlate = sums._correlate
 
-    def counting(reference, moving, layout, wanted, *more):
-        asked.append(list(wanted))
-        return correlate(reference, moving, layout, wanted, *more)
+    def counting(reference, moving, layout, factors, *more):
+        asked.append(list(factors))
+        return correlate(reference, moving, layout, factors, *more)
 
     monkeypatch.setattr(sums, "_correlate", counting)
     return asked

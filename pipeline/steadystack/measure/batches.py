@@ -77,7 +77,7 @@ class BlockResult:
     def plus(self, other: BlockResult) -> BlockResult:
         """The result of two blocks together; a pair without terms in one of them has none."""
         terms = [
-            mine.plus(others) if mine is not None and others is not None else None
+            mine.add(others) if mine is not None and others is not None else None
             for mine, others in zip(self.terms, other.terms, strict=True)
         ]
         summaries = {
@@ -235,7 +235,7 @@ def _compute_terms(
         if alone or apart or reference not in held or moving not in held:
             yield None
         else:
-            stays = held[reference].part(search.blocks[block].core)
+            stays = held[reference].crop(search.blocks[block].core)
             yield compute_block_terms(stays, held[moving], search, block, method.keep, centre)
         for frame in {reference, moving}:
             if last_use[frame] == row:

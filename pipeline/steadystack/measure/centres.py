@@ -62,7 +62,7 @@ def make_search(method: Method, centres: Ints | None) -> Search:
     if (cells != cells[0]).any():
         raise ValueError("a batch has pairs of one cell only")
     middle = cells[0] * np.array(method.cell)
-    return method.search.about(middle.tolist(), [side // 2 for side in method.cell])
+    return method.search.centre_on(middle.tolist(), [side // 2 for side in method.cell])
 
 
 def list_searches(method: Method, pairs: Ints) -> list[Search]:

@@ -123,7 +123,7 @@ class ReadSummary:
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             dtype=self.dtype,
-            moments=moments[0].plus(moments[1]) if len(moments) == 2 else next(iter(moments), None),
+            moments=moments[0].add(moments[1]) if len(moments) == 2 else next(iter(moments), None),
         )
 
     @cached_property
@@ -179,7 +179,7 @@ def read_block(
     image, valid = condition(read.image, read.valid, method.conditioning, *camera_images)
     mask = _reuse_mask(valid[inside], masks, method.search.layouts[block])
     prepared = make_masked_image(image[inside], mask)
-    moments = Moments.of(prepared, method.search.places(block)[1])
+    moments = Moments.compute(prepared, method.search.find_frame_parts(block)[1])
     summary = ReadSummary(read.status, "", low <= high, low, high, read.image.dtype, moments)
     return prepared, summary
 

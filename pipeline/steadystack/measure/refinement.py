@@ -159,7 +159,7 @@ def _make_search(source: FrameSource, method: Method) -> Search:
         for lags, size in zip(before.window.shape, before.shape, strict=True)
     ]
     shape = source.frame_shape
-    return Search.over(shape, shape, bounds, region=before.shape)
+    return Search.make(shape, shape, bounds, region=before.shape)
 
 
 def _find_pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The integer shifts that are looked at."""
+"""Windows of integer shifts (lags): for which lags a surface is computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Window:
-    """The wanted lags: along axis *d* from `first[d]` to `last[d]`, both included."""
+    """A box of lags: along axis *d* from `first[d]` to `last[d]` pixels, both included."""
 
     first: tuple[int, ...]
     last: tuple[int, ...]
@@ -19,22 +19,25 @@ class Window:
 
     @property
     def symmetric(self) -> bool:
-        """Whether with every lag its opposite is wanted too."""
+        """Whether the window holds the opposite of each of its lags."""
         return all(lo == -hi for lo, hi in zip(self.first, self.last, strict=True))
 
     def __neg__(self) -> Window:
-        """The opposite lags."""
+        """The window of the opposite lags."""
         return Window(tuple(-hi for hi in self.last), tuple(-lo for lo in self.first))
 
-    def moved(self, by: Sequence[int]) -> Window:
-        """The same lags between images whose first pixels lie `by` further apart."""
+    def shift_by(self, offset: Sequence[int]) -> Window:
+        """Move the window by `offset` pixels per axis.
+
+        It holds the lags between images whose first pixels lie `offset` further apart.
+        """
         return Window(
-            tuple(lo + step for lo, step in zip(self.first, by, strict=True)),
-            tuple(hi + step for hi, step in zip(self.last, by, strict=True)),
+            tuple(lo + step for lo, step in zip(self.first, offset, strict=True)),
+            tuple(hi + step for hi, step in zip(self.last, offset, strict=True)),
         )
 
-    def within(self, other: Window) -> Window:
-        """Those lags that are also another window's; one at least."""
+    def clip_to(self, other: Window) -> Window:
+        """Drop the lags that are not in the window `other`; at least one stays, the nearest."""
         first = tuple(
             min(max(lo, a), b) for lo, a, b in zip(self.first, other.first, other.last, strict=True)
         )
@@ -43,22 +46,25 @@ class Window:
         )
         return Window(first, last)
 
-    def about(self, centre: Sequence[int], bounds: Sequence[int]) -> Window:
-        """Those of its lags that are within ± `bounds` of a centre; one at least."""
+    def limit_around(self, centre: Sequence[int], bounds: Sequence[int]) -> Window:
+        """Drop the lags further than `bounds` pixels from `centre`, axis by axis.
+
+        At least one lag stays, the nearest.
+        """
         return Window(
             tuple(at - bound for at, bound in zip(centre, bounds, strict=True)),
             tuple(at + bound for at, bound in zip(centre, bounds, strict=True)),
-        ).within(self)
+        ).clip_to(self)
 
-    def places_of(self, inner: Window) -> tuple[slice, ...]:
-        """Where in arrays over this window the lags of one inside it are."""
+    def locate(self, inner: Window) -> tuple[slice, ...]:
+        """Slices that take the lags of the smaller window `inner` from arrays over this one."""
         return tuple(
             slice(low - first, high - first + 1)
             for first, low, high in zip(self.first, inner.first, inner.last, strict=True)
         )
 
-    def margin_around(self, inner: Window) -> tuple[tuple[int, int], ...]:
-        """How many more lags this window has than `inner`, before and after, along each axis."""
+    def compute_margin(self, inner: Window) -> tuple[tuple[int, int], ...]:
+        """Count the lags before and after those of the smaller window `inner`, along each axis."""
         return tuple(
             (low - first, last - high)
             for first, last, low, high in zip(
@@ -79,6 +85,6 @@ def make_window(
     if max_shift is None:
         return Window(first, last)
     return Window(
-        tuple(max(lo, -bound) for lo, bound in zip(first, max_shift, strict=True)),
-        tuple(min(hi, bound) for hi, bound in zip(last, max_shift, strict=True)),
+        tuple(max(lo, -limit) for lo, limit in zip(first, max_shift, strict=True)),
+        tuple(min(hi, limit) for hi, limit in zip(last, max_shift, strict=True)),
     )

@@ -1,6 +1,6 @@
-"""Images and masks made ready for correlation, with what was found out about them on the way.
+"""Images and masks made ready for correlation, each with a cache of results about it.
 
-Transforms are kept with the image or mask that they belong to, so that a frame of many pairs is
+Transforms are cached with the image or mask that they belong to, so that a frame of many pairs is
 transformed once, and a mask that all frames share once for all of them.
 """
 
@@ -31,7 +31,7 @@ SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Scaling:
-    """The numbers of an image: ``pixel = offset + scale * value``."""
+    """How pixels follow from the values correlated: ``pixel = offset + scale * value``."""
 
     offset: float
     scale: float
@@ -39,24 +39,24 @@ class Scaling:
 
 @dataclass(eq=False)
 class CachedMask:
-    """A mask, and what has been worked out about it: its transforms, its overlap with itself.
+    """A mask with a cache of what was computed from it: its transforms, its overlap with itself.
 
-    `near` is a mask of which it lacks a few pixels and no more, if there is one. What is `known`
-    holds for one layout: a mask, like an image, has one all its life.
+    `parent` is a mask that has all of its pixels and a few more, if there is one. The `cache`
+    holds for one layout: a mask, like an image, is used with one layout only.
     """
 
     pixels: Bools
-    near: CachedMask | None = None
-    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    parent: CachedMask | None = None
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def base(self) -> CachedMask:
-        """The mask that it is treated like, but for the pixels that it lacks."""
-        return self.near or self
+        """The parent, whose results are reused but for the few pixels lacking; else the mask."""
+        return self.parent or self
 
     @cached_property
-    def lacking(self) -> NDArray[np.intp]:
-        """The pixels (n, axes) that it lacks of its base."""
+    def lacking_pixels(self) -> NDArray[np.intp]:
+        """Indices (n, axes) of the pixels that are valid in the base but not here."""
         return np.argwhere(self.base.pixels & ~self.pixels)
 
     @cached_property
@@ -70,8 +70,10 @@ class CachedMask:
         ndim = self.pixels.ndim
         sides = []
         for axis in range(ndim):
-            seen = np.flatnonzero(self.pixels.any(axis=tuple(a for a in range(ndim) if a != axis)))
-            sides.append(slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0))
+            filled = np.flatnonzero(
+                self.pixels.any(axis=tuple(other for other in range(ndim) if other != axis))
+            )
+            sides.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
         return tuple(sides)
 
     @cached_property
@@ -84,124 +86,130 @@ class CachedMask:
 class MaskedImage:
     """An image near mean 0 and deviation 1 under its mask, exactly 0 outside of it.
 
-    What is `known` of it holds for one layout and one place in its frame.
+    The `cache` holds what was computed from it, for one layout and one region of its frame.
     """
 
     values: Floats
     mask: CachedMask
     level: Scaling
     dtype: np.dtype[Any]  # of the pixels that the values were made of
-    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def moments(self) -> tuple[float, float]:
         """The sum of the values and of their squares."""
-        return moments_of(self.values)
+        return compute_moments(self.values)
 
-    def spectrum(self, kind: Kind, role: Role, tile: int, layout: Layout, keep: bool) -> Complexes:
-        """The transform of one tile of the mask, the values or their squares.
+    def compute_spectrum(
+        self, kind: Kind, role: Role, tile: int, layout: Layout, keep: bool
+    ) -> Complexes:
+        """Transform one tile of the mask, the values or their squares, or take it from the cache.
 
-        That of a moving image is the conjugate, as the products need it.
+        The transform of a moving image is conjugated, as products with it need it. `keep` tells
+        whether to cache it.
         """
-        known = self.mask.known if kind == "mask" else self.known
+        cache = self.mask.cache if kind == "mask" else self.cache
         key = (kind, role, tile)
-        if key in known:
-            return np.asarray(known[key])
+        if key in cache:
+            return np.asarray(cache[key])
         if role == "moving" and layout.one_spectrum:
-            found = np.conj(self.spectrum(kind, "reference", tile, layout, keep))
+            spectrum = np.conj(self.compute_spectrum(kind, "reference", tile, layout, keep))
             keep = keep and kind == "mask"  # made again faster than it would be worth its memory
         else:
-            found = self._transform(kind, role, tile, layout)
+            spectrum = self._transform(kind, role, tile, layout)
         if keep:
-            known[key] = found
-        return found
+            cache[key] = spectrum
+        return spectrum
 
     def _transform(self, kind: Kind, role: Role, tile: int, layout: Layout) -> Complexes:
-        place = layout.tiles[tile]
-        where = place.reference if role == "reference" else place.moving
-        part = self.mask.pixels[where] if kind == "mask" else self.values[where]
-        begin = place.moving_at if role == "moving" else (0,) * part.ndim
+        slices = layout.tiles[tile]
+        region = slices.reference if role == "reference" else slices.moving
+        pixels = self.mask.pixels[region] if kind == "mask" else self.values[region]
+        begin = slices.moving_at if role == "moving" else (0,) * pixels.ndim
         padded = np.zeros(layout.fft_shape, self.values.dtype)
-        inside = padded[tuple(slice(b, b + n) for b, n in zip(begin, part.shape, strict=True))]
+        target = padded[tuple(slice(b, b + n) for b, n in zip(begin, pixels.shape, strict=True))]
         if kind == "square":
-            np.multiply(part, part, out=inside)
+            np.multiply(pixels, pixels, out=target)
         else:
-            inside[...] = part
-        found = np.asarray(fft.rfftn(padded, workers=1))
-        return np.conjugate(found, out=found) if role == "moving" else found
+            target[...] = pixels
+        spectrum = np.asarray(fft.rfftn(padded, workers=1))
+        return np.conjugate(spectrum, out=spectrum) if role == "moving" else spectrum
 
-    def part(self, place: Slices | None) -> MaskedImage:
-        """A part of the image; itself for None."""
-        if place is None:
+    def crop(self, region: Slices | None) -> MaskedImage:
+        """Cut out a region, with an empty cache; None: the image itself."""
+        if region is None:
             return self
         return MaskedImage(
-            self.values[place], CachedMask(self.mask.pixels[place]), self.level, self.dtype
+            self.values[region], CachedMask(self.mask.pixels[region]), self.level, self.dtype
         )
 
-    def valid_in(self, role: Role, tile: int, layout: Layout) -> int:
-        """How many pixels of a tile are valid."""
+    def count_valid(self, role: Role, tile: int, layout: Layout) -> int:
+        """Count the valid pixels of a tile."""
         key = ("valid", role, tile)
-        if key not in self.mask.known:
-            place = layout.tiles[tile]
-            where = place.reference if role == "reference" else place.moving
-            self.mask.known[key] = int(np.count_nonzero(self.mask.pixels[where]))
-        return int(self.mask.known[key])
+        if key not in self.mask.cache:
+            slices = layout.tiles[tile]
+            region = slices.reference if role == "reference" else slices.moving
+            self.mask.cache[key] = int(np.count_nonzero(self.mask.pixels[region]))
+        return int(self.mask.cache[key])
 
 
 def find_extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
-    """The lowest and the highest valid pixel, or any two that differ; (inf, -inf) if none."""
-    for part in (sample_of(image), ...):  # some pixels can tell that it is not flat, not that it is
-        values = image[part][mask[part]]
-        if len(values) and not is_constant_range(*(found := _ends(values)), image.dtype):
-            return found
-    return _ends(values) if len(values) else (np.inf, -np.inf)
+    """Find the lowest and the highest valid pixel; (inf, -inf) if none is valid.
+
+    If they differ by more than rounding, they may be those of a sample of the pixels.
+    """
+    for region in (select_sample(image), ...):  # a sample can show that the image is not flat only
+        values = image[region][mask[region]]
+        if len(values) and not is_constant_range(*(extremes := _compute_ends(values)), image.dtype):
+            return extremes
+    return _compute_ends(values) if len(values) else (np.inf, -np.inf)
 
 
-def _ends(values: NDArray[Any]) -> tuple[float, float]:
+def _compute_ends(values: NDArray[Any]) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
 def is_constant_range(low: float, high: float, dtype: np.dtype[Any]) -> bool:
-    """Whether two pixels do not differ by more than the rounding of their type."""
-    kept = dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
-    return high - low <= 2 * float(np.finfo(kept).eps) * max(abs(low), abs(high))
+    """Whether two pixels differ by no more than the rounding of their type."""
+    precision = dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
+    return high - low <= 2 * float(np.finfo(precision).eps) * max(abs(low), abs(high))
 
 
 def make_masked_image(
     image: NDArray[Any], mask: CachedMask, dtype: DTypeLike = np.float32
 ) -> MaskedImage:
-    """An image brought near mean 0 and deviation 1 under its mask.
+    """Bring an image near mean 0 and deviation 1 under its mask.
 
-    The NCC knows neither offset nor scale, but single precision does: sums of numbers far from
-    zero lose what matters. An estimate from some of the pixels is good enough for that; where it
-    turns out not to be, all pixels are asked. Valid pixels must be finite.
+    The NCC does not depend on offset and scale, but its rounding does: in single precision, sums
+    of numbers far from zero lose their digits. Mean and deviation are estimated from a sample, and
+    from all pixels where that turns out too coarse. Valid pixels must be finite.
     """
-    part = sample_of(image)
-    some = image[part][mask.pixels[part]]
-    found = _at_level(image, mask, _level(some), np.dtype(dtype))
+    region = select_sample(image)
+    sample = image[region][mask.pixels[region]]
+    masked = _scale_image(image, mask, _measure_level(sample), np.dtype(dtype))
     if mask.count:
-        mean, square = (one / mask.count for one in found.moments)
-        if len(some) < FEWEST_SAMPLED or mean**2 > 0.1 * square or not 1e-2 < square < 1e2:
-            found = _at_level(image, mask, _level(image[mask.pixels]), np.dtype(dtype))
-    return found
+        mean, square = (moment / mask.count for moment in masked.moments)
+        if len(sample) < FEWEST_SAMPLED or mean**2 > 0.1 * square or not 1e-2 < square < 1e2:
+            masked = _scale_image(image, mask, _measure_level(image[mask.pixels]), np.dtype(dtype))
+    return masked
 
 
-def moments_of(values: Floats) -> tuple[float, float]:
-    """Sum of values and of their squares; the rows in their precision, their sum in double."""
+def compute_moments(values: Floats) -> tuple[float, float]:
+    """Sum values and their squares: rows in the values' precision, the sum of rows in double."""
     lines = values.reshape(-1, values.shape[-1])
-    total = np.einsum("ij->i", lines).sum(dtype=np.float64)
-    return float(total), float(np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64))
+    value_sum = np.einsum("ij->i", lines).sum(dtype=np.float64)
+    return float(value_sum), float(np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64))
 
 
-def _at_level(
+def _scale_image(
     image: NDArray[Any], mask: CachedMask, level: Scaling, dtype: np.dtype[Any]
 ) -> MaskedImage:
-    exact = image.dtype == dtype or (image.dtype.kind in "biu" and image.dtype.itemsize <= 2)
-    ordinary = max(level.scale, 1 / level.scale, abs(level.offset)) < LARGE
-    # no digit is lost before the offset is off
-    working = dtype if exact and ordinary else np.dtype(np.float64)
+    is_exact = image.dtype == dtype or (image.dtype.kind in "biu" and image.dtype.itemsize <= 2)
+    is_ordinary = max(level.scale, 1 / level.scale, abs(level.offset)) < LARGE
+    # subtract the offset before rounding to the final precision
+    working = dtype if is_exact and is_ordinary else np.dtype(np.float64)
     level = Scaling(float(working.type(level.offset)), level.scale)
-    with np.errstate(invalid="ignore", over="ignore"):  # outside of the mask anything may stand
+    with np.errstate(invalid="ignore", over="ignore"):  # pixels outside the mask may be anything
         values = np.subtract(image, working.type(level.offset), dtype=working)
         values *= working.type(1 / level.scale)
         values = values.astype(dtype, copy=False)
@@ -213,20 +221,23 @@ def _at_level(
     return MaskedImage(values, mask, level, image.dtype)
 
 
-def _level(values: NDArray[Any]) -> Scaling:
-    """Mean and deviation, in double precision."""
+def _measure_level(values: NDArray[Any]) -> Scaling:
+    """Measure mean and deviation in double precision, as the offset and scale of an image."""
     if not len(values):
         return Scaling(0.0, 1.0)
     numbers = values.astype(np.float64)
     low, range_ = float(numbers.min()), float(np.ptp(numbers))
     if not SMALLEST < range_ < np.inf:
         return Scaling(low, 1.0)
-    parts = (numbers - low) / range_
-    mean, spread = float(parts.mean()), float(parts.std())
+    fractions = (numbers - low) / range_
+    mean, spread = float(fractions.mean()), float(fractions.std())
     return Scaling(low + range_ * mean, range_ * spread)
 
 
-def sample_of(image: NDArray[Any]) -> Slices:
-    """About `SAMPLE_PIXELS` evenly spread; the steps are odd, to meet no regular pattern."""
+def select_sample(image: NDArray[Any]) -> Slices:
+    """Slices that take about `SAMPLE_PIXELS` evenly spread pixels.
+
+    Steps are odd, so that no regular pattern falls in step with them.
+    """
     step = int((image.size / SAMPLE_PIXELS) ** (1 / image.ndim)) | 1
     return tuple(slice(None, None, min(step, size // 8 | 1)) for size in image.shape)

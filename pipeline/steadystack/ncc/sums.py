@@ -1,13 +1,13 @@
 """The terms of a pair of images, each by the cheapest exact way.
 
-C belongs to the pair. The other terms are sums of one image under the mask of the other, and there
-are cheaper ways to them than transforms for every pair:
+C needs both images. The other terms are sums of one image under the mask of the other, and often
+have a cheaper way than transforms for every pair:
 
-* under a mask that the images of a series **share**, they are the image's alone, worked out once;
-  as moving image they are those as reference, mirrored, S_g(u) = S_f(-u), where both lags are
-  wanted;
-* **few** pixels that the masks lack of the shared one are taken away one by one;
-* under a mask that is a **box**, such as none at all, they are differences of prefix sums.
+* under a mask that the images of a series **share**, they depend on one image alone and are
+  computed once; those of the moving image are those of the reference mirrored,
+  S_g(u) = S_f(-u), if the window holds both lags;
+* a **few** pixels that a mask lacks of the shared one are subtracted one by one;
+* under a mask that is a **box**, such as the whole frame, they are differences of prefix sums.
 
 In a series the way depends on the layout and on the two masks alone, so that the numbers of a pair
 do not depend on the pairs that it is measured with.
@@ -31,11 +31,11 @@ from steadystack.ncc.masked import CachedMask, Complexes, Kind, MaskedImage, Rol
 from steadystack.ncc.terms import FramePart, Lags, Moments, Terms
 from steadystack.ncc.tiles import Layout
 
-# Transforms of the reference and of the moving image whose product a term is.
+# Kinds of transforms, of the reference and of the moving image, whose product gives a term.
 Factors: TypeAlias = tuple[Kind, Kind]
 
-# Pixels that a mask lacks are taken away one by one if pixels times lags is below this many times
-# the size of the transforms that they save; fewer lags than PIXEL_LAGS make no pixel cheaper.
+# Pixels that a mask lacks are subtracted one by one if pixels times lags is below this many times
+# the size of the transforms saved; fewer lags than PIXEL_LAGS make no pixel cheaper.
 FEW_PIXELS_COST = 1
 PIXEL_LAGS = 4096
 
@@ -47,67 +47,74 @@ def compute_terms(
     *,
     in_series: bool = False,
     keep: Collection[Kind] = (),
-    places: tuple[FramePart | None, FramePart | None] = (None, None),
+    frame_parts: tuple[FramePart | None, FramePart | None] = (None, None),
     lags: Window | None = None,
 ) -> Terms:
-    """The terms of two images over the lags of `layout.window`, or those of `lags` in it.
+    """Compute the terms of two images over the lags of `layout.window`, or over `lags` in it.
 
     Parameters
     ----------
     in_series
-        Whether the images have other pairs: what is worked out for one of them alone serves those
-        too; what is worked out for a mask serves all images that have the same `CachedMask`.
+        Whether the images have other pairs: what is computed from one image alone is cached for
+        those, and what is computed from a mask for all images with the same `CachedMask`.
     keep
-        The transforms that are kept with the images for that; no number depends on it.
-    places
+        The kinds of transforms that are cached with the images; no number depends on it.
+    frame_parts
         Where in their frames the two images lie; None: each is a whole frame.
     """
     m, k, window = reference.mask, moving.mask, lags or layout.window
-    wanted: dict[str, Factors] = {"cross": ("value", "value")}
-    found: dict[str, Lags] = {}
-    common = in_series and layout.one_shape and m.base is k.base
+    by_transform: dict[str, Factors] = {"cross": ("value", "value")}
+    terms: dict[str, Lags] = {}
+    share_mask = in_series and layout.one_shape and m.base is k.base
     if m.is_box and k.is_box:
-        found["count"] = box_overlap(m.bounds, k.bounds, window)
-    elif common:
-        found["count"] = _own_count(reference, layout, keep)[layout.window.places_of(window)]
-        found["count"] = found["count"] - _around(k.lacking, m.pixels, window)[0]
-        found["count"] -= _flipped(_around(m.lacking, m.base.pixels, -window))[0]
+        terms["count"] = count_box_overlap(m.bounds, k.bounds, window)
+    elif share_mask:
+        terms["count"] = _compute_base_count(reference, layout, keep)[layout.window.locate(window)]
+        terms["count"] = terms["count"] - _sum_around(k.lacking_pixels, m.pixels, window)[0]
+        terms["count"] -= _flip_lags(_sum_around(m.lacking_pixels, m.base.pixels, -window))[0]
     else:
-        wanted["count"] = ("mask", "mask")
+        by_transform["count"] = ("mask", "mask")
 
-    if common:
-        sums = _own_sums(reference, "reference", layout, keep)[:, *layout.window.places_of(window)]
-        found["sum_f"], found["square_f"] = sums - _around(k.lacking, reference.values, window)
+    if share_mask:
+        sums = _compute_base_sums(reference, "reference", layout, keep)[
+            :, *layout.window.locate(window)
+        ]
+        terms["sum_f"], terms["square_f"] = sums - _sum_around(
+            k.lacking_pixels, reference.values, window
+        )
     elif k.is_box:
-        found["sum_f"], found["square_f"] = box_sums(reference.values, k.bounds, window)
+        terms["sum_f"], terms["square_f"] = compute_box_sums(reference.values, k.bounds, window)
     else:
-        wanted |= {"sum_f": ("value", "mask"), "square_f": ("square", "mask")}
+        by_transform |= {"sum_f": ("value", "mask"), "square_f": ("square", "mask")}
 
-    if common:
-        sums = _own_sums(moving, "moving", layout, keep)[:, *layout.window.places_of(window)]
-        around = _flipped(_around(m.lacking, moving.values, -window))
-        found["sum_g"], found["square_g"] = sums - around
+    if share_mask:
+        sums = _compute_base_sums(moving, "moving", layout, keep)[:, *layout.window.locate(window)]
+        around = _flip_lags(_sum_around(m.lacking_pixels, moving.values, -window))
+        terms["sum_g"], terms["square_g"] = sums - around
     elif m.is_box:
-        found["sum_g"], found["square_g"] = _flipped(box_sums(moving.values, m.bounds, -window))
+        terms["sum_g"], terms["square_g"] = _flip_lags(
+            compute_box_sums(moving.values, m.bounds, -window)
+        )
     else:
-        wanted |= {"sum_g": ("mask", "value"), "square_g": ("mask", "square")}
+        by_transform |= {"sum_g": ("mask", "value"), "square_g": ("mask", "square")}
 
-    spectral, power, overlap = _correlate(reference, moving, layout, wanted, keep, window)
-    found |= spectral
-    found["count"] = np.rint(np.maximum(found["count"], 0))
+    spectral, power, overlap = _correlate(reference, moving, layout, by_transform, keep, window)
+    terms |= spectral
+    terms["count"] = np.rint(np.maximum(terms["count"], 0))
     return Terms(
-        **found,
-        reference=Moments.of(reference, places[0]),
-        moving=Moments.of(moving, places[1]),
+        **terms,
+        reference=Moments.compute(reference, frame_parts[0]),
+        moving=Moments.compute(moving, frame_parts[1]),
         power=power,
         overlap=overlap,
     )
 
 
 def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:
-    """A mask beside another one: that one, one that lacks few of its pixels, or neither.
+    """Make a mask from `pixels` that reuses as much as it can of the mask `base`.
 
-    Few are as many as are taken away one by one in less time than the transforms take.
+    If the pixels are equal it is `base` itself; if a few are lacking, `base` becomes its parent;
+    otherwise it stands alone. Few means: subtracted one by one in less time than transforms take.
     """
     lacking = base.count - int(np.count_nonzero(pixels))
     if lacking < 0 or (pixels & ~base.pixels).any():
@@ -116,118 +123,134 @@ def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:
         return base
     lags = max(math.prod(layout.window.shape), PIXEL_LAGS)
     spared = (len(layout.tiles) + 1) * math.prod(layout.fft_shape)
-    few = lacking * lags < FEW_PIXELS_COST * spared
-    return CachedMask(pixels, base if few and layout.one_shape else None)
+    are_few = lacking * lags < FEW_PIXELS_COST * spared
+    return CachedMask(pixels, base if are_few and layout.one_shape else None)
 
 
-def _around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> Lags:
-    """Sums of values and of their squares at every lag of a window from some pixels: (2, *lags)."""
+def _sum_around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) -> Lags:
+    """Sum values and their squares at every lag from each of `pixels` (n, axes): (2, *lags)."""
     sums = np.zeros((2, *window.shape))
     for pixel in pixels:
         source, target = [], []
-        for place, lo, hi, size in zip(pixel, window.first, window.last, values.shape, strict=True):
-            low = max(place + lo, 0)
-            high = max(min(place + hi + 1, size), low)  # nothing, for lags that lead out
+        for position, lo, hi, size in zip(
+            pixel, window.first, window.last, values.shape, strict=True
+        ):
+            low = max(position + lo, 0)
+            high = max(min(position + hi + 1, size), low)  # empty where lags lead out of the image
             source.append(slice(low, high))
-            target.append(slice(low - place - lo, high - place - lo))
-        seen = values[tuple(source)]
-        sums[0][tuple(target)] += seen
-        sums[1][tuple(target)] += seen * seen
+            target.append(slice(low - position - lo, high - position - lo))
+        shifted = values[tuple(source)]
+        sums[0][tuple(target)] += shifted
+        sums[1][tuple(target)] += shifted * shifted
     return sums
 
 
-def _flipped(sums: Lags) -> Lags:
-    """The same for the opposite lags."""
+def _flip_lags(sums: Lags) -> Lags:
+    """Flip sums (2, *lags) to the opposite lags."""
     return np.flip(sums, tuple(range(1, sums.ndim)))
 
 
-def _own_sums(image: MaskedImage, role: Role, layout: Layout, keep: Collection[Kind]) -> Lags:
-    """The sums of an image and of its square under the base of its mask; kept.
+def _compute_base_sums(
+    image: MaskedImage, role: Role, layout: Layout, keep: Collection[Kind]
+) -> Lags:
+    """Sum an image and its square under the base of its mask, with a cache: (2, *lags).
 
-    As moving image they are those as reference at the opposite lags, where the layout has these.
+    Sums of a moving image are those of a reference at the opposite lags, if the layout has them.
     """
     if role == "moving" and layout.symmetric:
-        return _flipped(_own_sums(image, "reference", layout, keep))
-    if ("own", role) not in image.known:
+        return _flip_lags(_compute_base_sums(image, "reference", layout, keep))
+    if ("own", role) not in image.cache:
         base = image.mask.base
         if base.is_box and role == "reference":
-            sums = box_sums(image.values, base.bounds, layout.window)
+            sums = compute_box_sums(image.values, base.bounds, layout.window)
         elif base.is_box:
-            sums = _flipped(box_sums(image.values, base.bounds, -layout.window))
+            sums = _flip_lags(compute_box_sums(image.values, base.bounds, -layout.window))
         else:
             kinds: tuple[Kind, Kind] = ("value", "square")
-            wanted: dict[str, Factors] = {
+            factors: dict[str, Factors] = {
                 kind: (kind, "mask") if role == "reference" else ("mask", kind) for kind in kinds
             }
-            under = replace(image, mask=base)
-            found, _, _ = _correlate(under, under, layout, wanted, keep)
-            sums = np.stack([found[kind] for kind in kinds])
-        image.known["own", role] = sums
-    return np.asarray(image.known["own", role])
+            under_base = replace(image, mask=base)
+            terms, _, _ = _correlate(under_base, under_base, layout, factors, keep)
+            sums = np.stack([terms[kind] for kind in kinds])
+        image.cache["own", role] = sums
+    return np.asarray(image.cache["own", role])
 
 
-def _own_count(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
-    """The overlap of the base of an image's mask with itself; kept with it."""
+def _compute_base_count(image: MaskedImage, layout: Layout, keep: Collection[Kind]) -> Lags:
+    """Count the overlap of the base of an image's mask with itself, cached with the base: lags."""
     base = image.mask.base
-    if "count" not in base.known:
+    if "count" not in base.cache:
         if base.is_box:
-            count = box_overlap(base.bounds, base.bounds, layout.window)
+            count = count_box_overlap(base.bounds, base.bounds, layout.window)
         else:
-            under = replace(image, mask=base)
-            count = _correlate(under, under, layout, {"count": ("mask", "mask")}, keep)[0]["count"]
-        base.known["count"] = count
-    return np.asarray(base.known["count"])
+            under_base = replace(image, mask=base)
+            count = _correlate(under_base, under_base, layout, {"count": ("mask", "mask")}, keep)[
+                0
+            ]["count"]
+        base.cache["count"] = count
+    return np.asarray(base.cache["count"])
 
 
 def _correlate(
     reference: MaskedImage,
     moving: MaskedImage,
     layout: Layout,
-    wanted: Mapping[str, Factors],
+    factors: Mapping[str, Factors],
     keep: Collection[Kind],
     lags: Window | None = None,
 ) -> tuple[dict[str, Lags], float, float]:
-    """Terms by transforms: products of spectra added over the tiles, then one inverse for each.
+    """Compute terms by transforms: add products of spectra over the tiles, transform back once.
 
-    Also the sum of squares that unrelated images with these spectra are expected to show in
-    "cross", and the number of products of pixels that this is made of.
+    Parameters
+    ----------
+    factors : kinds of spectra to multiply, for every term by its name
+
+    Returns
+    -------
+    terms : arrays over the lags, by name
+    power : sum of squares that unrelated images with these spectra are expected to show in "cross"
+    overlap : number of products of pixels that `power` is made of
     """
     sums: dict[str, Complexes] = {}
     power = overlap = 0.0
     for tile in range(len(layout.tiles)):
-        valid = reference.valid_in("reference", tile, layout) * moving.valid_in(
+        valid = reference.count_valid("reference", tile, layout) * moving.count_valid(
             "moving", tile, layout
         )
         if not valid:
             continue
         left = {
-            kind: reference.spectrum(kind, "reference", tile, layout, kind in keep)
-            for kind in dict.fromkeys(factors[0] for factors in wanted.values())
+            kind: reference.compute_spectrum(kind, "reference", tile, layout, kind in keep)
+            for kind in dict.fromkeys(kinds[0] for kinds in factors.values())
         }
         right = {
-            kind: moving.spectrum(kind, "moving", tile, layout, kind in keep)
-            for kind in dict.fromkeys(factors[1] for factors in wanted.values())
+            kind: moving.compute_spectrum(kind, "moving", tile, layout, kind in keep)
+            for kind in dict.fromkeys(kinds[1] for kinds in factors.values())
         }
-        for name, (one, other) in wanted.items():
-            product = left[one] * right[other]
+        for name, (first, second) in factors.items():
+            product = left[first] * right[second]
             if name == "cross":
-                power += _power(product, layout)
+                power += _compute_power(product, layout)
                 overlap += valid
             if name in sums:
                 sums[name] += product
             else:
                 sums[name] = product
     window = lags or layout.window
-    nothing = np.zeros(window.shape)
-    terms = {n: _inverse(sums[n], layout, window) if n in sums else nothing for n in wanted}
+    zeros = np.zeros(window.shape)
+    terms = {
+        name: _transform_back(sums[name], layout, window) if name in sums else zeros
+        for name in factors
+    }
     return terms, power, overlap
 
 
-def _power(product: Complexes, layout: Layout) -> float:
-    """The sum of squares of the correlation that has this spectrum, over all of its lags.
+def _compute_power(product: Complexes, layout: Layout) -> float:
+    """Sum the squares over all lags of the correlation whose spectrum is `product` (Parseval).
 
-    Spectra of unrelated images have unrelated phases; then this is also the variance that is
-    expected of the sum of such correlations (Bartlett 1946), whatever the true phases are.
+    Spectra of unrelated images have unrelated phases; the sum over tiles is then also the variance
+    expected of the sum of their correlations (Bartlett 1946), whatever the true phases are.
     """
     lines = product.reshape(-1, product.shape[-1])
     numbers = lines.view(lines.real.dtype)
@@ -238,23 +261,23 @@ def _power(product: Complexes, layout: Layout) -> float:
     return float(2 * twice - once) / math.prod(layout.fft_shape)
 
 
-def _inverse(product: NDArray[Any], layout: Layout, window: Window) -> Lags:
-    """Inverse real transform for the wanted lags only: after each axis the rest is dropped."""
+def _transform_back(product: NDArray[Any], layout: Layout, window: Window) -> Lags:
+    """Transform back to the lags of `window` only: after each axis the others are dropped."""
 
-    def wanted(lines: NDArray[Any], axis: int) -> NDArray[Any]:
+    def take_lags(lines: NDArray[Any], axis: int) -> NDArray[Any]:
         first = layout.first_index[axis] + window.first[axis] - layout.window.first[axis]
         lags = np.arange(first, first + window.shape[axis]) % layout.fft_shape[axis]
         return np.take(lines, lags, axis=axis)
 
     last = len(layout.fft_shape) - 1
     for axis in range(last):
-        product = wanted(fft.ifft(product, axis=axis, workers=1), axis)
+        product = take_lags(fft.ifft(product, axis=axis, workers=1), axis)
     lines = fft.irfft(product, layout.fft_shape[last], axis=last, workers=1)
-    return wanted(lines, last).astype(np.float64)
+    return take_lags(lines, last).astype(np.float64)
 
 
-def box_overlap(reference: Slices, moving: Slices, window: Window) -> NDArray[np.float64]:
-    """How many pixels two boxes have in common at every lag."""
+def count_box_overlap(reference: Slices, moving: Slices, window: Window) -> NDArray[np.float64]:
+    """Count the pixels that two boxes have in common at every lag."""
     lengths = []
     for f, g, lo, hi in zip(reference, moving, window.first, window.last, strict=True):
         lags = np.arange(lo, hi + 1)
@@ -263,20 +286,20 @@ def box_overlap(reference: Slices, moving: Slices, window: Window) -> NDArray[np
     return np.asarray(reduce(np.multiply.outer, lengths))
 
 
-def box_sums(values: Floats, box: Slices, window: Window) -> NDArray[np.float64]:
-    """The sums of an image and of its square under a box moved by every lag: (2, *lags)."""
+def compute_box_sums(values: Floats, box: Slices, window: Window) -> NDArray[np.float64]:
+    """Sum an image and its square under a box moved by every lag: (2, *lags)."""
     sums = []
     for array in (values, values * values):
         for axis, side in enumerate(box):
-            array = _sliding_sum(array, axis, side, window.first[axis], window.last[axis])
+            array = _compute_sliding_sum(array, axis, side, window.first[axis], window.last[axis])
         sums.append(array)
     return np.stack(sums)
 
 
-def _sliding_sum(array: Floats, axis: int, side: slice, first: int, last: int) -> Floats:
-    """Sums along an axis over ``side`` moved by every lag from `first` to `last`.
+def _compute_sliding_sum(array: Floats, axis: int, side: slice, first: int, last: int) -> Floats:
+    """Sum along an axis over ``side`` moved by every lag from `first` to `last`.
 
-    What lies in all of these ranges is added once; only what is not goes through prefix sums.
+    Rows that lie in all of these ranges are added once; only the others go through prefix sums.
     """
     rows = np.moveaxis(array, axis, 0)
     lags = np.arange(first, last + 1)
@@ -292,9 +315,9 @@ def _sliding_sum(array: Floats, axis: int, side: slice, first: int, last: int) -
     )
     prefix = np.concatenate([np.zeros((1, *pieces.shape[1:])), np.cumsum(pieces, axis=0)])
 
-    def place(position: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where in the prefix sums a position along the axis is, the inner rows being one."""
+    def locate(position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices into the prefix sums of positions along the axis; the inner rows count as one."""
         skipped = np.where(position >= inner.stop, inner.stop - inner.start - 1, 0)
         return np.asarray(position - starts[0] - skipped)
 
-    return np.moveaxis(prefix[place(stops)] - prefix[place(starts)], 0, axis)
+    return np.moveaxis(prefix[locate(stops)] - prefix[locate(starts)], 0, axis)

@@ -1,4 +1,4 @@
-"""The six correlation sums ("terms") of a pair of images, and how those of its parts are added.
+"""The six correlation sums ("terms") of a pair of images, and how those of its blocks add up.
 
 For a reference image f with mask m and a moving image g with mask k, both zero where not valid,
 and a lag u (Padfield 2012, IEEE Trans. Image Process. 21(5), doi:10.1109/TIP.2011.2181402)::
@@ -6,13 +6,14 @@ and a lag u (Padfield 2012, IEEE Trans. Image Process. 21(5), doi:10.1109/TIP.20
     N(u)  = sum_x m(x) k(x-u)    S_f(u) = sum_x f(x) k(x-u)    Q_f(u) = sum_x f(x)^2 k(x-u)
     C(u)  = sum_x f(x) g(x-u)    S_g(u) = sum_x m(x) g(x-u)    Q_g(u) = sum_x m(x) g(x-u)^2
 
-They are sums over the pixels of the reference: those of its parts add up to those of the whole,
-whatever offset and scale the values of a part were given.
+They are sums over the pixels of the reference: those of its blocks add up to those of the whole,
+whatever offset and scale the values of a block were given.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias, cast
@@ -23,61 +24,69 @@ from scipy import fft
 
 from steadystack.model import Slices, Surface
 from steadystack.ncc.lags import Window
-from steadystack.ncc.masked import MaskedImage, Scaling, is_constant_range, moments_of, sample_of
+from steadystack.ncc.masked import (
+    MaskedImage,
+    Scaling,
+    compute_moments,
+    is_constant_range,
+    select_sample,
+)
 
 Lags: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FramePart:
-    """Where in a frame a part of it lies: its shape, the part's first pixel, the grid's squares.
-
-    `inside` are the pixels of the image that count as the part's own; None: all of them.
-    """
+    """Where an image lies in its frame, and a grid of squares over that frame."""
 
     frame_shape: tuple[int, ...]
-    begin: tuple[int, ...]
-    side: int
-    inside: Slices | None = None
+    begin: tuple[int, ...]  # first pixel of the image in the frame
+    side: int  # of a square, px
+    inside: Slices | None = None  # pixels that no other image of the frame has; None: all
 
 
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """Sums of an image's values, and its valid pixels, in the squares of a grid over the frame."""
+    """A frame on a coarse grid: in each square the sum of values and the count of valid pixels."""
 
     sums: NDArray[np.float64]
     counts: NDArray[np.float64]
     side: int  # of a square, px
 
     @classmethod
-    def of(cls, image: MaskedImage, place: FramePart) -> Coarse:
-        """Those of a part of a frame; the others are 0."""
-        grids = [np.zeros([math.ceil(n / place.side) for n in place.frame_shape]) for _ in "sc"]
-        part = place.inside or (...,)
-        where = tuple(
-            slice(begin // place.side, (begin + n - 1) // place.side + 1)
-            for begin, n in zip(place.begin, image.values[part].shape, strict=True)
+    def compute(cls, image: MaskedImage, frame_part: FramePart) -> Coarse:
+        """Sum an image over the squares of its frame's grid; squares outside the image are 0."""
+        region, side = frame_part.inside or (...,), frame_part.side
+        values, valid = image.values[region], image.mask.pixels[region]
+        sums, counts = np.zeros((2, *(math.ceil(n / side) for n in frame_part.frame_shape)))
+        squares = tuple(
+            slice(begin // side, (begin + n - 1) // side + 1)
+            for begin, n in zip(frame_part.begin, values.shape, strict=True)
         )
-        for grid, pixels in zip(grids, (image.values[part], image.mask.pixels[part]), strict=True):
-            grid[where] = _square_sums(pixels, place)
-        return cls(grids[0], grids[1], place.side)
+        sums[squares] = _sum_squares(values, frame_part.begin, side)
+        counts[squares] = _sum_squares(valid, frame_part.begin, side)
+        return cls(sums, counts, side)
 
-    def power_with(self, other: Coarse, means: tuple[float, float]) -> float:
-        """The sum of squares over all lags of the correlation with another image's."""
+    def compute_power_with(self, other: Coarse, means: tuple[float, float]) -> float:
+        """Sum the squares over all lags of the correlation with another coarse frame.
+
+        `means` are what a valid pixel of either frame has in the mean; they are subtracted.
+        """
         size = [n + m for n, m in zip(self.sums.shape, other.sums.shape, strict=True)]
         spectra = [
-            np.abs(fft.fftn(one.sums - mean * one.counts, size, workers=1)) ** 2
-            for one, mean in zip((self, other), means, strict=True)
+            np.abs(fft.fftn(coarse.sums - mean * coarse.counts, size, workers=1)) ** 2
+            for coarse, mean in zip((self, other), means, strict=True)
         ]
         squares: int = math.prod(size) * self.side**self.sums.ndim
         return float((spectra[0] * spectra[1]).sum()) / squares
 
 
-def _square_sums(pixels: NDArray[Any], place: FramePart) -> NDArray[np.float64]:
+def _sum_squares(pixels: NDArray[Any], begins: Sequence[int], side: int) -> NDArray[np.float64]:
+    """Sum pixels over each square, of `side` pixels, of a grid; the first pixel is at `begins`."""
     sums = pixels
-    for axis, begin in enumerate(place.begin):
+    for axis, begin in enumerate(begins):
         lines = sums.swapaxes(axis, 0)
-        edges = [0, *range(place.side - begin % place.side, len(lines), place.side), len(lines)]
+        edges = [0, *range(side - begin % side, len(lines), side), len(lines)]
         pieces = [lines[low:high].sum(axis=0, dtype=np.float64) for low, high in pairwise(edges)]
         sums = np.stack(pieces).swapaxes(axis, 0)
     return np.asarray(sums, np.float64)
@@ -85,51 +94,51 @@ def _square_sums(pixels: NDArray[Any], place: FramePart) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Valid pixels of an image, sum of its values and of their squares, and what a value means.
+    """Sums over the valid pixels of an image, which add up over the blocks of a frame.
 
-    `low` and `high` are the extreme pixels, or two that are not alike; `dtype` is their type;
-    `level` is None if no pixel has a say. `coarse` is kept of frames that are cut: it knows what
-    is larger than the parts.
+    `low` and `high` are the extreme pixels, or two that differ by more than rounding.
     """
 
     count: int
-    total: float
-    energy: float
+    total: float  # sum of the values
+    energy: float  # sum of their squares
     low: float
     high: float
-    level: Scaling | None
-    dtype: np.dtype[Any]
-    coarse: Coarse | None = None
+    level: Scaling | None  # None: no pixel is valid
+    dtype: np.dtype[Any]  # of the pixels
+    coarse: Coarse | None = None  # of frames that are cut, for structure larger than a tile
 
     @classmethod
-    def of(cls, image: MaskedImage, place: FramePart | None = None) -> Moments:
-        """Those of a frame, or of its part at `place`; kept with the image."""
-        if "moments" in image.known:
-            return cast(Moments, image.known["moments"])
-        part = place.inside if place is not None and place.inside is not None else (...,)
-        values, level = image.values[part], image.level
-        # 0 stands where nothing is valid, and lies between the extremes of the image; pixels that
-        # are not alike, wherever they are, tell as much as the extremes
-        for some in (values[sample_of(values)], values):
-            low, high = (level.offset + level.scale * float(v) for v in (some.min(), some.max()))
+    def compute(cls, image: MaskedImage, frame_part: FramePart | None = None) -> Moments:
+        """Sum up an image, a whole frame or the part of one at `frame_part`; cached with it."""
+        if "moments" in image.cache:
+            return cast(Moments, image.cache["moments"])
+        inside = frame_part.inside if frame_part is not None else None
+        region = (...,) if inside is None else inside
+        values, level = image.values[region], image.level
+        # invalid pixels are 0, which lies between the extremes of the valid ones; any two pixels
+        # that differ by more than rounding do as well as the extremes
+        for pixels in (values[select_sample(values)], values):
+            ends = float(pixels.min()), float(pixels.max())
+            low, high = (level.offset + level.scale * end for end in ends)
             if not is_constant_range(low, high, image.dtype):
                 break
-        count = int(np.count_nonzero(image.mask.pixels[part]))
-        found = cls(
+        count = int(np.count_nonzero(image.mask.pixels[region]))
+        moments = cls(
             count,
-            *(image.moments if values.size == image.values.size else moments_of(values)),
+            *(image.moments if values.size == image.values.size else compute_moments(values)),
             low if count else np.inf,
             high if count else -np.inf,
             level if image.mask.count else None,
             image.dtype,
-            Coarse.of(image, place) if place is not None else None,
+            Coarse.compute(image, frame_part) if frame_part is not None else None,
         )
-        image.known["moments"] = found
-        return found
+        image.cache["moments"] = moments
+        return moments
 
     @property
     def flat(self) -> bool:
-        """Whether the valid pixels do not differ by more than the rounding of their own type."""
+        """Whether the valid pixels differ by no more than the rounding of their type."""
         return is_constant_range(self.low, self.high, self.dtype)
 
     @property
@@ -140,33 +149,33 @@ class Moments:
     def variance(self) -> float:
         return max(self.energy / max(self.count, 1) - self.mean**2, 0.0)
 
-    def at(self, level: Scaling | None) -> Moments:
-        """The same with values of another level."""
-        a, b = _change(self.level, level)
+    def convert_to(self, level: Scaling | None) -> Moments:
+        """Convert the sums to values with another offset and scale."""
+        a, b = _compute_level_change(self.level, level)
         energy = a * a * self.energy + 2 * a * b * self.total + b * b * self.count
         total, coarse = a * self.total + b * self.count, self.coarse
         if coarse is not None:
             coarse = replace(coarse, sums=a * coarse.sums + b * coarse.counts)
         return replace(self, total=total, energy=energy, level=level, coarse=coarse)
 
-    def plus(self, other: Moments) -> Moments:
-        """Of both parts together, at the level of the one with the larger scale."""
-        level = max((one.level for one in (self, other)), key=lambda one: one.scale if one else 0)
-        one, two = self.at(level), other.at(level)
-        coarse = one.coarse
-        if one.coarse is not None and two.coarse is not None:
+    def add(self, other: Moments) -> Moments:
+        """Add up two blocks of a frame, at the level of the one with the larger scale."""
+        level = max(self.level, other.level, key=lambda level: level.scale if level else 0)
+        first, second = self.convert_to(level), other.convert_to(level)
+        coarse = first.coarse
+        if first.coarse is not None and second.coarse is not None:
             coarse = replace(
-                one.coarse,
-                sums=one.coarse.sums + two.coarse.sums,
-                counts=one.coarse.counts + two.coarse.counts,
+                first.coarse,
+                sums=first.coarse.sums + second.coarse.sums,
+                counts=first.coarse.counts + second.coarse.counts,
             )
         return replace(
-            one,
-            count=one.count + two.count,
-            total=one.total + two.total,
-            energy=one.energy + two.energy,
-            low=min(one.low, two.low),
-            high=max(one.high, two.high),
+            first,
+            count=first.count + second.count,
+            total=first.total + second.total,
+            energy=first.energy + second.energy,
+            low=min(first.low, second.low),
+            high=max(first.high, second.high),
             coarse=coarse,
         )
 
@@ -190,13 +199,13 @@ class Terms:
     power: float
     overlap: float
 
-    def at(self, reference: Scaling | None, moving: Scaling | None) -> Terms:
-        """The same for images whose values have another offset and scale."""
+    def convert_to(self, reference: Scaling | None, moving: Scaling | None) -> Terms:
+        """Convert the terms to images whose values have another offset and scale."""
         if (reference, moving) == (self.reference.level, self.moving.level):
             return self
         (a, b), (c, d) = (
-            _change(self.reference.level, reference),
-            _change(self.moving.level, moving),
+            _compute_level_change(self.reference.level, reference),
+            _compute_level_change(self.moving.level, moving),
         )
         n, f, g = self.count, self.sum_f, self.sum_g
         return Terms(
@@ -206,28 +215,28 @@ class Terms:
             square_f=a * a * self.square_f + 2 * a * b * f + b * b * n,
             square_g=c * c * self.square_g + 2 * c * d * g + d * d * n,
             cross=a * c * self.cross + a * d * f + b * c * g + b * d * n,
-            reference=self.reference.at(reference),
-            moving=self.moving.at(moving),
+            reference=self.reference.convert_to(reference),
+            moving=self.moving.convert_to(moving),
             power=(a * c) ** 2 * self.power,
             overlap=self.overlap,
         )
 
-    def plus(self, other: Terms) -> Terms:
-        """The terms of two parts of a pair: those of the whole."""
-        reference = self.reference.plus(other.reference)
-        moving = self.moving.plus(other.moving)
-        one, two = (part.at(reference.level, moving.level) for part in (self, other))
+    def add(self, other: Terms) -> Terms:
+        """Add up the terms of two blocks of a pair."""
+        reference = self.reference.add(other.reference)
+        moving = self.moving.add(other.moving)
+        first, second = (terms.convert_to(reference.level, moving.level) for terms in (self, other))
         return Terms(
-            count=one.count + two.count,
-            sum_f=one.sum_f + two.sum_f,
-            sum_g=one.sum_g + two.sum_g,
-            square_f=one.square_f + two.square_f,
-            square_g=one.square_g + two.square_g,
-            cross=one.cross + two.cross,
+            count=first.count + second.count,
+            sum_f=first.sum_f + second.sum_f,
+            sum_g=first.sum_g + second.sum_g,
+            square_f=first.square_f + second.square_f,
+            square_g=first.square_g + second.square_g,
+            cross=first.cross + second.cross,
             reference=reference,
             moving=moving,
-            power=one.power + two.power,
-            overlap=one.overlap + two.overlap,
+            power=first.power + second.power,
+            overlap=first.overlap + second.overlap,
         )
 
     @property
@@ -236,7 +245,7 @@ class Terms:
 
         The variance of a correlation is the sum over lags of the product of both autocorrelations
         (Bartlett 1946), which is the mean product of both power spectra (Parseval). Spectra of
-        tiles do not know what is larger than a tile; the coarse images of the frames do.
+        tiles do not show structure larger than a tile; the coarse images of the frames do.
         """
         f, g = self.reference, self.moving
         spread = f.variance * g.variance
@@ -244,42 +253,42 @@ class Terms:
             return float("nan")
         deviation = self.power / (spread * self.overlap)
         if f.coarse is not None and g.coarse is not None:
-            large = f.coarse.power_with(g.coarse, (f.mean, g.mean))
+            large = f.coarse.compute_power_with(g.coarse, (f.mean, g.mean))
             deviation = max(deviation, large / (spread * f.count * g.count))
         return math.sqrt(deviation)
 
-    def over(self, window: Window, wanted: Window) -> Terms:
-        """The same over another window; at those of its lags that are new, the images do not touch.
+    def change_window(self, window: Window, target: Window) -> Terms:
+        """Move the terms from their `window` to the window `target`.
 
-        `window` is that of the terms.
+        New lags get 0: there the images must not touch.
         """
-        if window == wanted:
+        if window == target:
             return self
 
-        def over(term: Lags) -> Lags:
-            found = np.zeros(wanted.shape)
-            sides = list(zip(window.first, window.last, wanted.first, wanted.last, strict=True))
+        def change(term: Lags) -> Lags:
+            changed = np.zeros(target.shape)
+            sides = list(zip(window.first, window.last, target.first, target.last, strict=True))
             low_high = [(max(lo, a), min(hi, b)) for lo, hi, a, b in sides]
             if all(low <= high for low, high in low_high):
-                both = Window(*(tuple(ends) for ends in zip(*low_high, strict=True)))
-                found[wanted.places_of(both)] = term[window.places_of(both)]
-            return found
+                common = Window(*(tuple(ends) for ends in zip(*low_high, strict=True)))
+                changed[target.locate(common)] = term[window.locate(common)]
+            return changed
 
         return replace(
             self,
-            count=over(self.count),
-            sum_f=over(self.sum_f),
-            sum_g=over(self.sum_g),
-            square_f=over(self.square_f),
-            square_g=over(self.square_g),
-            cross=over(self.cross),
+            count=change(self.count),
+            sum_f=change(self.sum_f),
+            sum_g=change(self.sum_g),
+            square_f=change(self.square_f),
+            square_g=change(self.square_g),
+            cross=change(self.cross),
         )
 
 
-def _change(old: Scaling | None, new: Scaling | None) -> tuple[float, float]:
-    """(a, b) such that a value v of the old level is ``a v + b`` at the new one.
+def _compute_level_change(old: Scaling | None, new: Scaling | None) -> tuple[float, float]:
+    """Compute (a, b) such that a value v of the old level is ``a v + b`` at the new one.
 
-    Of what has no level all values are 0, and there is nothing that it could be moved to.
+    An image without a level has no valid pixel and only zeros, which stay as they are.
     """
     if old is None or new is None:
         return 1.0, 0.0
@@ -296,37 +305,37 @@ def compute_surface(
     min_overlap: float | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Surface:
-    """The NCC surface that the terms make up.
+    """Compute the NCC surface from the terms of a whole pair.
 
     Parameters
     ----------
     terms, window
-        Of the whole pair, and the lags that they are for.
+        The terms of the whole pair, and their lags.
     min_overlap
         Lags at which fewer than this fraction (0..1) of the smaller image's valid pixels overlap
-        are NaN. None: no limit but what rounding sets.
+        are NaN. None: no limit but that of rounding.
     dtype
-        Of the result, and that the terms were computed in: a contrast that does not stand above
-        its rounding is not known.
+        Data type of the surface, in which the terms were computed, too: where the variance is not
+        above its rounding the NCC is NaN.
     """
     count = terms.count
     f, g = terms.reference, terms.moving
     smaller = min(f.count, g.count)
-    each = 1 / np.maximum(count, 1)
-    variance_f = terms.square_f - terms.sum_f * terms.sum_f * each
-    variance_g = terms.square_g - terms.sum_g * terms.sum_g * each
-    covariance = terms.cross - terms.sum_f * terms.sum_g * each
+    per_pixel = 1 / np.maximum(count, 1)
+    variance_f = terms.square_f - terms.sum_f * terms.sum_f * per_pixel
+    variance_g = terms.square_g - terms.sum_g * terms.sum_g * per_pixel
+    covariance = terms.cross - terms.sum_f * terms.sum_g * per_pixel
     noise = ROUNDING * float(np.finfo(dtype).eps) * smaller
-    known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
+    is_known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
     if min_overlap is not None:
-        known &= count >= min_overlap * smaller
-    scale = np.sqrt(np.where(known, variance_f * variance_g, 1))
-    ncc = np.where(known, np.clip(covariance / scale, -1, 1), np.nan)
+        is_known &= count >= min_overlap * smaller
+    scale = np.sqrt(np.where(is_known, variance_f * variance_g, 1))
+    ncc = np.where(is_known, np.clip(covariance / scale, -1, 1), np.nan)
     return Surface(
         ncc=ncc.astype(dtype),
         overlap_count=count,
         first_lag=window.first,
         valid_count=(f.count, g.count),
         chance_deviation=terms.chance_deviation,
-        variances=(variance_f * each, variance_g * each),
+        variances=(variance_f * per_pixel, variance_g * per_pixel),
     )

@@ -1,9 +1,9 @@
-"""How two images are cut for their correlation: tiles that share a transform, blocks that are read.
+"""How two images are cut for their correlation: tiles are transformed, blocks are read.
 
-The terms are sums over pixels of the reference, so they add over its parts. A **tile** of the
-reference is correlated with the part of the moving image that the wanted lags reach from there;
-products of the tiles' spectra are added, and one inverse transform serves them all. A **block** is
-a part of a large frame that is read at once; its terms are added as lags.
+The terms are sums over pixels of the reference, so they add up over its tiles and blocks. A
+**tile** of the reference is correlated with the region of the moving image that the window's lags
+reach from it; products of the tiles' spectra are added, and one inverse transform serves them all.
+A **block** is a region of a large frame that is read at once; its terms are added lag by lag.
 
 Everything here follows from integers alone.
 """
@@ -22,14 +22,14 @@ from scipy import fft
 from steadystack.model import Slices
 from steadystack.ncc.lags import Window
 
-# Of a frame that is read at once, px: more than this does not make the transforms cheaper, and a
-# pair of such blocks is measured in a few hundred MiB.
+# Pixels of a block at most: larger ones do not make the transforms cheaper, and a pair of such
+# blocks is measured in a few hundred MiB.
 BLOCK_PIXELS = 2**24
-# Tiles that are not worth looking at: less than this along an axis, px, unless a user asks.
+# Side of the smallest tile that is tried along an axis, px, unless a user asks for less.
 SMALLEST_TILE = 64
-# What a pair costs in a series, in transforms: forward those of a tile's values and squares, with
-# several tiles of the values in both roles, and now and then of masks; backward, for the few wanted
-# lags, three that are cheaper.
+# What a pair costs in a series, in transforms: forward, those of a tile's values and squares, of
+# the values in both roles if there are several tiles, and now and then of masks; backward, three
+# that are cheaper as they end in few lags.
 FORWARD_ONE, FORWARD_SEVERAL, BACKWARD = 2.5, 3.0, 2.0
 # Transforms of more than this many pixels leave the caches: their cost grows with this power more
 # than their size. Every transform costs as much as so many pixels beside.
@@ -39,11 +39,11 @@ CALL_PIXELS = 2**14
 
 
 class Tile(NamedTuple):
-    """A part of the reference, and the part of the moving image that the lags reach from there."""
+    """A region of the reference, and that of the moving image that the lags reach from there."""
 
     reference: Slices
     moving: Slices
-    moving_at: tuple[int, ...]  # where in the transform's array the moving part begins
+    moving_at: tuple[int, ...]  # index in the transform's array of the moving region's first pixel
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Layout:
     """The tiles of a pair of images and the shape of their transforms.
 
     Along an axis with one tile both images begin at index 0 of the transform's array, and lag *u*
-    comes out at index *u*. With several, the moving part begins `window.last` pixels before the
+    comes out at index *u*. With several, the moving region begins `window.last` pixels before the
     tile, and lag *u* comes out at ``u - window.last``.
     """
 
@@ -62,25 +62,25 @@ class Layout:
     fft_shape: tuple[int, ...]
 
     @classmethod
-    def over(
+    def make(
         cls,
         reference_shape: Sequence[int],
         moving_shape: Sequence[int],
         window: Window,
         tile: Sequence[int] | None = None,
     ) -> Layout:
-        """The layout with tiles of that size (pixels per axis), or of the cheapest."""
+        """Make the layout with tiles of size `tile` (pixels per axis); None: the cheapest."""
         sizes = tuple(reference_shape), tuple(moving_shape)
         if tile is None:
-            tile = _cheapest_tile(*sizes, window)
+            tile = _choose_cheapest_tile(*sizes, window)
         tile = tuple(min(t, n) for t, n in zip(tile, sizes[0], strict=True))
-        return cls(*sizes, window, tile, _fft_shape(*sizes, window, tile))
+        return cls(*sizes, window, tile, _choose_fft_shape(*sizes, window, tile))
 
     @cached_property
     def tiles(self) -> list[Tile]:
         """The tiles, in the order in which their products are added."""
         per_axis = [
-            _axis_tiles(n, m, lo, hi, t)
+            _cut_axis(n, m, lo, hi, t)
             for n, m, lo, hi, t in zip(
                 self.reference_shape,
                 self.moving_shape,
@@ -91,7 +91,8 @@ class Layout:
             )
         ]
         return [
-            Tile(*(tuple(part) for part in zip(*axes, strict=True))) for axes in product(*per_axis)
+            Tile(*(tuple(column) for column in zip(*axes, strict=True)))
+            for axes in product(*per_axis)
         ]
 
     @property
@@ -101,12 +102,12 @@ class Layout:
 
     @property
     def one_shape(self) -> bool:
-        """Whether an image may be reference and moving image."""
+        """Whether the two images have the same shape, so that either may be the reference."""
         return self.reference_shape == self.moving_shape
 
     @property
     def symmetric(self) -> bool:
-        """Whether the two images may change places: then a lag changes its sign, nothing else."""
+        """Whether exchanging the two images only changes the signs of the lags."""
         return self.window.symmetric and self.one_shape
 
     @property
@@ -116,7 +117,7 @@ class Layout:
 
     @cached_property
     def first_index(self) -> tuple[int, ...]:
-        """Where in the inverse transform the first wanted lag is; the others follow, cyclically."""
+        """Index in the inverse transform of the window's first lag; others follow, cyclically."""
         return tuple(
             (lo - (hi if t < n else 0)) % p
             for lo, hi, t, n, p in zip(
@@ -130,28 +131,28 @@ class Layout:
         )
 
 
-def _axis_tiles(n: int, m: int, first: int, last: int, tile: int) -> list[tuple[slice, slice, int]]:
-    """The tiles along one axis: the reference's part, the moving part and where that begins."""
+def _cut_axis(n: int, m: int, first: int, last: int, tile: int) -> list[tuple[slice, slice, int]]:
+    """Cut one axis into tiles: slices of the reference, of the moving image, and `moving_at`."""
     if tile >= n:
         return [(slice(0, n), slice(0, m), 0)]
-    found = []
+    tiles = []
     for start in range(0, n, tile):
         stop = min(start + tile, n)
         begin = start - last
         low, high = max(begin, 0), min(stop - first, m)
         if low < high:
-            found.append((slice(start, stop), slice(low, high), low - begin))
-    return found
+            tiles.append((slice(start, stop), slice(low, high), low - begin))
+    return tiles
 
 
-def _fft_shape(
+def _choose_fft_shape(
     reference_shape: Sequence[int], moving_shape: Sequence[int], window: Window, tile: Sequence[int]
 ) -> tuple[int, ...]:
-    """The transform's shape: the smallest fast one at which no wanted lag wraps around.
+    """Choose the transform's shape: the smallest fast one at which no lag of the window wraps.
 
     A circular correlation of period P mixes the lag u with u - P and u + P. Along an axis with one
-    tile those are empty if u + P lies beyond the last lag at which the images touch and u - P
-    before the first; with several, a period of the tile and all lags holds the whole moving part.
+    tile these are empty if u + P lies beyond the last lag at which the images touch and u - P
+    before the first; with several, a period of tile and lags holds the whole moving region.
     """
     least = (
         max(n - lo, m + hi, n, m) if t >= n else t + hi - lo
@@ -163,30 +164,30 @@ def _fft_shape(
 
 
 @lru_cache(maxsize=64)
-def _cheapest_tile(
+def _choose_cheapest_tile(
     reference_shape: tuple[int, ...], moving_shape: tuple[int, ...], window: Window
 ) -> tuple[int, ...]:
-    """The tile whose transforms cost least in all."""
+    """Choose the tile, pixels per axis, whose transforms cost least in all."""
     sizes = [
         sorted({math.ceil(n / count) for count in range(1, n // SMALLEST_TILE + 1)} | {n})
         for n in reference_shape
     ]
 
-    def cost(tile: tuple[int, ...]) -> float:
-        padded = math.prod(_fft_shape(reference_shape, moving_shape, window, tile))
+    def estimate_cost(tile: tuple[int, ...]) -> float:
+        padded = math.prod(_choose_fft_shape(reference_shape, moving_shape, window, tile))
         count = math.prod(math.ceil(n / t) for n, t in zip(reference_shape, tile, strict=True))
         beyond: float = max(padded / CACHED_PIXELS, 1) ** BEYOND_CACHE_POWER
         forward = count * (FORWARD_SEVERAL if count > 1 else FORWARD_ONE)
         return (padded * beyond + CALL_PIXELS) * (forward + BACKWARD)
 
-    return min(product(*sizes), key=cost)
+    return min(product(*sizes), key=estimate_cost)
 
 
 class Block(NamedTuple):
-    """A part of a reference frame, and the part of the moving frame that the lags reach from it.
+    """A region of the reference frame, and that of the moving frame that the lags reach from it.
 
-    `core` is where in the moving part the reference's part lies: what is no other block's. None if
-    the block is the whole.
+    `core` is the reference's region as slices of the moving region: the pixels that no other block
+    has. None if the block is the whole frame.
     """
 
     reference: Slices
@@ -195,15 +196,15 @@ class Block(NamedTuple):
 
     @property
     def reference_shape(self) -> tuple[int, ...]:
-        return _lengths(self.reference)
+        return _get_lengths(self.reference)
 
     @property
     def moving_shape(self) -> tuple[int, ...]:
-        return _lengths(self.moving)
+        return _get_lengths(self.moving)
 
     @property
     def ahead(self) -> tuple[int, ...]:
-        """How far the moving part begins after the reference's: lags within the block differ."""
+        """Pixels from the reference's first pixel to the moving one's: lags differ by them."""
         return tuple(g.start - f.start for f, g in zip(self.reference, self.moving, strict=True))
 
 
@@ -213,7 +214,7 @@ def cut_into_blocks(
     window: Window,
     chunks: Sequence[int] | None = None,
 ) -> list[Block]:
-    """The blocks in which images of these shapes are read and measured; most images are one.
+    """Cut images of these shapes into the blocks that are read at once; most are one block.
 
     The longest side is halved until a block has at most `BLOCK_PIXELS`; sides are whole `chunks`
     where those are smaller than the block, so that few chunks are decoded twice.
@@ -224,24 +225,24 @@ def cut_into_blocks(
         return [whole]
     per_axis = []
     for n, side, lo, hi in zip(reference_shape, sides, window.first, window.last, strict=True):
-        parts = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+        cores = [slice(start, min(start + side, n)) for start in range(0, n, side)]
         halos = [
-            slice(max(part.start - max(hi, 0), 0), min(part.stop - min(lo, 0), n)) for part in parts
+            slice(max(core.start - max(hi, 0), 0), min(core.stop - min(lo, 0), n)) for core in cores
         ]
-        places = [
-            slice(part.start - halo.start, part.stop - halo.start)
-            for part, halo in zip(parts, halos, strict=True)
+        inner = [
+            slice(core.start - halo.start, core.stop - halo.start)
+            for core, halo in zip(cores, halos, strict=True)
         ]
-        per_axis.append(list(zip(parts, halos, places, strict=True)))
+        per_axis.append(list(zip(cores, halos, inner, strict=True)))
     return [
-        Block(*(tuple(part) for part in zip(*axes, strict=True))) for axes in product(*per_axis)
+        Block(*(tuple(slices) for slices in zip(*axes, strict=True))) for axes in product(*per_axis)
     ]
 
 
 def choose_block_sides(
     shape: Sequence[int], chunks: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """Pixels along each axis of the blocks of a frame."""
+    """Choose the pixels along each axis of the blocks of a frame."""
     sides = list(shape)
     while math.prod(sides) > BLOCK_PIXELS:
         longest = max(range(len(sides)), key=lambda axis: sides[axis])
@@ -250,5 +251,5 @@ def choose_block_sides(
     return tuple(sides)
 
 
-def _lengths(part: Slices) -> tuple[int, ...]:
-    return tuple(side.stop - side.start for side in part)
+def _get_lengths(region: Slices) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in region)

@@ -160,7 +160,7 @@ def _make_method(config: Config, series: Series) -> Method:
         if section.fft_tile is not None
         else None
     )
-    search = Search.over(
+    search = Search.make(
         shape,
         shape,
         max_shift,

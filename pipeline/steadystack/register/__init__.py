@@ -1,7 +1,7 @@
-"""One pair of images: what is searched for, its surface, its shift.
+"""One pair of images: the lags that are searched, its surface, its shift.
 
-`translation` has the public functions for plain arrays; `search` the same in steps, for frames
-that have other pairs or come in blocks.
+`translation` has the public functions for plain arrays; `search` has the single steps, for frames
+that have other pairs or are read in blocks.
 """
 
 from steadystack.register.search import (

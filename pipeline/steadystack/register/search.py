@@ -1,4 +1,4 @@
-"""What is searched for in a pair, how its images are cut for it, and what comes out."""
+"""The search for the shift of a pair: its lags, how images are cut for it, and its result."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ GRID_SIDE = 64
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched for in every pair, and how the images are cut for it.
+    """The lags that are searched in every pair, and how the images are cut for it.
 
-    `window` are the lags that are computed. A pair has its own among them if something is known of
-    its shift before: those within ± `max_shift` of that, its centre, and some more around for the
-    fit (see `lags_about`). `blocks` are the parts in which frames are read and measured, `tile` the
-    size of what shares a transform (pixels per axis; None: the cheapest).
+    Attributes
+    ----------
+    window : the lags that are computed. If the shift of a pair is roughly known, its centre, only
+        the lags within ± `max_shift` of that are searched, and a few more computed around them
+    blocks : the regions in which frames are read and measured
+    tile : size of the tiles that are transformed, pixels per axis; None: the cheapest
+    margin : lags before and after, per axis, that are computed but not searched
+    min_overlap, subpixel, allow_inverted : as in `steadystack.register_translation`
+    max_shift : largest shift searched for, pixels per axis; None: every lag
+    chunks : of the store that frames are read from, pixels per axis; None: not known
     """
 
     window: Window
@@ -47,7 +53,7 @@ class Search:
     chunks: tuple[int, ...] | None = None
 
     @classmethod
-    def over(
+    def make(
         cls,
         reference_shape: Sequence[int],
         moving_shape: Sequence[int],
@@ -60,23 +66,25 @@ class Search:
         tile: Sequence[int] | None = None,
         chunks: Sequence[int] | None = None,
     ) -> Search:
-        """The search in images of these shapes, within ± `max_shift` pixels per axis.
+        """Make the search in images of these shapes, within ± `max_shift` pixels per axis.
 
         A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
-        the edge of the search: more lags are computed than are searched. Of images of the
-        same shape only a region of that shape is looked at, if one is given; `chunks` are those of
-        the store that they come from.
+        the edge of the search: more lags are computed than are searched. If `region` is given, a
+        shape, only regions of that shape of the images are correlated; `chunks` are those of the
+        store that the images come from.
         """
         shapes = reference_shape, moving_shape
-        looked_at = shapes if region is None else (region, region)
-        inner = window = make_window(*(looked_at if max_shift is None else shapes), max_shift)
+        searched_shapes = shapes if region is None else (region, region)
+        searched = window = make_window(
+            *(searched_shapes if max_shift is None else shapes), max_shift
+        )
         if max_shift is not None:
             window = make_window(*shapes, _add_room_for_fit(max_shift))
         return cls(
             window,
-            tuple(cut_into_blocks(*looked_at, window, chunks)),
+            tuple(cut_into_blocks(*searched_shapes, window, chunks)),
             tuple(tile) if tile is not None else None,
-            window.margin_around(inner),
+            window.compute_margin(searched),
             min_overlap,
             subpixel,
             allow_inverted,
@@ -84,24 +92,25 @@ class Search:
             tuple(chunks) if chunks is not None else None,
         )
 
-    def about(self, centre: Sequence[int], room: Sequence[int]) -> Search:
-        """The same for pairs of frames whose own centres lie within ± `room` pixels of `centre`.
+    def centre_on(self, centre: Sequence[int], room: Sequence[int]) -> Search:
+        """Change the window and blocks to those for pairs with centres near `centre`.
 
-        Tiles reach to where the moving frame lies then, so that a transform does not grow with the
-        shift; the blocks of large frames, which hold a frame in both roles, do.
+        The centres of the pairs lie within ± `room` pixels of it. Tiles of the moving frame follow
+        the centre, so that a transform does not grow with the shift; the blocks of large frames,
+        which hold a frame in both roles, do.
         """
-        bounds = [bound + more for bound, more in zip(self._reach, room, strict=True)]
-        window = self._touching.about(centre, bounds)
+        bounds = [bound + margin for bound, margin in zip(self._reach, room, strict=True)]
+        window = self._touching.limit_around(centre, bounds)
         blocks = cut_into_blocks(self.shape, self.shape, window, self.chunks)
         return replace(self, window=window, blocks=tuple(blocks))
 
-    def lags_about(self, centre: Sequence[int]) -> tuple[Window, tuple[tuple[int, int], ...]]:
-        """The lags that are computed for a pair with that centre, and how many are not searched."""
-        window = self._touching.about(centre, self._reach)
-        return window, window.margin_around(self._touching.about(centre, self._bounds))
+    def choose_window(self, centre: Sequence[int]) -> tuple[Window, tuple[tuple[int, int], ...]]:
+        """Choose the lags computed for a pair with that centre, and the margin not searched."""
+        window = self._touching.limit_around(centre, self._reach)
+        return window, window.compute_margin(self._touching.limit_around(centre, self._bounds))
 
     def touches(self, centre: Sequence[int]) -> bool:
-        """Whether the frames of a pair with that centre touch at any lag that is searched."""
+        """Whether the frames of a pair with that centre touch at any searched lag."""
         sides = zip(centre, self._bounds, self.shape, strict=True)
         return all(abs(at) - bound < size for at, bound, size in sides)
 
@@ -121,17 +130,17 @@ class Search:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is looked at of the reference."""
+        """Shape of the region of the reference that is correlated, pixels."""
         return tuple(side.stop for side in self.blocks[-1].reference)
 
     @cached_property
     def layouts(self) -> tuple[Layout, ...]:
-        """The tiles of every block, over those of the wanted lags at which its parts touch."""
+        """The tiles of every block, over the lags of the window at which its regions touch."""
         return tuple(
-            Layout.over(
+            Layout.make(
                 block.reference_shape,
                 block.moving_shape,
-                self.window.moved(block.ahead).within(
+                self.window.shift_by(block.ahead).clip_to(
                     make_window(block.reference_shape, block.moving_shape, None)
                 ),
                 self.tile,
@@ -139,16 +148,19 @@ class Search:
             for block in self.blocks
         )
 
-    def places(self, block: int) -> tuple[FramePart | None, FramePart | None]:
-        """Where the reference's and the moving part of a block lie; None for what is not cut."""
-        here = self.blocks[block]
+    def find_frame_parts(self, number: int) -> tuple[FramePart | None, FramePart | None]:
+        """Find where the regions of a block lie in their frames; None if frames are not cut.
+
+        Returns that of the reference and that of the moving frame.
+        """
+        block = self.blocks[number]
         if len(self.blocks) == 1 and len(self.layouts[0].tiles) == 1:
             return None, None
         tile = min(size for layout in self.layouts for size in layout.tile)
         side = max(min(GRID_SIDE, tile // 2), 1)
-        begin = tuple(part.start for part in here.reference)
-        moving_shape = self.shape if here.core is not None else here.moving_shape
-        return FramePart(self.shape, begin, side), FramePart(moving_shape, begin, side, here.core)
+        begin = tuple(side.start for side in block.reference)
+        moving_shape = self.shape if block.core is not None else block.moving_shape
+        return FramePart(self.shape, begin, side), FramePart(moving_shape, begin, side, block.core)
 
 
 def compute_block_terms(
@@ -159,31 +171,35 @@ def compute_block_terms(
     keep: Collection[Kind] | None = None,
     centre: Sequence[int] | None = None,
 ) -> Terms:
-    """The terms of one block of a pair; its parts as `Block` says.
+    """Compute the terms of one block of a pair.
 
-    `keep` are the transforms to keep with images that have other pairs; None: they have none.
-    `centre` is that of the pair, whole pixels; None: all lags of the search are its own.
+    Parameters
+    ----------
+    reference, moving : the two regions of the block
+    block : its number in `search.blocks`
+    keep : kinds of transforms to cache with images that have other pairs; None: they have none
+    centre : roughly the shift of the pair, whole pixels; None: all lags of the search are computed
     """
-    layout, places = search.layouts[block], search.places(block)
-    wanted = search.window if centre is None else search.lags_about(centre)[0]
-    wanted = wanted.moved(search.blocks[block].ahead)
-    lags = wanted.within(layout.window)
-    found = compute_terms(
+    layout, frame_parts = search.layouts[block], search.find_frame_parts(block)
+    window = search.window if centre is None else search.choose_window(centre)[0]
+    window = window.shift_by(search.blocks[block].ahead)
+    lags = window.clip_to(layout.window)
+    terms = compute_terms(
         reference,
         moving,
         layout,
         in_series=keep is not None,
         keep=keep or (),
-        places=places,
+        frame_parts=frame_parts,
         lags=lags,
     )
-    return found.over(lags, wanted)
+    return terms.change_window(lags, window)
 
 
 def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Registration:
-    """The shift that the terms of a whole pair show, or the status that says why there is none.
+    """Find the shift of a pair from its terms, or the status that says why there is none.
 
-    `averaged` is how many images as noisy as the moving one the reference is the mean of.
+    `averaged` tells of how many images, as noisy as the moving one, the reference is the mean.
     """
     return next(register_surfaces([make_surface(terms, search, averaged)], search))
 
@@ -191,9 +207,9 @@ def register_terms(terms: Terms, search: Search, averaged: float = 1.0) -> Regis
 def register_surfaces(
     surfaces: Iterable[Surface | Registration], search: Search
 ) -> Iterator[Registration]:
-    """The shifts of one pair after another, from its `make_surface`.
+    """Find the shifts of one pair after another, from the results of `make_surface`.
 
-    Some are held and worked on together, which takes less time; no result depends on which.
+    Several are held and fitted together, which takes less time; no result depends on which.
     """
     return register_each(surfaces, subpixel=search.subpixel, allow_inverted=search.allow_inverted)
 
@@ -201,24 +217,24 @@ def register_surfaces(
 def make_surface(
     terms: Terms, search: Search, averaged: float = 1.0, centre: Sequence[int] | None = None
 ) -> Surface | Registration:
-    """The surface of a whole pair, or the registration that says why there is none.
+    """Make the surface of a whole pair from its terms, or a registration that says why not.
 
-    `centre` is that of its blocks.
+    `centre` must be the one that the terms were computed with.
     """
-    both = (terms.reference, terms.moving)
+    images = (terms.reference, terms.moving)
     ndim = len(search.window.first)
-    if not all(one.count for one in both):
+    if not all(image.count for image in images):
         return Registration.unknown(ndim, PairStatus.EMPTY)
-    if any(one.flat for one in both):
+    if any(image.flat for image in images):
         return Registration.unknown(ndim, PairStatus.FLAT)
     window, margin = search.window, search.margin
     if centre is not None:
-        window, margin = search.lags_about(centre)
-    found = compute_surface(terms, window, search.min_overlap)
-    return replace(found, margin=margin, averaged=averaged)
+        window, margin = search.choose_window(centre)
+    surface = compute_surface(terms, window, search.min_overlap)
+    return replace(surface, margin=margin, averaged=averaged)
 
 
 def _add_room_for_fit(max_shift: Sequence[int]) -> tuple[int, ...]:
-    """Bounds of the lags that are computed for those that are searched."""
+    """Widen the bounds of the searched lags, pixels per axis, to those that are computed."""
     beyond = RADII[sum(bound > 0 for bound in max_shift)]
     return tuple(bound + beyond if bound else 0 for bound in max_shift)

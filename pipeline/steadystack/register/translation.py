@@ -69,7 +69,7 @@ def register_translation(
 
     See Also
     --------
-    masked_ncc : the surface behind it.
+    masked_ncc : the surface from which the shift is found.
 
     References
     ----------
@@ -80,22 +80,22 @@ def register_translation(
     --------
     >>> import numpy as np
     >>> scene = np.random.default_rng(0).normal(size=(80, 80))
-    >>> found = register_translation(scene[8:72, 8:72], scene[5:69, 12:76], subpixel=False)
-    >>> found.shift.tolist(), str(found.status)
+    >>> registration = register_translation(scene[8:72, 8:72], scene[5:69, 12:76], subpixel=False)
+    >>> registration.shift.tolist(), str(registration.status)
     ([-3.0, 4.0], 'ok')
     """
-    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
-    inner = pair.cropped()
-    search = Search.over(
+    pair = _Pair.make(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    cropped = pair.crop()
+    search = Search.make(
         pair.reference.shape,
         pair.moving.shape,
         pair.max_shift,
         min_overlap,
         subpixel,
         allow_inverted=allow_inverted,
-        region=inner.reference.shape if inner is not pair else None,
+        region=cropped.reference.shape if cropped is not pair else None,
     )
-    return register_terms(_compute_terms(inner, search), search)
+    return register_terms(_compute_terms(cropped, search), search)
 
 
 def masked_ncc(
@@ -127,28 +127,28 @@ def masked_ncc(
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype {np.dtype(dtype)} is neither float32 nor float64")
-    pair = _Pair.checked(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    pair = _Pair.make(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
     window = make_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
     blocks = cut_into_blocks(pair.reference.shape, pair.moving.shape, window)
-    found = compute_surface(
+    surface = compute_surface(
         _compute_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype
     )
     dims = tuple(f"lag_{name}" for name in name_axes(pair.reference.ndim))
     return xr.Dataset(
         {
-            "ncc": (dims, found.ncc, {"long_name": "masked normalized cross-correlation"}),
-            "overlap_count": (dims, found.overlap_count, {"units": "pixel"}),
+            "ncc": (dims, surface.ncc, {"long_name": "masked normalized cross-correlation"}),
+            "overlap_count": (dims, surface.overlap_count, {"units": "pixel"}),
         },
         {
             dim: (dim, lags, {"units": "pixel", "long_name": "shift to apply to the moving image"})
-            for dim, lags in zip(dims, found.lags, strict=True)
+            for dim, lags in zip(dims, surface.lags, strict=True)
         },
     )
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two images and their masks, checked. Which pixels are valid is found out part by part."""
+    """Two images and their masks, checked. Pixels that are not finite are found block by block."""
 
     reference: NDArray[Any]
     moving: NDArray[Any]
@@ -157,7 +157,7 @@ class _Pair:
     max_shift: tuple[int, ...] | None
 
     @classmethod
-    def checked(
+    def make(
         cls,
         reference: ArrayLike,
         moving: ArrayLike,
@@ -166,64 +166,77 @@ class _Pair:
         max_shift: int | Sequence[int] | None,
         min_overlap: float | None,
     ) -> _Pair:
-        stays, stays_mask = _check_image("reference", reference, reference_mask)
-        moves, moves_mask = _check_image("moving", moving, moving_mask)
-        if stays.ndim != moves.ndim:
+        reference_pixels, reference_valid = _check_image("reference", reference, reference_mask)
+        moving_pixels, moving_valid = _check_image("moving", moving, moving_mask)
+        if reference_pixels.ndim != moving_pixels.ndim:
             raise ValueError(
-                f"reference has {stays.ndim} dimensions, moving {moves.ndim}: they must agree"
+                f"reference has {reference_pixels.ndim} dimensions, moving {moving_pixels.ndim}: "
+                "they must agree"
             )
         if min_overlap is not None and not 0 <= min_overlap <= 1:
             raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
-        largest = tuple(max(sizes) - 1 for sizes in zip(stays.shape, moves.shape, strict=True))
-        return cls(stays, moves, stays_mask, moves_mask, check_max_shift(max_shift, largest))
+        largest = tuple(
+            max(sizes) - 1
+            for sizes in zip(reference_pixels.shape, moving_pixels.shape, strict=True)
+        )
+        return cls(
+            reference_pixels,
+            moving_pixels,
+            reference_valid,
+            moving_valid,
+            check_max_shift(max_shift, largest),
+        )
 
-    def cropped(self) -> _Pair:
-        """The same without what is outside of both masks; of images of the same shape only."""
+    def crop(self) -> _Pair:
+        """Cut off what lies outside of both masks, if the images have the same shape."""
         masks = self.reference_mask, self.moving_mask
         if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
             return self
         sides = zip(*(CachedMask(mask).bounds for mask in masks if mask is not None), strict=True)
-        part = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
-        if any(side.start == side.stop for side in part):
+        region = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
+        if any(side.start == side.stop for side in region):
             return self
         return replace(
             self,
-            reference=self.reference[part],
-            moving=self.moving[part],
-            reference_mask=masks[0][part],
-            moving_mask=masks[1][part],
+            reference=self.reference[region],
+            moving=self.moving[region],
+            reference_mask=masks[0][region],
+            moving_mask=masks[1][region],
         )
 
 
 def _compute_terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
-    """The terms of two images, block by block."""
+    """Compute the terms of two images, block by block."""
 
-    def of(place: int) -> Terms:
-        block = search.blocks[place]
+    def compute(number: int) -> Terms:
+        block = search.blocks[number]
         return compute_block_terms(
             _make_masked_image(pair.reference, pair.reference_mask, block.reference, dtype),
             _make_masked_image(pair.moving, pair.moving_mask, block.moving, dtype),
             search,
-            place,
+            number,
         )
 
-    return reduce(Terms.plus, map(of, range(len(search.blocks))))
+    return reduce(Terms.add, map(compute, range(len(search.blocks))))
 
 
 def _make_masked_image(
-    image: NDArray[Any], mask: Bools | None, part: Slices, dtype: DTypeLike
+    image: NDArray[Any], mask: Bools | None, region: Slices, dtype: DTypeLike
 ) -> MaskedImage:
-    pixels = image[part]
+    pixels = image[region]
     valid = find_finite_pixels(pixels)
     return make_masked_image(
-        pixels, CachedMask(valid if mask is None else valid & mask[part]), dtype
+        pixels, CachedMask(valid if mask is None else valid & mask[region]), dtype
     )
 
 
 def check_max_shift(
     max_shift: int | Sequence[int] | None, largest: Sequence[int]
 ) -> tuple[int, ...] | None:
-    """`max_shift` as one whole number per axis, each 0 to `largest` pixels."""
+    """Check `max_shift`, pixels, and return one whole number per axis, 0 to `largest`.
+
+    Raises ValueError if it is not one whole number or one per axis, or out of range.
+    """
     if max_shift is None:
         return None
     bounds = np.atleast_1d(np.asarray(max_shift))
@@ -259,9 +272,10 @@ def _check_image(
         array = array.astype(np.uint8)
     if mask is None:
         return array, None
-    given = np.asarray(mask)
-    if given.shape != array.shape:
+    mask_values = np.asarray(mask)
+    if mask_values.shape != array.shape:
         raise ValueError(
-            f"{name}_mask has the shape {given.shape} and {name} {array.shape}: they must agree"
+            f"{name}_mask has the shape {mask_values.shape} and {name} {array.shape}: "
+            "they must agree"
         )
-    return array, as_mask(given)
+    return array, as_mask(mask_values)
