@@ -135,7 +135,7 @@ def test_what_is_found_does_not_depend_on_what_it_is_found_with(monkeypatch, tog
     surfaces = assorted_surfaces(rng)
     alone = [peak.register(one) for one in surfaces]
     assert len({one.status for one in alone}) >= 4
-    monkeypatch.setattr(registration, "TOGETHER", together)
+    monkeypatch.setattr(registration, "HELD_SURFACES", together)
     for _ in range(3):
         order = rng.permutation(len(surfaces))
         found = peak.register_each(surfaces[row] for row in order)
@@ -145,7 +145,7 @@ def test_what_is_found_does_not_depend_on_what_it_is_found_with(monkeypatch, tog
 
 
 def test_large_surfaces_are_not_held_together(monkeypatch):
-    monkeypatch.setattr(registration, "TOGETHER_LAGS", 2 * 41 * 41)
+    monkeypatch.setattr(registration, "HELD_LAGS", 2 * 41 * 41)
     taken = []
 
     def one_by_one():

@@ -1,7 +1,7 @@
-"""From an NCC surface to a shift: which lag, how far between the pixels, how sure, or why not.
+"""From an NCC surface to a shift with its covariance, or the status that says why there is none.
 
-`choice` finds the lag; `patch` is the surface around it, in `surroundings` of several surfaces at
-a time; `summit` is the maximum between the pixels, and `registration` joins them.
+`choice` finds the best lag; a `patch` is the surface around it, and `surroundings` are the patches
+of several surfaces; `summit` is the maximum between the pixels, and `registration` joins them.
 """
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak

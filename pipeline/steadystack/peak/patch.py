@@ -1,8 +1,8 @@
-"""The lags around a peak, as a small spectrum: the grid that all patches of a size share.
+"""Patches: the lags around peaks, their spectra, and the grid that patches of a size share.
 
-Everything works on many patches at once, along the leading axis, as most of the time of one goes
+Everything works on many patches at once, along the leading axis, as most of the time for one goes
 into calls. Still the numbers of a patch do not depend on those beside it, to the last bit: matrices
-are multiplied with each by itself (`multiply`), and nothing else goes across.
+are multiplied with each patch by itself (`multiply`), and nothing else mixes patches.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from steadystack.model import Surface
 Array: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 Index: TypeAlias = tuple[int, ...]
-SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # what stands around an index of it?
+SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # a request for the summit near this index
 
-# Lags on each side of a peak that the fit looks at, by the number of searched axes.
+# Lags on each side of a peak that the fit uses, by the number of searched axes.
 RADII = {1: 13, 2: 13, 3: 7}
-# Of these, the lags at the border of the patch in which a peak is not looked for.
+# Lags at the border of the patch in which no peak is searched for.
 BORDER = 4
-# From this fraction of the highest frequency on, a filter falls to nothing: nothing rings.
+# From this fraction of the highest frequency on, filters fall to 0, so that nothing rings.
 PASS_BAND = 0.7
 # Width (px) of the most local filter whose slopes can still be read off whole lags.
 LOCAL_WIDTH = 0.5
-# Widths (px) of the blur that coloured noise may have; of blurred noise some part stays white, so
-# that no frequency is thought to be free of it.
+# Widths (px) of the blur that coloured noise may have; a fraction of blurred noise is white, so
+# that no frequency is taken to be free of noise.
 NOISE_WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 WHITE_PARTS = (0.003, 0.03, 0.1)
 # Distances (px) at which a scene with detail in all directions has fallen from its peak.
@@ -89,7 +89,7 @@ class Grid:
 
     @cached_property
     def length(self) -> Array:
-        """Of every frequency, 1/px."""
+        """Length of every frequency vector (spectrum,), 1/px."""
         return np.asarray(np.sqrt((self.frequency**2).sum(axis=0)))
 
     @cached_property
@@ -98,7 +98,7 @@ class Grid:
 
     @cached_property
     def slope(self) -> Array:
-        """What makes a spectrum's imaginary part the slope at the centre: (axes, spectrum)."""
+        """Matrix from a spectrum's imaginary part to the slope at the centre: (axes, spectrum)."""
         return np.asarray(self.frequency * self.weight)
 
     @cached_property
@@ -107,14 +107,14 @@ class Grid:
         k = self.frequency
         return np.reshape(k[:, None] * k * self.weight, (self.ndim**2, -1))
 
-    def curvature(self, spectra: Array) -> Array:
-        """The curvature of even patches at the centre, with the other sign: (..., axes, axes)."""
-        found = multiply(self.products, spectra)
-        return found.reshape(*found.shape[:-1], self.ndim, self.ndim)
+    def compute_curvature(self, spectra: Array) -> Array:
+        """Compute minus the curvature of even patches at the centre: (..., axes, axes)."""
+        curvatures = multiply(self.products, spectra)
+        return curvatures.reshape(*curvatures.shape[:-1], self.ndim, self.ndim)
 
     @cached_property
     def rings(self) -> NDArray[np.intp]:
-        """The ring of frequencies that each belongs to."""
+        """Number of the ring, by length, that every frequency belongs to: (spectrum,)."""
         return np.asarray(np.rint(self.length * self.side / (2 * np.pi)), np.intp)
 
     @cached_property
@@ -128,7 +128,7 @@ class Grid:
 
     @cached_property
     def ring_mean(self) -> Array:
-        """What takes the mean over each ring, over all directions: (rings, spectrum)."""
+        """Matrix that takes the mean over each ring: (rings, spectrum)."""
         return np.asarray(self.ring_members * self.weight / self.ring_count[:, None])
 
     @cached_property
@@ -138,20 +138,24 @@ class Grid:
         blurred = [np.exp(-square * width**2) for width in NOISE_WIDTHS]
         return np.stack(
             [np.ones(len(square))]
-            + [(1 - part) * one / (one @ share) + part for one in blurred for part in WHITE_PARTS]
+            + [
+                (1 - white) * spectrum / (spectrum @ share) + white
+                for spectrum in blurred
+                for white in WHITE_PARTS
+            ]
         )
 
-    def wave(self, at: Array) -> Spectrum:
-        """What moves points `at` (..., axes), px from the centre, of patches to the centre."""
-        wave: Spectrum = np.ones((*at.shape[:-1], 1), complex)
+    def make_wave(self, points: Array) -> Spectrum:
+        """Make factors that move patches so that `points` (..., axes), px, come to the centre."""
+        wave: Spectrum = np.ones((*points.shape[:-1], 1), complex)
         for axis, line in enumerate(self.lines):
-            wave = _multiply_outer(wave, np.exp(1j * at[..., axis, None] * line))
+            wave = _multiply_outer(wave, np.exp(1j * points[..., axis, None] * line))
         return wave
 
-    def taper(self, at: Array) -> Array:
-        """Smooth windows over the patch around points `at` (..., axes), px from the centre."""
-        window = np.ones((*at.shape[:-1], 1))
-        arcs = (self.offsets - at[..., None]) * (np.pi / (2 * self.radius - 1))
+    def make_taper(self, points: Array) -> Array:
+        """Make smooth windows over patches around `points` (..., axes), px from the centre."""
+        window = np.ones((*points.shape[:-1], 1))
+        arcs = (self.offsets - points[..., None]) * (np.pi / (2 * self.radius - 1))
         lines = np.cos(np.clip(arcs, -1.58, 1.58)) ** 2
         for axis in range(self.ndim):
             window = _multiply_outer(window, lines[..., axis, :])
@@ -160,59 +164,61 @@ class Grid:
     @cached_property
     def window(self) -> Array:
         """The taper around the centre."""
-        return self.taper(np.zeros(self.ndim))
+        return self.make_taper(np.zeros(self.ndim))
 
     @cached_property
     def window_energy(self) -> float:
         return float((self.window**2).sum())
 
-    def forward(self, patches: Array) -> Spectrum:
-        """Spectra of patches."""
+    def transform(self, patches: Array) -> Spectrum:
+        """Transform patches (..., lags) to spectra (..., spectrum)."""
         lead = patches.shape[:-1]
         cubes = patches.reshape(*lead, *self.shape)
-        found: Spectrum = fft.rfftn(cubes, axes=range(len(lead), cubes.ndim), workers=1)
-        return found.reshape(*lead, -1)
+        spectra: Spectrum = fft.rfftn(cubes, axes=range(len(lead), cubes.ndim), workers=1)
+        return spectra.reshape(*lead, -1)
 
-    def backward(self, spectra: NDArray[Any]) -> Array:
-        """Patches from spectra."""
+    def transform_back(self, spectra: NDArray[Any]) -> Array:
+        """Transform spectra (..., spectrum) back to patches (..., lags)."""
         lead = spectra.shape[:-1]
         halves = spectra.reshape(*lead, *self.shape[:-1], -1)
         axes = range(len(lead), halves.ndim)
-        found: Array = fft.irfftn(halves, self.shape, axes=axes, workers=1)
-        return found.reshape(*lead, -1)
+        patches: Array = fft.irfftn(halves, self.shape, axes=axes, workers=1)
+        return patches.reshape(*lead, -1)
 
-    def compact(self, responses: Array) -> Array:
-        """Filters of those responses (..., spectrum) that reach no further than the patch.
+    def make_compact(self, responses: Array) -> Array:
+        """Make filters of these responses (..., spectrum) that reach no further than the patch.
 
-        A filter with a steep edge rings, and what rings reads the far ends of the patch.
+        A filter with a steep edge rings, and ringing picks up the far ends of the patch.
         """
         beyond = np.clip((self.length / np.pi - PASS_BAND) / (1 - PASS_BAND), 0, 1)
-        kernel = self.backward(responses * np.cos(beyond * np.pi / 2) ** 2)
-        return np.asarray(self.forward(kernel * self.window).real)
+        kernel = self.transform_back(responses * np.cos(beyond * np.pi / 2) ** 2)
+        return np.asarray(self.transform(kernel * self.window).real)
 
-    def slopes(self, filters: Array) -> Array:
-        """Weights of the lags `half` in the slopes of filtered patches: (axes, ..., half)."""
-        return np.stack([self.backward(1j * k * filters)[..., self.half] for k in self.frequency])
+    def compute_slopes(self, filters: Array) -> Array:
+        """Compute weights of the lags `half` in slopes of filtered patches: (axes, ..., half)."""
+        return np.stack(
+            [self.transform_back(1j * k * filters)[..., self.half] for k in self.frequency]
+        )
 
     @cached_property
     def ring_filters(self) -> Array:
-        """What makes a filter of the response in every ring: (spectrum, rings)."""
-        return np.ascontiguousarray(self.compact(self.ring_members).T)
+        """Matrix from the response in every ring to a filter: (spectrum, rings)."""
+        return np.ascontiguousarray(self.make_compact(self.ring_members).T)
 
     @cached_property
     def ring_slopes(self) -> Array:
-        """What makes `slopes` of the response in every ring: (axes * half, rings)."""
-        slopes = self.slopes(self.compact(self.ring_members))
+        """Matrix from the response in every ring to `compute_slopes`: (axes * half, rings)."""
+        slopes = self.compute_slopes(self.make_compact(self.ring_members))
         return np.ascontiguousarray(np.moveaxis(slopes, 1, -1).reshape(-1, len(self.ring_count)))
 
     @cached_property
     def local(self) -> Array:
         """The most local filter."""
-        return self.compact(np.exp(-((self.length * LOCAL_WIDTH) ** 2) / 2))
+        return self.make_compact(np.exp(-((self.length * LOCAL_WIDTH) ** 2) / 2))
 
     @cached_property
     def local_slopes(self) -> Array:
-        return self.slopes(self.local)
+        return self.compute_slopes(self.local)
 
     @cached_property
     def lags(self) -> Array:
@@ -222,36 +228,36 @@ class Grid:
 
     @cached_property
     def inner(self) -> NDArray[np.intp]:
-        """Places of the lags that are not at the border, in the order of their axes."""
+        """Positions in a patch of the lags that are not at the border, in the order of axes."""
         inside = np.flatnonzero((np.abs(self.lags) <= self.reach).all(axis=0))
         return np.asarray(inside[np.lexsort(self.lags[::-1, inside])])
 
     @cached_property
     def half(self) -> NDArray[np.intp]:
-        """Places of one of every two opposite lags; not of the centre."""
+        """Positions in a patch of one of every two opposite lags, without the centre."""
         return np.flatnonzero(np.arange(self.size) < self.opposite)
 
     @cached_property
     def opposite(self) -> NDArray[np.intp]:
-        """Places of the opposite of every lag."""
-        places = np.arange(self.size).reshape(self.shape)
+        """Position in a patch of the opposite of every lag."""
+        positions = np.arange(self.size).reshape(self.shape)
         for axis in range(self.ndim):
-            places = np.roll(np.flip(places, axis), 1, axis)
-        return np.asarray(places.ravel())
+            positions = np.roll(np.flip(positions, axis), 1, axis)
+        return np.asarray(positions.ravel())
 
     @cached_property
     def distance(self) -> Array:
-        """Of the lags `half` from the centre, px."""
+        """Distance of the lags `half` from the centre, px."""
         return np.asarray(np.sqrt((self.lags[:, self.half] ** 2).sum(axis=0)))
 
     @cached_property
     def near(self) -> NDArray[np.intp]:
-        """Which of `half` are those at which roughness is measured."""
+        """Indices into `half` of the lags at which roughness is measured."""
         return np.flatnonzero((self.distance >= RING[0]) & (self.distance < RING[1]))
 
     @cached_property
     def far(self) -> NDArray[np.intp]:
-        """Which of `half` are those at which a ridge shows."""
+        """Indices into `half` of the lags at which a ridge shows."""
         return np.flatnonzero((self.distance >= RIDGE_RING[0]) & (self.distance < RIDGE_RING[1]))
 
     @cached_property
@@ -259,48 +265,50 @@ class Grid:
         """Orthonormal odd polynomials of degree 1 and 3 over `near`, weighted by 1/distance²."""
         lines = self.lags[:, self.half[self.near]]
         odd = [*lines]
-        for i, one in enumerate(lines):
-            for j, two in enumerate(lines[i:], i):
-                odd += [one * two * three for three in lines[j:]]
+        for i, first in enumerate(lines):
+            for j, second in enumerate(lines[i:], i):
+                odd += [first * second * third for third in lines[j:]]
         basis, _ = np.linalg.qr(np.stack(odd, axis=1) / self.distance[self.near, None] ** 2)
         return np.ascontiguousarray(basis)
 
 
 @lru_cache(maxsize=8)
 def make_grid(ndim: int) -> Grid:
-    """The grid for surfaces with so many searched axes."""
+    """Make the grid for surfaces with `ndim` searched axes; cached."""
     return Grid(ndim, RADII[ndim])
 
 
 def multiply(matrix: Array, vectors: Array) -> Array:
-    """A matrix times every one of many vectors (..., n) by itself, whatever is beside it."""
+    """Multiply a matrix with each of many vectors (..., n) by itself.
+
+    The result for one vector does not depend, to the last bit, on the others.
+    """
     return np.asarray(np.matmul(matrix, vectors[..., None])[..., 0])
 
 
-def take_last(values: Array, places: NDArray[np.intp]) -> Array:
-    """Some values along the last axis, in rows in memory: sums are then taken row by row."""
-    return np.asarray(np.take(values, places, axis=-1))
+def take_last(values: Array, positions: NDArray[np.intp]) -> Array:
+    """Take values along the last axis, contiguous in memory: sums then go row by row."""
+    return np.asarray(np.take(values, positions, axis=-1))
 
 
-def _multiply_outer(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """Products of all elements along the last axes, flat."""
-    products = one[..., :, None] * other[..., None, :]
-    return np.asarray(products.reshape(*one.shape[:-1], -1))
+def _multiply_outer(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Multiply all elements along the last axes with each other, flat: (..., n * m)."""
+    products = left[..., :, None] * right[..., None, :]
+    return np.asarray(products.reshape(*left.shape[:-1], -1))
 
 
-def compute_likeness(asked: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
-    """How alike images are at the lags around an index: 1 - (mean square difference) / 2.
+def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
+    """Compute patches (surfaces, lags) of 1 - (mean square difference) / 2, a likeness of images.
 
-    The patch of every surface around an index, over its `free` axes. The difference is that of the
+    Each patch is around the index of a request, over the `free` axes. The difference is that of the
     overlapping pixels after both images are brought to the mean 0 and the deviation 1 of the index.
-    There it equals the NCC; the NCC of the other lags divides by their own deviations, which change
-    with the part of the scene that overlaps, and where there is noise it then has a slope at the
-    true shift, which the mean square difference has not. Lags that are not known get the lowest
-    value.
+    There the likeness equals the NCC; the NCC of other lags divides by deviations that change with
+    the region of the scene that overlaps, so that noise gives it a slope at the true shift, which
+    the mean square difference does not have. Unknown lags get the lowest value of the patch.
     """
     grid = make_grid(len(free))
-    ncc, one, two = np.full((3, len(asked), *grid.shape), np.nan)
-    for row, (surface, index) in enumerate(asked):
+    ncc, variance_f, variance_g = np.full((3, len(requests), *grid.shape), np.nan)
+    for row, (surface, index) in enumerate(requests):
         inside: list[slice] = []
         outside: list[int | slice] = list(index)
         for axis in free:
@@ -308,16 +316,16 @@ def compute_likeness(asked: Sequence[SurfaceAtLag], free: Sequence[int]) -> Arra
             start, stop = max(low, 0), min(high, surface.ncc.shape[axis])
             outside[axis] = slice(start, stop)
             inside.append(slice(start - low, stop - low))
-        part, place = tuple(outside), tuple(inside)
-        ncc[row][place] = surface.ncc[part]
-        one[row], two[row] = 1, 1
+        region, slices = tuple(outside), tuple(inside)
+        ncc[row][slices] = surface.ncc[region]
+        variance_f[row], variance_g[row] = 1, 1
         if surface.variances is not None:
-            for to, each in zip((one, two), surface.variances, strict=True):
-                to[row][place] = each[part] / each[index]
-    # where nothing is known, rounding may have made variances negative; and no deeper than the
-    # NCC: a bright detail at the border of the overlap makes no cliff
-    one, two = np.maximum(one, 0), np.maximum(two, 0)
-    alike = np.maximum(ncc * np.sqrt(one * two) - (one + two) / 2 + 1, -1)
-    flat = fft.ifftshift(alike, range(1, alike.ndim)).reshape(len(asked), -1)
+            for target, variance in zip((variance_f, variance_g), surface.variances, strict=True):
+                target[row][slices] = variance[region] / variance[index]
+    # rounding may have made variances of unknown lags negative
+    f, g = np.maximum(variance_f, 0), np.maximum(variance_g, 0)
+    # no lower than an NCC: a bright detail at the border of the overlap must not make a cliff
+    likeness = np.maximum(ncc * np.sqrt(f * g) - (f + g) / 2 + 1, -1)
+    flat = fft.ifftshift(likeness, range(1, likeness.ndim)).reshape(len(requests), -1)
     lowest = np.fmin.reduce(flat, axis=1, keepdims=True)
     return np.where(np.isfinite(flat), flat, lowest)

@@ -16,28 +16,30 @@ from steadystack.peak.summit import Summit, find_summits
 
 # A second peak of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
-# A scene that repeats itself, such as a lattice, is as high all over its surface as chance is in
-# others; but this much chance does not make alike.
-REPEATS = 0.5
-# The summit is that of the chosen peak as long as it keeps this part of its significance.
-SAME_PEAK = 0.5
-# A shift that is known no better than this, px, is none.
-MOST_SPREAD = 5.0
-# Variance, px², of what is rounded to whole lags.
-WHOLE_LAG = 1 / 12
-# So many surfaces are worked on together, or fewer with so many lags in all; of a lag are held its
-# NCC, overlap and two variances.
-TOGETHER, TOGETHER_LAGS, LAG_BYTES = 16, 2**18, 28
+# The surface of a scene that repeats itself, such as a lattice, has high peaks all over, as chance
+# makes in others; but chance does not reach this NCC.
+REPEATING_NCC = 0.5
+# A summit belongs to the chosen peak as long as it has this fraction of the peak's significance.
+SAME_PEAK_FRACTION = 0.5
+# Largest standard deviation, px, of a shift that is accepted.
+LARGEST_STD = 5.0
+# Variance, px², that rounding to whole lags adds.
+ROUNDING_VARIANCE = 1 / 12
+# So many surfaces are held and fitted together, or fewer with so many lags in all; the bytes of a
+# lag are those of its NCC, overlap and two variances.
+HELD_SURFACES, HELD_LAGS, LAG_BYTES = 16, 2**18, 28
 
 T = TypeVar("T")
-# What goes on step by step: asks for a summit, is sent it, and has a result in the end.
-Steps: TypeAlias = Generator[SurfaceAtLag, Any, T]
+# A generator that yields requests for a summit (a surface and the index of a lag), is sent the
+# summit of each, and returns its result T. `_answer_requests` runs many of them side by side, so
+# that the summits of many surfaces are found by one call.
+SummitRequests: TypeAlias = Generator[SurfaceAtLag, Any, T]
 
 
 def register(
     surface: Surface, *, subpixel: bool = True, allow_inverted: bool = False
 ) -> Registration:
-    """The shift that a surface shows, with its covariance and status.
+    """Find the shift that a surface shows, with its covariance and status.
 
     Parameters
     ----------
@@ -45,8 +47,8 @@ def register(
     subpixel : bool
         Whether to go between the pixels; if not, the shift is the nearest whole lag.
     allow_inverted : bool
-        Whether images may be each other's negative. If they are, "same" says so (`INVERTED`), and
-        "either" gives the shift, with a negative NCC.
+        Whether images may be each other's negative. If they are, True gives the shift, with a
+        negative NCC; False gives no shift and the status `INVERTED`.
 
     Returns
     -------
@@ -62,55 +64,63 @@ def register_each(
     subpixel: bool = True,
     allow_inverted: bool = False,
 ) -> Iterator[Registration]:
-    """`register` for one surface after another; what is registered already is passed on.
+    """Find the shifts of one surface after another; registrations among them are passed on.
 
-    Some are held and worked on together, which takes less time. No result depends on which.
+    Several are held and fitted together, which takes less time. No result depends on which.
+    `subpixel` and `allow_inverted` are those of `register`.
     """
-    together: list[Surface | Registration] = []
+    held: list[Surface | Registration] = []
     lags = 0
     for surface in surfaces:
-        together.append(surface)
+        held.append(surface)
         lags += surface.ncc.size if isinstance(surface, Surface) else 0
-        if len(together) == TOGETHER or lags >= TOGETHER_LAGS:
-            yield from _register_together(
-                [_register(one, subpixel, allow_inverted) for one in together]
+        if len(held) == HELD_SURFACES or lags >= HELD_LAGS:
+            yield from _answer_requests(
+                [_register(item, subpixel, allow_inverted) for item in held]
             )
-            together, lags = [], 0
-    yield from _register_together([_register(one, subpixel, allow_inverted) for one in together])
+            held, lags = [], 0
+    yield from _answer_requests([_register(item, subpixel, allow_inverted) for item in held])
 
 
 def estimate_held_bytes(lags: int, surfaces: int) -> int:
-    """The memory of those of so many surfaces of so many lags that wait for the last one."""
-    together = min(TOGETHER, math.ceil(TOGETHER_LAGS / lags), surfaces)
-    return LAG_BYTES * lags * (together - 1)
+    """Estimate the bytes of the surfaces, `lags` lags each, that wait to be fitted together."""
+    held = min(HELD_SURFACES, math.ceil(HELD_LAGS / lags), surfaces)
+    return LAG_BYTES * lags * (held - 1)
 
 
-def _register_together(registering: list[Steps[Registration]]) -> list[Registration]:
-    """What comes out of registrations that go on together: all summits are found at once."""
-    done: dict[int, Registration] = {}
-    answers: dict[int, Summit | None] = dict.fromkeys(range(len(registering)))
-    while answers:
-        asked: dict[int, SurfaceAtLag] = {}
-        for row, answer in answers.items():
+def _answer_requests(generators: list[SummitRequests[Registration]]) -> list[Registration]:
+    """Run registrations side by side and return their results, in the same order.
+
+    In every round each generator yields one request; all of them are answered by one call.
+    """
+    registrations: dict[int, Registration] = {}
+    summits: dict[int, Summit | None] = dict.fromkeys(range(len(generators)))
+    while summits:
+        requests: dict[int, SurfaceAtLag] = {}
+        for row, summit in summits.items():
             try:
-                asked[row] = registering[row].send(answer)
+                requests[row] = generators[row].send(summit)
             except StopIteration as end:
-                done[row] = end.value
-        answers = dict(zip(asked, find_summits(list(asked.values())), strict=True))
-    return [done[row] for row in range(len(registering))]
+                registrations[row] = end.value
+        summits = dict(zip(requests, find_summits(list(requests.values())), strict=True))
+    return [registrations[row] for row in range(len(generators))]
 
 
 def _register(
     surface: Surface | Registration, subpixel: bool, allow_inverted: bool
-) -> Steps[Registration]:
+) -> SummitRequests[Registration]:
+    """Find the shift of a surface, of whichever sign its higher peak has.
+
+    Yields requests for summits, is sent their summits, returns the registration.
+    """
     if isinstance(surface, Registration):
         return surface
     z = compute_significance(surface)
-    inside = z[surface.searched]
-    highest = max(float(inside.max()), 0.0)
-    lowest = float(inside.min())
-    if np.isinf(lowest):  # not all are known
-        lowest = float(inside.min(where=np.isfinite(inside), initial=0))
+    searched = z[surface.searched]
+    highest = max(float(searched.max()), 0.0)
+    lowest = float(searched.min())
+    if np.isinf(lowest):  # some lags are not known
+        lowest = float(searched.min(where=np.isfinite(searched), initial=0))
     lowest = max(-lowest, 0.0)
     if lowest > highest:
         opposite = np.where(np.isfinite(z), -z, z)
@@ -122,86 +132,104 @@ def _register(
             return _choose_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
             return _make_without_shift(negative, PairStatus.INVERTED)
-    found = yield from _register_significance(surface, z, subpixel)
-    if allow_inverted and found.status is PairStatus.OK:
-        return _choose_sign(found, lowest / highest)
-    return found
+    registration = yield from _register_significance(surface, z, subpixel)
+    if allow_inverted and registration.status is PairStatus.OK:
+        return _choose_sign(registration, lowest / highest)
+    return registration
 
 
-def _choose_sign(found: Registration, rival: float) -> Registration:
-    """A registration whose `rival` of the other sign is so high, over its own peak."""
+def _choose_sign(registration: Registration, rival: float) -> Registration:
+    """Make a registration ambiguous if the peak of the other sign is nearly as high.
+
+    `rival` is the height of that peak over the registration's own.
+    """
     if rival > AMBIGUOUS_FRACTION:
-        return replace(_make_without_shift(found, PairStatus.AMBIGUOUS), second_peak_ratio=rival)
-    return found
+        return replace(
+            _make_without_shift(registration, PairStatus.AMBIGUOUS), second_peak_ratio=rival
+        )
+    return registration
 
 
-def _make_without_shift(found: Registration, status: PairStatus) -> Registration:
-    nothing = Registration.unknown(len(found.shift), status)
-    return replace(found, shift=nothing.shift, covariance=nothing.covariance, status=status)
+def _make_without_shift(registration: Registration, status: PairStatus) -> Registration:
+    unknown = Registration.unknown(len(registration.shift), status)
+    return replace(registration, shift=unknown.shift, covariance=unknown.covariance, status=status)
 
 
-def _register_significance(surface: Surface, z: Floats, subpixel: bool) -> Steps[Registration]:
-    """The registration of a surface whose lags have the significance `z`."""
+def _register_significance(
+    surface: Surface, z: Floats, subpixel: bool
+) -> SummitRequests[Registration]:
+    """Find the shift of a surface whose lags have the significance `z`.
+
+    Yields requests for summits, is sent their summits, returns the registration.
+    """
     ndim = surface.ncc.ndim
     peak = find_peak(surface, z)
     if peak is None:
-        nothing = not np.isfinite(surface.ncc[surface.searched]).any()
-        return Registration.unknown(ndim, PairStatus.LOW_OVERLAP if nothing else PairStatus.LOW_NCC)
-    status, found = yield from judge_peak(surface, peak)
-    index = peak.index if found is None else found.index
-    known = {
+        is_empty = not np.isfinite(surface.ncc[surface.searched]).any()
+        return Registration.unknown(
+            ndim, PairStatus.LOW_OVERLAP if is_empty else PairStatus.LOW_NCC
+        )
+    status, summit = yield from judge_peak(surface, peak)
+    index = peak.index if summit is None else summit.index
+    peak_values = {
         "ncc": float(surface.ncc[index]),
         "second_peak_ratio": peak.second_peak_ratio / peak.significance,
         "overlap": float(surface.overlap_count[index]) / min(surface.valid_count),
     }
-    if found is None or status is not PairStatus.OK:
-        return Registration.unknown(ndim, status, **known)
-    lag = np.array(surface.first_lag) + np.array(found.index)
-    shift, covariance = lag + found.offset, found.covariance
+    if summit is None or status is not PairStatus.OK:
+        return Registration.unknown(ndim, status, **peak_values)
+    lag = np.array(surface.first_lag) + np.array(summit.index)
+    shift, covariance = lag + summit.offset, summit.covariance
     if not subpixel:
-        shift = lag + np.rint(found.offset)
-        covariance = covariance + np.diag([WHOLE_LAG * (size > 1) for size in surface.ncc.shape])
-    return Registration(shift=shift, covariance=covariance, status=status, **known)
+        shift = lag + np.rint(summit.offset)
+        covariance = covariance + np.diag(
+            [ROUNDING_VARIANCE * (size > 1) for size in surface.ncc.shape]
+        )
+    return Registration(shift=shift, covariance=covariance, status=status, **peak_values)
 
 
-def judge_peak(surface: Surface, peak: Peak) -> Steps[tuple[PairStatus, Summit | None]]:
-    """Whether a peak can be believed, and if not, why; and its summit, if it has one."""
+def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus, Summit | None]]:
+    """Judge whether a peak can be believed, and if not, why not.
+
+    A generator: it yields requests for a summit, a surface and the index of a lag; is sent the
+    `Summit` of each; and returns the status, with the summit if there is one.
+    """
     if peak.significance < peak.chance:
-        repeats = surface.ncc[peak.index] > REPEATS and _has_rival(peak)
+        repeats = surface.ncc[peak.index] > REPEATING_NCC and _has_rival(peak)
         return PairStatus.AMBIGUOUS if repeats else PairStatus.LOW_NCC, None
     if _is_at_end(surface, peak.index):
         return PairStatus.AT_SEARCH_LIMIT, None
-    found = yield surface, peak.index
-    if not _is_same_peak(peak, found):  # the mean square difference is lost where contrast is
-        found = yield replace(surface, variances=None), peak.index
-    edge = _find_edge_status(surface, found)
+    summit = yield surface, peak.index
+    if not _is_same_peak(peak, summit):  # where contrast is lost only the NCC itself is of use
+        summit = yield replace(surface, variances=None), peak.index
+    edge = _find_edge_status(surface, summit)
     if edge is not None:
-        return edge, found
+        return edge, summit
     if (
-        not _is_same_peak(peak, found)
-        or not found.located
-        or _find_largest_std(found) > MOST_SPREAD
+        not _is_same_peak(peak, summit)
+        or not summit.located
+        or _find_largest_std(summit) > LARGEST_STD
     ):
-        return PairStatus.AMBIGUOUS, found
+        return PairStatus.AMBIGUOUS, summit
     if _has_rival(peak):
-        return PairStatus.AMBIGUOUS, found
-    place = np.array(found.index) + found.offset
-    if peak.significance < estimate_tail_chance(peak, place, surface.searched):
-        return PairStatus.LOW_NCC, found
-    return PairStatus.OK, found
+        return PairStatus.AMBIGUOUS, summit
+    position = np.array(summit.index) + summit.offset
+    if peak.significance < estimate_tail_chance(peak, position, surface.searched):
+        return PairStatus.LOW_NCC, summit
+    return PairStatus.OK, summit
 
 
 def _has_rival(peak: Peak) -> bool:
     return peak.second_peak_ratio > AMBIGUOUS_FRACTION * peak.significance
 
 
-def _is_same_peak(peak: Peak, found: Summit) -> bool:
-    return bool(peak.z[found.index] >= SAME_PEAK * peak.significance)
+def _is_same_peak(peak: Peak, summit: Summit) -> bool:
+    return bool(peak.z[summit.index] >= SAME_PEAK_FRACTION * peak.significance)
 
 
-def _find_largest_std(found: Summit) -> float:
+def _find_largest_std(summit: Summit) -> float:
     """Largest standard deviation along an axis, px."""
-    return math.sqrt(found.covariance.diagonal().max())
+    return math.sqrt(summit.covariance.diagonal().max())
 
 
 def _is_at_end(surface: Surface, index: tuple[int, ...]) -> bool:
@@ -210,20 +238,21 @@ def _is_at_end(surface: Surface, index: tuple[int, ...]) -> bool:
     return any(size > 1 and not 0 < at < size - 1 for at, size in sizes)
 
 
-def _find_edge_status(surface: Surface, found: Summit) -> PairStatus | None:
-    """AT_BOUND if the summit lies outside of the search, LOW_OVERLAP next to what is not known.
+def _find_edge_status(surface: Surface, summit: Summit) -> PairStatus | None:
+    """Find out whether a summit lies at an edge of the surface; None if it does not.
 
-    Noise may put the highest whole lag onto the edge of the search, or next to it; where the
-    filtered surface has its maximum is what counts, up to half a lag beyond.
+    AT_SEARCH_LIMIT if it lies outside of the search, LOW_OVERLAP next to lags that are not known.
+    Noise may put the highest whole lag onto the edge of the search, or next to it; what counts is
+    the maximum of the filtered surface, up to half a lag beyond the edge.
     """
-    if _is_at_end(surface, found.index):
+    if _is_at_end(surface, summit.index):
         return PairStatus.AT_SEARCH_LIMIT
-    around = tuple(slice(max(i - 1, 0), i + 2) for i in found.index)
-    near: Floats = surface.ncc[around]
-    if not np.isfinite(near).all():
+    region = tuple(slice(max(i - 1, 0), i + 2) for i in summit.index)
+    neighbours: Floats = surface.ncc[region]
+    if not np.isfinite(neighbours).all():
         return PairStatus.LOW_OVERLAP
-    place = np.array(found.index) + found.offset
-    for at, side, size in zip(place, surface.searched, surface.ncc.shape, strict=True):
+    position = np.array(summit.index) + summit.offset
+    for at, side, size in zip(position, surface.searched, surface.ncc.shape, strict=True):
         if size > 1 and not side.start - 0.5 <= at <= side.stop - 0.5:
             return PairStatus.AT_SEARCH_LIMIT
     return None
