@@ -39,7 +39,7 @@ def test_shapes_of_volumes():
 
 def valid_in(image, **causes):
     """What these causes leave of an image."""
-    found = Validity(**causes).valid(image, 0, image.shape)
+    found = Validity(**causes).find_valid(image, 0, image.shape)
     return np.ones(image.shape, bool) if found is None else found
 
 
@@ -79,16 +79,18 @@ def test_a_part_is_as_the_whole_and_masks_join():
     image = rng.normal(size=(9, 12))
     masks = rng.random((3, 9, 12)) < 0.8
     validity = Validity((ArrayMask(masks, per_frame=True),), (1, 2), valid_range=(-1.0, None))
-    whole = validity.valid(image, 1, image.shape)
+    whole = validity.find_valid(image, 1, image.shape)
     part = (slice(0, 5), slice(4, 12))
-    np.testing.assert_array_equal(validity.valid(image[part], 1, image.shape, part), whole[part])
+    np.testing.assert_array_equal(
+        validity.find_valid(image[part], 1, image.shape, part), whole[part]
+    )
     inside = np.zeros(image.shape, bool)
     inside[1:-1, 2:-2] = True
     np.testing.assert_array_equal(whole, inside & masks[1] & (image >= -1))
-    others = validity.whatever_the_value().valid(image, 1, image.shape)
+    others = validity.drop_value_causes().find_valid(image, 1, image.shape)
     np.testing.assert_array_equal(others, inside & masks[1])
     planes = np.stack([image] * 2)  # of more axes than mask and border know
     np.testing.assert_array_equal(
-        validity.valid(planes, 1, planes.shape), np.broadcast_to(whole, planes.shape)
+        validity.find_valid(planes, 1, planes.shape), np.broadcast_to(whole, planes.shape)
     )
-    assert Validity().valid(image, 0, image.shape) is None
+    assert Validity().find_valid(image, 0, image.shape) is None

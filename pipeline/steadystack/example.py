@@ -1,4 +1,4 @@
-"""The embedded example: a known scene as a drifting time-lapse, and as the two classic pairs."""
+"""Example data: a known scene as a drifting time-lapse, and as two pairs of images."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from scipy import ndimage
 
 from steadystack.model import Bools
 
-GALLERY_OFFSET = (
-    -22,
-    13,
-)  # how far the scene of the moving image is moved: the shift is its negative
+# How far, px, the scene of the moving image is moved: the shift of the pair is its negative.
+GALLERY_OFFSET = (-22, 13)
 
 
 @dataclass(frozen=True, eq=False)
 class DriftingSeries:
-    """A made-up time-lapse; `shift` (frames, 2) lays a frame on frame 0, NaN for dark ones."""
+    """A simulated time-lapse with its true shifts."""
 
-    frames: NDArray[np.uint16]
-    mask: Bools
-    shift: NDArray[np.float64]
-    dark: tuple[int, ...]
+    frames: NDArray[np.uint16]  # (frames, y, x)
+    mask: Bools  # (y, x), True inside of the field stop
+    shift: NDArray[np.float64]  # (frames, 2) px, lays a frame on frame 0; NaN for dark frames
+    dark: tuple[int, ...]  # numbers of the dark frames
 
 
 def make_drifting_series(
     scene: NDArray[Any], *, frame_count: int = 40, size: int = 224, seed: int = 1
 ) -> DriftingSeries:
-    """A camera looks at a drifting scene through a round field stop.
+    """Simulate a camera that looks at a drifting scene through a round field stop.
 
-    A quarter of all pixels of every frame is corrupted (0), others in each; the field stop stands
-    still, bright and textured, while the scene moves by a random walk between the pixels; two
+    A quarter of the pixels, different ones in every frame, is corrupted (0); the field stop stands
+    still, bright and textured, while the scene moves by a random walk in fractions of a pixel; two
     frames are dark because the shutter stayed closed.
 
     Parameters
@@ -67,7 +65,7 @@ def make_drifting_series(
 def make_corrupted_pair(
     scene: NDArray[Any], seed: int = 0
 ) -> tuple[NDArray[Any], NDArray[Any], Bools]:
-    """The scene, the scene moved by (-22, 13) with a quarter of its pixels lost, and the mask.
+    """Make the scene, the scene moved by (-22, 13) with a quarter of its pixels lost, and a mask.
 
     After the first case of scikit-image's gallery example on masked registration.
     """
@@ -77,7 +75,9 @@ def make_corrupted_pair(
 
 
 def make_windowed_pair(scene: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], Bools, Bools]:
-    """The scene and the scene moved by (-22, 13), each seen through an ellipse of its own.
+    """Make the scene and the scene moved by (-22, 13), each inside a different ellipse.
+
+    Returns both images and both masks.
 
     After the second case of scikit-image's gallery example on masked registration.
     """
@@ -90,6 +90,7 @@ def make_windowed_pair(scene: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any],
 def _make_ellipse(
     shape: tuple[int, ...], centre: tuple[float, float], radius: tuple[float, float]
 ) -> Bools:
+    """Make a mask of the inside of an ellipse; `centre` and `radius` in pixels per axis."""
     distance = sum(
         ((along - middle) / extent) ** 2
         for along, middle, extent in zip(np.indices(shape), centre, radius, strict=True)

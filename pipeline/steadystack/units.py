@@ -18,7 +18,7 @@ BYTES = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb
 
 
 def parse_bytes(text: str) -> int | None:
-    """Bytes of a size such as "512 MiB"; None if it is none."""
+    """Parse a size such as "512 MiB" into bytes; None if the text is no size."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", text.lower())
     return int(float(match[1]) * BYTES[match[2]]) if match else None
 
@@ -26,10 +26,11 @@ def parse_bytes(text: str) -> int | None:
 def parse_shift_bounds(
     max_shift: int | str | Sequence[int | str] | None, pixel_size: Sequence[float], unit: str
 ) -> tuple[int, ...] | None:
-    """`register.max_shift` in whole pixels per axis, rounded up.
+    """Convert the setting `register.max_shift` to whole pixels per axis, rounded up.
 
     Parameters
     ----------
+    max_shift : pixels or lengths such as "3 um", one for all axes or one per axis; None: no limit
     pixel_size : of each axis, in `unit`; needed where a bound is given as a length
     """
     if max_shift is None:
@@ -56,7 +57,10 @@ def _parse_pixels(length: str, pixel_size: float, unit: str) -> int:
 
 
 def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: str) -> float:
-    """A length under a key of the settings in pixels of that size; it may be negative."""
+    """Convert a length to pixels of that size; it may be negative.
+
+    `key` is the setting that the length comes from, for error messages.
+    """
     if not isinstance(length, str):
         return float(length)
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
@@ -78,7 +82,10 @@ def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: st
 def choose_common_unit(
     sizes: Sequence[float], units: Sequence[str]
 ) -> tuple[tuple[float, ...], str]:
-    """Sizes in one unit: theirs, micrometer if they have several, "" if one is not known."""
+    """Convert sizes to one unit: theirs, micrometer if they have several, "" if not known.
+
+    With a unit that is not known, sizes in different units are returned as they are.
+    """
     if len(set(units)) == 1:
         return tuple(sizes), units[0]
     if all(unit in UNITS_UM for unit in units):

@@ -1,4 +1,4 @@
-"""Which pixels of a frame are valid: every cause in one place, whoever asks.
+"""Which pixels of a frame are valid: all causes that make pixels invalid.
 
 Outlines are in array axis order, and their coordinates those of pixel centres: the first pixel's
 centre is at 0.
@@ -19,24 +19,28 @@ from steadystack.model import Bools, Slices
 
 
 class Mask(Protocol):
-    """What is valid in every frame, True = valid; static, or one per frame."""
+    """A source of masks of frames, True = valid; one for all frames, or one per frame."""
 
     @property
-    def per_frame(self) -> bool: ...
+    def per_frame(self) -> bool:
+        """Whether frames have different masks."""
+        ...
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """A short text that changes with the masks."""
+        ...
 
     def __hash__(self) -> int: ...
 
-    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
-        """The mask of one frame of that shape, or a part of it; not to be written to."""
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask of one frame of that shape, or a region of it; not to be written to."""
         ...
 
 
 @dataclass(frozen=True)
 class Validity:
-    """The causes that take pixels away from the frames of a series, beside what a store lacks.
+    """The causes that make pixels of a series invalid, beside pixels that a store lacks.
 
     Attributes
     ----------
@@ -44,7 +48,7 @@ class Validity:
     border : pixels along each side of a frame that are not valid, per axis; (): none
     invalid_values : numbers that mean "no data", such as 0
     valid_range : lowest and highest valid value; None: no limit on that side
-    saturation : from this value on nothing is valid; None: no limit
+    saturation : pixels of this value or more are not valid; None: no limit
     """
 
     masks: tuple[Mask, ...] = ()
@@ -55,60 +59,68 @@ class Validity:
 
     @property
     def by_value(self) -> bool:
-        """Whether values decide, and not places alone; NaN does in any case."""
+        """Whether pixels may be invalid by their values; NaN always is."""
         limits = self.valid_range is not None or self.saturation is not None
         return bool(self.invalid_values) or limits
 
-    def whatever_the_value(self) -> Validity:
-        """The causes that hold for other channels of the same frames, too."""
+    def drop_value_causes(self) -> Validity:
+        """Keep the causes that hold for other channels of the same frames, too."""
         return Validity(self.masks, self.border)
 
-    def valid(
+    def find_valid(
         self,
         image: NDArray[Any],
         frame: int,
         shape: tuple[int, ...],
-        part: Slices | None = None,
-        there: Bools | None = None,
+        region: Slices | None = None,
+        stored: Bools | None = None,
     ) -> Bools | None:
-        """What is valid in a frame, or in a part of it.
+        """Find the valid pixels of a frame, or of a region of it.
 
         Parameters
         ----------
-        image : the pixels of the part
-        shape : of the frame; it may have more axes in front than masks and border know
-        there : which pixels the store has; None: all
+        image : the pixels of the region
+        frame : its number
+        shape : of the frame; it may have more axes in front than masks and border have
+        region : slices of the frame; None: all of it
+        stored : which pixels the store has; None: all
 
         Returns
         -------
         bool array of the image's shape; None: all of it is valid
         """
-        part = part or tuple(slice(0, size) for size in shape)
-        own = slice(len(shape) - (len(self.border) or len(shape)), None)
+        region = region or tuple(slice(0, size) for size in shape)
+        last_axes = slice(len(shape) - (len(self.border) or len(shape)), None)
         valid: Bools | None = None
-        for cause in self._causes(image, frame, (shape, part), (shape[own], part[own]), there):
-            if not cause.all():
-                valid = cause if valid is None else valid & cause
+        cropped = (shape[last_axes], region[last_axes])
+        for mask in self._find_masks(image, frame, (shape, region), cropped, stored):
+            if not mask.all():
+                valid = mask if valid is None else valid & mask
         return None if valid is None else np.broadcast_to(valid, image.shape)
 
-    def _causes(
+    def _find_masks(
         self,
         image: NDArray[Any],
         frame: int,
         whole: tuple[tuple[int, ...], Slices],
-        own: tuple[tuple[int, ...], Slices],
-        there: Bools | None,
+        cropped: tuple[tuple[int, ...], Slices],
+        stored: Bools | None,
     ) -> Iterator[Bools]:
-        """What each cause leaves; shapes that the image's broadcasts with."""
-        if there is not None:
-            yield there
-        if self.by_value or image.dtype.kind == "f":
-            yield self._of_values(image)
-        for mask in self.masks:
-            yield mask.read(frame, *own)
-        yield from self._inside(*whole)
+        """Find the mask that each cause leaves; all broadcast with the image.
 
-    def _of_values(self, image: NDArray[Any]) -> Bools:
+        `whole` and `cropped` are shape and region of the frame, with all axes and with those of
+        masks and border.
+        """
+        if stored is not None:
+            yield stored
+        if self.by_value or image.dtype.kind == "f":
+            yield self._check_values(image)
+        for mask in self.masks:
+            yield mask.read(frame, *cropped)
+        yield from self._find_inside_border(*whole)
+
+    def _check_values(self, image: NDArray[Any]) -> Bools:
+        """Find the pixels whose values are valid (bool array of the image's shape)."""
         valid = find_finite_pixels(image)
         for value in self.invalid_values:
             valid &= image != value
@@ -121,24 +133,24 @@ class Validity:
             valid &= image < self.saturation
         return np.asarray(valid)
 
-    def _inside(self, shape: Sequence[int], part: Slices) -> Iterator[Bools]:
-        """For every axis with a border, which places along it lie inside."""
+    def _find_inside_border(self, shape: Sequence[int], region: Slices) -> Iterator[Bools]:
+        """Find for every axis with a border the positions along it that lie inside (bool)."""
         for axis, width in enumerate(self.border, len(shape) - len(self.border)):
             if width:
-                places = np.arange(part[axis].start, part[axis].stop)
-                inside = (places >= width) & (places < shape[axis] - width)
-                yield inside.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+                positions = np.arange(region[axis].start, region[axis].stop)
+                inside = (positions >= width) & (positions < shape[axis] - width)
+                yield inside.reshape([-1 if other == axis else 1 for other in range(len(shape))])
 
 
 def find_finite_pixels(image: NDArray[Any]) -> Bools:
-    """True where a pixel is a number; an array that may be written to."""
+    """Find the finite pixels (bool array of the image's shape, that may be written to)."""
     if np.issubdtype(image.dtype, np.inexact):
         return np.asarray(np.isfinite(image))
     return np.ones(image.shape, bool)
 
 
 def as_mask(values: ArrayLike) -> Bools:
-    """A mask from booleans or numbers: True where not 0; NaN is not valid."""
+    """Make a mask from booleans or numbers: True where not 0; NaN is not valid."""
     numbers = np.asarray(values)
     if numbers.dtype == bool:
         return numbers
@@ -153,9 +165,10 @@ class ArrayMask:
     per_frame: bool = False
     digest = "memory"
 
-    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask of one frame, or a region of it; not to be written to."""
         mask: Bools = self.values[frame] if self.per_frame else self.values
-        return mask if part is None else mask[part]
+        return mask if region is None else mask[region]
 
 
 @dataclass(frozen=True)
@@ -169,14 +182,16 @@ class Ellipse:
     def ndim(self) -> int:
         return len(self.centre)
 
-    def covers(self, part: Slices) -> Bools:
+    def covers(self, region: Slices) -> Bools:
         """Which pixels of a part of an image have their centre inside."""
         total = np.zeros((1,) * self.ndim)
         for axis, (side, centre, radius) in enumerate(
-            zip(part, self.centre, self.radii, strict=True)
+            zip(region, self.centre, self.radii, strict=True)
         ):
             along = (np.arange(side.start, side.stop) - centre) / radius
-            total = total + (along**2).reshape([-1 if d == axis else 1 for d in range(self.ndim)])
+            total = total + (along**2).reshape(
+                [-1 if other == axis else 1 for other in range(self.ndim)]
+            )
         return np.asarray(total <= 1)
 
 
@@ -187,9 +202,9 @@ class Polygon:
     corners: tuple[tuple[float, float], ...]
     ndim = 2
 
-    def covers(self, part: Slices) -> Bools:
+    def covers(self, region: Slices) -> Bools:
         """Which pixels of a part of an image have their centre inside."""
-        rows, columns = (np.arange(side.start, side.stop) for side in part)
+        rows, columns = (np.arange(side.start, side.stop) for side in region)
         inside = np.zeros((len(rows), len(columns)), bool)
         before = (*self.corners[-1:], *self.corners[:-1])
         for (row0, column0), (row1, column1) in zip(before, self.corners, strict=True):
@@ -203,7 +218,7 @@ class Polygon:
 
 @dataclass(frozen=True)
 class DrawnMask:
-    """A static mask made of shapes: valid is what lies inside (or outside) of every one.
+    """A static mask made of shapes: pixels inside (or outside) of every shape are valid.
 
     `shapes` are (shape, whether its inside is valid). A shape of fewer axes than the frame stands
     for its last ones: in a volume a polygon is a prism.
@@ -216,18 +231,19 @@ class DrawnMask:
     def digest(self) -> str:
         return hashlib.sha256(repr(self.shapes).encode()).hexdigest()[:16]
 
-    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
-        """The mask of frames of that shape, or a part of it; not to be written to."""
-        part = part or tuple(slice(0, size) for size in shape)
-        return _draw(self, tuple((side.start, side.stop) for side in part))
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Draw the mask of frames of that shape, or a region of it; not to be written to."""
+        region = region or tuple(slice(0, size) for size in shape)
+        return _draw(self, tuple((side.start, side.stop) for side in region))
 
 
 @lru_cache(maxsize=4)
 def _draw(mask: DrawnMask, sides: Sequence[tuple[int, int]]) -> Bools:
-    part = tuple(slice(*side) for side in sides)
-    valid = np.ones([side.stop - side.start for side in part], bool)
+    """Draw a mask over the pixels (first, stop) along each axis; cached."""
+    region = tuple(slice(*side) for side in sides)
+    valid = np.ones([side.stop - side.start for side in region], bool)
     for shape, inside in mask.shapes:
-        covered = shape.covers(part[len(part) - shape.ndim :])
+        covered = shape.covers(region[len(region) - shape.ndim :])
         valid &= covered if inside else ~covered
     valid.setflags(write=False)
     return valid

@@ -22,11 +22,11 @@ def test_variances_are_those_of_the_full_inverse(way, monkeypatch):
         start, end = random_graph(rng, count, 2 * count).T
         graph = systems.System(start, end, count, np.array([count // 2]))
         weights = rng.uniform(0.1, 10, len(start))
-        solver = graph.weighted(weights)
+        solver = graph.make_solver(weights)
         assert isinstance(solver, Iteration) == (way == "iteration")
         design = graph.design.toarray()
         inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
-        frame, pair = solver.variances(*graph.ends)
+        frame, pair = solver.compute_variances(*graph.ends)
         close = {"rtol": 0.6} if way == "iteration" else {"rtol": 1e-9}
         np.testing.assert_allclose(frame, np.diag(inverse), **close)
         expected = np.einsum("pi,ij,pj->p", design, inverse, design)

@@ -270,7 +270,7 @@ def _compute_digest(
     `shift` (frames, spatial axes) are pixels, `canvas` the box of pixels that is shown.
     """
     validity, channel = valid
-    relevant = validity if channel is not None else validity.whatever_the_value()
+    relevant = validity if channel is not None else validity.drop_value_causes()
     content = {
         "method": METHOD_VERSION,
         "source": [source.digest, source.missing_chunks],

@@ -173,9 +173,9 @@ def _read_valid(
     """
     validity = plan.validity
     if channel != plan.channel:
-        validity = validity.whatever_the_value()
+        validity = validity.drop_value_causes()
     try:
-        return validity.valid(image, frame, plan.source.frame_shape, region, stored_valid)
+        return validity.find_valid(image, frame, plan.source.frame_shape, region, stored_valid)
     except (MemoryError, UnreachableError):
         raise
     except Exception:  # whatever a codec or a store raises of a mask; the frame's status says it

@@ -1,7 +1,7 @@
 """Which pairs of frames to measure, and which of them to measure together.
 
-`strategies` chooses and batches them; `weak` chooses further ones where a solution is weak.
-Integers in, integers out: nothing here looks at a pixel.
+`strategies` selects and batches pairs; `weak` chooses further ones where a solution is weak.
+Integers in, integers out: nothing here reads a pixel.
 """
 
 from steadystack.pairs.strategies import (

@@ -26,7 +26,7 @@ def select_pairs(
     reference: int = 0,
     listed: Sequence[Sequence[int]] | Ints | None = None,
 ) -> NDArray[np.int64]:
-    """The pairs (reference, moving) that a strategy measures, as an array (pairs, 2).
+    """Select the pairs (reference, moving) that a strategy measures: an array (pairs, 2).
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def select_pairs(
         ``consecutive``: every frame with the next one; errors add up.
         ``reference``: every frame with the frame `reference`.
         ``window``: every pair at most `width` frames apart.
-        ``separations``: every pair that is one of `separations` frames apart; far ones bound what
-        adds up.
+        ``separations``: every pair that is one of `separations` frames apart; pairs far apart
+        limit how errors add up.
         ``multiscale``: every frame with the next `width`, every second one with the next `width` of
         the second ones, every fourth of the fourth ones, and so on up to pairs `max_separation`
         frames apart (None: no limit). Less than ``2 width`` pairs a frame; between any two frames
@@ -81,14 +81,14 @@ def select_pairs(
 
 
 def _select_multiscale(frame_count: int, width: int, max_separation: int) -> NDArray[np.int64]:
-    """Windows of `width` over every frame, every 2nd, 4th, ...; each pair once."""
+    """Select windows of `width` over every frame, every 2nd, every 4th, ...; each pair once."""
     if width < 1 or max_separation < 1:
         raise InputError(f"frames of a pair are at least 1 apart, not {min(width, max_separation)}")
     pairs, stride = [], 1
     while stride < frame_count and stride <= max_separation:
         frames = np.arange(0, frame_count, stride, dtype=np.int64)
         for step in range(1, min(width, len(frames) - 1, max_separation // stride) + 1):
-            # an even step between even places is one of the next stride, if that gets so far
+            # an even step between even positions is left to the next stride, if there is one
             again = step % 2 == 0 and 2 * stride <= max_separation
             start = np.arange(1, len(frames) - step, 2) if again else np.arange(len(frames) - step)
             pairs.append(np.stack([frames[start], frames[start + step]], axis=1))
@@ -98,7 +98,7 @@ def _select_multiscale(frame_count: int, width: int, max_separation: int) -> NDA
 
 
 def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
-    """Pairs that a user gave, sorted.
+    """Check the pairs that a user gave, and sort them.
 
     Raises InputError for the first one that is no pair of different frames, or is there twice.
     """
@@ -106,17 +106,17 @@ def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64
         raise InputError("no pair is listed: give [reference, moving] for each")
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise InputError("every pair must be two whole numbers, [reference, moving]")
-    one, two = pairs.astype(np.int64).T
-    outside = (np.minimum(one, two) < 0) | (np.maximum(one, two) >= frame_count)
-    for wrong, words in (
+    reference, moving = pairs.astype(np.int64).T
+    outside = (np.minimum(reference, moving) < 0) | (np.maximum(reference, moving) >= frame_count)
+    for wrong, problem in (
         (outside, f"has a frame that does not exist: frames are 0 to {frame_count - 1}"),
-        (one == two, "is a frame with itself"),
+        (reference == moving, "is a frame with itself"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
-            raise InputError(f"pair {row}, [{one[row]}, {two[row]}], {words}")
-    order = np.lexsort((np.maximum(one, two), np.minimum(one, two)))
-    low, high = np.minimum(one, two)[order], np.maximum(one, two)[order]
+            raise InputError(f"pair {row}, [{reference[row]}, {moving[row]}], {problem}")
+    order = np.lexsort((np.maximum(reference, moving), np.minimum(reference, moving)))
+    low, high = np.minimum(reference, moving)[order], np.maximum(reference, moving)[order]
     same = np.flatnonzero((np.diff(low) == 0) & (np.diff(high) == 0))
     if len(same):
         first, second = sorted(order[same[0] : same[0] + 2].tolist())
@@ -124,14 +124,18 @@ def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64
             f"pairs {first} and {second} have the same two frames, {low[same[0]]} and "
             f"{high[same[0]]}: remove one"
         )
-    return np.stack([one, two], axis=1)[np.lexsort((two, one))]
+    return np.stack([reference, moving], axis=1)[np.lexsort((moving, reference))]
 
 
 def _select_apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
+    """Select every pair that is one of `steps` frames apart."""
     if not steps:
         raise InputError(f"no pair: all separations exceed the stack of {frame_count} frames")
     pairs = np.concatenate(
-        [np.stack([np.arange(frame_count - s), np.arange(s, frame_count)], axis=1) for s in steps]
+        [
+            np.stack([np.arange(frame_count - step), np.arange(step, frame_count)], axis=1)
+            for step in steps
+        ]
     )
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].astype(np.int64)
 
@@ -157,37 +161,37 @@ def batch_pairs(pairs: Ints, most_frames: int, most_pairs: int) -> list[NDArray[
     rows: list[int] = []
     frames: set[int] = set()
     for row in np.lexsort((moving, reference, moving // side, reference // side)):
-        needed = frames | {int(reference[row]), int(moving[row])}
-        if rows and (len(needed) > most_frames or len(rows) == most_pairs):
+        touched = frames | {int(reference[row]), int(moving[row])}
+        if rows and (len(touched) > most_frames or len(rows) == most_pairs):
             batches.append(np.array(rows, np.int64))
-            rows, needed = [], {int(reference[row]), int(moving[row])}
+            rows, touched = [], {int(reference[row]), int(moving[row])}
         rows.append(int(row))
-        frames = needed
+        frames = touched
     if rows:
         batches.append(np.array(rows, np.int64))
     return batches
 
 
 def count_held_frames(pairs: Ints) -> tuple[int, int]:
-    """The most frames to be held at a time if pairs (n, 2) are measured in this order.
+    """Count the most frames to be held at a time if pairs (n, 2) are measured in this order.
 
-    A frame is held from its first pair to its last. Also the most of them in both roles: a frame
-    that has been reference as well as moving frame counts twice there.
+    A frame is held from its first pair to its last. Returned are the most frames, and the most
+    roles: a frame that has been reference as well as moving frame counts twice there.
     """
-    frames, place = np.unique(pairs, return_inverse=True)
-    place = place.reshape(pairs.shape)
+    frames, position = np.unique(pairs, return_inverse=True)
+    position = position.reshape(pairs.shape)
     rows = np.arange(len(pairs))
     first, last = np.full((len(frames), 2), len(pairs)), np.full(len(frames), -1)
     for role in (0, 1):
-        np.minimum.at(first[:, role], place[:, role], rows)
-        np.maximum.at(last, place[:, role], rows)
+        np.minimum.at(first[:, role], position[:, role], rows)
+        np.maximum.at(last, position[:, role], rows)
 
-    def most(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> int:
+    def count_most(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> int:
         change = np.zeros(len(pairs) + 1, np.int64)
         np.add.at(change, starts, 1)
         np.add.at(change, stops + 1, -1)
         return int(np.cumsum(change).max(initial=0))
 
-    taken = first < len(pairs)
-    in_roles = most(first[taken], np.stack([last, last], axis=1)[taken])
-    return most(first.min(axis=1), last), in_roles
+    has_role = first < len(pairs)
+    in_roles = count_most(first[has_role], np.stack([last, last], axis=1)[has_role])
+    return count_most(first.min(axis=1), last), in_roles

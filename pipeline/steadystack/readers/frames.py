@@ -284,5 +284,5 @@ class ArrayFrames:
         status = FrameStatus.OK
         if not valid.all():
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
-        left = self.validity.valid(image, frame, self.frame_shape, part, valid)
+        left = self.validity.find_valid(image, frame, self.frame_shape, part, valid)
         return Frame(image, valid if left is None else left, status)

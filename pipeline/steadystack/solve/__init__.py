@@ -1,7 +1,7 @@
 """From pair shifts to one shift per frame.
 
-`solution` is the solve: parts of the pair graph by `graph`, pairs that contradict the rest by
-`robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`.
+`solution` joins the steps: components of the pair graph by `graph`, pairs that contradict the rest
+by `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`.
 """
 
 from steadystack.solve.solution import check_anchor, interpolate_missing, solve_shifts

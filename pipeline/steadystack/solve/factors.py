@@ -1,10 +1,10 @@
-"""Ways to solve the normal equations, and to take what is needed of their inverse.
+"""Ways to solve the normal equations, and to compute the needed entries of their inverse.
 
-The matrix A is symmetric and positive definite. Of A⁻¹ only entries where its factor has some are
-worked out, from the last column to the first (Takahashi, Fagan & Chen 1973; Erisman & Tinney 1975,
-doi:10.1145/360680.360704): its diagonal and the entry of every pair are among them, and no frame
-costs a solve of its own. A band goes by dense blocks along its diagonal; a sparse factor (SuperLU,
-minimum degree, pivots on the diagonal) by dense blocks down its elimination tree.
+The matrix A is symmetric and positive definite. Of A⁻¹ only entries where the factor of A has some
+are computed, from the last column to the first (Takahashi, Fagan & Chen 1973; Erisman & Tinney
+1975, doi:10.1145/360680.360704): the diagonal and the entry of every pair are among them, and no
+frame costs a solve of its own. A band is inverted by dense blocks along its diagonal; a sparse
+factor (SuperLU, minimum degree, pivots on the diagonal) by dense blocks down its elimination tree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from steadystack.model import Floats, Ints
 
 # Columns of a block of a band, at least: smaller ones are all overhead.
 SMALLEST_BLOCK = 16
-# Random right-hand sides that tell the variances where there is no factor.
+# Number of random right-hand sides that estimate the variances without a factor, and their seed.
 PROBES, PROBE_SEED = 128, 20120710
 TOLERANCE = 1e-12
 
@@ -30,22 +30,25 @@ class Solver(Protocol):
     """A weighted system that is ready to be solved."""
 
     def solve(self, right: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Solution (free frames, columns) for right-hand sides of the same shape."""
+        """Solve for right-hand sides (free frames, columns); the solution has the same shape."""
         ...
 
-    def variances(self, start: Ints, end: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Variance of every free frame, and of the differences end - start of some pairs.
+    def compute_variances(
+        self, start: Ints, end: Ints
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute the variance of every free frame, and of the difference end - start of pairs.
 
-        Of a pair at most one frame is -1, which stands for a held one.
+        `start` and `end` (pairs,) are positions among the free frames; -1 stands for a held one,
+        and at most one frame of a pair is held.
         """
         ...
 
 
 class Band:
-    """A system by Cholesky's factor of a band, A = L L'."""
+    """A system solved by Cholesky's factor of a band, A = L L'."""
 
     def __init__(self, matrix: sparse.csc_array, width: int) -> None:
-        """`width`: how far from the diagonal there are entries."""
+        """Factorize a matrix whose entries are at most `width` off the diagonal."""
         lower = sparse.tril(matrix, format="coo")
         self._lower = np.zeros((width + 1, matrix.shape[0]), order="F")
         self._lower[lower.row - lower.col, lower.col] = lower.data
@@ -56,7 +59,9 @@ class Band:
     def solve(self, right: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(linalg.cho_solve_banded((self._lower, True), right, check_finite=False))
 
-    def variances(self, start: Ints, end: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def compute_variances(
+        self, start: Ints, end: Ints
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         inverse = invert_banded(self._lower)
         return inverse[0], _compute_differences(
             inverse[0], start, end, lambda low, high: inverse[high - low, low]
@@ -64,10 +69,11 @@ class Band:
 
 
 def invert_banded(lower: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entries of (L L')⁻¹ within the band of L; both as ``entries[row - column, column]``.
+    """Compute entries of (L L')⁻¹ within the band of L; both as ``entries[row - column, column]``.
 
-    Blocks along the diagonal, as wide as the band: with ``W = L[k+1, k] L[k, k]⁻¹`` and Z the
-    inverse, ``Z[k, k] = (L[k, k] L[k, k]')⁻¹ + W' Z[k+1, k+1] W``, ``Z[k+1, k] = - Z[k+1, k+1] W``.
+    It goes by blocks along the diagonal, as wide as the band: with ``W = L[k+1, k] L[k, k]⁻¹`` and
+    Z the inverse, ``Z[k, k] = (L[k, k] L[k, k]')⁻¹ + W' Z[k+1, k+1] W`` and
+    ``Z[k+1, k] = - Z[k+1, k+1] W``.
     """
     width, size = lower.shape[0] - 1, lower.shape[1]
     block = max(width, SMALLEST_BLOCK)
@@ -76,30 +82,30 @@ def invert_banded(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     inner = (rows >= columns) & (rows - columns <= width)
     outer = block + rows - columns <= width
 
-    def place(mask: NDArray[np.bool_], offset: int, first: int, high: int, wide: int) -> Any:
-        """Where the entries of a block are in the band, and which of the block they are."""
-        chosen = mask[:high, :wide]
-        row, column = rows[:high, :wide][chosen], columns[:high, :wide][chosen]
-        return (offset + row - column, first + column), chosen
+    def locate(mask: NDArray[np.bool_], offset: int, first: int, high: int, wide: int) -> Any:
+        """Find the indices in the band of a block's entries, and which of the block these are."""
+        inner_mask = mask[:high, :wide]
+        row, column = rows[:high, :wide][inner_mask], columns[:high, :wide][inner_mask]
+        return (offset + row - column, first + column), inner_mask
 
-    after = np.zeros((0, 0))
+    below_block = np.zeros((0, 0))
     for first in range((size - 1) // block * block, -1, -block):
-        wide, below = min(block, size - first), len(after)
-        where, chosen = place(inner, 0, first, wide, wide)
+        wide, below_size = min(block, size - first), len(below_block)
+        inner_entries, inner_mask = locate(inner, 0, first, wide, wide)
         diagonal = np.zeros((wide, wide))
-        diagonal[chosen] = lower[where]
+        diagonal[inner_mask] = lower[inner_entries]
         half = linalg.solve_triangular(diagonal, np.eye(wide), lower=True, check_finite=False)
-        this = half.T @ half
-        if below:
-            down, across = place(outer, block, first, below, wide)
-            link = np.zeros((below, wide))
-            link[across] = lower[down]
+        current = half.T @ half
+        if below_size:
+            outer_entries, outer_mask = locate(outer, block, first, below_size, wide)
+            link = np.zeros((below_size, wide))
+            link[outer_mask] = lower[outer_entries]
             link = link @ half
-            beside = -after @ link
-            this -= link.T @ beside
-            inverse[down] = beside[across]
-        inverse[where] = this[chosen]
-        after = this
+            beside = -below_block @ link
+            current -= link.T @ beside
+            inverse[outer_entries] = beside[outer_mask]
+        inverse[inner_entries] = current[inner_mask]
+        below_block = current
     return inverse
 
 
@@ -107,22 +113,23 @@ def _compute_differences(
     variance: NDArray[np.float64],
     start: Ints,
     end: Ints,
-    entry: Callable[[Ints, Ints], NDArray[np.float64]],
+    find_entries: Callable[[Ints, Ints], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Variances of the differences end - start; -1 is a held frame.
+    """Compute variances of the differences end - start (pairs,); -1 is a held frame.
 
-    `entry` finds entries of the inverse by the smaller and the larger of two different places.
+    `find_entries` takes two arrays of different positions, the smaller and the larger of each pair,
+    and returns the entries of the inverse there.
     """
     padded = np.append(variance, 0.0)  # -1 finds the 0
-    found = padded[start] + padded[end]
-    both = np.flatnonzero((start >= 0) & (end >= 0))
-    one, two = start[both], end[both]
-    found[both] -= 2 * entry(np.minimum(one, two), np.maximum(one, two))
-    return np.asarray(np.maximum(found, 0), np.float64)
+    differences = padded[start] + padded[end]
+    both_free = np.flatnonzero((start >= 0) & (end >= 0))
+    first, second = start[both_free], end[both_free]
+    differences[both_free] -= 2 * find_entries(np.minimum(first, second), np.maximum(first, second))
+    return np.asarray(np.maximum(differences, 0), np.float64)
 
 
 class Sparse:
-    """A system by its sparse factors, P A P' = L U with U = D L'."""
+    """A system solved by its sparse factors, P A P' = L U with U = D L'."""
 
     def __init__(self, matrix: sparse.csc_array) -> None:
         self._factors = sparse_linalg.splu(
@@ -135,7 +142,9 @@ class Sparse:
     def solve(self, right: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(self._factors.solve(right))
 
-    def variances(self, start: Ints, end: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def compute_variances(
+        self, start: Ints, end: Ints
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         order = self._factors.perm_c.astype(np.int64)
         lower = self._factors.L.tocsc()
         lower.sort_indices()
@@ -143,17 +152,17 @@ class Sparse:
         columns = np.repeat(np.arange(len(order)), np.diff(lower.indptr))
         keys = columns * len(order) + lower.indices
 
-        def entry(low: Ints, high: Ints) -> NDArray[np.float64]:
-            one, two = order[low], order[high]
-            wanted = np.minimum(one, two) * len(order) + np.maximum(one, two)
-            return np.asarray(values[np.searchsorted(keys, wanted)])
+        def find_entries(low: Ints, high: Ints) -> NDArray[np.float64]:
+            first, second = order[low], order[high]
+            sought = np.minimum(first, second) * len(order) + np.maximum(first, second)
+            return np.asarray(values[np.searchsorted(keys, sought)])
 
         variance = np.maximum(values[lower.indptr[:-1]][order], 0)
-        return variance, _compute_differences(variance, start, end, entry)
+        return variance, _compute_differences(variance, start, end, find_entries)
 
 
 def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float64]:
-    """Entries of (L D L')⁻¹ where L has some, in the order of ``lower.data``.
+    """Compute entries of (L D L')⁻¹ where L has some, in the order of ``lower.data``.
 
     Parameters
     ----------
@@ -171,7 +180,8 @@ def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float
     for column in range(begin, size):
         values[starts[column] : starts[column + 1]] = tail[column - begin :, column - begin]
 
-    # a column's block is that of its parent (its first row below), less rows, plus itself
+    # the block of a column: that of its parent (its first row below) without the rows that the
+    # column lacks, and the column itself
     indices, data, bounds = lower.indices, lower.data, starts.tolist()
     inverse_pivots = (1 / pivots).tolist()
     first = np.full(size, -1, np.int64)
@@ -186,16 +196,16 @@ def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float
             rows, block = indices[low:high], np.full((1, 1), inverse_pivots[column])
         else:
             parent = parents[column]
-            known, inner = blocks[parent]
+            parent_rows, inner = blocks[parent]
             rows = indices[low:high]
             below = rows[1:]
-            if len(known) != len(below):
-                place = known.searchsorted(below)
-                inner = inner[place[:, None], place]
-            part = data[low + 1 : high]
-            across = inner @ part
+            if len(parent_rows) != len(below):
+                positions = parent_rows.searchsorted(below)
+                inner = inner[positions[:, None], positions]
+            column_entries = data[low + 1 : high]
+            across = inner @ column_entries
             block = np.empty((high - low, high - low))
-            block[0, 0] = inverse_pivots[column] + part @ across
+            block[0, 0] = inverse_pivots[column] + column_entries @ across
             block[1:, 0] = block[0, 1:] = -across
             block[1:, 1:] = inner
             waiting[parent] -= 1
@@ -208,9 +218,9 @@ def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float
 
 
 class Iteration:
-    """A system by conjugate gradients, for graphs whose factor would not fit.
+    """A system solved by conjugate gradients, for graphs whose factor would not fit in memory.
 
-    Its variances are those of `PROBES` random right-hand sides of the right covariance, so that a
+    Variances are estimated from `PROBES` random right-hand sides of the right covariance, so that a
     standard deviation is known to ``1 / sqrt(2 PROBES)``, 6 %.
     """
 
@@ -221,7 +231,7 @@ class Iteration:
     def solve(
         self, right: NDArray[np.float64], tolerance: float = TOLERANCE
     ) -> NDArray[np.float64]:
-        """All columns at once, Jacobi's preconditioner."""
+        """Solve for all columns at once, with Jacobi's preconditioner."""
         solution, rest = np.zeros_like(right), right.copy()
         step = scaled = self.scale[:, None] * rest
         energy = goal = (rest * scaled).sum(axis=0)
@@ -237,12 +247,14 @@ class Iteration:
             step = scaled + energy / np.maximum(before, np.finfo(float).tiny) * step
         return solution
 
-    def variances(self, start: Ints, end: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def compute_variances(
+        self, start: Ints, end: Ints
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rng = np.random.default_rng(PROBE_SEED)
         frame, pair = np.zeros(len(self.scale)), np.zeros(len(start))
         for _ in range(PROBES // 8):
             probes = self.root @ rng.normal(size=(self.root.shape[1], 8))
-            found = np.vstack([self.solve(probes, 1e-4), np.zeros((1, 8))])
-            frame += (found[:-1] ** 2).sum(axis=1)
-            pair += ((found[end] - found[start]) ** 2).sum(axis=1)
+            samples = np.vstack([self.solve(probes, 1e-4), np.zeros((1, 8))])
+            frame += (samples[:-1] ** 2).sum(axis=1)
+            pair += ((samples[end] - samples[start]) ** 2).sum(axis=1)
         return frame / PROBES, pair / PROBES

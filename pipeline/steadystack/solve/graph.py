@@ -1,4 +1,4 @@
-"""The pair graph: its connected parts, and links that nothing but themselves speaks for.
+"""The pair graph: its components, and links that no other pair supports.
 
 Frames are nodes, pairs edges: integer arrays `start` (reference) and `end` (moving), one entry per
 pair. Everything takes a time that is linear in the number of pairs.
@@ -13,54 +13,55 @@ from scipy.sparse import csgraph
 
 from steadystack.model import LONE, Bools, Ints
 
-# A frame that this part of its pairs, or one of several, speaks for is not known.
+# A frame with no more than this fraction of its pairs accepted, or one of several, is not known.
 MINORITY = 0.25
-# A fixed seed of the labels that find bridges: two 64-bit sums that agree by chance do not happen.
+# Fixed seed of the random labels that find bridges; 64-bit sums do not agree by chance.
 LABEL_SEED = 20120710
 
 
 def label_connected(start: Ints, end: Ints, frame_count: int) -> NDArray[np.int64]:
-    """Label of every frame's connected part, in no order."""
+    """Label the component of every frame, in no particular order: (frames,)."""
     edges = (np.ones(len(start), np.int8), (start, end))
     graph = sparse.coo_array(edges, shape=(frame_count, frame_count))
     return np.asarray(csgraph.connected_components(graph, directed=False)[1], np.int64)
 
 
 def label_components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray[np.int64]:
-    """Number of every frame's connected part, by first frame; the anchor's is 0.
+    """Number the component of every frame, in the order of first frames; the anchor's is 0.
 
-    Frames without a pair have `LONE`, the anchor too.
+    Returns (frames,); frames without a pair, even the anchor, get `LONE`.
     """
     labels = label_connected(start, end, frame_count)
-    _, first, where, size = np.unique(
+    _, first, label_of, size = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )
     several = np.flatnonzero(size > 1)
-    order = several[np.lexsort((first[several], several != where[anchor]))]
-    number = np.full(len(first), LONE, np.int64)
-    number[order] = np.arange(len(order))
-    return np.asarray(number[where], np.int64)
+    order = several[np.lexsort((first[several], several != label_of[anchor]))]
+    component_of = np.full(len(first), LONE, np.int64)
+    component_of[order] = np.arange(len(order))
+    return np.asarray(component_of[label_of], np.int64)
 
 
 def choose_anchors(component: Ints, anchor: int) -> NDArray[np.int64]:
-    """The frame of every component whose shift is 0: the anchor, or the first one."""
+    """Choose the frame of every component whose shift is 0: the anchor, or the first frame."""
     numbers, first = np.unique(component, return_index=True)
-    held: NDArray[np.int64] = first[numbers != LONE].astype(np.int64)
+    anchors: NDArray[np.int64] = first[numbers != LONE].astype(np.int64)
     if component[anchor] != LONE:
-        held[component[anchor]] = anchor
-    return held
+        anchors[component[anchor]] = anchor
+    return anchors
 
 
 def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
-    """Which pairs are the only link between what lies on their two sides.
+    """Find the pairs that are the only link between the frames on their two sides (bool).
 
     Every pair outside of a spanning forest gets a random label, and a pair of the forest the sum
-    (exclusive or) of the labels of all pairs that go around it: a bridge has none (a cut is an
-    even set of any cycle; see Pritchard & Thurimella 2011, doi:10.1145/2000807.2000814).
+    (exclusive or) of the labels of all pairs whose cycle it is on: for a bridge this is 0 (a cut
+    and a cycle share an even number of pairs; Pritchard & Thurimella 2011,
+    doi:10.1145/2000807.2000814).
     """
     labels = label_connected(start, end, frame_count)
     _, roots = np.unique(labels, return_index=True)
-    # one more node joins the parts, so that one search goes through all of them
+    # one more node joins the components, so that one search goes through all of them
     hub = frame_count
     tails, heads = np.concatenate([start, np.full(len(roots), hub)]), np.concatenate([end, roots])
     graph = sparse.coo_array(
@@ -71,9 +72,9 @@ def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
     forest = (parent[start] == end) | (parent[end] == start)
     key = np.minimum(start, end) * frame_count + np.maximum(start, end)
     _, first = np.unique(key, return_index=True)
-    one_of = np.zeros(len(start), bool)
-    one_of[first] = True
-    forest &= one_of
+    is_first = np.zeros(len(start), bool)
+    is_first[first] = True
+    forest &= is_first
     random = np.random.default_rng(LABEL_SEED).integers(1, 2**63, len(start), np.uint64)
     random[forest] = 0
     around = np.zeros(hub + 1, np.uint64)
@@ -87,11 +88,11 @@ def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
 
 
 def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> NDArray[np.bool_]:
-    """The accepted pairs less those that only seem to fit because others were rejected.
+    """Drop accepted pairs that only seem to fit because others were rejected (bool).
 
-    Two kinds of pairs fit by themselves and say nothing: those of a frame that hangs on a small
-    part of its pairs (`MINORITY`), and a bridge to a part of the graph that rejected pairs led to
-    as well. Frames and parts that are left alone by that are not known.
+    Two kinds of pairs fit in any case and prove nothing: those of a frame that hangs on a small
+    fraction of its pairs (`MINORITY`), and a bridge to a branch of the graph that rejected pairs
+    lead to as well. Frames and branches that are cut off by that are not known.
     """
     accepted = accepted.copy()
     if accepted.all():
@@ -99,17 +100,17 @@ def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -
     ends = np.concatenate([start, end])
     while True:
         kept = np.bincount(ends[np.tile(accepted, 2)], minlength=frame_count)
-        known = (kept[start] > 0) & (kept[end] > 0)
-        total = np.bincount(ends[np.tile(known, 2)], minlength=frame_count)
+        both_kept = (kept[start] > 0) & (kept[end] > 0)
+        total = np.bincount(ends[np.tile(both_kept, 2)], minlength=frame_count)
         few = (kept > 0) & (kept < total) & (kept <= np.maximum(1, MINORITY * total))
-        # the frame with the smaller part of its pairs goes first: its neighbours may be good
+        # the frame with the smaller share of its pairs goes first: its neighbours may be good
         share = np.where(few, kept / np.maximum(total, 1), np.inf)
         other = np.full(frame_count, np.inf)
         rows = np.flatnonzero(accepted)
         np.minimum.at(other, start[rows], share[end[rows]])
         np.minimum.at(other, end[rows], share[start[rows]])
-        goes = few & (share <= other)
-        lost = accepted & (goes[start] | goes[end])
+        drops = few & (share <= other)
+        lost = accepted & (drops[start] | drops[end])
         if not lost.any():
             lost = _find_outvoted_bridges(start, end, accepted, frame_count)
         if not lost.any():
@@ -118,16 +119,16 @@ def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -
 
 
 def _find_outvoted_bridges(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> Bools:
-    """Accepted bridges to a leaf of the graph that rejected pairs lead to as well."""
+    """Find accepted bridges to a leaf of the graph that rejected pairs lead to as well (bool)."""
     rows = np.flatnonzero(accepted)
     bridge = np.zeros(len(start), bool)
     bridge[rows] = find_bridges(start[rows], end[rows], frame_count)
     firm = accepted & ~bridge
     block = label_connected(start[firm], end[firm], frame_count)
-    part = label_connected(start[accepted], end[accepted], frame_count)
-    one, two = block[start], block[end]
-    links = np.bincount(np.concatenate([one[bridge], two[bridge]]), minlength=frame_count)
-    refused = ~accepted & (one != two) & (part[start] == part[end])
-    against = np.bincount(np.concatenate([one[refused], two[refused]]), minlength=frame_count)
+    component = label_connected(start[accepted], end[accepted], frame_count)
+    first, second = block[start], block[end]
+    links = np.bincount(np.concatenate([first[bridge], second[bridge]]), minlength=frame_count)
+    refused = ~accepted & (first != second) & (component[start] == component[end])
+    against = np.bincount(np.concatenate([first[refused], second[refused]]), minlength=frame_count)
     outvoted = (links == 1) & (against > 0)
-    return np.asarray(bridge & (outvoted[one] | outvoted[two]), bool)
+    return np.asarray(bridge & (outvoted[first] | outvoted[second]), bool)

@@ -1,13 +1,14 @@
-"""Which pairs contradict the rest, and how much more the others scatter than they state.
+"""Pairs that contradict the rest, and how much more the others scatter than they state.
 
-Iteratively reweighted least squares: the sum of the residuals' lengths first (least absolute
-deviations), which tells their scale; then, if anything contradicts, from a start with the pairs
-that short cycles speak for, Geman & McClure's weights with a shrinking width (graduated
-non-convexity: Yang et al. 2020, doi:10.1109/LRA.2020.2965893); then in or out.
+Iteratively reweighted least squares: first the sum of the residuals' lengths is minimized (least
+absolute deviations), which gives their scale; then, if any pair contradicts, Geman & McClure's
+weights are used with a shrinking width (graduated non-convexity: Yang et al. 2020,
+doi:10.1109/LRA.2020.2965893), starting with the pairs that short cycles support; in the end every
+pair is in or out.
 
-Residuals count in deviations: what a pair states and what all of its component scatter beyond that,
-over the square root of the part of an error that its residual shows. A pair that alone links what
-lies on its sides shows nothing and is never out.
+Residuals are measured in deviations: the stated deviation of a pair and the excess scatter of its
+component together, over the square root of the fraction of an error that the residual shows. A
+pair that is the only link between its two sides shows nothing of its error and is never out.
 """
 
 from __future__ import annotations
@@ -22,133 +23,132 @@ from steadystack.solve.system import System
 
 # A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
 OUTLIER = 5.5
-# Where no residual of least squares has more stated deviations, nothing can be wrong.
+# If no residual of least squares has more stated deviations than this, no pair is wrong.
 FINE = 8.0
-# Less, px, is not the wrong peak of an NCC but a pair that is biased: the common variance's part.
+# An error below this, px, is not a wrong peak but a bias, which the common variance covers.
 SMALLEST_ERROR = 0.25
 # Median of the square of a normal deviate.
 MEDIAN_SQUARE = 0.4549364
-# Fewer residuals than this do not tell a deviation by themselves.
+# Fewer residuals than this do not show a deviation by themselves.
 FEW_RESIDUALS = 8
-# Of a pair's error its residual shows at least this part, or it does not count.
+# A pair whose residual shows less than this fraction of its error does not count.
 LEAST_SHOWN = 1e-6
-FEW_PARTS = 50
+FEW_COMPONENTS = 50  # up to so many, medians are taken one component after another
 WIDTHS = (12.0, 8.5, 6.0, 4.2, 3.0)  # of Geman & McClure's weights, deviations
-SETTLED = 0.2  # deviations: a step no pair's residual changes more in is the last one
+SETTLED = 0.2  # deviations: a step that changes no residual by more is the last one
 MOST_STEPS = 15
-UNSUPPORTED = 1e-4  # weight of a pair that no cycle speaks for, to start with
-SMALLEST_WEIGHT = 1e-9  # of a pair that is out, so that every frame keeps a place
+UNSUPPORTED = 1e-4  # relative weight, to start with, of a pair that no cycle supports
+SMALLEST_WEIGHT = 1e-9  # relative weight of a pair that is out, so that every frame is solved for
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """How far pairs scatter beyond what they state, per component and axis, from medians.
+    """The scatter of pairs beyond their stated variances, per component and axis, from medians."""
 
-    `order` sorts the pairs by component; pairs without a say are left out.
-    """
-
-    order: NDArray[np.intp]
-    variance: NDArray[np.float64]  # (pairs, axes), as stated
-    shown: NDArray[np.float64]  # (pairs,), part of an error's variance that its residual shows
-    part: NDArray[np.int64]  # (pairs,), component
+    order: NDArray[np.intp]  # rows of pairs whose residuals show anything, sorted by component
+    variance: NDArray[np.float64]  # (pairs, axes), px², as stated
+    shown: NDArray[np.float64]  # (pairs,), fraction of an error's variance that its residual shows
+    component: NDArray[np.int64]  # (pairs,), number of the pair's component
 
     @classmethod
-    def of(
-        cls, part: NDArray[np.int64], variance: NDArray[np.float64], shown: NDArray[np.float64]
+    def make(
+        cls, component: NDArray[np.int64], variance: NDArray[np.float64], shown: NDArray[np.float64]
     ) -> Scatter:
         telling = np.flatnonzero(shown > LEAST_SHOWN)
-        order = telling[np.argsort(part[telling], kind="stable")]
-        return cls(order, variance, shown, part)
+        order = telling[np.argsort(component[telling], kind="stable")]
+        return cls(order, variance, shown, component)
 
-    def excess(
+    def estimate_excess(
         self, residual: NDArray[np.float64], among: Bools, mean: bool = False
     ) -> NDArray[np.float64]:
-        """Variance (pairs, axes), px², to be added to the stated ones.
+        """Estimate the variance (pairs, axes), px², to be added to the stated ones.
 
-        The median of ``r² / shown / 0.455 - stated`` is right whatever the stated variances are,
-        and so is the mean without the 0.455: the larger of both, with `mean`, for pairs that hold
-        no wrong ones any more. Where few residuals tell it, it may be larger.
+        `residual` is (pairs, axes), px; only pairs `among` (bool) count. The median of
+        ``r² / shown / 0.455 - stated`` is right whatever the stated variances are, and so is the
+        mean without the 0.455; with `mean` the larger of both is taken, for pairs among which no
+        wrong ones are left. With few residuals the estimate is raised, as it is uncertain.
         """
         rows = self.order[among[self.order]]
-        part, count = self.part[rows], int(self.part.max(initial=-1)) + 1
+        component, count = self.component[rows], int(self.component.max(initial=-1)) + 1
         shown = self.shown[rows]
         square = residual[rows] ** 2 / shown[:, None]
-        found = compute_medians(square / MEDIAN_SQUARE - self.variance[rows], part, count)
+        excess = compute_medians(square / MEDIAN_SQUARE - self.variance[rows], component, count)
         if mean:
-            number = np.maximum(np.bincount(part, minlength=count), 1)
+            number = np.maximum(np.bincount(component, minlength=count), 1)
             for axis in range(square.shape[1]):
-                total = np.bincount(part, square[:, axis] - self.variance[rows, axis], count)
-                found[:, axis] = np.maximum(found[:, axis], total / number)
-        freedom = np.maximum(np.bincount(part, shown, count), 1)
-        found = np.maximum(found, 0) * (1 + FEW_RESIDUALS / freedom[:, None])
-        return np.asarray(found[self.part])
+                total = np.bincount(component, square[:, axis] - self.variance[rows, axis], count)
+                excess[:, axis] = np.maximum(excess[:, axis], total / number)
+        freedom = np.maximum(np.bincount(component, shown, count), 1)
+        excess = np.maximum(excess, 0) * (1 + FEW_RESIDUALS / freedom[:, None])
+        return np.asarray(excess[self.component])
 
-    def deviations(
+    def compute_deviations(
         self, residual: NDArray[np.float64], excess: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Length of every residual in deviations; 0 where it shows nothing."""
+        """Compute the length of every residual in deviations (pairs,); 0 if it shows nothing."""
         length = np.sqrt((residual**2 / (self.variance + excess)).sum(axis=1))
         shows = self.shown > LEAST_SHOWN
         return np.where(shows, length / np.sqrt(np.where(shows, self.shown, 1)), 0.0)
 
-    def contradict(
+    def find_contradicting(
         self, residual: NDArray[np.float64], excess: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Which pairs lie `OUTLIER` deviations and `SMALLEST_ERROR` or more away from the rest."""
+        """Find the pairs (bool) more than `OUTLIER` deviations and `SMALLEST_ERROR` px off."""
         error = np.linalg.norm(residual, axis=1) / np.maximum(self.shown, LEAST_SHOWN)
-        outlying = self.deviations(residual, excess) > OUTLIER
+        outlying = self.compute_deviations(residual, excess) > OUTLIER
         return np.asarray(outlying & (error > SMALLEST_ERROR), bool)
 
 
 def compute_medians(
-    values: NDArray[np.float64], part: NDArray[np.int64], count: int
+    values: NDArray[np.float64], component: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """Median (parts, axes) of the values (rows, axes) of each part; 0 where it has none.
+    """Compute the median (count, axes) of values (rows, axes) by component; 0 where there is none.
 
-    `part` is sorted. One by one where parts are few: partitioning is faster than sorting.
+    `component` (rows,) is sorted. If components are few, each is partitioned by itself, which is
+    faster than sorting all.
     """
-    found = np.zeros((count, values.shape[1]))
-    bounds = np.searchsorted(part, np.arange(count + 1))
-    there = np.flatnonzero(np.diff(bounds))
-    if count <= FEW_PARTS:
-        for one in there:
-            found[one] = np.median(values[bounds[one] : bounds[one + 1]], axis=0)
-        return found
-    low, high = bounds[there], bounds[there + 1]
+    medians = np.zeros((count, values.shape[1]))
+    bounds = np.searchsorted(component, np.arange(count + 1))
+    filled = np.flatnonzero(np.diff(bounds))
+    if count <= FEW_COMPONENTS:
+        for number in filled:
+            medians[number] = np.median(values[bounds[number] : bounds[number + 1]], axis=0)
+        return medians
+    low, high = bounds[filled], bounds[filled + 1]
     for axis in range(values.shape[1]):
-        column = values[np.lexsort((values[:, axis], part)), axis]
-        found[there, axis] = (column[(low + high - 1) // 2] + column[(low + high) // 2]) / 2
-    return found
+        column = values[np.lexsort((values[:, axis], component)), axis]
+        medians[filled, axis] = (column[(low + high - 1) // 2] + column[(low + high) // 2]) / 2
+    return medians
 
 
 def find_consistent_pairs(
     system: System,
-    part: NDArray[np.int64],
+    component: NDArray[np.int64],
     measured: NDArray[np.float64],
     variance: NDArray[np.float64],
 ) -> Bools:
-    """Which pairs (bool) do not contradict the rest.
+    """Find the pairs (bool) that do not contradict the rest.
 
     Parameters
     ----------
     system : the graph of all pairs
-    part : component of every pair, from 0
+    component : (pairs,), number of every pair's component, from 0
     measured, variance : (pairs, axes), px and px²
     """
-    everything = np.ones(len(measured), bool)
+    all_pairs = np.ones(len(measured), bool)
     if len(measured) == len(system.free):
-        return everything  # no pair, or a forest: nothing goes around
+        return all_pairs  # no pair, or a forest: without cycles nothing contradicts
     common = variance.mean(axis=1)
-    # how much of its error a pair's residual shows, with weights as the residuals ask for
+    # the fraction of its error that a pair's residual shows, at weights that fit the residuals
     _, residual, _ = system.fit(np.ones(len(measured)), measured)
     freedom = 1 - len(system.free) / len(measured)
-    rough = Scatter.of(part, variance, np.full(len(measured), freedom))
-    weights = 1 / (common + rough.excess(residual, everything).mean(axis=1))
+    rough = Scatter.make(component, variance, np.full(len(measured), freedom))
+    weights = 1 / (common + rough.estimate_excess(residual, all_pairs).mean(axis=1))
     _, residual, solver = system.fit(weights, measured)
-    shown = np.clip(1 - weights * solver.variances(*system.ends)[1], 0, 1)
-    scatter = Scatter.of(part, variance, shown)
-    if (scatter.deviations(residual, np.zeros_like(variance)) <= FINE).all():
-        return everything
+    shown = np.clip(1 - weights * solver.compute_variances(*system.ends)[1], 0, 1)
+    scatter = Scatter.make(component, variance, shown)
+    if (scatter.compute_deviations(residual, np.zeros_like(variance)) <= FINE).all():
+        return all_pairs
     return _settle(system, scatter, measured, _descend(system, scatter, measured, residual))
 
 
@@ -158,10 +158,10 @@ def _descend(
     measured: NDArray[np.float64],
     residual: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Residuals (pairs, axes) after steps with ever more selective weights."""
+    """Compute residuals (pairs, axes) after steps with ever more selective weights."""
     residual = _reweight(system, scatter, measured, residual, None, MOST_STEPS)
-    excess = scatter.excess(residual, np.ones(len(measured), bool))
-    if not scatter.contradict(residual, excess).any():
+    excess = scatter.estimate_excess(residual, np.ones(len(measured), bool))
+    if not scatter.find_contradicting(residual, excess).any():
         return residual
     closed = count_closing_cycles(
         system.start,
@@ -186,24 +186,24 @@ def _reweight(
     measured: NDArray[np.float64],
     residual: NDArray[np.float64],
     width: float | None,
-    most: int,
+    most_steps: int,
 ) -> NDArray[np.float64]:
-    """Residuals after reweighting until they settle, `most` times.
+    """Reweight until residuals (pairs, axes) settle, `most_steps` times at most; return them.
 
     The weights are Geman & McClure's of this width, or for None those of absolute deviations.
     """
-    everything, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
-    for _ in range(most):
-        excess = scatter.excess(residual, everything)
-        length = scatter.deviations(residual, excess)
-        if width is None:  # in stated deviations: those of few residuals hide what is wrong
-            share = 1 / np.maximum(scatter.deviations(residual, np.zeros_like(excess)), 1)
+    all_pairs, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
+    for _ in range(most_steps):
+        excess = scatter.estimate_excess(residual, all_pairs)
+        length = scatter.compute_deviations(residual, excess)
+        if width is None:  # in stated deviations: with few residuals the excess hides wrong pairs
+            share = 1 / np.maximum(scatter.compute_deviations(residual, np.zeros_like(excess)), 1)
         else:
             share = 1 / (1 + (length / width) ** 2) ** 2
         weights = np.maximum(share, SMALLEST_WEIGHT) / (common + excess.mean(axis=1))
         before = residual
         _, residual, _ = system.fit(weights, measured)
-        if scatter.deviations(residual - before, excess).max() < SETTLED:
+        if scatter.compute_deviations(residual - before, excess).max() < SETTLED:
             break
     return residual
 
@@ -214,11 +214,11 @@ def _settle(
     measured: NDArray[np.float64],
     residual: NDArray[np.float64],
 ) -> Bools:
-    """Which pairs are in: those that agree with a solution of just them."""
+    """Find the pairs (bool) that agree with the solution of these pairs alone."""
     accepted, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
     for step in range(MOST_STEPS):
-        excess = scatter.excess(residual, accepted, mean=step > 0)
-        agree = ~scatter.contradict(residual, excess)
+        excess = scatter.estimate_excess(residual, accepted, mean=step > 0)
+        agree = ~scatter.find_contradicting(residual, excess)
         if step and (agree == accepted).all():
             break
         accepted = agree
@@ -227,34 +227,36 @@ def _settle(
     return accepted
 
 
-# Neighbours of each end of a pair that cycles are looked for over, and cycles that are enough.
+# How many neighbours of a pair's frames cycles of three and of four pairs are sought over, and how
+# many cycles are enough.
 TRIANGLES, SQUARES, ENOUGH = 10, 6, 4
 
 
 @dataclass(frozen=True, eq=False)
-class _Steps:
-    """Every pair in both directions, sorted by (tail, head)."""
+class _DirectedPairs:
+    """Every pair in both directions, from tail to head, sorted by (tail, head)."""
 
     frame_count: int
-    head: NDArray[np.int64]
-    key: NDArray[np.int64]
-    first: NDArray[np.int64]  # of every frame; one more at the end
-    shift: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    head: NDArray[np.int64]  # frame
+    key: NDArray[np.int64]  # tail * frame_count + head
+    first: NDArray[np.int64]  # (frames + 1,), row of the first with that tail
+    shift: NDArray[np.float64]  # (rows, axes), px
+    variance: NDArray[np.float64]  # (rows, axes), px²
 
     @classmethod
-    def of(
+    def make(
         cls,
         start: Ints,
         end: Ints,
         frame_count: int,
         shift: NDArray[np.float64],
         variance: NDArray[np.float64],
-    ) -> _Steps:
+    ) -> _DirectedPairs:
         tail, head = np.concatenate([start, end]), np.concatenate([end, start])
         key = tail * frame_count + head
         both_ways = np.concatenate([shift, -shift])
-        order = np.lexsort((both_ways[:, 0], key))  # nor on the order of pairs of the same frames
+        # sorted by shift, too, so that results do not depend on the order of pairs of two frames
+        order = np.lexsort((both_ways[:, 0], key))
         return cls(
             frame_count,
             head[order],
@@ -264,19 +266,24 @@ class _Steps:
             np.concatenate([variance, variance])[order],
         )
 
-    def from_frames(self, frames: Ints, choice: int, choices: int) -> tuple[Bools, Ints]:
-        """Whether there is a step of that number from the frames, and which; spread evenly."""
-        first, count = self.first[frames], np.diff(self.first)[frames]
-        many = count > choices
-        # another start for every frame: all their steps are taken in turn
-        number = np.where(many, (choice * count // choices + frames) % np.maximum(count, 1), choice)
-        return number < count, np.minimum(first + number, len(self.head) - 1)
+    def choose_from(self, frames: Ints, choice: int, choices: int) -> tuple[Bools, Ints]:
+        """Choose one directed pair from each of the frames: whether there is one, and its row.
 
-    def between(self, tails: Ints, heads: Ints) -> tuple[Bools, Ints]:
-        """Whether there is a step from tail to head, and which."""
-        wanted = tails * self.frame_count + heads
-        place = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
-        return self.key[place] == wanted, place
+        Choices 0 to `choices` - 1 are different pairs, spread evenly over those of a frame.
+        """
+        first, count = self.first[frames], np.diff(self.first)[frames]
+        are_many = count > choices
+        # each frame starts elsewhere, so that over many frames all pairs are used alike
+        index = np.where(
+            are_many, (choice * count // choices + frames) % np.maximum(count, 1), choice
+        )
+        return index < count, np.minimum(first + index, len(self.head) - 1)
+
+    def find_between(self, tails: Ints, heads: Ints) -> tuple[Bools, Ints]:
+        """Find a directed pair from each tail to its head: whether there is one, and its row."""
+        sought = tails * self.frame_count + heads
+        position = np.minimum(np.searchsorted(self.key, sought), len(self.key) - 1)
+        return self.key[position] == sought, position
 
 
 def count_closing_cycles(
@@ -287,46 +294,50 @@ def count_closing_cycles(
     variance: NDArray[np.float64],
     limit: float,
 ) -> NDArray[np.int64]:
-    """How many short cycles through each pair close to within `limit` deviations.
+    """Count the short cycles through each pair that close to within `limit` deviations (pairs,).
 
-    Cycles of three pairs, and of four where three make few: a sample, linear in the pairs.
+    A sample, linear in the number of pairs: cycles of three pairs, and of four for pairs in few
+    cycles of three.
 
     Parameters
     ----------
     shift, variance : (pairs, axes), px and px²
     """
-    # what is found must not depend on which frame of a pair is its reference
+    # the count must not depend on which frame of a pair is its reference
     swap = start > end
     start, end = np.where(swap, end, start), np.where(swap, start, end)
     shift = np.where(swap[:, None], -shift, shift)
-    steps = _Steps.of(start, end, frame_count, shift, variance)
-    seen, closed = np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
+    directed = _DirectedPairs.make(start, end, frame_count, shift, variance)
+    counted, closed = np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
 
-    def close(rows: NDArray[np.intp], path: tuple[Ints, ...]) -> None:
-        """Steps of `path` lead from the start of the pairs `rows` to their end."""
-        away, spread = -shift[rows], variance[rows]
+    def count_cycles(rows: NDArray[np.intp], path: tuple[Ints, ...]) -> None:
+        """Count cycles of the pairs `rows` with a `path` of directed pairs from start to end."""
+        closing_error, spread = -shift[rows], variance[rows]
         for step in path:
-            away, spread = away + steps.shift[step], spread + steps.variance[step]
-        seen[rows] += 1
-        closed[rows] += (away**2 / spread).sum(axis=1) <= limit**2
+            closing_error, spread = (
+                closing_error + directed.shift[step],
+                spread + directed.variance[step],
+            )
+        counted[rows] += 1
+        closed[rows] += (closing_error**2 / spread).sum(axis=1) <= limit**2
 
     rows = np.arange(len(start))
     for choice in range(TRIANGLES):
-        there, one = steps.from_frames(start, choice, TRIANGLES)
-        found, two = steps.between(steps.head[one], end)
-        good = np.flatnonzero(there & found & (steps.head[one] != end))
-        close(good, (one[good], two[good]))
-    rows = np.flatnonzero(seen < ENOUGH)
+        has_first, first = directed.choose_from(start, choice, TRIANGLES)
+        is_joined, second = directed.find_between(directed.head[first], end)
+        in_cycle = np.flatnonzero(has_first & is_joined & (directed.head[first] != end))
+        count_cycles(in_cycle, (first[in_cycle], second[in_cycle]))
+    rows = np.flatnonzero(counted < ENOUGH)
     for choice in range(SQUARES):
-        there, one = steps.from_frames(start[rows], choice, SQUARES)
-        near = steps.head[one]
-        there &= near != end[rows]
+        has_first, first = directed.choose_from(start[rows], choice, SQUARES)
+        near = directed.head[first]
+        has_first &= near != end[rows]
         for other in range(SQUARES):
-            back, last = steps.from_frames(end[rows], other, SQUARES)
-            far = steps.head[last]
-            found, two = steps.between(near, far)
-            good = there & back & found & (far != start[rows])
-            # the last step leads from the end: the way there is its reverse
-            _, three = steps.between(far[good], end[rows[good]])
-            close(rows[good], (one[good], two[good], three))
+            has_last, last = directed.choose_from(end[rows], other, SQUARES)
+            far = directed.head[last]
+            is_joined, second = directed.find_between(near, far)
+            in_cycle = has_first & has_last & is_joined & (far != start[rows])
+            # `last` leads away from the end: the third step of the path is its reverse
+            _, third = directed.find_between(far[in_cycle], end[rows[in_cycle]])
+            count_cycles(rows[in_cycle], (first[in_cycle], second[in_cycle], third))
     return closed

@@ -12,7 +12,7 @@ from scipy import sparse
 from steadystack.model import Ints
 from steadystack.solve.factors import Band, Iteration, Solver, Sparse
 
-# A band is worth it up to so many entries in it, and so many per pair.
+# A banded matrix is used up to so many entries, and so many per pair.
 BAND_ENTRIES, BAND_FILL = 6e7, 100
 # A sparse factor of more entries than this (12 bytes each, twice) is not tried.
 SPARSE_ENTRIES = 1e8
@@ -21,7 +21,7 @@ ALWAYS_FACTORIZED = 3000  # frames: even a full matrix of them is small
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """The pairs `start` -> `end` over `frame_count` frames of which `held` are 0.
+    """The pairs `start` -> `end` (pairs,) over `frame_count` frames of which `held` are 0.
 
     Every other frame with a pair must be connected to a held one.
     """
@@ -41,23 +41,23 @@ class System:
 
     @cached_property
     def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places of the frames of every pair among the free ones; -1: held."""
-        place = np.full(self.frame_count, -1, np.int64)
-        place[self.free] = np.arange(len(self.free))
-        return place[self.start], place[self.end]
+        """Positions of both frames of every pair among the free frames; -1: held."""
+        position = np.full(self.frame_count, -1, np.int64)
+        position[self.free] = np.arange(len(self.free))
+        return position[self.start], position[self.end]
 
     @cached_property
     def design(self) -> sparse.csr_array:
-        """(pairs, free frames): end minus start."""
+        """The design matrix (pairs, free frames): 1 for the end of a pair, -1 for its start."""
         start, end = self.ends
         rows = np.arange(len(start))
-        there, back = end >= 0, start >= 0
-        values = np.concatenate([np.ones(there.sum()), -np.ones(back.sum())])
-        places = (
-            np.concatenate([rows[there], rows[back]]),
-            np.concatenate([end[there], start[back]]),
+        end_free, start_free = end >= 0, start >= 0
+        values = np.concatenate([np.ones(end_free.sum()), -np.ones(start_free.sum())])
+        indices = (
+            np.concatenate([rows[end_free], rows[start_free]]),
+            np.concatenate([end[end_free], start[start_free]]),
         )
-        return sparse.coo_array((values, places), shape=(len(rows), len(self.free))).tocsr()
+        return sparse.coo_array((values, indices), shape=(len(rows), len(self.free))).tocsr()
 
     @cached_property
     def transposed(self) -> sparse.csr_array:
@@ -65,7 +65,7 @@ class System:
 
     @cached_property
     def width(self) -> int:
-        """How far the ends of a pair are apart, at most, in free frames."""
+        """The largest distance of the two frames of a pair, counted in free frames."""
         start, end = self.ends
         return int(np.abs(end - start)[(start >= 0) & (end >= 0)].max(initial=0))
 
@@ -81,27 +81,29 @@ class System:
 
     @cached_property
     def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Where the normal matrix has entries (rows, starts of columns), and where weights go.
+        """The entries of the normal matrix (rows, starts of columns), and those that weights go to.
 
-        The weights: of the pairs' ends that are free (end, start), then twice of both together.
+        The weights: of pairs whose end is free, of those whose start is free, then twice of those
+        with both free.
         """
         start, end = self.ends
         both = (start >= 0) & (end >= 0)
-        one, two, there, back = start[both], end[both], end[end >= 0], start[start >= 0]
+        both_start, both_end = start[both], end[both]
+        free_end, free_start = end[end >= 0], start[start >= 0]
         size = len(self.free)
-        columns = np.concatenate([there, back, one, two])
-        keys = columns * size + np.concatenate([there, back, two, one])
+        columns = np.concatenate([free_end, free_start, both_start, both_end])
+        keys = columns * size + np.concatenate([free_end, free_start, both_end, both_start])
         entries, slots = np.unique(keys, return_inverse=True)
         starts = np.searchsorted(entries, np.arange(size + 1) * size)
         return entries % max(size, 1), starts, slots
 
-    def weighted(self, weights: NDArray[np.float64]) -> Solver:
-        """The system of these weights (pairs,), 1/px²; all of them above 0."""
+    def make_solver(self, weights: NDArray[np.float64]) -> Solver:
+        """Make the solver of the system with these weights (pairs,), 1/px², all above 0."""
         start, end = self.ends
         rows, starts, slots = self.layout
         across = -weights[(start >= 0) & (end >= 0)]
-        parts = (weights[end >= 0], weights[start >= 0], across, across)
-        values = np.bincount(slots, np.concatenate(parts), len(rows))
+        entries = (weights[end >= 0], weights[start >= 0], across, across)
+        values = np.bincount(slots, np.concatenate(entries), len(rows))
         size = len(self.free)
         matrix = sparse.csc_array((values, rows, starts), shape=(size, size))
         if size * self.width <= min(BAND_ENTRIES, BAND_FILL * len(weights)):
@@ -113,44 +115,51 @@ class System:
     def fit(
         self, weights: NDArray[np.float64], measured: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], Solver]:
-        """Least squares: shifts (frames, columns), 0 where nothing is solved for; residuals."""
-        solver = self.weighted(weights)
+        """Fit `measured` (pairs, columns), px, by least squares with `weights` (pairs,), 1/px².
+
+        Returns
+        -------
+        shifts (frames, columns), 0 for frames not solved for; residuals (pairs, columns); solver
+        """
+        solver = self.make_solver(weights)
         solution = solver.solve(self.transposed @ (weights[:, None] * measured))
         shift = np.zeros((self.frame_count, measured.shape[1]))
         shift[self.free] = solution
         return shift, measured - (shift[self.end] - shift[self.start]), solver
 
 
-# Steps of the fit: where frames are alike the first is right, and each halves what is left.
+# Steps of the fit: where frames are alike the first is right, and each halves the error.
 STEPS = 12
 
 
-def estimate_shared_part(
-    rest: NDArray[np.float64], freedom: NDArray[np.float64]
+def estimate_shared_fraction(
+    residual_fraction: NDArray[np.float64], freedom: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The part of stated variances that is the frames' own (per component).
+    """Estimate the fraction of stated variances that is the frames' own, per component.
 
-    `rest` is the part that residuals show, from so many degrees of `freedom`; where it may be all
-    of it within one standard error, pairs pass for independent.
+    `residual_fraction` is the fraction that residuals show, from so many degrees of `freedom`;
+    where it may be 1 within one standard error, pairs are taken as independent.
     """
-    return np.asarray(np.maximum(1 - rest * (1 + np.sqrt(2 / freedom)), 0))
+    return np.asarray(np.maximum(1 - residual_fraction * (1 + np.sqrt(2 / freedom)), 0))
 
 
 def estimate_own_variances(
     start: Ints, end: Ints, frame_count: int, shared: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Variances (frames,), px², whose sums over the two frames of pairs come next to `shared`.
+    """Estimate variances (frames,), px², whose sums over the two frames of pairs fit `shared`.
 
-    None is negative: every pair's variance is split between its frames as they have it now, and a
-    frame takes the mean of its shares (Richardson 1972; Lucy 1974). Begun with all alike, which is
-    what stays where sums leave it open (a chain, a star). 0 for frames without a pair.
+    None is negative: in every step a pair's variance (`shared`, (pairs,), px²) is split between its
+    frames in proportion to theirs, and a frame takes the mean of its shares (Richardson 1972; Lucy
+    1974). All start alike, and stay so where sums do not tell (a chain, a star). 0 for frames
+    without a pair.
     """
     ends = np.concatenate([start, end])
     number = np.maximum(np.bincount(ends, minlength=frame_count), 1)
-    own = np.bincount(ends, np.tile(shared, 2), frame_count) / (2 * number)
+    variances = np.bincount(ends, np.tile(shared, 2), frame_count) / (2 * number)
     for _ in range(STEPS):
-        both = own[start] + own[end]
-        ratio = np.divide(shared, both, out=np.zeros_like(both), where=both > 0)
+        pair_variances = variances[start] + variances[end]
+        zeros = np.zeros_like(shared)
+        ratio = np.divide(shared, pair_variances, out=zeros, where=pair_variances > 0)
         share = np.bincount(start, ratio, frame_count) + np.bincount(end, ratio, frame_count)
-        own = own * share / number
-    return np.asarray(own, np.float64)
+        variances = variances * share / number
+    return np.asarray(variances, np.float64)

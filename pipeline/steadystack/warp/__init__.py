@@ -1,6 +1,6 @@
-"""Move a frame by a shift; which part of it is known afterwards.
+"""Frames moved by their shifts, and which of their pixels are known afterwards.
 
-`boxes` are parts of a frame and of what is moved, `moving` the values between the pixels.
+`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels.
 """
 
 from steadystack.warp.boxes import (

@@ -1,4 +1,4 @@
-"""Where moved frames come to lie: whole pixels, boxes that all or any of them cover."""
+"""Where moved frames lie: shifts in whole pixels, boxes that all or any of the frames cover."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ class Box:
 
 
 def round_shift(shift: Floats) -> NDArray[np.int64]:
-    """Shifts rounded to whole pixels, halves upwards: by them the areas of pixels are moved.
+    """Round shifts (any shape) to whole pixels, halves upwards.
 
-    A pixel of a moved frame is known if its centre lies in the area of a valid pixel.
+    Areas of pixels are moved by these: a pixel of a moved frame is known if its centre lies in the
+    area of a valid pixel.
     """
     return np.asarray(np.floor(np.asarray(shift, np.float64) + 0.5), np.int64)
 
 
 def find_common_box(shifts: Floats, shape: Sequence[int]) -> Box | None:
-    """The box that is seen in every frame of that shape, moved by its shift; None if there is none.
+    """Find the box that all frames of that shape cover when moved; None if there is none.
 
     Parameters
     ----------
@@ -49,7 +50,12 @@ def find_common_box(shifts: Floats, shape: Sequence[int]) -> Box | None:
 
 
 def find_whole_box(shifts: Floats, shape: Sequence[int]) -> Box:
-    """The smallest box that all of all moved frames lies in."""
+    """Find the smallest box that holds all frames of that shape, moved by their shifts.
+
+    Parameters
+    ----------
+    shifts : (frames, axes) pixels, none of them NaN
+    """
     moved = round_shift(shifts)
     first, stop = moved.min(axis=0), moved.max(axis=0) + np.asarray(shape)
     return Box(tuple(first.tolist()), tuple((stop - first).tolist()))
@@ -58,39 +64,39 @@ def find_whole_box(shifts: Floats, shape: Sequence[int]) -> Box:
 def find_source_part(
     box: Box, shift: Floats, frame_shape: Sequence[int], reach: int
 ) -> Slices | None:
-    """The part of a frame that a box of the moved frame is made of; None if the frame misses it.
+    """Find the region of a frame that a box of the moved frame needs; None: they do not meet.
 
     Parameters
     ----------
     shift : (axes,) pixels
-    reach : how far away, in pixels, a pixel has a say
+    reach : how far away, in pixels, a pixel affects another one
     """
-    part = []
+    region = []
     sides = zip(box.first, box.stop, shift, round_shift(shift).tolist(), frame_shape, strict=True)
-    for begin, stop, by, whole, size in sides:
+    for begin, stop, offset, whole, size in sides:
         low, high = max(begin, whole), min(stop, whole + size)  # what the frame covers
         if high <= low:
             return None
-        if by == whole or not reach:
-            part.append(slice(low - whole, high - whole))
+        if offset == whole or not reach:
+            region.append(slice(low - whole, high - whole))
         else:
-            floor = int(np.floor(by))
-            part.append(slice(max(low - floor - reach, 0), min(high - floor + reach - 1, size)))
-    return tuple(part)
+            floor = int(np.floor(offset))
+            region.append(slice(max(low - floor - reach, 0), min(high - floor + reach - 1, size)))
+    return tuple(region)
 
 
-# What is not valid is filled in from pixels within a Gaussian of this sigma, px, where it finds so
-# much of them.
+# Invalid pixels are filled in from valid ones under a Gaussian of this sigma, px, where these have
+# at least so much weight.
 FILL_SIGMA, LEAST_WEIGHT = 1.0, 1e-3
 
 
 def place_on_canvas(
     image: NDArray[Any], valid: Bools, shift: Floats, first: Sequence[int], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], Bools]:
-    """`image` moved by `shift` onto a canvas, sharply: by cubic splines.
+    """Move `image` by `shift` onto a canvas, sharply: by cubic splines.
 
-    Splines reach far: what is not valid is filled in from valid pixels near it before. A pixel is
-    known if those around the place it comes from (2 along each axis) are valid.
+    Splines reach far: invalid pixels are first filled in from valid ones nearby. A pixel of the
+    canvas is known if the pixels around the position it comes from (2 along each axis) are valid.
 
     Parameters
     ----------
@@ -104,32 +110,32 @@ def place_on_canvas(
     moved, known : float array of the shape of the canvas, 0 where not known; bool array
     """
     whole = np.floor(shift).astype(int)
-    rest = np.asarray(shift) - whole
+    fraction = np.asarray(shift) - whole
     values = fill_invalid(np.where(valid, image, 0), valid)
-    if rest.any():
-        values = ndimage.shift(values, rest, order=3, mode="nearest")
+    if fraction.any():
+        values = ndimage.shift(values, fraction, order=3, mode="nearest")
     known = valid.copy()
-    for axis in np.flatnonzero(rest):
+    for axis in np.flatnonzero(fraction):
         lines = np.moveaxis(known, axis, 0)
         lines[1:] &= lines[:-1].copy()
         lines[0] = False
-    moved, there = np.zeros(tuple(shape)), np.zeros(tuple(shape), bool)
-    into, out = [], []
+    moved, canvas_known = np.zeros(tuple(shape)), np.zeros(tuple(shape), bool)
+    target, source = [], []
     for begin, size, length in zip(whole - np.asarray(first), image.shape, shape, strict=True):
         low, high = max(int(begin), 0), min(int(begin) + size, length)
-        into.append(slice(low, max(high, low)))
-        out.append(slice(low - int(begin), max(high, low) - int(begin)))
-    there[tuple(into)] = known[tuple(out)]
-    moved[tuple(into)] = values[tuple(out)]
-    return np.where(there, moved, 0), there
+        target.append(slice(low, max(high, low)))
+        source.append(slice(low - int(begin), max(high, low) - int(begin)))
+    canvas_known[tuple(target)] = known[tuple(source)]
+    moved[tuple(target)] = values[tuple(source)]
+    return np.where(canvas_known, moved, 0), canvas_known
 
 
 def fill_invalid(
     values: NDArray[Any], valid: Bools, everywhere: bool = False
 ) -> NDArray[np.float64]:
-    """Values, 0 where not valid, with the mean of valid ones nearby there.
+    """Fill in invalid pixels, which must be 0, with the mean of valid ones nearby.
 
-    Far from all valid pixels they stay 0, or become, if `everywhere` is set, that of the closest.
+    Far from all valid pixels they stay 0, or get the value of the closest one, with `everywhere`.
     """
     values = values.astype(np.float64)
     if valid.all():
@@ -147,7 +153,7 @@ def fill_invalid(
 
 
 def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`values` in another data type: rounded and clipped for integers, halved for booleans."""
+    """Convert `values` to a data type: rounded and clipped for integers, >= 0.5 for booleans."""
     if dtype == np.bool_:
         return np.asarray(values >= 0.5)
     if np.issubdtype(dtype, np.integer):

@@ -1,8 +1,8 @@
-"""Move a frame by a shift, whole or in parts; which of its pixels are known afterwards.
+"""Frames moved by a shift, whole or region by region, and which pixels are known afterwards.
 
 Pixels are areas: a pixel of the moved frame is known if its centre lies in the area of a valid
-pixel, so that what is not valid is moved as it is, and neither grows nor vanishes. What is not
-valid has no say in what is.
+pixel, so that invalid areas are moved and neither grow nor vanish. The values of invalid pixels
+never affect known ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, Floats, InputError, Slices
 from steadystack.warp.boxes import Box, convert_dtype, fill_invalid, find_source_part, round_shift
 
-# Pixels that are made at a time: what a cache holds, and what memory beside the images is needed.
+# Pixels computed at a time: they fit in a cache, and limit the memory needed beside the images.
 BLOCK_PIXELS = 2**18
 
 
@@ -31,7 +31,7 @@ def check_interpolation(name: str) -> None:
 def move(
     image: NDArray[Any], valid: Bools, shift: Floats, interpolation: str = "linear"
 ) -> tuple[NDArray[np.float64], Bools]:
-    """`image` moved by `shift` pixels, as ``scipy.ndimage.shift`` moves it.
+    """Move `image` by `shift` pixels, as ``scipy.ndimage.shift`` does.
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ def move(
     """
     check_interpolation(interpolation)
     moved, known = np.zeros(image.shape), np.zeros(image.shape, bool)
-    part = tuple(slice(0, size) for size in image.shape)
+    region = tuple(slice(0, size) for size in image.shape)
     first = (0,) * image.ndim
     move_part(
-        image.astype(np.float64), valid, part, image.shape, shift, first, interpolation,
+        image.astype(np.float64), valid, region, image.shape, shift, first, interpolation,
         moved, known,
     )  # fmt: skip
     return moved, known
@@ -58,7 +58,7 @@ def move(
 def move_part(
     image: NDArray[Any],
     valid: Bools | None,
-    part: Slices,
+    region: Slices,
     frame_shape: Sequence[int],
     shift: Floats,
     first: Sequence[int],
@@ -68,53 +68,55 @@ def move_part(
     *,
     keep: bool = False,
 ) -> None:
-    """Move a part of a frame into a box of the moved frame.
+    """Move a region of a frame into a box of the moved frame.
 
     Parameters
     ----------
-    image, valid : the part, which holds at least what `warp.source_part` says; None: all is valid
-    part : where it lies in its frame
+    image, valid : the pixels of the region, which must hold what `find_source_part` returns;
+        `valid` None: all are valid
+    region : where it lies in its frame
     frame_shape : of the whole frame
     shift : (ndim,) pixels, array axis order
     first : first pixel of the box, pixels of the anchor frame
-    interpolation : see `move`
-    moved, known : arrays of the shape of the box, written to in place: `moved`, of the image's data
-        type (rounded and clipped), only where there is something to write; `known` likewise
-    keep : also write what is not valid, moved by whole pixels; it is not known
+    interpolation : "nearest", "linear", "cubic" or "fourier"
+    moved, known : arrays of the shape of the box, written to in place, where the frame covers it;
+        `moved` has the image's data type (values are rounded and clipped), `known` is bool
+    keep : also write invalid pixels, moved by whole pixels; they are not known
     """
     box = Box(tuple(first), moved.shape)
     if find_source_part(box, shift, frame_shape, 0) is None:
         return
     whole = round_shift(shift)
     target, nearest = [], []
-    for begin, stop, by, size, side in zip(
-        box.first, box.stop, whole.tolist(), frame_shape, part, strict=True
+    for begin, stop, offset, size, side in zip(
+        box.first, box.stop, whole.tolist(), frame_shape, region, strict=True
     ):
-        low, high = max(begin, by), min(stop, by + size)
+        low, high = max(begin, offset), min(stop, offset + size)
         target.append(slice(low - begin, high - begin))
-        nearest.append(slice(low - by - side.start, high - by - side.start))
-    seen = None if valid is None else valid[tuple(nearest)]
-    known[tuple(target)] = True if seen is None else seen
-    between = interpolation != "nearest" and bool((np.asarray(shift) != whole).any())
-    if not between or keep or image.dtype == np.bool_:
-        _put(moved[tuple(target)], image[tuple(nearest)], None if keep else seen)
-    if between and image.dtype != np.bool_:
+        nearest.append(slice(low - offset - side.start, high - offset - side.start))
+    valid_nearest = None if valid is None else valid[tuple(nearest)]
+    known[tuple(target)] = True if valid_nearest is None else valid_nearest
+    interpolates = interpolation != "nearest" and bool((np.asarray(shift) != whole).any())
+    if not interpolates or keep or image.dtype == np.bool_:
+        _put(moved[tuple(target)], image[tuple(nearest)], None if keep else valid_nearest)
+    if interpolates and image.dtype != np.bool_:
         _interpolate(
-            image, valid, part, frame_shape, shift, first, interpolation, moved, known, target
+            image, valid, region, frame_shape, shift, first, interpolation, moved, known, target
         )
 
 
-def _put(target: NDArray[Any], values: NDArray[Any], where: Bools | None) -> None:
-    if where is None:
+def _put(target: NDArray[Any], values: NDArray[Any], mask: Bools | None) -> None:
+    """Write values into `target` under a mask; None: everywhere."""
+    if mask is None:
         target[...] = values
     else:
-        np.copyto(target, values, where=where)
+        np.copyto(target, values, where=mask)
 
 
 def _interpolate(
     image: NDArray[Any],
     valid: Bools | None,
-    part: Slices,
+    region: Slices,
     frame_shape: Sequence[int],
     shift: Floats,
     first: Sequence[int],
@@ -123,34 +125,36 @@ def _interpolate(
     known: Bools,
     target: Sequence[slice],
 ) -> None:
-    """Fill what is known of `moved`, block by block."""
+    """Interpolate the known pixels of `moved` in the slices `target`, block by block."""
     reach = REACH[interpolation]
     floor = np.floor(shift).astype(int)
     taps = [
-        compute_weights(interpolation, float(by - whole)) if by != whole else None
-        for by, whole in zip(shift, floor, strict=True)
+        compute_weights(interpolation, float(offset - whole)) if offset != whole else None
+        for offset, whole in zip(shift, floor, strict=True)
     ]
-    exact = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
-    work = np.dtype(np.float32 if exact else np.float64)
+    is_exact = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
+    work_dtype = np.dtype(np.float32 if is_exact else np.float64)
     for block in _cut_into_blocks(target):
-        wanted = []  # of the frame; may stick out of it
-        for side, begin, by, tap in zip(block, first, floor.tolist(), taps, strict=True):
-            far = (reach, reach - 1) if tap is not None else (0, 0)
-            wanted.append((side.start + begin - by - far[0], side.stop + begin - by + far[1]))
-        values = _cut(image, part, frame_shape, wanted).astype(work)
-        good = None if valid is None else _cut(valid, part, frame_shape, wanted)
-        if good is None or good.all():
+        needed = []  # (first, stop) in the frame along each axis; may stick out of it
+        for side, begin, offset, tap in zip(block, first, floor.tolist(), taps, strict=True):
+            margins = (reach, reach - 1) if tap is not None else (0, 0)
+            needed.append(
+                (side.start + begin - offset - margins[0], side.stop + begin - offset + margins[1])
+            )
+        values = _cut(image, region, frame_shape, needed).astype(work_dtype)
+        valid_pixels = None if valid is None else _cut(valid, region, frame_shape, needed)
+        if valid_pixels is None or valid_pixels.all():
             result = _filter_all_axes(values, taps)
             _put(moved[block], convert_dtype(result, moved.dtype), None)
-        elif good.any():
-            result = _interpolate_around_invalid(values, good, taps, interpolation)
+        elif valid_pixels.any():
+            result = _interpolate_around_invalid(values, valid_pixels, taps, interpolation)
             _put(moved[block], convert_dtype(result, moved.dtype), known[block])
 
 
 def _filter_all_axes(
     values: NDArray[Any], taps: Sequence[NDArray[np.float64] | None]
 ) -> NDArray[Any]:
-    """The last axis first: there the most pixels are not needed any more afterwards."""
+    """Filter along all axes that have taps, the last axis first, as it drops the most pixels."""
     for axis in reversed(range(values.ndim)):
         tap = taps[axis]
         if tap is not None:
@@ -164,10 +168,10 @@ def _interpolate_around_invalid(
     taps: Sequence[NDArray[np.float64] | None],
     interpolation: str,
 ) -> NDArray[Any]:
-    """Values between the pixels that valid pixels alone make.
+    """Interpolate between the pixels from valid pixels alone.
 
-    Linear: their weighted mean. The others reach far and have weights below 0: what is not valid is
-    filled in from what is valid around it.
+    Linear: their weighted mean. The others reach far and have weights below 0, so invalid pixels
+    are first filled in from valid ones around them.
     """
     if interpolation == "linear":
         total = _filter_all_axes(np.where(valid, values, 0), taps)
@@ -179,7 +183,7 @@ def _interpolate_around_invalid(
 
 
 def _cut_into_blocks(target: Sequence[slice]) -> Iterator[Slices]:
-    """A box cut into blocks of about `BLOCK_PIXELS` with sides that are alike."""
+    """Cut a box into blocks of about `BLOCK_PIXELS` with sides as equal as possible."""
     sizes = [side.stop - side.start for side in target]
     sides, left = [0] * len(sizes), float(BLOCK_PIXELS)
     for rank, axis in enumerate(sorted(range(len(sizes)), key=lambda a: sizes[a])):
@@ -194,24 +198,27 @@ def _cut_into_blocks(target: Sequence[slice]) -> Iterator[Slices]:
 
 def _cut(
     array: NDArray[Any],
-    part: Slices,
+    region: Slices,
     frame_shape: Sequence[int],
-    wanted: Sequence[tuple[int, int]],
+    needed: Sequence[tuple[int, int]],
 ) -> NDArray[Any]:
-    """A piece of a frame of which `part` is there; mirrored at the frame's edges."""
+    """Cut the `needed` pixels out of a frame of which `array` holds a region; mirrored beyond it.
+
+    `needed` are (first, stop) along each axis of the frame; what lies beyond its edges is mirrored.
+    """
     inside, beyond = [], []
-    for (low, high), side, size in zip(wanted, part, frame_shape, strict=True):
+    for (low, high), side, size in zip(needed, region, frame_shape, strict=True):
         begin, stop = max(low, 0), min(high, size)
         beyond.append((begin - low, high - stop))
         inside.append(slice(begin - side.start, stop - side.start))
     piece = array[tuple(inside)]
-    if any(sum(more) for more in beyond):
+    if any(sum(margin) for margin in beyond):
         return np.pad(piece, beyond, mode="symmetric")
     return piece
 
 
-# How far away, in pixels, a pixel has a say. Of the cubic spline (whose weights never end) what
-# lies further out has a weight of less than 1e-6.
+# How far away, in pixels, a pixel affects another one. The weights of the cubic spline never end;
+# those further out are less than 1e-6.
 REACH = {"nearest": 0, "linear": 1, "cubic": 12, "fourier": 24}
 INTERPOLATIONS = tuple(REACH)
 # Kaiser window of the sinc: with a reach of 24 all waves up to 0.9 of the Nyquist frequency come
@@ -219,21 +226,21 @@ INTERPOLATIONS = tuple(REACH)
 SINC_BETA = 7.0
 # The pole of the cubic spline's prefilter (Unser 1999, doi:10.1109/79.799930).
 POLE = np.sqrt(3.0) - 2.0
-# Pixels that are made by one product.
+# Pixels that one matrix product computes along an axis.
 PANEL = 32
-# Filters up to this length are added up by themselves.
+# Filters up to this length are added up tap by tap.
 SHORT = 4
 
 
 @lru_cache(maxsize=1024)
-def compute_weights(interpolation: str, rest: float) -> NDArray[np.float64]:
-    """Weights of the pixels around a place between them.
+def compute_weights(interpolation: str, fraction: float) -> NDArray[np.float64]:
+    """Compute the weights of the pixels around a position between them.
 
     Parameters
     ----------
     interpolation : "linear"; "cubic" (the spline through all pixels); "fourier" (the sinc, which is
         what a ramp on the phases does, under a window, so that it ends and nothing wraps around)
-    rest : 0..1, how far a frame is moved beyond whole pixels
+    fraction : 0..1, how far a frame is moved beyond whole pixels
 
     Returns
     -------
@@ -241,33 +248,34 @@ def compute_weights(interpolation: str, rest: float) -> NDArray[np.float64]:
     before the pixel that is moved to *j* by the whole part
     """
     reach = REACH[interpolation]
-    away = np.arange(reach, -reach, -1) - rest
+    distance = np.arange(reach, -reach, -1) - fraction
     if interpolation == "linear":
-        return np.asarray(np.maximum(1 - np.abs(away), 0))
+        return np.asarray(np.maximum(1 - np.abs(distance), 0))
     if interpolation == "cubic":
         steps = np.arange(-3 * reach, 3 * reach + 1)
         prefilter = np.sqrt(3.0) * POLE ** np.abs(steps)
-        found = (prefilter * _compute_spline_weights(away[:, None] - steps)).sum(axis=1)
+        weights = (prefilter * _compute_spline_weights(distance[:, None] - steps)).sum(axis=1)
     else:
-        window = np.i0(SINC_BETA * np.sqrt(np.clip(1 - (away / reach) ** 2, 0, 1)))
-        found = np.sinc(away) * window
-    return np.asarray(found / found.sum())
+        window = np.i0(SINC_BETA * np.sqrt(np.clip(1 - (distance / reach) ** 2, 0, 1)))
+        weights = np.sinc(distance) * window
+    return np.asarray(weights / weights.sum())
 
 
 def _compute_spline_weights(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the cubic B-spline at `x`, pixels from its centre."""
     size = np.abs(x)
     inner = 2 / 3 - size**2 + size**3 / 2
     return np.asarray(np.where(size < 1, inner, np.maximum(2 - size, 0) ** 3 / 6))
 
 
 def filter_along(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -> NDArray[Any]:
-    """``sum(weight[i] * values[j + i])`` along an axis, of which ``len(weight) - 1`` are lost."""
+    """Compute ``sum(weight[i] * values[j + i])`` along an axis, ``len(weight) - 1`` shorter."""
     size = values.shape[axis] - len(weight) + 1
     if len(weight) <= SHORT:
         lines = np.moveaxis(values, axis, 0)
         total = lines[:size] * values.dtype.type(weight[0])
-        for step, one in enumerate(weight[1:], 1):
-            total += lines[step : step + size] * values.dtype.type(one)
+        for step, tap in enumerate(weight[1:], 1):
+            total += lines[step : step + size] * values.dtype.type(tap)
         return np.moveaxis(total, 0, axis)
     panel = min(PANEL, size)
     band = np.zeros((panel, panel + len(weight) - 1), values.dtype)
@@ -283,13 +291,13 @@ def filter_along(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -
         piece[axis] = slice(start, start + length + len(weight) - 1)
         target = [slice(None)] * values.ndim
         target[axis] = slice(start, start + length)
-        part = band[:length, : length + len(weight) - 1]
+        matrix = band[:length, : length + len(weight) - 1]
         if last:
-            out[tuple(target)] = values[tuple(piece)] @ part.T
+            out[tuple(target)] = values[tuple(piece)] @ matrix.T
         elif axis == values.ndim - 2:
-            out[tuple(target)] = part @ values[tuple(piece)]
+            out[tuple(target)] = matrix @ values[tuple(piece)]
         else:
             out[tuple(target)] = np.moveaxis(
-                np.tensordot(part, values[tuple(piece)], axes=(1, axis)), 0, axis
+                np.tensordot(matrix, values[tuple(piece)], axes=(1, axis)), 0, axis
             )
     return out
