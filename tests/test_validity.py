@@ -17,11 +17,11 @@ def test_ellipses_and_polygons_are_those_of_scikit_image(seed):
     centre, radii = rng.uniform(5, 40, 2), rng.uniform(4, 20, 2)
     expected = np.zeros(SHAPE, bool)
     expected[draw.ellipse(*centre, *radii, shape=SHAPE)] = True
-    found = Ellipse(tuple(centre), tuple(radii)).covers(part)
+    found = Ellipse(tuple(centre), tuple(radii)).find_covered(part)
     np.testing.assert_array_equal(found, expected[part])
     corners = rng.uniform(-10, 60, (6, 2))  # some outside of the frame, edges that cross
     expected = draw.polygon2mask(SHAPE, corners)
-    found = Polygon(tuple(map(tuple, corners.tolist()))).covers(part)
+    found = Polygon(tuple(map(tuple, corners.tolist()))).find_covered(part)
     np.testing.assert_array_equal(found, expected[part])
 
 
@@ -32,7 +32,7 @@ def test_shapes_of_volumes():
     inside = ((z - 3) / 2.5) ** 2 + ((y - 20) / 10) ** 2 + ((x - 26) / 12) ** 2 <= 1
     prism = Polygon(((0, 0), (0, 30), (30, 0)))
     mask = DrawnMask(((ball, True), (prism, False)))
-    expected = inside & ~np.broadcast_to(prism.covers((slice(0, 40), slice(0, 52))), shape)
+    expected = inside & ~np.broadcast_to(prism.find_covered((slice(0, 40), slice(0, 52))), shape)
     np.testing.assert_array_equal(mask.read(0, shape), expected)
     np.testing.assert_array_equal(mask.read(3, shape, part), expected[part])
 

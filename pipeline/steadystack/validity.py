@@ -182,8 +182,8 @@ class Ellipse:
     def ndim(self) -> int:
         return len(self.centre)
 
-    def covers(self, region: Slices) -> Bools:
-        """Which pixels of a part of an image have their centre inside."""
+    def find_covered(self, region: Slices) -> Bools:
+        """Find the pixels of a region whose centre is inside (bool array of its shape)."""
         total = np.zeros((1,) * self.ndim)
         for axis, (side, centre, radius) in enumerate(
             zip(region, self.centre, self.radii, strict=True)
@@ -202,8 +202,8 @@ class Polygon:
     corners: tuple[tuple[float, float], ...]
     ndim = 2
 
-    def covers(self, region: Slices) -> Bools:
-        """Which pixels of a part of an image have their centre inside."""
+    def find_covered(self, region: Slices) -> Bools:
+        """Find the pixels of a region whose centre is inside (bool array of its shape)."""
         rows, columns = (np.arange(side.start, side.stop) for side in region)
         inside = np.zeros((len(rows), len(columns)), bool)
         before = (*self.corners[-1:], *self.corners[:-1])
@@ -243,7 +243,7 @@ def _draw(mask: DrawnMask, sides: Sequence[tuple[int, int]]) -> Bools:
     region = tuple(slice(*side) for side in sides)
     valid = np.ones([side.stop - side.start for side in region], bool)
     for shape, inside in mask.shapes:
-        covered = shape.covers(region[len(region) - shape.ndim :])
+        covered = shape.find_covered(region[len(region) - shape.ndim :])
         valid &= covered if inside else ~covered
     valid.setflags(write=False)
     return valid

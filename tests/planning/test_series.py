@@ -24,7 +24,7 @@ def test_shapes_in_pixels_and_in_micrometers(tmp_path):
     stop = {"polygon": [[0, 0], [0, 12], ["5 um", 0]], "valid": "outside"}
     y, x = np.indices(SHAPE)
     expected = ((y - 20) / 15) ** 2 + ((x - 26) / 20) ** 2 <= 1
-    expected &= ~Polygon(((0, 0), (0, 12), (10, 0))).covers((slice(0, 40), slice(0, 52)))
+    expected &= ~Polygon(((0, 0), (0, 12), (10, 0))).find_covered((slice(0, 40), slice(0, 52)))
     for ellipse_ in (inside, lengths):
         config = settings(tmp_path, {"rois": [ellipse_, stop]})
         np.testing.assert_array_equal(valid_in(config), expected)

@@ -122,6 +122,7 @@ class MaskedImage:
         return spectrum
 
     def _transform(self, kind: Kind, role: Role, tile: int, layout: Layout) -> Complexes:
+        """Transform one tile of the mask, the values or their squares, without the cache."""
         slices = layout.tiles[tile]
         region = slices.reference if role == "reference" else slices.moving
         pixels = self.mask.pixels[region] if kind == "mask" else self.values[region]
@@ -166,6 +167,7 @@ def find_extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
 
 
 def _compute_ends(values: NDArray[Any]) -> tuple[float, float]:
+    """Compute the lowest and the highest value."""
     return float(values.min()), float(values.max())
 
 
@@ -204,6 +206,7 @@ def compute_moments(values: Floats) -> tuple[float, float]:
 def _scale_image(
     image: NDArray[Any], mask: CachedMask, level: Scaling, dtype: np.dtype[Any]
 ) -> MaskedImage:
+    """Subtract the offset of `level`, divide by its scale, and set pixels outside the mask to 0."""
     is_exact = image.dtype == dtype or (image.dtype.kind in "biu" and image.dtype.itemsize <= 2)
     is_ordinary = max(level.scale, 1 / level.scale, abs(level.offset)) < LARGE
     # subtract the offset before rounding to the final precision

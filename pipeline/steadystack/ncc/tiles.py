@@ -252,4 +252,5 @@ def choose_block_sides(
 
 
 def _get_lengths(region: Slices) -> tuple[int, ...]:
+    """Get the shape of a region."""
     return tuple(side.stop - side.start for side in region)

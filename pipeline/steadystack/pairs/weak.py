@@ -88,7 +88,7 @@ class _Graph:
         self.count = len(component)
         low, high = pairs.min(axis=1), pairs.max(axis=1)
         self.measured = set((low * self.count + high).tolist())
-        self.known = np.flatnonzero(readable & (component != LONE))
+        self.known_frames = np.flatnonzero(readable & (component != LONE))
         all_pairs = np.ones(len(pairs), bool)
         self.planned, self.degree = (
             np.bincount(pairs[chosen].ravel(), minlength=self.count) for chosen in (all_pairs, used)
@@ -125,7 +125,7 @@ class _Graph:
 
 def _find_joints(graph: _Graph) -> Iterator[Candidate]:
     """Find pairs that join components, at as few borders as join all of them, the closest ones."""
-    known, component = graph.known, graph.component[graph.known]
+    known_frames, component = graph.known_frames, graph.component[graph.known_frames]
     borders = np.flatnonzero(component[1:] != component[:-1])
     joined = {int(number): int(number) for number in np.unique(component)}
 
@@ -134,15 +134,17 @@ def _find_joints(graph: _Graph) -> Iterator[Candidate]:
             number = joined[number]
         return number
 
-    for order, border in enumerate(borders[np.argsort(np.diff(known)[borders], kind="stable")]):
+    for order, border in enumerate(
+        borders[np.argsort(np.diff(known_frames)[borders], kind="stable")]
+    ):
         first, second = int(component[border]), int(component[border + 1])
         if find_root(first) == find_root(second):
             continue
         joined[find_root(first)] = find_root(second)
-        middle = known[border] + known[border + 1]
+        middle = known_frames[border] + known_frames[border + 1]
         before, after = (
             frames[np.argsort(np.abs(2 * frames - middle), kind="stable")][:FAR].tolist()
-            for frames in (known[component == first], known[component == second])
+            for frames in (known_frames[component == first], known_frames[component == second])
         )
         for turn, pair in enumerate(islice(graph.find_across(before, after), CUT_PAIRS)):
             yield min(turn, 1), turn, order, pair
@@ -156,8 +158,8 @@ def _find_cuts(graph: _Graph) -> Iterator[Candidate]:
     for order, (begin, end) in enumerate(edges.reshape(-1, 2).tolist()):
         least, usual = int(crossing[begin:end].min()), int(planned[begin:end].max())
         thinnest = begin + np.flatnonzero(crossing[begin:end] == least)
-        before = graph.known[graph.known <= thinnest[0]][::-1][:FAR].tolist()
-        after = graph.known[graph.known > thinnest[-1]][:FAR].tolist()
+        before = graph.known_frames[graph.known_frames <= thinnest[0]][::-1][:FAR].tolist()
+        after = graph.known_frames[graph.known_frames > thinnest[-1]][:FAR].tolist()
         lacking = min(CUT_PAIRS, usual) - least
         for turn, pair in enumerate(islice(graph.find_across(before, after), lacking)):
             yield 1, turn, order, pair
@@ -169,7 +171,7 @@ def _find_weak_frames(graph: _Graph, bulging: Ints) -> Iterator[Candidate]:
     weak &= graph.readable & (graph.planned > 0)
     lacking = np.where(weak, np.minimum(FRAME_PAIRS, graph.planned) - graph.degree, 0)
     lacking[bulging] = np.maximum(lacking[bulging], BULGE_PAIRS)
-    strong = graph.known[lacking[graph.known] == 0]
+    strong = graph.known_frames[lacking[graph.known_frames] == 0]
     for frame in np.flatnonzero(lacking).tolist():
         position = int(np.searchsorted(strong, frame))
         neighbours = strong[max(position - FAR, 0) : position + FAR]

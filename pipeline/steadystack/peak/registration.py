@@ -151,6 +151,7 @@ def _choose_sign(registration: Registration, rival: float) -> Registration:
 
 
 def _make_without_shift(registration: Registration, status: PairStatus) -> Registration:
+    """Take away the shift of a registration and its covariance, and set its status."""
     unknown = Registration.unknown(len(registration.shift), status)
     return replace(registration, shift=unknown.shift, covariance=unknown.covariance, status=status)
 
@@ -220,10 +221,12 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
 
 
 def _has_rival(peak: Peak) -> bool:
+    """Whether a second peak is so high that the choice is arbitrary."""
     return peak.second_peak_ratio > AMBIGUOUS_FRACTION * peak.significance
 
 
 def _is_same_peak(peak: Peak, summit: Summit) -> bool:
+    """Whether a summit lies on the chosen peak."""
     return bool(peak.z[summit.index] >= SAME_PEAK_FRACTION * peak.significance)
 
 

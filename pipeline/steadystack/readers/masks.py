@@ -114,7 +114,9 @@ class ValidFrames:
         found = self.frames.read(frame, part)
         if found.status is FrameStatus.UNREADABLE:
             return found
-        ask = partial(self.validity.find_valid, found.image, frame, self.frame_shape, part, found.valid)
+        ask = partial(
+            self.validity.find_valid, found.image, frame, self.frame_shape, part, found.valid
+        )
         try:
             valid = retry_read(ask)
         except (MemoryError, UnreachableError):

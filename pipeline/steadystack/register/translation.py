@@ -223,6 +223,7 @@ def _compute_terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -
 def _make_masked_image(
     image: NDArray[Any], mask: Bools | None, region: Slices, dtype: DTypeLike
 ) -> MaskedImage:
+    """Make the masked image of a region, whose pixels that are not finite are masked, too."""
     pixels = image[region]
     valid = find_finite_pixels(pixels)
     return make_masked_image(
@@ -263,6 +264,7 @@ def check_max_shift(
 def _check_image(
     name: str, image: ArrayLike, mask: ArrayLike | None
 ) -> tuple[NDArray[Any], Bools | None]:
+    """Check an image and its mask, and convert them to arrays; `name` is for error messages."""
     array = np.asarray(image)
     if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")

@@ -98,11 +98,14 @@ def _compute_median_of_others(values: NDArray[np.float64], group: Ints) -> NDArr
 
 
 def _rank_values(
-    values: NDArray[np.float64], group: Ints, count: int, above: int, parts: int
+    values: NDArray[np.float64], group: Ints, count: int, above: int, divisor: int
 ) -> NDArray[np.float64]:
-    """Find the value of every group (count,) that `above` / `parts` of it lie below; else NaN."""
+    """Find the value of every group (count,) that `above` / `divisor` of it lie below.
+
+    `group` is the number of the group of every value; groups without values get NaN.
+    """
     order = np.lexsort((values, group))
     numbers, first, size = np.unique(group[order], return_index=True, return_counts=True)
     ranked = np.full(count, np.nan)
-    ranked[numbers] = values[order][first + np.minimum(above * size // parts, size - 1)]
+    ranked[numbers] = values[order][first + np.minimum(above * size // divisor, size - 1)]
     return ranked

@@ -54,8 +54,9 @@ class Scatter:
     def make(
         cls, component: NDArray[np.int64], variance: NDArray[np.float64], shown: NDArray[np.float64]
     ) -> Scatter:
-        telling = np.flatnonzero(shown > LEAST_SHOWN)
-        order = telling[np.argsort(component[telling], kind="stable")]
+        """Sort the pairs whose residuals show anything by component."""
+        rows = np.flatnonzero(shown > LEAST_SHOWN)
+        order = rows[np.argsort(component[rows], kind="stable")]
         return cls(order, variance, shown, component)
 
     def estimate_excess(

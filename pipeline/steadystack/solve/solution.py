@@ -110,10 +110,10 @@ def solve_shifts(
     return solution if interpolate is None else interpolate_missing(solution, interpolate)
 
 
-def interpolate_missing(frames: FrameTable, how: Interpolation) -> FrameTable:
+def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable:
     """Give shifts to frames that have none, where they lie between frames of one component."""
     shift, std, component = interpolate_columns(
-        frames.shift, frames.shift_std, frames.component, how
+        frames.shift, frames.shift_std, frames.component, method
     )
     status = frames.status.copy()
     status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
@@ -195,14 +195,14 @@ def _solve_least_squares(
         chi_square = np.bincount(pair_component, axis_weights * residual[:, 0] ** 2, len(freedom))
         residual_fraction = (chi_square + prior_freedom) / (freedom + prior_freedom)
         shared = estimate_shared_fraction(residual_fraction, freedom + prior_freedom)
-        own = estimate_own_variances(
+        axis_own = estimate_own_variances(
             system.start, system.end, system.frame_count, shared[pair_component] / axis_weights
         )
-        of_anchor = own[system.held]
+        of_anchor = axis_own[system.held]
         free_variance, _ = solver.compute_variances(no_pairs, no_pairs)
         averaged = free_variance * residual_fraction[component[free]]
-        std[free, axis] = np.sqrt(averaged + own[free] + of_anchor[component[free]])
-        own_variance[:, axis] = own
+        std[free, axis] = np.sqrt(averaged + axis_own[free] + of_anchor[component[free]])
+        own_variance[:, axis] = axis_own
     return _Solved(shift, std, own_variance, weights)
 
 

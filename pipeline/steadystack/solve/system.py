@@ -73,9 +73,9 @@ class System:
     def entries(self) -> float:
         """A bound on the entries of a sparse factor: frames eliminated after their last pair."""
         start, end = self.ends
-        both = (start >= 0) & (end >= 0)
+        both_free = (start >= 0) & (end >= 0)
         last = np.arange(len(self.free))
-        np.maximum.at(last, np.minimum(start, end)[both], np.maximum(start, end)[both])
+        np.maximum.at(last, np.minimum(start, end)[both_free], np.maximum(start, end)[both_free])
         gone = np.cumsum(np.bincount(last, minlength=len(last)))
         return float((np.arange(1, len(last) + 1) - gone).sum())
 
@@ -87,8 +87,8 @@ class System:
         with both free.
         """
         start, end = self.ends
-        both = (start >= 0) & (end >= 0)
-        both_start, both_end = start[both], end[both]
+        both_free = (start >= 0) & (end >= 0)
+        both_start, both_end = start[both_free], end[both_free]
         free_end, free_start = end[end >= 0], start[start >= 0]
         size = len(self.free)
         columns = np.concatenate([free_end, free_start, both_start, both_end])

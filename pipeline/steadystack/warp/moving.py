@@ -98,14 +98,14 @@ def move_part(
     known[tuple(target)] = True if valid_nearest is None else valid_nearest
     interpolates = interpolation != "nearest" and bool((np.asarray(shift) != whole).any())
     if not interpolates or keep or image.dtype == np.bool_:
-        _put(moved[tuple(target)], image[tuple(nearest)], None if keep else valid_nearest)
+        _write(moved[tuple(target)], image[tuple(nearest)], None if keep else valid_nearest)
     if interpolates and image.dtype != np.bool_:
         _interpolate(
             image, valid, region, frame_shape, shift, first, interpolation, moved, known, target
         )
 
 
-def _put(target: NDArray[Any], values: NDArray[Any], mask: Bools | None) -> None:
+def _write(target: NDArray[Any], values: NDArray[Any], mask: Bools | None) -> None:
     """Write values into `target` under a mask; None: everywhere."""
     if mask is None:
         target[...] = values
@@ -145,10 +145,10 @@ def _interpolate(
         valid_pixels = None if valid is None else _cut(valid, region, frame_shape, needed)
         if valid_pixels is None or valid_pixels.all():
             result = _filter_all_axes(values, taps)
-            _put(moved[block], convert_dtype(result, moved.dtype), None)
+            _write(moved[block], convert_dtype(result, moved.dtype), None)
         elif valid_pixels.any():
             result = _interpolate_around_invalid(values, valid_pixels, taps, interpolation)
-            _put(moved[block], convert_dtype(result, moved.dtype), known[block])
+            _write(moved[block], convert_dtype(result, moved.dtype), known[block])
 
 
 def _filter_all_axes(
