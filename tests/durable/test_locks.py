@@ -108,12 +108,12 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
 
 @pytest.mark.usefixtures("store")
 def test_a_lease_that_was_taken_over(monkeypatch):
-    monkeypatch.setattr(leases, "RENEWED_S", 0.001)
+    monkeypatch.setattr(leases, "RENEWAL_S", 0.001)
     with get_place(PATH).holding_lock():
         (lease,) = leases._held.values()
-        objects.put(lease.object, b"{}")
+        objects.put(lease.lock_path, b"{}")
         until = time.monotonic() + 30
-        while not lease.lost:
+        while not lease.is_lost:
             assert time.monotonic() < until
         with pytest.raises(OutputError, match="taken over by another run"):
             leases.check_held()

@@ -141,7 +141,7 @@ def test_nobody_answers(impatient, tmp_path):
 HASTY = """
 import runpy
 from steadystack.durable import outages
-outages.SILENT_S = 0.1
+outages.SILENCE_S = 0.1
 runpy.run_module("steadystack", run_name="__main__", alter_sys=True)
 """
 
@@ -173,7 +173,7 @@ def listening_to_ctrl_c():
 
 
 def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
-    monkeypatch.setattr(outages, "SILENT_S", 0.1)
+    monkeypatch.setattr(outages, "SILENCE_S", 0.1)
     monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.tif"
@@ -270,7 +270,7 @@ def test_what_s3_holds(s3, credentials, tmp_path, scene):
 
 
 def test_a_large_tiff_is_read_in_parts(s3, credentials, monkeypatch, tmp_path, scene):
-    monkeypatch.setattr(remote, "WHOLE_FILE", 1000)
+    monkeypatch.setattr(remote, "MAX_WHOLE_FILE", 1000)
     tifffile.imwrite(tmp_path / "a.tif", scene[:4], photometric="minisblack")
     frames = StackFrames(locate_stack(s3.upload(tmp_path / "a.tif", "stacks", "large.tif")))
     for index in range(4):

@@ -240,8 +240,8 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, hurried, her
 
 def test_a_server_that_stays_away_in_mid_run(s3, folder, hurried, here, monkeypatch):
     """The run ends with a line that says so; the same command goes on when the server is back."""
-    monkeypatch.setattr(appender, "OFTEN_S", 0.0)
-    monkeypatch.setattr(appender, "PART", 0.0)
+    monkeypatch.setattr(appender, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(appender, "ELAPSED_FRACTION", 0.0)
     path, counts = of(folder).output.shifts, []
 
     def progress(done, total):
@@ -277,14 +277,14 @@ from steadystack import stages
 from steadystack.config import load_config
 from steadystack.durable import appender, objects
 
-appender.OFTEN_S = appender.PART = 0.0
+appender.MIN_INTERVAL_S = appender.ELAPSED_FRACTION = 0.0
 config, command, folder, objects_before = load_config(sys.argv[1]), *sys.argv[2:]
 
 def progress(done, total):
     if done < total / 3:
         return
     until = time.monotonic() + 60
-    while len(objects.below(folder)) < int(objects_before):
+    while len(objects.list_below(folder)) < int(objects_before):
         assert time.monotonic() < until
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -430,14 +430,14 @@ def test_a_lock_that_is_left_behind(s3, folder, monkeypatch):
     objects.put(lock, json.dumps(elsewhere).encode())
     with pytest.raises(InputError, match="on elsewhere, since"), get_place(path).holding_lock():
         pass
-    monkeypatch.setattr(leases, "LEFT_S", 2.0)
+    monkeypatch.setattr(leases, "EXPIRY_S", 2.0)
     eventually_locked(path)
 
 
 def test_a_run_whose_lock_was_taken_over_stops(s3, folder, monkeypatch):
-    monkeypatch.setattr(leases, "RENEWED_S", 0.05)
-    monkeypatch.setattr(appender, "OFTEN_S", 0.0)
-    monkeypatch.setattr(appender, "PART", 0.0)
+    monkeypatch.setattr(leases, "RENEWAL_S", 0.05)
+    monkeypatch.setattr(appender, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(appender, "ELAPSED_FRACTION", 0.0)
     path = of(folder).output.shifts
     lock, taken = objects.get_hidden_sibling(path, ".lock"), []
 
@@ -450,7 +450,7 @@ def test_a_run_whose_lock_was_taken_over_stops(s3, folder, monkeypatch):
                 assert time.monotonic() < until
             objects.put(lock, json.dumps({"token": "another"}).encode())
             (lease,) = leases._held.values()
-            while not lease.lost:
+            while not lease.is_lost:
                 assert time.monotonic() < until
             taken.append(lock)
 

@@ -56,7 +56,7 @@ class Requests:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_may_end_at_any_of_its_requests(folders, tmp_path, monkeypatch):
     """What is there then opens; the same command goes on and ends with the same numbers."""
-    monkeypatch.setattr(appender_module, "OFTEN_S", 0.0)
+    monkeypatch.setattr(appender_module, "MIN_INTERVAL_S", 0.0)
     base = rough(0, (60, 60), 1)
     frames = [base[t : t + 40, 10 - t : 50 - t] + 0.1 * rough(t, (40, 40), 0) for t in range(6)]
     write_stack(tmp_path / "stack.zarr", np.stack(frames).astype("f4"))

@@ -11,7 +11,7 @@ from support.objects import listed
 
 def store_of_zarr(path):
     """What zarr writes by: here every path is the bucket's root."""
-    return get_place(path).zarr_store(read_only=False)
+    return get_place(path).make_zarr_store(read_only=False)
 
 
 def test_a_record_of_tasks(store):

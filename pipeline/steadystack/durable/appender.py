@@ -1,4 +1,4 @@
-"""What grows: bytes that are sent to a store in the background, many at a time."""
+"""Append to a store: bytes are sent in the background, many at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from steadystack.durable import objects
 from steadystack.durable.locks import check_held
 from steadystack.model import InputError, RunError, UnreachableError
 
-# So often at most, seconds; later after this part of the time that has gone by, as every time is
-# another object.
-OFTEN_S, PART = 1.0, 1 / 500
-# What is waited for at the end where the store is out of reach anyway, seconds.
-BRIEFLY_S = 5.0
-# Lines of a log are sent so often at most; what is waited for a store that is away, seconds.
-SENT_S, FLUSH_S = 30.0, 20.0
+# The shortest time between two sends, seconds; later in a run this fraction of the time that has
+# gone by, as every send makes another object.
+MIN_INTERVAL_S, ELAPSED_FRACTION = 1.0, 1 / 500
+# How long the end waits for a store that is out of reach anyway, seconds.
+AWAY_TIMEOUT_S = 5.0
+# The shortest time between two sends of a log's lines, and the wait for a slow store, seconds.
+LOG_INTERVAL_S, FLUSH_TIMEOUT_S = 30.0, 20.0
 
 
 class Appender:
@@ -29,38 +29,39 @@ class Appender:
 
     Parameters
     ----------
-    send : gets what has come together since it was called before; called by one thread at a time
-    often_s : it is called so often at most
-
-    What it raises is raised by the next call of a method.
+    send : gets the bytes that were appended since its last call; called by one thread at a time.
+        What it raises is raised by the next call of a method.
+    interval_s : the shortest time between two calls of `send`; None: `MIN_INTERVAL_S`
     """
 
-    def __init__(self, send: Callable[[bytes], None], often_s: float | None = None) -> None:
-        self._send, self._often_s = send, OFTEN_S if often_s is None else often_s
-        self._begun, self._next = time.monotonic(), 0.0
-        self._waiting, self._sending = bytearray(), False
-        self._hurry = self._closed = False
+    def __init__(self, send: Callable[[bytes], None], interval_s: float | None = None) -> None:
+        self._send, self._interval_s = send, MIN_INTERVAL_S if interval_s is None else interval_s
+        self._started, self._next_send = time.monotonic(), 0.0
+        self._pending, self._is_sending = bytearray(), False
+        self._is_flushing = self._is_closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="steadystack-sends", daemon=True)
+        self._thread = threading.Thread(
+            target=self._send_pending, name="steadystack-sends", daemon=True
+        )
         self._thread.start()
 
     def append(self, content: bytes) -> None:
         with self._changed:
-            self._raise()
-            self._waiting += content
+            self._raise_error()
+            self._pending += content
             self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until all is sent."""
+        """Wait until everything is sent, at most `timeout` seconds."""
         with self._changed:
-            self._hurry = True
+            self._is_flushing = True
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: self._error or not (self._waiting or self._sending), timeout
+                lambda: self._error or not (self._pending or self._is_sending), timeout
             )
-            self._hurry = False
-            self._raise()
+            self._is_flushing = False
+            self._raise_error()
 
     def close(self, timeout: float | None = None) -> None:
         """Send the rest; nothing can be appended any more."""
@@ -68,7 +69,7 @@ class Appender:
             self.flush(timeout)
         finally:
             with self._changed:
-                self._closed = True
+                self._is_closed = True
                 self._changed.notify_all()
             self._thread.join(timeout)
 
@@ -79,37 +80,38 @@ class Appender:
         if kind is None:
             self.close()
             return
-        # What happened is raised, and not what comes of it here.
-        away = issubclass(kind, UnreachableError)
+        # The error that ended the block is raised, not one that closing adds to it.
+        is_away = issubclass(kind, UnreachableError)
         try:
-            self.close(BRIEFLY_S if away else None)
+            self.close(AWAY_TIMEOUT_S if is_away else None)
         except Exception:
             return
 
-    def _raise(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _work(self) -> None:
+    def _send_pending(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._pending or self._is_closed)
+                if not self._pending:
                     return
-                pause = max(self._next - time.monotonic(), 0)
-                self._changed.wait_for(lambda: self._hurry or self._closed, pause)
-                content = bytes(self._waiting)
-                self._waiting.clear()
-                self._sending = True
+                pause = max(self._next_send - time.monotonic(), 0)
+                self._changed.wait_for(lambda: self._is_flushing or self._is_closed, pause)
+                content = bytes(self._pending)
+                self._pending.clear()
+                self._is_sending = True
             error: BaseException | None = None
             try:
                 self._send(content)
-            except BaseException as raised:  # it is raised by who appends
+            except BaseException as raised:  # the thread that appends raises it
                 error = raised
             now = time.monotonic()
             with self._changed:
-                self._sending, self._error = False, error
-                self._next = now + max(self._often_s, PART * (now - self._begun))
+                self._is_sending, self._error = False, error
+                elapsed = now - self._started
+                self._next_send = now + max(self._interval_s, ELAPSED_FRACTION * elapsed)
                 self._changed.notify_all()
                 if error is not None:
                     return
@@ -117,17 +119,17 @@ class Appender:
 
 @dataclass(frozen=True)
 class ObjectRecords:
-    """Records in objects under a path, each of which has some of them: their numbers are names."""
+    """Records in numbered objects under a path; each object holds some of them."""
 
     path: str
 
     def read(self) -> Iterator[tuple[str, bytes]]:
-        yield from objects.get_all(self.path, self._names())
+        yield from objects.get_all(self.path, self._list_names())
 
     def write(self, good: Mapping[str, int], title: bytes = b"") -> Appender:
         objects.delete(self.path, [name for name, length in good.items() if not length])
-        last = max(map(int, self._names()), default=0)
-        numbers = itertools.count(last + 1)
+        last_number = max(map(int, self._list_names()), default=0)
+        numbers = itertools.count(last_number + 1)
 
         def put(records: bytes) -> None:
             check_held()
@@ -135,38 +137,38 @@ class ObjectRecords:
 
         return Appender(put)
 
-    def _names(self) -> list[str]:
+    def _list_names(self) -> list[str]:
         names = (name for name in objects.list_below(self.path) if name.isdecimal())
         return sorted(names, key=int)
 
 
 class SentLog(logging.Handler):
-    """Lines appended to an object. A store that is away is no error of the log: it is tried later.
+    """Appends log lines to an object, and keeps what other runs have put there.
 
-    Logs of other runs in the same object stay.
+    A store that is out of reach raises nothing: the lines are sent later.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.path, self.unsent, self.away, self.ended = path, b"", False, False
-        self.lines = Appender(self._send, SENT_S)
+        self.path, self._unsent, self._is_away, self._is_closed = path, b"", False, False
+        self._appender = Appender(self._send, LOG_INTERVAL_S)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{self.format(record)}\n".encode())
+        self._appender.append(f"{self.format(record)}\n".encode())
 
     def flush(self) -> None:
-        if not self.ended:
-            self.lines.flush(BRIEFLY_S if self.away else FLUSH_S)
+        if not self._is_closed:
+            self._appender.flush(AWAY_TIMEOUT_S if self._is_away else FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
-        if not self.ended:
-            self.lines.close(BRIEFLY_S if self.away else FLUSH_S)
-        self.ended = True
+        if not self._is_closed:
+            self._appender.close(AWAY_TIMEOUT_S if self._is_away else FLUSH_TIMEOUT_S)
+        self._is_closed = True
         super().close()
 
     def _send(self, content: bytes) -> None:
-        self.unsent += content
-        self.away = True
+        self._unsent += content
+        self._is_away = True
         with suppress(RunError, InputError):
-            objects.append(self.path, self.unsent)
-            self.unsent, self.away = b"", False
+            objects.append(self.path, self._unsent)
+            self._unsent, self._is_away = b"", False

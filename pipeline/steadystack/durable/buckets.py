@@ -30,14 +30,14 @@ from steadystack.model import InputError, UnreachableError
 Answer = TypeVar("Answer")
 
 # Names that an error lists before it breaks off.
-LISTED = 8
-# What makes a folder a Zarr array or group: put there last, and deleted first.
+MAX_LISTED = 8
+# Files that make a folder a Zarr array or group: written last, and deleted first.
 METADATA = (".zarray", ".zgroup", ".zmetadata", "zarr.json")
-# How often a folder that others write meanwhile is read anew.
-TRIES = 10
-# Schemes that are written to; letters that mean something else in a URL.
-WRITABLE, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
-BEGUN = "begun"  # beside what is made in many steps: that it is not whole yet
+# How often a folder is read again that another process changes meanwhile.
+MAX_TRIES = 10
+# Schemes that can be written to; letters that mean something else in a URL.
+WRITABLE_SCHEMES, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
+FLAG_NAME = "begun"  # the object that says that what lies beside it is not whole yet
 LAID_OUT = b"laid out"
 
 
@@ -71,61 +71,63 @@ class ObjectPlace(RemotePlace):
         import obstore
 
         with self.explaining_outages():
-            listed = obstore.list_with_delimiter(remote.open_object_store(self._folder))["objects"]
-        names = sorted((entry["path"].rsplit("/", 1)[-1] for entry in listed), key=natural_sort_key)
+            entries = obstore.list_with_delimiter(remote.open_object_store(self._folder))["objects"]
+        listed = (entry["path"].rsplit("/", 1)[-1] for entry in entries)
+        names = sorted(listed, key=natural_sort_key)
         return [f"{self._folder}/{name}" for name in names if fnmatch.fnmatchcase(name, self.name)]
 
     def describe_missing(self) -> str:
-        near = difflib.get_close_matches(self.name, _list_folder(self._folder), n=1)
-        return f"{self.path} does not exist" + (f"; did you mean {near[0]}?" if near else "")
+        close_names = difflib.get_close_matches(self.name, _list_folder(self._folder), n=1)
+        suggestion = f"; did you mean {close_names[0]}?" if close_names else ""
+        return f"{self.path} does not exist{suggestion}"
 
-    def _no_zarr(self) -> str:
-        held = _list_folder(self.path)
-        if not held:
+    def _describe_no_zarr(self) -> str:
+        names = _list_folder(self.path)
+        if not names:
             return self.describe_missing()
-        some = ", ".join(held[:LISTED]) + ", ..." * (len(held) > LISTED)
-        return f"{self.path} {NO_ZARR}: it holds {some}"
+        listed = ", ".join(names[:MAX_LISTED]) + ", ..." * (len(names) > MAX_LISTED)
+        return f"{self.path} {NO_ZARR}: it holds {listed}"
 
     @contextmanager
     def fetching(self) -> Iterator[Path]:
         with _make_temporary() as folder:
             target = folder / self.name
-            found = objects.get(self.path)
-            if found is not None:
-                target.write_bytes(found.data)
+            content = objects.get(self.path)
+            if content is not None:
+                target.write_bytes(content.data)
             elif not self._fetch_archive(target):
                 self._fetch_folder(target)
             yield target
 
     def _fetch_archive(self, target: Path) -> bool:
-        """Whether a folder is there as an archive, which is unpacked then."""
-        found = objects.get(self.path + PARTIAL)
-        if found is None:
+        """Unpack the archive of this folder to `target`; False if there is no archive."""
+        content = objects.get(self.path + PARTIAL)
+        if content is None:
             return False
         shutil.rmtree(target, ignore_errors=True)
         archive = target.with_name(target.name + ".zip")
-        archive.write_bytes(found.data)
+        archive.write_bytes(content.data)
         with zipfile.ZipFile(archive) as file:
             file.extractall(target)
         return True
 
     def _fetch_folder(self, target: Path) -> None:
-        """All objects of a folder, as they are between two changes."""
-        for _ in range(TRIES):
-            before = objects.list_below(self.path)
-            if not before:
+        """Copy all objects of this folder to `target`, as they are between two changes."""
+        for _ in range(MAX_TRIES):
+            versions = objects.list_below(self.path)
+            if not versions:
                 raise FileNotFoundError(self.path)
             shutil.rmtree(target, ignore_errors=True)
-            for name, content in objects.get_all(self.path, list(before)):
+            for name, content in objects.get_all(self.path, list(versions)):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (target / name).write_bytes(content)
-            if self._fetch_archive(target) or objects.list_below(self.path) == before:
+            if self._fetch_archive(target) or objects.list_below(self.path) == versions:
                 return
         raise UnreachableError(f"{self.path} keeps changing: another run is writing it")
 
     def check_name(self) -> None:
         scheme, _, rest = self.path.partition("://")
-        if scheme not in WRITABLE:
+        if scheme not in WRITABLE_SCHEMES:
             raise InputError(
                 f"{self.path} cannot be written: outputs go to local paths or object stores, such "
                 "as s3://bucket/shifts.zarr"
@@ -136,9 +138,9 @@ class ObjectPlace(RemotePlace):
                 f"{self.path} does not name an object in a bucket, such as "
                 f"{scheme}://bucket/shifts.zarr"
             )
-        wrong = [letter for letter in NOT_IN_URLS if letter in rest]
-        if wrong:
-            raise InputError(f"{self.path}: the name of an object cannot contain {wrong[0]}")
+        invalid = [letter for letter in NOT_IN_URLS if letter in rest]
+        if invalid:
+            raise InputError(f"{self.path}: the name of an object cannot contain {invalid[0]}")
 
     def check_writable(self) -> None:
         objects.check_writable(self.path)
@@ -157,28 +159,29 @@ class ObjectPlace(RemotePlace):
         with _make_temporary() as folder:
             archive = folder / "archive.zip"
             with zipfile.ZipFile(archive, "w") as file:
-                for one in sorted(made.rglob("*")):
-                    if one.is_file():
-                        file.write(one, one.relative_to(made).as_posix())
+                for path in sorted(made.rglob("*")):
+                    if path.is_file():
+                        file.write(path, path.relative_to(made).as_posix())
             objects.put(self.path + PARTIAL, archive)
         self._unpack(made)
 
     def _unpack(self, made: Path) -> None:
-        """Put the files of a folder here; the archive that holds them all goes away."""
-        found = {one.relative_to(made).as_posix(): one for one in made.rglob("*") if one.is_file()}
-        last = {name for name in found if name.rpartition("/")[2] in METADATA}
-        objects.put_all(self.path, {name: found[name] for name in found.keys() - last})
-        objects.put_all(self.path, {name: found[name] for name in last})
-        objects.delete(self.path, sorted(objects.list_below(self.path).keys() - found.keys()))
+        """Put the files of the folder `made` at this place, and delete the archive of them."""
+        files = [path for path in made.rglob("*") if path.is_file()]
+        paths = {path.relative_to(made).as_posix(): path for path in files}
+        metadata = {name for name in paths if name.rpartition("/")[2] in METADATA}
+        objects.put_all(self.path, {name: paths[name] for name in paths.keys() - metadata})
+        objects.put_all(self.path, {name: paths[name] for name in metadata})
+        objects.delete(self.path, sorted(objects.list_below(self.path).keys() - paths.keys()))
         objects.delete(self.path + PARTIAL)
 
     def discard(self) -> None:
         names = sorted(objects.list_below(self.path))
         objects.delete(self.path, [name for name in names if name in METADATA])
         objects.delete(self.path, [name for name in names if name not in METADATA])
-        for one in (self.path, self.path + PARTIAL):
-            if objects.is_object(one):
-                objects.delete(one)
+        for path in (self.path, self.path + PARTIAL):
+            if objects.is_object(path):
+                objects.delete(path)
 
     def settle(self) -> None:
         self.finish()
@@ -210,15 +213,15 @@ class ObjectPlace(RemotePlace):
 
 
 class ObjectBuild:
-    """A folder of objects that is made at its place, as nothing can be moved there.
+    """A folder of objects that is made at its place: objects cannot be moved.
 
-    Objects beside it, under its path with ``.partial``, say that it is not whole yet and how far it
-    is, and go away at the end.
+    Objects under its path with ``.partial`` say that it is not whole yet and how far it is; they
+    are deleted at the end.
     """
 
     def __init__(self, path: str) -> None:
         self.path, self._partial = path, path + PARTIAL
-        self._flag = f"{self._partial}/{BEGUN}"
+        self._flag = f"{self._partial}/{FLAG_NAME}"
 
     def settle(self) -> None:
         if not objects.is_object(self._flag):
@@ -228,13 +231,13 @@ class ObjectBuild:
         return not objects.is_object(self._flag) and objects.is_any_below(self.path)
 
     def is_begun(self) -> bool:
-        found = objects.get(self._flag)
-        return found is not None and found.data == LAID_OUT
+        flag = objects.get(self._flag)
+        return flag is not None and flag.data == LAID_OUT
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
         objects.put(self._flag, b"")  # from here on it is not whole, whatever lies there
-        names = [name for name in objects.list_below(self._partial) if name != BEGUN]
+        names = [name for name in objects.list_below(self._partial) if name != FLAG_NAME]
         objects.delete(self._partial, names)
         objects.delete_below(self.path)
         yield
@@ -245,24 +248,24 @@ class ObjectBuild:
         objects.delete_below(self._partial)
 
     def tidy(self) -> None:
-        """`finish` and `settle` have left nothing."""
+        """Do nothing: `finish` and `settle` leave nothing to delete."""
 
     def open_records(self) -> ObjectRecords:
         return ObjectRecords(self._partial)
 
 
 def _list_folder(folder: str) -> list[str]:
-    """What lies in a folder, by name; empty if nothing does, or nobody may list it."""
+    """List the names in a folder; empty if there are none, or if listing is not allowed."""
     import obstore
 
     try:
-        found = obstore.list_with_delimiter(remote.open_object_store(folder))
+        listing = obstore.list_with_delimiter(remote.open_object_store(folder))
     except Exception as error:
         if is_bucket_missing(error):
             raise InputError(describe_missing_bucket(folder)) from error
         return []
-    places = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
-    return [place.rstrip("/").rsplit("/", 1)[-1] for place in places]
+    paths = [*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"])]
+    return [path.rstrip("/").rsplit("/", 1)[-1] for path in paths]
 
 
 @contextmanager

@@ -19,21 +19,21 @@ from typing import Self
 
 from steadystack.model import InputError, OutputError
 
-# What the system says where there is no room.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Beside a path: what is being made, what it replaces, what is on its way out.
+# Errors of the system that mean a full disk.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Endings of what lies beside a path: the new one, the one it replaces, the one being deleted.
 PARTIAL, BEFORE, DISCARDED = ".partial", ".before", ".discarded"
-# The line for what is there and cannot be read.
+# What is said of a path that exists and cannot be read.
 NO_ZARR = "is not a Zarr store, TIFF or .npy file (convert other formats first)"
-EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
-# A record is with the system at once, and outlives the process; so often it has to be on the disk.
-DISK_S = 1.0
+EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+# Records go to the system at once, which outlives the process, and to the disk so often, seconds.
+SYNC_INTERVAL_S = 1.0
 
 
 def natural_sort_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key for names with numbers in them: frame9 comes before frame10."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+    """Make a sort key for names with numbers in them: frame9 comes before frame10."""
+    pieces = re.split(r"(\d+)", name)
+    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ class RecordFile:
 
 
 class OpenRecords:
-    """A file of records, of which so many bytes are good, open for more."""
+    """A file of records, cut to its first `length` bytes and open for more.
+
+    An empty file begins with `title`.
+    """
 
     def __init__(self, path: Path, length: int, title: bytes) -> None:
         self._synced = time.monotonic()
@@ -65,14 +68,14 @@ class OpenRecords:
 
     def append(self, content: bytes) -> None:
         self._write(content)
-        if time.monotonic() - self._synced > DISK_S:
+        if time.monotonic() - self._synced > SYNC_INTERVAL_S:
             os.fsync(self._file)
             self._synced = time.monotonic()
 
     def _write(self, content: bytes) -> None:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(self._file, left) :]
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[os.write(self._file, remaining) :]
 
     def __enter__(self) -> Self:
         return self
@@ -82,8 +85,8 @@ class OpenRecords:
 
 
 def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
-    """What to raise where a path cannot be written: a full disk is no wrong use."""
-    if error.errno in FULL:
+    """Make the error for a path that cannot be written: OutputError if the disk is full."""
+    if error.errno in DISK_FULL:
         return OutputError(
             f"{path}: no space left on the disk; what was written is kept: free some space and "
             "run the same command to continue"
@@ -92,7 +95,7 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
 
 
 def put(new: Path, path: Path) -> None:
-    """Move `new` to `path`; what was there goes away."""
+    """Move `new` to `path`, and delete what was there."""
     if not path.is_dir():
         os.replace(new, path)
     elif _exchange(new, path):
@@ -102,7 +105,7 @@ def put(new: Path, path: Path) -> None:
         os.replace(path, before)
         os.replace(new, path)
         discard(before)
-    _sync_one(path.parent)
+    _sync_path(path.parent)
 
 
 def discard(path: Path) -> None:
@@ -117,9 +120,9 @@ def discard(path: Path) -> None:
 
 
 def settle(path: Path, *, keep_partial: bool = False) -> None:
-    """Finish or take back what a process that died has begun; to be called by one at a time.
+    """Finish or undo what a process that died has left; for one process at a time.
 
-    With `keep_partial` what was being made stays: it can be gone on with.
+    With `keep_partial` an unfinished file or folder stays, so that it can be continued.
     """
     before = get_hidden_sibling(path, BEFORE)
     if before.exists() and not path.exists():
@@ -141,31 +144,35 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Whether the two could change places in one step: Linux, and not on every file system."""
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two paths in one step; False where the system cannot.
+
+    Linux can, but not on every file system.
+    """
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
         return False
-    if rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0:
+    names = os.fsencode(first), os.fsencode(second)
+    if rename(WORKING_FOLDER, names[0], WORKING_FOLDER, names[1], EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
         return False
-    raise OSError(number, os.strerror(number), str(other))
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def sync_to_disk(path: Path) -> None:
-    """Have a file, or a folder and all in it, on the disk and not only in the system's memory."""
+    """Flush a file, or a folder and all in it, from the system's memory to the disk."""
     for folder, _, names in os.walk(path):
         for name in names:
-            _sync_one(Path(folder) / name)
-        _sync_one(Path(folder))
+            _sync_path(Path(folder) / name)
+        _sync_path(Path(folder))
     if path.is_file():
-        _sync_one(path)
+        _sync_path(path)
 
 
-def _sync_one(path: Path) -> None:
+def _sync_path(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:  # folders cannot be opened everywhere

@@ -23,8 +23,8 @@ from steadystack.model import InputError
 
 Answer = TypeVar("Answer")
 
-RECORD = ".done"  # in the folder of what is made in many steps: how far it is
-ZIPPED = (".zip", ".ozx")
+RECORD_NAME = ".done"  # the file, in a folder that is made in many steps, of the steps done
+ZIP_SUFFIXES = (".zip", ".ozx")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class LocalPlace:
     def open(self) -> BinaryIO:
         return self._path.open("rb")
 
-    def as_source(self) -> str:
+    def get_source(self) -> str:
         return self.path
 
     def load_array(self) -> NDArray[Any]:
@@ -117,7 +117,7 @@ class LocalPlace:
         if not self.exists():
             raise InputError(self.describe_missing())
         try:
-            return zarr.open(self.zarr_store(), mode="r")
+            return zarr.open(self.make_zarr_store(), mode="r")
         except FileNotFoundError as error:
             raise InputError(f"{self.path} {NO_ZARR}") from error
         except InputError:
@@ -125,12 +125,12 @@ class LocalPlace:
         except Exception as error:  # a store may raise anything: metadata that is torn, no module
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
-    def zarr_store(self, *, read_only: bool = True) -> StoreLike:
-        zipped = self.path.lower().endswith(ZIPPED) and self.is_file()
-        return ZipStore(self.path, mode="r") if zipped else self.path
+    def make_zarr_store(self, *, read_only: bool = True) -> StoreLike:
+        is_zipped = self.path.lower().endswith(ZIP_SUFFIXES) and self.is_file()
+        return ZipStore(self.path, mode="r") if is_zipped else self.path
 
     def check_name(self) -> None:
-        """Any path will do."""
+        """Do nothing: every local path can be a name."""
 
     def check_writable(self) -> None:
         try:
@@ -158,7 +158,7 @@ class LocalPlace:
         files.settle(self._path)
 
     def finish(self) -> None:
-        """It is at its place at once."""
+        """Do nothing: a local file or folder is moved to its place at once."""
 
     def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
         return act()
@@ -211,7 +211,7 @@ class LocalBuild:
 
     def tidy(self) -> None:
         files.discard(self._partial)
-        (self._target / RECORD).unlink(missing_ok=True)
+        (self._target / RECORD_NAME).unlink(missing_ok=True)
 
     def open_records(self) -> RecordFile:
-        return RecordFile(self._partial / RECORD)
+        return RecordFile(self._partial / RECORD_NAME)

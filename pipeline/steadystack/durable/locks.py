@@ -26,18 +26,18 @@ from steadystack.model import InputError, OutputError, RunError
 
 log = logging.getLogger(__name__)
 
-# How often a lease is renewed, and after how long without that it counts as left behind, seconds.
-RENEWED_S, LEFT_S = 20.0, 120.0
-# What the end of a lease waits for a store at most, seconds; it ends by itself, too.
-END_S = 10.0
-TRIES = 5
+# How often a lease is renewed, and how long after that it counts as left behind, seconds.
+RENEWAL_S, EXPIRY_S = 20.0, 120.0
+# How long ending a lease may wait for the store, seconds; a lease expires by itself, too.
+END_TIMEOUT_S = 10.0
+MAX_TRIES = 5
 
-_held: dict[str, Lease] = {}  # of this process, by their tokens
+_held: dict[str, Lease] = {}  # the leases of this process, by their tokens
 
 
 @contextmanager
 def hold_flock(path: str) -> Iterator[None]:
-    """Keep other runs off the output at `path` of this machine for as long as this lasts.
+    """Keep other runs off the output at `path` of this machine during the block.
 
     The lock is the system's (``flock``) on a small hidden file beside the output: it ends with the
     process, however that ends; the file stays. On NFS it holds between machines. Where the file
@@ -71,15 +71,15 @@ def hold_flock(path: str) -> Iterator[None]:
 
 def _read_holder(file: Path) -> str:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return f"process {found['process']} on {found['host']}, since {found['since']}"
+        holder = json.loads(file.read_text(encoding="utf-8"))
+        return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "its process is not known yet"
 
 
 @contextmanager
 def hold_lease(path: str) -> Iterator[None]:
-    """Keep other runs off the remote output at `path` for as long as this lasts.
+    """Keep other runs off the remote output at `path` during the block.
 
     Raises
     ------
@@ -96,10 +96,10 @@ def hold_lease(path: str) -> Iterator[None]:
         try:
             yield
         finally:
-            lease.ended.set()
+            lease.end_event.set()
             ending = threading.Thread(target=lease.end, args=(renewing,), daemon=True)
             ending.start()
-            ending.join(END_S)
+            ending.join(END_TIMEOUT_S)
     finally:
         del _held[lease.token]
 
@@ -107,10 +107,10 @@ def hold_lease(path: str) -> Iterator[None]:
 def check_held() -> None:
     """Raise OutputError if another run has taken over an output that this process writes."""
     for lease in list(_held.values()):
-        if lease.lost:
+        if lease.is_lost:
             raise OutputError(
                 f"{lease.path} was taken over by another run, because this one gave no sign for "
-                f"{LEFT_S:g} s: this run stops"
+                f"{EXPIRY_S:g} s: this run stops"
             )
 
 
@@ -118,90 +118,93 @@ class Lease:
     """A lease on the output at `path`; `lost` once another run has taken it over."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.object = path, objects.get_hidden_sibling(path, ".lock")
+        self.path, self.lock_path = path, objects.get_hidden_sibling(path, ".lock")
         self.token = uuid4().hex
-        self.about = identify_process() | {"token": self.token}
-        self.ended, self.lost = threading.Event(), False
+        self.holder = identify_process() | {"token": self.token}
+        self.end_event, self.is_lost = threading.Event(), False
         self.version: objects.Version | None = None
-        self.conditions = True
+        self.has_conditions = True
 
     def take(self) -> None:
-        """Become the holder; raises InputError that tells of another one."""
-        for _ in range(TRIES):
-            there = objects.get(self.object)
-            if there is not None:
-                self._check_left(there)
+        """Become the holder of the lease; raises InputError, with its holder, if another run is."""
+        for _ in range(MAX_TRIES):
+            current = objects.get(self.lock_path)
+            if current is not None:
+                self._check_expired(current)
             try:
-                self.version = self._put(None if there is None else there.version)
-                known = there is not None or objects.knows_conditions(self.object)
+                self.version = self._put(None if current is None else current.version)
+                has_conditions = current is not None or objects.supports_conditions(self.lock_path)
             except objects.ConditionsUnknown:
-                known = False
-            if not known:
+                has_conditions = False
+            if not has_conditions:
                 log.warning(
                     "%s cannot be locked (its store has no conditional requests): do not start a "
                     "second run on it",
                     self.path,
                 )
-                self.conditions = False
+                self.has_conditions = False
                 self.version = self._put(None)
             if self.version is not None:
                 return
         raise InputError(f"{self.path} is being written by another run, which came first")
 
     def keep(self) -> None:
-        """Renew it until it ends."""
-        while self.version is not None and not self.ended.wait(RENEWED_S):
+        """Renew the lease until it ends; for a thread of its own."""
+        while self.version is not None and not self.end_event.wait(RENEWAL_S):
             with suppress(RunError):  # the run itself tells of a store that is away
-                renewed = self._put(self.version) or self._own_version()
+                renewed = self._put(self.version) or self._read_own_version()
                 if renewed is None:
                     log.error("%s was taken over by another run", self.path)
-                    self.lost = True
+                    self.is_lost = True
                 self.version = renewed
 
     def end(self, renewing: threading.Thread) -> None:
-        """Give it back, if it is still this run's."""
+        """Delete the lease, if it is still this run's, once the thread `renewing` has ended."""
         renewing.join()
         with suppress(RunError, InputError):
-            if self._own_version() is not None:
-                objects.delete(self.object)
+            if self._read_own_version() is not None:
+                objects.delete(self.lock_path)
 
     def _put(self, version: objects.Version | None) -> objects.Version | None:
-        told = self.about | {"renewed": datetime.now(UTC).isoformat()}
-        content = json.dumps(told).encode()
-        if self.conditions:
-            return objects.put_if(self.object, content, version)
-        objects.put(self.object, content)  # others that look first see it
+        holder = self.holder | {"renewed": datetime.now(UTC).isoformat()}
+        content = json.dumps(holder).encode()
+        if self.has_conditions:
+            return objects.put_if(self.lock_path, content, version)
+        objects.put(self.lock_path, content)  # others that look first see it
         return {"e_tag": None}
 
-    def _own_version(self) -> objects.Version | None:
-        """The version of what is there, if that is this lease."""
-        there = objects.get(self.object)
-        own = there is not None and _parse_holder(there).get("token") == self.token
-        return there.version if there is not None and own else None
+    def _read_own_version(self) -> objects.Version | None:
+        """Read the version of the lease object; None unless this run holds the lease."""
+        current = objects.get(self.lock_path)
+        is_own = current is not None and _parse_holder(current).get("token") == self.token
+        return current.version if current is not None and is_own else None
 
-    def _check_left(self, there: objects.Content) -> None:
-        """Raise InputError if a lease is another's, and it is not left behind."""
-        holder = _parse_holder(there)
+    def _check_expired(self, current: objects.Content) -> None:
+        """Raise InputError if a lease belongs to a run that may be alive.
+
+        Its run is dead if its process is gone from this machine, or it expired.
+        """
+        holder = _parse_holder(current)
         # By the clock of the store, and of its holder: one of them may be wrong.
-        age = objects.compute_age_s(there.modified)
+        age = objects.compute_age_s(current.modified)
         with suppress(KeyError, ValueError):
             age = min(age, objects.compute_age_s(datetime.fromisoformat(holder["renewed"])))
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         if is_dead(holder):
             log.info("%s is taken over from %s, which has ended", self.path, who)
             return
-        if age > LEFT_S:
+        if age > EXPIRY_S:
             log.warning("%s is taken over from %s, silent for %.0f s", self.path, who, age)
             return
         raise InputError(
             f"{self.path} is being written by another run ({who}, since "
             f"{holder.get('since', 'not known')}): wait for it, or stop it; if it has died, its "
-            f"lock expires in {LEFT_S - age:.0f} s"
+            f"lock expires in {EXPIRY_S - age:.0f} s"
         )
 
 
 def identify_process() -> dict[str, str]:
-    """What tells a process from all others, and where it is."""
+    """Describe this process so that no other one is the same: host, number, start, machine."""
     return {
         "host": socket.gethostname(),
         "process": str(os.getpid()),
@@ -212,29 +215,31 @@ def identify_process() -> dict[str, str]:
 
 
 def is_dead(holder: dict[str, str]) -> bool:
-    """Whether a run was of this machine, as far as that can be told, and is not any more."""
-    number, machine = holder.get("process", ""), holder.get("machine")
-    here = machine == _identify_machine() and holder.get("host") == socket.gethostname()
-    if not (machine and here and number.isdecimal()):
+    """Whether a run of this machine has ended; False if that cannot be known."""
+    process, machine = holder.get("process", ""), holder.get("machine")
+    is_this_machine = machine == _identify_machine() and holder.get("host") == socket.gethostname()
+    if not (machine and is_this_machine and process.isdecimal()):
         return False
-    if _read_start_time(int(number)) != holder.get("born"):
+    if _read_start_time(int(process)) != holder.get("born"):
         return True
-    # A run of this process that could not give its lease back.
-    return int(number) == os.getpid() and holder.get("token") not in _held
+    # An earlier run of this same process that could not delete its lease.
+    return int(process) == os.getpid() and holder.get("token") not in _held
 
 
-def _parse_holder(there: objects.Content) -> dict[str, str]:
-    """What a lease says; nothing if it is not one."""
+def _parse_holder(content: objects.Content) -> dict[str, str]:
+    """Parse the holder from the content of a lease; empty if it is no lease."""
     try:
-        found = json.loads(there.data)
+        holder = json.loads(content.data)
     except ValueError:
         return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(holder, dict):
+        return {}
+    return {str(key): str(value) for key, value in holder.items()}
 
 
 @lru_cache(maxsize=1)
 def _identify_machine() -> str:
-    """The system since it started, and the space in which its processes are numbered; or ""."""
+    """Identify the running system and its process namespace, as text; "" where it is unknown."""
     try:
         booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{booted} {os.readlink('/proc/self/ns/pid')}"
@@ -243,7 +248,7 @@ def _identify_machine() -> str:
 
 
 def _read_start_time(process: int) -> str | None:
-    """When a process of this machine began, in the system's count; None if it is not there."""
+    """Read when a process of this machine began, in clock ticks; None if it is not running."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

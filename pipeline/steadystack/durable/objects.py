@@ -23,15 +23,15 @@ from steadystack.durable.outages import describe_reason, explaining_outages, sug
 from steadystack.model import InputError, UnreachableError
 
 Answer = TypeVar("Answer")
-Version = Mapping[str, Any]  # what a store tells the states of an object apart by
+Version = Mapping[str, Any]  # the tags by which a store tells the states of an object apart
 
-# Between one try and the next of what obstore itself does not try again, seconds.
+# The pause between two tries of a request that obstore itself does not repeat, seconds.
 PAUSE_S = 0.5
-AT_A_TIME = 16  # requests
+MAX_REQUESTS = 16  # at the same time
 
 
 class ConditionsUnknown(Exception):  # noqa: N818
-    """A store that cannot be asked to write only where nothing, or nothing else, is."""
+    """A store without conditional requests: write only if nothing, or one version, is there."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,19 @@ def put(path: str, content: bytes | Path) -> None:
 
 
 def put_if(path: str, content: bytes, version: Version | None) -> Version | None:
-    """Write an object if nothing is there, or if what is there is of that version.
+    """Write an object if nothing is there (`version` None), or if `version` is there.
+
+    `content` has to differ from everything that others write: it tells whether a request whose
+    answer was lost has succeeded.
 
     Returns
     -------
-    Its new version; None if somebody else was first. An answer that was lost on its way is no
-    matter if `content` differs from all that others write.
+    The new version; None if somebody else was first.
 
     Raises
     ------
     ConditionsUnknown
-        If the store has no such request.
+        If the store has no conditional requests.
     """
     store, key = _locate(path)
     import obstore
@@ -70,62 +72,62 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
 
     mode: Any = "create" if version is None else dict(version)
 
-    def act() -> Version | Literal["unknown"] | None:
+    def try_put() -> Version | Literal["unknown"] | None:
         try:
             return _read_version(obstore.put(store, key, content, mode=mode, use_multipart=False))
         except (NotSupportedError, NotImplementedError):
             return "unknown"
         except (AlreadyExistsError, PreconditionError):
-            there = _get(store, key)
+            current = _get(store, key)
         except FileNotFoundError:
             if version is None:
                 raise  # the bucket
-            there = None
-        return there.version if there is not None and there.data == content else None
+            current = None
+        return current.version if current is not None and current.data == content else None
 
-    found = retry_while_away(path, act)
-    if found == "unknown":
+    new_version = retry_while_away(path, try_put)
+    if new_version == "unknown":
         raise ConditionsUnknown
-    return found
+    return new_version
 
 
-def knows_conditions(path: str) -> bool:
-    """Whether a store refuses to write over an object, which is there, where that is asked.
+def supports_conditions(path: str) -> bool:
+    """Whether a store refuses, where asked, to write over an object that exists.
 
-    One that does not gets the same content once more.
+    A store that does not is given the object's own content once more.
     """
     store, key = _locate(path)
     import obstore
     from obstore.exceptions import AlreadyExistsError, NotSupportedError
 
-    def act() -> bool:
-        there = _get(store, key)
+    def try_put() -> bool:
+        current = _get(store, key)
         try:
-            obstore.put(store, key, there.data if there else b"", mode="create")
+            obstore.put(store, key, current.data if current else b"", mode="create")
         except AlreadyExistsError:
             return True
         except (NotSupportedError, NotImplementedError):
             return False
-        return there is None
+        return current is None
 
-    return retry_while_away(path, act)
+    return retry_while_away(path, try_put)
 
 
 def append(path: str, content: bytes) -> None:
-    """Put what is at a path once more, with this behind it; others may do so at the same time."""
+    """Append to an object, by writing it anew; others may append at the same time."""
     while True:
-        there = get(path)
-        before = there.data if there else b""
+        current = get(path)
+        existing = current.data if current else b""
         try:
-            if put_if(path, before + content, there.version if there else None) is not None:
+            if put_if(path, existing + content, current.version if current else None) is not None:
                 return
         except ConditionsUnknown:
-            put(path, before + content)
+            put(path, existing + content)
             return
 
 
 def get(path: str) -> Content | None:
-    """An object; None if there is none of that name."""
+    """Fetch an object; None if there is none of that name."""
     store, key = _locate(path)
     return retry_while_away(path, lambda: _get(store, key))
 
@@ -135,28 +137,27 @@ def is_object(path: str) -> bool:
     store, key = _locate(path)
     import obstore
 
-    def act() -> bool:
+    def look() -> bool:
         try:
             obstore.head(store, key)
         except FileNotFoundError:
             return False
         return True
 
-    return retry_while_away(path, act)
+    return retry_while_away(path, look)
 
 
 def list_below(path: str) -> dict[str, Version]:
-    """Every object under a path: its name from there on, and its version."""
+    """List every object under a path: {name relative to the path: version}."""
     store, key = _locate(path.rstrip("/"))
     import obstore
 
-    def act() -> dict[str, Version]:
-        found = obstore.list(store, prefix=f"{key}/", chunk_size=1000)
-        return {
-            str(one["path"])[len(key) + 1 :]: _read_version(one) for some in found for one in some
-        }  # fmt: skip
+    def list_objects() -> dict[str, Version]:
+        batches = obstore.list(store, prefix=f"{key}/", chunk_size=1000)
+        entries = (entry for batch in batches for entry in batch)
+        return {str(entry["path"])[len(key) + 1 :]: _read_version(entry) for entry in entries}
 
-    return retry_while_away(path, act)
+    return retry_while_away(path, list_objects)
 
 
 def is_any_below(path: str) -> bool:
@@ -164,61 +165,60 @@ def is_any_below(path: str) -> bool:
     store, key = _locate(path.rstrip("/"))
     import obstore
 
-    def act() -> bool:
-        return any(len(some) for some in obstore.list(store, prefix=f"{key}/", chunk_size=1))
+    def look() -> bool:
+        return any(len(batch) for batch in obstore.list(store, prefix=f"{key}/", chunk_size=1))
 
-    return retry_while_away(path, act)
+    return retry_while_away(path, look)
 
 
 def list_names(path: str) -> tuple[set[str], set[str]]:
-    """The names of the objects, and of the folders, that are in a folder or bucket itself.
+    """List a folder or bucket, not what its folders hold: (names of objects, names of folders).
 
     A folder that was just emptied may be among them.
     """
     store, key = _locate(path.rstrip("/"), bucket=True)
     import obstore
 
-    def act() -> tuple[set[str], set[str]]:
-        found = obstore.list_with_delimiter(store, prefix=f"{key}/" if key else None)
-        objects = {str(one["path"]) for one in found["objects"]}
-        folders = {str(one) for one in found["common_prefixes"]}
-        last = posixpath.basename
-        return {last(one) for one in objects}, {last(one.rstrip("/")) for one in folders}
+    def list_folder() -> tuple[set[str], set[str]]:
+        listing = obstore.list_with_delimiter(store, prefix=f"{key}/" if key else None)
+        objects = {posixpath.basename(str(entry["path"])) for entry in listing["objects"]}
+        prefixes = (str(prefix).rstrip("/") for prefix in listing["common_prefixes"])
+        return objects, {posixpath.basename(prefix) for prefix in prefixes}
 
-    return retry_while_away(path, act)
+    return retry_while_away(path, list_folder)
 
 
 def get_all(path: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The objects of these names under a path that are there, some at a time."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        found = pool.map(lambda name: get(f"{path.rstrip('/')}/{name}"), names)
-        for name, content in zip(names, found, strict=True):
+    """Fetch objects by their names under a path, several at a time; missing ones are left out."""
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
+        contents = pool.map(lambda name: get(f"{path.rstrip('/')}/{name}"), names)
+        for name, content in zip(names, contents, strict=True):
             if content is not None:
                 yield name, content.data
 
 
 def put_all(path: str, files: Mapping[str, Path]) -> None:
-    """Write files as objects of these names under a path, some at a time."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    """Write `files`, {name under the path: file}, as objects, several at a time."""
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         list(pool.map(lambda name: put(f"{path.rstrip('/')}/{name}", files[name]), files))
 
 
 def delete(path: str, names: Sequence[str] | None = None) -> None:
-    """Delete an object, or those of these names under a path; if they are there."""
+    """Delete an object, or the objects `names` under a path; missing ones are no error."""
     store, key = _locate(path.rstrip("/"))
     import obstore
 
     keys = [key] if names is None else [f"{key}/{name}" for name in names]
 
-    def act(some: list[str]) -> None:
+    def delete_keys(batch: list[str]) -> None:
         try:
-            if some:
-                obstore.delete(store, some)
-        except FileNotFoundError:  # some kinds of stores say so, and stop there
-            for one in some if len(some) > 1 else ():
-                act([one])
+            if batch:
+                obstore.delete(store, batch)
+        except FileNotFoundError:  # some stores stop at the first missing one
+            for single_key in batch if len(batch) > 1 else ():
+                delete_keys([single_key])
 
-    retry_while_away(path, lambda: act(keys))
+    retry_while_away(path, lambda: delete_keys(keys))
 
 
 def delete_below(path: str) -> None:
@@ -235,14 +235,14 @@ def check_writable(path: str) -> None:
 
 
 def get_hidden_sibling(path: str, ending: str) -> str:
-    """The URL of the hidden object of that ending beside a path."""
+    """Make the URL of the hidden object with that ending beside a path."""
     folder, _, name = path.rstrip("/").rpartition("/")
     return f"{folder}/.{name}{ending}"
 
 
 @contextmanager
 def explaining_refusals(path: str) -> Iterator[None]:
-    """What a store says to the first thing that is written to it becomes an `InputError`."""
+    """Turn a store's refusal of the first write to it into an `InputError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -260,29 +260,29 @@ def explaining_refusals(path: str) -> Iterator[None]:
 
 
 def retry_while_away(path: str, act: Callable[[], Answer]) -> Answer:
-    """What `act` gives; tried again for as long as a run waits where a store is out of reach.
+    """Call `act`, again for `remote.PATIENCE` while the store is out of reach; its result.
 
-    obstore tries most requests again itself, but neither those that must not be done twice nor
-    where a server that is only half up answers in an odd way.
+    obstore repeats most requests itself, but neither those that must not be done twice nor those
+    that a half-started server has answered in an odd way.
     """
-    until = time.monotonic() + remote.PATIENCE.total_seconds()
+    deadline = time.monotonic() + remote.PATIENCE.total_seconds()
     with explaining_outages(path):
         while True:
             try:
                 return act()
             except Exception as error:
-                if not _is_transient(error) or time.monotonic() > until:
+                if not _is_transient(error) or time.monotonic() > deadline:
                     raise
             time.sleep(PAUSE_S)
 
 
 def _is_transient(error: BaseException | None) -> bool:
-    """Whether it is an error of the way to a store, which may be gone the next time."""
+    """Whether an error comes from the connection to a store, and may be gone the next time."""
     while error is not None:
         if isinstance(error, ConnectionError | TimeoutError):
             return True
         if type(error).__module__.split(".")[0] == "obstore":
-            # What the client is told to have done wrong, it is told the next time.
+            # A request that was wrong is wrong the next time, too.
             refused = re.search(r"status( code:)? 4(?!08|29)\d\d", str(error))
             return type(error).__name__ in ("GenericError", "JoinError") and not refused
         error = error.__cause__ or error.__context__
@@ -290,7 +290,7 @@ def _is_transient(error: BaseException | None) -> bool:
 
 
 def _locate(path: str, bucket: bool = False) -> tuple[Any, str]:
-    """The bucket of a URL as a store, and the name in it."""
+    """Open the bucket of a URL as a store; returns it and the name of the object in it."""
     scheme, _, rest = path.partition("://")
     root, _, key = rest.partition("/")
     if not (root and (key or bucket)):
@@ -302,10 +302,9 @@ def _get(store: Any, key: str) -> Content | None:
     import obstore
 
     try:
-        found = obstore.get(store, key)
-        return Content(
-            found.bytes().to_bytes(), _read_version(found.meta), found.meta["last_modified"]
-        )
+        response = obstore.get(store, key)
+        meta = response.meta
+        return Content(response.bytes().to_bytes(), _read_version(meta), meta["last_modified"])
     except FileNotFoundError:
         return None
 
@@ -315,5 +314,5 @@ def _read_version(meta: Any) -> Version:
 
 
 def compute_age_s(moment: datetime) -> float:
-    """Seconds since then, by the clock of this machine."""
+    """Compute the seconds since a moment, by the clock of this machine."""
     return (datetime.now(UTC) - moment).total_seconds()

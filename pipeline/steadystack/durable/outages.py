@@ -26,58 +26,61 @@ from steadystack.model import InputError, UnreachableError
 Answer = TypeVar("Answer")
 
 S3 = ("s3://", "s3a://")
-# After so many seconds without an answer it is said, and so long is asked for the reason.
-SILENT_S, ASKED_S = 3.0, 2.0
+# How long a silent server goes unmentioned, and how long its reason is looked for, seconds.
+SILENCE_S, PROBE_TIMEOUT_S = 3.0, 2.0
 CREDENTIALS = (
     "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
     "AWS_ENDPOINT_URL, or the like; a public bucket needs AWS_SKIP_SIGNATURE=true"
 )
-# What tells that there are credentials: keys, a profile, or a role of a machine or a pod.
-GIVEN_BY = (
+# Variables that mean that there are credentials: keys, a profile, a role of a machine or a pod.
+CREDENTIAL_VARIABLES = (
     "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SKIP_SIGNATURE", "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
-METADATA = "169.254."  # where a machine in a cloud is asked for its role
+METADATA = "169.254."  # the address that tells a machine in a cloud its role
 
 log = logging.getLogger(__name__)
 
 
 class _RetrievedElsewhere(logging.Filter):
-    """Of several requests at a time the first error is told; asyncio reports the others again."""
+    """Drops asyncio's reports of requests whose error was not retrieved.
+
+    Of several requests that fail together the first error is raised already.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
-        ours = kind is not None and kind.__module__.split(".")[0] == "obstore"
-        return not (ours and "exception was never retrieved" in record.getMessage())
+        is_obstore = kind is not None and kind.__module__.split(".")[0] == "obstore"
+        return not (is_obstore and "exception was never retrieved" in record.getMessage())
 
 
 logging.getLogger("asyncio").addFilter(_RetrievedElsewhere())
 
 
 def describe_reason(error: BaseException) -> str:
-    """What went wrong, in a line."""
+    """Describe what went wrong with a request, in a line."""
     text = str(error)
     if METADATA in text and not _are_credentials_given():
         return "no credentials are set"
-    asked = re.search(r"Error performing \w+ (\w+://[^/\s?]+)", text)
-    server = f"{asked[1]}: " if asked else ""
+    request = re.search(r"Error performing \w+ (\w+://[^/\s?]+)", text)
+    server = f"{request[1]}: " if request else ""
     if code := _find_error_code(text):
-        told = re.search(r"<Message>([^<]*)</Message>", text)
-        return f"{server}{code}" + (f" ({told[1].strip().rstrip('.')})" if told else "")
+        message = re.search(r"<Message>([^<]*)</Message>", text)
+        return f"{server}{code}" + (f" ({message[1].strip().rstrip('.')})" if message else "")
     if status := re.search(r"status code: (\d+ [A-Z][A-Za-z ]*)", text):
         return f"{server}{status[1].strip()}"
     if "TimedOut" in text or "kind: Timeout" in text:
         return f"{server}no answer in time"
     if "InvalidContentType" in text:
         return f"{server}it does not speak TLS: its address begins with http://, not https://"
-    inner = re.findall(r'"([^"]+)"', text.partition("HttpError {")[2])
-    if inner:
-        return f"{server}{inner[-1]}"
+    quoted = re.findall(r'"([^"]+)"', text.partition("HttpError {")[2])
+    if quoted:
+        return f"{server}{quoted[-1]}"
     return text.split("\n")[0]
 
 
 def suggest_way_out(error: BaseException) -> str:
-    """What helps where credentials are missing or refused, or a server knows too little."""
+    """Suggest, in parentheses, what helps against an error of a store; "" if nothing is known."""
     text = str(error)
     if type(error).__name__ == "NotSupportedError":
         return " (parts of shards and of large TIFF files need a server that supports byte ranges)"
@@ -95,7 +98,7 @@ def suggest_way_out(error: BaseException) -> str:
 
 @contextmanager
 def explaining_outages(path: str) -> Iterator[None]:
-    """Errors of the way to a store, and not of what lies there, become `UnreachableError`."""
+    """Turn errors of the connection to a store into `UnreachableError`; others pass."""
     try:
         yield
     except UnreachableError:
@@ -119,64 +122,64 @@ def _is_outage(error: BaseException) -> bool:
 
 
 def describe_missing_bucket(path: str) -> str:
-    """The line for a bucket that is not there."""
+    """Describe a bucket that does not exist, in a line."""
     bucket = path.split("://", 1)[1].split("/")[0]
-    where = (
+    server = (
         f"at {get_endpoint()}" if get_endpoint() else "at Amazon (another server: AWS_ENDPOINT_URL)"
     )
-    return f"{path}: there is no bucket {bucket!r} {where}"
+    return f"{path}: there is no bucket {bucket!r} {server}"
 
 
 def is_bucket_missing(error: BaseException) -> bool:
-    """Whether it is the bucket that is not there."""
+    """Whether an error says that the bucket does not exist."""
     return _find_error_code(str(error)) == "NoSuchBucket"
 
 
 def get_endpoint() -> str:
-    """The S3 server that the environment names; "" for Amazon's."""
+    """Get the S3 server that the environment names; "" for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 def get_region() -> str:
-    """The region of S3 that the environment names, or the one that other servers take as well."""
+    """Get the S3 region that the environment names, or else the one that most servers take."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def await_answer(path: str, work: Callable[[], Answer], patience: timedelta) -> Answer:
-    """What `work` gives, which asks a remote store; said if there is no answer for seconds.
+    """Call `work`, which asks a remote store, and return its result; warn if it takes long.
 
-    It runs in a thread of its own, as the clients do not hear Ctrl-C while they wait: this thread
-    does, and leaves them.
+    `work` runs in a thread of its own: clients do not hear Ctrl-C while they wait, and this thread
+    does, and leaves them. `patience` is how long `work` tries; the warning says it.
     """
-    found = _run_aside(work)
-    if not wait([found], SILENT_S).done:
+    answer = _run_aside(work)
+    if not wait([answer], SILENCE_S).done:
         reason = _run_aside(lambda: _explain_silence(path))
-        known = wait([reason], ASKED_S).done
-        why = f" ({reason.result()})" if known and reason.result() else ""
-        if not wait([found], 0).done:
+        has_reason = wait([reason], PROBE_TIMEOUT_S).done
+        hint = f" ({reason.result()})" if has_reason and reason.result() else ""
+        if not wait([answer], 0).done:
             log.warning(
                 "%s does not answer yet%s: trying for up to %.0f s (Ctrl-C stops)",
-                *(path, why, patience.total_seconds()),
+                *(path, hint, patience.total_seconds()),
             )
-    return found.result()
+    return answer.result()
 
 
 def _run_aside(work: Callable[[], Answer]) -> Future[Answer]:
-    """`work` in a thread that nobody waits for when the process ends."""
-    found: Future[Answer] = Future()
+    """Call `work` in a thread that the end of the process does not wait for."""
+    future: Future[Answer] = Future()
 
     def run() -> None:
         try:
-            found.set_result(work())
+            future.set_result(work())
         except BaseException as error:
-            found.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return found
+    return future
 
 
 def _explain_silence(path: str) -> str:
-    """Why a server may be silent; "" if nothing is known."""
+    """Explain why a server may be silent; "" if nothing is known."""
     if path.startswith(S3) and not _are_credentials_given():
         return "no credentials are set: this machine is asked for a role"
     address = urlsplit(_get_address(path))
@@ -184,15 +187,16 @@ def _explain_silence(path: str) -> str:
         return ""
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        with socket.create_connection((address.hostname, port), timeout=ASKED_S):
+        with socket.create_connection((address.hostname, port), timeout=PROBE_TIMEOUT_S):
             return f"{address.hostname}:{port} accepts connections, but does not answer"
     except OSError as error:
-        why = "no connection" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        return f"{address.hostname}:{port}: {why}"
+        is_timeout = isinstance(error, TimeoutError)
+        reason = "no connection" if is_timeout else error.strerror or str(error)
+        return f"{address.hostname}:{port}: {reason}"
 
 
 def _get_address(path: str) -> str:
-    """The address of the server behind a path; "" where that is the client's affair."""
+    """Get the URL of the server behind a path; "" for clients that find it themselves."""
     if path.startswith("http"):
         return path
     if path.startswith(S3):
@@ -202,25 +206,25 @@ def _get_address(path: str) -> str:
 
 def _are_credentials_given() -> bool:
     profile = Path("~/.aws/credentials").expanduser()
-    return any(name in os.environ for name in GIVEN_BY) or profile.exists()
+    return any(name in os.environ for name in CREDENTIAL_VARIABLES) or profile.exists()
 
 
 def _find_error_code(text: str) -> str | None:
-    """The error code in an answer of S3."""
-    found: Any = re.search(r"<Code>(\w+)</Code>", text)
-    return None if found is None else str(found[1])
+    """Find the error code in an answer of S3; None if there is none."""
+    match: Any = re.search(r"<Code>(\w+)</Code>", text)
+    return None if match is None else str(match[1])
 
 
-# Seconds between one try and the next.
+# The pauses between tries, seconds.
 PAUSES_S = (0.2, 1.0, 3.0)
-# Errors of the system that are no accident: the same is said the next time.
-LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-# Libraries that reach stores over a network; not all of their errors are the system's.
+# Errors of the system that come again the next time.
+PERMANENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+# Libraries that reach stores over a network; their own errors count as passing, too.
 NETWORK = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "s3fs")
 
 
 def retry_read(read: Callable[[], Answer]) -> Answer:
-    """What `read` gives; tried again a few times where it fails for what may pass."""
+    """Call `read` and return its result; retry a few times after an error that may pass."""
     for pause in PAUSES_S:
         try:
             return read()
@@ -233,7 +237,7 @@ def retry_read(read: Callable[[], Answer]) -> Answer:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error may be gone the next time: of system or network, not of what was read."""
-    if isinstance(error, LASTING):
+    """Whether an error of the system or the network may be gone the next time."""
+    if isinstance(error, PERMANENT):
         return False
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in NETWORK

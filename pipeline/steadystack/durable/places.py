@@ -1,6 +1,6 @@
 """A place is what a path of the user's stands for: on this machine, on an object store, on the web.
 
-`get_place` alone looks at the path and decides which it is; everybody else asks the place.
+`get_place` alone decides by the path which kind it is; all other code asks the place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 def get_place(path: str | Path) -> Place:
-    """What lies, or is to lie, at a path or URL; whether it does is not asked here."""
+    """Make the place of a path or URL; whether anything lies there is not asked."""
     text = str(path)
     text = text.rstrip("/") or text
     if "://" not in text:
@@ -32,7 +32,7 @@ def get_place(path: str | Path) -> Place:
 
 
 class RecordWriter(Protocol):
-    """Takes records in their order; who appends them does not wait for a store that is far away."""
+    """Takes records in their order; appending does not wait for a remote store."""
 
     def append(self, content: bytes) -> None: ...
 
@@ -42,68 +42,76 @@ class RecordWriter(Protocol):
 
 
 class Records(Protocol):
-    """Bytes that grow at a place: a file, or objects that are each a part of it."""
+    """Records that are appended at a place: one file, or several objects that follow each other."""
 
     def read(self) -> Iterator[tuple[str, bytes]]:
-        """What is there, part by part with its name; nothing if nothing is."""
+        """Read every piece, as (name, content); nothing if none is there.
+
+        A piece is an object of a store; a local file is one piece with the name "".
+        """
         ...
 
     def write(self, good: Mapping[str, int], title: bytes = b"") -> RecordWriter:
-        """Open for more.
+        """Open the records to append to them.
 
         Parameters
         ----------
-        good : how many bytes of each part stand; what is behind them, and parts of 0, go away
-        title : what every new part begins with
+        good : how many bytes of each piece are kept, by its name; what follows them is deleted,
+            and so are pieces of 0 bytes
+        title : bytes that every new piece begins with
         """
         ...
 
 
 class Build(Protocol):
-    """What is made in many steps, by many hands: not at its place, or not valid, until it is whole.
+    """An output that is made in many steps, by many processes, and counts only once it is whole.
 
     Attributes
     ----------
-    path : where it is written
+    path : where it is written, which need not be its place
     """
 
     @property
     def path(self) -> str: ...
 
     def settle(self) -> None:
-        """Put back what was being replaced when a process died; what was begun stays."""
+        """Put back what a process that died was replacing; an unfinished output stays."""
         ...
 
     def is_whole(self) -> bool:
-        """Whether something whole is at the place."""
+        """Whether a whole output is at the place."""
         ...
 
     def is_begun(self) -> bool:
-        """Whether something was begun, and laid out, that is not whole yet."""
+        """Whether an output was laid out that is not whole yet."""
         ...
 
     def beginning(self) -> AbstractContextManager[None]:
-        """What is laid out in here is begun, in the place of all that was begun before."""
+        """Delete an unfinished output; the block lays out a new one, which is begun at its end."""
         ...
 
     def finish(self) -> None:
-        """Let what was written be what is at the place; what was there before goes away."""
+        """Put the output at its place; what was there before is deleted."""
         ...
 
     def tidy(self) -> None:
-        """Delete what a whole one does not need, if a process died before it did."""
+        """Delete what a whole output does not need, if a process died before it did."""
         ...
 
     def open_records(self) -> Records:
-        """How far it is."""
+        """Open the records of the steps that are done."""
         ...
 
 
 class Place(Protocol):
     """Where something lies or is to lie. Paths that a place gives are texts, as the user's are.
 
-    What stays out of reach is no property of what lies there: an `UnreachableError` is raised for
-    it. Attributes: `path`, without a slash at its end, and `name`, its last part.
+    Every method raises `UnreachableError` if a store stays out of reach.
+
+    Attributes
+    ----------
+    path : without a slash at its end
+    name : the last component of the path
     """
 
     @property
@@ -115,44 +123,44 @@ class Place(Protocol):
     # --- names; nothing is asked of a store ---
 
     def make_absolute(self, folder: Path) -> str:
-        """The path that does not depend on the working folder; `folder` is where it begins."""
+        """Make the path absolute; a relative one begins at `folder`."""
         ...
 
     def get_sibling(self, name: str) -> Place:
-        """The place of that name in the same folder."""
+        """Get the place of that name in the same folder."""
         ...
 
     def get_child(self, name: str) -> Place:
-        """The place of that name in this folder."""
+        """Get the place of that name in this folder."""
         ...
 
     @property
     def location(self) -> tuple[str, ...]:
-        """The parts of the path, each in the one before; nothing else has the same."""
+        """The components of the path, outermost first; no other place has the same."""
         ...
 
     @property
     def is_pattern(self) -> bool:
-        """Whether the last part stands for many files, such as ``frames/*.tif``."""
+        """Whether the last component stands for many files, such as ``frames/*.tif``."""
         ...
 
     @property
     def has_wildcards(self) -> bool:
-        """Whether the path stands for the many paths that `matching` finds."""
+        """Whether the path stands for many paths, which `list_matching` gives."""
         ...
 
     def matches(self, pattern: str) -> bool:
-        """Whether a path with wildcards would find this one."""
+        """Whether this path matches `pattern`, a path with wildcards."""
         ...
 
     # --- what is there ---
 
     def exists(self) -> bool:
-        """Whether something is there; of a path that ends in .zarr, what zarr can open."""
+        """Whether something is there; for a path that ends in .zarr, something zarr can open."""
         ...
 
     def is_occupied(self) -> bool:
-        """Whether anything is there, be it torn."""
+        """Whether anything is there, be it incomplete."""
         ...
 
     def is_file(self) -> bool: ...
@@ -162,123 +170,123 @@ class Place(Protocol):
         ...
 
     def list_siblings(self) -> list[str]:
-        """The paths of everything that lies beside it, itself included."""
+        """List the paths of everything in the same folder, this one included."""
         ...
 
     def list_matching(self) -> list[str]:
-        """The paths that a path with wildcards in any of its parts stands for, sorted."""
+        """List the paths that match this one, which may have wildcards anywhere, sorted."""
         ...
 
     def list_files(self) -> list[str]:
-        """The files of a pattern, or in a folder, in natural order: frame9 before frame10."""
+        """List the files of a pattern or in a folder, in natural order: frame9 before frame10."""
         ...
 
     # --- reading ---
 
     def describe_missing(self) -> str:
-        """The line for what is not there, with the nearest name that is, where that is known."""
+        """Describe what does not exist, in a line, with the nearest name that does, if known."""
         ...
 
     def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
-        """What `look` finds here; a store that does not answer is told of, and Ctrl-C works."""
+        """Call `look` and return its result; warn of a silent store, and let Ctrl-C stop it."""
         ...
 
     def explaining_outages(self) -> AbstractContextManager[None]:
-        """Errors of the way to a store in here, and not of what lies there, are told as such."""
+        """Turn errors of the connection to a store, raised in the block, to UnreachableError."""
         ...
 
     def open(self) -> BinaryIO:
-        """The file, for reading; raises FileNotFoundError if it is not there."""
+        """Open the file for reading; raises FileNotFoundError if it does not exist."""
         ...
 
-    def as_source(self) -> str | BinaryIO:
-        """What a library reads a file from: its path, where it has one, or the file, open."""
+    def get_source(self) -> str | BinaryIO:
+        """Get what a library can read the file from: a local path, or the open file."""
         ...
 
     def load_array(self) -> NDArray[Any]:
-        """The array of a .npy file; mapped into memory where that can be."""
+        """Load the array of a .npy file; a local one is mapped into memory."""
         ...
 
     def fetching(self) -> AbstractContextManager[Path]:
-        """The file or folder where this machine can read it, for as long as this lasts.
+        """Give the local path of the file or folder, or of a copy that lasts for the block.
 
         Raises FileNotFoundError if nothing is there.
         """
         ...
 
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
-        """The Zarr array or group, for reading; raises InputError if there is none."""
+        """Open the Zarr array or group for reading; raises InputError if there is none."""
         ...
 
-    def zarr_store(self, *, read_only: bool = True) -> StoreLike:
-        """What zarr opens it by."""
+    def make_zarr_store(self, *, read_only: bool = True) -> StoreLike:
+        """Make the store by which zarr opens this place."""
         ...
 
     # --- writing: whenever a process dies, what was there before or what is new is whole ---
 
     @property
     def keeps_old(self) -> bool:
-        """Whether what is replaced stays until the new is whole."""
+        """Whether an old output stays until the new one is whole."""
         ...
 
     def check_name(self) -> None:
-        """Raise InputError if nothing can be written by such a name; nothing is asked."""
+        """Raise InputError if such a name cannot be written; no store is asked."""
         ...
 
     def check_writable(self) -> None:
-        """Raise InputError if nothing can be written there; tries it."""
+        """Raise InputError if nothing can be written there, which is tried."""
         ...
 
     def replacing(self) -> AbstractContextManager[Path]:
-        """A path to make a file or folder at, which takes this place when all went well."""
+        """Give a path for a new file or folder, put at this place if the block succeeds."""
         ...
 
     def put(self, made: Path) -> None:
-        """Let a file or folder that was made on this machine be what is at the place."""
+        """Put a local file or folder at this place; what was there is deleted."""
         ...
 
     def discard(self) -> None:
-        """Delete the file or folder; it is gone from its path at once."""
+        """Delete the file or folder; the path is free at once."""
         ...
 
     def settle(self) -> None:
-        """Finish or take back what a process that died has begun; by one process at a time."""
+        """Finish or undo what a process that died has left; for one process at a time."""
         ...
 
     def finish(self) -> None:
-        """Put to its place what is whole beside it; others that do so find the same."""
+        """Put a whole output that lies beside this place at it; several processes may do so."""
         ...
 
     def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
-        """What `act` gives, tried again for as long as a run waits for a store."""
+        """Call `act`, again while the store is out of reach and a run waits; its result."""
         ...
 
     def is_cut_off_by(self, error: BaseException) -> bool:
-        """Whether an error says that nothing can be written here for now."""
+        """Whether an error says that this place cannot be written for now."""
         ...
 
     def holding_lock(self) -> AbstractContextManager[None]:
-        """Keep other runs off this output for as long as this lasts.
+        """Keep other runs off this output during the block.
 
         Raises InputError that tells who holds it.
         """
         ...
 
     def open_records(self) -> Records:
-        """Bytes that grow here."""
+        """Open the records that are appended at this place."""
         ...
 
     def open_build(self) -> Build:
-        """Something that is made here in many steps."""
+        """Open the build of an output that is made here in many steps."""
         ...
 
     def make_log_handler(self) -> logging.Handler:
-        """What appends the lines of a log here; raises OSError if it cannot."""
+        """Make the handler that appends the lines of a log here; raises OSError if it cannot."""
         ...
 
 
-def paths_overlap(one: str, other: str) -> bool:
+def paths_overlap(first_path: str, second_path: str) -> bool:
     """Whether two paths are the same, or one lies in the other."""
-    first, second = get_place(one).location, get_place(other).location
-    shared = min(len(first), len(second))
-    return first[:shared] == second[:shared]
+    first, second = get_place(first_path).location, get_place(second_path).location
+    length = min(len(first), len(second))
+    return first[:length] == second[:length]

@@ -1,4 +1,4 @@
-"""Remote stores, s3://, https:// and the like: the way there, and places that can be read.
+"""Remote stores, s3://, https:// and the like: how they are opened, and places that can be read.
 
 Remote stores are opened with patience: a server that is restarted costs a run time and nothing
 else. What stays out of reach is no property of a frame: an `UnreachableError` stops the run.
@@ -39,8 +39,8 @@ from steadystack.model import InputError, UnreachableError
 # How long a request is tried again before the store counts as out of reach. The libraries' own
 # limits are a few seconds, less than a storage server takes to restart.
 PATIENCE = timedelta(seconds=120)
-# A file up to this size is fetched in one go; of a larger one only what is asked for.
-WHOLE_FILE = 64 * 2**20
+# A file up to this size is fetched at once, bytes; of a larger one only the ranges that are read.
+MAX_WHOLE_FILE = 64 * 2**20
 READ_AHEAD = 2**20
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 
@@ -48,7 +48,7 @@ Answer = TypeVar("Answer")
 
 
 def open_object_store(url: str) -> Any:
-    """The store that holds what is below a URL, for obstore, with retries."""
+    """Open the store of obstore that holds what is below a URL, with retries."""
     return _open_object_store(url, PATIENCE)
 
 
@@ -62,12 +62,12 @@ def _open_object_store(url: str, patience: timedelta) -> Any:
             f"{url} is remote: that needs obstore (pip install 'steadystack[remote]')"
         ) from error
     options: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
-    keys: dict[str, Any] = {}
+    store_options: dict[str, Any] = {}
     if url.startswith(S3):
         options["allow_http"] = get_endpoint().startswith("http://")
-        keys = {"region": get_region()} | _read_profile()
+        store_options = {"region": get_region()} | _read_profile()
         if get_endpoint():
-            keys["endpoint"] = get_endpoint()
+            store_options["endpoint"] = get_endpoint()
     elif url.startswith("http://"):
         options["allow_http"] = True
     retries = {
@@ -79,21 +79,21 @@ def _open_object_store(url: str, patience: timedelta) -> Any:
             "base": 2,
         },
     }
-    connect: Any = from_url  # whose types know one scheme at a time
-    return connect(url, client_options=options, retry_config=retries, **keys)
+    open_store: Any = from_url  # whose types know one scheme at a time
+    return open_store(url, client_options=options, retry_config=retries, **store_options)
 
 
 def check_address(url: str) -> None:
-    """Refuse what no client knows, with the nearest that one does."""
+    """Raise InputError for a URL that no client knows, with the nearest scheme that one does."""
     scheme, _, rest = url.partition("://")
     if scheme == "file":
         raise InputError(f"{url}: give a local path without file://")
     if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}://{rest}? " if near else ""
+        close_schemes = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        suggestion = f"did you mean {close_schemes[0]}://{rest}? " if close_schemes else ""
         raise InputError(
-            f"{url}: {scheme}:// is not supported; {meant}supported are {', '.join(SCHEMES)} and "
-            "local paths"
+            f"{url}: {scheme}:// is not supported; {suggestion}supported are {', '.join(SCHEMES)} "
+            "and local paths"
         )
     if (
         url.startswith(S3)
@@ -104,7 +104,7 @@ def check_address(url: str) -> None:
 
 
 def _read_profile() -> dict[str, Any]:
-    """Credentials of a profile in ~/.aws, where boto3 is there to read it."""
+    """Read the credentials of a profile in ~/.aws; empty without one, or without boto3."""
     if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_SKIP_SIGNATURE" in os.environ:
         return {}
     if "AWS_PROFILE" not in os.environ and not Path("~/.aws/credentials").expanduser().exists():
@@ -160,11 +160,11 @@ class RemotePlace:
     def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         check_address(self.path)
 
-        def told() -> Answer:
+        def look_explained() -> Answer:
             with self.explaining_outages():
                 return look()
 
-        return await_answer(self.path, told, PATIENCE)
+        return await_answer(self.path, look_explained, PATIENCE)
 
     def explaining_outages(self) -> AbstractContextManager[None]:
         return explaining_outages(self.path)
@@ -177,12 +177,12 @@ class RemotePlace:
         import obstore
 
         with self.explaining_outages():
-            if obstore.head(store, self.name)["size"] <= WHOLE_FILE:
+            if obstore.head(store, self.name)["size"] <= MAX_WHOLE_FILE:
                 return io.BytesIO(obstore.get(store, self.name).bytes().to_bytes())
-            parts = _Parts(self.path, store, self.name)
-            return cast(BinaryIO, io.BufferedReader(parts, READ_AHEAD))
+            reader = _RangeReader(self.path, store, self.name)
+            return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD))
 
-    def as_source(self) -> BinaryIO:
+    def get_source(self) -> BinaryIO:
         return self.open()
 
     def load_array(self) -> NDArray[Any]:
@@ -192,25 +192,25 @@ class RemotePlace:
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
         try:
             with self.explaining_outages():
-                self._knock()
-                return zarr.open(self.zarr_store(), mode="r")
+                self._check_reachable()
+                return zarr.open(self.make_zarr_store(), mode="r")
         except FileNotFoundError as error:
-            raise InputError(self._no_zarr()) from error
+            raise InputError(self._describe_no_zarr()) from error
         except (InputError, UnreachableError):
             raise
         except Exception as error:  # a store may raise anything: metadata that is torn, no module
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
-    def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
+    def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
         return ObjectStore(open_object_store(self.path), read_only=read_only)
 
-    def _no_zarr(self) -> str:
+    def _describe_no_zarr(self) -> str:
         raise NotImplementedError
 
-    def _knock(self) -> None:
-        """One request by itself, which says why if there is no way to a store.
+    def _check_reachable(self) -> None:
+        """Send one request alone; it raises if the store cannot be reached.
 
-        Zarr sends several at a time, and those that are on their way when the first has failed may
+        Zarr sends several at a time, and those that are under way when the first has failed may
         come back to a process that ends.
         """
         store = open_object_store(self.path)
@@ -223,14 +223,14 @@ class RemotePlace:
                 raise InputError(describe_missing_bucket(self.path)) from error
 
 
-class _Parts(io.RawIOBase):
-    """A remote file that is fetched by parts."""
+class _RangeReader(io.RawIOBase):
+    """A remote file of which ranges of bytes are fetched as they are read."""
 
     def __init__(self, path: str, store: Any, name: str) -> None:
         import obstore
 
         self._path, self._store, self._name = path, store, name
-        self._size, self._place = int(obstore.head(store, name)["size"]), 0
+        self._size, self._position = int(obstore.head(store, name)["size"]), 0
 
     def readable(self) -> bool:
         return True
@@ -239,19 +239,20 @@ class _Parts(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence, self._size)
-        return self._place
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}
+        self._position = offset + origins.get(whence, self._size)
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
         import obstore
 
-        stop = min(self._place + len(buffer), self._size)
-        if stop <= self._place:
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
             return 0
         with explaining_outages(self._path):
-            got = obstore.get_range(self._store, self._name, start=self._place, end=stop)
+            got = obstore.get_range(self._store, self._name, start=self._position, end=stop)
         buffer[: len(got)] = memoryview(got)
-        self._place += len(got)
+        self._position += len(got)
         return len(got)
 
 
@@ -273,13 +274,13 @@ class WebPlace(RemotePlace):
             f"{self.path}: a web server does not list its files; s3:// and local folders do"
         )
 
-    def zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
+    def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
         return _WebStore(open_object_store(self.path), read_only=read_only)
 
-    def _no_zarr(self) -> str:
+    def _describe_no_zarr(self) -> str:
         import obstore
 
-        with suppress(Exception):  # it answers: that is all that is asked
+        with suppress(Exception):  # any answer but "not found" means that something is there
             try:
                 obstore.head(open_object_store(self._folder), self.name)
             except FileNotFoundError:
@@ -306,7 +307,7 @@ class WebPlace(RemotePlace):
 
 
 class _WebStore(ObjectStore[Any]):
-    """A store on a web server: it can be read and not listed, and asking would take long."""
+    """A Zarr store on a web server: it can be read and not listed."""
 
     supports_listing = False
 

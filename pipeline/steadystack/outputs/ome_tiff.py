@@ -72,7 +72,7 @@ def read_tiff_digest(path: str) -> str | None:
     import tifffile
 
     try:
-        with tifffile.TiffFile(get_place(path).as_source()) as file:
+        with tifffile.TiffFile(get_place(path).get_source()) as file:
             match = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
     except (OSError, ValueError, tifffile.TiffFileError):
         return None

@@ -72,7 +72,7 @@ def _read_identity(path: str) -> tuple[str, str]:
     place = get_place(path)
     try:
         with place.explaining_outages():
-            attributes: Any = dict(zarr.open_group(place.zarr_store(), mode="r").attrs)
+            attributes: Any = dict(zarr.open_group(place.make_zarr_store(), mode="r").attrs)
         identity = attributes[OWN]
         return str(identity["digest"]), str(identity.get("layout", ""))
     except UnreachableError:

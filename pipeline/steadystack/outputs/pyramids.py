@@ -73,7 +73,7 @@ def create_pyramid(
 ) -> None:
     """Make the group and its arrays, without pixels."""
     format_: Literal[2, 3] = 2 if spec.version == "0.4" else 3
-    store = get_place(spec.path).zarr_store(read_only=False)
+    store = get_place(spec.path).make_zarr_store(read_only=False)
     group = zarr.create_group(store, zarr_format=format_, attributes=dict(attributes))
     for level in (*spec.levels, spec.valid):
         if level is None:
@@ -110,7 +110,7 @@ def write_region(spec: PyramidSpec, level: Level, region: Slices, block: NDArray
 @lru_cache(maxsize=64)
 def _open_array(path: str, name: str, digest: str) -> zarr.Array[Any]:
     """Open an array of a pyramid for writing; `digest` tells new pyramids at the path from old."""
-    array = zarr.open_group(get_place(path).zarr_store(read_only=False), mode="r+")[name]
+    array = zarr.open_group(get_place(path).make_zarr_store(read_only=False), mode="r+")[name]
     assert isinstance(array, zarr.Array)
     return array.with_config({"write_empty_chunks": True})
 
@@ -120,7 +120,7 @@ def write_fractions(spec: PyramidSpec, fractions: NDArray[np.float64]) -> None:
 
     `fractions` are (frames, channels).
     """
-    group = zarr.open_group(get_place(spec.path).zarr_store(read_only=False), mode="r+")
+    group = zarr.open_group(get_place(spec.path).make_zarr_store(read_only=False), mode="r+")
     dims = [axis for axis in spec.axes if axis in ("t", "c")]
     array = group.create_array(
         FRACTION,

@@ -134,7 +134,7 @@ def _open(path: str) -> TiffFile:
     where = get_place(path)
     try:
         # By its path, where it has one: it may name other files that belong to it.
-        return tifffile.TiffFile(where.as_source())
+        return tifffile.TiffFile(where.get_source())
     except FileNotFoundError as error:
         raise InputError(where.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
