@@ -1,4 +1,4 @@
-"""What a run tells on its way: a log beside its output, and how far it is."""
+"""The log of a run beside its output, and lines that say how far the run is."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from steadystack.config import Config
 from steadystack.durable import get_place
 from steadystack.model import InputError
 
-NAME, SETTINGS, MOST_LINES = "run.log", "settings ", 200
-# A line at most so often at first, seconds; later every twentieth of the time that has gone by, as
-# a log of days has to be read, too, but never less often than that.
-OFTEN_S, PART, SELDOM_S = 10.0, 1 / 20, 600.0
+LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
+# The time between two lines: at first the shortest, later this fraction of the time that has gone
+# by, so that a log of days can be read, but never more than the longest; seconds.
+MIN_INTERVAL_S, ELAPSED_FRACTION, MAX_INTERVAL_S = 10.0, 1 / 20, 600.0
 
 log = logging.getLogger(__name__)
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
-METER = f"{__name__}.meter"  # the logger of lines that say how far it is
-meter_log = logging.getLogger(METER)
+METER_NAME = f"{__name__}.meter"  # the logger of lines that say how far a run is
+meter_log = logging.getLogger(METER_NAME)
 
 
 @contextmanager
 def log_to_output(config: Config, command: str) -> Iterator[None]:
-    """Append to ``run.log`` beside the output what happens in here, and how it ends.
+    """Append what the package logs during the block to ``run.log`` beside the output.
 
-    Everything that the package logs goes there. Outputs of one folder share the file: every line
-    names the output, and is written in one piece.
+    The log tells how the block ends, too. Outputs in one folder share the file: every line names
+    the output, and is written in one piece.
     """
     output = config.output.shifts.rstrip("/")
     package = logging.getLogger("steadystack")
     try:
-        file = get_place(output).get_sibling(NAME).make_log_handler()
+        log_handler = get_place(output).get_sibling(LOG_NAME).make_log_handler()
     except OSError as error:
         raise InputError(f"output.shifts {output} cannot be written: {error}") from error
     line = f"%(asctime)s {PurePath(output).name} %(levelname)s %(message)s"
-    file.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S%z"))
+    log_handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S%z"))
     # Warnings reach the terminal by themselves only while nobody listens.
-    alone = not package.hasHandlers() and logging.lastResort is not None
-    handlers = [file, *([logging.lastResort] if alone and logging.lastResort else [])]
+    is_unheard = not package.hasHandlers() and logging.lastResort is not None
+    handlers = [log_handler, *([logging.lastResort] if is_unheard and logging.lastResort else [])]
     level = package.level
     for handler in handlers:
         package.addHandler(handler)
@@ -54,74 +54,72 @@ def log_to_output(config: Config, command: str) -> Iterator[None]:
         package.setLevel(level)
         for handler in handlers:
             package.removeHandler(handler)
-        file.close()
+        log_handler.close()
 
 
 def _log_end(config: Config, command: str) -> Iterator[None]:
-    begun = time.monotonic()
+    started = time.monotonic()
     log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(collect_versions()))
-    log.info(SETTINGS + "%s", json.dumps(config.dump()))
+    log.info(SETTINGS_MARK + "%s", json.dumps(config.dump()))
     try:
         yield
     except BaseException as error:
-        what = "is refused" if isinstance(error, InputError) else "ends"
-        expected = isinstance(error, InputError | KeyboardInterrupt)
+        outcome = "is refused" if isinstance(error, InputError) else "ends"
+        is_expected = isinstance(error, InputError | KeyboardInterrupt)
         notes = "; ".join(getattr(error, "__notes__", []))
         log.info(
             "%s %s after %.1f s: %s %s %s",
-            *(command, what, time.monotonic() - begun, type(error).__name__, error, notes),
-            exc_info=None if expected else error,
+            *(command, outcome, time.monotonic() - started, type(error).__name__, error, notes),
+            exc_info=None if is_expected else error,
         )
         raise
-    log.info("%s is done after %.1f s", command, time.monotonic() - begun)
+    log.info("%s is done after %.1f s", command, time.monotonic() - started)
 
 
 def read_log_lines(config: Config) -> list[str]:
-    """The latest lines of the log that tell of this output; not those that repeat its settings."""
+    """Read the latest lines of the log on this output, without those that repeat its settings."""
     output = config.output.shifts.rstrip("/")
     name = PurePath(output).name
     for handler in logging.getLogger("steadystack").handlers:
         handler.flush()
     try:
-        with get_place(output).get_sibling(NAME).fetching() as file:
-            text = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        with get_place(output).get_sibling(LOG_NAME).fetching() as file:
+            all_lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    own = [
-        line for line in text if line.split(" ")[1:2] == [name] and f" INFO {SETTINGS}" not in line
-    ]
-    return own[-MOST_LINES:]
+    lines = [line for line in all_lines if line.split(" ")[1:2] == [name]]
+    return [line for line in lines if f" INFO {SETTINGS_MARK}" not in line][-MAX_LINES:]
 
 
 @contextmanager
 def log_stage(name: str) -> Iterator[None]:
-    """Log how long something took, if it was long enough to wonder."""
-    begun = time.monotonic()
+    """Log how long the block took."""
+    started = time.monotonic()
     yield
-    log.info("%s: %.1f s", name, time.monotonic() - begun)
+    log.info("%s: %.1f s", name, time.monotonic() - started)
 
 
 class Meter:
-    """Says now and then how far the pairs are, how fast they go and when they will be done."""
+    """Logs now and then how many pairs are measured, how fast, and the time that is left."""
 
     def __init__(self) -> None:
-        self.begun = self.told = time.monotonic()
-        self.first: int | None = None
+        self.started = self.last_line = time.monotonic()
+        self.first_done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self.first is None:
-            self.first = done
+        if self.first_done is None:
+            self.first_done = done
             if done:
                 meter_log.info("%d of %d pairs are already measured", done, total)
-        pause = min(max(OFTEN_S, PART * (now - self.begun)), SELDOM_S)
-        if now - self.told >= pause or (done == total and self.first < total):
-            self.told = now
-            meter_log.info("%s", format_progress(done, total, self.first, now - self.begun))
+        pause = min(max(MIN_INTERVAL_S, ELAPSED_FRACTION * (now - self.started)), MAX_INTERVAL_S)
+        if now - self.last_line >= pause or (done == total and self.first_done < total):
+            self.last_line = now
+            meter_log.info("%s", format_progress(done, total, self.first_done, now - self.started))
 
 
 def format_progress(done: int, total: int, first: int, seconds: float) -> str:
-    """How far a run is that began with `first` pairs done; the rate is that of this run."""
+    """Format how far a run is that began with `first` pairs done; the rate is that of this run."""
     line = f"{done} of {total} pairs ({done / max(total, 1):.0%})"
     rate = (done - first) / max(seconds, 1e-9)
     if not rate:
@@ -130,15 +128,16 @@ def format_progress(done: int, total: int, first: int, seconds: float) -> str:
 
 
 def _format_duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+    hours, seconds_left = divmod(round(seconds), 3600)
+    return f"{hours}:{seconds_left // 60:02}:{seconds_left % 60:02}"
 
 
 def collect_versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    """Collect the versions of Python and of `PACKAGES`, by name."""
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

@@ -1,4 +1,4 @@
-"""A run at a terminal or in a batch job: how far it is, and how it is stopped."""
+"""A run at a terminal or in a batch job: its progress, and the signals that stop it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from steadystack import run_log, stages
 
-# What ends a process that does not listen: time limits and preemption, a terminal that goes away.
+# Signals that end a process without a handler: time limits, preemption, a closed terminal.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
 )
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks the run to stop; what Ctrl-C does, it does as well."""
+    """Raised when a signal asks the run to stop; it stops as on Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -33,49 +33,52 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """In here the signals that would end the process raise `Stopped`, once.
+    """Raise `Stopped` in the block, once, for signals that would end the process.
 
-    A further one is not listened to while things are saved; SIGKILL does no harm either. Signals
-    that are ignored, as under nohup, stay so.
+    Further ones are ignored while results are saved; SIGKILL does no harm either. Signals that are
+    ignored already, as under nohup, stay so.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for other in taken:
+        for other in handlers:
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)
 
-    taken: dict[signal.Signals, object] = {}
+    handlers: dict[signal.Signals, object] = {}
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
-                taken[number] = signal.signal(number, stop)
+                handlers[number] = signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in taken:
+        for number in handlers:
             signal.signal(number, signal.SIG_DFL)
 
 
 def get_exit_code(stop: KeyboardInterrupt) -> int:
-    """128 and the number of the signal, as shells and batch systems have it."""
+    """Get the exit code after a stop: 128 plus the number of the signal, as in shells."""
     return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 @contextmanager
-def show_progress(doing: str = "measuring", what: str = "pairs") -> Iterator[stages.Progress]:
-    """A bar on standard error where that is a terminal, a line now and then elsewhere."""
+def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[stages.Progress]:
+    """Show a bar on standard error if that is a terminal, else a line now and then.
+
+    Gives what takes (done, total) numbers of `unit`.
+    """
     columns = (
-        TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what),
+        TextColumn(activity), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TimeRemainingColumn(),
     )  # fmt: skip
     console = Console(stderr=True)
     with ExitStack() as stack:
         if not console.is_terminal:
-            lines, meter = logging.StreamHandler(), logging.getLogger(run_log.METER)
-            meter.addHandler(lines)
-            stack.callback(meter.removeHandler, lines)
+            line_handler, meter = logging.StreamHandler(), logging.getLogger(run_log.METER_NAME)
+            meter.addHandler(line_handler)
+            stack.callback(meter.removeHandler, line_handler)
             yield lambda done, total: None
             return
         bar = stack.enter_context(Progress(*columns, console=console))
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(unit, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -29,7 +29,7 @@ def test_positions_of_a_plate(plate):
         by_path = StackFrames(locate_stack(path, channel=0)).read(1).image
         by_position = StackFrames(locate_stack(str(plate), position=name, channel=0)).read(1).image
         np.testing.assert_array_equal(by_path, by_position)
-    assert locate_stack(str(plate), position="B/03", channel=0).array.inside == "B/03/0/s0"
+    assert locate_stack(str(plate), position="B/03", channel=0).array.inner_path == "B/03/0/s0"
     assert list_positions(found.paths()[0]) is None
 
 
@@ -83,6 +83,6 @@ def test_a_collection_of_series(tmp_path):
         with pytest.raises(InputError, match=r"input.series 2 does not exist"):
             locate_stack(str(tmp_path / "a.zarr"), series=2)
         spec = locate_stack(str(tmp_path / "a.zarr"), series=1, channel="DAPI")
-        assert spec.array.inside.split("/")[0] == ("0" if listed else "1")
+        assert spec.array.inner_path.split("/")[0] == ("0" if listed else "1")
     spec = locate_stack(str(tmp_path / "b.zarr"), series=1)
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])

@@ -1,9 +1,8 @@
 """Dask, from the settings: many tasks with back-pressure and retries.
 
-`kinds` starts or finds a cluster when it is needed, with `jobs` of batch systems and the `memory`
-there is; `engines` are what tasks run on, and what a cluster has to be told. `tasks` runs them,
-`retries` again where that helps; `watch` keeps an eye on the workers, and `worker_check` asks them
-by `probe` what they run.
+`kinds` starts or finds a cluster when it is needed, with `jobs` for batch systems and `memory` for
+its limits; `engines` are what tasks run on. `tasks` runs tasks, `retries` repeats them where that
+helps; `watch` keeps an eye on the workers, and `worker_check` asks them by `probe` what they run.
 """
 
 from steadystack.cluster.engines import Cluster, Engine, as_cluster, get_current_client, share

@@ -15,9 +15,9 @@ class Settings(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def own(self) -> bool: ...
+    def starts_cluster(self) -> bool: ...
     @property
-    def batch(self) -> bool: ...
+    def uses_batch_jobs(self) -> bool: ...
     @property
     def workers(self) -> int | None: ...
     @property
@@ -60,33 +60,34 @@ class Settings(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A client, and how much may go wrong on its cluster. Nothing may unless it is said.
+    """A client, and how much may go wrong on its cluster; by default nothing may.
 
     Attributes
     ----------
-    client : None: in this process
+    client : Dask client; None: tasks run in this process
     retries : how often a task is tried again after an error or the death of its worker
     max_failed : the fraction of the work that may fail in the end
     worker_timeout : seconds to go on without any worker; None: without end
-    hopeless : says why no worker will come any more; "" while one may
+    explain_no_workers : says why no worker will come any more; "" while one may
     """
 
     client: Client | None = None
     retries: int = 0
     max_failed: float = 0.0
     worker_timeout: float | None = 60.0
-    hopeless: Callable[[], str] = str
+    explain_no_workers: Callable[[], str] = str
 
 
 Engine: TypeAlias = Cluster | Client | None  # None: in this process
 
 
 def as_cluster(engine: Engine) -> Cluster:
+    """Wrap a client, or None for this process, as a `Cluster`; a cluster stays as it is."""
     return engine if isinstance(engine, Cluster) else Cluster(engine)
 
 
 def get_current_client() -> Client | None:
-    """The client that Dask would use here; None if there is none."""
+    """Get the client that Dask would use here; None if there is none."""
     try:
         client: Client = Client.current()
     except ValueError:
@@ -95,9 +96,10 @@ def get_current_client() -> Client | None:
 
 
 def share(engine: Engine, value: Any) -> Any:
-    """A value that every task needs and that is too large to send along with each of them.
+    """Send a value that every task needs to all workers, once; returns what tasks take for it.
 
-    Every worker has it, so that it is not lost with one of them.
+    For values that are too large to be sent with each task. Every worker has a copy, so that the
+    value is not lost with one of them. In this process it is the value itself.
     """
     client = as_cluster(engine).client
     return value if client is None else client.scatter(value, hash=False, broadcast=True)

@@ -22,50 +22,51 @@ from steadystack.model import InputError
 
 
 def make_security(settings: Settings) -> Security | None:
-    """The certificates of a cluster, the same for scheduler, workers and client.
+    """Make the certificates of a cluster, the same for scheduler, workers and client.
 
-    None: those of Dask's own configuration, if it has any. Batch jobs talk over a network that
-    others are on, and who reaches a scheduler can run code: they get temporary ones unless told.
+    None: those of Dask's own configuration, if it has any. Whoever reaches a scheduler can run
+    code, and batch jobs talk over a shared network: by default they get temporary certificates.
     """
-    given = settings.security
-    if given == "none" or (given is None and not settings.batch):
+    choice = settings.security
+    if choice == "none" or (choice is None and not settings.uses_batch_jobs):
         return None
-    made: Security
-    if given is None or given == "temporary":
+    security: Security
+    if choice is None or choice == "temporary":
         try:
-            made = Security.temporary()
+            security = Security.temporary()
         except ImportError as error:
             raise InputError(
                 "cluster.security 'temporary' needs the package cryptography: install "
                 "steadystack[jobqueue]"
             ) from error
-        return made
+        return security
     for name in ("ca", "cert", "key"):
-        path = getattr(given, name)
+        path = getattr(choice, name)
         if not Path(path).is_file():
             raise InputError(f"cluster.security.{name} {path} does not exist")
-    return _read_certificates(given.ca, given.cert, given.key)
+    return _read_certificates(choice.ca, choice.cert, choice.key)
 
 
-def write_certificates(made: Security, folder: str) -> Security:
-    """Temporary certificates as files in a folder that nobody else can read, for other machines."""
-    of_worker = made.get_tls_config_for_role("worker")
-    found = {"ca": of_worker["ca_file"], "cert": of_worker["cert"], "key": of_worker["key"]}
-    paths = {name: str(Path(folder) / f"{name}.pem") for name in found}
-    for name, text in found.items():
+def write_certificates(security: Security, folder: str) -> Security:
+    """Write temporary certificates, for other machines, to a folder that nobody else can read."""
+    worker_config = security.get_tls_config_for_role("worker")
+    keys = {"ca": "ca_file", "cert": "cert", "key": "key"}
+    texts = {name: worker_config[key] for name, key in keys.items()}
+    paths = {name: str(Path(folder) / f"{name}.pem") for name in texts}
+    for name, text in texts.items():
         Path(paths[name]).write_text(text)
     return _read_certificates(**paths)
 
 
 def _read_certificates(ca: str, cert: str, key: str) -> Security:
     roles = ("client", "scheduler", "worker")
-    made: Security = Security(
+    security: Security = Security(
         require_encryption=True,
         tls_ca_file=ca,
         **{f"tls_{role}_cert": cert for role in roles},
         **{f"tls_{role}_key": key for role in roles},
     )
-    return made
+    return security
 
 
 CLASSES = {
@@ -74,14 +75,14 @@ CLASSES = {
     "sge": "SGECluster",
     "lsf": "LSFCluster",
 }
-SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
-ACCOUNT = {"slurm": "account", "pbs": "account", "sge": "project", "lsf": "project"}
+SUBMIT_COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
+ACCOUNT_OPTION = {"slurm": "account", "pbs": "account", "sge": "project", "lsf": "project"}
 # Python looks for modules in the working folder first, which is the user's: theirs would be run in
 # place of a library of the same name.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-# A worker that cannot reach its scheduler for so many seconds ends, and its job with it.
+# How long a worker that cannot reach its scheduler lives, and its job with it, seconds.
 DEATH_TIMEOUT_S = 60
-ERROR = re.compile(r"\w+(Error|Exception)\b")  # the last line of a traceback
+ERROR_LINE = re.compile(r"\w+(Error|Exception)\b")  # the last line of a traceback
 # How often the queue is asked for jobs while there is no worker, how long it may take to answer,
 # and how long it may be empty before another job is in it, seconds.
 QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
@@ -89,14 +90,14 @@ QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
 
 @contextmanager
 def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
-    """A scheduler in this process whose workers are batch jobs; they are cancelled in the end."""
+    """Start a scheduler here whose workers are batch jobs; they are cancelled at the end."""
     try:
         import dask_jobqueue
     except ImportError as error:
         raise InputError(
             f"cluster.kind {settings.kind} needs dask-jobqueue: install steadystack[jobqueue]"
         ) from error
-    command = SUBMIT[settings.kind]
+    command = SUBMIT_COMMANDS[settings.kind]
     if shutil.which(command) is None:
         raise InputError(
             f"cluster.kind {settings.kind}: there is no command {command} on this machine: start "
@@ -104,17 +105,20 @@ def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
         )
     folder = Path(settings.job_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="certificates-", dir=folder) as private:
+    with TemporaryDirectory(prefix="certificates-", dir=folder) as certificate_folder:
         security = make_security(settings)
         if security is not None and settings.security in (None, "temporary"):
-            security = write_certificates(security, private)
-        options = _make_options(settings) | {"security": security, "shared_temp_directory": private}
+            security = write_certificates(security, certificate_folder)
+        options = _make_options(settings) | {
+            "security": security,
+            "shared_temp_directory": certificate_folder,
+        }
         try:
-            made = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
+            cluster = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cluster.kind {settings.kind}: {error}") from error
-        with made:
-            yield made
+        with cluster:
+            yield cluster
 
 
 def _make_options(settings: Settings) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def _make_options(settings: Settings) -> dict[str, Any]:
     optional = {
         "queue": settings.queue,
         "walltime": settings.walltime,
-        ACCOUNT[settings.kind]: settings.account,
+        ACCOUNT_OPTION[settings.kind]: settings.account,
     }
     return {
         "cores": per_job * settings.threads_per_worker,
@@ -141,43 +145,44 @@ def _make_options(settings: Settings) -> dict[str, Any]:
 
 
 def _make_environment() -> Iterator[str]:
-    """Lines that give jobs the part of this process's Dask configuration that workers need.
+    """Make the script lines that pass this process's Dask configuration to workers.
 
-    They come before the user's own, which can take them back.
+    They come before the user's own lines, which can override them.
     """
-    for name, given in SAFE_PATH.items():
-        yield f"export {name}={given}"
+    for name, value in SAFE_PATH.items():
+        yield f"export {name}={value}"
     for section in ("distributed.comm.timeouts.tcp", "distributed.worker.memory"):
-        found = dask.config.get(section)
-        values = {section: found} if not isinstance(found, dict) else {
-            f"{section}.{key}": found[key] for key in ("target", "spill", "pause")
+        config = dask.config.get(section)
+        values = {section: config} if not isinstance(config, dict) else {
+            f"{section}.{key}": config[key] for key in ("target", "spill", "pause")
         }  # fmt: skip
         for name, value in values.items():
             variable = name.upper().replace(".", "__").replace("-", "_")
             yield f"export DASK_{variable}={value}"
-    for name, kept in dask.config.get("distributed.nanny.pre-spawn-environ").items():
-        yield f"export {name}={kept}"
+    for name, value in dask.config.get("distributed.nanny.pre-spawn-environ").items():
+        yield f"export {name}={value}"
 
 
 class JobQueue:
-    """Tells why no worker will come of the jobs that were submitted; "" while one may.
+    """Explains, when called, why the submitted jobs will start no worker; "" while they may.
 
-    Known of Slurm alone: a job that left the queue without its worker having come has failed.
+    Only for Slurm: a job that left the queue before its worker has connected has failed.
     """
 
     def __init__(self, settings: Settings, cluster: Any) -> None:
         self.kind, self.folder, self.cluster = settings.kind, settings.job_folder, cluster
-        self.asked = self.left = -QUEUE_STEP_S  # when the queue was asked, and last had a job
+        # When the queue was last asked, and when it last had a job.
+        self.last_query = self.last_job_seen = -QUEUE_STEP_S
 
     def __call__(self) -> str:
         now = time.monotonic()
-        if self.kind != "slurm" or now - self.asked < QUEUE_STEP_S:
+        if self.kind != "slurm" or now - self.last_query < QUEUE_STEP_S:
             return ""
-        self.asked = now
+        self.last_query = now
         jobs = [job.job_id for job in self.cluster.workers.values() if getattr(job, "job_id", None)]
-        if not jobs or self.left < 0 or _is_in_queue(jobs):
-            self.left = now
-        if now - self.left < GRACE_S:
+        if not jobs or self.last_job_seen < 0 or _is_in_queue(jobs):
+            self.last_job_seen = now
+        if now - self.last_job_seen < GRACE_S:
             return ""
         return (
             f"the workers' jobs end before any worker has connected{_read_last_error(self.folder)}"
@@ -188,23 +193,23 @@ def _is_in_queue(jobs: Sequence[str]) -> bool:
     """Whether Slurm still knows one of these jobs as waiting or running; True if it is silent."""
     command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(map(str, jobs))]
     try:
-        found = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, timeout=QUEUE_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return True
-    forgotten = "Invalid job id" in found.stderr
-    return not forgotten and (found.returncode != 0 or bool(found.stdout.strip()))
+    is_forgotten = "Invalid job id" in completed.stderr
+    return not is_forgotten and (completed.returncode != 0 or bool(completed.stdout.strip()))
 
 
 def _read_last_error(folder: str) -> str:
-    """The last error, or else the last line, in the log of a worker's job, and where that is."""
+    """Read the last error, or else the last line, from the latest log of a worker's job."""
     logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
     if not logs:
         return f" and have left no log in {folder}"
     lines = logs[-1].read_text(errors="replace").strip().splitlines()
     # A worker that cannot read a task says why, and then that it ends.
-    errors = [number for number, line in enumerate(lines, start=1) if ERROR.match(line)]
+    errors = [number for number, line in enumerate(lines, start=1) if ERROR_LINE.match(line)]
     if errors and " - INFO - " in lines[-1]:
         lines = lines[: errors[-1]]
     return (
@@ -213,7 +218,7 @@ def _read_last_error(folder: str) -> str:
 
 
 def _find_file_at_fault(lines: Sequence[str]) -> str:
-    """Which file an error at the end of a log comes from: it may be the user's, not a library's."""
+    """Find the file, perhaps the user's, that an error at the end of a log comes from; "": none."""
     if files := [line.split('"')[1] for line in lines[-4:] if line.startswith('  File "')]:
         return f", in {files[-1]}"
     if lines and (name := re.search(r"'(\w+)' is not a package", lines[-1])):

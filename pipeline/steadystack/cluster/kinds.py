@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 WORKER_TIMEOUT_S = 60.0
-# How often a worker that does not come is looked for, seconds.
-LOOK_S = 0.5
+# The pause between two looks for a worker, or a scheduler's file, seconds.
+POLL_S = 0.5
 
 # Freed memory stays with a worker for its next frame. Dask's default gives it back to the system
 # after every array: half of a run's time went into getting it again (300 frames of 424 x 640).
@@ -40,21 +40,21 @@ MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), 2**
 # A worker is ended if it takes too much, and its task comes back. Until then it works: one that
 # pauses, with memory that it does not get rid of, would hold its tasks for ever.
 MEMORY = {f"distributed.worker.memory.{at}": False for at in ("target", "spill", "pause")}
-# A worker that its nanny does not start again within so many seconds is replaced.
-REPLACED_AFTER = "5s"
+# How long the nanny of a dead worker may take to restart it, before the worker is replaced.
+REPLACEMENT_TIMEOUT = "5s"
 
 
 @contextmanager
 def connect(
     settings: Settings, *, most_workers: int | None = None, task_bytes: int = 0
 ) -> Iterator[Cluster]:
-    """The cluster of the settings, with at least one worker, closed in the end.
+    """Start, or connect to, the cluster of the settings; it has a worker, and is closed at the end.
 
     Parameters
     ----------
     settings : the `cluster` section
-    most_workers : of the local kind, how many fit into the memory here; None: any number
-    task_bytes : memory of a task; workers that are too small for it are refused
+    most_workers : for the local kind, how many workers fit into the memory; None: any number
+    task_bytes : memory of a task; workers that are too small for it are an error
 
     Raises
     ------
@@ -65,7 +65,7 @@ def connect(
         If no worker comes within the time that the settings give it.
     """
     timeout = settings.worker_timeout
-    if timeout is None and not settings.batch:
+    if timeout is None and not settings.uses_batch_jobs:
         timeout = WORKER_TIMEOUT_S
     limits: dict[str, Any] = {
         "retries": settings.retries,
@@ -77,86 +77,86 @@ def connect(
         return
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_make_configuration(settings)))
-        if settings.own:
+        if settings.starts_cluster:
             stack.enter_context(_isolate_path())
-            start = open_job_cluster if settings.batch else _open_local_cluster
-            wanted = min(_count_workers(settings), most_workers or sys.maxsize)
-            started = stack.enter_context(start(settings, wanted))
+            open_cluster = open_job_cluster if settings.uses_batch_jobs else _open_local_cluster
+            worker_count = min(_count_workers(settings), most_workers or sys.maxsize)
+            started = stack.enter_context(open_cluster(settings, worker_count))
             client = stack.enter_context(Client(started))
-            cluster = Cluster(client, **limits, hopeless=JobQueue(settings, started))
-            _keep_up(started, settings, wanted)
+            cluster = Cluster(client, **limits, explain_no_workers=JobQueue(settings, started))
+            _keep_workers(started, settings, worker_count)
         else:
             client = stack.enter_context(_connect_running(settings))
             cluster = Cluster(client, **limits)
         if find_spec("bokeh") is not None:
             log.info("dashboard: %s", client.dashboard_link)
         _wait_for_a_worker(cluster, client)
-        worker_check.ask(client, client.nthreads(), worker_check.PATIENCE_S)
+        worker_check.check_workers(client, client.nthreads(), worker_check.PATIENCE_S)
         check_memory(client, task_bytes)
         yield cluster
 
 
 def _make_configuration(settings: Settings) -> Mapping[str, Any]:
-    """Dask's configuration while a cluster lives, here and in the workers that are started here."""
-    lost = {"distributed.comm.timeouts.tcp": f"{settings.lost_after:g}s"}
-    if not settings.own:
-        return lost
+    """Make Dask's configuration for a cluster's life, here and in workers that are started here."""
+    timeouts = {"distributed.comm.timeouts.tcp": f"{settings.lost_after:g}s"}
+    if not settings.starts_cluster:
+        return timeouts
     return {
-        **lost,
+        **timeouts,
         **MEMORY,
         # Each death is told at once: which task is tried again, and where, is decided here.
         "distributed.scheduler.allowed-failures": 0,
-        "distributed.deploy.lost-worker-timeout": REPLACED_AFTER,
-        **{f"distributed.nanny.pre-spawn-environ.{name}": kept for name, kept in MALLOC.items()},
+        "distributed.deploy.lost-worker-timeout": REPLACEMENT_TIMEOUT,
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
     }
 
 
 def _count_workers(settings: Settings) -> int:
-    """How many are wanted at most; by default one batch job's, or one per core.
+    """Count how many workers are wanted at most; by default one batch job's, or one per core.
 
     A batch job has the cores that it was given, not those of the machine.
     """
     if settings.workers is not None:
         return settings.workers
-    if settings.batch:
+    if settings.uses_batch_jobs:
         return settings.workers_per_job
-    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    cores = min(CPU_COUNT, int(given)) if given.isdigit() else CPU_COUNT
+    allotted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    cores = min(CPU_COUNT, int(allotted)) if allotted.isdigit() else CPU_COUNT
     return max(1, cores // settings.threads_per_worker)
 
 
-def _keep_up(started: Any, settings: Settings, most: int) -> None:
-    """Keep as many workers as are wanted: a fixed number would never replace a lost one."""
-    least = most if settings.minimum is None else min(settings.minimum, most)
-    if settings.batch:  # counted in jobs, which may have several workers each
+def _keep_workers(started: Any, settings: Settings, maximum: int) -> None:
+    """Let Dask keep as many workers as are wanted: a fixed number would not replace a lost one."""
+    minimum = maximum if settings.minimum is None else min(settings.minimum, maximum)
+    if settings.uses_batch_jobs:  # counted in jobs, which may have several workers each
         per_job = settings.workers_per_job
-        started.adapt(minimum_jobs=-(-least // per_job), maximum_jobs=most // per_job)
+        started.adapt(minimum_jobs=-(-minimum // per_job), maximum_jobs=maximum // per_job)
     else:
-        started.adapt(minimum=least, maximum=most)
+        started.adapt(minimum=minimum, maximum=maximum)
 
 
 @contextmanager
 def _isolate_path() -> Iterator[None]:
-    """Python processes that are started do not look for libraries in the working folder.
+    """Keep Python processes that the block starts from importing from the working folder.
 
-    There what starts a worker would be found first: with a `socket.py` beside none comes. Where
-    this process finds modules, such as beside a user's script, local workers find them too.
+    A `socket.py` there would be imported in place of the library's, and no worker would start.
+    Where this process finds modules, such as beside a user's script, local workers find them too.
     """
-    before = {name: os.environ[name] for name in SAFE_PATH if name in os.environ}
+    saved = {name: os.environ[name] for name in SAFE_PATH if name in os.environ}
     os.environ.update(SAFE_PATH)
     try:
         yield
     finally:
         for name in SAFE_PATH:
             os.environ.pop(name, None)
-        os.environ.update(before)
+        os.environ.update(saved)
 
 
 @contextmanager
 def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalCluster]:
-    """Worker processes on this machine that leave Ctrl-C to this process."""
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main_thread else None
+    """Start worker processes on this machine that leave Ctrl-C to this process."""
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main_thread else None
     try:
         cluster = LocalCluster(
             n_workers=workers,
@@ -174,68 +174,65 @@ def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalClust
             '__name__ == "__main__":`'
         ) from error
     finally:
-        if main_thread:
-            signal.signal(signal.SIGINT, before)
+        if is_main_thread:
+            signal.signal(signal.SIGINT, handler)
     with cluster:
         yield cluster
 
 
 def _connect_running(settings: Settings) -> Client:
-    """A client of a scheduler that is there already."""
+    """Connect to a scheduler that is running already, by its address or file."""
     if settings.address is not None:
-        where, how = f"cluster.address {settings.address}", {"address": settings.address}
+        setting, target = f"cluster.address {settings.address}", {"address": settings.address}
     else:
         path = Path(settings.scheduler_file or "")
-        where, how = f"cluster.scheduler_file {path}", {"scheduler_file": str(path)}
-        until = time.monotonic() + CONNECT_TIMEOUT_S
+        setting, target = f"cluster.scheduler_file {path}", {"scheduler_file": str(path)}
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while not (path.exists() and path.stat().st_size):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise InputError(
-                    f"{where} does not exist: start `dask scheduler --scheduler-file` first"
+                    f"{setting} does not exist: start `dask scheduler --scheduler-file` first"
                 )
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     try:
         # What does not fit is told by `worker_check`, with the way out.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            return Client(**how, security=make_security(settings), timeout=CONNECT_TIMEOUT_S)
+            return Client(**target, security=make_security(settings), timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
-        raise InputError(f"{where} does not answer: {error}") from error
+        raise InputError(f"{setting} does not answer: {error}") from error
 
 
 def _wait_for_a_worker(cluster: Cluster, client: Client) -> None:
-    """Return as soon as there is one.
-
-    A scheduler that was started by somebody else either has workers or is not ready to be used.
-    """
+    """Wait until the cluster has a worker; raises RunError if none comes in time."""
     watch = Watch(cluster, client)
     while not client.nthreads():
-        watch.look()
-        time.sleep(LOOK_S)
+        watch.check()
+        time.sleep(POLL_S)
 
 
 class ClusterOnDemand:
-    """Gives an engine, the same whenever it is called; the first call starts or connects to it."""
+    """Gives the same cluster whenever it is called; the first call starts or connects to it."""
 
     def __init__(self, stack: ExitStack, report: str | None, settings: Settings) -> None:
         self.stack, self.report, self.settings = stack, report, settings
         self.engine = Cluster()
-        self.begun = False
-        self.most: int | None = None
+        self.is_started = False
+        self.max_workers: int | None = None
 
     def __call__(self, most_workers: int | None = None, task_bytes: int = 0) -> Cluster:
-        """The engine; `most_workers` is how many worker processes fit into the memory here.
+        """Get the cluster, with `most_workers` worker processes at most; None: any number.
 
-        Workers that are too small for tasks of `task_bytes` are refused.
-
-        Where fewer do than before, the cluster is closed and a smaller one started.
+        Workers that are too small for tasks of `task_bytes` are an error. If fewer workers fit
+        than at the last call, the cluster is closed and a smaller one started.
         """
-        fewer = most_workers is not None and (self.most is None or most_workers < self.most)
-        if not self.begun or fewer:
+        limit = self.max_workers
+        needs_fewer = most_workers is not None and (limit is None or most_workers < limit)
+        if not self.is_started or needs_fewer:
             self.stack.close()
-            started = connect(self.settings, most_workers=most_workers, task_bytes=task_bytes)
-            self.engine = self.stack.enter_context(started)
-            self.begun, self.most = True, most_workers
+            opening = connect(self.settings, most_workers=most_workers, task_bytes=task_bytes)
+            self.engine = self.stack.enter_context(opening)
+            self.is_started, self.max_workers = True, most_workers
             if self.report is not None and self.engine.client is not None:
                 self.stack.enter_context(performance_report(self.report))
         return self.engine
@@ -245,11 +242,11 @@ class ClusterOnDemand:
 def open_cluster_on_demand(
     settings: Settings, report: str | None = None
 ) -> Iterator[ClusterOnDemand]:
-    """The engine of these settings, from when it is first called for until the end.
+    """Give a cluster that starts at its first call and is closed at the end of the block.
 
     Parameters
     ----------
-    settings : of `connect`
+    settings : the `cluster` section
     report : path of Dask's performance report, an HTML page; None: none is written
     """
     if report is not None and find_spec("bokeh") is None:

@@ -14,10 +14,11 @@ GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def read_cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
-    """The smallest limit, bytes, of the control groups that this process is in; huge: none.
+    """Read the smallest memory limit, bytes, of the control groups of this process.
 
-    Dask knows that of the topmost one, which is a container's. A batch job's lie below, as
-    ``slurm/uid_1/job_2/step_3``, each of them within those above it (cgroup v1 and v2, Linux).
+    `sys.maxsize` if there is none. Dask knows only the limit of the topmost group, a container's.
+    A batch job's groups lie below, as ``slurm/uid_1/job_2/step_3``, and the limit of each holds for
+    those below it (cgroup v1 and v2, Linux).
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
@@ -42,27 +43,28 @@ def _read_limits(file: Path) -> list[int]:
         return []
 
 
-# What Python and its libraries take in a worker before there is a task.
+# Memory of Python and its libraries in a worker without tasks.
 PYTHON_BYTES = 150 * 2**20
 
 
 def read_available_memory() -> int:
-    """Bytes of memory that this machine, or the limit that this process is under, has."""
+    """Read the memory of this machine, or the limit of this process if it is less, in bytes."""
     return min(int(MEMORY_LIMIT), read_cgroup_limit())
 
 
 def check_memory(client: Client, task_bytes: int) -> None:
-    """Refuse workers of which none is large enough for a task: they would all die of it."""
+    """Raise InputError if no worker has the memory for a task: all would die of it."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    room = [
+    memory_per_thread = [
         worker["memory_limit"] / worker["nthreads"]
         for worker in workers
         if worker.get("memory_limit")
     ]
     needed = task_bytes + PYTHON_BYTES
-    if room and len(room) == len(workers) and max(room) < needed:
+    largest = max(memory_per_thread, default=needed)
+    if len(memory_per_thread) == len(workers) and largest < needed:
         raise InputError(
-            f"the workers have {max(room) / 2**20:.0f} MiB per thread, but a task needs "
+            f"the workers have {largest / 2**20:.0f} MiB per thread, but a task needs "
             f"{needed / 2**20:.0f} MiB including Python: give them more memory, or lower "
             "cluster.task_memory"
         )

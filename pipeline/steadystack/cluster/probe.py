@@ -1,7 +1,7 @@
-"""What a process says of itself: which steadystack it imports, and the versions beside it.
+"""What a process says of itself: which steadystack it imports, and which versions of libraries.
 
-Workers are sent this file as text and run it as such: one that is without steadystack, or has other
-versions, can answer too. So it uses the standard library alone.
+Workers are sent this file as text and run it, so that a worker without steadystack, or with other
+versions, can answer, too. It uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ PACKAGES = ("steadystack", "dask", "distributed")
 
 
 def answer() -> dict[str, str]:
-    """Words by name; "": not known, or nothing to say.
+    """Describe this process, as texts by name; "": not known, or no.
 
-    The version of every package. `file`: where steadystack is imported from; `stranger`: the same
-    if it is something else of that name, which is not run. `error`: that its import raises.
-    `beside`: a file of the working folder that is imported as if it were a library's; `safe`:
-    Python does not look for modules there.
+    Every package's name: its version.
+    file : where steadystack is imported from
+    stranger : that path, if it is something else of that name, which is not run
+    error : what the import of steadystack raises
+    beside : a file of the working folder that is imported as if it were a library's
+    safe : "yes" if Python does not look for modules in the working folder
     """
-    found = {name: _find_version(name) for name in PACKAGES}
-    found |= dict.fromkeys(("file", "stranger", "error", "beside"), "")
-    found["safe"] = "yes" if sys.flags.safe_path else ""
+    facts = {name: _find_version(name) for name in PACKAGES}
+    facts |= dict.fromkeys(("file", "stranger", "error", "beside"), "")
+    facts["safe"] = "yes" if sys.flags.safe_path else ""
     try:
         spec = find_spec("steadystack")
         if spec is None or spec.origin is None:  # nothing, or a folder that holds no package
             raise ModuleNotFoundError("No module named 'steadystack'")
-        found["file"] = spec.origin
+        facts["file"] = spec.origin
         folders = spec.submodule_search_locations
         if not folders or PathFinder.find_spec("steadystack.cluster", folders) is None:
-            found["stranger"] = spec.origin
-            found["beside"] = spec.origin if _is_beside(spec.origin) else ""
+            facts["stranger"] = spec.origin
+            facts["beside"] = spec.origin if _is_beside(spec.origin) else ""
         else:
             import_module("steadystack")
     except (Exception, SystemExit) as error:  # whatever a file does that is taken for a library
-        found["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        found["beside"] = _find_module_beside(error)
-    return found
+        facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        facts["beside"] = _find_module_beside(error)
+    return facts
 
 
 def _find_version(name: str) -> str:
@@ -53,7 +55,7 @@ def _find_version(name: str) -> str:
 
 
 def _find_module_beside(error: BaseException) -> str:
-    """The last file of the working folder that took part in an import; "": none did."""
+    """Find the last file of the working folder that took part in an import; "": none did."""
     files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
     files += [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     files.append(getattr(error, "filename", None) or "")  # of a SyntaxError
@@ -61,7 +63,7 @@ def _find_module_beside(error: BaseException) -> str:
 
 
 def _is_beside(file: str) -> bool:
-    """Whether it is a module, or a package, right in the working folder."""
+    """Whether a file is a module, or the file of a package, directly in the working folder."""
     folder, name = os.path.split(file)
     if name == "__init__.py":
         folder = os.path.dirname(folder)

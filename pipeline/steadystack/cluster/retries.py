@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 # Tasks handed to the scheduler per worker thread: enough that none waits for the next one, few
 # enough that the scheduler's memory does not grow with the length of the run.
 TASKS_PER_THREAD = 3
-# How often the cluster is looked after while nothing is finished, seconds.
-LOOK_S = 1.0
-# What stops a run, whichever task meets it.
-PASSED_ON = (InputError, RunError)
-MOST_WORDS = 300  # letters of a reason
+# How often the cluster is checked while no task finishes, seconds.
+POLL_S = 1.0
+# Errors that stop a run, whichever task raises them.
+FATAL = (InputError, RunError)
+MAX_REASON_LENGTH = 300  # letters of a reason
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Failure:
 
 
 class TaskError(Exception):
-    """What a task raised on a worker, as text: not every error can travel."""
+    """What a task raised on a worker, as text: not every error can be pickled."""
 
     def __init__(self, reason: str, worker: str, trace: str) -> None:
         super().__init__(reason, worker, trace)
@@ -51,10 +51,10 @@ class TaskError(Exception):
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it on a worker. Wrong use is raised as it is, anything else as a `TaskError`."""
+    """Call a task on a worker; errors of the input stay as they are, others become `TaskError`."""
     try:
         return function(*arguments)
-    except PASSED_ON:
+    except FATAL:
         raise
     except Exception as error:
         raise TaskError(
@@ -63,11 +63,11 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
-    """Its result in this process, or the `Failure` that it is after all tries."""
+    """Call a task in this process; returns its result, or a `Failure` after the last try."""
     for tries in range(1, cluster.retries + 2):
         try:
             return call()
-        except PASSED_ON:
+        except FATAL:
             raise
         except Exception as error:
             log.debug("try %d", tries, exc_info=True)
@@ -77,116 +77,125 @@ def try_here(cluster: Cluster, call: Callable[[], Any]) -> Any:
 
 def _describe_error(error: BaseException) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]} ..."
+    return text if len(text) <= MAX_REASON_LENGTH else f"{text[:MAX_REASON_LENGTH]} ..."
 
 
 @dataclass(eq=False)
 class TaskState:
-    """Something to submit: `count` tasks, and what went wrong with them so far."""
+    """Tasks that are submitted together, and what went wrong with them so far.
+
+    Attributes
+    ----------
+    count : number of tasks
+    submit : submits them to one of some workers, by address; None: to any worker
+    failures : how often they have failed
+    avoided_workers : addresses of workers on which they failed
+    """
 
     key: Any
     count: int
-    submit: Callable[[list[str] | None], Future[Any]]  # to one of these workers; None: to any
-    strikes: int = 0
-    avoid: set[str] = field(default_factory=set)
+    submit: Callable[[list[str] | None], Future[Any]]
+    failures: int = 0
+    avoided_workers: set[str] = field(default_factory=set)
 
 
 class TaskFlow:
     """Work on its way through a cluster.
 
-    Work that was struck is a suspect: a task that kills its workers takes those down that wait
-    beside it. Suspects are kept apart, one to a worker, so that the next death tells which it was.
+    Work that failed is a suspect: a task that kills its worker takes down those that wait beside
+    it. Suspects are kept apart, one to a worker, so that the next death tells which one it was.
     """
 
     def __init__(self, cluster: Cluster, client: Client, work: Iterator[TaskState]) -> None:
         self.client, self.retries = client, cluster.retries
-        self.fresh = work
+        self.unsubmitted = work
         self.suspects: list[TaskState] = []
-        # with the worker that it is pinned to
+        # Work with the worker that it is pinned to; "": none.
         self.pending: dict[Future[Any], tuple[TaskState, str]] = {}
-        self.done: queue.Queue[Future[Any]] = queue.Queue()
+        self.finished: queue.Queue[Future[Any]] = queue.Queue()
         self.watch = Watch(cluster, client)
 
-    def results(self) -> Iterator[tuple[Any, Any]]:
-        """(key, result or Failure) in order of completion."""
+    def collect_results(self) -> Iterator[tuple[Any, Any]]:
+        """Run the work; yields (key, result or Failure) in order of completion."""
         try:
-            self._fill()
+            self._submit_more()
             while self.pending or self.suspects:
-                future = self._next_done()
+                future = self._get_finished()
                 if future not in self.pending:
-                    self._fill()
+                    self._submit_more()
                     continue
                 work, _ = self.pending.pop(future)
-                outcome = self._outcome(work, future)
+                outcome = self._handle_outcome(work, future)
                 future.release()
-                self._fill()
+                self._submit_more()
                 if outcome is not work:
                     yield work.key, outcome
         finally:
             with suppress(Exception):  # of a scheduler that is gone
                 self.client.cancel(list(self.pending))
 
-    def _next_done(self) -> Future[Any] | None:
-        """The next future that is finished; None if none is for a while."""
+    def _get_finished(self) -> Future[Any] | None:
+        """Get the next future that is finished; None if none is within `POLL_S`."""
         try:
-            return self.done.get(timeout=LOOK_S)
+            return self.finished.get(timeout=POLL_S)
         except queue.Empty:
-            self.watch.look()
+            self.watch.check()
             return None
 
-    def _fill(self) -> None:
-        """Submit as much as the workers that are there now keep busy with; one at least."""
-        threads = self.watch.workers()
-        self._unpin()
+    def _submit_more(self) -> None:
+        """Submit as much as keeps the present workers busy; at least as much as for one thread."""
+        threads = self.watch.list_workers()
+        self._cancel_stranded()
         pinned = {worker for _, worker in self.pending.values()}
-        while self.suspects and (free := [one for one in threads if one not in pinned]):
+        while self.suspects and (free := [worker for worker in threads if worker not in pinned]):
             work = self.suspects.pop(0)
-            chosen = next((one for one in free if one not in work.avoid), free[0])
+            others = (worker for worker in free if worker not in work.avoided_workers)
+            chosen = next(others, free[0])
             pinned.add(chosen)
             self._submit(work, chosen)
         room = TASKS_PER_THREAD * max(sum(threads.values()), 1)
         room -= sum(work.count for work, _ in self.pending.values())
-        while room > 0 and (work_or_none := next(self.fresh, None)) is not None:
+        while room > 0 and (work_or_none := next(self.unsubmitted, None)) is not None:
             self._submit(work_or_none)
             room -= work_or_none.count
 
-    def _unpin(self) -> None:
-        """Take back what waits for a worker that went away; it comes back as cancelled."""
+    def _cancel_stranded(self) -> None:
+        """Cancel what waits for a worker that is gone; it is tried again like a lost task."""
         for future, (_, worker) in self.pending.items():
-            if worker and future.status == "pending" and self.watch.gone(worker):
+            if worker and future.status == "pending" and self.watch.is_gone(worker):
                 future.cancel()
 
     def _submit(self, work: TaskState, worker: str = "") -> None:
         future = work.submit([worker] if worker else None)
         self.pending[future] = work, worker
-        future.add_done_callback(self.done.put)
+        future.add_done_callback(self.finished.put)
 
-    def _outcome(self, work: TaskState, future: Future[Any]) -> Any:
-        """A result, a failure, or the work itself if it is to be tried again."""
-        strikes = 1
+    def _handle_outcome(self, work: TaskState, future: Future[Any]) -> Any:
+        """Get the result of work, a `Failure`, or the work itself if it is to be tried again."""
+        failures = 1
         try:
             return future.result()
-        except PASSED_ON:
+        except FATAL:
             raise
         except KilledWorker as error:
-            strikes = error.allowed_failures + 1
+            failures = error.allowed_failures + 1
             worker = error.last_worker.address
-            self.watch.died(worker)
+            self.watch.note_death(worker)
             reason = "its worker died (too little memory, or an import?) or was lost"
         except TaskError as error:
             reason, worker = error.reason, error.worker
             log.debug("a task failed on %s: %s", worker, error.trace)
         except CancelledError:
             # All futures are cancelled if the scheduler is lost, even for a moment.
-            self.watch.reconnected()
+            self.watch.wait_for_scheduler()
             worker, reason = "", "its worker, its data or the scheduler was lost"
         except Exception as error:  # what cannot be sent, or not be read
-            self.watch.suspect()
+            self.watch.check_workers()
             worker, reason = "", _describe_error(error)
-        work.strikes += strikes
-        work.avoid.add(worker)
-        if work.strikes > self.retries:
-            return Failure(reason, work.strikes)
-        log.info("retrying a task (%d of %d): %s", work.strikes, self.retries, reason)
+        work.failures += failures
+        work.avoided_workers.add(worker)
+        if work.failures > self.retries:
+            return Failure(reason, work.failures)
+        log.info("retrying a task (%d of %d): %s", work.failures, self.retries, reason)
         self.suspects.append(work)
         return work

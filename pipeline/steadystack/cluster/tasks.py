@@ -25,7 +25,7 @@ def run_tasks(
     items: Iterable[tuple[Key, Item]],
     *shared: Any,
 ) -> Iterator[tuple[Key, Result | Failure]]:
-    """``function(item, *shared)`` for every (key, item); (key, result) in order of completion.
+    """Call ``function(item, *shared)`` for every item; (key, result) in order of completion.
 
     At no time does the scheduler know more than a few tasks per worker thread, and every result
     leaves the cluster as soon as it is there. A task that raises, or whose worker dies, is tried
@@ -47,7 +47,7 @@ def run_tasks(
     work = (
         TaskState(key, 1, partial(_submit_to_workers, submit, item, *shared)) for key, item in items
     )
-    yield from TaskFlow(cluster, cluster.client, work).results()
+    yield from TaskFlow(cluster, cluster.client, work).collect_results()
 
 
 def run_trees(
@@ -58,12 +58,20 @@ def run_trees(
     items: Iterable[tuple[Key, Sequence[Item]]],
     *shared: Any,
 ) -> Iterator[tuple[Key, Result | Failure]]:
-    """For every (key, leaves): all leaves' results joined two by two, finished in a last task.
+    """Reduce the leaves of every (key, leaves) in a tree; (key, result) in order of completion.
 
-    ``finish(joined, *shared)`` with ``joined`` from ``join(leaf(item, *shared), ...)``. The tree is
-    the same wherever it runs. Parts stay on the workers; only the last result comes back. A tree is
-    submitted whole, each leaf beside the one it is joined with, so that few parts wait; it is tried
-    again as a whole. Failures and errors are those of `run_tasks`.
+    The results of ``leaf(item, *shared)`` are joined two by two by ``join(first, second)``; the
+    result is ``finish(joined, *shared)``. The tree is the same wherever it runs. Intermediate
+    results stay on the workers; only the last one comes back. A tree is submitted whole, each leaf
+    beside the one it is joined with, so that few intermediate results wait; it is tried again as a
+    whole, as often as the engine allows; then its result is a `Failure`.
+
+    Raises
+    ------
+    InputError
+        That a task raised.
+    RunError
+        If the scheduler is gone, or no worker comes.
     """
 
     def grow(call: Callable[..., Any], leaves: Sequence[Item]) -> Any:
@@ -87,7 +95,7 @@ def run_trees(
         return call(finish, grow(call, leaves), *shared)
 
     work = (TaskState(key, len(leaves), partial(plant, leaves)) for key, leaves in items)
-    yield from TaskFlow(cluster, client, work).results()
+    yield from TaskFlow(cluster, client, work).collect_results()
 
 
 def _call(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -95,9 +103,9 @@ def _call(function: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def _submit_to_workers(submit: Callable[..., Future[Any]], *arguments: Any) -> Future[Any]:
-    """Submit with the workers, which come last, as a keyword."""
-    *given, workers = arguments
-    return submit(*given, workers=workers)
+    """Call `submit` with the last argument, the workers, as a keyword."""
+    *rest, workers = arguments
+    return submit(*rest, workers=workers)
 
 
 def _submit(

@@ -11,10 +11,10 @@ from steadystack.cluster import worker_check
 from steadystack.cluster.engines import Cluster
 from steadystack.model import RunError
 
-# How long the list of workers is taken as it was, seconds: it is asked for with every task.
-LIST_S = 1.0
+# How long a list of workers counts as current, seconds: every task asks for it.
+LIST_INTERVAL_S = 1.0
 RECONNECT_STEP_S = 0.1
-# A worker that is not in the list for so many seconds is gone; its tasks have come back by then.
+# How long a worker that is gone is missing in the list, seconds; its tasks have come back by then.
 GONE_S = 3.0
 
 
@@ -25,57 +25,60 @@ class Watch:
         self.cluster, self.client = cluster, client
         self.threads: dict[str, int] = {}
         self.last_in_list: dict[str, float] = {}
-        self.listed = -LIST_S
-        self.seen = time.monotonic()  # when there was a worker that takes tasks
+        self.last_listed = -LIST_INTERVAL_S
+        self.last_seen = time.monotonic()  # when there was a worker that takes tasks
 
-    def workers(self) -> dict[str, int]:
-        """The threads of every worker, as they were a moment ago.
+    def list_workers(self) -> dict[str, int]:
+        """List the number of threads by worker address, as it was a moment ago.
 
-        Raises InputError if one does not run what this process runs: it may have come late.
+        Raises InputError if a worker, which may be new, does not run what this process runs.
         """
-        if time.monotonic() - self.listed > LIST_S:
+        if time.monotonic() - self.last_listed > LIST_INTERVAL_S:
             with suppress(OSError):
                 self.threads = dict(self.client.nthreads())
-                self.listed = time.monotonic()
-                self.last_in_list |= dict.fromkeys(self.threads, self.listed)
-            worker_check.ask(self.client, self.threads)
+                self.last_listed = time.monotonic()
+                self.last_in_list |= dict.fromkeys(self.threads, self.last_listed)
+            worker_check.check_workers(self.client, self.threads)
         return self.threads
 
-    def suspect(self) -> None:
-        """Raise InputError if a worker does not run what this process runs: a task was not read."""
-        self.listed = -LIST_S
-        worker_check.ask(self.client, self.workers(), worker_check.PATIENCE_S)
+    def check_workers(self) -> None:
+        """Raise InputError if a worker does not run what this process runs.
 
-    def died(self, worker: str) -> None:
-        """Note that a worker is not there any more, before the list says so."""
+        For tasks or results that could not be unpickled; waits for the workers' answers.
+        """
+        self.last_listed = -LIST_INTERVAL_S
+        worker_check.check_workers(self.client, self.list_workers(), worker_check.PATIENCE_S)
+
+    def note_death(self, worker: str) -> None:
+        """Note that a worker has died, before the list says so."""
         self.threads.pop(worker, None)
-        self.listed = -LIST_S
+        self.last_listed = -LIST_INTERVAL_S
 
-    def gone(self, worker: str) -> bool:
-        """Whether a worker that was there is not any more."""
-        return self.listed - self.last_in_list.get(worker, 0.0) > GONE_S
+    def is_gone(self, worker: str) -> bool:
+        """Whether a worker is no longer in the list, and was not for some time."""
+        return self.last_listed - self.last_in_list.get(worker, 0.0) > GONE_S
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raise RunError if the scheduler is gone, or if no worker came for too long."""
         if self.client.status != "running":
-            self.reconnected()
+            self.wait_for_scheduler()
         with suppress(OSError, KeyError):
             workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
             if any(worker["status"] == "running" for worker in workers):
-                self.seen = time.monotonic()
+                self.last_seen = time.monotonic()
                 return
-        without = time.monotonic() - self.seen
+        idle_s = time.monotonic() - self.last_seen
         limit = self.cluster.worker_timeout
-        reason = self.cluster.hopeless()
-        if limit is not None and without > limit:
+        reason = self.cluster.explain_no_workers()
+        if limit is not None and idle_s > limit:
             reason = reason or f"no worker was connected for {limit:g} s (cluster.worker_timeout)"
         if reason:
             raise RunError(
                 f"{reason}; what was measured is saved: run the same command to continue"
             )
 
-    def reconnected(self) -> None:
-        """Wait until a lost scheduler is there again, or the client has given it up."""
+    def wait_for_scheduler(self) -> None:
+        """Wait until a lost scheduler is back; raises RunError if the client gives it up."""
         while self.client.status == "connecting":
             time.sleep(RECONNECT_STEP_S)
         if self.client.status != "running":

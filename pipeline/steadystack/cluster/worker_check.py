@@ -1,4 +1,4 @@
-"""Whether workers run what this process runs; where they do not, why, and the way out."""
+"""Check that workers run what this process runs, and say why not and what helps."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from steadystack.model import InputError
 
 log = logging.getLogger(__name__)
 
-# How long an answer is waited for where it is wanted, seconds: a worker has to import the package,
-# as it would for its first task. One that takes longer is told of when it answers.
+# How long to wait for answers, seconds: a worker has to import the package, as it would for its
+# first task. One that takes longer is reported when it answers.
 PATIENCE_S = 30.0
 # A function would be sent by its name, which a worker without the package cannot look up.
-ASK = "(there := {}, exec(source, there), there['answer']())[-1]"
+QUESTION = "(namespace := {}, exec(source, namespace), namespace['answer']())[-1]"
 SCHEDULER = "scheduler"
 
 
-def ask(client: Client, workers: Iterable[str], patience: float = 0.0) -> None:
-    """Ask the workers that were not asked before, and the scheduler, which reads tasks as well.
+def check_workers(client: Client, workers: Iterable[str], patience: float = 0.0) -> None:
+    """Ask the workers that were not asked before, and the scheduler, what they run.
 
     Parameters
     ----------
-    workers : the addresses of those that are there
-    patience : seconds to wait for their answers; what comes later is heard by a later call
+    workers : the addresses of the present workers
+    patience : seconds to wait for answers; a later call reads those that come later
 
     Raises
     ------
     InputError
         If one that has answered cannot import steadystack, or has other versions.
     """
-    _QUESTIONS.setdefault(client, Questions()).ask(client, workers, patience)
+    _QUESTIONS.setdefault(client, Questions()).check_workers(client, workers, patience)
 
 
 class Questions:
-    """What was asked of a cluster and not yet heard.
+    """The questions to a cluster and the answers that have come so far.
 
-    It is asked in a thread: one worker that is slow or stuck would hold up all the others.
+    A thread asks: one worker that is slow or stuck would hold up all the others.
     """
 
     def __init__(self) -> None:
@@ -52,24 +52,24 @@ class Questions:
         self.thread: Thread | None = None
         self.answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
 
-    def ask(self, client: Client, workers: Iterable[str], patience: float) -> None:
+    def check_workers(self, client: Client, workers: Iterable[str], patience: float) -> None:
         self._wait(patience)
         new = {SCHEDULER, *workers} - self.asked
         if new and self.thread is None:
             self.asked |= new
             self.thread = Thread(
-                target=self._put, args=(client, new), name="steadystack-ask", daemon=True
+                target=self._ask_all, args=(client, new), name="steadystack-ask", daemon=True
             )
             self.thread.start()
             self._wait(patience)
         answers: dict[str, Any] = {}
         while not self.answers.empty():
             answers |= self.answers.get()
-        # Whom the question did not reach is asked again, if it is there again.
-        self.asked -= {name for name, given in answers.items() if isinstance(given, OSError)}
-        heard = {name: given for name, given in answers.items() if isinstance(given, dict)}
+        # Workers that the question did not reach are asked again, if they come back.
+        self.asked -= {name for name, reply in answers.items() if isinstance(reply, OSError)}
+        replies = {name: reply for name, reply in answers.items() if isinstance(reply, dict)}
         log.debug("worker answers: %s", answers)
-        if heard and (lines := list(find_misfits(probe.answer(), heard))):
+        if replies and (lines := list(find_misfits(probe.answer(), replies))):
             raise InputError("\n".join(lines))
 
     def _wait(self, patience: float) -> None:
@@ -78,14 +78,14 @@ class Questions:
         if self.thread is not None and not self.thread.is_alive():
             self.thread = None
 
-    def _put(self, client: Client, names: set[str]) -> None:
+    def _ask_all(self, client: Client, names: set[str]) -> None:
         space = {"source": inspect.getsource(probe)}
         workers = sorted(names - {SCHEDULER})
         try:
             if SCHEDULER in names:
-                self.answers.put({SCHEDULER: client.run_on_scheduler(eval, ASK, space)})
-            self.answers.put(client.run(eval, ASK, space, workers=workers, on_error="return"))
-        except Exception as error:  # the scheduler is lost, which others tell
+                self.answers.put({SCHEDULER: client.run_on_scheduler(eval, QUESTION, space)})
+            self.answers.put(client.run(eval, QUESTION, space, workers=workers, on_error="return"))
+        except Exception as error:  # the scheduler is lost, which `Watch` reports
             lost = OSError(str(error))
             self.answers.put(dict.fromkeys(names, lost))
 
@@ -94,12 +94,15 @@ _QUESTIONS: WeakKeyDictionary[Client, Questions] = WeakKeyDictionary()
 
 
 def find_misfits(
-    ours: Mapping[str, str], answers: Mapping[str, Mapping[str, str]]
+    own_facts: Mapping[str, str], answers: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
-    """A line for every kind of misfit: who, what it has and what we have, and the way out."""
+    """Yield a line for every kind of misfit: which worker, what it has, what this process has.
+
+    Both arguments hold what `probe.answer` returns, `answers` by the name of the worker.
+    """
     kinds: dict[str, list[str]] = {}
-    for name, theirs in answers.items():
-        for reason in _find_reasons(ours, theirs):
+    for name, worker_facts in answers.items():
+        for reason in _find_reasons(own_facts, worker_facts):
             kinds.setdefault(reason, []).append(name)
     for reason, names in kinds.items():
         first = names[0] if names[0] == SCHEDULER else f"worker {names[0]}"
@@ -107,22 +110,25 @@ def find_misfits(
         yield f"{first}{others}: {reason}"
 
 
-def _find_reasons(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
-    if theirs["beside"] and not theirs["safe"]:
-        way = "start workers with PYTHONSAFEPATH=1, or rename that file"
+def _find_reasons(own_facts: Mapping[str, str], worker_facts: Mapping[str, str]) -> Iterator[str]:
+    if worker_facts["beside"] and not worker_facts["safe"]:
+        remedy = "start workers with PYTHONSAFEPATH=1, or rename that file"
     else:
-        way = "remove its folder from PYTHONPATH there, or rename it"
-    if theirs["stranger"]:
-        yield f"imports steadystack from {theirs['file']}, which is not the package: {way}"
+        remedy = "remove its folder from PYTHONPATH there, or rename it"
+    if worker_facts["stranger"]:
+        yield f"imports steadystack from {worker_facts['file']}, which is not the package: {remedy}"
         return
-    if theirs["error"]:
-        why = f"cannot import steadystack ({theirs['error']})"
-        if theirs["beside"]:
-            yield f"{why}; {theirs['beside']} is imported instead of a library: {way}"
+    if worker_facts["error"]:
+        problem = f"cannot import steadystack ({worker_facts['error']})"
+        if worker_facts["beside"]:
+            yield f"{problem}; {worker_facts['beside']} is imported instead of a library: {remedy}"
         else:
-            yield f"{why}: install it there"
+            yield f"{problem}: install it there"
     # Another Python does not matter: tasks are sent by the names of their functions.
     for name in probe.PACKAGES:
-        there, here = theirs[name], ours[name]
-        if there and here and there != here:
-            yield f"has {name} {there}, and this process has {here}: install the same version there"
+        worker_version, own_version = worker_facts[name], own_facts[name]
+        if worker_version and own_version and worker_version != own_version:
+            yield (
+                f"has {name} {worker_version}, and this process has {own_version}: install the "
+                "same version there"
+            )

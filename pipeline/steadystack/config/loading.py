@@ -1,4 +1,4 @@
-"""From YAML files to settings, and from what is wrong in them to a line each."""
+"""Read settings from YAML files, and explain what is wrong in them, a line for each problem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_SECTIONS = (
     "settings must be sections of keys, such as `input: {path: stack.zarr}`; `steadystack init "
     "STACK` prints some"
 )
-# What keys and values were called before, and are called now.
+# Old names of keys and values, and the names that they have now.
 RENAMED = {
     "prior": "initial_shifts", "pairs.lags": "pairs.separations",
     "pairs.reach": "pairs.max_separation", "solve.polish": "solve.refine",
@@ -32,8 +32,8 @@ RENAMED = {
     "correct.interpolation: whole": "nearest", "correct.border: keep": "same",
     "correct.unusable: left": "unmoved", "correct.interpolated: left": "unmoved",
 }  # fmt: skip
-# Pydantic's words, and ours.
-PLAINER = (
+# Patterns of pydantic's words, and plain words in their place.
+PLAIN_WORDS = (
     (", unable to parse .*", ""),
     (r"\w+ should have (.*) after validation, not \d+", r"\1"),
     (r"String should match pattern '\^\[(\w+)\]\+\$'", r"letters of \1"),
@@ -50,22 +50,22 @@ def load_config(path: str | Path) -> Config:
     Paths in the file are made absolute, relative to the folder of the file.
     """
     path = Path(path)
-    wanted = f"expected settings, a YAML file: `steadystack init {path} > run.yaml` writes one"
+    expected = f"expected settings, a YAML file: `steadystack init {path} > run.yaml` writes one"
     try:
         text = path.read_text(encoding="utf-8")
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder: {wanted}") from error
+        raise InputError(f"{path} is a folder: {expected}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8: {wanted}") from error
+        raise InputError(f"{path} is not a text file in UTF-8: {expected}") from error
     try:
         settings = yaml.load(text, _UniqueKeys)
     except (yaml.YAMLError, ValueError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        what = str(getattr(error, "problem", error)).splitlines()[0]
-        raise InputError(f"{path}{line}: not valid YAML: {what}") from error
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", error)).splitlines()[0]
+        raise InputError(f"{path}{line}: not valid YAML: {problem}") from error
     if settings is None:
         state = "holds only comments" if text.strip() else "is empty"
         raise InputError(
@@ -78,21 +78,21 @@ def load_config(path: str | Path) -> Config:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A loader that takes a key that stands twice for the mistake it is."""
+    """A YAML loader that raises an error for a key that occurs twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        keys = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if key in keys:
                 problem = f"the key {key!r} occurs twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            seen.add(key)
+            keys.add(key)
         return super().construct_mapping(node, deep)
 
 
 def _convert_plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, in settings that were made by a program."""
+    """Convert numpy's numbers to Python's, in settings that were made by a program."""
     if isinstance(value, Mapping):
         return {key: _convert_plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -101,97 +101,103 @@ def _convert_plain(value: Any) -> Any:
 
 
 def make_config(settings: Any, folder: Path | None = None) -> Config:
-    """Settings from plain values; paths become relative to `folder` if it is given."""
+    """Make settings from plain values; paths are relative to `folder` if it is given."""
     if not isinstance(settings, Mapping):
         raise InputError(NO_SECTIONS)
-    given = {key: {} if value is None else _convert_plain(value) for key, value in settings.items()}
+    values = {
+        key: {} if value is None else _convert_plain(value) for key, value in settings.items()
+    }
     try:
-        config = Config.model_validate(given)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise InputError("\n".join(_explain_all(error.errors()))) from error
     return config if folder is None else _resolve_paths(config, folder)
 
 
 def _resolve_paths(config: Config, folder: Path) -> Config:
-    """The same settings with paths that do not depend on the working directory."""
+    """Make the paths of the settings absolute; relative ones begin at `folder`."""
 
-    def absolute(path: str | None) -> str | None:
+    def make_absolute(path: str | None) -> str | None:
         return None if path is None else get_place(path).make_absolute(folder)
 
-    given = config.preprocess
+    preprocess = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": _each(absolute, config.input.path)},
-        "mask": {"path": absolute(config.mask.path)},
+        "input": {"path": _map_paths(make_absolute, config.input.path)},
+        "mask": {"path": make_absolute(config.mask.path)},
         "preprocess": {
-            name: path if path == made else absolute(path)
-            for name, path, made in (
-                ("flat_field", given.flat_field, "median"),
-                ("fixed_pattern", given.fixed_pattern, "estimate"),
+            name: path if path == keyword else make_absolute(path)
+            for name, path, keyword in (
+                ("flat_field", preprocess.flat_field, "median"),
+                ("fixed_pattern", preprocess.fixed_pattern, "estimate"),
             )
         },
-        "initial_shifts": {"path": absolute(config.initial_shifts.path)},
-        "pairs": {"path": absolute(config.pairs.path)},
-        "correct": {"stack": absolute(config.correct.stack)},
+        "initial_shifts": {"path": make_absolute(config.initial_shifts.path)},
+        "pairs": {"path": make_absolute(config.pairs.path)},
+        "correct": {"stack": make_absolute(config.correct.stack)},
         "output": {
-            name: absolute(getattr(config.output, name))
+            name: make_absolute(getattr(config.output, name))
             for name in ("shifts", "corrected", "report", "summary", "performance_report")
         },
         "cluster": {
-            "scheduler_file": absolute(config.cluster.scheduler_file),
-            "job_folder": absolute(config.cluster.job_folder),
-            "security": _get_value_at(config.cluster.security, absolute),
+            "scheduler_file": make_absolute(config.cluster.scheduler_file),
+            "job_folder": make_absolute(config.cluster.job_folder),
+            "security": _resolve_certificates(config.cluster.security, make_absolute),
         },
     }
     return config.model_copy(
         update={
-            name: getattr(config, name).model_copy(update=changed)
-            for name, changed in updates.items()
+            name: getattr(config, name).model_copy(update=changes)
+            for name, changes in updates.items()
         }
     )
 
 
-def _each(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
+def _map_paths(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:
     return function(paths) if isinstance(paths, str) else tuple(map(function, paths))
 
 
-def _get_value_at(security: Any, absolute: Callable[[str | None], str | None]) -> Any:
+def _resolve_certificates(security: Any, make_absolute: Callable[[str | None], str | None]) -> Any:
     if not isinstance(security, Certificates):
         return security
-    given = security.model_dump()
-    return security.model_copy(update={name: absolute(path) for name, path in given.items()})
+    paths = security.model_dump()
+    return security.model_copy(update={name: make_absolute(path) for name, path in paths.items()})
 
 
 def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line per wrong value; where a key may hold several types, pydantic has a problem each."""
+    """Explain pydantic's problems, a line for each wrong value.
+
+    For a key that may hold several types pydantic has a problem for each of them.
+    """
     by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for problem in problems:
-        unknown = problem["type"] == "extra_forbidden"
-        key = tuple(problem["loc"]) if unknown else _find_key(problem["loc"])
+        is_unknown = problem["type"] == "extra_forbidden"
+        key = tuple(problem["loc"]) if is_unknown else _find_key(problem["loc"])
         by_key.setdefault(key, []).append(problem)
     lines = []
-    for key, same in by_key.items():
-        if any(other[: len(key)] == key != other for other in by_key) and not _is_final(same):
-            continue  # of several types that it may have, it is the one with the problems inside
-        if len(same) == 1:
-            lines.append(_explain(same[0]))
+    for key, key_problems in by_key.items():
+        has_inner = any(other_key[: len(key)] == key != other_key for other_key in by_key)
+        if has_inner and not _is_final(key_problems):
+            continue  # the value is of the type whose problems are those of the inner keys
+        if len(key_problems) == 1:
+            lines.append(_explain(key_problems[0]))
             continue
-        depth = max(len(problem["loc"]) for problem in same)
-        inner = [
+        depth = max(len(problem["loc"]) for problem in key_problems)
+        inner_problems = [
             problem
-            for problem in same
+            for problem in key_problems
             if "type" not in str(problem["type"])
             and not (problem["type"] == "too_short" and len(problem["loc"]) < depth)
         ]
-        if inner:
-            lines += [_explain(problem) for problem in inner]
+        if inner_problems:
+            lines += [_explain(problem) for problem in inner_problems]
         else:
-            value, about = same[0]["input"], _describe(key)
-            lines.append(f"{_format_location(key)}: {value!r} is not allowed; {about}")
+            value, description = key_problems[0]["input"], _describe(key)
+            lines.append(f"{_format_location(key)}: {value!r} is not allowed; {description}")
     return lines
 
 
 def _is_final(problems: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether one of these is more than that a value is not of one type of several."""
+    """Whether a problem says more than that the value is of another type or choice."""
     return any(
         problem["type"] != "literal_error" and "_type" not in problem["type"]
         for problem in problems
@@ -199,29 +205,32 @@ def _is_final(problems: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    """One line for one of pydantic's errors: the key, the value, what is allowed."""
-    place, value = problem["loc"], problem.get("input")
-    key = _format_location(place) or "settings"
+    """Explain one of pydantic's errors in a line: the key, the value, what is allowed."""
+    location, value = problem["loc"], problem.get("input")
+    key = _format_location(location) or "settings"
     match problem["type"]:
         case "extra_forbidden":
-            section = _find_section(place[:-1])
-            wrong = str(place[-1])
+            section = _find_section(location[:-1])
+            name = str(location[-1])
             names = _list_keys(section)
-            near = difflib.get_close_matches(wrong, names, n=1) or _find_elsewhere(wrong)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(names)}"
-            full = ".".join(filter(None, (_format_location(place[:-1]), wrong)))
-            if full in RENAMED:
-                return f"{full}: this key is now called {RENAMED[full]}"
-            return f"{full}: unknown key; {hint}"
+            close_names = difflib.get_close_matches(name, names, n=1) or _find_elsewhere(name)
+            hint = f"known keys: {', '.join(names)}"
+            if close_names:
+                hint = f"did you mean {close_names[0]}?"
+            dotted_key = ".".join(filter(None, (_format_location(location[:-1]), name)))
+            if dotted_key in RENAMED:
+                return f"{dotted_key}: this key is now called {RENAMED[dotted_key]}"
+            return f"{dotted_key}: unknown key; {hint}"
         case "missing":
-            what, place = ("input.path", ("input", "path")) if key == "input" else (key, place)
-            return f"{what}: missing; {_describe(place)}"
+            if key == "input":
+                key, location = "input.path", ("input", "path")
+            return f"{key}: missing; {_describe(location)}"
         case "model_type" | "dict_type" | "model_attributes_type":
-            keys = _list_keys(_find_section(place))
-            given = isinstance(value, str) and keys[0] == "path"
-            meant = f"did you mean {key}: {{path: {value}}}? " if given else ""
+            keys = _list_keys(_find_section(location))
+            is_path = isinstance(value, str) and keys[0] == "path"
+            suggestion = f"did you mean {key}: {{path: {value}}}? " if is_path else ""
             return (
-                f"{key}: {value!r} is not allowed; {meant}expected a section with the keys "
+                f"{key}: {value!r} is not allowed; {suggestion}expected a section with the keys "
                 f"{', '.join(keys)}"
             )
         case "literal_error" if f"{key}: {value}" in RENAMED:
@@ -232,9 +241,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
             return f"{key}: {str(problem['msg']).removeprefix('Value error, ')}"
         case _:
             detail = str(problem["msg"]).removeprefix("Input should be ")
-            for words, plain in PLAINER:
-                detail = re.sub(words, plain, detail)
-            return f"{key}: {value!r} is not allowed; {detail} ({_describe(place)})"
+            for words, replacement in PLAIN_WORDS:
+                detail = re.sub(words, replacement, detail)
+            return f"{key}: {value!r} is not allowed; {detail} ({_describe(location)})"
 
 
 def _list_keys(section: type[BaseModel]) -> list[str]:
@@ -242,43 +251,45 @@ def _list_keys(section: type[BaseModel]) -> list[str]:
 
 
 def _find_elsewhere(key: str) -> list[str]:
-    """Where a key of that name is known, in one line; empty if nowhere."""
-    places = [
+    """List the sections' keys of that name, joined to one text; empty if there are none."""
+    dotted_keys = [
         f"{section}.{key}"
         for section in _list_keys(Config)
         if key in _list_keys(_find_section((section,)))
     ]
-    return [" or ".join(places)] if places else []
+    return [" or ".join(dotted_keys)] if dotted_keys else []
 
 
 def _describe_choices(problem: Mapping[str, Any]) -> str:
-    """The values that a key may have, each named once, and the nearest of them."""
+    """Describe the values that a key may have, each named once, with the nearest of them."""
     expected = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-    near = difflib.get_close_matches(str(problem["input"]), expected, n=1)
-    about = _describe(problem["loc"])
-    told = all(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", about) for one in expected)
-    known = about if told else f"{', '.join(expected)}: {about}"
-    if not near:
-        return known
-    meant = near[0] if isinstance(problem["input"], str) else repr(near[0])
-    return f"did you mean {meant}? ({known})"
+    close_choices = difflib.get_close_matches(str(problem["input"]), expected, n=1)
+    description = _describe(problem["loc"])
+    are_described = all(
+        re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", description) for choice in expected
+    )
+    listed = description if are_described else f"{', '.join(expected)}: {description}"
+    if not close_choices:
+        return listed
+    suggestion = close_choices[0] if isinstance(problem["input"], str) else repr(close_choices[0])
+    return f"did you mean {suggestion}? ({listed})"
 
 
 def _format_location(location: Sequence[Any]) -> str:
-    """A place as a person writes it: without the types that pydantic tried there."""
-    return ".".join(str(part) for part, _, _ in _walk_keys(location))
+    """Format a location in the settings as dotted keys, without the types that pydantic tried."""
+    return ".".join(str(key) for key, _, _ in _walk_keys(location))
 
 
 def _find_key(location: Sequence[Any]) -> tuple[Any, ...]:
-    """A place up to the innermost key; behind it stand the items and types of its value."""
-    known = [part for part, _, _ in _walk_keys(location)]
-    while known and isinstance(known[-1], int):
-        known.pop()
-    return tuple(known)
+    """Cut a location after its innermost key: the items and types of the value follow it."""
+    keys = [key for key, _, _ in _walk_keys(location)]
+    while keys and isinstance(keys[-1], int):
+        keys.pop()
+    return tuple(keys)
 
 
 def _find_section(location: Sequence[Any]) -> type[BaseModel]:
-    """The section at a place of the settings, or the one that the place is in."""
+    """Find the section at a location of the settings, or else the one that contains it."""
     return ([Config] + [section for _, _, section in _walk_keys(location)])[-1]
 
 
@@ -294,24 +305,24 @@ def _describe(location: Sequence[Any]) -> str:
 def _walk_keys(
     location: Sequence[Any],
 ) -> Iterator[tuple[Any, FieldInfo | None, type[BaseModel]]]:
-    """The keys and the numbers of items on the way to a place, each with the section it leads to.
+    """Yield the keys and item numbers on the way to a location, as (key, field, section).
 
-    Of a number there is no field.
+    `section` is the one that the key leads to; item numbers have no field (None).
     """
     section: type[BaseModel] = Config
-    for part in location:
+    for component in location:
         fields = {field.alias or name: field for name, field in section.model_fields.items()}
-        if isinstance(part, int):
-            yield part, None, section
-        elif part in fields:
-            field = fields[part]
+        if isinstance(component, int):
+            yield component, None, section
+        elif component in fields:
+            field = fields[component]
             section = next(_find_sections(field.annotation), section)
-            yield part, field, section
+            yield component, field, section
 
 
 def _find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a type is made of: itself, the items of a list, one of several types."""
+    """Find the sections that a type contains: itself, the items of a list, one of several types."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for part in get_args(annotation):
-        yield from _find_sections(part)
+    for argument in get_args(annotation):
+        yield from _find_sections(argument)

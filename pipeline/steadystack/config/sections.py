@@ -1,4 +1,4 @@
-"""What the sections of the settings are made of."""
+"""The types of the settings, and the sections of the input, the mask and the cluster."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SomeListed = Field(strict=False, min_length=1)
 
 
 class Section(BaseModel):
-    """A part of the settings: unknown keys and wrong types are errors, nothing changes later."""
+    """A section of the settings: unknown keys and wrong types are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-# The units of numbers, which the schema of the settings tells, too.
+# The units of numbers, which go into the schema of the settings.
 PIXEL, UM, SECOND = ({"unit": unit} for unit in ("pixels", "micrometers", "seconds"))
 Pixels = Annotated[int, Field(ge=0, json_schema_extra=PIXEL)]
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False, json_schema_extra=UM)]
@@ -42,7 +42,7 @@ class EllipseSection(Section):
     )
 
     @model_validator(mode="after")
-    def _as_many(self) -> Self:
+    def _check_axis_counts(self) -> Self:
         if len(self.centre) != len(self.radii):
             raise ValueError(
                 f"centre {self.centre} and radii {self.radii} differ in their number of axes"
@@ -62,7 +62,7 @@ class RoiSection(Section):
     )
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Self:
+    def _check_one_outline(self) -> Self:
         if (self.ellipse is None) == (self.polygon is None):
             raise ValueError("give exactly one of ellipse and polygon")
         return self
@@ -153,7 +153,7 @@ class MaskSection(Section):
     )
 
     @model_validator(mode="after")
-    def _low_before_high(self) -> Self:
+    def _check_range(self) -> Self:
         low, high = self.valid_range or (None, None)
         if low is not None and high is not None and low > high:
             raise ValueError(
@@ -162,7 +162,7 @@ class MaskSection(Section):
         return self
 
     @model_validator(mode="after")
-    def _of_a_path(self) -> Self:
+    def _check_path_keys(self) -> Self:
         given = [key for key in ("labels", "invert") if getattr(self, key)]
         if given and self.path is None:
             raise ValueError(f"{given[0]} applies to mask.path, which is not set")
@@ -176,7 +176,7 @@ class MaskSection(Section):
 Kind = Literal["in-process", "local", "address", "scheduler-file", "slurm", "pbs", "sge", "lsf"]
 OWN, JOBS = ("local", "slurm", "pbs", "sge", "lsf"), ("slurm", "pbs", "sge", "lsf")
 
-# Below this distributed refuses: ten probes a second apart, and one second.
+# The least that distributed accepts, seconds: ten probes a second apart, and one second.
 LEAST_LOST_AFTER = 11
 Silence = Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600, json_schema_extra=SECOND)]
 
@@ -270,38 +270,38 @@ class ClusterSection(Section):
     )
 
     @property
-    def batch(self) -> bool:
+    def uses_batch_jobs(self) -> bool:
         """Whether workers are batch jobs."""
         return self.kind in JOBS
 
     @property
-    def own(self) -> bool:
+    def starts_cluster(self) -> bool:
         """Whether the run starts its own scheduler and workers."""
         return self.kind in OWN
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         for kind, key in (("address", "address"), ("scheduler-file", "scheduler_file")):
             if (self.kind == kind) != (getattr(self, key) is not None):
                 raise ValueError(f"kind '{kind}' needs the key '{key}', and no other kind takes it")
         for key in ("task_memory", "worker_memory"):
-            given = getattr(self, key)
-            if given is not None and not parse_bytes(given):
-                raise ValueError(f"{key} {given!r} is not a size such as '512 MiB'")
+            size = getattr(self, key)
+            if size is not None and not parse_bytes(size):
+                raise ValueError(f"{key} {size!r} is not a size such as '512 MiB'")
         if self.minimum is not None and (self.workers is None or self.minimum > self.workers):
             raise ValueError(
                 f"minimum {self.minimum} needs the key 'workers' with at least that many"
             )
-        if self.security == "temporary" and not self.own:
+        if self.security == "temporary" and not self.starts_cluster:
             raise ValueError(
                 "security 'temporary' is for clusters that the run starts, but one of kind "
                 f"'{self.kind}' is already running: give its certificates, {{ca: ..., cert: ..., "
                 "key: ...}"
             )
-        return self._complete_job() if self.batch else self
+        return self._check_job() if self.uses_batch_jobs else self
 
-    def _complete_job(self) -> Self:
-        for key, what in (
+    def _check_job(self) -> Self:
+        for key, meaning in (
             ("worker_memory", "the memory of a worker, such as '4 GiB'"),
             (
                 "interface",
@@ -310,7 +310,7 @@ class ClusterSection(Section):
             ),
         ):
             if getattr(self, key) is None:
-                raise ValueError(f"kind '{self.kind}' needs the key '{key}': {what}")
+                raise ValueError(f"kind '{self.kind}' needs the key '{key}': {meaning}")
         if self.workers is not None and self.workers % self.workers_per_job:
             raise ValueError(
                 f"workers {self.workers} is not a multiple of workers_per_job "

@@ -24,7 +24,7 @@ from steadystack.durable import get_place
 from steadystack.pairs import STRATEGIES, Strategy
 from steadystack.units import PIXELS, UNITS_UM
 
-# Raised whenever the same settings measure other numbers than before.
+# Increased whenever the same settings measure other numbers than before.
 METHOD_VERSION = 4
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
@@ -109,7 +109,7 @@ class InitialShiftsSection(Section):
     )
 
     @model_validator(mode="after")
-    def _known_unit(self) -> Self:
+    def _check_unit(self) -> Self:
         if self.unit not in PIXELS and self.unit not in UNITS_UM:
             raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
@@ -152,7 +152,7 @@ class PairsSection(Section):
     )
 
     @model_validator(mode="after")
-    def _one_list(self) -> Self:
+    def _check_one_list(self) -> Self:
         given = [key for key in ("list", "path") if getattr(self, key) is not None]
         if self.strategy == "list" and len(given) != 1:
             raise ValueError("strategy list needs exactly one of the keys list and path")
@@ -260,18 +260,18 @@ class OutputSection(Section):
     )
 
     @model_validator(mode="after")
-    def _known_suffix(self) -> Self:
+    def _check_suffixes(self) -> Self:
         if self.report is not None and Path(self.report).suffix not in REPORTS:
             raise ValueError(f"report {self.report!r} must end in .html, .png, .svg or .pdf")
         if Path(self.shifts).suffix not in (".zarr", ".nc"):
             raise ValueError(f"shifts {self.shifts!r} must end in .zarr, or in .nc for NetCDF")
-        endings = (".zarr", ".ome.tif", ".ome.tiff")
-        if self.corrected is not None and not self.corrected.rstrip("/").endswith(endings):
+        suffixes = (".zarr", ".ome.tif", ".ome.tiff")
+        if self.corrected is not None and not self.corrected.rstrip("/").endswith(suffixes):
             raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
-        made = self.performance_report
-        if made is not None and Path(made).suffix != ".html":
-            raise ValueError(f"performance_report {made!r} must end in .html")
-        for path in (self.shifts, self.corrected, self.report, self.summary, made):
+        performance_report = self.performance_report
+        if performance_report is not None and Path(performance_report).suffix != ".html":
+            raise ValueError(f"performance_report {performance_report!r} must end in .html")
+        for path in (self.shifts, self.corrected, self.report, self.summary, performance_report):
             if path is not None:
                 get_place(path).check_name()
         return self
@@ -292,26 +292,26 @@ class Config(Section):
     cluster: ClusterSection = ClusterSection()
 
     def dump(self) -> dict[str, Any]:
-        """The settings as plain values, as they would stand in a file."""
+        """Dump the settings as plain values, as a file would hold them."""
         return self.model_dump(mode="json", by_alias=True)
 
     def fingerprint(self, digest: str) -> str:
-        """A short hash of everything that affects the measuring of pairs.
+        """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.
 
-        `digest` is that of the input's metadata and of what paths hold. The solve, the
-        outputs and the cluster are left out: rows measured under another of those are as good.
+        `digest` is that of the input's metadata and of the contents of paths. Solve, outputs and
+        cluster are left out: they do not change what is measured.
         """
-        # What stands at its default is left out: a key that a later version adds changes nothing.
-        given = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        # Defaults are left out, so that a key that a later version adds changes no hash.
+        values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         settings: dict[str, Any] = {
-            name: given[name]
+            name: values[name]
             for name in ("mask", "preprocess", "register", "initial_shifts", "pairs")
-            if name in given
+            if name in values
         }
         settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
         settings = {name: section for name, section in settings.items() if section}
-        reading = given["input"]
-        del reading["path"]  # the digest knows what is there
-        settings |= {"input": reading, "digest": digest, "method": METHOD_VERSION}
+        input_values = values["input"]
+        del input_values["path"]  # the digest knows what is there
+        settings |= {"input": input_values, "digest": digest, "method": METHOD_VERSION}
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -24,9 +24,9 @@ class Coordinates:
 
     Attributes
     ----------
-    step, origin : size of a pixel, and place of the first one
+    step, origin : size of a pixel, and position of the first one, by axis
     unit : for axes that have one
-    omero : as OME-Zarr has it; empty: nothing is known
+    omero : the attribute of OME-Zarr that says how channels are shown; empty: not known
     """
 
     step: dict[str, float] = field(default_factory=lambda: dict.fromkeys("tczyx", 1.0))
@@ -34,7 +34,8 @@ class Coordinates:
     unit: dict[str, str] = field(default_factory=dict)
     omero: Mapping[str, Any] = field(default_factory=dict)
 
-    def axis(self, name: str) -> dict[str, str]:
+    def make_axis(self, name: str) -> dict[str, str]:
+        """Make the entry of an axis in the metadata: its name, type and, if known, unit."""
         entry = {"name": name, "type": KINDS.get(name, "space")}
         return entry | ({"unit": self.unit[name]} if self.unit.get(name) else {})
 
@@ -42,38 +43,40 @@ class Coordinates:
 def make_image_attributes(
     axes: Sequence[str],
     levels: Sequence[tuple[str, Sequence[int]]],
-    where: Coordinates,
+    coordinates: Coordinates,
     *,
     name: str,
     version: OmeVersion = "0.5",
     first: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The attributes of the group of an image.
+    """Make the attributes of the group of an image.
 
     Parameters
     ----------
     axes : names out of t, c, z, y, x in array order
-    levels : path of each level's array, and pixels of level 0 in one of its along each axis
-    where : coordinates of the image that it is made of
-    first : its first pixel along axes that do not begin with that image's first one
+    levels : path of each level's array, and how many pixels of level 0 one pixel of the level
+        spans along each axis
+    coordinates : those of the source image
+    first : index of the first pixel in the source image, by axis; 0 where it is not given
     """
-    begin = first or {}
+    first_pixel = first or {}
     datasets = []
-    for path, by in levels:
-        factors = dict(zip(axes, by, strict=True))
-        steps = [where.step[axis] * factors[axis] for axis in axes]
-        # A pixel of a coarser level lies in the middle of those that it is made of.
-        begins = [
-            where.origin[axis] + where.step[axis] * (begin.get(axis, 0) + (factors[axis] - 1) / 2)
-            for axis in axes
+    for path, level_factors in levels:
+        factors = dict(zip(axes, level_factors, strict=True))
+        steps = [coordinates.step[axis] * factors[axis] for axis in axes]
+        # A pixel of a coarser level lies in the middle of the pixels of level 0 that it spans.
+        offsets = [first_pixel.get(axis, 0) + (factors[axis] - 1) / 2 for axis in axes]
+        origins = [
+            coordinates.origin[axis] + coordinates.step[axis] * offset
+            for axis, offset in zip(axes, offsets, strict=True)
         ]
         transformations: list[dict[str, Any]] = [{"type": "scale", "scale": steps}]
-        if any(begins):
-            transformations.append({"type": "translation", "translation": begins})
+        if any(origins):
+            transformations.append({"type": "translation", "translation": origins})
         datasets.append({"path": path, "coordinateTransformations": transformations})
-    entries = [where.axis(axis) for axis in axes]
+    entries = [coordinates.make_axis(axis) for axis in axes]
     multiscale: dict[str, Any] = {"name": name, "axes": entries, "datasets": datasets}
-    more = {"omero": where.omero} if where.omero else {}
+    display = {"omero": coordinates.omero} if coordinates.omero else {}
     if version == "0.4":
-        return {"multiscales": [{"version": "0.4", **multiscale}], **more}
-    return {"ome": {"version": "0.5", "multiscales": [multiscale], **more}}
+        return {"multiscales": [{"version": "0.4", **multiscale}], **display}
+    return {"ome": {"version": "0.5", "multiscales": [multiscale], **display}}

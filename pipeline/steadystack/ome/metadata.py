@@ -1,6 +1,6 @@
 """OME-Zarr metadata as types: read leniently, as many writers have many habits.
 
-Specification: https://ngff.openmicroscopy.org/0.4/ and /0.5/. What is not needed is not looked at.
+Specification: https://ngff.openmicroscopy.org/0.4/ and /0.5/. Only what is needed is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from steadystack.model import InputError
 
 
 class _Lenient(BaseModel):
-    """A part of the metadata; what it holds besides is not looked at."""
+    """An entry of the metadata; keys that are not fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
@@ -28,7 +28,7 @@ class Axis(_Lenient):
 
     @field_validator("unit", mode="before")
     @classmethod
-    def _none_is_none(cls, unit: Any) -> Any:
+    def _convert_none(cls, unit: Any) -> Any:
         return unit or ""
 
 
@@ -44,19 +44,19 @@ class PyramidLevel(_Lenient):
     """A level of a pyramid: the path of its array in the group of the image."""
 
     path: str
-    steps: tuple[Transformation, ...] = Field((), alias="coordinateTransformations")
+    transformations: tuple[Transformation, ...] = Field((), alias="coordinateTransformations")
 
 
 class _Multiscale(_Lenient):
     axes: tuple[Axis, ...] = ()
     datasets: tuple[Any, ...] = ()
     version: str | None = None
-    steps: tuple[Transformation, ...] = Field((), alias="coordinateTransformations")
+    transformations: tuple[Transformation, ...] = Field((), alias="coordinateTransformations")
 
     @field_validator("axes", mode="before")
     @classmethod
-    def _axes_of_0_3(cls, axes: Any) -> Any:
-        """Before version 0.4 axes were names alone."""
+    def _convert_old_axes(cls, axes: Any) -> Any:
+        """Convert axes of versions before 0.4, which are names alone."""
         names = axes if isinstance(axes, list | tuple) else axes or ()
         return [{"name": axis} if isinstance(axis, str) else axis for axis in names]
 
@@ -71,7 +71,7 @@ class OmeImage:
     axes : per array axis
     levels : from the full resolution to the coarsest; None for one that cannot be understood
     common : transformations of all levels, after their own
-    omero : how channels are shown, as it stands there
+    omero : how channels are shown, as the metadata have it
     """
 
     version: str
@@ -89,79 +89,81 @@ class OmeImage:
             for number, entry in enumerate(entries)
         )
 
-    def level(self, number: int) -> PyramidLevel:
-        """A level by its number; raises InputError if it is not there."""
+    def get_level(self, number: int) -> PyramidLevel:
+        """Get a level by its number; raises InputError if it does not exist."""
         if not 0 <= number < len(self.levels):
             raise InputError(
                 f"input.level {number} does not exist: levels are 0 to {len(self.levels) - 1}"
             )
-        found = self.levels[number]
-        if found is None:
+        level = self.levels[number]
+        if level is None:
             raise InputError(f"the OME-Zarr metadata of level {number} cannot be understood")
-        return found
+        return level
 
-    def scale_of(self, number: int) -> list[float] | None:
-        """The size of a pixel that a level states along each axis; None if it states none.
+    def get_scale(self, number: int) -> list[float] | None:
+        """Get the size of a pixel that a level states along each axis; None if it states none.
 
-        Raises InputError if it states it for another number of axes.
+        Raises InputError if the number of sizes is not the number of axes.
         """
-        level, scale = self.level(number), list[float]()
-        for step in (*self.common, *level.steps):
-            if step.type != "scale":
+        level, scale = self.get_level(number), list[float]()
+        for transformation in (*self.common, *level.transformations):
+            if transformation.type != "scale":
                 continue
-            if len(step.scale) != len(self.axes):
-                stated = ", ".join(f"{size:g}" for size in step.scale)
+            if len(transformation.scale) != len(self.axes):
+                stated = ", ".join(f"{size:g}" for size in transformation.scale)
                 raise InputError(
                     f"level {level.path} has the scale [{stated}] for {len(self.axes)} axes"
                 )
-            scale = _times(scale or [1.0] * len(self.axes), step.scale)
+            scale = _multiply(scale or [1.0] * len(self.axes), transformation.scale)
         return scale or None
 
-    def placed(self, number: int) -> tuple[list[float], list[float]]:
-        """The size of a pixel and the place of the first one, of a level along each axis.
+    def compute_placement(self, number: int) -> tuple[list[float], list[float]]:
+        """Compute the size of a pixel and the position of the first one along each axis of a level.
 
-        Its own transformations come first, then those of all levels.
+        The level's own transformations come first, then those of all levels.
         """
         scale, origin = [1.0] * len(self.axes), [0.0] * len(self.axes)
-        for step in (*self.level(number).steps, *self.common):
-            if step.type == "scale":
-                scale, origin = _times(scale, step.scale), _times(origin, step.scale)
-            elif step.type == "translation":
-                origin = [a + b for a, b in zip(origin, step.translation, strict=True)]
+        for transformation in (*self.get_level(number).transformations, *self.common):
+            if transformation.type == "scale":
+                scale = _multiply(scale, transformation.scale)
+                origin = _multiply(origin, transformation.scale)
+            elif transformation.type == "translation":
+                origin = [a + b for a, b in zip(origin, transformation.translation, strict=True)]
         return scale, origin
 
 
-def _times(values: Sequence[float], factors: Sequence[float]) -> list[float]:
+def _multiply(values: Sequence[float], factors: Sequence[float]) -> list[float]:
     return [value * factor for value, factor in zip(values, factors, strict=True)]
 
 
-def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The OME-Zarr part of a group's attributes: under "ome" since version 0.5, all before."""
+def get_ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Get the OME-Zarr attributes of a group: those under "ome" since version 0.5, all before."""
     nested = attributes.get("ome")
     return nested if isinstance(nested, Mapping) else attributes
 
 
 def read_image(attributes: Mapping[str, Any], path: str) -> OmeImage | None:
-    """The image that a group is, by its attributes; None if it is none.
+    """Read the image that a group is from its attributes; None if it is none.
 
     Raises InputError, with the path of the group, for metadata that cannot be understood.
     """
-    ome = ome_attributes(attributes)
-    listed = ome.get("multiscales")
+    ome = get_ome_attributes(attributes)
+    multiscales = ome.get("multiscales")
     if "multiscales" not in ome:
         return None
-    if not isinstance(listed, list) or not listed or not isinstance(listed[0], Mapping):
+    entries = multiscales if isinstance(multiscales, list) else []
+    if not entries or not isinstance(entries[0], Mapping):
         raise InputError(f"{path}: its OME-Zarr metadata lists no multiscales")
     try:
-        found = _Multiscale.model_validate(listed[0])
+        multiscale = _Multiscale.model_validate(entries[0])
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, ("multiscales", 0, *first["loc"])))
+        location = ".".join(map(str, ("multiscales", 0, *first["loc"])))
         raise InputError(
-            f"{path}: its OME-Zarr metadata cannot be understood: {where}: {first['msg']}"
+            f"{path}: its OME-Zarr metadata cannot be understood: {location}: {first['msg']}"
         ) from error
-    version = str(ome.get("version") or found.version or "0.4")
-    if not found.axes:
+    version = str(ome.get("version") or multiscale.version or "0.4")
+    if not multiscale.axes:
         raise InputError(
             f"OME-Zarr {version} without axes is not supported (0.4 and 0.5 are): give the path "
             "of an array inside, and input.axes"
@@ -169,9 +171,9 @@ def read_image(attributes: Mapping[str, Any], path: str) -> OmeImage | None:
     omero = ome.get("omero")
     return OmeImage(
         version,
-        found.axes,
-        tuple(_read_level(entry) for entry in found.datasets),
-        found.steps,
+        multiscale.axes,
+        tuple(_read_level(entry) for entry in multiscale.datasets),
+        multiscale.transformations,
         omero if isinstance(omero, Mapping) else {},
     )
 
@@ -184,29 +186,33 @@ def _read_level(entry: Any) -> PyramidLevel | None:
 
 
 def read_plate(attributes: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The paths of the wells of a plate, in its order; None if it is no plate."""
-    plate = ome_attributes(attributes).get("plate")
+    """Read the paths of the wells of a plate, in its order; None if the group is no plate."""
+    plate = get_ome_attributes(attributes).get("plate")
     return None if plate is None else _read_paths(plate, "wells")
 
 
 def read_well(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """The paths of the images in a well; its first if it does not list them."""
-    return _read_paths(ome_attributes(attributes).get("well"), "images") or ("0",)
+    """Read the paths of the images in a well; ("0",) if it does not list them."""
+    return _read_paths(get_ome_attributes(attributes).get("well"), "images") or ("0",)
 
 
 def _read_paths(entry: Any, key: str) -> tuple[str, ...]:
     listed = entry.get(key) if isinstance(entry, Mapping) else None
     entries = listed if isinstance(listed, list) else []
-    return tuple(str(one["path"]) for one in entries if isinstance(one, Mapping) and "path" in one)
+    items = (item for item in entries if isinstance(item, Mapping) and "path" in item)
+    return tuple(str(item["path"]) for item in items)
 
 
 def is_collection(attributes: Mapping[str, Any]) -> bool:
-    """Whether a group holds images and is none itself: some writers mark their images likewise."""
-    ome = ome_attributes(attributes)
+    """Whether a group holds images and is none itself; some writers mark images as collections."""
+    ome = get_ome_attributes(attributes)
     return "bioformats2raw.layout" in {**attributes, **ome} and "multiscales" not in ome
 
 
 def read_series(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """The images of a collection as its group ``OME`` lists them; none if it does not."""
-    listed = ome_attributes(attributes).get("series")
+    """Read the paths of a collection's images from the attributes of its group ``OME``.
+
+    Empty if they are not listed.
+    """
+    listed = get_ome_attributes(attributes).get("series")
     return tuple(map(str, listed)) if isinstance(listed, list) else ()

@@ -17,16 +17,20 @@ from steadystack.dataset import load_shifts
 from steadystack.model import InputError
 
 SEPARATORS = ",;\t"
-FRAME = "frame"
-BEFORE = "shift"  # what frame_shift is called in datasets of format 1
+FRAME_COLUMN = "frame"
+OLD_VARIABLE = "shift"  # what frame_shift is called in datasets of format 1
 
 
 @dataclass(frozen=True, eq=False)
 class FramePositions:
-    """Numbers (frames, axes) as they were found, NaN where nothing is told.
+    """Positions or shifts of frames, as they stand in a file or an array.
 
-    `pixel_size` and `unit` are those of the pixels that they are in, where a dataset tells; of a
-    text file nobody knows (None).
+    Attributes
+    ----------
+    values : (frames, axes), NaN where nothing is known
+    pixel_size : size per axis of the pixels in which a dataset has the values; None: not known, as
+        for text files
+    unit : of `pixel_size`
     """
 
     values: NDArray[np.float64]
@@ -37,21 +41,22 @@ class FramePositions:
 def read_positions(
     path: str, axes: Sequence[str], frame_count: int, columns: Sequence[str | None] | None = None
 ) -> FramePositions:
-    """The positions or shifts of every frame.
+    """Read the positions or shifts of every frame.
 
     Parameters
     ----------
     path : a CSV file with a heading, or a shifts dataset (.zarr, .nc) with the variable
         ``frame_shift``
         In a CSV file (commas, semicolons or tabs; what stands behind ``#`` is left out), every line
-        is a frame, in order, or the one that its column ``frame`` names; empty cells are not known.
-    columns : the headings for each of `axes`; None for an axis of which nothing is known: 0.
+        is a frame, in order, or the one in its column ``frame``; empty cells are not known (NaN).
+    axes, frame_count : names of the frame's axes, and number of frames of the stack
+    columns : the heading for each of `axes`; an axis whose heading is None has the value 0.
         None: the names of the axes.
 
     Raises
     ------
     InputError
-        That names the line or the column, or tells both numbers of frames.
+        With the line or the column that is wrong, or with both numbers of frames.
     """
     if Path(path).suffix in (".zarr", ".nc") or Path(path).is_dir():
         return _read_run(load_shifts(path, any_format=True), path, axes, frame_count)
@@ -71,22 +76,22 @@ def read_positions(
     separator = max(SEPARATORS, key=heading.count)
     rows = csv.reader((line for _, line in lines), delimiter=separator)
     cells = [[cell.strip() for cell in row] for row in rows]
-    places = _find_columns(path, cells[0], names)
+    indices = _find_columns(path, cells[0], names)
     values = np.full((frame_count, len(axes)), np.nan)
-    told: dict[int, int] = {}
+    line_numbers: dict[int, int] = {}
     for row, (number, _) in zip(cells[1:], lines[1:], strict=True):
-        where = f"{path}, line {number}"
-        frame = _parse_frame(where, row, places[-1], len(told), frame_count)
-        if frame in told:
-            raise InputError(f"{where}: frame {frame} is already in line {told[frame]}")
-        told[frame] = number
+        location = f"{path}, line {number}"
+        frame = _parse_frame(location, row, indices[-1], len(line_numbers), frame_count)
+        if frame in line_numbers:
+            raise InputError(f"{location}: frame {frame} is already in line {line_numbers[frame]}")
+        line_numbers[frame] = number
         values[frame] = [
-            0.0 if place is None else _parse_number(where, row, place) for place in places[:-1]
+            0.0 if index is None else _parse_number(location, row, index) for index in indices[:-1]
         ]
-    if places[-1] is None and len(told) != frame_count:
+    if indices[-1] is None and len(line_numbers) != frame_count:
         raise InputError(
-            f"{path} has {len(told)} lines for {frame_count} frames: give one for each, or a "
-            f"column '{FRAME}'"
+            f"{path} has {len(line_numbers)} lines for {frame_count} frames: give one for each, "
+            f"or a column '{FRAME_COLUMN}'"
         )
     return FramePositions(values)
 
@@ -95,48 +100,51 @@ def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {why}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from error
 
 
 def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
-    """Where the columns of the axes stand, and that of the frame's number, if there is one."""
-    known = [name.lower() for name in heading]
+    """Find the indices of the columns of the axes, and last that of the frame, None if missing."""
+    headings = [name.lower() for name in heading]
     for name in names:
-        if name is not None and known.count(name.lower()) != 1:
-            times = "no column" if name.lower() not in known else "several columns"
+        if name is not None and headings.count(name.lower()) != 1:
+            problem = "no column" if name.lower() not in headings else "several columns"
             raise InputError(
-                f"{path} has {times} {name!r}, but {', '.join(heading)}: set "
+                f"{path} has {problem} {name!r}, but {', '.join(heading)}: set "
                 "initial_shifts.columns, a name for each axis"
             )
-    found = [None if name is None else known.index(name.lower()) for name in names]
-    return [*found, known.index(FRAME) if FRAME in known else None]
+    columns = [None if name is None else headings.index(name.lower()) for name in names]
+    return [*columns, headings.index(FRAME_COLUMN) if FRAME_COLUMN in headings else None]
 
 
-def _parse_frame(where: str, row: list[str], place: int | None, following: int, count: int) -> int:
-    if place is None:
-        if following >= count:
-            raise InputError(f"{where}: more lines than the {count} frames of the stack")
-        return following
-    number = _parse_number(where, row, place)
+def _parse_frame(
+    location: str, row: list[str], index: int | None, next_frame: int, count: int
+) -> int:
+    """Parse the frame of a row from its cell at `index`; without that column it is `next_frame`."""
+    if index is None:
+        if next_frame >= count:
+            raise InputError(f"{location}: more lines than the {count} frames of the stack")
+        return next_frame
+    number = _parse_number(location, row, index)
     if not 0 <= number < count or number != int(number):
-        raise InputError(f"{where}: {row[place]!r} is not a frame: frames are 0 to {count - 1}")
+        raise InputError(f"{location}: {row[index]!r} is not a frame: frames are 0 to {count - 1}")
     return int(number)
 
 
-def _parse_number(where: str, row: list[str], place: int) -> float:
-    cell = row[place] if place < len(row) else ""
+def _parse_number(location: str, row: list[str], index: int) -> float:
+    cell = row[index] if index < len(row) else ""
     try:
         number = float(cell or "nan")
     except ValueError:
-        raise InputError(f"{where}: {cell!r} is not a number") from None
+        raise InputError(f"{location}: {cell!r} is not a number") from None
     if np.isinf(number):
-        raise InputError(f"{where}: {cell!r} is not a position")
+        raise InputError(f"{location}: {cell!r} is not a position")
     return number
 
 
 def convert_positions(initial_shifts: Any, axes: Sequence[str], frame_count: int) -> FramePositions:
-    """Shifts in pixels that are in memory: an array, a DataArray or a shifts dataset."""
+    """Convert shifts in memory, in pixels: an array (frames, axes), DataArray or shifts dataset."""
     if isinstance(initial_shifts, xr.Dataset):
         return _read_run(initial_shifts, "initial_shifts", axes, frame_count)
     if isinstance(initial_shifts, xr.DataArray) and set(initial_shifts.dims) == {"frame", "axis"}:
@@ -151,39 +159,42 @@ def convert_positions(initial_shifts: Any, axes: Sequence[str], frame_count: int
 
 
 def _read_run(
-    found: xr.Dataset, name: str, axes: Sequence[str], frame_count: int
+    shifts: xr.Dataset, name: str, axes: Sequence[str], frame_count: int
 ) -> FramePositions:
-    """The shifts of an earlier run, of its largest part: those of others do not compare."""
-    variable = "frame_shift" if "frame_shift" in found else BEFORE
-    if variable not in found or found[variable].dims != ("frame", "axis"):
+    """Read the shifts of an earlier run; NaN outside of the largest component of its pair graph.
+
+    Shifts of different components have no common zero.
+    """
+    variable = "frame_shift" if "frame_shift" in shifts else OLD_VARIABLE
+    if variable not in shifts or shifts[variable].dims != ("frame", "axis"):
         raise InputError(
             f"{name} has no variable frame_shift over frame and axis: it is not a shifts dataset"
         )
-    given = [str(axis) for axis in found["axis"].to_numpy()]
-    count = found.sizes["frame"]
-    if given != list(axes) or count != frame_count:
+    shift_axes = [str(axis) for axis in shifts["axis"].to_numpy()]
+    count = shifts.sizes["frame"]
+    if shift_axes != list(axes) or count != frame_count:
         raise InputError(
-            f"{name} has shifts of {count} frames along {', '.join(given)}, but the stack has "
+            f"{name} has shifts of {count} frames along {', '.join(shift_axes)}, but the stack has "
             f"{frame_count}, with the axes {', '.join(axes)}"
         )
-    values = found[variable].to_numpy().astype(np.float64)
-    if "component" in found and (found["component"] >= 0).any():
-        part = found["component"].to_numpy()
-        largest = np.bincount(part[part >= 0]).argmax()
-        values = np.where((part == largest)[:, None], values, np.nan)
-    if "pixel_size" not in found or not np.isfinite(found["pixel_size"]).all():
+    values = shifts[variable].to_numpy().astype(np.float64)
+    if "component" in shifts and (shifts["component"] >= 0).any():
+        component = shifts["component"].to_numpy()
+        largest = np.bincount(component[component >= 0]).argmax()
+        values = np.where((component == largest)[:, None], values, np.nan)
+    if "pixel_size" not in shifts or not np.isfinite(shifts["pixel_size"]).all():
         return FramePositions(values)
-    size = tuple(float(step) for step in found["pixel_size"].to_numpy())
-    return FramePositions(values, size, str(found["pixel_size"].attrs.get("units", "")))
+    size = tuple(float(step) for step in shifts["pixel_size"].to_numpy())
+    return FramePositions(values, size, str(shifts["pixel_size"].attrs.get("units", "")))
 
 
 def read_pair_list(path: str) -> NDArray[np.int64]:
-    """The pairs (reference, moving) of a CSV file, an integer array (pairs, 2).
+    """Read pairs of frames (reference, moving) from a CSV file, an integer array (pairs, 2).
 
     Each line holds two whole numbers; a first line of words is a heading, empty lines and what
     stands behind ``#`` are left out.
 
-    Raises InputError that names the line.
+    Raises InputError with the line that is no pair.
     """
     text = _read_text(path)
     pairs: list[tuple[int, int]] = []
@@ -204,5 +215,5 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
 
 
 def digest_pairs(pairs: NDArray[np.int64]) -> str:
-    """A short hash of a list of pairs."""
+    """Hash a list of pairs, (pairs, 2), to 16 hexadecimal digits."""
     return hashlib.sha256(np.ascontiguousarray(pairs, "<i8").tobytes()).hexdigest()[:16]

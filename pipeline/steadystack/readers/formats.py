@@ -29,10 +29,16 @@ AXIS_NAMES = {
 
 @dataclass(frozen=True)
 class LocatedArray:
-    """An array in a store, and what the store says of it; `scale` and `units` per array axis.
+    """An array in a store, and what the store says of it.
 
-    `levels` are the shapes of the pyramid that the array is of; `image` is the path in the store of
-    the OME-Zarr image that it is a level of, None if it is of none.
+    Attributes
+    ----------
+    kind : of store and array, in words
+    axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
+    time : time of every frame and its unit; None: not known
+    levels : shapes of the levels of the pyramid that the array is a level of
+    image : path in the store of the OME-Zarr image that the array is a level of; None: of none
+    scale_doubt : why `scale` is not to be believed; "": it is
     """
 
     pixels: Pixels
@@ -45,7 +51,7 @@ class LocatedArray:
     time: tuple[tuple[float, ...], str] | None = None
     levels: tuple[tuple[int, ...], ...] = ()
     image: str | None = None
-    doubt: str = ""  # why `scale` is not to be believed
+    scale_doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Format:
     Attributes
     ----------
     suffixes : of its files, in lower case
-    locate : the array that is meant at a path; None if the path is of another format
+    locate : finds the chosen array at a path; None if the path is of another format
     """
 
     suffixes: tuple[str, ...]
@@ -74,21 +80,21 @@ class Format:
 
 
 def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
-    """The image array at a path.
+    """Find the image array at a path.
 
-    Raises InputError if there is none, or several to choose from.
+    Raises InputError if there is none, or if `choice` leaves several.
     """
-    for known in FORMATS:
-        located = known.locate(path, choice)
+    for file_format in FORMATS:
+        located = file_format.locate(path, choice)
         if located is not None:
             return located
     return _locate_in_zarr(path, choice)
 
 
 def find_image(path: str) -> LocatedArray:
-    """The only array at a path, such as a mask; of an OME-Zarr image its full resolution."""
-    for known in FORMATS:
-        located = known.locate(path, ArrayChoice())
+    """Find the only array at a path, such as a mask; the full resolution of an OME-Zarr image."""
+    for file_format in FORMATS:
+        located = file_format.locate(path, ArrayChoice())
         if located is not None:
             return located
     node = get_place(path).open_zarr()
@@ -108,13 +114,13 @@ def _locate_in_zarr(path: str, choice: ArrayChoice) -> LocatedArray:
     node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
         return _locate_plain_array(node)
-    node, inside = choose_image(node, path, choice.position, choice.series)
+    node, inner_path = choose_image(node, path, choice.position, choice.series)
     if isinstance(node, zarr.Array):
-        return _locate_plain_array(node, inside)
+        return _locate_plain_array(node, inner_path)
     image = read_image(node.attrs, path)
     if image is not None:
-        return _locate_ome_image(node, image, choice.level, inside)
-    return _locate_xarray_variable(node, path, choice.variable, inside)
+        return _locate_ome_image(node, image, choice.level, inner_path)
+    return _locate_xarray_variable(node, path, choice.variable, inner_path)
 
 
 def _locate_npy(path: str, choice: ArrayChoice) -> LocatedArray | None:
@@ -124,7 +130,7 @@ def _locate_npy(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 
 def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    """One TIFF file, or a series of them: a pattern, or a folder."""
+    """Locate the image in a TIFF file or a series of them, a pattern or folder; None: no TIFF."""
     if is_tiff(path):
         return _describe_tiff(*read_tiff(path, choice.series, choice.level), choice.level)
     files = list_series_files(path)
@@ -133,32 +139,32 @@ def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
     return _locate_series(path, files, choice.series, choice.level, choice.axes)
 
 
-def _describe_tiff(found: TiffImage, index: int, level: int) -> LocatedArray:
+def _describe_tiff(image: TiffImage, index: int, level: int) -> LocatedArray:
     return LocatedArray(
-        ZarrPixels(found.array),
+        ZarrPixels(image.array),
         InTiff(index, level),
-        found.kind,
-        found.axes,
-        found.scale,
-        found.units,
-        found.channel_names,
-        levels=found.levels,
+        image.kind,
+        image.axes,
+        image.scale,
+        image.units,
+        image.channel_names,
+        levels=image.levels,
     )
 
 
 def _locate_series(
     path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
 ) -> LocatedArray:
-    """A stack in many TIFF files: a frame in each, or some frames, one file after the other."""
+    """Locate a stack in many TIFF files: one frame in each, or several, one file after another."""
     if not files:
         raise InputError(f"{path}: no TIFF file matches")
     image, index = read_tiff(files[0], series, level)
-    first, each = _describe_tiff(image, index, level), InTiff(index, level)
-    own, ndim = list(first.axes or ()), len(first.pixels.shape)
+    first, reference = _describe_tiff(image, index, level), InTiff(index, level)
+    axis_names, ndim = list(first.axes or ()), len(first.pixels.shape)
     if axes is not None:
-        joined = len(axes) == ndim and axes[0] == "t"
+        is_joined = len(axes) == ndim and axes[0] == "t"
     else:
-        joined = ndim > 2 and own[0] == "T" and "I" not in own
+        is_joined = ndim > 2 and axis_names[0] == "T" and "I" not in axis_names
     if axes is None and ndim > 2 and not image.names_axes:
         raise InputError(
             f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
@@ -167,12 +173,12 @@ def _locate_series(
         )
     scale, units = list(first.scale or ()), list(first.units or ())
     return LocatedArray(
-        open_files(files, each, joined),
-        InFiles.of(files, each, joined),
+        open_files(files, reference, is_joined),
+        InFiles.from_files(files, reference, is_joined),
         _name_axes(files, first.kind),
-        own if joined else ["t", *own],
-        scale if joined else [1.0, *scale],
-        units if joined else ["", *units],
+        axis_names if is_joined else ["t", *axis_names],
+        scale if is_joined else [1.0, *scale],
+        units if is_joined else ["", *units],
         first.channel_names,
     )
 
@@ -194,34 +200,34 @@ def _locate_plain_array(array: zarr.Array[Any], name: str = "") -> LocatedArray:
 
 
 def read_dimension_names(array: zarr.Array[Any]) -> list[str] | None:
-    """Dimension names as Zarr v3 or xarray in Zarr v2 write them."""
+    """Read dimension names as Zarr v3, or xarray in Zarr v2, writes them; None: there are none."""
     names: Any = getattr(array.metadata, "dimension_names", None)
     names = names or array.attrs.get("_ARRAY_DIMENSIONS")
     return [str(name) for name in names] if names and all(names) else None
 
 
 def _locate_ome_image(
-    group: zarr.Group, image: OmeImage, level: int, inside: str = ""
+    group: zarr.Group, image: OmeImage, level: int, inner_path: str = ""
 ) -> LocatedArray:
-    """A level of an OME-Zarr image; `inside` is the group's path in the store."""
-    name = image.level(level).path
+    """Locate a level of an OME-Zarr image; `inner_path` is the group's path in the store."""
+    name = image.get_level(level).path
     array = _open_level(group, name, level)
-    scales = [image.scale_of(i) if i in (0, level) else None for i in range(len(image.levels))]
+    scales = [image.get_scale(i) if i in (0, level) else None for i in range(len(image.levels))]
     shapes = [
-        tuple(array.shape) if i == level else _read_shape(group, one)
-        for i, one in enumerate(image.levels)
+        tuple(array.shape) if i == level else _read_shape(group, entry)
+        for i, entry in enumerate(image.levels)
     ]
     return LocatedArray(
         ZarrPixels(array),
-        InZarr(f"{inside}/{name}".strip("/")),
+        InZarr(f"{inner_path}/{name}".strip("/")),
         f"OME-Zarr {image.version} image, level {level} of {len(image.levels)}",
         [axis.name for axis in image.axes],
         scales[level],
         [axis.unit for axis in image.axes],
         image.channel_names,
         levels=tuple(shape for shape in shapes if shape is not None),
-        image=inside,
-        doubt=_explain_misfit(level, scales, shapes),
+        image=inner_path,
+        scale_doubt=_explain_misfit(level, scales, shapes),
     )
 
 
@@ -238,7 +244,7 @@ def _open_level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
 
 
 def _read_shape(group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
-    """The shape of another level; None if it is not there, which is no concern of this one."""
+    """Read the shape of a level; None if its array does not exist."""
     array = None if level is None else group.get(level.path)
     return tuple(array.shape) if isinstance(array, zarr.Array) else None
 
@@ -248,26 +254,26 @@ def _explain_misfit(
     scales: Sequence[list[float] | None],
     shapes: Sequence[tuple[int, ...] | None],
 ) -> str:
-    """Why the scale that a level states does not fit its shape; "" if it does.
+    """Explain why the scale that a level states does not fit its shape; "" if it does.
 
-    Shapes may be rounded either way: a scale fits if it is that of a pixel more or less.
+    Shapes may be rounded either way: a scale fits if it would for one pixel more or less.
     """
-    here, full = scales[level], scales[0]
-    shape, whole = shapes[level], shapes[0]
-    if level == 0 or here is None or full is None or shape is None or whole is None:
+    scale, full_scale = scales[level], scales[0]
+    shape, full_shape = shapes[level], shapes[0]
+    if level == 0 or scale is None or full_scale is None or shape is None or full_shape is None:
         return ""
-    for size, first, step, fine in zip(shape, whole, here, full, strict=True):
-        factor = step / fine if fine else 0
-        if not first / (size + 1) <= factor <= first / max(size - 1, 0.5):
+    for size, full_size, step, full_step in zip(shape, full_shape, scale, full_scale, strict=True):
+        factor = step / full_step if full_step else 0
+        if not full_size / (size + 1) <= factor <= full_size / max(size - 1, 0.5):
             return (
-                f"level {level} has {shape} pixels and states the scale {here}, level 0 has "
-                f"{whole} and states {full}"
+                f"level {level} has {shape} pixels and states the scale {scale}, level 0 has "
+                f"{full_shape} and states {full_scale}"
             )
     return ""
 
 
 def _locate_xarray_variable(
-    group: zarr.Group, path: str, variable: str | None, inside: str
+    group: zarr.Group, path: str, variable: str | None, inner_path: str
 ) -> LocatedArray:
     try:
         arrays = dict(group.arrays())
@@ -279,10 +285,10 @@ def _locate_xarray_variable(
     if variable is None and len(stacks) == 1:
         variable = stacks[0]
     if variable is None or variable not in arrays:
-        there = ", ".join(sorted(stacks)) or "none"
+        listed = ", ".join(sorted(stacks)) or "none"
         raise InputError(
             f"{path} is a Zarr group without an OME-Zarr image: set input.variable to the array "
-            f"to register (arrays with 3 or more dimensions: {there})"
+            f"to register (arrays with 3 or more dimensions: {listed})"
         )
     array = arrays[variable]
     names = read_dimension_names(array)
@@ -295,7 +301,7 @@ def _locate_xarray_variable(
         units.append(unit)
     return LocatedArray(
         ZarrPixels(array),
-        InZarr(f"{inside}/{variable}".strip("/")),
+        InZarr(f"{inner_path}/{variable}".strip("/")),
         "xarray Zarr group",
         names,
         scale or None,
@@ -311,25 +317,24 @@ def _read_coordinate(array: zarr.Array[Any] | None) -> tuple[NDArray[Any] | None
 
 
 def find_spacing(values: NDArray[Any] | None) -> float:
-    """The step of an evenly spaced coordinate; 1 if there is none."""
+    """Find the step of an evenly spaced coordinate; 1 without a coordinate or an even spacing."""
     if values is None or len(values) < 2:
         return 1.0
     steps = np.diff(values.astype(float))
-    even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
-    return float(abs(steps[0])) if even else 1.0
+    is_even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
+    return float(abs(steps[0])) if is_even else 1.0
 
 
-# Every format but Zarr, which a path is taken for if it is of none of these; the first one that
-# knows a path has it.
+# Every format but Zarr; the first one that locates an array at a path is used, Zarr if none does.
 FORMATS = (
     Format((NPY_SUFFIX,), _locate_npy),
     Format(TIFF_SUFFIXES, _locate_tiff),
 )
 ZARR_SUFFIXES = (".zarr",)
-# What the name of an input ends in, which says nothing of what it shows.
+# Endings of input names, which do not belong to the name of what the input shows.
 INPUT_SUFFIXES = tuple(
-    f"{before}{suffix}"
-    for before in (".ome", "")
-    for suffixes in (ZARR_SUFFIXES, *(one.suffixes for one in FORMATS))
+    f"{prefix}{suffix}"
+    for prefix in (".ome", "")
+    for suffixes in (ZARR_SUFFIXES, *(file_format.suffixes for file_format in FORMATS))
     for suffix in suffixes
 )

@@ -1,4 +1,4 @@
-"""Frames: of a stack on disk, one or several at a time; of a DataArray, in memory or lazy."""
+"""Read the frames of a stack on disk, one or several at a time, or of a DataArray."""
 
 from __future__ import annotations
 
@@ -52,52 +52,55 @@ class StackFrames:
 
     in_memory = False
 
-    def common_mask(self, part: Slices) -> None:
-        """None: the store holds no mask."""
+    def common_mask(self, region: Slices) -> None:
+        """Return None: the store holds no mask."""
 
     def read(self, frame: int, part: Slices | None = None) -> Frame:
-        """A frame or a part of it; pixels of missing chunks are not valid, the status says so."""
+        """Read a frame or a region of it; pixels of missing chunks are not valid.
+
+        The status says whether pixels are missing, or whether the frame cannot be read.
+        """
         spec = self.spec
         part = part or tuple(slice(0, size) for size in spec.frame_shape)
-        region = spec.selection(frame, part)
+        slices = spec.get_slices(frame, part)
         try:
-            block, missing = retry_read(partial(_block, spec, frame, region))
+            block, missing = retry_read(partial(_read_array_region, spec, frame, slices))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
             return Frame.unreadable(tuple(side.stop - side.start for side in part), error)
-        image = spec.as_frame(block)
+        image = spec.arrange_block(block)
         if missing is None:
             return Frame(image, np.ones(image.shape, bool))
-        lost = spec.as_frame(missing)
-        status = FrameStatus.MISSING if lost.all() else FrameStatus.INCOMPLETE
-        return Frame(image, ~lost, status)
+        is_missing = spec.arrange_block(missing)
+        status = FrameStatus.MISSING if is_missing.all() else FrameStatus.INCOMPLETE
+        return Frame(image, ~is_missing, status)
 
 
-def _block(
-    spec: StackSpec, frame: int, region: Slices
+def _read_array_region(
+    spec: StackSpec, frame: int, slices: Slices
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """A block of the array, and which of its pixels are missing; None if none is."""
+    """Read a region of the array, and which of its pixels are missing; None if none is."""
     with get_place(spec.path).explaining_outages():
         pixels = open_reference(spec.path, spec.array, spec.digest)
-        _check_still_there(spec, pixels, frame)
-        block = pixels.read(region)
-        whole = spec.missing_chunks != "invalid"
-        return block, None if whole else pixels.missing(region, block)
+        _check_unchanged(spec, pixels, frame)
+        block = pixels.read(slices)
+        ignores_missing = spec.missing_chunks != "invalid"
+        return block, None if ignores_missing else pixels.find_missing(slices, block)
 
 
 def may_lack_chunks(spec: StackSpec) -> bool:
-    """Whether pixels may be missing."""
+    """Whether pixels of a stack may be missing, and are not valid then."""
     if spec.missing_chunks == "fill":
         return False
     return open_reference(spec.path, spec.array, spec.digest).may_lack
 
 
-def _check_still_there(spec: StackSpec, pixels: Pixels, frame: int) -> None:
-    """Refuse a stack that became another one; one that only grew in time is as good."""
-    now = dict(zip(spec.axes, pixels.shape, strict=False))
-    other = [axis for axis in spec.axes if axis != "t" and now.get(axis) != spec.size(axis)]
-    if other or len(pixels.shape) != len(spec.shape) or now.get("t", 1) <= frame:
+def _check_unchanged(spec: StackSpec, pixels: Pixels, frame: int) -> None:
+    """Raise ValueError if the stack changed its shape; more frames than before are no change."""
+    sizes = dict(zip(spec.axes, pixels.shape, strict=False))
+    changed = [axis for axis in spec.axes if axis != "t" and sizes.get(axis) != spec.size(axis)]
+    if changed or len(pixels.shape) != len(spec.shape) or sizes.get("t", 1) <= frame:
         raise ValueError(f"{spec.path} changed its shape from {spec.shape} to {pixels.shape}")
 
 
@@ -112,71 +115,73 @@ class BlockSpec(StackSpec):
     channels: int = 1
 
     @classmethod
-    def of(cls, spec: StackSpec, channel: int, frames: int, channels: int) -> BlockSpec:
-        given = {field.name: getattr(spec, field.name) for field in fields(StackSpec)}
-        given["channel"] = channel
-        return cls(**given, frames=frames, channels=channels)
+    def from_spec(cls, spec: StackSpec, channel: int, frames: int, channels: int) -> BlockSpec:
+        values = {field.name: getattr(spec, field.name) for field in fields(StackSpec)}
+        values["channel"] = channel
+        return cls(**values, frames=frames, channels=channels)
 
-    def selection(self, frame: int, part: Slices | None = None) -> Slices:
-        """The slices of the array that hold the frames from `frame` on."""
+    def get_slices(self, frame: int, region: Slices | None = None) -> Slices:
+        """Get the slices of the array that hold the block of frames from `frame` on."""
         channel = self.channel or 0
-        more = {
+        block_slices = {
             "t": slice(frame, frame + self.frames),
             "c": slice(channel, channel + self.channels),
         }
-        one = super().selection(frame, part)
-        return tuple(more.get(axis, side) for axis, side in zip(self.axes, one, strict=True))
+        frame_slices = super().get_slices(frame, region)
+        sides = zip(self.axes, frame_slices, strict=True)
+        return tuple(block_slices.get(axis, side) for axis, side in sides)
 
-    def as_frame(self, block: NDArray[Any]) -> NDArray[Any]:
-        """A block as an array with the axes t, c and `spatial`, also if the stack lacks them."""
+    def arrange_block(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Arrange a block of the array as (t, c, *spatial); axes it lacks have the length 1."""
         names = ("t", "c", *self.spatial)
         order = [self.axes.index(axis) for axis in names if axis in self.axes]
-        rest = [axis for axis in range(block.ndim) if axis not in order]
+        dropped = [axis for axis in range(block.ndim) if axis not in order]
         shape = [block.shape[self.axes.index(a)] if a in self.axes else 1 for a in names]
-        return block.transpose(*rest, *order).reshape(shape)
+        return block.transpose(*dropped, *order).reshape(shape)
 
 
 def read_block(
-    spec: StackSpec, frames: range, channels: range, part: Slices
+    spec: StackSpec, frames: range, channels: range, region: Slices
 ) -> tuple[NDArray[Any], Bools | None]:
-    """A part of consecutive frames and channels, as (t, c, [z,] y, x).
+    """Read a region of consecutive frames and channels.
 
     Returns
     -------
-    image, valid : `valid` is None if all of it is; nothing is of what cannot be read
+    image, valid : arrays (t, c, [z,] y, x); `valid` is None if all pixels are valid; where the
+        region cannot be read, the image is 0 and no pixel is valid
     """
-    asked = BlockSpec.of(spec, channels.start, len(frames), len(channels))
-    found = StackFrames(asked).read(frames.start, part)
-    if found.status is FrameStatus.UNREADABLE:
-        shape = (len(frames), len(channels), *(side.stop - side.start for side in part))
+    block_spec = BlockSpec.from_spec(spec, channels.start, len(frames), len(channels))
+    block = StackFrames(block_spec).read(frames.start, region)
+    if block.status is FrameStatus.UNREADABLE:
+        shape = (len(frames), len(channels), *(side.stop - side.start for side in region))
         return np.zeros(shape, spec.dtype), np.zeros(shape, bool)
-    return found.image, None if found.status is FrameStatus.OK else found.valid
+    return block.image, None if block.status is FrameStatus.OK else block.valid
 
 
-def cut_at_chunks(wanted: range, chunk: int) -> Iterator[range]:
-    """Indices cut where a chunk of so many ends."""
-    for begin in range(wanted.start // chunk * chunk, wanted.stop, chunk):
-        yield range(max(begin, wanted.start), min(begin + chunk, wanted.stop))
+def cut_at_chunks(indices: range, chunk: int) -> Iterator[range]:
+    """Cut a range of indices at the ends of chunks of `chunk` indices; yields the ranges."""
+    for start in range(indices.start // chunk * chunk, indices.stop, chunk):
+        yield range(max(start, indices.start), min(start + chunk, indices.stop))
 
 
-EVERYTHING = Validity()
+ALL_VALID = Validity()
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayFrames:
     """The frames of a stack held as a DataArray with dims out of t, z, y, x.
 
-    A coordinate ``valid`` of the stack, as `open_stack` gives it, joins in what is valid.
+    Pixels are not valid where a boolean coordinate ``valid`` of the stack is False.
     """
 
     stack: xr.DataArray
-    validity: Validity = EVERYTHING
+    validity: Validity = ALL_VALID
 
     in_memory = True
 
     @classmethod
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
-        """Frames of a stack and a mask, whose dims and shapes are checked.
+        """Make the frames of a stack and a mask, whose dims and shapes are checked.
 
         The mask is None, one for all frames (spatial dims) or one per frame (t and spatial dims).
         """
@@ -241,7 +246,7 @@ class ArrayFrames:
 
     @property
     def pixel_size(self) -> tuple[tuple[float, ...], str]:
-        """Step of the spatial coordinates and its unit; 1 and "" where they do not tell."""
+        """The steps of the spatial coordinates and their unit; 1 and "" where they have none."""
         steps, units = [], []
         for axis in self.axes:
             coordinate = self.stack.coords.get(axis)
@@ -252,37 +257,37 @@ class ArrayFrames:
 
     @property
     def time(self) -> tuple[tuple[float, ...], str] | None:
-        """Time of every frame and its unit, if the coordinate t is in one."""
+        """The time of every frame and its unit; None if the coordinate t has no unit."""
         coordinate = self.stack.coords.get("t")
         if coordinate is None or coordinate.dtype.kind not in "iuf":
             return None
         unit = str(coordinate.attrs.get("unit", coordinate.attrs.get("units", "")))
         return (tuple(float(value) for value in coordinate), unit) if unit else None
 
-    def common_mask(self, part: Slices) -> Bools | None:
-        """The mask itself if it is one for all frames; what the frames' masks make up together."""
+    def common_mask(self, region: Slices) -> Bools | None:
+        """Get a region of the mask of all frames, or of the union of the masks of the frames."""
         if self.mask is None:
             return None
         if not self.mask.per_frame:
-            return self.mask.values[part]
-        return np.asarray(self.mask.values[(slice(None), *part)].any(axis=0))
+            return self.mask.values[region]
+        return np.asarray(self.mask.values[(slice(None), *region)].any(axis=0))
 
-    def read(self, frame: int, part: Slices | None = None) -> Frame:
-        part = part or tuple(slice(0, size) for size in self.frame_shape)
-        one = self.stack[frame][part]
-        valid: Bools = np.ones(one.shape, bool)
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        region = region or tuple(slice(0, size) for size in self.frame_shape)
+        frame_array = self.stack[frame][region]
+        valid: Bools = np.ones(frame_array.shape, bool)
         try:
-            # Inside of a task: in this thread, not on the cluster that the task runs on.
+            # This may run in a task: compute in this thread, not on the task's own cluster.
             with dask.config.set(scheduler="synchronous"):
-                image = one.to_numpy()
-                if "valid" in one.coords:
-                    valid = one.coords["valid"].to_numpy()
+                image = frame_array.to_numpy()
+                if "valid" in frame_array.coords:
+                    valid = frame_array.coords["valid"].to_numpy()
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever the graph behind it raises
-            return Frame.unreadable(one.shape, error)
+            return Frame.unreadable(frame_array.shape, error)
         status = FrameStatus.OK
         if not valid.all():
             status = FrameStatus.INCOMPLETE if valid.any() else FrameStatus.MISSING
-        left = self.validity.find_valid(image, frame, self.frame_shape, part, valid)
-        return Frame(image, valid if left is None else left, status)
+        joined = self.validity.find_valid(image, frame, self.frame_shape, region, valid)
+        return Frame(image, valid if joined is None else joined, status)

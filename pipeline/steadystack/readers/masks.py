@@ -26,25 +26,25 @@ from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import Reference, digest_metadata, open_reference
 from steadystack.validity import Mask, Validity, as_mask
 
-# Frames whose masks are looked at for what they have in common.
-ASKED = 5
-# Pixels of a static mask that stays in memory; of a larger one only parts are read.
-MOST_KEPT = 2**24
+# How many frames' masks are joined to a common mask.
+FRAMES_SAMPLED = 5
+# Pixels up to which a static mask stays in memory; of a larger one only regions are read.
+MAX_KEPT_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
 class MaskLabels:
-    """What the numbers of a mask mean: valid are those of `labels` (none given: all but 0).
+    """What the numbers of a mask mean: `labels` are valid; without labels, all numbers but 0.
 
-    `invert`: and that is what is not valid.
+    `invert`: these are the pixels that are not valid.
     """
 
     labels: tuple[int, ...] = ()
     invert: bool = False
 
     def valid(self, values: NDArray[Any]) -> Bools:
-        found = np.isin(values, self.labels) if self.labels else as_mask(values)
-        return ~found if self.invert else found
+        is_listed = np.isin(values, self.labels) if self.labels else as_mask(values)
+        return ~is_listed if self.invert else is_listed
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,22 @@ class MaskSpec:
     array: Reference
     axes: tuple[int, ...]  # of the array, in the order of the frame's axes; t first if per frame
     per_frame: bool
-    digest: str  # of the pixels of a static mask, of the metadata of one per frame
-    sense: MaskLabels = MaskLabels()
+    digest: str  # of the pixels of a static mask; of the metadata of a mask per frame
+    labels: MaskLabels = MaskLabels()
 
-    def read(self, frame: int, shape: tuple[int, ...], part: Slices | None = None) -> Bools:
-        """The mask of one frame of that shape, or of a part of it."""
-        part = part or tuple(slice(0, size) for size in shape)
-        if not self.per_frame and math.prod(shape) <= MOST_KEPT:
-            return _read_static_mask(self, shape)[part]
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask of one frame of that shape, or a region of it; True: valid."""
+        region = region or tuple(slice(0, size) for size in shape)
+        if not self.per_frame and math.prod(shape) <= MAX_KEPT_PIXELS:
+            return _read_static_mask(self, shape)[region]
         with get_place(self.path).explaining_outages():
             pixels = open_reference(self.path, self.array, self.digest)
-            return self.sense.valid(_read_part(pixels, self, frame, shape, part))
+            return self.labels.valid(_read_region(pixels, self, frame, shape, region))
 
 
 @dataclass(frozen=True)
 class ValidFrames:
-    """The frames of a stack, whose valid pixels are what every cause leaves."""
+    """The frames of a stack, of which only pixels are valid that `validity` leaves valid."""
 
     frames: FrameSource
     validity: Validity
@@ -94,81 +94,84 @@ class ValidFrames:
     def in_memory(self) -> bool:
         return self.frames.in_memory
 
-    def common_mask(self, part: Slices) -> Bools | None:
-        """Static masks themselves; of those per frame what some frames' make up together."""
-        found = self.frames.common_mask(part)
-        sides = tuple((side.start, side.stop) for side in part)
+    def common_mask(self, region: Slices) -> Bools | None:
+        """Join static masks, and the union of a sample of frames for each mask per frame.
+
+        None: without masks, or if one cannot be read.
+        """
+        common = self.frames.common_mask(region)
+        sides = tuple((side.start, side.stop) for side in region)
         for mask in self.validity.masks:
             count = self.frame_count if mask.per_frame else 1
-            frames = np.unique(np.linspace(0, count - 1, ASKED).round().astype(int))
+            frames = np.unique(np.linspace(0, count - 1, FRAMES_SAMPLED).round().astype(int))
             try:
                 union = _unite_masks(mask, self.frame_shape, sides, tuple(frames.tolist()))
             except (MemoryError, UnreachableError):
                 raise
-            except Exception:  # it will be told of the frame that needs it
+            except Exception:  # reported for the frame that needs it
                 return None
-            found = union if found is None else found & union
-        return found
+            common = union if common is None else common & union
+        return common
 
-    def read(self, frame: int, part: Slices | None = None) -> Frame:
-        found = self.frames.read(frame, part)
-        if found.status is FrameStatus.UNREADABLE:
-            return found
-        ask = partial(
-            self.validity.find_valid, found.image, frame, self.frame_shape, part, found.valid
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        pixels = self.frames.read(frame, region)
+        if pixels.status is FrameStatus.UNREADABLE:
+            return pixels
+        find_valid = partial(
+            self.validity.find_valid, pixels.image, frame, self.frame_shape, region, pixels.valid
         )
         try:
-            valid = retry_read(ask)
+            valid = retry_read(find_valid)
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
-            return Frame.unreadable(found.image.shape, error, "its mask: ")
-        return found if valid is None else replace(found, valid=valid)
+            return Frame.unreadable(pixels.image.shape, error, "its mask: ")
+        return pixels if valid is None else replace(pixels, valid=valid)
 
 
 def locate_mask(
-    path: str, frame_count: int, frame_shape: tuple[int, ...], sense: MaskLabels = MaskLabels()
+    path: str, frame_count: int, frame_shape: tuple[int, ...], labels: MaskLabels = MaskLabels()
 ) -> MaskSpec:
-    """A mask for frames of this shape and number; reads a static one, and no pixel of others.
+    """Locate a mask for frames of a shape and number; reads the pixels of a static mask only.
 
-    A Zarr array, an OME-Zarr image or label image, TIFF or .npy. Dimensions of length 1 do not
-    count; named ones may come in any order. Raises InputError if the mask is neither of the shape
-    of a frame nor of the shape of the stack.
+    `path` may be a Zarr array, an OME-Zarr image or label image, TIFF or .npy. Dimensions of
+    length 1 do not count; named ones may come in any order. Raises InputError if the mask has
+    neither the shape of a frame nor that of the stack.
     """
     with get_place(path).explaining_outages():
         spec, array = _describe(path, frame_count, frame_shape)
-        spec = replace(spec, sense=sense)
+        spec = replace(spec, labels=labels)
         if spec.per_frame:
             return spec
-        pixels = sense.valid(_read_all(array)).transpose(spec.axes)
+        pixels = labels.valid(_read_all(array)).transpose(spec.axes)
     return replace(spec, digest=digest_content(np.packbits(pixels)))
 
 
 def read_image(
-    path: str, frame_shape: tuple[int, ...], part: Slices | None = None
+    path: str, frame_shape: tuple[int, ...], region: Slices | None = None
 ) -> NDArray[np.float64]:
-    """A single image of the shape of a frame, such as a flat field; or a part of it."""
+    """Read a single image with the shape of a frame, such as a flat field, or a region of it."""
     with get_place(path).explaining_outages():
         spec, array = _describe(path, 0, frame_shape)
-        part = part or tuple(slice(0, size) for size in frame_shape)
-        return np.asarray(_read_part(array, spec, 0, frame_shape, part), np.float64)
+        region = region or tuple(slice(0, size) for size in frame_shape)
+        return np.asarray(_read_region(array, spec, 0, frame_shape, region), np.float64)
 
 
 def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tuple[MaskSpec, Pixels]:
-    """What lies at a path, checked to fit frames of this shape and number; reads no pixel."""
-    found = get_place(path).call_interruptibly(partial(find_image, path))
-    array, ndim = found.pixels, len(found.pixels.shape)
+    """Describe the array at a path, checked to fit frames of a shape and number; reads no pixel."""
+    located = get_place(path).call_interruptibly(partial(find_image, path))
+    array, ndim = located.pixels, len(located.pixels.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")
-    names = [AXIS_NAMES.get(dim.lower(), dim) for dim in found.axes or []]
+    names = [AXIS_NAMES.get(dim.lower(), dim) for dim in located.axes or []]
     order = sorted(range(ndim), key=lambda i: "tczyx".find(names[i]) if names else i)
     shape = tuple(int(array.shape[i]) for i in order)
-    digest = digest_metadata(path, found.reference, array, names)
-    spec = MaskSpec(path, found.reference, tuple(order), False, digest)
-    if _drop_ones(shape) == _drop_ones(frame_shape):
+    digest = digest_metadata(path, located.reference, array, names)
+    spec = MaskSpec(path, located.reference, tuple(order), False, digest)
+    if _drop_single(shape) == _drop_single(frame_shape):
         return spec, array
-    per_frame = _drop_ones((frame_count, *frame_shape))
-    if _drop_ones(shape) == per_frame and shape[0] == frame_count:
+    per_frame = _drop_single((frame_count, *frame_shape))
+    if _drop_single(shape) == per_frame and shape[0] == frame_count:
         return replace(spec, per_frame=True), array
     raise InputError(
         f"the mask {path} has the shape {tuple(array.shape)}: it must be that of a frame, "
@@ -177,7 +180,7 @@ def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tupl
 
 
 def digest_content(values: NDArray[Any]) -> str:
-    """A short digest of an array's values."""
+    """Hash an array's values to 16 hexadecimal digits."""
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
@@ -188,21 +191,23 @@ def _unite_masks(
     sides: tuple[tuple[int, int], ...],
     frames: tuple[int, ...],
 ) -> Bools:
-    """What is valid in a part of any of these frames; not to be written to."""
-    part = tuple(slice(*side) for side in sides)
-    union = np.logical_or.reduce([mask.read(frame, shape, part) for frame in frames])
+    """Find what is valid in any of the frames, in the region of `sides` (start, stop).
+
+    Cached and read-only.
+    """
+    region = tuple(slice(*side) for side in sides)
+    union = np.logical_or.reduce([mask.read(frame, shape, region) for frame in frames])
     union.setflags(write=False)
     return np.asarray(union)
 
 
 @lru_cache(maxsize=4)
 def _read_static_mask(spec: MaskSpec, shape: tuple[int, ...]) -> Bools:
-    """A static mask, read once per process; not to be written to."""
-    with get_place(
-        spec.path
-    ).explaining_outages():  # as it is now, not as this process first saw it
+    """Read a static mask, once per process; the array is read-only."""
+    # Opened anew: the pixels as they are now, not as this process first saw them.
+    with get_place(spec.path).explaining_outages():
         values = _read_all(spec.array.open(spec.path))
-    mask = spec.sense.valid(values).transpose(spec.axes).reshape(shape)
+    mask = spec.labels.valid(values).transpose(spec.axes).reshape(shape)
     mask.setflags(write=False)
     return mask
 
@@ -211,21 +216,21 @@ def _read_all(array: Pixels) -> NDArray[Any]:
     return array.read(tuple(slice(0, size) for size in array.shape))
 
 
-def _read_part(
-    array: Pixels, spec: MaskSpec, frame: int, shape: tuple[int, ...], part: Slices
+def _read_region(
+    array: Pixels, spec: MaskSpec, frame: int, shape: tuple[int, ...], region: Slices
 ) -> NDArray[Any]:
-    """A part of the mask of one frame, as an array with the frame's axes."""
-    where = [slice(0, 1)] * len(array.shape)
-    sides = [side for side, size in zip(part, shape, strict=True) if size != 1]
+    """Read a region of the array for one frame, as an array with the frame's axes."""
+    slices = [slice(0, 1)] * len(array.shape)
+    sides = [side for side, size in zip(region, shape, strict=True) if size != 1]
     axes = spec.axes
     if spec.per_frame:
-        where[axes[0]] = slice(frame, frame + 1)
+        slices[axes[0]] = slice(frame, frame + 1)
         axes = axes[1:]
     for axis, side in zip([axis for axis in axes if array.shape[axis] != 1], sides, strict=True):
-        where[axis] = side
-    found = array.read(tuple(where)).transpose(spec.axes)
-    return found.reshape([side.stop - side.start for side in part])
+        slices[axis] = side
+    values = array.read(tuple(slices)).transpose(spec.axes)
+    return values.reshape([side.stop - side.start for side in region])
 
 
-def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _drop_single(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)

@@ -1,4 +1,4 @@
-"""Arrays of pixels wherever they lie, read alike: Zarr, TIFF, series of TIFF files, .npy."""
+"""Arrays of pixels of all formats, read in one way: Zarr, TIFF, series of TIFF files, .npy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NPY_SUFFIX = ".npy"
 
 
 class Pixels(Protocol):
-    """An array that is read by regions."""
+    """An array on disk or in memory that is read by regions; every format implements it."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -29,25 +29,45 @@ class Pixels(Protocol):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The smallest pieces that decode by themselves."""
+        """The shape of the smallest blocks that decode by themselves, one size per array axis."""
         ...
 
     @property
-    def shards(self) -> tuple[int, ...] | None: ...
+    def shards(self) -> tuple[int, ...] | None:
+        """The shape of the files that hold several chunks each; None if chunks lie alone."""
+        ...
 
     @property
     def may_lack(self) -> bool:
-        """Whether pixels may be missing."""
+        """Whether pixels of the array may be missing from the store.
+
+        A format returns False only if every pixel of the shape is stored, and True where that is
+        not known. `open_stack` asks once, before it reads, and gives the stack a coordinate
+        ``valid`` if it is True. Reading frames does not ask: `find_missing` decides. It is in no
+        digest, and is compared with nothing.
+        """
         ...
 
-    def described(self) -> Any:
-        """The metadata that decides what is read, as plain values."""
+    def describe(self) -> Any:
+        """Describe the array by all metadata that decide what is read, as plain values.
+
+        A format returns what `json.dumps` takes: at least shape and dtype, and whatever else
+        changes the pixels, such as codecs, fill value or names of files; nothing that differs
+        between two openings of the same array. `digest_metadata` hashes it when a stack is located;
+        the hash is stored with a run's results and compared when the run is continued or its
+        results are used again. After a change everything is measured anew.
+        """
         ...
 
-    def read(self, region: Slices) -> NDArray[Any]: ...
+    def read(self, region: Slices) -> NDArray[Any]:
+        """Read a region, one slice with start and stop per array axis."""
+        ...
 
-    def missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
-        """Which pixels of a block that was read are not in the store; None if none is lacking."""
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
+        """Find which pixels of `block`, as read from `region`, are not in the store.
+
+        A boolean array of the block's shape, True: missing; None if none is.
+        """
         ...
 
 
@@ -63,7 +83,7 @@ class ZarrPixels:
 
     @property
     def may_lack(self) -> bool:
-        """Chunks are missing, or lie where nobody can count them: in shards, on a web server."""
+        """Whether chunks are missing, or cannot be counted, as in shards and on web servers."""
         try:
             return self.shards is not None or bool(
                 self.array.nchunks_initialized < self.array.nchunks
@@ -71,19 +91,19 @@ class ZarrPixels:
         except Exception:  # a store that cannot list
             return True
 
-    def described(self) -> Any:
+    def describe(self) -> Any:
         return self.array.metadata.to_dict()
 
     def read(self, region: Slices) -> NDArray[Any]:
         return np.asarray(self.array[region])
 
-    def missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
-        """Which pixels of a block belong to chunks that are not in the store.
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
+        """Find which pixels of a block belong to chunks that are not in the store.
 
-        Zarr reads a chunk that is not there as its fill value, without a word, and so it reads an
-        inner chunk that a shard does not hold. Only a chunk that is all fill value can be missing;
-        such a chunk is read once more through an array that differs in nothing but its fill value:
-        what changes was never stored.
+        Zarr reads a missing chunk as the fill value without saying so, and so it reads an inner
+        chunk that a shard does not hold. Only a chunk that is all fill value can be missing; such a
+        chunk is read once more through an array that differs in its fill value alone: what changes
+        was never stored.
         """
         fill = np.asarray(0 if self.array.fill_value is None else self.array.fill_value)
 
@@ -92,38 +112,38 @@ class ZarrPixels:
 
         missing = np.zeros(block.shape, bool)
         for piece in _cut_into_chunks(region, self.chunks):
-            inside = tuple(
+            within = tuple(
                 slice(p.start - r.start, p.stop - r.start)
                 for p, r in zip(piece, region, strict=True)
             )
-            if is_fill(block[inside]).all():
-                missing[inside] = ~is_fill(np.asarray(self._with_other_fill[piece]))
+            if is_fill(block[within]).all():
+                missing[within] = ~is_fill(np.asarray(self._with_other_fill[piece]))
         return missing if missing.any() else None
 
     @cached_property
     def _with_other_fill(self) -> zarr.Array[Any]:
-        """The same array with another fill value: 1 instead of 0, 0 instead of anything else."""
-        known = self.array
-        fill = np.asarray(0 if known.fill_value is None else known.fill_value, known.dtype)
-        other = (fill == 0).astype(known.dtype)[()]
-        core = known.async_array
-        metadata = replace(core.metadata, fill_value=other)
+        """The array with another fill value: 1 instead of 0, 0 instead of anything else."""
+        array = self.array
+        fill = np.asarray(0 if array.fill_value is None else array.fill_value, array.dtype)
+        other_fill = (fill == 0).astype(array.dtype)[()]
+        core = array.async_array
+        metadata = replace(core.metadata, fill_value=other_fill)
         return zarr.Array(zarr.AsyncArray(metadata, core.store_path, core.config))
 
 
 def _cut_into_chunks(region: Sequence[slice], chunks: Sequence[int]) -> list[Slices]:
-    """The parts of a region that lie in one chunk each."""
+    """Cut a region into regions that lie in one chunk each."""
     per_axis = []
-    for part, size in zip(region, chunks, strict=True):
-        starts = range(part.start // size * size, part.stop, size)
+    for side, size in zip(region, chunks, strict=True):
+        starts = range(side.start // size * size, side.stop, size)
         per_axis.append(
-            [slice(max(start, part.start), min(start + size, part.stop)) for start in starts]
+            [slice(max(start, side.start), min(start + size, side.stop)) for start in starts]
         )
     return list(product(*per_axis))
 
 
 class PlainPixels:
-    """An array in memory, or of a file that is mapped into it."""
+    """An array in memory, or in a file that is mapped into memory."""
 
     shards = None
     may_lack = False
@@ -134,18 +154,18 @@ class PlainPixels:
         self.dtype = values.dtype
         self.chunks = (1, *self.shape[1:]) if self.shape else ()
 
-    def described(self) -> Any:
+    def describe(self) -> Any:
         return [self.shape, str(self.dtype)]
 
     def read(self, region: Slices) -> NDArray[Any]:
         return np.array(self.values[region])
 
-    def missing(self, region: Slices, block: NDArray[Any]) -> None:
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
         return None
 
 
 def open_npy(path: str) -> PlainPixels:
-    """A .npy file; mapped into memory if it is on this machine."""
+    """Open a .npy file; a local one is mapped into memory."""
     try:
         return PlainPixels(get_place(path).load_array())
     except FileNotFoundError as error:

@@ -14,15 +14,17 @@ from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
 
 # Names that an error lists before it breaks off.
-LISTED = 8
+MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
 class Positions:
     """The images of a plate or a collection.
 
-    `names` are those that are in the store, in the plate's order, such as ``B/03/0``; `missing`
-    are wells that it lists and does not hold.
+    Attributes
+    ----------
+    names : paths of the images in the store, in the plate's order, such as ``B/03/0``
+    missing : wells that the plate lists and the store does not hold
     """
 
     path: str
@@ -30,12 +32,12 @@ class Positions:
     missing: tuple[str, ...] = ()
 
     def paths(self) -> tuple[str, ...]:
-        """The path of every image, in the order of `names`; each is an input by itself."""
+        """Get the full path of every image, in the order of `names`; each can be an input."""
         return tuple(f"{self.path.rstrip('/')}/{name}" for name in self.names)
 
 
 def list_positions(path: str) -> Positions | None:
-    """The images of the plate or the collection at a path; None if it is neither.
+    """List the images of the plate or the collection at a path; None if it is neither.
 
     Reads metadata only.
     """
@@ -52,7 +54,10 @@ def list_positions(path: str) -> Positions | None:
 def choose_image(
     group: zarr.Group, path: str, position: str | None, series: int | None
 ) -> tuple[zarr.Array[Any] | zarr.Group, str]:
-    """The image that is meant in a group, and its path inside; the group itself if it is one."""
+    """Choose the image in a group by position or series; the group itself if it is an image.
+
+    Returns the image and its path in the group, "" for the group itself.
+    """
     if (wells := read_plate(group.attrs)) is not None:
         if series is not None:
             raise InputError(f"{path} is a plate: set input.position, not input.series")
@@ -78,10 +83,10 @@ def choose_image(
 
 
 def _choose_in_plate(
-    group: zarr.Group, found: Positions, position: str | None
+    group: zarr.Group, positions: Positions, position: str | None
 ) -> tuple[zarr.Array[Any] | zarr.Group, str]:
-    path, names = found.path, found.names
-    listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    path, names = positions.path, positions.names
+    listed = ", ".join(names[:MAX_LISTED]) + (", ..." if len(names) > MAX_LISTED else "")
     if position is None and len(names) == 1:
         position = names[0]
     if position is None:
@@ -100,13 +105,13 @@ def _choose_in_plate(
             f"input.position {position!r} is a well with {len(fields)} fields: set it to one of "
             f"{', '.join(fields)}"
         )
-    if any(position == well or position.startswith(f"{well}/") for well in found.missing):
+    if any(position == well or position.startswith(f"{well}/") for well in positions.missing):
         raise InputError(
             f"input.position {position!r}: the plate {path} lists this well, but the store does "
             f"not contain it; it has {listed}"
         )
-    near = difflib.get_close_matches(position, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"it has {listed}"
+    close_names = difflib.get_close_matches(position, names, n=1)
+    hint = f"did you mean {close_names[0]}?" if close_names else f"it has {listed}"
     raise InputError(f"input.position {position!r} is not in the plate {path}; {hint}")
 
 
@@ -115,9 +120,9 @@ def _list_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions
     for well in wells:
         node = group.get(well)
         fields = read_well(node.attrs) if isinstance(node, zarr.Group) else ()
-        there = [one for one in fields if isinstance(node, zarr.Group) and one in node]
-        names += [f"{well}/{one}" for one in there]
-        if not there:
+        present = [field for field in fields if isinstance(node, zarr.Group) and field in node]
+        names += [f"{well}/{field}" for field in present]
+        if not present:
             missing.append(well)
     if not names:
         raise InputError(f"{path} is a plate, but none of its {len(missing)} wells exists")
@@ -125,9 +130,9 @@ def _list_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions
 
 
 def _list_collection(group: zarr.Group) -> tuple[str, ...]:
-    """The series of a bioformats2raw layout: as its OME group lists them, or 0, 1, 2, ..."""
-    about = group.get("OME")
-    if isinstance(about, zarr.Group) and (listed := read_series(about.attrs)):
+    """List the series of a bioformats2raw layout: as its OME group does, or else 0, 1, 2, ..."""
+    ome_group = group.get("OME")
+    if isinstance(ome_group, zarr.Group) and (listed := read_series(ome_group.attrs)):
         return listed
     count = 0
     while str(count) in group:

@@ -1,4 +1,4 @@
-"""Where an array is in what lies at a path, how it is read there; series of files as one array."""
+"""Where in a store or file an array is, and how it is opened; series of files as one array."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from steadystack.readers.tiff import list_series_files, open_level
 
 
 class _InOneFile:
-    """What references have in common unless they say otherwise."""
+    """Defaults of references: all frames in one file, and no Zarr array."""
 
-    def files_of_frames(self, path: str) -> tuple[str, ...] | None:
-        """The name of the file that holds each frame; None: they are not in files of their own."""
+    def list_frame_files(self, path: str) -> tuple[str, ...] | None:
+        """List the name of the file that holds each frame; None: all frames are in one file."""
         return None
 
-    def zarr_array(self, path: str) -> zarr.Array[Any] | None:
-        """The array itself, if it is one of Zarr."""
+    def open_zarr_array(self, path: str) -> zarr.Array[Any] | None:
+        """Open the array as Zarr; None if it is not in a Zarr store."""
         return None
 
 
 @dataclass(frozen=True)
 class InZarr(_InOneFile):
-    """An array in a Zarr store, by its path there; "": the store is the array."""
+    """An array in a Zarr store, by its path in the store; "": the store is the array."""
 
-    inside: str = ""
+    inner_path: str = ""
 
     def __str__(self) -> str:
-        return self.inside
+        return self.inner_path
 
     def open(self, path: str) -> Pixels:
-        return ZarrPixels(self.zarr_array(path))
+        return ZarrPixels(self.open_zarr_array(path))
 
-    def zarr_array(self, path: str) -> zarr.Array[Any]:
-        where = get_place(path)
-        with where.explaining_outages():
-            node = where.open_zarr()
-            found = node if isinstance(node, zarr.Array) else node[self.inside]
-        assert isinstance(found, zarr.Array)
-        return found
+    def open_zarr_array(self, path: str) -> zarr.Array[Any]:
+        place = get_place(path)
+        with place.explaining_outages():
+            node = place.open_zarr()
+            array = node if isinstance(node, zarr.Array) else node[self.inner_path]
+        assert isinstance(array, zarr.Array)
+        return array
 
 
 @dataclass(frozen=True)
@@ -79,38 +79,42 @@ class InNpy(_InOneFile):
 
 @dataclass(frozen=True)
 class InFiles(_InOneFile):
-    """The first `count` files of a folder or pattern, also when there are more by now.
+    """The first `count` files of a folder or pattern; files that come later are left out.
 
-    `joined`: each of them has the first axis itself. `digest` is that of their names.
+    Attributes
+    ----------
+    is_joined : whether each file has the first axis of the array itself, not a single entry of it
+    digest : of the names of the files
+    file_reference : the image in each file
     """
 
     count: int
-    joined: bool
+    is_joined: bool
     digest: str
-    each: InTiff
+    file_reference: InTiff
 
     @classmethod
-    def of(cls, files: Sequence[str], each: InTiff, joined: bool) -> InFiles:
-        return cls(len(files), joined, _digest_names(files), each)
+    def from_files(cls, files: Sequence[str], file_reference: InTiff, is_joined: bool) -> InFiles:
+        return cls(len(files), is_joined, _digest_names(files), file_reference)
 
     def __str__(self) -> str:
-        how = "joined" if self.joined else "stacked"
-        return f"{self.count} files {how} {self.digest} {self.each}"
+        arrangement = "joined" if self.is_joined else "stacked"
+        return f"{self.count} files {arrangement} {self.digest} {self.file_reference}"
 
     def open(self, path: str) -> FilesPixels:
         files = (list_series_files(path) or [])[: self.count]
         if _digest_names(files) != self.digest:
             raise RuntimeError(f"the files of {path} have changed since the run began")
-        return open_files(files, self.each, self.joined)
+        return open_files(files, self.file_reference, self.is_joined)
 
-    def files_of_frames(self, path: str) -> tuple[str, ...]:
-        found = self.open(path)
-        counts = found.counts or (1,) * len(found.files)
-        names = [name.rsplit("/", 1)[-1] for name in found.files]
+    def list_frame_files(self, path: str) -> tuple[str, ...]:
+        pixels = self.open(path)
+        counts = pixels.counts or (1,) * len(pixels.files)
+        names = [name.rsplit("/", 1)[-1] for name in pixels.files]
         return tuple(name for name, count in zip(names, counts, strict=True) for _ in range(count))
 
 
-# Where an array is in what lies at a path. What it is written as stands in digests.
+# Where the array is in the store at a path. Its text goes into digests: do not change it.
 Reference: TypeAlias = InZarr | InTiff | InNpy | InFiles
 
 
@@ -120,22 +124,32 @@ def _digest_names(files: Sequence[str]) -> str:
 
 @lru_cache(maxsize=32)
 def open_reference(path: str, reference: Reference, digest: str = "") -> Pixels:
-    """The array as it was when this process first saw it; `digest` is of what was found there."""
+    """Open the array of a reference, or return the one that this process has opened before.
+
+    Cached for the last 32 combinations of arguments: the array keeps the metadata of its first
+    opening, even if the store changes. `digest`, of the metadata that were located, belongs to the
+    key of the cache, so that a stack located anew after a change is opened anew. To see the store
+    as it is now, use ``reference.open(path)``.
+    """
     return reference.open(path)
 
 
 @dataclass(frozen=True)
 class FilesPixels:
-    """Arrays in many files, one behind the other along the first axis.
+    """Arrays in many files, one behind the other along the first axis; opened when they are read.
 
-    `counts` are how many entries each file has along it; None: each file is one entry, which has
-    no such axis itself. Files are opened when they are read.
+    Attributes
+    ----------
+    counts : entries of each file along the first axis; None: each file is one entry and lacks that
+        axis
+    first : the array in the first file
+    file_reference : the image in each file
     """
 
     files: tuple[str, ...]
     counts: tuple[int, ...] | None
     first: Pixels
-    each: InTiff
+    file_reference: InTiff
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,28 +168,28 @@ class FilesPixels:
     shards = None
     may_lack = False
 
-    def described(self) -> Any:
+    def describe(self) -> Any:
         return [self.shape, str(self.dtype), [name.rsplit("/", 1)[-1] for name in self.files]]
 
     def read(self, region: Slices) -> NDArray[Any]:
         start, stop = region[0].start, region[0].stop
-        parts, begin = [], 0
+        blocks, offset = [], 0
         for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
-            low, high = max(start - begin, 0), min(stop - begin, count)
+            low, high = max(start - offset, 0), min(stop - offset, count)
             if low < high:
                 try:
-                    parts.append(self._read_file(file, count, (slice(low, high), *region[1:])))
+                    blocks.append(self._read_file(file, count, (slice(low, high), *region[1:])))
                 except (MemoryError, OSError, UnreachableError):
                     raise
                 except Exception as error:
                     raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
-            begin += count
-        return np.concatenate(parts)
+            offset += count
+        return np.concatenate(blocks)
 
     def _read_file(self, file: str, count: int, region: Slices) -> NDArray[Any]:
-        """A part of one file, which holds so many entries; a single one may have no axis for it."""
+        """Read a region of a file that holds `count` entries; a single one may lack the axis."""
         entry = self.first.shape if self.counts is None else self.first.shape[1:]
-        pixels = self.each.open(file)
+        pixels = self.file_reference.open(file)
         single = count == 1 and pixels.shape == entry
         if pixels.dtype != self.dtype or not (single or pixels.shape == (count, *entry)):
             raise ValueError(
@@ -183,29 +197,29 @@ class FilesPixels:
             )
         return pixels.read(region[1:])[None] if single else pixels.read(region)
 
-    def missing(self, region: Slices, block: NDArray[Any]) -> None:
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
         return None
 
 
-def open_files(files: Sequence[str], each: InTiff, joined: bool) -> FilesPixels:
-    """A series of files; `joined`: each has the first axis itself."""
-    first = each.open(files[0])
-    if not joined:
-        return FilesPixels(tuple(files), None, first, each)
+def open_files(files: Sequence[str], file_reference: InTiff, is_joined: bool) -> FilesPixels:
+    """Open a series of files as one array; `is_joined`: each file has the first axis itself."""
+    first = file_reference.open(files[0])
+    if not is_joined:
+        return FilesPixels(tuple(files), None, first, file_reference)
     counts = []
     for file in files:
-        shape = each.open(file).shape
+        shape = file_reference.open(file).shape
         if shape == first.shape[1:]:
             shape = (1, *shape)
         if shape[1:] != first.shape[1:]:
             raise InputError(f"{file} has the shape {shape}, {files[0]} has {first.shape}")
         counts.append(shape[0])
-    return FilesPixels(tuple(files), tuple(counts), first, each)
+    return FilesPixels(tuple(files), tuple(counts), first, file_reference)
 
 
 def digest_metadata(path: str, reference: Reference, pixels: Pixels, axes: Sequence[str]) -> str:
-    """A short digest of the metadata that decides what is read."""
+    """Hash path, reference, axes and the array's metadata to 16 hexadecimal digits."""
     text = json.dumps(
-        [path, str(reference), list(axes), pixels.described()], sort_keys=True, default=str
+        [path, str(reference), list(axes), pixels.describe()], sort_keys=True, default=str
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Stacks on disk: what a path holds, and single frames of it.
+"""Stacks on disk: what a path holds, and how one frame lies in it.
 
 Understood are OME-Zarr 0.4 and 0.5 images, alone or in plates and collections, plain Zarr arrays of
 format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files.
@@ -37,9 +37,9 @@ class StackSpec:
 
     Attributes
     ----------
-    path, array : the store, and where the array is in it
+    path, array : the store, and where in the store the array is
     axes : axis name of every array dimension, in array order
-    shape, chunks, dtype : of the array; `chunks` are the smallest pieces that decode by themselves
+    shape, chunks, dtype : of the array; `chunks` are the smallest blocks that decode by themselves
     channel : index along c, or None if there is no such axis
     channel_names : names of the channels, as far as the store tells
     pixel_size, unit : size of a pixel along each spatial axis of the frame, and its unit ("" if
@@ -48,11 +48,11 @@ class StackSpec:
     missing_chunks : "invalid": pixels of a chunk that is not there are not valid; "fill": they are
         the fill value, because the store leaves out empty chunks on purpose
     kind : what was found, in words
-    digest : of the metadata that the reading depends on
+    digest : of the metadata that decide what is read
     shards : of the array, if chunks are packed into shards
-    levels : shapes of the levels of the pyramid that the array is of
+    levels : shapes of the levels of the pyramid that the array is a level of
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
-    level : of the pyramid
+    level : number of the array's level in the pyramid
     """
 
     path: str
@@ -80,7 +80,7 @@ class StackSpec:
 
     @property
     def spatial(self) -> tuple[str, ...]:
-        """Spatial axes of a frame in the order z, y, x; a z axis with one plane is left out."""
+        """The spatial axes of a frame in the order z, y, x; a z axis with one plane is left out."""
         return tuple(a for a in "zyx" if a in self.axes and not (a == "z" and self.size(a) == 1))
 
     @property
@@ -89,28 +89,28 @@ class StackSpec:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame, decoded."""
+        """The bytes of one frame, decoded."""
         return int(np.prod(self.frame_shape)) * np.dtype(self.dtype).itemsize
 
     def size(self, axis: str) -> int:
-        """Length of the array along an axis; 1 if there is no such axis."""
+        """Get the length of the array along an axis; 1 if there is no such axis."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
-    def selection(self, frame: int, part: Slices | None = None) -> Slices:
-        """The slices of the array that hold one frame, or a part of it."""
+    def get_slices(self, frame: int, region: Slices | None = None) -> Slices:
+        """Get the slices of the array that hold one frame, or a region of it."""
         channel = self.channel or 0
-        fixed = {"t": slice(frame, frame + 1), "c": slice(channel, channel + 1)}
-        if part is not None:
-            fixed |= dict(zip(self.spatial, part, strict=True))
-        whole = (slice(0, size) for size in self.shape)
-        return tuple(fixed.get(axis, side) for axis, side in zip(self.axes, whole, strict=True))
+        slices = {"t": slice(frame, frame + 1), "c": slice(channel, channel + 1)}
+        if region is not None:
+            slices |= dict(zip(self.spatial, region, strict=True))
+        full = (slice(0, size) for size in self.shape)
+        return tuple(slices.get(axis, side) for axis, side in zip(self.axes, full, strict=True))
 
-    def as_frame(self, block: NDArray[Any]) -> NDArray[Any]:
-        """A block read by `selection` as an image with the axes `spatial`."""
+    def arrange_block(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Arrange a block of the array that holds one frame as an image with the axes `spatial`."""
         order = [self.axes.index(axis) for axis in self.spatial]
-        rest = [axis for axis in range(block.ndim) if axis not in order]
+        dropped = [axis for axis in range(block.ndim) if axis not in order]
         shape = [block.shape[axis] for axis in order]
-        return block.transpose(*rest, *order).reshape(shape)
+        return block.transpose(*dropped, *order).reshape(shape)
 
 
 def locate_stack(
@@ -125,7 +125,7 @@ def locate_stack(
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
 ) -> StackSpec:
-    """What lies at `path`; reads metadata only.
+    """Locate the stack at `path`; reads metadata only.
 
     Parameters
     ----------
@@ -143,62 +143,65 @@ def locate_stack(
     Raises
     ------
     InputError
-        Naming what is wrong and what there is instead.
+        With what is wrong and what there is instead.
     """
-    look = partial(find_array, path, ArrayChoice(level, variable, position, series, axes))
-    found = get_place(path).call_interruptibly(look)
-    if found.doubt and pixel_size is None:
-        raise InputError(f"{path}: {found.doubt}: set input.pixel_size, or another input.level")
-    pixels = found.pixels
-    names = _identify_axes(pixels, axes or found.axes, path)
+    find = partial(find_array, path, ArrayChoice(level, variable, position, series, axes))
+    located = get_place(path).call_interruptibly(find)
+    if located.scale_doubt and pixel_size is None:
+        raise InputError(
+            f"{path}: {located.scale_doubt}: set input.pixel_size, or another input.level"
+        )
+    pixels = located.pixels
+    names = _identify_axes(pixels, axes or located.axes, path)
     spec = StackSpec(
         path=path,
-        array=found.reference,
+        array=located.reference,
         axes=names,
         shape=pixels.shape,
         chunks=pixels.chunks,
         dtype=str(pixels.dtype),
         channel=None,
-        channel_names=found.channel_names,
+        channel_names=located.channel_names,
         pixel_size=(),
         unit="",
         time=None,
         missing_chunks=missing_chunks,
-        kind=found.kind,
-        digest=digest_metadata(path, found.reference, pixels, names),
+        kind=located.kind,
+        digest=digest_metadata(path, located.reference, pixels, names),
         shards=pixels.shards,
-        levels=found.levels,
-        image=found.image,
+        levels=located.levels,
+        image=located.image,
         level=level,
     )
     return replace(
-        spec, channel=_find_channel(spec, channel), **_choose_measures(spec, found, pixel_size)
+        spec, channel=_find_channel(spec, channel), **_choose_measures(spec, located, pixel_size)
     )
 
 
 def _choose_measures(
-    spec: StackSpec, found: LocatedArray, pixel_size: float | Sequence[float] | None
+    spec: StackSpec, located: LocatedArray, pixel_size: float | Sequence[float] | None
 ) -> dict[str, Any]:
-    """Pixel size, unit and times: as given, or as the store tells."""
-    scale = dict(zip(spec.axes, found.scale or [1.0] * len(spec.axes), strict=True))
-    units = dict(zip(spec.axes, found.units or [""] * len(spec.axes), strict=True))
+    """Choose pixel size, unit and times: as given, or else as the store has them."""
+    scale = dict(zip(spec.axes, located.scale or [1.0] * len(spec.axes), strict=True))
+    units = dict(zip(spec.axes, located.units or [""] * len(spec.axes), strict=True))
     sizes, unit = choose_common_unit(
         [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
     )
     if pixel_size is not None:
-        given = [pixel_size] if isinstance(pixel_size, int | float) else list(pixel_size)
-        given = given * len(sizes) if len(given) == 1 else given
-        if len(given) != len(sizes):
+        sizes_given = [pixel_size] if isinstance(pixel_size, int | float) else list(pixel_size)
+        sizes_given = sizes_given * len(sizes) if len(sizes_given) == 1 else sizes_given
+        if len(sizes_given) != len(sizes):
             raise InputError(
-                f"input.pixel_size has {len(given)} values for the axes {', '.join(spec.spatial)}"
+                f"input.pixel_size has {len(sizes_given)} values for the axes "
+                f"{', '.join(spec.spatial)}"
             )
-        sizes, unit = tuple(float(size) for size in given), "micrometer"
+        sizes, unit = tuple(float(size) for size in sizes_given), "micrometer"
     regular = _compute_regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
-    return {"pixel_size": sizes, "unit": unit, "time": found.time or regular}
+    return {"pixel_size": sizes, "unit": unit, "time": located.time or regular}
 
 
 def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
-    """The axis of every array dimension as one of t, c, z, y, x, checked."""
+    """Identify every array dimension as one of t, c, z, y, x; raises InputError if it cannot be."""
     ndim = len(array.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
@@ -236,7 +239,7 @@ def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tup
 
 
 def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
-    """The index of a channel given by number or name."""
+    """Find the index of a channel given by number or name; None if the stack has no such axis."""
     count, names = spec.size("c"), spec.channel_names
     if channel is None and count > 1:
         raise InputError(
@@ -252,11 +255,11 @@ def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
                 f"by number ({places})"
             )
         if channel not in names:
-            near = difflib.get_close_matches(channel, names, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            close_names = difflib.get_close_matches(channel, names, n=1)
+            suggestion = f"; did you mean {close_names[0]}?" if close_names else ""
             raise InputError(
                 f"input.channel {channel!r} is not a channel of {spec.path}, which has "
-                f"{_list_channels(count, names)}{meant}"
+                f"{_list_channels(count, names)}{suggestion}"
             )
         return names.index(channel)
     if channel is not None and not 0 <= channel < count:
@@ -268,7 +271,7 @@ def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
 
 
 def _list_channels(count: int, names: Sequence[str]) -> str:
-    """Which channels there are, and how to choose: by name or number, or not at all."""
+    """List the channels as text, with what they can be chosen by: name, number or nothing."""
     if count == 1:
         return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
     if names:
@@ -279,53 +282,56 @@ def _list_channels(count: int, names: Sequence[str]) -> str:
 def _compute_regular_time(
     step: float | None, unit: str, count: int
 ) -> tuple[tuple[float, ...], str] | None:
-    """Times of equally spaced frames, if the store gives them a unit."""
+    """Compute the times of equally spaced frames; None if the store has no step or unit."""
     if step is None or not unit:
         return None
     return tuple(step * frame for frame in range(count)), unit
 
 
 def choose_ome_version(spec: StackSpec) -> OmeVersion:
-    """The version of OME-Zarr that goes with the Zarr format of a stack."""
-    array = spec.array.zarr_array(spec.path)
+    """Choose the version of OME-Zarr that goes with the Zarr format of a stack."""
+    array = spec.array.open_zarr_array(spec.path)
     return "0.4" if array is not None and array.metadata.zarr_format == 2 else "0.5"
 
 
 def get_codecs(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
-    """The codecs of a stack, where they can be taken over: by an array of the same Zarr format."""
-    array = spec.array.zarr_array(spec.path)
+    """Get the codecs of a stack for a new array; empty if that has another Zarr format."""
+    array = spec.array.open_zarr_array(spec.path)
     if array is None or array.metadata.zarr_format != (2 if version == "0.4" else 3):
         return {}
-    # An order of axes of its own would not fit the new one.
+    # A transposition of the stack's axes would not fit the new array's.
     filters = tuple(f for f in array.filters if type(f).__name__ != "TransposeCodec")
     return {"compressors": array.compressors or None, "filters": filters or None}
 
 
 def get_coordinates(spec: StackSpec) -> Coordinates:
-    """Where the pixels of a stack lie, as far as its store tells, or the settings do instead."""
-    where, image = Coordinates(), _read_ome_image(spec)
+    """Get where the pixels of a stack lie, from its store, or from settings that replace it."""
+    coordinates, image = Coordinates(), _read_ome_image(spec)
     if image is not None:
-        steps, begins = image.placed(spec.level)
-        for axis, entry, step, begin in zip(spec.axes, image.axes, steps, begins, strict=True):
-            where.unit[axis], where.step[axis], where.origin[axis] = entry.unit, step, begin
-        where.omero = image.omero
-    told = choose_common_unit(
-        [where.step[axis] for axis in spec.spatial], [where.unit.get(a, "") for a in spec.spatial]
+        steps, origins = image.compute_placement(spec.level)
+        for axis, entry, step, origin in zip(spec.axes, image.axes, steps, origins, strict=True):
+            coordinates.unit[axis], coordinates.step[axis] = entry.unit, step
+            coordinates.origin[axis] = origin
+        coordinates.omero = image.omero
+    stated = choose_common_unit(
+        [coordinates.step[axis] for axis in spec.spatial],
+        [coordinates.unit.get(axis, "") for axis in spec.spatial],
     )
-    if told != (spec.pixel_size, spec.unit):
+    if stated != (spec.pixel_size, spec.unit):
         for axis, size in zip(spec.spatial, spec.pixel_size, strict=True):
-            where.step[axis] = size
-            where.unit[axis] = spec.unit or where.unit.get(axis, "")
+            coordinates.step[axis] = size
+            coordinates.unit[axis] = spec.unit or coordinates.unit.get(axis, "")
     if image is None and spec.time is not None and len(spec.time[0]) > 1:
         times, unit = np.asarray(spec.time[0]), TIME_UNITS.get(spec.time[1])
         step = float(times[-1] - times[0]) / (len(times) - 1)
         if unit and step > 0 and np.allclose(np.diff(times), step, rtol=1e-6):
-            where.unit["t"], where.step["t"], where.origin["t"] = unit, step, float(times[0])
-    return where
+            coordinates.unit["t"], coordinates.step["t"] = unit, step
+            coordinates.origin["t"] = float(times[0])
+    return coordinates
 
 
 def _read_ome_image(spec: StackSpec) -> OmeImage | None:
-    """The metadata of the OME-Zarr image that a stack is a level of; None: of none."""
+    """Read the metadata of the OME-Zarr image that a stack is a level of; None: of none."""
     if spec.image is None:
         return None
     node = get_place(spec.path).open_zarr()

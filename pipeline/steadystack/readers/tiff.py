@@ -1,7 +1,7 @@
-"""What TIFF files hold and say of themselves: OME-TIFF, ImageJ hyperstacks, plain pages, folders.
+"""Read TIFF files and their metadata: OME-TIFF, ImageJ hyperstacks, plain pages, folders.
 
-Pages are read as a Zarr array (tifffile's view of them): strips and tiles are its chunks, and one
-that the file leaves out is a missing chunk.
+Pages are read as a Zarr array (tifffile's view of them): strips and tiles are its chunks, and a
+strip or tile that the file leaves out is a missing chunk.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
-# What makes a folder a Zarr array or group.
+# Files that make a folder a Zarr array or group.
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # Kinds of files whose metadata name their axes, by tifffile's names.
 KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"}
-# Letters of tifffile for axes that are not named: pages one after the other, whatever they are.
+# Letters of tifffile for unnamed axes: pages one after the other.
 UNNAMED = ("Q", "I")
-# What tifffile logs, and goes on, where the list of pages does not fit the file.
-TORN = ("invalid page offset", "corrupted", "failed to reshape", "value offset", "truncated")
+# Words of tifffile's log where the list of pages does not fit the file; it reads on.
+DAMAGE_MESSAGES = (
+    "invalid page offset", "corrupted", "failed to reshape", "value offset", "truncated",
+)  # fmt: skip
 # Resolution units of the TIFF tag, in micrometers; the first means: none.
 TAG_UNITS = {2: 25400.0, 3: 10000.0}
 
 
 @dataclass(frozen=True)
 class TiffImage:
-    """What a TIFF file says of one of its images; scale and units per axis."""
+    """An image of a TIFF file and its metadata; axes, scale and units per array axis."""
 
     array: zarr.Array[Any]
     kind: str
@@ -47,52 +49,52 @@ class TiffImage:
     units: tuple[str, ...]
     channel_names: tuple[str, ...]
     levels: tuple[tuple[int, ...], ...]
-    names_axes: bool  # whether its metadata do, and not the order of its pages
+    names_axes: bool  # whether metadata name the axes; else they follow from the order of pages
 
 
 def is_tiff(path: str) -> bool:
-    """Whether a path is that of a single TIFF file, by its name."""
-    where = get_place(path)
-    named = path.lower().endswith(TIFF_SUFFIXES)
-    return named and not where.is_pattern and not where.is_folder()
+    """Whether a path is that of a single TIFF file, judged by its name."""
+    place = get_place(path)
+    has_suffix = path.lower().endswith(TIFF_SUFFIXES)
+    return has_suffix and not place.is_pattern and not place.is_folder()
 
 
 def list_series_files(path: str) -> list[str] | None:
-    """The TIFF files of a pattern or a folder, in natural order; None if it is something else."""
-    where = get_place(path)
-    if where.is_pattern and path.lower().endswith(TIFF_SUFFIXES):
-        return where.list_files()
-    if not where.is_folder() or any(where.get_child(name).exists() for name in ZARR_METADATA):
+    """List the TIFF files of a pattern or folder, in natural order; None if `path` is neither."""
+    place = get_place(path)
+    if place.is_pattern and path.lower().endswith(TIFF_SUFFIXES):
+        return place.list_files()
+    if not place.is_folder() or any(place.get_child(name).exists() for name in ZARR_METADATA):
         return None
-    return [file for file in where.list_files() if file.lower().endswith(TIFF_SUFFIXES)] or None
+    return [file for file in place.list_files() if file.lower().endswith(TIFF_SUFFIXES)] or None
 
 
 def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
-    """One image of a TIFF file as a Zarr array; the file is closed with it."""
+    """Open an image of a TIFF file as a Zarr array; the file is closed when the array is freed."""
     file = _open(path)
     try:
         with _raising_if_torn(path):
-            found = _get_series(file, path, series)
-        return _open_as_zarr(file, found, path, level)
+            image = _get_series(file, path, series)
+        return _open_as_zarr(file, image, path, level)
     except Exception:
         file.close()
         raise
 
 
 def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[TiffImage, int]:
-    """What a TIFF file holds, and which of its images that is; reads no pixel.
+    """Read the metadata of an image of a TIFF file; returns the image and its index in the file.
 
-    Raises InputError for a file that is none, that is cut off, or that holds several images and
+    Raises InputError for a file that is no TIFF, that is cut off, or that holds several images if
     none of them is chosen.
     """
     file = _open(path)
     try:
         with _raising_if_torn(path):
-            several = file.series
-            file.pages[-1]  # the whole list of pages
-        index = _choose(several, path, series)
-        chosen = several[index]
-        levels = tuple(tuple(one.shape) for one in chosen.levels)
+            images = file.series
+            file.pages[-1]  # reads the whole list of pages
+        index = _choose_series(images, path, series)
+        chosen = images[index]
+        levels = tuple(tuple(level_image.shape) for level_image in chosen.levels)
         if level >= len(levels):
             raise InputError(
                 f"input.level {level} does not exist: levels are 0 to {len(levels) - 1}"
@@ -100,15 +102,15 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
         array = _open_as_zarr(file, chosen, path, level)
         axes = tuple(chosen.levels[level].axes)
         sizes, units, names = _read_metadata(file, index, chosen)
-        coarser = dict(zip(chosen.axes, levels[0], strict=True))
+        full_sizes = dict(zip(chosen.axes, levels[0], strict=True))
         scale = tuple(
-            sizes.get(a, 1.0) * (coarser[a] / size if a in "XY" else 1)
+            sizes.get(a, 1.0) * (full_sizes[a] / size if a in "XY" else 1)
             for a, size in zip(axes, array.shape, strict=True)
         )
         kind = KINDS.get(chosen.kind, "TIFF")
         if len(levels) > 1:
             kind += f", level {level} of {len(levels)}"
-        found = TiffImage(
+        description = TiffImage(
             array,
             kind,
             _name_axes(axes),
@@ -121,7 +123,7 @@ def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[Tif
     except Exception:
         file.close()
         raise
-    return found, index
+    return description, index
 
 
 def _open(path: str) -> TiffFile:
@@ -131,47 +133,47 @@ def _open(path: str) -> TiffFile:
         raise InputError(
             f"{path} is a TIFF file: that needs tifffile (pip install 'steadystack[tiff]')"
         ) from error
-    where = get_place(path)
+    place = get_place(path)
     try:
-        # By its path, where it has one: it may name other files that belong to it.
-        return tifffile.TiffFile(where.get_source())
+        # A path where there is one: the file may name others beside it.
+        return tifffile.TiffFile(place.get_source())
     except FileNotFoundError as error:
-        raise InputError(where.describe_missing()) from error
+        raise InputError(place.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
         raise InputError(f"{path} is not a TIFF file, or is cut off: {error}") from error
 
 
 @contextmanager
 def _raising_if_torn(path: str) -> Iterator[None]:
-    """What tifffile logs of a list of pages that does not fit its file becomes an InputError."""
+    """Raise InputError after the block if tifffile has logged that the file is damaged."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("tifffile")
     log.addHandler(handler)
-    passed_on, log.propagate = log.propagate, False
+    propagated, log.propagate = log.propagate, False
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.propagate = passed_on
-    torn = [text for text in messages if any(words in text for words in TORN)]
-    if torn:
+        log.propagate = propagated
+    damage = [text for text in messages if any(words in text for words in DAMAGE_MESSAGES)]
+    if damage:
         raise InputError(
-            f"{path} is cut off or damaged ({torn[0]}): copy it again, or write the pages that can "
-            "be read to another file"
+            f"{path} is cut off or damaged ({damage[0]}): copy it again, or write the pages that "
+            "can be read to another file"
         )
 
 
-def _choose(several: Sequence[TiffPageSeries], path: str, series: int | None) -> int:
-    """The index of the image that is meant."""
+def _choose_series(images: Sequence[TiffPageSeries], path: str, series: int | None) -> int:
+    """Choose an image by `series`, or the only stack, or the only image; returns its index."""
     if series is None:
-        stacks = [i for i, one in enumerate(several) if len(one.shape) > 2]
-        series = stacks[0] if len(stacks) == 1 else 0 if len(several) == 1 else None
-    listed = "; ".join(f"{i}: {one.axes} {tuple(one.shape)}" for i, one in enumerate(several))
+        stacks = [i for i, image in enumerate(images) if len(image.shape) > 2]
+        series = stacks[0] if len(stacks) == 1 else 0 if len(images) == 1 else None
+    listed = "; ".join(f"{i}: {image.axes} {tuple(image.shape)}" for i, image in enumerate(images))
     if series is None:
-        raise InputError(f"{path} holds {len(several)} images: set input.series ({listed})")
-    if series >= len(several):
+        raise InputError(f"{path} holds {len(images)} images: set input.series ({listed})")
+    if series >= len(images):
         raise InputError(f"input.series {series} does not exist: {path} holds {listed}")
     return series
 
@@ -195,7 +197,7 @@ def _open_as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int)
 
 
 def _name_axes(axes: Sequence[str]) -> tuple[str, ...]:
-    """Letters of tifffile as names: samples of a pixel are channels, one unnamed axis is time."""
+    """Name axes by tifffile's letters: samples are channels, a single unnamed axis is time."""
     unnamed = [axis for axis in axes if axis in UNNAMED]
     names = {"S": "S" if "C" in axes else "C"}
     if len(unnamed) == 1 and "T" not in axes:
@@ -206,39 +208,42 @@ def _name_axes(axes: Sequence[str]) -> tuple[str, ...]:
 def _read_metadata(
     file: TiffFile, index: int, series: TiffPageSeries
 ) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
-    """Pixel sizes and units by axis, and the names of the channels."""
+    """Read pixel sizes and units by axis, and the names of the channels."""
     if series.kind == "ome" and file.ome_metadata:
         return _read_ome(file.ome_metadata, index)
     sizes, units = _read_tags(series)
     names: tuple[str, ...] = ()
     if file.imagej_metadata:
-        told: Mapping[str, Any] = file.imagej_metadata
-        unit = str(told.get("unit", "")).replace("\\u00B5", "µ")
+        imagej: Mapping[str, Any] = file.imagej_metadata
+        unit = str(imagej.get("unit", "")).replace("\\u00B5", "µ")
         density = {axis: 1 / size for axis, size in _read_density(series).items() if size}
         if unit and unit not in ("pixel", "pixels", "inch"):
-            sizes = {**density, "Z": float(told.get("spacing", 1.0))}
+            sizes = {**density, "Z": float(imagej.get("spacing", 1.0))}
             units = dict.fromkeys("XYZ", {"micron": "µm"}.get(unit, unit))
-        if told.get("finterval"):
-            sizes["T"], units["T"] = float(told["finterval"]), str(told.get("tunit", "second"))
-        labels = told.get("Labels")
-        channels = int(told.get("channels", 1))
+        if imagej.get("finterval"):
+            sizes["T"], units["T"] = float(imagej["finterval"]), str(imagej.get("tunit", "second"))
+        labels = imagej.get("Labels")
+        channels = int(imagej.get("channels", 1))
         if labels and 1 < channels <= len(labels):
             names = tuple(str(label) for label in labels[:channels])
     return sizes, units, names
 
 
 def _read_density(series: TiffPageSeries) -> dict[str, float]:
-    """Pixels per unit of the resolution tags."""
-    found = {}
+    """Read the resolution tags: pixels per resolution unit along X and Y."""
+    density = {}
     for axis in "XY":
         tag = series.keyframe.tags.get(f"{axis}Resolution")
         if tag is not None and tag.value[0] and tag.value[1]:
-            found[axis] = tag.value[0] / tag.value[1]
-    return found
+            density[axis] = tag.value[0] / tag.value[1]
+    return density
 
 
 def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]]:
-    """Pixel sizes of the resolution tags; of 1 or 72 dpi, which writers put there unasked, none."""
+    """Read pixel sizes, micrometers, and units from the resolution tags.
+
+    Values such as 1 or 72, which writers put there unasked, are ignored.
+    """
     tag = series.keyframe.tags.get("ResolutionUnit")
     unit = TAG_UNITS.get(int(tag.value)) if tag is not None else None
     density = _read_density(series)
@@ -248,7 +253,10 @@ def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]
 
 
 def _read_ome(text: str, index: int) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
-    """The same from OME-XML: sizes are in micrometers and times in seconds unless it says other."""
+    """Read pixel sizes and units by axis, and channel names, of image `index` from OME-XML.
+
+    Without a unit, sizes are in micrometers and times in seconds.
+    """
     try:
         root = ET.fromstring(text)
     except ET.ParseError:

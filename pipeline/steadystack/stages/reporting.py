@@ -146,7 +146,7 @@ def _list_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] |
     """The file of each frame, where the stack is a series of files; None if they are others now."""
     if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
         return None
-    files = spec.array.files_of_frames(spec.path)
+    files = spec.array.list_frame_files(spec.path)
     return files if files is not None and len(files) == shifts.sizes["frame"] else None
 
 

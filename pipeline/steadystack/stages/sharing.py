@@ -62,7 +62,7 @@ def use_this_machine(config: Config) -> Config:
 
 
 def _make_local_section(cluster: ClusterSection) -> ClusterSection:
-    if not cluster.batch:
+    if not cluster.uses_batch_jobs:
         return cluster
     kept = ("threads_per_worker", "worker_memory", "retries", "max_failed", "lost_after")
     return ClusterSection(
