@@ -209,7 +209,7 @@ def test_a_killed_process_leaves_nothing_half_and_the_next_goes_on(frames, tmp_p
     died = subprocess.run([sys.executable, "-c", script], check=False, timeout=120)
     assert died.returncode == -signal.SIGKILL
     assert not target.exists()
-    partial = tmp_path / "steady.zarr.partial"
+    partial = tmp_path / ".steady.zarr.steadystack" / "new"
     assert sorted(TaskRecord(str(target)).done) == [0, 1]
     with (partial / ".done").open("a") as file:
         file.write("4 57")  # a line that was being written
@@ -295,7 +295,7 @@ def test_a_replacement_that_is_cut_short_is_taken_back(frames, tmp_path, monkeyp
     replace = os.replace
 
     def dying(old, new):
-        if str(old) == f"{target}.partial":
+        if str(old).endswith(".steady.zarr.steadystack/new"):
             raise KeyboardInterrupt
         replace(old, new)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystack.dataset import Journal, get_journal_path, replay_journal
+from steadystack.dataset import Journal, discard_journal, get_journal_path, replay_journal
 from steadystack.durable import objects
 from steadystack.model import InputError, PairStatus
 from support.journals import BATCHES, assert_equal_tables, measured, unmeasured, with_batches
@@ -78,10 +78,20 @@ def test_the_journal_of_another_dataset_is_not_taken(tmp_path):
     assert replay_journal(str(tmp_path / "s.zarr"), "me", found) == 0
 
 
-def test_a_journal_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "s.zarr.journal").mkdir()
-    with pytest.raises(InputError, match=r"s\.zarr\.journal cannot be written"):
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_a_stranger_calls_a_journal_is_told_of_and_stays(tmp_path, kind):
+    path = tmp_path / "s.zarr.journal"
+    if kind == "folder":
+        path.mkdir()
+        kept = path / "theirs"
+    else:
+        kept = path
+    kept.write_text("Monday: the stage was moved by hand.")
+    with pytest.raises(InputError, match=r"s\.zarr\.journal is in the way, and not of steadystack"):
         noted(tmp_path / "s.zarr", measured())
+    assert replay_journal(str(tmp_path / "s.zarr"), "me", unmeasured()) == 0
+    discard_journal(str(tmp_path / "s.zarr"))
+    assert kept.read_text().startswith("Monday")
 
 
 def noted_in_objects(table, owner="me", batches=BATCHES):

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from steadystack.durable import files, get_place
+from steadystack.model import InputError
 from support.killed import Killed, Steps
 
 
@@ -38,7 +39,7 @@ def test_wherever_a_folder_s_replacement_stops_one_of_them_is_whole(
     write_folder(path, "new")
     total = steps.count
     assert before
-    assert total > 6
+    assert total > 5
     results = []
     for stop in range(1, total + 1):
         get_place(path).settle()
@@ -74,3 +75,49 @@ def test_what_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(FileExistsError), get_place(tmp_path / "s.zarr").replacing():
         (tmp_path / "s.zarr").mkdir()
     assert content(tmp_path / "s.zarr") == ["old"] * 2
+
+
+NEIGHBOURS = ("s.zarr.partial", "s.zarr.before", "s.zarr.discarded", "s.zarr.journal", ".s.zarr.x")
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_strangers_lay_beside_a_path_stays(tmp_path, monkeypatch, exchange):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    place = get_place(tmp_path / "s.zarr")
+    for name in NEIGHBOURS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "theirs").write_text(name)
+    for text in ("old", "new"):
+        write_folder(tmp_path / "s.zarr", text)
+        place.settle()
+    place.discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NEIGHBOURS)
+    assert all((tmp_path / name / "theirs").read_text() == name for name in NEIGHBOURS)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_stranger_in_the_place_of_our_folder_is_told_of_and_stays(tmp_path, kind):
+    path, workshop = tmp_path / "s.zarr", tmp_path / ".s.zarr.steadystack"
+    write_folder(path, "old")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "new").write_text("theirs")
+    if kind == "folder":
+        theirs.rename(workshop)
+    elif kind == "file":
+        workshop.write_text("theirs")
+    else:
+        workshop.symlink_to(theirs)
+    for act in (get_place(path).settle, get_place(path).discard, lambda: write_folder(path, "n")):
+        with pytest.raises(InputError, match="not of steadystack: move it"):
+            act()
+    assert content(path) == ["old"] * 2
+    kept = workshop if kind == "file" else workshop / "new"
+    assert kept.read_text() == "theirs"
+
+
+def test_a_process_that_died_before_it_marked_its_folder_is_no_stranger(tmp_path):
+    (tmp_path / ".s.zarr.steadystack").mkdir()
+    write_folder(tmp_path / "s.zarr", "new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]

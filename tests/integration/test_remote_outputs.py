@@ -338,8 +338,9 @@ def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, m
     config = of(folder, "there-corrected")
     stages.run(of(folder))
     target = config.output.corrected
-    killed(folder, "there-corrected.yaml", "correct", f"{target}.partial", 3)
-    assert objects.is_object(f"{target}.partial/begun")
+    beside = objects.get_hidden_sibling(target, ".steadystack")
+    killed(folder, "there-corrected.yaml", "correct", beside, 3)
+    assert objects.is_object(f"{beside}/begun")
     correct_region, begun = stack_module.correct_region, []
 
     def counting(number, work):
@@ -350,7 +351,7 @@ def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, m
     done = stages.correct(config)
     assert 0 < len(begun) < done.tasks
     assert_equal_outputs(s3, folder)
-    assert not objects.is_any_below(f"{target}.partial")
+    assert not objects.is_any_below(beside)
     stages.correct(config)
     assert len(begun) < done.tasks  # it was done
 
@@ -502,7 +503,7 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
         assert seen[-1] or found.identical(old)
         get_place(path).settle()
         assert load_shifts(path).identical(found)
-        assert not objects.is_object(f"{path}.partial")
+        assert not objects.is_object(objects.get_hidden_sibling(path, ".steadystack.zip"))
         assert not objects.is_any_below(f"{path}/b") or not seen[-1]
     assert seen == sorted(seen)
     assert len(seen) > 5

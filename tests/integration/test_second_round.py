@@ -100,7 +100,7 @@ def test_a_second_round_can_be_asked_for_later(tmp_path, monkeypatch):
     with_it = stages.run(config)
     assert with_it.sizes["pair"] > without_it.sizes["pair"]
     assert with_it.attrs["fingerprint"] == without_it.attrs["fingerprint"]
-    assert not (tmp_path / "shifts.zarr.before").exists()
+    assert not (tmp_path / ".shifts.zarr.steadystack").exists()
     monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", None)
     again = stages.measure(config)
     assert again.sizes["pair"] == with_it.sizes["pair"]

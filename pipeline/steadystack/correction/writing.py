@@ -19,6 +19,7 @@ from steadystack.model import InputError, OutputError
 from steadystack.outputs import (
     OWN,
     TaskRecord,
+    check_own_tiff,
     check_tiff,
     create_pyramid,
     explaining_write_errors,
@@ -33,19 +34,26 @@ from steadystack.readers import get_codecs
 State = Literal["new", "begun", "done"]
 
 
-def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
+def find_state(
+    path: str, digest: str, layout: str, overwrite: bool, may_replace: bool = False
+) -> State:
     """Find out whether a corrected stack is new, begun or done.
 
-    `digest` and `layout` are those of the stack to be written. Raises InputError if its path, or
-    the path of what was begun, holds something else.
+    `digest` and `layout` are those of the stack to be written. With `overwrite` it is begun anew;
+    with `may_replace` it may take the place of an older one, and what was begun of it is gone on
+    with. Raises InputError if its path, or the path of what was begun, holds something else.
     """
     place = get_place(path)
     build = place.open_build()
     build.settle()
     existing_digest = read_digest(path)
-    if existing_digest == digest and not overwrite:
+    begun = read_begun(path)
+    if begun == (digest, layout) and not overwrite:
+        return "begun"
+    may_replace = may_replace or overwrite
+    if existing_digest == digest and not may_replace:
         return "done"
-    if existing_digest is not None and not overwrite:
+    if existing_digest is not None and not may_replace:
         replacement = (
             "the old one stays until the new one is complete"
             if place.keeps_old
@@ -55,8 +63,7 @@ def find_state(path: str, digest: str, layout: str, overwrite: bool) -> State:
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
             f"writes it again ({replacement}), or set another output.corrected"
         )
-    begun = read_begun(path)
-    if begun is None or overwrite:
+    if begun is None or may_replace:
         return "new"
     if begun[0] != digest:
         raise InputError(
@@ -71,6 +78,7 @@ def write_corrected(
     client: Engine,
     *,
     overwrite: bool = False,
+    may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the regions that are not written yet, and publish the stack at its path.
@@ -91,7 +99,7 @@ def write_corrected(
     """
     path, plan = corrected.path, corrected.work
     digest, layout = (str(corrected.attributes[OWN][key]) for key in ("digest", "layout"))
-    state = find_state(path, digest, layout, overwrite)
+    state = find_state(path, digest, layout, overwrite, may_replace)
     build = get_place(path).open_build()
     if state == "done":
         build.tidy()
@@ -132,6 +140,7 @@ def write_tiff(
     corrected: Corrected,
     *,
     overwrite: bool = False,
+    may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a corrected stack as one OME-TIFF file, plane after plane, in this process.
@@ -155,7 +164,8 @@ def write_tiff(
     path, target = corrected.path, corrected.work.target
     check_tiff(path, np.dtype(target.dtype))
     digest = str(corrected.attributes[OWN]["digest"])
-    if get_place(path).exists() and not overwrite:
+    check_own_tiff(path)
+    if get_place(path).exists() and not (overwrite or may_replace):
         if read_tiff_digest(path) == digest:
             return
         raise InputError(

@@ -5,12 +5,20 @@ was measured since it was written last.
 """
 
 from steadystack.dataset.columns import make_dataset, read_frames, read_pairs
-from steadystack.dataset.journal import Journal, get_journal_path, replay_journal
+from steadystack.dataset.journal import (
+    Journal,
+    check_journal,
+    discard_journal,
+    get_journal_path,
+    replay_journal,
+)
 from steadystack.dataset.stored import check_replaceable, load_shifts, save_shifts
 
 __all__ = [
     "Journal",
+    "check_journal",
     "check_replaceable",
+    "discard_journal",
     "get_journal_path",
     "load_shifts",
     "make_dataset",

@@ -18,9 +18,10 @@ from typing import Any, Self
 import numpy as np
 
 from steadystack.durable import explain_unwritable, get_place
-from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, Ints, PairTable
+from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, InputError, Ints, PairTable
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
+TITLE = b"steadystack journal "  # what every journal begins with
 NUMBER = "number"  # of a row or a frame, the first field of its record
 
 
@@ -40,6 +41,7 @@ class Journal:
 
     def __init__(self, path: str, owner: str, table: PairTable) -> None:
         self.path, self._dtypes = get_journal_path(path), _make_dtypes(table)
+        check_journal(path)
         try:
             self.replayed, lengths = _replay(self.path, owner, table)
             self._file = (
@@ -75,9 +77,36 @@ def get_journal_path(path: str) -> str:
     return f"{path.rstrip('/')}.journal"
 
 
+def check_journal(path: str) -> None:
+    """Raise InputError if what lies in the place of a dataset's journal is not one of ours."""
+    journal = get_journal_path(path)
+    try:
+        contents = [content for _, content in get_place(journal).open_records().read()]
+        ours = all(TITLE.startswith(content[: len(TITLE)]) for content in contents)
+    except IsADirectoryError:
+        ours = False
+    if not ours:
+        raise InputError(
+            f"{journal} is in the way, and not of steadystack: move it, or set another "
+            "output.shifts"
+        )
+
+
+def discard_journal(path: str) -> None:
+    """Delete the journal of a dataset; what is not one of ours stays."""
+    try:
+        check_journal(path)
+    except InputError:
+        return
+    get_place(get_journal_path(path)).discard()
+
+
 def replay_journal(path: str, owner: str, table: PairTable) -> int:
     """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
-    return _replay(get_journal_path(path), owner, table)[0]
+    try:
+        return _replay(get_journal_path(path), owner, table)[0]
+    except IsADirectoryError:  # a stranger's: no journal of ours
+        return 0
 
 
 def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int]]:
@@ -119,9 +148,11 @@ def _make_title(owner: str, table: PairTable) -> bytes:
     which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
     columns = zlib.crc32(repr([dtype.descr for dtype in _make_dtypes(table)]).encode())
     return (
-        f"steadystack journal 3 of {owner}: {pairs} pairs {which:08x}, {ndim} axes, "
-        f"columns {columns:08x}\n"
-    ).encode()
+        TITLE
+        + (
+            f"3 of {owner}: {pairs} pairs {which:08x}, {ndim} axes, columns {columns:08x}\n"
+        ).encode()
+    )
 
 
 def _make_dtypes(table: PairTable) -> tuple[np.dtype[Any], np.dtype[Any]]:

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from steadystack.durable import objects, remote
 from steadystack.durable.appender import ObjectRecords, SentLog
-from steadystack.durable.files import NO_ZARR, PARTIAL, natural_sort_key
+from steadystack.durable.files import NO_ZARR, WORKSHOP, natural_sort_key
 from steadystack.durable.locks import hold_lease
 from steadystack.durable.outages import describe_missing_bucket, is_bucket_missing
 from steadystack.durable.remote import RemotePlace
@@ -45,6 +45,11 @@ LAID_OUT = b"laid out"
 class ObjectPlace(RemotePlace):
     """A path on an object store; see `places.Place` for what each method is for."""
 
+    @property
+    def _archive(self) -> str:
+        """The object that holds all files of a folder while they are put in their places."""
+        return objects.get_hidden_sibling(self.path, f"{WORKSHOP}.zip")
+
     def get_sibling(self, name: str) -> ObjectPlace:
         return ObjectPlace(f"{self._folder}/{name}")
 
@@ -54,7 +59,7 @@ class ObjectPlace(RemotePlace):
     def exists(self) -> bool:
         if self.path.endswith(".zarr"):
             names, _ = objects.list_names(self.path)
-            return not names.isdisjoint(METADATA) or objects.is_object(self.path + PARTIAL)
+            return not names.isdisjoint(METADATA) or objects.is_object(self._archive)
         return self.is_occupied()
 
     def is_occupied(self) -> bool:
@@ -101,7 +106,7 @@ class ObjectPlace(RemotePlace):
 
     def _fetch_archive(self, target: Path) -> bool:
         """Unpack the archive of this folder to `target`; False if there is no archive."""
-        content = objects.get(self.path + PARTIAL)
+        content = objects.get(self._archive)
         if content is None:
             return False
         shutil.rmtree(target, ignore_errors=True)
@@ -162,7 +167,7 @@ class ObjectPlace(RemotePlace):
                 for path in sorted(made.rglob("*")):
                     if path.is_file():
                         file.write(path, path.relative_to(made).as_posix())
-            objects.put(self.path + PARTIAL, archive)
+            objects.put(self._archive, archive)
         self._unpack(made)
 
     def _unpack(self, made: Path) -> None:
@@ -173,13 +178,13 @@ class ObjectPlace(RemotePlace):
         objects.put_all(self.path, {name: paths[name] for name in paths.keys() - metadata})
         objects.put_all(self.path, {name: paths[name] for name in metadata})
         objects.delete(self.path, sorted(objects.list_below(self.path).keys() - paths.keys()))
-        objects.delete(self.path + PARTIAL)
+        objects.delete(self._archive)
 
     def discard(self) -> None:
         names = sorted(objects.list_below(self.path))
         objects.delete(self.path, [name for name in names if name in METADATA])
         objects.delete(self.path, [name for name in names if name not in METADATA])
-        for path in (self.path, self.path + PARTIAL):
+        for path in (self.path, self._archive):
             if objects.is_object(path):
                 objects.delete(path)
 
@@ -215,12 +220,12 @@ class ObjectPlace(RemotePlace):
 class ObjectBuild:
     """A folder of objects that is made at its place: objects cannot be moved.
 
-    Objects under its path with ``.partial`` say that it is not whole yet and how far it is; they
+    Objects under a hidden path beside it say that it is not whole yet and how far it is; they
     are deleted at the end.
     """
 
     def __init__(self, path: str) -> None:
-        self.path, self._partial = path, path + PARTIAL
+        self.path, self._partial = path, objects.get_hidden_sibling(path, WORKSHOP)
         self._flag = f"{self._partial}/{FLAG_NAME}"
 
     def settle(self) -> None:

@@ -1,7 +1,8 @@
 """Files and folders of this machine that appear whole: made beside their place, and put there.
 
 Whenever a process dies, the path holds what was there before or what is new, never a mixture, and
-`settle` clears away what lies around.
+`settle` clears away what lies around. All of that lies in one hidden folder, the workshop, that
+bears a mark: nothing else beside a path is touched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,8 +23,10 @@ from steadystack.model import InputError, OutputError
 
 # Errors of the system that mean a full disk.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Endings of what lies beside a path: the new one, the one it replaces, the one being deleted.
-PARTIAL, BEFORE, DISCARDED = ".partial", ".before", ".discarded"
+# The ending of the hidden folder beside a path, the workshop, in which the new one, the one it
+# replaces, and the one being deleted lie; and the file that says that all of it is ours.
+WORKSHOP, NEW, OLD, GONE = ".steadystack", "new", "old", "gone"
+MARK, MARKED = "made-by-steadystack", b"steadystack works here"
 # What is said of a path that exists and cannot be read.
 NO_ZARR = "is not a Zarr store, TIFF or .npy file (convert other formats first)"
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
@@ -94,47 +98,96 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     return InputError(f"{path} cannot be written: {error}")
 
 
+def get_workshop(path: Path) -> Path:
+    """The hidden folder beside a path in which what is to lie there is made."""
+    return path.with_name(f".{path.name}{WORKSHOP}")
+
+
+def check_workshop(path: Path) -> bool:
+    """Whether there is a workshop for a path.
+
+    Raises InputError if something else lies there, which is then never touched.
+    """
+    folder = get_workshop(path)
+    if not folder.exists() and not folder.is_symlink():
+        return False
+    mark = folder / MARK
+    try:
+        ours = not folder.is_symlink() and mark.read_bytes().startswith(MARKED)
+    except (FileNotFoundError, NotADirectoryError):
+        # killed between making the folder and marking it
+        ours = folder.is_dir() and not any(folder.iterdir())
+    if not ours:
+        raise InputError(
+            f"{folder} is in the way, and not of steadystack: move it, or set another output"
+        )
+    return True
+
+
+def open_workshop(path: Path) -> Path:
+    """Make the workshop for a path, if there is none; what is in it bears our mark from then on."""
+    check_workshop(path)
+    folder = get_workshop(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / MARK
+    if not mark.exists():
+        mark.write_bytes(MARKED + f", to make {path.name}\n".encode())
+    return folder
+
+
 def put(new: Path, path: Path) -> None:
-    """Move `new` to `path`, and delete what was there."""
+    """Move `new` to `path`; what was there goes away."""
     if not path.is_dir():
         os.replace(new, path)
     elif _exchange(new, path):
-        discard(new)
+        delete(new)
     else:  # for a moment nothing is at the path; `settle` knows
-        before = get_hidden_sibling(path, BEFORE)
-        os.replace(path, before)
+        old = open_workshop(path) / OLD
+        os.replace(path, old)
         os.replace(new, path)
-        discard(before)
+        delete(old)
     _sync_path(path.parent)
 
 
 def discard(path: Path) -> None:
     """Delete a file or folder; it is gone from its path at once."""
-    if path.is_dir():
-        aside = get_hidden_sibling(path, DISCARDED)
-        delete(aside)
-        os.replace(path, aside)
-        delete(aside)
+    if path.is_dir() and not path.is_symlink():
+        gone = open_workshop(path) / GONE
+        delete(gone)
+        os.replace(path, gone)
+        delete(gone)
+        if not (gone.parent / NEW).exists():
+            close_workshop(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def settle(path: Path, *, keep_partial: bool = False) -> None:
-    """Finish or undo what a process that died has left; for one process at a time.
+def settle(path: Path, *, keep_new: bool = False) -> None:
+    """Finish or take back what a process that died has begun; to be called by one at a time.
 
-    With `keep_partial` an unfinished file or folder stays, so that it can be continued.
+    With `keep_new` what was being made stays: it can be gone on with.
     """
-    before = get_hidden_sibling(path, BEFORE)
-    if before.exists() and not path.exists():
-        os.replace(before, path)
-    for name in (PARTIAL, BEFORE, DISCARDED):
-        if name != PARTIAL or not keep_partial:
-            delete(get_hidden_sibling(path, name))
-        delete(get_hidden_sibling(get_hidden_sibling(path, name), DISCARDED))
+    if not check_workshop(path):
+        return
+    folder = get_workshop(path)
+    if (folder / OLD).exists() and not path.exists():
+        os.replace(folder / OLD, path)
+    for name in (OLD, GONE):
+        delete(folder / name)
+    if not (keep_new and (folder / NEW).exists()):
+        close_workshop(path)
 
 
-def get_hidden_sibling(path: Path, name: str) -> Path:
-    return path.with_name(path.name + name)
+def close_workshop(path: Path) -> None:
+    """Delete the workshop for a path; its mark goes last, and names it as ours until then."""
+    if not check_workshop(path):
+        return
+    folder = get_workshop(path)
+    for name in (NEW, OLD, GONE):
+        delete(folder / name)
+    (folder / MARK).unlink(missing_ok=True)
+    with suppress(OSError):  # what others laid there stays
+        folder.rmdir()
 
 
 def delete(path: Path) -> None:

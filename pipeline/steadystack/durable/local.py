@@ -141,11 +141,14 @@ class LocalPlace:
     @contextmanager
     def replacing(self) -> Iterator[Path]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = files.get_hidden_sibling(self._path, files.PARTIAL)
-        files.delete(partial)
-        yield partial
-        files.sync_to_disk(partial)
-        files.put(partial, self._path)
+        new = files.open_workshop(self._path) / files.NEW
+        files.delete(new)
+        try:
+            yield new
+            files.sync_to_disk(new)
+            files.put(new, self._path)
+        finally:
+            files.settle(self._path)
 
     def put(self, made: Path) -> None:
         with self.replacing() as partial:
@@ -181,37 +184,38 @@ class LocalPlace:
 
 
 class LocalBuild:
-    """A folder that is made beside its place; its records lie in it until it is whole."""
+    """A folder that is made in the workshop of its place, with its records until it is whole."""
 
     def __init__(self, target: Path) -> None:
-        self._target, self._partial = target, files.get_hidden_sibling(target, files.PARTIAL)
+        self._target, self._new = target, files.get_workshop(target) / files.NEW
 
     @property
     def path(self) -> str:
-        return str(self._partial)
+        return str(self._new)
 
     def settle(self) -> None:
-        files.settle(self._target, keep_partial=True)
+        files.settle(self._target, keep_new=True)
 
     def is_whole(self) -> bool:
         return self._target.exists()
 
     def is_begun(self) -> bool:
-        return self._partial.exists()
+        return files.check_workshop(self._target) and self._new.exists()
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
-        files.discard(self._partial)
         self._target.parent.mkdir(parents=True, exist_ok=True)
+        files.close_workshop(self._target)
+        files.open_workshop(self._target)
         yield
 
     def finish(self) -> None:
-        files.put(self._partial, self._target)
+        files.put(self._new, self._target)
         self.tidy()
 
     def tidy(self) -> None:
-        files.discard(self._partial)
+        files.close_workshop(self._target)
         (self._target / RECORD_NAME).unlink(missing_ok=True)
 
     def open_records(self) -> RecordFile:
-        return RecordFile(self._partial / RECORD_NAME)
+        return RecordFile(self._new / RECORD_NAME)

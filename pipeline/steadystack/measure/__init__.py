@@ -9,13 +9,17 @@ wanted, and `refinement` every frame anew against the mean of its neighbours.
 from steadystack.measure.batches import BatchResult, cut_into_batches, measure_batch, measure_pairs
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.camera_images import (
+    CAMERA_IMAGES,
     FEWEST_FRAMES,
     PatternEstimate,
     Sample,
+    check_camera_image,
     count_fixed_pattern_frames,
+    discard_camera_images,
     estimate_camera_images,
     estimate_fixed_pattern_bytes,
     estimate_pattern,
+    get_camera_image_path,
     has_shift,
     spread_evenly,
 )
@@ -30,14 +34,17 @@ from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
 from steadystack.measure.rounds import measure_rounds, take_second_round
 
 __all__ = [
+    "CAMERA_IMAGES",
     "FEWEST_FRAMES",
     "BatchResult",
     "BatchSize",
     "Method",
     "PatternEstimate",
     "Sample",
+    "check_camera_image",
     "count_fixed_pattern_frames",
     "cut_into_batches",
+    "discard_camera_images",
     "estimate_camera_images",
     "estimate_fixed_pattern_bytes",
     "estimate_flat_field_bytes",
@@ -45,6 +52,7 @@ __all__ = [
     "estimate_refine_bytes",
     "find_cheapest_cell",
     "find_pair_centres",
+    "get_camera_image_path",
     "has_shift",
     "list_searches",
     "measure_batch",

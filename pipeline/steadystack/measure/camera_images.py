@@ -21,6 +21,8 @@ from steadystack.outputs import write_image
 from steadystack.pairs import select_pairs
 from steadystack.solve import solve_shifts
 
+CAMERA_IMAGES = ("flat_field", "fixed_pattern")
+MARK = "steadystack_camera_image"  # the attribute of one that was made here: its name
 # It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
 # them that are so many of them apart.
 PATTERN_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
@@ -173,12 +175,13 @@ def estimate_camera_images(
     def kept(name: str, make: Callable[[], Floats]) -> CameraImage:
         if keep_at is None:
             return make()
-        path = f"{keep_at}.{name}.zarr"
+        path = get_camera_image_path(keep_at, name)
+        check_camera_image(path)
         where = get_place(path)
         where.finish()
         if not (again and where.exists()):
-            with where.replacing() as partial:
-                write_image(partial, make())
+            with where.replacing() as new:
+                write_image(new, make(), {MARK: name})
         return path
 
     if flat_field:
@@ -193,6 +196,37 @@ def estimate_camera_images(
             ),
         )
     return method
+
+
+def get_camera_image_path(dataset_path: str, name: str) -> str:
+    """Where a camera image made of the stack itself is kept: beside the dataset."""
+    return f"{dataset_path.rstrip('/')}.{name}.zarr"
+
+
+def check_camera_image(path: str) -> None:
+    """Raise InputError if what lies there was not made of a stack by this program."""
+    where = get_place(path)
+    if not where.is_occupied():
+        return
+    try:
+        ours = MARK in where.open_zarr().attrs
+    except InputError:
+        ours = False
+    if not ours:
+        raise InputError(
+            f"{path} is in the way, and not of steadystack: move it, or set another output.shifts"
+        )
+
+
+def discard_camera_images(dataset_path: str) -> None:
+    """Delete the camera images beside a dataset; what was not made by this program stays."""
+    for name in CAMERA_IMAGES:
+        path = get_camera_image_path(dataset_path, name)
+        try:
+            check_camera_image(path)
+        except InputError:
+            continue
+        get_place(path).discard()
 
 
 def count_fixed_pattern_frames(frame_count: int, pixels: int) -> int:

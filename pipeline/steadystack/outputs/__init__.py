@@ -2,9 +2,21 @@
 
 `pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
 `ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
+`marks` tell files that were made here from those of others, which nothing replaces.
 """
 
-from steadystack.outputs.ome_tiff import check_tiff, read_tiff_digest, write_ome_tiff
+from steadystack.outputs.marks import (
+    check_own_file,
+    make_figure_metadata,
+    mark_page,
+    replacing_own_file,
+)
+from steadystack.outputs.ome_tiff import (
+    check_own_tiff,
+    check_tiff,
+    read_tiff_digest,
+    write_ome_tiff,
+)
 from steadystack.outputs.progress import (
     OWN,
     TaskRecord,
@@ -28,12 +40,17 @@ __all__ = [
     "Level",
     "PyramidSpec",
     "TaskRecord",
+    "check_own_file",
+    "check_own_tiff",
     "check_tiff",
     "create_pyramid",
     "explaining_write_errors",
+    "make_figure_metadata",
+    "mark_page",
     "read_begun",
     "read_digest",
     "read_tiff_digest",
+    "replacing_own_file",
     "write_fractions",
     "write_image",
     "write_ome_tiff",

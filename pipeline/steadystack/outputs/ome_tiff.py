@@ -67,6 +67,16 @@ def write_ome_tiff(
         )
 
 
+def check_own_tiff(path: str) -> None:
+    """Raise InputError if there is something at a path that `write_ome_tiff` did not write."""
+    place = get_place(path)
+    if place.is_occupied() and (not place.is_file() or read_tiff_digest(path) is None):
+        raise InputError(
+            f"output.corrected {path} exists and was not made by steadystack: it will not be "
+            "overwritten; move it, or set another output.corrected"
+        )
+
+
 def read_tiff_digest(path: str) -> str | None:
     """Read the digest of a corrected stack from a TIFF file; None if it holds something else."""
     import tifffile

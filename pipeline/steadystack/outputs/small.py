@@ -11,9 +11,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.ome import Coordinates, make_image_attributes
+from steadystack.outputs.marks import replacing_own_file
 
 
 def write_stack(
@@ -54,10 +54,13 @@ def write_stack(
     array[...] = frames
 
 
-def write_image(path: str | Path, image: NDArray[Any]) -> None:
-    """Write a mask, a flat field or another single image as a Zarr array."""
+def write_image(
+    path: str | Path, image: NDArray[Any], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write a mask, a flat field or another single image as a Zarr array with these attributes."""
     array = zarr.create_array(
         path, shape=image.shape, dtype=image.dtype, overwrite=True, zarr_format=3,
+        attributes=dict(attributes or {}),
         chunks=tuple(min(size, 1024) for size in image.shape),
         config={"write_empty_chunks": True},
     )  # fmt: skip
@@ -68,7 +71,7 @@ def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) 
     """Write a CSV file of rows under the `names` of their columns; replaces an existing file."""
     try:
         with (
-            get_place(path).replacing() as partial,
+            replacing_own_file(path, "output.summary") as partial,
             partial.open("w", encoding="utf-8", newline="") as file,
         ):
             csv.writer(file).writerows([names, *rows])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from steadystack import plot
 from steadystack.durable import get_place
 from steadystack.model import Bools, InputError, Registration
+from steadystack.outputs import check_own_file, make_figure_metadata, replacing_own_file
 from steadystack.plot import COLOURS, find_grey_range
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def check_report_path(path: str) -> None:
         get_place(path).check_writable()
     except InputError as error:
         raise InputError(f"output.report {error}") from error
+    check_own_file(path, "output.report")
 
 
 def draw_series(
@@ -101,8 +103,9 @@ def draw_pairs(
 def save_figure(figure: Figure, path: str) -> None:
     """Write a figure as PNG, SVG or PDF, by the path's suffix."""
     check_report_path(path)
-    with get_place(path).replacing() as partial:
-        figure.savefig(partial, dpi=120, format=PurePath(path).suffix[1:])
+    suffix = PurePath(path).suffix
+    with replacing_own_file(path) as partial:
+        figure.savefig(partial, dpi=120, format=suffix[1:], metadata=make_figure_metadata(suffix))
 
 
 # Colours that stand for those of the page, which can be dark or light.

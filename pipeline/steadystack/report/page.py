@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from steadystack import plot
-from steadystack.durable import get_place
 from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, ReportImages
+from steadystack.outputs import make_figure_metadata, replacing_own_file
 from steadystack.report.figures import (
     apply_style,
     encode_colours,
@@ -64,7 +64,7 @@ def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
         text = _render_html(page, side)
         if len(text.encode()) <= most_bytes:
             break
-    with get_place(path).replacing() as partial:
+    with replacing_own_file(path, "output.report") as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -98,8 +98,9 @@ def save_figures(page: Page, folder: str) -> list[str]:
     for name, _, figure in draw_figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
-            with get_place(path).replacing() as partial:
-                figure.savefig(partial, dpi=150, format=suffix)
+            with replacing_own_file(path, "--figures") as partial:
+                metadata = make_figure_metadata(f".{suffix}")
+                figure.savefig(partial, dpi=150, format=suffix, metadata=metadata)
             paths.append(path)
     return paths
 

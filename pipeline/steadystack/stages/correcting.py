@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +15,7 @@ from steadystack.config import Config
 from steadystack.correction import Corrected, plan_corrected, write_corrected, write_tiff
 from steadystack.durable import get_place, paths_overlap
 from steadystack.model import UNSOLVED, InputError
-from steadystack.outputs import read_digest
+from steadystack.outputs import check_own_tiff, read_digest
 from steadystack.planning import CorrectedPlan, Setup, get_default_task_bytes
 from steadystack.readers import StackSpec, locate_stack
 from steadystack.stages.results import load_own_shifts
@@ -57,6 +58,8 @@ def check_corrected(config: Config) -> None:
     get_place(path).check_writable()
     if path.rstrip("/").endswith(".zarr"):
         read_digest(path)
+    else:
+        check_own_tiff(path)
 
 
 def correct_solved(
@@ -65,17 +68,23 @@ def correct_solved(
     client: Engine,
     *,
     overwrite: bool = False,
+    may_replace: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
     path, shifts_path = str(setup.config.output.corrected), setup.config.output.shifts
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{shifts_path} is not solved yet: run `steadystack solve` first")
+    options: dict[str, Any] = {
+        "overwrite": overwrite,
+        "may_replace": may_replace,
+        "progress": progress,
+    }
     stack = plan_stack(setup, shifts)
     if path.rstrip("/").endswith(".zarr"):
-        write_corrected(stack, client, overwrite=overwrite, progress=progress)
+        write_corrected(stack, client, **options)
     else:
-        write_tiff(stack, overwrite=overwrite, progress=progress)
+        write_tiff(stack, **options)
     target = stack.work.target
     return Summary(
         path=path,

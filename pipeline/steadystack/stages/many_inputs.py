@@ -13,7 +13,7 @@ import xarray as xr
 
 from steadystack.config import Config
 from steadystack.model import InputError, PairStatus, Trust, Verdict
-from steadystack.outputs import write_table
+from steadystack.outputs import check_own_file, write_table
 from steadystack.planning import resolve_inputs
 from steadystack.quality import verdict
 from steadystack.stages.correcting import Summary
@@ -72,6 +72,8 @@ def run_all(
     for each: name, status, numbers of pairs, verdict.
     """
     singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []
+    if command in TABLED:
+        check_own_file(config.output.summary, "output.summary")
     with open_run_cluster(config) as cluster:
         options: dict[str, Any] = {} if command == "report" else {"cluster": cluster}
         if command in RESTARTED:

@@ -12,19 +12,19 @@ from steadystack.cluster import Cluster, ClusterOnDemand
 from steadystack.dataset import (
     Journal,
     check_replaceable,
+    discard_journal,
     get_journal_path,
     read_pairs,
     save_shifts,
 )
 from steadystack.durable import get_place
-from steadystack.measure import measure_pairs, take_second_round
+from steadystack.measure import discard_camera_images, measure_pairs, take_second_round
 from steadystack.model import PairStatus, PairTable
 from steadystack.planning import Setup
 from steadystack.quality import CHECKED, check_series, find_doubt_of_mask
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,
-    discard_camera_images,
     get_journal_owner,
     get_lasting_attributes,
     load_own_shifts,
@@ -73,7 +73,7 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
             get_journal_path(opened.path)
         ).exists():  # the last of them may be nowhere else
             save_shifts(dataset, opened.path)
-        get_place(get_journal_path(opened.path)).discard()
+        discard_journal(opened.path)
         return dataset
     doubt = None if opened.is_share else find_doubt_of_mask(opened.setup)
     if doubt is not None:
@@ -89,7 +89,7 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
             attributes |= check_series(setup, table)
     dataset = make_run_dataset(setup, table, known=attributes)
     save_shifts(dataset, opened.path)
-    get_place(get_journal_path(opened.path)).discard()
+    discard_journal(opened.path)
     return dataset
 
 

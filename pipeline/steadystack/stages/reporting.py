@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 
 from steadystack.config import make_config
 from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
-from steadystack.dataset import load_shifts, read_frames, read_pairs, save_shifts
+from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
 from steadystack.model import UNSOLVED, FrameStatus, InputError, ReportImages, RunError
-from steadystack.outputs import explaining_write_errors, write_rows
+from steadystack.outputs import (
+    check_own_file,
+    explaining_write_errors,
+    replacing_own_file,
+    write_rows,
+)
 from steadystack.planning import Setup
 from steadystack.quality import make_close_ups, verdict
 from steadystack.readers import StackSpec, locate_stack
@@ -113,6 +118,10 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
     if get_place(target).exists() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
+    if suffix == ".nc":
+        check_replaceable(target)
+    else:
+        check_own_file(target)
     dataset = load_shifts(shifts)
     if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
@@ -122,7 +131,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         if suffix == ".nc":
             save_shifts(dataset, target)
         else:
-            with get_place(target).replacing() as partial:
+            with replacing_own_file(target) as partial:
                 if suffix == ".csv":
                     write_rows(partial, make_frame_rows(dataset, shape, _list_files(dataset, spec)))
                 else:

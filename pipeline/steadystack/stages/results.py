@@ -13,8 +13,9 @@ from uuid import uuid4
 import xarray as xr
 
 from steadystack.dataset import (
+    check_journal,
     check_replaceable,
-    get_journal_path,
+    discard_journal,
     load_shifts,
     make_dataset,
     read_pairs,
@@ -22,7 +23,13 @@ from steadystack.dataset import (
     save_shifts,
 )
 from steadystack.durable import get_place
-from steadystack.measure import estimate_camera_images
+from steadystack.measure import (
+    CAMERA_IMAGES,
+    check_camera_image,
+    discard_camera_images,
+    estimate_camera_images,
+    get_camera_image_path,
+)
 from steadystack.model import (
     FrameTable,
     InputError,
@@ -38,7 +45,6 @@ from steadystack.run_log import collect_versions
 log = logging.getLogger(__name__)
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
-CAMERA_IMAGES = ("flat_field", "fixed_pattern")
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 
 
@@ -87,13 +93,19 @@ def get_lasting_attributes(dataset: xr.Dataset) -> dict[str, str]:
     return {name: dataset.attrs[name] for name in (RUN, *CHECKED) if name in dataset.attrs}
 
 
-def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
-    """The same run with what the settings want to be made of the stack itself."""
+def list_estimated_images(setup: Setup) -> list[str]:
+    """The camera images that the settings want to be estimated from the stack itself."""
     preprocess = setup.config.preprocess
-    estimated = {
+    wanted = {
         "flat_field": preprocess.flat_field == "median",
         "fixed_pattern": preprocess.fixed_pattern == "estimate",
     }
+    return [name for name in CAMERA_IMAGES if wanted[name]]
+
+
+def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
+    """The same run with what the settings want to be made of the stack itself."""
+    estimated = {name: name in list_estimated_images(setup) for name in CAMERA_IMAGES}
     source, method = setup.series.source, setup.method
     return replace(
         setup,
@@ -101,17 +113,6 @@ def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = Fa
             source, method, setup.size, keep_at, again=again, **estimated
         ),
     )
-
-
-def discard_camera_images(path: str) -> None:
-    """Delete what an earlier dataset at that path had made of its stack: it may be another one."""
-    for name in CAMERA_IMAGES:
-        get_place(get_camera_image_path(path, name)).discard()
-
-
-def get_camera_image_path(path: str, name: str) -> str:
-    """Where a camera image made of the stack itself is kept, beside the dataset at `path`."""
-    return f"{path.rstrip('/')}.{name}.zarr"
 
 
 def make_run_dataset(
@@ -146,6 +147,17 @@ def make_run_dataset(
     )
 
 
+def check_neighbours(setup: Setup) -> None:
+    """Raise InputError where a stranger lies in the way of what a run keeps beside its dataset."""
+    path = setup.config.output.shifts
+    check_replaceable(path)
+    check_journal(path)
+    check_replaceable(get_draft_path(path))
+    check_journal(get_draft_path(path))
+    for name in list_estimated_images(setup):
+        check_camera_image(get_camera_image_path(path, name))
+
+
 def get_draft_path(path: str) -> str:
     """Where the dataset that is to replace the one at `path` lies until it is whole."""
     whole = PurePath(path)
@@ -176,7 +188,7 @@ def discard_draft(path: str) -> None:
     """Delete the draft of an output, if there is one, with its journal and images."""
     draft = get_draft_path(path)
     check_replaceable(draft)
-    get_place(get_journal_path(draft)).discard()
+    discard_journal(draft)
     discard_camera_images(draft)
     get_place(draft).discard()
 
@@ -192,6 +204,6 @@ def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
             with get_place(image).fetching() as local:
                 get_place(get_camera_image_path(path, name)).put(local)
     save_shifts(dataset, path)
-    get_place(get_journal_path(path)).discard()
+    discard_journal(path)
     discard_draft(path)
     return dataset

@@ -9,14 +9,14 @@ from typing import TypeAlias
 import numpy as np
 
 from steadystack.config import ClusterSection, Config
-from steadystack.dataset import check_replaceable, get_journal_path, read_pairs, save_shifts
+from steadystack.dataset import check_replaceable, discard_journal, read_pairs, save_shifts
 from steadystack.durable import get_place
+from steadystack.measure import discard_camera_images
 from steadystack.model import FRAME_FIELDS, FrameStatus, InputError, PairStatus, PairTable
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
     RUN,
-    discard_camera_images,
     discard_draft,
     get_journal_owner,
     load_own_shifts,
@@ -91,7 +91,7 @@ def gather(setup: Setup) -> None:
     for share in shares.values():
         _take_rows(table, share)
     save_shifts(make_run_dataset(setup, table, known=known), path)
-    get_place(get_journal_path(path)).discard()
+    discard_journal(path)
     for share_path, share in shares.items():
         if not share.count([PairStatus.UNMEASURED]):
             with get_place(share_path).holding_lock():
@@ -163,7 +163,7 @@ def remove_share(path: str) -> None:
     check_replaceable(path)
     where.settle()
     discard_draft(path)
-    get_place(get_journal_path(path)).discard()
+    discard_journal(path)
     discard_camera_images(path)
     where.discard()
     where.get_sibling(f".{where.name}.lock").discard()

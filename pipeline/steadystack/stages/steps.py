@@ -19,6 +19,7 @@ from steadystack.cluster import ClusterOnDemand, open_cluster_on_demand
 from steadystack.config import Config
 from steadystack.durable import Place, get_place
 from steadystack.model import UNSOLVED, InputError
+from steadystack.outputs import check_own_file, mark_page
 from steadystack.planning import (
     Plan,
     Setup,
@@ -36,6 +37,7 @@ from steadystack.stages.correcting import Summary, check_corrected, correct_solv
 from steadystack.stages.measuring import OpenRun, Progress, measure_all
 from steadystack.stages.reporting import write_report
 from steadystack.stages.results import (
+    check_neighbours,
     choose_draft,
     load_own_shifts,
     publish_draft,
@@ -89,7 +91,6 @@ def run(
         if config.output.corrected is not None:
             check_corrected(config)
         measured = measure_all(opened)
-        replaces = overwrite or bool(opened.setup.draft)
         done = is_solved(opened, measured)
         solved = measured if done else solve_measured(opened)
         if path is not None and not (done and get_place(path).exists()):
@@ -97,7 +98,13 @@ def run(
                 write_report(opened.setup, solved, path)
         if config.output.corrected is not None and (solved["component"] >= 0).any():
             with log_stage("correcting"):
-                correct_solved(opened.setup, solved, opened.engine(), overwrite=replaces)
+                correct_solved(
+                    opened.setup,
+                    solved,
+                    opened.engine(),
+                    overwrite=overwrite,
+                    may_replace=bool(opened.setup.draft),
+                )
         log.info("%s", verdict(solved))
         return publish_draft(opened.setup, solved)
 
@@ -182,6 +189,7 @@ def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
         return
     where = get_place(path)
     where.check_writable()
+    check_own_file(path, "output.performance_report")
     with TemporaryDirectory(prefix="steadystack-") as folder:
         made = Path(folder, "report.html")
         with _put_report(where, made), open_cluster_on_demand(config.cluster, str(made)) as cluster:
@@ -195,9 +203,11 @@ def _put_report(where: Place, made: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if made.exists() and not where.is_cut_off_by(error):
+            mark_page(made)
             where.put(made)
         raise
     if made.exists():  # not without workers
+        mark_page(made)
         where.put(made)
 
 
@@ -229,6 +239,8 @@ def open_run(
         workers = count_fitting_workers(setup) if works else None
         with get_place(path).holding_lock(), log_to_output(config, command):
             get_place(path).settle()
+            if command in MEASURING:
+                check_neighbours(setup)
             if workers is not None and workers < count_wanted_workers(config.cluster):
                 log.warning(
                     "%d of %d workers fit into the memory here",
