@@ -26,7 +26,7 @@ import numpy as np
 from skimage.registration import phase_cross_correlation
 
 import steadystack
-from scenes import MASKS, Blobs, Pair, Views, masks, with_artefacts
+from scenes import MASKS, Blobs, Pair, Views, add_artefacts, make_masks
 from steadystack import peak
 from steadystack.model import Registration
 from steadystack.ncc import CachedMask, Layout, compute_terms, make_masked_image
@@ -34,11 +34,11 @@ from steadystack.register import Search, make_surface
 
 SHAPE = (256, 256)
 GROSS_PX = 1.0
-TOGETHER = 64  # pairs of a batch
+BATCH_SIZE = 64  # pairs of a batch
 Estimate = Callable[[Pair, int], np.ndarray]
 
 
-def ours(pair: Pair, max_shift: int) -> Registration:
+def register_pair(pair: Pair, max_shift: int) -> Registration:
     return steadystack.register_translation(
         pair.reference,
         pair.moving,
@@ -49,14 +49,14 @@ def ours(pair: Pair, max_shift: int) -> Registration:
 
 
 def scikit_image(pair: Pair, max_shift: int) -> np.ndarray:
-    found, _, _ = phase_cross_correlation(
+    shift, _, _ = phase_cross_correlation(
         pair.reference,
         pair.moving,
         reference_mask=pair.reference_mask,
         moving_mask=pair.moving_mask,
         overlap_ratio=0.3,
     )
-    return np.asarray(found)
+    return np.asarray(shift)
 
 
 def opencv(pair: Pair, max_shift: int) -> np.ndarray:
@@ -81,7 +81,7 @@ PEERS: dict[str, Estimate] = {
 }
 
 
-def header(*columns: str) -> None:
+def print_header(*columns: str) -> None:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
 
 
@@ -92,10 +92,10 @@ class Errors:
         self.rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.lost = 0
 
-    def add(self, pair: Pair, found: Registration) -> None:
-        if np.isfinite(found.shift).all():
-            std = np.sqrt(np.diag(found.covariance))
-            self.rows.append((found.shift - pair.shift, std, np.diag(pair.bound)))
+    def add(self, pair: Pair, registration: Registration) -> None:
+        if np.isfinite(registration.shift).all():
+            std = np.sqrt(np.diag(registration.covariance))
+            self.rows.append((registration.shift - pair.shift, std, np.diag(pair.bound)))
         else:
             self.lost += 1
 
@@ -116,8 +116,8 @@ class Errors:
         }
 
 
-def peer_error(found: list[np.ndarray], true: list[np.ndarray]) -> str:
-    error = np.array(found) - np.array(true)
+def format_peer_error(shifts: list[np.ndarray], true_shifts: list[np.ndarray]) -> str:
+    error = np.array(shifts) - np.array(true_shifts)
     gross = np.abs(error).max(axis=1) > GROSS_PX
     rms = f"{np.sqrt((error[~gross] ** 2).mean()):.4f}" if not gross.all() else "-"
     return f"{rms}, {gross.mean():.0%}" if gross.any() else rms
@@ -125,7 +125,7 @@ def peer_error(found: list[np.ndarray], true: list[np.ndarray]) -> str:
 
 def grid(count: int) -> None:
     """Every cell of features, noise and masks."""
-    header(
+    print_header(
         "features, px",
         "masks",
         "noise",
@@ -146,23 +146,24 @@ def grid(count: int) -> None:
             views = Views.of(rng, SHAPE, (size,), 8)
             for kind, noise in itertools.product(MASKS, (0.03, 0.3, 1.0)):
                 pair = views.pair(rng, kind, noise)
-                cells.setdefault((kind, noise), Errors()).add(pair, ours(pair, 16))
+                cells.setdefault((kind, noise), Errors()).add(pair, register_pair(pair, 16))
                 if len(true.setdefault((kind, noise), [])) < 30:
                     true[kind, noise].append(pair.shift)
                     for name, estimate in PEERS.items():
-                        found = peers.setdefault((kind, noise), {}).setdefault(name, [])
-                        found.append(estimate(pair, 16))
+                        peer_shifts = peers.setdefault((kind, noise), {}).setdefault(name, [])
+                        peer_shifts.append(estimate(pair, 16))
         for (kind, noise), errors in sorted(cells.items(), key=lambda c: MASKS.index(c[0][0])):
-            s = errors.summary()
-            reached = s["rms"] <= max(1.3 * s["bound"], 0.003)
+            summary = errors.summary()
+            reached = summary["rms"] <= max(1.3 * summary["bound"], 0.003)
             others = " | ".join(
-                peer_error(peers[kind, noise][name], true[kind, noise]) for name in PEERS
+                format_peer_error(peers[kind, noise][name], true[kind, noise]) for name in PEERS
             )
-            mark = "" if reached and not s["gross"] and not s["lost"] else " (!)"
+            mark = "" if reached and not summary["gross"] and not summary["lost"] else " (!)"
             print(
-                f"| {size:g} | {kind} | {noise:g} | {s['bound']:.5f} | {s['rms']:.5f}{mark} | "
-                f"{s['rms'] / s['bound']:.2f} | {s['bias']:.2f} | {s['z']:.2f} | "
-                f"{s['cover']:.0%} | {others} |",
+                f"| {size:g} | {kind} | {noise:g} | {summary['bound']:.5f} "
+                f"| {summary['rms']:.5f}{mark} | {summary['rms'] / summary['bound']:.2f} "
+                f"| {summary['bias']:.2f} | {summary['z']:.2f} | "
+                f"{summary['cover']:.0%} | {others} |",
                 flush=True,
             )
     print()
@@ -170,7 +171,7 @@ def grid(count: int) -> None:
 
 def mixed(count: int) -> None:
     """Scenes of all sizes at once, with artefacts outside the mask."""
-    header(
+    print_header(
         "signal / noise",
         "bound, px",
         "error / bound",
@@ -188,20 +189,23 @@ def mixed(count: int) -> None:
     for _ in range(count):
         views = Views.of(rng, SHAPE, (1.5, 10.0), 32)
         for ratio in (0.2, 0.5, 1, 2, 5, 20):
-            pair = with_artefacts(views.pair(rng, "ellipse, 1 % dead", 1 / ratio), rng)
-            cells.setdefault(ratio, Errors()).add(pair, ours(pair, 32))
+            pair = add_artefacts(views.pair(rng, "ellipse, 1 % dead", 1 / ratio), rng)
+            cells.setdefault(ratio, Errors()).add(pair, register_pair(pair, 32))
             if len(true.setdefault(ratio, [])) < 20:
                 true[ratio].append(pair.shift)
                 for name, estimate in PEERS.items():
-                    found = peers.setdefault(ratio, {}).setdefault(name, [])
-                    found.append(estimate(pair, 32))
+                    peer_shifts = peers.setdefault(ratio, {}).setdefault(name, [])
+                    peer_shifts.append(estimate(pair, 32))
     for ratio, errors in cells.items():
-        s = errors.summary()
+        summary = errors.summary()
         worst = max(float(np.abs(e / std).max()) for e, std, _ in errors.rows)
-        others = "; ".join(f"{n}: {peer_error(f, true[ratio])}" for n, f in peers[ratio].items())
+        others = "; ".join(
+            f"{n}: {format_peer_error(f, true[ratio])}" for n, f in peers[ratio].items()
+        )
         print(
-            f"| {ratio:g} | {s['bound']:.5f} | {s['rms'] / s['bound']:.2f} | {s['gross']:.1%} | "
-            f"{s['lost']:.1%} | {s['z']:.2f} | {s['cover']:.0%} | {worst:.1f} | {others} |",
+            f"| {ratio:g} | {summary['bound']:.5f} | {summary['rms'] / summary['bound']:.2f} "
+            f"| {summary['gross']:.1%} | {summary['lost']:.1%} | {summary['z']:.2f} "
+            f"| {summary['cover']:.0%} | {worst:.1f} | {others} |",
             flush=True,
         )
     print()
@@ -209,16 +213,21 @@ def mixed(count: int) -> None:
 
 def colour(count: int) -> None:
     """Noise that neighbouring pixels share: is the stated error still right?"""
-    header("features, px", "noise", "blurred by, px", "error, px", "errors / stated std", "in 95 %")
+    print_header(
+        "features, px", "noise", "blurred by, px", "error, px", "errors / stated std", "in 95 %"
+    )
     for size, noise, blur in itertools.product((2.0, 4.0), (0.3, 1.0), (0.0, 0.5, 1.0)):
         rng, errors = np.random.default_rng(7), Errors()
         for _ in range(count):
             views = Views.of(rng, SHAPE, (size,), 8)
             pair = views.pair(rng, "ellipse", noise, blur)
-            errors.add(pair, ours(pair, 16))
-        s = errors.summary()
-        print(f"| {size:g} | {noise:g} | {blur:g} | {s['rms']:.4f} | {s['z']:.2f} | ", end="")
-        print(f"{s['cover']:.0%} |", flush=True)
+            errors.add(pair, register_pair(pair, 16))
+        summary = errors.summary()
+        print(
+            f"| {size:g} | {noise:g} | {blur:g} | {summary['rms']:.4f} | {summary['z']:.2f} | ",
+            end="",
+        )
+        print(f"{summary['cover']:.0%} |", flush=True)
     print()
 
 
@@ -229,16 +238,16 @@ def unrelated(count: int, sizes: tuple[float, ...], noise: float) -> Iterator[st
     for _ in range(int(np.sqrt(2 * count)) + 2):
         image = Blobs.of(rng, SHAPE, sizes, 0).view(SHAPE, (0, 0))
         scenes.append(image / image.std())
-    for one, two in itertools.islice(itertools.combinations(scenes, 2), count):
+    for first, second in itertools.islice(itertools.combinations(scenes, 2), count):
         grain = noise * rng.normal(size=(2, *SHAPE))
-        valid = masks(MASKS[rng.integers(len(MASKS))], rng, SHAPE)
-        pair = Pair(one + grain[0], two + grain[1], *valid, np.zeros(2), np.zeros((2, 2)))
-        yield str(ours(pair, 32).status)
+        valid = make_masks(MASKS[rng.integers(len(MASKS))], rng, SHAPE)
+        pair = Pair(first + grain[0], second + grain[1], *valid, np.zeros(2), np.zeros((2, 2)))
+        yield str(register_pair(pair, 32).status)
 
 
 def status(count: int) -> None:
     """Matches that are none, and true ones that are not believed."""
-    header(
+    print_header(
         "features, px",
         "unrelated called ok, noise 0.1",
         "noise 1",
@@ -247,13 +256,15 @@ def status(count: int) -> None:
     for sizes in ((1.0,), (2.0,), (4.0,), (8.0,), (1.5, 10.0)):
         believed = {n: Counter(unrelated(10 * count, sizes, n))["ok"] for n in (0.1, 1.0)}
         rng = np.random.default_rng(6)
-        found: Counter[str] = Counter()
+        statuses: Counter[str] = Counter()
         for _ in range(count):
             views = Views.of(rng, SHAPE, sizes, 16)
-            found[str(ours(views.pair(rng, MASKS[rng.integers(5)], 2.0), 32).status)] += 1
+            statuses[
+                str(register_pair(views.pair(rng, MASKS[rng.integers(5)], 2.0), 32).status)
+            ] += 1
         label = " to ".join(f"{size:g}" for size in sizes)
         wrong = " | ".join(f"{n} of {10 * count}" for n in believed.values())
-        print(f"| {label} | {wrong} | {found['ok'] / count:.0%} |", flush=True)
+        print(f"| {label} | {wrong} | {statuses['ok'] / count:.0%} |", flush=True)
     print()
 
 
@@ -264,7 +275,7 @@ def cost(count: int) -> None:
     pair = views.pair(rng, "ellipse, 1 % dead", 0.5)
     mask = CachedMask(pair.reference_mask)
     images = [
-        make_masked_image(one.astype(np.float32), mask) for one in (pair.reference, pair.moving)
+        make_masked_image(image.astype(np.float32), mask) for image in (pair.reference, pair.moving)
     ]
     search = Search.make(shape, shape, (32, 32))
     layout: Layout = search.layouts[0]
@@ -272,27 +283,27 @@ def cost(count: int) -> None:
 
     def seconds(call: Callable[[], object]) -> float:
         call()
-        begin = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(5 * count):
             call()
-        return (time.perf_counter() - begin) / (5 * count)
+        return (time.perf_counter() - start) / (5 * count)
 
     def terms():
         return compute_terms(*images, layout, in_series=True, keep=keep)
 
-    found = [make_surface(terms(), search) for _ in range(TOGETHER)]
+    surfaces = [make_surface(terms(), search) for _ in range(BATCH_SIZE)]
     times = {
         "terms": seconds(terms),
         "surface": seconds(lambda: make_surface(terms(), search)),
-        "from the surface to the shift": seconds(lambda: list(peak.register_each(found)))
-        / TOGETHER,
-        "the same of a pair by itself": seconds(lambda: peak.register(found[0])),
+        "from the surface to the shift": seconds(lambda: list(peak.register_each(surfaces)))
+        / BATCH_SIZE,
+        "the same of a pair by itself": seconds(lambda: peak.register(surfaces[0])),
         "a frame, prepared once": seconds(
             lambda: make_masked_image(pair.reference.astype(np.float32), mask)
         ),
     }
     times["surface"] -= times["terms"]
-    header("512 x 512, one mask, prepared frames", "ms")
+    print_header("512 x 512, one mask, prepared frames", "ms")
     for name, value in times.items():
         print(f"| {name} | {1e3 * value:.2f} |")
     print()
@@ -305,10 +316,10 @@ def main() -> None:
     tables = {"grid": grid, "mixed": mixed, "colour": colour, "status": status, "cost": cost}
     parser.add_argument("tables", nargs="*", help="which tables; all of them by default")
     parser.add_argument("--pairs", type=int, default=100, help="pairs of a cell")
-    given = parser.parse_args()
-    for name in given.tables or tables:
+    arguments = parser.parse_args()
+    for name in arguments.tables or tables:
         print(f"### {name}\n")
-        tables[name](given.pairs)
+        tables[name](arguments.pairs)
 
 
 if __name__ == "__main__":

@@ -32,14 +32,14 @@ class Counting(SchedulerPlugin):
     """The most tasks known to a scheduler since it was last asked."""
 
     def __init__(self, scheduler) -> None:
-        self.scheduler, self.most = scheduler, 0
+        self.scheduler, self.most_tasks = scheduler, 0
 
     def transition(self, key, start, finish, *args, **kwargs) -> None:
-        self.most = max(self.most, len(self.scheduler.tasks))
+        self.most_tasks = max(self.most_tasks, len(self.scheduler.tasks))
 
-    def since(self) -> int:
-        found, self.most = self.most, 0
-        return found
+    def take_most_tasks(self) -> int:
+        most_tasks, self.most_tasks = self.most_tasks, 0
+        return most_tasks
 
 
 def resident_mb() -> float:
@@ -52,12 +52,12 @@ def main(rows: int, per_task: int) -> None:
     rng = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
         write_stack(Path(folder) / "stack.zarr", rng.normal(size=(count, *SHAPE)).astype("f4"))
-        given = {
+        settings = {
             "input": {"path": "stack.zarr"},
             "register": {"max_shift": 3},
             "pairs": {"strategy": "window", "width": WIDTH},
         }
-        setup = set_up(*(lambda c: (c, open_series(c)[0]))(make_config(given, Path(folder))))
+        setup = set_up(*(lambda c: (c, open_series(c)[0]))(make_config(settings, Path(folder))))
         pairs = setup.pairs[:rows]
         size = replace(setup.size, pairs=per_task)
         source, table = setup.series.source, PairTable.unmeasured(pairs, count, len(SHAPE))
@@ -67,18 +67,18 @@ def main(rows: int, per_task: int) -> None:
             cluster.client.cluster.scheduler.add_plugin(counting)
             print(f"{len(pairs)} rows of frames of {SHAPE}, {per_task} in a task")
             print("rows done | ms per task | memory of run and scheduler, MB | most tasks known")
-            begun, before, mark = time.perf_counter(), 0, rows // 10
+            started, done_before, next_mark = time.perf_counter(), 0, rows // 10
             for latest, done in measure_pairs(source, table, setup.method, size, client=cluster):
                 table = latest
-                if done >= mark:
+                if done >= next_mark:
                     now = time.perf_counter()
-                    tasks = (done - before) / per_task
+                    tasks = (done - done_before) / per_task
                     print(
-                        f"{done:9} | {1e3 * (now - begun) / tasks:11.2f} | {resident_mb():31.0f} | "
-                        f"{counting.since():16}",
+                        f"{done:9} | {1e3 * (now - started) / tasks:11.2f} | "
+                        f"{resident_mb():31.0f} | {counting.take_most_tasks():16}",
                         flush=True,
                     )
-                    begun, before, mark = now, done, mark + rows // 10
+                    started, done_before, next_mark = now, done, next_mark + rows // 10
             print(f"unmeasured or failed: {table.to_do.sum()}")
 
 

@@ -34,7 +34,7 @@ CASES = {
     "1000 x 512²": ((1000, 512, 512), (1, 512, 512)),
     "20 x 8192²": ((20, 8192, 8192), (1, 1024, 1024)),
 }
-WAYS = ("nearest", "linear", "cubic", "fourier")
+INTERPOLATIONS = ("nearest", "linear", "cubic", "fourier")
 MEMORY = parse_bytes("512 MiB")
 NOISE = 300.0  # counts: what a camera's images are hard to compress by
 
@@ -53,7 +53,7 @@ def make_stack(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> N
         array[frame] = image.clip(0, 65535).astype("u2")
 
 
-def shifts_for(count: int) -> xr.Dataset:
+def make_shifts(count: int) -> xr.Dataset:
     rng = np.random.default_rng(2)
     drift = np.cumsum(rng.normal(0, 1.5, (count, 2)), axis=0)
     return xr.Dataset({"frame_shift": (("frame", "axis"), drift)}, {"axis": ["y", "x"]})
@@ -67,83 +67,93 @@ def copy(source: Path, target: Path, client: Client) -> float:
         compressors=array.compressors, dimension_names=[*"tyx"],
         config={"write_empty_chunks": True},
     )  # fmt: skip
-    begun = time.perf_counter()
+    started = time.perf_counter()
     da.store(da.from_zarr(array), new, lock=False, scheduler=client)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
-def correct(source: Path, target: Path, client: Client, way: str, **more: object) -> float:
+def correct(
+    source: Path, target: Path, client: Client, interpolation: str, **options: object
+) -> float:
     shutil.rmtree(target, ignore_errors=True)
-    how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
-    begun = time.perf_counter()
+    section = CorrectSection(
+        interpolation=interpolation, **{"levels": 1, "write_valid": False, **options}
+    )
+    started = time.perf_counter()
     spec = locate_stack(str(source))
     stack = plan_corrected(
-        str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY
+        str(target), spec, make_shifts(spec.frame_count), section, Validity(), None, MEMORY
     )
     write_corrected(stack, client)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
-def peak(way: str, source: Path, target: Path, **more: object) -> tuple[float, float]:
+def measure_peak(
+    interpolation: str, source: Path, target: Path, **options: object
+) -> tuple[float, float]:
     """MiB that a fresh worker grew by at most, and what was forecast."""
     with connect(ClusterSection(workers=1)) as cluster:
         client = cluster.client
-        client.run(_warm)
-        before = max(client.run(_peak).values())
-        correct(source, target, client, way, **more)
-        after = max(client.run(_peak).values())
-    how = CorrectSection(interpolation=way, **{"levels": 1, "write_valid": False, **more})
+        client.run(_import_package)
+        before = max(client.run(_read_peak).values())
+        correct(source, target, client, interpolation, **options)
+        after = max(client.run(_read_peak).values())
+    section = CorrectSection(
+        interpolation=interpolation, **{"levels": 1, "write_valid": False, **options}
+    )
     spec = locate_stack(str(source))
     stack = plan_corrected(
-        str(target), spec, shifts_for(spec.frame_count), how, Validity(), None, MEMORY
+        str(target), spec, make_shifts(spec.frame_count), section, Validity(), None, MEMORY
     )
     return after - before, stack.task_bytes / 2**20
 
 
-def _warm() -> None:
+def _import_package() -> None:
     import steadystack.correction  # noqa: F401
 
 
-def _peak() -> float:
+def _read_peak() -> float:
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
 
 
-def worker_seconds(client: Client) -> float:
+def read_worker_seconds(client: Client) -> float:
     """CPU time of all workers so far: other programs on the machine hardly change it."""
     return sum(client.run(time.process_time).values())
 
 
-def table(name: str, source: Path, target: Path, rounds: int) -> None:
+def print_table(name: str, source: Path, target: Path, rounds: int) -> None:
     print(
         f"| {name} | seconds | times the copy | in CPU time | worker's peak, MiB | forecast, MiB |"
     )
     print("|---|---|---|---|---|---|")
     rows = [("copy", None, {})]
-    rows += [(way, way, {}) for way in WAYS]
+    rows += [(interpolation, interpolation, {}) for interpolation in INTERPOLATIONS]
     rows += [("cubic, with pyramid and valid", "cubic", {"levels": None, "write_valid": True})]
-    found: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in rows}
+    timings: dict[str, list[tuple[float, float]]] = {label: [] for label, _, _ in rows}
     with connect(ClusterSection(workers=2)) as cluster:
         client = cluster.client
         correct(source, target, client, "nearest")  # what is loaded once
         for _ in range(rounds):
-            for label, way, more in rows:
-                before = worker_seconds(client)
-                took = (
+            for label, interpolation, options in rows:
+                before = read_worker_seconds(client)
+                seconds = (
                     copy(source, target, client)
-                    if way is None
-                    else correct(source, target, client, way, **more)
+                    if interpolation is None
+                    else correct(source, target, client, interpolation, **options)
                 )
-                found[label].append((took, worker_seconds(client) - before))
-    least = {label: np.min(times, axis=0) for label, times in found.items()}
-    for label, way, more in rows:
+                timings[label].append((seconds, read_worker_seconds(client) - before))
+    least = {label: np.min(times, axis=0) for label, times in timings.items()}
+    for label, interpolation, options in rows:
         seconds = least[label][0]
-        times, of_processor = least[label] / least["copy"]
-        grown = ("", "") if way is None else peak(way, source, target, **more)
-        memory = " | ".join(f"{value:.0f}" if value != "" else "" for value in grown)
-        print(
-            f"| {label} | {seconds:.1f} | {times:.2f} | {of_processor:.2f} | {memory} |", flush=True
+        times, cpu_ratio = least[label] / least["copy"]
+        peaks = (
+            ("", "")
+            if interpolation is None
+            else measure_peak(interpolation, source, target, **options)
         )
+        memory = " | ".join(f"{value:.0f}" if value != "" else "" for value in peaks)
+        print(f"| {label} | {seconds:.1f} | {times:.2f} | {cpu_ratio:.2f} | {memory} |", flush=True)
     print()
 
 
@@ -152,13 +162,13 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a tenth of the frames")
     parser.add_argument("--folder", type=Path, help="where the stacks are made")
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(dir=asked.folder))
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(dir=arguments.folder))
     try:
         for name, (shape, chunks) in CASES.items():
-            count = shape[0] // 10 if asked.small else shape[0]
+            count = shape[0] // 10 if arguments.small else shape[0]
             make_stack(folder / "stack.zarr", (count, *shape[1:]), chunks)
-            table(name, folder / "stack.zarr", folder / "out.zarr", asked.rounds)
+            print_table(name, folder / "stack.zarr", folder / "out.zarr", arguments.rounds)
             shutil.rmtree(folder / "stack.zarr")
     finally:
         shutil.rmtree(folder)

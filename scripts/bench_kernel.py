@@ -53,19 +53,19 @@ class Series:
     masks: list[np.ndarray]
 
     @classmethod
-    def made(cls, shape: tuple[int, ...], count: int = 8) -> Series:
+    def from_shape(cls, shape: tuple[int, ...], count: int = 8) -> Series:
         rng = np.random.default_rng(0)
-        room = tuple(size + 4 * count for size in shape)
-        scene = ndimage.gaussian_filter(rng.normal(size=room).astype(np.float32), 2)
+        canvas = tuple(size + 4 * count for size in shape)
+        scene = ndimage.gaussian_filter(rng.normal(size=canvas).astype(np.float32), 2)
         frames = []
         for index in range(count):
-            part = tuple(slice((2 + axis) * index, None) for axis in range(len(shape)))
-            view = scene[part][tuple(slice(0, size) for size in shape)]
+            region = tuple(slice((2 + axis) * index, None) for axis in range(len(shape)))
+            view = scene[region][tuple(slice(0, size) for size in shape)]
             noise = rng.normal(0, 20, shape)
             frames.append(np.clip(5000 + 10000 * view + noise, 0, 65535).astype(np.uint16))
         grid = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
         radii = (0.94, 0.75) if len(shape) == 2 else (1.02, 1.02, 1.02)
-        inside = sum((part / radius) ** 2 for part, radius in zip(grid, radii, strict=True)) < 1
+        inside = sum((region / radius) ** 2 for region, radius in zip(grid, radii, strict=True)) < 1
         masks = [inside & (rng.random(shape) > 0.01) for _ in range(2)]
         return cls(np.stack(frames), masks)
 
@@ -74,7 +74,7 @@ class Series:
         return self.frames[0], self.frames[1]
 
 
-def seconds(function: Callable[[], Any]) -> float:
+def measure_seconds(function: Callable[[], Any]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -87,7 +87,7 @@ def scikit_image(series: Series) -> None:
         phase_cross_correlation(reference, moving, **masks)
 
 
-def one_pair(series: Series, bound: Any = MAX_SHIFT, masked: bool = True) -> None:
+def register_one_pair(series: Series, bound: Any = MAX_SHIFT, masked: bool = True) -> None:
     reference, moving = series.pair
     masks = {"reference_mask": series.masks[0], "moving_mask": series.masks[1]}
     steadystack.register_translation(
@@ -95,7 +95,7 @@ def one_pair(series: Series, bound: Any = MAX_SHIFT, masked: bool = True) -> Non
     )
 
 
-def whole_series(
+def prepare_series(
     series: Series, width: int, count: int, bound: Any = MAX_SHIFT, masked: bool = True
 ) -> tuple[Callable[[], Any], int]:
     """A series as a run measures it, frames in memory; what to call, and how many pairs it is."""
@@ -115,15 +115,17 @@ def whole_series(
     return lambda: measure_batch(setup.pairs, source, setup.method), len(setup.pairs)
 
 
-def ratios(series: Series, candidates: list[tuple[Callable[[], Any], int]]) -> list[str]:
+def compare_speeds(series: Series, candidates: list[tuple[Callable[[], Any], int]]) -> list[str]:
     """Milliseconds of scikit-image, then how many times faster each candidate is per pair."""
     rounds = []
     for _ in range(ROUNDS):
-        theirs = seconds(lambda: scikit_image(series))
-        rounds.append([theirs, *(seconds(call) / pairs for call, pairs in candidates)])
-    found = np.array(rounds)
-    faster = np.median(found[:, :1] / found[:, 1:], axis=0)
-    return [f"{1e3 * np.median(found[:, 0]):.0f} ms", *(f"{ratio:.0f}" for ratio in faster)]
+        peer_seconds = measure_seconds(lambda: scikit_image(series))
+        rounds.append(
+            [peer_seconds, *(measure_seconds(call) / pairs for call, pairs in candidates)]
+        )
+    times = np.array(rounds)
+    speedups = np.median(times[:, :1] / times[:, 1:], axis=0)
+    return [f"{1e3 * np.median(times[:, 0]):.0f} ms", *(f"{ratio:.0f}" for ratio in speedups)]
 
 
 def speed_table() -> None:
@@ -142,27 +144,27 @@ def speed_table() -> None:
     ]
     for kind in ("uint16", "float32"):
         for shape, count, bound in cases:
-            made = Series.made(shape)
-            series = Series(made.frames.astype(kind), made.masks)
-            found = ratios(
+            drawn = Series.from_shape(shape)
+            series = Series(drawn.frames.astype(kind), drawn.masks)
+            cells = compare_speeds(
                 series,
                 [
-                    (lambda series=series, bound=bound: one_pair(series, bound), 1),
-                    whole_series(series, 1, count, bound),
-                    whole_series(series, 5, count, bound),
-                    whole_series(series, 5, count, bound, masked=False),
+                    (lambda series=series, bound=bound: register_one_pair(series, bound), 1),
+                    prepare_series(series, 1, count, bound),
+                    prepare_series(series, 5, count, bound),
+                    prepare_series(series, 5, count, bound, masked=False),
                 ],
             )
             name = f"{' x '.join(map(str, shape))}, {kind}"
-            print("| " + " | ".join([name, *found]) + " |", flush=True)
+            print("| " + " | ".join([name, *cells]) + " |", flush=True)
     print()
 
 
-def peers(series: Series) -> dict[str, Callable[[], Any]]:
+def list_peers(series: Series) -> dict[str, Callable[[], Any]]:
     """What people use for one pair; those with (masks) know which pixels are valid."""
     reference, moving = series.pair
     floats = [frame.astype(np.float32) for frame in (reference, moving)]
-    found: dict[str, Callable[[], Any]] = {
+    calls: dict[str, Callable[[], Any]] = {
         "scikit-image (masks)": lambda: scikit_image(series),
         "scikit-image, phase": lambda: phase_cross_correlation(*floats, upsample_factor=20),
     }
@@ -177,35 +179,35 @@ def peers(series: Series) -> dict[str, Callable[[], Any]]:
             surface = sitk.MaskedFFTNormalizedCorrelation(*images, *masks)
             np.argmax(sitk.GetArrayViewFromImage(surface))
 
-        found["SimpleITK (masks)"] = with_sitk
+        calls["SimpleITK (masks)"] = with_sitk
     if importlib.util.find_spec("cv2"):
         import cv2
 
         cv2.setNumThreads(1)
         hann = cv2.createHanningWindow(reference.shape[::-1], cv2.CV_32F)
-        found["OpenCV phaseCorrelate"] = lambda: cv2.phaseCorrelate(*floats, hann)
+        calls["OpenCV phaseCorrelate"] = lambda: cv2.phaseCorrelate(*floats, hann)
     if importlib.util.find_spec("pystackreg"):
         from pystackreg import StackReg
 
-        found["pystackreg"] = lambda: StackReg(StackReg.TRANSLATION).register(*floats)
-    return found
+        calls["pystackreg"] = lambda: StackReg(StackReg.TRANSLATION).register(*floats)
+    return calls
 
 
 def peers_table() -> None:
     print("| one pair, one core | 512 x 512 | 1024 x 1024 |\n|---|---|---|")
     columns = []
     for size in (512, 1024):
-        series = Series.made((size, size))
-        calls = {name: (call, 1) for name, call in peers(series).items()}
+        series = Series.from_shape((size, size))
+        calls = {name: (call, 1) for name, call in list_peers(series).items()}
         calls |= {
-            "steadystack, any masks": (lambda series=series: one_pair(series), 1),
-            "steadystack, one mask, consecutive": whole_series(series, 1, 16),
-            "steadystack, one mask, window of 5": whole_series(series, 5, 16),
-            "steadystack, no masks, window of 5": whole_series(series, 5, 16, masked=False),
+            "steadystack, any masks": (lambda series=series: register_one_pair(series), 1),
+            "steadystack, one mask, consecutive": prepare_series(series, 1, 16),
+            "steadystack, one mask, window of 5": prepare_series(series, 5, 16),
+            "steadystack, no masks, window of 5": prepare_series(series, 5, 16, masked=False),
         }
         for call, _ in calls.values():
             call()
-        rounds = [[seconds(call) / n for call, n in calls.values()] for _ in range(ROUNDS)]
+        rounds = [[measure_seconds(call) / n for call, n in calls.values()] for _ in range(ROUNDS)]
         columns.append(dict(zip(calls, np.median(rounds, axis=0), strict=True)))
     for name in columns[0]:
         cells = [f"{1e3 * column[name]:.1f} ms" for column in columns]
@@ -213,15 +215,15 @@ def peers_table() -> None:
     print()
 
 
-def peak_mib(function: Callable[[], Any]) -> float:
+def measure_peak_mib(function: Callable[[], Any]) -> float:
     """MiB that a call takes at most, beyond what was there; in a process of its own (Linux)."""
 
-    def inside(result: Any) -> None:
+    def run_and_measure(result: Any) -> None:
         ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have left does not serve this one
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-        before = status("VmRSS")
+        resident_before = status("VmRSS")
         function()
-        result.put((status("VmHWM") - before) / 1024)
+        result.put((status("VmHWM") - resident_before) / 1024)
 
     def status(name: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -229,7 +231,7 @@ def peak_mib(function: Callable[[], Any]) -> float:
 
     context = multiprocessing.get_context("fork")
     result = context.Queue()
-    process = context.Process(target=inside, args=(result,))
+    process = context.Process(target=run_and_measure, args=(result,))
     process.start()
     peak = float(result.get(timeout=600))
     process.join()
@@ -241,9 +243,11 @@ def memory_table() -> None:
     print("|---|---|---|---|")
     columns = []
     for size in (512, 1024, 2048):
-        series = Series.made((size, size), 2)
-        calls = peers(series) | {"steadystack, any masks": lambda s=series: one_pair(s)}
-        columns.append({name: peak_mib(call) for name, call in calls.items()})
+        series = Series.from_shape((size, size), 2)
+        calls = list_peers(series) | {
+            "steadystack, any masks": lambda s=series: register_one_pair(s)
+        }
+        columns.append({name: measure_peak_mib(call) for name, call in calls.items()})
     for name in columns[0]:
         print("| " + " | ".join([name, *(f"{column[name]:.0f}" for column in columns)]) + " |")
     print()
@@ -253,7 +257,7 @@ def growth_table() -> None:
     print(
         "| one pair, any masks | ns per pixel | peak memory beside the images, MiB |\n|---|---|---|"
     )
-    base = Series.made((1024, 1024), 2)
+    base = Series.from_shape((1024, 1024), 2)
     for size in (1024, 2048, 4096, 8192, 16384):
         times = size // 1024
         frames = np.tile(base.frames, (1, times, times))
@@ -262,9 +266,11 @@ def growth_table() -> None:
         inside = (y[:, None] / 0.94) ** 2 + (x / 0.75) ** 2 < 1
         masks = [inside & (rng.random((size, size), np.float32) > 0.01) for _ in range(2)]
         series = Series(frames, masks)
-        spent = np.median([seconds(lambda s=series: one_pair(s)) for _ in range(3)])
-        peak = peak_mib(lambda s=series: one_pair(s))
-        print(f"| {size} x {size} | {1e9 * spent / size**2:.0f} | {peak:.0f} |", flush=True)
+        duration = np.median(
+            [measure_seconds(lambda s=series: register_one_pair(s)) for _ in range(3)]
+        )
+        peak = measure_peak_mib(lambda s=series: register_one_pair(s))
+        print(f"| {size} x {size} | {1e9 * duration / size**2:.0f} | {peak:.0f} |", flush=True)
     print()
 
 
@@ -272,19 +278,21 @@ def exact_table() -> None:
     """The largest difference of the surfaces where at least 5 % of the valid pixels overlap."""
     print("| largest difference to scikit-image in float64 | |\n|---|---|")
     for size in (256, 512, 1024):
-        series = Series.made((size, size), 2)
+        series = Series.from_shape((size, size), 2)
         reference, moving = series.pair
         masks = series.masks
         with np.errstate(all="ignore"):
-            theirs = cross_correlate_masked(
+            peer_ncc = cross_correlate_masked(
                 moving.astype(float), reference.astype(float), masks[1], masks[0], overlap_ratio=0,
                 axes=(0, 1),
             )[::-1, ::-1]  # fmt: skip
-        ours = steadystack.masked_ncc(
+        own_ncc = steadystack.masked_ncc(
             reference, moving, reference_mask=masks[0], moving_mask=masks[1]
         )
-        enough = ours["overlap_count"].to_numpy() >= 0.05 * min(mask.sum() for mask in masks)
-        worst = np.abs(ours["ncc"].to_numpy() - theirs)[enough].max()
+        has_overlap = own_ncc["overlap_count"].to_numpy() >= 0.05 * min(
+            mask.sum() for mask in masks
+        )
+        worst = np.abs(own_ncc["ncc"].to_numpy() - peer_ncc)[has_overlap].max()
         print(f"| {size} x {size}, all lags | {worst:.1e} |", flush=True)
     print()
 

@@ -24,7 +24,7 @@ from steadystack.guide import load_embedded_scene
 Case = tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def cases(padfield: Path | None) -> Iterator[Case]:
+def make_cases(padfield: Path | None) -> Iterator[Case]:
     """Name, true shift, reference, moving and their masks."""
     scene = load_embedded_scene()
     reference, moving, mask = make_corrupted_pair(scene)
@@ -59,27 +59,35 @@ def cases(padfield: Path | None) -> Iterator[Case]:
     yield "periodic scene", "several", grid[8:136, 8:136], grid[5:133, 8:136], whole, whole
 
 
-def theirs(a: np.ndarray, b: np.ndarray, am: np.ndarray, bm: np.ndarray) -> np.ndarray:
-    return phase_cross_correlation(a, b, reference_mask=am, moving_mask=bm)[0]
+def register_by_peer(
+    a: np.ndarray, b: np.ndarray, first_mask: np.ndarray, second_mask: np.ndarray
+) -> np.ndarray:
+    return phase_cross_correlation(a, b, reference_mask=first_mask, moving_mask=second_mask)[0]
 
 
-def shifts_table(padfield: Path | None) -> None:
+def print_shifts_table(padfield: Path | None) -> None:
     print("| pair | true shift | scikit-image | steadystack |")
     print("|---|---|---|---|")
-    for name, shift, a, b, am, bm in cases(padfield):
+    for name, shift, a, b, first_mask, second_mask in make_cases(padfield):
         with np.errstate(all="ignore"):
-            their = ", ".join(f"{value:.4g}" for value in theirs(a, b, am, bm))
-        ours = steadystack.register_translation(a, b, reference_mask=am, moving_mask=bm)
-        known = np.isfinite(ours.shift).all()
-        our = "(" + ", ".join(f"{v:.2f}" for v in ours.shift) + ")" if known else "none"
-        print(f"| {name} | {shift} | ({their}) | {our}: {ours.status} |")
+            peer_text = ", ".join(
+                f"{value:.4g}" for value in register_by_peer(a, b, first_mask, second_mask)
+            )
+        registration = steadystack.register_translation(
+            a, b, reference_mask=first_mask, moving_mask=second_mask
+        )
+        is_known = np.isfinite(registration.shift).all()
+        own_text = (
+            "(" + ", ".join(f"{v:.2f}" for v in registration.shift) + ")" if is_known else "none"
+        )
+        print(f"| {name} | {shift} | ({peer_text}) | {own_text}: {registration.status} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("padfield", type=Path, nargs="?", help="folder with Padfield's images")
-    given = parser.parse_args()
-    shifts_table(given.padfield)
+    arguments = parser.parse_args()
+    print_shifts_table(arguments.padfield)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,19 @@ from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 
-SIDE, FRAMES, NEAR, ROUNDS = 512, 24, 6, 3
+SIDE, FRAMES, PRIOR_MAX_SHIFT, ROUNDS = 512, 24, 6, 3
 
 
-def series(shift: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
+def make_series_frames(shift: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
     """Frames of a rough scene at whole pixels."""
-    place = np.rint(shift - shift.min(axis=0)).astype(int)
-    scene = ndimage.gaussian_filter(rng.normal(size=place.max(axis=0) + SIDE), 1.5)
-    frames = np.stack([scene[y : y + SIDE, x : x + SIDE] for y, x in place])
+    origins = np.rint(shift - shift.min(axis=0)).astype(int)
+    scene = ndimage.gaussian_filter(rng.normal(size=origins.max(axis=0) + SIDE), 1.5)
+    frames = np.stack([scene[y : y + SIDE, x : x + SIDE] for y, x in origins])
     noise = rng.normal(0, 0.3, frames.shape)
     return (5000 + 1000 * (frames / frames.std() + noise)).clip(0, 65535).astype(np.uint16)
 
 
-def seconds(
+def measure_seconds(
     frames: Any, mask: Any, bound: int, pairs: dict[str, Any], initial_shifts: Any
 ) -> float:
     """For a pair, from frames in memory to shift and status; all have to be found."""
@@ -41,12 +41,12 @@ def seconds(
     }
     source = ArrayFrames.checked(as_stack(frames), mask)
     setup = set_up(make_config(settings), make_series(source, initial_shifts))
-    begun = time.perf_counter()
+    started = time.perf_counter()
     table = PairTable.unmeasured(setup.pairs, FRAMES, 2)
     *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
-    spent = time.perf_counter() - begun
+    duration = time.perf_counter() - started
     assert table.ok.all(), "a pair was not found"
-    return spent / len(setup.pairs)
+    return duration / len(setup.pairs)
 
 
 def main() -> None:
@@ -73,20 +73,22 @@ def main() -> None:
     ellipse = (inside**2).sum(axis=0) < 1
     print("| pairs | max_shift without | max_shift with | faster, one mask | faster, no mask |")
     print("|---|---|---|---|---|")
-    for name, shift, pairs, wide in cases:
-        frames = series(shift, rng)
+    for name, shift, pairs, max_shift in cases:
+        frames = make_series_frames(shift, rng)
         initial_shifts = shift + rng.uniform(-2, 2, shift.shape)
         cells = []
         for mask in (ellipse, None):
-            turns = [
+            durations = [
                 (
-                    seconds(frames, mask, wide, pairs, None),
-                    seconds(frames, mask, NEAR, pairs, initial_shifts),
+                    measure_seconds(frames, mask, max_shift, pairs, None),
+                    measure_seconds(frames, mask, PRIOR_MAX_SHIFT, pairs, initial_shifts),
                 )
                 for _ in range(ROUNDS)
             ]
-            cells.append(f"{np.median([one / other for one, other in turns]):.1f}")
-        print(f"| {name} | {wide} | {NEAR} | {' | '.join(cells)} |", flush=True)
+            cells.append(
+                f"{np.median([without / with_prior for without, with_prior in durations]):.1f}"
+            )
+        print(f"| {name} | {max_shift} | {PRIOR_MAX_SHIFT} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from steadystack.report import save_figure
 from steadystack.solve import solve_shifts
 from steadystack.warp import move, place_on_canvas
 
-WAYS = ("before", "linear", "cubic", "wrong way")
+MOVES = ("before", "linear", "cubic", "wrong way")
 EDGE = 6  # px that gradients of a Gaussian of 1 px reach into
 
 
@@ -52,7 +52,7 @@ def run(folder: Path, name: str, **sections: dict) -> xr.Dataset:
     return steadystack.run(config, overwrite=True)
 
 
-def rms(error: np.ndarray) -> str:
+def format_rms(error: np.ndarray) -> str:
     """Root mean square along y and x, of what is known."""
     y, x = np.sqrt(np.nanmean(error**2, axis=0))
     return f"{y:.3f} | {x:.3f}"
@@ -87,10 +87,10 @@ def bulk_water(data: Path, folder: Path) -> None:
             register={"max_shift": 16},
             pairs=pairs,
         )
-        found = -shifts["frame_shift"].to_numpy()
+        drift_found = -shifts["frame_shift"].to_numpy()
         usable = int((shifts["pair_status"] == 1).sum())
-        end = ", ".join(f"{value:.2f}" for value in found[-1])
-        error = rms(found[frames] - drift)
+        end = ", ".join(f"{value:.2f}" for value in drift_found[-1])
+        error = format_rms(drift_found[frames] - drift)
         print(f"| {label} | {usable} of {shifts.sizes['pair']} | {error} | {end} |")
     end = ", ".join(f"{value:.2f}" for value in drift[-1])
     print(f"| particle tracking | | | | {end} |\n")
@@ -117,7 +117,8 @@ def haadf_tilt(data: Path, folder: Path) -> None:
         usable = int((shifts["pair_status"] == 1).sum())
         largest = np.nanmax(np.abs(difference))
         print(
-            f"| {label} | {usable} of {shifts.sizes['pair']} | {rms(difference)} | {largest:.2f} |"
+            f"| {label} | {usable} of {shifts.sizes['pair']} | {format_rms(difference)} "
+            f"| {largest:.2f} |"
         )
     print()
 
@@ -136,22 +137,28 @@ def eo_s2_ndvi(data: Path, folder: Path) -> None:
         register={"max_shift": 10},
         pairs={"strategy": "all"},
     )
-    found = shifts["frame_shift"].to_numpy()
-    known = np.isfinite(found).all(axis=1)
+    frame_shift = shifts["frame_shift"].to_numpy()
+    is_known = np.isfinite(frame_shift).all(axis=1)
     share = clear.mean(axis=(1, 2))
     print("### eo_s2_ndvi: 68 dates 101 x 100, one cloud mask per date\n")
     print("| clear part of the date | dates | with a shift | largest shift / px | without, why |")
     print("|---|---|---|---|---|")
     for low, high in ((0.0, 0.0), (0.0, 0.5), (0.5, 1.0)):
-        some = (share <= 0) if high == 0 else (share > low) & (share <= high)
+        in_class = (share <= 0) if high == 0 else (share > low) & (share <= high)
         names = [
             str(FrameStatus.from_code(code))
-            for code in shifts["frame_status"].to_numpy()[some & ~known]
+            for code in shifts["frame_status"].to_numpy()[in_class & ~is_known]
         ]
         causes = ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
-        largest = f"{np.abs(found[some & known]).max():.2f}" if (some & known).any() else ""
+        largest = (
+            f"{np.abs(frame_shift[in_class & is_known]).max():.2f}"
+            if (in_class & is_known).any()
+            else ""
+        )
         label = "none" if high == 0 else f"up to {high:.0%}" if low == 0 else f"over {low:.0%}"
-        print(f"| {label} | {some.sum()} | {(some & known).sum()} | {largest} | {causes} |")
+        print(
+            f"| {label} | {in_class.sum()} | {(in_class & is_known).sum()} | {largest} | {causes} |"
+        )
     print(f"\n{steadystack.verdict(shifts)}\n")
 
 
@@ -191,7 +198,7 @@ def all_series(data: Path) -> Iterator[Series]:
         yield Series("eo_s2_ndvi, all pairs", stack, clear, settings)
     if (data / "dice_pixel_shift").is_dir():
         names = ["ref", *(f"def_{step}" for step in range(1, 16))]
-        stack = np.stack([io.imread(data / "dice_pixel_shift" / f"{one}.tif") for one in names])
+        stack = np.stack([io.imread(data / "dice_pixel_shift" / f"{name}.tif") for name in names])
         truth = np.repeat(-np.arange(16.0)[:, None], 2, axis=1)
         settings = {"register": {"max_shift": 24}, "pairs": {"strategy": "window", "width": 5}}
         whole = np.ones(stack.shape[1:], bool)
@@ -201,37 +208,37 @@ def all_series(data: Path) -> Iterator[Series]:
         yield Series(name, stack, stack != 222, masked, truth)
 
 
-def means(series: Series, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def compute_means(series: Series, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Means of the frames with a shift, by how they are moved, and the pixels to compare.
 
     Those are known in all these frames, whichever way they are moved; or else in half of them.
     """
     frames = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     shape = series.stack.shape[1:]
-    total, count = ({way: np.zeros(shape) for way in WAYS} for _ in range(2))
+    total, count = ({kind: np.zeros(shape) for kind in MOVES} for _ in range(2))
     valid = np.broadcast_to(series.valid, series.stack.shape)
     for frame in frames:
-        known = valid[frame] & np.isfinite(series.stack[frame])
-        image = np.where(known, series.stack[frame], 0).astype(float)
-        middle = image[known].mean()
-        centred, shift = np.where(known, image - middle, 0), shifts[frame]
-        for way, (moved, there) in {
-            "before": (centred, known),
-            "linear": move(centred, known, shift, "linear"),
-            "cubic": place_on_canvas(centred, known, shift, (0, 0), shape),
-            "wrong way": place_on_canvas(centred, known, -shift, (0, 0), shape),
+        is_known = valid[frame] & np.isfinite(series.stack[frame])
+        image = np.where(is_known, series.stack[frame], 0).astype(float)
+        middle = image[is_known].mean()
+        centred, shift = np.where(is_known, image - middle, 0), shifts[frame]
+        for kind, (moved, is_known_moved) in {
+            "before": (centred, is_known),
+            "linear": move(centred, is_known, shift, "linear"),
+            "cubic": place_on_canvas(centred, is_known, shift, (0, 0), shape),
+            "wrong way": place_on_canvas(centred, is_known, -shift, (0, 0), shape),
         }.items():
-            total[way] += np.where(there, moved + middle, 0)
-            count[way] += there
-    for least in (len(frames), len(frames) / 2):
-        area = np.all([one >= max(least, 1) for one in count.values()], axis=0)
+            total[kind] += np.where(is_known_moved, moved + middle, 0)
+            count[kind] += is_known_moved
+    for minimum in (len(frames), len(frames) / 2):
+        area = np.all([frame_count >= max(minimum, 1) for frame_count in count.values()], axis=0)
         if ndimage.binary_erosion(area, iterations=EDGE).any():
             break
     with np.errstate(invalid="ignore"):
-        return {way: total[way] / count[way] for way in WAYS}, area
+        return {kind: total[kind] / count[kind] for kind in MOVES}, area
 
 
-def sharpness(image: np.ndarray, area: np.ndarray) -> tuple[float, float]:
+def measure_sharpness(image: np.ndarray, area: np.ndarray) -> tuple[float, float]:
     """Tenengrad and variance of the Laplacian, of a Gaussian of 1 px, inside an area."""
     inner = ndimage.binary_erosion(area, iterations=EDGE)
     smooth = np.where(area, image, image[area].mean())
@@ -242,7 +249,7 @@ def sharpness(image: np.ndarray, area: np.ndarray) -> tuple[float, float]:
     )
 
 
-def closure(table: PairTable, kept: np.ndarray) -> str:
+def format_closure(table: PairTable, kept: np.ndarray) -> str:
     """Root mean square over all triangles of pairs that are kept, px."""
     step = {
         (int(a), int(b)): shift
@@ -250,13 +257,13 @@ def closure(table: PairTable, kept: np.ndarray) -> str:
             table.reference[kept], table.moving[kept], table.shift[kept], strict=True
         )
     }
-    after: dict[int, list[int]] = {}
+    successors: dict[int, list[int]] = {}
     for a, b in step:
-        after.setdefault(a, []).append(b)
+        successors.setdefault(a, []).append(b)
     sums = [
         step[a, b] + step[b, c] - step[a, c]
         for a, b in step
-        for c in after.get(b, [])
+        for c in successors.get(b, [])
         if (a, c) in step
     ]
     return f"{np.sqrt(np.mean(np.square(sums))):.4f}" if sums else "no triangle"
@@ -284,27 +291,29 @@ def overview(data: Path, folder: Path) -> None:
 def overview_row(series: Series, shifts: xr.Dataset, picture: Path) -> str:
     table, frames = read_pairs(shifts), read_frames(shifts)
     kept = table.ok & ~frames.rejected
-    loose = solve_shifts(table, robust=False)
-    found = np.where(frames.component[:, None] == 0, frames.shift, np.nan)
-    mean, area = means(series, found)
+    least_squares = solve_shifts(table, robust=False)
+    frame_shift = np.where(frames.component[:, None] == 0, frames.shift, np.nan)
+    mean, area = compute_means(series, frame_shift)
     draw(picture, series.name, mean["before"], mean["cubic"], area)
-    sharp = {way: np.array(sharpness(image, area)) for way, image in mean.items()}
-    gain = {way: sharp[way] / sharp["before"] for way in WAYS}
+    sharpness_by_kind = {
+        kind: np.array(measure_sharpness(image, area)) for kind, image in mean.items()
+    }
+    gain = {kind: sharpness_by_kind[kind] / sharpness_by_kind["before"] for kind in MOVES}
     residuals = [
-        f"{np.sqrt(np.nanmean(one**2)):.4f}"
-        for one in (loose.residual[table.ok], frames.residual[kept])
+        f"{np.sqrt(np.nanmean(residual**2)):.4f}"
+        for residual in (least_squares.residual[table.ok], frames.residual[kept])
     ]
     error = ""
     if series.truth is not None:
-        off = found - found[0] - series.truth + series.truth[0]
-        error = f"{np.sqrt(np.nanmean(off**2)):.4f}, {np.nanmax(np.abs(off)):.4f}"
-    lost = (~np.isfinite(found).all(axis=1)).sum()
+        error = frame_shift - frame_shift[0] - series.truth + series.truth[0]
+        error = f"{np.sqrt(np.nanmean(error**2)):.4f}, {np.nanmax(np.abs(error)):.4f}"
+    lost_count = (~np.isfinite(frame_shift).all(axis=1)).sum()
     gains = [gain["cubic"][0], gain["linear"][0], gain["wrong way"][0], gain["cubic"][1]]
     cells = [
-        *(series.name, f"{area.mean():.0%}", *(f"{one:.2f}" for one in gains)),
-        *(closure(table, table.ok), closure(table, kept), *residuals),
+        *(series.name, f"{area.mean():.0%}", *(f"{value:.2f}" for value in gains)),
+        *(format_closure(table, table.ok), format_closure(table, kept), *residuals),
         *(f"{table.ok.sum()} of {len(table.ok)}", f"{(table.ok & frames.rejected).sum()}"),
-        *(f"{lost} of {len(found)}", error, str(steadystack.verdict(shifts))),
+        *(f"{lost_count} of {len(frame_shift)}", error, str(steadystack.verdict(shifts))),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -327,17 +336,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with the series")
     parser.add_argument("--keep", type=Path, help="folder to leave shifts and pictures in")
-    parts = {one.__name__: one for one in (overview, bulk_water, haadf_tilt, eo_s2_ndvi)}
-    parser.add_argument("--only", choices=parts, nargs="+", default=list(parts))
-    given = parser.parse_args()
+    tables = {
+        function.__name__: function for function in (overview, bulk_water, haadf_tilt, eo_s2_ndvi)
+    }
+    parser.add_argument("--only", choices=tables, nargs="+", default=list(tables))
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (given.keep or Path(temporary)).resolve()
+        folder = (arguments.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        for name in given.only:
+        for name in arguments.only:
             if name == "overview":
-                overview(given.data.resolve(), folder)
-            elif (given.data / name).is_dir():
-                parts[name]((given.data / name).resolve(), folder)
+                overview(arguments.data.resolve(), folder)
+            elif (arguments.data / name).is_dir():
+                tables[name]((arguments.data / name).resolve(), folder)
 
 
 if __name__ == "__main__":

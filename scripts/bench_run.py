@@ -37,10 +37,10 @@ from steadystack.model import PairTable
 from steadystack.outputs import write_image
 from steadystack.planning import Setup, open_series, set_up
 
-SIZE, DIFFERENT = 512, 100  # frames that differ; a longer stack has them several times
+SIZE, DISTINCT_FRAMES = 512, 100  # frames that differ; a longer stack has them several times
 WIDTH = 5
 WORKERS = 2
-COMPARED = 60  # pairs that scikit-image is given
+PEER_PAIRS = 60  # pairs that scikit-image is given
 
 
 def write_series(folder: Path, count: int) -> Path:
@@ -51,19 +51,21 @@ def write_series(folder: Path, count: int) -> Path:
         path, shape=(count, SIZE, SIZE), chunks=(1, SIZE, SIZE), dtype="u2",
         dimension_names=["t", "y", "x"], compressors=zarr.codecs.ZstdCodec(level=3),
     )  # fmt: skip
-    room = SIZE + 64
-    scene = ndimage.gaussian_filter(rng.normal(size=(room, room)).astype(np.float32), 2)
-    walk = np.cumsum(rng.normal(0, 1, (DIFFERENT, 2)), axis=0)
+    canvas_side = SIZE + 64
+    scene = ndimage.gaussian_filter(
+        rng.normal(size=(canvas_side, canvas_side)).astype(np.float32), 2
+    )
+    walk = np.cumsum(rng.normal(0, 1, (DISTINCT_FRAMES, 2)), axis=0)
     origins = np.clip(32 + walk - walk.mean(axis=0), 0, 64).round().astype(int)
     for index, (y, x) in enumerate(origins[:count]):
         view = scene[y : y + SIZE, x : x + SIZE] * 10000
         frame = np.clip(5000 + view + rng.normal(0, 20, (SIZE, SIZE)), 0, 65535)
         stack[index] = frame.astype("u2")
     chunks = path / "c"
-    for index in range(DIFFERENT, count):  # the same bytes under another name
+    for index in range(DISTINCT_FRAMES, count):  # the same bytes under another name
         target = chunks / str(index) / "0"
         target.mkdir(parents=True)
-        os.link(chunks / str(index % DIFFERENT) / "0" / "0", target / "0")
+        os.link(chunks / str(index % DISTINCT_FRAMES) / "0" / "0", target / "0")
     return path
 
 
@@ -77,7 +79,7 @@ def write_mask(folder: Path) -> Path:
     return path
 
 
-def settings(stack: Path, mask: dict[str, Any], **sections: Any) -> steadystack.config.Config:
+def make_settings(stack: Path, mask: dict[str, Any], **sections: Any) -> steadystack.config.Config:
     return steadystack.config.make_config(
         {
             "input": {"path": str(stack)},
@@ -92,23 +94,23 @@ def settings(stack: Path, mask: dict[str, Any], **sections: Any) -> steadystack.
 
 
 @contextmanager
-def peak_memory(pids: list[int]) -> Iterator[list[float]]:
+def recording_peak_memory(pids: list[int]) -> Iterator[list[float]]:
     """The largest resident memory of processes while inside, MiB."""
     peaks, stop = [0.0] * len(pids), threading.Event()
 
-    def look() -> None:
+    def watch_processes() -> None:
         processes = [psutil.Process(pid) for pid in pids]
         while not stop.wait(0.05):
             for index, process in enumerate(processes):
                 peaks[index] = max(peaks[index], process.memory_info().rss / 2**20)
 
-    watch = threading.Thread(target=look, daemon=True)
-    watch.start()
+    watcher = threading.Thread(target=watch_processes, daemon=True)
+    watcher.start()
     try:
         yield peaks
     finally:
         stop.set()
-        watch.join()
+        watcher.join()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Measured:
     worker_mib: float
 
 
-def worker_pids(client: Client) -> list[int]:
+def list_worker_pids(client: Client) -> list[int]:
     return list(client.run(os.getpid).values())
 
 
@@ -128,42 +130,44 @@ def measure(setup: Setup, client: Client) -> Measured:
     """Measure all pairs of a series on workers that are there."""
     source = setup.series.source
     table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
-    with peak_memory([os.getpid(), *worker_pids(client)]) as peaks:
+    with recording_peak_memory([os.getpid(), *list_worker_pids(client)]) as peaks:
         with get_task_stream(client) as stream:
             start = time.perf_counter()
             for latest, _ in measure_pairs(source, table, setup.method, setup.size, client=client):
                 table = latest
-            spent = time.perf_counter() - start
-        inside = sum(
-            part["stop"] - part["start"]
+            duration = time.perf_counter() - start
+        busy_seconds = sum(
+            entry["stop"] - entry["start"]
             for task in stream.data
-            for part in task["startstops"]
-            if part["action"] == "compute"
+            for entry in task["startstops"]
+            if entry["action"] == "compute"
         )
     assert table.ok.mean() > 0.99, "the benchmark measures something else"
     threads = sum(client.nthreads().values())
-    return Measured(len(setup.pairs), spent, inside / (threads * spent), peaks[0], max(peaks[1:]))
+    return Measured(
+        len(setup.pairs), duration, busy_seconds / (threads * duration), peaks[0], max(peaks[1:])
+    )
 
 
-def pair_by_scikit_image(pair: tuple[int, int], stack: str, mask: str) -> np.ndarray:
+def register_by_scikit_image(pair: tuple[int, int], stack: str, mask: str) -> np.ndarray:
     frames = zarr.open_array(stack, mode="r")
     valid = zarr.open_array(mask, mode="r")[:].astype(bool)
     reference, moving = (frames[int(index)] for index in pair)
-    found = phase_cross_correlation(reference, moving, reference_mask=valid, moving_mask=valid)
-    return np.asarray(found[0])
+    result = phase_cross_correlation(reference, moving, reference_mask=valid, moving_mask=valid)
+    return np.asarray(result[0])
 
 
-def scikit_image_seconds(stack: Path, mask: Path, pairs: np.ndarray, client: Client) -> float:
+def measure_scikit_image(stack: Path, mask: Path, pairs: np.ndarray, client: Client) -> float:
     """Seconds per pair of the same pairs, one task each, on the same workers."""
-    chosen = pairs[np.linspace(0, len(pairs) - 1, COMPARED).astype(int)].tolist()
+    chosen = pairs[np.linspace(0, len(pairs) - 1, PEER_PAIRS).astype(int)].tolist()
     arguments = {"stack": str(stack), "mask": str(mask), "pure": False}
-    client.gather(client.map(pair_by_scikit_image, chosen[: 2 * WORKERS], **arguments))
+    client.gather(client.map(register_by_scikit_image, chosen[: 2 * WORKERS], **arguments))
     start = time.perf_counter()
-    client.gather(client.map(pair_by_scikit_image, chosen, **arguments))
+    client.gather(client.map(register_by_scikit_image, chosen, **arguments))
     return (time.perf_counter() - start) / len(chosen)
 
 
-def first_pair_seconds(config_text: str, folder: Path) -> float:
+def measure_first_pair(config_text: str, folder: Path) -> float:
     """From the start of the process to the first measured pair."""
     path = folder / "run.yaml"
     path.write_text(config_text)
@@ -190,46 +194,48 @@ def run_table(folder: Path, counts: list[int]) -> None:
     print("| of the workers' time in tasks | scheduler and client, MiB | worker, MiB |")
     print("|---|---|---|---|---|")
     for index, count in enumerate(counts):
-        config = settings(write_series(folder, count), {"path": str(mask)})
+        config = make_settings(write_series(folder, count), {"path": str(mask)})
         setup = set_up(config, open_series(config)[0])
         with connect(ClusterSection(workers=WORKERS)) as cluster:
             client = cluster.client
             assert client is not None
             if index == 0:
                 measure(setup, client)  # what is imported and compiled once is not of the run
-            found = measure(setup, client)
-            each = 1e3 * found.seconds / found.pairs
+            result = measure(setup, client)
+            each = 1e3 * result.seconds / result.pairs
             print(
-                f"| {count} frames, {found.pairs} pairs | {each:.2f} | {found.busy:.0%} "
-                f"| {found.scheduler_mib:.0f} | {found.worker_mib:.0f} |",
+                f"| {count} frames, {result.pairs} pairs | {each:.2f} | {result.busy:.0%} "
+                f"| {result.scheduler_mib:.0f} | {result.worker_mib:.0f} |",
                 flush=True,
             )
             if index == 0:
-                theirs = scikit_image_seconds(Path(config.input.path), mask, setup.pairs, client)
-                ratio = theirs / (found.seconds / found.pairs)
-    print(f"\nscikit-image by client.map on the same workers: {1e3 * theirs:.0f} ms per pair, "
-          f"{ratio:.0f} times as long")  # fmt: skip
+                peer_seconds = measure_scikit_image(
+                    Path(config.input.path), mask, setup.pairs, client
+                )
+                ratio = peer_seconds / (result.seconds / result.pairs)
+    print(f"\nscikit-image by client.map on the same workers: {1e3 * peer_seconds:.0f} ms per pair"
+          f", {ratio:.0f} times as long")  # fmt: skip
     stack = folder / f"stack-{counts[0]}.zarr"
     text = (
         f"input: {{path: {stack}}}\nmask: {{path: {mask}}}\nregister: {{max_shift: 32}}\n"
         f"output: {{shifts: {folder / 'first.zarr'}}}\ncluster: {{kind: local, workers: 2}}\n"
     )
-    seconds = first_pair_seconds(text, folder)
+    seconds = measure_first_pair(text, folder)
     print(f"from the start of the process to the first pairs: {seconds:.1f} s\n")
 
 
 def engines_table(folder: Path) -> None:
     print("| engine | ms per pair | of the workers' time in tasks |\n|---|---|---|")
-    config = settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
+    config = make_settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
     setup = set_up(config, open_series(config)[0])
     for workers, threads in ((2, 1), (1, 2), (1, 1)):
         with connect(ClusterSection(workers=workers, threads_per_worker=threads)) as cluster:
             client = cluster.client
             assert client is not None
             measure(setup, client)
-            found = [measure(setup, client) for _ in range(3)]
-        each = np.median([1e3 * one.seconds / one.pairs for one in found])
-        busy = np.median([one.busy for one in found])
+            results = [measure(setup, client) for _ in range(3)]
+        each = np.median([1e3 * result.seconds / result.pairs for result in results])
+        busy = np.median([result.busy for result in results])
         print(f"| {workers} x {threads} thread(s) | {each:.2f} | {busy:.0%} |", flush=True)
     print()
 
@@ -265,11 +271,11 @@ def large_table(folder: Path) -> None:
             ):
                 address = {"kind": "address", "address": local.scheduler_address}
                 pairs = {"strategy": "consecutive"}
-                config = settings(path, mask, cluster=address, pairs=pairs)
+                config = make_settings(path, mask, cluster=address, pairs=pairs)
                 setup = set_up(config, open_series(config)[0])
-                found = measure(setup, client)
+                result = measure(setup, client)
             planned = setup.size.bytes_for(setup.pairs) / 2**20
-            print(f"| {name}, {workers} worker(s) | {found.seconds:.1f} | {found.worker_mib:.0f} "
+            print(f"| {name}, {workers} worker(s) | {result.seconds:.1f} | {result.worker_mib:.0f} "
                   f"| {planned:.0f} |", flush=True)  # fmt: skip
     print()
 
@@ -279,14 +285,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--large", action="store_true", help="the pair that no worker can hold")
     parser.add_argument("--engines", action="store_true", help="processes or threads")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.large:
+        if arguments.large:
             large_table(Path(folder))
-        elif given.engines:
+        elif arguments.engines:
             engines_table(Path(folder))
         else:
-            run_table(Path(folder), given.frames)
+            run_table(Path(folder), arguments.frames)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ from scipy import ndimage
 
 import scenes
 import steadystack
-from series_peers import Peer, peers
+from series_peers import Peer, list_peers
 from steadystack.model import FrameStatus
 
-STEP, FARTHEST, SIZES, BAD = 1.5, 40.0, (1.5, 10.0), 0.05
+STEP, MAX_DISTANCE, SIZES, BAD = 1.5, 40.0, (1.5, 10.0), 0.05
 KINDS = ("blank", "saturated", "defocused")
 DEFOCUS, LEVEL, CONTRAST = 20.0, 2000.0, 300.0
 COLUMNS = (
@@ -53,10 +53,10 @@ COLUMNS = (
 
 
 def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """A random walk (frames, 2) from 0 that turns back at the farthest distance."""
+    """Make a random walk (frames, 2) from 0 that turns back at `MAX_DISTANCE`."""
     free = np.cumsum(rng.normal(0, STEP, (frames, 2)), axis=0)
     free -= free[0]
-    folded = np.abs((free + FARTHEST) % (4 * FARTHEST) - 2 * FARTHEST) - FARTHEST
+    folded = np.abs((free + MAX_DISTANCE) % (4 * MAX_DISTANCE) - 2 * MAX_DISTANCE) - MAX_DISTANCE
     return folded - folded[0]
 
 
@@ -64,16 +64,21 @@ def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
 class Series:
     """A series without noise, in deviations of the scene.
 
-    `views` (frames, y, x) float32, `mask` (y, x), `still` (y, x) what stands still outside of it,
-    `truth` (frames, 2) pixels, `wrong` what is wrong with each frame ("" if nothing), `bound`
-    (frames, 2) the least variance of a shift at noise 1, px², `rng` what the noise comes from.
+    Attributes
+    ----------
+    views : (frames, y, x) float32
+    mask, artefacts : (y, x); valid pixels, and what stands still outside of them
+    truth : (frames, 2), pixels
+    defect : kind of each frame's defect, "" if it has none
+    bound : (frames, 2), the least variance of a shift at noise 1, px²
+    rng : generator of the noise
     """
 
     views: np.ndarray
     mask: np.ndarray
-    still: np.ndarray
+    artefacts: np.ndarray
     truth: np.ndarray
-    wrong: np.ndarray
+    defect: np.ndarray
     bound: np.ndarray
     rng: np.random.Generator
 
@@ -83,34 +88,36 @@ class Series:
         truth, shape = walk(rng, frames), (size, size)
         reach = int(np.abs(truth).max()) + 2
         scene = scenes.Blobs.of(rng, shape, SIZES, reach)
-        wide, origin = tuple(n + 2 * reach for n in shape), (-float(reach),) * 2
-        scale = scene.view(wide, origin).std()
-        slopes = np.stack([scene.view(wide, origin, axis) for axis in range(2)]) / scale
-        mask = scenes.ellipse(shape)
+        full_shape, origin = tuple(n + 2 * reach for n in shape), (-float(reach),) * 2
+        scale = scene.view(full_shape, origin).std()
+        slopes = np.stack([scene.view(full_shape, origin, axis) for axis in range(2)]) / scale
+        mask = scenes.make_ellipse(shape)
         spots = np.zeros(shape)
         spots[tuple(rng.integers(0, n, 60) for n in shape)] = 400
-        still = np.where(mask, 0, ndimage.gaussian_filter(spots, 1.5))
-        wrong = np.full(frames, "", "U16")
+        artefacts = np.where(mask, 0, ndimage.gaussian_filter(spots, 1.5))
+        defect = np.full(frames, "", "U16")
         bad = 1 + rng.permutation(frames - 1)[: round(BAD * frames)]
-        wrong[bad] = [KINDS[i % 3] for i in range(len(bad))]
+        defect[bad] = [KINDS[i % 3] for i in range(len(bad))]
         views, bound = np.empty((frames, *shape), np.float32), np.empty((frames, 2))
         for frame, shift in enumerate(truth):
             views[frame] = scene.view(shape, shift) / scale
-            begin = np.rint(shift).astype(int) + reach
-            part = tuple(slice(at, at + n) for at, n in zip(begin, shape, strict=True))
-            seen = slopes[:, *part][:, mask]
-            bound[frame] = np.diag(np.linalg.inv(seen @ seen.T))
-        return cls(views, mask, still, truth, wrong, bound, rng)
+            start_pixel = np.rint(shift).astype(int) + reach
+            region = tuple(
+                slice(start, start + n) for start, n in zip(start_pixel, shape, strict=True)
+            )
+            gradients = slopes[:, *region][:, mask]
+            bound[frame] = np.diag(np.linalg.inv(gradients @ gradients.T))
+        return cls(views, mask, artefacts, truth, defect, bound, rng)
 
     def stack(self, noise: float) -> np.ndarray:
-        """The frames as a camera records them (uint16), with noise of that deviation."""
+        """Make the frames as a camera records them (uint16), with noise of that deviation."""
         rng, stack = deepcopy(self.rng), np.empty(self.views.shape, np.uint16)
         for frame, view in enumerate(self.views):
-            if self.wrong[frame] == "defocused":
+            if self.defect[frame] == "defocused":
                 view = ndimage.gaussian_filter(view, DEFOCUS)
-            image = np.where(self.mask, view, self.still) + noise * rng.normal(size=view.shape)
+            image = np.where(self.mask, view, self.artefacts) + noise * rng.normal(size=view.shape)
             image = np.clip(np.rint(LEVEL + CONTRAST / max(noise, 1) * image), 0, 65535)
-            stack[frame] = {"blank": 0, "saturated": 65535}.get(self.wrong[frame], image)
+            stack[frame] = {"blank": 0, "saturated": 65535}.get(self.defect[frame], image)
         return stack
 
 
@@ -119,70 +126,72 @@ class Found:
     """Shifts (frames, 2), NaN where unknown; deviations (0: none stated) and flagged frames."""
 
     shift: np.ndarray
-    std: np.ndarray
+    shift_std: np.ndarray
     flagged: np.ndarray
 
 
 Method = Callable[[np.ndarray, np.ndarray], Found]
 
 
-def ours(stack: np.ndarray, mask: np.ndarray, rounds: int) -> Found:
-    found = steadystack.estimate_shifts(
+def estimate_by_steadystack(stack: np.ndarray, mask: np.ndarray, rounds: int) -> Found:
+    shifts = steadystack.estimate_shifts(
         stack,
         mask=mask,
         max_shift=24,
         pairs={"strategy": "window", "width": 8},
         solve={"refine": rounds},
     )
-    compares = (found["component"] == 0).to_numpy()[:, None]
+    in_main_component = (shifts["component"] == 0).to_numpy()[:, None]
     return Found(
-        np.where(compares, found["frame_shift"].to_numpy(), np.nan),
-        found["frame_shift_std"].to_numpy(),
-        found["frame_status"].to_numpy() != FrameStatus.OK.code,
+        np.where(in_main_component, shifts["frame_shift"].to_numpy(), np.nan),
+        shifts["frame_shift_std"].to_numpy(),
+        shifts["frame_status"].to_numpy() != FrameStatus.OK.code,
     )
 
 
-def theirs(stack: np.ndarray, mask: np.ndarray, peer: Peer) -> Found:
-    """What a peer finds; a frame that it gives no shift counts as flagged."""
+def estimate_by_peer(stack: np.ndarray, mask: np.ndarray, peer: Peer) -> Found:
+    """Estimate shifts with a peer; a frame without a shift counts as flagged."""
     shift = peer.estimate(stack, mask)
     return Found(shift, np.zeros(shift.shape), ~np.isfinite(shift).all(axis=1))
 
 
-def both(method: Method, made: Series, noise: float) -> dict[str, float]:
-    """A method on all frames, and on the good ones alone."""
-    stack, good = made.stack(noise), made.wrong == ""
-    begun = time.process_time()  # not what others on the machine do
-    found = judged(method(stack, made.mask), made, noise)
-    found["seconds"] = time.process_time() - begun
-    easy = replace(made, truth=made.truth[good], wrong=made.wrong[good], bound=made.bound[good])
-    alone = judged(method(stack[good], made.mask), easy, noise)
-    return found | {"easy square": alone["square"], "easy bound": alone["bound"]}
+def judge_with_and_without_bad(method: Method, series: Series, noise: float) -> dict[str, float]:
+    """Judge a method on all frames, and on the good ones alone."""
+    stack, good = series.stack(noise), series.defect == ""
+    started = time.process_time()  # not what others on the machine do
+    scores = judge(method(stack, series.mask), series, noise)
+    scores["seconds"] = time.process_time() - started
+    good_series = replace(
+        series, truth=series.truth[good], defect=series.defect[good], bound=series.bound[good]
+    )
+    good_scores = judge(method(stack[good], series.mask), good_series, noise)
+    return scores | {"easy square": good_scores["square"], "easy bound": good_scores["bound"]}
 
 
-def judged(found: Found, made: Series, noise: float) -> dict[str, float]:
-    """Error over bound, error over stated deviation, frames lost and flagged."""
-    known, good = np.isfinite(found.shift).all(axis=1), made.wrong == ""
-    error = (found.shift - made.truth)[known & good]
-    own = error - error.mean(axis=0)
-    away = np.abs(found.shift - made.truth - np.median(error, axis=0)).max(axis=1)
-    stated = found.shift_std[known & good]
+def judge(estimate: Found, series: Series, noise: float) -> dict[str, float]:
+    """Compute squared error, bound and stated variance, and count lost and flagged frames."""
+    is_known, good = np.isfinite(estimate.shift).all(axis=1), series.defect == ""
+    error = (estimate.shift - series.truth)[is_known & good]
+    centred = error - error.mean(axis=0)
+    distance = np.abs(estimate.shift - series.truth - np.median(error, axis=0)).max(axis=1)
+    stated = estimate.shift_std[is_known & good]
     stated = stated[stated > 0]
     return {
-        "square": float(np.mean(own**2)),
-        "bound": float(np.mean(noise**2 * made.bound[known & good])),
+        "square": float(np.mean(centred**2)),
+        "bound": float(np.mean(noise**2 * series.bound[is_known & good])),
         "stated": float(np.mean(stated**2)) / 2 if len(stated) else np.nan,
-        "flagged": int((found.flagged & ~good).sum()),
+        "flagged": int((estimate.flagged & ~good).sum()),
         "bad": int((~good).sum()),
-        "astray": int((away[known & ~good] > 1).sum()),
-        "off": int((away[known & good] > 1).sum()),
-        "lost": int((good & ~known).sum()),
+        "astray": int((distance[is_known & ~good] > 1).sum()),
+        "off": int((distance[is_known & good] > 1).sum()),
+        "lost": int((good & ~is_known).sum()),
         "good": int(good.sum()),
     }
 
 
-def row(name: str, results: list[dict[str, float]]) -> str:
-    """A row of the table, from what was found of each series."""
-    total = {key: sum(one[key] for one in results) for key in results[0]}
+def format_row(name: str, results: list[dict[str, float]]) -> str:
+    """Format a row of the table, from the scores of every series."""
+    total = {key: sum(result[key] for result in results) for key in results[0]}
     rms = np.sqrt(total["square"] / len(results))
     calibration = np.sqrt(total["square"] / total["stated"])
     cells = [
@@ -208,27 +217,32 @@ def main() -> None:
     parser.add_argument("--snr", type=float, nargs="+", default=[2.0, 0.5])
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--alone", action="store_true", help="without the peers")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     methods = {
-        f"steadystack, refine: {rounds}": partial(ours, rounds=rounds) for rounds in given.rounds
+        f"steadystack, refine: {rounds}": partial(estimate_by_steadystack, rounds=rounds)
+        for rounds in arguments.rounds
     }
     missing = []
-    for peer in [] if given.alone else peers():
-        if peer.installed:
-            methods[peer.name] = partial(theirs, peer=peer)
+    for peer in [] if arguments.alone else list_peers():
+        if peer.is_installed:
+            methods[peer.name] = partial(estimate_by_peer, peer=peer)
         else:
             missing.append(peer.name)
     results: dict[tuple[float, str], list[dict[str, float]]] = {}
-    for seed in range(given.series):
-        made = Series.of(seed, given.size, given.frames)
-        for snr, (name, method) in itertools.product(given.snr, methods.items()):
-            results.setdefault((snr, name), []).append(both(method, made, 1 / snr))
-            print(f"SNR {snr:g}:", row(name, results[snr, name]), file=sys.stderr, flush=True)
-    for snr in given.snr:
-        what = f"SNR {snr:g}, {given.frames} frames {given.size} x {given.size}"
-        print("| " + " | ".join([what, *COLUMNS]) + " |\n|" + "---|" * (len(COLUMNS) + 1))
+    for seed in range(arguments.series):
+        series = Series.of(seed, arguments.size, arguments.frames)
+        for snr, (name, method) in itertools.product(arguments.snr, methods.items()):
+            results.setdefault((snr, name), []).append(
+                judge_with_and_without_bad(method, series, 1 / snr)
+            )
+            print(
+                f"SNR {snr:g}:", format_row(name, results[snr, name]), file=sys.stderr, flush=True
+            )
+    for snr in arguments.snr:
+        heading = f"SNR {snr:g}, {arguments.frames} frames {arguments.size} x {arguments.size}"
+        print("| " + " | ".join([heading, *COLUMNS]) + " |\n|" + "---|" * (len(COLUMNS) + 1))
         for name in methods:
-            print(row(name, results[snr, name]))
+            print(format_row(name, results[snr, name]))
         for name in missing:
             print(f"| {name} | not installed |" + " |" * (len(COLUMNS) - 1))
         print()

@@ -53,7 +53,7 @@ SERIES = {
 PAIR_STD, MAX_SHIFT = 0.1, 24.0  # px
 
 
-def pairs_of(frames: int, options: dict) -> np.ndarray:
+def make_pairs(frames: int, options: dict) -> np.ndarray:
     """Pairs by a strategy; without one: a million random ones beside the consecutive."""
     if options:
         return select_pairs(frames, **options)
@@ -63,7 +63,7 @@ def pairs_of(frames: int, options: dict) -> np.ndarray:
     return pairs[pairs[:, 0] != pairs[:, 1]]
 
 
-def simulated(pairs: np.ndarray, frames: int, wrong: float, seed: int):
+def simulate(pairs: np.ndarray, frames: int, wrong: float, seed: int):
     """Truth (frames, 2), a table of noisy pairs, and the same with a part of them wrong."""
     rng = np.random.default_rng(seed)
     truth = np.cumsum(rng.normal(0, 0.5, (frames, 2)), axis=0)
@@ -83,18 +83,19 @@ def simulated(pairs: np.ndarray, frames: int, wrong: float, seed: int):
     return truth, replace(table, shift=good), replace(table, shift=bad), (good != bad).any(axis=1)
 
 
-def one_speed(name: str, wrong: float) -> None:
+def print_speed(name: str, wrong: float) -> None:
     frames, options = GRAPHS[name]
-    pairs = pairs_of(frames, options)
-    _, _, table, _ = simulated(pairs, frames, wrong, 0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pairs = make_pairs(frames, options)
+    _, _, table, _ = simulate(pairs, frames, wrong, 0)
+    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()  # not what others on the machine do
-    found = solve_shifts(table)
+    solution = solve_shifts(table)
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    known_fraction = np.isfinite(solution.shift_std).all(axis=1).mean()
     print(
         f"| {name} | {frames} | {len(pairs)} | {wrong:.0%} | {seconds:.1f} | {peak / 1024:.0f} "
-        f"| {before / 1024:.0f} | {np.isfinite(found.shift_std).all(axis=1).mean():.4f} |",
+        f"| {memory_before / 1024:.0f} | {known_fraction:.4f} |",
         flush=True,
     )
 
@@ -112,23 +113,23 @@ def robust() -> None:
     print("| graph | frames | wrong | error grows by | not robust | good lost | bad kept | lost |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for name, (frames, options, wrong) in SERIES.items():
-        pairs = pairs_of(frames, options)
+        pairs = make_pairs(frames, options)
         squares = np.zeros(3)
         good_lost = bad_kept = lost = goods = bads = 0
         for seed in range(20):
-            truth, clean, dirty, bad = simulated(pairs, frames, wrong, seed)
+            truth, clean, dirty, bad = simulate(pairs, frames, wrong, seed)
             solved = [
                 solve_shifts(clean),
                 solve_shifts(dirty),
                 solve_shifts(dirty, robust=False),
             ]
-            known = np.all([one.component == 0 for one in solved], axis=0)
-            errors = [(one.shift - truth)[known] for one in solved]
+            is_known = np.all([solution.component == 0 for solution in solved], axis=0)
+            errors = [(solution.shift - truth)[is_known] for solution in solved]
             squares += [((e - e.mean(axis=0)) ** 2).mean() for e in errors]
             good_lost += int((solved[1].rejected & ~bad).sum())
             bad_kept += int((~solved[1].rejected & bad).sum())
             goods, bads = goods + int((~bad).sum()), bads + int(bad.sum())
-            lost += int((~known).sum())
+            lost += int((~is_known).sum())
         growth = np.sqrt(squares / squares[0])
         print(
             f"| {name} | {frames} | {wrong:.0%} | {growth[1]:.2f} | {growth[2]:.0f} "
@@ -155,18 +156,20 @@ def multiscale() -> None:
         pairs = select_pairs(frames, **options)
         errors = []
         for seed in range(20):
-            truth, clean, _, _ = simulated(pairs, frames, 0, seed)
-            found = solve_shifts(clean)
-            errors.append((found.shift - truth)[list(distances)])
-        seen = np.sqrt((np.array(errors) ** 2).mean(axis=(0, 2))) / PAIR_STD
-        bound = found.shift_std[list(distances)].mean(axis=1) / PAIR_STD
-        cells = " | ".join(f"{one:.1f} ({two:.1f})" for one, two in zip(seen, bound, strict=True))
+            truth, clean, _, _ = simulate(pairs, frames, 0, seed)
+            solution = solve_shifts(clean)
+            errors.append((solution.shift - truth)[list(distances)])
+        rms_errors = np.sqrt((np.array(errors) ** 2).mean(axis=(0, 2))) / PAIR_STD
+        bound = solution.shift_std[list(distances)].mean(axis=1) / PAIR_STD
+        cells = " | ".join(
+            f"{rms:.1f} ({stated:.1f})" for rms, stated in zip(rms_errors, bound, strict=True)
+        )
         print(f"| {name} | {len(pairs)} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
-        one_speed(sys.argv[2], float(sys.argv[3]))
+        print_speed(sys.argv[2], float(sys.argv[3]))
     else:
         for part in sys.argv[1:] or ["speed", "robust", "multiscale"]:
             {"speed": speed, "robust": robust, "multiscale": multiscale}[part]()

@@ -33,82 +33,84 @@ CURES = {
 }
 
 
-def drift(frames: int, step: float, seed: int) -> np.ndarray:
+def make_drift(frames: int, step: float, seed: int) -> np.ndarray:
     """Shifts that go one way by about `step` px a frame, and wander."""
     rng = np.random.default_rng(seed)
     steps = step * (np.array([0.8, -0.6]) + rng.normal(0, 0.4, (frames, 2)))
     return np.cumsum(steps, axis=0) - steps[0]
 
 
-def blobs(shifts: np.ndarray, side: int, seed: int) -> np.ndarray:
+def draw_blobs(shifts: np.ndarray, side: int, seed: int) -> np.ndarray:
     """Views of a scene of Gaussian blobs, exact at any shift; of mean 0 and deviation 1."""
     rng = np.random.default_rng(seed)
     low = shifts.min(axis=0) - 6 * BLOB
-    room = side + 12 * BLOB + np.ptp(shifts, axis=0)
-    count = int(DENSITY * room.prod())
-    places, heights = low + room * rng.random((count, 2)), rng.uniform(0.3, 1, count)
+    extent = side + 12 * BLOB + np.ptp(shifts, axis=0)
+    count = int(DENSITY * extent.prod())
+    centres, heights = low + extent * rng.random((count, 2)), rng.uniform(0.3, 1, count)
     widths = BLOB * rng.uniform(0.8, 1.3, count)
-    drawn = Blobs(places, widths, heights)
-    scene = np.stack([drawn.view((side, side), shift) for shift in shifts])
+    scene_blobs = Blobs(centres, widths, heights)
+    scene = np.stack([scene_blobs.view((side, side), shift) for shift in shifts])
     return (scene - scene.mean()) / scene.std()
 
 
-def series(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_frames(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shifts, and frames without and with a vignette and a fixed pattern; the same noise."""
     rng = np.random.default_rng(seed)
-    shifts = drift(FRAMES, STEP, seed)
-    scene = 10 + blobs(shifts, SIDE, seed)
-    place = np.linspace(-1, 1, SIDE)
-    vignette = 1 - 0.2 * (place[:, None] ** 2 + place**2)
+    shifts = make_drift(FRAMES, STEP, seed)
+    scene = 10 + draw_blobs(shifts, SIDE, seed)
+    coordinate = np.linspace(-1, 1, SIDE)
+    vignette = 1 - 0.2 * (coordinate[:, None] ** 2 + coordinate**2)
     pattern = ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), 1)
     pattern /= pattern.std()
     noise = rng.normal(0, NOISE, scene.shape)
     return shifts, scene + noise, scene * vignette + pattern + noise
 
 
-def slopes(shifts: xr.Dataset, true: np.ndarray) -> list[float]:
+def fit_slopes(shifts: xr.Dataset, true: np.ndarray) -> list[float]:
     """Measured over true shift of the pairs of every lag, least squares through 0."""
     i, j = shifts["pair_reference"].to_numpy(), shifts["pair_moving"].to_numpy()
     measured, expected = shifts["pair_shift"].to_numpy(), true[j] - true[i]
-    known = np.isfinite(measured + expected).all(axis=1)
+    is_known = np.isfinite(measured + expected).all(axis=1)
     return [
         float((measured * expected)[rows].sum() / (expected**2)[rows].sum())
-        for rows in (known & (j - i == lag) for lag in LAGS)
+        for rows in (is_known & (j - i == lag) for lag in LAGS)
     ]
 
 
-def row(name: str, shifts: xr.Dataset, true: np.ndarray, seconds: float) -> str:
+def format_row(name: str, shifts: xr.Dataset, true: np.ndarray, seconds: float) -> str:
     error = shifts["frame_shift"].to_numpy() - true
     rms = np.sqrt(np.nanmean((error - np.nanmean(error, axis=0)) ** 2))
-    measured = " | ".join(f"{slope:.3f}" for slope in slopes(shifts, true))
+    measured = " | ".join(f"{slope:.3f}" for slope in fit_slopes(shifts, true))
     verdict = steadystack.verdict(shifts)
-    pulls = any("stands still in the camera pulls" in reason for reason in verdict.reasons)
-    told = "stands still" if pulls else ""
-    return f"| {name} | {rms:.4f} | {measured} | {seconds:.1f} | {verdict.trust} | {told} |"
+    is_reported = any("stands still in the camera pulls" in reason for reason in verdict.reasons)
+    note = "stands still" if is_reported else ""
+    return f"| {name} | {rms:.4f} | {measured} | {seconds:.1f} | {verdict.trust} | {note} |"
 
 
 def synthetic() -> None:
-    shifts, clean, spoiled = series()
+    shifts, clean, spoiled = make_frames()
     print(f"### {FRAMES} frames {SIDE} x {SIDE}, steps of {STEP} px, pairs at lags {LAGS}\n")
-    header("static image, cure")
+    print_header("static image, cure")
     cases = [
         ("no static image, none", clean, {}),
         ("no static image, static", clean, CURES["static"]),
     ]
-    cases += [(f"vignette and pattern, {name}", spoiled, how) for name, how in CURES.items()]
-    for name, frames, how in cases:
-        begin = time.perf_counter()
-        found = steadystack.estimate_shifts(
+    cases += [
+        (f"vignette and pattern, {name}", spoiled, preprocess) for name, preprocess in CURES.items()
+    ]
+    for name, frames, preprocess in cases:
+        start = time.perf_counter()
+        estimated = steadystack.estimate_shifts(
             frames.astype("f4"),
             max_shift=10,
             pairs={"strategy": "separations", "separations": list(LAGS)},
-            preprocess=how,
+            preprocess=preprocess,
         )
-        print(row(name, found, shifts, time.perf_counter() - begin), flush=True)
+        print(format_row(name, estimated, shifts, time.perf_counter() - start), flush=True)
     print()
 
 
-def header(first: str) -> None:
+def print_header(first: str) -> None:
     lags = " | ".join(f"lag {lag}" for lag in LAGS)
     print(f"| {first} | rms / px | {lags} | seconds | verdict | told |")
     print("|---|---|" + "---|" * len(LAGS) + "---|---|---|")
@@ -122,28 +124,31 @@ def bulk_water(data: Path) -> None:
     fibre = np.ones(stack.shape[1:], bool)
     fibre[:100, 545:] = False
     print("### bulk_water: 300 frames 424 x 640, against particle tracking\n")
-    header("mask, cure")
+    print_header("mask, cure")
     for label, mask in (("none", None), ("fibre masked", fibre)):
-        for name, how in CURES.items():
-            begin = time.perf_counter()
-            found = steadystack.estimate_shifts(
+        for name, preprocess in CURES.items():
+            start = time.perf_counter()
+            estimated = steadystack.estimate_shifts(
                 stack,
                 mask=mask,
                 max_shift=16,
                 pairs={"strategy": "separations", "separations": list(LAGS)},
-                preprocess=how,
+                preprocess=preprocess,
             )
-            print(row(f"{label}, {name}", found, true, time.perf_counter() - begin), flush=True)
+            print(
+                format_row(f"{label}, {name}", estimated, true, time.perf_counter() - start),
+                flush=True,
+            )
     print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?", help="folder with the series bulk_water")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     synthetic()
-    if given.data is not None and (given.data / "bulk_water").is_dir():
-        bulk_water(given.data / "bulk_water")
+    if arguments.data is not None and (arguments.data / "bulk_water").is_dir():
+        bulk_water(arguments.data / "bulk_water")
 
 
 if __name__ == "__main__":

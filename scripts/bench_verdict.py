@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 import steadystack
-from scenes import Blobs, ellipse, masks
+from scenes import Blobs, make_ellipse, make_masks
 
 FRAMES, SIDE, STEP, NOISE = 40, 128, 1.5, 0.3
 SHAPE = (SIDE, SIDE)
@@ -43,8 +43,8 @@ def wander(rng: np.random.Generator, step: float = STEP) -> np.ndarray:
 def views(rng: np.random.Generator, shifts: np.ndarray, sizes=(1.5, 10.0)) -> np.ndarray:
     """A scene at every shift, of deviation 1."""
     scene = Blobs.of(rng, SHAPE, sizes, float(np.abs(shifts).max()) + 1)
-    found = np.stack([scene.view(SHAPE, shift) for shift in shifts])
-    return found / found.std()
+    frames = np.stack([scene.view(SHAPE, shift) for shift in shifts])
+    return frames / frames.std()
 
 
 def noisy(rng: np.random.Generator, frames: np.ndarray, noise: float = NOISE) -> np.ndarray:
@@ -62,7 +62,7 @@ def good_noisy(rng):
 
 
 def good_masked(rng):
-    truth, mask = wander(rng), masks("beam stop", rng, SHAPE)[0] & ellipse(SHAPE, 0.7)
+    truth, mask = wander(rng), make_masks("beam stop", rng, SHAPE)[0] & make_ellipse(SHAPE, 0.7)
     frames = noisy(rng, views(rng, truth))
     return Case(np.where(mask, frames, 8 * rng.random(SHAPE)), truth, mask)
 
@@ -74,65 +74,65 @@ def bleaching(rng):
 
 
 def few_blank(rng):
-    found = good(rng)
-    found.frames[[9, 30]] = 0
-    return found
+    case = good(rng)
+    case.frames[[9, 30]] = 0
+    return case
 
 
 def broken_off(rng):
-    found = good(rng)
-    found.frames[18:26] = rng.normal(size=(8, *SHAPE))
-    return found
+    case = good(rng)
+    case.frames[18:26] = rng.normal(size=(8, *SHAPE))
+    return case
 
 
 def wrong_mask(rng):
     """Inverted: what is left is a field stop's rim and dirt, which stand still."""
-    found = good_masked(rng)
-    still = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2)
-    found.frames = np.where(found.mask, found.frames, 8 * still / still.std())
-    found.frames = noisy(rng, found.frames)
-    found.mask = ~found.mask
-    return found
+    case = good_masked(rng)
+    dirt_image = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2)
+    case.frames = np.where(case.mask, case.frames, 8 * dirt_image / dirt_image.std())
+    case.frames = noisy(rng, case.frames)
+    case.mask = ~case.mask
+    return case
 
 
 def dirt(rng):
     """Dirt on the window of the camera, brighter than the scene, that nobody masked."""
-    found = good(rng)
+    case = good(rng)
     spots = np.zeros(SHAPE)
     spots[tuple(rng.integers(0, SIDE, (2, 40)))] = 1
     spots = ndimage.gaussian_filter(spots, 2.5)
-    found.frames += 4 * spots / spots.max() * found.frames.std()
-    return found
+    case.frames += 4 * spots / spots.max() * case.frames.std()
+    return case
 
 
 def nothing_left(rng):
     """Inverted: what is left is the dark beside a field stop."""
-    found = good_masked(rng)
-    dark = 0.1 * rng.normal(size=found.frames.shape)
-    found.frames = np.where(found.mask, 10 + found.frames, dark)
-    found.mask = ~found.mask
-    return found
+    case = good_masked(rng)
+    dark = 0.1 * rng.normal(size=case.frames.shape)
+    case.frames = np.where(case.mask, 10 + case.frames, dark)
+    case.mask = ~case.mask
+    return case
 
 
-def label(side: int, brightness: float, place: int = 12, step: float = STEP):
+def make_label(side: int, brightness: float, corner: int = 12, step: float = STEP):
     """A bright square that stands still in the images: a label that is burnt in, a scale bar."""
 
-    def made(rng):
+    def make_case(rng):
         truth = wander(rng, step)
         frames = noisy(rng, views(rng, truth))
-        frames[:, place : place + side, place : place + side] = brightness
+        frames[:, corner : corner + side, corner : corner + side] = brightness
         return Case(frames, truth)
 
-    return made
+    return make_case
 
 
-def small_max_shift(limit: int = 5, step: float = 4.0, **sections):
-    def made(rng):
+def make_small_max_shift(limit: int = 5, step: float = 4.0, **sections):
+    def make_case(rng):
         truth = wander(rng, step)
-        given = {"max_shift": limit, **sections}
-        return Case(noisy(rng, views(rng, truth)), truth, sections=given)
+        section = {"max_shift": limit, **sections}
+        return Case(noisy(rng, views(rng, truth)), truth, sections=section)
 
-    return made
+    return make_case
 
 
 def unrelated(rng):
@@ -153,15 +153,15 @@ def periodic(rng):
     return Case(noisy(rng, frames), truth)
 
 
-def moving_object(rng, part=0.35):
+def moving_object(rng, area_fraction=0.35):
     """Something in front of the scene that goes another way, and covers a third."""
     truth = wander(rng)
-    other = truth + np.arange(FRAMES)[:, None] * np.array([-0.8, 0.9])
+    object_shift = truth + np.arange(FRAMES)[:, None] * np.array([-0.8, 0.9])
     y, x = np.mgrid[:SIDE, :SIDE]
-    scene, front = views(rng, truth), views(rng, other)
+    scene, front = views(rng, truth), views(rng, object_shift)
     frames = scene.copy()
-    radius = SIDE * np.sqrt(part / np.pi)
-    for frame, (dy, dx) in enumerate(other - other.mean(axis=0)):
+    radius = SIDE * np.sqrt(area_fraction / np.pi)
+    for frame, (dy, dx) in enumerate(object_shift - object_shift.mean(axis=0)):
         inside = np.hypot(y - SIDE / 2 + dy, x - SIDE / 2 + dx) < radius
         frames[frame][inside] = front[frame][inside]
     return Case(noisy(rng, frames), truth)
@@ -197,13 +197,13 @@ SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = 
     ),
     "dirt that stands still, not masked": (dirt, "check unreliable", "stands still"),
     "a bright square that stands still": (
-        label(30, 5.0),
+        make_label(30, 5.0),
         "check unreliable",
         "something stands still in",
     ),
-    "a small one": (label(14, 8.0), "check unreliable", "something stands still in"),
-    "one so bright that it wins": (label(30, 30.0), "unreliable", "outweighs the scene in"),
-    "max_shift too small": (small_max_shift(), "check unreliable", "max_shift"),
+    "a small one": (make_label(14, 8.0), "check unreliable", "something stands still in"),
+    "one so bright that it wins": (make_label(30, 30.0), "unreliable", "outweighs the scene in"),
+    "max_shift too small": (make_small_max_shift(), "check unreliable", "max_shift"),
     "frames that have nothing in common": (
         unrelated,
         "unreliable",
@@ -220,17 +220,17 @@ SITUATIONS: dict[str, tuple[Callable[[np.random.Generator], Case], str, str]] = 
 }
 
 
-def judged(case: Case) -> tuple[str, list[str], float]:
+def judge(case: Case) -> tuple[str, list[str], float]:
     """The verdict in a word, its reasons, and the root mean square error of the shifts, px."""
     sections = dict(case.sections)
     shifts = steadystack.estimate_shifts(case.frames, mask=case.mask, **sections)
     verdict = steadystack.verdict(shifts)
     error = np.nan
-    known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
-    if case.truth is not None and known.any():
-        off = (shifts["frame_shift"].to_numpy() - case.truth)[known]
-        off -= np.median(off, axis=0)
-        error = float(np.sqrt(np.mean(off**2)))
+    is_known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
+    if case.truth is not None and is_known.any():
+        error_px = (shifts["frame_shift"].to_numpy() - case.truth)[is_known]
+        error_px -= np.median(error_px, axis=0)
+        error = float(np.sqrt(np.mean(error_px**2)))
     return str(verdict.trust), list(verdict.reasons) or [""], error
 
 
@@ -238,21 +238,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("situations", nargs="*", help="a part of their names; all if none")
     parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     print("| situation | rms error / px | verdict | says |\n|---|---|---|---|")
     missed = 0
     for name, (make, trusts, words) in SITUATIONS.items():
-        if given.situations and not any(part in name for part in given.situations):
+        if arguments.situations and not any(text in name for text in arguments.situations):
             continue
-        found = [judged(make(np.random.default_rng(seed))) for seed in range(given.seeds)]
-        for trust, reasons, _ in found:
-            right = trust.split()[0] in trusts.split() and any(words in one for one in reasons)
-            missed += not right
-        errors = ", ".join(f"{error:.3g}" for *_, error in found if np.isfinite(error))
-        verdicts = ", ".join(dict.fromkeys(trust for trust, *_ in found))
-        said = dict.fromkeys(reason for _, reasons, _ in found[:1] for reason in reasons)
-        print(f"| {name} | {errors} | {verdicts} | {'; '.join(said)} |", flush=True)
-    print(f"\n{missed} of {len(SITUATIONS) * given.seeds} are not told as they should be")
+        judgements = [judge(make(np.random.default_rng(seed))) for seed in range(arguments.seeds)]
+        for trust, reasons, _ in judgements:
+            is_right = trust.split()[0] in trusts.split() and any(
+                words in reason for reason in reasons
+            )
+            missed += not is_right
+        errors = ", ".join(f"{error:.3g}" for *_, error in judgements if np.isfinite(error))
+        verdicts = ", ".join(dict.fromkeys(trust for trust, *_ in judgements))
+        reasons_printed = dict.fromkeys(
+            reason for _, reasons, _ in judgements[:1] for reason in reasons
+        )
+        print(f"| {name} | {errors} | {verdicts} | {'; '.join(reasons_printed)} |", flush=True)
+    print(f"\n{missed} of {len(SITUATIONS) * arguments.seeds} are not told as they should be")
 
 
 if __name__ == "__main__":

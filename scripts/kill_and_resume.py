@@ -45,8 +45,8 @@ LIMIT_S = 120.0
 measure_task = batches.measure_task
 
 
-def noting(task, *rest):
-    """`measure_task`, a little slower, and it notes what it begins with."""
+def measure_and_note(task, *rest):
+    """Measure a batch, a little slower, and note its pairs before."""
     pairs, _ = task
     line = json.dumps(np.asarray(pairs).tolist()) + "\n"
     handle = os.open(os.environ[NOTES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -56,21 +56,21 @@ def noting(task, *rest):
     return measure_task(task, *rest)
 
 
-def noted_pairs(*arguments, **keywords):
-    """`measure_pairs`, its batches noted; what else a run measures is not of its table."""
-    batches.measure_task = noting
+def measure_noted_pairs(*arguments, **keywords):
+    """Measure pairs and note their batches; only batches of the run's table are noted."""
+    batches.measure_task = measure_and_note
     yield from batches.measure_pairs(*arguments, **keywords)
     batches.measure_task = measure_task
 
 
 def drive(config: str) -> None:
-    """A run whose batches are noted, in a process that may be killed."""
-    measuring.measure_pairs = noted_pairs
+    """Run with noted batches, in a process that may be killed."""
+    measuring.measure_pairs = measure_noted_pairs
     run(load_config(config))
 
 
-def made_series(folder: Path, kind: str) -> Path:
-    """A drifting scene and the settings of many small batches."""
+def make_series(folder: Path, kind: str) -> Path:
+    """Write a drifting scene and settings with many small batches; returns the folder."""
     rng = np.random.default_rng(0)
     walk = np.cumsum(rng.integers(-1, 2, (FRAMES, 2)), axis=0)
     walk -= walk.min(axis=0)
@@ -90,11 +90,11 @@ def made_series(folder: Path, kind: str) -> Path:
 
 
 def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    """A driver in a process group of its own."""
-    here = Path(__file__).resolve()
-    root = os.pathsep.join([str(here.parents[1] / "pipeline"), str(here.parent)])
+    """Start a driver in a process group of its own."""
+    script = Path(__file__).resolve()
+    root = os.pathsep.join([str(script.parents[1] / "pipeline"), str(script.parent)])
     environment = os.environ | {"PYTHONPATH": root, NOTES: str(folder / f"{name}.notes")}
-    code = f"import {here.stem} as me\nif __name__ == '__main__': me.drive({f'{name}.yaml'!r})"
+    code = f"import {script.stem} as me\nif __name__ == '__main__': me.drive({f'{name}.yaml'!r})"
     with open(folder / f"{name}.err", "ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-c", code],
@@ -103,7 +103,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 class Instant:
-    """When to kill: drawn from the seed, recognized by what lies on the disk."""
+    """When to kill: drawn from the seed, recognized by the files on the disk."""
 
     def __init__(self, draw: random.Random, most: int) -> None:
         self.kind = draw.choice(["rows"] * 3 + ["writing", "start"])
@@ -113,28 +113,28 @@ class Instant:
         self.whole_group = draw.random() < 0.5
 
     def wait(self, driver: subprocess.Popen[bytes], path: Path) -> bool:
-        """Whether the driver still ran when the instant came."""
-        begun, started, grown, size = time.monotonic(), time.time(), -1, -1
-        while driver.poll() is None and time.monotonic() - begun < LIMIT_S:
+        """Wait for the instant; returns whether the driver still runs then."""
+        started, started_at, growths, size = time.monotonic(), time.time(), -1, -1
+        while driver.poll() is None and time.monotonic() - started < LIMIT_S:
             try:
-                now = os.stat(get_journal_path(str(path))).st_size
+                size_now = os.stat(get_journal_path(str(path))).st_size
             except FileNotFoundError:
-                now = -1
-            grown, size = grown + (now > size >= 0), now
-            late = grown >= self.checkpoints and time.monotonic() - begun > 0.1
-            if self.kind == "start" and time.monotonic() - begun > self.early_s:
+                size_now = -1
+            growths, size = growths + (size_now > size >= 0), size_now
+            is_due = growths >= self.checkpoints and time.monotonic() - started > 0.1
+            if self.kind == "start" and time.monotonic() - started > self.early_s:
                 return True
-            if self.kind == "rows" and late and now >= 0:
+            if self.kind == "rows" and is_due and size_now >= 0:
                 time.sleep(self.delay_s)
                 return driver.poll() is None
-            if self.kind == "writing" and made_since(Path(f"{path}.partial"), started):
+            if self.kind == "writing" and is_made_since(Path(f"{path}.partial"), started_at):
                 time.sleep(self.delay_s)
                 return driver.poll() is None
             time.sleep(0.0005)
         return False
 
     def kill(self, driver: subprocess.Popen[bytes]) -> None:
-        """Kill it; the workers of one that dies alone have to go by themselves."""
+        """Kill the driver; if it dies alone, its workers have to end by themselves."""
         family = psutil.Process(driver.pid).children(recursive=True)
         if self.whole_group:
             os.killpg(driver.pid, signal.SIGKILL)
@@ -145,26 +145,26 @@ class Instant:
         assert not alive, f"orphans: {alive}"
 
     def __str__(self) -> str:
-        who = "driver and workers" if self.whole_group else "driver alone"
-        return f"{who}, {self.kind}" + (f" {self.checkpoints}" if self.kind == "rows" else "")
+        victims = "driver and workers" if self.whole_group else "driver alone"
+        return f"{victims}, {self.kind}" + (f" {self.checkpoints}" if self.kind == "rows" else "")
 
 
-def made_since(path: Path, started: float) -> bool:
-    """Whether something is there that no earlier process has left."""
+def is_made_since(path: Path, started: float) -> bool:
+    """Whether a path exists and was changed since `started`, seconds since the epoch."""
     try:
         return path.stat().st_mtime > started
     except FileNotFoundError:
         return False
 
 
-def saved_rows(path: Path, whole: xr.Dataset) -> np.ndarray:
-    """The rows that dataset and journal claim; all of them must be the undisturbed run's."""
+def read_saved_rows(path: Path, whole: xr.Dataset) -> np.ndarray:
+    """Read the rows that dataset and journal hold; all must equal the undisturbed run's."""
     if not path.exists():
         return np.array([], int)
     with xr.open_zarr(path) as opened:
-        found = opened.load()
-    table, expected = read_pairs(found), read_pairs(whole)
-    replay_journal(str(path), str(found.attrs["run"]), table)
+        dataset = opened.load()
+    table, expected = read_pairs(dataset), read_pairs(whole)
+    replay_journal(str(path), str(dataset.attrs["run"]), table)
     rows = np.flatnonzero(table.status != PairStatus.UNMEASURED.code)
     for name in (
         "reference",
@@ -176,13 +176,13 @@ def saved_rows(path: Path, whole: xr.Dataset) -> np.ndarray:
         "overlap",
         "status",
     ):
-        one, other = getattr(table, name)[rows], getattr(expected, name)[rows]
-        assert one.tobytes() == other.tobytes(), f"{name} is not the undisturbed run's"
+        saved, undisturbed = getattr(table, name)[rows], getattr(expected, name)[rows]
+        assert saved.tobytes() == undisturbed.tobytes(), f"{name} is not the undisturbed run's"
     return rows
 
 
-def noted(folder: Path, name: str, skip: int = 0) -> list[list[list[int]]]:
-    """The batches that workers began, apart from the first so many."""
+def read_noted(folder: Path, name: str, skip: int = 0) -> list[list[list[int]]]:
+    """Read the batches that workers began, without the first `skip`."""
     try:
         lines = (folder / f"{name}.notes").read_text().splitlines()
     except FileNotFoundError:
@@ -190,52 +190,60 @@ def noted(folder: Path, name: str, skip: int = 0) -> list[list[list[int]]]:
     return [json.loads(line) for line in lines[skip:]]
 
 
-def finished(folder: Path, name: str) -> xr.Dataset:
+def run_to_end(folder: Path, name: str) -> xr.Dataset:
     driver = start(folder, name)
     assert driver.wait(LIMIT_S) == 0, (folder / f"{name}.err").read_text()
     with xr.open_zarr(folder / f"{name}.zarr") as found:
         return found.load()
 
 
-def repeated(folder: Path) -> int:
-    """How often a pair was measured that had been measured before."""
-    counts = Counter(tuple(pair) for batch in noted(folder, "killed") for pair in batch)
+def count_repeated(folder: Path) -> int:
+    """Count how often pairs were measured that had been measured before."""
+    counts = Counter(tuple(pair) for batch in read_noted(folder, "killed") for pair in batch)
     return sum(counts.values()) - len(counts)
 
 
-def disturbed(folder: Path, kills: int, seed: int, whole: xr.Dataset) -> tuple[int, int, int]:
-    """Kill and go on, so many times.
+def kill_and_resume(folder: Path, kills: int, seed: int, whole: xr.Dataset) -> tuple[int, int, int]:
+    """Kill and resume, `kills` times.
 
-    How many runs came to their end before all kills were done, how many pairs were under way at a
-    kill, and how many of those were measured again until then.
+    Returns how many runs ended before all kills were done, how many pairs were under way at a
+    kill, and how many of those were measured again in these runs.
     """
     draw, path = random.Random(seed), folder / "killed.zarr"
     table = read_pairs(whole)
-    number = {pair: row for row, pair in enumerate(zip(table.reference, table.moving, strict=True))}
-    before, early, lost, again, done = np.array([], int), 0, 0, 0, 0
-    most = max(2 * len(noted(folder, "whole")) // kills, 1)
+    row_of_pair = {
+        pair: row for row, pair in enumerate(zip(table.reference, table.moving, strict=True))
+    }
+    rows_before, finished_early, lost, measured_again, done = np.array([], int), 0, 0, 0, 0
+    max_checkpoints = max(2 * len(read_noted(folder, "whole")) // kills, 1)
     while done < kills:
-        begun = len(noted(folder, "killed"))
-        instant, driver = Instant(draw, most), start(folder, "killed")
-        came = instant.wait(driver, path)
-        if came:
+        noted_before = len(read_noted(folder, "killed"))
+        instant, driver = Instant(draw, max_checkpoints), start(folder, "killed")
+        was_killed = instant.wait(driver, path)
+        if was_killed:
             instant.kill(driver)
             done += 1
-        assert came or driver.returncode == 0, (folder / "killed.err").read_text()
+        assert was_killed or driver.returncode == 0, (folder / "killed.err").read_text()
         measured = [
-            number[tuple(pair)] for batch in noted(folder, "killed", begun) for pair in batch
+            row_of_pair[tuple(pair)]
+            for batch in read_noted(folder, "killed", noted_before)
+            for pair in batch
         ]
-        assert not np.isin(measured, before).any(), "a saved row is measured again"
-        rows = saved_rows(path, whole)
-        assert np.isin(before, rows).all(), "saved rows are lost"
+        assert not np.isin(measured, rows_before).any(), "a saved row is measured again"
+        rows = read_saved_rows(path, whole)
+        assert np.isin(rows_before, rows).all(), "saved rows are lost"
         lost += len(set(measured) - set(rows.tolist()))
-        print(f"kill {done}: {instant if came else 'it was done'}; {len(rows)} rows saved")
-        before = rows
-        if not came:  # start anew, so that there is something to kill
-            early, before, again = early + 1, np.array([], int), again + repeated(folder)
-            for left in (path, folder / "killed.notes"):
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return early, lost, again
+        print(f"kill {done}: {instant if was_killed else 'it was done'}; {len(rows)} rows saved")
+        rows_before = rows
+        if not was_killed:  # start anew, so that there is something to kill
+            finished_early, rows_before = finished_early + 1, np.array([], int)
+            measured_again += count_repeated(folder)
+            for path_left in (path, folder / "killed.notes"):
+                if path_left.is_dir():
+                    shutil.rmtree(path_left)
+                else:
+                    path_left.unlink(missing_ok=True)
+    return finished_early, lost, measured_again
 
 
 def main() -> None:
@@ -243,27 +251,32 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=30)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--kind", choices=["local", "in-process"], default="local")
-    asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as made:
-        folder = made_series(Path(made), asked.kind)
-        whole = finished(folder, "whole")
-        early, lost, again = disturbed(folder, asked.kills, asked.seed, whole)
-        found = finished(folder, "killed")
-        left = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith("killed.z"))
-        seen = {tuple(pair) for batch in noted(folder, "killed") for pair in batch}
-        largest = max(len(batch) for batch in noted(folder, "whole"))
-        again += repeated(folder)
+    arguments = options.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = make_series(Path(temporary), arguments.kind)
+        whole = run_to_end(folder, "whole")
+        finished_early, lost, measured_again = kill_and_resume(
+            folder, arguments.kills, arguments.seed, whole
+        )
+        resumed = run_to_end(folder, "killed")
+        names_left = sorted(
+            entry.name for entry in folder.iterdir() if entry.name.startswith("killed.z")
+        )
+        measured_pairs = {tuple(pair) for batch in read_noted(folder, "killed") for pair in batch}
+        largest = max(len(batch) for batch in read_noted(folder, "whole"))
+        measured_again += count_repeated(folder)
     for name in whole.variables:
-        assert found[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
-        assert found[name].attrs.keys() == whole[name].attrs.keys()
-    assert left == ["killed.zarr"], left
-    assert len(seen) == whole.sizes["pair"]
-    threads = WORKERS if asked.kind == "local" else 1
-    bound = asked.kills * largest * threads * (TASKS_PER_THREAD if threads > 1 else 1)
-    assert again <= lost <= bound, (again, lost, bound)
+        assert resumed[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
+        assert resumed[name].attrs.keys() == whole[name].attrs.keys()
+    assert names_left == ["killed.zarr"], names_left
+    assert len(measured_pairs) == whole.sizes["pair"]
+    threads = WORKERS if arguments.kind == "local" else 1
+    bound = arguments.kills * largest * threads * (TASKS_PER_THREAD if threads > 1 else 1)
+    assert measured_again <= lost <= bound, (measured_again, lost, bound)
     print(
-        f"{asked.kills} kills ({early} runs came to their end in between), {len(seen)} pairs: "
-        f"equal bit for bit; {lost} pairs were under way at a kill, {again} of them measured again"
+        f"{arguments.kills} kills ({finished_early} runs came to their end in between), "
+        f"{len(measured_pairs)} pairs: equal bit for bit; {lost} pairs were under way at a kill, "
+        f"{measured_again} of them measured again"
     )
 
 

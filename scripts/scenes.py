@@ -26,9 +26,9 @@ class Blobs:
     def of(
         cls, rng: np.random.Generator, shape: Sequence[int], sizes: Sequence[float], reach: float
     ) -> Blobs:
-        """Blobs of one size, or of all sizes between two (as much contrast in each octave).
+        """Make blobs of one size, or of all sizes between two (as much contrast in each octave).
 
-        They cover an image of that shape wherever it is moved within `max_separation` pixels.
+        They cover an image of that shape wherever it is moved within `reach` pixels.
         """
         largest = max(sizes)
         low, high = -reach - 4 * largest, np.array(shape) + reach + 4 * largest
@@ -43,7 +43,7 @@ class Blobs:
         return cls(centres, sigma, rng.normal(size=len(sigma)))
 
     def view(self, shape: Sequence[int], origin: Sequence[float], slope: int | None = None):
-        """The image whose first pixel lies at `origin`, or its derivative along an axis."""
+        """Render the image whose first pixel is at `origin`, or its derivative along an axis."""
         factors = []
         for axis, size in enumerate(shape):
             distance = (
@@ -54,32 +54,32 @@ class Blobs:
         return (factors[0] * self.height) @ factors[1].T
 
 
-def ellipse(shape: Sequence[int], part: float = 0.55) -> np.ndarray:
-    """True in an ellipse over a part of the frame."""
+def make_ellipse(shape: Sequence[int], area_fraction: float = 0.55) -> np.ndarray:
+    """Make a mask that is True in an ellipse over a fraction of the frame."""
     y, x = (np.arange(size)[:, None] - (size - 1) / 2 for size in shape)
-    return (y / shape[0]) ** 2 + (x.T / shape[1]) ** 2 <= part / np.pi
+    return (y / shape[0]) ** 2 + (x.T / shape[1]) ** 2 <= area_fraction / np.pi
 
 
-def masks(kind: str, rng: np.random.Generator, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """The masks of a reference and a moving frame, True = valid."""
+def make_masks(kind: str, rng: np.random.Generator, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Make the masks of a reference and a moving frame, True = valid."""
     y, x = (np.arange(size)[:, None] - (size - 1) / 2 for size in shape)
     size = shape[0]
     if kind == "per frame":  # clouds over a quarter, a few dead pixels
-        found = []
+        frame_masks = []
         for _ in range(2):
             clouds = ndimage.gaussian_filter(rng.normal(size=shape), size / 16)
-            found.append((clouds < np.quantile(clouds, 0.75)) & (rng.random(shape) > 0.02))
-        return tuple(found)
-    one = {
+            frame_masks.append((clouds < np.quantile(clouds, 0.75)) & (rng.random(shape) > 0.02))
+        return tuple(frame_masks)
+    mask = {
         "none": lambda: np.ones(shape, bool),
-        "ellipse": lambda: ellipse(shape),
-        "ellipse, 1 % dead": lambda: ellipse(shape) & (rng.random(shape) > 0.01),
+        "ellipse": lambda: make_ellipse(shape),
+        "ellipse, 1 % dead": lambda: make_ellipse(shape) & (rng.random(shape) > 0.01),
         "dead": lambda: rng.random(shape) > 0.25,
         "beam stop": lambda: (
             (np.hypot(y, x.T) > 0.12 * size) & ~((np.abs(x.T) < 0.04 * size) & (y > 0))
         ),
     }[kind]()
-    return one, one
+    return mask, mask
 
 
 @dataclass(frozen=True)
@@ -112,31 +112,36 @@ class Views:
     def of(
         cls, rng: np.random.Generator, shape: Sequence[int], sizes: Sequence[float], largest: float
     ) -> Views:
-        """Views of a new scene, moved by a random shift of up to `largest` pixels per axis."""
+        """Make views of a new scene, moved by a random shift of up to `largest` px per axis."""
         scene, shift = Blobs.of(rng, shape, sizes, largest), rng.uniform(-largest, largest, 2)
-        still = scene.view(shape, (0, 0))
+        reference = scene.view(shape, (0, 0))
         slopes = np.stack([scene.view(shape, (0, 0), axis) for axis in range(2)])
         return cls(
-            still / still.std(), scene.view(shape, shift) / still.std(), slopes / still.std(), shift
+            reference / reference.std(),
+            scene.view(shape, shift) / reference.std(),
+            slopes / reference.std(),
+            shift,
         )
 
     def pair(self, rng: np.random.Generator, kind: str, noise: float, blur: float = 0) -> Pair:
-        """With noise of that deviation (blurred by a Gaussian of `blur` px), under masks."""
+        """Make a noisy pair under masks; the noise is blurred by a Gaussian of `blur` px."""
         shape = self.reference.shape
-        both = masks(kind, rng, shape)
+        pair_masks = make_masks(kind, rng, shape)
         noisy = []
         for view in (self.reference, self.moving):
             grain = rng.normal(size=shape)
             if blur:
                 grain = ndimage.gaussian_filter(grain, blur, mode="wrap")
             noisy.append(view + noise * grain / grain.std())
-        overlap = both[0] & moved(both[1], np.rint(self.shift).astype(int))
-        seen = self.gradients[:, overlap]
-        return Pair(*noisy, *both, self.shift, 2 * noise**2 * np.linalg.inv(seen @ seen.T))
+        overlap = pair_masks[0] & move_mask(pair_masks[1], np.rint(self.shift).astype(int))
+        gradients = self.gradients[:, overlap]
+        return Pair(
+            *noisy, *pair_masks, self.shift, 2 * noise**2 * np.linalg.inv(gradients @ gradients.T)
+        )
 
 
-def moved(mask: np.ndarray, shift: Sequence[int]) -> np.ndarray:
-    """A mask moved by whole pixels; what comes in is not valid."""
+def move_mask(mask: np.ndarray, shift: Sequence[int]) -> np.ndarray:
+    """Move a mask by whole pixels; what comes in is not valid."""
     target = np.zeros_like(mask)
     into = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(shift, mask.shape, strict=True))
     out = tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(shift, mask.shape, strict=True))
@@ -144,12 +149,12 @@ def moved(mask: np.ndarray, shift: Sequence[int]) -> np.ndarray:
     return target
 
 
-def with_artefacts(pair: Pair, rng: np.random.Generator) -> Pair:
-    """Bright spots that stand still, and a border, where nothing is valid; dead pixels at 0."""
+def add_artefacts(pair: Pair, rng: np.random.Generator) -> Pair:
+    """Add bright spots that stand still and a border, outside of the masks; dead pixels are 0."""
     spots = np.zeros(pair.reference.shape)
     spots[tuple(rng.integers(0, n, 60) for n in spots.shape)] = 400
-    still = ndimage.gaussian_filter(spots, 1.5)
-    still[:6] = still[-6:] = still[:, :6] = still[:, -6:] = 8
-    reference = np.where(pair.reference_mask, pair.reference, still)
-    moving = np.where(pair.moving_mask, pair.moving, still)
+    artefacts = ndimage.gaussian_filter(spots, 1.5)
+    artefacts[:6] = artefacts[-6:] = artefacts[:, :6] = artefacts[:, -6:] = 8
+    reference = np.where(pair.reference_mask, pair.reference, artefacts)
+    moving = np.where(pair.moving_mask, pair.moving, artefacts)
     return Pair(reference, moving, pair.reference_mask, pair.moving_mask, pair.shift, pair.bound)

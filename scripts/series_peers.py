@@ -1,7 +1,7 @@
-"""What others make of a series, by their public functions.
+"""Estimates of a series by other packages, by their public functions.
 
 Each takes a stack (frames, y, x) and its mask (True = valid) and gives shifts (frames, 2) to be
-applied, in pixels. `filled` puts the mean of the valid pixels in place of the others: the
+applied, in pixels. `fill_masked` puts the mean of the valid pixels in place of the others: the
 best that can be done for functions which know no masks. None is told which frames are bad.
 """
 
@@ -32,20 +32,20 @@ class Peer:
     estimate: Estimate
 
     @property
-    def installed(self) -> bool:
+    def is_installed(self) -> bool:
         return importlib.util.find_spec(self.package) is not None
 
 
-def filled(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The frames with their own mean wherever nothing is valid, float32."""
-    found = stack.astype(np.float32)
-    for frame in found:
+def fill_masked(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Fill pixels that are not valid with the mean of their frame's valid ones, float32."""
+    frames = stack.astype(np.float32)
+    for frame in frames:
         frame[~mask] = frame[mask].mean()
-    return found
+    return frames
 
 
-def masked(stack: np.ndarray, mask: np.ndarray, *, first: bool) -> np.ndarray:
-    """scikit-image's masked function: every frame to the first, or to the one before, added up."""
+def register_masked(stack: np.ndarray, mask: np.ndarray, *, first: bool) -> np.ndarray:
+    """Register by scikit-image's masked function: to the first frame, or the one before."""
     from skimage.registration import phase_cross_correlation
 
     steps = np.zeros((len(stack), 2))
@@ -58,8 +58,8 @@ def masked(stack: np.ndarray, mask: np.ndarray, *, first: bool) -> np.ndarray:
     return steps if first else np.cumsum(steps, axis=0)
 
 
-def parabola(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The masked NCC, three points around its highest, a window of pairs, and the robust solve.
+def register_by_parabola(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Estimate by masked NCC, a parabola at its maximum, a window of pairs, the robust solve.
 
     The surface is scikit-image's to 6e-7, computed here because that takes a twentieth of the time.
     """
@@ -71,69 +71,72 @@ def parabola(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
             max_shift=MAX_SHIFT,
         )["ncc"].to_numpy()  # fmt: skip
         if np.isfinite(surface).any():
-            shift[row] = vertex(surface) - MAX_SHIFT
+            shift[row] = find_vertex(surface) - MAX_SHIFT
     ok = np.isfinite(shift).all(axis=1)
     status = np.where(ok, PairStatus.OK.code, PairStatus.FLAT.code).astype(np.int8)
     table = replace(
         PairTable.unmeasured(pairs, len(stack), 2),
         shift=shift,
-        std=np.where(np.isfinite(shift), 0.1, np.nan),  # all alike: a parabola states no error
+        # The same for all pairs: a parabola states no error.
+        shift_std=np.where(np.isfinite(shift), 0.1, np.nan),
         status=status,
         frame_read_status=np.full(len(stack), FrameStatus.OK.code, np.int8),
     )
     return solve_shifts(table).shift
 
 
-def vertex(surface: np.ndarray) -> np.ndarray:
-    """Where the highest of a surface lies, by a parabola through three points along each axis."""
+def find_vertex(surface: np.ndarray) -> np.ndarray:
+    """Find the maximum of a surface, by a parabola through three points along each axis."""
     peak = np.unravel_index(np.nanargmax(surface), surface.shape)
-    found = np.array(peak, float)
-    for axis, place in enumerate(peak):
+    position = np.array(peak, float)
+    for axis, index in enumerate(peak):
         line = np.moveaxis(surface, axis, 0)[:, peak[1 - axis]]
-        if 0 < place < len(line) - 1:
-            below, middle, above = line[place - 1 : place + 2]
+        if 0 < index < len(line) - 1:
+            below, middle, above = line[index - 1 : index + 2]
             curvature = below - 2 * middle + above
             if np.isfinite(curvature) and curvature < 0:
-                found[axis] += (below - above) / (2 * curvature)
-    return found
+                position[axis] += (below - above) / (2 * curvature)
+    return position
 
 
-def stackreg(stack: np.ndarray, mask: np.ndarray, *, reference: str, fill: bool) -> np.ndarray:
+def register_by_stackreg(
+    stack: np.ndarray, mask: np.ndarray, *, reference: str, fill: bool
+) -> np.ndarray:
     from pystackreg import StackReg
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it guesses at the axis of time
         matrices = StackReg(StackReg.TRANSLATION).register_stack(
-            filled(stack, mask) if fill else stack, reference=reference
+            fill_masked(stack, mask) if fill else stack, reference=reference
         )
     return -matrices[:, [1, 0], 2]
 
 
-def hyperspy(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Its own filters (Sobel, median, Hann) and 1/20 px, every frame to the first."""
+def register_by_hyperspy(stack: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Register to the first frame by hyperspy, with its own filters and 1/20 px."""
     from hyperspy.api import set_log_level, signals
 
     set_log_level("ERROR")  # it warns, on stdout, that it goes without numba
-    return -signals.Signal2D(filled(stack, mask)).estimate_shift2D(
+    return -signals.Signal2D(fill_masked(stack, mask)).estimate_shift2D(
         reference="current", sub_pixel_factor=20, show_progressbar=False
     )
 
 
-def peers() -> Iterator[Peer]:
+def list_peers() -> Iterator[Peer]:
     for name, first in (("consecutive", False), ("to the first", True)):
         yield Peer(
             f"scikit-image, masked, {name}",
             "skimage",
-            lambda stack, mask, first=first: masked(stack, mask, first=first),
+            lambda stack, mask, first=first: register_masked(stack, mask, first=first),
         )
-    yield Peer("masked NCC, parabola, window of 5, our solve", "steadystack", parabola)
+    yield Peer("masked NCC, parabola, window of 5, our solve", "steadystack", register_by_parabola)
     for fill, kind in ((False, ""), (True, ", mask filled")):
         for reference in ("previous", "first"):
             yield Peer(
                 f"pystackreg, {reference}{kind}",
                 "pystackreg",
-                lambda stack, mask, reference=reference, fill=fill: stackreg(
+                lambda stack, mask, reference=reference, fill=fill: register_by_stackreg(
                     stack, mask, reference=reference, fill=fill
                 ),
             )
-    yield Peer("hyperspy, to the first, mask filled", "hyperspy", hyperspy)
+    yield Peer("hyperspy, to the first, mask filled", "hyperspy", register_by_hyperspy)

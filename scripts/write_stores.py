@@ -28,7 +28,7 @@ UNITS = {"t": "second", "y": "micrometer", "x": "micrometer"}
 NAMES = ["DAPI", "GFP"]
 
 
-def ome_zarr_image(group, form):
+def write_ome_zarr_image(group, form):
     write_image(
         PIXELS, group, scale_factors=[2], fmt=form, axes="tcyx", scale=SCALE, axes_units=UNITS,
         omero={"channels": [{"label": name, "color": "FFFFFF", "window": {
@@ -36,11 +36,11 @@ def ome_zarr_image(group, form):
     )  # fmt: skip
 
 
-def by_ome_zarr(path, form):
-    ome_zarr_image(zarr.open_group(path, mode="w", zarr_format=form.zarr_format), form)
+def write_by_ome_zarr(path, form):
+    write_ome_zarr_image(zarr.open_group(path, mode="w", zarr_format=form.zarr_format), form)
 
 
-def plate_by_ome_zarr(path, form):
+def write_plate_by_ome_zarr(path, form):
     """Two of three wells are written: the third one is on the list alone."""
     root = zarr.open_group(path, mode="w", zarr_format=form.zarr_format)
     wells = ["A/01", "B/02", "B/03"]
@@ -49,10 +49,10 @@ def plate_by_ome_zarr(path, form):
         group = root.require_group(well)
         write_well_metadata(group, fields, fmt=form)
         for field in fields:
-            ome_zarr_image(group.require_group(field), form)
+            write_ome_zarr_image(group.require_group(field), form)
 
 
-def by_ngff_zarr(path, number):
+def write_by_ngff_zarr(path, number):
     image = ngff_zarr.to_ngff_image(
         PIXELS, ["t", "c", "y", "x"], SCALE, axes_units=UNITS, channel_names=NAMES
     )
@@ -61,7 +61,7 @@ def by_ngff_zarr(path, number):
     ngff_zarr.to_ngff_zarr(str(path), scales, version=number, **sharded)
 
 
-def by_bioio(path, zarr_format):
+def write_by_bioio(path, zarr_format):
     writer = OMEZarrWriter(
         str(path), [PIXELS.shape, (3, 2, 12, 10)], PIXELS.dtype, zarr_format=zarr_format,
         chunk_shape=(1, 1, 12, 10), axes_names=list("tcyx"),
@@ -75,23 +75,23 @@ def by_bioio(path, zarr_format):
 
 def main(folder):
     jobs = {
-        "ome-zarr-py-04": (by_ome_zarr, FormatV04()),
-        "ome-zarr-py-05": (by_ome_zarr, FormatV05()),
-        "ome-zarr-py-04-plate": (plate_by_ome_zarr, FormatV04()),
-        "ome-zarr-py-05-plate": (plate_by_ome_zarr, FormatV05()),
-        "ngff-zarr-04": (by_ngff_zarr, "0.4"),
-        "ngff-zarr-05-sharded": (by_ngff_zarr, "0.5"),
-        "bioio-04": (by_bioio, 2),
-        "bioio-05": (by_bioio, 3),
+        "ome-zarr-py-04": (write_by_ome_zarr, FormatV04()),
+        "ome-zarr-py-05": (write_by_ome_zarr, FormatV05()),
+        "ome-zarr-py-04-plate": (write_plate_by_ome_zarr, FormatV04()),
+        "ome-zarr-py-05-plate": (write_plate_by_ome_zarr, FormatV05()),
+        "ngff-zarr-04": (write_by_ngff_zarr, "0.4"),
+        "ngff-zarr-05-sharded": (write_by_ngff_zarr, "0.5"),
+        "bioio-04": (write_by_bioio, 2),
+        "bioio-05": (write_by_bioio, 3),
     }
-    for name, (write, how) in jobs.items():
+    for name, (write, option) in jobs.items():
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "a.zarr"
-            write(path, how)
+            write(path, option)
             with zipfile.ZipFile(Path(folder) / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as file:
-                for part in sorted(path.rglob("*")):
-                    if part.is_file():
-                        file.write(part, part.relative_to(path))
+                for file_path in sorted(path.rglob("*")):
+                    if file_path.is_file():
+                        file.write(file_path, file_path.relative_to(path))
     print(*(f"{p} {version(p)}" for p in ("ome-zarr", "ngff-zarr", "bioio-ome-zarr", "zarr")))
 
 
