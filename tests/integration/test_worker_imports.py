@@ -278,7 +278,7 @@ def test_workers_of_one_misfit_share_a_line():
     assert not list(find_misfits(ours, {"a": ours, "b": ours | {"steadystack": ""}}))
     old = ours | {"dask": "2024.1.0"}
     (line,) = find_misfits(ours, {"a": old, "b": ours, "c": old, "d": old})
-    assert line.startswith("worker a and 2 more: has dask 2024.1.0 and this process ")
+    assert line.startswith("worker a and 2 more: has dask 2024.1.0, and this process ")
 
 
 def test_the_last_words_of_a_job_name_the_file(folder):

@@ -294,12 +294,12 @@ def _find_section(location: Sequence[Any]) -> type[BaseModel]:
 
 
 def _describe(location: Sequence[Any]) -> str:
-    """What a key is for, in the words of its description; of a section the words it has itself."""
-    about = ""
+    """Describe what a key is for: its description in the settings, or its section's docstring."""
+    description = ""
     for _, field, section in _walk_keys(location):
         if field is not None:
-            about = field.description or (section.__doc__ or "").split("\n")[0].strip(".")
-    return about
+            description = field.description or (section.__doc__ or "").split("\n")[0].strip(".")
+    return description
 
 
 def _walk_keys(
