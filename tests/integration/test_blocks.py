@@ -61,7 +61,7 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     config = settings(tmp_path, frames, preprocess=preprocess)
     whole = measured(set_up(config, open_series(config)[0]))
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 6000)
-    monkeypatch.setattr(masks, "MOST_KEPT", 0)  # and masks are read in parts
+    monkeypatch.setattr(masks, "MAX_KEPT_PIXELS", 0)  # and masks are read in parts
     setup = set_up(config, open_series(config)[0])
     assert make_plan(setup).blocks > 4
     parts = measured(setup)
