@@ -17,7 +17,7 @@ from steadystack import stages
 from steadystack.config import make_config
 from steadystack.dataset import journal, load_shifts, read_pairs
 from steadystack.durable import files
-from steadystack.model import PairStatus
+from steadystack.model import InputError, PairStatus
 from steadystack.outputs import write_stack
 from support.scenes import rough
 
@@ -43,13 +43,14 @@ class Steps:
         setattr(module, name, step)
 
 
-def settings(folder, name):
+def settings(folder, name, max_shift=6, corrected=False):
+    stack = {"corrected": f"{name}.ome.zarr"} if corrected else {}
     return make_config(
         {
             "input": {"path": "stack.zarr"},
-            "register": {"max_shift": 6},
+            "register": {"max_shift": max_shift},
             "pairs": {"width": 2, "extra": 0.4},
-            "output": {"shifts": f"{name}.zarr"},
+            "output": {"shifts": f"{name}.zarr", **stack},
             "cluster": {"kind": "in-process", "task_memory": "520 KiB"},
         },
         folder,
@@ -78,12 +79,14 @@ def prepare(folder):
     assert (whole.sizes["pair"], whole["component"].max()) == (13, 0), whole
 
 
-def killed(folder, due):
-    """A run that ends at a step; the second time over what a finished run has left."""
+def count_steps(due):
+    """Let this process end before the step with that number that changes the disk."""
     steps = Steps(due)
     for module, name in (
         (files, "sync_to_disk"), (files, "put"), (files, "_exchange"), (files, "delete"),
-        (files, "discard"), (files.OpenRecords, "_write"), (files.os, "ftruncate"),
+        (files, "discard"), (files, "open_workshop"), (files, "close_workshop"),
+        (files, "settle"), (files.OpenRecords, "_write"), (files.os, "ftruncate"),
+        (files.os, "replace"),
     ):  # fmt: skip
         steps.before(module, name)
     write = files.os.write
@@ -96,6 +99,11 @@ def killed(folder, due):
         return write(handle, content)
 
     files.os.write = torn
+
+
+def killed(folder, due):
+    """A run that ends at a step."""
+    count_steps(due)
     stages.run(settings(folder, "killed"))
 
 
@@ -130,20 +138,88 @@ def check(folder):
     print(f"{len(saved)} rows were saved")
 
 
+# What others lay around an output, under names that were in use once, or might be.
+STRANGERS = (
+    "killed.zarr.before", "killed.zarr.partial", "killed.zarr.discarded", "killed.zarr.static.zarr",
+    "killed.zarr.flat_field.zarr", "killed.ome.zarr.partial", ".killed.zarr.mine",
+)  # fmt: skip
+
+
+def prepare_old(folder):
+    """An older result with its stack, and strangers around it."""
+    for name in STRANGERS:
+        (folder / name).mkdir()
+        (folder / name / "theirs").write_text(name)
+    stages.run(settings(folder, "killed", 5, corrected=True))
+    stages.run(settings(folder, "whole", corrected=True))
+
+
+def overwritten(folder, due):
+    """A run over an older result that ends at a step."""
+    count_steps(due)
+    stages.run(settings(folder, "killed", corrected=True), overwrite=True)
+
+
+def check_overwritten(folder):
+    """The old or the new is whole, strangers stay, and a further run ends as an undisturbed one."""
+    path = str(folder / "killed.zarr")
+    there, whole = load_shifts(path), load_shifts(str(folder / "whole.zarr"))
+    assert (there["component"] >= 0).any(), "neither the old nor the new is solved"
+    stack = xr.open_zarr(folder / "killed.ome.zarr")["0"]
+    assert stack.shape == (6, 40, 40), stack.shape
+    config = settings(folder, "killed", corrected=True)
+    try:
+        result = stages.run(config)
+    except InputError:  # killed before anything was begun
+        result = stages.run(config, overwrite=True)
+    for name in whole.variables:
+        assert result[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
+    ours, theirs = (
+        xr.open_zarr(folder / f"{name}.ome.zarr")["0"].to_numpy() for name in ("killed", "whole")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    for name in STRANGERS:
+        assert (folder / name / "theirs").read_text() == name, name
+    left = {entry.name for entry in folder.iterdir() if "killed" in entry.name} - set(STRANGERS)
+    left.discard(".killed.zarr.lock")
+    assert left == {"killed.zarr", "killed.ome.zarr"}, left
+
+
+def walk(folder, act, check_after, restore) -> int:
+    """Let `act` end at each of its steps in turn, and check what it leaves."""
+    for due in range(1, 2000):
+        restore()
+        status = in_child(act, folder, due)
+        if status == 0:
+            print(f"{act.__name__}: {due - 1} steps")
+            return 0
+        if status != KILLED or in_child(check_after, folder) != 0:
+            print(f"{act.__name__}, step {due}: {status}")
+            return WRONG
+    return WRONG
+
+
+def remove(folder):
+    for path in folder.glob("killed*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def main(folder: Path) -> int:
     if in_child(prepare, folder) != 0:
         return WRONG
-    for due in range(1, 1000):
-        status = in_child(killed, folder, due)
-        if status == 0:
-            print(f"{due - 1} steps")
-            return 0
-        if status != KILLED or in_child(check, folder) != 0:
-            print(f"step {due}: {status}")
-            return WRONG
-        for left in folder.glob("killed*"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    return WRONG
+    if walk(folder, killed, check, lambda: remove(folder)) != 0:
+        return WRONG
+    remove(folder)
+    if in_child(prepare_old, folder) != 0:
+        return WRONG
+    kept = folder.parent / f"{folder.name}-kept"
+    shutil.copytree(folder, kept)
+
+    def restore():
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+
+    return walk(folder, overwritten, check_overwritten, restore)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ def load_config(path: str | Path) -> Config:
         )
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: {NO_SECTIONS}")
-    return make_config(settings, folder=path.parent)
+    config = make_config(settings, folder=path.parent)
+    config._settings_path = str(path.resolve())
+    return config
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from steadystack.config.sections import (
     PIXEL,
@@ -290,6 +290,13 @@ class Config(Section):
     correct: CorrectSection = CorrectSection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
+
+    _settings_path: str = PrivateAttr("")
+
+    @property
+    def settings_path(self) -> str:
+        """Where the settings were read from; "" if they were made in Python."""
+        return self._settings_path
 
     def dump(self) -> dict[str, Any]:
         """Dump the settings as plain values, as a file would hold them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -54,7 +55,7 @@ class LocalPlace:
 
     @property
     def location(self) -> tuple[str, ...]:
-        return "", *self._path.parts
+        return "", *Path(os.path.realpath(self._path)).parts
 
     @property
     def is_pattern(self) -> bool:

@@ -2,7 +2,7 @@
 
 `inputs` are the settings of each of many inputs; `series` opens a stack with its masks;
 `initial_shifts` is what is known of shifts before; `layout` makes pairs, method and sizes of tasks;
-`forecast` says what that will take.
+`forecast` says what that will take. `paths` refuses outputs on inputs or on each other.
 """
 
 from steadystack.planning.forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
@@ -15,6 +15,7 @@ from steadystack.planning.layout import (
     list_changed_settings,
     set_up,
 )
+from steadystack.planning.paths import check_paths
 from steadystack.planning.series import (
     Series,
     check_frames,
@@ -30,6 +31,7 @@ __all__ = [
     "Series",
     "Setup",
     "check_frames",
+    "check_paths",
     "convert_initial_shifts",
     "count_fitting_workers",
     "count_wanted_workers",

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config, MaskSection
-from steadystack.durable import paths_overlap
 from steadystack.model import FrameSource, FrameStatus, InputError, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts
+from steadystack.planning.paths import check_paths
 from steadystack.readers import (
     ArrayFrames,
     MaskLabels,
@@ -71,7 +71,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
     spec = locate_stack(**config.input.model_dump())
     check_frames(spec)
-    _check_outputs(config)
+    check_paths(config)
     source: FrameSource = StackFrames(spec)
     digests = [spec.digest]
     saturation = find_saturation(config.mask, source, spec)
@@ -222,26 +222,6 @@ def naming_key(key: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
-
-
-def _check_outputs(config: Config) -> None:
-    """Refuse outputs that would lie on, in or around an input."""
-    inputs = (
-        config.input.one_path,
-        config.mask.path,
-        config.preprocess.flat_field,
-        config.preprocess.fixed_pattern,
-        config.initial_shifts.path,
-        config.correct.stack,
-    )
-    outputs = (config.output.shifts, config.output.report, config.output.corrected)
-    for source in filter(None, inputs):
-        for target in filter(None, outputs):
-            if paths_overlap(source, target):
-                raise InputError(
-                    f"the output {target} and the input {source} overlap: neither "
-                    "may lie inside the other"
-                )
 
 
 # Bits per pixel of cameras that write into a larger type.

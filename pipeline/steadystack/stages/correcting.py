@@ -13,7 +13,7 @@ import xarray as xr
 from steadystack.cluster import Engine
 from steadystack.config import Config
 from steadystack.correction import Corrected, plan_corrected, write_corrected, write_tiff
-from steadystack.durable import get_place, paths_overlap
+from steadystack.durable import get_place
 from steadystack.model import UNSOLVED, InputError
 from steadystack.outputs import check_own_tiff, read_digest
 from steadystack.planning import CorrectedPlan, Setup, get_default_task_bytes
@@ -49,12 +49,6 @@ def check_corrected(config: Config) -> None:
     path = config.output.corrected
     if path is None:
         raise InputError("output.corrected is not set: set it to the path of a .zarr or .ome.tif")
-    shifts = config.output.shifts
-    if paths_overlap(shifts, path):
-        raise InputError(
-            f"output.corrected {path} and output.shifts {shifts} overlap: neither "
-            "may lie inside the other"
-        )
     get_place(path).check_writable()
     if path.rstrip("/").endswith(".zarr"):
         read_digest(path)

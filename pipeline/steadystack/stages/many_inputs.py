@@ -14,7 +14,7 @@ import xarray as xr
 from steadystack.config import Config
 from steadystack.model import InputError, PairStatus, Trust, Verdict
 from steadystack.outputs import check_own_file, write_table
-from steadystack.planning import resolve_inputs
+from steadystack.planning import check_paths, resolve_inputs
 from steadystack.quality import verdict
 from steadystack.stages.correcting import Summary
 from steadystack.stages.measuring import Progress
@@ -74,6 +74,8 @@ def run_all(
     singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []
     if command in TABLED:
         check_own_file(config.output.summary, "output.summary")
+        for single in singles.values():
+            check_paths(single, with_summary=True)
     with open_run_cluster(config) as cluster:
         options: dict[str, Any] = {} if command == "report" else {"cluster": cluster}
         if command in RESTARTED:

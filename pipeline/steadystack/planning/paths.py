@@ -1,0 +1,81 @@
+"""Refuse outputs that lie on, in or around what a run reads, or each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+from steadystack.config import Certificates, Config
+from steadystack.durable import get_place, paths_overlap
+from steadystack.model import InputError
+
+
+def check_paths(config: Config, *, with_summary: bool = False) -> None:
+    """Refuse outputs on, in or around an input, the settings or another output.
+
+    Links and other spellings of a path count as what they lead to; nothing is read.
+
+    Parameters
+    ----------
+    with_summary : whether the table of several inputs is written, too
+
+    Raises
+    ------
+    InputError
+        That names both keys and paths.
+    """
+    outputs = _list_outputs(config, with_summary)
+    for key, target in outputs.items():
+        for other_key, source in _list_inputs(config).items():
+            if paths_overlap(source, target):
+                raise InputError(
+                    f"the output {target} ({key}) and the input {source} ({other_key}) overlap: "
+                    "neither may lie inside the other"
+                )
+        pattern = config.input.one_path
+        if get_place(pattern).has_wildcards and get_place(target).matches(pattern):
+            raise InputError(
+                f"the output {target} ({key}) would be one of the inputs {pattern} the next time: "
+                "choose another name or folder"
+            )
+    for (key, target), (other_key, other) in combinations(outputs.items(), 2):
+        if paths_overlap(target, other):
+            raise InputError(
+                f"{key} {target} and {other_key} {other} overlap: neither may lie inside the other"
+            )
+
+
+def _list_inputs(config: Config) -> dict[str, str]:
+    """What a run reads, by the key of the settings."""
+    security = config.cluster.security
+    paths: dict[str, str | None] = {
+        "input.path": config.input.one_path,
+        "mask.path": config.mask.path,
+        "preprocess.flat_field": config.preprocess.flat_field,
+        "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
+        "initial_shifts.path": config.initial_shifts.path,
+        "pairs.path": config.pairs.path,
+        "correct.stack": config.correct.stack,
+        "cluster.scheduler_file": config.cluster.scheduler_file,
+        "the settings": config.settings_path or None,
+    }
+    if isinstance(security, Certificates):
+        paths |= {f"cluster.security.{key}": path for key, path in security.model_dump().items()}
+    words = ("median", "estimate")  # in place of a path
+    return {key: path for key, path in paths.items() if path is not None and path not in words}
+
+
+def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
+    """What a run writes where the settings say, by key, and its log and journal."""
+    output = config.output
+    shifts = output.shifts.rstrip("/")
+    paths: Mapping[str, str | None] = {
+        "output.shifts": shifts,
+        "output.corrected": output.corrected,
+        "output.report": output.report,
+        "output.performance_report": output.performance_report,
+        "output.summary": output.summary if with_summary else None,
+        "the journal": f"{shifts}.journal",
+        "the log": get_place(shifts).get_sibling("run.log").path,
+    }
+    return {key: path for key, path in paths.items() if path is not None}

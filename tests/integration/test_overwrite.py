@@ -1,0 +1,127 @@
+"""--overwrite: the old result stays whole until the new one is, whatever happens on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.dataset import load_shifts
+from steadystack.model import InputError, RunError
+from steadystack.outputs import write_stack
+from support.scenes import rough
+
+
+def settings(folder, max_shift=6, **sections):
+    sections = {"output": {}, "cluster": {"kind": "in-process"}} | sections
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "register": {"max_shift": max_shift},
+            "pairs": {"width": 2},
+            **sections,
+            "output": {"shifts": "shifts.zarr", "report": "report.html"} | sections["output"],
+        },
+        folder,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, no_look_at_what_stands_still):
+    base = rough(0, (80, 80), 1)
+    frames = [
+        base[10 + t : 58 + t, 12 - t : 60 - t] + 0.1 * rough(t, (48, 48), 0) for t in range(7)
+    ]
+    write_stack(tmp_path / "stack.zarr", np.stack(frames).astype("f4"))
+    stages.run(settings(tmp_path))
+    return tmp_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_run_that_is_refused_leaves_the_old_result(folder):
+    old, page = load_shifts(str(folder / "shifts.zarr")), (folder / "report.html").read_bytes()
+    lost = settings(folder, 8, cluster={"kind": "address", "address": "tcp://127.0.0.1:9"})
+    with pytest.raises((InputError, RunError)):
+        stages.run(lost, overwrite=True)
+    assert load_shifts(str(folder / "shifts.zarr")).identical(old)
+    assert (folder / "report.html").read_bytes() == page
+
+
+class Stop(BaseException):
+    """As a signal does."""
+
+
+def test_a_run_that_is_stopped_goes_on_beside_the_old_result(folder):
+    old = load_shifts(str(folder / "shifts.zarr"))
+
+    def stop(done, total):
+        if done >= 5:
+            raise Stop
+
+    new = settings(folder, 8, cluster={"kind": "in-process", "task_memory": "1 MiB"})
+    with pytest.raises(Stop):
+        stages.run(new, overwrite=True, progress=stop)
+    assert load_shifts(str(folder / "shifts.zarr")).identical(old)
+    assert stages.solve(settings(folder)).sizes == old.sizes  # the old one is in use as before
+    begins = []
+    result = stages.run(new, progress=lambda done, total: begins.append(done))
+    assert begins[0] >= 5
+    with xr.open_zarr(folder / "shifts.zarr") as there:
+        assert there.attrs["fingerprint"] == result.attrs["fingerprint"] != old.attrs["fingerprint"]
+    whole = stages.run(settings(folder, 8, output={"shifts": "whole.zarr", "report": "whole.html"}))
+    for name in whole.variables:
+        assert result[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
+    assert not [name for name in names(folder) if "draft" in name or name.endswith("journal")]
+
+
+def test_overwrite_begins_anew_and_replaces_in_the_end(folder):
+    before = load_shifts(str(folder / "shifts.zarr"))
+    after = stages.run(settings(folder), overwrite=True)
+    assert after.attrs["run"] != before.attrs["run"]
+    assert load_shifts(str(folder / "shifts.zarr")).attrs["run"] == after.attrs["run"]
+    assert (
+        stages.measure(settings(folder, 8), overwrite=True).attrs["fingerprint"]
+        != (before.attrs["fingerprint"])
+    )
+
+
+def test_what_strangers_lay_around_stays(folder):
+    strangers = [
+        "shifts.zarr.before", "shifts.zarr.partial", "shifts.zarr.discarded",
+        "shifts.zarr.static.zarr", "shifts.zarr.flat_field.zarr", "shifts.zarr.fixed_pattern.zarr",
+        "shifts.part-1-of-2.zarr.mine",
+    ]  # fmt: skip
+    for name in strangers:
+        (folder / name).mkdir()
+        (folder / name / "theirs").write_text(name)
+    for overwrite in (False, True):
+        stages.run(settings(folder), overwrite=overwrite)
+        stages.solve(settings(folder))
+    assert all((folder / name / "theirs").read_text() == name for name in strangers)
+
+
+def test_a_stranger_in_the_way_of_an_image_or_a_journal_is_told_of_before_a_frame_is_read(folder):
+    (folder / "shifts.zarr.flat_field.zarr").mkdir()
+    wanted = settings(folder, preprocess={"flat_field": "median"})
+    with pytest.raises(InputError, match=r"flat_field\.zarr is in the way, and not of steadystack"):
+        stages.run(wanted, overwrite=True)
+    (folder / "shifts.zarr.journal").write_text("Monday")
+    with pytest.raises(InputError, match=r"journal is in the way, and not of steadystack"):
+        stages.run(settings(folder), overwrite=True)
+    assert (folder / "shifts.zarr.journal").read_text() == "Monday"
+
+
+def test_a_page_or_stack_of_others_is_not_replaced(folder):
+    for name in ("theirs.html", "theirs.ome.tif"):
+        (folder / name).write_text("theirs")
+    for output in ({"report": "theirs.html"}, {"corrected": "theirs.ome.tif"}):
+        with pytest.raises(InputError, match="exists and was not made by steadystack"):
+            stages.run(settings(folder, output=output), overwrite=True)
+    assert (
+        (folder / "theirs.html").read_text() == (folder / "theirs.ome.tif").read_text() == "theirs"
+    )

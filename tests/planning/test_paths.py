@@ -1,0 +1,97 @@
+"""Outputs lie on, in or around nothing that a run reads, and not on each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from steadystack.config import load_config, make_config
+from steadystack.model import InputError
+from steadystack.planning import check_paths
+
+SETTINGS = """
+input:
+  path: data/stack.zarr
+mask:
+  path: data/mask.zarr
+preprocess:
+  flat_field: data/flat.zarr
+  fixed_pattern: data/pattern.zarr
+initial_shifts:
+  path: data/stage.csv
+correct:
+  stack: data/other.zarr
+output:
+  shifts: out/shifts.zarr
+  {output}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("stack", "mask", "flat", "pattern", "other"):
+        (tmp_path / "data" / f"{name}.zarr").mkdir()
+    (tmp_path / "data" / "stage.csv").write_text("frame,y,x\n")
+    return tmp_path
+
+
+def read(folder, output="", name="run.yaml"):
+    (folder / name).write_text(SETTINGS.replace("{output}", output), encoding="utf-8")
+    return load_config(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("corrected: data/stack.zarr", "input.path"),
+        ("corrected: data/stack.zarr/0/corrected.zarr", "input.path"),
+        ("corrected: data/mask.zarr", "mask.path"),
+        ("corrected: data/flat.zarr", "preprocess.flat_field"),
+        ("report: data/pattern.zarr/report.html", "preprocess.fixed_pattern"),
+        ("corrected: data/other.zarr", "correct.stack"),
+        ("corrected: out/shifts.zarr/c.zarr", "output.shifts"),
+        ("report: out/shifts.zarr/report.png", "output.shifts"),
+        ("corrected: data/../data/stack.zarr", "input.path"),
+        ("{performance_report: a.html, report: a.html}", "output.report"),
+    ],
+)
+def test_outputs_that_would_replace_something_are_refused(folder, output, words):
+    if output.startswith("{"):
+        output = "\n  ".join(output.strip("{}").split(", "))
+    with pytest.raises(InputError, match=r"overlap: neither may lie inside the other") as raised:
+        check_paths(read(folder, output))
+    assert words in str(raised.value)
+
+
+def test_links_count_as_what_they_lead_to(folder):
+    (folder / "alias").symlink_to(folder / "data")
+    config = make_config(
+        {
+            "input": {"path": str(folder / "data" / "stack.zarr")},
+            "output": {"shifts": str(folder / "alias" / "stack.zarr" / "shifts.zarr")},
+        }
+    )
+    with pytest.raises(InputError, match=r"input\.path"):
+        check_paths(config)
+
+
+def test_the_settings_themselves_and_the_table_of_inputs_count(folder):
+    config = read(folder, "summary: data/stage.csv")
+    check_paths(config)  # of one input no table is written
+    with pytest.raises(InputError, match=r"output\.summary.*initial_shifts\.path"):
+        check_paths(config, with_summary=True)
+    with pytest.raises(InputError, match=r"the settings"):
+        check_paths(read(folder, "summary: run.csv", "run.csv"), with_summary=True)
+
+
+def test_an_output_that_the_pattern_of_inputs_finds_is_refused(folder):
+    config = make_config(
+        {"input": {"path": "frames/*.tif"}, "output": {"corrected": "frames/moved.ome.tif"}}, folder
+    )
+    with pytest.raises(InputError, match=r"one of the inputs"):
+        check_paths(config)
+
+
+def test_neighbours_are_no_overlap(folder):
+    check_paths(read(folder, "corrected: data/stack.zarr.corrected.zarr"))
+    check_paths(read(folder, "report: data/report.html"))
