@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from steadystack.config import Config
 from steadystack.durable import get_place
-from steadystack.model import InputError
+from steadystack.model import InputError, escape_unprintable
 
 LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
 # The time between two lines: at first the shortest, later this fraction of the time that has gone
@@ -24,6 +24,24 @@ log = logging.getLogger(__name__)
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 METER_NAME = f"{__name__}.meter"  # the logger of lines that say how far a run is
 meter_log = logging.getLogger(METER_NAME)
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line: time, name of the output, level, message.
+
+    A traceback follows in lines of its own. The name and the message may hold any character.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
+        self._name = escape_unprintable(name)
+
+    def usesTime(self) -> bool:  # noqa: N802
+        return True
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        message = escape_unprintable(record.message)
+        return f"{record.asctime} {self._name} {record.levelname} {message}"
 
 
 @contextmanager
@@ -39,8 +57,7 @@ def log_to_output(config: Config, command: str) -> Iterator[None]:
         log_handler = get_place(output).get_sibling(LOG_NAME).make_log_handler()
     except OSError as error:
         raise InputError(f"output.shifts {output} cannot be written: {error}") from error
-    line = f"%(asctime)s {PurePath(output).name} %(levelname)s %(message)s"
-    log_handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S%z"))
+    log_handler.setFormatter(LineFormatter(PurePath(output).name))
     # Warnings reach the terminal by themselves only while nobody listens.
     is_unheard = not package.hasHandlers() and logging.lastResort is not None
     handlers = [log_handler, *([logging.lastResort] if is_unheard and logging.lastResort else [])]
@@ -79,7 +96,7 @@ def _log_end(config: Config, command: str) -> Iterator[None]:
 def read_log_lines(config: Config) -> list[str]:
     """Read the latest lines of the log on this output, without those that repeat its settings."""
     output = config.output.shifts.rstrip("/")
-    name = PurePath(output).name
+    name = escape_unprintable(PurePath(output).name)
     for handler in logging.getLogger("steadystack").handlers:
         handler.flush()
     try:
@@ -87,8 +104,15 @@ def read_log_lines(config: Config) -> list[str]:
             all_lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    lines = [line for line in all_lines if line.split(" ")[1:2] == [name]]
+    lines = [line for line in all_lines if _is_line_of(name, line)]
     return [line for line in lines if f" INFO {SETTINGS_MARK}" not in line][-MAX_LINES:]
+
+
+def _is_line_of(name: str, line: str) -> bool:
+    """Whether a line of the log is on the output of that name, which may have spaces."""
+    after_time = line.partition(" ")[2]
+    level = after_time.removeprefix(f"{name} ").partition(" ")[0]
+    return after_time.startswith(f"{name} ") and level in logging.getLevelNamesMapping()
 
 
 @contextmanager

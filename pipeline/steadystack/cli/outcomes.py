@@ -17,7 +17,14 @@ import xarray as xr
 from steadystack import quality, stages
 from steadystack.config import Config
 from steadystack.durable import get_place
-from steadystack.model import InputError, PairStatus, RunError, Trust, UnreachableError
+from steadystack.model import (
+    InputError,
+    PairStatus,
+    RunError,
+    Trust,
+    UnreachableError,
+    escape_unprintable,
+)
 from steadystack.terminal import Stopped, get_exit_code, stopping_on_signals
 
 FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
@@ -118,10 +125,10 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
         if path is not None and get_place(path).exists():
-            click.echo(f"{name} -> {path}")
+            click.echo(f"{name} -> {escape_unprintable(path)}")
     click.echo(
         f"{shifts.sizes['frame']} frames, {format_usable(shifts)}, {seconds:.1f} s -> "
-        f"{output.shifts}: {verdict.trust}"
+        f"{escape_unprintable(output.shifts)}: {verdict.trust}"
     )
     for reason in verdict.reasons:
         click.echo(f"  {reason}")
@@ -150,4 +157,4 @@ def print_table(rows: list[tuple[str, str]]) -> None:
     """Print names and values, the values below each other."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {escape_unprintable(value)}")

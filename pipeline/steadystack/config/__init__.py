@@ -1,10 +1,12 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
 `settings` has the whole and most sections, with every key and its default; `sections` those of the
-stack, the mask and the cluster; `loading` reads YAML and says what is wrong with it.
+stack, the mask and the cluster; `loading` reads YAML and says what is wrong with it; `scalars`
+writes single values.
 """
 
 from steadystack.config.loading import load_config, make_config
+from steadystack.config.scalars import format_scalar
 from steadystack.config.sections import Certificates, ClusterSection, MaskSection
 from steadystack.config.settings import Config, CorrectSection, PreprocessSection
 
@@ -15,6 +17,7 @@ __all__ = [
     "CorrectSection",
     "MaskSection",
     "PreprocessSection",
+    "format_scalar",
     "load_config",
     "make_config",
 ]

@@ -13,7 +13,7 @@ from typing import Self
 
 from steadystack.durable import objects
 from steadystack.durable.locks import check_held
-from steadystack.model import InputError, RunError, UnreachableError
+from steadystack.model import UnreachableError
 
 # The shortest time between two sends, seconds; later in a run this fraction of the time that has
 # gone by, as every send makes another object.
@@ -145,7 +145,7 @@ class ObjectRecords:
 class SentLog(logging.Handler):
     """Appends log lines to an object, and keeps what other runs have put there.
 
-    A store that is out of reach raises nothing: the lines are sent later.
+    A store that takes no lines raises nothing: they are sent later.
     """
 
     def __init__(self, path: str) -> None:
@@ -169,6 +169,6 @@ class SentLog(logging.Handler):
     def _send(self, content: bytes) -> None:
         self._unsent += content
         self._is_away = True
-        with suppress(RunError, InputError):
+        with suppress(Exception):  # a log that cannot be written ends no run
             objects.append(self.path, self._unsent)
             self._unsent, self._is_away = b"", False

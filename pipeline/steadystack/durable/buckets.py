@@ -56,6 +56,10 @@ class ObjectPlace(RemotePlace):
     def get_child(self, name: str) -> ObjectPlace:
         return ObjectPlace(f"{self.path}/{name}")
 
+    @property
+    def is_pattern(self) -> bool:
+        return super().is_pattern and not self.is_occupied()  # a name may have brackets
+
     def exists(self) -> bool:
         if self.path.endswith(".zarr"):
             names, _ = objects.list_names(self.path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TypeVar
 
@@ -45,7 +46,15 @@ class LocalPlace:
         return self._path.name
 
     def make_absolute(self, folder: Path) -> str:
-        return str((folder / self._path.expanduser()).resolve())
+        path = folder / self._path
+        if not os.path.lexists(path):  # a name may begin with ~
+            with suppress(RuntimeError):  # there is no such user
+                path = folder / self._path.expanduser()
+        try:
+            return str(path.resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # links in a loop, a zero byte
+            reason = "links that lead in a circle" if "loop" in str(error) else error
+            raise InputError(f"{self.path!r} cannot be a path: {reason}") from error
 
     def get_sibling(self, name: str) -> LocalPlace:
         return LocalPlace(str(self._path.with_name(name)))
@@ -59,14 +68,20 @@ class LocalPlace:
 
     @property
     def is_pattern(self) -> bool:
-        return has_magic(self.path.rsplit("/", 1)[-1]) and self.has_wildcards
+        return has_magic(self.name) and self.has_wildcards
 
     @property
     def has_wildcards(self) -> bool:
-        return has_magic(self.path) and not self._path.exists()  # a name may have brackets
+        return has_magic(self.path) and has_magic("/".join(self.split_pattern()[1]))
+
+    def split_pattern(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        parts, count = self._path.parts, 0
+        while count < len(parts) and os.path.lexists(Path(*parts[: count + 1])):
+            count += 1
+        return parts[:count], parts[count:]
 
     def matches(self, pattern: str) -> bool:
-        return PurePath(self.path).match(pattern)
+        return PurePath(self.path).match(LocalPlace(pattern)._make_glob())
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -85,13 +100,18 @@ class LocalPlace:
         return sorted(map(str, folder.iterdir())) if folder.is_dir() else []
 
     def list_matching(self) -> list[str]:
-        return sorted(glob(self.path, recursive=True))
+        return sorted(glob(self._make_glob(), recursive=True))
 
     def list_files(self) -> list[str]:
         if not self.is_folder():
-            return sorted(glob(self.path), key=natural_sort_key)
+            return sorted(glob(self._make_glob()), key=natural_sort_key)
         names = (entry.name for entry in self._path.iterdir() if not entry.name.startswith("."))
         return sorted((f"{self.path}/{name}" for name in names), key=natural_sort_key)
+
+    def _make_glob(self) -> str:
+        """Make the pattern for `glob`, in which the part that exists stands for itself."""
+        literal, rest = self.split_pattern()
+        return str(PurePath(*map(escape, literal), *rest))
 
     def describe_missing(self) -> str:
         return f"{self.path} does not exist"
@@ -181,7 +201,26 @@ class LocalPlace:
 
     def make_log_handler(self) -> logging.Handler:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return logging.FileHandler(self.path, encoding="utf-8")
+        return FileLog(self.path, encoding="utf-8", errors="backslashreplace")
+
+
+class FileLog(logging.FileHandler):
+    """Appends log lines to a file.
+
+    A disk that is full ends no run and prints nothing: lines are lost for which there is no space.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 class LocalBuild:

@@ -146,7 +146,14 @@ class Place(Protocol):
 
     @property
     def has_wildcards(self) -> bool:
-        """Whether the path stands for many paths, which `list_matching` gives."""
+        """Whether the path stands for many paths, which `list_matching` gives.
+
+        What exists is literal, whatever its name: only what follows it can be a pattern.
+        """
+        ...
+
+    def split_pattern(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Split the path into the leading components that exist and the rest, the pattern."""
         ...
 
     def matches(self, pattern: str) -> bool:

@@ -148,6 +148,9 @@ class RemotePlace:
     def has_wildcards(self) -> bool:
         return False  # a pattern of many paths is for this machine alone
 
+    def split_pattern(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (self.path,), ()
+
     def matches(self, pattern: str) -> bool:
         return False
 

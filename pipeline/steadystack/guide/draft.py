@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from steadystack.config import format_scalar
 from steadystack.durable import get_place
 from steadystack.guide.checking import describe
-from steadystack.model import InputError
-from steadystack.planning import ALL, check_frames, list_images
+from steadystack.model import InputError, escape_unprintable
+from steadystack.planning import ALL, PLACEHOLDER, check_frames, list_images
 from steadystack.quality import find_constant_border, find_frequent_extremes
 from steadystack.readers import StackFrames, StackSpec, locate_stack
 
@@ -22,6 +22,13 @@ MOST_READ = 2**26  # bytes
 MOST_SEARCHED = 128  # pixels
 # A value that more than this share of a frame's pixels have may mean "no data".
 FEW = 0.02
+OUTPUT_ENDINGS = {
+    "shifts": "-shifts.zarr",
+    "report": "-report.html",
+    "corrected": "-corrected.ome.zarr",
+}
+# Longer names of inputs are cut: systems allow 255 bytes, and endings have to find room in them.
+MOST_STEM_BYTES = 160
 
 INIT_SETTINGS = """\
 # Settings for {name}: {kind}{described}
@@ -53,9 +60,9 @@ pairs:
   width: 5                   # every pair up to this many frames apart
 
 output:
-  shifts: {stem}-shifts.zarr
-  report: {stem}-report.html  # a page; .png, .svg or .pdf: one picture
-  # corrected: {stem}-corrected.ome.zarr  # the corrected stack; or .ome.tif
+  shifts: {shifts}
+  report: {report}  # a page; .png, .svg or .pdf: one picture
+  # corrected: {corrected}  # the corrected stack; or .ome.tif
 
 correct:                     # used if output.corrected is set
   # border: crop             # only what every good frame shows; same: the frames' shape
@@ -76,15 +83,16 @@ def init(path: str, **keys: Any) -> str:
     except InputError as error:
         raise InputError(str(error) + _name_option(str(error))) from error
     check_frames(spec)
-    lines = [f"  {key}: {json.dumps(value)}" for key, value in keys.items()]
-    described = "".join(f"\n#   {name}: {value}" for name, value in describe(spec)[1:])
+    lines = [f"  {key}: {format_scalar(value)}" for key, value in keys.items()]
+    facts = [f"{name}: {escape_unprintable(value)}" for name, value in describe(spec)[1:]]
+    stem = _choose_stem(path, keys.get("position"), keys.get("series"))
     absolute_path = get_place(path).make_absolute(Path())
     invalid_values, border = _make_lines_on_data(spec)
     return INIT_SETTINGS.format(
-        name=Path(path.rstrip("/")).name,
-        kind=spec.kind,
-        path=json.dumps(absolute_path),
-        described=described,
+        name=escape_unprintable(Path(path.rstrip("/")).name),
+        kind=escape_unprintable(spec.kind),
+        path=format_scalar(absolute_path, quoted=True),
+        described="".join(f"\n#   {fact}" for fact in facts),
         input_keys="\n".join(lines) + ("\n" if lines else ""),
         shape=spec.frame_shape,
         centre=[size // 2 for size in spec.frame_shape[-2:]],
@@ -92,7 +100,7 @@ def init(path: str, **keys: Any) -> str:
         invalid_values=invalid_values,
         border=border,
         max_shift=_make_line_on_shifts(spec.frame_shape),
-        stem=_choose_stem(path, keys.get("position"), keys.get("series")),
+        **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
 
 
@@ -155,11 +163,15 @@ def _make_line(key: str, comment: str) -> str:
 
 def _choose_stem(path: str, position: str | None, series: int | None) -> str:
     """Choose a name for the outputs: that of the input, or of the folder of a pattern of files."""
-    names = path.rstrip("/").split("/")
-    name = names[-1] if not get_place(path).is_pattern or len(names) < 2 else names[-2]
-    words = [name.split(".")[0].replace("*", "") or "stack"]
+    names, place = path.rstrip("/").split("/"), get_place(path)
+    name = names[-1] if not place.is_pattern or len(names) < 2 else names[-2]
+    name = name.split(".")[0]
+    if place.is_pattern or place.has_wildcards:
+        name = name.replace("*", "")
+    word = name.replace(PLACEHOLDER, PLACEHOLDER.strip("{}")).encode(errors="surrogateescape")
+    words = [word[:MOST_STEM_BYTES].decode(errors="ignore") or "stack"]
     if position == ALL:
-        return f"{words[0]}-{{name}}"
+        return f"{words[0]}-{PLACEHOLDER}"
     words += [position.strip("/").replace("/", "-")] if position else []
     words += [str(series)] if series is not None else []
     return "-".join(words)

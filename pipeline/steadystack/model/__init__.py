@@ -59,6 +59,7 @@ from steadystack.model.words import (
     Slices,
     Status,
     UnreachableError,
+    escape_unprintable,
     name_axes,
 )
 
@@ -105,6 +106,7 @@ __all__ = [
     "as_shifts",
     "as_stack",
     "columns_of",
+    "escape_unprintable",
     "name_axes",
     "spatial_dims",
     "suggest_renaming",

@@ -27,6 +27,17 @@ def name_axes(ndim: int) -> tuple[str, ...]:
     return ("z", "y", "x")[3 - ndim :]
 
 
+def escape_unprintable(text: str) -> str:
+    """Write line breaks and other characters that cannot be seen as escapes with a backslash.
+
+    Names of files may contain them; what is returned is one line, in any encoding's letters.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 # Component of a frame without a usable pair, and of every frame before the solve.
 LONE, UNSOLVED = -1, -2
 

@@ -7,7 +7,13 @@
 
 from steadystack.planning.forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
 from steadystack.planning.initial_shifts import convert_initial_shifts
-from steadystack.planning.inputs import ALL, list_images, resolve_inputs, resolve_only_input
+from steadystack.planning.inputs import (
+    ALL,
+    PLACEHOLDER,
+    list_images,
+    resolve_inputs,
+    resolve_only_input,
+)
 from steadystack.planning.layout import (
     Setup,
     count_wanted_workers,
@@ -26,6 +32,7 @@ from steadystack.planning.series import (
 
 __all__ = [
     "ALL",
+    "PLACEHOLDER",
     "CorrectedPlan",
     "Plan",
     "Series",

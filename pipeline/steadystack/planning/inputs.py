@@ -94,7 +94,8 @@ def _list_matching(pattern: str) -> list[str]:
 
 def _find_wild_part(pattern: str, path: str) -> str:
     """The names in a path that stand for those of a pattern from its first wildcard to its last."""
-    is_wild = [has_magic(name) for name in PurePath(pattern).parts]
+    literal, rest = get_place(pattern).split_pattern()
+    is_wild = [False] * len(literal) + [has_magic(name) for name in rest]
     before, after = is_wild.index(True), is_wild[::-1].index(True)
     names = PurePath(path).parts
     return _strip_suffix("-".join(names[before : len(names) - after]))
@@ -138,12 +139,24 @@ def _check_placeholders(config: Config, count: int) -> None:
     """Refuse an output path that several inputs would share."""
     for key in ("shifts", "corrected", "report"):
         path = getattr(config.output, key)
-        if path is not None and PLACEHOLDER not in path:
+        if path is not None and PLACEHOLDER not in _split_template(path)[1]:
             example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACEHOLDER}").name
             raise InputError(
                 f"output.{key} {path} is one path for {count} inputs: put {PLACEHOLDER} into it, "
                 f"such as {example}"
             )
+
+
+def _split_template(path: str) -> tuple[str, str]:
+    """Split a path into the folders that exist, whose names hold no placeholder, and the rest.
+
+    The folders are "" if nothing in their names looks like one.
+    """
+    literal, rest = get_place(path).split_pattern()
+    parts = [*literal, *rest]
+    count = min(len(literal), len(parts) - 1)
+    folders = str(PurePath(*parts[:count]))
+    return (f"{folders}/", "/".join(parts[count:])) if PLACEHOLDER in folders else ("", path)
 
 
 def _check_pattern(output: str, paths: Sequence[str]) -> None:
@@ -160,8 +173,11 @@ def _make_single(config: Config, path: str, name: str) -> Config:
     """The settings of one input, with its name in the paths."""
 
     def fill_in(value: object) -> object:
-        """Replace the placeholder in a text."""
-        return value.replace(PLACEHOLDER, name) if isinstance(value, str) else value
+        """Replace the placeholder in a text, but not in names of folders that exist."""
+        if not isinstance(value, str) or PLACEHOLDER not in value:
+            return value
+        literal, rest = _split_template(value)
+        return literal + rest.replace(PLACEHOLDER, name)
 
     sections = {
         key: getattr(config, key).model_copy(

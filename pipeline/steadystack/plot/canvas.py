@@ -35,6 +35,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def make_plain(text: str) -> str:
+    """Make of any text, such as a name, one that matplotlib draws as it is: $ begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def get_axes(ax: Axes | None) -> Axes:
     """The axes `ax`, or those that pyplot would draw on, as with xarray's plots."""
     if ax is not None:

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, FrameStatus, InputError, PairStatus, Status, as_shifts
-from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, get_axes, thin_out
+from steadystack.plot.canvas import BAD, COLOURS, MOST_MARKS, WORSE, get_axes, make_plain, thin_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +123,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
 def _get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
     """The frames' times (frames,) if they are known, else their indices, and the axis' label."""
     if "time" in shifts.coords and np.issubdtype(shifts["time"].dtype, np.floating):
-        unit = shifts["time"].attrs.get("unit", "")
+        unit = make_plain(str(shifts["time"].attrs.get("unit", "")))
         return shifts["time"].to_numpy(), f"time / {unit}" if unit else "time"
     return shifts["frame"].to_numpy().astype(float), "frame"
 
@@ -135,7 +135,7 @@ def _get_scale(shifts: xr.Dataset, physical: bool) -> tuple[NDArray[np.float64],
         return np.ones(len(size)), "px"
     if not np.isfinite(size).all():
         raise InputError("the pixel size is not known: physical=False draws pixels")
-    return size, shifts["pixel_size"].attrs.get("units", "unit")
+    return size, make_plain(str(shifts["pixel_size"].attrs.get("units", "unit")))
 
 
 def _describe_lost(shifts: xr.Dataset) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from steadystack import plot
 from steadystack.durable import get_place
-from steadystack.model import Bools, InputError, Registration
+from steadystack.model import Bools, InputError, Registration, escape_unprintable
 from steadystack.outputs import check_own_file, make_figure_metadata, replacing_own_file
 from steadystack.plot import COLOURS, find_grey_range
 
@@ -61,7 +62,8 @@ def draw_series(
     title : above all of them
     """
     figure = plot.new_figure(12, 7.5)
-    figure.suptitle(fill(title, TITLE_CHARACTERS), fontsize=11)
+    lines = fill(escape_unprintable(title), TITLE_CHARACTERS)
+    figure.suptitle(plot.make_plain(lines), fontsize=11)
     rows = figure.subplot_mosaic([["drift", "residual"], ["before", "after"]], height_ratios=[2, 3])
     plot.drift(shifts, rows["drift"])
     plot.residuals(shifts, rows["residual"])
@@ -95,7 +97,7 @@ def draw_pairs(
         for axes, (label, image) in zip(row, images, strict=True):
             axes.set_facecolor("#4477AA")
             axes.imshow(image, cmap="gray", interpolation="nearest")
-            axes.set(title=label, xticks=[], yticks=[])
+            axes.set(title=plot.make_plain(label), xticks=[], yticks=[])
             axes.title.set_fontsize(9)
     return figure
 
@@ -104,7 +106,8 @@ def save_figure(figure: Figure, path: str) -> None:
     """Write a figure as PNG, SVG or PDF, by the path's suffix."""
     check_report_path(path)
     suffix = PurePath(path).suffix
-    with replacing_own_file(path) as partial:
+    with replacing_own_file(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # names in letters that the font does not have
         figure.savefig(partial, dpi=120, format=suffix[1:], metadata=make_figure_metadata(suffix))
 
 

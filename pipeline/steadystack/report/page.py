@@ -61,11 +61,12 @@ class Page:
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
     """Write a page, with images as large as `most_bytes` allow."""
     for side in IMAGE_SIDES:
-        text = _render_html(page, side)
-        if len(text.encode()) <= most_bytes:
+        # a name that is not of Unicode has letters that UTF-8 does not
+        content = _render_html(page, side).encode(errors="backslashreplace")
+        if len(content) <= most_bytes:
             break
     with replacing_own_file(path, "output.report") as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
 
 
 def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str, str, Figure]]:
