@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config
-from steadystack.model import Bools
+from steadystack.model import Bools, Frame, FrameStatus
 from steadystack.planning import Series, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
-from steadystack.quality import Border, find_constant_border, find_frequent_extremes
+from steadystack.quality import Border, find_constant_border, find_no_data
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
 
@@ -39,23 +40,36 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         rows.append(("initial shifts", _describe_initial_shifts(config, series)))
     rows.append(("to read", f"{make_plan(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
     last_index = spec.frame_count - 1
-    frames = []
-    for index in sorted({0, last_index // 2, last_index}):
-        frame = series.source.read(index)
+    indices = sorted({0, last_index // 2, last_index})
+    frames = [series.source.read(index) for index in indices]
+    shares = find_no_data([(frame.image, frame.valid) for frame in frames], FEW)
+    has_mask = config.mask.path is not None or bool(config.mask.rois)
+    drawn = []
+    for position, (index, frame) in enumerate(zip(indices, frames, strict=True)):
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
-        values = image[valid]
-        content = (
-            f"values {values.min():g} to {values.max():g}" if values.size else "no valid pixel"
-        )
-        reason = f" ({frame.reason})" if frame.reason else ""
-        meaning = f"{frame.status}{reason}, {valid.mean():.0%} valid, {content}"
-        rows.append((f"frame {index}", meaning))
-        rows += _find_hints(frame.image, frame.valid, float(valid.mean()))
-        frames.append((f"frame {index}", frame.image, valid))
+        rows.append((f"frame {index}", _describe_frame(frame, image[valid], valid)))
+        here = {value: share[position] for value, share in shares.items()}
+        questions = _ask_about_values(frame, here) + _ask_about_mask(frame, valid, has_mask)
+        rows += [("", question) for question in questions]
+        drawn.append((f"frame {index}", frame.image, valid))
     if picture is not None:
-        save_figure(draw_overlay(frames), picture)
+        save_figure(draw_overlay(drawn), picture)
         rows.append(("picture", picture))
     return rows
+
+
+def _describe_frame(frame: Frame, values: NDArray[Any], valid: Bools) -> str:
+    """Describe a frame: its status, its valid pixels and the range of their `values`."""
+    status = frame.status
+    if not values.size:
+        status = FrameStatus.EMPTY if status is FrameStatus.OK else status
+        content = "no valid pixel"
+    elif values.min() == values.max():
+        status, content = FrameStatus.FLAT, f"all of them {values.min():g}"
+    else:
+        content = f"values {values.min():g} to {values.max():g}"
+    reason = f" ({frame.reason})" if frame.reason else ""
+    return f"{status}{reason}, {valid.mean():.0%} valid, {content}"
 
 
 def _describe_initial_shifts(config: Config, series: Series) -> str:
@@ -96,27 +110,33 @@ def _describe_mask(config: Config, saturation: float | None) -> list[tuple[str, 
     return [("mask", "; ".join(cause for cause in causes if cause) or "none")]
 
 
-def _find_hints(image: NDArray[Any], is_usable: Bools, valid: float) -> list[tuple[str, str]]:
-    """Find what is odd in a frame, as questions; the booleans `is_usable` have the image's shape.
+def _ask_about_values(frame: Frame, shares: Mapping[float, float]) -> list[str]:
+    """Ask about pixels of one value: a border, and values that seem to mean "no data".
 
-    `valid` is the share of the frame's pixels that are valid.
+    `shares` are these values, each with its share of the frame's valid pixels.
     """
-    border = find_constant_border(image, is_usable)
+    border = find_constant_border(frame.image, frame.valid)
     questions = [_ask_about_border(border)] if border else []
-    for value, share in find_frequent_extremes(image[is_usable], FEW):
-        if border is None or value != border.value:
-            questions.append(
-                f"{share:.0%} of the pixels are {value:g}: no data? then set mask.invalid_values: "
-                f"[{value:g}]"
-            )
-    if looks_inverted(image, is_usable):
-        questions.append(
+    return questions + [
+        f"{share:.0%} of the pixels are {value:g}: no data? then set mask.invalid_values: "
+        f"[{value:g}]"
+        for value, share in shares.items()
+        if share and (border is None or value != border.value)
+    ]
+
+
+def _ask_about_mask(frame: Frame, valid: Bools, has_mask: bool) -> list[str]:
+    """Ask whether the mask is inverted; of frames that lack pixels it cannot be told."""
+    if frame.status is not FrameStatus.OK:
+        return []
+    if looks_inverted(frame.image, frame.valid):
+        return [
             "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
             "not; True (nonzero) means valid; mask.invert swaps the two"
-        )
-    elif valid < FEW_VALID:
-        questions.append("few pixels are valid: is the mask inverted? True (nonzero) means valid")
-    return [("", question) for question in questions]
+        ]
+    if valid.mean() < FEW_VALID and has_mask:
+        return ["few pixels are valid: is the mask inverted? True (nonzero) means valid"]
+    return []
 
 
 def _ask_about_border(border: Border) -> str:

@@ -13,7 +13,7 @@ from steadystack.durable import get_place
 from steadystack.guide.checking import describe
 from steadystack.model import InputError, escape_unprintable
 from steadystack.planning import ALL, PLACEHOLDER, check_frames, list_images
-from steadystack.quality import find_constant_border, find_frequent_extremes
+from steadystack.quality import find_constant_border, find_no_data
 from steadystack.readers import StackFrames, StackSpec, locate_stack
 
 # Larger frames are not read: that would take long over a network.
@@ -76,7 +76,8 @@ cluster:
 def init(path: str, **keys: Any) -> str:
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
-    Reads the middle frame, if it is not a large one, for pixels that seem to hold no data.
+    Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
+    to hold no data.
     """
     try:
         spec = _locate_example(path, keys)
@@ -115,16 +116,22 @@ def _locate_example(path: str, keys: Mapping[str, Any]) -> StackSpec:
 def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
     """Make the lines `invalid_values` and `border` of the mask section.
 
-    Their comments say which pixels of the middle frame seem to hold no data.
+    Their comments say which pixels of the middle frame seem to hold no data, as compared with the
+    first and the last frame.
     """
-    border, extremes = None, list[tuple[float, float]]()
+    border, shares = None, dict[float, tuple[float, ...]]()
+    middle, last = (spec.frame_count - 1) // 2, spec.frame_count - 1
+    indices = sorted({0, middle, last})
     if spec.frame_bytes <= MOST_READ:
-        frame = StackFrames(spec).read((spec.frame_count - 1) // 2)
-        is_usable = frame.valid & np.isfinite(frame.image)
-        border = find_constant_border(frame.image, is_usable)
-        extremes = find_frequent_extremes(frame.image[is_usable], FEW)
-    findings = [f"{share:.0%} of the middle frame is {value:g}" for value, share in extremes]
-    values = [value for value, _ in extremes]
+        frames = [StackFrames(spec).read(index) for index in indices]
+        pixels = [(frame.image, frame.valid & np.isfinite(frame.image)) for frame in frames]
+        border = find_constant_border(*pixels[indices.index(middle)])
+        shares = find_no_data(pixels, FEW)
+    findings = [
+        f"{share[indices.index(middle)]:.0%} of the middle frame is {value:g}"
+        for value, share in shares.items()
+    ]
+    values = list(shares)
     width = 0
     if border is not None:
         width = max(border.widths)

@@ -9,7 +9,7 @@ data.
 
 from steadystack.quality.advice import NO_MOTION_PX, AdviceSettings
 from steadystack.quality.assessment import CHECKED, check_series, judge_stored, verdict
-from steadystack.quality.borders import Border, find_constant_border, find_frequent_extremes
+from steadystack.quality.borders import Border, find_constant_border, find_no_data
 from steadystack.quality.fixed_pattern_check import check_fixed_pattern
 from steadystack.quality.judge import judge_series
 from steadystack.quality.mask_check import check_mask, find_doubt_of_mask
@@ -27,7 +27,7 @@ __all__ = [
     "check_series",
     "find_constant_border",
     "find_doubt_of_mask",
-    "find_frequent_extremes",
+    "find_no_data",
     "judge_series",
     "judge_stored",
     "make_close_ups",

@@ -5,7 +5,9 @@ They are hints for a person: no result depends on them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,16 @@ from steadystack.model import Bools
 
 # Valid pixels of a line that tell whether it is of one value.
 LEAST_OF_LINE = 8
+# The border ends where less than this share of the next line has its value: its edge is straight,
+# as that of what is dark around an object is not.
+MOST_BEYOND = 0.5
+# Pixels of one value stand still if they moved by less than this, pixels, and if fewer than this
+# share of those along their edge changed.
+MOST_MOVED_PX, MOST_CHANGED = 0.05, 0.3
+# Lost pixels are scattered: hardly more of their neighbours are lost than of all pixels (by this
+# share of the rest). All but 1 % of the others are far from their value, by this share of the
+# distance of the median and by so many of the steps between values.
+MOST_TOGETHER, LEAST_APART, LEAST_STEPS = 0.15, 0.25, 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,8 @@ def find_constant_border(image: NDArray[Any], valid: Bools) -> Border | None:
     """Find a border of one value on any side of an image; None if there is none.
 
     `image` and the boolean `valid` have the same shape. Only whole lines of pixels count, by their
-    valid pixels. A side may be without border, and an image of one value has no border.
+    valid pixels, and only up to a straight edge. A side may be without border, and an image of one
+    value has no border.
     """
     values, widths = list[float](), list[int]()
     for axis in range(image.ndim):
@@ -59,7 +72,8 @@ def _count_uniform_lines(lines: NDArray[Any], valid_lines: Bools) -> tuple[int, 
         pixels = line[valid_line]
         first = pixels[0].item() if pixels.size >= LEAST_OF_LINE else None
         if first is None or (pixels != first).any() or value not in (None, first):
-            return width, value
+            is_edge = not pixels.size or np.mean(pixels == value) < MOST_BEYOND
+            return (width, value) if is_edge else (0, None)
         value = first
     return len(lines), value
 
@@ -75,3 +89,94 @@ def find_frequent_extremes(values: NDArray[Any], least_share: float) -> list[tup
         if least_share < share < 1:
             extremes.append((extreme, share))
     return sorted(extremes)
+
+
+def find_no_data(
+    frames: Sequence[tuple[NDArray[Any], Bools]], least_share: float
+) -> dict[float, tuple[float, ...]]:
+    """Find values that seem to mean "no data", each with its share of the pixels of every frame.
+
+    `frames` are a few of a series, far apart in time: images, and booleans of the same shape that
+    say which pixels are valid. A value is found if it is the lowest or the highest of a frame and
+    has more than `least_share` of its pixels, and if these stand still in the camera while other
+    pixels change, or are scattered and far from all others. What is dark around a scene that drifts
+    is not found.
+    """
+    varied = [frame for frame in frames if _varies(*frame)]
+    candidates = {
+        value
+        for image, valid in varied
+        for value, _ in find_frequent_extremes(image[valid], least_share)
+    }
+    return {
+        value: tuple(_compute_share(image, valid, value) for image, valid in frames)
+        for value in sorted(candidates)
+        if _stands_still(varied, value, least_share) or any(_is_scattered(*frame, value) for frame in varied)
+    }
+
+
+def _varies(image: NDArray[Any], valid: Bools) -> bool:
+    """Whether the valid pixels of an image have more than one value."""
+    values = image[valid]
+    return bool(values.size and values.min() < values.max())
+
+
+def _compute_share(image: NDArray[Any], valid: Bools, value: float) -> float:
+    """Compute the share of the valid pixels that have a value; 0 if none is valid."""
+    return float(np.mean(image[valid] == value)) if valid.any() else 0.0
+
+
+def _stands_still(
+    frames: Sequence[tuple[NDArray[Any], Bools]], value: float, least_share: float
+) -> bool:
+    """Whether the same pixels have a value in all of at least two frames.
+
+    The edge around the pixels that have it in all frames tells by how much they moved: laid one
+    pixel to one side and to the other, two images of what stands still differ equally.
+    """
+    valid = np.logical_and.reduce([valid for _, valid in frames])
+    core = np.logical_and.reduce([image == value for image, _ in frames]) & valid
+    if len(frames) < 2 or core.sum() <= least_share * valid.sum():
+        return False
+    near = _widen(core)
+    for first, second in pairwise((image == value) & near for image, _ in frames):
+        changed, edge = int(((first != second) & valid).sum()), 0.0
+        for axis in range(core.ndim):
+            ahead = _count_differing(first, second, valid, axis)
+            behind = _count_differing(second, first, valid, axis)
+            if abs(ahead - behind) > MOST_MOVED_PX * (ahead + behind):
+                return False
+            edge += (ahead + behind) / 2
+        if not edge or changed > MOST_CHANGED * edge:
+            return False
+    return True
+
+
+def _widen(chosen: Bools) -> Bools:
+    """Widen a region by the pixels beside it, along every axis."""
+    wide = chosen.copy()
+    for axis in range(chosen.ndim):
+        lines, wide_lines = np.moveaxis(chosen, axis, 0), np.moveaxis(wide, axis, 0)
+        wide_lines[1:] |= lines[:-1]
+        wide_lines[:-1] |= lines[1:]
+    return wide
+
+
+def _count_differing(first: Bools, second: Bools, valid: Bools, axis: int) -> int:
+    """Count valid pixels of `first` that differ from those of `second` one pixel further."""
+    first, second, valid = (np.moveaxis(array, axis, 0) for array in (first, second, valid))
+    return int(((first[:-1] != second[1:]) & valid[:-1] & valid[1:]).sum())
+
+
+def _is_scattered(image: NDArray[Any], valid: Bools, value: float) -> bool:
+    """Whether the pixels of a value lie singly, and no other pixel is nearly as low or high."""
+    share = _compute_share(image, valid, value)
+    holds = (image == value) & valid
+    pairs = holds[..., :-1] & valid[..., 1:]
+    together = float(np.mean(holds[..., 1:][pairs])) if pairs.any() else 1.0
+    if not share or together > share + MOST_TOGETHER * (1 - share):
+        return False
+    distances = np.abs(image[valid & ~holds].astype(float) - value)
+    nearest, median = np.percentile(distances, [1, 50])
+    step = np.diff(np.unique(distances)).min(initial=np.inf)
+    return bool(nearest > LEAST_APART * median and nearest > LEAST_STEPS * step)
