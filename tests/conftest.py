@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,3 +109,15 @@ def hurried(monkeypatch):
     from steadystack.quality import fixed_pattern_check
 
     monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of half a MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)

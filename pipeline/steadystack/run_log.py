@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
 from steadystack.config import Config
-from steadystack.durable import get_place
+from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import InputError, escape_unprintable
 
 LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
@@ -56,7 +56,7 @@ def log_to_output(config: Config, command: str) -> Iterator[None]:
     try:
         log_handler = get_place(output).get_sibling(LOG_NAME).make_log_handler()
     except OSError as error:
-        raise InputError(f"output.shifts {output} cannot be written: {error}") from error
+        raise explain_unwritable(f"output.shifts {output}", error) from error
     log_handler.setFormatter(LineFormatter(PurePath(output).name))
     # Warnings reach the terminal by themselves only while nobody listens.
     is_unheard = not package.hasHandlers() and logging.lastResort is not None

@@ -55,3 +55,15 @@ def test_a_log(store):
         handler.flush()
         handler.close()
     assert objects.get("s3://bucket/run.log").data == b"one\ntwo\n"
+
+
+@pytest.mark.usefixtures("store")
+def test_an_object_with_brackets_in_its_name_is_no_pattern():
+    for name in ("a[1].tif", "a1.tif", "a2.tif"):
+        objects.put(f"s3://bucket/{name}", b"x")
+    assert not get_place("s3://bucket/a[1].tif").is_pattern
+    assert get_place("s3://bucket/a[12].tif").is_pattern
+    assert get_place("s3://bucket/a[12].tif").list_files() == [
+        "s3://bucket/a1.tif",
+        "s3://bucket/a2.tif",
+    ]

@@ -7,7 +7,6 @@ import os
 import pytest
 
 from steadystack.durable import files, get_place
-from steadystack.model import InputError
 from support.killed import Killed, Steps
 
 
@@ -121,3 +120,33 @@ def test_a_process_that_died_before_it_marked_its_folder_is_no_stranger(tmp_path
     (tmp_path / ".s.zarr.steadystack").mkdir()
     write_folder(tmp_path / "s.zarr", "new")
     assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]
+
+
+def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
+    for name in (
+        "exp[1]/f0.tif",
+        "exp[1]/g0.tif",
+        "exp1/f0.tif",
+        "exp1/f1.tif",
+        "a[1].tif",
+        "a1.tif",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = {
+        "exp[1]/*.tif": ["exp[1]/f0.tif", "exp[1]/g0.tif"],
+        "exp[1]/f[0-9].tif": ["exp[1]/f0.tif"],
+        "exp[1-2]/*.tif": ["exp1/f0.tif", "exp1/f1.tif"],
+    }
+    for pattern, matching in names.items():
+        place = get_place(tmp_path / pattern)
+        assert place.has_wildcards
+        paths = [str(tmp_path / name) for name in matching]
+        assert place.list_matching() == place.list_files() == paths
+        assert all(get_place(path).matches(place.path) for path in paths)
+    deep = get_place(tmp_path / "exp?/**/f1.tif")
+    assert deep.list_matching() == [str(tmp_path / "exp1/f1.tif")]
+    for literal in ("exp[1]", "a[1].tif", "exp[1]/none.tif", "exp[1]/f0.tif/x"):
+        assert not get_place(tmp_path / literal).has_wildcards
+        assert not get_place(tmp_path / literal).is_pattern
+    assert not get_place(tmp_path / "exp1/f0.tif").matches(str(tmp_path / "exp[1]/*.tif"))

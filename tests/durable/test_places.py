@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steadystack.durable import get_place, paths_overlap
+from steadystack.durable import get_place, make_absolute, paths_overlap
 from steadystack.model import InputError
 
 
@@ -29,3 +29,19 @@ def test_paths():
     assert not paths_overlap("s3:/b/a.zarr", "s3://b/a.zarr")
     assert paths_overlap("/b/a.zarr", "/b/a.zarr/c")
     assert get_place("s3://b/x/a.zarr/").get_sibling("c").path == "s3://b/x/c"
+
+
+def test_a_name_may_begin_with_the_sign_of_a_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert make_absolute("~/a.zarr", tmp_path) == "/home/me/a.zarr"
+    for name in ("~nobody-of-that-name.zarr", "~"):
+        (tmp_path / name).mkdir()
+        assert make_absolute(name, tmp_path) == str(tmp_path / name)
+
+
+def test_what_cannot_be_a_path_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match=r"loop.* cannot be a path: its links lead in a circle"):
+        make_absolute("loop", tmp_path)
+    with pytest.raises(InputError, match=r"'a\\x00b' cannot be a path: embedded null byte"):
+        make_absolute("a\0b", tmp_path)

@@ -112,3 +112,29 @@ def test_init_and_check_say_what_they_understood(tmp_path):
                   "frame times: 0 to 5 second", "(3, 2, 12, 12) in shards of (3, 2, 24, 24)",
                   "levels: (3, 2, 24, 20), (3, 2, 12, 10)"):  # fmt: skip
         assert words in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["img #1", "{a}", "[a]", "a: b", "*a", "%s", "'x' \"y\"", "two\nlines", "😀", "-", "$x$"],
+)
+def test_init_and_run_take_every_name(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    np.save(folder / f"{name}.npy", scenes(4).astype("f4"))
+    monkeypatch.chdir(folder)
+    made = shell("init", f"./{name}.npy", "--axes", "tyx").output
+    settings = yaml.safe_load(made)
+    assert settings["input"]["path"] == str(folder / f"{name}.npy")
+    assert settings["output"]["shifts"] == f"{name}-shifts.zarr"
+    uncommented = made.replace("# corrected:", "corrected:")
+    assert yaml.safe_load(uncommented)["output"]["corrected"] == f"{name}-corrected.ome.zarr"
+    (folder / "run.yaml").write_text(made)
+    assert shell("check", folder / "run.yaml").exit_code == 0
+
+
+def test_a_long_name_of_an_input_leaves_room_for_those_of_the_outputs(tmp_path):
+    name = "µ" * 120
+    np.save(tmp_path / f"{name}.npy", scenes(3).astype("f4"))
+    made = guide.init(str(tmp_path / f"{name}.npy"))
+    assert yaml.safe_load(made)["output"]["shifts"] == "µ" * 80 + "-shifts.zarr"

@@ -102,18 +102,6 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
         stages.correct(config)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of half a MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def test_a_disk_that_really_is_full(tmp_path, small_disk):
     rng = np.random.default_rng(1)
     scene = rng.integers(0, 60000, (360, 160)).astype("u2")  # no codec makes less of it

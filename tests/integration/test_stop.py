@@ -120,3 +120,30 @@ def test_a_run_may_end_at_every_step_on_disk(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[-1] == f"{len(lines) - 1} steps"
     assert {f"{count} rows were saved" for count in range(14)} == set(lines[:-1])
+
+
+@pytest.mark.parametrize("left", [0, 8192, 65536])
+def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, left):
+    """The journal and the log, too: one line, and the run goes on when there is space."""
+    frames = np.stack([np.roll(rough(0, (70, 80), 1.5), frame, 0) for frame in range(6)])
+    write_stack(tmp_path / "stack.zarr", frames.astype("f4"))
+    settings = write_run(
+        tmp_path, register={"max_shift": 8}, output={"shifts": str(small_disk / "shifts.zarr")}
+    )
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", 0) as file:  # noqa: PT012
+        while True:
+            file.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size - left)
+    with started(tmp_path, "run", str(settings)) as run:
+        told = run.communicate()[1]
+    assert run.returncode == 1
+    assert "free some space and run the same command to continue" in told.splitlines()[-1]
+    assert "Traceback" not in told
+    assert "Logging error" not in told
+    filler.unlink()
+    with started(tmp_path, "run", str(settings)) as run:
+        told = run.communicate()[1]
+    assert run.returncode == 0, told
+    assert load_shifts(str(small_disk / "shifts.zarr")).attrs["verdict"]
+    assert "run is done" in (small_disk / "run.log").read_text()

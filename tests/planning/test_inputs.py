@@ -62,3 +62,28 @@ def test_a_pattern_of_frames_and_a_name_with_brackets_are_one_stack(tmp_path):
     for path in ("frames-*.tif", "a[1].zarr"):
         config = make_config({"input": {"path": path}}, tmp_path)
         assert [one.input.path for one in resolve_inputs(config).values()] == [str(tmp_path / path)]
+
+
+def test_a_folder_with_brackets_is_literal_in_a_pattern_and_in_names(tmp_path):
+    for name in ("exp[1]/a/s.zarr", "exp[1]/b/s.zarr", "exp1/c/s.zarr"):
+        (tmp_path / name).mkdir(parents=True)
+    config = make_config(
+        {"input": {"path": "exp[1]/*/s.zarr"}, "output": {"shifts": "{name}.zarr"}}, tmp_path
+    )
+    inputs = resolve_inputs(config)
+    assert list(inputs) == ["a", "b"]
+    assert inputs["a"].input.path == str(tmp_path / "exp[1]/a/s.zarr")
+
+
+def test_a_folder_that_is_called_like_the_placeholder_keeps_its_name(tmp_path):
+    folder = tmp_path / "{name}"
+    for name in ("a.zarr", "b.zarr"):
+        (folder / name).mkdir(parents=True)
+    config = make_config(
+        {"input": {"path": "*.zarr"}, "output": {"shifts": "out/{name}{x}.zarr"}}, folder
+    )
+    outputs = [single.output.shifts for single in resolve_inputs(config).values()]
+    assert outputs == [str(folder / "out/a{x}.zarr"), str(folder / "out/b{x}.zarr")]
+    config = make_config({"input": {"path": "*.zarr"}, "output": {"shifts": "out.zarr"}}, folder)
+    with pytest.raises(steadystack.InputError, match=r"out\.zarr is one path for 2 inputs"):
+        resolve_inputs(config)

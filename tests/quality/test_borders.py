@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.quality import find_constant_border, find_frequent_extremes
+from steadystack.quality import find_constant_border, find_no_data
+from support.scenes import Scene
 
 
 @pytest.mark.parametrize("sides", [((3, 0), (0, 5)), ((2, 2), (2, 2)), ((0, 0), (0, 1))])
@@ -34,8 +35,67 @@ def test_what_is_no_border():
     assert find_constant_border(one, seen) is None
 
 
-def test_extremes_that_are_frequent():
-    values = np.array([0.0] * 10 + [5.0] * 89 + [9.0])
-    assert find_frequent_extremes(values, 0.02) == [(0.0, 0.1)]
-    assert find_frequent_extremes(np.zeros(5), 0.02) == []
-    assert find_frequent_extremes(np.zeros(0), 0.02) == []
+def test_what_is_dark_around_an_object_is_no_border():
+    """Beside the last dark line only the tip of the object is bright: the edge is not straight."""
+    y, x = np.indices((40, 44))
+    image = np.where((y - 20) ** 2 + (x - 22) ** 2 < 12**2, 150, 0)
+    assert find_constant_border(image, np.ones(image.shape, bool)) is None
+
+
+SHAPE = (64, 72)
+
+
+def drifting(seed, dark):
+    """Three views of a scene that drifts; of a dark one a part is below 0, and cut off there."""
+    world, rng = Scene(seed, detail=3.0, waves=80), np.random.default_rng(seed)
+    step = rng.normal(0, 2, 2)
+    level, contrast = (60, 60) if dark else (100, 20)
+    views = [level + contrast * world.view(SHAPE, step * index) for index in range(3)]
+    noisy = [view + rng.normal(0, 4, SHAPE) for view in views]
+    return [np.clip(np.rint(view), 0 if dark else 1, 255).astype("u1") for view in noisy]
+
+
+def spoil(frames, kind, seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(SHAPE)
+    always = {
+        "field stop": np.hypot(y - 30, x - 38) > 28,
+        "beam stop": (np.abs(y - 20) < 5) & (x < 40),
+        "lost, the same": rng.random(SHAPE) < 0.05,
+    }
+    for frame in frames:
+        frame[always[kind] if kind in always else rng.random(SHAPE) < 0.1] = 0
+    return frames
+
+
+def find_in(frames):
+    return find_no_data([(frame, np.ones(SHAPE, bool)) for frame in frames], 0.02)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_dark_of_a_scene_that_drifts_is_not_taken_for_no_data(seed):
+    frames = drifting(seed, dark=True)
+    assert min(np.mean(frame == 0) for frame in frames) > 0.02
+    assert find_in(frames) == {}
+    rng = np.random.default_rng(seed)
+    assert find_in([rng.poisson(1.0, SHAPE) for _ in range(3)]) == {}
+    assert find_in(frames[:1] * 3) == {}  # where nothing moves, what stands still is no sign
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["field stop", "beam stop", "lost, the same", "lost, others"])
+def test_what_holds_no_data_is_told_with_its_share(kind, seed):
+    frames = spoil(drifting(seed, dark=False), kind, seed)
+    assert find_in(frames) == {0: tuple(np.mean(frame == 0) for frame in frames)}
+    dark = np.zeros(SHAPE, "u1")  # a frame of one value says nothing about the others
+    assert find_in([frames[0], dark, frames[2]]) == {
+        0: (np.mean(frames[0] == 0), 1.0, np.mean(frames[2] == 0))
+    }
+
+
+def test_one_frame_tells_only_of_pixels_that_are_lost_singly():
+    stop, *_ = spoil(drifting(0, dark=False), "field stop", 0)
+    lost, *_ = spoil(drifting(0, dark=False), "lost, others", 0)
+    assert find_in([stop]) == {}
+    assert set(find_in([lost])) == {0}
+    assert find_no_data([(lost, np.zeros(SHAPE, bool))], 0.02) == {}

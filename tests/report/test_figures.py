@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from steadystack.cli import main
-from steadystack.report.figures import shrink
+from steadystack.dataset import load_shifts
+from steadystack.report.figures import draw_series, save_figure, shrink
 from support.reported import config, reported
 
 
@@ -39,3 +40,14 @@ def test_images_are_made_smaller_by_means_of_what_is_known():
     expected = [[(1 + 5 + 6) / 3, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [13, 15, np.nan]]
     np.testing.assert_allclose(shrink(image, 3), expected)
     assert shrink(image, 5) is image
+
+
+def test_a_name_is_drawn_as_it_is(folder, tmp_path):
+    """No formula of matplotlib's, and no line break; letters that its font lacks do no harm."""
+    shifts, image = load_shifts(str(folder / "shifts.zarr")), np.eye(20)
+    for name in (r"a_$\frac{1$ 5$.zarr", "日本.zarr", "two\nlines $"):
+        figure = draw_series(shifts, image, image, name)
+        save_figure(figure, str(tmp_path / "a.png"))
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+        drawn = figure.get_suptitle().replace(r"\$", "$")
+        assert drawn == name.replace("\n", r"\n")

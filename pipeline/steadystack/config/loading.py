@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from steadystack.config.sections import Certificates
 from steadystack.config.settings import Config
-from steadystack.durable import get_place
+from steadystack.durable import make_absolute
 from steadystack.model import InputError
 
 NO_SECTIONS = (
@@ -119,31 +119,31 @@ def make_config(settings: Any, folder: Path | None = None) -> Config:
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths of the settings absolute; relative ones begin at `folder`."""
 
-    def make_absolute(path: str | None) -> str | None:
-        return None if path is None else get_place(path).make_absolute(folder)
+    def resolve(path: str | None) -> str | None:
+        return None if path is None else make_absolute(path, folder)
 
     preprocess = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": _map_paths(make_absolute, config.input.path)},
-        "mask": {"path": make_absolute(config.mask.path)},
+        "input": {"path": _map_paths(resolve, config.input.path)},
+        "mask": {"path": resolve(config.mask.path)},
         "preprocess": {
-            name: path if path == keyword else make_absolute(path)
+            name: path if path == keyword else resolve(path)
             for name, path, keyword in (
                 ("flat_field", preprocess.flat_field, "median"),
                 ("fixed_pattern", preprocess.fixed_pattern, "estimate"),
             )
         },
-        "initial_shifts": {"path": make_absolute(config.initial_shifts.path)},
-        "pairs": {"path": make_absolute(config.pairs.path)},
-        "correct": {"stack": make_absolute(config.correct.stack)},
+        "initial_shifts": {"path": resolve(config.initial_shifts.path)},
+        "pairs": {"path": resolve(config.pairs.path)},
+        "correct": {"stack": resolve(config.correct.stack)},
         "output": {
-            name: make_absolute(getattr(config.output, name))
+            name: resolve(getattr(config.output, name))
             for name in ("shifts", "corrected", "report", "summary", "performance_report")
         },
         "cluster": {
-            "scheduler_file": make_absolute(config.cluster.scheduler_file),
-            "job_folder": make_absolute(config.cluster.job_folder),
-            "security": _resolve_certificates(config.cluster.security, make_absolute),
+            "scheduler_file": resolve(config.cluster.scheduler_file),
+            "job_folder": resolve(config.cluster.job_folder),
+            "security": _resolve_certificates(config.cluster.security, resolve),
         },
     }
     return config.model_copy(

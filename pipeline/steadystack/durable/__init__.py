@@ -8,13 +8,22 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 
 from steadystack.durable.files import explain_unwritable
 from steadystack.durable.outages import retry_read
-from steadystack.durable.places import Place, RecordWriter, get_place, paths_overlap
+from steadystack.durable.places import (
+    Place,
+    RecordWriter,
+    explaining_unreadable,
+    get_place,
+    make_absolute,
+    paths_overlap,
+)
 
 __all__ = [
     "Place",
     "RecordWriter",
     "explain_unwritable",
+    "explaining_unreadable",
     "get_place",
+    "make_absolute",
     "paths_overlap",
     "retry_read",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -172,3 +173,22 @@ class SentLog(logging.Handler):
         with suppress(Exception):  # a log that cannot be written ends no run
             objects.append(self.path, self._unsent)
             self._unsent, self._is_away = b"", False
+
+
+class FileLog(logging.FileHandler):
+    """Appends log lines to a file.
+
+    A disk that is full ends no run and prints nothing: lines are lost for which there is no space.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from glob import escape, glob, has_magic
 from pathlib import Path, PurePath
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from zarr.storage import StoreLike, ZipStore
 
 from steadystack.durable import files
+from steadystack.durable.appender import FileLog
 from steadystack.durable.files import NO_ZARR, RecordFile, natural_sort_key
 from steadystack.durable.locks import hold_flock
 from steadystack.model import InputError
@@ -46,15 +46,7 @@ class LocalPlace:
         return self._path.name
 
     def make_absolute(self, folder: Path) -> str:
-        path = folder / self._path
-        if not os.path.lexists(path):  # a name may begin with ~
-            with suppress(RuntimeError):  # there is no such user
-                path = folder / self._path.expanduser()
-        try:
-            return str(path.resolve())
-        except (OSError, RuntimeError, ValueError) as error:  # links in a loop, a zero byte
-            reason = "links that lead in a circle" if "loop" in str(error) else error
-            raise InputError(f"{self.path!r} cannot be a path: {reason}") from error
+        return str((folder / self._path.expanduser()).resolve())
 
     def get_sibling(self, name: str) -> LocalPlace:
         return LocalPlace(str(self._path.with_name(name)))
@@ -202,25 +194,6 @@ class LocalPlace:
     def make_log_handler(self) -> logging.Handler:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return FileLog(self.path, encoding="utf-8", errors="backslashreplace")
-
-
-class FileLog(logging.FileHandler):
-    """Appends log lines to a file.
-
-    A disk that is full ends no run and prints nothing: lines are lost for which there is no space.
-    """
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            super().flush()
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
 
 
 class LocalBuild:

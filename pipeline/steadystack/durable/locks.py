@@ -63,7 +63,8 @@ def hold_flock(path: str) -> Iterator[None]:
         yield
         return
     try:
-        file.write_text(json.dumps(identify_process()), encoding="utf-8")
+        with suppress(OSError):  # a full disk: the lock holds without saying who holds it
+            file.write_text(json.dumps(identify_process()), encoding="utf-8")
         yield
     finally:
         lock.release()

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self, TypeVar
 
@@ -18,6 +19,7 @@ from zarr.storage import StoreLike
 from steadystack.durable.buckets import ObjectPlace
 from steadystack.durable.local import LocalPlace
 from steadystack.durable.remote import WebPlace
+from steadystack.model import InputError
 
 Answer = TypeVar("Answer")
 
@@ -29,6 +31,37 @@ def get_place(path: str | Path) -> Place:
     if "://" not in text:
         return LocalPlace(text)
     return WebPlace(text) if text.startswith(("http://", "https://")) else ObjectPlace(text)
+
+
+def make_absolute(path: str, folder: Path) -> str:
+    """Make a path absolute; a relative one begins at `folder`.
+
+    Raises InputError for what no path can be.
+    """
+    # What exists is literal: a name may begin with ~, as may one that stands for no user.
+    is_literal = path.startswith("~") and os.path.lexists(folder / path)
+    try:
+        return get_place(folder / path if is_literal else path).make_absolute(folder)
+    except RuntimeError as error:
+        if "home" in str(error):
+            return get_place(folder / path).make_absolute(folder)
+        raise InputError(f"{path!r} cannot be a path: its links lead in a circle") from error
+    except (OSError, ValueError) as error:  # a zero byte
+        raise InputError(f"{path!r} cannot be a path: {error}") from error
+
+
+@contextmanager
+def explaining_unreadable(path: str) -> Iterator[None]:
+    """Turn errors of the system, raised in the block, to an InputError that names the path.
+
+    They are a folder that may not be read, a name that is too long, links in a circle.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class RecordWriter(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadystack.config import format_scalar
-from steadystack.durable import get_place
+from steadystack.durable import get_place, make_absolute
 from steadystack.guide.checking import describe
 from steadystack.model import InputError, escape_unprintable
 from steadystack.planning import ALL, PLACEHOLDER, check_frames, list_images
@@ -87,7 +87,7 @@ def init(path: str, **keys: Any) -> str:
     lines = [f"  {key}: {format_scalar(value)}" for key, value in keys.items()]
     facts = [f"{name}: {escape_unprintable(value)}" for name, value in describe(spec)[1:]]
     stem = _choose_stem(path, keys.get("position"), keys.get("series"))
-    absolute_path = get_place(path).make_absolute(Path())
+    absolute_path = make_absolute(path, Path())
     invalid_values, border = _make_lines_on_data(spec)
     return INIT_SETTINGS.format(
         name=escape_unprintable(Path(path.rstrip("/")).name),

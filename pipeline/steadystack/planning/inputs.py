@@ -9,7 +9,7 @@ from glob import has_magic
 from pathlib import PurePath
 
 from steadystack.config import Config
-from steadystack.durable import get_place
+from steadystack.durable import explaining_unreadable, get_place
 from steadystack.model import InputError
 from steadystack.readers import INPUT_SUFFIXES, TIFF_SUFFIXES, Positions, list_positions
 
@@ -106,7 +106,8 @@ def list_images(path: str) -> Positions:
 
     Raises InputError if the path is neither.
     """
-    positions = list_positions(path)
+    with explaining_unreadable(path):
+        positions = list_positions(path)
     if positions is None:
         raise InputError(
             f"input.position all: {path} is neither a plate nor a collection of images"

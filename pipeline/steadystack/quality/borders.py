@@ -20,9 +20,9 @@ LEAST_OF_LINE = 8
 # The border ends where less than this share of the next line has its value: its edge is straight,
 # as that of what is dark around an object is not.
 MOST_BEYOND = 0.5
-# Pixels of one value stand still if they moved by less than this, pixels, and if fewer than this
-# share of those along their edge changed.
-MOST_MOVED_PX, MOST_CHANGED = 0.05, 0.3
+# Pixels of one value stand still if they moved by less than this, pixels, if fewer than this share
+# of those along their edge changed, and if of those beside them no frame has more of that value.
+MOST_MOVED_PX, MOST_CHANGED, MOST_BESIDE = 0.05, 0.3, 0.2
 # Lost pixels are scattered: hardly more of their neighbours are lost than of all pixels (by this
 # share of the rest). All but 1 % of the others are far from their value, by this share of the
 # distance of the median and by so many of the steps between values.
@@ -111,7 +111,8 @@ def find_no_data(
     return {
         value: tuple(_compute_share(image, valid, value) for image, valid in frames)
         for value in sorted(candidates)
-        if _stands_still(varied, value, least_share) or any(_is_scattered(*frame, value) for frame in varied)
+        if _stands_still(varied, value, least_share)
+        or any(_is_scattered(*frame, value) for frame in varied)
     }
 
 
@@ -138,7 +139,12 @@ def _stands_still(
     core = np.logical_and.reduce([image == value for image, _ in frames]) & valid
     if len(frames) < 2 or core.sum() <= least_share * valid.sum():
         return False
+    if all(np.array_equal(one[valid], other[valid]) for (one, _), (other, _) in pairwise(frames)):
+        return False
     near = _widen(core)
+    beside = near & ~core & valid
+    if any(_compute_share(image, beside, value) > MOST_BESIDE for image, _ in frames):
+        return False
     for first, second in pairwise((image == value) & near for image, _ in frames):
         changed, edge = int(((first != second) & valid).sum()), 0.0
         for axis in range(core.ndim):

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.dataset import load_shifts
+from steadystack.durable import explaining_unreadable
 from steadystack.model import InputError
 
 SEPARATORS = ",;\t"
@@ -58,7 +59,9 @@ def read_positions(
     InputError
         With the line or the column that is wrong, or with both numbers of frames.
     """
-    if Path(path).suffix in (".zarr", ".nc") or Path(path).is_dir():
+    with explaining_unreadable(path):
+        is_folder = Path(path).is_dir()
+    if Path(path).suffix in (".zarr", ".nc") or is_folder:
         return _read_run(load_shifts(path, any_format=True), path, axes, frame_count)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):

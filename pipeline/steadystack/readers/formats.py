@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import get_place
+from steadystack.durable import explaining_unreadable, get_place
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
 from steadystack.readers.pixels import NPY_SUFFIX, Pixels, ZarrPixels, open_npy
@@ -84,20 +84,26 @@ def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
 
     Raises InputError if there is none, or if `choice` leaves several.
     """
+    with explaining_unreadable(path):
+        return _find_by_format(path, choice) or _locate_in_zarr(path, choice)
+
+
+def _find_by_format(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    """Find the image array at a path of any format but Zarr; None if it is of none of them."""
     for file_format in FORMATS:
         located = file_format.locate(path, choice)
         if located is not None:
             return located
-    return _locate_in_zarr(path, choice)
+    return None
 
 
 def find_image(path: str) -> LocatedArray:
     """Find the only array at a path, such as a mask; the full resolution of an OME-Zarr image."""
-    for file_format in FORMATS:
-        located = file_format.locate(path, ArrayChoice())
+    with explaining_unreadable(path):
+        located = _find_by_format(path, ArrayChoice())
         if located is not None:
             return located
-    node = get_place(path).open_zarr()
+        node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
         return _locate_plain_array(node)
     image = read_image(node.attrs, path)
