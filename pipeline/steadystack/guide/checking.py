@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from steadystack.conditioning import condition, looks_inverted
-from steadystack.config import Config
+from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus
 from steadystack.planning import Series, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
@@ -43,7 +43,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     indices = sorted({0, last_index // 2, last_index})
     frames = [series.source.read(index) for index in indices]
     shares = find_no_data([(frame.image, frame.valid) for frame in frames], FEW)
-    has_mask = config.mask.path is not None or bool(config.mask.rois)
+    has_mask = config.mask != MaskSection()
     drawn = []
     for position, (index, frame) in enumerate(zip(indices, frames, strict=True)):
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
