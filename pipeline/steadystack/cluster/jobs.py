@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -25,20 +27,14 @@ def make_security(settings: Settings) -> Security | None:
     """Make the certificates of a cluster, the same for scheduler, workers and client.
 
     None: those of Dask's own configuration, if it has any. Whoever reaches a scheduler can run
-    code, and batch jobs talk over a shared network: by default they get temporary certificates.
+    code, be it over the network of batch jobs or as another user of this machine: clusters that a
+    run starts have temporary certificates unless the settings say otherwise.
     """
     choice = settings.security
-    if choice == "none" or (choice is None and not settings.uses_batch_jobs):
+    if choice == "none" or (choice is None and not settings.starts_cluster):
         return None
-    security: Security
     if choice is None or choice == "temporary":
-        try:
-            security = Security.temporary()
-        except ImportError as error:
-            raise InputError(
-                "cluster.security 'temporary' needs the package cryptography: install "
-                "steadystack[jobqueue]"
-            ) from error
+        security: Security = Security.temporary()
         return security
     for name in ("ca", "cert", "key"):
         path = getattr(choice, name)
@@ -54,8 +50,14 @@ def write_certificates(security: Security, folder: str) -> Security:
     texts = {name: worker_config[key] for name, key in keys.items()}
     paths = {name: str(Path(folder) / f"{name}.pem") for name in texts}
     for name, text in texts.items():
-        Path(paths[name]).write_text(text)
+        with open(paths[name], "x", opener=_open_private) as file:
+            file.write(text)
     return _read_certificates(**paths)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that nobody but its owner can read, from its first byte on."""
+    return os.open(path, flags, 0o600)
 
 
 def _read_certificates(ca: str, cert: str, key: str) -> Security:
@@ -66,6 +68,13 @@ def _read_certificates(ca: str, cert: str, key: str) -> Security:
         **{f"tls_{role}_cert": cert for role in roles},
         **{f"tls_{role}_key": key for role in roles},
     )
+    try:
+        security.get_connection_args("client")
+    except (OSError, ValueError) as error:  # not in PEM, or a key that is not the certificate's
+        raise InputError(
+            f"cluster.security: ca {ca}, cert {cert} and key {key} are not a certificate with its "
+            f"authority and its key, in PEM: {error}"
+        ) from error
     return security
 
 
@@ -121,6 +130,20 @@ def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
             yield cluster
 
 
+def make_scheduler_options(settings: Settings) -> dict[str, Any]:
+    """Make the options of a scheduler that a run starts: whether, and where, it has a dashboard."""
+    return {"dashboard": settings.dashboard, "dashboard_address": "127.0.0.1:0"}
+
+
+def make_page_configuration(settings: Settings) -> dict[str, Any]:
+    """Make Dask's configuration of the pages that schedulers and workers serve: none by default.
+
+    They tell of tasks, hosts and logs to whoever asks, without a certificate.
+    """
+    kinds = () if settings.dashboard else ("scheduler", "worker")
+    return {f"distributed.{kind}.http.routes": [] for kind in kinds}
+
+
 def _make_options(settings: Settings) -> dict[str, Any]:
     per_job = settings.workers_per_job
     optional = {
@@ -133,9 +156,9 @@ def _make_options(settings: Settings) -> dict[str, Any]:
         "processes": per_job,
         "memory": format_bytes(per_job * parse_bytes(settings.worker_memory or "0")),
         "interface": settings.interface,
-        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
+        "scheduler_options": make_scheduler_options(settings),
         "job_extra_directives": list(settings.directives),
-        "job_script_prologue": [*_make_environment(), *settings.prologue],
+        "job_script_prologue": [*_make_environment(settings), *settings.prologue],
         "worker_extra_args": ["--no-dashboard"],
         "death_timeout": DEATH_TIMEOUT_S,
         "log_directory": settings.job_folder,
@@ -144,21 +167,18 @@ def _make_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _make_environment() -> Iterator[str]:
+def _make_environment(settings: Settings) -> Iterator[str]:
     """Make the script lines that pass this process's Dask configuration to workers.
 
     They come before the user's own lines, which can override them.
     """
     for name, value in SAFE_PATH.items():
         yield f"export {name}={value}"
-    for section in ("distributed.comm.timeouts.tcp", "distributed.worker.memory"):
-        config = dask.config.get(section)
-        values = {section: config} if not isinstance(config, dict) else {
-            f"{section}.{key}": config[key] for key in ("target", "spill", "pause")
-        }  # fmt: skip
-        for name, value in values.items():
-            variable = name.upper().replace(".", "__").replace("-", "_")
-            yield f"export DASK_{variable}={value}"
+    memory_keys = [f"distributed.worker.memory.{key}" for key in ("target", "spill", "pause")]
+    names = ["distributed.comm.timeouts.tcp", *memory_keys, *make_page_configuration(settings)]
+    for name in names:
+        variable = name.upper().replace(".", "__").replace("-", "_")
+        yield f"export DASK_{variable}={shlex.quote(str(dask.config.get(name)))}"
     for name, value in dask.config.get("distributed.nanny.pre-spawn-environ").items():
         yield f"export {name}={value}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -10,19 +11,26 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, performance_report
+from distributed import Client, LocalCluster, Security, performance_report
 from distributed.versions import VersionMismatchWarning
 
 from steadystack.cluster import worker_check
 from steadystack.cluster.engines import Cluster, Settings
-from steadystack.cluster.jobs import SAFE_PATH, JobQueue, make_security, open_job_cluster
+from steadystack.cluster.jobs import (
+    SAFE_PATH,
+    JobQueue,
+    make_page_configuration,
+    make_scheduler_options,
+    make_security,
+    open_job_cluster,
+)
 from steadystack.cluster.memory import check_memory, read_available_memory
 from steadystack.cluster.watch import Watch
 from steadystack.model import InputError
@@ -31,6 +39,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 WORKER_TIMEOUT_S = 60.0
+# How long a scheduler's file may be half written, seconds.
+COMPLETION_TIMEOUT_S = 2.0
 # The pause between two looks for a worker, or a scheduler's file, seconds.
 POLL_S = 0.5
 
@@ -88,7 +98,7 @@ def connect(
         else:
             client = stack.enter_context(_connect_running(settings))
             cluster = Cluster(client, **limits)
-        if find_spec("bokeh") is not None:
+        if settings.dashboard:
             log.info("dashboard: %s", client.dashboard_link)
         _wait_for_a_worker(cluster, client)
         worker_check.check_workers(client, client.nthreads(), worker_check.PATIENCE_S)
@@ -104,6 +114,7 @@ def _make_configuration(settings: Settings) -> Mapping[str, Any]:
     return {
         **timeouts,
         **MEMORY,
+        **make_page_configuration(settings),
         # Each death is told at once: which task is tried again, and where, is decided here.
         "distributed.scheduler.allowed-failures": 0,
         "distributed.deploy.lost-worker-timeout": REPLACEMENT_TIMEOUT,
@@ -163,7 +174,7 @@ def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalClust
             threads_per_worker=settings.threads_per_worker,
             memory_limit=settings.worker_memory or read_available_memory() // workers,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs=make_scheduler_options(settings),
             security=make_security(settings),
             # What a task raises comes back by itself; the rest is noise of workers that stop.
             silence_logs=logging.CRITICAL,
@@ -183,24 +194,65 @@ def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalClust
 def _connect_running(settings: Settings) -> Client:
     """Connect to a scheduler that is running already, by its address or file."""
     if settings.address is not None:
-        setting, target = f"cluster.address {settings.address}", {"address": settings.address}
+        address, target = settings.address, {"address": settings.address}
+        setting = f"cluster.address {address}"
     else:
         path = Path(settings.scheduler_file or "")
         setting, target = f"cluster.scheduler_file {path}", {"scheduler_file": str(path)}
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not (path.exists() and path.stat().st_size):
-            if time.monotonic() > deadline:
-                raise InputError(
-                    f"{setting} does not exist: start `dask scheduler --scheduler-file` first"
-                )
-            time.sleep(POLL_S)
+        address = _read_scheduler_address(path, setting)
+        if address not in setting:
+            setting = f"{setting} ({address})"
+    security = make_security(settings)
+    _check_encryption(setting, address, security)
     try:
         # What does not fit is told by `worker_check`, with the way out.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            return Client(**target, security=make_security(settings), timeout=CONNECT_TIMEOUT_S)
+            return Client(**target, security=security, timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"{setting} does not answer: {error}") from error
+
+
+def _read_scheduler_address(path: Path, setting: str) -> str:
+    """Read the address in a scheduler's file, which may still have to come, or to become whole."""
+    begun = time.monotonic()
+    while True:
+        try:
+            text = path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            text = ""
+        except OSError as error:
+            raise InputError(f"{setting} cannot be read: {error.strerror}") from error
+        with suppress(ValueError, LookupError, TypeError):
+            address = json.loads(text)["address"]
+            if isinstance(address, str) and address:
+                return address
+        if time.monotonic() - begun > (COMPLETION_TIMEOUT_S if text else CONNECT_TIMEOUT_S):
+            problem = (
+                "holds no whole JSON with an address" if text else "does not exist or is empty"
+            )
+            raise InputError(
+                f"{setting} {problem}: start `dask scheduler --scheduler-file`, which writes it, "
+                "or set cluster.address"
+            )
+        time.sleep(POLL_S)
+
+
+def _check_encryption(setting: str, address: str, security: Security | None) -> None:
+    """Raise InputError if an address and the certificates to reach it do not go together."""
+    options = (security or Security()).get_connection_args("client")
+    has_certificates = options.get("ssl_context") is not None
+    is_encrypted = address.startswith(("tls://", "wss://"))
+    if is_encrypted and not has_certificates:
+        raise InputError(
+            f"{setting} speaks TLS, and there is no certificate to reach it with: set "
+            "cluster.security to that of the scheduler, {ca: ca.pem, cert: cert.pem, key: key.pem}"
+        )
+    if not is_encrypted and options.get("require_encryption"):
+        raise InputError(
+            f"{setting} does not speak TLS, but cluster.security gives certificates: give an "
+            "address that begins with tls://, or leave cluster.security out"
+        )
 
 
 def _wait_for_a_worker(cluster: Cluster, client: Client) -> None:
@@ -249,9 +301,12 @@ def open_cluster_on_demand(
     settings : the `cluster` section
     report : path of Dask's performance report, an HTML page; None: none is written
     """
-    if report is not None and find_spec("bokeh") is None:
-        raise InputError(
-            "output.performance_report needs bokeh: install steadystack[dashboard], or leave it out"
-        )
+    wanting = {
+        "output.performance_report": report is not None,
+        "cluster.dashboard": settings.dashboard and settings.starts_cluster,
+    }
+    for key, is_wanted in wanting.items():
+        if is_wanted and find_spec("bokeh") is None:
+            raise InputError(f"{key} needs bokeh: install steadystack[dashboard], or leave it out")
     with ExitStack() as stack:
         yield ClusterOnDemand(stack, report, settings)

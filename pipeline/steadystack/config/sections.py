@@ -246,8 +246,14 @@ class ClusterSection(Section):
     )
     security: Literal["none", "temporary"] | Certificates | None = Field(
         None,
-        description="none; temporary: certificates made for this run; or files of yours: ca, "
-        "cert, key; null: temporary for batch jobs, otherwise none",
+        description="none: whoever reaches the scheduler can run code as you; temporary: "
+        "certificates made for this run; or files of yours: ca, cert, key; null: temporary, or "
+        "none for a cluster that is already running",
+    )
+    dashboard: bool = Field(
+        False,
+        description="print the link of Dask's dashboard; a cluster that the run starts serves it "
+        "on 127.0.0.1, where everybody on that machine can read it (extra: dashboard)",
     )
     retries: Index = Field(
         3, description="how often a task is retried after an error or the death of its worker"
