@@ -7,6 +7,7 @@ import os
 import pytest
 
 from steadystack.durable import files, get_place
+from steadystack.model import InputError
 from support.killed import Killed, Steps
 
 

@@ -16,6 +16,7 @@ from steadystack.cli.outcomes import (
     GOES_ON_AFTER,
     EchoHandler,
     conclude,
+    echo,
     exit_if_failed,
     format_usable,
     print_table,
@@ -133,7 +134,7 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
         single = settings if len(inputs) > 1 else _get_only_input(inputs)
         shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
     target = f"part {batches}" if batches else single.output.shifts
-    click.echo(f"{format_usable(shifts)} -> {target}")
+    echo(f"{format_usable(shifts)} -> {target}")
     exit_if_failed(shifts)
 
 
@@ -173,7 +174,7 @@ def correct(config: str, overwrite: bool) -> None:
             return
         started = time.monotonic()
         outcome = stages.correct(_get_only_input(inputs), overwrite=overwrite, progress=progress)
-    click.echo(f"{outcome} in {time.monotonic() - started:.1f} s")
+    echo(f"{outcome} in {time.monotonic() - started:.1f} s")
 
 
 @main.command()
@@ -194,7 +195,7 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
         else f"; every good frame shows pixels {common_box.first} up to, not including, "
         f"{common_box.stop}"
     )
-    click.echo(f"{target}{note}")
+    echo(f"{target}{note}")
 
 
 @main.command()
@@ -217,7 +218,7 @@ def report(config: str, figures: str | None) -> None:
     if len(inputs) > 1:
         run_each(settings, inputs, "report")
     else:
-        click.echo(stages.report(_get_only_input(inputs), figures=figures))
+        echo(stages.report(_get_only_input(inputs), figures=figures))
 
 
 @main.command()
@@ -261,6 +262,7 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
             "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
     given_keys = {key: value for key, value in keys.items() if value is not None}
+    # These are settings, which need the whole URL.
     click.echo(guide.init(stack[0], **given_keys), nl=False)
 
 
@@ -280,15 +282,15 @@ def demo(directory: str) -> None:
     """
     with show_progress() as progress:
         result = guide.demo(directory, progress=progress)
-    click.echo(
+    echo(
         f"{result.shifts.sizes['frame']} frames, {result.shifts.sizes['pair']} pairs: "
         f"{result.shifts.attrs['verdict']}"
     )
-    click.echo(f"rms error against the known drift: {result.rms_error:.3f} px")
-    click.echo(f"settings  {result.directory / 'demo.yaml'}")
-    click.echo(f"shifts    {result.directory / 'shifts.zarr'}")
+    echo(f"rms error against the known drift: {result.rms_error:.3f} px")
+    echo(f"settings  {result.directory / 'demo.yaml'}")
+    echo(f"shifts    {result.directory / 'shifts.zarr'}")
     for picture in result.pictures:
-        click.echo(f"picture   {picture}")
+        echo(f"picture   {picture}")
 
 
 def _get_only_input(inputs: Mapping[str, Config]) -> Config:
@@ -300,7 +302,7 @@ def _iterate_inputs(inputs: Mapping[str, Config]) -> Iterator[Config]:
     """Iterate over the settings of every input; prints its name before if there are several."""
     for name, single in inputs.items():
         if len(inputs) > 1:
-            click.echo(f"\n{name}")
+            echo(f"\n{name}")
         yield single
 
 

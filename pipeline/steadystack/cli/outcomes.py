@@ -24,6 +24,7 @@ from steadystack.model import (
     Trust,
     UnreachableError,
     escape_unprintable,
+    hide_secrets,
 )
 from steadystack.terminal import Stopped, get_exit_code, stopping_on_signals
 
@@ -41,12 +42,17 @@ GOES_ON_AFTER = "After 1, or when it was stopped, run the same command to contin
 GOES_ON = ("run", "measure", "solve", "correct")  # commands that continue where they were stopped
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text without the secrets of URLs."""
+    click.echo(hide_secrets(text), err=err)
+
+
 class EchoHandler(logging.Handler):
     """A log handler that prints on standard error, for the link of a cluster's dashboard."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        click.echo(self.format(record), err=True)
+        echo(self.format(record), err=True)
 
 
 def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,14 +65,14 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
                 return function(*args, **kwargs)
         except InputError as error:
             for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
+                echo(f"error: {line}", err=True)
             sys.exit(WRONG_USE)
         except RunError as error:
             goes_on = isinstance(error, UnreachableError) and _can_go_on()
             saved = (
                 "; what was measured is saved: run the same command to continue" if goes_on else ""
             )
-            click.echo(f"error: {error}{saved}", err=True)
+            echo(f"error: {error}{saved}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt as stop:
             _print_how_to_go_on(stop)
@@ -91,7 +97,7 @@ def _print_how_to_go_on(stop: KeyboardInterrupt) -> None:
         ]
         command = " ".join([str(context.info_name), shlex.quote(config), *options])
         clauses.append(f"`steadystack {command}` continues from there")
-    click.echo("; ".join(clauses), err=True)
+    echo("; ".join(clauses), err=True)
 
 
 WORST_FIRST = {"failed": FAILED, "refused": WRONG_USE, "unreliable": UNRELIABLE}
@@ -103,7 +109,7 @@ def run_each(
     """Run a command on all inputs, printing a line for each; exits with their worst code."""
 
     def print_outcome(outcome: stages.Outcome) -> None:
-        click.echo(
+        echo(
             f"{outcome.name}: {outcome.status}, {outcome.usable_pairs} of {outcome.pairs} pairs "
             f"usable, {outcome.seconds:.1f} s -> {outcome.shifts}: {outcome.verdict}"
             if outcome.pairs
@@ -114,7 +120,7 @@ def run_each(
     counts = Counter(outcome.status for outcome in outcomes)
     counts_by_status = ", ".join(f"{count} {status}" for status, count in counts.items())
     table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
-    click.echo(f"{len(outcomes)} inputs: {counts_by_status}{table}")
+    echo(f"{len(outcomes)} inputs: {counts_by_status}{table}")
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)
@@ -125,13 +131,13 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (("report", output.report), ("corrected stack", output.corrected)):
         if path is not None and get_place(path).exists():
-            click.echo(f"{name} -> {escape_unprintable(path)}")
-    click.echo(
+            echo(f"{name} -> {escape_unprintable(path)}")
+    echo(
         f"{shifts.sizes['frame']} frames, {format_usable(shifts)}, {seconds:.1f} s -> "
         f"{escape_unprintable(output.shifts)}: {verdict.trust}"
     )
     for reason in verdict.reasons:
-        click.echo(f"  {reason}")
+        echo(f"  {reason}")
     exit_if_failed(shifts)
     if verdict.trust is Trust.UNRELIABLE:
         sys.exit(UNRELIABLE)
@@ -141,7 +147,7 @@ def exit_if_failed(shifts: xr.Dataset) -> None:
     """Exit with code 1 if pairs failed: to measure them comes before the verdict on the others."""
     failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
     if failed:
-        click.echo(f"{failed} pairs failed: run the same command to try them again", err=True)
+        echo(f"{failed} pairs failed: run the same command to try them again", err=True)
         sys.exit(FAILED)
 
 
@@ -157,4 +163,4 @@ def print_table(rows: list[tuple[str, str]]) -> None:
     """Print names and values, the values below each other."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {escape_unprintable(value)}")
+        echo(f"{name:<{width}}  {escape_unprintable(value)}")

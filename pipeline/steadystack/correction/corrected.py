@@ -29,7 +29,7 @@ from steadystack.correction.movements import (
 )
 from steadystack.correction.regions import CorrectionPlan
 from steadystack.durable import get_place
-from steadystack.model import InputError
+from steadystack.model import InputError, hide_in_values, hide_secrets
 from steadystack.ome import OmeVersion, make_image_attributes
 from steadystack.outputs import OWN, PyramidSpec
 from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
@@ -297,8 +297,8 @@ def _describe(
     return {
         "digest": target.digest,
         "layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:16],
-        "source": source.path,
-        "settings": section.model_dump(mode="json"),
+        "source": hide_secrets(source.path),
+        "settings": hide_in_values(section.model_dump(mode="json")),
         "axes": list(axes),
         "box": asdict(plan.box),
         "common": asdict(common) if common else None,

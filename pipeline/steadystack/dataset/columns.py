@@ -24,6 +24,7 @@ from steadystack.model import (
     PairStatus,
     PairTable,
     columns_of,
+    hide_in_values,
 )
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
@@ -51,7 +52,7 @@ def make_dataset(
     pixel_size : one per axis, None if it is not known
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
-    attributes : written as they are; `ATTRIBUTES` has their names
+    attributes : written without the secrets of URLs; `ATTRIBUTES` has their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
     frames = frames or FrameTable.unsolved(pairs)
@@ -75,6 +76,7 @@ def make_dataset(
         "failures": _group_by_reason(pairs.failures),
         **(attributes or {}),
     }
+    values = {name: hide_in_values(value) for name, value in values.items()}
     return xr.Dataset(
         {
             **{

@@ -2,7 +2,8 @@
 
 `words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
 measured pairs and solved frames, `schema` their columns in the dataset, `verdicts` how far to trust
-them; `arguments` checks what is given for a stack or a shifts dataset.
+them; `arguments` checks what is given for a stack or a shifts dataset; `redaction` hides the
+secrets of URLs.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -24,6 +25,7 @@ from steadystack.model.images import (
     ReportImages,
     Surface,
 )
+from steadystack.model.redaction import hide_in_values, hide_secrets
 from steadystack.model.schema import (
     ATTRIBUTES,
     BESIDE,
@@ -107,6 +109,8 @@ __all__ = [
     "as_stack",
     "columns_of",
     "escape_unprintable",
+    "hide_in_values",
+    "hide_secrets",
     "name_axes",
     "spatial_dims",
     "suggest_renaming",

@@ -8,6 +8,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.model.redaction import hide_in_values
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.integer[Any]]
@@ -112,15 +114,22 @@ class FrameStatus(Status):
 class InputError(ValueError):
     """Wrong use: settings, a path, a stack or a mask that cannot be used.
 
-    Its message is one line per problem: the value, the limit, the way out.
+    Its message is one line per problem: the value, the limit, the way out; no secret of a URL.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(hide_in_values, args))
 
 
 class RunError(RuntimeError):
     """A run that cannot continue: the scheduler is gone, no worker connects, too many tasks fail.
 
-    Its message is one line: what happened, and what to do. What was measured is saved.
+    Its message is one line: what happened, and what to do; no secret of a URL. What was measured
+    is saved.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(hide_in_values, args))
 
 
 class UnreachableError(RunError):

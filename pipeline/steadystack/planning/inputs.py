@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from steadystack.config import Config
 from steadystack.durable import explaining_unreadable, get_place
-from steadystack.model import InputError
+from steadystack.model import InputError, hide_secrets
 from steadystack.readers import INPUT_SUFFIXES, TIFF_SUFFIXES, Positions, list_positions
 
 # Stands for the name of an input in the paths of the settings.
@@ -65,7 +65,7 @@ def resolve_only_input(config: Config) -> Config:
 
 def name_inputs(paths: Sequence[str]) -> list[str]:
     """Name each path by the folders and files in which it differs; a single one by its last."""
-    split_paths = [PurePath(_strip_suffix(path)).parts for path in paths]
+    split_paths = [PurePath(_strip_suffix(hide_secrets(path))).parts for path in paths]
     if len(split_paths) < 2:
         return [names[-1] for names in split_paths]
     before = _count_alike(split_paths)

@@ -22,7 +22,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError
+from steadystack.model import InputError, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.series import Series, expand_per_axis, naming_key
 from steadystack.readers import read_pair_list
@@ -207,7 +207,11 @@ def _check_refine(config: Config, search: Search) -> None:
 def list_changed_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], sections: Sequence[str]
 ) -> list[str]:
-    """List the keys of some sections whose values differ, each with both values."""
+    """List the keys of some sections whose values differ, each with both values.
+
+    Secrets of URLs are no difference: stored settings hold none.
+    """
+    before, now = hide_in_values(before), hide_in_values(now)
     return [
         f"{section}.{key} {before.get(section, {}).get(key)!r} -> {value!r}"
         for section in sections

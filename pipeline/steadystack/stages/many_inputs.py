@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from steadystack.config import Config
-from steadystack.model import InputError, PairStatus, Trust, Verdict
+from steadystack.model import InputError, PairStatus, Trust, Verdict, hide_secrets
 from steadystack.outputs import check_own_file, write_table
 from steadystack.planning import check_paths, resolve_inputs
 from steadystack.quality import verdict
@@ -139,4 +139,4 @@ def _make_cells(outcome: Outcome) -> list[str]:
         "rms_residual": f"{outcome.rms_residual:.4g}",
         "seconds": f"{outcome.seconds:.1f}",
     }
-    return [str(value) for value in values.values()]
+    return [hide_secrets(str(value)) for value in values.values()]

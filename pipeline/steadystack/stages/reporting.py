@@ -17,7 +17,15 @@ from steadystack.config import make_config
 from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
-from steadystack.model import UNSOLVED, FrameStatus, InputError, ReportImages, RunError
+from steadystack.model import (
+    UNSOLVED,
+    FrameStatus,
+    InputError,
+    ReportImages,
+    RunError,
+    hide_in_values,
+    hide_secrets,
+)
 from steadystack.outputs import (
     check_own_file,
     explaining_write_errors,
@@ -38,7 +46,7 @@ PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
     """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
-    name = setup.config.input.one_path.rstrip("/").rsplit("/", 1)[-1]
+    name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
     judgement = verdict(shifts)
     if Path(path).suffix != ".html" and figures is None:
         before, after = _make_means(setup, shifts)
@@ -50,7 +58,9 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         trust=str(judgement.trust),
         reasons=judgement.reasons,
         views=make_report_images(setup, shifts),
-        configuration=yaml.safe_dump(json.loads(shifts.attrs["configuration"]), sort_keys=False),
+        configuration=yaml.safe_dump(
+            hide_in_values(json.loads(shifts.attrs["configuration"])), sort_keys=False
+        ),
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
     )
