@@ -1,4 +1,4 @@
-"""Real clusters for tests, on this machine alone: Slurm, and hosts as network namespaces.
+"""Real clusters for tests, on this machine alone: batch systems, and hosts as network namespaces.
 
 Both need root. What they start they end; nothing listens but on loopback and between namespaces.
 Where one cannot start, the tests that want it are skipped with the reason that it gives itself.
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 SLURM = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "munged")
+GRID_ENGINE = ("sge_qmaster", "sge_execd", "qconf", "qsub", "qstat", "qdel")
 NETNS = ("ip", "nsenter")
 
 
@@ -58,7 +59,7 @@ def ended(process: int) -> bool:
 
 
 @contextmanager
-def skipping_what_cannot_start(bed: Slurm | Hosts) -> Iterator[None]:
+def skipping_what_cannot_start(bed: BatchSystem | Hosts) -> Iterator[None]:
     """A command or daemon of a bed that fails ends the bed, and skips the test with its words."""
     try:
         yield
@@ -79,17 +80,78 @@ def last_words(text: str) -> str:
     return "; ".join(line.strip() for line in (told or lines)[-3:])
 
 
-class Slurm:
-    """A controller and two nodes on this host, without accounting, cgroups or an init system.
+class BatchSystem:
+    """Daemons that stay children of this process, which can tell what became of them and ends them.
 
-    The daemons stay children of this process, which can tell what became of them and ends them.
+    What they keep lies in a folder of their own, which goes with them.
     """
+
+    what = ""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="steadystack-batch-", dir="/run"))
+        self.folder.chmod(0o755)
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment = dict(os.environ)
+
+    def _daemon(self, *words: str) -> None:
+        """Start one; what it says beside its log, or instead, is kept."""
+        name = f"{words[0]}.{words[-1]}" if "-N" in words else words[0]
+        with (self.folder / f"{name}.out").open("wb") as out:
+            self.daemons[name] = subprocess.Popen(
+                words, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def _once(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for it; an error with the words of a daemon that ends before."""
+
+        def there() -> object:
+            for name, daemon in self.daemons.items():
+                if (code := daemon.poll()) is not None:
+                    words = self._said(name)
+                    raise subprocess.CalledProcessError(code, [name], stderr=words)
+            return condition()
+
+        try:
+            wait_for(there)
+        except TimeoutError:
+            words = "; ".join(f"{name}: {last_words(self._said(name))}" for name in self.daemons)
+            raise TimeoutError(f"{what} did not come up: {words}") from None
+
+    def _said(self, name: str) -> str:
+        """What a daemon logged, or wrote where it could not log."""
+        for ending in ("log", "out"):
+            with suppress(OSError):
+                if text := (self.folder / f"{name}.{ending}").read_text(errors="replace"):
+                    return text
+        return ""
+
+    def __call__(self, *words: object) -> str:
+        """The output of a command of the batch system."""
+        return run(*words, env=self.environment)
+
+    def stop(self) -> None:
+        try:
+            self.cancel_all()
+        finally:
+            for daemon in reversed(self.daemons.values()):
+                end(daemon)
+            self.daemons.clear()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cancel_all(self) -> None:
+        """End all jobs, if there is a daemon that can be asked to."""
+        raise NotImplementedError
+
+
+class Slurm(BatchSystem):
+    """A controller and two nodes on this host, without accounting, cgroups or an init system."""
 
     what = "Slurm"
 
     def __init__(self, nodes: int = 2, cpus: int = 4) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="steadystack-slurm-", dir="/run"))
-        self.folder.chmod(0o755)
+        super().__init__()
         self.nodes = [f"node{number}" for number in range(1, nodes + 1)]
         self.conf = self.folder / "slurm.conf"
         (self.folder / "state").mkdir()
@@ -97,8 +159,7 @@ class Slurm:
         # Nothing of it uses cgroups; but a slurmd that is told no kind looks for what is mounted on
         # /sys/fs/cgroup and gives up where nothing is. This kind asks for nothing until it is used.
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
-        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = os.environ | {"SLURM_CONF": str(self.conf)}
+        self.environment["SLURM_CONF"] = str(self.conf)
 
     def _configuration(self, cpus: int) -> str:
         host, folder = socket.gethostname().split(".")[0], self.folder
@@ -159,48 +220,11 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
             self._once(lambda: self._idle() == len(self.nodes), "the nodes")
         return self
 
-    def _daemon(self, *words: str) -> None:
-        """Start one; what it says beside its log, or instead, is kept."""
-        name = f"{words[0]}.{words[-1]}" if "-N" in words else words[0]
-        with (self.folder / f"{name}.out").open("wb") as out:
-            self.daemons[name] = subprocess.Popen(
-                words, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
-
-    def _once(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for it; an error with the words of a daemon that ends before."""
-
-        def there() -> object:
-            for name, daemon in self.daemons.items():
-                if (code := daemon.poll()) is not None:
-                    words = self._said(name)
-                    raise subprocess.CalledProcessError(code, [name], stderr=words)
-            return condition()
-
-        try:
-            wait_for(there)
-        except TimeoutError:
-            words = "; ".join(f"{name}: {last_words(self._said(name))}" for name in self.daemons)
-            raise TimeoutError(f"{what} did not come up: {words}") from None
-
-    def _said(self, name: str) -> str:
-        """What a daemon logged, or wrote where it could not log."""
-        for ending in ("log", "out"):
-            with suppress(OSError):
-                if text := (self.folder / f"{name}.{ending}").read_text(errors="replace"):
-                    return text
-        return ""
-
     def _idle(self) -> int:
         try:
             return self("sinfo", "-h", "-N", "-o", "%T").split().count("idle")
         except subprocess.CalledProcessError:
             return 0
-
-    def __call__(self, *words: object) -> str:
-        """The output of a command of Slurm."""
-        return run(*words, env=self.environment)
 
     def jobs(self, state: str = "all") -> set[str]:
         """The jobs that are in the queue, or in that state."""
@@ -215,17 +239,11 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
         shown = self("scontrol", "-o", "show", "job", job)
         return shown.split("JobState=")[1].split()[0]
 
-    def stop(self) -> None:
-        try:
-            if self._answers():
-                for job in self.jobs():
-                    self("scancel", job)
-                wait_for(lambda: not self.jobs(), what="the end of jobs")
-        finally:
-            for daemon in reversed(self.daemons.values()):
-                end(daemon)
-            self.daemons.clear()
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def cancel_all(self) -> None:
+        if self._answers():
+            for job in self.jobs():
+                self("scancel", job)
+            wait_for(lambda: not self.jobs(), what="the end of jobs")
 
     def _answers(self) -> bool:
         """Whether there is a controller that can be asked for jobs."""
