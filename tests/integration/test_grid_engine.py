@@ -14,7 +14,7 @@ from support.scenes import assert_same_numbers
 from support.settings import write_run
 from support.small_tasks import sections, write_walk
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("machine")]
+pytestmark = [pytest.mark.grid_engine, pytest.mark.xdist_group("machine")]
 
 JOBS = {
     "kind": "sge",
@@ -74,11 +74,13 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(engine, tmp_path):
     assert not list((tmp_path / "steadystack-jobs").rglob("*.pem"))
 
 
-def test_jobs_that_the_engine_refuses_are_told(engine, tmp_path):
+def test_jobs_that_the_engine_refuses_are_told(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
     write_walk(tmp_path)
-    wrong = JOBS | {"queue": "none-such", "worker_timeout": 5.0}
+    wrong = JOBS | {"queue": "none-such"}
     config = load_config(write_run(tmp_path, "wrong", **sections("wrong", **wrong)))
-    with pytest.raises((steadystack.InputError, steadystack.RunError), match=r"worker"):
+    words = r"kind sge: no job can be submitted: .*none-such.*\(see cluster\.queue"
+    with pytest.raises(steadystack.RunError, match=words):
         stages.measure(config)
     assert not engine.jobs()
 

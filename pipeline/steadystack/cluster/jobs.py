@@ -17,7 +17,7 @@ from typing import Any
 
 import dask
 from dask.utils import format_bytes, parse_bytes
-from distributed import Security
+from distributed import Security, Status
 
 from steadystack.cluster.engines import Settings
 from steadystack.model import InputError
@@ -122,8 +122,10 @@ def open_job_cluster(settings: Settings, workers: int) -> Iterator[Any]:
             "security": security,
             "shared_temp_directory": certificate_folder,
         }
+        cluster_class = getattr(dask_jobqueue, CLASSES[settings.kind])
+        options["job_cls"] = _watch_submissions(cluster_class.job_cls)
         try:
-            cluster = getattr(dask_jobqueue, CLASSES[settings.kind])(**options)
+            cluster = cluster_class(**options)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cluster.kind {settings.kind}: {error}") from error
         with cluster:
@@ -148,7 +150,7 @@ def _make_options(settings: Settings) -> dict[str, Any]:
     per_job = settings.workers_per_job
     optional = {
         "queue": settings.queue,
-        "walltime": settings.walltime,
+        "walltime": _format_walltime(settings),
         ACCOUNT_OPTION[settings.kind]: settings.account,
     }
     return {
@@ -167,6 +169,16 @@ def _make_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _format_walltime(settings: Settings) -> str | None:
+    """Format the time limit as the batch system wants it: LSF knows hours and minutes alone."""
+    numbers = (settings.walltime or "").split(":")
+    if settings.kind != "lsf" or len(numbers) != 3 or not all(map(str.isdecimal, numbers)):
+        return settings.walltime
+    hours, minutes, seconds = map(int, numbers)
+    minutes += 60 * hours + (seconds > 0)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
 def _make_environment(settings: Settings) -> Iterator[str]:
     """Make the script lines that pass this process's Dask configuration to workers.
 
@@ -183,10 +195,41 @@ def _make_environment(settings: Settings) -> Iterator[str]:
         yield f"export {name}={value}"
 
 
-class JobQueue:
-    """Explains, when called, why the submitted jobs will start no worker; "" while they may.
+def _watch_submissions(job_class: Any) -> Any:
+    """Make a class of jobs that notes as `refusal` since when, and why, they cannot be submitted.
 
-    Only for Slurm: a job that left the queue before its worker has connected has failed.
+    Dask tries again and again, and tells nobody; nor can it close a job that never began.
+    """
+
+    class SubmittedJob(job_class):  # type: ignore[misc]
+        refusal: tuple[float, str] | None = None
+
+        async def start(self) -> None:
+            noted = type(self)
+            try:
+                await super().start()
+            except Exception as error:
+                self.status = Status.failed
+                since = noted.refusal[0] if noted.refusal else time.monotonic()
+                noted.refusal = since, _find_reason(str(error))
+                raise
+            noted.refusal = None
+
+    return SubmittedJob
+
+
+def _find_reason(error: str) -> str:
+    """Find in the error of a command what that wrote to stderr, or else to stdout, in a line."""
+    written, _, complaint = error.partition("\nstdout:\n")[2].partition("\nstderr:\n")
+    text = complaint.strip() or written.strip() or error
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+class JobQueue:
+    """Explains, when called, why no job will start a worker; "" while one may.
+
+    Jobs that cannot be submitted are told of every kind. Only for Slurm: a job that left the queue
+    before its worker has connected has failed.
     """
 
     def __init__(self, settings: Settings, cluster: Any) -> None:
@@ -196,6 +239,12 @@ class JobQueue:
 
     def __call__(self) -> str:
         now = time.monotonic()
+        refusal = getattr(getattr(self.cluster, "job_cls", None), "refusal", None)
+        if refusal is not None and now - refusal[0] > GRACE_S:
+            return (
+                f"cluster.kind {self.kind}: no job can be submitted: {refusal[1]} (see "
+                "cluster.queue, account, walltime and directives)"
+            )
         if self.kind != "slurm" or now - self.last_query < QUEUE_STEP_S:
             return ""
         self.last_query = now
