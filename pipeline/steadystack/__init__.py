@@ -18,7 +18,7 @@ from steadystack.model import (
     RunError,
     Verdict,
 )
-from steadystack.quality import verdict
+from steadystack.quality import edit_shifts, verdict
 from steadystack.register import masked_ncc, register_translation
 from steadystack.stages import estimate_shifts, open_stack, run, run_all
 
@@ -36,6 +36,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "correct",
+    "edit_shifts",
     "estimate_shifts",
     "load_config",
     "masked_ncc",

@@ -99,3 +99,13 @@ def test_a_stack_that_does_not_fit_is_refused(series, change, words):
     stack, shifts, _ = series
     with pytest.raises(steadystack.InputError, match=words):
         steadystack.correct(change(stack), shifts)
+
+
+def test_correct_tells_of_shifts_that_were_changed(series):
+    frames = np.asarray(series[0].isel(c=0)).astype(float)
+    shifts = steadystack.estimate_shifts(frames, max_shift=8)
+    steadystack.correct(frames, shifts.chunk(frame=2))  # stored otherwise: warnings are errors
+    steadystack.correct(frames[:3], shifts.isel(frame=slice(3)))
+    changed = shifts.assign(frame_shift=shifts["frame_shift"] + 9)
+    with pytest.warns(UserWarning, match=r"frame_shift is not what steadystack wrote"):
+        steadystack.correct(frames, changed)

@@ -175,7 +175,8 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
         assert float(until.split("`")[1]) == pytest.approx(column.fill, nan_ok=True)
         assert (unit.strip("`"), meaning) == (column.unit, column.meaning)
     shifts = steadystack.run(steadystack.load_config(write_settings(folder)))
-    assert set(first("### Attributes")) == set(shifts.attrs)
+    edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
+    assert set(first("### Attributes")) == set(edited.attrs)
     assert set(first("### Dims")) == set(shifts.sizes)
     beside = first("### Coordinates, and what the input tells of its pixels")
     assert set(shifts.variables) <= set(beside) | {column.name for column in COLUMNS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -17,6 +18,7 @@ from steadystack.correction.movements import (
     choose_fill_value,
     find_movements,
 )
+from steadystack.dataset import is_edited
 from steadystack.model import Bools, InputError, as_shifts, as_stack, spatial_dims, suggest_renaming
 from steadystack.validity import as_mask, find_finite_pixels
 from steadystack.warp import Box, check_interpolation, move_part
@@ -41,7 +43,8 @@ def correct(
     stack : DataArray with the dim t and the spatial dims the shifts have, or an array
         (t, [z,] y, x), in memory or of Dask; other dims (channels) are moved alike; a coordinate
         ``valid``, as `open_stack` gives it, and NaN say what is not valid
-    shifts : the dataset of `estimate_shifts` or `run`
+    shifts : the dataset of `estimate_shifts` or `run`, or a part of it; a warning says if its
+        shifts are not those that were solved for, unless `edit_shifts` put them in
     mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or with t in front one per
         frame; numpy, Dask (stays lazy), or a DataArray with dims of the stack. What is not valid
         becomes `fill_value`, wherever it is moved to, and has no part in the values beside it
@@ -74,6 +77,12 @@ def correct(
     if border not in BORDERS:
         raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
     stack, shifts = _order_dims(stack, shifts)
+    if "edited" not in shifts.attrs and is_edited(shifts):
+        warnings.warn(
+            "frame_shift is not what steadystack wrote into this dataset: it was changed or "
+            "damaged; steadystack.edit_shifts puts shifts of your own into it without this warning",
+            stacklevel=2,
+        )
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, len(movements.shift), axes)

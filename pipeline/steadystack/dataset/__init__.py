@@ -1,10 +1,11 @@
 """The shifts dataset, which a run leaves and goes on from.
 
-`columns` makes it of tables, and tables of it; `stored` writes and reads it; `journal` keeps what
-was measured since it was written last.
+`columns` makes it of tables, and tables of it; `digests` tells whether it was damaged or edited;
+`stored` writes and reads it; `journal` keeps what was measured since it was written last.
 """
 
 from steadystack.dataset.columns import make_dataset, read_frames, read_pairs
+from steadystack.dataset.digests import add_digests, is_edited
 from steadystack.dataset.journal import (
     Journal,
     check_journal,
@@ -17,9 +18,11 @@ from steadystack.dataset.stored import check_replaceable, load_shifts, save_shif
 __all__ = [
     "Journal",
     "check_journal",
+    "add_digests",
     "check_replaceable",
     "discard_journal",
     "get_journal_path",
+    "is_edited",
     "load_shifts",
     "make_dataset",
     "read_frames",

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.dataset.digests import add_digests
 from steadystack.model import (
     ATTRIBUTES,
     BESIDE,
@@ -28,7 +29,7 @@ from steadystack.model import (
 )
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 2
+FORMAT = 3
 
 
 def make_dataset(
@@ -77,7 +78,7 @@ def make_dataset(
         **(attributes or {}),
     }
     values = {name: hide_in_values(value) for name, value in values.items()}
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {
             **{
                 column.name: (column.dims, _get_values(column, pairs, frames), column.attributes)
@@ -88,6 +89,7 @@ def make_dataset(
         coordinates,
         dict(sorted(values.items(), key=lambda item: order.index(item[0]))),
     )
+    return add_digests(dataset)
 
 
 def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray[Any]:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.util import find_spec
+from typing import Any
 
 import xarray as xr
 
 from steadystack.dataset.columns import FORMAT
+from steadystack.dataset.digests import (
+    ATTRIBUTES_KEY,
+    add_digests,
+    has_digests,
+    list_changed_parts,
+)
 from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
+FIRST_WITH_DIGESTS = 3  # the format
+WAY_OUT = (
+    "measure again with --overwrite, or put back a copy of it (steadystack.edit_shifts writes "
+    "shifts of your own)"
+)
 
 
 def save_shifts(dataset: xr.Dataset, path: str) -> None:
     """Write a shifts dataset: a Zarr group, or NetCDF if the path ends in ``.nc``.
 
-    What is there is replaced in one step: it can be read at any time, whenever a process dies.
+    What is there is replaced in one step: it can be read at any time, whenever a process dies. The
+    digests of all that is in it are written, too, for `load_shifts` to check.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
     format, so that every xarray opens it in one step and without a warning.
     """
+    dataset = add_digests(dataset)
     try:
         if path.endswith(".nc"):
             _write_netcdf(dataset, path)
@@ -44,26 +59,28 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
 def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     """Read a shifts dataset into memory.
 
-    Raises InputError if there is none, or one of another format than this version writes; with
-    `any_format` that is taken, too, for what it has in common with ours.
+    Raises InputError if there is none, one of another format than this version writes, or one
+    whose values or attributes are not those that were written; with `any_format` another format
+    is taken, too, for what it has in common with ours.
     """
-    where = get_place(path)
-    if not where.exists():
+    if not get_place(path).exists():
         raise InputError(f"{path} does not exist: run `steadystack measure` first")
     try:
-        with where.fetching() as local:
-            if path.endswith(".nc"):
-                dataset = xr.load_dataset(local, engine="h5netcdf")
-            else:  # consolidated, as they are all written: else xarray warns, and looks on
-                dataset = xr.load_dataset(local, engine="zarr", consolidated=True)
-    except UnreachableError:
+        dataset = _read(path)
+    except (UnreachableError, InputError):
         raise
     except Exception as error:  # whatever a store of something else makes xarray raise
-        why = f" ({str(error).splitlines()[0]})" if _looks_like_dataset(path) else ""
-        raise InputError(f"{path} is not a shifts dataset{why}: {WRITTEN_BY}") from error
-    if "pair_status" not in dataset:
+        if not _looks_like_dataset(path):
+            raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}") from error
+        raise InputError(
+            f"{path} is not a shifts dataset ({_get_first_line(error)}): {WRITTEN_BY}; if that "
+            f"is what lies there, it was damaged: {WAY_OUT}"
+        ) from error
+    written = _get_format(dataset)
+    if "pair_status" not in dataset and not has_digests(dataset):
         raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}")
-    written = int(dataset.attrs.get("format", 1))
+    if has_digests(dataset) or written >= FIRST_WITH_DIGESTS:
+        _check_digests(dataset, path)
     if written != FORMAT and not any_format:
         raise InputError(
             f"{path} was written by another version of steadystack (format {written}, this one "
@@ -71,6 +88,60 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
             "can serve as initial_shifts.path"
         )
     return dataset
+
+
+def _read(path: str) -> xr.Dataset:
+    """Read a dataset into memory, a variable at a time: an error names the one that is broken."""
+    # Zarr groups are consolidated, as they are all written: else xarray warns, and looks on.
+    engine: dict[str, Any] = (
+        {"engine": "h5netcdf"} if path.endswith(".nc") else {"engine": "zarr", "consolidated": True}
+    )
+    with (
+        get_place(path).fetching() as local,
+        closing(xr.open_dataset(local, **engine)) as lazy,
+    ):
+        for name, variable in lazy.variables.items():
+            try:
+                variable.load()
+            except UnreachableError:
+                raise
+            except Exception as error:  # whatever a decoder makes of damaged bytes
+                if not has_digests(lazy):
+                    raise
+                raise InputError(
+                    f"column {name} of {path} cannot be read ({_get_first_line(error)}): the file "
+                    f"was damaged; {WAY_OUT}"
+                ) from error
+        return lazy.load()
+
+
+def _get_first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _get_format(dataset: xr.Dataset) -> int:
+    """Get the format of a dataset; 0 if what stands there is no number."""
+    try:
+        return int(dataset.attrs.get("format", 1))
+    except (TypeError, ValueError):
+        return 0
+
+
+def _check_digests(dataset: xr.Dataset, path: str) -> None:
+    """Raise InputError for values and attributes that are not those that were written."""
+    changed = list_changed_parts(dataset)
+    if not changed:
+        return
+    if not has_digests(dataset):
+        problem = f"{path} has lost its digests"
+    else:
+        parts = [
+            "the record of attributes" if name == ATTRIBUTES_KEY else f"column {name}"
+            for name in changed
+        ]
+        verb = "does not match its digest" if len(changed) == 1 else "do not match their digests"
+        problem = f"{', '.join(parts)} of {path} {verb}"
+    raise InputError(f"{problem}: the file was damaged or edited; {WAY_OUT}")
 
 
 def _looks_like_dataset(path: str) -> bool:
@@ -81,14 +152,24 @@ def _looks_like_dataset(path: str) -> bool:
 def check_replaceable(path: str) -> None:
     """Raise InputError if something is at that path that is not a shifts dataset."""
     where = get_place(path)
-    if (
-        path.endswith(".nc")
-        and where.is_file()
-        and "pair_status" in load_shifts(path, any_format=True)
-    ):
+    if path.endswith(".nc") and where.is_file() and _is_netcdf_of_shifts(path):
         return
     if where.is_occupied() and not where.get_child("pair_status").is_occupied():
         raise InputError(f"{path} is not a shifts dataset: it will not be overwritten")
+
+
+def _is_netcdf_of_shifts(path: str) -> bool:
+    """Whether a file is a shifts dataset, even one that is damaged."""
+    try:
+        with (
+            get_place(path).fetching() as local,
+            closing(xr.open_dataset(local, engine="h5netcdf")) as lazy,
+        ):
+            return "pair_status" in lazy or has_digests(lazy)
+    except UnreachableError:
+        raise
+    except Exception:  # whatever another file makes xarray raise
+        return False
 
 
 def _write_netcdf(dataset: xr.Dataset, path: str) -> None:

@@ -152,6 +152,10 @@ ATTRIBUTES = (
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),
+    Attribute("edited", "text", "when `steadystack.edit_shifts` put other shifts into it, UTC, ISO "
+              "8601; missing: never"),
+    Attribute("digests", "JSON", "hash of every variable, and of all other attributes: a dataset "
+              "that does not match is refused"),
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Reason(Word):
         new._value_, new.meaning, new.key = word, meaning, key
         return new
 
+    EDITED = "edited", "the shifts of frames are not those that were solved for"
     MASK_INVERTED = (
         "mask_inverted",
         "what the mask takes away looks like a scene, and what it leaves does not",

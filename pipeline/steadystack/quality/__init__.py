@@ -8,7 +8,13 @@ data.
 """
 
 from steadystack.quality.advice import NO_MOTION_PX, AdviceSettings
-from steadystack.quality.assessment import CHECKED, check_series, judge_stored, verdict
+from steadystack.quality.assessment import (
+    CHECKED,
+    check_series,
+    edit_shifts,
+    judge_stored,
+    verdict,
+)
 from steadystack.quality.borders import Border, find_constant_border, find_no_data
 from steadystack.quality.fixed_pattern_check import check_fixed_pattern
 from steadystack.quality.judge import judge_series
@@ -25,6 +31,7 @@ __all__ = [
     "check_mask",
     "check_moving_parts",
     "check_series",
+    "edit_shifts",
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",

@@ -9,18 +9,36 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from steadystack.dataset import read_frames, read_pairs
+from steadystack.dataset import (
+    add_digests,
+    check_replaceable,
+    is_edited,
+    read_frames,
+    read_pairs,
+    save_shifts,
+)
+from steadystack.durable import get_place
 from steadystack.model import (
+    LONE,
+    Finding,
     FixedPatternEffect,
+    FrameStatus,
     FrameTable,
+    InputError,
     LocalMotion,
     MaskCheck,
     PairTable,
+    Reason,
+    Trust,
     Verdict,
+    as_shifts,
 )
 from steadystack.planning import Setup
 from steadystack.quality.advice import AdviceSettings
@@ -35,11 +53,91 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK = CHECKED = (
     "local_motion",
     "mask_check",
 )
+EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
-    """How far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`."""
-    return judge_stored(read_pairs(shifts), read_frames(shifts), shifts.attrs)
+    """How far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`.
+
+    Shifts that are not those that were solved for are a reason, too.
+    """
+    attributes = dict(shifts.attrs)
+    if is_edited(shifts):
+        attributes.setdefault(EDITED, "")
+    return judge_stored(read_pairs(shifts), read_frames(shifts), attributes)
+
+
+def edit_shifts(
+    shifts: xr.Dataset, frame_shift: xr.DataArray | NDArray[Any], *, path: str | None = None
+) -> xr.Dataset:
+    """Put other shifts of frames into a solved dataset, which then says that it was edited.
+
+    What the pairs say of the frames stays as it was measured, and the verdict names the edit as a
+    reason to look. A shift that is changed has no standard deviation; a frame that had none of
+    its own is then "interpolated". `steadystack correct` takes the edited dataset at the path of
+    output.shifts; the next `solve`, or a `run` that solves again, writes its own shifts over it.
+
+    Parameters
+    ----------
+    shifts : the dataset of `estimate_shifts` or `run`; it stays as it is
+    frame_shift : (frames, axes) pixels, for all frames, relative to the anchor; NaN: no shift
+    path : where to write the result, too: .zarr, or .nc for NetCDF; a shifts dataset that is there
+        is replaced
+
+    Returns
+    -------
+    Dataset
+        With the new shifts, verdict and digests, and with the attribute ``edited``.
+
+    Raises
+    ------
+    InputError
+        For anything but a solved dataset and real numbers of the shape of its shifts.
+    """
+    shifts = as_shifts(shifts, "component", "frame_status", "frame_shift_std")
+    before = shifts["frame_shift"].to_numpy()
+    after = _check_shifts(frame_shift, before.shape)
+    is_changed = ~((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
+    has_shift = np.isfinite(after).all(axis=1)
+    had_shift = np.isfinite(before).all(axis=1)
+    component, status = shifts["component"].to_numpy(), shifts["frame_status"].to_numpy()
+    given = {
+        "frame_shift": np.where(is_changed[:, None], after, before),
+        "frame_shift_std": np.where(is_changed[:, None], np.nan, shifts["frame_shift_std"]),
+        "component": np.where(is_changed, np.where(has_shift, 0, LONE), component),
+        "frame_status": np.where(
+            is_changed & has_shift & ~had_shift, FrameStatus.INTERPOLATED.code, status
+        ),
+    }
+    edited = shifts.assign(
+        {
+            name: (shifts[name].dims, values.astype(shifts[name].dtype), shifts[name].attrs)
+            for name, values in given.items()
+        }
+    )
+    edited = edited.assign_attrs({EDITED: datetime.now(UTC).isoformat(timespec="seconds")})
+    edited = add_digests(edited.assign_attrs(verdict(edited).attributes()))
+    if path is not None:
+        with get_place(path).holding_lock():
+            check_replaceable(path)
+            save_shifts(edited, path)
+    return edited
+
+
+def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Check new shifts of frames: real numbers of that shape, in the order (frames, axes)."""
+    if isinstance(given, xr.DataArray) and set(given.dims) == {"frame", "axis"}:
+        given = given.transpose("frame", "axis")
+    values = np.asarray(given)
+    if values.shape != shape or values.dtype.kind not in "iuf":
+        raise InputError(
+            f"frame_shift has the shape {values.shape} and holds {values.dtype}: real numbers of "
+            f"the shape {shape} are needed, a shift in pixels for each frame"
+        )
+    if np.isinf(values).any():
+        frame = int(np.flatnonzero(np.isinf(values).any(axis=1))[0])
+        raise InputError(f"frame_shift of frame {frame} is infinite: give pixels, or NaN for none")
+    return values.astype(np.float64)
 
 
 def check_series(setup: Setup, table: PairTable) -> dict[str, str]:
@@ -66,7 +164,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     settings = json.loads(attributes["configuration"])
     pattern, motion, mask = (json.loads(attributes.get(name, "null")) for name in CHECKED)
     mask_check = MaskCheck(**mask) if mask else None
-    return judge_series(
+    judged = judge_series(
         table,
         frames,
         settings["solve"]["anchor"],
@@ -75,6 +173,14 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         motion=LocalMotion(**motion) if motion else None,
         mask=mask_check,
     )
+    if EDITED not in attributes:
+        return judged
+    when = f" at {attributes[EDITED]}" if attributes[EDITED] else ""
+    words = (
+        f"shifts of frames were edited{when}, and are not those that were solved for: the other "
+        "reasons are those of the measured pairs"
+    )
+    return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *judged.findings])
 
 
 def _read_advice_settings(settings: Mapping[str, Any], mask: MaskCheck | None) -> AdviceSettings:

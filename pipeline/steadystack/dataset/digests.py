@@ -1,0 +1,132 @@
+"""Digests of a shifts dataset: what tells that a value is not the one that was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from steadystack.model import COLUMNS
+
+DIGESTS = "digests"  # the attribute that holds them
+ATTRIBUTES_KEY = "attributes"  # under this name: the digest of all other attributes
+DIGEST_BYTES = 16
+DTYPES = {column.name: np.dtype(column.dtype) for column in COLUMNS}
+
+
+def add_digests(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with the digests of its variables and attributes as an attribute."""
+    return dataset.assign_attrs({DIGESTS: json.dumps(_compute_digests(dataset))})
+
+
+def list_changed_parts(dataset: xr.Dataset) -> list[str]:
+    """List the parts of a dataset that are missing, or do not match their digest.
+
+    A part is the name of a variable, or "attributes". All parts are listed if the digests
+    themselves cannot be read; variables that have no digest are not looked at.
+    """
+    expected = _read_digests(dataset.attrs)
+    actual = _compute_digests(dataset)
+    if expected is None:
+        return list(actual)
+    return [name for name, digest in expected.items() if actual.get(name) != digest]
+
+
+def is_edited(shifts: xr.Dataset) -> bool:
+    """Whether the shifts of frames are others than those that steadystack wrote into the dataset.
+
+    Only where that can be told: not for a dataset without digests, nor for a part of the frames.
+    How it is laid out, in chunks or in another order of the dims, does not matter.
+    """
+    if "edited" in shifts.attrs:
+        return True
+    digests = _read_digests(shifts.attrs)
+    variable = shifts.variables.get("frame_shift")
+    frames = shifts.variables.get("frame")
+    if not digests or variable is None or frames is None or "frame_shift" not in digests:
+        return False
+    if _compute_digest("frame", frames) != digests.get("frame"):
+        return False
+    order = ("frame", "axis")
+    if set(variable.dims) != set(order):
+        return False
+    return _compute_digest("frame_shift", variable.transpose(*order)) != digests["frame_shift"]
+
+
+def has_digests(dataset: xr.Dataset) -> bool:
+    return DIGESTS in dataset.attrs
+
+
+def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, str] | None:
+    """Read the digests that the attributes hold; None if they cannot be read."""
+    try:
+        digests = json.loads(attributes[DIGESTS])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return digests if isinstance(digests, dict) else None
+
+
+def _compute_digests(dataset: xr.Dataset) -> dict[str, str]:
+    """Compute the digest of every variable, and one of the attributes of the dataset and theirs."""
+    dataset = _decode_time(dataset)
+    digests = {
+        str(name): _compute_digest(str(name), variable)
+        for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0]))
+    }
+    described = {
+        str(name): {key: _make_plain(value) for key, value in variable.attrs.items()}
+        for name, variable in dataset.variables.items()
+    }
+    described[""] = {
+        key: _make_plain(value) for key, value in dataset.attrs.items() if key != DIGESTS
+    }
+    text = json.dumps(described, sort_keys=True)
+    return digests | {ATTRIBUTES_KEY: _hash(text.encode())}
+
+
+def _decode_time(dataset: xr.Dataset) -> xr.Dataset:
+    """Decode times as reading does, so that they have the same digest before and after writing."""
+    if " since " not in str(dataset.variables.get("time", xr.Variable((), 0)).attrs.get("units")):
+        return dataset
+    try:
+        return dataset.assign_coords(time=xr.decode_cf(dataset[["time"]])["time"])
+    except ValueError:  # a unit that xarray does not know: it stays a number
+        return dataset
+
+
+def _compute_digest(name: str, variable: Any) -> str:
+    """Compute the digest of the dims, the type, the shape and the values of a variable."""
+    values = np.asarray(variable.to_numpy())
+    if name in DTYPES and values.dtype.kind in "iuf":
+        if not np.can_cast(values.dtype, DTYPES[name], "same_kind"):
+            return ""  # other numbers, whatever they are
+        values = values.astype(DTYPES[name], copy=False)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[ns]").astype("<i8")
+    elif values.dtype.kind == "f":  # one NaN is as good as another
+        values = np.where(np.isnan(values), np.nan, values)
+    if values.dtype.kind in "iufb":
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        content = values.tobytes()
+        type_name = values.dtype.str
+    else:
+        content, type_name = json.dumps(values.tolist(), default=str).encode(), "text"
+    head = json.dumps([list(variable.dims), type_name, list(values.shape)])
+    return _hash(head.encode() + b"\n" + content)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _make_plain(value: Any) -> Any:
+    """Convert the value of an attribute to what JSON holds, the same for all kinds of files.
+
+    NetCDF has no lists of a single item.
+    """
+    plain = np.asarray(value).tolist()
+    return plain[0] if isinstance(plain, list) and len(plain) == 1 else plain
