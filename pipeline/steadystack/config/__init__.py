@@ -1,8 +1,8 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
 `settings` has the whole and most sections, with every key and its default; `sections` those of the
-stack, the mask and the cluster; `loading` reads YAML and says what is wrong with it; `scalars`
-writes single values.
+stack, the mask and the cluster; `loading` reads files and says what is wrong with them; `values`
+parses YAML, within limits, and `scalars` writes single values.
 """
 
 from steadystack.config.loading import load_config, make_config

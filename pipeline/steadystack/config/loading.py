@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from steadystack.config.sections import Certificates
 from steadystack.config.settings import Config
+from steadystack.config.values import convert_plain, parse_yaml, quote
 from steadystack.durable import make_absolute
 from steadystack.model import InputError
 
@@ -32,6 +33,9 @@ RENAMED = {
     "correct.interpolation: whole": "nearest", "correct.border: keep": "same",
     "correct.unusable: left": "unmoved", "correct.interpolated: left": "unmoved",
 }  # fmt: skip
+MAX_BYTES = 16 * 2**20  # of a file of settings
+MAX_LINES = 20  # of problems that are told at once
+MAX_NAME = 60  # characters of a name that others are compared with
 # Patterns of pydantic's words, and plain words in their place.
 PLAIN_WORDS = (
     (", unable to parse .*", ""),
@@ -52,16 +56,20 @@ def load_config(path: str | Path) -> Config:
     path = Path(path)
     expected = f"expected settings, a YAML file: `steadystack init {path} > run.yaml` writes one"
     try:
-        text = path.read_text(encoding="utf-8")
+        size = path.stat().st_size if path.is_file() else 0
+        text = "" if size > MAX_BYTES else path.read_text(encoding="utf-8")
     except IsADirectoryError as error:
         raise InputError(f"{path} is a folder: {expected}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file in UTF-8: {expected}") from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{quote(str(path))[1:-1]} cannot be read: {reason}") from error
+    if size > MAX_BYTES:
+        raise InputError(f"{path} has {size} bytes, more than {MAX_BYTES}: {expected}")
     try:
-        settings = yaml.load(text, _UniqueKeys)
-    except (yaml.YAMLError, ValueError) as error:
+        settings = parse_yaml(text)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", error)).splitlines()[0]
@@ -79,36 +87,11 @@ def load_config(path: str | Path) -> Config:
     return config
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A YAML loader that raises an error for a key that occurs twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                problem = f"the key {key!r} occurs twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            keys.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _convert_plain(value: Any) -> Any:
-    """Convert numpy's numbers to Python's, in settings that were made by a program."""
-    if isinstance(value, Mapping):
-        return {key: _convert_plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_convert_plain(inner) for inner in value]
-    return value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
-
-
 def make_config(settings: Any, folder: Path | None = None) -> Config:
     """Make settings from plain values; paths are relative to `folder` if it is given."""
     if not isinstance(settings, Mapping):
         raise InputError(NO_SECTIONS)
-    values = {
-        key: {} if value is None else _convert_plain(value) for key, value in settings.items()
-    }
+    values = {key: {} if value is None else value for key, value in convert_plain(settings).items()}
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -175,8 +158,10 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
         is_unknown = problem["type"] == "extra_forbidden"
         key = tuple(problem["loc"]) if is_unknown else _find_key(problem["loc"])
         by_key.setdefault(key, []).append(problem)
-    lines = []
-    for key, key_problems in by_key.items():
+    lines: list[str] = []
+    for number, (key, key_problems) in enumerate(by_key.items()):
+        if len(lines) >= MAX_LINES:
+            return [*lines[:MAX_LINES], f"and {len(by_key) - number} more keys that are wrong"]
         has_inner = any(other_key[: len(key)] == key != other_key for other_key in by_key)
         if has_inner and not _is_final(key_problems):
             continue  # the value is of the type whose problems are those of the inner keys
@@ -184,17 +169,25 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(_explain(key_problems[0]))
             continue
         depth = max(len(problem["loc"]) for problem in key_problems)
+        has_limit = any(
+            "type" not in str(problem["type"]) and problem["type"] != "literal_error"
+            for problem in key_problems
+        )
         inner_problems = [
             problem
             for problem in key_problems
             if "type" not in str(problem["type"])
+            and (problem["type"] != "literal_error" or not has_limit)
             and not (problem["type"] == "too_short" and len(problem["loc"]) < depth)
         ]
         if inner_problems:
-            lines += [_explain(problem) for problem in inner_problems]
+            lines += [_explain(problem) for problem in inner_problems[:MAX_LINES]]
+            if len(inner_problems) > MAX_LINES:
+                rest = len(inner_problems) - MAX_LINES
+                lines.append(f"{_format_location(key)}: and {rest} more values that are wrong")
         else:
             value, description = key_problems[0]["input"], _describe(key)
-            lines.append(f"{_format_location(key)}: {value!r} is not allowed; {description}")
+            lines.append(f"{_format_location(key)}: {quote(value)} is not allowed; {description}")
     return lines
 
 
@@ -213,9 +206,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     match problem["type"]:
         case "extra_forbidden":
             section = _find_section(location[:-1])
-            name = str(location[-1])
+            name = _format_name(location[-1])
             names = _list_keys(section)
-            close_names = difflib.get_close_matches(name, names, n=1) or _find_elsewhere(name)
+            close_names = _find_close(name, names) or _find_elsewhere(name)
             hint = f"known keys: {', '.join(names)}"
             if close_names:
                 hint = f"did you mean {close_names[0]}?"
@@ -229,23 +222,34 @@ def _explain(problem: Mapping[str, Any]) -> str:
             return f"{key}: missing; {_describe(location)}"
         case "model_type" | "dict_type" | "model_attributes_type":
             keys = _list_keys(_find_section(location))
-            is_path = isinstance(value, str) and keys[0] == "path"
+            is_path = keys[0] == "path" and isinstance(value, str) and len(value) <= MAX_NAME
             suggestion = f"did you mean {key}: {{path: {value}}}? " if is_path else ""
             return (
-                f"{key}: {value!r} is not allowed; {suggestion}expected a section with the keys "
-                f"{', '.join(keys)}"
+                f"{key}: {quote(value)} is not allowed; {suggestion}expected a section with the "
+                f"keys {', '.join(keys)}"
             )
         case "literal_error" if f"{key}: {value}" in RENAMED:
-            return f"{key}: {value!r} is now called {RENAMED[f'{key}: {value}']}"
+            return f"{key}: {quote(value)} is now called {RENAMED[f'{key}: {value}']}"
         case "literal_error":
-            return f"{key}: {value!r} is not allowed; {_describe_choices(problem)}"
+            return f"{key}: {quote(value)} is not allowed; {_describe_choices(problem)}"
         case "value_error":
             return f"{key}: {str(problem['msg']).removeprefix('Value error, ')}"
         case _:
             detail = str(problem["msg"]).removeprefix("Input should be ")
             for words, replacement in PLAIN_WORDS:
                 detail = re.sub(words, replacement, detail)
-            return f"{key}: {value!r} is not allowed; {detail} ({_describe(location)})"
+            return f"{key}: {quote(value)} is not allowed; {detail} ({_describe(location)})"
+
+
+def _find_close(name: str, names: Sequence[str]) -> list[str]:
+    """Find the name that is most like another, if one is; none for a long one, as it takes long."""
+    return [] if len(name) > MAX_NAME else difflib.get_close_matches(name, names, n=1)
+
+
+def _format_name(key: Any) -> str:
+    """Format a key on one line, and not all of it if it is long."""
+    name = str(key)
+    return name if name.isprintable() and len(name) <= MAX_NAME else quote(name)
 
 
 def _list_keys(section: type[BaseModel]) -> list[str]:
@@ -265,7 +269,7 @@ def _find_elsewhere(key: str) -> list[str]:
 def _describe_choices(problem: Mapping[str, Any]) -> str:
     """Describe the values that a key may have, each named once, with the nearest of them."""
     expected = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-    close_choices = difflib.get_close_matches(str(problem["input"]), expected, n=1)
+    close_choices = _find_close(quote(problem["input"]).strip("'"), expected)
     description = _describe(problem["loc"])
     are_described = all(
         re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", description) for choice in expected

@@ -26,8 +26,11 @@ class Section(BaseModel):
 PIXEL, UM, SECOND = ({"unit": unit} for unit in ("pixels", "micrometers", "seconds"))
 Pixels = Annotated[int, Field(ge=0, json_schema_extra=PIXEL)]
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False, json_schema_extra=UM)]
-Length = Annotated[float, Field(json_schema_extra=PIXEL)] | str  # or a text with a unit
+Length = (
+    Annotated[float, Field(allow_inf_nan=False, json_schema_extra=PIXEL)] | str
+)  # or a text with a unit
 Corner = Annotated[tuple[Length, Length], Field(strict=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Spatial = Field(strict=False, min_length=2, max_length=3)
 
 
@@ -143,12 +146,12 @@ class MaskSection(Section):
     invalid_values: tuple[float, ...] = Field(
         (), strict=False, description='values that mean "no data"'
     )
-    saturation: float | Literal["auto"] | None = Field(
+    saturation: Finite | Literal["auto"] | None = Field(
         None,
         description="pixels at or above this value are not valid; auto: the largest value of the "
         "data type, or of a camera with fewer bits if the frames end there",
     )
-    valid_range: tuple[float | None, float | None] | None = Field(
+    valid_range: tuple[Finite | None, Finite | None] | None = Field(
         None, strict=False, description="lowest and highest valid value; null: no limit"
     )
 
@@ -264,7 +267,9 @@ class ClusterSection(Section):
     lost_after: Silence = Field(
         15.0, description="seconds of silence after which the tasks of a host go to others"
     )
-    worker_timeout: Annotated[float, Field(gt=0, json_schema_extra=SECOND)] | None = Field(
+    worker_timeout: (
+        Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=SECOND)] | None
+    ) = Field(
         None,
         description="seconds that a run waits while there is no worker; null: 60, or forever for "
         "batch jobs, which may queue for long",

@@ -13,6 +13,7 @@ from steadystack.config.sections import (
     PIXEL,
     ClusterSection,
     Count,
+    Finite,
     Index,
     InputSection,
     MaskSection,
@@ -29,7 +30,6 @@ METHOD_VERSION = 4
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
-Factor = Annotated[float, Field(allow_inf_nan=False)]
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
 Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=PIXEL)]
 ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
@@ -99,7 +99,7 @@ class InitialShiftsSection(Section):
         "of the specimen",
     )
     unit: str = Field("px", description="unit of the CSV file: px, or a unit of length such as um")
-    scale: Factor | Annotated[tuple[Factor, ...], SomeListed] = Field(
+    scale: Finite | Annotated[tuple[Finite, ...], SomeListed] = Field(
         1.0,
         description="factor for the values; a number or one per axis: -1 where an axis of the "
         "stage runs against that of the image",

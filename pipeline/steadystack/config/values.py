@@ -1,0 +1,181 @@
+"""The plain values of settings, out of YAML or of a program: of limited number, depth and size."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from steadystack.model import InputError
+
+# Settings are never nested as deeply as this, and have fewer values, a list of pairs included.
+MAX_DEPTH, MAX_VALUES = 30, 1_000_000
+MAX_INTEGER = 2**63 - 1
+SHOWN_CHARACTERS = 200  # of a value, in an error
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML to plain values.
+
+    Raises yaml.YAMLError, with the line, for anything that is no YAML, and for what no settings
+    need: keys that occur twice or are no names, values that hold themselves, many copies of copies,
+    and numbers that YAML reads otherwise than people do.
+    """
+    return yaml.load(text, _SettingsLoader)
+
+
+def quote(value: Any) -> str:
+    """Write a value as an error shows it: on one line, and not all of it if it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # too many digits, or nested too deeply
+        text = f"this {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def convert_plain(value: Any, location: str = "settings", depth: int = 0) -> Any:
+    """Convert numpy's numbers to Python's, in settings that were made by a program.
+
+    Raises InputError for what no settings can hold: values nested without end, keys that are not
+    text, NUL in a text, whole numbers beyond 64 bits.
+    """
+    if depth > MAX_DEPTH:
+        raise InputError(f"{location.split('.')[0]}: nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise InputError(
+                    f"{location}: the key {quote(key)} is not a text: keys are names, such as path"
+                )
+        return {
+            _convert_text(key, location): convert_plain(inner, _join(location, key), depth + 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [
+            convert_plain(inner, _join(location, index), depth + 1)
+            for index, inner in enumerate(value)
+        ]
+    if isinstance(value, str):
+        return _convert_text(value, location)
+    value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise InputError(
+            f"{location}: {quote(value)} is not allowed; whole numbers go up to {MAX_INTEGER}"
+        )
+    return value
+
+
+def _join(location: str, key: object) -> str:
+    name = quote(key) if isinstance(key, str) and not key.isprintable() else str(key)
+    name = name[:SHOWN_CHARACTERS]
+    return name if location == "settings" else f"{location}.{name}"
+
+
+def _convert_text(text: str, location: str) -> str:
+    """Return a text as it is; raises InputError if no file or name can be called so."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{location}: {quote(text)} holds a character that is none (half of a surrogate pair)"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{location}: {quote(text)} holds a NUL character: take it out")
+    return text
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """A YAML loader that raises errors for what `parse_yaml` names."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, tuple[int, int]] = {}  # of every node: its values, and its depth
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node; aliases count as what they stand for."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _make_error(f"nested more than {MAX_DEPTH} levels deep", mark)
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is None:
+            return node
+        if not is_alias:
+            self._measure(node)
+        if id(node) not in self._sizes:
+            raise _make_error("an alias stands for what it is part of", mark)
+        values, depth = self._sizes[id(node)]
+        if values > MAX_VALUES or depth + self._depth > MAX_DEPTH:
+            raise _make_error(
+                f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels of them, with what aliases "
+                "stand for",
+                mark,
+            )
+        return node
+
+    def _measure(self, node: yaml.Node) -> None:
+        """Note how many values a node holds, and how deeply they are nested."""
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        sizes = [self._sizes[id(part)] for part in parts]
+        values = 1 + sum(count for count, _ in sizes)
+        self._sizes[id(node)] = values, 1 + max((depth for _, depth in sizes), default=0)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct a value; whatever fails on the way is an error of YAML, with its line."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # PyYAML checks few of the values that have a tag
+            text = quote(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+            kind = str(node.tag).rsplit(":", 1)[-1]
+            raise _make_error(f"{text} is not a value of the kind {kind}", node.start_mark) from (
+                error
+            )
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys are single values and occur once."""
+        keys = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _make_error("a key is a list or a section", key_node.start_mark)
+            is_merge = key_node.tag == "tag:yaml.org,2002:merge"
+            key = "<<" if is_merge else self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise _make_error(f"the key {quote(key)} occurs twice", key_node.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Construct a number; refuses those that YAML counts to the base of 8 or 60."""
+        text = str(self.construct_scalar(node)).replace("_", "")
+        is_whole = node.tag.endswith(":int")
+        construct = self.construct_yaml_int if is_whole else self.construct_yaml_float
+        if ":" in text or (is_whole and re.fullmatch(r"[-+]?0[0-9]+", text)):
+            base = 60 if ":" in text else 8
+            raise _make_error(
+                f"{text} is {construct(node)} in YAML, to the base of {base}: write that number, "
+                f"or '{text}' if it is a text",
+                node.start_mark,
+            )
+        number: int | float = construct(node)
+        return number
+
+
+def _make_error(problem: str, mark: yaml.Mark) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, mark)
+
+
+for _kind in ("int", "float"):
+    _SettingsLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _SettingsLoader.construct_number)
