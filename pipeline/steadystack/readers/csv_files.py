@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from steadystack.model import InputError
 
 SEPARATORS = ",;\t"
 FRAME_COLUMN = "frame"
+WHOLE_NUMBER = re.compile("[-+]?[0-9]{1,18}")  # what 64 bits hold
+SHOWN_CHARACTERS = 100  # of a line or a value, in an error
 OLD_VARIABLE = "shift"  # what frame_shift is called in datasets of format 1
 
 
@@ -68,26 +71,26 @@ def read_positions(
         raise InputError(
             f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
         )
-    text = _read_text(path)
-    lines = [(n, line.split("#")[0]) for n, line in enumerate(text.splitlines(), start=1)]
-    lines = [(number, line) for number, line in lines if line.strip()]
+    lines = _read_lines(path)
     if not lines:
         raise InputError(
             f"{path} is empty: it needs a header such as {','.join(axes)} and one line per frame"
         )
-    heading = lines[0][1]
-    separator = max(SEPARATORS, key=heading.count)
-    rows = csv.reader((line for _, line in lines), delimiter=separator)
-    cells = [[cell.strip() for cell in row] for row in rows]
-    indices = _find_columns(path, cells[0], names)
+    separator = max(SEPARATORS, key=lines[0][1].count)
+    (_, heading), *rows = ((place, _split(place, line, separator)) for place, line in lines)
+    indices = _find_columns(path, heading, names)
     values = np.full((frame_count, len(axes)), np.nan)
-    line_numbers: dict[int, int] = {}
-    for row, (number, _) in zip(cells[1:], lines[1:], strict=True):
-        location = f"{path}, line {number}"
+    line_numbers: dict[int, str] = {}
+    for location, row in rows:
+        if len(row) > len(heading) and any(row[len(heading) :]):
+            raise InputError(
+                f"{location}: {len(row)} values for the {len(heading)} columns of the header; "
+                "decimals have a point, not a comma"
+            )
         frame = _parse_frame(location, row, indices[-1], len(line_numbers), frame_count)
         if frame in line_numbers:
-            raise InputError(f"{location}: frame {frame} is already in line {line_numbers[frame]}")
-        line_numbers[frame] = number
+            raise InputError(f"{location}: frame {frame} is already in {line_numbers[frame]}")
+        line_numbers[frame] = location.removeprefix(f"{path}, ")
         values[frame] = [
             0.0 if index is None else _parse_number(location, row, index) for index in indices[:-1]
         ]
@@ -99,12 +102,29 @@ def read_positions(
     return FramePositions(values)
 
 
-def _read_text(path: str) -> str:
+def _read_lines(path: str) -> list[tuple[str, str]]:
+    """Read the lines of a text file that hold anything, each with the words for where it is."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from error
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read: it is not text in UTF-8 ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    lines = ((n, line.split("#")[0]) for n, line in enumerate(text.split("\n"), start=1))
+    return [(f"{path}, line {number}", line) for number, line in lines if line.strip()]
+
+
+def _split(location: str, line: str, separator: str) -> list[str]:
+    """Split a line into its cells; quotes end on the line where they begin."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, strict=True))]
+    except csv.Error as error:
+        raise InputError(f"{location}: {_cut(line)} cannot be split into cells: {error}") from error
+
+
+def _cut(text: str) -> str:
+    """Write a text as an error shows it: on one line, and not all of it if it is long."""
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
 def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
@@ -114,7 +134,7 @@ def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) ->
         if name is not None and headings.count(name.lower()) != 1:
             problem = "no column" if name.lower() not in headings else "several columns"
             raise InputError(
-                f"{path} has {problem} {name!r}, but {', '.join(heading)}: set "
+                f"{path} has {problem} {name!r}, but {_cut(', '.join(heading))[1:-1]}: set "
                 "initial_shifts.columns, a name for each axis"
             )
     columns = [None if name is None else headings.index(name.lower()) for name in names]
@@ -131,18 +151,22 @@ def _parse_frame(
         return next_frame
     number = _parse_number(location, row, index)
     if not 0 <= number < count or number != int(number):
-        raise InputError(f"{location}: {row[index]!r} is not a frame: frames are 0 to {count - 1}")
+        raise InputError(
+            f"{location}: {_cut(row[index])} is not a frame: frames are 0 to {count - 1}"
+        )
     return int(number)
 
 
 def _parse_number(location: str, row: list[str], index: int) -> float:
     cell = row[index] if index < len(row) else ""
     try:
+        if "_" in cell or not cell.isascii():  # numbers to Python, but to nobody else
+            raise ValueError(cell)
         number = float(cell or "nan")
     except ValueError:
-        raise InputError(f"{location}: {cell!r} is not a number") from None
+        raise InputError(f"{location}: {_cut(cell)} is not a number") from None
     if np.isinf(number):
-        raise InputError(f"{location}: {cell!r} is not a position")
+        raise InputError(f"{location}: {_cut(cell)} is not a position")
     return number
 
 
@@ -199,22 +223,26 @@ def read_pair_list(path: str) -> NDArray[np.int64]:
 
     Raises InputError with the line that is no pair.
     """
-    text = _read_text(path)
     pairs: list[tuple[int, int]] = []
-    rows = csv.reader(line.split("#")[0] for line in text.splitlines())
-    for number, cells in enumerate(rows, start=1):
-        row = [cell.strip() for cell in cells]
+    for location, line in _read_lines(path):
+        row = _split(location, line, ",")
         if not any(row) or (not pairs and row == ["reference", "moving"]):
             continue
         try:
-            reference, moving = map(int, row)
+            reference, moving = (_parse_index(cell) for cell in row)
         except ValueError:
             raise InputError(
-                f"{path}, line {number}: {','.join(cells)!r} is not a pair: two whole numbers, "
-                "reference,moving"
+                f"{location}: {_cut(line)} is not a pair: two whole numbers, reference,moving"
             ) from None
         pairs.append((reference, moving))
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _parse_index(cell: str) -> int:
+    """Parse a whole number of plain digits; raises ValueError for anything else."""
+    if not WHOLE_NUMBER.fullmatch(cell):
+        raise ValueError(cell)
+    return int(cell)
 
 
 def digest_pairs(pairs: NDArray[np.int64]) -> str:
