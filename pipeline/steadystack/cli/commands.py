@@ -59,8 +59,14 @@ class Ordered(click.Group):
     epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
     f"{GOES_ON_AFTER}",
 )
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="STEADYSTACK_DEBUG",
+    help="Print the traceback of an error that is a bug; so does STEADYSTACK_DEBUG=1.",
+)
 @click.version_option(package_name="steadystack")
-def main() -> None:
+def main(debug: bool) -> None:
     """Time-lapse drift correction that works on partly unusable images.
 
     \b

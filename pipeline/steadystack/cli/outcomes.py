@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shlex
 import signal
 import sys
+import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -56,7 +59,10 @@ class EchoHandler(logging.Handler):
 
 
 def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a command print errors as plain lines and exit with their code, without a traceback."""
+    """Make a command print errors as plain lines and exit with their code, without a traceback.
+
+    What nobody expected is told of in a line, too, with the file that its traceback is in.
+    """
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -77,8 +83,46 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt as stop:
             _print_how_to_go_on(stop)
             sys.exit(get_exit_code(stop))
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click tells of them
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # nobody reads any more: click ends in silence
+            _print_unexpected(error)
+            sys.exit(FAILED)
 
     return wrapped
+
+
+def _print_unexpected(error: Exception) -> None:
+    """Print in a line what nobody expected; its traceback goes into a file, or is printed, too."""
+    lines = "".join(traceback.format_exception(error))
+    is_shown = click.get_current_context().find_root().params.get("debug", False)
+    path = None if is_shown else _save_traceback(lines)
+    if path is None:
+        click.echo(lines, err=True, nl=False)
+    if isinstance(error, OSError | MemoryError):
+        cause = "the system refused something, and steadystack did not expect it"
+    else:
+        cause = "this is a bug in steadystack"
+    message = " ".join(str(error).split()) or "no message"
+    location = "above" if path is None else f"in {path}"
+    click.echo(
+        f"error: {cause}: {type(error).__name__}: {message}; its traceback is {location}", err=True
+    )
+
+
+def _save_traceback(lines: str) -> str | None:
+    """Write a traceback into the temporary folder; its path, None if it cannot be written."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="steadystack-error-", suffix=".txt", delete=False, encoding="utf-8",
+            errors="backslashreplace",
+        ) as file:  # fmt: skip
+            file.write(lines)
+    except OSError:
+        return None
+    return file.name
 
 
 def _can_go_on() -> bool:
