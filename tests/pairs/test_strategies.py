@@ -132,3 +132,9 @@ def test_frames_are_held_from_their_first_pair_to_their_last():
 def test_a_batch_needs_two_frames():
     with pytest.raises(ValueError, match="at least 2"):
         batch_pairs(np.array([[0, 1]]), 1, 5)
+
+
+@pytest.mark.parametrize("strategy", ["window", "multiscale"])
+def test_a_width_beyond_all_frames_selects_all_pairs_at_once(strategy):
+    found = select_pairs(9, strategy, width=2**62)
+    np.testing.assert_array_equal(found, select_pairs(9, "all"))

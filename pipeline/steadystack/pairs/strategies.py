@@ -67,7 +67,7 @@ def select_pairs(
         )
     steps = {
         "consecutive": [1],
-        "window": range(1, width + 1),
+        "window": range(1, min(width, frame_count) + 1),
         "separations": separations,
         "all": range(1, frame_count),
     }
