@@ -101,6 +101,7 @@ def _decode_time(dataset: xr.Dataset) -> xr.Dataset:
 def _compute_digest(name: str, variable: Any) -> str:
     """Compute the digest of the dims, the type, the shape and the values of a variable."""
     values = np.asarray(variable.to_numpy())
+    content: bytes | memoryview
     if name in DTYPES and values.dtype.kind in "iuf":
         if not np.can_cast(values.dtype, DTYPES[name], "same_kind"):
             return ""  # other numbers, whatever they are
@@ -111,16 +112,19 @@ def _compute_digest(name: str, variable: Any) -> str:
         values = np.where(np.isnan(values), np.nan, values)
     if values.dtype.kind in "iufb":
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-        content = values.tobytes()
+        content = values.reshape(-1).view(np.uint8).data  # not copied
         type_name = values.dtype.str
     else:
         content, type_name = json.dumps(values.tolist(), default=str).encode(), "text"
     head = json.dumps([list(variable.dims), type_name, list(values.shape)])
-    return _hash(head.encode() + b"\n" + content)
+    return _hash(head.encode() + b"\n", content)
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+def _hash(*contents: bytes | memoryview) -> str:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _make_plain(value: Any) -> Any:
