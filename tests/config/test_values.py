@@ -50,6 +50,15 @@ BAD_TEXTS = {
     "nothing": ("", "is empty"),
     "a list": ("- a\n- b\n", "settings must be sections of keys"),
     "inf": (START + "cluster: {worker_timeout: .inf}", "worker_timeout: inf is not allowed; a fin"),
+    "far too wide": (START + "preprocess: {high_pass: 1.0e+300}", "high_pass: 1e+300 is not allo"),
+    "far too many": (
+        START + "pairs: {extra: 1.0e+300}",
+        "pairs.extra: 1e+300 is not allowed; less",
+    ),
+    "far too deep": (
+        START + "correct: {levels: 99999999}",
+        "correct.levels: 99999999 is not allow",
+    ),
     "nan": (START + "mask: {saturation: .nan}", "mask.saturation: nan is not allowed"),
     "nan in a list": (START + "mask: {valid_range: [.nan, 3]}", "mask.valid_range.0: nan is not"),
     "inf in a shape": (

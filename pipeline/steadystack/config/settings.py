@@ -31,7 +31,7 @@ METHOD_VERSION = 4
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
-Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=PIXEL)]
+Sigma = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, json_schema_extra=PIXEL)]
 ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 
@@ -145,7 +145,7 @@ class PairsSection(Section):
         None, description="list: a CSV file instead, reference,moving in each line"
     )
 
-    extra: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    extra: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = Field(
         0.0,
         description="a second round: at most this fraction more pairs, where the first left "
         "disconnected parts, or frames with few usable pairs; 0: none",
@@ -220,7 +220,7 @@ class CorrectSection(Section):
         None,
         description="version of OME-Zarr: '0.4' or '0.5'; null: the one that matches the input",
     )
-    levels: Count | None = Field(
+    levels: Annotated[int, Field(ge=1, le=32)] | None = Field(
         None,
         description=(
             "number of pyramid levels, full resolution included; null: down to 512 pixels"
