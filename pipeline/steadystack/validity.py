@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import Bools, Slices
+from steadystack.model import Bools, Slices, as_plain
 
 
 class Mask(Protocol):
@@ -150,8 +150,11 @@ def find_finite_pixels(image: NDArray[Any]) -> Bools:
 
 
 def as_mask(values: ArrayLike) -> Bools:
-    """Make a mask from booleans or numbers: True where not 0; NaN is not valid."""
-    numbers = np.asarray(values)
+    """Make a mask from booleans or numbers: True where not 0; NaN is not valid.
+
+    Where an array of `numpy.ma` is itself masked, nothing is known, and nothing is valid.
+    """
+    numbers = np.asarray(as_plain(values))
     if numbers.dtype == bool:
         return numbers
     return np.asarray((numbers != 0) & (numbers == numbers))

@@ -19,7 +19,15 @@ from steadystack.correction.movements import (
     find_movements,
 )
 from steadystack.dataset import is_edited
-from steadystack.model import Bools, InputError, as_shifts, as_stack, spatial_dims, suggest_renaming
+from steadystack.model import (
+    Bools,
+    InputError,
+    as_plain,
+    as_shifts,
+    as_stack,
+    spatial_dims,
+    suggest_renaming,
+)
 from steadystack.validity import as_mask, find_finite_pixels
 from steadystack.warp import Box, check_interpolation, move_part
 
@@ -212,7 +220,8 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
                 f"{dict(stack.sizes)}"
             )
     else:
-        values = mask if hasattr(mask, "__array_function__") else np.asarray(mask)
+        plain = as_plain(mask)
+        values = plain if hasattr(plain, "__array_function__") else np.asarray(plain)
         variable = xr.Variable(_name_mask_axes(values.shape, stack, axes), values)
     if variable.dtype != bool:
         variable = (variable != 0) & (variable == variable)  # as `as_mask` does, for lazy ones, too

@@ -15,7 +15,14 @@ Conventions, used everywhere
 * "Not known" is NaN together with a status; 0 is a measurement.
 """
 
-from steadystack.model.arguments import as_shifts, as_stack, spatial_dims, suggest_renaming
+from steadystack.model.arguments import (
+    as_plain,
+    as_settings,
+    as_shifts,
+    as_stack,
+    spatial_dims,
+    suggest_renaming,
+)
 from steadystack.model.images import (
     CloseUp,
     Frame,
@@ -105,6 +112,8 @@ __all__ = [
     "Trust",
     "UnreachableError",
     "Verdict",
+    "as_plain",
+    "as_settings",
     "as_shifts",
     "as_stack",
     "columns_of",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -26,6 +28,51 @@ def spatial_dims(stack: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(dim) for dim in stack.dims if dim in ("z", "y", "x"))
 
 
+def as_plain(values: Any) -> Any:
+    """An array whose masked pixels, if it is one of `numpy.ma`, are NaN: nothing else knows them.
+
+    A list of such arrays counts as well, and a lazy one stays lazy. Integers and booleans become
+    floating where any is masked. What has no mask is returned as it is.
+    """
+    if isinstance(values, xr.DataArray):
+        plain = as_plain(values.data)
+        return values if plain is values.data else values.copy(data=plain)
+    if isinstance(values, list | tuple) and any(_is_masked(entry) for entry in values):
+        values = np.ma.asarray(values)
+    if _is_masked(getattr(values, "_meta", None)):  # of Dask
+        dtype = _choose_dtype_with_nan(values.dtype)
+        return values.map_blocks(
+            partial(_fill_with_nan, dtype=dtype), dtype=dtype, meta=np.empty((0,) * values.ndim)
+        )
+    if not _is_masked(values):
+        return values
+    if not np.ma.is_masked(values):
+        return np.ma.getdata(values)
+    return _fill_with_nan(values, _choose_dtype_with_nan(values.dtype))
+
+
+def _is_masked(values: Any) -> bool:
+    return isinstance(values, np.ma.MaskedArray)
+
+
+def _choose_dtype_with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose a type that holds numbers of `dtype` and NaN."""
+    return dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
+
+
+def _fill_with_nan(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return np.ma.asarray(values).astype(dtype).filled(np.nan)
+
+
+def as_settings(values: Any) -> Any:
+    """Settings without NumPy: arrays are lists, and NumPy's numbers are Python's."""
+    if isinstance(values, Mapping):
+        return {key: as_settings(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [as_settings(value) for value in values]
+    return values.tolist() if isinstance(values, np.ndarray | np.generic) else values
+
+
 def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
     """A stack from a DataArray, or from an array with the axes t, [z,] y, x; a lazy one stays lazy.
 
@@ -36,20 +83,33 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
         shifts without a meaning and without an error, and so few planes are rare
     """
     if isinstance(stack, xr.DataArray):
-        return stack
+        _refuse_unknown_sizes(stack.shape)
+        plain: xr.DataArray = as_plain(stack)
+        return plain
     if isinstance(stack, str | PathLike):
         raise InputError(f"{stack} is a path: open it with steadystack.open_stack")
     if isinstance(stack, xr.Dataset):
         raise InputError(
             f"a Dataset holds several arrays: give one of {', '.join(map(str, stack))}"
         )
-    values = stack if hasattr(stack, "__array_function__") else np.asarray(stack)
+    values = as_plain(stack)
+    values = values if hasattr(values, "__array_function__") else np.asarray(values)
+    _refuse_unknown_sizes(values.shape)
     if values.ndim not in (3, 4):
         named = ": a DataArray with named dims may have more" if values.ndim > 4 else ""
         raise InputError(f"a stack has 3 or 4 axes (t, [z,] y, x), not {values.ndim}{named}")
     if values.ndim == 4 and not planes_told:
         _refuse_channels(values.shape)
     return xr.DataArray(values, dims=("t", *("z", "y", "x")[4 - values.ndim :]))
+
+
+def _refuse_unknown_sizes(shape: tuple[float, ...]) -> None:
+    """Refuse a lazy array that was selected from by values, whose size Dask does not know."""
+    if any(size != size for size in shape):
+        raise InputError(
+            f"the stack has the shape {tuple(shape)}, in which nan is a size that Dask has not "
+            "computed: call compute_chunk_sizes() of the Dask array first"
+        )
 
 
 def _refuse_channels(shape: tuple[int, ...]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from steadystack.dataset import load_shifts
 from steadystack.durable import explaining_unreadable
-from steadystack.model import InputError
+from steadystack.model import InputError, as_plain
 
 SEPARATORS = ",;\t"
 FRAME_COLUMN = "frame"
@@ -176,7 +176,7 @@ def convert_positions(initial_shifts: Any, axes: Sequence[str], frame_count: int
         return _read_run(initial_shifts, "initial_shifts", axes, frame_count)
     if isinstance(initial_shifts, xr.DataArray) and set(initial_shifts.dims) == {"frame", "axis"}:
         initial_shifts = initial_shifts.transpose("frame", "axis")
-    shift = np.asarray(initial_shifts)
+    shift = np.asarray(as_plain(initial_shifts))
     if shift.shape != (frame_count, len(axes)) or shift.dtype.kind not in "iuf":
         raise InputError(
             f"initial_shifts has the shape {shift.shape} and holds {shift.dtype}: real numbers of "

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from steadystack.model import Bools, Registration, Slices, name_axes
+from steadystack.model import Bools, Registration, Slices, as_plain, name_axes
 from steadystack.ncc import (
     CachedMask,
     MaskedImage,
@@ -42,7 +42,8 @@ def register_translation(
     ----------
     reference, moving : real arrays with 1 to 3 dimensions
         They may differ in shape; the shift is then measured between the first pixels of the two
-        arrays, not between their centres. NaN and infinite pixels are never valid.
+        arrays, not between their centres. NaN and infinite pixels are never valid, nor are those
+        that an array of `numpy.ma` has masked (there, True = masked).
     reference_mask, moving_mask : bool arrays of the shape of their image, True = valid
         None: every finite pixel is valid. One mask says nothing of the other image.
     max_shift : int, one int per axis, or None
@@ -265,7 +266,7 @@ def _check_image(
     name: str, image: ArrayLike, mask: ArrayLike | None
 ) -> tuple[NDArray[Any], Bools | None]:
     """Check an image and its mask, and convert them to arrays; `name` is for error messages."""
-    array = np.asarray(image)
+    array = np.asarray(as_plain(image))
     if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")
     if not 1 <= array.ndim <= 3 or array.size == 0:
@@ -274,10 +275,10 @@ def _check_image(
         array = array.astype(np.uint8)
     if mask is None:
         return array, None
-    mask_values = np.asarray(mask)
+    mask_values = as_mask(mask)
     if mask_values.shape != array.shape:
         raise ValueError(
             f"{name}_mask has the shape {mask_values.shape} and {name} {array.shape}: "
             "they must agree"
         )
-    return array, as_mask(mask_values)
+    return array, mask_values

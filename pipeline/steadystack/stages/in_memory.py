@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import make_config
 from steadystack.measure import measure_rounds
-from steadystack.model import Bools, Frame, FrameStatus, as_stack
+from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import convert_initial_shifts, digest_camera_images, make_series, set_up
 from steadystack.quality import check_series
@@ -148,6 +148,7 @@ def estimate_shifts(
     Parameters
     ----------
     stack : DataArray with the dims t and (z,) y, x, in memory or lazy; or an array (t, [z,] y, x)
+        What an array of `numpy.ma` has masked is not valid.
         One channel: an array of four axes with 2 to 4 entries where planes would be is refused, as
         it is nearly always (t, c, y, x); a DataArray with the dim z says that they are planes.
     mask : bool array, True = valid; of the shape of a frame, or of all frames
@@ -173,13 +174,12 @@ def estimate_shifts(
         If the cluster is lost, or more than a tenth of the pairs fail.
     """
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
-    config = make_config(
-        {
-            "input": {"path": "memory"},
-            "register": {"max_shift": max_shift, "min_overlap": min_overlap},
-            **{name: section for name, section in sections.items() if section is not None},
-        }
-    )
+    settings = {
+        "input": {"path": "memory"},
+        "register": {"max_shift": max_shift, "min_overlap": min_overlap},
+        **{name: section for name, section in sections.items() if section is not None},
+    }
+    config = make_config(as_settings(settings))
     source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
     digest_camera_images(config, source.frame_shape)
     expected = convert_initial_shifts(
