@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
 from steadystack.model import InputError
-from steadystack.units import parse_bytes, parse_shift_bounds
+from steadystack.units import (
+    choose_common_unit,
+    find_micrometers,
+    parse_bytes,
+    parse_shift_bounds,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,7 @@ def test_lengths_become_pixels(max_shift, bounds):
         ("3 parsec", "micrometer", "neither pixels nor a length"),
         ("three", "micrometer", "neither pixels nor a length"),
         ("3 um", "", "needs a pixel size with a unit"),
+        ("3 um", "furlong", "states its own in 'furlong', which is not understood"),
         ([1, 2, 3], "micrometer", "3 values for 2 axes"),
     ],
 )
@@ -42,3 +51,61 @@ def test_sizes():
     assert parse_bytes("512 MiB") == 2**29
     assert parse_bytes("1.5gb") == 1_500_000_000
     assert parse_bytes("512") is None
+
+
+def test_a_length_along_an_axis_whose_pixel_size_is_not_known():
+    assert parse_shift_bounds([4, "3 um"], (math.nan, 0.5), "um") == (4, 6)
+    with pytest.raises(InputError, match=r"the stack has none: .*set input.pixel_size"):
+        parse_shift_bounds("3 um", (math.nan, 0.5), "um")
+
+
+SPELLINGS = {
+    1e-6: "pm picometer picometres",
+    1e-4: "\N{LATIN CAPITAL LETTER A WITH RING ABOVE} \N{ANGSTROM SIGN} A\N{COMBINING RING ABOVE} "
+    "angstrom Angstroms ångström ÅNGSTRÖM",
+    1e-3: "nm nanometer nanometre Nanometers NANOMETRES",
+    1.0: "um \N{MICRO SIGN}m \N{GREEK SMALL LETTER MU}m \\u00B5m micron microns Microns micrometer "
+    "micrometers micrometre micrometres",
+    1e3: "mm millimeter millimetres",
+    1e4: "cm centimeter centimetre CENTIMETER",
+    1e6: "m meter metre metres",
+    1e9: "km kilometer kilometres",
+    25400.0: "in inch inches Inch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "micrometers"),
+    [(unit, size) for size, units in SPELLINGS.items() for unit in units.split()],
+)
+def test_spellings_of_units(unit, micrometers):
+    assert find_micrometers(unit) == micrometers
+    assert find_micrometers(f" {unit} ") == micrometers
+    assert parse_shift_bounds(f"10 {unit}", (micrometers, 2.5 * micrometers), "um") == (10, 4)
+
+
+@pytest.mark.parametrize("unit", ["", "pixel", "MM", "Mm", "NM", "furlong", "s", "metersquared"])
+def test_units_that_are_not_guessed(unit):
+    assert find_micrometers(unit) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "units", "expected", "unit"),
+    [
+        ((0.5, 0.25), ("um", "um"), (0.5, 0.25), "um"),
+        ((500, 0.25), ("nm", "µm"), (0.5, 0.25), "micrometer"),
+        ((0.0, 0.25), ("um", "um"), (math.nan, 0.25), "um"),
+        ((-1, math.nan), ("um", "um"), (math.nan, math.nan), ""),
+        ((math.inf, 2), ("um", "nm"), (math.nan, 2), "nm"),
+        ((1, 1), ("", ""), (math.nan, math.nan), ""),
+        ((1, 1), ("pixel", "px"), (math.nan, math.nan), ""),
+        ((1, 2), ("", "pixels"), (1, 2), ""),
+        ((3, 0.5), ("", "um"), (math.nan, 0.5), "um"),
+        ((3, 0.5), ("furlong", "um"), (3, 0.5), "furlong, um"),
+        ((3, 0.5), ("furlong", "furlong"), (3, 0.5), "furlong"),
+    ],
+)
+def test_sizes_have_one_unit_or_are_not_known(sizes, units, expected, unit):
+    chosen, common = choose_common_unit(sizes, units)
+    np.testing.assert_array_equal(chosen, expected)
+    assert common == unit

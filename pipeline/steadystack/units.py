@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from steadystack.model import InputError
 
-UNITS_UM = {
-    "nm": 1e-3, "nanometer": 1e-3, "um": 1.0, "µm": 1.0, "micron": 1.0, "micrometer": 1.0,
-    "mm": 1e3, "millimeter": 1e3, "m": 1e6, "meter": 1e6, "angstrom": 1e-4, "pm": 1e-6,
-    "picometer": 1e-6,
+# Micrometers by symbol, and by name in the singular; `find_micrometers` knows other spellings.
+SYMBOLS = {
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "nm": 1e-3,
+    "um": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "km": 1e9,
+    "in": 25400.0,
+}
+NAMES = {
+    "picometer": 1e-6, "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0,
+    "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "kilometer": 1e9, "inch": 25400.0,
 }  # fmt: skip
+# Other spellings of names, all of them in lower case.
+SPELLINGS = {"ångström": "angstrom", "ångstrom": "angstrom", "angström": "angstrom"}
+LISTED = ", ".join(SYMBOLS)
 PIXELS = ("px", "pixel", "pixels")
 BYTES = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def find_micrometers(unit: str) -> float | None:
+    """Find how many micrometers a unit of length is; None if it is not understood.
+
+    Symbols such as nm or µm (u, or either of the two signs for micro) are taken as they stand, and
+    names such as nanometer in upper or lower case, British or American, singular or plural.
+    """
+    text = unicodedata.normalize("NFKC", unit.strip().replace("\\u00B5", "µ"))
+    symbol = text.replace("μ", "u").replace("\N{MICRO SIGN}", "u")
+    if symbol in SYMBOLS:
+        return SYMBOLS[symbol]
+    name = text.lower().replace("metre", "meter")
+    for singular in (name, name.removesuffix("s"), name.removesuffix("es")):
+        singular = SPELLINGS.get(singular, singular)
+        if singular in NAMES:
+            return NAMES[singular]
+    return None
 
 
 def parse_bytes(text: str) -> int | None:
@@ -66,29 +99,56 @@ def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: st
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
     if match and match[2] in PIXELS:
         return float(match[1])
-    if not match or match[2] not in UNITS_UM:
+    micrometers = find_micrometers(match[2]) if match else None
+    if match is None or micrometers is None:
         raise InputError(
-            f"{key} {length!r} is neither pixels nor a length such as '3 um' "
-            f"({', '.join(UNITS_UM)})"
+            f"{key} {length!r} is neither pixels nor a length such as '3 um' ({LISTED})"
         )
-    if unit not in UNITS_UM:
-        raise InputError(
-            f"{key} {length!r} needs a pixel size with a unit, and the stack has none: give it in "
-            "pixels, or set input.pixel_size"
-        )
-    return float(match[1]) * UNITS_UM[match[2]] / (pixel_size * UNITS_UM[unit])
+    return float(match[1]) * micrometers / _convert_pixel_size(key, length, pixel_size, unit)
+
+
+def _convert_pixel_size(key: str, length: str, pixel_size: float, unit: str) -> float:
+    """Convert a pixel size to micrometers; raises InputError if it or its unit is not known."""
+    micrometers = find_micrometers(unit)
+    if unit and micrometers is None:
+        problem = f"the stack states its own in {unit!r}, which is not understood ({LISTED})"
+    elif micrometers is None or not is_size(pixel_size):
+        problem = "the stack has none"
+    else:
+        return pixel_size * micrometers
+    raise InputError(
+        f"{key} {length!r} needs a pixel size with a unit, and {problem}: give it in pixels, or "
+        "set input.pixel_size"
+    )
+
+
+def is_size(value: float) -> bool:
+    """Whether a number can be the size of a pixel, or a step in time: finite and above 0."""
+    return 0 < value < math.inf
 
 
 def choose_common_unit(
     sizes: Sequence[float], units: Sequence[str]
 ) -> tuple[tuple[float, ...], str]:
-    """Convert sizes to one unit: theirs, micrometer if they have several, "" if not known.
+    """Convert sizes to one unit: theirs, or micrometer if they have several.
 
-    With a unit that is not known, sizes in different units are returned as they are.
+    A size that is none (0, negative, infinite) is not known, NaN, and neither is one without a unit
+    beside others that have one, nor are sizes of 1 without any, which writers put where they know
+    nothing. Without a size, the unit is "". If one of several units is not understood, sizes stay
+    as they are, and the unit names them all.
     """
-    if len(set(units)) == 1:
-        return tuple(sizes), units[0]
-    if all(unit in UNITS_UM for unit in units):
-        in_um = (size * UNITS_UM[unit] for size, unit in zip(sizes, units, strict=True))
-        return tuple(in_um), "micrometer"
-    return tuple(sizes), ""
+    checked = tuple(size if is_size(size) else math.nan for size in sizes)
+    stated = ["" if unit.strip().lower() in PIXELS else unit for unit in units]
+    used = [unit for size, unit in zip(checked, stated, strict=True) if is_size(size)]
+    if not any(used):
+        is_stated = any(is_size(size) and size != 1 for size in checked)
+        return checked if is_stated else (math.nan,) * len(checked), ""
+    named = sorted({unit for unit in used if unit})
+    if len(named) == 1:
+        pairs = zip(checked, stated, strict=True)
+        return tuple(size if unit else math.nan for size, unit in pairs), named[0]
+    factors = [find_micrometers(unit) if unit else math.nan for unit in stated]
+    if None in [factor for factor, size in zip(factors, checked, strict=True) if is_size(size)]:
+        return checked, ", ".join(unit or "no unit" for unit in stated)
+    both = zip(checked, factors, strict=True)
+    return tuple(size * (factor or math.nan) for size, factor in both), "micrometer"

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "pipeline" / "steadystack"
 PLAN = {
     "model": (0, {"numpy", "xarray"}),
     "units": (1, set()),
+    "conventions": (2, {"numpy", "xarray"}),
     "validity": (1, {"numpy"}),
     "conditioning": (1, {"numpy", "scipy"}),
     "ncc": (1, {"numpy", "scipy"}),

@@ -197,3 +197,52 @@ def test_what_is_no_tiff(tmp_path):
         locate_stack(str(tmp_path / "a.tif"))
     with pytest.raises(InputError, match="does not exist"):
         locate_stack(str(tmp_path / "b.tif"))
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_pages_written_one_by_one_are_a_stack(tmp_path, colours):
+    frames = np.random.default_rng(0).integers(0, 999, (30, 24, 20, *((3,) * colours)), "u2")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for frame in frames:
+            file.write(frame, resolution=(20000, 40000), resolutionunit="CENTIMETER",
+                       photometric="rgb" if colours else "minisblack")  # fmt: skip
+    spec = locate_stack(str(tmp_path / "a.tif"), channel=1 if colours else None)
+    assert (spec.frame_count, spec.frame_shape, spec.unit) == (30, (24, 20), "micrometer")
+    np.testing.assert_allclose(spec.pixel_size, (0.25, 0.5))
+    stack = steadystack.open_stack(str(tmp_path / "a.tif"), channel=1 if colours else None)
+    np.testing.assert_array_equal(stack, frames[..., 1] if colours else frames)
+
+
+def test_pages_that_differ_are_no_stack(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for size in range(20):
+            file.write(np.zeros((24, 20 + size), "u2"))
+    with pytest.raises(InputError, match=r"20 images: set input.series .* and 12 more\)$"):
+        locate_stack(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("tag", ["XResolution", "YResolution", "ResolutionUnit"])
+def test_a_resolution_of_0_is_not_known(tmp_path, tag):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS[:, 0], resolution=(20000, 40000), resolutionunit="CENTIMETER",
+                     metadata={"axes": "TYX"}, photometric="minisblack")  # fmt: skip
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[tag].overwrite(0 if tag == "ResolutionUnit" else (0, 0))
+    expected = {"XResolution": (0.25, np.nan), "YResolution": (np.nan, 0.5)}
+    spec = locate_stack(str(path))
+    np.testing.assert_allclose(spec.pixel_size, expected.get(tag, (np.nan, np.nan)))
+
+
+def test_a_list_of_pages_that_is_a_ring_is_told(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, byteorder="<") as file:
+        for frame in PIXELS[:, 0]:
+            file.write(frame)
+    with tifffile.TiffFile(path) as file:
+        pages = [page.offset for page in file.pages]
+        end = pages[-1] + 2 + 12 * len(file.pages[-1].tags)
+    content = bytearray(path.read_bytes())
+    content[end : end + 4] = pages[1].to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a.tif is cut off or damaged \(.*circular"):
+        locate_stack(str(path))

@@ -23,7 +23,7 @@ from steadystack.config.sections import (
 )
 from steadystack.durable import get_place
 from steadystack.pairs import STRATEGIES, Strategy
-from steadystack.units import PIXELS, UNITS_UM
+from steadystack.units import LISTED, PIXELS, find_micrometers
 
 # Increased whenever the same settings measure other numbers than before.
 METHOD_VERSION = 4
@@ -110,8 +110,8 @@ class InitialShiftsSection(Section):
 
     @model_validator(mode="after")
     def _check_unit(self) -> Self:
-        if self.unit not in PIXELS and self.unit not in UNITS_UM:
-            raise ValueError(f"unit {self.unit!r} is neither px nor one of {', '.join(UNITS_UM)}")
+        if self.unit not in PIXELS and find_micrometers(self.unit) is None:
+            raise ValueError(f"unit {self.unit!r} is neither px nor one of {LISTED}")
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         if 0 in scales:
             raise ValueError(f"scale {self.scale} must not be 0")

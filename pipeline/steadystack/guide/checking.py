@@ -15,6 +15,7 @@ from steadystack.plot import check_picture, draw_overlay
 from steadystack.quality import Border, find_constant_border, find_no_data
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
+from steadystack.units import find_micrometers
 
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask
 # that leaves less than this share of them.
@@ -149,7 +150,6 @@ def _ask_about_border(border: Border) -> str:
 
 def describe(spec: StackSpec) -> list[tuple[str, str]]:
     """Describe how a stack is understood, as names and values."""
-    size = " x ".join(f"{step:g}" for step in spec.pixel_size)
     sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
     channels = ", ".join(spec.channel_names) or str(spec.size("c"))
     rows = [
@@ -157,7 +157,7 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
         ("axes", sizes),
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
         ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
-        ("pixel size", f"{size} {spec.unit}" if spec.unit else "not known (set input.pixel_size)"),
+        ("pixel size", _describe_pixel_size(spec)),
         ("frame times", _describe_times(spec)),
         ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
         ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB for all frames"),
@@ -165,6 +165,17 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
     if len(spec.levels) > 1:
         rows.insert(-1, ("levels", ", ".join(str(shape) for shape in spec.levels)))
     return rows
+
+
+def _describe_pixel_size(spec: StackSpec) -> str:
+    """Describe the size of a pixel, and what is missing for lengths to be understood."""
+    size = " x ".join(f"{step:g}" if step == step else "not known" for step in spec.pixel_size)
+    way_out = "set input.pixel_size"
+    if not spec.unit:
+        return f"not known ({way_out})"
+    if find_micrometers(spec.unit) is None:
+        return f"{size} {spec.unit} (the unit is not understood: for lengths, {way_out})"
+    return f"{size} {spec.unit}" + f" ({way_out})" * ("not known" in size)
 
 
 def _describe_times(spec: StackSpec) -> str:

@@ -61,7 +61,8 @@ def _choose_dtype_with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _fill_with_nan(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    return np.ma.asarray(values).astype(dtype).filled(np.nan)
+    filled: np.ndarray[Any, Any] = np.ma.MaskedArray(values, dtype=dtype).filled(np.nan)
+    return filled
 
 
 def as_settings(values: Any) -> Any:

@@ -4,7 +4,12 @@
 makes those of an image that is to be written.
 """
 
-from steadystack.ome.attributes import TIME_UNITS, Coordinates, OmeVersion, make_image_attributes
+from steadystack.ome.attributes import (
+    Coordinates,
+    OmeVersion,
+    find_time_unit,
+    make_image_attributes,
+)
 from steadystack.ome.metadata import (
     OmeImage,
     PyramidLevel,
@@ -16,11 +21,11 @@ from steadystack.ome.metadata import (
 )
 
 __all__ = [
-    "TIME_UNITS",
     "Coordinates",
     "OmeImage",
     "OmeVersion",
     "PyramidLevel",
+    "find_time_unit",
     "is_collection",
     "make_image_attributes",
     "read_image",

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from steadystack.units import is_size
+
 OmeVersion = Literal["0.4", "0.5"]
 
 KINDS = {"t": "time", "c": "channel"}
-# Units of time as OME-Zarr wants them spelled.
+# Units of time as OME-Zarr wants them spelled, by symbols and, in the singular, by names.
 TIME_UNITS = {
-    "s": "second", "sec": "second", "second": "second", "seconds": "second", "ms": "millisecond",
-    "millisecond": "millisecond", "milliseconds": "millisecond", "min": "minute",
-    "minute": "minute", "minutes": "minute", "h": "hour", "hour": "hour", "hours": "hour",
-    "day": "day", "days": "day",
+    "ns": "nanosecond", "us": "microsecond", "µs": "microsecond", "μs": "microsecond",
+    "ms": "millisecond", "msec": "millisecond", "s": "second", "sec": "second", "min": "minute",
+    "h": "hour", "hr": "hour", "d": "day",
 }  # fmt: skip
+TIME_NAMES = ("nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day")
+
+
+def find_time_unit(unit: str) -> str | None:
+    """Find how OME-Zarr spells a unit of time, which may count since a date; None if it is none."""
+    text = unit.partition(" since ")[0].strip()
+    name = text.lower().removesuffix("s")
+    return name if name in TIME_NAMES else TIME_UNITS.get(text) or TIME_UNITS.get(text.lower())
 
 
 @dataclass
@@ -33,6 +43,14 @@ class Coordinates:
     origin: dict[str, float] = field(default_factory=lambda: dict.fromkeys("tczyx", 0.0))
     unit: dict[str, str] = field(default_factory=dict)
     omero: Mapping[str, Any] = field(default_factory=dict)
+
+    def drop_unknown(self) -> None:
+        """Put a step of 1 without a unit, which says nothing, where a step is not known."""
+        for axis, step in self.step.items():
+            if not is_size(step):
+                self.step[axis], self.unit[axis] = 1.0, ""
+            if not math.isfinite(self.origin[axis]):
+                self.origin[axis] = 0.0
 
     def make_axis(self, name: str) -> dict[str, str]:
         """Make the entry of an axis in the metadata: its name, type and, if known, unit."""

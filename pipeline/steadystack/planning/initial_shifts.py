@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from steadystack.config import Config
 from steadystack.model import InputError
 from steadystack.readers import FramePositions, convert_positions, read_positions
-from steadystack.units import PIXELS, UNITS_UM
+from steadystack.units import PIXELS, find_micrometers, is_size
 
 # Frames that an error names.
 NAMED = 8
@@ -76,18 +76,22 @@ def _find_units_per_pixel(
     unit: str, positions: FramePositions, pixel_size: Sequence[float], stack_unit: str
 ) -> NDArray[np.float64]:
     """Find the size of a pixel of the stack in units of the positions, along each axis; (axes,)."""
-    size, has_unit = np.array(pixel_size, float), stack_unit in UNITS_UM
+    micrometers = find_micrometers(stack_unit) if all(map(is_size, pixel_size)) else None
     if positions.pixel_size is not None or unit in PIXELS:
-        if positions.pixel_size is None or not has_unit or positions.unit not in UNITS_UM:
-            return np.ones(len(size))
-        other_size = np.array(positions.pixel_size) * UNITS_UM[positions.unit]
-        return np.asarray(size * UNITS_UM[stack_unit] / other_size)
-    if not has_unit:
-        raise InputError(
-            f"initial_shifts.unit {unit!r} needs a pixel size with a unit, and the stack has none: "
-            "give the values in px, or initial_shifts.scale in pixels per unit"
+        other = find_micrometers(positions.unit)
+        if positions.pixel_size is None or micrometers is None or other is None:
+            return np.ones(len(pixel_size))
+        return np.asarray(
+            np.array(pixel_size) * micrometers / (np.array(positions.pixel_size) * other)
         )
-    return np.asarray(size * UNITS_UM[stack_unit] / UNITS_UM[unit])
+    if micrometers is None:
+        problem = f"its unit {stack_unit!r} is not understood" if stack_unit else "it has none"
+        raise InputError(
+            f"initial_shifts.unit {unit!r} needs a pixel size of the stack with a unit, and "
+            f"{problem}: give the values in px, or initial_shifts.scale in pixels per unit, or set "
+            "input.pixel_size"
+        )
+    return np.asarray(np.array(pixel_size) * micrometers / (find_micrometers(unit) or np.nan))
 
 
 def _interpolate(shift: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import zarr
-from numpy.typing import NDArray
 
+from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import explaining_unreadable, get_place
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
-from steadystack.readers.pixels import NPY_SUFFIX, Pixels, ZarrPixels, open_npy
+from steadystack.readers.pixels import (
+    NPY_SUFFIX,
+    Pixels,
+    ZarrPixels,
+    explaining_damage,
+    open_npy,
+    open_pixels,
+    read_coordinate,
+    read_dimension_names,
+)
 from steadystack.readers.positions import choose_image
 from steadystack.readers.references import InFiles, InNpy, InTiff, InZarr, Reference, open_files
 from steadystack.readers.tiff import TIFF_SUFFIXES, TiffImage, is_tiff, list_series_files, read_tiff
@@ -97,35 +106,40 @@ def _find_by_format(path: str, choice: ArrayChoice) -> LocatedArray | None:
     return None
 
 
-def find_image(path: str) -> LocatedArray:
-    """Find the only array at a path, such as a mask; the full resolution of an OME-Zarr image."""
+def find_image(path: str, *, is_coded: bool) -> LocatedArray:
+    """Find the only array at a path, such as a mask; the full resolution of an OME-Zarr image.
+
+    `is_coded`: numbers of an array that xarray has written are decoded.
+    """
     with explaining_unreadable(path):
         located = _find_by_format(path, ArrayChoice())
         if located is not None:
             return located
         node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
-        return _locate_plain_array(node)
+        return _locate_plain_array(path, node, is_coded=is_coded)
     image = read_image(node.attrs, path)
     if image is not None:
-        return _locate_ome_image(node, image, 0)
-    arrays = list(node.arrays())
+        return _locate_ome_image(path, node, image, 0)
+    with explaining_damage(path, "its list of arrays"):
+        arrays = list(node.arrays())
     if len(arrays) != 1:
         raise InputError(f"{path} holds {len(arrays)} arrays: give the path of one of them")
     name, array = arrays[0]
-    return _locate_plain_array(array, name)
+    return _locate_plain_array(path, array, name, is_coded=is_coded)
 
 
 def _locate_in_zarr(path: str, choice: ArrayChoice) -> LocatedArray:
     node = get_place(path).open_zarr()
     if isinstance(node, zarr.Array):
-        return _locate_plain_array(node)
-    node, inner_path = choose_image(node, path, choice.position, choice.series)
+        return _locate_plain_array(path, node)
+    with explaining_damage(path, "its list of images"):
+        node, inner_path = choose_image(node, path, choice.position, choice.series)
     if isinstance(node, zarr.Array):
-        return _locate_plain_array(node, inner_path)
+        return _locate_plain_array(path, node, inner_path)
     image = read_image(node.attrs, path)
     if image is not None:
-        return _locate_ome_image(node, image, choice.level, inner_path)
+        return _locate_ome_image(path, node, image, choice.level, inner_path)
     return _locate_xarray_variable(node, path, choice.variable, inner_path)
 
 
@@ -183,7 +197,7 @@ def _locate_series(
         InFiles.from_files(files, reference, is_joined),
         _name_axes(files, first.kind),
         axis_names if is_joined else ["t", *axis_names],
-        scale if is_joined else [1.0, *scale],
+        scale if is_joined else [math.nan, *scale],
         units if is_joined else ["", *units],
         first.channel_names,
     )
@@ -196,118 +210,89 @@ def _name_axes(files: Sequence[str], kind: str) -> str:
     return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
 
 
-def _locate_plain_array(array: zarr.Array[Any], name: str = "") -> LocatedArray:
+def _locate_plain_array(
+    path: str, array: zarr.Array[Any], name: str = "", *, is_coded: bool = True
+) -> LocatedArray:
     return LocatedArray(
-        ZarrPixels(array),
-        InZarr(name),
+        open_pixels(path, name, array, is_coded=is_coded),
+        InZarr(name, is_coded),
         f"Zarr v{array.metadata.zarr_format} array",
         read_dimension_names(array),
     )
 
 
-def read_dimension_names(array: zarr.Array[Any]) -> list[str] | None:
-    """Read dimension names as Zarr v3, or xarray in Zarr v2, writes them; None: there are none."""
-    names: Any = getattr(array.metadata, "dimension_names", None)
-    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
-    return [str(name) for name in names] if names and all(names) else None
-
-
 def _locate_ome_image(
-    group: zarr.Group, image: OmeImage, level: int, inner_path: str = ""
+    path: str, group: zarr.Group, image: OmeImage, level: int, inner_path: str = ""
 ) -> LocatedArray:
     """Locate a level of an OME-Zarr image; `inner_path` is the group's path in the store."""
     name = image.get_level(level).path
-    array = _open_level(group, name, level)
-    scales = [image.get_scale(i) if i in (0, level) else None for i in range(len(image.levels))]
-    shapes = [
-        tuple(array.shape) if i == level else _read_shape(group, entry)
-        for i, entry in enumerate(image.levels)
-    ]
+    array = _open_level(path, group, name, level)
+    shapes = {
+        number: tuple(array.shape) if number == level else _read_shape(path, group, entry)
+        for number, entry in enumerate(image.levels)
+    }
     return LocatedArray(
-        ZarrPixels(array),
+        open_pixels(path, name, array, is_coded=False),
         InZarr(f"{inner_path}/{name}".strip("/")),
         f"OME-Zarr {image.version} image, level {level} of {len(image.levels)}",
         [axis.name for axis in image.axes],
-        scales[level],
+        image.get_scale(level),
         [axis.unit for axis in image.axes],
         image.channel_names,
-        levels=tuple(shape for shape in shapes if shape is not None),
+        levels=tuple(shape for shape in shapes.values() if shape is not None),
         image=inner_path,
-        scale_doubt=_explain_misfit(level, scales, shapes),
+        scale_doubt=image.explain_misfit(level, shapes[level], shapes[0]),
     )
 
 
-def _open_level(group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
+def _open_level(path: str, group: zarr.Group, name: str, level: int) -> zarr.Array[Any]:
     try:
-        array = group[name]
-    except KeyError as error:
+        with explaining_damage(path, f"level {level}, the array {name!r},"):
+            array = group.get(name)
+    except InputError as error:
+        raise InputError(f"{error}; or set another input.level") from error
+    if array is None:
         raise InputError(
-            f"level {level} should be the array {name!r}, which does not exist"
-        ) from error
+            f"{path}: level {level} should be the array {name!r}, which does not exist: set "
+            "another input.level, or give the path of an array inside"
+        )
     if not isinstance(array, zarr.Array):
-        raise InputError(f"level {level}: {name!r} is a group and not an array")
+        raise InputError(
+            f"{path}: level {level}: {name!r} is a group and not an array: set another input.level"
+        )
     return array
 
 
-def _read_shape(group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
-    """Read the shape of a level; None if its array does not exist."""
-    array = None if level is None else group.get(level.path)
+def _read_shape(path: str, group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
+    """Read the shape of a level that is not itself read; None if there is none to be read."""
+    try:
+        with explaining_damage(path, "a level"):
+            array = None if level is None else group.get(level.path)
+    except InputError:
+        return None
     return tuple(array.shape) if isinstance(array, zarr.Array) else None
-
-
-def _explain_misfit(
-    level: int,
-    scales: Sequence[list[float] | None],
-    shapes: Sequence[tuple[int, ...] | None],
-) -> str:
-    """Explain why the scale that a level states does not fit its shape; "" if it does.
-
-    Shapes may be rounded either way: a scale fits if it would for one pixel more or less.
-    """
-    scale, full_scale = scales[level], scales[0]
-    shape, full_shape = shapes[level], shapes[0]
-    if level == 0 or scale is None or full_scale is None or shape is None or full_shape is None:
-        return ""
-    for size, full_size, step, full_step in zip(shape, full_shape, scale, full_scale, strict=True):
-        factor = step / full_step if full_step else 0
-        if not full_size / (size + 1) <= factor <= full_size / max(size - 1, 0.5):
-            return (
-                f"level {level} has {shape} pixels and states the scale {scale}, level 0 has "
-                f"{full_shape} and states {full_scale}"
-            )
-    return ""
 
 
 def _locate_xarray_variable(
     group: zarr.Group, path: str, variable: str | None, inner_path: str
 ) -> LocatedArray:
-    try:
-        arrays = dict(group.arrays())
-    except Exception as error:  # a web server that lists nothing
-        raise InputError(
-            f"{path} does not list its arrays: give the path of one of them ({error})"
-        ) from error
-    stacks = [name for name, array in arrays.items() if array.ndim >= 3]
-    if variable is None and len(stacks) == 1:
-        variable = stacks[0]
-    if variable is None or variable not in arrays:
-        listed = ", ".join(sorted(stacks)) or "none"
-        raise InputError(
-            f"{path} is a Zarr group without an OME-Zarr image: set input.variable to the array "
-            f"to register (arrays with 3 or more dimensions: {listed})"
-        )
-    array = arrays[variable]
+    name, array = variable or "", None
+    if variable is not None:
+        with explaining_damage(path, f"the array {variable!r}"):
+            array = group.get(variable)
+    if not isinstance(array, zarr.Array):
+        name, array = _choose_variable(group, path, variable)
     names = read_dimension_names(array)
     scale, units, time = [], [], None
-    for name in names or []:
-        values, unit = _read_coordinate(arrays.get(name))
-        if AXIS_NAMES.get(name.lower()) == "t" and values is not None:
-            time = (tuple(float(value) for value in values), unit)
+    for dimension in names or []:
+        values, unit, calendar = read_coordinate(path, group, dimension)
+        if AXIS_NAMES.get(dimension.lower()) == "t" and values is not None:
+            time = read_times(values, unit, calendar)
         scale.append(find_spacing(values))
         units.append(unit)
     return LocatedArray(
-        ZarrPixels(array),
-        InZarr(f"{inner_path}/{variable}".strip("/")),
+        open_pixels(path, name, array, is_coded=True),
+        InZarr(f"{inner_path}/{name}".strip("/"), is_coded=True),
         "xarray Zarr group",
         names,
         scale or None,
@@ -316,19 +301,24 @@ def _locate_xarray_variable(
     )
 
 
-def _read_coordinate(array: zarr.Array[Any] | None) -> tuple[NDArray[Any] | None, str]:
-    if array is None or array.ndim != 1 or np.dtype(array.dtype).kind not in "iuf":
-        return None, ""
-    return np.asarray(array[:]), str(array.attrs.get("units", ""))
-
-
-def find_spacing(values: NDArray[Any] | None) -> float:
-    """Find the step of an evenly spaced coordinate; 1 without a coordinate or an even spacing."""
-    if values is None or len(values) < 2:
-        return 1.0
-    steps = np.diff(values.astype(float))
-    is_even = np.allclose(steps, steps[0], rtol=1e-3) and steps[0] != 0
-    return float(abs(steps[0])) if is_even else 1.0
+def _choose_variable(
+    group: zarr.Group, path: str, variable: str | None
+) -> tuple[str, zarr.Array[Any]]:
+    """Choose the only array of a group that may be a stack; raises InputError if it has no such."""
+    try:
+        arrays = dict(group.arrays())
+    except Exception as error:  # a web server that lists nothing, or an array that is damaged
+        raise InputError(
+            f"{path} does not list its arrays: give the path of one of them ({error})"
+        ) from error
+    stacks = [name for name, array in arrays.items() if array.ndim >= 3]
+    if variable is None and len(stacks) == 1:
+        return stacks[0], arrays[stacks[0]]
+    listed = ", ".join(sorted(stacks)) or "none"
+    raise InputError(
+        f"{path} is a Zarr group without an OME-Zarr image: set input.variable to the array "
+        f"to register (arrays with 3 or more dimensions: {listed})"
+    )
 
 
 # Every format but Zarr; the first one that locates an array at a path is used, Zarr if none does.

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import get_place, retry_read
 from steadystack.model import (
     Bools,
@@ -24,7 +25,6 @@ from steadystack.model import (
     spatial_dims,
     suggest_renaming,
 )
-from steadystack.readers.formats import find_spacing
 from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import open_reference
 from steadystack.readers.stacks import StackSpec
@@ -246,23 +246,29 @@ class ArrayFrames:
 
     @property
     def pixel_size(self) -> tuple[tuple[float, ...], str]:
-        """The steps of the spatial coordinates and their unit; 1 and "" where they have none."""
+        """The steps of the spatial coordinates and their unit; NaN and "" where they have none."""
         steps, units = [], []
         for axis in self.axes:
             coordinate = self.stack.coords.get(axis)
             steps.append(find_spacing(None if coordinate is None else coordinate.to_numpy()))
-            unit = "" if coordinate is None else str(coordinate.attrs.get("units", ""))
-            units.append("" if unit == "pixel" else unit)
+            units.append("" if coordinate is None else str(coordinate.attrs.get("units") or ""))
         return choose_common_unit(steps, units)
 
     @property
     def time(self) -> tuple[tuple[float, ...], str] | None:
         """The time of every frame and its unit; None if the coordinate t has no unit."""
         coordinate = self.stack.coords.get("t")
-        if coordinate is None or coordinate.dtype.kind not in "iuf":
+        if coordinate is None or coordinate.dims != ("t",):
             return None
-        unit = str(coordinate.attrs.get("unit", coordinate.attrs.get("units", "")))
-        return (tuple(float(value) for value in coordinate), unit) if unit else None
+        attributes = coordinate.attrs
+        unit = str(attributes.get("unit") or attributes.get("units") or "")
+        try:
+            times, unit = read_times(
+                coordinate.to_numpy(), unit, str(attributes.get("calendar") or "")
+            )
+        except (AttributeError, TypeError, ValueError):  # words, or objects that are no dates
+            return None
+        return (times, unit) if unit else None
 
     def common_mask(self, region: Slices) -> Bools | None:
         """Get a region of the mask of all frames, or of the union of the masks of the frames."""

@@ -152,14 +152,19 @@ def read_image(
 ) -> NDArray[np.float64]:
     """Read a single image with the shape of a frame, such as a flat field, or a region of it."""
     with get_place(path).explaining_outages():
-        spec, array = _describe(path, 0, frame_shape)
+        spec, array = _describe(path, 0, frame_shape, is_coded=True)
         region = region or tuple(slice(0, size) for size in frame_shape)
         return np.asarray(_read_region(array, spec, 0, frame_shape, region), np.float64)
 
 
-def _describe(path: str, frame_count: int, frame_shape: tuple[int, ...]) -> tuple[MaskSpec, Pixels]:
-    """Describe the array at a path, checked to fit frames of a shape and number; reads no pixel."""
-    located = get_place(path).call_interruptibly(partial(find_image, path))
+def _describe(
+    path: str, frame_count: int, frame_shape: tuple[int, ...], *, is_coded: bool = False
+) -> tuple[MaskSpec, Pixels]:
+    """Describe the array at a path, checked to fit frames of a shape and number; reads no pixel.
+
+    `is_coded`: its numbers may stand for values, as xarray writes them; those of masks do not.
+    """
+    located = get_place(path).call_interruptibly(partial(find_image, path, is_coded=is_coded))
     array, ndim = located.pixels, len(located.pixels.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"the mask {path} holds {array.dtype}: booleans or numbers are needed")

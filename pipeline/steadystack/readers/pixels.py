@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -12,8 +13,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from steadystack.conventions import Coding, read_coding
 from steadystack.durable import get_place
-from steadystack.model import Bools, InputError, Slices
+from steadystack.model import Bools, InputError, Slices, UnreachableError
 
 NPY_SUFFIX = ".npy"
 
@@ -71,14 +73,42 @@ class Pixels(Protocol):
         ...
 
 
-class ZarrPixels:
-    """A Zarr array."""
+@contextmanager
+def explaining_damage(path: str, part: str) -> Iterator[None]:
+    """Turn what a library raises for a damaged `part` of a file or store into InputError.
 
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array = array
+    Outages of a store and a lack of memory are none, and pass.
+    """
+    try:
+        with get_place(path).explaining_outages():
+            yield
+    except (InputError, MemoryError, UnreachableError):
+        raise
+    except Exception as error:  # a codec, a parser and a store may raise anything
+        raise InputError(
+            f"{path}: {part} cannot be read ({type(error).__name__}: {error}): it is damaged, or "
+            "of a kind that is not supported; write it again, or give the path of something else"
+        ) from error
+
+
+def find_coding(array: zarr.Array[Any]) -> Coding | None:
+    """Find how an array is coded that xarray has written; None if it holds the values themselves.
+
+    In format 2, xarray takes the fill value of an array for its ``_FillValue``.
+    """
+    attributes = array.attrs.asdict()
+    is_named = array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
+    return read_coding(attributes, np.dtype(array.dtype), array.fill_value if is_named else None)
+
+
+class ZarrPixels:
+    """A Zarr array; with a coding, its pixels are the values that its numbers stand for."""
+
+    def __init__(self, array: zarr.Array[Any], coding: Coding | None = None) -> None:
+        self.array, self.coding = array, coding
         self.shape = tuple(int(size) for size in array.shape)
         self.chunks = tuple(int(size) for size in array.chunks)
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = np.dtype(array.dtype) if coding is None else coding.dtype
         self.shards = tuple(array.shards) if array.shards is not None else None
 
     @property
@@ -92,10 +122,12 @@ class ZarrPixels:
             return True
 
     def describe(self) -> Any:
-        return self.array.metadata.to_dict()
+        metadata = self.array.metadata.to_dict()
+        return metadata if self.coding is None else [metadata, repr(self.coding)]
 
     def read(self, region: Slices) -> NDArray[Any]:
-        return np.asarray(self.array[region])
+        stored = np.asarray(self.array[region])
+        return stored if self.coding is None else self.coding.decode(stored)
 
     def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
         """Find which pixels of a block belong to chunks that are not in the store.
@@ -105,10 +137,10 @@ class ZarrPixels:
         chunk is read once more through an array that differs in its fill value alone: what changes
         was never stored.
         """
-        fill = np.asarray(0 if self.array.fill_value is None else self.array.fill_value)
-
-        def is_fill(values: NDArray[Any]) -> Bools:
-            return np.asarray(np.isnan(values) if fill != fill else values == fill)
+        stored_fill = np.asarray(0 if self.array.fill_value is None else self.array.fill_value)
+        fill = stored_fill
+        if self.coding is not None:
+            fill = self.coding.decode(stored_fill.astype(self.array.dtype)[None])[0]
 
         missing = np.zeros(block.shape, bool)
         for piece in _cut_into_chunks(region, self.chunks):
@@ -116,8 +148,8 @@ class ZarrPixels:
                 slice(p.start - r.start, p.stop - r.start)
                 for p, r in zip(piece, region, strict=True)
             )
-            if is_fill(block[within]).all():
-                missing[within] = ~is_fill(np.asarray(self._with_other_fill[piece]))
+            if _equals(block[within], fill).all():
+                missing[within] = ~_equals(np.asarray(self._with_other_fill[piece]), stored_fill)
         return missing if missing.any() else None
 
     @cached_property
@@ -129,6 +161,47 @@ class ZarrPixels:
         core = array.async_array
         metadata = replace(core.metadata, fill_value=other_fill)
         return zarr.Array(zarr.AsyncArray(metadata, core.store_path, core.config))
+
+
+def open_pixels(path: str, name: str, array: zarr.Array[Any], *, is_coded: bool) -> ZarrPixels:
+    """Open the array at the path `name` in the store; raises InputError for odd metadata."""
+    with explaining_damage(path, f"the array {name!r}"):
+        return ZarrPixels(array, find_coding(array) if is_coded else None)
+
+
+def read_dimension_names(array: zarr.Array[Any]) -> list[str] | None:
+    """Read dimension names as Zarr v3, or xarray in Zarr v2, writes them; None: there are none."""
+    names: Any = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        return None
+    return [str(name) for name in names] if names and all(names) else None
+
+
+def read_coordinate(
+    path: str, group: zarr.Group, name: str
+) -> tuple[NDArray[Any] | None, str, str]:
+    """Read the values of a coordinate, its unit and calendar; None, "", "" if there is none.
+
+    One that is damaged counts as none: a stack can be measured without.
+    """
+    try:
+        with explaining_damage(path, f"the coordinate {name!r}"):
+            array = group.get(name)
+            if not isinstance(array, zarr.Array) or array.ndim != 1:
+                return None, "", ""
+            if np.dtype(array.dtype).kind not in "iuf":
+                return None, "", ""
+            values = ZarrPixels(array, find_coding(array)).read((slice(0, array.shape[0]),))
+    except InputError:
+        return None, "", ""
+    unit, calendar = (array.attrs.get(key) or "" for key in ("units", "calendar"))
+    return values, str(unit), str(calendar)
+
+
+def _equals(values: NDArray[Any], number: NDArray[Any]) -> Bools:
+    """Whether values are a number, which may be NaN."""
+    return np.asarray(np.isnan(values) if number != number else values == number)
 
 
 def _cut_into_chunks(region: Sequence[slice], chunks: Sequence[int]) -> list[Slices]:
@@ -166,9 +239,11 @@ class PlainPixels:
 
 def open_npy(path: str) -> PlainPixels:
     """Open a .npy file; a local one is mapped into memory."""
-    try:
-        return PlainPixels(get_place(path).load_array())
-    except FileNotFoundError as error:
-        raise InputError(get_place(path).describe_missing()) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as .npy: {error}") from error
+    with explaining_damage(path, "the .npy file"):
+        try:
+            values = get_place(path).load_array()
+        except FileNotFoundError as error:
+            raise InputError(get_place(path).describe_missing()) from error
+        if not isinstance(values, np.ndarray):  # np.load opens archives, too
+            raise InputError(f"{path} is no .npy file: it holds a {type(values).__name__}")
+        return PlainPixels(values)

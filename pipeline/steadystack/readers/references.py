@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices, UnreachableError
-from steadystack.readers.pixels import Pixels, ZarrPixels, open_npy
+from steadystack.readers.pixels import Pixels, ZarrPixels, find_coding, open_npy
 from steadystack.readers.tiff import list_series_files, open_level
 
 
@@ -33,15 +33,20 @@ class _InOneFile:
 
 @dataclass(frozen=True)
 class InZarr(_InOneFile):
-    """An array in a Zarr store, by its path in the store; "": the store is the array."""
+    """An array in a Zarr store, by its path in the store; "": the store is the array.
+
+    `is_coded`: its attributes may say how its numbers are coded, as xarray writes them.
+    """
 
     inner_path: str = ""
+    is_coded: bool = False
 
     def __str__(self) -> str:
         return self.inner_path
 
     def open(self, path: str) -> Pixels:
-        return ZarrPixels(self.open_zarr_array(path))
+        array = self.open_zarr_array(path)
+        return ZarrPixels(array, find_coding(array) if self.is_coded else None)
 
     def open_zarr_array(self, path: str) -> zarr.Array[Any]:
         place = get_place(path)

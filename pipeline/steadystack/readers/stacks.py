@@ -17,16 +17,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from steadystack.conventions import compute_regular_times
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices
-from steadystack.ome import TIME_UNITS, Coordinates, OmeImage, OmeVersion, read_image
+from steadystack.ome import Coordinates, OmeImage, OmeVersion, find_time_unit, read_image
 from steadystack.readers.formats import AXIS_NAMES, ArrayChoice, LocatedArray, find_array
 from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import Reference, digest_metadata
 from steadystack.readers.tiff import is_tiff
-from steadystack.units import choose_common_unit
+from steadystack.units import choose_common_unit, is_size
 
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
+# Entries along an axis: more are a slip in the metadata, and lists of frames would fill the memory.
+MOST_PIXELS = 2**24
 
 Missing = Literal["invalid", "fill"]
 
@@ -42,8 +45,8 @@ class StackSpec:
     shape, chunks, dtype : of the array; `chunks` are the smallest blocks that decode by themselves
     channel : index along c, or None if there is no such axis
     channel_names : names of the channels, as far as the store tells
-    pixel_size, unit : size of a pixel along each spatial axis of the frame, and its unit ("" if
-        not known); sizes are 1 where the store tells none
+    pixel_size, unit : size of a pixel along each spatial axis of the frame, NaN where it is not
+        known, and its unit, "" if not known
     time : time of every frame and its unit, where the store tells
     missing_chunks : "invalid": pixels of a chunk that is not there are not valid; "fill": they are
         the fill value, because the store leaves out empty chunks on purpose
@@ -182,21 +185,25 @@ def _choose_measures(
     spec: StackSpec, located: LocatedArray, pixel_size: float | Sequence[float] | None
 ) -> dict[str, Any]:
     """Choose pixel size, unit and times: as given, or else as the store has them."""
-    scale = dict(zip(spec.axes, located.scale or [1.0] * len(spec.axes), strict=True))
+    scale = dict(zip(spec.axes, located.scale or [np.nan] * len(spec.axes), strict=True))
     units = dict(zip(spec.axes, located.units or [""] * len(spec.axes), strict=True))
     sizes, unit = choose_common_unit(
         [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
     )
     if pixel_size is not None:
-        sizes_given = [pixel_size] if isinstance(pixel_size, int | float) else list(pixel_size)
+        sizes_given = [float(size) for size in np.ravel(pixel_size)]
         sizes_given = sizes_given * len(sizes) if len(sizes_given) == 1 else sizes_given
         if len(sizes_given) != len(sizes):
             raise InputError(
                 f"input.pixel_size has {len(sizes_given)} values for the axes "
                 f"{', '.join(spec.spatial)}"
             )
-        sizes, unit = tuple(float(size) for size in sizes_given), "micrometer"
-    regular = _compute_regular_time(scale.get("t"), units.get("t", ""), spec.frame_count)
+        if not all(map(is_size, sizes_given)):
+            raise InputError(
+                f"input.pixel_size {pixel_size} is not a size: give micrometers, above 0"
+            )
+        sizes, unit = tuple(sizes_given), "micrometer"
+    regular = compute_regular_times(scale.get("t"), units.get("t", ""), spec.frame_count)
     return {"pixel_size": sizes, "unit": unit, "time": located.time or regular}
 
 
@@ -205,6 +212,11 @@ def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tup
     ndim = len(array.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
+    if 0 in array.shape or max(array.shape, default=0) > MOST_PIXELS:
+        raise InputError(
+            f"{path} has the shape {array.shape}: every axis needs 1 to {MOST_PIXELS} entries; "
+            "write its metadata again, or give the path of another array"
+        )
     names = list(names or DEFAULT_AXES.get(ndim, ""))
     if not names:
         raise InputError(
@@ -279,15 +291,6 @@ def _list_channels(count: int, names: Sequence[str]) -> str:
     return f"{count} channels, without names: 0 to {count - 1}"
 
 
-def _compute_regular_time(
-    step: float | None, unit: str, count: int
-) -> tuple[tuple[float, ...], str] | None:
-    """Compute the times of equally spaced frames; None if the store has no step or unit."""
-    if step is None or not unit:
-        return None
-    return tuple(step * frame for frame in range(count)), unit
-
-
 def choose_ome_version(spec: StackSpec) -> OmeVersion:
     """Choose the version of OME-Zarr that goes with the Zarr format of a stack."""
     array = spec.array.open_zarr_array(spec.path)
@@ -300,6 +303,8 @@ def get_codecs(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
     if array is None or array.metadata.zarr_format != (2 if version == "0.4" else 3):
         return {}
     # A transposition of the stack's axes would not fit the new array's.
+    if str(array.dtype) != spec.dtype:  # its numbers stand for values of another type
+        return {}
     filters = tuple(f for f in array.filters if type(f).__name__ != "TransposeCodec")
     return {"compressors": array.compressors or None, "filters": filters or None}
 
@@ -313,19 +318,20 @@ def get_coordinates(spec: StackSpec) -> Coordinates:
             coordinates.unit[axis], coordinates.step[axis] = entry.unit, step
             coordinates.origin[axis] = origin
         coordinates.omero = image.omero
-    stated = choose_common_unit(
+    sizes, unit = choose_common_unit(
         [coordinates.step[axis] for axis in spec.spatial],
         [coordinates.unit.get(axis, "") for axis in spec.spatial],
     )
-    if stated != (spec.pixel_size, spec.unit):
+    if unit != spec.unit or not np.array_equal(sizes, spec.pixel_size, equal_nan=True):
         for axis, size in zip(spec.spatial, spec.pixel_size, strict=True):
             coordinates.step[axis] = size
             coordinates.unit[axis] = spec.unit or coordinates.unit.get(axis, "")
+    coordinates.drop_unknown()
     if image is None and spec.time is not None and len(spec.time[0]) > 1:
-        times, unit = np.asarray(spec.time[0]), TIME_UNITS.get(spec.time[1])
+        times, time_unit = np.asarray(spec.time[0]), find_time_unit(spec.time[1])
         step = float(times[-1] - times[0]) / (len(times) - 1)
-        if unit and step > 0 and np.allclose(np.diff(times), step, rtol=1e-6):
-            coordinates.unit["t"], coordinates.step["t"] = unit, step
+        if time_unit and step > 0 and np.allclose(np.diff(times), step, rtol=1e-6):
+            coordinates.unit["t"], coordinates.step["t"] = time_unit, step
             coordinates.origin["t"] = float(times[0])
     return coordinates
 

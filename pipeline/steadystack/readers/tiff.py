@@ -7,6 +7,7 @@ strip or tile that the file leaves out is a missing chunk.
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from xml.etree import ElementTree as ET
 import zarr
 
 from steadystack.durable import get_place
-from steadystack.model import InputError
+from steadystack.model import InputError, UnreachableError
+from steadystack.readers.pixels import explaining_damage
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -33,9 +35,16 @@ UNNAMED = ("Q", "I")
 # Words of tifffile's log where the list of pages does not fit the file; it reads on.
 DAMAGE_MESSAGES = (
     "invalid page offset", "corrupted", "failed to reshape", "value offset", "truncated",
+    "circular reference",
 )  # fmt: skip
 # Resolution units of the TIFF tag, in micrometers; the first means: none.
 TAG_UNITS = {2: 25400.0, 3: 10000.0}
+
+
+# The index of all images of a file, one after the other, in place of that of one of them.
+ALL_IMAGES = -1
+# Images that an error lists.
+MAX_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
     """Open an image of a TIFF file as a Zarr array; the file is closed when the array is freed."""
     file = _open(path)
     try:
-        with _raising_if_torn(path):
+        with _raising_if_torn(path), _explaining_damage(path):
             image = _get_series(file, path, series)
         return _open_as_zarr(file, image, path, level)
     except Exception:
@@ -84,46 +93,51 @@ def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
 def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[TiffImage, int]:
     """Read the metadata of an image of a TIFF file; returns the image and its index in the file.
 
-    Raises InputError for a file that is no TIFF, that is cut off, or that holds several images if
-    none of them is chosen.
+    Images of one page each, all of them alike, are a stack, as a program leaves them that writes a
+    frame at a time; their index is `ALL_IMAGES`. Raises InputError for a file that is no TIFF, that
+    is cut off, or that holds several images if none of them is chosen.
     """
     file = _open(path)
     try:
-        with _raising_if_torn(path):
+        with _raising_if_torn(path), _explaining_damage(path):
             images = file.series
             file.pages[-1]  # reads the whole list of pages
-        index = _choose_series(images, path, series)
-        chosen = images[index]
-        levels = tuple(tuple(level_image.shape) for level_image in chosen.levels)
-        if level >= len(levels):
-            raise InputError(
-                f"input.level {level} does not exist: levels are 0 to {len(levels) - 1}"
-            )
-        array = _open_as_zarr(file, chosen, path, level)
-        axes = tuple(chosen.levels[level].axes)
-        sizes, units, names = _read_metadata(file, index, chosen)
-        full_sizes = dict(zip(chosen.axes, levels[0], strict=True))
-        scale = tuple(
-            sizes.get(a, 1.0) * (full_sizes[a] / size if a in "XY" else 1)
-            for a, size in zip(axes, array.shape, strict=True)
-        )
-        kind = KINDS.get(chosen.kind, "TIFF")
-        if len(levels) > 1:
-            kind += f", level {level} of {len(levels)}"
-        description = TiffImage(
-            array,
-            kind,
-            _name_axes(axes),
-            scale,
-            tuple(units.get(a, "") for a in axes),
-            names,
-            levels,
-            chosen.kind in KINDS,
-        )
+            is_stack = series is None and _are_frames(images)
+        index = ALL_IMAGES if is_stack else _choose_series(images, path, series)
+        with _explaining_damage(path):
+            return _describe_image(file, path, index, level), index
     except Exception:
         file.close()
         raise
-    return description, index
+
+
+def _describe_image(file: TiffFile, path: str, index: int, level: int) -> TiffImage:
+    """Describe an image of an open file, or all of them as a stack."""
+    chosen = _get_series(file, path, index)
+    levels = tuple(tuple(level_image.shape) for level_image in chosen.levels)
+    if not 0 <= level < len(levels):
+        raise InputError(f"input.level {level} does not exist: levels are 0 to {len(levels) - 1}")
+    array = _open_as_zarr(file, chosen, path, level)
+    axes = tuple(chosen.levels[level].axes)
+    sizes, units, names = _read_metadata(file, index, chosen)
+    full_sizes = dict(zip(chosen.axes, levels[0], strict=True))
+    scale = tuple(
+        sizes.get(a, math.nan) * (full_sizes[a] / size if a in "XY" else 1)
+        for a, size in zip(axes, array.shape, strict=True)
+    )
+    kind = KINDS.get(chosen.kind, "TIFF")
+    if len(levels) > 1:
+        kind += f", level {level} of {len(levels)}"
+    return TiffImage(
+        array,
+        kind,
+        _name_axes(axes),
+        scale,
+        tuple(units.get(a, "") for a in axes),
+        names,
+        levels,
+        chosen.kind in KINDS,
+    )
 
 
 def _open(path: str) -> TiffFile:
@@ -141,6 +155,17 @@ def _open(path: str) -> TiffFile:
         raise InputError(place.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
         raise InputError(f"{path} is not a TIFF file, or is cut off: {error}") from error
+    except (MemoryError, OSError, UnreachableError):
+        raise
+    except Exception as error:  # of a header that is damaged
+        raise InputError(f"{path} cannot be read as TIFF: {error}") from error
+
+
+@contextmanager
+def _explaining_damage(path: str) -> Iterator[None]:
+    """Turn what tifffile raises for tags and pages that are damaged into InputError."""
+    with explaining_damage(path, "what its tags say"):
+        yield
 
 
 @contextmanager
@@ -170,15 +195,47 @@ def _choose_series(images: Sequence[TiffPageSeries], path: str, series: int | No
     if series is None:
         stacks = [i for i, image in enumerate(images) if len(image.shape) > 2]
         series = stacks[0] if len(stacks) == 1 else 0 if len(images) == 1 else None
-    listed = "; ".join(f"{i}: {image.axes} {tuple(image.shape)}" for i, image in enumerate(images))
+    described = [f"{i}: {image.axes} {tuple(image.shape)}" for i, image in enumerate(images)]
+    more = [f"and {len(described) - MAX_IMAGES} more"] if len(described) > MAX_IMAGES else []
+    listed = "; ".join([*described[:MAX_IMAGES], *more])
     if series is None:
         raise InputError(f"{path} holds {len(images)} images: set input.series ({listed})")
-    if series >= len(images):
+    if not 0 <= series < len(images):
         raise InputError(f"input.series {series} does not exist: {path} holds {listed}")
     return series
 
 
+def _are_frames(images: Sequence[TiffPageSeries]) -> bool:
+    """Whether images are the frames of a stack: pages that are alike, of no format of images."""
+    kinds = {(image.kind, image.axes, tuple(image.shape), str(image.dtype)) for image in images}
+    first = images[0] if len(images) > 1 and len(kinds) == 1 else None
+    return bool(
+        first is not None
+        and first.kind not in KINDS
+        and first.axes in ("YX", "YXS", "SYX")
+        and all(len(image) == 1 and len(image.levels) == 1 for image in images)
+    )
+
+
+def _join_images(images: Sequence[TiffPageSeries]) -> TiffPageSeries:
+    """Join the images of one page each to a single one, along an axis I."""
+    from tifffile import TiffPageSeries
+
+    first = images[0]
+    return TiffPageSeries(
+        [image.keyframe for image in images],
+        shape=(len(images), *first.shape),
+        dtype=first.dtype,
+        axes=f"I{first.axes}",
+        kind="uniform",
+    )
+
+
 def _get_series(file: TiffFile, path: str, series: int) -> TiffPageSeries:
+    if series == ALL_IMAGES:
+        if not _are_frames(file.series):
+            raise OSError(f"{path} no longer holds frames that are alike")
+        return _join_images(file.series)
     try:
         return file.series[series]
     except IndexError as error:
@@ -218,24 +275,33 @@ def _read_metadata(
         unit = str(imagej.get("unit", "")).replace("\\u00B5", "µ")
         density = {axis: 1 / size for axis, size in _read_density(series).items() if size}
         if unit and unit not in ("pixel", "pixels", "inch"):
-            sizes = {**density, "Z": float(imagej.get("spacing", 1.0))}
+            sizes = {**density, "Z": _parse_number(imagej.get("spacing"))}
             units = dict.fromkeys("XYZ", {"micron": "µm"}.get(unit, unit))
         if imagej.get("finterval"):
-            sizes["T"], units["T"] = float(imagej["finterval"]), str(imagej.get("tunit", "second"))
-        labels = imagej.get("Labels")
-        channels = int(imagej.get("channels", 1))
-        if labels and 1 < channels <= len(labels):
+            sizes["T"] = _parse_number(imagej["finterval"])
+            units["T"] = str(imagej.get("tunit", "second"))
+        labels, channels = imagej.get("Labels"), imagej.get("channels", 1)
+        if isinstance(labels, list) and isinstance(channels, int) and 1 < channels <= len(labels):
             names = tuple(str(label) for label in labels[:channels])
     return sizes, units, names
 
 
+def _parse_number(value: Any) -> float:
+    """Parse a number of the metadata; NaN if it is none."""
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return math.nan
+
+
 def _read_density(series: TiffPageSeries) -> dict[str, float]:
-    """Read the resolution tags: pixels per resolution unit along X and Y."""
+    """Read the resolution tags: pixels per resolution unit along X and Y; none that are 0."""
     density = {}
     for axis in "XY":
         tag = series.keyframe.tags.get(f"{axis}Resolution")
-        if tag is not None and tag.value[0] and tag.value[1]:
-            density[axis] = tag.value[0] / tag.value[1]
+        value = None if tag is None else tag.value
+        if isinstance(value, tuple) and len(value) == 2 and all(value):
+            density[axis] = value[0] / value[1]
     return density
 
 
@@ -245,7 +311,8 @@ def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]
     Values such as 1 or 72, which writers put there unasked, are ignored.
     """
     tag = series.keyframe.tags.get("ResolutionUnit")
-    unit = TAG_UNITS.get(int(tag.value)) if tag is not None else None
+    value = None if tag is None else tag.value
+    unit = TAG_UNITS.get(int(value)) if isinstance(value, int) else None
     density = _read_density(series)
     if unit is None or any(value in (1, 72, 96, 150, 300) for value in density.values()):
         return {}, {}
@@ -264,14 +331,17 @@ def _read_ome(text: str, index: int) -> tuple[dict[str, float], dict[str, str], 
     images = [node for node in root.iter() if node.tag.endswith("}Image")]
     if index >= len(images):
         return {}, {}, ()
-    pixels = next(node for node in images[index].iter() if node.tag.endswith("}Pixels"))
+    pixels = next((node for node in images[index].iter() if node.tag.endswith("}Pixels")), None)
+    if pixels is None:
+        return {}, {}, ()
     sizes, units = {}, {}
     for axis in "XYZ":
         if size := pixels.get(f"PhysicalSize{axis}"):
-            sizes[axis] = float(size)
+            sizes[axis] = _parse_number(size)
             units[axis] = pixels.get(f"PhysicalSize{axis}Unit", "µm")
     if step := pixels.get("TimeIncrement"):
-        sizes["T"], units["T"] = float(step), pixels.get("TimeIncrementUnit", "s")
+        sizes["T"] = _parse_number(step)
+        units["T"] = pixels.get("TimeIncrementUnit", "s")
     channels = [node for node in pixels if node.tag.endswith("}Channel")]
     names = [node.get("Name") or "" for node in channels]
     return sizes, units, tuple(names) if any(names) else ()

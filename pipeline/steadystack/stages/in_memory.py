@@ -95,8 +95,10 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
         return blocks
 
     coordinates: dict[str, Any] = {
-        axis: (axis, np.arange(size) * step, {"units": spec.unit or "pixel"})
-        for axis, size, step in zip(spec.spatial, spec.frame_shape, spec.pixel_size, strict=True)
+        axis: (axis, np.arange(size) * step, {"units": unit})
+        for axis, size, (step, unit) in zip(
+            spec.spatial, spec.frame_shape, _choose_steps(spec), strict=True
+        )
     }
     if spec.time is not None:
         coordinates["t"] = ("t", np.array(spec.time[0]), {"unit": spec.time[1]})
@@ -105,6 +107,14 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
         coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that exist"})
     pixels = lazy(_read_pixels, spec.dtype)
     return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
+
+
+def _choose_steps(spec: StackSpec) -> list[tuple[float, str]]:
+    """Choose the step of each spatial coordinate and its unit; pixels where no size is known."""
+    return [
+        (size, spec.unit or "pixel") if np.isfinite(size) else (1.0, "pixel")
+        for size in spec.pixel_size
+    ]
 
 
 def _read_part(frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...]) -> Frame:
