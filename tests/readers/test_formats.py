@@ -313,6 +313,15 @@ def test_pixel_sizes_that_are_none_are_not_known(tmp_path, scale, unit):
         locate_stack(path, pixel_size=0)
 
 
+@pytest.mark.parametrize("axes", [True, 3, None, {}, {"name": "t"}, 0.5, [], ""])
+def test_axes_that_are_none_are_told(tmp_path, axes):
+    path = write_scale(tmp_path / "a.zarr", [1, 0.5, 0.5])
+    group = zarr.open_group(path)
+    group.attrs["multiscales"] = [group.attrs["multiscales"][0] | {"axes": axes}]
+    with pytest.raises(InputError, match=r"without axes is not supported .* input.axes"):
+        locate_stack(path)
+
+
 def test_a_unit_that_is_not_understood_is_named(tmp_path):
     path = write_scale(tmp_path / "a.zarr", [1, 0.5, 0.5], "furlong")
     assert locate_stack(path).unit == "furlong"

@@ -92,7 +92,7 @@ class _Multiscale(_Transformed):
     @classmethod
     def _convert_old_axes(cls, axes: Any) -> Any:
         """Convert axes of versions before 0.4, which are names alone."""
-        names = axes if _is_list(axes) else axes or ()
+        names = axes if _is_list(axes) or isinstance(axes, str) else ()
         return [{"name": axis} if isinstance(axis, str) else axis for axis in names]
 
 
