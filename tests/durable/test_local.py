@@ -151,3 +151,9 @@ def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
         assert not get_place(tmp_path / literal).has_wildcards
         assert not get_place(tmp_path / literal).is_pattern
     assert not get_place(tmp_path / "exp1/f0.tif").matches(str(tmp_path / "exp[1]/*.tif"))
+
+
+def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused(tmp_path):
+    get_place(tmp_path / f"{'n' * 175}.zarr").check_name()
+    with pytest.raises(InputError, match=r"has 255 bytes: an output's may have 180"):
+        get_place(tmp_path / f"{'n' * 250}.zarr").check_name()

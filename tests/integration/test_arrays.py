@@ -132,7 +132,7 @@ def test_masks_that_do_not_fit_are_refused(frames):
 def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
     save_shifts(solved, str(tmp_path / "shifts.zarr"))
     shifts = load_shifts(str(tmp_path / "shifts.zarr"))
-    with pytest.raises(InputError, match=r"\(48, 30\).*measured on \(48, 56\): if it is a part"):
+    with pytest.raises(InputError, match=r"\(48, 30\).*measured on \(48, 56\): if it is cut from"):
         steadystack.correct(frames[:, :, :30], shifts)
     part = steadystack.correct(frames[:, :, :30], shifts, other_shape=True)
     assert part.shape == (4, 48, 30)

@@ -7,9 +7,9 @@ import pytest
 import zarr
 
 import steadystack
-from steadystack.measure import measure_pairs, read_block, read_camera_images
+from steadystack.measure import measure_pairs, prepare_block, read_camera_images
 from steadystack.measure.method import read_common_mask
-from steadystack.model import FrameStatus, PairTable
+from steadystack.model import FRAME_FIELDS, PAIR_RESULTS, FrameStatus, PairTable
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image
 from steadystack.planning import make_plan, open_series, set_up
@@ -74,15 +74,7 @@ def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, clien
     np.testing.assert_allclose(parts.shift_std, whole.shift_std, rtol=0.01)
 
     there = measured(setup, client)
-    for name in (
-        "shift",
-        "shift_std",
-        "ncc",
-        "second_peak_ratio",
-        "overlap",
-        "status",
-        "frame_read_status",
-    ):
+    for name in (*(column.field for column in PAIR_RESULTS), *FRAME_FIELDS):
         np.testing.assert_array_equal(getattr(there, name), getattr(parts, name), err_msg=name)
 
 
@@ -92,7 +84,7 @@ def blocks_of_frame(setup, frame):
     for block in range(len(method.search.blocks)):
         stills = read_camera_images(method, source.frame_shape, block)
         common = read_common_mask(source, block, method)
-        image, _ = read_block(source, frame, block, method, stills, [common])
+        image, _ = prepare_block(source, frame, block, method, stills, [common])
         valid = image.mask.pixels
         values = image.level.offset + image.level.scale * image.values.astype(float)
         yield method.part(block)[0], valid, np.where(valid, values, np.nan)

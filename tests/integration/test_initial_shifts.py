@@ -240,7 +240,7 @@ def test_positions_in_a_text_file(tmp_path, keys, write):
             "around the initial shifts"
             in CliRunner().invoke(main, ["plan", str(tmp_path / "run.yaml")]).output
         )
-        assert dict(guide.check(config))["initial shifts"].endswith("around them")
+        assert dict(guide.check(config))["initial shifts"].endswith("counts from them")
 
 
 @pytest.mark.parametrize(

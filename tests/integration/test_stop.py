@@ -109,7 +109,10 @@ def test_kills_at_any_instant_change_nothing(tmp_path):
 
 
 def test_a_run_may_end_at_every_step_on_disk(tmp_path):
-    """Every file moved, deleted or appended to, and records half written: `each_step`."""
+    """Every file moved, deleted or appended to, and records half written: `each_step`.
+
+    Also over an older result, with what strangers laid around it.
+    """
     tests = ROOT / "tests"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "support.each_step", tmp_path],
@@ -118,8 +121,11 @@ def test_a_run_may_end_at_every_step_on_disk(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert lines[-1] == f"{len(lines) - 1} steps"
-    assert {f"{count} rows were saved" for count in range(14)} == set(lines[:-1])
+    rows, ends = lines[:-2], lines[-2:]
+    assert ends[0] == f"killed: {len(rows)} steps"
+    assert ends[1].startswith("overwritten: ")
+    assert int(ends[1].split()[1]) > 30
+    assert {f"{count} rows were saved" for count in range(14)} == set(rows)
 
 
 @pytest.mark.parametrize("left", [0, 8192, 65536])

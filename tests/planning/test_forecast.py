@@ -128,3 +128,5 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     assert "more" in lines["to read"]
     assert "MiB" in lines["refine task"]
     assert "MiB each, of" in lines["workers"]
+    assert polished.dataset_bytes > 8 * 2 * (polished.frames + polished.pairs)
+    assert "twice that with --overwrite" in lines["disk"]

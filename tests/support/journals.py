@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from steadystack.model import PairTable
+from steadystack.model import FRAME_FIELDS, PAIR_RESULTS, PairTable
 
-COLUMNS = (
-    "shift",
-    "shift_std",
-    "ncc",
-    "second_peak_ratio",
-    "overlap",
-    "status",
-    "frame_read_status",
-)
+PAIR_COLUMNS = tuple(column.field for column in PAIR_RESULTS)
+STATUSES = {"status": 9, "frame_read_status": 5}  # codes from 1 to below
 
 
 def unmeasured(frames=20):
@@ -25,12 +18,13 @@ def unmeasured(frames=20):
 def measured(seed=0):
     """A table with all rows filled, some of them NaN."""
     table, rng = unmeasured(), np.random.default_rng(seed)
-    for name in COLUMNS[:-2]:
+    for name in (*PAIR_COLUMNS, *FRAME_FIELDS):
         column = getattr(table, name)
-        column[:] = rng.normal(size=column.shape)
-        column[3] = np.nan
-    table.status[:] = rng.integers(1, 9, len(table.status))
-    table.frame_read_status[:] = rng.integers(1, 5, len(table.frame_read_status))
+        if name in STATUSES:
+            column[:] = rng.integers(1, STATUSES[name], len(column))
+        else:
+            column[:] = rng.normal(size=column.shape)
+            column[3] = np.nan
     return table
 
 
@@ -38,7 +32,7 @@ BATCHES = [np.arange(0, 5), np.array([11, 7, 18]), np.arange(5, 7), np.array([],
 
 
 def assert_equal_tables(one, other):
-    for name in COLUMNS:
+    for name in (*PAIR_COLUMNS, *FRAME_FIELDS):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
 
 
@@ -46,8 +40,9 @@ def with_batches(table, count):
     """What a table looks like after so many of the batches."""
     found = unmeasured()
     for rows in BATCHES[:count]:
-        for name in COLUMNS[:-1]:
+        for name in PAIR_COLUMNS:
             getattr(found, name)[rows] = getattr(table, name)[rows]
         seen = np.unique([table.reference[rows], table.moving[rows]])
-        found.frame_read_status[seen] = table.frame_read_status[seen]
+        for name in FRAME_FIELDS:
+            getattr(found, name)[seen] = getattr(table, name)[seen]
     return found

@@ -17,8 +17,8 @@ from steadystack.dataset.stored import check_replaceable, load_shifts, save_shif
 
 __all__ = [
     "Journal",
-    "check_journal",
     "add_digests",
+    "check_journal",
     "check_replaceable",
     "discard_journal",
     "get_journal_path",

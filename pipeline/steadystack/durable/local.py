@@ -29,6 +29,10 @@ RECORD_NAME = ".done"  # the file, in a folder that is made in many steps, of th
 ZIP_SUFFIXES = (".zip", ".ozx")
 
 
+# Bytes of an output's name: file systems take 255, and a draft's images are called longer.
+LONGEST_NAME = 180
+
+
 @dataclass(frozen=True)
 class LocalPlace:
     """A path of this machine; see `places.Place` for what each method is for."""
@@ -143,7 +147,13 @@ class LocalPlace:
         return ZipStore(self.path, mode="r") if is_zipped else self.path
 
     def check_name(self) -> None:
-        """Do nothing: every local path can be a name."""
+        """Raise InputError for a name so long that those beside it would be too long."""
+        length = len(os.fsencode(self.name))
+        if length > LONGEST_NAME:
+            raise InputError(
+                f"the name {self.name[:40]}... has {length} bytes: an output's may have "
+                f"{LONGEST_NAME}, since what is kept beside it has a longer one"
+            )
 
     def check_writable(self) -> None:
         try:

@@ -27,11 +27,11 @@ from steadystack.measure.centres import find_cheapest_cell, find_pair_centres, l
 from steadystack.measure.method import (
     Method,
     estimate_flat_field_bytes,
-    read_block,
+    prepare_block,
     read_camera_images,
 )
 from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
-from steadystack.measure.rounds import measure_rounds, take_second_round
+from steadystack.measure.rounds import add_second_round, measure_rounds
 
 __all__ = [
     "CAMERA_IMAGES",
@@ -41,6 +41,7 @@ __all__ = [
     "Method",
     "PatternEstimate",
     "Sample",
+    "add_second_round",
     "check_camera_image",
     "count_fixed_pattern_frames",
     "cut_into_batches",
@@ -58,9 +59,8 @@ __all__ = [
     "measure_batch",
     "measure_pairs",
     "measure_rounds",
-    "read_block",
+    "prepare_block",
     "read_camera_images",
     "refine_shifts",
     "spread_evenly",
-    "take_second_round",
 ]

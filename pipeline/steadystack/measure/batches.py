@@ -16,7 +16,7 @@ from steadystack.measure.centres import find_pair_centres, group_by_cell, make_s
 from steadystack.measure.method import (
     Method,
     ReadSummary,
-    read_block,
+    prepare_block,
     read_camera_images,
     read_common_mask,
 )
@@ -170,7 +170,7 @@ def measure_batch(
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
-    terms = _compute_terms(pairs, centres, 0, source, method, summaries)
+    terms = _iterate_terms(pairs, centres, 0, source, method, summaries)
     return _register_batch(pairs, centres, terms, summaries, method.search)
 
 
@@ -189,7 +189,7 @@ def measure_block(
     pairs, centres, block = task
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
-    terms = list(_compute_terms(pairs, centres, block, source, method, summaries))
+    terms = list(_iterate_terms(pairs, centres, block, source, method, summaries))
     return BlockResult(pairs, centres, terms, summaries)
 
 
@@ -199,7 +199,7 @@ def finish_batch(result: BlockResult, source: FrameSource, method: Method) -> Ba
     return _register_batch(result.pairs, result.centres, result.terms, result.summaries, search)
 
 
-def _compute_terms(
+def _iterate_terms(
     pairs: Ints,
     centres: Ints | None,
     block: int,
@@ -207,7 +207,7 @@ def _compute_terms(
     method: Method,
     summaries: dict[int, ReadSummary],
 ) -> Iterator[Terms | None]:
-    """The terms of every pair in a block, None if one of its frames is of no use.
+    """Yield the terms of every pair in a block, None if one of its frames is of no use.
 
     None also where the frames do not touch as far as is searched. Every frame that is read adds its
     summary to `summaries`: those of a pair are there when its terms are. A frame is held from its
@@ -222,7 +222,7 @@ def _compute_terms(
         for frame in (reference, moving):
             if frame not in summaries:
                 masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
-                image, summaries[frame] = read_block(
+                image, summaries[frame] = prepare_block(
                     source, frame, block, method, camera_images, masks
                 )
                 if image is not None:

@@ -157,7 +157,7 @@ class ReadSummary:
         return causes.get(self.frame_read_status, PairStatus.OK)
 
 
-def read_block(
+def prepare_block(
     source: FrameSource,
     frame: int,
     block: int,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.cluster import Engine, Failure, run_tasks, share
-from steadystack.measure.method import Method, read_block, read_camera_images, read_common_mask
+from steadystack.measure.method import Method, prepare_block, read_camera_images, read_common_mask
 from steadystack.model import (
     LONE,
     Bools,
@@ -238,7 +238,7 @@ class GroupMean:
         if row in self.held:
             return self.held[row]
         frame, shift = int(self.group.frames[row]), self.group.shifts[row]
-        image, summary = read_block(
+        image, summary = prepare_block(
             self.source, frame, 0, self.method, self.camera_images, [self.common]
         )
         if image is None or summary.pair_status is not PairStatus.OK:

@@ -39,13 +39,13 @@ def measure_rounds(
     if head.count([PairStatus.UNMEASURED]):
         for table, done in measure_pairs(source, head, method, size, client=client):
             yield table, done
-    both = take_second_round(table, method, first, extra)
+    both = add_second_round(table, method, first, extra)
     if not both.same_pairs(table) or table.count([PairStatus.UNMEASURED]):
         yield from measure_pairs(source, both, method, size, client=client)
 
 
-def take_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
-    """The table with the pairs of the second round behind its own, if its first is measured.
+def add_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
+    """Append the pairs of the second round to the table, once those of its first are measured.
 
     The further pairs follow from the rows of the first round alone, whatever the settings of the
     solve are: a run that was stopped chooses the same ones. What was measured of them before is

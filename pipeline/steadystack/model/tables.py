@@ -138,7 +138,7 @@ class FrameTable:
 
 @dataclass(frozen=True)
 class FixedPatternEffect:
-    """What stands still in the camera does to shifts, seen on some pairs measured with and without.
+    """Effect of what stands still in the camera on shifts, from pairs measured with and without it.
 
     Attributes
     ----------

@@ -61,9 +61,7 @@ class Peak:
 
     index: tuple[int, ...]
     significance: float
-    second_peak_ratio: (
-        float  # significance of the best lag outside the neighbourhood; NaN if there is none
-    )
+    second_significance: float  # of the best lag outside the neighbourhood; NaN if there is none
     chance: float  # the significance that unrelated images do not reach
     z: Floats = field(repr=False)  # significance of every lag, -inf where unknown
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
@@ -101,7 +99,7 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     return Peak(
         index=_climb(np.where(hill, surface.ncc[searched_box], -np.inf), searched_box, top),
         significance=float(z[top]),
-        second_peak_ratio=max(float(away_z.max()), 0.0) if away_z.size else float("nan"),
+        second_significance=max(float(away_z.max()), 0.0) if away_z.size else float("nan"),
         chance=_estimate_normal_chance(
             away_z, int(np.count_nonzero(hill)), surface.chance_deviation
         ),
@@ -185,7 +183,7 @@ def estimate_tail_chance(peak: Peak, position: Floats, searched: Slices) -> floa
     this is symmetric around the peak; the difference of opposite lags shows noise and chance only.
     The mean log excess of the highest values tells how heavy their tail is (Hill 1975).
     """
-    if not peak.second_peak_ratio > RIVAL_FRACTION * peak.significance:
+    if not peak.second_significance > RIVAL_FRACTION * peak.significance:
         return -np.inf
     odd = _compute_odd_differences(peak.z, peak.away, position)
     highest = float(odd.max())

@@ -174,7 +174,7 @@ def _register_significance(
     index = peak.index if summit is None else summit.index
     peak_values = {
         "ncc": float(surface.ncc[index]),
-        "second_peak_ratio": peak.second_peak_ratio / peak.significance,
+        "second_peak_ratio": peak.second_significance / peak.significance,
         "overlap": float(surface.overlap_count[index]) / min(surface.valid_count),
     }
     if summit is None or status is not PairStatus.OK:
@@ -222,7 +222,7 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
 
 def _has_rival(peak: Peak) -> bool:
     """Whether a second peak is so high that the choice is arbitrary."""
-    return peak.second_peak_ratio > AMBIGUOUS_FRACTION * peak.significance
+    return peak.second_significance > AMBIGUOUS_FRACTION * peak.significance
 
 
 def _is_same_peak(peak: Peak, summit: Summit) -> bool:

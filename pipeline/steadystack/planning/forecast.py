@@ -17,7 +17,7 @@ from steadystack.measure import (
     estimate_refine_bytes,
     list_searches,
 )
-from steadystack.model import InputError
+from steadystack.model import COLUMNS, InputError
 from steadystack.planning.layout import (
     MIB,
     OWN_BYTES,
@@ -69,8 +69,9 @@ class Plan:
     `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
     at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
     needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
-    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. `corrected` is
-    None where no corrected stack is asked for.
+    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. The shifts
+    dataset has `dataset_bytes` before compression. `corrected` is None where no corrected stack is
+    asked for.
     """
 
     frames: int
@@ -95,6 +96,7 @@ class Plan:
     wanted_workers: int
     workers: int
     memory_bytes: int
+    dataset_bytes: int
     corrected: CorrectedPlan | None = None
 
     def describe(self) -> list[tuple[str, str]]:
@@ -138,7 +140,17 @@ class Plan:
             rows.append(("workers", f"{fitting}, {each}"))
         elif self.wanted_workers:
             rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they run"))
-        return rows + (self.corrected.describe() if self.corrected else [])
+        if self.corrected:
+            rows += self.corrected.describe()
+        disk = self.dataset_bytes + (self.corrected.written_bytes if self.corrected else 0)
+        return [
+            *rows,
+            (
+                "disk",
+                f"{_format_mib(disk)} before compression; twice that with --overwrite, until the "
+                "new results are whole",
+            ),
+        ]
 
 
 def _format_mib(count: int) -> str:
@@ -259,6 +271,21 @@ def make_plan(setup: Setup) -> Plan:
         wanted_workers=count_wanted_workers(section) if is_local else int(not in_process),
         workers=count_fitting_workers(setup, needs) or 0,
         memory_bytes=read_available_memory() if is_local else 0,
+        dataset_bytes=_count_dataset_bytes(setup),
+    )
+
+
+def _count_dataset_bytes(setup: Setup) -> int:
+    """Count the bytes of the shifts dataset before compression."""
+    source = setup.series.source
+    sizes = {
+        "pair": math.ceil((1 + setup.config.pairs.extra) * len(setup.pairs)),
+        "frame": source.frame_count,
+        "axis": len(source.frame_shape),
+    }
+    return sum(
+        math.prod(sizes[dim] for dim in column.dims) * np.dtype(column.dtype).itemsize
+        for column in COLUMNS
     )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, read_block, read_camera_images
+from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.quality.fixed_pattern_check import crop_to_middle, sample_pairs
@@ -114,7 +114,7 @@ def _measure_parts(
     all_valid = CachedMask(np.ones(method.search.blocks[0].moving_shape, bool))
     for index, row in enumerate(rows):
         reference, moving = (
-            read_block(source, int(frames[row]), 0, method, camera_images, [all_valid])[0]
+            prepare_block(source, int(frames[row]), 0, method, camera_images, [all_valid])[0]
             for frames in (table.reference, table.moving)
         )
         if reference is None or moving is None:

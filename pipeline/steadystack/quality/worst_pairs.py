@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, find_pair_centres, read_block, read_camera_images
+from steadystack.measure import Method, find_pair_centres, prepare_block, read_camera_images
 from steadystack.model import CloseUp, FrameSource, FrameTable, Image, PairStatus, PairTable
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import masked_ncc
@@ -62,7 +62,7 @@ def make_close_ups(
     close_ups = []
     for row in find_worst_pairs(table, frames, count):
         ends = [
-            read_block(
+            prepare_block(
                 source,
                 int(frame[row]),
                 block,

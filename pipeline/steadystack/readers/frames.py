@@ -55,20 +55,20 @@ class StackFrames:
     def common_mask(self, region: Slices) -> None:
         """Return None: the store holds no mask."""
 
-    def read(self, frame: int, part: Slices | None = None) -> Frame:
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
         """Read a frame or a region of it; pixels of missing chunks are not valid.
 
         The status says whether pixels are missing, or whether the frame cannot be read.
         """
         spec = self.spec
-        part = part or tuple(slice(0, size) for size in spec.frame_shape)
-        slices = spec.get_slices(frame, part)
+        region = region or tuple(slice(0, size) for size in spec.frame_shape)
+        slices = spec.get_slices(frame, region)
         try:
             block, missing = retry_read(partial(_read_array_region, spec, frame, slices))
         except (MemoryError, UnreachableError):
             raise
         except Exception as error:  # whatever a codec or a store raises
-            return Frame.unreadable(tuple(side.stop - side.start for side in part), error)
+            return Frame.unreadable(tuple(side.stop - side.start for side in region), error)
         image = spec.arrange_block(block)
         if missing is None:
             return Frame(image, np.ones(image.shape, bool))

@@ -18,7 +18,7 @@ from steadystack.dataset import (
     save_shifts,
 )
 from steadystack.durable import get_place
-from steadystack.measure import discard_camera_images, measure_pairs, take_second_round
+from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
 from steadystack.model import PairStatus, PairTable
 from steadystack.planning import Setup
 from steadystack.quality import CHECKED, check_series, find_doubt_of_mask
@@ -64,7 +64,7 @@ class OpenRun:
 def measure_all(opened: OpenRun) -> xr.Dataset:
     """The dataset with every pair measured, on disk; goes on where an earlier run stopped."""
     dataset = _load_begun(opened)
-    table = _measure_second_round(opened, read_pairs(dataset))
+    table = _add_second_round(opened, read_pairs(dataset))
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
     if not missing and _are_rows_of(table, dataset) and is_checked:
@@ -109,22 +109,22 @@ def _measure_in_rounds(
             Journal(opened.path, get_journal_owner(dataset), table) as journal,
         ):
             table = _measure_missing(opened, setup, dataset, table, journal)
-        further = _measure_second_round(opened, table)
+        further = _add_second_round(opened, table)
         if further.same_pairs(table):
             break  # what is still to do failed
         table = further
     return dataset, table
 
 
-def _measure_second_round(opened: OpenRun, table: PairTable) -> PairTable:
-    """The table with the pairs that its first round leaves wanted, once that is measured.
+def _add_second_round(opened: OpenRun, table: PairTable) -> PairTable:
+    """Append the pairs of the second round to the table, once those of its first are measured.
 
-    A part of the batches knows its own pairs only.
+    A share knows its own pairs only, and gets none.
     """
     setup = opened.setup
     if opened.is_share:
         return table
-    return take_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
+    return add_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
 def _are_rows_of(table: PairTable, dataset: xr.Dataset) -> bool:

@@ -25,13 +25,13 @@ from steadystack.stages.results import (
     make_table,
 )
 
-Part: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
+ShareNumber: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 
-# Pairs of so many frames go to the same part, as far as it goes.
-PART_FRAMES = 128
+# Pairs of so many frames go to the same share, as far as it goes.
+SHARE_FRAMES = 128
 
 
-def select_share(setup: Setup, share: Part) -> Setup:
+def select_share(setup: Setup, share: ShareNumber) -> Setup:
     """The run that measures one of so many parts of the pairs, into a dataset of its own.
 
     Which pairs these are depends on nothing but the pairs and their number; they share frames.
@@ -44,7 +44,7 @@ def select_share(setup: Setup, share: Part) -> Setup:
         raise InputError(
             f"{count} parts of {len(pairs)} pairs: there cannot be more parts than pairs"
         )
-    order = np.concatenate(batch_pairs(pairs, PART_FRAMES, len(pairs)))
+    order = np.concatenate(batch_pairs(pairs, SHARE_FRAMES, len(pairs)))
     begin, end = (len(pairs) * position // count for position in (number - 1, number))
     output = {"shifts": get_share_path(setup.config.output.shifts, number, count), "report": None}
     config = setup.config.model_copy(
@@ -130,8 +130,8 @@ def _take_rows(table: PairTable, share: PairTable) -> None:
         getattr(table, name)[better] = getattr(share, name)[better]
 
 
-def parse_share(text: str) -> Part:
-    """(3, 16) of "3/16"."""
+def parse_share(text: str) -> ShareNumber:
+    """Parse the number of a share: (3, 16) of "3/16"."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
         raise InputError(f"--batches {text!r} is not a part such as 3/16")
@@ -139,13 +139,13 @@ def parse_share(text: str) -> Part:
 
 
 def get_share_path(path: str, number: int, count: int) -> str:
-    """Of the part with that number, from 1, of so many, beside the dataset of the whole."""
+    """Path of the share with that number, from 1, of so many, beside the dataset of the whole."""
     whole = PurePath(path)
     return get_place(path).get_sibling(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
 
 
 def list_share_paths(path: str) -> list[str]:
-    """Of the parts that are there, however many there were to be."""
+    """List the paths of all shares that exist, whatever their number was to be."""
     whole = PurePath(path)
     begin = f"{whole.stem}.part-"
     return [

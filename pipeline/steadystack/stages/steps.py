@@ -43,7 +43,7 @@ from steadystack.stages.results import (
     publish_draft,
 )
 from steadystack.stages.sharing import (
-    Part,
+    ShareNumber,
     parse_share,
     remove_shares,
     select_share,
@@ -221,7 +221,7 @@ def open_run(
     command: str,
     cluster: ClusterOnDemand | None = None,
     progress: Progress | None = None,
-    share: Part | None = None,
+    share: ShareNumber | None = None,
     overwrite: bool = False,
 ) -> Iterator[OpenRun]:
     """A run alone at its output, with what a dead one left there put in order.
