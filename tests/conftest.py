@@ -112,11 +112,12 @@ def hurried(monkeypatch):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A disk of half a MiB."""
+def small_disk(request, tmp_path):
+    """A disk of half a MiB, or of the size given as its parameter."""
+    size = getattr(request, "param", "512k")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root may mount a small disk")
     yield disk

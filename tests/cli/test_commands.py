@@ -174,7 +174,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
     [
         ({"report": "drift.png"}, "matplotlib", "install steadystack[report]"),
         ({"shifts": "shifts.nc"}, "h5py", "install steadystack[netcdf]"),
-        ({"shifts": "run.yaml/shifts.zarr"}, None, "cannot be written"),
+        ({"shifts": "run.yaml/shifts.zarr"}, None, "overlap: neither may lie inside the other"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_work_starts(

@@ -43,5 +43,5 @@ def test_what_cannot_be_a_path_is_refused(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(InputError, match=r"loop.* cannot be a path: its links lead in a circle"):
         make_absolute("loop", tmp_path)
-    with pytest.raises(InputError, match=r"'a\\x00b' cannot be a path: embedded null byte"):
+    with pytest.raises(InputError, match=r"'a\\x00b' cannot be a path: .*embedded null"):
         make_absolute("a\0b", tmp_path)

@@ -139,7 +139,7 @@ def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
     binned = frames.reshape(4, 24, 2, 28, 2).mean(axis=(2, 4))
     with pytest.raises(InputError, match=r'shifts\["frame_shift"\] \* 1 / 2'):
         steadystack.correct(binned, shifts)
-    scaled = shifts.assign(frame_shift=shifts["frame_shift"] * 1 / 2)
+    scaled = steadystack.edit_shifts(shifts, shifts["frame_shift"] * 1 / 2)
     steady = steadystack.correct(binned, scaled, other_shape=True, interpolation="cubic")
     assert float(np.abs(steady[3] - steady[0]).mean()) < 0.1 * np.abs(binned[3] - binned[0]).mean()
     with pytest.raises(InputError, match=r"\* \[1 / 3, 1\]"):

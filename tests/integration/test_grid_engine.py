@@ -14,7 +14,7 @@ from support.scenes import assert_same_numbers
 from support.settings import write_run
 from support.small_tasks import sections, write_walk
 
-pytestmark = [pytest.mark.grid_engine, pytest.mark.xdist_group("machine")]
+pytestmark = [pytest.mark.grid_engine, pytest.mark.slow, pytest.mark.xdist_group("machine")]
 
 JOBS = {
     "kind": "sge",

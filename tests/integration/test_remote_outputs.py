@@ -25,6 +25,7 @@ from steadystack.cli import main
 from steadystack.config import load_config
 from steadystack.correction import writing as stack_module
 from steadystack.dataset import (
+    add_digests,
     get_journal_path,
     load_shifts,
     read_pairs,
@@ -473,12 +474,11 @@ def test_parts_on_s3(s3, folder, hurried, here):
 def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, folder, monkeypatch):
     """From when its archive is there; before that it is the old one."""
     path = f"{root_of(folder)}/group.zarr"
-    old, new = (
-        xr.Dataset(
-            {"pair_status": ("x", np.zeros(3)), "b": ("x", np.zeros(3))}, attrs={"format": FORMAT}
-        ),
-        xr.Dataset({"pair_status": ("x", np.ones(5))}, attrs={"format": FORMAT}),
+    contents = (
+        {"pair_status": ("x", np.zeros(3)), "b": ("x", np.zeros(3))},
+        {"pair_status": ("x", np.ones(5))},
     )
+    old, new = (add_digests(xr.Dataset(each, attrs={"format": FORMAT})) for each in contents)
 
     steps = Steps()
     for name in ("put", "put_all", "delete"):

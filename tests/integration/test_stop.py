@@ -108,26 +108,33 @@ def test_kills_at_any_instant_change_nothing(tmp_path):
     assert "equal bit for bit" in done.stdout
 
 
-def test_a_run_may_end_at_every_step_on_disk(tmp_path):
-    """Every file moved, deleted or appended to, and records half written: `each_step`.
-
-    Also over an older result, with what strangers laid around it.
-    """
-    tests = ROOT / "tests"
+def end_at_every_step(folder, kind):
+    folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "support.each_step", tmp_path],
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{tests}"},
+        [sys.executable, "-W", "error", "-m", "support.each_step", kind, folder],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    rows, ends = lines[:-2], lines[-2:]
-    assert ends[0] == f"killed: {len(rows)} steps"
-    assert ends[1].startswith("overwritten: ")
-    assert int(ends[1].split()[1]) > 30
+    return done.stdout.splitlines()
+
+
+def test_a_run_may_end_at_every_step_on_disk(tmp_path):
+    """Every file moved, deleted or appended to, and records half written: `each_step`."""
+    *rows, last = end_at_every_step(tmp_path / "run", "new")
+    assert last == f"killed: {len(rows)} steps"
     assert {f"{count} rows were saved" for count in range(14)} == set(rows)
 
 
+@pytest.mark.slow
+def test_a_run_over_an_older_result_may_end_at_every_step_on_disk(tmp_path):
+    """The old or the new is whole, with its stack, and what strangers laid around stays."""
+    (last,) = end_at_every_step(tmp_path / "run", "over")
+    assert last.startswith("overwritten: ")
+    assert int(last.split()[1]) > 30
+
+
+@pytest.mark.parametrize("small_disk", ["1m"], indirect=True)
 @pytest.mark.parametrize("left", [0, 8192, 65536])
 def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, left):
     """The journal and the log, too: one line, and the run goes on when there is space."""

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import steadystack
-from bench_verdict import SITUATIONS, judged, label
+from bench_verdict import SITUATIONS, judge, make_label
 from steadystack.model import LocalMotion
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_situation_is_told(name):
     make, trusts, words = SITUATIONS[name]
-    trust, reasons, _ = judged(make(np.random.default_rng(0)))
+    trust, reasons, _ = judge(make(np.random.default_rng(0)))
     assert trust.split()[0] in trusts.split(), reasons
     assert any(words in reason for reason in reasons), reasons
 
@@ -24,7 +24,7 @@ def test_every_situation_is_told(name):
     ("side", "brightness", "wins"), [(30, 5.0, False), (14, 5.0, False), (20, 30.0, True)]
 )
 def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
-    case = label(side, brightness)(np.random.default_rng(3))
+    case = make_label(side, brightness)(np.random.default_rng(3))
     shifts = steadystack.estimate_shifts(case.frames, **case.sections)
     found = LocalMotion(**json.loads(shifts.attrs["local_motion"]))
     assert (found.still, found.still_where, found.moving) == (1, "top left", 0)

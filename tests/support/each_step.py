@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from steadystack import stages
 from steadystack.config import make_config
@@ -35,6 +36,8 @@ class Steps:
         call = getattr(module, name)
 
         def step(*arguments, **keywords):
+            if name == "delete" and not os.path.lexists(arguments[0]):
+                return call(*arguments, **keywords)  # it changes nothing
             self.due -= 1
             if self.due == 0:
                 os._exit(KILLED)
@@ -51,7 +54,7 @@ def settings(folder, name, max_shift=6, corrected=False):
             "register": {"max_shift": max_shift},
             "pairs": {"width": 2, "extra": 0.4},
             "output": {"shifts": f"{name}.zarr", **stack},
-            "cluster": {"kind": "in-process", "task_memory": "520 KiB"},
+            "cluster": {"kind": "in-process", **({} if corrected else {"task_memory": "520 KiB"})},
         },
         folder,
     )
@@ -84,9 +87,8 @@ def count_steps(due):
     steps = Steps(due)
     for module, name in (
         (files, "sync_to_disk"), (files, "put"), (files, "_exchange"), (files, "delete"),
-        (files, "discard"), (files, "open_workshop"), (files, "close_workshop"),
-        (files, "settle"), (files.OpenRecords, "_write"), (files.os, "ftruncate"),
-        (files.os, "replace"),
+        (files, "discard"), (files, "open_workshop"), (files.OpenRecords, "_write"),
+        (files.os, "ftruncate"),
     ):  # fmt: skip
         steps.before(module, name)
     write = files.os.write
@@ -165,7 +167,7 @@ def check_overwritten(folder):
     path = str(folder / "killed.zarr")
     there, whole = load_shifts(path), load_shifts(str(folder / "whole.zarr"))
     assert (there["component"] >= 0).any(), "neither the old nor the new is solved"
-    stack = xr.open_zarr(folder / "killed.ome.zarr")["0"]
+    stack = zarr.open_array(folder / "killed.ome.zarr" / "0", mode="r")
     assert stack.shape == (6, 40, 40), stack.shape
     config = settings(folder, "killed", corrected=True)
     try:
@@ -175,7 +177,8 @@ def check_overwritten(folder):
     for name in whole.variables:
         assert result[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
     ours, theirs = (
-        xr.open_zarr(folder / f"{name}.ome.zarr")["0"].to_numpy() for name in ("killed", "whole")
+        zarr.open_array(folder / f"{name}.ome.zarr" / "0", mode="r")[:]
+        for name in ("killed", "whole")
     )
     np.testing.assert_array_equal(ours, theirs)
     for name in STRANGERS:
@@ -204,13 +207,14 @@ def remove(folder):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def main(folder: Path) -> int:
+def walk_new(folder: Path) -> int:
     if in_child(prepare, folder) != 0:
         return WRONG
-    if walk(folder, killed, check, lambda: remove(folder)) != 0:
-        return WRONG
-    remove(folder)
-    if in_child(prepare_old, folder) != 0:
+    return walk(folder, killed, check, lambda: remove(folder))
+
+
+def walk_over_an_older(folder: Path) -> int:
+    if in_child(prepare, folder) != 0 or in_child(prepare_old, folder) != 0:
         return WRONG
     kept = folder.parent / f"{folder.name}-kept"
     shutil.copytree(folder, kept)
@@ -223,4 +227,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    walks = {"new": walk_new, "over": walk_over_an_older}
+    sys.exit(walks[sys.argv[1]](Path(sys.argv[2])))

@@ -92,7 +92,7 @@ def connect(
             open_cluster = open_job_cluster if settings.uses_batch_jobs else _open_local_cluster
             worker_count = min(_count_workers(settings), most_workers or sys.maxsize)
             started = stack.enter_context(open_cluster(settings, worker_count))
-            client = stack.enter_context(Client(started))
+            client = stack.enter_context(Client(started, set_as_default=False))
             cluster = Cluster(client, **limits, explain_no_workers=JobQueue(settings, started))
             _keep_workers(started, settings, worker_count)
         else:
@@ -208,7 +208,9 @@ def _connect_running(settings: Settings) -> Client:
         # What does not fit is told by `worker_check`, with the way out.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            return Client(**target, security=security, timeout=CONNECT_TIMEOUT_S)
+            return Client(
+                **target, security=security, timeout=CONNECT_TIMEOUT_S, set_as_default=False
+            )
     except (OSError, ValueError) as error:
         raise InputError(f"{setting} does not answer: {error}") from error
 
@@ -286,6 +288,7 @@ class ClusterOnDemand:
             self.engine = self.stack.enter_context(opening)
             self.is_started, self.max_workers = True, most_workers
             if self.report is not None and self.engine.client is not None:
+                self.stack.enter_context(self.engine.client.as_current())
                 self.stack.enter_context(performance_report(self.report))
         return self.engine
 

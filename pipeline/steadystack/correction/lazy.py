@@ -175,7 +175,7 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
     if scale := _suggest_scale(measured, shape):
         way_out += (
             "; if it is binned, scale the shifts as well, "
-            f'shifts.assign(frame_shift=shifts["frame_shift"] * {scale})'
+            f'steadystack.edit_shifts(shifts, shifts["frame_shift"] * {scale})'
         )
     raise InputError(
         f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, but the shifts "

@@ -113,7 +113,8 @@ def check_workshop(path: Path) -> bool:
         return False
     mark = folder / MARK
     try:
-        ours = not folder.is_symlink() and mark.read_bytes().startswith(MARKED)
+        content = mark.read_bytes()[: len(MARKED)]  # less of it where the disk was full
+        ours = not folder.is_symlink() and MARKED.startswith(content)
     except (FileNotFoundError, NotADirectoryError):
         # killed between making the folder and marking it
         ours = folder.is_dir() and not any(folder.iterdir())

@@ -166,8 +166,8 @@ class LocalPlace:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = files.open_workshop(self._path) / files.NEW
         files.delete(new)
+        yield new  # what fails in here leaves its workshop to the next one
         try:
-            yield new
             files.sync_to_disk(new)
             files.put(new, self._path)
         finally:

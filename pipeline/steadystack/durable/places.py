@@ -40,12 +40,18 @@ def make_absolute(path: str, folder: Path) -> str:
     """
     # What exists is literal: a name may begin with ~, as may one that stands for no user.
     is_literal = path.startswith("~") and os.path.lexists(folder / path)
+    circle = f"{path!r} cannot be a path: its links lead in a circle"
     try:
-        return get_place(folder / path if is_literal else path).make_absolute(folder)
+        absolute = get_place(folder / path if is_literal else path).make_absolute(folder)
+        if os.path.islink(absolute):  # what is resolved is none; Python 3.13 tells of no circle
+            raise InputError(circle)
+        return absolute
     except RuntimeError as error:
         if "home" in str(error):
             return get_place(folder / path).make_absolute(folder)
-        raise InputError(f"{path!r} cannot be a path: its links lead in a circle") from error
+        raise InputError(circle) from error
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # a zero byte
         raise InputError(f"{path!r} cannot be a path: {error}") from error
 

@@ -57,7 +57,7 @@ _make_plain_record = logging.getLogRecordFactory()
 def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     """Make the record of a log; those of this package, and their tracebacks, hold no secrets."""
     record = _make_plain_record(*args, **kwargs)
-    if record.name.partition(".")[0] == PACKAGE:
+    if (record.name or "").partition(".")[0] == PACKAGE:  # Python makes records without a name
         message = record.getMessage()
         if (hidden := hide_secrets(message)) != message:
             record.msg, record.args = hidden, ()

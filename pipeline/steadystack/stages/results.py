@@ -147,6 +147,14 @@ def make_run_dataset(
     )
 
 
+def settle_neighbours(path: str) -> None:
+    """Finish or take back what a process that died was changing: the dataset, its draft, images."""
+    for dataset_path in (path, get_draft_path(path)):
+        get_place(dataset_path).settle()
+        for name in CAMERA_IMAGES:
+            get_place(get_camera_image_path(dataset_path, name)).settle()
+
+
 def check_neighbours(setup: Setup) -> None:
     """Raise InputError where a stranger lies in the way of what a run keeps beside its dataset."""
     path = setup.config.output.shifts

@@ -41,6 +41,7 @@ from steadystack.stages.results import (
     choose_draft,
     load_own_shifts,
     publish_draft,
+    settle_neighbours,
 )
 from steadystack.stages.sharing import (
     ShareNumber,
@@ -238,7 +239,7 @@ def open_run(
         works = command != "solve" or config.solve.refine
         workers = count_fitting_workers(setup) if works else None
         with get_place(path).holding_lock(), log_to_output(config, command):
-            get_place(path).settle()
+            settle_neighbours(path)
             if command in MEASURING:
                 check_neighbours(setup)
             if workers is not None and workers < count_wanted_workers(config.cluster):
