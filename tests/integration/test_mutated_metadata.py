@@ -20,8 +20,8 @@ from support.metadata_mutations import (
     mutate_bytes,
     mutate_json,
     mutate_text,
-    stopping_hangs,
 )
+from support.mutations import no_hang
 
 PIXELS = np.random.default_rng(1).integers(1, 999, (4, 3, 24, 20), "u2")  # t, c, y, x
 COUNT, COUNT_SLOW = 75, 750
@@ -99,7 +99,7 @@ def open_stack(path, out, kind):
     axes = {"axes": "tcyx"} if kind in ("npy", "TIFF") else {}
     settings = {"input": {"path": str(path), "channel": 1, **axes}, "output": {"shifts": str(out)}}
     config = make_config(settings)
-    with stopping_hangs():
+    with no_hang():
         series, spec = open_series(config)
         return config, spec, series.source.read(0)
 
@@ -157,7 +157,7 @@ def run_mutations(path, kind, count, seed):
             config, spec, frame = open_stack(stack, path / "shifts.zarr", kind)
             compare(stack, kind, mutation, spec, frame, base, base_frame)
             if number % 25 == 0:
-                with stopping_hangs():
+                with no_hang():
                     check(config)
         except InputError as error:
             told.append(str(error))
