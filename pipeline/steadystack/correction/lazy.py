@@ -85,12 +85,7 @@ def correct(
     if border not in BORDERS:
         raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
     stack, shifts = _order_dims(stack, shifts)
-    if "edited" not in shifts.attrs and is_edited(shifts):
-        warnings.warn(
-            "frame_shift is not what steadystack wrote into this dataset: it was changed or "
-            "damaged; steadystack.edit_shifts puts shifts of your own into it without this warning",
-            stacklevel=2,
-        )
+    _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, len(movements.shift), axes)
@@ -149,6 +144,16 @@ def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
             'xarray.Dataset({"frame_shift": (("frame", "axis"), values)}, {"axis": ["y", "x"]})'
         )
     return as_stack(stack), as_shifts(shifts)
+
+
+def _warn_if_changed(shifts: xr.Dataset) -> None:
+    """Warn the caller of `correct` of shifts that are not those that were solved for."""
+    if "edited" not in shifts.attrs and is_edited(shifts):
+        warnings.warn(
+            "frame_shift is not what steadystack wrote into this dataset: it was changed or "
+            "damaged; steadystack.edit_shifts puts shifts of your own into it without this warning",
+            stacklevel=3,
+        )
 
 
 def _check_frames(stack: xr.DataArray, count: int, axes: list[str]) -> None:

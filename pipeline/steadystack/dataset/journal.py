@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -41,9 +41,8 @@ class Journal:
 
     def __init__(self, path: str, owner: str, table: PairTable) -> None:
         self.path, self._dtypes = get_journal_path(path), _make_dtypes(table)
-        check_journal(path)
         try:
-            self.replayed, lengths = _replay(self.path, owner, table)
+            self.replayed, lengths = _replay(_read_own(self.path), owner, table)
             self._file = (
                 get_place(self.path).open_records().write(lengths, _make_title(owner, table))
             )
@@ -79,10 +78,14 @@ def get_journal_path(path: str) -> str:
 
 def check_journal(path: str) -> None:
     """Raise InputError if what lies in the place of a dataset's journal is not one of ours."""
-    journal = get_journal_path(path)
+    _read_own(get_journal_path(path))
+
+
+def _read_own(journal: str) -> dict[str, bytes]:
+    """Read a journal, by the names of its pieces; raises InputError if it is not one of ours."""
     try:
-        contents = [content for _, content in get_place(journal).open_records().read()]
-        ours = all(TITLE.startswith(content[: len(TITLE)]) for content in contents)
+        contents = _read(journal)
+        ours = all(TITLE.startswith(content[: len(TITLE)]) for content in contents.values())
     except IsADirectoryError:
         ours = False
     if not ours:
@@ -90,6 +93,11 @@ def check_journal(path: str) -> None:
             f"{journal} is in the way, and not of steadystack: move it, or set another "
             "output.shifts"
         )
+    return contents
+
+
+def _read(journal: str) -> dict[str, bytes]:
+    return dict(get_place(journal).open_records().read())
 
 
 def discard_journal(path: str) -> None:
@@ -104,17 +112,18 @@ def discard_journal(path: str) -> None:
 def replay_journal(path: str, owner: str, table: PairTable) -> int:
     """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
     try:
-        return _replay(get_journal_path(path), owner, table)[0]
+        return _replay(_read(get_journal_path(path)), owner, table)[0]
     except IsADirectoryError:  # a stranger's: no journal of ours
         return 0
 
 
-def _replay(path: str, owner: str, table: PairTable) -> tuple[int, dict[str, int]]:
+def _replay(
+    contents: Mapping[str, bytes], owner: str, table: PairTable
+) -> tuple[int, dict[str, int]]:
     """How many rows were new, and how many bytes are good of what is there by its name."""
     before = table.status.copy()
     lengths = {
-        name: _replay_one(memoryview(content), owner, table)
-        for name, content in get_place(path).open_records().read()
+        name: _replay_one(memoryview(content), owner, table) for name, content in contents.items()
     }
     return int((table.status != before).sum()), lengths
 
