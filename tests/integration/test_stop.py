@@ -108,10 +108,10 @@ def test_kills_at_any_instant_change_nothing(tmp_path):
     assert "equal bit for bit" in done.stdout
 
 
-def end_at_every_step(folder, kind):
+def end_at_every_step(folder, kind, stride=1):
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "support.each_step", kind, folder],
+        [sys.executable, "-W", "error", "-m", "support.each_step", kind, folder, str(stride)],
         env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -119,11 +119,14 @@ def end_at_every_step(folder, kind):
     return done.stdout.splitlines()
 
 
-def test_a_run_may_end_at_every_step_on_disk(tmp_path):
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 6])
+def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
-    *rows, last = end_at_every_step(tmp_path / "run", "new")
-    assert last == f"killed: {len(rows)} steps"
-    assert {f"{count} rows were saved" for count in range(14)} == set(rows)
+    *rows, last = end_at_every_step(tmp_path / "run", "new", stride)
+    count = int(last.removeprefix("killed: ").removesuffix(" steps"))
+    assert len(rows) == -(-count // stride)
+    saved = {f"{count} rows were saved" for count in range(14)}
+    assert saved == set(rows) if stride == 1 else saved.issuperset(rows)
 
 
 @pytest.mark.slow
@@ -132,6 +135,33 @@ def test_a_run_over_an_older_result_may_end_at_every_step_on_disk(tmp_path):
     (last,) = end_at_every_step(tmp_path / "run", "over")
     assert last.startswith("overwritten: ")
     assert int(last.split()[1]) > 30
+
+
+# About how many changes on disk there are between two at which a command is killed.
+STRIDES = {
+    "measure": 37, "solve": 11, "correct": 3, "tiff": 1, "report": 5, "picture": 1, "check": 1,
+    "csv": 1, "json": 1, "nc": 1, "many": 61,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "strides",
+    [{"solve": 173, "correct": 47, "csv": 7}, pytest.param(STRIDES, marks=pytest.mark.slow)],
+    ids=["some", "all"],
+)
+def test_commands_may_end_at_any_change_on_disk(tmp_path, strides):
+    """Over an older result, with files of others around it: `each_command`."""
+    (tmp_path / "run").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "support.each_command", tmp_path / "run",
+         *(f"{name}={stride}" for name, stride in strides.items())],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [re.fullmatch(r"(\w+): killed (\d+) times", line) for line in done.stdout.splitlines()]
+    assert [line[1] for line in told] == list(strides), done.stdout
+    assert min(int(line[2]) for line in told) >= 3, done.stdout
 
 
 @pytest.mark.parametrize("small_disk", ["1m"], indirect=True)

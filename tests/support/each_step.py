@@ -188,9 +188,9 @@ def check_overwritten(folder):
     assert left == {"killed.zarr", "killed.ome.zarr"}, left
 
 
-def walk(folder, act, check_after, restore) -> int:
-    """Let `act` end at each of its steps in turn, and check what it leaves."""
-    for due in range(1, 2000):
+def walk(folder, act, check_after, restore, stride) -> int:
+    """Let `act` end at each of its steps in turn, or every so many, and check what it leaves."""
+    for due in range(1, 2000, stride):
         restore()
         status = in_child(act, folder, due)
         if status == 0:
@@ -207,13 +207,13 @@ def remove(folder):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def walk_new(folder: Path) -> int:
+def walk_new(folder: Path, stride: int) -> int:
     if in_child(prepare, folder) != 0:
         return WRONG
-    return walk(folder, killed, check, lambda: remove(folder))
+    return walk(folder, killed, check, lambda: remove(folder), stride)
 
 
-def walk_over_an_older(folder: Path) -> int:
+def walk_over_an_older(folder: Path, stride: int) -> int:
     if in_child(prepare, folder) != 0 or in_child(prepare_old, folder) != 0:
         return WRONG
     kept = folder.parent / f"{folder.name}-kept"
@@ -223,9 +223,9 @@ def walk_over_an_older(folder: Path) -> int:
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
 
-    return walk(folder, overwritten, check_overwritten, restore)
+    return walk(folder, overwritten, check_overwritten, restore, stride)
 
 
 if __name__ == "__main__":
     walks = {"new": walk_new, "over": walk_over_an_older}
-    sys.exit(walks[sys.argv[1]](Path(sys.argv[2])))
+    sys.exit(walks[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3])))

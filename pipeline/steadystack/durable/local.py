@@ -216,21 +216,29 @@ class LocalBuild:
     def path(self) -> str:
         return str(self._new)
 
+    @property
+    def _record(self) -> Path:
+        """Records of done work; the file is there from the moment on that all is laid out."""
+        return self._new / RECORD_NAME
+
     def settle(self) -> None:
-        files.settle(self._target, keep_new=True)
+        files.settle(self._target, keep_new=self._record.exists())
 
     def is_whole(self) -> bool:
         return self._target.exists()
 
     def is_begun(self) -> bool:
-        return files.check_workshop(self._target) and self._new.exists()
+        return files.check_workshop(self._target) and self._record.exists()
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
         self._target.parent.mkdir(parents=True, exist_ok=True)
+        if files.check_workshop(self._target):
+            self._record.unlink(missing_ok=True)  # first: deleting the rest takes many steps
         files.close_workshop(self._target)
         files.open_workshop(self._target)
         yield
+        self._record.touch()
 
     def finish(self) -> None:
         files.put(self._new, self._target)
@@ -241,4 +249,4 @@ class LocalBuild:
         (self._target / RECORD_NAME).unlink(missing_ok=True)
 
     def open_records(self) -> RecordFile:
-        return RecordFile(self._new / RECORD_NAME)
+        return RecordFile(self._record)

@@ -26,9 +26,11 @@ SEARCHED_BYTES = 2**16  # at either end of a file
 DIGESTS = ".steadystack-digest"
 
 
-def make_figure_metadata(suffix: str) -> dict[str, str]:
-    """The metadata that marks a figure, as matplotlib's ``savefig`` takes it."""
-    return {"Software" if suffix == ".png" else "Creator": NAME}
+def make_figure_metadata(suffix: str) -> dict[str, str | None]:
+    """The metadata that marks a figure, as matplotlib's ``savefig`` takes it; it has no date."""
+    if suffix == ".png":
+        return {"Software": NAME}
+    return {"Creator": NAME, "CreationDate" if suffix == ".pdf" else "Date": None}
 
 
 def mark_page(path: Path) -> None:

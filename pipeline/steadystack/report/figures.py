@@ -102,13 +102,24 @@ def draw_pairs(
     return figure
 
 
-def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure as PNG, SVG or PDF, by the path's suffix."""
+def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120) -> None:
+    """Write a figure as PNG, SVG or PDF, by the path's suffix; the same figure is the same file.
+
+    Parameters
+    ----------
+    key : of the settings, for errors
+    """
+    from matplotlib import rc_context
+
     check_report_path(path)
     suffix = PurePath(path).suffix
-    with replacing_own_file(path) as partial, warnings.catch_warnings():
+    with (
+        replacing_own_file(path, key) as partial,
+        warnings.catch_warnings(),
+        rc_context({"svg.hashsalt": "steadystack"}),
+    ):
         warnings.filterwarnings("ignore", "Glyph")  # names in letters that the font does not have
-        figure.savefig(partial, dpi=120, format=suffix[1:], metadata=make_figure_metadata(suffix))
+        figure.savefig(partial, dpi=dpi, format=suffix[1:], metadata=make_figure_metadata(suffix))
 
 
 # Colours that stand for those of the page, which can be dark or light.

@@ -13,12 +13,13 @@ import xarray as xr
 
 from steadystack import plot
 from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, ReportImages
-from steadystack.outputs import make_figure_metadata, replacing_own_file
+from steadystack.outputs import replacing_own_file
 from steadystack.report.figures import (
     apply_style,
     encode_colours,
     encode_same_greys,
     encode_svg,
+    save_figure,
     shrink,
 )
 
@@ -99,9 +100,7 @@ def save_figures(page: Page, folder: str) -> list[str]:
     for name, _, figure in draw_figures(page.shifts, page.views):
         for suffix in ("png", "svg"):
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
-            with replacing_own_file(path, "--figures") as partial:
-                metadata = make_figure_metadata(f".{suffix}")
-                figure.savefig(partial, dpi=150, format=suffix, metadata=metadata)
+            save_figure(figure, path, key="--figures", dpi=150)
             paths.append(path)
     return paths
 
