@@ -22,6 +22,7 @@ PLAN = {
     "conditioning": (1, {"numpy", "scipy"}),
     "ncc": (1, {"numpy", "scipy"}),
     "peak": (1, {"numpy", "scipy"}),
+    "parts": (1, {"numpy"}),
     "pairs": (1, {"numpy"}),
     "solve": (1, {"numpy", "scipy"}),
     "warp": (1, {"numpy", "scipy"}),

@@ -22,7 +22,7 @@ from steadystack import stages
 from steadystack.cli import main
 from steadystack.cluster import Cluster, connect
 from steadystack.config import ClusterSection
-from steadystack.measure import batches
+from steadystack.measure import batch_tasks
 from steadystack.model import Frame, FrameStatus, InputError, PairStatus, RunError
 from steadystack.readers import StackFrames
 from support import ROOT, beds
@@ -65,7 +65,7 @@ def engines(monkeypatch):
 
 def fail_some(monkeypatch, failing, times):
     """The next batches with these pairs raise, in this process, so many times."""
-    measure_batch = batches.measure_batch
+    measure_batch = batch_tasks.measure_batch
     failed = []
 
     def failing_batch(pairs, *rest):
@@ -74,7 +74,7 @@ def fail_some(monkeypatch, failing, times):
             raise OSError("the store is away")
         return measure_batch(pairs, *rest)
 
-    monkeypatch.setattr("steadystack.measure.batches.measure_batch", failing_batch)
+    monkeypatch.setattr("steadystack.measure.batch_tasks.measure_batch", failing_batch)
 
 
 # Workers that die

@@ -221,7 +221,7 @@ def test_whole_lags_are_known_to_a_part_of_a_pixel():
     fine = register_translation(*images, max_shift=8)
     whole = register_translation(*images, max_shift=8, subpixel=False)
     assert whole.shift.tolist() == [2, -3]
-    np.testing.assert_allclose(whole.covariance - fine.covariance, np.eye(2) / 12, atol=1e-6)
+    np.testing.assert_allclose(whole.covariance - fine.covariance, np.eye(2) / 12, atol=1e-4)
 
 
 def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():

@@ -29,7 +29,7 @@ from steadystack.model import (
 )
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 3
+FORMAT = 4
 
 
 def make_dataset(

@@ -159,18 +159,17 @@ def _make_title(owner: str, table: PairTable) -> bytes:
     return (
         TITLE
         + (
-            f"3 of {owner}: {pairs} pairs {which:08x}, {ndim} axes, columns {columns:08x}\n"
+            f"4 of {owner}: {pairs} pairs {which:08x}, {ndim} axes, columns {columns:08x}\n"
         ).encode()
     )
 
 
 def _make_dtypes(table: PairTable) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """A record of a pair, and one of a frame: its number, and what measuring gave."""
-    ndim = table.shift.shape[1]
 
     def make_dtype(columns: Iterable[Column]) -> np.dtype[Any]:
         fields = [
-            (column.field, column.dtype, (ndim,) if "axis" in column.dims else ())
+            (column.field, column.dtype, getattr(table, column.field).shape[1:])
             for column in columns
         ]
         return np.dtype([(NUMBER, "<i8"), *fields])

@@ -1,12 +1,14 @@
 """Measure the pairs of a stack: frames read and prepared once per batch, rows filled once.
 
-`batches` are the tasks, `budget` says how large they are, `centres` where a pair is searched for if
-something is known before. `method` reads frames and prepares them; `camera_images` estimates the
-flat field and the fixed pattern from the stack itself. `rounds` measures what a first round leaves
-wanted, and `refinement` every frame anew against the mean of its neighbours.
+`batches` are the tasks and `batch_tasks` what they do; `part_steps` asks the parts of the frame,
+`budget` says how large a batch is, `centres` where a pair is searched for if something is known
+before. `method` reads frames and prepares them; `camera_images` estimates the flat field and the
+fixed pattern from the stack itself. `rounds` measures what a first round leaves wanted, and
+`refinement` every frame anew against the mean of its neighbours.
 """
 
-from steadystack.measure.batches import BatchResult, cut_into_batches, measure_batch, measure_pairs
+from steadystack.measure.batch_tasks import BatchResult, measure_batch
+from steadystack.measure.batches import cut_into_batches, measure_pairs
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.camera_images import (
     CAMERA_IMAGES,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from steadystack.model import Ints
 from steadystack.ncc import Kind
 from steadystack.pairs import count_held_frames
-from steadystack.peak import estimate_held_bytes
+from steadystack.peak import count_held, estimate_held_bytes
 from steadystack.register import Search
 
 # Transformed pixels that a task should go through: about half a second of one core.
@@ -37,6 +37,8 @@ class BatchSize:
     reading_bytes: int  # while a frame is read and prepared
     working_bytes: int  # while two frames that are ready are correlated
     lags: int
+    score_bytes: int  # of a frame that waits, smoothed, for its last pair to be fitted
+    most_held: int  # how many pairs are fitted together
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
@@ -54,7 +56,8 @@ class BatchSize:
 
     def _bytes(self, frames: int, roles: int, pairs: int) -> int:
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
-        held += estimate_held_bytes(self.lags, max(pairs, 1))
+        fitted = count_held(self.lags, max(pairs, 1), self.most_held)
+        held += estimate_held_bytes(self.lags, fitted) + (fitted - 1) * self.score_bytes
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes
         return held + self.shared_bytes + max(reading, self.working_bytes)
 
@@ -110,9 +113,11 @@ class BatchSize:
         kept = len(layout.tiles) * transform  # of one kind, in one role
         kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
 
+        # smoothed for the parts: values, and where frames have masks of their own weights
+        score = SINGLE * pixels * (1 if one_mask else 3) if whole else 0
         # a frame: its values, its valid pixels, its own sums
         sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
-        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums + score
         if keep and layout.one_spectrum and not one_mask:
             kinds += 1  # the mask's is kept for both roles
         if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
@@ -129,12 +134,16 @@ class BatchSize:
             factors = 3 if layout.one_spectrum else 0
         working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
         shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
+        shared += 2 * SINGLE * pixels if whole and one_mask else 0
         # terms of blocks wait for those of other blocks, and two are joined to a third
         waiting = 3 + math.ceil(math.log2(len(search.blocks)))
         pair = 0 if whole else waiting * 6 * DOUBLE * lags
 
         pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
-        size = cls(2, pairs, keep, frame, role, pair, shared, reading, working, lags)
+        size = cls(
+            2, pairs, keep, frame, role, pair, shared, reading, working, lags, score,
+            search.most_held,
+        )  # fmt: skip
         if not whole:
             size = replace(size, pairs=max(1, min(pairs, (memory - size._bytes(2, 2, 0)) // pair)))
         more = (memory - size._bytes(2, 2, size.pairs)) // (frame + role)

@@ -89,7 +89,7 @@ class Sample:
 
     def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
         """Pairs (n, 2) of frames of the series, a static image of the part taken away."""
-        method = self.method
+        method = replace(self.method, asks_parts=False)
         if pattern is not None:
             method = replace(method, fixed_pattern=self.on_frame(pattern))
         table = PairTable.unmeasured(pairs, self.source.frame_count, len(self.source.frame_shape))

@@ -67,6 +67,7 @@ class Method:
     region : the part of the frames that is read, without their border; None: all of them
     initial_shifts : shifts (frames, axes) that are known before, px; searches are centred on them
     cell : centres that are this near to each other along each axis share transforms, px
+    asks_parts : whether every pair is asked of the parts of the frame; no shift depends on it
     """
 
     search: Search
@@ -77,6 +78,7 @@ class Method:
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
     initial_shifts: NDArray[np.float64] | None = None
     cell: tuple[int, ...] = ()
+    asks_parts: bool = True
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.

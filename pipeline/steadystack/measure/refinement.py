@@ -83,7 +83,8 @@ def refine_shifts(
     shifts are relative to it. What neighbours have in common, where their mean itself lies, is not
     seen by either, and stays as the pairs left it: of what the solution's variance has beside the
     frames' own errors, the part by which that around the frame exceeds that around the anchor is
-    added.
+    added. So is what the parts of the frame disagree about beyond the errors stated of the pairs'
+    solution: a scene that changes does so in the mean as well.
 
     Frames without a shift of their own and unlike ones are in no mean; the latter keep the shift
     that they have. The numbers depend on nothing but the frames and their shifts, wherever this
@@ -101,8 +102,8 @@ def refine_shifts(
         share(client, component) if in_memory else component for component in (source, own_method)
     ]
     of_pairs = _find_pair_variance(pairs, frames)
-    least = np.maximum(frames.shift_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
-    shift, std = frames.shift, frames.shift_std
+    least = np.maximum(frames.stated_std, np.sqrt(np.where(np.isinf(of_pairs), 0, of_pairs)))
+    shift, std = frames.shift, frames.stated_std
     own_variance = np.broadcast_to(frames.own_variance, shift.shape)
     averaged = _estimate_averaged_variance(frames, own_variance)
     usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
@@ -122,7 +123,7 @@ def refine_shifts(
             walked[group.members] = np.median(averaged[group.frames], axis=0)
         taken = np.isfinite(measured).all(axis=1) & (variance.sum(axis=1) < of_pairs.sum(axis=1))
         shift = np.where(taken[:, None], measured, shift)
-        std = np.where(taken[:, None], frames.shift_std, least)
+        std = np.where(taken[:, None], frames.stated_std, least)
         for component, anchor in enumerate(frames.anchors):
             in_component = taken & (frames.component == component)
             from_anchor = np.maximum(walked[in_component] - walked[anchor], 0)
@@ -132,7 +133,16 @@ def refine_shifts(
             std[in_component] = np.sqrt(variance[in_component] + from_anchor)
             std[anchor] = 0.0
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
-    return replace(frames, shift=shift, shift_std=std, residual=residual)
+    joined = np.sqrt(std**2 + _find_excess(frames))
+    return replace(frames, shift=shift, shift_std=joined, stated_std=std, residual=residual)
+
+
+def _find_excess(frames: FrameTable) -> NDArray[np.float64]:
+    """What the frame's parts disagree about beyond what is stated (frames, axes), px².
+
+    It is no noise, and a mean of frames that share it does not lessen it.
+    """
+    return np.asarray(frames.shift_std**2 - frames.stated_std**2, np.float64)
 
 
 def _estimate_averaged_variance(
@@ -140,7 +150,7 @@ def _estimate_averaged_variance(
 ) -> NDArray[np.float64]:
     """What is left of a solution's variance (frames, axes), px², without the frames' own errors."""
     anchors = np.array([*frames.anchors, 0])[frames.component]  # of LONE ones it does not matter
-    return np.asarray(np.maximum(frames.shift_std**2 - own - own[anchors], 0), np.float64)
+    return np.asarray(np.maximum(frames.stated_std**2 - own - own[anchors], 0), np.float64)
 
 
 def estimate_refine_bytes(pixels: int, chunk_bytes: int) -> int:

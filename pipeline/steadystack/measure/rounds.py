@@ -61,7 +61,7 @@ def add_second_round(table: PairTable, method: Method, first: int, extra: float)
     offset = solved.shift - expected
     bounds = method.search.max_shift
     # The variance that more pairs can lower: they tell nothing of a frame's own error.
-    averaged = solved.shift_std**2 - solved.own_variance
+    averaged = solved.stated_std**2 - solved.own_variance
 
     def within_reach(reference: int, moving: int) -> bool:
         distance = np.abs(offset[moving] - offset[reference])

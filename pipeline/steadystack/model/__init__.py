@@ -44,6 +44,7 @@ from steadystack.model.schema import (
     PAIR_RESULTS,
     Column,
     columns_of,
+    count_parts,
 )
 from steadystack.model.tables import (
     FixedPatternEffect,
@@ -117,6 +118,7 @@ __all__ = [
     "as_shifts",
     "as_stack",
     "columns_of",
+    "count_parts",
     "escape_unprintable",
     "hide_in_values",
     "hide_secrets",

@@ -78,12 +78,15 @@ class Attribute:
     meaning: str
 
 
-FRAME, PAIR, AXIS = "frame", "pair", "axis"
+FRAME, PAIR, PART, AXIS = "frame", "pair", "part", "axis"
 DIMS = {
     FRAME: "the frames of the stack, in order",
     PAIR: "the pairs that were chosen, those of a second round behind the others",
+    PART: "the parts of the frame that are asked by themselves, in array order",
     AXIS: "the axes of a shift, in array order",
 }
+# How many parts of a frame with so many axes are asked by themselves.
+PART_COUNTS = {1: 9, 2: 9, 3: 8}
 NAN = float("nan")
 UNREAD, UNMEASURED = FrameStatus.UNMEASURED.code, PairStatus.UNMEASURED.code
 
@@ -93,6 +96,14 @@ COLUMNS = (
     Column("frame_shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "standard deviation of the shift relative to the anchor of the frame's component",
            "pixel"),
+    Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
+           "what the noise of pairs and their residuals say of frame_shift_std", "pixel"),
+    Column("frame_part_std", "part_std", "frames", (FRAME, AXIS), "<f8", NAN,
+           "what the disagreement of the frame's parts says of frame_shift_std, by jackknife; NaN: "
+           "not known", "pixel"),
+    Column("frame_part_step", "part_step", "frames", (FRAME, PART, AXIS), "<f4", NAN,
+           "by how much what a part of the frame shows moves frame_shift, relative to the anchor; "
+           "all parts together sum to about nothing; NaN: not known, or no such part", "pixel"),
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
     Column("frame_read_status", "frame_read_status", "pairs", (FRAME,), "|i1", UNREAD,
@@ -119,6 +130,9 @@ COLUMNS = (
            "significance of the best other lag, divided by that of the peak", measured=True),
     Column("pair_overlap", "overlap", "pairs", (PAIR,), "<f8", NAN,
            "overlapping valid pixels, divided by those of the frame with fewer", measured=True),
+    Column("pair_part_step", "part_step", "pairs", (PAIR, PART, AXIS), "<f4", NAN,
+           "by how much what a part of the frame shows moves the pair's shift; all parts together "
+           "sum to nothing; NaN: not known, or no such part", "pixel", measured=True),
     Column("pair_weight", "weight", "frames", (PAIR,), "<f8", NAN, "weight in the solution",
            "pixel-2"),
     Column("pair_status", "status", "pairs", (PAIR,), "|i1", UNMEASURED,
@@ -168,6 +182,11 @@ PAIR_RESULTS, FRAME_RESULTS = _measured(PAIR), _measured(FRAME)
 # The fields of a `PairTable` with a row for every pair, and those with one for every frame.
 PAIR_FIELDS = ("reference", "moving", *(column.field for column in PAIR_RESULTS))
 FRAME_FIELDS = tuple(column.field for column in FRAME_RESULTS)
+
+
+def count_parts(ndim: int) -> int:
+    """How many parts tables have room for, by the number of axes."""
+    return PART_COUNTS[ndim]
 
 
 def columns_of(table: Literal["pairs", "frames", "derived"]) -> tuple[Column, ...]:

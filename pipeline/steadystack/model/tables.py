@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model.schema import FRAME_FIELDS, PAIR_FIELDS, PAIR_RESULTS, columns_of
+from steadystack.model.schema import (
+    FRAME_FIELDS,
+    PAIR_FIELDS,
+    PAIR_RESULTS,
+    columns_of,
+    count_parts,
+)
 from steadystack.model.words import Bools, Ints, PairStatus
 
 
@@ -21,9 +27,10 @@ class PairTable:
     reading it gave. The columns are arrays, and the measuring fills them in place.
 
     `shift` and `shift_std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds
-    the codes of `PairStatus`. `frame_read_status` has the codes of `FrameStatus` for the frames
-    that were read, by frame index, and UNMEASURED for the others. `failures` has the reason of
-    every row whose status is FAILED.
+    the codes of `PairStatus`. `part_step` is (pairs, parts, axes) in pixels: by how much what a
+    part of the frame shows moves the shift; NaN where not known. `frame_read_status` has the codes
+    of `FrameStatus` for the frames that were read, by frame index, and UNMEASURED for the others.
+    `failures` has the reason of every row whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -33,6 +40,7 @@ class PairTable:
     ncc: NDArray[np.float64]
     second_peak_ratio: NDArray[np.float64]
     overlap: NDArray[np.float64]
+    part_step: NDArray[np.float32]
     status: NDArray[np.int8]
     frame_read_status: NDArray[np.int8]
     failures: dict[int, str] = field(default_factory=dict)
@@ -40,7 +48,7 @@ class PairTable:
     @classmethod
     def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
         """The table of `pairs`, an integer array (pairs, 2), before anything is measured."""
-        sizes = {"pair": len(pairs), "frame": frame_count, "axis": ndim}
+        sizes = {"pair": len(pairs), "frame": frame_count, "part": count_parts(ndim), "axis": ndim}
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("pairs")}
         columns["reference"][:], columns["moving"][:] = pairs[:, 0], pairs[:, 1]
         return cls(**columns)
@@ -104,7 +112,10 @@ class PairTable:
 class FrameTable:
     """What the solve gave, as columns: of every frame, and of every pair in the solution.
 
-    `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; `component` numbers
+    `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; of the latter there
+    are two sources, `stated_std`, from the noise of pairs and their residuals, and `part_std`, from
+    the disagreement of the frame's parts (NaN where not known). `part_step` (frames, parts, axes)
+    is by how much each part moves a shift. `component` numbers
     the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and
     counts an interpolated frame to that of its neighbours; `status` holds the codes of
     `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
@@ -117,6 +128,9 @@ class FrameTable:
 
     shift: NDArray[np.float64]
     shift_std: NDArray[np.float64]
+    stated_std: NDArray[np.float64]
+    part_std: NDArray[np.float64]
+    part_step: NDArray[np.float32]
     component: NDArray[np.int64]
     pair_count: NDArray[np.int64]
     status: NDArray[np.int8]
@@ -130,7 +144,12 @@ class FrameTable:
     def unsolved(cls, pairs: PairTable) -> FrameTable:
         """The frames of measured pairs before the solve."""
         pair_count, ndim = pairs.shift.shape
-        sizes = {"pair": pair_count, "frame": len(pairs.frame_read_status), "axis": ndim}
+        sizes = {
+            "pair": pair_count,
+            "frame": len(pairs.frame_read_status),
+            "part": pairs.part_step.shape[1],
+            "axis": ndim,
+        }
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("frames")}
         columns["status"] = pairs.frame_read_status
         return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())

@@ -6,7 +6,13 @@ of several surfaces; `summit` is the maximum between the pixels, and `registrati
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak
 from steadystack.peak.patch import RADII
-from steadystack.peak.registration import estimate_held_bytes, judge_peak, register, register_each
+from steadystack.peak.registration import (
+    count_held,
+    estimate_held_bytes,
+    judge_peak,
+    register,
+    register_each,
+)
 from steadystack.peak.summit import Summit, find_summits
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "Peak",
     "Summit",
     "compute_significance",
+    "count_held",
     "estimate_held_bytes",
     "find_peak",
     "find_summits",

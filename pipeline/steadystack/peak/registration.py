@@ -63,18 +63,19 @@ def register_each(
     *,
     subpixel: bool = True,
     allow_inverted: bool = False,
+    most_held: int = HELD_SURFACES,
 ) -> Iterator[Registration]:
     """Find the shifts of one surface after another; registrations among them are passed on.
 
-    Several are held and fitted together, which takes less time. No result depends on which.
-    `subpixel` and `allow_inverted` are those of `register`.
+    Several are held and fitted together, which takes less time, up to `most_held` of them. No
+    result depends on which. `subpixel` and `allow_inverted` are those of `register`.
     """
     held: list[Surface | Registration] = []
     lags = 0
     for surface in surfaces:
         held.append(surface)
         lags += surface.ncc.size if isinstance(surface, Surface) else 0
-        if len(held) == HELD_SURFACES or lags >= HELD_LAGS:
+        if len(held) >= min(most_held, HELD_SURFACES) or lags >= HELD_LAGS:
             yield from _answer_requests(
                 [_register(item, subpixel, allow_inverted) for item in held]
             )
@@ -82,9 +83,13 @@ def register_each(
     yield from _answer_requests([_register(item, subpixel, allow_inverted) for item in held])
 
 
-def estimate_held_bytes(lags: int, surfaces: int) -> int:
-    """Estimate the bytes of the surfaces, `lags` lags each, that wait to be fitted together."""
-    held = min(HELD_SURFACES, math.ceil(HELD_LAGS / lags), surfaces)
+def count_held(lags: int, surfaces: int, most_held: int = HELD_SURFACES) -> int:
+    """Count the surfaces, `lags` lags each, that are held at a time, out of so many."""
+    return max(min(HELD_SURFACES, most_held, math.ceil(HELD_LAGS / lags), surfaces), 1)
+
+
+def estimate_held_bytes(lags: int, held: int) -> int:
+    """Estimate the bytes of the surfaces, `lags` lags each, that wait for the last of `held`."""
     return LAG_BYTES * lags * (held - 1)
 
 

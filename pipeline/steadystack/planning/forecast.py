@@ -17,7 +17,7 @@ from steadystack.measure import (
     estimate_refine_bytes,
     list_searches,
 )
-from steadystack.model import COLUMNS, InputError
+from steadystack.model import COLUMNS, InputError, count_parts
 from steadystack.planning.layout import (
     MIB,
     OWN_BYTES,
@@ -281,6 +281,7 @@ def _count_dataset_bytes(setup: Setup) -> int:
     sizes = {
         "pair": math.ceil((1 + setup.config.pairs.extra) * len(setup.pairs)),
         "frame": source.frame_count,
+        "part": count_parts(len(source.frame_shape)),
         "axis": len(source.frame_shape),
     }
     return sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from steadystack.ncc import (
 )
 from steadystack.peak import RADII, register_each
 
+# Frames wait for the surfaces that are fitted together: few, where frames have many pixels.
+HELD_PIXELS = 2**22
 # Squares of the coarse image of a frame that is cut, px; at most half a tile.
 GRID_SIDE = 64
 
@@ -108,6 +111,11 @@ class Search:
         """Choose the lags computed for a pair with that centre, and the margin not searched."""
         window = self._touching.limit_around(centre, self._reach)
         return window, window.compute_margin(self._touching.limit_around(centre, self._bounds))
+
+    @property
+    def most_held(self) -> int:
+        """How many pairs are fitted together at most."""
+        return max(HELD_PIXELS // math.prod(self.shape), 1)
 
     def touches(self, centre: Sequence[int]) -> bool:
         """Whether the frames of a pair with that centre touch at any searched lag."""
@@ -211,7 +219,12 @@ def register_surfaces(
 
     Several are held and fitted together, which takes less time; no result depends on which.
     """
-    return register_each(surfaces, subpixel=search.subpixel, allow_inverted=search.allow_inverted)
+    return register_each(
+        surfaces,
+        subpixel=search.subpixel,
+        allow_inverted=search.allow_inverted,
+        most_held=search.most_held,
+    )
 
 
 def make_surface(

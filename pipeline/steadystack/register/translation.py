@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from steadystack.model import Bools, Registration, Slices, as_plain, name_axes
+from steadystack.model import Bools, PairStatus, Registration, Slices, as_plain, name_axes
 from steadystack.ncc import (
     CachedMask,
     MaskedImage,
@@ -20,6 +20,15 @@ from steadystack.ncc import (
     cut_into_blocks,
     make_masked_image,
     make_window,
+)
+from steadystack.parts import (
+    PartGrid,
+    PartScores,
+    ScoreImage,
+    SmoothedMask,
+    compute_jackknife_std,
+    compute_scores,
+    make_score_image,
 )
 from steadystack.register.search import Search, compute_block_terms, register_terms
 from steadystack.validity import as_mask, find_finite_pixels
@@ -61,7 +70,7 @@ def register_translation(
     -------
     Registration
         ``shift`` is what ``scipy.ndimage.shift(moving, shift)`` needs. It is NaN unless ``status``
-        is ok.
+        is ok. ``covariance`` holds the noise, and what the parts of the images disagree about.
 
     Raises
     ------
@@ -96,7 +105,10 @@ def register_translation(
         allow_inverted=allow_inverted,
         region=cropped.reference.shape if cropped is not pair else None,
     )
-    return register_terms(_compute_terms(cropped, search), search)
+    registration = register_terms(_compute_terms(cropped, search), search)
+    if not subpixel:
+        return registration
+    return _widen_by_parts(registration, cropped, search)
 
 
 def masked_ncc(
@@ -219,6 +231,39 @@ def _compute_terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -
         )
 
     return reduce(Terms.add, map(compute, range(len(search.blocks))))
+
+
+def _widen_by_parts(registration: Registration, pair: _Pair, search: Search) -> Registration:
+    """Widen the covariance of a shift to what the parts of the images disagree about.
+
+    Along each axis the standard deviation is the larger of the stated one and that of the
+    infinitesimal jackknife over the parts; correlations stay.
+    """
+    if registration.status is not PairStatus.OK:
+        return registration
+    grid, scores = PartGrid.make(pair.reference.shape), list[PartScores]()
+    sign = -1 if registration.ncc < 0 else 1
+    for block in search.blocks:
+        reference, moving = (
+            _make_score_image(image, mask, region)
+            for image, mask, region in (
+                (pair.reference, pair.reference_mask, block.reference),
+                (pair.moving, pair.moving_mask, block.moving),
+            )
+        )
+        scores.append(compute_scores(reference, moving, registration.shift, grid, sign))
+    moves = [size > 1 for size in search.window.shape]
+    steps = reduce(PartScores.add, scores).compute_steps(moves)
+    spread = compute_jackknife_std(steps)
+    stated = np.sqrt(np.diag(registration.covariance))
+    widening = np.fmax(np.divide(spread, stated, out=np.ones_like(stated), where=stated > 0), 1)
+    return replace(registration, covariance=registration.covariance * np.outer(widening, widening))
+
+
+def _make_score_image(image: NDArray[Any], mask: Bools | None, region: Slices) -> ScoreImage:
+    masked = _make_masked_image(image, mask, region, np.float32)
+    smoothed = SmoothedMask.make(masked.mask.pixels)
+    return make_score_image(masked.values, smoothed, [side.start for side in region])
 
 
 def _make_masked_image(

@@ -1,9 +1,11 @@
 """From pair shifts to one shift per frame.
 
 `solution` joins the steps: components of the pair graph by `graph`, pairs that contradict the rest
-by `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`.
+by `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`, and
+the error that the parts of the frame tell of by `jackknife`.
 """
 
+from steadystack.solve.jackknife import join_std
 from steadystack.solve.solution import check_anchor, interpolate_missing, solve_shifts
 
-__all__ = ["check_anchor", "interpolate_missing", "solve_shifts"]
+__all__ = ["check_anchor", "interpolate_missing", "join_std", "solve_shifts"]

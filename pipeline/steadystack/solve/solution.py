@@ -17,6 +17,7 @@ from scipy import interpolate
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
 from steadystack.solve.factors import Solver
 from steadystack.solve.graph import choose_anchors, drop_weak_links, label_components
+from steadystack.solve.jackknife import compute_part_std, join_std, solve_parts
 from steadystack.solve.likeness import find_dissimilar_frames
 from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
 from steadystack.solve.system import System, estimate_own_variances, estimate_shared_fraction
@@ -71,7 +72,8 @@ def solve_shifts(
         all. Where residuals are smaller than the pairs state, the difference is the frames' own
         errors, which are in all of their pairs alike and do not average out
         (`FrameTable.own_variance`); where they are as large or larger, or too few to tell, pairs
-        are taken as independent.
+        are taken as independent. Where the parts of the frame disagree more than that, their
+        jackknife is the error (`FrameTable.part_std`).
     """
     frame_count = len(pairs.frame_read_status)
     check_anchor(anchor, frame_count)
@@ -87,9 +89,12 @@ def solve_shifts(
         component,
         pairs.shift[accepted],
         _fill_stated_variance(pairs)[accepted],
+        pairs.part_step[accepted],
     )
     shift = np.where(is_known[:, None], fitted.shift, np.nan)
-    std = np.where(is_known[:, None], fitted.std, np.nan)
+    stated = np.where(is_known[:, None], fitted.std, np.nan)
+    part_step = np.where(is_known[:, None, None], fitted.part_step, np.nan)
+    of_parts = compute_part_std(part_step)
     weight = np.where(pairs.ok, 0.0, np.nan)
     weight[accepted] = fitted.weights.mean(axis=1)
     rejected = pairs.ok.copy()
@@ -97,7 +102,10 @@ def solve_shifts(
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     solution = FrameTable(
         shift=shift,
-        shift_std=std,
+        shift_std=join_std(stated, of_parts),
+        stated_std=stated,
+        part_std=of_parts,
+        part_step=part_step.astype(np.float32),
         component=component,
         pair_count=np.bincount(np.concatenate([start, end]), minlength=frame_count),
         status=_determine_status(pairs, is_known),
@@ -160,10 +168,11 @@ def _fill_stated_variance(pairs: PairTable) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """Shifts, their deviations and own variances (frames, axes), and weights (pairs, axes)."""
+    """Shifts, stated errors, own variances (frames, axes), steps of parts, and pairs' weights."""
 
     shift: NDArray[np.float64]
     std: NDArray[np.float64]
+    part_step: NDArray[np.float64]
     own_variance: NDArray[np.float64]
     weights: NDArray[np.float64]
 
@@ -173,12 +182,15 @@ def _solve_least_squares(
     component: NDArray[np.int64],
     measured: NDArray[np.float64],
     variance: NDArray[np.float64],
+    steps: NDArray[np.float32],
 ) -> _Solved:
     """Solve weighted least squares, axis by axis, all components at once.
 
-    `component` is that of every frame; `measured` and `variance` are (pairs, axes), px and px².
+    `component` is that of every frame; `measured` and `variance` are (pairs, axes), px and px²;
+    `steps` (pairs, parts, axes), px.
     """
     shift = np.zeros((system.frame_count, measured.shape[1]))
+    part_step = np.full((system.frame_count, *steps.shape[1:]), np.nan)
     std, own_variance, weights = np.zeros_like(shift), np.zeros_like(shift), np.zeros_like(measured)
     pair_component, free, count = component[system.start], system.free, len(system.held)
     freedom = np.bincount(pair_component, minlength=count) - np.bincount(
@@ -203,7 +215,8 @@ def _solve_least_squares(
         averaged = free_variance * residual_fraction[component[free]]
         std[free, axis] = np.sqrt(averaged + axis_own[free] + of_anchor[component[free]])
         own_variance[:, axis] = axis_own
-    return _Solved(shift, std, own_variance, weights)
+        part_step[..., axis] = solve_parts(system, solver, axis_weights, steps[..., axis])
+    return _Solved(shift, std, part_step, own_variance, weights)
 
 
 def _fit_weighted(

@@ -1,0 +1,217 @@
+"""What a task does on a worker: the pairs of a batch, or what a block of frames adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.measure.centres import find_pair_centres, make_search
+from steadystack.measure.method import (
+    Method,
+    ReadSummary,
+    prepare_block,
+    read_camera_images,
+    read_common_mask,
+)
+from steadystack.measure.part_steps import PartAsker
+from steadystack.model import (
+    FRAME_RESULTS,
+    FrameSource,
+    Ints,
+    PairStatus,
+    PairTable,
+    Registration,
+    Surface,
+)
+from steadystack.ncc import MaskedImage, Terms
+from steadystack.register import Search, compute_block_terms, make_surface, register_surfaces
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch gave.
+
+    Attributes
+    ----------
+    table : the rows of its pairs
+    frames : numbers of the frames that were read, sorted
+    columns : what reading them gave, by the fields of `FRAME_RESULTS`; a value for each of `frames`
+    reasons : why a frame could not be read, by its number
+    """
+
+    table: PairTable
+    frames: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+    reasons: dict[int, str]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """The terms of a batch's pairs in one block of their frames, or in several together.
+
+    `summaries` tell what reading that part of every frame gave.
+    """
+
+    pairs: Ints
+    centres: Ints | None
+    terms: list[Terms | None]
+    summaries: dict[int, ReadSummary]
+
+    def plus(self, other: BlockResult) -> BlockResult:
+        """The result of two blocks together; a pair without terms in one of them has none."""
+        terms = [
+            mine.add(others) if mine is not None and others is not None else None
+            for mine, others in zip(self.terms, other.terms, strict=True)
+        ]
+        summaries = {
+            frame: summary.plus(other.summaries[frame]) for frame, summary in self.summaries.items()
+        }
+        return BlockResult(self.pairs, self.centres, terms, summaries)
+
+
+def measure_batch(
+    pairs: Ints, source: FrameSource, method: Method, centres: Ints | None = None
+) -> BatchResult:
+    """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once.
+
+    `centres` are those of their searches, of one cell; None: those that the method knows.
+    """
+    if centres is None:
+        centres = find_pair_centres(method, pairs)
+    method = replace(method, search=make_search(method, centres))
+    summaries: dict[int, ReadSummary] = {}
+    asker = PartAsker(method.search, pairs) if method.asks_parts else None
+    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker)
+    return _register_batch(pairs, centres, terms, summaries, method.search, asker)
+
+
+def measure_task(
+    task: tuple[Ints, Ints | None], source: FrameSource, method: Method
+) -> BatchResult:
+    """Register the pairs of one task, (pairs, centres), on a worker."""
+    pairs, centres = task
+    return measure_batch(pairs, source, method, centres)
+
+
+def measure_block(
+    task: tuple[Ints, Ints | None, int], source: FrameSource, method: Method
+) -> BlockResult:
+    """The terms of pairs in one block of their frames; each is read once."""
+    pairs, centres, block = task
+    method = replace(method, search=make_search(method, centres))
+    summaries: dict[int, ReadSummary] = {}
+    terms = list(_iterate_terms(pairs, centres, block, source, method, summaries))
+    return BlockResult(pairs, centres, terms, summaries)
+
+
+def finish_batch(result: BlockResult, source: FrameSource, method: Method) -> BatchResult:
+    """Register the pairs of a batch whose blocks have all been joined."""
+    search = make_search(method, result.centres)
+    return _register_batch(result.pairs, result.centres, result.terms, result.summaries, search)
+
+
+def _iterate_terms(
+    pairs: Ints,
+    centres: Ints | None,
+    block: int,
+    source: FrameSource,
+    method: Method,
+    summaries: dict[int, ReadSummary],
+    asker: PartAsker | None = None,
+) -> Iterator[Terms | None]:
+    """Yield the terms of every pair in a block, None if one of its frames is of no use.
+
+    None also where the frames do not touch as far as is searched. Every frame that is read adds its
+    summary to `summaries`: those of a pair are there when its terms are. A frame is held from its
+    first pair to its last; `asker` takes note of it.
+    """
+    camera_images = read_camera_images(method, source.frame_shape, block)
+    common = read_common_mask(source, block, method)
+    search = method.search
+    last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
+    held: dict[int, MaskedImage] = {}
+    for row, (reference, moving) in enumerate(pairs.tolist()):
+        for frame in (reference, moving):
+            if frame not in summaries:
+                masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
+                image, summaries[frame] = prepare_block(
+                    source, frame, block, method, camera_images, masks
+                )
+                if image is not None:
+                    held[frame] = image
+                    if asker is not None:
+                        asker.hold(frame, image)
+        alone = len(search.blocks) == 1 and not all(
+            summaries[frame].pair_status is PairStatus.OK for frame in (reference, moving)
+        )
+        centre = None if centres is None else centres[row].tolist()
+        apart = centre is not None and not search.touches(centre)
+        if alone or apart or reference not in held or moving not in held:
+            yield None
+        else:
+            stays = held[reference].crop(search.blocks[block].core)
+            yield compute_block_terms(stays, held[moving], search, block, method.keep, centre)
+        for frame in {reference, moving}:
+            if last_use[frame] == row:
+                held.pop(frame, None)
+
+
+def _register_batch(
+    pairs: Ints,
+    centres: Ints | None,
+    terms: Iterable[Terms | None],
+    summaries: dict[int, ReadSummary],
+    search: Search,
+    asker: PartAsker | None = None,
+) -> BatchResult:
+    """Register pairs by their terms; `summaries` may be filled while these are gone through.
+
+    The parts of a pair are asked through `asker`.
+    """
+    table = PairTable.unmeasured(pairs, 0, len(search.shape))
+    centre_of = [None] * len(pairs) if centres is None else centres.tolist()
+    surfaces = (
+        _make_surface([summaries[frame] for frame in pair], terms_of_pair, search, centre)
+        for pair, terms_of_pair, centre in zip(pairs.tolist(), terms, centre_of, strict=True)
+    )
+    for row, registration in enumerate(register_surfaces(surfaces, search)):
+        _set_row(table, row, registration)
+        if asker is not None:
+            if registration.status is PairStatus.OK:
+                scores = asker.compute_scores(row, registration.shift, registration.ncc < 0)
+                table.part_step[row] = asker.compute_steps(scores)
+            asker.release(row)
+    frames = np.array(sorted(summaries), np.int64)
+    read = [summaries[frame] for frame in frames.tolist()]
+    columns = {
+        column.field: np.array([summary.value_of(column) for summary in read], column.dtype)
+        for column in FRAME_RESULTS
+    }
+    reasons = {frame: summary.reason for frame, summary in summaries.items() if summary.reason}
+    return BatchResult(table, frames, columns, reasons)
+
+
+def _make_surface(
+    both: list[ReadSummary], terms: Terms | None, search: Search, centre: list[int] | None
+) -> Surface | Registration:
+    """The surface of a pair; or its registration, where a frame is of no use."""
+    statuses = {summary.pair_status for summary in both}
+    for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
+        if status in statuses:
+            return Registration.unknown(len(search.shape), status)
+    if terms is None:  # frames that do not touch as far as is searched
+        return Registration.unknown(len(search.shape), PairStatus.LOW_OVERLAP)
+    return make_surface(terms, search, centre=centre)
+
+
+def _set_row(table: PairTable, row: int, registration: Registration) -> None:
+    table.shift[row] = registration.shift
+    table.shift_std[row] = np.sqrt(np.diag(registration.covariance))
+    table.ncc[row] = registration.ncc
+    table.second_peak_ratio[row] = registration.second_peak_ratio
+    table.overlap[row] = registration.overlap
+    table.status[row] = registration.status.code

@@ -1,0 +1,19 @@
+"""What each part of the frame says of a pair: cells of a grid that are asked by themselves.
+
+`grid` cuts the frame; `smoothing` makes frames ready; `scores` sums, in one pass over the pixels of
+a pair at its shift, by how much each part moves the shift of the whole.
+"""
+
+from steadystack.parts.grid import PartGrid
+from steadystack.parts.scores import PartScores, compute_jackknife_std, compute_scores
+from steadystack.parts.smoothing import ScoreImage, SmoothedMask, make_score_image
+
+__all__ = [
+    "PartGrid",
+    "PartScores",
+    "ScoreImage",
+    "SmoothedMask",
+    "compute_jackknife_std",
+    "compute_scores",
+    "make_score_image",
+]

@@ -1,0 +1,67 @@
+"""The error of frame shifts from what the parts of the frame disagree about, whatever the cause.
+
+The graph is linear: the steps by which a part moves the shifts of pairs are solved like those
+shifts themselves, and give by how much the part moves every frame. What is wrong with a part is
+wrong in all of its pairs, so its moves do not average out as the errors of pairs do; their spread
+is the error of the frames by the infinitesimal jackknife (Efron 1982, ch. 6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.solve.factors import Solver
+from steadystack.solve.system import System
+
+# With fewer parts, or known for less than this fraction of the pairs, their spread says nothing.
+FEWEST_PARTS, LEAST_KNOWN = 4, 0.5
+
+
+def solve_parts(
+    system: System,
+    solver: Solver,
+    weights: NDArray[np.float64],
+    steps: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Solve for how much each part moves every frame along one axis (frames, parts), px.
+
+    Parameters
+    ----------
+    solver : of the system with these weights
+    weights : (pairs,), 1/px²
+    steps : (pairs, parts), px, NaN where not known: such pairs move nothing
+
+    Returns NaN for parts that there are not, and for all of them where too few pairs are known.
+    """
+    known = np.asarray(np.isfinite(steps))
+    places = np.flatnonzero(known.any(axis=0))
+    told = np.asarray(known[:, places].all(axis=1))
+    moves = np.full((system.frame_count, steps.shape[1]), np.nan)
+    if len(places) < FEWEST_PARTS or told.mean() < LEAST_KNOWN:
+        return moves
+    parts = np.where(told[:, None], steps[:, places], 0).astype(np.float64)
+    moves[:, places] = 0
+    moves[np.ix_(system.free, places)] = solver.solve(
+        system.transposed @ (weights[:, None] * parts)
+    )
+    return moves
+
+
+def compute_part_std(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the jackknife's error (frames, axes), px, from moves (frames, parts, axes)."""
+    known = np.asarray(np.isfinite(moves))
+    count = known.sum(axis=1)
+    total = np.where(known, moves, 0)
+    mean = total.sum(axis=1) / np.maximum(count, 1)
+    spread = np.where(known, moves - mean[:, None], 0)
+    variance = (spread**2).sum(axis=1) * count / np.maximum(count - 1, 1)
+    return np.asarray(np.where(count >= FEWEST_PARTS, np.sqrt(variance), np.nan))
+
+
+def join_std(stated: NDArray[np.float64], of_parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Join two estimates of an error: the larger; what is not known of the parts changes nothing.
+
+    The smaller one adds nothing: both hold the noise, and each what the other does not see.
+    """
+    return np.fmax(stated, of_parts) + 0 * stated  # NaN where nothing is stated

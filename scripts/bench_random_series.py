@@ -1,0 +1,139 @@
+"""How true shifts, stated errors and verdicts are on random series with the faults of real ones.
+
+    python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
+
+Each member of `random_series` is measured with `estimate_shifts(frames, mask=..., max_shift=24)`.
+Errors are those of frames that show the scene, relative to the anchor, frame 0, as what is stated
+of them is. Prints a Markdown table of
+truth against verdict, and one of the error over what is stated, by fault. With --faults only these
+may occur, "none" of them at all; with --list a line for every member. Members 0 to 149 may be used
+to set something, 150 to 299 never are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import steadystack
+from random_series import FAULTS, Series, make_series
+
+MAX_SHIFT = 24
+TRUTHS = ("right", "2 to 5", "above 5", "wrong", "lost")
+VERDICTS = ("good", "check", "unreliable")
+
+
+@dataclass
+class Outcome:
+    """What became of a member: the rms error over what is stated, and worst and rms errors, px."""
+
+    seed: int
+    series: Series
+    verdict: str
+    truth: str
+    ratio: float = np.nan
+    ratio_before: float = np.nan  # over what is stated without the parts of the frame
+    rms: float = np.nan
+    worst: float = np.nan
+    lost: int = 0
+    bad_called_ok: int = 0
+
+    def describe(self) -> str:
+        made = ", ".join(f"{name} {value}" for name, value in self.series.faults.items())
+        return (
+            f"{self.seed:4d} {self.series.scene:10s} {self.series.path:9s} "
+            f"{self.series.noise:12s} {self.verdict:10s} {self.truth:7s} error {self.rms:.3f} px, "
+            f"over stated {self.ratio:.2f} ({self.ratio_before:.2f} without parts), worst "
+            f"{self.worst:.2f} px; {self.lost} lost; {made}"
+        )
+
+
+def judge(seed: int, only: list[str] | None) -> Outcome:
+    """Measure a member and compare it with its truth."""
+    series = make_series(seed, only)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = steadystack.estimate_shifts(series.frames, mask=series.mask, max_shift=MAX_SHIFT)
+    verdict = str(found.attrs["verdict"])
+    shift = found["frame_shift"].to_numpy()
+    shows = np.isfinite(series.shift[:, 0])
+    known = np.isfinite(shift[:, 0]) & (found["component"].to_numpy() == 0)
+    both = shows & known
+    lost = int((shows & ~known).sum())
+    statuses = found["frame_status"].to_numpy()
+    bad_called_ok = int((~shows & known & (statuses == 0)).sum())
+    if both.sum() < shows.sum() / 2:
+        return Outcome(seed, series, verdict, "lost", lost=lost, bad_called_ok=bad_called_ok)
+    error = shift[both] - series.shift[both]
+    stated = found["frame_shift_std"].to_numpy()[both]
+    before = found["frame_stated_std"].to_numpy()[both]
+    has_error = stated[:, 0] > 0
+    ratio, ratio_before = (
+        float(np.sqrt(np.mean((error[has_error] / std[has_error]) ** 2)))
+        for std in (stated, before)
+    )
+    worst = np.abs(error).max(axis=1)
+    is_wrong = bool(((worst > 0.5) & (worst > 3 * stated.max(axis=1)) & has_error).any())
+    truth = "wrong" if is_wrong else "above 5" if ratio > 5 else "2 to 5" if ratio > 2 else "right"
+    rms = float(np.sqrt(np.mean(error**2)))
+    return Outcome(
+        seed, series, verdict, truth, ratio, ratio_before, rms, float(worst.max()), lost,
+        bad_called_ok,
+    )  # fmt: skip
+
+
+def print_tables(outcomes: list[Outcome]) -> None:
+    count: Counter[Any] = Counter((o.truth, o.verdict) for o in outcomes)
+    print(f"\n| {len(outcomes)} series | {' | '.join(VERDICTS)} | all |\n|---|---|---|---|---|")
+    for truth in TRUTHS:
+        row = [count[truth, verdict] for verdict in VERDICTS]
+        print(f"| {truth} | {' | '.join(map(str, row))} | {sum(row)} |")
+    ratios = defaultdict(list)
+    for outcome in outcomes:
+        names = list(outcome.series.faults) or ["none"]
+        for name in [*names, "all"]:
+            if np.isfinite(outcome.ratio):
+                ratios[name].append((outcome.ratio, outcome.ratio_before))
+    print("\n| fault | series | error over stated: median | at most 2 | without parts: median "
+          "| at most 2 |\n|---|---|---|---|---|---|")  # fmt: skip
+    for name in ["none", *FAULTS, "all"]:
+        if name in ratios:
+            values = np.array(ratios[name])
+            medians, within = np.median(values, axis=0), 100 * (values <= 2).mean(axis=0)
+            print(f"| {name} | {len(values)} | {medians[0]:.2f} | {within[0]:.0f} % "
+                  f"| {medians[1]:.2f} | {within[1]:.0f} % |")  # fmt: skip
+    print(f"\nframes that show no scene, called ok: {sum(o.bad_called_ok for o in outcomes)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--faults", nargs="*", choices=[*FAULTS, "none"])
+    parser.add_argument(
+        "--with-any", action="store_true", help="members without a fault do not count"
+    )
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    only = arguments.faults
+    if only is not None:
+        only = [name for name in only if name != "none"]
+    outcomes, seed = [], arguments.first
+    while len(outcomes) < arguments.count:
+        if not arguments.with_any or make_series(seed, only).faults:
+            outcomes.append(judge(seed, only))
+            if arguments.list:
+                print(outcomes[-1].describe(), flush=True)
+        seed += 1
+    print_tables(outcomes)
+
+
+if __name__ == "__main__":
+    main()
