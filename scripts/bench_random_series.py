@@ -1,13 +1,16 @@
 """How true shifts, stated errors and verdicts are on random series with the faults of real ones.
 
     python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
+    python scripts/bench_random_series.py --long [--count 3]
 
 Each member of `random_series` is measured with `estimate_shifts(frames, mask=..., max_shift=24)`.
 Errors are those of frames that show the scene, relative to the anchor, frame 0, as what is stated
-of them is. Prints a Markdown table of
-truth against verdict, and one of the error over what is stated, by fault. With --faults only these
-may occur, "none" of them at all; with --list a line for every member. Members 0 to 149 may be used
-to set something, 150 to 299 never are.
+of them is. Prints a Markdown table of truth against verdict, and one of the error over what is
+stated, by fault. With --faults only these may occur, "none" of them at all, and with --with-any at
+least one does; with --list there is a line for every member. Members 0 to 149 may be used to set
+something, 150 to 299 never are.
+
+With --long, members are 1000 frames over which features live 200 frames each.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import steadystack
-from random_series import FAULTS, Series, make_series
+from random_series import FAULTS, Series, make_long_series, make_series
 
 MAX_SHIFT = 24
 TRUTHS = ("right", "2 to 5", "above 5", "wrong", "lost")
@@ -53,9 +56,8 @@ class Outcome:
         )
 
 
-def judge(seed: int, only: list[str] | None) -> Outcome:
+def judge(seed: int, series: Series) -> Outcome:
     """Measure a member and compare it with its truth."""
-    series = make_series(seed, only)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = steadystack.estimate_shifts(series.frames, mask=series.mask, max_shift=MAX_SHIFT)
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument(
         "--with-any", action="store_true", help="members without a fault do not count"
     )
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     only = arguments.faults
@@ -127,8 +130,9 @@ def main() -> None:
         only = [name for name in only if name != "none"]
     outcomes, seed = [], arguments.first
     while len(outcomes) < arguments.count:
-        if not arguments.with_any or make_series(seed, only).faults:
-            outcomes.append(judge(seed, only))
+        series = make_long_series(seed) if arguments.long else make_series(seed, only)
+        if not arguments.with_any or series.faults:
+            outcomes.append(judge(seed, series))
             if arguments.list:
                 print(outcomes[-1].describe(), flush=True)
         seed += 1

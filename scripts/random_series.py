@@ -137,9 +137,10 @@ class Series:
 class Camera:
     """The series while it is made: the scene as it is seen, then what the camera adds."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, count: int | None = None) -> None:
         self.rng = rng = np.random.default_rng([20260712, seed])
         self.count, self.side = int(rng.integers(30, 51)), int(rng.integers(96, 161))
+        self.count = count or self.count
         self.kind, self.path_kind = str(rng.choice(SCENES)), str(rng.choice(PATHS))
         self.path = draw_path(self.path_kind, rng, self.count)
         self.canvas_side = FINE * (self.side + 2 * MARGIN)
@@ -275,7 +276,7 @@ def wandering_lamp(camera: Camera, frames: Frames, strength: float) -> Frames:
     y, x = np.indices((camera.side, camera.side)) / camera.side
     at = 0.5 + np.cumsum(camera.rng.normal(0, 0.03, (camera.count, 2)), axis=0)
     lamps = [np.exp(-(((y - a) ** 2 + (x - b) ** 2) / 0.3)) for a, b in at]
-    return frames + (0.5 + 4 * strength) * np.array(lamps)
+    return frames + (0.3 + 1.5 * strength) * np.array(lamps)
 
 
 def dirt(camera: Camera, frames: Frames, strength: float) -> Frames:
@@ -413,3 +414,15 @@ def make_series(seed: int, only: Sequence[str] | None = None) -> Series:
     return Series(
         frames.astype(np.float32), shift, camera.mask, camera.kind, camera.path_kind, noise, faults
     )
+
+
+def make_long_series(seed: int, count: int = 1000, life: float = 200) -> Series:
+    """Make a long walk over features that live so many frames, noise 0.3 of their contrast."""
+    camera = Camera(seed, count)
+    camera.path = np.cumsum(camera.rng.normal(0, 0.3, (count, 2)), axis=0)
+    camera.path -= camera.path[0]
+    camera.path *= min(1, 20 / np.abs(camera.path).max())
+    frames = living_features(camera, np.empty(0), np.log(life / 15) / np.log(20))
+    frames += 0.3 * camera.rng.normal(size=frames.shape)
+    faults = {"living features": life}
+    return Series(frames.astype(np.float32), camera.path, None, "spots", "walk", "0.30", faults)
