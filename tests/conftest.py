@@ -65,6 +65,14 @@ def credentials(monkeypatch, s3):
     remote._open_object_store.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def report_folder(tmp_path_factory):
+    """A run with a report, made once for all tests that look at it."""
+    from support.reported import reported
+
+    return reported(tmp_path_factory.mktemp("report"))
+
+
 # The series of support.runs, for files that have none of their own under these names.
 
 

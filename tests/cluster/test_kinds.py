@@ -19,6 +19,7 @@ from steadystack.cluster import connect, kinds, run_tasks
 from steadystack.cluster.jobs import write_certificates
 from steadystack.config import ClusterSection
 from steadystack.model import InputError, RunError
+from support.members import slow_but
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch):
@@ -219,7 +220,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user of the machine")
-@pytest.mark.parametrize("security", [None, "none"])
+@pytest.mark.parametrize("security", slow_but([None], [None, "none"]))
 def test_another_user_of_the_machine_is_refused(security):
     """By scheduler, workers and their nannies; without certificates all of them would answer."""
     at_rest = set(listening(os.getpid()))

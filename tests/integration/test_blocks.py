@@ -14,6 +14,7 @@ from steadystack.ncc import tiles
 from steadystack.outputs import write_image
 from steadystack.planning import make_plan, open_series, set_up
 from steadystack.readers import masks
+from support.members import slow_but
 from support.scenes import Scene, ellipse
 from support.settings import config_of
 
@@ -54,7 +55,10 @@ def measured(setup, client=None):
     return table
 
 
-@pytest.mark.parametrize("preprocess", [{}, {"high_pass": 6.0}, {"flat_field": "flat.zarr"}])
+PREPROCESS = [{}, {"high_pass": 6.0}, {"flat_field": "flat.zarr"}]
+
+
+@pytest.mark.parametrize("preprocess", slow_but([{"high_pass": 6.0}], PREPROCESS))
 def test_blocks_give_what_whole_frames_give(tmp_path, frames, monkeypatch, client, preprocess):
     flat = 2 + np.linspace(0, 1, SIZE[0])[:, None] + np.linspace(0, 0.5, SIZE[1])
     write_image(tmp_path / "flat.zarr", flat)
@@ -90,7 +94,7 @@ def blocks_of_frame(setup, frame):
         yield method.part(block)[0], valid, np.where(valid, values, np.nan)
 
 
-@pytest.mark.parametrize("preprocess", [{}, {"high_pass": 6.0}, {"flat_field": "flat.zarr"}])
+@pytest.mark.parametrize("preprocess", PREPROCESS)
 def test_a_block_holds_what_the_whole_frame_holds_there(tmp_path, frames, monkeypatch, preprocess):
     """On a steep slope, which shows the least that a block does not know of its surroundings."""
     along = [np.linspace(-1, 1, size) for size in SIZE]

@@ -26,6 +26,7 @@ from steadystack.measure import batch_tasks
 from steadystack.model import Frame, FrameStatus, InputError, PairStatus, RunError
 from steadystack.readers import StackFrames
 from support import ROOT, beds
+from support.members import slow_but
 from support.scenes import assert_same_numbers
 from support.settings import config_of
 from support.small_tasks import sections, write_walk
@@ -212,6 +213,7 @@ def hosts(tmp_path):
         bed.log.close()
 
 
+@pytest.mark.slow
 @pytest.mark.netns
 @pytest.mark.xdist_group("machine")
 def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path):
@@ -285,7 +287,7 @@ def test_a_lost_scheduler_is_told_and_the_run_goes_on_elsewhere(folder, here, tm
 # Parts
 
 
-@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+@pytest.mark.parametrize("suffix", slow_but([".zarr"], [".zarr", ".nc"]))
 def test_parts_make_the_whole(folder, here, suffix):
     def config(name):
         found = settings(folder, name, kind="in-process")

@@ -13,6 +13,7 @@ from steadystack import quality, stages
 from steadystack.model import FixedPatternEffect, Trust
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
+from support.members import slow_but
 from support.scenes import ellipse
 from support.settings import config_of
 from support.still import SIZE, make_pattern, noise, views, way
@@ -59,6 +60,7 @@ def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene):
     assert quality.verdict(cured).trust is Trust.GOOD
 
 
+@pytest.mark.slow
 def test_a_vignette_with_an_offset(truth, scene):
     """What multiplies and what adds: the additive part is the larger one, and is taken away."""
     place = [np.linspace(-1, 1, side) for side in SIZE]
@@ -208,8 +210,8 @@ CLEAN = {
 }
 
 
-@pytest.mark.parametrize("name", CLEAN)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", slow_but(["hardly a drift", "bleaching"], CLEAN))
+@pytest.mark.parametrize("seed", slow_but([0], [0, 1]))
 def test_no_false_alarm(name, seed):
     truth, change = CLEAN[name]
     frames = views(truth, seed)
@@ -254,7 +256,7 @@ def test_gains_and_offsets_of_frames_change_nothing(truth, scene):
     assert other.attrs["verdict"] == one.attrs["verdict"] == "good"
 
 
-@pytest.mark.parametrize("part", [0.15, 0.3])
+@pytest.mark.parametrize("part", slow_but([0.3], [0.15, 0.3]))
 def test_an_object_that_goes_its_own_way_does_not_win(truth, part):
     """It covers that part of the frame, has the scene's contrast, and moves against it."""
     frames = views(truth)

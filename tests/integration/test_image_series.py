@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 import steadystack
 from steadystack.model import FrameStatus
+from support.members import slow_but
 from support.scenes import Scene, ellipse
 
 pytestmark = pytest.mark.usefixtures("no_look_at_what_stands_still")
@@ -54,8 +57,10 @@ def calibration(found, truth, frames=slice(None)) -> tuple[float, float]:
     return 2 * float(np.mean((error - error.mean(axis=0)) ** 2)), float(np.mean(stated**2))
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.5, 1.5])
-@pytest.mark.parametrize("width", [3, 8])
+@pytest.mark.parametrize(
+    ("width", "noise"),
+    slow_but([(3, 0.5), (8, 1.5)], product([3, 8], [0.05, 0.5, 1.5])),
+)
 def test_deviations_are_those_of_the_errors(noise, width):
     squares = []
     for seed in range(20, 24):
@@ -121,7 +126,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(["defocused", "of another scene", "half missing"], KINDS))
 def test_a_bad_frame_is_told_and_moves_no_other(kind):
     truth = walk(5, 36)
     frames = rendered(5, truth, 0.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from steadystack.outputs import write_stack
 from steadystack.planning import make_series, open_series, set_up
 from steadystack.readers import ArrayFrames
 from steadystack.stages import estimate_shifts as estimate
+from support.members import slow_but
 from support.scenes import Scene, ellipse
 from support.settings import write_run
 
@@ -61,9 +63,18 @@ def measured(frames, mask, bounds, initial_shifts=None, tile=None, cell=None):
     return table
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("kind", ["none", "static", "few dead", "per frame"])
-@pytest.mark.parametrize("how", ["whole", "tiles", "one cell", "cells"])
+# How it is searched, what the masks are, and the number of axes.
+SEARCHES = list(
+    product(
+        ["whole", "tiles", "one cell", "cells"], ["none", "static", "few dead", "per frame"], [2, 3]
+    )
+)
+USUAL_SEARCHES = [
+    (how, kind, ndim) for how, kind, ndim in SEARCHES if ndim == 2 or kind == "static"
+]
+
+
+@pytest.mark.parametrize(("how", "kind", "ndim"), slow_but(USUAL_SEARCHES, SEARCHES))
 def test_a_search_around_the_prior_finds_what_a_wide_one_finds(ndim, kind, how):
     frames, shift = series(ndim)
     mask = masks_of(kind, frames)
@@ -208,15 +219,20 @@ def lines(heading, values, separator=","):
 @pytest.mark.parametrize(
     ("keys", "write"),
     [
-        ({}, lambda s: lines(["y", "x"], s)),
-        ({}, lambda s: lines(["X", "Y"], s[:, ::-1], ";")),
+        pytest.param({}, lambda s: lines(["y", "x"], s), marks=pytest.mark.slow),
+        pytest.param({}, lambda s: lines(["X", "Y"], s[:, ::-1], ";"), marks=pytest.mark.slow),
         ({"kind": "drift"}, lambda s: lines(["y", "x"], -s, "\t")),
-        ({"unit": "um"}, lambda s: lines(["y", "x"], s * [0.5, 0.25])),
+        pytest.param(
+            {"unit": "um"},
+            lambda s: lines(["y", "x"], s * [0.5, 0.25]),
+            marks=pytest.mark.slow,
+        ),
         ({"unit": "nm", "scale": [-1, 1]}, lambda s: lines(["y", "x"], s * [-500, 250])),
         ({"columns": ["stage v", "stage u"]}, lambda s: lines(["stage u", "stage v"], s[:, ::-1])),
-        (
+        pytest.param(
             {},
             lambda s: lines(["frame", "y", "x"], np.column_stack([range(len(s)), s])[::-1]),
+            marks=pytest.mark.slow,
         ),
         (
             {"missing": "interpolate"},

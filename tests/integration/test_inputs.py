@@ -81,6 +81,7 @@ def test_the_whole_way_from_a_position_of_a_plate(plate):
     assert "--position" in refused.stderr
 
 
+@pytest.mark.slow  # test_a_plate_has_a_dataset_and_a_page_for_every_well goes most of this way
 def test_the_whole_way_from_all_positions_of_a_plate(plate, caplog):
     for name in ("A/01/0", "A/01/1", "B/03/0"):
         shutil.rmtree(plate / name)

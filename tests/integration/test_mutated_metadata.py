@@ -15,6 +15,7 @@ from steadystack.config import make_config
 from steadystack.guide import check
 from steadystack.model import InputError
 from steadystack.planning import open_series
+from support.members import slow_but
 from support.metadata_mutations import (
     list_tiff_places,
     mutate_bytes,
@@ -24,7 +25,6 @@ from support.metadata_mutations import (
 from support.mutations import no_hang
 
 PIXELS = np.random.default_rng(1).integers(1, 999, (4, 3, 24, 20), "u2")  # t, c, y, x
-COUNT, COUNT_SLOW = 75, 750
 # Tags of TIFF that say nothing but how large a pixel is.
 RESOLUTION = ("282", "283", "296")
 
@@ -172,9 +172,7 @@ def run_mutations(path, kind, count, seed):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("count", "seed"), [(COUNT, 0), pytest.param(COUNT_SLOW, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("count", "seed"), slow_but([(40, 0)], [(40, 0), (75, 0), (750, 1)]))
 def test_odd_metadata_is_told_or_means_what_it_says(tmp_path, kind, count, seed):
     accepted = run_mutations(tmp_path, kind, count, seed)
     print(f"{kind}: {accepted} of {count} accepted")

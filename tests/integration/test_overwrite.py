@@ -43,9 +43,10 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_run_that_is_refused_leaves_the_old_result(folder):
+def test_a_run_that_is_refused_leaves_the_old_result(folder, monkeypatch):
     old, page = load_shifts(str(folder / "shifts.zarr")), (folder / "report.html").read_bytes()
     lost = settings(folder, 8, cluster={"kind": "address", "address": "tcp://127.0.0.1:9"})
+    monkeypatch.setattr("steadystack.cluster.kinds.CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises((InputError, RunError)):
         stages.run(lost, overwrite=True)
     assert load_shifts(str(folder / "shifts.zarr")).identical(old)

@@ -26,6 +26,7 @@ from steadystack.planning import make_plan, make_series, set_up
 from steadystack.readers import ArrayFrames
 from support import ROOT
 from support.forecasts import MIB, drifting
+from support.members import slow_but
 from support.runs import settings, write_settings
 from support.scenes import ellipse
 from support.settings import config_of, write_run
@@ -53,7 +54,7 @@ def limited_to(kind, size):
         group.rmdir()
 
 
-@pytest.mark.parametrize("kind", ["ulimit", "control group"])
+@pytest.mark.parametrize("kind", slow_but(["control group"], ["ulimit", "control group"]))
 def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
     """A real limit, of the system; the control group's kills what goes beyond it."""
     frames, _ = drifting()

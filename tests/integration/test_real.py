@@ -13,50 +13,77 @@ from steadystack.model import FrameStatus, Trust
 from steadystack.outputs import write_image, write_stack
 
 
-def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path):
+def first_frames(path, count, folder) -> str:
+    """The path of a series, or of a copy of its first frames if there are more of them."""
+    stack = steadystack.open_stack(str(path))
+    if len(stack) == count:
+        return str(path)
+    write_stack(folder / "first.zarr", stack[:count].to_numpy())
+    return str(folder / "first.zarr")
+
+
+@pytest.mark.parametrize(
+    ("frames", "cluster", "limits"),
+    [
+        (40, {"kind": "in-process"}, (0.2, 0.2)),
+        pytest.param(300, {"kind": "local", "workers": 2}, (0.4, 0.8), marks=pytest.mark.slow),
+    ],
+    ids=["the first frames", "all"],
+)
+def test_colloids_drift_as_particle_tracking_says(real_data, tmp_path, frames, cluster, limits):
     """300 frames of particles in water; a fibre stuck to the glass is masked."""
     folder = real_data("bulk_water")
     tracked = np.loadtxt(folder / "bulk_water_trackpy_drift_all.csv", delimiter=",", skiprows=1)
+    tracked = tracked[tracked[:, 0] < frames]
     mask = np.ones((424, 640), bool)
     mask[:100, 545:] = False
     write_image(tmp_path / "fibre.zarr", mask)
     config = make_config(
         {
-            "input": {"path": str(folder / "bulk_water.ome.zarr")},
+            "input": {"path": first_frames(folder / "bulk_water.ome.zarr", frames, tmp_path)},
             "mask": {"path": "fibre.zarr"},
             "preprocess": {"high_pass": 10},
             "register": {"max_shift": 16},
             "pairs": {"strategy": "separations", "separations": [1, 2, 4, 8]},
-            "cluster": {"kind": "local", "workers": 2},
+            "cluster": cluster,
         },
         tmp_path,
     )
     shifts = steadystack.run(config)
     drift = -shifts["frame_shift"].to_numpy()[tracked[:, 0].astype(int)]
     y, x = np.sqrt(np.mean((drift - tracked[:, 1:]) ** 2, axis=0))
-    assert y < 0.4
-    assert x < 0.8
+    assert y < limits[0]
+    assert x < limits[1]
     said = quality.verdict(shifts)  # close pairs are held back, by a codec's blocks and hot pixels
     assert said.trust is Trust.CHECK
     assert said.reasons[0].startswith("pairs 1 frame(s) apart differ")
 
 
-def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path):
+ENGINES = {
+    "here": {"kind": "in-process"},
+    "one": {"kind": "local", "workers": 1},
+    "two": {"kind": "local", "workers": 2, "task_memory": "20 MiB"},
+}
+
+
+@pytest.mark.parametrize(
+    ("frames", "engines"),
+    [(30, ["here", "one"]), pytest.param(77, list(ENGINES), marks=pytest.mark.slow)],
+    ids=["the first frames on two", "all on any"],
+)
+def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path, frames, engines):
     folder = real_data("haadf_tilt")
-    recorded = np.loadtxt(folder / "peer_shifts_yx.csv", delimiter=",")
+    recorded = np.loadtxt(folder / "peer_shifts_yx.csv", delimiter=",")[:frames]
+    path = first_frames(folder / "haadf.ome.zarr", frames, tmp_path)
     results = []
-    for name, cluster in (
-        ("here", {"kind": "in-process"}),
-        ("one", {"kind": "local", "workers": 1}),
-        ("two", {"kind": "local", "workers": 2, "task_memory": "20 MiB"}),
-    ):
+    for name in engines:
         config = make_config(
             {
-                "input": {"path": str(folder / "haadf.ome.zarr")},
+                "input": {"path": path},
                 "register": {"max_shift": 64},
                 "pairs": {"strategy": "window", "width": 2},
                 "output": {"shifts": f"{name}.zarr"},
-                "cluster": cluster,
+                "cluster": ENGINES[name],
             },
             tmp_path,
         )

@@ -17,6 +17,7 @@ from steadystack.model import FrameStatus, as_stack
 from steadystack.outputs import write_image, write_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
+from support.members import slow_but
 from support.scenes import Scene, ellipse, rough
 from support.settings import config_of
 
@@ -57,9 +58,10 @@ def rms_without_common(found, truth, good=slice(None)):
     return float(np.sqrt(np.mean((error - error.mean(axis=0)) ** 2)))
 
 
-def test_noise_stronger_than_the_scene_is_taken_to_the_bound():
+@pytest.mark.parametrize("seeds", slow_but([1], [1, 3]))
+def test_noise_stronger_than_the_scene_is_taken_to_the_bound(seeds):
     squares = []
-    for seed in range(3):
+    for seed in range(seeds):
         frames, truth, bound = series(seed, 40, noise=2.0)
         rms = [rms_without_common(solved(frames, rounds), truth) for rounds in (0, 1, 2)]
         squares.append([value**2 for value in rms] + [bound.mean()])
@@ -92,7 +94,7 @@ def test_nothing_pulls_the_answer_to_what_was_known_before():
     assert np.abs(error - error.mean(axis=0)).max() < 0.02
 
 
-@pytest.mark.parametrize("noise", [0.5, 2.0])
+@pytest.mark.parametrize("noise", slow_but([0.5], [0.5, 2.0]))
 def test_stated_deviations_are_those_of_the_errors(noise):
     squares = []
     for seed in range(10, 16):
@@ -149,7 +151,8 @@ def test_brightness_may_change():
     assert rms_without_common(solved(fading, 1), truth) < 1.05 * steady
 
 
-def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client):
+@pytest.mark.parametrize("workers", slow_but([1], [1, 2]))
+def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client, workers):
     monkeypatch.setattr(polish, "MEMBERS", 5)  # the groups are made here, whoever works on them
     monkeypatch.setattr(polish, "REACH", 4)
     frames = 10 + series(8, 16, noise=0.5)[0]
@@ -170,7 +173,7 @@ def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client
         )
 
     here = steadystack.run(config("here", 2, kind="in-process"))
-    there = steadystack.run(config("there", 2, kind="local", workers=2))
+    there = steadystack.run(config("there", 2, kind="local", workers=workers))
     array = solved(frames, 2, interpolate="linear", preprocess=own, client=client)
     plain = stages.solve(config("there", 0, kind="in-process"))
     again = stages.solve(config("there", 2, kind="in-process"))

@@ -67,7 +67,7 @@ def assert_right(folder):
 # A web server
 
 
-def test_the_whole_way_from_a_web_server(tmp_path, scene):
+def test_the_whole_way_from_a_web_server(tmp_path, scene, hurried):
     (tmp_path / "served").mkdir()
     write_inputs(tmp_path / "served", scene)
     with web_server(tmp_path / "served") as url:
@@ -236,6 +236,7 @@ def uploaded(s3, credentials, tmp_path, scene):
     }
 
 
+@pytest.mark.slow  # a whole run of test_remote_outputs.py reads there, too
 def test_the_whole_way_from_s3(uploaded, tmp_path):
     made = shell("init", uploaded["input"]["path"])
     assert made.exit_code == 0, made.output
@@ -336,6 +337,7 @@ def rows(folder):
         return shifts["pair_status"].to_numpy(), shifts["pair_shift"].to_numpy()
 
 
+@pytest.mark.slow  # so do servers of test_remote_outputs.py, which are written to, too
 def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, hurried, tmp_path):
     """The run waits, and ends with the numbers of one that nothing happened to."""
     config = settings(tmp_path, **uploaded)
@@ -359,6 +361,7 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, uploaded, hurried, t
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_in_mid_run(s3, uploaded, hurried, tmp_path, monkeypatch):
     """The run says so and loses nothing; the same command goes on when the server is back."""
     config = settings(tmp_path, **uploaded)

@@ -42,6 +42,7 @@ from support import ROOT
 from support.far import SHAPE, SHIFTS, drifting_scene, write_inputs
 from support.killed import Killed, Steps
 from support.locks import HOLD
+from support.members import slow_but
 from support.scenes import assert_same_numbers
 from support.servers import KEY, SECRET, give_up_soon
 from support.settings import write_run
@@ -221,7 +222,7 @@ def test_other_outputs(s3, folder, hurried):
     assert objects.get(f"{root}/t.csv").data.count(b"\n") == 25
 
 
-@pytest.mark.parametrize("stage", ["measuring", "correcting"])
+@pytest.mark.parametrize("stage", slow_but(["measuring"], ["measuring", "correcting"]))
 def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, hurried, here, stage):
     happened = []
 
@@ -335,6 +336,7 @@ def test_a_process_that_is_killed_in_mid_measuring(s3, folder, hurried, here, mo
     assert names(folder) == {"shifts.zarr", "report.png", "run.log"}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, monkeypatch):
     config = of(folder, "there-corrected")
     stages.run(of(folder))

@@ -16,6 +16,7 @@ from steadystack.config import load_config, make_config
 from steadystack.model import FrameStatus, PairStatus, Trust
 from steadystack.outputs import write_image, write_stack
 from support import ROOT
+from support.members import slow_but
 from support.runs import GENERAL, SIZE, settings, views
 from support.scenes import Scene, asked_of_transforms, assert_same_numbers, ellipse, rough
 
@@ -69,7 +70,7 @@ def test_the_dataset_is_as_documented(folder):
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
     small = {"kind": "in-process", "task_memory": "700 KiB"}  # many tasks
     here = steadystack.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
@@ -218,6 +219,7 @@ def test_too_small_a_search_is_named(truth):
 # Preprocessing
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
     """A fixed pattern as strong as the scene pulls small steps to zero; its median removes it."""
     truth = np.cumsum(np.full((40, 2), [0.35, -0.25]), axis=0)
@@ -227,11 +229,14 @@ def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
     write_stack(tmp_path / "stack.zarr", stack.astype("f4"))
     pairs = {"strategy": "separations", "separations": [1, 2, 4, 8]}
     errors = {}
-    for name, how in (("none", {}), ("median", {"flat_field": "median"})):
+    for name, how, kind in (
+        ("none", {}, {"kind": "in-process"}),
+        ("median", {"flat_field": "median"}, {"kind": "local", "workers": 1}),
+    ):
         found = steadystack.run(
             settings(
                 tmp_path, mask={}, preprocess=how, pairs=pairs, output={"shifts": f"{name}.zarr"},
-                cluster={"kind": "local", "workers": 1},
+                cluster=kind,
             )
         )  # fmt: skip
         errors[name] = np.nan_to_num(found["frame_shift"].to_numpy() - truth, nan=5.0)
@@ -263,6 +268,7 @@ def test_three_dimensions(tmp_path):
     np.testing.assert_allclose(found["frame_shift"], truth, atol=0.05)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_own_flat_field_knows_the_mask(tmp_path):
     """A third of the pixels are 0 and marked so: as good as if they were NaN."""
     truth = np.cumsum(np.full((30, 2), [0.9, -0.7]), axis=0)
@@ -341,7 +347,13 @@ def test_axes_and_time_are_those_of_the_stack(frames):
     assert steadystack.correct(stack, found).shape == stack.shape
 
 
-@pytest.mark.parametrize("kind", ["static and NaN", "a mask per frame", "masks on disk"])
+@pytest.mark.parametrize(
+    "kind",
+    slow_but(
+        ["static and NaN", "masks on disk"],
+        ["static and NaN", "a mask per frame", "masks on disk"],
+    ),
+)
 def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monkeypatch, kind):
     """A few pixels of each frame are dead; further pairs cost one product all the same."""
     rng = np.random.default_rng(5)

@@ -13,6 +13,7 @@ from steadystack.model import LONE, InputError
 from steadystack.outputs import write_stack
 from steadystack.pairs import select_pairs
 from steadystack.pairs.weak import CUT_PAIRS
+from support.members import slow_but
 from support.scenes import Scene
 from support.settings import write_run
 
@@ -70,7 +71,8 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize(
-    ("at", "suffix"), [(20, ".zarr"), (66, ".zarr"), (72, ".zarr"), (72, ".nc")]
+    ("at", "suffix"),
+    slow_but([(72, ".zarr")], [(20, ".zarr"), (66, ".zarr"), (72, ".zarr"), (72, ".nc")]),
 )
 def test_a_run_stopped_in_either_round_goes_on_to_the_same_rows(tmp_path, monkeypatch, at, suffix):
     monkeypatch.setattr("steadystack.measure.budget.TASK_PIXELS", 1e5)  # some pairs are a task

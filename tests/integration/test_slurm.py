@@ -13,6 +13,7 @@ from steadystack import stages
 from steadystack.config import load_config
 from steadystack.model import InputError, RunError
 from support import ROOT, beds
+from support.members import slow_but
 from support.scenes import assert_same_numbers
 from support.settings import write_run
 from support.small_tasks import sections, write_walk
@@ -74,7 +75,17 @@ def here(folder):
     return stages.solve(load_config(folder / "here.yaml"))
 
 
-def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
+@pytest.fixture
+def marks(tmp_path, monkeypatch):
+    """The marks of files of the user's that were imported; they lie where jobs are submitted."""
+    for name in ("pipeline", "steadystack", "queue", "dask"):
+        mark = f"open({str(tmp_path / f'ran-{name}')!r}, 'w').close()"
+        (tmp_path / f"{name}.py").write_text(f"{mark}\nraise RuntimeError('of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    return lambda: list(tmp_path.glob("ran-*"))
+
+
+def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here, marks):
     config = load_config(written(folder, "jobs", **JOBS))
     assert stages.plan(config).tasks >= 8
     seen: list[set[str]] = []
@@ -94,6 +105,7 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here):
     for job in seen[0] | seen[1]:
         assert slurm.state(job) in ("CANCELLED", "COMPLETED", "FAILED"), job
     assert not list((folder / "steadystack-jobs").rglob("*.pem"))
+    assert not marks()
 
 
 def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
@@ -105,21 +117,22 @@ def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypa
         stages.measure(config)
 
 
-def test_jobs_import_nothing_of_the_working_folder(slurm, folder, here, tmp_path, monkeypatch):
-    """It is where they are submitted from."""
-    for name in ("pipeline", "steadystack", "queue", "dask"):
-        mark = f"open({str(tmp_path / f'ran-{name}')!r}, 'w').close()"
-        (tmp_path / f"{name}.py").write_text(f"{mark}\nraise RuntimeError('of a user')\n")
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.slow  # the first test looks for it, too
+def test_jobs_import_nothing_of_the_working_folder(slurm, folder, here, marks):
     found = steadystack.run(load_config(written(folder, "beside", **JOBS)))
     assert_same_numbers(here, found)
-    assert not list(tmp_path.glob("ran-*"))
+    assert not marks()
 
 
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("steadystack", InputError, r"worker .* imports steadystack from .*steadystack\.py, which"),
+        pytest.param(
+            "steadystack",
+            InputError,
+            r"worker .* imports steadystack from .*steadystack\.py, which",
+            marks=pytest.mark.slow,
+        ),
         ("dask", RunError, r"workers' jobs end.*RuntimeError: of a user, in .*dask\.py"),
     ],
 )
@@ -149,14 +162,15 @@ def test_a_run_is_a_job_with_its_own_workers(slurm, folder, here):
     assert not list(folder.glob("steadystack-job-*"))
 
 
-def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here):
-    path = written(folder, "array", **JOBS)
+@pytest.mark.parametrize("parts", slow_but([2], [2, 3]))
+def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here, parts):
+    path = written(folder, f"array{parts}", **JOBS)
     slurm(
-        "sbatch", "--parsable", "--array=1-3", "--cpus-per-task=1", f"--chdir={folder}",
-        f"--output={folder}/array-%a.log", SCRIPT, path,
+        "sbatch", "--parsable", f"--array=1-{parts}", "--cpus-per-task=1", f"--chdir={folder}",
+        f"--output={folder}/array{parts}-%a.log", SCRIPT, path,
     )  # fmt: skip
     beds.wait_for(lambda: not slurm.jobs(), 120, "the jobs")
-    logs = "".join(log.read_text() for log in folder.glob("array-*.log"))
-    assert len(list(folder.glob("array.part-*-of-3.zarr"))) == 3, logs
+    logs = "".join(log.read_text() for log in folder.glob(f"array{parts}-*.log"))
+    assert len(list(folder.glob(f"array{parts}.part-*-of-{parts}.zarr"))) == parts, logs
     assert_same_numbers(here, stages.solve(load_config(path)))
-    assert not list(folder.glob("array.part-*"))
+    assert not list(folder.glob(f"array{parts}.part-*"))

@@ -20,6 +20,7 @@ from steadystack.dataset import get_journal_path, load_shifts
 from steadystack.model import PairStatus
 from steadystack.outputs import write_stack
 from support import ROOT
+from support.members import slow_but
 from support.scenes import rough
 from support.settings import write_run
 
@@ -96,6 +97,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
         assert goes_on(long_run, int(found[1]))
 
 
+@pytest.mark.slow
 def test_kills_at_any_instant_change_nothing(tmp_path):
     """The script does thirty of them, on worker processes."""
     done = subprocess.run(
@@ -119,7 +121,7 @@ def end_at_every_step(folder, kind, stride=1):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 6])
+@pytest.mark.parametrize("stride", slow_but([12], [1, 12]))
 def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
     *rows, last = end_at_every_step(tmp_path / "run", "new", stride)
@@ -165,7 +167,7 @@ def test_commands_may_end_at_any_change_on_disk(tmp_path, strides):
 
 
 @pytest.mark.parametrize("small_disk", ["1m"], indirect=True)
-@pytest.mark.parametrize("left", [0, 8192, 65536])
+@pytest.mark.parametrize("left", slow_but([8192], [0, 8192, 65536]))
 def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, left):
     """The journal and the log, too: one line, and the run goes on when there is space."""
     frames = np.stack([np.roll(rough(0, (70, 80), 1.5), frame, 0) for frame in range(6)])

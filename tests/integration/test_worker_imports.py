@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from steadystack.config import ClusterSection
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
 from support import ROOT, beds
+from support.members import slow_but
 from support.scenes import Scene
 
 SOURCE = ROOT / "pipeline"
@@ -114,8 +116,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("kind", ["in-process", "local", "scheduler-file"])
-@pytest.mark.parametrize("way", ["console", "module"])
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    slow_but(
+        [("console", "local"), ("console", "scheduler-file"), ("module", "in-process")],
+        product(("console", "module"), ("in-process", "local", "scheduler-file")),
+    ),
+)
 def test_nothing_of_the_users_is_executed(way, kind, folder, images, tmp_path):
     # What stands beside is Python's to find first with -m: that is the user's own doing.
     lay(folder, "pipeline", *(["steadystack", "socket", "dask"] if way == "console" else []))
@@ -178,6 +185,7 @@ def test_a_file_in_place_of_the_package_is_named_and_not_executed(folder, tmp_pa
     assert not executed(folder)
 
 
+@pytest.mark.slow
 def test_a_package_in_place_of_ours_is_named(folder, tmp_path):
     stub = tmp_path / "stub" / "steadystack" / "__init__.py"
     stub.parent.mkdir(parents=True)
@@ -237,6 +245,7 @@ def test_other_versions_are_named(folder, tmp_path, recwarn):
     assert not list(recwarn)
 
 
+@pytest.mark.slow
 def test_a_worker_without_the_package_is_named(folder, tmp_path):
     env = environment(tmp_path / "without", WITHOUT)
     with scheduler(tmp_path) as file, worker(file, folder, env):

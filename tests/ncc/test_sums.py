@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from steadystack import ncc
 from steadystack.ncc import CachedMask, Layout, Window, compute_terms, make_masked_image
+from support.members import slow_but
 from support.scenes import asked_of_transforms, ellipse, rough
 
 KINDS = ("mask", "value", "square")
@@ -47,9 +48,13 @@ def any_mask(rng, shape, kind):
     }[kind]
 
 
+@pytest.mark.parametrize("count", slow_but([100], [100, 300]))
+def test_terms_are_the_sums_they_stand_for(count):
+    settings(deadline=None, max_examples=count)(check_terms)()
+
+
 @given(problems())
-@settings(deadline=None, max_examples=300)
-def test_terms_are_the_sums_they_stand_for(problem):
+def check_terms(problem):
     """Whatever the masks, the tiles and the way that is taken: against sums over whole images."""
     shape, other, bounds, tile, kinds, same, in_series, beyond, nearly, seed = problem
     rng = np.random.default_rng(seed)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from steadystack import plot
 from steadystack.dataset import read_frames, read_pairs
 from steadystack.model import InputError, PairStatus
-from support.reported import FRAMES, reported
+from support.reported import FRAMES
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return reported(tmp_path_factory.mktemp("report"))
+def folder(report_folder):
+    return report_folder
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-import steadystack
 from bench_verdict import moving_object, noisy, turning, views, wander
 from steadystack.config import make_config
-from steadystack.dataset import read_pairs
-from steadystack.model import as_stack
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, set_up
 from steadystack.quality import check_moving_parts
 from steadystack.readers import ArrayFrames
@@ -17,8 +17,10 @@ from steadystack.readers import ArrayFrames
 def motion_of(frames, mask=None):
     source = ArrayFrames.checked(as_stack(frames), mask)
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
-    table = read_pairs(steadystack.estimate_shifts(frames, mask=mask, max_shift=24))
-    return check_moving_parts(source, set_up(config, make_series(source)).method, table)
+    setup = set_up(config, make_series(source))
+    table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+    *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
+    return check_moving_parts(source, setup.method, table)
 
 
 def test_parts_of_a_scene_that_drifts_move_together():
@@ -43,6 +45,7 @@ def test_an_object_is_found_where_it_is():
     assert 0.6 <= found.size <= 3.0  # 0.6 px times the 1 to 5 frames between the frames of a pair
 
 
+@pytest.mark.slow  # test_verdict.py tells one from the other, too
 def test_a_turn_is_told_from_an_object():
     assert motion_of(turning(np.random.default_rng(1)).frames).linear
     assert not motion_of(moving_object(np.random.default_rng(1)).frames).linear

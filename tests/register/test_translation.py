@@ -15,6 +15,7 @@ from steadystack.example import make_corrupted_pair, make_windowed_pair
 from steadystack.guide import load_embedded_scene
 from steadystack.model import PairStatus
 from steadystack.register import register_translation
+from support.members import slow_but
 from support.scenes import Scene, ellipse, rough
 
 
@@ -153,10 +154,11 @@ def holes(rng, shape):
     ("detail", "noise", "mask_of", "most"),
     [
         (3.0, 1.0, one_ellipse, 1.4),  # a spline through the surface: 4.0
-        (3.0, 0.3, one_ellipse, 1.3),  # 1.8
-        (1.2, 0.3, one_ellipse, 1.3),
+        pytest.param(3.0, 0.3, one_ellipse, 1.3, marks=pytest.mark.slow),  # 1.8
+        pytest.param(1.2, 0.3, one_ellipse, 1.3, marks=pytest.mark.slow),
         (3.0, 1.0, clouds, 1.4),  # the NCC in place of the mean square difference: 1.7
-        (3.0, 0.03, holes, 3.2),  # the best linear filter alone: 5
+        # the best linear filter alone: 5
+        pytest.param(3.0, 0.03, holes, 3.2, marks=pytest.mark.slow),
     ],
 )
 def test_errors_are_at_the_bound_and_as_large_as_they_say(detail, noise, mask_of, most):
@@ -165,7 +167,7 @@ def test_errors_are_at_the_bound_and_as_large_as_they_say(detail, noise, mask_of
     assert 0.7 < calibration < 1.35  # of 80 values
 
 
-@pytest.mark.parametrize("blur", [0.5, 1.0])
+@pytest.mark.parametrize("blur", slow_but([1.0], [0.5, 1.0]))
 def test_stated_errors_know_of_coloured_noise(blur):
     _, calibration = errors_of(Scene(4, detail=2.0, waves=100), 0.7, one_ellipse, blur=blur)
     assert 0.7 < calibration < 1.4  # with white noise assumed: 1.5 and 2.4

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from steadystack.cli import main
 from steadystack.dataset import load_shifts
 from steadystack.report.figures import draw_series, save_figure, shrink
-from support.reported import config, reported
+from support.reported import config
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return reported(tmp_path_factory.mktemp("report"))
+def folder(report_folder):
+    return report_folder
 
 
 def test_figures_are_files_too(folder):

@@ -14,15 +14,16 @@ from steadystack.dataset import make_dataset
 from steadystack.model import FrameStatus, FrameTable, PairStatus, PairTable, ReportImages
 from steadystack.planning import set_up
 from steadystack.report import Page, save_page
-from steadystack.report.page import MOST_BYTES
+from steadystack.report.page import MOST_BYTES, MOST_ROWS
 from support.browser import chromium, requested
-from support.reported import BLANK, FRAMES, SIZE, config, reported
+from support.members import slow_but
+from support.reported import BLANK, FRAMES, SIZE, config
 from support.scenes import ellipse
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return reported(tmp_path_factory.mktemp("report"))
+def folder(report_folder):
+    return report_folder
 
 
 @pytest.fixture(scope="module")
@@ -104,23 +105,25 @@ def long_series(count: int) -> xr.Dataset:
     return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 
 
-def test_a_long_series_fits_on_a_page(tmp_path):
+@pytest.mark.parametrize("frames", slow_but([2_000], [2_000, MOST_ROWS]))
+def test_a_long_series_fits_on_a_page(tmp_path, monkeypatch, frames):
+    monkeypatch.setattr("steadystack.report.page.MOST_ROWS", frames)
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(2, 2000, 2000))
     views = ReportImages(images={"mean": tuple(noise), "maximum": tuple(noise)})
-    save_page(Page("long", long_series(20_000), "good", [], views), str(tmp_path / "page.html"))
+    save_page(Page("long", long_series(frames), "good", [], views), str(tmp_path / "page.html"))
     page = (tmp_path / "page.html").read_text()
     assert len(page.encode()) < MOST_BYTES
     rows = table_of(page)
-    assert rows["frame"] == list(range(20_000))
-    longer = tmp_path / "longer.html"
-    save_page(Page("longer", long_series(50_000), "good", []), str(longer))
+    assert rows["frame"] == list(range(frames))
+    longer, longest = tmp_path / "longer.html", 5 * frames // 2
+    save_page(Page("longer", long_series(longest), "good", []), str(longer))
     assert longer.stat().st_size < MOST_BYTES
     thinned = table_of(longer.read_text())
     lost = {
         frame for frame, one in zip(thinned["frame"], thinned["status"], strict=True) if one != "ok"
     }
-    assert lost == set(range(0, 50_000, 50))
+    assert lost == set(range(0, longest, 50))
 
 
 def test_close_ups_show_the_frames_where_they_are_valid(folder, shifts):

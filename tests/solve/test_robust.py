@@ -15,6 +15,7 @@ from steadystack.quality import judge_series
 from steadystack.solve import solve_shifts
 from steadystack.solve import system as systems
 from support.graphs import graphs, random_graph
+from support.members import slow_but
 
 MAX_SHIFT = 24.0
 
@@ -54,7 +55,7 @@ SERIES = {
 }
 
 
-@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.parametrize("name", slow_but(["window of 5", "dense"], SERIES))
 def test_wrong_pairs_hardly_matter(name):
     frames, options, part = SERIES[name]
     pairs = select_pairs(frames, **options)
@@ -167,8 +168,10 @@ def test_small_residuals_are_a_bias_and_not_a_contradiction():
 # Deviations
 
 
-@pytest.mark.parametrize("wrong", [0.0, 0.1])
-@pytest.mark.parametrize("kind", ["alike", "mixed", "stated too small"])
+@pytest.mark.parametrize("wrong", slow_but([0.1], [0.0, 0.1]))
+@pytest.mark.parametrize(
+    "kind", slow_but(["mixed", "stated too small"], ["alike", "mixed", "stated too small"])
+)
 def test_deviations_are_true(kind, wrong):
     pairs = select_pairs(60, "window", width=5)
     ratios = []
@@ -210,9 +213,13 @@ def test_exact_pairs_give_exact_shifts_on_any_graph(graph):
     assert not found.rejected.any()
 
 
+@pytest.mark.parametrize("count", slow_but([20], [20, 60]))
+def test_order_roles_and_drift_do_not_matter(count):
+    settings(deadline=None, max_examples=count)(check_order_roles_and_drift)()
+
+
 @given(graphs, st.floats(-9, 9))
-@settings(deadline=None, max_examples=60)
-def test_order_roles_and_drift_do_not_matter(graph, slope):
+def check_order_roles_and_drift(graph, slope):
     count, more, seed = graph
     rng = np.random.default_rng(seed)
     pairs = random_graph(rng, count, more)
