@@ -3,6 +3,7 @@
     python scripts/bench_run.py                    # 1000 frames, then 10000
     python scripts/bench_run.py --large            # one pair of 16384 x 16384 in workers of 1 GiB
     python scripts/bench_run.py --engines          # processes or threads
+    python scripts/bench_run.py --parts            # what asking the parts of the frame costs
 
 Tables are Markdown. Stacks are written to a temporary folder: about 500 MB, 1 GB with --large.
 """
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,28 @@ def run_table(folder: Path, counts: list[int]) -> None:
     print(f"from the start of the process to the first pairs: {seconds:.1f} s\n")
 
 
+def parts_table(folder: Path) -> None:
+    """What asking the parts of the frame costs: the same pairs with and without, in turn."""
+    print("| 512 x 512, window of 5, in this process | ms per pair | without parts | ratio |")
+    print("|---|---|---|---|")
+    for count, rounds in ((24, 9), (100, 5), (1000, 3)):
+        config = make_settings(write_series(folder, count), {})
+        setup = set_up(config, open_series(config)[0])
+        source, seconds = setup.series.source, dict[bool, list[float]]()
+        for _ in range(rounds):
+            for asks in (True, False):
+                method = replace(setup.method, asks_parts=asks)
+                table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+                start = time.process_time()
+                for latest, _ in measure_pairs(source, table, method, setup.size):
+                    table = latest
+                seconds.setdefault(asks, []).append(time.process_time() - start)
+                assert table.ok.mean() > 0.99, "the benchmark measures something else"
+        asked, plain = (1e3 * min(seconds[asks]) / len(setup.pairs) for asks in (True, False))
+        print(f"| {count} frames | {asked:.2f} | {plain:.2f} | {asked / plain:.2f} |", flush=True)
+    print()
+
+
 def engines_table(folder: Path) -> None:
     print("| engine | ms per pair | of the workers' time in tasks |\n|---|---|---|")
     config = make_settings(write_series(folder, 1000), {"path": str(write_mask(folder))})
@@ -285,10 +308,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--large", action="store_true", help="the pair that no worker can hold")
     parser.add_argument("--engines", action="store_true", help="processes or threads")
+    parser.add_argument("--parts", action="store_true", help="what the parts of the frame cost")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.large:
             large_table(Path(folder))
+        elif arguments.parts:
+            parts_table(Path(folder))
         elif arguments.engines:
             engines_table(Path(folder))
         else:

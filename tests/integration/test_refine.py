@@ -138,9 +138,9 @@ def test_a_frame_that_does_not_fit_the_mean_keeps_what_the_pairs_said(monkeypatc
     of_pairs = before["pair_shift_std"].to_numpy()[
         (before["pair_reference"] == 7) | (before["pair_moving"] == 7)
     ]
-    stated = after["frame_shift_std"].to_numpy()[7]  # no better than a pair: they share its error
+    stated = after["frame_stated_std"].to_numpy()[7]  # no better than a pair: they share its error
     assert ((of_pairs.min(axis=0) <= stated) & (stated <= of_pairs.max(axis=0))).all()
-    np.testing.assert_allclose(after["frame_shift_std"][8], stated, rtol=0.2)
+    np.testing.assert_allclose(after["frame_stated_std"][8], stated, rtol=0.2)
 
 
 def test_brightness_may_change():

@@ -38,7 +38,7 @@ def test_a_run_goes_on_where_it_stopped(folder):
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
-        cluster={"kind": "in-process", "task_memory": "700 KiB"},
+        cluster={"kind": "in-process", "task_memory": "860 KiB"},
     )
     measured = []
 

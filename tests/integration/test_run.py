@@ -46,6 +46,9 @@ def test_the_dataset_is_as_documented(folder):
     assert dims == {
         "frame_shift": ("frame", "axis"),
         "frame_shift_std": ("frame", "axis"),
+        "frame_stated_std": ("frame", "axis"),
+        "frame_part_std": ("frame", "axis"),
+        "frame_part_step": ("frame", "part", "axis"),
         "frame_status": frame,
         "frame_read_status": frame,
         "component": frame,
@@ -60,6 +63,7 @@ def test_the_dataset_is_as_documented(folder):
         "pair_ncc": pair,
         "pair_second_peak_ratio": pair,
         "pair_overlap": pair,
+        "pair_part_step": ("pair", "part", "axis"),
         "pair_weight": pair,
         "pair_status": pair,
     }
@@ -72,9 +76,9 @@ def test_the_dataset_is_as_documented(folder):
 
 @pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
-    small = {"kind": "in-process", "task_memory": "700 KiB"}  # many tasks
+    small = {"kind": "in-process", "task_memory": "860 KiB"}  # many tasks
     here = steadystack.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
-    cluster = {"kind": "local", "workers": workers, "task_memory": "700 KiB"}
+    cluster = {"kind": "local", "workers": workers, "task_memory": "860 KiB"}
     config = settings(folder, output={"shifts": "there.zarr"}, cluster=cluster)
     assert stages.plan(config).tasks >= 3
     assert_same_numbers(here, steadystack.run(config))
@@ -89,7 +93,7 @@ def test_batches_do_not_change_the_numbers(folder):
                 cluster={"kind": "in-process", "task_memory": memory},
             )
         )
-        for memory in ("700 KiB", "900 MiB")
+        for memory in ("860 KiB", "900 MiB")
     ]
     assert_same_numbers(*results)
 

@@ -54,7 +54,7 @@ def settings(folder, name, max_shift=6, corrected=False):
             "register": {"max_shift": max_shift},
             "pairs": {"width": 2, "extra": 0.4},
             "output": {"shifts": f"{name}.zarr", **stack},
-            "cluster": {"kind": "in-process", **({} if corrected else {"task_memory": "520 KiB"})},
+            "cluster": {"kind": "in-process", **({} if corrected else {"task_memory": "560 KiB"})},
         },
         folder,
     )

@@ -7,7 +7,7 @@ import numpy as np
 from steadystack.outputs import write_stack
 from support.scenes import Scene
 
-MANY_TASKS = "700 KiB"
+MANY_TASKS = "860 KiB"
 
 
 def write_walk(folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from steadystack.model import Ints
 from steadystack.ncc import Kind
 from steadystack.pairs import count_held_frames
@@ -37,27 +39,30 @@ class BatchSize:
     reading_bytes: int  # while a frame is read and prepared
     working_bytes: int  # while two frames that are ready are correlated
     lags: int
-    score_bytes: int  # of a frame that waits, smoothed, for its last pair to be fitted
+    smoothed_bytes: int  # of a frame, for its parts, until its last pair is fitted
     most_held: int  # how many pairs are fitted together
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
-        return self._bytes(*count_held_frames(pairs), len(pairs))
+        return self._bytes(*count_held_frames(pairs), len(pairs), len(np.unique(pairs)))
 
     @property
     def least_bytes(self) -> int:
         """The memory in which one pair is measured."""
-        return self._bytes(2, 2, 1)
+        return self._bytes(2, 2, 1, 2)
 
     def most_bytes(self, frame_count: int, pair_count: int) -> int:
         """The memory that no batch of so many frames and pairs needs more of."""
         frames = min(self.frames, frame_count)
-        return self._bytes(frames, frames, min(self.pairs, pair_count))
+        return self._bytes(frames, frames, min(self.pairs, pair_count), frame_count)
 
-    def _bytes(self, frames: int, roles: int, pairs: int) -> int:
+    def _bytes(self, frames: int, roles: int, pairs: int, distinct: int) -> int:
+        """The memory for so many frames and roles at a time, out of so many pairs and frames."""
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
         fitted = count_held(self.lags, max(pairs, 1), self.most_held)
-        held += estimate_held_bytes(self.lags, fitted) + (fitted - 1) * self.score_bytes
+        waiting = math.ceil((fitted - 1) * min(distinct / max(pairs, 1), 1))
+        smoothed = min(distinct, frames + waiting) * self.smoothed_bytes
+        held += estimate_held_bytes(self.lags, fitted) + smoothed
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes
         return held + self.shared_bytes + max(reading, self.working_bytes)
 
@@ -114,10 +119,10 @@ class BatchSize:
         kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
 
         # smoothed for the parts: values, and where frames have masks of their own weights
-        score = SINGLE * pixels * (1 if one_mask else 3) if whole else 0
+        smoothed = SINGLE * pixels * (1 if one_mask else 3) if whole else 0
         # a frame: its values, its valid pixels, its own sums
         sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
-        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums + score
+        frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
         if keep and layout.one_spectrum and not one_mask:
             kinds += 1  # the mask's is kept for both roles
         if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
@@ -141,10 +146,11 @@ class BatchSize:
 
         pairs = max(1, int(TASK_PIXELS // (math.prod(layout.fft_shape) * len(layout.tiles))))
         size = cls(
-            2, pairs, keep, frame, role, pair, shared, reading, working, lags, score,
+            2, pairs, keep, frame, role, pair, shared, reading, working, lags, smoothed,
             search.most_held,
         )  # fmt: skip
         if not whole:
-            size = replace(size, pairs=max(1, min(pairs, (memory - size._bytes(2, 2, 0)) // pair)))
-        more = (memory - size._bytes(2, 2, size.pairs)) // (frame + role)
+            most = (memory - size._bytes(2, 2, 0, 2)) // pair
+            size = replace(size, pairs=max(1, min(pairs, most)))
+        more = (memory - size._bytes(2, 2, size.pairs, size.pairs + 1)) // (frame + role + smoothed)
         return replace(size, frames=min(2 + max(more, 0), size.pairs + 1))

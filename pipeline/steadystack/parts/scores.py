@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ FILTER_EXCESS = 1.15
 # With fewer parts their spread says nothing.
 FEWEST_PARTS = 4
 # Values that are gone through at a time: what fits the cache.
-CHUNK = 2**17
-# Of how many of these the information is summed, about; of more, every so many lines.
-SAMPLE = 2**12
+CHUNK = 2**16
+# Of so many pixels the information is summed, about; of more, every so many lines.
+SAMPLE = 2**13
+# From about so many the mean difference is.
+LEVEL_SAMPLE = 2**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,9 @@ class PartScores:
             return steps
         score, plain = self.score[:, axes], self.plain[:, axes[:, None], axes]
         shared, whole = self.shared[np.ix_(axes, axes)], plain.sum(axis=0)
-        if not (np.linalg.eigvalsh(shared)[0] > 0 and np.linalg.eigvalsh(whole)[0] > 0):
+        try:
+            np.linalg.cholesky(np.stack([shared, whole]))  # both are positive definite
+        except np.linalg.LinAlgError:
             return np.full(self.score.shape, np.nan)
         best = np.linalg.solve(whole, score.sum(axis=0))
         steps[:, axes] = np.linalg.solve(shared, (plain @ best - score).T).T / FILTER_EXCESS
@@ -112,29 +117,28 @@ def compute_scores(
     first, second = reference.values[here], moving.values[there]
     if sign < 0:
         second = -second
-    weights = _multiply_weights(reference.weights, moving.weights, here, there)
-    level = np.float32(_estimate_difference(first, second, weights))
+    weights = (
+        None if reference.weights is None else reference.weights[here],
+        None if moving.weights is None else moving.weights[there],
+    )
+    level = _estimate_difference(first, second, weights)
     bounds = [
         np.clip(np.array(edges) - begin - side.start, 0, side.stop - side.start)
         for edges, begin, side in zip(grid.edges, reference.begin, here, strict=True)
     ]
-    score = sums.score.reshape(*grid.shape, ndim)
-    plain = sums.plain.reshape(*grid.shape, ndim, ndim)
-    size = max(CHUNK // int(np.prod(first.shape[1:])), 1)
+    chunks = _ChunkSums(first.shape, max(CHUNK // int(np.prod(first.shape[1:])), 1), level)
+    by_slab = np.zeros((ndim, grid.shape[0], *first.shape[1:]))
     for slab, (low, high) in enumerate(zip(bounds[0][:-1], bounds[0][1:], strict=True)):
-        total = _SlabSums(ndim)
-        last = min(int(high), len(first) - 1)  # the first and the last line lack a neighbour
-        for begin in range(max(int(low), 1), last, size):
-            chunk = slice(begin - 1, min(begin + size, last) + 1)
-            total.add(
-                first[chunk], second[chunk], level, None if weights is None else weights[chunk]
-            )
-        if total.lines:
-            score[slab] += np.moveaxis(_split(total.score, bounds[1:]), 0, -1) / 4
-            halves = _split(total.plain, bounds[1:]) / 16
-            for number, (a, b) in enumerate(_list_pairs(ndim)):
-                plain[slab][..., a, b] = plain[slab][..., b, a] = halves[number]
-            sums.shared[...] += total.shared + total.shared.T
+        # the first and the last line lack a neighbour
+        begin, end = max(int(low), 1), min(int(high), len(first) - 1)
+        if begin < end:
+            lines = slice(begin - 1, end + 1)
+            pixels = first[lines], second[lines], _multiply_weights(weights, lines)
+            chunks.add_scores(by_slab[:, slab], *pixels)
+    sums.score[...] = _split(by_slab, bounds[1:]).reshape(ndim, parts).T / 4
+    plain, sums.shared[...] = _sum_information(first, second, weights, bounds)
+    for number, (a, b) in enumerate(_list_pairs(ndim)):
+        sums.plain[:, a, b] = sums.plain[:, b, a] = plain[number].ravel()
     return sums
 
 
@@ -144,102 +148,108 @@ def _list_pairs(ndim: int) -> list[tuple[int, int]]:
 
 
 def _split(sums: NDArray[np.float64], bounds: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
-    """Sum along every axis but the first by part."""
-    for axis, ends in enumerate(bounds, 1):
-        lines = np.cumsum(sums, axis=axis)
-        lines = np.concatenate([np.zeros_like(lines.take([0], axis)), lines], axis=axis)
-        sums = np.diff(lines.take(ends, axis), axis=axis)
+    """Sum along every axis but the first two by part."""
+    for axis, ends in enumerate(bounds, 2):
+        lines = np.moveaxis(sums, axis, 0)
+        parts = [lines[low:high].sum(axis=0) for low, high in pairwise(ends.tolist())]
+        sums = np.stack(parts, axis=axis)
     return sums
 
 
-class _SlabSums:
-    """Sums over the lines of the parts that lie beside each other; the other axes are left.
+class _ChunkSums:
+    """Sums of slopes times differences over lines, chunk by chunk of what fits the cache.
 
-    A line is what lies at one place of the first axis. The information is summed over a sample of
-    the lines of each chunk.
+    A line is what lies at one place of the first axis.
     """
 
-    def __init__(self, ndim: int) -> None:
-        self.ndim, self.lines = ndim, 0
-        self.score: Any = 0.0  # (axes, ...)
-        self.plain: Any = 0.0  # (pairs of axes, ...)
-        self.shared = np.zeros((ndim, ndim))
+    def __init__(self, shape: Sequence[int], lines: int, level: float) -> None:
+        self.ndim, self.lines, self.level = len(shape), lines, np.float32(level)
+        self.strides = [int(np.prod(shape[axis + 1 :])) for axis in range(self.ndim)]
+        self.both, self.difference = np.empty((2, lines + 2, *shape[1:]), np.float32)
+        self.slope = np.empty((lines, *shape[1:]), np.float32)
 
-    def add(self, first: Floats, second: Floats, level: np.float32, weights: Floats | None) -> None:
-        """Add a chunk, which has a line more on both sides than is summed."""
-        self.lines += len(first) - 2
-        self._add_score(first, second, level, weights)
-        self._add_information(first, second, weights)
-
-    def _add_score(
-        self, first: Floats, second: Floats, level: np.float32, weights: Floats | None
+    def add_scores(
+        self, sums: NDArray[np.float64], first: Floats, second: Floats, weights: Floats | None
     ) -> None:
-        both, difference = (first + second).ravel(), first - second
-        difference -= level
-        if weights is not None:
-            difference *= weights
-        _clear_ends(difference)
-        difference = difference[1:-1]
-        strides = [int(np.prod(first.shape[axis + 1 :])) for axis in range(self.ndim)]
-        self.score = self.score + np.array(
-            [
-                np.einsum("i...,i...->...", _find_slope(both, stride, difference), difference)
-                for stride in strides
-            ],
-            np.float64,
-        )
+        """Add those of the lines but the first and the last to `sums` (axes, ...)."""
+        for begin in range(0, len(first) - 2, self.lines):
+            chunk = slice(begin, min(begin + self.lines, len(first) - 2) + 2)
+            count = chunk.stop - begin
+            both = np.add(first[chunk], second[chunk], out=self.both[:count]).ravel()
+            difference = self.difference[: count - 2]
+            inner = slice(begin + 1, chunk.stop - 1)
+            np.subtract(first[inner], second[inner], out=difference)
+            difference -= self.level
+            if weights is not None:
+                difference *= weights[inner]
+            _clear_ends(difference)
+            slope, line = self.slope[: count - 2], self.strides[0]
+            for axis, stride in enumerate(self.strides):
+                # where a neighbour is missing, the slope is whatever lies there in memory
+                after, before = both[line + stride :], both[line - stride :]
+                np.subtract(after[: slope.size], before[: slope.size], out=slope.ravel())
+                sums[axis] += np.einsum("i...,i...->...", slope, difference)
 
-    def _add_information(self, first: Floats, second: Floats, weights: Floats | None) -> None:
-        lines = len(first) - 2
-        step = max(min(first.size // SAMPLE, lines // 4), 1)
-        axes = range(self.ndim)
-        ones, others = (_find_slopes(image, step) for image in (first, second))
-        means = [one + other for one, other in zip(ones, others, strict=True)]
-        weighted = [mean.copy() for mean in means]
-        for slopes in (ones, weighted):
-            for slope in slopes:
-                _clear_ends(slope)
-                if weights is not None:
-                    slope *= weights[1:-1:step]
-        scale = lines / len(ones[0])
-        plain = [
-            np.einsum("i...,i...->...", weighted[a], means[b]) for a, b in _list_pairs(self.ndim)
-        ]
-        self.plain = self.plain + scale * np.array(plain, np.float64)
-        for a in axes:
-            for b in axes:
-                self.shared[a, b] += scale * float(np.vdot(ones[a], others[b])) / 8
+
+def _sum_information(
+    first: Floats,
+    second: Floats,
+    weights: tuple[Floats | None, Floats | None],
+    bounds: Sequence[NDArray[np.intp]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum products of slopes over a sample of the lines but the first and the last.
+
+    Returns those of the mean of both images' slopes by part (pairs of axes, ...), and those of
+    one's with the other's (axes, axes).
+    """
+    count = len(first) - 2
+    step = max(min(first.size // SAMPLE, count // 12), 1)
+    ones, others = (_find_slopes(image, step) for image in (first, second))
+    means = [one + other for one, other in zip(ones, others, strict=True)]
+    weighted = [mean.copy() for mean in means]
+    both = _multiply_weights(weights, slice(1, -1, step))
+    for slope in (*ones, *weighted):
+        _clear_ends(slope)
+        if both is not None:
+            slope *= both
+    sampled = np.clip(-(-(bounds[0] - 1) // step), 0, len(ones[0]))
+    by_slab = [
+        [np.einsum("i...,i...->...", weighted[a][low:high], means[b][low:high])
+         for low, high in pairwise(sampled.tolist())]
+        for a, b in _list_pairs(first.ndim)
+    ]  # fmt: skip
+    # no call of BLAS, whose sums depend on the number of threads
+    shared = np.array(
+        [[float(np.einsum("i,i->", one.ravel(), other.ravel())) for other in others]
+         for one in ones]
+    )  # fmt: skip
+    scale = count / len(ones[0])
+    plain = _split(np.array(by_slab, np.float64), bounds[1:])
+    return plain * (scale / 16), (shared + shared.T) * (scale / 8)
+
+
+def _along(axis: int, what: slice | int) -> tuple[slice | int, ...]:
+    """The index of something along one axis."""
+    return (*(slice(None),) * axis, what)
 
 
 def _clear_ends(image: Floats) -> None:
     """Set to 0 what lacks a neighbour along an axis, but the first."""
     for axis in range(1, image.ndim):
-        lines = np.moveaxis(image, axis, 0)
-        lines[0] = lines[-1] = 0
+        image[_along(axis, 0)] = image[_along(axis, -1)] = 0
 
 
-def _find_slope(flat: Floats, stride: int, like: Floats) -> Floats:
-    """Twice the slope along an axis, of a flat chunk without its first and last line.
-
-    Where a neighbour is missing, it is whatever lies there in memory.
-    """
-    line = (len(flat) - like.size) // 2
-    stop = len(flat) - line
-    slope = flat[line + stride : stop + stride] - flat[line - stride : stop - stride]
-    return np.asarray(slope.reshape(like.shape))
-
-
-def _find_slopes(chunk: Floats, step: int) -> list[Floats]:
-    """Twice the slope along each axis, on every so many lines of a chunk but the first and last.
+def _find_slopes(image: Floats, step: int) -> list[Floats]:
+    """Twice the slope along each axis, on every so many lines but the first and the last.
 
     Where a neighbour is missing it is 0.
     """
-    slopes: list[Floats] = [chunk[2::step] - chunk[:-2:step]]
-    lines = chunk[1:-1:step]
-    for axis in range(1, chunk.ndim):
+    slopes: list[Floats] = [image[2::step] - image[:-2:step]]
+    lines = image[1:-1:step]
+    for axis in range(1, image.ndim):
         slope = np.zeros_like(lines)
-        target, values = np.moveaxis(slope, axis, 0), np.moveaxis(lines, axis, 0)
-        np.subtract(values[2:], values[:-2], out=target[1:-1])
+        after, before = lines[_along(axis, slice(2, None))], lines[_along(axis, slice(None, -2))]
+        np.subtract(after, before, out=slope[_along(axis, slice(1, -1))])
         slopes.append(slope)
     return slopes
 
@@ -260,25 +270,25 @@ def _find_overlap(
     return tuple(here), tuple(there)
 
 
-def _multiply_weights(
-    reference: Floats | None, moving: Floats | None, here: Slices, there: Slices
-) -> Floats | None:
-    if reference is None or moving is None:
-        return (
-            reference[here]
-            if reference is not None
-            else moving[there]
-            if moving is not None
-            else None
-        )
-    return np.asarray(reference[here] * moving[there])
+def _multiply_weights(weights: tuple[Floats | None, Floats | None], lines: slice) -> Floats | None:
+    """The weights of both images together, on some lines; None: they are all 1."""
+    one, other = weights
+    if one is None or other is None:
+        both = other if one is None else one
+        return None if both is None else both[lines]
+    return np.asarray(one[lines] * other[lines])
 
 
-def _estimate_difference(first: Floats, second: Floats, weights: Floats | None) -> float:
+def _estimate_difference(
+    first: Floats, second: Floats, weights: tuple[Floats | None, Floats | None]
+) -> float:
     """Estimate the mean difference of two images, from a sample of their pixels."""
-    every = tuple(slice(None, None, 1 + size // 128) for size in first.shape)
+    step = max(int((first.size / LEVEL_SAMPLE) ** (1 / first.ndim)), 1)
+    every = (slice(None, None, step),) * first.ndim
     difference = first[every] - second[every]
-    if weights is None:
+    sampled = [image[every] for image in weights if image is not None]
+    if not sampled:
         return float(difference.mean(dtype=np.float64))
-    total = float(weights[every].sum(dtype=np.float64))
-    return float((difference * weights[every]).sum(dtype=np.float64)) / total if total else 0.0
+    both = np.prod(sampled, axis=0, dtype=np.float64)
+    total = float(both.sum())
+    return float((difference * both).sum()) / total if total else 0.0
