@@ -205,13 +205,13 @@ def _sum_information(
     count = len(first) - 2
     step = max(min(first.size // SAMPLE, count // 12), 1)
     ones, others = (_find_slopes(image, step) for image in (first, second))
-    means = [one + other for one, other in zip(ones, others, strict=True)]
-    weighted = [mean.copy() for mean in means]
-    both = _multiply_weights(weights, slice(1, -1, step))
-    for slope in (*ones, *weighted):
+    for slope in (*ones, *others):
         _clear_ends(slope)
-        if both is not None:
-            slope *= both
+    means = [one + other for one, other in zip(ones, others, strict=True)]
+    weighted, both = means, _multiply_weights(weights, slice(1, -1, step))
+    if both is not None:
+        weighted = [np.asarray(slope * both) for slope in means]
+        ones = [np.asarray(slope * both) for slope in ones]
     sampled = np.clip(-(-(bounds[0] - 1) // step), 0, len(ones[0]))
     by_slab = [
         [np.einsum("i...,i...->...", weighted[a][low:high], means[b][low:high])
