@@ -63,6 +63,7 @@ def test_the_dataset_is_as_documented(folder):
         "pair_ncc": pair,
         "pair_second_peak_ratio": pair,
         "pair_overlap": pair,
+        "pair_part_std": ("pair", "axis"),
         "pair_part_step": ("pair", "part", "axis"),
         "pair_weight": pair,
         "pair_status": pair,

@@ -27,6 +27,7 @@ from steadystack.model import (
     columns_of,
     hide_in_values,
 )
+from steadystack.parts import compute_jackknife_std
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
 FORMAT = 4
@@ -96,6 +97,8 @@ def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
+    if column.name == "pair_part_std":
+        return compute_jackknife_std(pairs.part_step)
     if column.name == "pair_status":  # the solve has the last word
         return np.where(frames.rejected, PairStatus.REJECTED.code, pairs.status).astype(np.int8)
     values: NDArray[Any] = getattr(pairs if column.table == "pairs" else frames, column.field)

@@ -121,7 +121,7 @@ COLUMNS = (
     Column("pair_shift", "shift", "pairs", (PAIR, AXIS), "<f8", NAN,
            "shift that aligns the moving frame with the reference", "pixel", measured=True),
     Column("pair_shift_std", "shift_std", "pairs", (PAIR, AXIS), "<f8", NAN,
-           "standard deviation", "pixel", measured=True),
+           "standard deviation by noise and overlap", "pixel", measured=True),
     Column("pair_residual", "residual", "frames", (PAIR, AXIS), "<f8", NAN,
            "pair shift minus that of the solution", "pixel"),
     Column("pair_ncc", "ncc", "pairs", (PAIR,), "<f8", NAN, "masked NCC at the peak",
@@ -133,6 +133,9 @@ COLUMNS = (
     Column("pair_part_step", "part_step", "pairs", (PAIR, PART, AXIS), "<f4", NAN,
            "by how much what a part of the frame shows moves the pair's shift; all parts together "
            "sum to nothing; NaN: not known, or no such part", "pixel", measured=True),
+    Column("pair_part_std", "", "derived", (PAIR, AXIS), "<f8", NAN,
+           "what the disagreement of the frame's parts says of the error of pair_shift, by "
+           "jackknife; NaN: not known", "pixel"),
     Column("pair_weight", "weight", "frames", (PAIR,), "<f8", NAN, "weight in the solution",
            "pixel-2"),
     Column("pair_status", "status", "pairs", (PAIR,), "|i1", UNMEASURED,
