@@ -84,7 +84,7 @@ def make_series(folder: Path, kind: str) -> Path:
             "input: {path: stack.zarr}\nregister: {max_shift: 8}\n"
             f"pairs: {{strategy: window, width: {WIDTH}}}\n"
             f"output: {{shifts: {name}.zarr}}\n"
-            f"cluster: {{kind: {kind}, {workers}task_memory: 500 KiB}}\n"
+            f"cluster: {{kind: {kind}, {workers}task_memory: 600 KiB}}\n"
         )
     return folder
 
