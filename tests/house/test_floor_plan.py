@@ -24,7 +24,7 @@ PLAN = {
     "peak": (1, {"numpy", "scipy"}),
     "parts": (1, {"numpy"}),
     "pairs": (1, {"numpy"}),
-    "solve": (1, {"numpy", "scipy"}),
+    "solve": (2, {"numpy", "scipy"}),
     "warp": (1, {"numpy", "scipy"}),
     "fixed_pattern": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),

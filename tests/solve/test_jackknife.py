@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from steadystack.model import PairStatus, PairTable
-from steadystack.solve import join_std, solve_shifts
+from steadystack.solve import solve_shifts
+from steadystack.solve.jackknife import join_std
 
 FRAMES, PARTS = 12, 9
 

@@ -17,7 +17,7 @@ from steadystack.measure.method import (
     read_camera_images,
     read_common_mask,
 )
-from steadystack.measure.part_steps import PartAsker
+from steadystack.measure.part_steps import PartAsker, find_last_rows
 from steadystack.model import (
     FRAME_RESULTS,
     FrameSource,
@@ -132,7 +132,7 @@ def _iterate_terms(
     camera_images = read_camera_images(method, source.frame_shape, block)
     common = read_common_mask(source, block, method)
     search = method.search
-    last_use = {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
+    last_rows = find_last_rows(pairs)
     held: dict[int, MaskedImage] = {}
     for row, (reference, moving) in enumerate(pairs.tolist()):
         for frame in (reference, moving):
@@ -156,7 +156,7 @@ def _iterate_terms(
             stays = held[reference].crop(search.blocks[block].core)
             yield compute_block_terms(stays, held[moving], search, block, method.keep, centre)
         for frame in {reference, moving}:
-            if last_use[frame] == row:
+            if last_rows[frame] == row:
                 held.pop(frame, None)
 
 

@@ -77,7 +77,7 @@ class PartAsker:
 
     def __post_init__(self) -> None:
         self._grid = PartGrid.make(self.search.shape)
-        self._last = {int(frame): row for row, pair in enumerate(self.pairs) for frame in pair}
+        self._last = find_last_rows(self.pairs)
         self._moves = [size > 1 for size in self.search.window.shape]
 
     def hold(self, frame: int, image: MaskedImage) -> None:
@@ -108,6 +108,11 @@ class PartAsker:
         return steps
 
 
+def find_last_rows(pairs: Ints) -> dict[int, int]:
+    """Find the row of every frame's last pair, of pairs (n, 2)."""
+    return {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
+
+
 def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> BlockScores:
     """Ask the parts of pairs in one block of their frames, on a worker; each is read once."""
     method = replace(method, search=make_search(method, asked.centres))
@@ -116,19 +121,14 @@ def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> Bloc
     asker = PartAsker(method.search, asked.pairs, asked.block)
     seen, scores = set[int](), list[PartScores | None]()
     for row, pair in enumerate(asked.pairs.tolist()):
-        if not np.isfinite(asked.shifts[row]).all():
-            scores.append(None)
-            asker.release(row)
-            continue
-        for frame in pair:
-            if frame not in seen:
-                image, _ = prepare_block(
-                    source, frame, asked.block, method, camera_images, [common]
-                )
-                if image is not None:
-                    asker.hold(frame, image)
-                seen.add(frame)
-        scores.append(asker.compute_scores(row, asked.shifts[row], bool(asked.inverted[row])))
+        known = bool(np.isfinite(asked.shifts[row]).all())
+        for frame in set(pair) - seen if known else ():
+            image, _ = prepare_block(source, frame, asked.block, method, camera_images, [common])
+            if image is not None:
+                asker.hold(frame, image)
+            seen.add(frame)
+        inverted = bool(asked.inverted[row])
+        scores.append(asker.compute_scores(row, asked.shifts[row], inverted) if known else None)
         asker.release(row)
     return BlockScores(asked, scores)
 

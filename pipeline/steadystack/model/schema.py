@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,8 +86,8 @@ DIMS = {
     PART: "the parts of the frame that are asked by themselves, in array order",
     AXIS: "the axes of a shift, in array order",
 }
-# How many parts of a frame with so many axes are asked by themselves.
-PART_COUNTS = {1: 9, 2: 9, 3: 8}
+# How often a frame with so many axes is cut into parts that are asked by themselves, along each.
+PART_CUTS = {1: (9,), 2: (3, 3), 3: (2, 2, 2)}
 NAN = float("nan")
 UNREAD, UNMEASURED = FrameStatus.UNMEASURED.code, PairStatus.UNMEASURED.code
 
@@ -189,7 +190,7 @@ FRAME_FIELDS = tuple(column.field for column in FRAME_RESULTS)
 
 def count_parts(ndim: int) -> int:
     """How many parts tables have room for, by the number of axes."""
-    return PART_COUNTS[ndim]
+    return math.prod(PART_CUTS[ndim])
 
 
 def columns_of(table: Literal["pairs", "frames", "derived"]) -> tuple[Column, ...]:

@@ -9,10 +9,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import count_parts
+from steadystack.model import PART_CUTS, count_parts
 
-# How often the axes are cut, longest first where they differ, by their number.
-CUTS = {1: (9,), 2: (3, 3), 3: (2, 2, 2)}
 # An axis shorter than this times its cuts is cut less often, pixels.
 THINNEST = 4
 
@@ -31,7 +29,7 @@ class PartGrid:
     @classmethod
     def make(cls, shape: Sequence[int]) -> PartGrid:
         """Cut a frame of this shape into parts as even as whole pixels are."""
-        cuts = list(CUTS[len(shape)])
+        cuts = list(PART_CUTS[len(shape)])
         if len(shape) == 3 and shape[0] < 2 * THINNEST:  # a few planes are one
             cuts = [1, 2, 4] if shape[2] >= shape[1] else [1, 4, 2]
         cuts = [max(min(cut, size // THINNEST), 1) for cut, size in zip(cuts, shape, strict=True)]

@@ -108,12 +108,10 @@ def compute_scores(
     sign : -1 where one image is the other's negative
     """
     ndim, parts = len(shift), int(np.prod(grid.shape))
-    sums = PartScores(
-        np.zeros((parts, ndim)), np.zeros((parts, ndim, ndim)), np.zeros((ndim, ndim))
-    )
+    plain = np.zeros((parts, ndim, ndim))
     here, there = _find_overlap(reference, moving, np.rint(shift).astype(int))
     if any(side.stop - side.start < 3 for side in here):
-        return sums
+        return PartScores(np.zeros((parts, ndim)), plain, np.zeros((ndim, ndim)))
     first, second = reference.values[here], moving.values[there]
     if sign < 0:
         second = -second
@@ -135,11 +133,11 @@ def compute_scores(
             lines = slice(begin - 1, end + 1)
             pixels = first[lines], second[lines], _multiply_weights(weights, lines)
             chunks.add_scores(by_slab[:, slab], *pixels)
-    sums.score[...] = _split(by_slab, bounds[1:]).reshape(ndim, parts).T / 4
-    plain, sums.shared[...] = _sum_information(first, second, weights, bounds)
-    for number, (a, b) in enumerate(_list_pairs(ndim)):
-        sums.plain[:, a, b] = sums.plain[:, b, a] = plain[number].ravel()
-    return sums
+    score = _split(by_slab, bounds[1:]).reshape(ndim, parts).T / 4
+    products, shared = _sum_information(first, second, weights, bounds)
+    for product, (a, b) in zip(products, _list_pairs(ndim), strict=True):
+        plain[:, a, b] = plain[:, b, a] = product.ravel()
+    return PartScores(score, plain, shared)
 
 
 def _list_pairs(ndim: int) -> list[tuple[int, int]]:

@@ -105,10 +105,11 @@ def register_translation(
         allow_inverted=allow_inverted,
         region=cropped.reference.shape if cropped is not pair else None,
     )
-    registration = register_terms(_compute_terms(cropped, search), search)
+    images = _BlockImages(cropped, search)
+    registration = register_terms(_compute_terms(images), search)
     if not subpixel:
         return registration
-    return _widen_by_parts(registration, cropped, search)
+    return _widen_by_parts(registration, images)
 
 
 def masked_ncc(
@@ -144,7 +145,10 @@ def masked_ncc(
     window = make_window(pair.reference.shape, pair.moving.shape, pair.max_shift)
     blocks = cut_into_blocks(pair.reference.shape, pair.moving.shape, window)
     surface = compute_surface(
-        _compute_terms(pair, Search(window, tuple(blocks)), dtype), window, min_overlap, dtype
+        _compute_terms(_BlockImages(pair, Search(window, tuple(blocks)), dtype)),
+        window,
+        min_overlap,
+        dtype,
     )
     dims = tuple(f"lag_{name}" for name in name_axes(pair.reference.ndim))
     return xr.Dataset(
@@ -218,22 +222,42 @@ class _Pair:
         )
 
 
-def _compute_terms(pair: _Pair, search: Search, dtype: DTypeLike = np.float32) -> Terms:
-    """Compute the terms of two images, block by block."""
+@dataclass
+class _BlockImages:
+    """The images of a pair made ready, block by block; those of a single block are made once."""
 
-    def compute(number: int) -> Terms:
-        block = search.blocks[number]
-        return compute_block_terms(
-            _make_masked_image(pair.reference, pair.reference_mask, block.reference, dtype),
-            _make_masked_image(pair.moving, pair.moving_mask, block.moving, dtype),
-            search,
-            number,
+    pair: _Pair
+    search: Search
+    dtype: DTypeLike = np.float32
+    _kept: tuple[MaskedImage, MaskedImage] | None = None
+
+    def make(self, number: int) -> tuple[MaskedImage, MaskedImage]:
+        """Make the reference's and the moving image's region of a block."""
+        if self._kept is not None:
+            return self._kept
+        pair, block = self.pair, self.search.blocks[number]
+        made = (
+            _make_masked_image(pair.reference, pair.reference_mask, block.reference, self.dtype),
+            _make_masked_image(pair.moving, pair.moving_mask, block.moving, self.dtype),
         )
+        if len(self.search.blocks) == 1:
+            self._kept = made
+        return made
 
-    return reduce(Terms.add, map(compute, range(len(search.blocks))))
+
+def _compute_terms(images: _BlockImages) -> Terms:
+    """Compute the terms of two images, block by block."""
+    search = images.search
+    return reduce(
+        Terms.add,
+        (
+            compute_block_terms(*images.make(number), search, number)
+            for number in range(len(search.blocks))
+        ),
+    )
 
 
-def _widen_by_parts(registration: Registration, pair: _Pair, search: Search) -> Registration:
+def _widen_by_parts(registration: Registration, images: _BlockImages) -> Registration:
     """Widen the covariance of a shift to what the parts of the images disagree about.
 
     Along each axis the standard deviation is the larger of the stated one and that of the
@@ -241,17 +265,14 @@ def _widen_by_parts(registration: Registration, pair: _Pair, search: Search) -> 
     """
     if registration.status is not PairStatus.OK:
         return registration
-    grid, scores = PartGrid.make(pair.reference.shape), list[PartScores]()
+    search, scores = images.search, list[PartScores]()
+    grid = PartGrid.make(images.pair.reference.shape)
     sign = -1 if registration.ncc < 0 else 1
-    for block in search.blocks:
-        reference, moving = (
-            _make_score_image(image, mask, region)
-            for image, mask, region in (
-                (pair.reference, pair.reference_mask, block.reference),
-                (pair.moving, pair.moving_mask, block.moving),
-            )
-        )
-        scores.append(compute_scores(reference, moving, registration.shift, grid, sign))
+    for number, block in enumerate(search.blocks):
+        reference, moving = images.make(number)
+        one = _make_score_image(reference, block.reference)
+        other = _make_score_image(moving, block.moving)
+        scores.append(compute_scores(one, other, registration.shift, grid, sign))
     moves = [size > 1 for size in search.window.shape]
     steps = reduce(PartScores.add, scores).compute_steps(moves)
     spread = compute_jackknife_std(steps)
@@ -260,10 +281,9 @@ def _widen_by_parts(registration: Registration, pair: _Pair, search: Search) -> 
     return replace(registration, covariance=registration.covariance * np.outer(widening, widening))
 
 
-def _make_score_image(image: NDArray[Any], mask: Bools | None, region: Slices) -> ScoreImage:
-    masked = _make_masked_image(image, mask, region, np.float32)
-    smoothed = SmoothedMask.make(masked.mask.pixels)
-    return make_score_image(masked.values, smoothed, [side.start for side in region])
+def _make_score_image(image: MaskedImage, region: Slices) -> ScoreImage:
+    smoothed = SmoothedMask.make(image.mask.pixels)
+    return make_score_image(image.values, smoothed, [side.start for side in region])
 
 
 def _make_masked_image(

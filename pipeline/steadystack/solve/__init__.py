@@ -5,7 +5,6 @@ by `robust`, frames unlike the others by `likeness`, the weighted `system` and i
 the error that the parts of the frame tell of by `jackknife`.
 """
 
-from steadystack.solve.jackknife import join_std
 from steadystack.solve.solution import check_anchor, interpolate_missing, solve_shifts
 
-__all__ = ["check_anchor", "interpolate_missing", "join_std", "solve_shifts"]
+__all__ = ["check_anchor", "interpolate_missing", "solve_shifts"]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from steadystack.solve.factors import Solver
 from steadystack.solve.system import System
 
-# With fewer parts, or known for less than this fraction of the pairs, their spread says nothing.
-FEWEST_PARTS, LEAST_KNOWN = 4, 0.5
+# Known for less than this fraction of the pairs, parts say nothing.
+LEAST_KNOWN = 0.5
 
 
 def solve_parts(
@@ -38,7 +38,7 @@ def solve_parts(
     places = np.flatnonzero(known.any(axis=0))
     told = np.asarray(known[:, places].all(axis=1))
     moves = np.full((system.frame_count, steps.shape[1]), np.nan)
-    if len(places) < FEWEST_PARTS or told.mean() < LEAST_KNOWN:
+    if not len(places) or told.mean() < LEAST_KNOWN:
         return moves
     parts = np.where(told[:, None], steps[:, places], 0).astype(np.float64)
     moves[:, places] = 0
@@ -46,17 +46,6 @@ def solve_parts(
         system.transposed @ (weights[:, None] * parts)
     )
     return moves
-
-
-def compute_part_std(moves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the jackknife's error (frames, axes), px, from moves (frames, parts, axes)."""
-    known = np.asarray(np.isfinite(moves))
-    count = known.sum(axis=1)
-    total = np.where(known, moves, 0)
-    mean = total.sum(axis=1) / np.maximum(count, 1)
-    spread = np.where(known, moves - mean[:, None], 0)
-    variance = (spread**2).sum(axis=1) * count / np.maximum(count - 1, 1)
-    return np.asarray(np.where(count >= FEWEST_PARTS, np.sqrt(variance), np.nan))
 
 
 def join_std(stated: NDArray[np.float64], of_parts: NDArray[np.float64]) -> NDArray[np.float64]:

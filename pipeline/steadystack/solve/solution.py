@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import interpolate
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
+from steadystack.parts import compute_jackknife_std
 from steadystack.solve.factors import Solver
 from steadystack.solve.graph import choose_anchors, drop_weak_links, label_components
-from steadystack.solve.jackknife import compute_part_std, join_std, solve_parts
+from steadystack.solve.jackknife import join_std, solve_parts
 from steadystack.solve.likeness import find_dissimilar_frames
 from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
 from steadystack.solve.system import System, estimate_own_variances, estimate_shared_fraction
@@ -94,7 +95,7 @@ def solve_shifts(
     shift = np.where(is_known[:, None], fitted.shift, np.nan)
     stated = np.where(is_known[:, None], fitted.std, np.nan)
     part_step = np.where(is_known[:, None, None], fitted.part_step, np.nan)
-    of_parts = compute_part_std(part_step)
+    of_parts = compute_jackknife_std(part_step)
     weight = np.where(pairs.ok, 0.0, np.nan)
     weight[accepted] = fitted.weights.mean(axis=1)
     rejected = pairs.ok.copy()
