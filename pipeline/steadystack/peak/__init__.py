@@ -1,7 +1,8 @@
 """From an NCC surface to a shift with its covariance, or the status that says why there is none.
 
 `choice` finds the best lag; a `patch` is the surface around it, and `surroundings` are the patches
-of several surfaces; `summit` is the maximum between the pixels, and `registration` joins them.
+of several surfaces; `summit` is the maximum between the pixels; `ridges` do not fall off from it in
+all directions; `registration` joins them.
 """
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak

@@ -97,7 +97,7 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     hill = hill[_locate_within(box, searched_box)]
     away_z = searched_z[away[searched]]
     return Peak(
-        index=_climb(np.where(hill, surface.ncc[searched_box], -np.inf), searched_box, top),
+        index=_climb_within(np.where(hill, surface.ncc[searched_box], -np.inf), searched_box, top),
         significance=float(z[top]),
         second_significance=max(float(away_z.max()), 0.0) if away_z.size else float("nan"),
         chance=_estimate_normal_chance(
@@ -157,19 +157,23 @@ def _dilate(values: NDArray[Any]) -> NDArray[Any]:
     return highest
 
 
-def _climb(ncc: Floats, box: Slices, start: tuple[int, ...]) -> tuple[int, ...]:
-    """Climb over whole lags, by steepest ascent, from `start` to the local maximum in a box.
-
-    `ncc` is over the box; `start` and the result are indices into the surface.
-    """
+def _climb_within(ncc: Floats, box: Slices, start: tuple[int, ...]) -> tuple[int, ...]:
+    """Climb within a box; `ncc` is over the box, `start` and the result index the surface."""
     begin = tuple(side.start for side in box)
-    index = tuple(i - first for i, first in zip(start, begin, strict=True))
+    top = climb(ncc, tuple(i - first for i, first in zip(start, begin, strict=True)))
+    return tuple(i + first for i, first in zip(top, begin, strict=True))
+
+
+def climb(ncc: Floats, start: tuple[int, ...]) -> tuple[int, ...]:
+    """Climb over whole lags, by steepest ascent, from `start` to a local maximum of the NCC."""
+    index = start
     while True:
         region = tuple(slice(max(i - 1, 0), i + 2) for i in index)
-        step = np.unravel_index(int(np.argmax(ncc[region])), ncc[region].shape)
+        heights = np.fmax(ncc[region], -np.inf)  # unknown lags are no way up
+        step = np.unravel_index(int(np.argmax(heights)), heights.shape)
         higher = tuple(int(a.start + s) for a, s in zip(region, step, strict=True))
         if not ncc[higher] > ncc[index]:
-            return tuple(i + first for i, first in zip(index, begin, strict=True))
+            return index
         index = higher
 
 

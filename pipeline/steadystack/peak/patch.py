@@ -36,8 +36,6 @@ LOCAL_WIDTH = 0.5
 # that no frequency is taken to be free of noise.
 NOISE_WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 WHITE_PARTS = (0.003, 0.03, 0.1)
-# Distances (px) at which a scene with detail in all directions has fallen from its peak.
-RIDGE_RING = (6.0, 8.0)
 # Distances (px) at which the roughness of a surface is measured.
 RING = (1.0, 5.0)
 
@@ -254,11 +252,6 @@ class Grid:
     def near(self) -> NDArray[np.intp]:
         """Indices into `half` of the lags at which roughness is measured."""
         return np.flatnonzero((self.distance >= RING[0]) & (self.distance < RING[1]))
-
-    @cached_property
-    def far(self) -> NDArray[np.intp]:
-        """Indices into `half` of the lags at which a ridge shows."""
-        return np.flatnonzero((self.distance >= RIDGE_RING[0]) & (self.distance < RIDGE_RING[1]))
 
     @cached_property
     def smooth_odd(self) -> Array:

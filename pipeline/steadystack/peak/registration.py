@@ -10,17 +10,23 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from steadystack.model import Floats, PairStatus, Registration, Surface
-from steadystack.peak.choice import Peak, compute_significance, estimate_tail_chance, find_peak
+from steadystack.peak.choice import (
+    Peak,
+    climb,
+    compute_significance,
+    estimate_tail_chance,
+    find_peak,
+)
 from steadystack.peak.patch import SurfaceAtLag
-from steadystack.peak.summit import Summit, find_summits
+from steadystack.peak.summit import Summit, find_local_summit, find_summits, is_located
 
 # A second peak of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
 # The surface of a scene that repeats itself, such as a lattice, has high peaks all over, as chance
 # makes in others; but chance does not reach this NCC.
 REPEATING_NCC = 0.5
-# A summit belongs to the chosen peak as long as it has this fraction of the peak's significance.
-SAME_PEAK_FRACTION = 0.5
+# Two lags are as high as one another if their NCCs differ by so many deviations of the noise.
+NOISE_DEVIATIONS = 4.0
 # Largest standard deviation, px, of a shift that is accepted.
 LARGEST_STD = 5.0
 # Variance, px², that rounding to whole lags adds.
@@ -206,13 +212,17 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
     if _is_at_end(surface, peak.index):
         return PairStatus.AT_SEARCH_LIMIT, None
     summit = yield surface, peak.index
-    if not _is_same_peak(peak, summit):  # where contrast is lost only the NCC itself is of use
+    if not _is_on_peak(surface, peak, summit):  # contrast is lost: only the NCC itself is of use
         summit = yield replace(surface, variances=None), peak.index
+        if not _is_on_peak(surface, peak, summit):  # the filter is not that of these images
+            summit = find_local_summit(replace(surface, variances=None), peak.index)
+        # the NCC falls where contrast is lost, too
+        summit = replace(summit, located=is_located(surface, summit))
     edge = _find_edge_status(surface, summit)
     if edge is not None:
         return edge, summit
     if (
-        not _is_same_peak(peak, summit)
+        not _is_on_peak(surface, peak, summit)
         or not summit.located
         or _find_largest_std(summit) > LARGEST_STD
     ):
@@ -230,9 +240,21 @@ def _has_rival(peak: Peak) -> bool:
     return peak.second_significance > AMBIGUOUS_FRACTION * peak.significance
 
 
-def _is_same_peak(peak: Peak, summit: Summit) -> bool:
-    """Whether a summit lies on the chosen peak."""
-    return bool(peak.z[summit.index] >= SAME_PEAK_FRACTION * peak.significance)
+def _is_on_peak(surface: Surface, peak: Peak, summit: Summit) -> bool:
+    """Whether a summit lies on the chosen peak: steepest ascent of the NCC from it ends there.
+
+    Or at a lag so high that noise decides which of the two is higher: that of their difference is
+    the noise of two lags, and of the fall between them.
+    """
+    end, top = climb(surface.ncc, summit.index), climb(surface.ncc, peak.index)
+    if end == top:
+        return True
+    ncc, other = float(surface.ncc[top]), float(surface.ncc[end])
+    if not other > 0:
+        return False
+    missing = max(1 - ncc, 0)
+    noise = math.sqrt(2 * missing**2 + 4 * missing * max(ncc - other, 0))
+    return ncc - other <= NOISE_DEVIATIONS * noise / math.sqrt(float(surface.overlap_count[top]))
 
 
 def _find_largest_std(summit: Summit) -> float:

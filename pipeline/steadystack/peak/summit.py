@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.model import Surface
 from steadystack.peak.patch import Array, Index, SurfaceAtLag
+from steadystack.peak.ridges import falls_off
 from steadystack.peak.surroundings import PeakSurroundings
 
 # Variance, px², where the summit is a whole lag without a maximum: up to a pixel to either side.
@@ -59,6 +61,33 @@ def find_summits(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
     return [summit for summit in summits if summit is not None]
 
 
+def find_local_summit(surface: Surface, index: Index) -> Summit:
+    """Find the maximum next to a lag by the most local filter, whatever lies further away.
+
+    Without one within a lag along every axis the summit is the lag itself, good to a pixel. It
+    counts as located: `is_located` tells.
+    """
+    free = tuple(axis for axis, size in enumerate(surface.ncc.shape) if size > 1)
+    request = surface, index
+    surroundings = PeakSurroundings.compute([request], free)
+    centre = np.zeros((1, len(free)))
+    positions = surroundings.climb(surroundings.grid.local[None], centre)
+    covariance = np.full((1, len(free), len(free)), np.nan)
+    if np.abs(positions).max() <= 1:  # not if it is NaN
+        covariance = surroundings.compute_local_covariance(surroundings.measure(positions))
+    if not np.isfinite(covariance).all():
+        positions, covariance = centre, NO_MAXIMUM * np.eye(len(free))[None]
+    return _expand_axes([request], free, positions, covariance, np.ones(1, bool))[0]
+
+
+def is_located(surface: Surface, summit: Summit) -> bool:
+    """Whether a surface falls off from a summit in all directions."""
+    free = tuple(axis for axis, size in enumerate(surface.ncc.shape) if size > 1)
+    surroundings = PeakSurroundings.compute([(surface, summit.index)], free)
+    offset = summit.offset[None, list(free)]
+    return bool(falls_off(surroundings.patches, offset, surroundings.count)[0])
+
+
 def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> list[Summit]:
     """Find the summits of surfaces that were all searched along the axes `free`."""
     if not free:
@@ -67,7 +96,6 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
     requests, surroundings, filters = _follow_peaks(requests, free)
     positions = surroundings.climb(filters, np.zeros((len(requests), len(free))))
     covariance = np.full((*positions.shape, len(free)), np.nan)
-    located = np.ones(len(requests), bool)
     rows = np.arange(len(requests))
     for _ in range(ROUNDS):
         rows = rows[np.isfinite(positions[rows, 0])]
@@ -75,11 +103,12 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
             break
         selected, before = surroundings.select_rows(rows), positions[rows]
         measured = selected.measure(before)
-        filters, covariance[rows], located[rows] = selected.choose_filters(measured)
+        filters, covariance[rows] = selected.choose_filters(measured)
         positions[rows] = selected.climb(filters, before)
         rows = rows[~(np.abs(positions[rows] - before).max(axis=1) < SETTLED)]
     lost = ~np.isfinite(positions[:, 0] + covariance[:, 0, 0])
-    positions[lost], covariance[lost], located[lost] = 0.0, NO_MAXIMUM * np.eye(len(free)), True
+    positions[lost], covariance[lost] = 0.0, NO_MAXIMUM * np.eye(len(free))
+    located = falls_off(surroundings.patches, positions, surroundings.count)
     return _expand_axes(requests, free, positions, covariance, located)
 
 

@@ -37,8 +37,6 @@ from steadystack.peak.patch import (
 WHITE_PREFERRED = 2.0
 # The least 1 - NCC that rounding leaves.
 LEAST_NOISE = 1e-7
-# A surface that falls by less than this fraction of its height at some pixels' distance is a ridge.
-LEAST_FALL = 0.02
 # Newton steps at most, the length of a step that ends them, and that of the longest step, px.
 STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 
@@ -130,7 +128,7 @@ class PeakSurroundings:
         filtered = take_last(grid.transform_back(self.spectra * filters), grid.inner)
         return np.asarray(grid.lags.T[grid.inner[np.argmax(filtered, axis=-1)]], np.intp)
 
-    def choose_filters(self, measured: SignalAndNoise) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def choose_filters(self, measured: SignalAndNoise) -> tuple[Array, Array]:
         """Choose the filters that promise the smaller errors of the shifts.
 
         The best linear filter of the rings is best if errors are alike at all lags; on a rough
@@ -138,11 +136,10 @@ class PeakSurroundings:
 
         Returns
         -------
-        filters (surfaces, spectrum), covariances of the shifts (surfaces, axes, axes), px², and
-        whether surfaces fall off in all directions (surfaces,)
+        filters (surfaces, spectrum), covariances of the shifts (surfaces, axes, axes), px²
         """
         grid = self.grid
-        falls, roughness, located = self.measure_falls(measured)
+        falls, roughness = self.measure_falls(measured)
         slopes = multiply(grid.ring_slopes, measured.response).reshape(len(falls), grid.ndim, -1)
         errors = falls**2 * (2 * roughness)[:, None]  # of opposite lags, each for itself
         best = self.compute_covariance(measured.best, slopes, measured, errors)
@@ -153,10 +150,16 @@ class PeakSurroundings:
         return (
             np.where(prefer_local[:, None], grid.local, measured.best),
             np.where(prefer_local[:, None, None], local, best),
-            located,
         )
 
-    def measure_falls(self, measured: SignalAndNoise) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def compute_local_covariance(self, measured: SignalAndNoise) -> Array:
+        """Compute the covariance of the maxima of surfaces after the most local filter, px²."""
+        grid = self.grid
+        falls, roughness = self.measure_falls(measured)
+        errors = falls**2 * (2 * roughness)[:, None]
+        return self.compute_covariance(grid.local, grid.local_slopes, measured, errors)
+
+    def measure_falls(self, measured: SignalAndNoise) -> tuple[Array, Array]:
         """Measure how far surfaces fall from their points, and how rough they are.
 
         Roughness is the variance of the independent error of a lag, per squared fall. It is read
@@ -165,8 +168,7 @@ class PeakSurroundings:
 
         Returns
         -------
-        falls to the lags `half` (surfaces, half), roughness (surfaces,), and whether surfaces fall
-        off in all directions (surfaces,)
+        falls to the lags `half` (surfaces, half), roughness (surfaces,)
         """
         grid = self.grid
         patches = grid.transform_back(measured.spectrum)
@@ -186,7 +188,7 @@ class PeakSurroundings:
         excess = 2 * (rest**2).sum(axis=-1) - white * remaining.sum()
         expected = (remaining * take_last(falls, grid.near) ** 2).sum(axis=-1)
         roughness = np.maximum(excess, 0) / np.where(expected > 0, expected, np.inf)
-        return falls, roughness, take_last(falls, grid.far).min(axis=-1) > LEAST_FALL * measured.top
+        return falls, roughness
 
     def compute_covariance(
         self, filters: Array, slopes: Array, measured: SignalAndNoise, errors: Array
