@@ -1,7 +1,7 @@
 """Steps that prepare frames for correlation.
 
 All respect masks: invalid pixels never affect valid ones. All are off unless turned on; their
-order is flat field, logarithm, static image, high-pass.
+order is flat field, logarithm or square root, static image, low-pass, high-pass.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,17 @@ from steadystack.model import Bools, Floats
 SMALLEST_BOX_SIGMA = 4.0
 # Radius at which a Gaussian is cut off, in units of its sigma.
 GAUSSIAN_RADII = 4.0
+# What a local plane is fitted to counts as spread by at least this part of sigma², so that few
+# pixels in a line do not tilt it.
+LEAST_SPREAD = 1e-6
+# Surroundings are even if their centre is this part of sigma away from the pixel at most.
+MOST_ONE_SIDED = 0.3
+# Masks of up to so many pixels are kept with what lies around each of them.
+KEPT_PIXELS = 2**22
+# A pixel stands out from the median of a box of this side by so many deviations of what all do.
+OUTLIER_BOX, OUTLIER_DEVIATIONS = 3, 6.0
+# Deviations of normal values per median of their absolute values.
+MEDIAN_DEVIATION = 1.4826
 # Values that a median is taken of at a time: it needs many times their memory.
 MEDIAN_STRIP = 2**19
 # Fewest pixels that show whether there is a scene in them, and least correlation of neighbouring
@@ -28,7 +41,7 @@ MEDIAN_STRIP = 2**19
 LEAST_PIXELS, SCENE_LIKENESS = 64, 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditioning:
     """The steps applied to every frame before it is correlated.
 
@@ -36,11 +49,25 @@ class Conditioning:
     ----------
     logarithm : correlate the logarithm (for contrast that multiplies); pixels that are not
         positive are not valid
-    high_pass : sigma in pixels of the Gaussian local mean that is subtracted; None: off
+    square_root : correlate the square root (for counts, whose noise grows with them); negative
+        pixels are not valid
+    low_pass : sigma in pixels of the Gaussian local mean that is taken; None: off
+    high_pass : sigma in pixels of the Gaussian local plane that is subtracted; None: off
     """
 
     logarithm: bool = False
+    square_root: bool = False
+    low_pass: float | None = None
     high_pass: float | None = None
+
+    def __str__(self) -> str:
+        """The steps as settings of `preprocess`, such as ``low_pass: 1, high_pass: 10``."""
+        switches = [name for name in ("logarithm", "square_root") if getattr(self, name)]
+        widths = [(n, getattr(self, n)) for n in ("low_pass", "high_pass")]
+        return ", ".join(
+            [f"{name}: true" for name in switches]
+            + [f"{name}: {sigma:g}" for name, sigma in widths if sigma is not None]
+        )
 
 
 def condition(
@@ -70,9 +97,14 @@ def condition(
     if conditioning.logarithm:
         valid = valid & (image > 0)
         image = np.log(image, where=valid, out=np.zeros(image.shape), dtype=np.float64)
+    if conditioning.square_root:
+        valid = valid & (image >= 0)
+        image = np.sqrt(image, where=valid, out=np.zeros(image.shape), dtype=np.float64)
     if static is not None:
         valid = valid & np.isfinite(static)
         image = np.where(valid, image - np.where(valid, static, 0), 0)
+    if conditioning.low_pass is not None:
+        image = apply_low_pass(image, valid, conditioning.low_pass)
     if conditioning.high_pass is not None:
         image = apply_high_pass(image, valid, conditioning.high_pass)
     return image, valid
@@ -80,11 +112,17 @@ def condition(
 
 def compute_reach(conditioning: Conditioning) -> int:
     """Compute how far away, in pixels, a pixel affects a conditioned one."""
-    if conditioning.high_pass is None:
-        return 0
-    if conditioning.high_pass < SMALLEST_BOX_SIGMA:
-        return int(GAUSSIAN_RADII * conditioning.high_pass + 0.5)
-    return 3 * (_choose_box_width(conditioning.high_pass) // 2)
+    return sum(
+        _find_reach(sigma)
+        for sigma in (conditioning.low_pass, conditioning.high_pass)
+        if sigma is not None
+    )
+
+
+def _find_reach(sigma: float) -> int:
+    if sigma < SMALLEST_BOX_SIGMA:
+        return int(GAUSSIAN_RADII * sigma + 0.5)
+    return 3 * (_choose_box_width(sigma) // 2)
 
 
 def divide_by_flat_field(
@@ -98,25 +136,110 @@ def divide_by_flat_field(
 
 
 def apply_high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
-    """Subtract from an image its local mean over valid pixels; 0 where not valid.
+    """Subtract from an image what `apply_low_pass` leaves of it; 0 where not valid.
 
-    The local mean is over a Gaussian of that `sigma` (pixels); a wide one is approximated by three
-    boxes, at a cost that does not grow with sigma. Values and mask are averaged alike, so that
-    invalid pixels do not affect their quotient (normalized convolution, Knutsson & Westin 1993).
+    A slope over the frame goes without a trace, up to the edges of the frame and of the mask: the
+    local mean alone would leave a band there, that stands still or travels with the mask.
     """
+    values = _take_mean_away(image, valid)
+    return np.where(valid, values - _fit_locally(values, valid, sigma), 0)
 
-    def sum_locally(array: NDArray[np.float64]) -> NDArray[np.float64]:
-        if sigma < SMALLEST_BOX_SIGMA:
-            return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
-        for _ in range(3):
-            array = ndimage.uniform_filter(array, _choose_box_width(sigma), mode="constant")
-        return array
 
-    centre = image[valid].mean() if valid.any() else 0
-    values = np.where(valid, image - centre, 0).astype(np.float64)
-    total, weight = sum_locally(values), sum_locally(valid.astype(np.float64))
-    is_known = valid & (weight > 1e-9)
-    return np.where(valid, values - np.divide(total, weight, out=total, where=is_known), 0)
+def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
+    """Fit a plane to the valid pixels around every one, and take its value there; 0 if not valid.
+
+    They are weighted by a Gaussian of that `sigma` (pixels); a wide one is approximated by three
+    boxes, at a cost that does not grow with sigma. Away from all edges the plane's value is the
+    local mean. Invalid pixels have no weight (normalized convolution, Knutsson & Westin 1993).
+    """
+    values = _take_mean_away(image, valid)
+    return np.where(valid, _fit_locally(values, valid, sigma), 0)
+
+
+def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
+    """Find the pixels whose surroundings reach about as far to all sides.
+
+    Near the edges of frame and mask a filter is another than away from them, so that a band there
+    shows more or less of the scene, whatever the scene does. `sigma` is that of `apply_low_pass`.
+    """
+    around = _find_neighbourhood(valid, sigma)
+    off = np.sqrt(sum(along**2 for along in around.centre))
+    return np.asarray(valid & (off < MOST_ONE_SIDED * sigma))
+
+
+def _take_mean_away(image: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
+    centre = image[valid].mean(dtype=np.float64) if valid.any() else 0
+    return np.where(valid, image - np.float64(centre), 0).astype(np.float64)
+
+
+def _fit_locally(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
+    """Fit local planes to values that are 0 where not valid, and take them at every pixel.
+
+    With the weighted mean m of the places around a pixel, seen from there, and their covariance C,
+    that of the values v, and the covariance c of places and values, the plane is v - m C^-1 c.
+    """
+    around = _find_neighbourhood(valid, sigma)
+    plane = _sum_locally(values, sigma) * around.inverse_weight
+    mean = plane.copy()
+    for axis, places in enumerate(_list_places(valid.shape)):
+        moment = _sum_locally(values * places, sigma) * around.inverse_weight
+        plane -= around.pull[axis] * (moment - (around.centre[axis] + places) * mean)
+    return plane
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbourhood:
+    """What lies around every pixel: one over the sum of weights, m, and C^-1 m, by axis."""
+
+    inverse_weight: NDArray[np.float64]
+    centre: list[NDArray[np.float64]]
+    pull: list[NDArray[np.float64]]
+
+    @classmethod
+    def make(cls, valid: Bools, sigma: float) -> _Neighbourhood:
+        ones, places = valid.astype(np.float64), _list_places(valid.shape)
+        weight = _sum_locally(ones, sigma)
+        inverse = np.divide(1, weight, out=np.zeros_like(weight), where=valid & (weight > 1e-9))
+        means = [_sum_locally(ones * along, sigma) * inverse for along in places]
+        spread = np.zeros((*valid.shape, valid.ndim, valid.ndim))
+        for a, b in combinations_with_replacement(range(valid.ndim), 2):
+            product = _sum_locally(ones * places[a] * places[b], sigma) * inverse
+            spread[..., a, b] = spread[..., b, a] = product - means[a] * means[b]
+        spread += LEAST_SPREAD * sigma**2 * np.eye(valid.ndim)
+        centre = [mean - along for mean, along in zip(means, places, strict=True)]
+        pull = np.linalg.solve(spread, np.stack(centre, axis=-1)[..., None])[..., 0]
+        return cls(inverse, centre, list(np.moveaxis(pull, -1, 0)))
+
+
+def _find_neighbourhood(valid: Bools, sigma: float) -> _Neighbourhood:
+    if valid.size <= KEPT_PIXELS:
+        return _keep_neighbourhood(valid.tobytes(), valid.shape, sigma)
+    return _Neighbourhood.make(valid, sigma)
+
+
+@lru_cache(maxsize=4)
+def _keep_neighbourhood(mask: bytes, shape: tuple[int, ...], sigma: float) -> _Neighbourhood:
+    """Make the neighbourhood of a mask, and keep it for other images under that mask."""
+    return _Neighbourhood.make(np.frombuffer(mask, bool).reshape(shape), sigma)
+
+
+def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Places along each axis, px from the middle, to be broadcast."""
+    return [
+        (np.arange(size) - (size - 1) / 2).reshape(
+            [-1 if a == axis else 1 for a in range(len(shape))]
+        )
+        for axis, size in enumerate(shape)
+    ]
+
+
+def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Sum around every pixel, weighted by a Gaussian; there is nothing outside."""
+    if sigma < SMALLEST_BOX_SIGMA:
+        return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
+    for _ in range(3):
+        array = ndimage.uniform_filter(array, _choose_box_width(sigma), mode="constant")
+    return array
 
 
 def _choose_box_width(sigma: float) -> int:
@@ -175,3 +298,36 @@ def _correlate_neighbours(values: NDArray[Any], chosen: Bools) -> float:
     if left.size < LEAST_PIXELS or not left.std() or not right.std():
         return 0.0
     return float(np.corrcoef(left, right)[0, 1])
+
+
+def subtract_line_means(image: NDArray[Any], valid: Bools, axis: int) -> NDArray[np.float64]:
+    """Subtract from each line across an axis, such as each column, the mean of its valid pixels.
+
+    0 where not valid.
+    """
+    others = tuple(other for other in range(image.ndim) if other != axis)
+    values = _take_mean_away(image, valid)
+    total, count = (array.sum(axis=others, keepdims=True) for array in (values, valid))
+    return np.where(valid, values - total / np.maximum(count, 1), 0)
+
+
+def find_shared_outliers(images: Sequence[tuple[NDArray[Any], Bools]]) -> Bools:
+    """Find pixels that stand out from their neighbours in all images, to the same side.
+
+    They do by six deviations of what all pixels stand out by: hot and dead ones. `images` are
+    arrays of one shape, each with its valid pixels.
+    """
+    signed = (
+        np.logical_and.reduce(
+            [_stands_out(sign * image.astype(np.float64), valid) for image, valid in images]
+        )
+        for sign in (1, -1)
+    )
+    return np.asarray(np.logical_or(*signed))
+
+
+def _stands_out(image: NDArray[np.float64], valid: Bools) -> Bools:
+    filled = np.where(valid, image, np.median(image[valid]) if valid.any() else 0)
+    above = filled - ndimage.median_filter(filled, OUTLIER_BOX)
+    deviation = MEDIAN_DEVIATION * float(np.median(np.abs(above[valid]))) if valid.any() else 0
+    return np.asarray(valid & (above > OUTLIER_DEVIATIONS * deviation) & (above > 0))

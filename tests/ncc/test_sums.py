@@ -50,10 +50,9 @@ def any_mask(rng, shape, kind):
 
 @pytest.mark.parametrize("count", slow_but([100], [100, 300]))
 def test_terms_are_the_sums_they_stand_for(count):
-    settings(deadline=None, max_examples=count)(check_terms)()
+    settings(deadline=None, max_examples=count)(given(problems())(check_terms))()
 
 
-@given(problems())
 def check_terms(problem):
     """Whatever the masks, the tiles and the way that is taken: against sums over whole images."""
     shape, other, bounds, tile, kinds, same, in_series, beyond, nearly, seed = problem

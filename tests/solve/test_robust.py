@@ -215,10 +215,10 @@ def test_exact_pairs_give_exact_shifts_on_any_graph(graph):
 
 @pytest.mark.parametrize("count", slow_but([20], [20, 60]))
 def test_order_roles_and_drift_do_not_matter(count):
-    settings(deadline=None, max_examples=count)(check_order_roles_and_drift)()
+    check = given(graphs, st.floats(-9, 9))(check_order_roles_and_drift)
+    settings(deadline=None, max_examples=count)(check)()
 
 
-@given(graphs, st.floats(-9, 9))
 def check_order_roles_and_drift(graph, slope):
     count, more, seed = graph
     rng = np.random.default_rng(seed)

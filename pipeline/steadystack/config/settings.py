@@ -45,14 +45,30 @@ class PreprocessSection(Section):
     logarithm: bool = Field(
         False, description="correlate the logarithm; pixels that are not positive are not valid"
     )
+    square_root: bool = Field(
+        False,
+        description="correlate the square root, for counts of few photons; negative pixels are not "
+        "valid",
+    )
     fixed_pattern: str | None = Field(
         None,
         description="image to subtract, of what stands still in the camera; 'estimate' separates "
         "it from the moving scene",
     )
-    high_pass: Sigma | None = Field(
-        None, description="subtract the local mean over a Gaussian of this sigma, pixels"
+    low_pass: Sigma | None = Field(
+        None, description="take the local mean over a Gaussian of this sigma, pixels"
     )
+    high_pass: Sigma | None = Field(
+        None,
+        description="subtract the local mean over a Gaussian of this sigma, pixels; at the edges "
+        "of frame and mask, where that is one-sided, a local plane",
+    )
+
+    @model_validator(mode="after")
+    def _check_one_curve(self) -> PreprocessSection:
+        if self.logarithm and self.square_root:
+            raise ValueError("logarithm and square_root are both set: choose one")
+        return self
 
 
 class RegisterSection(Section):

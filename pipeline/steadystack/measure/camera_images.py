@@ -70,9 +70,10 @@ class Sample:
     gains: NDArray[np.float64]  # what their images are divided by
 
     def images(self, chosen: Bools) -> Iterator[tuple[Floats, Bools]]:
-        """Those of the frames that are known, made ready but for static image and high-pass."""
+        """Those of the frames that are known, made ready but for static image and filters."""
         method = replace(
-            self.method, conditioning=replace(self.method.conditioning, high_pass=None)
+            self.method,
+            conditioning=replace(self.method.conditioning, low_pass=None, high_pass=None),
         )
         region, _ = method.part(0)
         flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
@@ -251,7 +252,7 @@ def estimate_fixed_pattern(
 
     Parameters
     ----------
-    method : how pairs are measured; the image is that of its logarithm, if it takes one
+    method : how pairs are measured; the image is that of its logarithm or root, if it takes one
 
     Returns
     -------

@@ -129,6 +129,12 @@ class Registration:
         Overlapping valid pixels at the peak over the smaller number of valid pixels, 0..1.
     status : PairStatus
         Why there is a shift, or none.
+    conditioning : str
+        What was done to the images first, as settings of ``preprocess``: ``high_pass: 10``. Empty:
+        nothing.
+    fixed_pattern_share : float
+        Fraction of the images' variance that stands still in both, as far as it shows beside the
+        scene: single pixels, rows, columns. NaN: cannot be told.
     """
 
     shift: Floats
@@ -137,6 +143,8 @@ class Registration:
     second_peak_ratio: float
     overlap: float
     status: PairStatus
+    conditioning: str = ""
+    fixed_pattern_share: float = np.nan
 
     @classmethod
     def unknown(

@@ -2,7 +2,7 @@
 
 `choice` finds the best lag; a `patch` is the surface around it, and `surroundings` are the patches
 of several surfaces; `summit` is the maximum between the pixels; `ridges` do not fall off from it in
-all directions; `registration` joins them.
+all directions; what stands `still` in both images makes crests; `registration` joins them.
 """
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak
@@ -10,9 +10,11 @@ from steadystack.peak.patch import RADII
 from steadystack.peak.registration import (
     count_held,
     estimate_held_bytes,
+    find_summits_near,
     judge_peak,
     register,
     register_each,
+    round_to_pixels,
 )
 from steadystack.peak.summit import Summit, find_summits
 
@@ -25,7 +27,9 @@ __all__ = [
     "estimate_held_bytes",
     "find_peak",
     "find_summits",
+    "find_summits_near",
     "judge_peak",
     "register",
     "register_each",
+    "round_to_pixels",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,7 +17,8 @@ from steadystack.peak.choice import (
     estimate_tail_chance,
     find_peak,
 )
-from steadystack.peak.patch import SurfaceAtLag
+from steadystack.peak.patch import Index, SurfaceAtLag
+from steadystack.peak.still import find_fixed_patterns, remove_fixed_patterns
 from steadystack.peak.summit import Summit, find_local_summit, find_summits, is_located
 
 # A second peak of this fraction of the peak's significance makes the choice arbitrary.
@@ -31,6 +32,8 @@ NOISE_DEVIATIONS = 4.0
 LARGEST_STD = 5.0
 # Variance, px², that rounding to whole lags adds.
 ROUNDING_VARIANCE = 1 / 12
+# Shifts with and without a fixed pattern are the same within so many deviations, or pixels.
+SAME_DEVIATIONS, SAME_PIXELS = 0.5, 0.05
 # So many surfaces are held and fitted together, or fewer with so many lags in all; the bytes of a
 # lag are those of its NCC, overlap and two variances.
 HELD_SURFACES, HELD_LAGS, LAG_BYTES = 16, 2**18, 28
@@ -87,6 +90,18 @@ def register_each(
             )
             held, lags = [], 0
     yield from _answer_requests([_register(item, subpixel, allow_inverted) for item in held])
+
+
+def find_summits_near(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
+    """Find the summit of each surface on the peak that the lag at an index lies on.
+
+    None is judged: without a maximum between the lags it is a whole lag, good to a pixel.
+    """
+    tops = [(surface, climb(surface.ncc, index)) for surface, index in requests]
+    return [
+        summit if climb(surface.ncc, summit.index) == top else find_local_summit(surface, top)
+        for (surface, top), summit in zip(tops, find_summits(tops), strict=True)
+    ]
 
 
 def count_held(lags: int, surfaces: int, most_held: int = HELD_SURFACES) -> int:
@@ -172,32 +187,68 @@ def _register_significance(
 ) -> SummitRequests[Registration]:
     """Find the shift of a surface whose lags have the significance `z`.
 
-    Yields requests for summits, is sent their summits, returns the registration.
+    Yields requests for summits, is sent their summits, returns the registration. It is ambiguous
+    if there is another without what stands still in both images.
     """
+    registration, index = yield from _register_highest(surface, z, subpixel)
+    patterns = [] if index is None else find_fixed_patterns(surface, index)
+    if not patterns:
+        return replace(registration, fixed_pattern_share=np.nan if index is None else 0.0)
+    without = remove_fixed_patterns(surface, patterns)
+    other, _ = yield from _register_highest(without, compute_significance(without), subpixel)
+    if other.status is PairStatus.OK and not _is_same_shift(registration, other):
+        share = max(pattern.share for pattern in patterns)
+        ambiguous = _make_without_shift(registration, PairStatus.AMBIGUOUS)
+        return replace(ambiguous, fixed_pattern_share=share)
+    # a scene of sharp details that does not move makes a crest at zero, too
+    certain = [pattern.share for pattern in patterns if pattern.apart]
+    return replace(registration, fixed_pattern_share=max(certain, default=np.nan))
+
+
+def _is_same_shift(registration: Registration, other: Registration) -> bool:
+    """Whether both have a shift, and it is the same."""
+    variance = np.diag(registration.covariance) + np.diag(other.covariance)
+    allowed = np.maximum(SAME_DEVIATIONS * np.sqrt(variance), SAME_PIXELS)
+    return bool((np.abs(registration.shift - other.shift) <= allowed).all())
+
+
+def _register_highest(
+    surface: Surface, z: Floats, subpixel: bool
+) -> SummitRequests[tuple[Registration, Index | None]]:
+    """Find the shift of a surface, and the index of its peak, None if there is none."""
     ndim = surface.ncc.ndim
     peak = find_peak(surface, z)
     if peak is None:
         is_empty = not np.isfinite(surface.ncc[surface.searched]).any()
-        return Registration.unknown(
-            ndim, PairStatus.LOW_OVERLAP if is_empty else PairStatus.LOW_NCC
-        )
+        status = PairStatus.LOW_OVERLAP if is_empty else PairStatus.LOW_NCC
+        return Registration.unknown(ndim, status), None
     status, summit = yield from judge_peak(surface, peak)
     index = peak.index if summit is None else summit.index
-    peak_values = {
+    peak_values: dict[str, Any] = {
         "ncc": float(surface.ncc[index]),
         "second_peak_ratio": peak.second_significance / peak.significance,
         "overlap": float(surface.overlap_count[index]) / min(surface.valid_count),
     }
     if summit is None or status is not PairStatus.OK:
-        return Registration.unknown(ndim, status, **peak_values)
+        return Registration.unknown(ndim, status, **peak_values), index
     lag = np.array(surface.first_lag) + np.array(summit.index)
-    shift, covariance = lag + summit.offset, summit.covariance
-    if not subpixel:
-        shift = lag + np.rint(summit.offset)
-        covariance = covariance + np.diag(
-            [ROUNDING_VARIANCE * (size > 1) for size in surface.ncc.shape]
-        )
-    return Registration(shift=shift, covariance=covariance, status=status, **peak_values)
+    registration = Registration(
+        shift=lag + summit.offset, covariance=summit.covariance, status=status, **peak_values
+    )
+    return registration if subpixel else round_to_pixels(registration), index
+
+
+def round_to_pixels(registration: Registration) -> Registration:
+    """Round a shift to whole pixels, and add to its covariance what that costs.
+
+    Along axes that were not searched it costs nothing.
+    """
+    searched = np.diag(registration.covariance) > 0
+    return replace(
+        registration,
+        shift=np.rint(registration.shift),
+        covariance=registration.covariance + np.diag(ROUNDING_VARIANCE * searched),
+    )
 
 
 def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus, Summit | None]]:
@@ -215,9 +266,9 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
     if not _is_on_peak(surface, peak, summit):  # contrast is lost: only the NCC itself is of use
         summit = yield replace(surface, variances=None), peak.index
         if not _is_on_peak(surface, peak, summit):  # the filter is not that of these images
-            summit = find_local_summit(replace(surface, variances=None), peak.index)
-        # the NCC falls where contrast is lost, too
-        summit = replace(summit, located=is_located(surface, summit))
+            summit = find_local_summit(surface, peak.index)
+        elif summit.located:  # the NCC falls where contrast is lost, too
+            summit = replace(summit, located=is_located(surface, summit))
     edge = _find_edge_status(surface, summit)
     if edge is not None:
         return edge, summit

@@ -60,7 +60,9 @@ def falls_off(patches: Array, points: Array, count: Array) -> NDArray[np.bool_]:
     least_from_top, ratio_from_top = _find_least_fall(tops, far)
     least, ratio = _find_least_fall(nears, far)
     missing = np.maximum(1 - top, 0)
-    noise = np.sqrt((2 * missing**2 + 4 * missing * np.maximum(least_from_top, 0)) / count)
+    noise = np.sqrt(
+        (2 * missing**2 + 4 * missing * np.maximum(least_from_top, 0)) / np.maximum(count, 1)
+    )
     from_top = (
         (least_from_top > TOP_FRACTION * top)
         & (least_from_top > TOP_DEVIATIONS * noise)

@@ -11,7 +11,7 @@ or a covariance that does not exist.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +64,12 @@ def find_summits(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
 def find_local_summit(surface: Surface, index: Index) -> Summit:
     """Find the maximum next to a lag by the most local filter, whatever lies further away.
 
-    Without one within a lag along every axis the summit is the lag itself, good to a pixel. It
-    counts as located: `is_located` tells.
+    Without one within a lag along every axis the summit is the lag itself, good to a pixel, and
+    not located. The variances of the overlaps are not looked at, but where it is judged whether
+    the surface falls off: the NCC does where contrast is lost, too.
     """
     free = tuple(axis for axis, size in enumerate(surface.ncc.shape) if size > 1)
-    request = surface, index
+    request = replace(surface, variances=None), index
     surroundings = PeakSurroundings.compute([request], free)
     centre = np.zeros((1, len(free)))
     positions = surroundings.climb(surroundings.grid.local[None], centre)
@@ -76,8 +77,10 @@ def find_local_summit(surface: Surface, index: Index) -> Summit:
     if np.abs(positions).max() <= 1:  # not if it is NaN
         covariance = surroundings.compute_local_covariance(surroundings.measure(positions))
     if not np.isfinite(covariance).all():
-        positions, covariance = centre, NO_MAXIMUM * np.eye(len(free))[None]
-    return _expand_axes([request], free, positions, covariance, np.ones(1, bool))[0]
+        covariance = NO_MAXIMUM * np.eye(len(free))[None]
+        return _expand_axes([request], free, centre, covariance, np.zeros(1, bool))[0]
+    summit = _expand_axes([request], free, positions, covariance, np.ones(1, bool))[0]
+    return replace(summit, located=is_located(surface, summit))
 
 
 def is_located(surface: Surface, summit: Summit) -> bool:
@@ -93,7 +96,8 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
     if not free:
         ndim = len(requests[0][1])
         return [Summit(index, np.zeros(ndim), np.zeros((ndim, ndim))) for _, index in requests]
-    requests, surroundings, filters = _follow_peaks(requests, free)
+    asked = requests
+    requests, surroundings, filters = _follow_peaks(asked, free)
     positions = surroundings.climb(filters, np.zeros((len(requests), len(free))))
     covariance = np.full((*positions.shape, len(free)), np.nan)
     rows = np.arange(len(requests))
@@ -107,9 +111,12 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
         positions[rows] = selected.climb(filters, before)
         rows = rows[~(np.abs(positions[rows] - before).max(axis=1) < SETTLED)]
     lost = ~np.isfinite(positions[:, 0] + covariance[:, 0, 0])
-    positions[lost], covariance[lost] = 0.0, NO_MAXIMUM * np.eye(len(free))
+    positions[lost] = 0
     located = falls_off(surroundings.patches, positions, surroundings.count)
-    return _expand_axes(requests, free, positions, covariance, located)
+    summits = _expand_axes(requests, free, positions, covariance, located)
+    for row in np.flatnonzero(lost):
+        summits[row] = find_local_summit(*asked[row])
+    return summits
 
 
 def _follow_peaks(

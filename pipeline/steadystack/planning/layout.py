@@ -104,7 +104,9 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
     """Choose how much a task takes on within `cluster.task_memory`."""
     task_memory = config.cluster.task_memory
     memory = parse_bytes(task_memory) if task_memory is not None else None
-    by_value = series.validity.by_value or config.preprocess.logarithm
+    by_value = (
+        series.validity.by_value or config.preprocess.logarithm or config.preprocess.square_root
+    )
     available = _find_bytes_per_task(config.cluster)
     size = BatchSize.within(
         memory or get_default_task_bytes(config.cluster),
@@ -181,7 +183,12 @@ def _make_method(config: Config, series: Series) -> Method:
         )
     return Method(
         search=search,
-        conditioning=Conditioning(config.preprocess.logarithm, config.preprocess.high_pass),
+        conditioning=Conditioning(
+            logarithm=config.preprocess.logarithm,
+            square_root=config.preprocess.square_root,
+            low_pass=config.preprocess.low_pass,
+            high_pass=config.preprocess.high_pass,
+        ),
         flat_field=None if flat_field == "median" else flat_field,
         fixed_pattern=None if fixed_pattern == "estimate" else fixed_pattern,
         region=region,

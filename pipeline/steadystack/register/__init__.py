@@ -1,9 +1,11 @@
 """One pair of images: the lags that are searched, its surface, its shift.
 
-`translation` has the public functions for plain arrays; `search` has the single steps, for frames
-that have other pairs or are read in blocks.
+`translation` has the public functions for a `plain_pair` of arrays: measured again with parts of
+it that it would `leave_out`, and under other `conditionings`. `search` has the single steps, for
+frames that have other pairs or are read in blocks.
 """
 
+from steadystack.register.plain_pair import check_max_shift
 from steadystack.register.search import (
     Search,
     compute_block_terms,
@@ -11,7 +13,7 @@ from steadystack.register.search import (
     register_surfaces,
     register_terms,
 )
-from steadystack.register.translation import check_max_shift, masked_ncc, register_translation
+from steadystack.register.translation import masked_ncc, register_translation
 
 __all__ = [
     "Search",

@@ -1,0 +1,117 @@
+"""What stands still in both images of a pair, as far as it shows in the surface.
+
+A fixed pattern of single pixels, such as hot ones, adds to the lag zero, one of rows or columns to
+all lags that are zero across them: a spike or a crest one lag wide, where a scene seen through
+optics, and noise, make none. Its height is the share of the images' variance that stands still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Surface
+
+# Lags to each side of zero whose crests are compared with that at zero.
+REACH = 12
+# A crest is one if it has this height, and this many times the deviation of the others.
+LEAST_HEIGHT, LEAST_RATIO = 0.01, 2.5
+# Along other axes, lags this near to the peak are left out if zero lies in its way.
+NEAR_PEAK, IN_THE_WAY = 6, 3
+# Deviations of normal values per median of their absolute values.
+MEDIAN_DEVIATION = 1.4826
+# Fewer crests to compare with do not tell.
+FEWEST = 6
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FixedPattern:
+    """A pattern that varies along some axes and is the same along the others, if there are any.
+
+    `share` of the variance is its own. `apart` tells whether zero is well away from the peak, so
+    that it cannot be the scene that does not move.
+    """
+
+    axes: Axes
+    share: float
+    apart: bool
+
+
+def find_fixed_patterns(surface: Surface, index: tuple[int, ...]) -> list[FixedPattern]:
+    """Find the crests at zero of a surface with its peak at an index."""
+    free = [axis for axis, size in enumerate(surface.ncc.shape) if size > 1]
+    found = []
+    for count in range(1, len(free) + 1):
+        for axes in combinations(free, count):
+            pattern = _measure_crest(surface, index, axes)
+            if pattern is not None:
+                found.append(pattern)
+    return found
+
+
+def remove_fixed_patterns(surface: Surface, patterns: list[FixedPattern]) -> Surface:
+    """Take crests from a surface: what is left is that of the scene alone, about."""
+    ncc = surface.ncc.copy()
+    for pattern in patterns:
+        at = tuple(
+            -first if axis in pattern.axes else slice(None)
+            for axis, first in enumerate(surface.first_lag)
+        )
+        ncc[at] = np.maximum(ncc[at] - pattern.share, -1)
+    return replace(surface, ncc=ncc)
+
+
+def _measure_crest(surface: Surface, index: tuple[int, ...], axes: Axes) -> FixedPattern | None:
+    """Measure the crest of a pattern that varies along `axes`; None if there is none."""
+    ndim, zero = surface.ncc.ndim, [-first for first in surface.first_lag]
+    if any(not 2 <= zero[axis] < surface.ncc.shape[axis] - 2 for axis in axes):
+        return None
+    apart = any(abs(index[axis] - zero[axis]) > IN_THE_WAY for axis in axes)
+    region = tuple(
+        slice(max(zero[axis] - REACH - 2, 0), zero[axis] + REACH + 3)
+        if axis in axes
+        else slice(None)
+        for axis in range(ndim)
+    )
+    bends = surface.ncc[region].astype(np.float64)
+    for axis in axes:
+        bends = _bend(bends, axis)
+    others = tuple(axis for axis in range(ndim) if axis not in axes)
+    if others:
+        if not apart:
+            near = np.ix_(
+                *(
+                    np.abs(np.arange(size) - index[axis]) <= NEAR_PEAK
+                    if axis in others
+                    else np.ones(size, bool)
+                    for axis, size in enumerate(bends.shape)
+                )
+            )
+            bends[near] = np.nan
+        if not np.isfinite(bends).any(axis=others).all():
+            return None
+        bends = np.nanmedian(bends, axis=others)
+    at = [min(zero[axis] - 2, REACH) for axis in axes]
+    height = float(bends[tuple(at)])
+    # their own lags, and those around the peak, say nothing of the noise
+    ends = [index[axis] - zero[axis] + place for axis, place in zip(axes, at, strict=True)]
+    for place, reach in ((at, 1), (ends, IN_THE_WAY)):
+        bends[tuple(slice(max(p - reach, 0), max(p + reach + 1, 0)) for p in place)] = np.nan
+    rest = np.abs(bends[np.isfinite(bends)])
+    if len(rest) < FEWEST or not height > max(
+        LEAST_HEIGHT, LEAST_RATIO * MEDIAN_DEVIATION * float(np.median(rest))
+    ):
+        return None
+    return FixedPattern(axes, height, apart)
+
+
+def _bend(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """By how much values stand out from the cubic through two neighbours on each side."""
+    lines = np.moveaxis(values, axis, 0)
+    near, far = lines[1:-3] + lines[3:-1], lines[:-4] + lines[4:]
+    return np.moveaxis(lines[2:-2] - (4 * near - far) / 6, 0, axis)

@@ -1,0 +1,141 @@
+"""A pair under several conditionings, and the one whose parts agree best.
+
+Whatever a fit assumes of noise and sharpness, real images do not keep it; but a conditioning under
+which the parts of the frame agree about the shift is a good one, and needs no truth to be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from steadystack.conditioning import Conditioning
+from steadystack.model import PairStatus, Registration
+from steadystack.register.leave_out import PairImages, widen_by_parts
+from steadystack.register.plain_pair import PlainPair
+from steadystack.register.search import Search, register_terms
+
+TRIED = (
+    Conditioning(high_pass=3),
+    Conditioning(high_pass=10),
+    Conditioning(high_pass=30),
+    Conditioning(low_pass=1),
+    Conditioning(low_pass=2),
+    Conditioning(low_pass=1, high_pass=10),
+    Conditioning(low_pass=1.5, high_pass=30),
+)
+# Others are tried where the parts disagree by more than this times what the noise explains, or
+# where there is no shift for one of these reasons.
+DISAGREES = 1.5
+CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
+# Another is better than none if its deviation is less than this part.
+CLEARLY = 0.7
+# Two shifts agree within so many deviations of both, or this many pixels.
+AGREE_DEVIATIONS, AGREE_PIXELS = 4.0, 0.5
+# One with this many times the deviation of the best at most says no to it, if it does not agree.
+AS_GOOD = 2.0
+# Without one as the images are, the shift must be known this well, px, and its rival be at most
+# this part as significant.
+LARGEST_STD, RIVAL = 1.0, 0.7
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A pair as measured under a conditioning, which the registration names.
+
+    `stated` is its registration before it was widened to what the parts disagree about.
+    """
+
+    pair: PlainPair
+    stated: Registration
+    registration: Registration
+
+    @classmethod
+    def make(
+        cls, pair: PlainPair, name: str, make_search: Callable[[PlainPair], Search]
+    ) -> Attempt:
+        """Measure a pair that was conditioned in the way of that name."""
+        images = PairImages(pair, make_search(pair))
+        stated = register_terms(images.compute_terms(), images.search)
+        if stated.status is not PairStatus.OK:
+            return cls(pair, stated, stated)
+        widened = replace(widen_by_parts(stated, images), conditioning=name)
+        return cls(pair, stated, widened)
+
+    def condition(self) -> Iterator[tuple[PlainPair, str]]:
+        """Condition the pair in all ways, on top of what was done to it."""
+        done = self.registration.conditioning
+        for way in TRIED:
+            yield self.pair.condition(way), f"{done}, {way}" if done else str(way)
+
+    @property
+    def asks_for_others(self) -> bool:
+        """Whether another conditioning may be better."""
+        if not self.is_ok:
+            return self.registration.status in CAN_BE_HELPED
+        before, after = np.diag(self.stated.covariance), np.diag(self.registration.covariance)
+        return bool((after > DISAGREES**2 * before).any())
+
+    @property
+    def is_ok(self) -> bool:
+        return self.registration.status is PairStatus.OK
+
+    @property
+    def has_rival(self) -> bool:
+        """Whether another lag is nearly as good."""
+        return self.registration.second_peak_ratio > RIVAL
+
+    @property
+    def std(self) -> float:
+        """Root of the sum of the variances along all axes, px."""
+        return float(np.sqrt(np.trace(self.registration.covariance)))
+
+    def differs_from(self, other: Attempt) -> float:
+        """By how much two shifts differ, in units of what is allowed."""
+        one, two = self.registration, other.registration
+        variance = np.diag(one.covariance) + np.diag(two.covariance)
+        allowed = np.maximum(AGREE_DEVIATIONS * np.sqrt(variance), AGREE_PIXELS)
+        return float((np.abs(one.shift - two.shift) / allowed).max())
+
+
+def register_conditioned(
+    pair: PlainPair, make_search: Callable[[PlainPair], Search]
+) -> Registration:
+    """Register a pair, under another conditioning where that is clearly better than none."""
+    first = Attempt.make(pair, "", make_search)
+    if len(make_search(pair).blocks) > 1:  # larger ones are not held conditioned
+        return first.registration
+    share = first.registration.fixed_pattern_share
+    best = first if share == 0 else _remove_fixed_pattern(first, make_search)
+    if best.asks_for_others and (best is not first or not share > 0):
+        best = _choose(best, [Attempt.make(*one, make_search) for one in best.condition()])
+    return replace(best.registration, fixed_pattern_share=share)
+
+
+def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Search]) -> Attempt:
+    """Measure a pair without what may stand still in it, if that gives another shift, or one.
+
+    A scene that stands still itself gives the same shift, or none.
+    """
+    ways = [Attempt.make(p, name, make_search) for name, p in first.pair.remove_fixed_pattern()]
+    rid = [way for way in ways if way.is_ok and way.registration.fixed_pattern_share == 0]
+    best = min(rid, key=lambda way: way.std, default=first)
+    if first.is_ok and first.differs_from(best) <= 1 and not best.std < CLEARLY * first.std:
+        return first
+    return best
+
+
+def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
+    """Choose between a pair as it is, and the same under other conditionings."""
+    others = [attempt for attempt in attempts if attempt.is_ok]
+    if not as_it_is.is_ok:
+        others = [other for other in others if not other.has_rival]
+    best = min(others, key=lambda attempt: attempt.std, default=as_it_is)
+    if as_it_is.is_ok:
+        return best if best.std < CLEARLY * as_it_is.std else as_it_is
+    rest = [other for other in others if other is not best]
+    supported = any(best.differs_from(other) <= 1 for other in rest)
+    denied = any(best.differs_from(other) > 1 and other.std < AS_GOOD * best.std for other in rest)
+    return best if supported and not denied and best.std < LARGEST_STD else as_it_is

@@ -1,0 +1,211 @@
+"""Two plain arrays with their masks, checked, and made ready for correlation region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from steadystack.conditioning import (
+    Conditioning,
+    condition,
+    find_even_surroundings,
+    find_shared_outliers,
+    subtract_line_means,
+)
+from steadystack.model import Bools, Slices, as_plain, name_axes
+from steadystack.ncc import CachedMask, MaskedImage, make_masked_image
+from steadystack.validity import as_mask, find_finite_pixels
+
+# What a conditioning leaves of an image is nothing if its range is this part of what it was.
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class PlainPair:
+    """Two images and their masks, checked. Pixels that are not finite are found block by block."""
+
+    reference: NDArray[Any]
+    moving: NDArray[Any]
+    reference_mask: Bools | None
+    moving_mask: Bools | None
+    max_shift: tuple[int, ...] | None
+
+    @classmethod
+    def make(
+        cls,
+        reference: ArrayLike,
+        moving: ArrayLike,
+        reference_mask: ArrayLike | None,
+        moving_mask: ArrayLike | None,
+        max_shift: int | Sequence[int] | None,
+        min_overlap: float | None,
+    ) -> PlainPair:
+        reference_pixels, reference_valid = _check_image("reference", reference, reference_mask)
+        moving_pixels, moving_valid = _check_image("moving", moving, moving_mask)
+        if reference_pixels.ndim != moving_pixels.ndim:
+            raise ValueError(
+                f"reference has {reference_pixels.ndim} dimensions, moving {moving_pixels.ndim}: "
+                "they must agree"
+            )
+        if min_overlap is not None and not 0 <= min_overlap <= 1:
+            raise ValueError(f"min_overlap {min_overlap} is not a fraction: 0 to 1")
+        largest = tuple(
+            max(sizes) - 1
+            for sizes in zip(reference_pixels.shape, moving_pixels.shape, strict=True)
+        )
+        return cls(
+            reference_pixels,
+            moving_pixels,
+            reference_valid,
+            moving_valid,
+            check_max_shift(max_shift, largest),
+        )
+
+    def crop(self) -> PlainPair:
+        """Cut off what lies outside of both masks, if the images have the same shape."""
+        masks = self.reference_mask, self.moving_mask
+        if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
+            return self
+        sides = zip(*(CachedMask(mask).bounds for mask in masks if mask is not None), strict=True)
+        region = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in sides)
+        if any(side.start == side.stop for side in region):
+            return self
+        return replace(
+            self,
+            reference=self.reference[region],
+            moving=self.moving[region],
+            reference_mask=masks[0][region],
+            moving_mask=masks[1][region],
+        )
+
+    def make_images(
+        self, region: Slices, moving_region: Slices, dtype: DTypeLike = np.float32
+    ) -> tuple[MaskedImage, MaskedImage]:
+        """Make the masked images of a region of the reference and one of the moving image."""
+        return (
+            _make_masked_image(self.reference, self.reference_mask, region, dtype),
+            _make_masked_image(self.moving, self.moving_mask, moving_region, dtype),
+        )
+
+    def condition(self, conditioning: Conditioning) -> PlainPair:
+        """Condition both images; pixels near edges that would show that there is one are masked.
+
+        An image of which rounding alone is left becomes flat.
+        """
+        conditioned = []
+        for image, valid in zip((self.reference, self.moving), self._find_valid(), strict=True):
+            changed, usable = condition(image, valid, conditioning)
+            for sigma in (conditioning.low_pass, conditioning.high_pass):
+                if sigma is not None:
+                    usable = usable & find_even_surroundings(valid, sigma)
+            left, before = (values[where] for values, where in ((changed, usable), (image, valid)))
+            if left.size and np.ptp(left) <= ROUNDING * np.ptp(before):
+                changed = np.zeros_like(changed)
+            conditioned.append((changed, usable))
+        return self._replace_images(conditioned)
+
+    def _find_valid(self) -> tuple[Bools, Bools]:
+        """Find the pixels of both images that are finite and not masked."""
+        reference, moving = (
+            find_finite_pixels(image) if mask is None else find_finite_pixels(image) & mask
+            for image, mask in (
+                (self.reference, self.reference_mask),
+                (self.moving, self.moving_mask),
+            )
+        )
+        return reference, moving
+
+    def _replace_images(self, images: Sequence[tuple[NDArray[Any], Bools]]) -> PlainPair:
+        (reference, reference_mask), (moving, moving_mask) = images
+        return replace(
+            self,
+            reference=reference,
+            moving=moving,
+            reference_mask=reference_mask,
+            moving_mask=moving_mask,
+        )
+
+    def remove_fixed_pattern(self) -> Iterator[tuple[str, PlainPair]]:
+        """Remove what may stand still in both images: lines across each axis, single pixels.
+
+        Yields the name of each way with what it makes of the pair.
+        """
+        images = list(zip((self.reference, self.moving), self._find_valid(), strict=True))
+        if self.reference.shape == self.moving.shape:
+            fixed = find_shared_outliers(images)
+            if fixed.any():
+                yield (
+                    "without fixed pixels",
+                    self._replace_images([(image, valid & ~fixed) for image, valid in images]),
+                )
+        for axis, name in enumerate(name_axes(self.reference.ndim)):
+            if self.reference.ndim > 1:
+                lines = [(subtract_line_means(*image, axis), image[1]) for image in images]
+                yield f"without fixed lines across {name}", self._replace_images(lines)
+
+
+def _make_masked_image(
+    image: NDArray[Any], mask: Bools | None, region: Slices, dtype: DTypeLike
+) -> MaskedImage:
+    """Make the masked image of a region, whose pixels that are not finite are masked, too."""
+    pixels = image[region]
+    valid = find_finite_pixels(pixels)
+    return make_masked_image(
+        pixels, CachedMask(valid if mask is None else valid & mask[region]), dtype
+    )
+
+
+def check_max_shift(
+    max_shift: int | Sequence[int] | None, largest: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Check `max_shift`, pixels, and return one whole number per axis, 0 to `largest`.
+
+    Raises ValueError if it is not one whole number or one per axis, or out of range.
+    """
+    if max_shift is None:
+        return None
+    bounds = np.atleast_1d(np.asarray(max_shift))
+    if bounds.size == 1:
+        bounds = np.repeat(bounds, len(largest))
+    if bounds.shape != (len(largest),) or np.any(bounds != np.rint(bounds)):
+        raise ValueError(
+            f"max_shift {max_shift} is neither a whole number of pixels nor one per axis "
+            f"({len(largest)} axes)"
+        )
+    if not bounds.any():
+        raise ValueError(
+            "max_shift 0 leaves nothing to search: give at least 1 pixel along one axis"
+        )
+    for bound, limit, name in zip(bounds, largest, name_axes(len(largest)), strict=True):
+        if not 0 <= bound <= limit:
+            raise ValueError(
+                f"max_shift {int(bound)} along {name} is out of range: images of {limit + 1} "
+                f"pixels overlap at shifts of 0 to {limit}"
+            )
+    return tuple(int(bound) for bound in bounds)
+
+
+def _check_image(
+    name: str, image: ArrayLike, mask: ArrayLike | None
+) -> tuple[NDArray[Any], Bools | None]:
+    """Check an image and its mask, and convert them to arrays; `name` is for error messages."""
+    array = np.asarray(as_plain(image))
+    if np.iscomplexobj(array) or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype}: real numbers are needed")
+    if not 1 <= array.ndim <= 3 or array.size == 0:
+        raise ValueError(f"{name} has the shape {array.shape}: 1 to 3 axes with pixels are needed")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if mask is None:
+        return array, None
+    mask_values = as_mask(mask)
+    if mask_values.shape != array.shape:
+        raise ValueError(
+            f"{name}_mask has the shape {mask_values.shape} and {name} {array.shape}: "
+            "they must agree"
+        )
+    return array, mask_values
