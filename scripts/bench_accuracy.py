@@ -1,6 +1,7 @@
 """How exact shifts are, how honest their errors, and what is called a match.
 
-    python scripts/bench_accuracy.py [grid] [mixed] [colour] [status] [cost] [--pairs N]
+    python scripts/bench_accuracy.py [grid] [mixed] [colour] [kinds] [status] [lines] [cost]
+                                     [--pairs N] [--only KIND]
 
 Scenes are sums of Gaussian blobs, rendered where they are (nothing is interpolated), 256 x 256.
 Errors are compared with the Cramér-Rao bound of two noisy images. Prints Markdown tables.
@@ -10,6 +11,10 @@ grid    features of 1, 2, 4 px; noise of 0.03, 0.3, 1 times the scene's deviatio
 mixed   features of 1.5 to 10 px, an ellipse over 55 %, 1 % dead pixels, bright spots and a border
         outside the mask that stand still, shifts up to 32 px; signal-to-noise ratios 0.2 to 20
 colour  noise that is not white
+kinds   what real images are like: blur that changes, smooth objects, few photons, large detail,
+        long axial blur, patterns that stand still; scikit-image, OpenCV's ECC with a mask, started
+        from that, and TurboReg beside it
+lines   lines, edges, ramps and waves, whose shift is not known along them: how many are called ok
 status  unrelated images that are called ok, and true pairs that are not
 cost    the step between the pixels as part of a pair at 512 x 512
 """
@@ -26,11 +31,12 @@ import numpy as np
 from skimage.registration import phase_cross_correlation
 
 import steadystack
+from pair_kinds import KINDS, LINES, make_line_pair, make_pair
 from scenes import MASKS, Blobs, Pair, Views, add_artefacts, make_masks
 from steadystack import peak
 from steadystack.model import Registration
 from steadystack.ncc import CachedMask, Layout, compute_terms, make_masked_image
-from steadystack.register import Search, make_surface
+from steadystack.register import Search, compute_block_terms, make_surface, register_terms
 
 SHAPE = (256, 256)
 GROSS_PX = 1.0
@@ -101,6 +107,11 @@ class Errors:
 
     def summary(self) -> dict[str, float]:
         """Root mean square error and bound, px; bias over error; calibration; what is far off."""
+        if not self.rows:
+            return dict.fromkeys(("rms", "bound", "bias", "z", "cover"), np.nan) | {
+                "gross": 0.0,
+                "lost": 1.0,
+            }
         error, std, bound = (np.array(column) for column in zip(*self.rows, strict=True))
         gross = np.abs(error).max(axis=1) > GROSS_PX
         error, std, z = error[~gross], std[~gross], (error / std)[~gross]
@@ -231,6 +242,96 @@ def colour(count: int) -> None:
     print()
 
 
+def ecc(pair: Pair, start: np.ndarray) -> np.ndarray:
+    """OpenCV's enhanced correlation coefficient from a first guess; NaN without convergence."""
+    import cv2
+
+    warp = np.array([[1, 0, -start[1]], [0, 1, -start[0]]], np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-6)
+    images = [image.astype(np.float32) for image in (pair.reference, pair.moving)]
+    mask = pair.moving_mask.astype(np.uint8)
+    try:
+        _, found = cv2.findTransformECC(*images, warp, cv2.MOTION_TRANSLATION, stop, mask, 5)
+    except cv2.error:
+        return np.full(2, np.nan)
+    return -found[[1, 0], 2]
+
+
+def try_peers(pair: Pair) -> dict[str, np.ndarray]:
+    """Shifts of a pair by the peers that can have it."""
+    found = {"scikit-image, masked": scikit_image(pair, 0)}
+    if pair.reference.ndim == 2:
+        found["OpenCV ECC"] = ecc(pair, found["scikit-image, masked"])
+        found["TurboReg"] = stackreg(pair, 0)
+    return found
+
+
+def kinds(count: int, only: str | None = None, with_peers: bool = True) -> None:
+    """Pairs that keep no model's assumptions."""
+    print_header(
+        "kind",
+        "bound, px",
+        "error, px",
+        "off by over 1 (2) px",
+        "no shift",
+        "errors / stated std",
+        "in a batch: error, px; off by over 1 px; no shift",
+        "peers: error, px; off by over 1 px",
+    )
+    for kind in [only] if only else KINDS:
+        ours, batch = Errors(), Errors()
+        far, true = 0, []
+        peers: dict[str, list[np.ndarray]] = {}
+        for number in range(count):
+            pair = make_pair(kind, 7, number)
+            largest = (4, 16, 16) if pair.reference.ndim == 3 else 24
+            found = register_pair(pair, largest)
+            ours.add(pair, found)
+            far += bool(np.abs(found.shift - pair.shift).max() > 2)  # not if it is NaN
+            search = Search.make(
+                pair.reference.shape,
+                pair.moving.shape,
+                np.broadcast_to(largest, pair.shift.shape).tolist(),
+            )
+            images = (
+                make_masked_image(image, CachedMask(mask))
+                for image, mask in (
+                    (pair.reference, pair.reference_mask),
+                    (pair.moving, pair.moving_mask),
+                )
+            )
+            batch.add(pair, register_terms(compute_block_terms(*images, search, 0), search))
+            if with_peers and number < 40:
+                true.append(pair.shift)
+                for name, shift in try_peers(pair).items():
+                    peers.setdefault(name, []).append(shift)
+        one, many = ours.summary(), batch.summary()
+        others = "; ".join(
+            f"{name}: {format_peer_error(shifts, true)}" for name, shifts in peers.items()
+        )
+        print(
+            f"| {kind} | {one['bound']:.4f} | {one['rms']:.4f} "
+            f"| {one['gross']:.1%} ({far / count:.1%}) | {one['lost']:.1%} | {one['z']:.2f} "
+            f"| {many['rms']:.4f}; {many['gross']:.1%}; {many['lost']:.1%} | {others} |",
+            flush=True,
+        )
+    print()
+
+
+def lines(count: int) -> None:
+    """Images whose shift is known across them only."""
+    print_header("images", "called ok", "by scikit-image off by over 1 px")
+    for kind in LINES:
+        ok, off = 0, []
+        for seed in range(count):
+            pair = make_line_pair(kind, seed)
+            ok += register_pair(pair, 24).status == "ok"
+            if seed < 40:
+                off.append(np.abs(scikit_image(pair, 24) - pair.shift).max() > 1)
+        print(f"| {kind} | {ok} of {count} | {np.mean(off):.0%} |", flush=True)
+    print()
+
+
 def unrelated(count: int, sizes: tuple[float, ...], noise: float) -> Iterator[str]:
     """Statuses of pairs of scenes that have nothing in common."""
     rng = np.random.default_rng(5)
@@ -313,13 +414,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    tables = {"grid": grid, "mixed": mixed, "colour": colour, "status": status, "cost": cost}
+    tables = {
+        "grid": grid,
+        "mixed": mixed,
+        "colour": colour,
+        "kinds": kinds,
+        "lines": lines,
+        "status": status,
+        "cost": cost,
+    }
     parser.add_argument("tables", nargs="*", help="which tables; all of them by default")
     parser.add_argument("--pairs", type=int, default=100, help="pairs of a cell")
+    parser.add_argument("--only", choices=list(KINDS), help="one kind of the table kinds")
     arguments = parser.parse_args()
     for name in arguments.tables or tables:
         print(f"### {name}\n")
-        tables[name](arguments.pairs)
+        more = (arguments.only,) if name == "kinds" else ()
+        tables[name](arguments.pairs, *more)
 
 
 if __name__ == "__main__":

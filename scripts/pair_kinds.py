@@ -190,6 +190,30 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
 }  # fmt: skip
 
 
+LINES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "line": lambda across, width: np.exp(-((across / width) ** 2) / 2),
+    "edge": lambda across, width: np.tanh(across / width),
+    "ramp": lambda across, width: across,
+    "waves": lambda across, width: np.sin(across / width / 1.5),
+}
+
+
+def make_line_pair(kind: str, number: int) -> Pair:
+    """A line, an edge, a ramp or waves in noise of 0.3 % to twice their deviation."""
+    rng = np.random.default_rng([sorted(LINES).index(kind), number])
+    size = int(rng.choice([64, 128, 256]))
+    y, x = np.mgrid[:size, :size] - size / 2
+    angle, width, noise = rng.uniform(0, np.pi), rng.uniform(1, 6), 10 ** rng.uniform(-2.5, 0.3)
+    move = rng.uniform(-4, 4) * np.array([np.cos(angle), np.sin(angle)])
+    views = [
+        LINES[kind]((y + at[0]) * np.cos(angle) + (x + at[1]) * np.sin(angle), width)
+        for at in ((0, 0), move)
+    ]
+    return _pair(
+        *(view + noise * views[0].std() * rng.normal(size=view.shape) for view in views), move
+    )
+
+
 def make_pair(kind: str, seed: int, number: int) -> Pair:
     """Make one member of a kind, always the same from the same seed and number."""
     return KINDS[kind](np.random.default_rng([seed, sorted(KINDS).index(kind), number]), number)

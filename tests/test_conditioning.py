@@ -10,9 +10,13 @@ from steadystack import conditioning as preprocess
 from steadystack.conditioning import (
     Conditioning,
     apply_high_pass,
+    apply_low_pass,
     compute_masked_median,
     condition,
+    find_even_surroundings,
+    find_shared_outliers,
     looks_inverted,
+    subtract_line_means,
 )
 from support.masked import frames_behind
 from support.scenes import ellipse, rough
@@ -121,3 +125,76 @@ def test_the_masked_median_is_that_of_every_pixel_whatever_the_strips(monkeypatc
         monkeypatch.setattr(preprocess, "MEDIAN_STRIP", values)
         found = compute_masked_median(list(frames), list(valid))
         np.testing.assert_array_equal(found.ravel(), expected)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 10.0])
+@pytest.mark.parametrize("shape", [(60, 70), (9, 40, 50), (200,)])
+def test_filters_leave_planes_alone(sigma, shape):
+    """The high-pass takes them away, the low-pass lets them through, up to all edges."""
+    slopes = np.arange(1, len(shape) + 1)
+    plane = sum(slope * axis for slope, axis in zip(slopes, np.indices(shape), strict=True)) + 7.0
+    for mask in (np.ones(shape, bool), ellipse(shape)):
+        scale = np.ptp(plane)
+        assert np.abs(apply_high_pass(plane, mask, sigma)[mask]).max() < 1e-4 * scale
+        centred = plane - plane[mask].mean()
+        np.testing.assert_allclose(
+            apply_low_pass(plane, mask, sigma)[mask], centred[mask], atol=1e-4 * scale
+        )
+
+
+def test_a_local_plane_is_that_of_least_squares():
+    """Against a fit at single pixels, with the weights of the Gaussian."""
+    rng = np.random.default_rng(3)
+    image, mask = rng.normal(size=(24, 20)), rng.random((24, 20)) > 0.3
+    found = apply_low_pass(image, mask, 1.5)
+    places = np.argwhere(mask)
+    for y, x in places[::17]:
+        weight = np.exp(-((places - (y, x)) ** 2).sum(axis=1) / (2 * 1.5**2))
+        weight[(np.abs(places - (y, x)) > 6).any(axis=1)] = 0
+        basis = np.column_stack([np.ones(len(places)), places - (y, x)]) * np.sqrt(weight)[:, None]
+        values = (image[mask] - image[mask].mean()) * np.sqrt(weight)
+        expected = np.linalg.lstsq(basis, values, rcond=None)[0][0]
+        assert found[y, x] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_square_root_takes_no_negative_pixels():
+    image = np.array([[-1.0, 0.0, 4.0]])
+    found, valid = condition(image, np.ones((1, 3), bool), Conditioning(square_root=True))
+    assert valid.tolist() == [[False, True, True]]
+    np.testing.assert_allclose(found[valid], [0, 2])
+
+
+def test_lines_lose_their_means():
+    rng = np.random.default_rng(5)
+    scene, mask = rng.normal(size=(30, 40)), rng.random((30, 40)) > 0.2
+    columns = rng.normal(size=(1, 40))
+    once = subtract_line_means(scene, mask, 1)
+    np.testing.assert_allclose(once, subtract_line_means(scene + 9 * columns, mask, 1), atol=1e-9)
+    assert np.abs(np.where(mask, once, 0).sum(axis=0)).max() < 1e-9
+    assert (once[~mask] == 0).all()
+
+
+def test_outliers_are_shared_or_they_are_none():
+    rng = np.random.default_rng(6)
+    images = [rough(s, (64, 64), 2) + 0.02 * rng.normal(size=(64, 64)) for s in (1, 2)]
+    everything = np.ones((64, 64), bool)
+    assert not find_shared_outliers([(image, everything) for image in images]).any()
+    hot, once = ([tuple(rng.integers(2, 62, 2)) for _ in range(9)] for _ in range(2))
+    for at in hot:
+        for image in images:
+            image[at] += 1
+    for at in set(once) - set(hot):
+        images[0][at] += 1
+    found = find_shared_outliers([(image, everything) for image in images])
+    assert {tuple(at) for at in np.argwhere(found)} == set(hot)
+
+
+def test_surroundings_are_even_away_from_edges():
+    mask = ellipse((80, 80))
+    dead = mask.copy()
+    dead[40, 40] = False  # makes no edge
+    found = find_even_surroundings(dead, 4.0)
+    assert not (found & ~dead).any()
+    assert found[38:43, 38:43].sum() == 24
+    assert not found[mask & ~ndimage.binary_erosion(mask, iterations=2)].any()
+    assert found[dead & ndimage.binary_erosion(mask, iterations=8)].all()

@@ -62,6 +62,7 @@ def test_the_dataset_is_as_documented(folder):
         "pair_residual": ("pair", "axis"),
         "pair_ncc": pair,
         "pair_second_peak_ratio": pair,
+        "pair_fixed_pattern_share": pair,
         "pair_overlap": pair,
         "pair_part_std": ("pair", "axis"),
         "pair_part_step": ("pair", "part", "axis"),

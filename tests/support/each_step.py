@@ -23,7 +23,15 @@ from steadystack.outputs import write_stack
 from support.scenes import rough
 
 KILLED, WRONG = 9, 1
-COLUMNS = ("shift", "shift_std", "ncc", "second_peak_ratio", "overlap", "status")
+COLUMNS = (
+    "shift",
+    "shift_std",
+    "ncc",
+    "second_peak_ratio",
+    "overlap",
+    "fixed_pattern_share",
+    "status",
+)
 
 
 class Steps:

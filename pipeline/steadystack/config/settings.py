@@ -26,7 +26,7 @@ from steadystack.pairs import STRATEGIES, Strategy
 from steadystack.units import LISTED, PIXELS, find_micrometers
 
 # Increased whenever the same settings measure other numbers than before.
-METHOD_VERSION = 5
+METHOD_VERSION = 6
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 

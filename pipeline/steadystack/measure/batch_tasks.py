@@ -214,4 +214,5 @@ def _set_row(table: PairTable, row: int, registration: Registration) -> None:
     table.ncc[row] = registration.ncc
     table.second_peak_ratio[row] = registration.second_peak_ratio
     table.overlap[row] = registration.overlap
+    table.fixed_pattern_share[row] = registration.fixed_pattern_share
     table.status[row] = registration.status.code

@@ -131,6 +131,9 @@ COLUMNS = (
            "significance of the best other lag, divided by that of the peak", measured=True),
     Column("pair_overlap", "overlap", "pairs", (PAIR,), "<f8", NAN,
            "overlapping valid pixels, divided by those of the frame with fewer", measured=True),
+    Column("pair_fixed_pattern_share", "fixed_pattern_share", "pairs", (PAIR,), "<f8", NAN,
+           "fraction of the images' variance that stands still in both, as far as it shows beside "
+           "the scene: single pixels, rows, columns; NaN: cannot be told", measured=True),
     Column("pair_part_step", "part_step", "pairs", (PAIR, PART, AXIS), "<f4", NAN,
            "by how much what a part of the frame shows moves the pair's shift; all parts together "
            "sum to nothing; NaN: not known, or no such part", "pixel", measured=True),

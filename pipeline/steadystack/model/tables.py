@@ -40,6 +40,7 @@ class PairTable:
     ncc: NDArray[np.float64]
     second_peak_ratio: NDArray[np.float64]
     overlap: NDArray[np.float64]
+    fixed_pattern_share: NDArray[np.float64]
     part_step: NDArray[np.float32]
     status: NDArray[np.int8]
     frame_read_status: NDArray[np.int8]

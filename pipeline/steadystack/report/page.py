@@ -218,6 +218,7 @@ def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict
         ("NCC", f"{float(pair['pair_ncc']):.3f}"),
         ("overlap", f"{float(pair['pair_overlap']):.2f}"),
         ("second peak", f"{float(pair['pair_second_peak_ratio']):.2f}"),
+        ("stands still", f"{float(pair['pair_fixed_pattern_share']):.0%}"),
     ]
     return {
         "reference": int(pair["pair_reference"]),

@@ -1,0 +1,131 @@
+"""Pairs that keep no model's assumptions: found, and with an error that holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+from scipy import ndimage
+from skimage import data
+
+from steadystack.config.settings import PreprocessSection
+from steadystack.model import PairStatus
+from steadystack.register import register_translation
+from support.members import slow_but
+from support.scenes import Scene
+
+HOLDS = 1.6  # root mean square of error over stated, of the few pairs that there is time for
+
+
+def move(spectrum, shape, at):
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    return np.fft.irfft2(spectrum * np.exp(2j * np.pi * (ky * at[0] + kx * at[1])), shape)
+
+
+def boxes(rng):
+    scene = np.zeros((200, 200))
+    for _ in range(4):
+        (y, x), (height, width) = rng.integers(62, 118, 2), rng.integers(10, 31, 2)
+        scene[y : y + height, x : x + width] = 1
+    spectrum, shift = np.fft.rfft2(ndimage.gaussian_filter(scene, 3)), rng.uniform(-8, 8, 2)
+    views = (move(spectrum, scene.shape, at)[50:150, 50:150] for at in ((0, 0), shift))
+    return *(view + 0.03 * rng.normal(size=view.shape) for view in views), shift
+
+
+def views(rng, detail, size=128):
+    scene, shift = Scene(int(rng.integers(1e6)), detail=detail), rng.uniform(-6, 6, 2)
+    return *(scene.view((size, size), at) for at in ((0, 0), shift)), shift
+
+
+def photons(rng):
+    *seen, shift = views(rng, 2.0)
+    return *(rng.poisson(np.clip(1 + 0.4 * view, 0, None)) for view in seen), shift
+
+
+def columns(rng):
+    *seen, shift = views(rng, 2.0)
+    fixed = 0.3 * rng.normal(size=(1, 128))
+    return *(view + fixed + 0.3 * rng.normal(size=view.shape) for view in seen), shift
+
+
+def hot_pixels(rng):
+    *seen, shift = views(rng, 2.0)
+    hot = np.zeros((128, 128))
+    hot[tuple(rng.integers(0, 128, (2, 15)))] = rng.uniform(10, 40, 15)
+    return *(view + hot + 0.3 * rng.normal(size=view.shape) for view in seen), shift
+
+
+def plain(rng):
+    *seen, shift = views(rng, 2.0)
+    return *(view + 0.3 * rng.normal(size=view.shape) for view in seen), shift
+
+
+# kind: how to make it, and the largest root mean square error, px
+KINDS = {
+    "boxes": (boxes, 0.03),
+    "photons": (photons, 0.4),
+    "columns": (columns, 0.03),
+    "hot_pixels": (hot_pixels, 0.03),
+    "plain": (plain, 0.02),
+}
+
+
+@pytest.mark.parametrize("count", slow_but([12], [12, 100]))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_found_with_an_error_that_holds(kind, count):
+    make, largest = KINDS[kind]
+    errors, ratios = [], []
+    for seed in range(count):
+        one, other, shift = make(np.random.default_rng([seed, 4]))
+        found = register_translation(one, other, max_shift=24)
+        assert found.status == PairStatus.OK
+        errors.append(found.shift - shift)
+        ratios.append(errors[-1] / np.sqrt(np.diag(found.covariance)))
+    assert np.sqrt(np.mean(np.square(errors))) < largest
+    assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < HOLDS
+
+
+@pytest.mark.parametrize(
+    ("name", "blur"),
+    slow_but(
+        [("clock", 0.7), ("text", 2.5), ("page", 0.7), ("camera", 1.5)],
+        [
+            (name, blur)
+            for name in ("page", "clock", "text", "moon", "coins", "camera")
+            for blur in (0.0, 0.7, 1.5, 2.5)
+        ],
+    ),
+)
+def test_a_photograph_and_the_same_out_of_focus(name, blur):
+    rng, photo = np.random.default_rng(0), getattr(data, name)().astype(float)
+    one, other = photo[20:-20, 20:-20], ndimage.gaussian_filter(photo, blur)[17:-23, 25:-15]
+    one, other = (image + rng.normal(0, 2, image.shape) for image in (one, other))
+    found = register_translation(one, other, max_shift=32)
+    if found.status != PairStatus.OK:  # a page alone, much out of focus
+        assert name == "page"
+        assert blur >= 1.5
+        return
+    np.testing.assert_allclose(found.shift, (-3, 5), atol=0.15)
+
+
+def test_what_was_done_is_named():
+    """As settings: a run with them has it, too."""
+    names = set()
+    for seed in range(6):
+        one, other, _ = boxes(np.random.default_rng(seed))
+        names.add(register_translation(one, other, max_shift=24).conditioning)
+    assert len(names - {""}) > 1
+    for name in names - {""}:
+        assert PreprocessSection.model_validate(yaml.safe_load(f"{{{name}}}"))
+    plain_pair = plain(np.random.default_rng(2))[:2]
+    assert register_translation(*plain_pair, max_shift=24).conditioning == ""
+    one, other, _ = hot_pixels(np.random.default_rng(2))
+    found = register_translation(one, other, max_shift=24)
+    assert found.conditioning == "without fixed pixels"
+    assert 0.1 < found.fixed_pattern_share < 0.9
+
+
+def test_a_plane_stays_ambiguous_whatever_is_taken_away():
+    """Of a plane a high-pass leaves rounding alone, and that is the same in both images."""
+    plane = np.add.outer(np.arange(64.0), 3 * np.arange(64.0))
+    assert register_translation(plane, plane).status == PairStatus.AMBIGUOUS
