@@ -52,7 +52,8 @@ class Conditioning:
     square_root : correlate the square root (for counts, whose noise grows with them); negative
         pixels are not valid
     low_pass : sigma in pixels of the Gaussian local mean that is taken; None: off
-    high_pass : sigma in pixels of the Gaussian local plane that is subtracted; None: off
+    high_pass : sigma in pixels of the Gaussian local plane that is subtracted; None: off. Volumes
+        are filtered plane by plane
     """
 
     logarithm: bool = False
@@ -234,11 +235,17 @@ def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
 
 
 def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum around every pixel, weighted by a Gaussian; there is nothing outside."""
+    """Sum around every pixel, weighted by a Gaussian; there is nothing outside.
+
+    Volumes are summed plane by plane.
+    """
+    along = [0] * (array.ndim - 2) + [1] * min(array.ndim, 2)
     if sigma < SMALLEST_BOX_SIGMA:
-        return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
+        widths = [sigma * moves for moves in along]
+        return ndimage.gaussian_filter(array, widths, mode="constant", truncate=GAUSSIAN_RADII)
+    sides = [_choose_box_width(sigma) if moves else 1 for moves in along]
     for _ in range(3):
-        array = ndimage.uniform_filter(array, _choose_box_width(sigma), mode="constant")
+        array = ndimage.uniform_filter(array, sides, mode="constant")
     return array
 
 

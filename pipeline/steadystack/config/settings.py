@@ -56,12 +56,13 @@ class PreprocessSection(Section):
         "it from the moving scene",
     )
     low_pass: Sigma | None = Field(
-        None, description="take the local mean over a Gaussian of this sigma, pixels"
+        None,
+        description="take the local mean over a Gaussian of this sigma, pixels, plane by plane",
     )
     high_pass: Sigma | None = Field(
         None,
         description="subtract the local mean over a Gaussian of this sigma, pixels; at the edges "
-        "of frame and mask, where that is one-sided, a local plane",
+        "of frame and mask, where that is one-sided, a local fit; plane by plane",
     )
 
     @model_validator(mode="after")
