@@ -297,6 +297,8 @@ def _is_on_peak(surface: Surface, peak: Peak, summit: Summit) -> bool:
     Or at a lag so high that noise decides which of the two is higher: that of their difference is
     the noise of two lags, and of the fall between them.
     """
+    if summit.index == peak.index:
+        return True
     end, top = climb(surface.ncc, summit.index), climb(surface.ncc, peak.index)
     if end == top:
         return True

@@ -101,14 +101,18 @@ def _sample(
     """Read patches off along rays, between the lags linearly: (surfaces, directions, distances)."""
     grid = make_grid(points.shape[-1])
     rays = directions[:, None] * np.array(distances)[:, None]
-    places = points[:, None, None] + rays
-    lower = np.floor(places).astype(np.intp)
+    places = points[:, None, None] + (rays + grid.radius)
+    places = np.clip(places, 0, grid.side - 1.001)
+    lower = places.astype(np.intp)
     beyond = places - lower
-    values = np.zeros(places.shape[:-1])
-    rows = np.arange(len(patches))[:, None, None]
-    cubes = patches.reshape(len(patches), *grid.shape)
+    centred = np.fft.fftshift(patches.reshape(-1, *grid.shape), range(1, grid.ndim + 1)).ravel()
+    steps = [grid.side**power for power in reversed(range(grid.ndim))]
+    first = np.arange(len(patches))[:, None, None] * grid.size + lower @ np.array(steps)
+    values = np.zeros(first.shape)
     for corner in itertools.product((0, 1), repeat=grid.ndim):
-        weight = np.where(corner, beyond, 1 - beyond).prod(axis=-1)
-        at = np.clip(lower + corner, -grid.radius, grid.radius)  # negative ones count from the end
-        values += weight * cubes[(rows, *np.moveaxis(at, -1, 0))]
+        weight = np.ones(first.shape)
+        for axis, end in enumerate(corner):
+            weight *= beyond[..., axis] if end else 1 - beyond[..., axis]
+        weight *= centred[first + int(np.dot(corner, steps))]
+        values += weight
     return values

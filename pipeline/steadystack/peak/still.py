@@ -7,13 +7,14 @@ optics, and noise, make none. Its height is the share of the images' variance th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import Surface
+from steadystack.model import Bools, Surface
 
 # Lags to each side of zero whose crests are compared with that at zero.
 REACH = 12
@@ -21,6 +22,8 @@ REACH = 12
 LEAST_HEIGHT, LEAST_RATIO = 0.01, 2.5
 # Along other axes, lags this near to the peak are left out if zero lies in its way.
 NEAR_PEAK, IN_THE_WAY = 6, 3
+# A value, less the cubic through two neighbours on each side of it.
+BEND = np.array([1, -4, 6, -4, 1], np.float32) / 6
 # Deviations of normal values per median of their absolute values.
 MEDIAN_DEVIATION = 1.4826
 # Fewer crests to compare with do not tell.
@@ -68,46 +71,83 @@ def remove_fixed_patterns(surface: Surface, patterns: list[FixedPattern]) -> Sur
 
 def _measure_crest(surface: Surface, index: tuple[int, ...], axes: Axes) -> FixedPattern | None:
     """Measure the crest of a pattern that varies along `axes`; None if there is none."""
-    ndim, zero = surface.ncc.ndim, [-first for first in surface.first_lag]
+    zero = [-first for first in surface.first_lag]
     if any(not 2 <= zero[axis] < surface.ncc.shape[axis] - 2 for axis in axes):
         return None
     apart = any(abs(index[axis] - zero[axis]) > IN_THE_WAY for axis in axes)
-    region = tuple(
-        slice(max(zero[axis] - REACH - 2, 0), zero[axis] + REACH + 3)
-        if axis in axes
-        else slice(None)
-        for axis in range(ndim)
-    )
-    bends = surface.ncc[region].astype(np.float64)
-    for axis in axes:
-        bends = _bend(bends, axis)
-    others = tuple(axis for axis in range(ndim) if axis not in axes)
-    if others:
-        if not apart:
-            near = np.ix_(
-                *(
-                    np.abs(np.arange(size) - index[axis]) <= NEAR_PEAK
-                    if axis in others
-                    else np.ones(size, bool)
-                    for axis, size in enumerate(bends.shape)
-                )
-            )
-            bends[near] = np.nan
-        if not np.isfinite(bends).any(axis=others).all():
-            return None
-        bends = np.nanmedian(bends, axis=others)
+    away = [
+        slice(None) if apart or axis in axes else np.abs(np.arange(size) - index[axis]) > NEAR_PEAK
+        for axis, size in enumerate(surface.ncc.shape)
+    ]
+    height = _measure_height(surface, axes, away)
+    if not height > LEAST_HEIGHT:
+        return None
+    bends = _measure_heights(surface, axes, away, REACH)
     at = [min(zero[axis] - 2, REACH) for axis in axes]
-    height = float(bends[tuple(at)])
     # their own lags, and those around the peak, say nothing of the noise
     ends = [index[axis] - zero[axis] + place for axis, place in zip(axes, at, strict=True)]
     for place, reach in ((at, 1), (ends, IN_THE_WAY)):
         bends[tuple(slice(max(p - reach, 0), max(p + reach + 1, 0)) for p in place)] = np.nan
     rest = np.abs(bends[np.isfinite(bends)])
-    if len(rest) < FEWEST or not height > max(
-        LEAST_HEIGHT, LEAST_RATIO * MEDIAN_DEVIATION * float(np.median(rest))
-    ):
+    if len(rest) < FEWEST:
         return None
-    return FixedPattern(axes, height, apart)
+    deviation = MEDIAN_DEVIATION * float(np.median(rest))
+    return FixedPattern(axes, height, apart) if height > LEAST_RATIO * deviation else None
+
+
+def _measure_height(surface: Surface, axes: Axes, away: Sequence[slice | Bools]) -> float:
+    """Measure how high zero stands out along `axes`; NaN where nothing is known.
+
+    As `_measure_heights` does without reach, in a fraction of its time: most pairs end here.
+    """
+    ncc = surface.ncc[
+        tuple(
+            slice(-first - 2, -first + 3) if axis in axes else slice(None)
+            for axis, first in enumerate(surface.first_lag)
+        )
+    ]
+    removed = 0
+    for axis in range(ncc.ndim):
+        if axis in axes:
+            ncc = np.tensordot(ncc, BEND, (axis - removed, 0))
+            removed += 1
+    for axis, where in enumerate(where for axis, where in enumerate(away) if axis not in axes):
+        if not isinstance(where, slice):
+            ncc = ncc.compress(where, axis)
+    heights = np.ravel(ncc)
+    heights = heights[heights == heights]
+    if not heights.size:
+        return float("nan")
+    middle = len(heights) // 2
+    return float(np.partition(heights, middle)[middle])
+
+
+def _measure_heights(
+    surface: Surface, axes: Axes, away: Sequence[slice | Bools], reach: int
+) -> NDArray[np.float64]:
+    """Measure how high lags within `reach` of zero along `axes` stand out from their neighbours.
+
+    Along the others, and there over the lags that are `away`, it is the median; empty if there are
+    none.
+    """
+    ncc = surface.ncc[
+        tuple(
+            slice(max(-first - reach - 2, 0), -first + reach + 3) if axis in axes else slice(None)
+            for axis, first in enumerate(surface.first_lag)
+        )
+    ]
+    others = tuple(axis for axis in range(ncc.ndim) if axis not in axes)
+    for axis in others:
+        ncc = ncc[(*[slice(None)] * axis, away[axis])]
+    bends = ncc.astype(np.float64)
+    for axis in axes:
+        bends = _bend(bends, axis)
+    if not others or not bends.size:
+        return bends
+    if np.isfinite(bends).all():
+        return np.asarray(np.median(bends, axis=others))
+    known = np.isfinite(bends).any(axis=others)
+    return np.asarray(np.nanmedian(bends, axis=others)) if known.all() else np.empty(0)
 
 
 def _bend(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
