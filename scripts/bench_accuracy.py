@@ -211,7 +211,7 @@ def mixed(count: int) -> None:
         summary = errors.summary()
         worst = max(float(np.abs(e / std).max()) for e, std, _ in errors.rows)
         others = "; ".join(
-            f"{n}: {format_peer_error(f, true[ratio])}" for n, f in peers[ratio].items()
+            f"{n}: {format_peer_error(f, true[ratio])}" for n, f in peers.get(ratio, {}).items()
         )
         print(
             f"| {ratio:g} | {summary['bound']:.5f} | {summary['rms'] / summary['bound']:.2f} "

@@ -22,8 +22,6 @@ REACH = 12
 LEAST_HEIGHT, LEAST_RATIO = 0.01, 2.5
 # Along other axes, lags this near to the peak are left out if zero lies in its way.
 NEAR_PEAK, IN_THE_WAY = 6, 3
-# A value, less the cubic through two neighbours on each side of it.
-BEND = np.array([1, -4, 6, -4, 1], np.float32) / 6
 # Deviations of normal values per median of their absolute values.
 MEDIAN_DEVIATION = 1.4826
 # Fewer crests to compare with do not tell.
@@ -109,7 +107,8 @@ def _measure_height(surface: Surface, axes: Axes, away: Sequence[slice | Bools])
     removed = 0
     for axis in range(ncc.ndim):
         if axis in axes:
-            ncc = np.tensordot(ncc, BEND, (axis - removed, 0))
+            lines = np.moveaxis(ncc, axis - removed, 0)
+            ncc = lines[2] - (4 * (lines[1] + lines[3]) - (lines[0] + lines[4])) / 6
             removed += 1
     for axis, where in enumerate(where for axis, where in enumerate(away) if axis not in axes):
         if not isinstance(where, slice):

@@ -197,7 +197,13 @@ def _find_doubtful_pairs(
             )
             dangerous = status is not PairStatus.LOW_NCC and count > limit * total
             trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
-            words = f"{count} of {total} pairs {problem}: {advice_by_status[status]}"
+            way_out = advice_by_status[status]
+            if status is PairStatus.AMBIGUOUS:
+                shares = pairs.fixed_pattern_share[usable & (pairs.status == status.code)]
+                if (shares > 0).mean() > MANY:
+                    problem += f", as {np.nanmedian(shares[shares > 0]):.0%} of them stands still"
+                    way_out = advice.static_removal
+            words = f"{count} of {total} pairs {problem}: {way_out}"
             yield Finding(trust, Reason(f"pairs_{status}"), words)
 
 

@@ -26,9 +26,9 @@ TRIED = (
     Conditioning(low_pass=1, high_pass=10),
     Conditioning(low_pass=1.5, high_pass=30),
 )
-# Others are tried where the parts disagree by more than this times what the noise explains, or
-# where there is no shift for one of these reasons.
-DISAGREES = 1.5
+# Others are tried where the parts disagree by more than this times what the noise explains, where
+# the NCC is less than this, or where there is no shift for one of these reasons.
+DISAGREES, MOSTLY_NOISE = 1.5, 0.3
 CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
 # Another is better than none if its deviation is less than this part.
 CLEARLY = 0.7
@@ -75,6 +75,8 @@ class Attempt:
         """Whether another conditioning may be better."""
         if not self.is_ok:
             return self.registration.status in CAN_BE_HELPED
+        if abs(self.registration.ncc) < MOSTLY_NOISE:
+            return True
         before, after = np.diag(self.stated.covariance), np.diag(self.registration.covariance)
         return bool((after > DISAGREES**2 * before).any())
 

@@ -103,7 +103,10 @@ def compute_parts_std(registration: Registration, images: PairImages) -> NDArray
     for left_out in range(len(parts)):
         rest = reduce(Terms.add, parts[:left_out] + parts[left_out + 1 :])
         surface = compute_surface(rest, window, None)
-        surfaces.append(replace(surface, ncc=-surface.ncc) if registration.ncc < 0 else surface)
+        if np.isfinite(surface.ncc[index]):  # not if the part is all that overlaps
+            surfaces.append(replace(surface, ncc=-surface.ncc) if registration.ncc < 0 else surface)
+    if len(surfaces) < FEWEST_PARTS:
+        return np.full(len(centre), np.nan)
     shifts = np.array(
         [
             np.array(summit.index) + summit.offset
