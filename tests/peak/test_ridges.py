@@ -9,18 +9,20 @@ from scipy import ndimage
 import steadystack
 from steadystack.model import PairStatus
 from support.lines import KINDS, make_line_pair
+from support.members import slow_but
 from support.scenes import Scene
 
 
+@pytest.mark.parametrize("count", slow_but([16], [16, 100]))
 @pytest.mark.parametrize("kind", KINDS)
-def test_along_a_line_in_noise_nothing_is_located(kind):
+def test_along_a_line_in_noise_nothing_is_located(kind, count):
     """Noise makes a highest lag there; with a fixed fall for all of them half were taken."""
     believed = sum(
         steadystack.register_translation(*make_line_pair(kind, seed), max_shift=24).status
         == PairStatus.OK
-        for seed in range(50)
+        for seed in range(count)
     )
-    assert believed <= 4
+    assert believed <= 1 + count // 25
 
 
 @pytest.mark.parametrize("detail", [1.5, 4.0, 10.0])
@@ -44,7 +46,7 @@ def test_detail_in_all_directions_is_located(detail, noise):
 def test_points_are_located(blur, noise):
     """Sharp details fall off within a pixel, and not evenly: there are few."""
     rng, ok = np.random.default_rng(3), 0
-    for _ in range(20):
+    for _ in range(12):
         sky = np.zeros((120, 120))
         sky[tuple(rng.integers(0, 120, (2, 60)))] = np.exp(rng.normal(size=60))
         sky = ndimage.gaussian_filter(sky, blur) if blur else sky
@@ -56,7 +58,7 @@ def test_points_are_located(blur, noise):
         if found.status == PairStatus.OK:
             np.testing.assert_allclose(found.shift, (-3, 5), atol=0.5)
             ok += 1
-    assert ok >= 18
+    assert ok >= 10
 
 
 @pytest.mark.parametrize("stretch", [2, 4, 6])
