@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import steadystack
 from steadystack import conditioning as preprocess
 from steadystack.conditioning import (
     Conditioning,
@@ -16,10 +17,11 @@ from steadystack.conditioning import (
     find_even_surroundings,
     find_shared_outliers,
     looks_inverted,
+    narrow,
     subtract_line_means,
 )
 from support.masked import frames_behind
-from support.scenes import ellipse, rough
+from support.scenes import Scene, ellipse, rough
 
 
 @pytest.mark.parametrize("kind", ["constant", "saturated", "dark"])
@@ -61,7 +63,8 @@ def test_invalid_pixels_reach_no_valid_one(how):
     for garbage in (0.0, 1e9, np.nan, -np.inf):
         spoiled, usable = condition(np.where(valid, image, garbage), valid, how, flat)
         results.append(spoiled[valid])
-        np.testing.assert_array_equal(usable, valid)
+        np.testing.assert_array_equal(usable, narrow(valid, how))
+        assert not (usable & ~valid).any()
     for other in results[1:]:
         np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-9)
 
@@ -198,3 +201,31 @@ def test_surroundings_are_even_away_from_edges():
     assert found[38:43, 38:43].sum() == 24
     assert not found[mask & ~ndimage.binary_erosion(mask, iterations=2)].any()
     assert found[dead & ndimage.binary_erosion(mask, iterations=8)].all()
+
+
+def test_rims_go_unless_they_are_most_of_it():
+    mask = ellipse((80, 80))
+    for how in (Conditioning(low_pass=2), Conditioning(high_pass=5)):
+        left = narrow(mask, how)
+        assert 0.5 * mask.sum() < left.sum() < mask.sum()
+        assert not (left & ~mask).any()
+    np.testing.assert_array_equal(narrow(mask, Conditioning(high_pass=60)), mask)
+    np.testing.assert_array_equal(narrow(mask, Conditioning(logarithm=True)), mask)
+
+
+@pytest.mark.parametrize("high_pass", [3, 10])
+def test_rims_hold_no_shift_back(high_pass):
+    """Of large details a narrow high-pass leaves little, and most of it where it is one-sided."""
+    errors, ratios = [], []
+    for seed in range(4):
+        rng, scene = np.random.default_rng(seed), Scene(seed, detail=10.0)
+        shift = rng.uniform(2, 5, (6, 2)).cumsum(axis=0)
+        frames = [scene.view((128, 128), at) + 0.02 * rng.normal(size=(128, 128)) for at in shift]
+        found = steadystack.estimate_shifts(
+            np.array(frames), max_shift=16, preprocess={"high_pass": high_pass}
+        )
+        error = found["frame_shift"].to_numpy() - (shift - shift[0])
+        errors.append(error)
+        ratios.append(error[1:] / found["frame_shift_std"].to_numpy()[1:])
+    assert np.sqrt(np.mean(np.square(errors))) < 0.1
+    assert np.sqrt(np.mean(np.square(ratios))) < 3

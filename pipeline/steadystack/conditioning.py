@@ -28,6 +28,8 @@ GAUSSIAN_RADII = 4.0
 LEAST_SPREAD = 1e-6
 # Surroundings are even if their centre is this part of sigma away from the pixel at most.
 MOST_ONE_SIDED = 0.3
+# Rims are taken away if they leave this part of the valid pixels.
+LEAST_LEFT = 0.5
 # Masks of up to so many pixels are kept with what lies around each of them.
 KEPT_PIXELS = 2**22
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
@@ -108,7 +110,20 @@ def condition(
         image = apply_low_pass(image, valid, conditioning.low_pass)
     if conditioning.high_pass is not None:
         image = apply_high_pass(image, valid, conditioning.high_pass)
-    return image, valid
+    return image, narrow(valid, conditioning)
+
+
+def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
+    """Take the rims away in which filters are others than elsewhere: see `find_even_surroundings`.
+
+    Unless that is more than half of the valid pixels.
+    """
+    for sigma in (conditioning.low_pass, conditioning.high_pass):
+        if sigma is not None:
+            even = find_even_surroundings(valid, sigma)
+            if np.count_nonzero(even) >= LEAST_LEFT * np.count_nonzero(valid):
+                valid = even
+    return valid
 
 
 def compute_reach(conditioning: Conditioning) -> int:
@@ -158,10 +173,9 @@ def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[n
 
 
 def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
-    """Find the pixels whose surroundings reach about as far to all sides.
+    """Find the pixels whose surroundings, of `sigma` px, reach about as far to all sides.
 
-    Near the edges of frame and mask a filter is another than away from them, so that a band there
-    shows more or less of the scene, whatever the scene does. `sigma` is that of `apply_low_pass`.
+    Near edges a filter is another than away from them: a band there shows more of the scene.
     """
     around = _find_neighbourhood(valid, sigma)
     off = np.sqrt(sum(along**2 for along in around.centre))
@@ -235,10 +249,7 @@ def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
 
 
 def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum around every pixel, weighted by a Gaussian; there is nothing outside.
-
-    Volumes are summed plane by plane.
-    """
+    """Sum around every pixel, weighted by a Gaussian, plane by plane; nothing is outside."""
     along = [0] * (array.ndim - 2) + [1] * min(array.ndim, 2)
     if sigma < SMALLEST_BOX_SIGMA:
         widths = [sigma * moves for moves in along]
@@ -280,8 +291,8 @@ def compute_masked_median(
 def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
     """Whether a mask looks inverted: usable pixels show nothing, and masked ones a scene.
 
-    In a scene pixels vary, and neighbouring ones vary alike. Pixels show nothing if most have one
-    value (a beam stop, saturation), or if they vary far less and each on its own.
+    In a scene neighbouring pixels vary alike. Pixels show nothing if most have one value (a beam
+    stop, saturation), or if they vary far less and each on its own.
     """
     finite = np.isfinite(image)
     kept, taken = usable & finite, ~usable & finite
@@ -308,10 +319,7 @@ def _correlate_neighbours(values: NDArray[Any], chosen: Bools) -> float:
 
 
 def subtract_line_means(image: NDArray[Any], valid: Bools, axis: int) -> NDArray[np.float64]:
-    """Subtract from each line across an axis, such as each column, the mean of its valid pixels.
-
-    0 where not valid.
-    """
+    """Subtract from each line across an axis the mean of its valid pixels; 0 where not valid."""
     others = tuple(other for other in range(image.ndim) if other != axis)
     values = _take_mean_away(image, valid)
     total, count = (array.sum(axis=others, keepdims=True) for array in (values, valid))
@@ -319,10 +327,9 @@ def subtract_line_means(image: NDArray[Any], valid: Bools, axis: int) -> NDArray
 
 
 def find_shared_outliers(images: Sequence[tuple[NDArray[Any], Bools]]) -> Bools:
-    """Find pixels that stand out from their neighbours in all images, to the same side.
+    """Find pixels that stand out from their neighbours in all images, such as hot and dead ones.
 
-    They do by six deviations of what all pixels stand out by: hot and dead ones. `images` are
-    arrays of one shape, each with its valid pixels.
+    `images` are arrays of one shape, each with its valid pixels.
     """
     signed = (
         np.logical_and.reduce(

@@ -16,6 +16,7 @@ from steadystack.conditioning import (
     compute_masked_median,
     compute_reach,
     condition,
+    narrow,
 )
 from steadystack.model import (
     Bools,
@@ -231,11 +232,11 @@ def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float
 
 def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedMask:
     """What is valid in a block of all frames, as far as that is known before they are read."""
-    region, _ = method.part(block)
+    region, inside = method.part(block, compute_reach(method.conditioning))
     pixels = source.common_mask(region)
     if pixels is None:
         pixels = np.ones([side.stop - side.start for side in region], bool)
-    return CachedMask(pixels)
+    return CachedMask(narrow(pixels, method.conditioning)[inside])
 
 
 def _reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:

@@ -19,7 +19,7 @@ from steadystack.measure import (
 )
 from steadystack.model import FixedPatternEffect, Floats, FrameSource, Ints, PairStatus, PairTable
 from steadystack.ncc import cut_into_blocks
-from steadystack.register import register_translation
+from steadystack.register import register_as_it_is
 from steadystack.solve import solve_shifts
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
@@ -133,7 +133,7 @@ def _is_left_behind(sample: Sample, shifts: Floats) -> bool:
     )
     means = [replace(sample, frames=frames, gains=gains).mean() for frames, gains in halves]
     bounds = [max(side // 4, 1) for side in means[0].shape]
-    registration = register_translation(*means, max_shift=bounds)
+    registration = register_as_it_is(*means, max_shift=bounds)
     drift = shifts[half:].mean(axis=0) - shifts[:half].mean(axis=0)
     length = float(np.linalg.norm(drift))
     if registration.status is not PairStatus.OK or length < LEAST_DRIFT:

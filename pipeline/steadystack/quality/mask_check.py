@@ -21,7 +21,7 @@ from steadystack.model import (
 from steadystack.planning import Setup
 from steadystack.quality.advice import NO_MOTION_PX
 from steadystack.quality.fixed_pattern_check import CHECK_PIXELS, sample_pairs
-from steadystack.register import register_translation
+from steadystack.register import register_as_it_is
 
 # Pixels that are read from the middle of a larger frame, and those that are looked at, whole lines.
 MOST_READ, MOST_SEEN = 2**22, 2**20
@@ -73,7 +73,7 @@ def _measure_excluded_motion(
         if len(images) < len(ends):
             continue
         excluded = [~usable for _, usable in ends]
-        registration = register_translation(
+        registration = register_as_it_is(
             *images,
             reference_mask=excluded[0],
             moving_mask=excluded[1],

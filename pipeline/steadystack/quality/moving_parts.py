@@ -12,7 +12,7 @@ from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.quality.fixed_pattern_check import crop_to_middle, sample_pairs
-from steadystack.register import register_translation
+from steadystack.register import register_as_it_is
 
 # Pairs that are measured again, parts per axis, and the least pixels of a part along an axis.
 CHECK_PAIRS, PARTS, LEAST_SIDE = 12, 3, 24
@@ -159,7 +159,7 @@ def _register_part(
         slice(side.start - shift, side.stop - shift)
         for side, shift in zip(box, whole_shift.tolist(), strict=True)
     )
-    registration = register_translation(
+    registration = register_as_it_is(
         reference.values[box],
         moving.values[moving_box],
         reference_mask=reference.mask.pixels[box],

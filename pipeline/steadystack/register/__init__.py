@@ -1,11 +1,12 @@
 """One pair of images: the lags that are searched, its surface, its shift.
 
 `translation` has the public functions for a `plain_pair` of arrays: measured again with parts of
-it that it would `leave_out`, and under other `conditionings`. `search` has the single steps, for
-frames that have other pairs or are read in blocks.
+it that it would `leave_out`, and under other `conditionings`; the `quick` way is for checks.
+`search` has the single steps, for frames that have other pairs or are read in blocks.
 """
 
 from steadystack.register.plain_pair import check_max_shift
+from steadystack.register.quick import register_as_it_is
 from steadystack.register.search import (
     Search,
     compute_block_terms,
@@ -21,6 +22,7 @@ __all__ = [
     "compute_block_terms",
     "make_surface",
     "masked_ncc",
+    "register_as_it_is",
     "register_surfaces",
     "register_terms",
     "register_translation",

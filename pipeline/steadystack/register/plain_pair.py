@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from steadystack.conditioning import (
     Conditioning,
     condition,
-    find_even_surroundings,
     find_shared_outliers,
     subtract_line_means,
 )
@@ -92,16 +91,10 @@ class PlainPair:
         )
 
     def condition(self, conditioning: Conditioning) -> PlainPair:
-        """Condition both images; pixels near edges that would show that there is one are masked.
-
-        An image of which rounding alone is left becomes flat.
-        """
+        """Condition both images; one of which rounding alone is left becomes flat."""
         conditioned = []
         for image, valid in zip((self.reference, self.moving), self._find_valid(), strict=True):
             changed, usable = condition(image, valid, conditioning)
-            for sigma in (conditioning.low_pass, conditioning.high_pass):
-                if sigma is not None:
-                    usable = usable & find_even_surroundings(valid, sigma)
             left, before = (values[where] for values, where in ((changed, usable), (image, valid)))
             if left.size and np.ptp(left) <= ROUNDING * np.ptp(before):
                 changed = np.zeros_like(changed)

@@ -1,0 +1,64 @@
+"""One pair as it is, in a fraction of the time: for checks, which measure many small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from steadystack.model import PairStatus, Registration, Slices
+from steadystack.ncc import MaskedImage
+from steadystack.parts import (
+    PartGrid,
+    ScoreImage,
+    SmoothedMask,
+    compute_jackknife_std,
+    compute_scores,
+    make_score_image,
+)
+from steadystack.register.leave_out import PairImages
+from steadystack.register.plain_pair import PlainPair
+from steadystack.register.search import Search, register_terms
+
+
+def register_as_it_is(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    max_shift: int | Sequence[int] | None = None,
+    allow_inverted: bool = False,
+) -> Registration:
+    """Register two images as `register_translation` does, without other conditionings.
+
+    What the parts disagree about is read off their scores, as in a series; images of several blocks
+    are not asked.
+    """
+    pair = PlainPair.make(reference, moving, reference_mask, moving_mask, max_shift, None)
+    shapes = pair.reference.shape, pair.moving.shape
+    search = Search.make(*shapes, pair.max_shift, allow_inverted=allow_inverted)
+    images = PairImages(pair, search)
+    registration = register_terms(images.compute_terms(), search)
+    if registration.status is not PairStatus.OK or len(search.blocks) > 1:
+        return registration
+    whole, other = (tuple(slice(0, size) for size in shape) for shape in shapes)
+    one, two = images.make_region(whole, other)
+    scores = compute_scores(
+        _make_score_image(one, whole),
+        _make_score_image(two, other),
+        registration.shift,
+        PartGrid.make(shapes[0]),
+        -1 if registration.ncc < 0 else 1,
+    )
+    spread = compute_jackknife_std(scores.compute_steps([size > 1 for size in search.window.shape]))
+    stated = np.sqrt(np.diag(registration.covariance))
+    widening = np.fmax(np.divide(spread, stated, out=np.ones_like(stated), where=stated > 0), 1)
+    return replace(registration, covariance=registration.covariance * np.outer(widening, widening))
+
+
+def _make_score_image(image: MaskedImage, region: Slices) -> ScoreImage:
+    smoothed = SmoothedMask.make(image.mask.pixels)
+    return make_score_image(image.values, smoothed, [side.start for side in region])
