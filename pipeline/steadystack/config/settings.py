@@ -61,8 +61,8 @@ class PreprocessSection(Section):
     )
     high_pass: Sigma | None = Field(
         None,
-        description="subtract the local mean over a Gaussian of this sigma, pixels, plane by plane; "
-        "rims of frame and mask, 0.8 sigma, are not valid then",
+        description="subtract the local mean over a Gaussian of this sigma, pixels, plane by "
+        "plane; rims of frame and mask, 0.8 sigma, are not valid then",
     )
 
     @model_validator(mode="after")
