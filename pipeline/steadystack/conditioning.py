@@ -28,8 +28,6 @@ GAUSSIAN_RADII = 4.0
 LEAST_SPREAD = 1e-6
 # Surroundings are even if their centre is this part of sigma away from the pixel at most.
 MOST_ONE_SIDED = 0.3
-# Rims are taken away if they leave this part of the valid pixels.
-LEAST_LEFT = 0.5
 # Masks of up to so many pixels are kept with what lies around each of them.
 KEPT_PIXELS = 2**22
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
@@ -114,16 +112,12 @@ def condition(
 
 
 def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
-    """Take the rims away in which filters are others than elsewhere: see `find_even_surroundings`.
-
-    Unless that is more than half of the valid pixels.
-    """
+    """Take the rims away in which filters are others than elsewhere (`find_even_surroundings`)."""
+    left = valid
     for sigma in (conditioning.low_pass, conditioning.high_pass):
         if sigma is not None:
-            even = find_even_surroundings(valid, sigma)
-            if np.count_nonzero(even) >= LEAST_LEFT * np.count_nonzero(valid):
-                valid = even
-    return valid
+            left = left & find_even_surroundings(valid, sigma)
+    return left
 
 
 def compute_reach(conditioning: Conditioning) -> int:
@@ -232,7 +226,7 @@ def _find_neighbourhood(valid: Bools, sigma: float) -> _Neighbourhood:
     return _Neighbourhood.make(valid, sigma)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _keep_neighbourhood(mask: bytes, shape: tuple[int, ...], sigma: float) -> _Neighbourhood:
     """Make the neighbourhood of a mask, and keep it for other images under that mask."""
     return _Neighbourhood.make(np.frombuffer(mask, bool).reshape(shape), sigma)

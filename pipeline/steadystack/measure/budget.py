@@ -19,6 +19,8 @@ TASK_PIXELS = 1e8
 FEWEST_READY = 8
 
 SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
+# Numbers per pixel while a frame is conditioned: local planes, and what lies around every pixel.
+CONDITIONING = 13
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class BatchSize:
         else:
             role = kinds * kept
         # as it is stored, its valid pixels, its values; what is in between
-        between = 6 * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
+        between = (
+            CONDITIONING * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
+        )
         reading = (pixel_bytes + 3 + SINGLE + between) * pixels + chunk_bytes
         # while it is correlated: one product, the sums of the terms, the factors that are not kept
         terms, factors = (2, 1) if one_mask and whole else (6, 6)
