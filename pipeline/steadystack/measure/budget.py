@@ -20,7 +20,7 @@ FEWEST_READY = 8
 
 SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
 # Numbers per pixel while a frame is conditioned: local planes, and what lies around every pixel.
-CONDITIONING = 13
+CONDITIONING = 9
 
 
 @dataclass(frozen=True)
