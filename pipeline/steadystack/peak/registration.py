@@ -34,8 +34,6 @@ LARGEST_STD = 5.0
 ROUNDING_VARIANCE = 1 / 12
 # Shifts with and without a fixed pattern are the same within so many deviations, or pixels.
 SAME_DEVIATIONS, SAME_PIXELS = 0.5, 0.05
-# A pattern that pulls by no more than this, px, is removed; the pull counts as an error.
-MOST_PULL = 1.0
 # So many surfaces are held and fitted together, or fewer with so many lags in all; the bytes of a
 # lag are those of its NCC, overlap and two variances.
 HELD_SURFACES, HELD_LAGS, LAG_BYTES = 16, 2**18, 28
@@ -189,9 +187,8 @@ def _register_significance(
 ) -> SummitRequests[Registration]:
     """Find the shift of a surface whose lags have the significance `z`.
 
-    Yields requests for summits, is sent their summits, returns the registration. What stands still
-    in both images is removed where it pulls; where there is quite another shift without it, or only
-    without it, the pair is ambiguous.
+    Yields requests for summits, is sent their summits, returns the registration. It is ambiguous
+    if there is another without what stands still in both images.
     """
     registration, index = yield from _register_highest(surface, z, subpixel)
     patterns = [] if index is None else find_fixed_patterns(surface, index)
@@ -201,10 +198,6 @@ def _register_significance(
     other, _ = yield from _register_highest(without, compute_significance(without), subpixel)
     if other.status is PairStatus.OK and not _is_same_shift(registration, other):
         share = max(pattern.share for pattern in patterns)
-        pull = np.abs(registration.shift - other.shift)
-        if pull.max() <= MOST_PULL:  # not if it is NaN
-            covariance = other.covariance + np.diag(pull**2)
-            return replace(other, covariance=covariance, fixed_pattern_share=share)
         ambiguous = _make_without_shift(registration, PairStatus.AMBIGUOUS)
         return replace(ambiguous, fixed_pattern_share=share)
     # a scene of sharp details that does not move makes a crest at zero, too
