@@ -77,12 +77,16 @@ class PairImages:
 
 
 def widen_by_parts(registration: Registration, images: PairImages) -> Registration:
-    """Widen the covariance of a shift to what the parts of the images disagree about.
+    """Widen the covariance of a shift to what the parts of the images disagree about."""
+    return widen(registration, compute_parts_std(registration, images))
 
-    Along each axis the standard deviation is the larger of the stated one and that of the
-    jackknife; correlations stay.
+
+def widen(registration: Registration, spread: NDArray[np.float64]) -> Registration:
+    """Widen the covariance of a shift to the standard deviations `spread` (axes,), px.
+
+    Along each axis that is the larger of the stated one and of this, if it is known; correlations
+    stay.
     """
-    spread = compute_parts_std(registration, images)
     stated = np.sqrt(np.diag(registration.covariance))
     widening = np.fmax(np.divide(spread, stated, out=np.ones_like(stated), where=stated > 0), 1)
     return replace(registration, covariance=registration.covariance * np.outer(widening, widening))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from steadystack.model import PairStatus, Registration, Slices
@@ -18,7 +16,7 @@ from steadystack.parts import (
     compute_scores,
     make_score_image,
 )
-from steadystack.register.leave_out import PairImages
+from steadystack.register.leave_out import PairImages, widen
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, register_terms
 
@@ -53,10 +51,8 @@ def register_as_it_is(
         PartGrid.make(shapes[0]),
         -1 if registration.ncc < 0 else 1,
     )
-    spread = compute_jackknife_std(scores.compute_steps([size > 1 for size in search.window.shape]))
-    stated = np.sqrt(np.diag(registration.covariance))
-    widening = np.fmax(np.divide(spread, stated, out=np.ones_like(stated), where=stated > 0), 1)
-    return replace(registration, covariance=registration.covariance * np.outer(widening, widening))
+    steps = scores.compute_steps([size > 1 for size in search.window.shape])
+    return widen(registration, compute_jackknife_std(steps))
 
 
 def _make_score_image(image: MaskedImage, region: Slices) -> ScoreImage:
