@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from steadystack.validity import as_mask, find_finite_pixels
 
 # What a conditioning leaves of an image is nothing if its range is this part of what it was.
 ROUNDING = 1e-5
+# Pixels that an image's skewness is measured on, about.
+SAMPLE_PIXELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,24 @@ class PlainPair:
             moving_valid,
             check_max_shift(max_shift, largest),
         )
+
+    def order(self) -> tuple[PlainPair, bool]:
+        """Bring the images into an order of their own, whichever was given first.
+
+        Parts are those of the reference, and others are left out if the images are exchanged. The
+        order does not depend on brightness and contrast. Tells whether they were exchanged.
+        """
+        valid = self._find_valid()
+        if _make_key(self.reference, valid[0]) >= _make_key(self.moving, valid[1]):
+            return self, False
+        exchanged = replace(
+            self,
+            reference=self.moving,
+            moving=self.reference,
+            reference_mask=self.moving_mask,
+            moving_mask=self.reference_mask,
+        )
+        return exchanged, True
 
     def crop(self) -> PlainPair:
         """Cut off what lies outside of both masks, if the images have the same shape."""
@@ -139,6 +160,21 @@ class PlainPair:
             if self.reference.ndim > 1:
                 lines = [(subtract_line_means(*image, axis), image[1]) for image in images]
                 yield f"without fixed lines across {name}", self._replace_images(lines)
+
+
+def _make_key(image: NDArray[Any], valid: Bools) -> tuple[tuple[int, ...], int, float]:
+    """Make a key to order images by: shape, valid pixels, and how skew a sample of these is."""
+    step = math.ceil((image.size / SAMPLE_PIXELS) ** (1 / image.ndim))
+    every = (slice(None, None, step),) * image.ndim
+    values = image[every][valid[every]].astype(np.float64)
+    skewness = 0.0
+    with np.errstate(all="ignore"):  # numbers may be huge, or all the same
+        if values.size:
+            values = values / np.abs(values).max()
+            values -= values.mean()
+            skewness = float(np.abs((values**3).mean()) / values.std() ** 3)
+    count = int(np.count_nonzero(valid))
+    return image.shape, count, skewness if math.isfinite(skewness) else 0.0
 
 
 def _make_masked_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -77,7 +78,8 @@ def register_translation(
     >>> registration.shift.tolist(), str(registration.status)
     ([-3.0, 4.0], 'ok')
     """
-    pair = PlainPair.make(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    given = PlainPair.make(reference, moving, reference_mask, moving_mask, max_shift, min_overlap)
+    pair, exchanged = given.order()
     cropped = pair.crop()
 
     def make_search(one: PlainPair) -> Search:
@@ -91,6 +93,8 @@ def register_translation(
         )
 
     registration = register_conditioned(cropped, make_search)
+    if exchanged:
+        registration = replace(registration, shift=0 - registration.shift)
     return registration if subpixel else round_to_pixels(registration)
 
 
