@@ -188,7 +188,7 @@ def _register_significance(
     """Find the shift of a surface whose lags have the significance `z`.
 
     Yields requests for summits, is sent their summits, returns the registration. It is ambiguous
-    if there is another without what stands still in both images.
+    if there is another shift without what stands still in both images.
     """
     registration, index = yield from _register_highest(surface, z, subpixel)
     patterns = [] if index is None else find_fixed_patterns(surface, index)

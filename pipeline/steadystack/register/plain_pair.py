@@ -124,14 +124,10 @@ class PlainPair:
 
     def _find_valid(self) -> tuple[Bools, Bools]:
         """Find the pixels of both images that are finite and not masked."""
-        reference, moving = (
-            find_finite_pixels(image) if mask is None else find_finite_pixels(image) & mask
-            for image, mask in (
-                (self.reference, self.reference_mask),
-                (self.moving, self.moving_mask),
-            )
+        return (
+            _find_valid_pixels(self.reference, self.reference_mask),
+            _find_valid_pixels(self.moving, self.moving_mask),
         )
-        return reference, moving
 
     def _replace_images(self, images: Sequence[tuple[NDArray[Any], Bools]]) -> PlainPair:
         (reference, reference_mask), (moving, moving_mask) = images
@@ -182,10 +178,14 @@ def _make_masked_image(
 ) -> MaskedImage:
     """Make the masked image of a region, whose pixels that are not finite are masked, too."""
     pixels = image[region]
-    valid = find_finite_pixels(pixels)
-    return make_masked_image(
-        pixels, CachedMask(valid if mask is None else valid & mask[region]), dtype
-    )
+    valid = _find_valid_pixels(pixels, None if mask is None else mask[region])
+    return make_masked_image(pixels, CachedMask(valid), dtype)
+
+
+def _find_valid_pixels(image: NDArray[Any], mask: Bools | None) -> Bools:
+    """Find the pixels that are finite and not masked."""
+    valid = find_finite_pixels(image)
+    return valid if mask is None else valid & mask
 
 
 def check_max_shift(
