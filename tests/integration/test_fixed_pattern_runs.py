@@ -157,6 +157,7 @@ def test_what_cannot_be_estimated_is_told(folder, monkeypatch):
         stages.plan(settings(folder))
 
 
+@pytest.mark.slow
 def test_a_given_static_image_is_for_frames_of_blocks_too(folder, truth, monkeypatch):
     write_image(folder / "static.zarr", make_pattern())
     config = settings(folder, preprocess={"fixed_pattern": "static.zarr"})

@@ -149,6 +149,7 @@ def test_what_jobs_import_instead_is_named(
         stages.measure(config)
 
 
+@pytest.mark.slow  # an array of jobs goes most of this way
 def test_a_run_is_a_job_with_its_own_workers(slurm, folder, here):
     path = written(folder, "job", **JOBS)  # whatever it says, the job's own workers are used
     log = folder / "job.log"

@@ -66,7 +66,10 @@ def goes_on(settings, saved):
 
 @pytest.mark.parametrize(
     ("number", "whole_group"),
-    [(signal.SIGTERM, False), (signal.SIGINT, True)],
+    [
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        (signal.SIGINT, True),
+    ],
     ids=["SIGTERM", "Ctrl-C at the terminal"],
 )
 def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_group):
@@ -121,7 +124,7 @@ def end_at_every_step(folder, kind, stride=1):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stride", slow_but([12], [1, 12]))
+@pytest.mark.parametrize("stride", slow_but([30], [1, 12, 30]))
 def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
     *rows, last = end_at_every_step(tmp_path / "run", "new", stride)
