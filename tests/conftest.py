@@ -108,13 +108,13 @@ def store(monkeypatch):
 @pytest.fixture
 def no_look_at_what_stands_still(monkeypatch):
     """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("steadystack.quality.assessment.check_fixed_pattern", lambda *_: None)
+    monkeypatch.setattr("steadystack.checks.run_checks.check_fixed_pattern", lambda *_: None)
 
 
 @pytest.fixture
 def hurried(monkeypatch):
     """Runs do not look for a static image, which is most of their time; other tests do."""
-    from steadystack.quality import fixed_pattern_check
+    from steadystack.checks import fixed_pattern_check
 
     monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell
 

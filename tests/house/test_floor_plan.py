@@ -42,11 +42,12 @@ PLAN = {
     "correction": (5, {"numpy", "xarray"}),
     "report": (5, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),
     "planning": (6, {"numpy", "dask"}),
-    "quality": (7, {"numpy", "xarray"}),
-    "stages": (8, {"numpy", "xarray", "dask", "yaml"}),
-    "guide": (9, {"numpy", "xarray"}),
-    "terminal": (9, {"rich"}),
-    "cli": (10, {"click", "xarray"}),
+    "checks": (7, {"numpy"}),
+    "quality": (8, {"numpy", "xarray"}),
+    "stages": (9, {"numpy", "xarray", "dask", "yaml"}),
+    "guide": (10, {"numpy", "xarray"}),
+    "terminal": (10, {"rich"}),
+    "cli": (11, {"click", "xarray"}),
 }
 LIMIT_LINES = 350
 LIMIT_FUNCTION = 60

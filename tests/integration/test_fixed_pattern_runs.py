@@ -240,7 +240,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
 
 
 def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
-    monkeypatch.setattr("steadystack.quality.fixed_pattern_check.CHECK_PIXELS", 48 * 52)
+    monkeypatch.setattr("steadystack.checks.sampling.CHECK_PIXELS", 48 * 52)
     assert told(shifts_of(scene + make_pattern()))
     assert not told(shifts_of(scene))
 

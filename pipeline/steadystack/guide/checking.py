@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from steadystack.checks import Border, find_constant_border, find_no_data
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus
 from steadystack.planning import Series, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
-from steadystack.quality import Border, find_constant_border, find_no_data
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
 from steadystack.units import find_micrometers

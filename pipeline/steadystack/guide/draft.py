@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from steadystack.checks import find_constant_border, find_no_data
 from steadystack.config import format_scalar
 from steadystack.durable import get_place, make_absolute
 from steadystack.guide.checking import describe
 from steadystack.model import InputError, escape_unprintable
 from steadystack.planning import ALL, PLACEHOLDER, check_frames, list_images
-from steadystack.quality import find_constant_border, find_no_data
 from steadystack.readers import StackFrames, StackSpec, locate_stack
 
 # Larger frames are not read: that would take long over a network.

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from steadystack.checks import NO_MOTION_PX
 from steadystack.model import Finding, FixedPatternEffect, LocalMotion, MaskCheck, Reason, Trust
-
-# Less than this in every pair is what a picture of the camera itself does.
-NO_MOTION_PX = 0.05
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
-"""The checks and the verdict of a whole series, as the dataset keeps them.
+"""The verdict on a whole series: it follows from the dataset alone, whenever it is asked for.
 
-A run makes its checks once, on some frames and pairs, and keeps what they found as attributes of
-the dataset; the verdict follows from the dataset alone, whenever it is asked for.
+What the checks of the run found is among the attributes of the dataset.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.checks import CHECKED
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -40,19 +39,9 @@ from steadystack.model import (
     Verdict,
     as_shifts,
 )
-from steadystack.planning import Setup
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.fixed_pattern_check import check_fixed_pattern
 from steadystack.quality.judge import judge_series
-from steadystack.quality.mask_check import check_mask
-from steadystack.quality.moving_parts import check_moving_parts
 
-# The attributes of the dataset that hold what the checks found.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK = CHECKED = (
-    "fixed_pattern_effect",
-    "local_motion",
-    "mask_check",
-)
 EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
 
 
@@ -138,22 +127,6 @@ def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         frame = int(np.flatnonzero(np.isinf(values).any(axis=1))[0])
         raise InputError(f"frame_shift of frame {frame} is infinite: give pixels, or NaN for none")
     return values.astype(np.float64)
-
-
-def check_series(setup: Setup, table: PairTable) -> dict[str, str]:
-    """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
-
-    Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
-    """
-    source, method = setup.series.source, setup.method
-    results = {
-        FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table),
-        LOCAL_MOTION: check_moving_parts(source, method, table),
-        MASK: check_mask(source, table),
-    }
-    return {
-        name: json.dumps(asdict(result) if result else None) for name, result in results.items()
-    }
 
 
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from steadystack.checks import NO_MOTION_PX
 from steadystack.model import (
     Bools,
     Finding,
@@ -25,7 +26,6 @@ from steadystack.model import (
     Verdict,
 )
 from steadystack.quality.advice import (
-    NO_MOTION_PX,
     AdviceSettings,
     advise_on_fixed_pattern,
     advise_on_mask,

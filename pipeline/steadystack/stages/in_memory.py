@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import make_config
 from steadystack.measure import measure_rounds
 from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import convert_initial_shifts, digest_camera_images, make_series, set_up
-from steadystack.quality import check_series
 from steadystack.readers import (
     ArrayFrames,
     Missing,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from steadystack.checks import CHECKED, check_series, find_doubt_of_mask
 from steadystack.cluster import Cluster, ClusterOnDemand
 from steadystack.dataset import (
     Journal,
@@ -21,7 +22,6 @@ from steadystack.durable import get_place
 from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
 from steadystack.model import PairStatus, PairTable
 from steadystack.planning import Setup
-from steadystack.quality import CHECKED, check_series, find_doubt_of_mask
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,

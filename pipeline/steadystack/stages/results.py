@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import xarray as xr
 
+from steadystack.checks import CHECKED
 from steadystack.dataset import (
     check_journal,
     check_replaceable,
@@ -36,10 +37,7 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.planning import Setup, list_changed_settings
-from steadystack.quality import (
-    CHECKED,
-    judge_stored,
-)
+from steadystack.quality import judge_stored
 from steadystack.run_log import collect_versions
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray as xr
 
+from steadystack.checks import CHECKED
 from steadystack.cluster import Engine
 from steadystack.dataset import read_pairs, save_shifts
 from steadystack.measure import Method, refine_shifts
 from steadystack.model import FrameSource, FrameTable, InputError, PairStatus, PairTable
-from steadystack.quality import CHECKED
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
 from steadystack.stages.measuring import OpenRun, measure_all

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.checks.sampling import CHECK_PIXELS, sample_pairs
 from steadystack.conditioning import looks_inverted
 from steadystack.model import (
     Bools,
@@ -19,9 +20,10 @@ from steadystack.model import (
     Slices,
 )
 from steadystack.planning import Setup
-from steadystack.quality.advice import NO_MOTION_PX
-from steadystack.quality.fixed_pattern_check import CHECK_PIXELS, sample_pairs
 from steadystack.register import register_as_it_is
+
+# Less than this in every pair is what a picture of the camera itself does.
+NO_MOTION_PX = 0.05
 
 # Pixels that are read from the middle of a larger frame, and those that are looked at, whole lines.
 MOST_READ, MOST_SEEN = 2**22, 2**20

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.checks.sampling import crop_to_middle, sample_pairs
 from steadystack.measure import (
     FEWEST_FRAMES,
     BatchSize,
@@ -18,13 +19,11 @@ from steadystack.measure import (
     spread_evenly,
 )
 from steadystack.model import FixedPatternEffect, Floats, FrameSource, Ints, PairStatus, PairTable
-from steadystack.ncc import cut_into_blocks
 from steadystack.register import register_as_it_is
 from steadystack.solve import solve_shifts
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
-CHECK_FRAMES, CHECK_ROUNDS, CHECK_PAIRS = 40, 2, 32
-CHECK_PIXELS = 2**19
+CHECK_FRAMES, CHECK_ROUNDS = 40, 2
 FEWEST_CHECKED = 8
 LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are not alike at all
 # A static image is certain if a scene and a static image leave a residual of at most this many
@@ -144,33 +143,3 @@ def _is_left_behind(sample: Sample, shifts: Floats) -> bool:
 def _normalise(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Vectors (pairs, axes) of length 1 in the same directions."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
-
-
-def sample_pairs(
-    table: PairTable, rows: NDArray[np.intp], count: int = CHECK_PAIRS
-) -> NDArray[np.intp]:
-    """Choose rows of the table, spread evenly over the series: half close pairs, half far ones."""
-    apart = np.abs(table.moving - table.reference)[rows]
-    middle = np.median(apart)
-    near, far = rows[apart <= middle], rows[apart > middle]
-    share = count // (2 if len(far) else 1)
-    return np.concatenate([spread_evenly(half, share) for half in (near, far)])
-
-
-def crop_to_middle(method: Method) -> Method:
-    """The method for the middle part of large frames."""
-    shape = method.search.shape
-    region = method.region or tuple(slice(0, size) for size in shape)
-    scale = min(1.0, (CHECK_PIXELS / float(np.prod(shape))) ** (1 / len(shape)))
-    if scale == 1:
-        return method
-    sides = [max(int(size * scale), min(size, 16)) for size in shape]
-    begins = [
-        side.start + (size - inner) // 2
-        for side, size, inner in zip(region, shape, sides, strict=True)
-    ]
-    inside = tuple(slice(b, b + s) for b, s in zip(begins, sides, strict=True))
-    search = replace(
-        method.search, blocks=tuple(cut_into_blocks(sides, sides, method.search.window)), tile=None
-    )
-    return replace(method, search=search, region=inside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.quality import find_constant_border, find_no_data
+from steadystack.checks import find_constant_border, find_no_data
 from support.scenes import Scene
 
 

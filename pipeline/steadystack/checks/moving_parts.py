@@ -8,10 +8,10 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.checks.sampling import crop_to_middle, sample_pairs
 from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
-from steadystack.quality.fixed_pattern_check import crop_to_middle, sample_pairs
 from steadystack.register import register_as_it_is
 
 # Pairs that are measured again, parts per axis, and the least pixels of a part along an axis.

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bench_verdict import moving_object, noisy, turning, views, wander
+from steadystack.checks import check_moving_parts
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, set_up
-from steadystack.quality import check_moving_parts
 from steadystack.readers import ArrayFrames
 
 

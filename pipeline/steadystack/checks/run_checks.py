@@ -1,0 +1,35 @@
+"""All checks of a run: made once, on some frames and pairs, and kept in the dataset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from steadystack.checks.fixed_pattern_check import check_fixed_pattern
+from steadystack.checks.mask_check import check_mask
+from steadystack.checks.moving_parts import check_moving_parts
+from steadystack.model import PairTable
+from steadystack.planning import Setup
+
+# The attributes of the dataset that hold what the checks found.
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK = CHECKED = (
+    "fixed_pattern_effect",
+    "local_motion",
+    "mask_check",
+)
+
+
+def check_series(setup: Setup, table: PairTable) -> dict[str, str]:
+    """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
+
+    Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
+    """
+    source, method = setup.series.source, setup.method
+    results = {
+        FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table),
+        LOCAL_MOTION: check_moving_parts(source, method, table),
+        MASK: check_mask(source, table),
+    }
+    return {
+        name: json.dumps(asdict(result) if result else None) for name, result in results.items()
+    }

@@ -1,0 +1,45 @@
+"""Which pairs and pixels of a series the checks look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.measure import Method, spread_evenly
+from steadystack.model import PairTable
+from steadystack.ncc import cut_into_blocks
+
+# A check looks at about this many pairs, and of large frames at so many pixels in the middle.
+CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
+
+
+def sample_pairs(
+    table: PairTable, rows: NDArray[np.intp], count: int = CHECK_PAIRS
+) -> NDArray[np.intp]:
+    """Choose rows of the table, spread evenly over the series: half close pairs, half far ones."""
+    apart = np.abs(table.moving - table.reference)[rows]
+    middle = np.median(apart)
+    near, far = rows[apart <= middle], rows[apart > middle]
+    share = count // (2 if len(far) else 1)
+    return np.concatenate([spread_evenly(half, share) for half in (near, far)])
+
+
+def crop_to_middle(method: Method) -> Method:
+    """The method for the middle part of large frames."""
+    shape = method.search.shape
+    region = method.region or tuple(slice(0, size) for size in shape)
+    scale = min(1.0, (CHECK_PIXELS / float(np.prod(shape))) ** (1 / len(shape)))
+    if scale == 1:
+        return method
+    sides = [max(int(size * scale), min(size, 16)) for size in shape]
+    begins = [
+        side.start + (size - inner) // 2
+        for side, size, inner in zip(region, shape, sides, strict=True)
+    ]
+    inside = tuple(slice(b, b + s) for b, s in zip(begins, sides, strict=True))
+    search = replace(
+        method.search, blocks=tuple(cut_into_blocks(sides, sides, method.search.window)), tile=None
+    )
+    return replace(method, search=search, region=inside)
