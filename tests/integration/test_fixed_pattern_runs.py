@@ -230,7 +230,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
     config = settings(folder, preprocess={})
     measured = stages.measure(config)
     assert effect(measured).certain
-    monkeypatch.setattr("steadystack.quality.assessment.check_fixed_pattern", None)
+    monkeypatch.setattr("steadystack.checks.run_checks.check_fixed_pattern", None)
     for stage in (stages.solve, stages.run):
         found = stage(config)
         assert found.attrs["fixed_pattern_effect"] == measured.attrs["fixed_pattern_effect"]

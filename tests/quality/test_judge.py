@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from steadystack.model import (
     LocalMotion,
     PairStatus,
     PairTable,
+    ProbeCheck,
+    SharpnessCheck,
     Trust,
 )
 from steadystack.quality import AdviceSettings, judge_series
@@ -132,3 +136,66 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
     found = [reason for reason in said.reasons if reason.startswith("pairs 1 frame(s) apart")]
     assert bool(found) is told, said
     assert said.trust is (Trust.CHECK if told else Trust.GOOD)
+
+
+@pytest.mark.parametrize(
+    ("probes", "said"),
+    [
+        (ProbeCheck(30, separation=16, off=0.5, excess=1.9), None),
+        (ProbeCheck(30, separation=16, off=0.5, excess=2.1), (Trust.CHECK, "far_pairs")),
+        (ProbeCheck(30, separation=16, off=0.5, excess=4.1), (Trust.CHECK, "far_pairs")),
+        (ProbeCheck(30, separation=16, off=1.1, excess=4.1), (Trust.UNRELIABLE, "far_pairs")),
+        (ProbeCheck(30, part="top", part_pull=0.2, part_excess=1.4), None),
+        (ProbeCheck(30, part="top", part_pull=0.05, part_excess=9.0), None),
+        (
+            ProbeCheck(30, part="top", part_pull=0.2, part_excess=1.6),
+            (Trust.UNRELIABLE, "one_part"),
+        ),
+        (ProbeCheck(30, lost_part="top", lost=0.7), None),
+        (ProbeCheck(30, lost_part="top", lost=1.0), (Trust.CHECK, "one_part")),
+        (ProbeCheck(30, detail_pull=0.2, detail_excess=1.2), None),
+        (ProbeCheck(30, detail_pull=0.2, detail_excess=1.4), (Trust.CHECK, "detail")),
+        (ProbeCheck(30, detail_pull=0.2, detail_excess=2.1), (Trust.UNRELIABLE, "detail")),
+    ],
+)
+def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    findings = judge_series(table, frames, probes=probes).findings
+    assert [(finding.trust, finding.code) for finding in findings] == ([said] if said else [])
+
+
+def test_a_mean_that_moving_blurs_is_never_trusted_unless_what_stands_still_explains_it():
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    blurred = SharpnessCheck(32, still=1.0, moved=0.9, error=0.001)
+    assert judge_series(table, frames, sharpness=blurred).trust is Trust.UNRELIABLE
+    noisy = replace(blurred, error=0.05)
+    assert judge_series(table, frames, sharpness=noisy).trust is Trust.GOOD
+    still = FixedPatternEffect(32, with_it=0.8, without_it=1.0, error=0.01, certain=True)
+    both = judge_series(table, frames, sharpness=blurred, fixed_pattern=still)
+    assert [finding.code for finding in both.findings] == ["fixed_pattern"]
+
+
+def test_errors_of_a_good_part_of_a_pixel_are_worth_a_look():
+    table, frames = solved([PairStatus.OK] * 10)
+    for size, trust in ((0.29, Trust.GOOD), (0.31, Trust.CHECK)):
+        errors = np.where(frames.shift_std > 0, size, 0)
+        assert judge_series(table, replace(frames, shift_std=errors)).trust is trust
+
+
+@pytest.mark.parametrize(
+    ("lost", "trust"), [(3, Trust.GOOD), (4, Trust.CHECK), (13, Trust.UNRELIABLE)]
+)
+def test_frames_that_are_lost_are_told_and_do_not_spoil_the_others(lost, trust):
+    """Of 24 frames, with pairs between all others."""
+    known = np.arange(24) < 24 - lost
+    pairs = np.array([(i, j) for i in range(24) for j in range(i + 1, min(i + 6, 24))])
+    table = PairTable.unmeasured(pairs, 24, 1)
+    both = known[table.reference] & known[table.moving]
+    table.status[:] = np.where(both, PairStatus.OK.code, PairStatus.LOW_NCC.code)
+    table.shift[both], table.shift_std[both] = 0.5, 0.01
+    table.shift[both] *= (table.moving - table.reference)[both][:, None]
+    table.frame_read_status[:] = FrameStatus.OK.code
+    found = judge_series(table, solve_shifts(table)).findings
+    assert [finding.trust for finding in found if finding.code == "lost_frames"] == [trust]

@@ -1,24 +1,29 @@
 """Check what could be wrong with a measured series, on some of its frames and pairs.
 
-`run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts` and `mask_check` are
-these; `sampling` says which pairs and pixels they look at; `borders` finds pixels that seem to hold
-no data.
+`run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts`, `mask_check`,
+`probe_pairs` and `sharpness` are these; `sampling` says which pairs and pixels they look at;
+`borders` finds pixels that seem to hold no data.
 """
 
 from steadystack.checks.borders import Border, find_constant_border, find_no_data
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from steadystack.checks.moving_parts import check_moving_parts
-from steadystack.checks.run_checks import CHECKED, check_series
+from steadystack.checks.probe_pairs import check_probe_pairs
+from steadystack.checks.run_checks import CHECKED, PROBES, check_series
+from steadystack.checks.sharpness import check_sharpness
 
 __all__ = [
     "CHECKED",
     "NO_MOTION_PX",
+    "PROBES",
     "Border",
     "check_fixed_pattern",
     "check_mask",
     "check_moving_parts",
+    "check_probe_pairs",
     "check_series",
+    "check_sharpness",
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",

@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import crop_to_middle, sample_pairs
+from steadystack.checks.sampling import crop_to_middle, name_part, sample_pairs
 from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
@@ -25,8 +25,6 @@ OFF_PX, OFF_STD = 0.5, 3.0
 RESTS = 0.25
 # Frames turn or stretch if a linear function of the position explains this share of the motion.
 LINEAR = 0.8
-
-NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
 def check_moving_parts(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
@@ -63,10 +61,10 @@ def check_moving_parts(source: FrameSource, method: Method, table: PairTable) ->
         parts=int(judged.sum()),
         moving=int(moving.sum()),
         size=float(size[fastest]),
-        where=_name_part(judged_parts[fastest], ndim),
+        where=name_part(judged_parts[fastest], ndim, PARTS),
         linear=_measure_linearity(off, judged) > LINEAR,
         still=int(still.sum()),
-        still_where=", ".join(dict.fromkeys(_name_part(part, ndim) for part in still_parts)),
+        still_where=", ".join(dict.fromkeys(name_part(part, ndim, PARTS) for part in still_parts)),
         still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
         scene=float(_compute_typical_size(common[:, None])[0]),
     )
@@ -189,10 +187,3 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
             rest = motion - terms @ np.linalg.lstsq(terms, motion, rcond=None)[0]
             explained.append(1 - (rest**2).sum() / max((motion**2).sum(), 1e-12))
     return float(np.median(explained)) if explained else 0.0
-
-
-def _name_part(part: int, ndim: int) -> str:
-    """Name where a part lies in the plane of the last two axes."""
-    position = np.unravel_index(part, (PARTS,) * ndim)
-    names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
-    return " ".join(dict.fromkeys(names)) or f"part {part + 1}"

@@ -8,27 +8,35 @@ from dataclasses import asdict
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
+from steadystack.checks.probe_pairs import check_probe_pairs
+from steadystack.checks.sharpness import check_sharpness
+from steadystack.cluster import Engine
 from steadystack.model import PairTable
 from steadystack.planning import Setup
+from steadystack.solve import solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK = CHECKED = (
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, SHARPNESS = CHECKED = (
     "fixed_pattern_effect",
     "local_motion",
     "mask_check",
+    "probe_check",
+    "sharpness_check",
 )
 
 
-def check_series(setup: Setup, table: PairTable) -> dict[str, str]:
+def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[str, str]:
     """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
 
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
-    source, method = setup.series.source, setup.method
+    source, method, solved = setup.series.source, setup.method, solve_shifts(table)
     results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table),
         LOCAL_MOTION: check_moving_parts(source, method, table),
         MASK: check_mask(source, table),
+        PROBES: check_probe_pairs(setup, table, solved, client),
+        SHARPNESS: check_sharpness(setup, solved),
     }
     return {
         name: json.dumps(asdict(result) if result else None) for name, result in results.items()

@@ -1,4 +1,4 @@
-"""Which pairs and pixels of a series the checks look at."""
+"""Which pairs and pixels of a series the checks look at, and the names of its parts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from steadystack.ncc import cut_into_blocks
 
 # A check looks at about this many pairs, and of large frames at so many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
+
+NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
 def sample_pairs(
@@ -43,3 +45,10 @@ def crop_to_middle(method: Method) -> Method:
         method.search, blocks=tuple(cut_into_blocks(sides, sides, method.search.window)), tile=None
     )
     return replace(method, search=search, region=inside)
+
+
+def name_part(part: int, ndim: int, per_axis: int) -> str:
+    """Name where one of three parts per axis lies in the plane of the last two axes."""
+    position = np.unravel_index(part, (per_axis,) * ndim)
+    names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
+    return " ".join(dict.fromkeys(names)) or f"part {part + 1}"

@@ -53,6 +53,8 @@ from steadystack.model.tables import (
     LocalMotion,
     MaskCheck,
     PairTable,
+    ProbeCheck,
+    SharpnessCheck,
 )
 from steadystack.model.verdicts import Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
@@ -105,10 +107,12 @@ __all__ = [
     "OutputError",
     "PairStatus",
     "PairTable",
+    "ProbeCheck",
     "Reason",
     "Registration",
     "ReportImages",
     "RunError",
+    "SharpnessCheck",
     "Slices",
     "Status",
     "Surface",

@@ -95,7 +95,8 @@ COLUMNS = (
     Column("frame_shift", "shift", "frames", (FRAME, AXIS), "<f8", NAN,
            "shift to apply to the frame", "pixel"),
     Column("frame_shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
-           "standard deviation of the shift relative to the anchor of the frame's component",
+           "standard deviation of the shift relative to the anchor of the frame's component: the "
+           "larger of the next two, times what pairs far apart are off for it, if that is over 1",
            "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "what the noise of pairs and their residuals say of frame_shift_std", "pixel"),
@@ -170,6 +171,10 @@ ATTRIBUTES = (
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
     Attribute("mask_check", "JSON", "what masks leave of the frames and take away, likewise"),
+    Attribute("probe_check", "JSON", "what pairs further apart than those of the run say of the "
+              "shifts, and these pairs without parts of the frame and in fine detail, likewise"),
+    Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, as they are and "
+              "moved, likewise"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),

@@ -222,3 +222,48 @@ class MaskCheck:
     valid: float
     inverted: bool
     taken_moves: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProbeCheck:
+    """What pairs that a run has not say of its shifts; nothing is 0 and "".
+
+    Attributes
+    ----------
+    pairs : how many were measured, further apart than those of the run
+    separation : how far apart those are that differ most from the shifts, for what is stated
+    off, excess : by how much these do, root mean square, pixels, and over what is stated
+    part : without which some of the pairs change most, for what is stated: "top left"
+    part_pull, part_excess : by how much, the median, pixels, and over what is stated
+    lost_part, lost : without which most of them have no shift, and the share of these, 0..1
+    detail_pull, detail_excess : by how much they change, likewise, in fine detail alone
+    """
+
+    pairs: int
+    separation: int = 0
+    off: float = 0.0
+    excess: float = 0.0
+    part: str = ""
+    part_pull: float = 0.0
+    part_excess: float = 0.0
+    lost_part: str = ""
+    lost: float = 0.0
+    detail_pull: float = 0.0
+    detail_excess: float = 0.0
+
+
+@dataclass(frozen=True)
+class SharpnessCheck:
+    """The contrast of fine detail in the mean of frames as they are, and of those moved.
+
+    Attributes
+    ----------
+    frames : how many are in the means
+    still, moved : the variance of detail of about 1 to 4 px, without that of the noise
+    error : standard error of either by the noise
+    """
+
+    frames: int
+    still: float
+    moved: float
+    error: float

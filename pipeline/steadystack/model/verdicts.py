@@ -79,6 +79,18 @@ class Reason(Word):
         "what stands still in the camera pulls shifts towards zero",
         "preprocess.fixed_pattern",
     )
+    ONE_PART = (
+        "one_part",
+        "without one part of the frame the shifts are others, or none",
+        "mask.path",
+    )
+    DETAIL = "detail", "fine detail alone says other shifts", "preprocess.high_pass"
+    FAR_PAIRS = (
+        "far_pairs",
+        "pairs far apart differ from the shifts by more than was stated",
+        "pairs.strategy",
+    )
+    LESS_SHARP = "less_sharp", "the mean of the frames is less sharp when they are moved"
     LOST_FRAMES = "lost_frames", "frames have no shift of their own"
     UNMEASURED_PAIRS = "unmeasured_pairs", "pairs are not measured yet: run again"
     FAILED_PAIRS = "failed_pairs", "the tasks of pairs were given up: run again"
@@ -104,6 +116,7 @@ class Reason(Word):
         "pairs of one distance are all off what all pairs say in the same way",
         "preprocess.high_pass",
     )
+    LARGE_ERRORS = "large_errors", "what is stated of the shifts is a good part of a pixel"
     ANCHOR = (
         "anchor",
         "the anchor has no usable pair, and another frame is held at 0",

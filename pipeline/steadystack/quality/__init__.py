@@ -6,7 +6,7 @@ reads the pairs that fit worst again.
 """
 
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.assessment import edit_shifts, judge_stored, verdict
+from steadystack.quality.assessment import edit_shifts, judge_stored, verdict, widen_errors
 from steadystack.quality.judge import judge_series
 from steadystack.quality.worst_pairs import make_close_ups
 
@@ -17,4 +17,5 @@ __all__ = [
     "judge_stored",
     "make_close_ups",
     "verdict",
+    "widen_errors",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED
+from steadystack.checks import CHECKED, PROBES
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -34,7 +35,9 @@ from steadystack.model import (
     LocalMotion,
     MaskCheck,
     PairTable,
+    ProbeCheck,
     Reason,
+    SharpnessCheck,
     Trust,
     Verdict,
     as_shifts,
@@ -129,13 +132,26 @@ def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return values.astype(np.float64)
 
 
+def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTable:
+    """The solved table, with errors that hold for pairs far apart, too, as the checks found them.
+
+    What changes slowly is in all near pairs alike, and in no residual of theirs: the stated errors
+    are multiplied by the excess of the separation that differs most from the shifts.
+    """
+    probes = json.loads(attributes.get(PROBES, "null"))
+    excess = ProbeCheck(**probes).excess if probes else 0.0
+    return replace(frames, shift_std=frames.shift_std * max(excess, 1.0))
+
+
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
     """The verdict on solved tables, with the settings and the checks that the attributes hold.
 
     A check that is not among the attributes, or is null, has no part in it.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask = (json.loads(attributes.get(name, "null")) for name in CHECKED)
+    pattern, motion, mask, probes, sharpness = (
+        json.loads(attributes.get(name, "null")) for name in CHECKED
+    )
     mask_check = MaskCheck(**mask) if mask else None
     judged = judge_series(
         table,
@@ -145,6 +161,8 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         fixed_pattern=FixedPatternEffect(**pattern) if pattern else None,
         motion=LocalMotion(**motion) if motion else None,
         mask=mask_check,
+        probes=ProbeCheck(**probes) if probes else None,
+        sharpness=SharpnessCheck(**sharpness) if sharpness else None,
     )
     if EDITED not in attributes:
         return judged

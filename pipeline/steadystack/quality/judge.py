@@ -21,7 +21,9 @@ from steadystack.model import (
     MaskCheck,
     PairStatus,
     PairTable,
+    ProbeCheck,
     Reason,
+    SharpnessCheck,
     Trust,
     Verdict,
 )
@@ -30,6 +32,8 @@ from steadystack.quality.advice import (
     advise_on_fixed_pattern,
     advise_on_mask,
     advise_on_moving_parts,
+    advise_on_probes,
+    advise_on_sharpness,
 )
 
 # Pairs that agree do so within a small part of a pixel.
@@ -39,6 +43,12 @@ LARGE_RESIDUAL_PX = 1.0
 FEWEST_OF_LAG, OFF_ERRORS, OFF_PX, OFF_PART = 30, 6.0, 0.005, 0.05
 # The share of frames or pairs that is worth a look, and the share that spoils the whole.
 FEW, MANY = 0.05, 0.5
+# The share of frames that may be lost before that is worth a look: a lost frame is told by its
+# status, and the others are none the worse for it.
+MAY_BE_LOST = 0.15
+# A stated error that is typical of a series and worth a look, px: the shifts are in the right place
+# and no more.
+LARGE_ERROR_PX = 0.3
 # If more than this share of the pairs end at the edge of the search, the others are those that move
 # least, and what stands still wins most easily there: all frames but a few must then have at least
 # this many usable pairs. (Of 200 series whose max_shift was too small none had a wrong pair. With
@@ -70,24 +80,31 @@ def judge_series(
     fixed_pattern: FixedPatternEffect | None = None,
     motion: LocalMotion | None = None,
     mask: MaskCheck | None = None,
+    probes: ProbeCheck | None = None,
+    sharpness: SharpnessCheck | None = None,
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
-    `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion` and `mask` are the
-    results of the checks, None where there is none.
+    `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
+    `sharpness` are the results of the checks, None where there is none.
     """
+    still = list(advise_on_fixed_pattern(fixed_pattern, advice))
+    blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
     return Verdict.of(
         [
             *advise_on_mask(mask),
             *_find_doubtful_pairs(pairs, frames, advice),
             *advise_on_moving_parts(motion, advice),
-            *advise_on_fixed_pattern(fixed_pattern, advice),
+            *still,
+            *advise_on_probes(probes, advice),
+            *blurred,
             *_find_lost_frames(pairs, frames, advice),
             *_find_dissimilar_frames(frames),
             *_find_components(frames, advice),
             *_find_rejected_pairs(pairs, frames, advice),
             *_find_contradictions(pairs, frames, advice),
             *_find_biased_separations(pairs, frames, advice),
+            *_find_large_errors(frames),
             *_find_lost_anchor(frames, anchor, advice),
         ]
     )
@@ -119,7 +136,9 @@ def _find_lost_frames(
     total, lost = len(has_shift), int((~has_shift).sum())
     if lost:
         share = lost / total
-        trust = Trust.UNRELIABLE if share > MANY else Trust.CHECK if share > FEW else Trust.GOOD
+        trust = (
+            Trust.UNRELIABLE if share > MANY else Trust.CHECK if share > MAY_BE_LOST else Trust.GOOD
+        )
         note = " of their own" if np.isfinite(frames.shift[~has_shift]).any() else ""
         words = f"{lost} of {total} frames have no shift{note}: {_count_causes(frames, has_shift)}"
         yield Finding(trust, Reason.LOST_FRAMES, words)
@@ -159,7 +178,7 @@ def _find_components(frames: FrameTable, advice: AdviceSettings) -> Iterator[Fin
         has_shift = _has_own_shift(frames)
         share = (frames.component[has_shift] == 0).mean()
         yield Finding(
-            Trust.CHECK if share >= 1 - FEW else Trust.UNRELIABLE,
+            Trust.CHECK if share >= 1 - MAY_BE_LOST else Trust.UNRELIABLE,
             Reason.PARTS,
             f"the series falls into {count} parts with no usable pair between them, and shifts of "
             f"different parts cannot be compared: {advice.more_pairs}",
@@ -282,6 +301,18 @@ def _find_biased_separations(
             f"pairs {separation} frame(s) apart differ from the solution by {size:.3f} px on "
             f"average, {share:.0%} of their shift: something that stands still or changes pulls "
             f"them: {advice.advise_on_separation(separation)}",
+        )
+
+
+def _find_large_errors(frames: FrameTable) -> Iterator[Finding]:
+    """Find out whether the shifts are known to no better than a good part of a pixel."""
+    errors = frames.shift_std[frames.component == 0].max(axis=1, initial=0)
+    errors = errors[errors > 0]  # without the anchor, and what is not known
+    if len(errors) and (typical := float(np.median(errors))) > LARGE_ERROR_PX:
+        yield Finding(
+            Trust.CHECK,
+            Reason.LARGE_ERRORS,
+            f"the shifts are known to about {typical:.1f} px only",
         )
 
 

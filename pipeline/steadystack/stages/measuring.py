@@ -86,7 +86,7 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
     attributes = get_lasting_attributes(dataset)
     if not opened.is_share:
         with log_stage("quality checks"):
-            attributes |= check_series(setup, table)
+            attributes |= check_series(setup, table, opened.engine())
     dataset = make_run_dataset(setup, table, known=attributes)
     save_shifts(dataset, opened.path)
     discard_journal(opened.path)

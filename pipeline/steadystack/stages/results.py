@@ -37,7 +37,7 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.planning import Setup, list_changed_settings
-from steadystack.quality import judge_stored
+from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ def make_run_dataset(
         **(known or {}),
     }
     if frames is not None:
+        frames = widen_errors(frames, attributes)
         attributes |= judge_stored(table, frames, attributes).attributes()
         attributes["anchors"] = json.dumps(frames.anchors)
     return make_dataset(

@@ -1,0 +1,244 @@
+"""Probe pairs: do frames far apart, parts of the frame and fine detail say what the shifts say?
+
+The pairs of a run are close in time, and all see the same things in the same way: a scene that
+changes holds each of them back a little, and a label that outweighs the scene is in all of them.
+A few pairs are measured that the run has not: so far apart that the run has none, without one part
+of the frame after another, and in fine detail alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.checks.sampling import name_part
+from steadystack.cluster import Engine
+from steadystack.measure import (
+    Method,
+    find_cheapest_cell,
+    find_pair_centres,
+    measure_pairs,
+    spread_evenly,
+)
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameSource,
+    FrameTable,
+    Ints,
+    PairTable,
+    ProbeCheck,
+    RunError,
+    Slices,
+)
+from steadystack.parts import compute_jackknife_std
+from steadystack.planning import Setup
+
+# Separations, beyond those of the run, at which pairs are probed: these, and shares of the series.
+SEPARATIONS, SHARES = (8, 16, 32), (0.25, 0.5, 0.75)
+# Pairs of each separation, and how many of them must have a shift; pairs for each other question.
+PER_SEPARATION, FEWEST_OF_SEPARATION = 5, 3
+FEW_PAIRS, FEWEST_PAIRS = 6, 4
+# Parts per axis of a plane, and the least pixels of one along an axis.
+PARTS, LEAST_SIDE = 3, 24
+# Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
+LOW_PASS, HIGH_PASS = 1.0, 10.0
+LEAST_ERROR = 0.01  # px; errors that are stated smaller are taken to be this
+
+
+@dataclass(frozen=True)
+class FramesWithoutPart:
+    """The frames of a source, in which a box has no valid pixel."""
+
+    source: FrameSource
+    box: Slices
+
+    @property
+    def frame_count(self) -> int:
+        return self.source.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.source.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.source.axes
+
+    @property
+    def in_memory(self) -> bool:
+        return self.source.in_memory
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        mask = self.source.common_mask(region)
+        shape = tuple(side.stop - side.start for side in region)
+        return self._leave_out(np.ones(shape, bool) if mask is None else mask, region)
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        found = self.source.read(frame, region)
+        whole = tuple(slice(0, size) for size in self.frame_shape)
+        return replace(found, valid=self._leave_out(found.valid, region or whole))
+
+    def _leave_out(self, valid: Bools, region: Slices) -> Bools:
+        valid = valid.copy()
+        valid[
+            tuple(
+                slice(max(side.start - read.start, 0), max(side.stop - read.start, 0))
+                for side, read in zip(self.box, region, strict=True)
+            )
+        ] = False
+        return valid
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """How pairs are measured anew: around the shifts that were solved for."""
+
+    setup: Setup
+    method: Method
+    client: Engine
+
+    def measure(
+        self, pairs: Ints, *, source: FrameSource | None = None, method: Method | None = None
+    ) -> PairTable:
+        """Measure pairs (pairs, 2) of frames."""
+        source, method = source or self.setup.series.source, method or self.method
+        if method.initial_shifts is not None:
+            centres = find_pair_centres(method, pairs)
+            assert centres is not None
+            method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
+        table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
+        client = None if source.in_memory else self.client  # workers would get copies of it
+        *_, (table, _) = measure_pairs(source, table, method, self.setup.size, client=client)
+        return table
+
+
+def check_probe_pairs(
+    setup: Setup, table: PairTable, solved: FrameTable, client: Engine = None
+) -> ProbeCheck | None:
+    """Measure some pairs anew, and compare them with the shifts that follow from the table.
+
+    None where there is too little to tell: a short series, a run that has all separations, or
+    nothing that can be measured.
+    """
+    known = np.asarray(np.isfinite(solved.shift).all(axis=1)) & (solved.component == 0)
+    pairs = select_probe_pairs(table, known)
+    if len(pairs) < FEWEST_PAIRS:
+        return None
+    method = setup.method
+    if method.search.max_shift is not None:
+        method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
+    probe = _Probe(setup, method, client)
+    stated = compute_pair_errors(solved, pairs)
+    try:
+        whole = probe.measure(pairs)
+        check = _compare_separations(whole, solved, stated)
+        rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
+        if len(rows) < FEWEST_PAIRS:
+            return check
+        whole, stated, pairs = whole.select_pairs(rows), stated[rows], pairs[rows]
+        check = _compare_without_parts(check, probe, pairs, whole, stated)
+        return _compare_detail(check, probe, pairs, whole, stated)
+    except RunError:
+        return None
+
+
+def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
+    """Choose pairs (pairs, 2) of known frames, further apart than those of a table."""
+    count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))
+    separations = {*SEPARATIONS, *(int(share * count) for share in SHARES)}
+    chosen = []
+    for separation in sorted(separations):
+        first = np.flatnonzero(known[: max(count - separation, 0)] & known[separation:])
+        if separation > far and len(first):
+            first = spread_evenly(first, PER_SEPARATION)
+            chosen.append(np.stack([first, first + separation], axis=1))
+    return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
+
+
+def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
+    """Compute what is stated of the difference of two frames' shifts (pairs, axes), px."""
+    first, second = pairs.T
+    of_noise = np.hypot(solved.stated_std[first], solved.stated_std[second])
+    steps = solved.part_step.astype(np.float64)
+    of_parts = compute_jackknife_std(steps[second] - steps[first])
+    return np.asarray(np.fmax(of_noise, of_parts))
+
+
+def _compare_separations(
+    measured: PairTable, solved: FrameTable, stated: NDArray[np.float64]
+) -> ProbeCheck:
+    """Find the separation whose pairs differ most from the solution, for what is stated of it."""
+    difference = solved.shift[measured.moving] - solved.shift[measured.reference]
+    off = measured.shift - difference
+    own = np.fmax(measured.shift_std, compute_jackknife_std(measured.part_step))
+    error = np.sqrt(stated**2 + own**2 + LEAST_ERROR**2)
+    apart = measured.moving - measured.reference
+    check = ProbeCheck(pairs=len(apart))
+    for separation in np.unique(apart).tolist():
+        rows = measured.ok & (apart == separation)
+        if rows.sum() >= FEWEST_OF_SEPARATION:
+            excess = float(np.sqrt(np.mean((off[rows] / error[rows]) ** 2)))
+            if excess > check.excess:
+                size = float(np.sqrt(np.mean((off[rows] ** 2).sum(axis=1))))
+                check = replace(check, separation=int(separation), off=size, excess=excess)
+    return check
+
+
+def _compare_without_parts(
+    check: ProbeCheck,
+    probe: _Probe,
+    pairs: Ints,
+    whole: PairTable,
+    stated: NDArray[np.float64],
+) -> ProbeCheck:
+    """Find the part of the frame without which the shifts of pairs change most, or are lost."""
+    region = probe.method.region or tuple(slice(0, size) for size in probe.method.search.shape)
+    plane = region[-2:]
+    if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
+        return check
+    edges = [np.linspace(side.start, side.stop, PARTS + 1).astype(int).tolist() for side in plane]
+    cuts = [[slice(*ends) for ends in pairwise(side)] for side in edges]
+    for part, cut in enumerate(product(*cuts)):
+        box = (*region[: len(region) - len(cut)], *cut)
+        rest = probe.measure(pairs, source=FramesWithoutPart(probe.setup.series.source, box))
+        name = name_part(part, len(cut), PARTS)
+        lost = float((~rest.ok).mean())
+        if lost > check.lost:
+            check = replace(check, lost=lost, lost_part=name)
+        pull, excess = _compare(whole, rest, stated)
+        if excess > check.part_excess:
+            check = replace(check, part=name, part_pull=pull, part_excess=excess)
+    return check
+
+
+def _compare_detail(
+    check: ProbeCheck,
+    probe: _Probe,
+    pairs: Ints,
+    whole: PairTable,
+    stated: NDArray[np.float64],
+) -> ProbeCheck:
+    """Compare pairs with what their fine detail alone says."""
+    conditioning = probe.method.conditioning
+    if conditioning.low_pass is not None or conditioning.high_pass is not None:
+        return check
+    conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
+    detail = probe.measure(pairs, method=replace(probe.method, conditioning=conditioning))
+    pull, excess = _compare(whole, detail, stated)
+    return replace(check, detail_pull=pull, detail_excess=excess)
+
+
+def _compare(
+    whole: PairTable, other: PairTable, stated: NDArray[np.float64]
+) -> tuple[float, float]:
+    """By how much pairs change, px, and how often what is stated of them; 0 if not known."""
+    rows = whole.ok & other.ok
+    if rows.sum() < FEWEST_PAIRS:
+        return 0.0, 0.0
+    change = ((other.shift - whole.shift)[rows] ** 2).sum(axis=1)
+    error = (stated**2 + LEAST_ERROR**2 + other.shift_std**2)[rows].sum(axis=1)
+    return float(np.sqrt(np.median(change))), float(np.sqrt(np.median(change / error)))

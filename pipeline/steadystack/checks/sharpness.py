@@ -1,0 +1,79 @@
+"""Check whether the mean of the moved frames is sharper than that of the frames as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.checks.sampling import crop_to_middle
+from steadystack.conditioning import Conditioning, condition
+from steadystack.measure import Sample, has_shift, read_camera_images, spread_evenly
+from steadystack.model import Bools, FrameTable, SharpnessCheck
+from steadystack.planning import Setup
+from steadystack.warp import place_on_canvas
+
+# So many frames are laid on each other, and at least so many; of those that lie near to their
+# median, so that they show the same: within this share of a frame.
+FRAMES, FEWEST, NEAR = 32, 8, 0.25
+# Details of these sizes, px, count: a Gaussian is taken, a local plane is taken away.
+BAND = Conditioning(low_pass=1.0, high_pass=4.0)
+# Pixels that such details share, and the least share of the frame in which they are compared.
+DETAIL_PIXELS, LEAST_SHARE = 12, 0.05
+
+
+def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
+    """Compare the contrast of fine detail in both means, on the same pixels.
+
+    The contrast is the product of the means of every other frame and of the rest, in which noise
+    has no part. Of large frames the middle is used. None where there is too little to tell.
+    """
+    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
+    frames = np.flatnonzero(has_shift(shifts))
+    if len(frames) < FEWEST:
+        return None
+    method = crop_to_middle(setup.method)
+    off = shifts[frames] - np.median(shifts[frames], axis=0)
+    near = (np.abs(off) <= NEAR * np.array(method.search.shape)).all(axis=1)
+    frames = spread_evenly(frames[near], FRAMES)
+    if len(frames) < FEWEST:
+        return None
+    off = shifts[frames] - np.median(shifts[frames], axis=0)
+    sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
+    return _compare(sample, off)
+
+
+def _compare(sample: Sample, off: NDArray[np.float64]) -> SharpnessCheck | None:
+    """Compare the means of the sample's frames as they are, and moved by `off` (frames, axes)."""
+    shape = tuple(side.stop - side.start for side in sample.method.part(0)[0])
+    total, count = np.zeros((2, 2, *shape)), np.zeros((2, 2, *shape))  # (moved, half, ...)
+    conditioning = replace(sample.method.conditioning, low_pass=None, high_pass=None)
+    unfiltered = replace(sample.method, conditioning=conditioning)
+    _, static = read_camera_images(unfiltered, sample.source.frame_shape, 0)
+    images = sample.images(np.ones(len(off), bool))
+    for number, ((image, valid), shift) in enumerate(zip(images, off, strict=True)):
+        if static is not None:
+            image, valid = image - static, valid & np.isfinite(static)
+        if not valid.any() or not (contrast := float(image[valid].std())):
+            continue
+        image = np.where(valid, (image - image[valid].mean()) / contrast, 0).astype(np.float64)
+        moved = place_on_canvas(image, valid, shift, (0,) * len(shape), shape)
+        for row, (values, known) in enumerate([(image, valid), moved]):
+            total[row, number % 2] += np.where(known, values, 0)
+            count[row, number % 2] += known
+    seen = np.asarray((count >= len(off) / 4).all(axis=(0, 1)))
+    details, inside = _find_details(total / np.maximum(count, 1), seen)
+    if inside.sum() < LEAST_SHARE * inside.size:
+        return None
+    still, moved_contrast = (float((one * other)[inside].mean()) for one, other in details)
+    noise = float(((details[0][0] - details[0][1])[inside] ** 2).mean()) / 4
+    error = noise * np.sqrt(2 * DETAIL_PIXELS / inside.sum())
+    return SharpnessCheck(len(off), still, moved_contrast, float(error))
+
+
+def _find_details(means: NDArray[np.float64], seen: Bools) -> tuple[NDArray[np.float64], Bools]:
+    """The fine detail of means (2, 2, pixels), and where all of them have it."""
+    found = [[condition(mean, seen, BAND, None) for mean in halves] for halves in means]
+    details = np.array([[np.asarray(image, np.float64) for image, _ in row] for row in found])
+    return details, np.logical_and.reduce([valid for row in found for _, valid in row])

@@ -1,0 +1,114 @@
+"""Pairs that a run has not: far apart, without a part of the frame, in fine detail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import steadystack
+from bench_verdict import noisy, views, wander
+from steadystack.checks import check_probe_pairs
+from steadystack.checks.probe_pairs import FramesWithoutPart, select_probe_pairs
+from steadystack.config import make_config
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable, ProbeCheck, as_stack
+from steadystack.pairs import select_pairs
+from steadystack.planning import make_series, set_up
+from steadystack.readers import ArrayFrames
+from steadystack.solve import solve_shifts
+
+
+def probes_of(frames, **sections):
+    source = ArrayFrames.checked(as_stack(frames), None)
+    config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}} | sections)
+    setup = set_up(config, make_series(source))
+    table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+    *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
+    return check_probe_pairs(setup, table, solve_shifts(table))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_series_that_is_right_is_confirmed(seed):
+    rng = np.random.default_rng(seed)
+    found = probes_of(noisy(rng, views(rng, wander(rng, 0.4))))
+    assert found.pairs >= 25
+    assert found.separation > 5
+    assert 0 < found.excess < 1.5
+    assert 0 < found.part_excess < 1
+    assert found.lost == 0
+    assert 0 < found.detail_excess < 1
+
+
+def test_a_label_that_decides_alone_is_named():
+    """In much noise: the scene is seen in all of the frame, and the label in one part of it."""
+    rng = np.random.default_rng(3)
+    truth = wander(rng, 0.4)
+    frames = noisy(rng, views(rng, truth), 1.0)
+    text = (rng.random((7, 15)) < 0.5).repeat(2, 0).repeat(2, 1)
+    frames[:, 110:124, 4:34] = np.where(text, 25.0, -5.0)
+    found = probes_of(frames)
+    assert found.part == "bottom left"
+    assert found.part_excess > 1.5
+    assert found.part_pull > 0.5
+    shifts = steadystack.estimate_shifts(frames, max_shift=24)
+    assert "decides the shifts (bottom left)" in shifts.attrs["verdict_reasons"]
+    assert shifts.attrs["verdict"] == "unreliable"
+
+
+def test_far_pairs_tell_what_near_ones_do_not_and_errors_are_widened():
+    """A faint image that stands still holds near pairs back, all of them alike."""
+    rng = np.random.default_rng(4)
+    truth = np.arange(40)[:, None] * np.array([0.35, -0.25])
+    frames = views(rng, truth) + 0.35 * views(rng, np.zeros((1, 2)))
+    shifts = steadystack.estimate_shifts(noisy(rng, frames, 0.1), max_shift=24)
+    found = ProbeCheck(**json.loads(shifts.attrs["probe_check"]))
+    assert found.excess > 2
+    assert found.off > 0.3
+    assert "far_pairs" in shifts.attrs["verdict_reasons"]
+    before = np.fmax(shifts["frame_stated_std"], shifts["frame_part_std"]).to_numpy()
+    stated = shifts["frame_shift_std"].to_numpy()
+    np.testing.assert_allclose(stated, before * found.excess)
+    error = np.abs(shifts["frame_shift"].to_numpy() - truth)[1:]
+    assert np.sqrt(np.mean((error / before[1:]) ** 2)) > 3
+    assert np.sqrt(np.mean((error / stated[1:]) ** 2)) < 2
+
+
+def test_probes_are_further_apart_than_the_pairs_and_of_known_frames():
+    def table(strategy, **options):
+        return PairTable.unmeasured(select_pairs(60, strategy, **options), 60, 2)
+
+    known = np.ones(60, bool)
+    known[[0, 20, 21]] = False
+    chosen = select_probe_pairs(table("window", width=9), known)
+    apart = chosen[:, 1] - chosen[:, 0]
+    assert sorted(set(apart.tolist())) == [15, 16, 30, 32, 45]
+    assert known[chosen].all()
+    assert len(select_probe_pairs(table("all"), known)) == 0
+
+
+def test_too_little_to_tell_is_none():
+    rng = np.random.default_rng(5)
+    assert probes_of(rng.normal(size=(6, 64, 64))) is None
+    frames = noisy(rng, views(rng, wander(rng, 0.3)))
+    assert probes_of(frames, pairs={"strategy": "all"}) is None
+    assert probes_of(frames[:, :64, :64]).part_excess == 0  # no room for parts
+
+
+def test_frames_without_a_part_are_those_of_the_source_without_its_pixels():
+    rng = np.random.default_rng(6)
+    source = ArrayFrames.checked(as_stack(rng.normal(size=(3, 40, 50))), rng.random((40, 50)) > 0.2)
+    box = (slice(10, 25), slice(30, 50))
+    without, inside = FramesWithoutPart(source, box), np.zeros((40, 50), bool)
+    inside[box] = True
+    whole = source.read(1)
+    np.testing.assert_array_equal(without.read(1).valid, whole.valid & ~inside)
+    for _ in range(20):
+        ends = np.sort(rng.integers(0, 41, (2, 2)), axis=1) + np.array([0, 1])
+        region = tuple(slice(int(low), int(high)) for low, high in np.minimum(ends, [[40], [50]]))
+        found = without.read(1, region)
+        np.testing.assert_array_equal(found.valid, (whole.valid & ~inside)[region])
+        np.testing.assert_array_equal(found.image, whole.image[region])
+        mask = without.common_mask(region)
+        assert not mask[inside[region]].any()
