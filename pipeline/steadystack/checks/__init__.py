@@ -1,8 +1,8 @@
 """Check what could be wrong with a measured series, on some of its frames and pairs.
 
 `run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts`, `mask_check`,
-`probe_pairs` and `sharpness` are these; `sampling` says which pairs and pixels they look at;
-`borders` finds pixels that seem to hold no data.
+`probe_pairs`, `sharpness` and `other_conditionings` are these; `sampling` says which pairs and
+pixels they look at; `borders` finds pixels that seem to hold no data.
 """
 
 from steadystack.checks.borders import Border, find_constant_border, find_no_data

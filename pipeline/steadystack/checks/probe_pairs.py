@@ -94,7 +94,7 @@ class FramesWithoutPart:
 
 
 @dataclass(frozen=True)
-class _Probe:
+class Probe:
     """How pairs are measured anew: around the shifts that were solved for."""
 
     setup: Setup
@@ -131,7 +131,7 @@ def check_probe_pairs(
     method = setup.method
     if method.search.max_shift is not None:
         method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
-    probe = _Probe(setup, method, client)
+    probe = Probe(setup, method, client)
     stated = compute_pair_errors(solved, pairs)
     try:
         whole = probe.measure(pairs)
@@ -190,7 +190,7 @@ def _compare_separations(
 
 def _compare_without_parts(
     check: ProbeCheck,
-    probe: _Probe,
+    probe: Probe,
     pairs: Ints,
     whole: PairTable,
     stated: NDArray[np.float64],
@@ -217,7 +217,7 @@ def _compare_without_parts(
 
 def _compare_detail(
     check: ProbeCheck,
-    probe: _Probe,
+    probe: Probe,
     pairs: Ints,
     whole: PairTable,
     stated: NDArray[np.float64],

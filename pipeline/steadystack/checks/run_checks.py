@@ -8,6 +8,7 @@ from dataclasses import asdict
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
+from steadystack.checks.other_conditionings import check_other_conditionings
 from steadystack.checks.probe_pairs import check_probe_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
@@ -16,12 +17,13 @@ from steadystack.planning import Setup
 from steadystack.solve import solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, SHARPNESS = CHECKED = (
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, SHARPNESS, OTHER = CHECKED = (
     "fixed_pattern_effect",
     "local_motion",
     "mask_check",
     "probe_check",
     "sharpness_check",
+    "other_conditioning",
 )
 
 
@@ -37,6 +39,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
         MASK: check_mask(source, table),
         PROBES: check_probe_pairs(setup, table, solved, client),
         SHARPNESS: check_sharpness(setup, solved),
+        OTHER: check_other_conditionings(setup, table, client),
     }
     return {
         name: json.dumps(asdict(result) if result else None) for name, result in results.items()

@@ -175,6 +175,8 @@ ATTRIBUTES = (
               "shifts, and these pairs without parts of the frame and in fine detail, likewise"),
     Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, as they are and "
               "moved, likewise"),
+    Attribute("other_conditioning", "JSON", "under which conditioning refused pairs have a shift, "
+              "if most are refused and there is one; null: there is none"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),

@@ -267,3 +267,18 @@ class SharpnessCheck:
     still: float
     moved: float
     error: float
+
+
+@dataclass(frozen=True)
+class OtherConditioning:
+    """A conditioning under which pairs have a shift that are refused as they are.
+
+    Attributes
+    ----------
+    pairs, found : how many refused pairs were tried, and how many then have a shift
+    settings : of `preprocess`, such as ``low_pass: 1, high_pass: 10``
+    """
+
+    pairs: int
+    found: int
+    settings: str

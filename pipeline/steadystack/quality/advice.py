@@ -18,6 +18,7 @@ from steadystack.model import (
     FixedPatternEffect,
     LocalMotion,
     MaskCheck,
+    OtherConditioning,
     ProbeCheck,
     Reason,
     SharpnessCheck,
@@ -37,6 +38,7 @@ class AdviceSettings:
     masked : whether a mask, or anything else, takes pixels away
     initial_shifts : whether searches are centred on shifts known before
     strategy, width, separations, extra : of `pairs`
+    helps : a conditioning under which refused pairs were seen to have a shift
     """
 
     max_shift: object = None
@@ -49,6 +51,7 @@ class AdviceSettings:
     width: int = 5
     separations: tuple[int, ...] = (1, 2, 4, 8)
     extra: float = 0.0
+    helps: OtherConditioning | None = None
 
     @property
     def wider_search(self) -> str:
@@ -73,8 +76,22 @@ class AdviceSettings:
     @property
     def clearer_scene(self) -> str:
         """Advice for frames in which too little of the scene is seen."""
+        if self.helps is not None:
+            return self._conditioning
         mask = "check the mask" if self.masked else "mask what is not the scene"
         return f"{mask}, {self._high_pass}"
+
+    @property
+    def distinct_scene(self) -> str:
+        """Advice for pairs that fit equally well at another shift."""
+        return self.narrower_search if self.helps is None else self._conditioning
+
+    @property
+    def _conditioning(self) -> str:
+        """Advice for pairs that have a shift under another conditioning."""
+        assert self.helps is not None
+        found = f"{self.helps.found} of {self.helps.pairs} that were tried then have a shift"
+        return f"set preprocess: {{{self.helps.settings}}} ({found})"
 
     @property
     def inverted_contrast(self) -> str:

@@ -34,6 +34,7 @@ from steadystack.model import (
     InputError,
     LocalMotion,
     MaskCheck,
+    OtherConditioning,
     PairTable,
     ProbeCheck,
     Reason,
@@ -149,7 +150,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     A check that is not among the attributes, or is null, has no part in it.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask, probes, sharpness = (
+    pattern, motion, mask, probes, sharpness, other = (
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
@@ -157,7 +158,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         table,
         frames,
         settings["solve"]["anchor"],
-        advice=_read_advice_settings(settings, mask_check),
+        advice=_read_advice_settings(settings, mask_check, other),
         fixed_pattern=FixedPatternEffect(**pattern) if pattern else None,
         motion=LocalMotion(**motion) if motion else None,
         mask=mask_check,
@@ -174,8 +175,10 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *judged.findings])
 
 
-def _read_advice_settings(settings: Mapping[str, Any], mask: MaskCheck | None) -> AdviceSettings:
-    """The settings that advice depends on.
+def _read_advice_settings(
+    settings: Mapping[str, Any], mask: MaskCheck | None, other: Mapping[str, Any] | None
+) -> AdviceSettings:
+    """The settings that advice depends on, and what was seen to help.
 
     Arrays are not in the settings: that there is a mask follows from its check.
     """
@@ -191,5 +194,6 @@ def _read_advice_settings(settings: Mapping[str, Any], mask: MaskCheck | None) -
         masked=mask is not None and mask.valid < 1,
         initial_shifts=settings.get("initial_shifts", {}).get("path") is not None,
         separations=tuple(pairs.get("separations", ())),
+        helps=OtherConditioning(**other) if other else None,
         **pair_settings,
     )

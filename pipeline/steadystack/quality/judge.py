@@ -198,7 +198,7 @@ def _find_doubtful_pairs(
     advice_by_status = {
         PairStatus.AT_SEARCH_LIMIT: advice.wider_search,
         PairStatus.LOW_NCC: advice.clearer_scene,
-        PairStatus.AMBIGUOUS: advice.narrower_search,
+        PairStatus.AMBIGUOUS: advice.distinct_scene,
         PairStatus.LOW_OVERLAP: advice.less_overlap,
         PairStatus.INVERTED: advice.inverted_contrast,
     }
@@ -219,7 +219,7 @@ def _find_doubtful_pairs(
             way_out = advice_by_status[status]
             if status is PairStatus.AMBIGUOUS:
                 shares = pairs.fixed_pattern_share[usable & (pairs.status == status.code)]
-                if (shares > 0).mean() > MANY:
+                if (shares > 0).mean() > MANY and advice.helps is None:
                     problem += f", as {np.nanmedian(shares[shares > 0]):.0%} of them stands still"
                     way_out = advice.static_removal
             words = f"{count} of {total} pairs {problem}: {way_out}"

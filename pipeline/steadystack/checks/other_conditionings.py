@@ -1,0 +1,63 @@
+"""Where most pairs are refused: would they have a shift under another conditioning?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from steadystack.checks.probe_pairs import Probe
+from steadystack.cluster import Engine
+from steadystack.conditioning import Conditioning
+from steadystack.measure import spread_evenly
+from steadystack.model import OtherConditioning, PairStatus, PairTable, RunError
+from steadystack.parts import compute_jackknife_std
+from steadystack.planning import Setup
+
+# Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
+TRIED = (
+    Conditioning(low_pass=1),
+    Conditioning(low_pass=1, high_pass=10),
+    Conditioning(low_pass=2),
+    Conditioning(high_pass=10),
+)
+# They are tried on so many pairs, where more than this share is refused; one is told of that finds
+# this share of them.
+PAIRS, REFUSED, FOUND = 8, 0.5, 0.75
+CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
+
+
+def check_other_conditionings(
+    setup: Setup, table: PairTable, client: Engine = None
+) -> OtherConditioning | None:
+    """Find the conditioning under which most of some refused pairs have a shift.
+
+    Of those that find equally many it is that of the least error, which parts of the frame and
+    noise state. None where few pairs are refused, a filter is set, or none helps.
+    """
+    refused = np.isin(table.status, [status.code for status in CAN_BE_HELPED])
+    used = setup.method.conditioning
+    if used.low_pass is not None or used.high_pass is not None:
+        return None
+    if refused.sum() <= REFUSED * (refused | table.ok).sum():
+        return None
+    apart = np.abs(table.moving - table.reference)
+    rows = spread_evenly(np.flatnonzero(refused & (apart == apart[refused].min())), PAIRS)
+    pairs = np.stack([table.reference, table.moving], axis=1)[rows]
+    best, best_rank = None, (0, 0.0)
+    for tried in TRIED:
+        conditioning = replace(used, low_pass=tried.low_pass, high_pass=tried.high_pass)
+        probe = Probe(setup, replace(setup.method, conditioning=conditioning), client)
+        try:
+            found = probe.measure(pairs)
+        except RunError:
+            return None
+        if not found.ok.any():
+            continue
+        error = np.fmax(found.shift_std, compute_jackknife_std(found.part_step))[found.ok]
+        rank = (int(found.ok.sum()), -float(np.median(error)))
+        if best is None or rank > best_rank:
+            best, best_rank = tried, rank
+    if best is None or best_rank[0] < FOUND * len(pairs):
+        return None
+    return OtherConditioning(len(pairs), best_rank[0], str(best))
