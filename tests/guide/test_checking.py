@@ -11,7 +11,9 @@ import yaml
 import zarr
 from click.testing import CliRunner
 
+from bench_verdict import noisy, views, wander
 from steadystack.cli import main
+from steadystack.config import make_config
 from steadystack.guide import check, init
 from steadystack.outputs import write_image
 from support.masked import SHAPE, frames_behind, settings
@@ -134,3 +136,25 @@ def test_what_may_not_be_read_is_told_in_a_line(tmp_path, monkeypatch):
         told = CliRunner().invoke(main, list(map(str, words)))
         assert told.exit_code == 2, told.exception
         assert told.stderr == f"error: {tmp_path}/a.zarr cannot be read: Permission denied\n"
+
+
+def test_check_tries_pairs_and_names_the_conditioning_that_helps(tmp_path):
+    """A scene of large detail in noise as strong as it, and one of fine detail."""
+    rng = np.random.default_rng(1)
+    said = []
+    for name, sizes in (("large", (12.0, 20.0)), ("fine", (1.5, 4.0))):
+        frames = noisy(rng, views(rng, wander(rng, 0.4), sizes), 1.2)
+        np.save(tmp_path / f"{name}.npy", frames[:12])
+        config = make_config(
+            {
+                "input": {"path": f"{name}.npy", "axes": "tyx"},
+                "register": {"max_shift": 24},
+                "output": {"shifts": "shifts.zarr"},
+            },
+            tmp_path,
+        )
+        said.append(said_of(config))
+    assert "pairs: 8 tried, 1 frame(s) apart: " in said[0]
+    assert "have a shift otherwise: set preprocess: {low_pass: " in said[0]
+    assert "pairs: 8 tried, 1 frame(s) apart: 8 ok, shifts up to " in said[1]
+    assert "otherwise" not in said[1]

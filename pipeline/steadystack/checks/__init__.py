@@ -9,6 +9,7 @@ from steadystack.checks.borders import Border, find_constant_border, find_no_dat
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from steadystack.checks.moving_parts import check_moving_parts
+from steadystack.checks.other_conditionings import try_pairs
 from steadystack.checks.probe_pairs import check_probe_pairs
 from steadystack.checks.run_checks import CHECKED, PROBES, check_series
 from steadystack.checks.sharpness import check_sharpness
@@ -27,4 +28,5 @@ __all__ = [
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",
+    "try_pairs",
 ]

@@ -61,3 +61,20 @@ def check_other_conditionings(
     if best is None or best_rank[0] < FOUND * len(pairs):
         return None
     return OtherConditioning(len(pairs), best_rank[0], str(best))
+
+
+def try_pairs(setup: Setup) -> tuple[PairTable, OtherConditioning | None] | None:
+    """Measure a few pairs of a run before it begins, and what would help if most are refused.
+
+    They are the closest ones, spread over the series. None where a run estimates camera images
+    first, or where frames are measured in blocks, so that it would take long.
+    """
+    method = setup.method
+    if method.flat_field is not None or method.fixed_pattern is not None:
+        return None
+    if len(method.search.blocks) > 1:
+        return None
+    apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
+    pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
+    table = Probe(setup, method, None).measure(pairs)
+    return table, check_other_conditionings(setup, table)

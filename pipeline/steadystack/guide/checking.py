@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks import Border, find_constant_border, find_no_data
+from steadystack.checks import Border, find_constant_border, find_no_data, try_pairs
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
-from steadystack.model import Bools, Frame, FrameStatus
-from steadystack.planning import Series, make_plan, open_series, set_up
+from steadystack.model import Bools, Frame, FrameStatus, PairStatus
+from steadystack.planning import Series, Setup, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
@@ -25,8 +27,8 @@ FEW, FEW_VALID = 0.02, 0.1
 def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     """Check how settings, stack and mask are understood; returns names and values.
 
-    Reads the first, the middle and the last frame; `picture` is the path of a picture of them with
-    their invalid pixels.
+    Reads the first, the middle and the last frame, and measures a few pairs; `picture` is the path
+    of a picture of these frames with their invalid pixels.
     """
     if picture is not None:
         check_picture(picture)
@@ -53,9 +55,28 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         questions = _ask_about_values(frame, here) + _ask_about_mask(frame, valid, has_mask)
         rows += [("", question) for question in questions]
         drawn.append((f"frame {index}", frame.image, valid))
+    rows += _describe_pairs(setup)
     if picture is not None:
         save_figure(draw_overlay(drawn), picture)
         rows.append(("picture", picture))
+    return rows
+
+
+def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
+    """Describe what a few pairs give, and what would help; [] where it would take long to tell."""
+    tried = try_pairs(setup)
+    if tried is None:
+        return []
+    table, other = tried
+    separation = int(np.abs(table.moving - table.reference).min())
+    counts = Counter(PairStatus.from_code(int(code)) for code in table.status)
+    words = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    if table.ok.any():
+        words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
+    rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
+    if other is not None:
+        advice = f"set preprocess: {{{other.settings}}}"
+        rows.append(("", f"{other.found} of {other.pairs} have a shift otherwise: {advice}"))
     return rows
 
 
