@@ -107,16 +107,19 @@ def store(monkeypatch):
 
 @pytest.fixture
 def no_look_at_what_stands_still(monkeypatch):
-    """It would take most of the time, and has tests of its own."""
-    monkeypatch.setattr("steadystack.checks.run_checks.check_fixed_pattern", lambda *_: None)
+    """Nor at pairs far apart: it would take most of the time, and has tests of its own."""
+    for name in ("check_fixed_pattern", "check_probe_pairs", "check_sharpness"):
+        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
 
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """Runs do not look for a static image, which is most of their time; other tests do."""
+    """Runs do not look for a static image, nor at pairs far apart: other tests do."""
     from steadystack.checks import fixed_pattern_check
 
     monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell
+    for name in ("check_probe_pairs", "check_sharpness"):
+        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
 
 
 @pytest.fixture
