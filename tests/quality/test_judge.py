@@ -199,3 +199,16 @@ def test_frames_that_are_lost_are_told_and_do_not_spoil_the_others(lost, trust):
     table.frame_read_status[:] = FrameStatus.OK.code
     found = judge_series(table, solve_shifts(table)).findings
     assert [finding.trust for finding in found if finding.code == "lost_frames"] == [trust]
+
+
+def test_probes_spoil_nothing_where_moving_the_frames_sharpens_their_mean():
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    probes = ProbeCheck(
+        30, separation=16, off=2.0, excess=5.0, part="top", part_pull=0.5, part_excess=3.0,
+        detail_pull=0.5, detail_excess=3.0,
+    )  # fmt: skip
+    for moved, trust in ((1.04, Trust.UNRELIABLE), (1.06, Trust.CHECK)):
+        sharpness = SharpnessCheck(32, still=1.0, moved=moved, error=0.001)
+        said = judge_series(table, frames, probes=probes, sharpness=sharpness)
+        assert [finding.trust for finding in said.findings] == [trust] * 3

@@ -1,8 +1,8 @@
 """Judge a run by what its checks found: findings, advice, the verdict.
 
 `assessment` gives the verdict on a dataset. `judge` has the verdict and the findings from tables of
-pairs and frames; `advice` has every advice text, and the findings from the checks; `worst_pairs`
-reads the pairs that fit worst again.
+pairs and frames, `check_findings` those from the checks; `advice` has every advice text;
+`worst_pairs` reads the pairs that fit worst again.
 """
 
 from steadystack.quality.advice import AdviceSettings

@@ -1,7 +1,8 @@
 """The verdict, and the findings from the tables of pairs and frames.
 
-The functions here say what is wrong with pairs and frames. What to do about it is worded in
-`advice`, as properties of `AdviceSettings`; findings from the checks are there, too.
+The functions here say what is wrong with pairs and frames; what the checks found is made into
+findings in `check_findings`. What to do about it is worded in `advice`, as properties of
+`AdviceSettings`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from steadystack.model import (
     Trust,
     Verdict,
 )
-from steadystack.quality.advice import (
-    AdviceSettings,
+from steadystack.quality.advice import AdviceSettings
+from steadystack.quality.check_findings import (
     advise_on_fixed_pattern,
     advise_on_mask,
     advise_on_moving_parts,
@@ -96,7 +97,7 @@ def judge_series(
             *_find_doubtful_pairs(pairs, frames, advice),
             *advise_on_moving_parts(motion, advice),
             *still,
-            *advise_on_probes(probes, advice),
+            *advise_on_probes(probes, advice, sharpness),
             *blurred,
             *_find_lost_frames(pairs, frames, advice),
             *_find_dissimilar_frames(frames),

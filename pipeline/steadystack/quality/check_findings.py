@@ -1,0 +1,190 @@
+"""The findings from what the checks looked at again; those from the tables are in `judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from steadystack.checks import NO_MOTION_PX
+from steadystack.model import (
+    Finding,
+    FixedPatternEffect,
+    LocalMotion,
+    MaskCheck,
+    ProbeCheck,
+    Reason,
+    SharpnessCheck,
+    Trust,
+)
+from steadystack.quality.advice import AdviceSettings
+
+# A static image is reported if it shortens shifts by more than this many pixels, this many standard
+# errors and this share of them; it wins if it leaves less than that share of a shift.
+PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
+# Where hardly anything moves, a changing scene looks like a shortened shift: the pull must be more.
+PULL_AT_REST_PX = 0.15
+# Parts that stand still spoil shifts that they pull by more pixels than this.
+SPOILT_PX = 0.5
+# If more than this share of the parts move by themselves, it is open which of them is the scene.
+MOVES = 0.3
+
+# Pairs far apart that are off by so many times what is stated are told. As errors are widened by
+# that, they spoil the whole only where they are off by more times, and by so many pixels.
+FAR, TOO_FAR, TOO_FAR_PX = 2.0, 4.0, 1.0
+# Without one part of the frame, or in fine detail, pairs change by so many pixels and times what is
+# stated; the share of them that have no shift without one part. Of 110 random series that were
+# right one lost so many, and none changed so much.
+CHANGES_PX, PART_CHANGES, DETAIL_CHANGES, DETAIL_DIFFERS, HANGS = 0.1, 1.5, 1.3, 2.0, 0.8
+# Fine detail of the mean that is lost by moving the frames: this share, so many standard errors.
+# Of 110 random series that were right three lost 2 to 3 %, with an object that goes its way.
+LESS_SHARP, SHARP_ERRORS = 0.015, 4.0
+# By this much it must grow to speak for the shifts: by a label that wins it does not at all.
+SHARPER = 1.05
+
+OPPOSITE = "True (nonzero) means valid; mask.invert, or ~mask in Python, swaps the two"
+
+
+def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
+    """Find out whether the mask excludes the scene and keeps the rest; at most one finding."""
+    if mask is None:
+        return
+    if mask.inverted:
+        yield Finding(
+            Trust.CHECK,
+            Reason.MASK_INVERTED,
+            "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
+            f"not; {OPPOSITE}",
+        )
+    elif mask.taken_moves:
+        yield Finding(
+            Trust.CHECK,
+            Reason.MASK_MAY_BE_INVERTED,
+            f"the mask may be inverted: what it excludes moves, by {mask.taken_moves:.1f} px "
+            f"between the frames of a pair, and what it keeps does not; {OPPOSITE}",
+        )
+
+
+def advise_on_fixed_pattern(
+    effect: FixedPatternEffect | None, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find out whether something that stands still in the camera makes shifts too small."""
+    if effect is None or not effect.certain:
+        return
+    least = PULL_AT_REST_PX if effect.with_it < NO_MOTION_PX else PULL_PX
+    pull = effect.without_it - effect.with_it
+    if pull > max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it):
+        wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
+        yield Finding(
+            Trust.UNRELIABLE if wins else Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
+            f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
+            f"{effect.without_it:.2f} px without: {advice.static_removal}",
+        )
+
+
+def advise_on_moving_parts(motion: LocalMotion | None, advice: AdviceSettings) -> Iterator[Finding]:
+    """Find parts of the frame that do not move as the whole does; up to two findings."""
+    if motion is None:
+        return
+    if motion.still:
+        yield _judge_still_parts(motion, advice)
+    if not motion.moving:
+        return
+    if motion.linear:
+        yield Finding(
+            Trust.CHECK,
+            Reason.TURNING,
+            "the frames rotate or stretch: parts of them differ from the shift of the whole by up "
+            f"to {motion.size:.1f} px between the frames of a pair, so that a shift is only the "
+            "best translation",
+        )
+        return
+    yield Finding(
+        Trust.UNRELIABLE if motion.moving > MOVES * motion.parts else Trust.CHECK,
+        Reason.MOVING_PARTS,
+        f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
+        f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
+        f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it",
+    )
+
+
+def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:
+    """The finding on parts that stand still: how bad it is follows from how far most parts move."""
+    parts = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
+    if motion.still_pull > WINS * motion.scene:
+        return Finding(
+            Trust.UNRELIABLE,
+            Reason.STILL_PARTS,
+            f"something that stands still outweighs the scene in {parts}, while most parts move "
+            f"by {motion.scene:.1f} px between the frames of a pair (dirt, a label, a scale "
+            f"bar?): {advice.static_removal}",
+        )
+    return Finding(
+        Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
+        Reason.STILL_PARTS,
+        f"something stands still in {parts} while the scene moves, and pulls shifts by "
+        f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {advice.static_removal}",
+    )
+
+
+def advise_on_probes(
+    probes: ProbeCheck | None, advice: AdviceSettings, sharpness: SharpnessCheck | None = None
+) -> Iterator[Finding]:
+    """Find out whether pairs that the run has not say something else; up to three findings.
+
+    Where the mean of the frames gets sharper by moving them, they spoil nothing: a scene that
+    changes is another one far apart.
+    """
+    if probes is None:
+        return
+    sharpens = sharpness is not None and sharpness.moved > SHARPER * sharpness.still
+    worst = Trust.CHECK if sharpens else Trust.UNRELIABLE
+    if probes.part_excess > PART_CHANGES and probes.part_pull > CHANGES_PX:
+        yield Finding(
+            worst,
+            Reason.ONE_PART,
+            f"one part of the frame decides the shifts ({probes.part}): without it pairs move by "
+            f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times what is stated (a label, "
+            f"dirt, an object?): {advice.masking}",
+        )
+    elif probes.lost > HANGS:
+        yield Finding(
+            Trust.CHECK,
+            Reason.ONE_PART,
+            f"all hangs on one part of the frame ({probes.lost_part}): without it "
+            f"{probes.lost:.0%} of the pairs looked at have no shift (a label, dirt, an object?)",
+        )
+    if probes.detail_excess > DETAIL_CHANGES and probes.detail_pull > CHANGES_PX:
+        yield Finding(
+            worst if probes.detail_excess > DETAIL_DIFFERS else Trust.CHECK,
+            Reason.DETAIL,
+            f"fine detail alone moves pairs by {probes.detail_pull:.2f} px, "
+            f"{probes.detail_excess:.1f} times what is stated (light that changes, something in "
+            f"front of the scene?): {advice.detail}",
+        )
+    if probes.excess > FAR:
+        spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
+        yield Finding(
+            worst if spoils else Trust.CHECK,
+            Reason.FAR_PAIRS,
+            f"pairs {probes.separation} frames apart are off the shifts by {probes.off:.2f} px, "
+            f"{probes.excess:.1f} times what was stated; the stated errors are widened by that: "
+            f"something changes or stands still: {advice.far_pairs}",
+        )
+
+
+def advise_on_sharpness(
+    sharpness: SharpnessCheck | None, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find out whether moving the frames blurs their mean; at most one finding."""
+    if sharpness is None:
+        return
+    loss = sharpness.still - sharpness.moved
+    if loss > max(LESS_SHARP * sharpness.still, SHARP_ERRORS * sharpness.error):
+        yield Finding(
+            Trust.UNRELIABLE,
+            Reason.LESS_SHARP,
+            f"the mean of the frames has {loss / sharpness.still:.0%} less contrast in fine detail "
+            "when they are moved: what is seen in most of the frame does not move so: "
+            f"{advice.masking}",
+        )
