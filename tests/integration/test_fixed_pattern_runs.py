@@ -112,6 +112,7 @@ def settings(folder, **sections):
     return config_of(folder, **usual | sections)
 
 
+@pytest.mark.slow
 def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
     workers = {"kind": "local", "workers": 1}
     ran = steadystack.run(settings(folder, cluster=workers))

@@ -346,6 +346,7 @@ def test_what_python_takes_as_a_prior():
         estimate(frames, initial_shifts=gap, **options)
 
 
+@pytest.mark.slow  # test_run.py compares clusters by default
 def test_a_cluster_finds_the_same(tmp_path):
     text = lines(["y", "x"], series(2)[1])
     here = stages.run(run_at(tmp_path, {}, text)[0])

@@ -54,7 +54,7 @@ def limited_to(kind, size):
         group.rmdir()
 
 
-@pytest.mark.parametrize("kind", slow_but(["control group"], ["ulimit", "control group"]))
+@pytest.mark.parametrize("kind", slow_but([], ["ulimit", "control group"]))
 def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
     """A real limit, of the system; the control group's kills what goes beyond it."""
     frames, _ = drifting()

@@ -263,6 +263,7 @@ def test_a_scheduler_without_the_package_is_named(folder, tmp_path):
     assert words.startswith("scheduler: cannot import steadystack")
 
 
+@pytest.mark.slow
 def test_a_worker_that_comes_late_is_named(folder, tmp_path):
     """One of another version, that is; one that cannot read a task ends by itself."""
     env = environment(tmp_path / "late", VERSIONS)
