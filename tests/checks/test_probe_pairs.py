@@ -10,14 +10,15 @@ import pytest
 import steadystack
 from bench_verdict import noisy, views, wander
 from steadystack.checks import check_probe_pairs
-from steadystack.checks.probe_pairs import FramesWithoutPart, select_probe_pairs
+from steadystack.checks.probe_pairs import WithoutBox, select_probe_pairs
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, ProbeCheck, as_stack
 from steadystack.pairs import select_pairs
 from steadystack.planning import make_series, set_up
-from steadystack.readers import ArrayFrames
+from steadystack.readers import ArrayFrames, ValidFrames
 from steadystack.solve import solve_shifts
+from steadystack.validity import Validity
 from support.members import slow_but
 
 
@@ -101,7 +102,8 @@ def test_frames_without_a_part_are_those_of_the_source_without_its_pixels():
     rng = np.random.default_rng(6)
     source = ArrayFrames.checked(as_stack(rng.normal(size=(3, 40, 50))), rng.random((40, 50)) > 0.2)
     box = (slice(10, 25), slice(30, 50))
-    without, inside = FramesWithoutPart(source, box), np.zeros((40, 50), bool)
+    inside = np.zeros((40, 50), bool)
+    without = ValidFrames(source, Validity((WithoutBox(box),)))
     inside[box] = True
     whole = source.read(1)
     np.testing.assert_array_equal(without.read(1).valid, whole.valid & ~inside)

@@ -18,9 +18,16 @@ from steadystack.measure import (
     has_shift,
     spread_evenly,
 )
-from steadystack.model import FixedPatternEffect, Floats, FrameSource, Ints, PairStatus, PairTable
+from steadystack.model import (
+    FixedPatternEffect,
+    Floats,
+    FrameSource,
+    FrameTable,
+    Ints,
+    PairStatus,
+    PairTable,
+)
 from steadystack.register import register_as_it_is
-from steadystack.solve import solve_shifts
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS = 40, 2
@@ -35,7 +42,7 @@ MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 
 
 def check_fixed_pattern(
-    source: FrameSource, method: Method, size: BatchSize, table: PairTable
+    source: FrameSource, method: Method, size: BatchSize, table: PairTable, solved: FrameTable
 ) -> FixedPatternEffect | None:
     """Measure how far a static image pulls the measured pairs of a table towards zero.
 
@@ -46,7 +53,7 @@ def check_fixed_pattern(
     usable_rows = np.flatnonzero(table.ok)
     if method.fixed_pattern is not None or len(usable_rows) < FEWEST_CHECKED:
         return None
-    solved = solve_shifts(table)  # components do not compare: the anchor's is used
+    # components do not compare: the anchor's is used
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:

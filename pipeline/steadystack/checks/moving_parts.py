@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import crop_to_middle, name_part, sample_pairs
+from steadystack.checks.sampling import (
+    LEAST_SIDE,
+    PARTS,
+    crop_to_middle,
+    cut_into_parts,
+    name_part,
+    sample_pairs,
+)
 from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import register_as_it_is
 
-# Pairs that are measured again, parts per axis, and the least pixels of a part along an axis.
-CHECK_PAIRS, PARTS, LEAST_SIDE = 12, 3, 24
+CHECK_PAIRS = 12  # that are measured again
 # A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
@@ -61,10 +67,10 @@ def check_moving_parts(source: FrameSource, method: Method, table: PairTable) ->
         parts=int(judged.sum()),
         moving=int(moving.sum()),
         size=float(size[fastest]),
-        where=name_part(judged_parts[fastest], ndim, PARTS),
+        where=name_part(judged_parts[fastest], ndim),
         linear=_measure_linearity(off, judged) > LINEAR,
         still=int(still.sum()),
-        still_where=", ".join(dict.fromkeys(name_part(part, ndim, PARTS) for part in still_parts)),
+        still_where=", ".join(dict.fromkeys(name_part(part, ndim) for part in still_parts)),
         still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
         scene=float(_compute_typical_size(common[:, None])[0]),
     )
@@ -118,7 +124,8 @@ def _measure_parts(
         if reference is None or moving is None:
             continue
         whole_shift = np.rint(table.shift[row]).astype(int)
-        for part, box in enumerate(_cut_into_parts(method.search.shape, whole_shift)):
+        overlap = _find_overlap(method.search.shape, whole_shift)
+        for part, box in enumerate(cut_into_parts(overlap)):
             for centre in (whole_shift, np.zeros_like(whole_shift)):
                 measurement = _register_part(
                     reference, moving, box, centre, method.search.allow_inverted
@@ -129,14 +136,13 @@ def _measure_parts(
     return shifts, std
 
 
-def _cut_into_parts(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Iterator[Slices]:
-    """Cut the overlap of the frames of a pair into parts, as slices of the reference."""
-    sides = []
-    for size, shift in zip(shape, whole_shift.tolist(), strict=True):
-        first, last = max(shift, 0), size + min(shift, 0)
-        edges = np.linspace(first, max(last, first), PARTS + 1).astype(int)
-        sides.append([slice(low, high) for low, high in pairwise(edges)])
-    yield from product(*sides)
+def _find_overlap(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Slices:
+    """Find where the frames of a pair overlap, as slices of the reference."""
+    ends = [
+        (max(shift, 0), size + min(shift, 0))
+        for size, shift in zip(shape, whole_shift.tolist(), strict=True)
+    ]
+    return tuple(slice(first, max(last, first)) for first, last in ends)
 
 
 def _register_part(

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadystack.checks.probe_pairs import Probe
+from steadystack.checks.probe_pairs import Probe, compute_own_errors
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.measure import spread_evenly
-from steadystack.model import OtherConditioning, PairStatus, PairTable, RunError
-from steadystack.parts import compute_jackknife_std
+from steadystack.model import OtherConditioning, PairTable, RunError
 from steadystack.planning import Setup
+from steadystack.register import CAN_BE_HELPED
 
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
 TRIED = (
@@ -24,7 +24,6 @@ TRIED = (
 # They are tried on so many pairs, where more than this share is refused; one is told of that finds
 # this share of them.
 PAIRS, REFUSED, FOUND = 8, 0.5, 0.75
-CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
 
 
 def check_other_conditionings(
@@ -54,7 +53,7 @@ def check_other_conditionings(
             return None
         if not found.ok.any():
             continue
-        error = np.fmax(found.shift_std, compute_jackknife_std(found.part_step))[found.ok]
+        error = compute_own_errors(found)[found.ok]
         rank = (int(found.ok.sum()), -float(np.median(error)))
         if best is None or rank > best_rank:
             best, best_rank = tried, rank

@@ -9,12 +9,11 @@ of the frame after another, and in fine detail alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import name_part
+from steadystack.checks.sampling import LEAST_SIDE, PARTS, cut_into_parts, name_part
 from steadystack.cluster import Engine
 from steadystack.measure import (
     Method,
@@ -25,7 +24,6 @@ from steadystack.measure import (
 )
 from steadystack.model import (
     Bools,
-    Frame,
     FrameSource,
     FrameTable,
     Ints,
@@ -36,60 +34,41 @@ from steadystack.model import (
 )
 from steadystack.parts import compute_jackknife_std
 from steadystack.planning import Setup
+from steadystack.readers import ValidFrames
+from steadystack.validity import Validity
 
 # Separations, beyond those of the run, at which pairs are probed: these, and shares of the series.
 SEPARATIONS, SHARES = (8, 16, 32), (0.25, 0.5, 0.75)
 # Pairs of each separation, and how many of them must have a shift; pairs for each other question.
 PER_SEPARATION, FEWEST_OF_SEPARATION = 5, 3
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
-# Parts per axis of a plane, and the least pixels of one along an axis.
-PARTS, LEAST_SIDE = 3, 24
 # Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
 LEAST_ERROR = 0.01  # px; errors that are stated smaller are taken to be this
 
 
 @dataclass(frozen=True)
-class FramesWithoutPart:
-    """The frames of a source, in which a box has no valid pixel."""
+class WithoutBox:
+    """The mask of all frames that leaves a box of them out."""
 
-    source: FrameSource
     box: Slices
+    per_frame = False
 
     @property
-    def frame_count(self) -> int:
-        return self.source.frame_count
+    def digest(self) -> str:
+        return str(self.box)
 
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return self.source.frame_shape
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.source.axes
-
-    @property
-    def in_memory(self) -> bool:
-        return self.source.in_memory
-
-    def common_mask(self, region: Slices) -> Bools | None:
-        mask = self.source.common_mask(region)
-        shape = tuple(side.stop - side.start for side in region)
-        return self._leave_out(np.ones(shape, bool) if mask is None else mask, region)
-
-    def read(self, frame: int, region: Slices | None = None) -> Frame:
-        found = self.source.read(frame, region)
-        whole = tuple(slice(0, size) for size in self.frame_shape)
-        return replace(found, valid=self._leave_out(found.valid, region or whole))
-
-    def _leave_out(self, valid: Bools, region: Slices) -> Bools:
-        valid = valid.copy()
-        valid[
-            tuple(
-                slice(max(side.start - read.start, 0), max(side.stop - read.start, 0))
-                for side, read in zip(self.box, region, strict=True)
-            )
-        ] = False
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        region = region or tuple(slice(0, size) for size in shape)
+        valid = np.ones([side.stop - side.start for side in region], bool)
+        inside = (
+            slice(max(side.start - read.start, 0), max(side.stop - read.start, 0))
+            for side, read in zip(self.box, region, strict=True)
+        )
+        valid[tuple(inside)] = False
         return valid
 
 
@@ -168,14 +147,18 @@ def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
     return np.asarray(np.fmax(of_noise, of_parts))
 
 
+def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:
+    """Compute the errors of pairs by noise or by their parts, the larger (pairs, axes), px."""
+    return np.asarray(np.fmax(pairs.shift_std, compute_jackknife_std(pairs.part_step)))
+
+
 def _compare_separations(
     measured: PairTable, solved: FrameTable, stated: NDArray[np.float64]
 ) -> ProbeCheck:
     """Find the separation whose pairs differ most from the solution, for what is stated of it."""
     difference = solved.shift[measured.moving] - solved.shift[measured.reference]
     off = measured.shift - difference
-    own = np.fmax(measured.shift_std, compute_jackknife_std(measured.part_step))
-    error = np.sqrt(stated**2 + own**2 + LEAST_ERROR**2)
+    error = np.sqrt(stated**2 + compute_own_errors(measured) ** 2 + LEAST_ERROR**2)
     apart = measured.moving - measured.reference
     check = ProbeCheck(pairs=len(apart))
     for separation in np.unique(apart).tolist():
@@ -200,12 +183,11 @@ def _compare_without_parts(
     plane = region[-2:]
     if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
         return check
-    edges = [np.linspace(side.start, side.stop, PARTS + 1).astype(int).tolist() for side in plane]
-    cuts = [[slice(*ends) for ends in pairwise(side)] for side in edges]
-    for part, cut in enumerate(product(*cuts)):
+    for part, cut in enumerate(cut_into_parts(plane)):
         box = (*region[: len(region) - len(cut)], *cut)
-        rest = probe.measure(pairs, source=FramesWithoutPart(probe.setup.series.source, box))
-        name = name_part(part, len(cut), PARTS)
+        mask = Validity((WithoutBox(box),))
+        rest = probe.measure(pairs, source=ValidFrames(probe.setup.series.source, mask))
+        name = name_part(part, len(cut))
         lost = float((~rest.ok).mean())
         if lost > check.lost:
             check = replace(check, lost=lost, lost_part=name)

@@ -34,7 +34,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     """
     source, method, solved = setup.series.source, setup.method, solve_shifts(table)
     results = {
-        FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table),
+        FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
         LOCAL_MOTION: check_moving_parts(source, method, table),
         MASK: check_mask(source, table),
         PROBES: check_probe_pairs(setup, table, solved, client),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import Method, spread_evenly
-from steadystack.model import PairTable
+from steadystack.model import PairTable, Slices
 from steadystack.ncc import cut_into_blocks
 
 # A check looks at about this many pairs, and of large frames at so many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
 
+# Parts per axis, and the least pixels of one along an axis.
+PARTS, LEAST_SIDE = 3, 24
 NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
@@ -47,8 +51,17 @@ def crop_to_middle(method: Method) -> Method:
     return replace(method, search=search, region=inside)
 
 
-def name_part(part: int, ndim: int, per_axis: int) -> str:
-    """Name where one of three parts per axis lies in the plane of the last two axes."""
-    position = np.unravel_index(part, (per_axis,) * ndim)
+def cut_into_parts(box: Slices) -> Iterator[Slices]:
+    """Cut a box into parts, the last axis fastest."""
+    sides = []
+    for side in box:
+        edges = np.linspace(side.start, side.stop, PARTS + 1).astype(int).tolist()
+        sides.append([slice(low, high) for low, high in pairwise(edges)])
+    yield from product(*sides)
+
+
+def name_part(part: int, ndim: int) -> str:
+    """Name where a part lies in the plane of the last two axes."""
+    position = np.unravel_index(part, (PARTS,) * ndim)
     names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
     return " ".join(dict.fromkeys(names)) or f"part {part + 1}"

@@ -5,6 +5,7 @@ it that it would `leave_out`, and under other `conditionings`; the `quick` way i
 `search` has the single steps, for frames that have other pairs or are read in blocks.
 """
 
+from steadystack.register.conditionings import CAN_BE_HELPED
 from steadystack.register.plain_pair import check_max_shift
 from steadystack.register.quick import register_as_it_is
 from steadystack.register.search import (
@@ -17,6 +18,7 @@ from steadystack.register.search import (
 from steadystack.register.translation import masked_ncc, register_translation
 
 __all__ = [
+    "CAN_BE_HELPED",
     "Search",
     "check_max_shift",
     "compute_block_terms",
