@@ -1,15 +1,16 @@
 """Check what could be wrong with a measured series, on some of its frames and pairs.
 
 `run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts`, `mask_check`,
-`probe_pairs`, `sharpness` and `other_conditionings` are these; `sampling` says which pairs and
-pixels they look at; `borders` finds pixels that seem to hold no data.
+`probe_pairs` and `sharpness` are these; `pilot` tries conditionings, before a run and after it;
+`sampling` says which pairs and pixels they look at; `borders` finds pixels that seem to hold no
+data.
 """
 
 from steadystack.checks.borders import Border, find_constant_border, find_no_data
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from steadystack.checks.moving_parts import check_moving_parts
-from steadystack.checks.other_conditionings import try_pairs
+from steadystack.checks.pilot import PILOT, run_pilot
 from steadystack.checks.probe_pairs import check_probe_pairs
 from steadystack.checks.run_checks import CHECKED, PROBES, check_series
 from steadystack.checks.sharpness import check_sharpness
@@ -17,6 +18,7 @@ from steadystack.checks.sharpness import check_sharpness
 __all__ = [
     "CHECKED",
     "NO_MOTION_PX",
+    "PILOT",
     "PROBES",
     "Border",
     "check_fixed_pattern",
@@ -28,5 +30,5 @@ __all__ = [
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",
-    "try_pairs",
+    "run_pilot",
 ]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
-from steadystack.checks.other_conditionings import check_other_conditionings
+from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_probe_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine

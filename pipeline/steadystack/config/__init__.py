@@ -1,22 +1,24 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
-`settings` has the whole and most sections, with every key and its default; `sections` those of the
-stack, the mask and the cluster; `loading` reads files and says what is wrong with them; `values`
-parses YAML, within limits, and `scalars` writes single values.
+`settings` has the whole, and the sections of solving and of outputs; `pair_sections` those of how
+pairs are measured; `sections` those of the stack, the mask and the cluster; `loading` reads files
+and says what is wrong with them; `values` parses YAML, within limits, and `scalars` writes single
+values.
 """
 
 from steadystack.config.loading import load_config, make_config
+from steadystack.config.pair_sections import AUTO
 from steadystack.config.scalars import format_scalar
 from steadystack.config.sections import Certificates, ClusterSection, MaskSection
-from steadystack.config.settings import Config, CorrectSection, PreprocessSection
+from steadystack.config.settings import Config, CorrectSection
 
 __all__ = [
+    "AUTO",
     "Certificates",
     "ClusterSection",
     "Config",
     "CorrectSection",
     "MaskSection",
-    "PreprocessSection",
     "format_scalar",
     "load_config",
     "make_config",

@@ -13,7 +13,12 @@ from steadystack.dataset.journal import (
     get_journal_path,
     replay_journal,
 )
-from steadystack.dataset.stored import check_replaceable, load_shifts, save_shifts
+from steadystack.dataset.stored import (
+    check_replaceable,
+    load_shifts,
+    read_attributes,
+    save_shifts,
+)
 
 __all__ = [
     "Journal",
@@ -25,6 +30,7 @@ __all__ = [
     "is_edited",
     "load_shifts",
     "make_dataset",
+    "read_attributes",
     "read_frames",
     "read_pairs",
     "replay_journal",

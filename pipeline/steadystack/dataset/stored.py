@@ -90,16 +90,28 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     return dataset
 
 
-def _read(path: str) -> xr.Dataset:
-    """Read a dataset into memory, a variable at a time: an error names the one that is broken."""
+def read_attributes(path: str) -> dict[str, Any]:
+    """Read the attributes of a shifts dataset alone; raises InputError if that is impossible."""
+    try:
+        with get_place(path).fetching() as local, closing(_open(local, path)) as lazy:
+            return {str(name): value for name, value in lazy.attrs.items()}
+    except (UnreachableError, InputError):
+        raise
+    except Exception as error:  # whatever a store of something else makes xarray raise
+        raise InputError(f"{path} cannot be read ({_get_first_line(error)})") from error
+
+
+def _open(local: Any, path: str) -> xr.Dataset:
     # Zarr groups are consolidated, as they are all written: else xarray warns, and looks on.
     engine: dict[str, Any] = (
         {"engine": "h5netcdf"} if path.endswith(".nc") else {"engine": "zarr", "consolidated": True}
     )
-    with (
-        get_place(path).fetching() as local,
-        closing(xr.open_dataset(local, **engine)) as lazy,
-    ):
+    return xr.open_dataset(local, **engine)
+
+
+def _read(path: str) -> xr.Dataset:
+    """Read a dataset into memory, a variable at a time: an error names the one that is broken."""
+    with get_place(path).fetching() as local, closing(_open(local, path)) as lazy:
         for name, variable in lazy.variables.items():
             try:
                 variable.load()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks import Border, find_constant_border, find_no_data, try_pairs
+from steadystack.checks import Border, find_constant_border, find_no_data, run_pilot
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus
@@ -63,21 +63,20 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
 
 
 def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
-    """Describe what a few pairs give, and what would help; [] where it would take long to tell."""
-    tried = try_pairs(setup)
-    if tried is None:
+    """Describe what a few pairs give, and what a run decides by that."""
+    preprocess = setup.config.preprocess
+    if preprocess.flat_field is not None or preprocess.fixed_pattern is not None:
+        return []  # a run reads or makes camera images first
+    pilot, table = run_pilot(setup)
+    if table is None:
         return []
-    table, other = tried
     separation = int(np.abs(table.moving - table.reference).min())
     counts = Counter(PairStatus.from_code(int(code)) for code in table.status)
     words = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     if table.ok.any():
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
-    if other is not None:
-        advice = f"set preprocess: {{{other.settings}}}"
-        rows.append(("", f"{other.found} of {other.pairs} have a shift otherwise: {advice}"))
-    return rows
+    return rows + [("", line) for line in pilot.describe() if len(pilot.trials) > 1]
 
 
 def _describe_frame(frame: Frame, values: NDArray[Any], valid: Bools) -> str:

@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.checks import find_constant_border, find_no_data
-from steadystack.config import format_scalar
+from steadystack.checks import find_constant_border, find_no_data, run_pilot
+from steadystack.config import format_scalar, make_config
 from steadystack.durable import get_place, make_absolute
 from steadystack.guide.checking import describe
 from steadystack.model import InputError, escape_unprintable
-from steadystack.planning import ALL, PLACEHOLDER, check_frames, list_images
+from steadystack.planning import (
+    ALL,
+    PLACEHOLDER,
+    check_frames,
+    list_images,
+    open_series,
+    set_up,
+)
 from steadystack.readers import StackFrames, StackSpec, locate_stack
 
 # Larger frames are not read: that would take long over a network.
@@ -48,6 +55,7 @@ mask:                        # mask what stands still in the camera: it pulls sh
 preprocess:
   # fixed_pattern: estimate  # subtract what stands still and cannot be masked: a detector's pattern
   # high_pass: 20            # sigma, pixels: removes uneven light; larger than the details
+  # low_pass: 1              # sigma, pixels: against noise of single pixels{pilot}
 
 register:
 {max_shift}
@@ -77,10 +85,11 @@ def init(path: str, **keys: Any) -> str:
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
     Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
-    to hold no data.
+    to hold no data, and measures a few pairs, as a run does before it begins.
     """
     try:
-        spec = _locate_example(path, keys)
+        example = _choose_example(path, keys)
+        spec = locate_stack(example["path"], **{k: v for k, v in example.items() if k != "path"})
     except InputError as error:
         raise InputError(str(error) + _name_option(str(error))) from error
     check_frames(spec)
@@ -100,17 +109,32 @@ def init(path: str, **keys: Any) -> str:
         radii=[size // 2 for size in spec.frame_shape[-2:]],
         invalid_values=invalid_values,
         border=border,
+        pilot=_make_lines_on_pilot(example, spec),
         max_shift=_make_line_on_shifts(spec.frame_shape),
         **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
 
 
-def _locate_example(path: str, keys: Mapping[str, Any]) -> StackSpec:
-    """Find the stack that the settings are for; if it is all positions of a plate, the first."""
+def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `input` of what is looked at: of all positions of a plate, the first."""
     if keys.get("position") != ALL:
-        return locate_stack(path, **keys)
+        return {"path": path, **keys}
     rest = {key: value for key, value in keys.items() if key != "position"}
-    return locate_stack(list_images(path).paths()[0], **rest)
+    return {"path": list_images(path).paths()[0], **rest}
+
+
+def _make_lines_on_pilot(example: Mapping[str, Any], spec: StackSpec) -> str:
+    """Make comments on what a run would decide on the filters now; "" where that is not known."""
+    if spec.frame_bytes > MOST_READ:
+        return ""
+    register = {"max_shift": _choose_max_shift(spec.frame_shape)}
+    config = make_config({"input": dict(example), "register": register})
+    try:
+        pilot, _ = run_pilot(set_up(config, open_series(config)[0]))
+    except InputError:  # frames that no run can measure: `check` and `run` say why
+        return ""
+    lines = ["both are auto: a run tries pairs, and would use now:", *pilot.describe()]
+    return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
 
 
 def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
@@ -149,8 +173,7 @@ def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
 
 def _make_line_on_shifts(shape: Sequence[int]) -> str:
     """Make the lines of the key `max_shift`, with a comment on its choice."""
-    bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
-    bound = min(bounds) if len(bounds) == 2 else bounds
+    bound = _choose_max_shift(shape)
     return "\n".join(
         (
             _make_line(
@@ -161,6 +184,12 @@ def _make_line_on_shifts(shape: Sequence[int]) -> str:
             _make_line("", "from false matches; a run says if it is too small"),
         )
     )
+
+
+def _choose_max_shift(shape: Sequence[int]) -> int | list[int]:
+    """Choose the search to begin with: one bound in 2-D, one per axis in 3-D."""
+    bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
+    return min(bounds) if len(bounds) == 2 else bounds
 
 
 def _make_line(key: str, comment: str) -> str:

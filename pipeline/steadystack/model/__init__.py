@@ -1,9 +1,9 @@
 """The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
 
 `words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
-measured pairs and solved frames, `schema` their columns in the dataset, `verdicts` how far to trust
-them; `arguments` checks what is given for a stack or a shifts dataset; `redaction` hides the
-secrets of URLs.
+measured pairs and solved frames, `schema` their columns in the dataset, `findings` what checks of
+them tell, `verdicts` how far to trust them; `arguments` checks what is given for a stack or a
+shifts dataset; `redaction` hides the secrets of URLs.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -22,6 +22,16 @@ from steadystack.model.arguments import (
     as_stack,
     spatial_dims,
     suggest_renaming,
+)
+from steadystack.model.findings import (
+    FixedPatternEffect,
+    LocalMotion,
+    MaskCheck,
+    OtherConditioning,
+    Pilot,
+    ProbeCheck,
+    SharpnessCheck,
+    Trial,
 )
 from steadystack.model.images import (
     CloseUp,
@@ -47,16 +57,7 @@ from steadystack.model.schema import (
     columns_of,
     count_parts,
 )
-from steadystack.model.tables import (
-    FixedPatternEffect,
-    FrameTable,
-    LocalMotion,
-    MaskCheck,
-    OtherConditioning,
-    PairTable,
-    ProbeCheck,
-    SharpnessCheck,
-)
+from steadystack.model.tables import FrameTable, PairTable
 from steadystack.model.verdicts import Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
     LONE,
@@ -109,6 +110,7 @@ __all__ = [
     "OutputError",
     "PairStatus",
     "PairTable",
+    "Pilot",
     "ProbeCheck",
     "Reason",
     "Registration",
@@ -118,6 +120,7 @@ __all__ = [
     "Slices",
     "Status",
     "Surface",
+    "Trial",
     "Trust",
     "UnreachableError",
     "Verdict",

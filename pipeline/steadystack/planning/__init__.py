@@ -17,6 +17,7 @@ from steadystack.planning.inputs import (
 from steadystack.planning.layout import (
     Setup,
     count_wanted_workers,
+    decide,
     get_default_task_bytes,
     list_changed_settings,
     set_up,
@@ -42,6 +43,7 @@ __all__ = [
     "convert_initial_shifts",
     "count_fitting_workers",
     "count_wanted_workers",
+    "decide",
     "digest_camera_images",
     "get_default_task_bytes",
     "list_changed_settings",

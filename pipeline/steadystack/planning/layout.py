@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steadystack.cluster import PYTHON_BYTES, read_available_memory
 from steadystack.conditioning import Conditioning
-from steadystack.config import ClusterSection, Config, PreprocessSection
+from steadystack.config import ClusterSection, Config
 from steadystack.measure import (
     BatchSize,
     Method,
@@ -22,7 +22,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError, hide_in_values
+from steadystack.model import InputError, Pilot, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.series import Series, expand_per_axis, naming_key
 from steadystack.readers import read_pair_list
@@ -42,6 +42,7 @@ class Setup:
     method : how pairs are measured
     size : how much a task takes on
     draft : where its dataset lies until it is whole, beside an older one; "": at its place
+    pilot : what decided on settings that were "auto"; None: none was, or nothing has yet
     """
 
     config: Config
@@ -50,6 +51,7 @@ class Setup:
     method: Method
     size: BatchSize
     draft: str = ""
+    pilot: Pilot | None = None
 
     @property
     def shifts_path(self) -> str:
@@ -68,6 +70,15 @@ def set_up(config: Config, series: Series) -> Setup:
         key=lambda batch_size: batch_size.least_bytes,
     )
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+
+
+def decide(setup: Setup, pilot: Pilot) -> Setup:
+    """The same run with settings that are "auto" as a pilot has them."""
+    config, chosen = setup.config, pilot.outcome
+    preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
+    config = config.model_copy(update={"preprocess": preprocess})
+    decided = set_up(config, setup.series)
+    return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=pilot)
 
 
 def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
@@ -114,7 +125,7 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
         one_mask=series.one_mask and not by_value,
-        conditioned=config.preprocess != PreprocessSection(),
+        conditioned=config.preprocess.changes_frames,
     )
     least = math.ceil(size.least_bytes / 2**20)
     if memory is not None and memory < size.least_bytes:
@@ -186,13 +197,18 @@ def _make_method(config: Config, series: Series) -> Method:
         conditioning=Conditioning(
             logarithm=config.preprocess.logarithm,
             square_root=config.preprocess.square_root,
-            low_pass=config.preprocess.low_pass,
-            high_pass=config.preprocess.high_pass,
+            low_pass=_get_sigma(config.preprocess.low_pass),
+            high_pass=_get_sigma(config.preprocess.high_pass),
         ),
         flat_field=None if flat_field == "median" else flat_field,
         fixed_pattern=None if fixed_pattern == "estimate" else fixed_pattern,
         region=region,
     )
+
+
+def _get_sigma(setting: float | str | None) -> float | None:
+    """The sigma of a filter; None if it is off, or not decided on yet."""
+    return None if isinstance(setting, str) else setting
 
 
 def _check_refine(config: Config, search: Search) -> None:

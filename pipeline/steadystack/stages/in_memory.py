@@ -25,6 +25,7 @@ from steadystack.readers import (
     locate_stack,
     may_lack_chunks,
 )
+from steadystack.stages.measuring import settle_settings
 from steadystack.stages.results import (
     add_camera_images,
     make_run_dataset,
@@ -195,7 +196,7 @@ def estimate_shifts(
     expected = convert_initial_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size
     )
-    setup = add_camera_images(set_up(config, make_series(source, expected)))
+    setup = add_camera_images(settle_settings(set_up(config, make_series(source, expected))))
     limits, engine = config.cluster, client
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)

@@ -1,38 +1,41 @@
-"""Measuring as a job: alone at its output, in rounds, with a journal ahead of the dataset."""
+"""Measuring as a job: with settled settings, in rounds, with a journal ahead of the dataset."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from steadystack.checks import CHECKED, check_series, find_doubt_of_mask
+from steadystack.checks import CHECKED, PILOT, check_series, find_doubt_of_mask, run_pilot
 from steadystack.cluster import Cluster, ClusterOnDemand
 from steadystack.dataset import (
     Journal,
     check_replaceable,
     discard_journal,
     get_journal_path,
+    read_attributes,
     read_pairs,
     save_shifts,
 )
 from steadystack.durable import get_place
 from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
-from steadystack.model import PairStatus, PairTable
-from steadystack.planning import Setup
+from steadystack.model import InputError, PairStatus, PairTable, Pilot
+from steadystack.planning import Setup, decide, set_up
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,
+    get_draft_path,
     get_journal_owner,
     get_lasting_attributes,
+    list_estimated_images,
     load_own_shifts,
     make_run_dataset,
     make_run_id,
     make_table,
 )
-from steadystack.stages.sharing import gather
+from steadystack.stages.sharing import gather, list_share_paths
 
 MOST_ROUNDS = 3
 
@@ -59,6 +62,61 @@ class OpenRun:
     def engine(self) -> Cluster:
         size, frames = self.setup.size, self.setup.series.source.frame_count
         return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
+
+
+def settle_settings(setup: Setup) -> Setup:
+    """The run with nothing left to decide: a pilot measures a few pairs, if anything is.
+
+    Where camera images are to be made of the stack itself, all stays as it is: they would have to
+    be made for every conditioning.
+    """
+    if setup.config.preprocess.is_decided:
+        return setup
+    pilot = Pilot()
+    if not list_estimated_images(setup):
+        whole = set_up(setup.config, setup.series)  # so that all shares of it decide alike
+        pilot, _ = run_pilot(add_camera_images(whole))
+    try:
+        decided = decide(setup, pilot)
+    except InputError as error:  # filters take memory
+        log.warning("pilot: %s is not taken: %s", pilot.outcome.settings, error)
+        decided = decide(setup, replace(pilot, chosen=0))
+    assert decided.pilot is not None
+    for line in decided.pilot.describe():
+        log.info("pilot: %s", line)
+    return decided
+
+
+def recall_settings(setup: Setup) -> Setup:
+    """The run as an earlier call decided on it, if its dataset, or a share of it, is there.
+
+    Of several that one counts that was measured with the same settings.
+    """
+    if setup.config.preprocess.is_decided:
+        return setup
+    path, found = setup.config.output.shifts, setup
+    for begun in (get_draft_path(path), path, *list_share_paths(path)):
+        attributes = _read_attributes(begun)
+        try:
+            pilot = Pilot.parse(attributes[PILOT])
+        except (KeyError, TypeError, ValueError):
+            continue  # it is from a run of other settings, or none of ours
+        recalled = decide(setup, pilot)
+        fingerprint = recalled.config.fingerprint(setup.series.digest)
+        if attributes.get("fingerprint") == fingerprint:
+            return recalled
+        found = recalled if found is setup else found
+    return found
+
+
+def _read_attributes(path: str) -> dict[str, str]:
+    """The attributes of a shifts dataset; {} where none can be read, as other stages will say."""
+    if not get_place(path).exists():
+        return {}
+    try:
+        return read_attributes(path)
+    except InputError:
+        return {}
 
 
 def measure_all(opened: OpenRun) -> xr.Dataset:

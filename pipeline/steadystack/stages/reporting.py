@@ -13,6 +13,7 @@ import xarray as xr
 import yaml
 from numpy.typing import NDArray
 
+from steadystack.checks import PILOT
 from steadystack.config import make_config
 from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
@@ -21,6 +22,7 @@ from steadystack.model import (
     UNSOLVED,
     FrameStatus,
     InputError,
+    Pilot,
     ReportImages,
     RunError,
     hide_in_values,
@@ -58,15 +60,23 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         trust=str(judgement.trust),
         reasons=judgement.reasons,
         views=make_report_images(setup, shifts),
-        configuration=yaml.safe_dump(
-            hide_in_values(json.loads(shifts.attrs["configuration"])), sort_keys=False
-        ),
+        configuration=_write_configuration(shifts),
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
     )
     save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
+
+
+def _write_configuration(shifts: xr.Dataset) -> str:
+    """The settings as YAML, with what was tried before some were decided on."""
+    settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
+    text: str = yaml.safe_dump(settings, sort_keys=False)
+    if PILOT not in shifts.attrs:
+        return text
+    tried = "\n".join(f"#   {line}" for line in Pilot.parse(shifts.attrs[PILOT]).describe())
+    return f"# Decided before measuring, on a few pairs:\n{tried}\n{text}"
 
 
 def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:

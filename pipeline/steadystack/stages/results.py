@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import xarray as xr
 
-from steadystack.checks import CHECKED
+from steadystack.checks import CHECKED, PILOT
 from steadystack.dataset import (
     check_journal,
     check_replaceable,
@@ -131,6 +131,8 @@ def make_run_dataset(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **(known or {}),
     }
+    if setup.pilot is not None:
+        attributes[PILOT] = setup.pilot.dump()
     if frames is not None:
         frames = widen_errors(frames, attributes)
         attributes |= judge_stored(table, frames, attributes).attributes()

@@ -34,7 +34,13 @@ from steadystack.quality import verdict
 from steadystack.report import check_report_path
 from steadystack.run_log import log_stage, log_to_output
 from steadystack.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
-from steadystack.stages.measuring import OpenRun, Progress, measure_all
+from steadystack.stages.measuring import (
+    OpenRun,
+    Progress,
+    measure_all,
+    recall_settings,
+    settle_settings,
+)
 from steadystack.stages.reporting import write_report
 from steadystack.stages.results import (
     check_neighbours,
@@ -213,7 +219,8 @@ def _put_report(where: Place, made: Path) -> Iterator[None]:
 
 
 def _set_up(config: Config) -> Setup:
-    return set_up(config, open_series(config)[0])
+    """The run, as an earlier call decided on settings that are "auto"."""
+    return recall_settings(set_up(config, open_series(config)[0]))
 
 
 @contextmanager
@@ -231,7 +238,9 @@ def open_run(
     the dataset that is there, which stays until the draft is whole.
     """
     with nullcontext(cluster) if cluster is not None else open_run_cluster(config) as on:
-        setup = _set_up(config)
+        setup = set_up(config, open_series(config)[0])
+        if not overwrite:
+            setup = recall_settings(setup)
         if share is not None:
             setup = select_share(setup, share)
             config = setup.config
@@ -250,5 +259,5 @@ def open_run(
             if command in MEASURING:
                 if overwrite:
                     remove_shares(path)
-                setup = choose_draft(setup, overwrite)
+                setup = settle_settings(choose_draft(setup, overwrite))
             yield OpenRun(setup, on, workers, progress, share is not None)

@@ -1,0 +1,186 @@
+"""The sections of the settings that say how pairs are prepared, measured and chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steadystack.config.sections import (
+    PIXEL,
+    Count,
+    Finite,
+    Index,
+    Pixels,
+    Section,
+    SomeListed,
+)
+from steadystack.pairs import STRATEGIES, Strategy
+from steadystack.units import LISTED, PIXELS, find_micrometers
+
+AUTO: Final = "auto"  # a setting that a pilot decides on
+
+TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
+Sigma = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, json_schema_extra=PIXEL)]
+FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
+
+
+class PreprocessSection(Section):
+    """What frames need before they are correlated; all of it knows the mask."""
+
+    flat_field: str | None = Field(
+        None, description="image to divide by, or 'median' for the stack's own median"
+    )
+    logarithm: bool = Field(
+        False, description="correlate the logarithm; pixels that are not positive are not valid"
+    )
+    square_root: bool = Field(
+        False,
+        description="correlate the square root, for counts of few photons; negative pixels are not "
+        "valid",
+    )
+    fixed_pattern: str | None = Field(
+        None,
+        description="image to subtract, of what stands still in the camera; 'estimate' separates "
+        "it from the moving scene",
+    )
+    low_pass: Sigma | Literal["auto"] | None = Field(
+        AUTO,
+        description="take the local mean over a Gaussian of this sigma, pixels, plane by plane; "
+        "null: off; auto: off, but if most pairs have no shift so",
+    )
+    high_pass: Sigma | Literal["auto"] | None = Field(
+        AUTO,
+        description="subtract the local mean over a Gaussian of this sigma, pixels, plane by "
+        "plane; rims of frame and mask, 0.8 sigma, are not valid then; null: off; auto: likewise",
+    )
+
+    @property
+    def changes_frames(self) -> bool:
+        """Whether frames are changed before they are correlated; what is not decided is off."""
+        off = PreprocessSection(low_pass=None, high_pass=None)
+        return self.decide(None, None) != off
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing is left for a pilot to decide."""
+        return AUTO not in (self.low_pass, self.high_pass)
+
+    def decide(self, low_pass: float | None, high_pass: float | None) -> Self:
+        """The section with these in place of what is "auto"."""
+        decided = {"low_pass": low_pass, "high_pass": high_pass}
+        return self.model_copy(
+            update={name: value for name, value in decided.items() if getattr(self, name) == AUTO}
+        )
+
+    @model_validator(mode="after")
+    def _check_one_curve(self) -> PreprocessSection:
+        if self.logarithm and self.square_root:
+            raise ValueError("logarithm and square_root are both set: choose one")
+        return self
+
+
+class RegisterSection(Section):
+    """How a pair is measured."""
+
+    max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
+        None,
+        description="largest shift between the frames of a pair: pixels, or a length such as '3 "
+        "um'; one for all axes or one per axis; null: every shift at which frames "
+        "overlap",
+    )
+    min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="smallest overlapping fraction of the valid pixels, 0..1; null: no limit"
+    )
+    fft_tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
+        None,
+        description="side of the tiles that are transformed, pixels, at least 16; a number or one "
+        "per axis; null: the fastest",
+    )
+    subpixel: bool = Field(True, description="measure fractions of a pixel")
+    allow_inverted: bool = Field(
+        False, description="accept frames that are negatives of each other, as at another focus"
+    )
+
+
+class InitialShiftsSection(Section):
+    """What is known of the frames' shifts before: searches are centred on it."""
+
+    path: str | None = Field(
+        None,
+        description="a CSV file with a header and one line per frame, or the shifts dataset of an "
+        "earlier run (.zarr, .nc); register.max_shift counts from these shifts; null: "
+        "nothing is known",
+    )
+    columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
+        None,
+        description="CSV columns for (z,) y, x; null for an axis: 0; null: the names of the axes; "
+        "a column 'frame' gives the frame of each line",
+    )
+    kind: Literal["shift", "drift"] = Field(
+        "shift",
+        description="shift: what aligns a frame with the others, such as the position of the "
+        "field of view over the specimen; drift: its negative, such as the position "
+        "of the specimen",
+    )
+    unit: str = Field("px", description="unit of the CSV file: px, or a unit of length such as um")
+    scale: Finite | Annotated[tuple[Finite, ...], SomeListed] = Field(
+        1.0,
+        description="factor for the values; a number or one per axis: -1 where an axis of the "
+        "stage runs against that of the image",
+    )
+    missing: Literal["error", "interpolate"] = Field(
+        "error", description="frames without a value: error, or interpolate between the others"
+    )
+
+    @model_validator(mode="after")
+    def _check_unit(self) -> Self:
+        if self.unit not in PIXELS and find_micrometers(self.unit) is None:
+            raise ValueError(f"unit {self.unit!r} is neither px nor one of {LISTED}")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if 0 in scales:
+            raise ValueError(f"scale {self.scale} must not be 0")
+        return self
+
+
+class PairsSection(Section):
+    """Which pairs are measured."""
+
+    strategy: Strategy = Field(
+        "window", description=f"{', '.join(STRATEGIES[:-1])} or {STRATEGIES[-1]}"
+    )
+    width: Count = Field(
+        5,
+        description=(
+            "window: pairs up to this many frames apart; multiscale: this many "
+            "neighbours at every stride"
+        ),
+    )
+    separations: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 2, 4, 8), strict=False, description="separations: pairs exactly this many frames apart"
+    )
+    max_separation: Count | None = Field(
+        None, description="multiscale: largest separation of a pair, frames; null: no limit"
+    )
+    reference: Index = Field(0, description="reference: the frame that all others are paired with")
+    list: Annotated[tuple[FramePair, ...], SomeListed] | None = Field(
+        None, description="list: [reference, moving] of every pair"
+    )
+    path: str | None = Field(
+        None, description="list: a CSV file instead, reference,moving in each line"
+    )
+
+    extra: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = Field(
+        0.0,
+        description="a second round: at most this fraction more pairs, where the first left "
+        "disconnected parts, or frames with few usable pairs; 0: none",
+    )
+
+    @model_validator(mode="after")
+    def _check_one_list(self) -> Self:
+        given = [key for key in ("list", "path") if getattr(self, key) is not None]
+        if self.strategy == "list" and len(given) != 1:
+            raise ValueError("strategy list needs exactly one of the keys list and path")
+        if self.strategy != "list" and given:
+            raise ValueError(f"{given[0]} is for strategy list, not {self.strategy}")
+        return self

@@ -1,0 +1,207 @@
+"""What checks of a run find, before measuring and after it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class FixedPatternEffect:
+    """Effect of what stands still in the camera on shifts, from pairs measured with and without it.
+
+    Attributes
+    ----------
+    pairs : how many were measured both ways
+    with_it, without_it : mean size of their shifts, pixels, along what both ways say together
+    error : standard error of the difference, pixels
+    certain : whether it stands still indeed, and is no scene that changes
+    """
+
+    pairs: int
+    with_it: float
+    without_it: float
+    error: float
+    certain: bool
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How parts of the frame move against the shift of the whole, seen on some pairs.
+
+    Attributes
+    ----------
+    pairs, parts : how many were looked at
+    moving : how many of the parts move by themselves
+    size : how far the one that moves most is off the whole in a pair, the median in pixels; off
+        most parts where some stand still
+    where : the name of its place, such as "top left"
+    linear : whether the parts move as if the frames turn or stretch
+    still : how many of the parts stand still in the camera while most of them move; they are not
+        among those that move by themselves
+    still_where : the names of their places
+    still_pull : how far the shift of the whole is off that of most parts, the median in pixels;
+        0 where nothing stands still
+    scene : how far most parts move in a pair, the median in pixels
+    """
+
+    pairs: int
+    parts: int
+    moving: int
+    size: float
+    where: str
+    linear: bool
+    still: int = 0
+    still_where: str = ""
+    still_pull: float = 0.0
+    scene: float = 0.0
+
+
+@dataclass(frozen=True)
+class MaskCheck:
+    """What masks leave of the frames, and what they take away, seen on some of them.
+
+    Attributes
+    ----------
+    valid : mean share of the pixels that are left, 0..1
+    inverted : whether what is taken away looks like a scene, and what is left does not
+    taken_moves : how far what is taken away moves between the frames of a pair, the median in
+        pixels, where what is left does not move; 0 if that was not found
+    """
+
+    valid: float
+    inverted: bool
+    taken_moves: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProbeCheck:
+    """What pairs that a run has not say of its shifts; nothing is 0 and "".
+
+    Attributes
+    ----------
+    pairs : how many were measured, further apart than those of the run
+    separation : how far apart those are that differ most from the shifts, for what is stated
+    off, excess : by how much these do, root mean square, pixels, and over what is stated
+    part : without which some of the pairs change most, for what is stated: "top left"
+    part_pull, part_excess : by how much, the median, pixels, and over what is stated
+    lost_part, lost : without which most of them have no shift, and the share of these, 0..1
+    detail_pull, detail_excess : by how much they change, likewise, in fine detail alone
+    """
+
+    pairs: int
+    separation: int = 0
+    off: float = 0.0
+    excess: float = 0.0
+    part: str = ""
+    part_pull: float = 0.0
+    part_excess: float = 0.0
+    lost_part: str = ""
+    lost: float = 0.0
+    detail_pull: float = 0.0
+    detail_excess: float = 0.0
+
+
+@dataclass(frozen=True)
+class SharpnessCheck:
+    """The contrast of fine detail in the mean of frames as they are, and of those moved.
+
+    Attributes
+    ----------
+    frames : how many are in the means
+    still, moved : the variance of detail of about 1 to 4 px, without that of the noise
+    error : standard error of either by the noise
+    """
+
+    frames: int
+    still: float
+    moved: float
+    error: float
+
+
+@dataclass(frozen=True)
+class OtherConditioning:
+    """A conditioning under which pairs have a shift that are refused as they are.
+
+    Attributes
+    ----------
+    pairs, found : how many refused pairs were tried, and how many then have a shift
+    settings : of `preprocess`, such as ``low_pass: 1, high_pass: 10``
+    """
+
+    pairs: int
+    found: int
+    settings: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What some pairs give under one conditioning.
+
+    Attributes
+    ----------
+    low_pass, high_pass : of `preprocess`, sigma in pixels; None: off
+    found : how many pairs have a shift
+    error : what parts of the frame and noise state of these, the median, px; None: none has one
+    """
+
+    low_pass: float | None = None
+    high_pass: float | None = None
+    found: int = 0
+    error: float | None = None
+
+    @property
+    def information(self) -> float:
+        """What the pairs tell together of a shift: the sum of their weights, 1/px²."""
+        return 0.0 if not self.error else self.found / self.error**2
+
+    @property
+    def settings(self) -> str:
+        """The filters as settings of `preprocess`, such as ``low_pass: 1, high_pass: 10``."""
+        named = (("low_pass", self.low_pass), ("high_pass", self.high_pass))
+        given = [f"{name}: {sigma:g}" for name, sigma in named if sigma is not None]
+        return ", ".join(given or [f"{name}: null" for name, _ in named])
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What was tried before measuring, to decide on settings that are "auto".
+
+    Attributes
+    ----------
+    pairs : how many were tried; 0: none, so that all stays as it is
+    trials : each conditioning that was tried; the first: frames as they are
+    chosen : the number of that which the run then used, from 0
+    """
+
+    pairs: int = 0
+    trials: tuple[Trial, ...] = (Trial(),)
+    chosen: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Pilot:
+        """Parse the JSON that `dump` makes; raises ValueError, TypeError or KeyError for others."""
+        values = json.loads(text)
+        trials = tuple(Trial(**trial) for trial in values.pop("trials"))
+        return cls(trials=trials, **values)
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def outcome(self) -> Trial:
+        """The trial that the run then used."""
+        return self.trials[self.chosen]
+
+    def describe(self) -> list[str]:
+        """A line for each trial, in words."""
+        lines = []
+        for number, trial in enumerate(self.trials):
+            name = "as they are" if trial == self.trials[0] else trial.settings
+            words = f"{name}: {trial.found} of {self.pairs} pairs have a shift"
+            if not self.pairs:
+                words = f"{name}: nothing was tried"
+            if trial.error is not None:
+                words += f", to {trial.error:.3g} px"
+            lines.append(words + " (chosen)" * (number == self.chosen))
+        return lines
