@@ -12,6 +12,7 @@ from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
+from steadystack.solve import solve_shifts
 
 
 def motion_of(frames, mask=None):
@@ -20,7 +21,7 @@ def motion_of(frames, mask=None):
     setup = set_up(config, make_series(source))
     table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
     *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
-    return check_moving_parts(source, setup.method, table)
+    return check_moving_parts(source, setup.method, table, solve_shifts(table))
 
 
 def test_parts_of_a_scene_that_drifts_move_together():

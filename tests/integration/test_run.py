@@ -48,6 +48,7 @@ def test_the_dataset_is_as_documented(folder):
         "frame_shift_std": ("frame", "axis"),
         "frame_stated_std": ("frame", "axis"),
         "frame_part_std": ("frame", "axis"),
+        "frame_part_weight": ("frame", "part"),
         "frame_part_step": ("frame", "part", "axis"),
         "frame_status": frame,
         "frame_read_status": frame,

@@ -94,6 +94,7 @@ def long_series(count: int) -> xr.Dataset:
         stated_std=np.full((count, 2), 0.05),
         part_std=np.full((count, 2), 0.04),
         part_step=np.zeros((count, 9, 2), np.float32),
+        part_weight=np.full((count, 9), np.nan, np.float32),
         component=np.zeros(count, np.int64),
         pair_count=np.full(count, 16),
         status=status,

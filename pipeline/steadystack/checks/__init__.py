@@ -13,6 +13,7 @@ from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import PILOT, run_pilot
 from steadystack.checks.probe_pairs import check_probe_pairs
 from steadystack.checks.run_checks import CHECKED, PROBES, check_series
+from steadystack.checks.sampling import name_part
 from steadystack.checks.sharpness import check_sharpness
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",
+    "name_part",
     "run_pilot",
 ]

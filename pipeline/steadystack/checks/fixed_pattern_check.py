@@ -72,10 +72,13 @@ def check_fixed_pattern(
     rows = sample_pairs(table, usable_rows)
     pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
     with_pattern, without_pattern = (sample.measured(pairs, image) for image in (None, pattern))
-    both_ok = with_pattern.ok & without_pattern.ok
+    shifts_with = with_pattern.shift
+    if np.isfinite(solved.part_weight).any():  # what pulls parts that are left out is no matter
+        shifts_with = shifts[pairs[:, 1]] - shifts[pairs[:, 0]]
+    both_ok = with_pattern.ok & without_pattern.ok & np.isfinite(shifts_with).all(axis=1)
     if both_ok.sum() < FEWEST_CHECKED:
         return None
-    shifts_with, shifts_without = with_pattern.shift[both_ok], without_pattern.shift[both_ok]
+    shifts_with, shifts_without = shifts_with[both_ok], without_pattern.shift[both_ok]
     direction = _normalise(shifts_with + shifts_without)
     sizes = (shifts_with * direction).sum(axis=1), (shifts_without * direction).sum(axis=1)
     return FixedPatternEffect(

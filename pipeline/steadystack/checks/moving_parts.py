@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -17,9 +18,10 @@ from steadystack.checks.sampling import (
     sample_pairs,
 )
 from steadystack.measure import Method, prepare_block, read_camera_images
-from steadystack.model import FrameSource, LocalMotion, PairStatus, PairTable, Slices
+from steadystack.model import FrameSource, FrameTable, LocalMotion, PairStatus, PairTable, Slices
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import register_as_it_is
+from steadystack.solve import weigh_parts
 
 CHECK_PAIRS = 12  # that are measured again
 # A part is searched for within this share of its side around the shift of the whole.
@@ -33,13 +35,18 @@ RESTS = 0.25
 LINEAR = 0.8
 
 
-def check_moving_parts(source: FrameSource, method: Method, table: PairTable) -> LocalMotion | None:
+def check_moving_parts(
+    source: FrameSource, method: Method, table: PairTable, solved: FrameTable
+) -> LocalMotion | None:
     """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
 
+    That is the shift without those parts that were left out of the solution.
     Of large frames the middle is used. None where there is too little to tell: few usable pairs,
     frames too small to be cut, parts without a peak of their own.
     """
-    usable_rows = np.flatnonzero(table.ok)
+    pairs = np.stack([table.reference, table.moving], axis=1)
+    weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
+    table, usable_rows = replace(table, shift=weighed), np.flatnonzero(table.ok)
     method = crop_to_middle(method)
     too_small = min(method.search.shape) < PARTS * LEAST_SIDE
     if len(usable_rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:

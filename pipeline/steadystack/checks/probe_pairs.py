@@ -35,6 +35,7 @@ from steadystack.model import (
 from steadystack.parts import compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
+from steadystack.solve import weigh_parts
 from steadystack.validity import Validity
 
 # Separations, beyond those of the run, at which pairs are probed: these, and shares of the series.
@@ -74,11 +75,15 @@ class WithoutBox:
 
 @dataclass(frozen=True)
 class Probe:
-    """How pairs are measured anew: around the shifts that were solved for."""
+    """How pairs are measured anew: around the shifts that were solved for, if any were.
+
+    `part_weight` (frames, parts) is how much parts count in these; None: all alike.
+    """
 
     setup: Setup
     method: Method
     client: Engine
+    part_weight: NDArray[np.float32] | None = None
 
     def measure(
         self, pairs: Ints, *, source: FrameSource | None = None, method: Method | None = None
@@ -92,7 +97,10 @@ class Probe:
         table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
         client = None if source.in_memory else self.client  # workers would get copies of it
         *_, (table, _) = measure_pairs(source, table, method, self.setup.size, client=client)
-        return table
+        if self.part_weight is None:
+            return table
+        weighed = weigh_parts(table.shift, table.part_step, pairs, self.part_weight)
+        return replace(table, shift=weighed)
 
 
 def check_probe_pairs(
@@ -110,7 +118,7 @@ def check_probe_pairs(
     method = setup.method
     if method.search.max_shift is not None:
         method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
-    probe = Probe(setup, method, client)
+    probe = Probe(setup, method, client, solved.part_weight)
     stated = compute_pair_errors(solved, pairs)
     try:
         whole = probe.measure(pairs)
@@ -144,7 +152,9 @@ def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
     of_noise = np.hypot(solved.stated_std[first], solved.stated_std[second])
     steps = solved.part_step.astype(np.float64)
     of_parts = compute_jackknife_std(steps[second] - steps[first])
-    return np.asarray(np.fmax(of_noise, of_parts))
+    left_out = np.zeros(solved.shift.shape) + solved.step_error
+    change = np.abs(left_out[second] - left_out[first])
+    return np.asarray(np.hypot(np.fmax(of_noise, of_parts), change), np.float64)
 
 
 def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:

@@ -32,10 +32,11 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
 
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
-    source, method, solved = setup.series.source, setup.method, solve_shifts(table)
+    source, method, settings = setup.series.source, setup.method, setup.config.solve
+    solved = solve_shifts(table, leave_out_parts=settings.leave_out_parts and not settings.refine)
     results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
-        LOCAL_MOTION: check_moving_parts(source, method, table),
+        LOCAL_MOTION: check_moving_parts(source, method, table, solved),
         MASK: check_mask(source, table),
         PROBES: check_probe_pairs(setup, table, solved, client),
         SHARPNESS: check_sharpness(setup, solved),

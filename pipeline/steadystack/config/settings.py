@@ -39,6 +39,11 @@ class SolveSection(Section):
 
     anchor: Index = Field(0, description="the frame whose shift is 0")
     robust: bool = Field(True, description="reject pairs that contradict the rest")
+    leave_out_parts: bool = Field(
+        True,
+        description="leave out parts of the frame that go their own way, such as an object, where "
+        "most parts go together; not with refine, which measures whole frames",
+    )
     interpolate: Literal["linear", "spline"] | None = Field(
         None,
         description=(

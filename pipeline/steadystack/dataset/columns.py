@@ -30,7 +30,7 @@ from steadystack.model import (
 from steadystack.parts import compute_jackknife_std
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 5
+FORMAT = 6
 
 
 def make_dataset(

@@ -106,6 +106,9 @@ COLUMNS = (
     Column("frame_part_step", "part_step", "frames", (FRAME, PART, AXIS), "<f4", NAN,
            "by how much what a part of the frame shows moves frame_shift, relative to the anchor; "
            "all parts together sum to about nothing; NaN: not known, or no such part", "pixel"),
+    Column("frame_part_weight", "part_weight", "frames", (FRAME, PART), "<f4", NAN,
+           "how much what a part of the frame shows counts in frame_shift, 0 to 1: less where it "
+           "goes its own way; NaN: all parts count alike"),
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
     Column("frame_read_status", "frame_read_status", "pairs", (FRAME,), "|i1", UNREAD,
@@ -125,7 +128,7 @@ COLUMNS = (
     Column("pair_shift_std", "shift_std", "pairs", (PAIR, AXIS), "<f8", NAN,
            "standard deviation by noise and overlap", "pixel", measured=True),
     Column("pair_residual", "residual", "frames", (PAIR, AXIS), "<f8", NAN,
-           "pair shift minus that of the solution", "pixel"),
+           "pair shift minus that of the solution of whole frames", "pixel"),
     Column("pair_ncc", "ncc", "pairs", (PAIR,), "<f8", NAN, "masked NCC at the peak",
            measured=True),
     Column("pair_second_peak_ratio", "second_peak_ratio", "pairs", (PAIR,), "<f8", NAN,

@@ -116,15 +116,19 @@ class FrameTable:
     `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; of the latter there
     are two sources, `stated_std`, from the noise of pairs and their residuals, and `part_std`, from
     the disagreement of the frame's parts (NaN where not known). `part_step` (frames, parts, axes)
-    is by how much each part moves a shift. `component` numbers
-    the connected parts of the pair graph from 0, `LONE` for frames without a usable pair, and
-    counts an interpolated frame to that of its neighbours; `status` holds the codes of
-    `FrameStatus`: what reading gave, and what the solve says of frames without a shift of their
-    own. `weight` is (pairs,) in 1/px², the mean over the axes; `residual` (pairs, axes) in pixels:
-    pair shift minus what the solution says; `rejected` (pairs,) which pairs contradict the rest.
-    `anchors` are the frames whose shift is 0, one per component. `own_variance` (frames, axes), in
-    px², is what a frame's own error adds to its `shift_std`, and the anchor's own to that of all;
-    it is known after the solve, and not kept.
+    is by how much each part moves a shift, `part_weight` (frames, parts) how much it counts, 0 to
+    1: NaN where all count alike. `component` numbers the connected parts of the pair graph from 0,
+    `LONE` for frames without a usable pair, and counts an interpolated frame to that of its
+    neighbours; `status` holds the codes of `FrameStatus`: what reading gave, and what the solve
+    says of frames without a shift of their own. `weight` is (pairs,) in 1/px², the mean over the
+    axes; `residual` (pairs, axes) in pixels: pair shift minus what the solution of whole frames
+    says; `rejected` (pairs,) which pairs contradict the rest. `anchors` are the frames whose shift
+    is 0, one per component.
+
+    Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
+    own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
+    axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
+    holds.
     """
 
     shift: NDArray[np.float64]
@@ -132,6 +136,7 @@ class FrameTable:
     stated_std: NDArray[np.float64]
     part_std: NDArray[np.float64]
     part_step: NDArray[np.float32]
+    part_weight: NDArray[np.float32]
     component: NDArray[np.int64]
     pair_count: NDArray[np.int64]
     status: NDArray[np.int8]
@@ -140,6 +145,7 @@ class FrameTable:
     rejected: Bools
     anchors: tuple[int, ...]
     own_variance: NDArray[np.float64] | float = 0.0
+    step_error: NDArray[np.float64] | float = 0.0
 
     @classmethod
     def unsolved(cls, pairs: PairTable) -> FrameTable:

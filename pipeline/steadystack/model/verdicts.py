@@ -72,6 +72,11 @@ class Reason(Word):
         "a part of the frame stands still while the scene moves",
         "mask.path",
     )
+    PARTS_LEFT_OUT = (
+        "parts_left_out",
+        "parts of the frame go their own way, and do not count",
+        "solve.leave_out_parts",
+    )
     TURNING = "turning", "the frames turn or stretch, and a shift is only the best translation"
     MOVING_PARTS = "moving_parts", "something in the frame moves by itself", "mask.path"
     FIXED_PATTERN = (

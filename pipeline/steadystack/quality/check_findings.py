@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from steadystack.checks import NO_MOTION_PX
+import numpy as np
+
+from steadystack.checks import NO_MOTION_PX, name_part
 from steadystack.model import (
     Finding,
     FixedPatternEffect,
+    FrameTable,
     LocalMotion,
     MaskCheck,
     ProbeCheck,
@@ -24,6 +27,10 @@ PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
 PULL_AT_REST_PX = 0.15
 # Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
+# A part that counts for less than this in half of the frames is left out of the shifts.
+COUNTS = 0.5
+# Parts that stand still and are left out are told if they still pull by more pixels than this.
+STILL_PULLS_PX = 0.1
 # If more than this share of the parts move by themselves, it is open which of them is the scene.
 MOVES = 0.3
 
@@ -82,13 +89,43 @@ def advise_on_fixed_pattern(
         )
 
 
-def advise_on_moving_parts(motion: LocalMotion | None, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find parts of the frame that do not move as the whole does; up to two findings."""
+def list_left_out(frames: FrameTable) -> list[int]:
+    """List the parts of the frame that do not count in most frames."""
+    weight = frames.part_weight[frames.component == 0]
+    counts = weight[np.isfinite(weight).any(axis=1)]
+    if not len(counts):
+        return []
+    return np.flatnonzero(np.median(np.nan_to_num(counts, nan=1), axis=0) < COUNTS).tolist()
+
+
+def find_parts_left_out(frames: FrameTable) -> Iterator[Finding]:
+    """Name the parts of the frame that the majority outvoted; at most one finding."""
+    parts, ndim = list_left_out(frames), frames.shift.shape[1]
+    if parts:
+        names = ", ".join(
+            dict.fromkeys(name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
+        )
+        yield Finding(
+            Trust.GOOD,
+            Reason.PARTS_LEFT_OUT,
+            f"{len(parts)} of {int(np.isfinite(frames.part_weight).any(axis=0).sum())} parts of "
+            f"the frame go their own way and are left out of the shifts ({names}; an object, a "
+            "label, dirt?)",
+        )
+
+
+def advise_on_moving_parts(
+    motion: LocalMotion | None, advice: AdviceSettings, left_out: int = 0
+) -> Iterator[Finding]:
+    """Find parts of the frame that do not move as the whole does; up to two findings.
+
+    Those that are left out of the shifts, so many, need none where they pull them no more.
+    """
     if motion is None:
         return
-    if motion.still:
+    if motion.still > left_out or motion.still_pull > STILL_PULLS_PX:
         yield _judge_still_parts(motion, advice)
-    if not motion.moving:
+    if motion.moving <= left_out:
         return
     if motion.linear:
         yield Finding(

@@ -35,6 +35,8 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    find_parts_left_out,
+    list_left_out,
 )
 
 # Pairs that agree do so within a small part of a pixel.
@@ -95,7 +97,8 @@ def judge_series(
         [
             *advise_on_mask(mask),
             *_find_doubtful_pairs(pairs, frames, advice),
-            *advise_on_moving_parts(motion, advice),
+            *find_parts_left_out(frames),
+            *advise_on_moving_parts(motion, advice, len(list_left_out(frames))),
             *still,
             *advise_on_probes(probes, advice, sharpness),
             *blurred,
@@ -279,6 +282,8 @@ def _find_biased_separations(
     A single pair does not show it, and pairs of one separation agree with each other; what stands
     still or changes pulls close pairs and far ones differently.
     """
+    if np.isfinite(frames.part_weight).any():  # what pulls the whole pulls them differently, too
+        return
     used = pairs.ok & ~frames.rejected & np.isfinite(frames.residual).all(axis=1)
     apart = pairs.moving - pairs.reference
     worst: tuple[float, int, float] | None = None

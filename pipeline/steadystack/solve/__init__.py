@@ -2,9 +2,12 @@
 
 `solution` joins the steps: components of the pair graph by `graph`, pairs that contradict the rest
 by `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`, and
-the error that the parts of the frame tell of by `jackknife`.
+the error that the parts of the frame tell of by `jackknife`; `majority` leaves those out that go
+their own way; `gaps` fills in frames that have no shift.
 """
 
-from steadystack.solve.solution import check_anchor, interpolate_missing, solve_shifts
+from steadystack.solve.gaps import interpolate_missing
+from steadystack.solve.majority import weigh_parts
+from steadystack.solve.solution import check_anchor, solve_shifts
 
-__all__ = ["check_anchor", "interpolate_missing", "solve_shifts"]
+__all__ = ["check_anchor", "interpolate_missing", "solve_shifts", "weigh_parts"]

@@ -8,18 +8,18 @@ rest, with the component's anchor held at 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import interpolate
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve.factors import Solver
+from steadystack.solve.gaps import Interpolation, interpolate_missing
 from steadystack.solve.graph import choose_anchors, drop_weak_links, label_components
 from steadystack.solve.jackknife import join_std, solve_parts
 from steadystack.solve.likeness import find_dissimilar_frames
+from steadystack.solve.majority import find_majority
 from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
 from steadystack.solve.system import System, estimate_own_variances, estimate_shared_fraction
 
@@ -28,8 +28,6 @@ SMALLEST_STD = 1e-4
 # Relative distance of chi-square from its expectation at which the common variance is accepted.
 CLOSE = 1e-2
 MOST_STEPS = 30
-
-Interpolation = Literal["linear", "spline"]
 
 
 def check_anchor(anchor: int, frame_count: int) -> None:
@@ -43,6 +41,7 @@ def solve_shifts(
     *,
     anchor: int = 0,
     robust: bool = True,
+    leave_out_parts: bool = True,
     interpolate: Interpolation | None = None,
 ) -> FrameTable:
     """Find the shift of every frame that the usable pairs agree on best.
@@ -62,6 +61,9 @@ def solve_shifts(
         The frame whose shift is 0. Components without it are anchored at their first frame.
     robust : bool
         Whether pairs may be rejected; False: least squares over all usable ones.
+    leave_out_parts : bool
+        Whether parts of the frame that go their own way count less, or not at all, where most parts
+        go together (`find_majority`).
     interpolate : "linear", "spline" or None
         How frames without a shift get one, if they lie between frames of one component.
 
@@ -96,17 +98,18 @@ def solve_shifts(
     stated = np.where(is_known[:, None], fitted.std, np.nan)
     part_step = np.where(is_known[:, None, None], fitted.part_step, np.nan)
     of_parts = compute_jackknife_std(part_step)
+    residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     weight = np.where(pairs.ok, 0.0, np.nan)
     weight[accepted] = fitted.weights.mean(axis=1)
     rejected = pairs.ok.copy()
     rejected[accepted] = False
-    residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     solution = FrameTable(
         shift=shift,
         shift_std=join_std(stated, of_parts),
         stated_std=stated,
         part_std=of_parts,
         part_step=part_step.astype(np.float32),
+        part_weight=np.full(part_step.shape[:2], np.nan, np.float32),
         component=component,
         pair_count=np.bincount(np.concatenate([start, end]), minlength=frame_count),
         status=_determine_status(pairs, is_known),
@@ -116,17 +119,29 @@ def solve_shifts(
         anchors=tuple(held.tolist()),
         own_variance=fitted.own_variance,
     )
+    if leave_out_parts:
+        solution = _take_majority(solution)
     return solution if interpolate is None else interpolate_missing(solution, interpolate)
 
 
-def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable:
-    """Give shifts to frames that have none, where they lie between frames of one component."""
-    shift, std, component = interpolate_columns(
-        frames.shift, frames.shift_std, frames.component, method
+def _take_majority(frames: FrameTable) -> FrameTable:
+    """The solution without parts of the frame that go their own way, if there are any."""
+    is_free = (frames.component != LONE) & ~np.isin(np.arange(len(frames.shift)), frames.anchors)
+    majority = find_majority(frames.shift, frames.part_step.astype(np.float64), is_free)
+    if majority is None:
+        return frames
+    stated = frames.stated_std * majority.widening[:, None]
+    of_parts = np.hypot(compute_jackknife_std(majority.part_step), majority.step_error)
+    return replace(
+        frames,
+        shift=majority.shift,
+        shift_std=join_std(stated, of_parts),
+        stated_std=stated,
+        part_std=of_parts,
+        part_step=majority.part_step.astype(np.float32),
+        part_weight=majority.part_weight.astype(np.float32),
+        step_error=majority.step_error,
     )
-    status = frames.status.copy()
-    status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
-    return replace(frames, shift=shift, shift_std=std, component=component, status=status)
 
 
 def _find_consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
@@ -253,88 +268,3 @@ def _fit_weighted(
         step = (1 / expected - 1 / current) * current**2 / derivative
         extra[unsettled] = np.maximum(extra[unsettled] + step, 0)
     return weights, shift, residual, solver
-
-
-def interpolate_columns(
-    shift: NDArray[np.float64],
-    std: NDArray[np.float64],
-    component: NDArray[np.int64],
-    method: str,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Fill in the frames that lie between two frames of one component.
-
-    ``linear`` is a straight line between the two; ``spline`` a cubic Hermite spline through all
-    frames of the component that does not overshoot at a jump (Fritsch & Butland 1984).
-
-    The standard deviation has two sources: that of the two frames, as if their errors were the
-    same, and how far known frames lie from a straight line across a gap of the same width
-    elsewhere in the component, scaled as for a random walk (largest in the middle, 0 at the
-    ends). If the component is too short for such a gap, the rate of its steps is used instead; if
-    that is not known either, it is NaN.
-
-    Parameters
-    ----------
-    shift, std : (frames, axes), px; NaN where not known
-    component : (frames,), `LONE` where not known
-
-    Returns
-    -------
-    shift, std, component : copies with those frames filled in
-    """
-    before, after = _find_neighbours(component != LONE)
-    inside = (component == LONE) & (before >= 0) & (after >= 0)
-    inside &= component[before] == component[after]
-    gap = np.flatnonzero(inside)
-    shift, std, component = shift.copy(), std.copy(), component.copy()
-    gap_component = component[before[gap]]
-    for number in np.unique(gap_component):
-        frames = gap[gap_component == number]
-        known_frames = np.flatnonzero(component == number)
-        first, last = before[frames], after[frames]
-        fraction = ((frames - first) / (last - first))[:, None]
-        if method == "spline" and len(known_frames) > 2:
-            filled = interpolate.PchipInterpolator(known_frames, shift[known_frames])(frames)
-        else:
-            filled = (1 - fraction) * shift[first] + fraction * shift[last]
-        ends = (1 - fraction) * std[first] + fraction * std[last]
-        straying = (
-            _measure_straying(shift, known_frames, last - first) * 4 * fraction * (1 - fraction)
-        )
-        shift[frames], std[frames] = filled, np.sqrt(ends**2 + straying)
-    component[gap] = gap_component
-    return shift, std, component
-
-
-def _find_neighbours(is_known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the nearest known frame up to every frame, and from it on; -1: none."""
-    frames = np.arange(len(is_known))
-    before = np.maximum.accumulate(np.where(is_known, frames, -1))
-    after = np.minimum.accumulate(np.where(is_known, frames, len(is_known))[::-1])[::-1]
-    return before, np.where(after == len(is_known), -1, after)
-
-
-def _measure_straying(
-    shift: NDArray[np.float64], known_frames: NDArray[np.intp], widths: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Measure how far shifts stray from a straight line in the middle of gaps of these widths.
-
-    Returns mean squares (gaps, axes), px².
-    """
-    values = np.full(shift.shape, np.nan)
-    values[known_frames] = shift[known_frames]
-    different, rows = np.unique(widths, return_inverse=True)
-    mean_squares = np.full((len(different), shift.shape[1]), np.nan)
-    for row, width in enumerate(different):
-        middle = width // 2
-        if len(values) > width:
-            first, last = values[:-width], values[width:]
-            between = values[middle : len(values) - width + middle]
-            deviation = between - first - (last - first) * (middle / width)
-            is_known = np.isfinite(deviation).all(axis=1)
-            if is_known.any():
-                scale = 4 * (middle / width) * (1 - middle / width)
-                mean_squares[row] = (deviation[is_known] ** 2).mean(axis=0) / scale
-        if np.isnan(mean_squares[row]).any() and len(known_frames) > 2:
-            steps = np.diff(shift[known_frames], axis=0) ** 2 / np.diff(known_frames)[:, None]
-            mean_squares[row] = steps.mean(axis=0) * width / 4
-    return mean_squares[rows]

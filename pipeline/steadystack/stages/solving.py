@@ -42,6 +42,8 @@ def solve_series(
     interpolate : how frames without a shift get one; None: they get none
     options : of `solve.solve_shifts`
     """
+    if refine:
+        options["leave_out_parts"] = False
     frames = solve_shifts(pairs, **options)
     if refine:
         frames = refine_shifts(source, pairs, frames, method, refine, client=client)

@@ -1,0 +1,109 @@
+"""Shifts for frames that have none, between frames that have one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import interpolate
+
+from steadystack.model import LONE, Bools, FrameStatus, FrameTable
+
+Interpolation = Literal["linear", "spline"]
+
+
+def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable:
+    """Give shifts to frames that have none, where they lie between frames of one component."""
+    shift, std, component = interpolate_columns(
+        frames.shift, frames.shift_std, frames.component, method
+    )
+    status = frames.status.copy()
+    status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
+    return replace(frames, shift=shift, shift_std=std, component=component, status=status)
+
+
+def interpolate_columns(
+    shift: NDArray[np.float64],
+    std: NDArray[np.float64],
+    component: NDArray[np.int64],
+    method: str,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Fill in the frames that lie between two frames of one component.
+
+    ``linear`` is a straight line between the two; ``spline`` a cubic Hermite spline through all
+    frames of the component that does not overshoot at a jump (Fritsch & Butland 1984).
+
+    The standard deviation has two sources: that of the two frames, as if their errors were the
+    same, and how far known frames lie from a straight line across a gap of the same width
+    elsewhere in the component, scaled as for a random walk (largest in the middle, 0 at the
+    ends). If the component is too short for such a gap, the rate of its steps is used instead; if
+    that is not known either, it is NaN.
+
+    Parameters
+    ----------
+    shift, std : (frames, axes), px; NaN where not known
+    component : (frames,), `LONE` where not known
+
+    Returns
+    -------
+    shift, std, component : copies with those frames filled in
+    """
+    before, after = _find_neighbours(component != LONE)
+    inside = (component == LONE) & (before >= 0) & (after >= 0)
+    inside &= component[before] == component[after]
+    gap = np.flatnonzero(inside)
+    shift, std, component = shift.copy(), std.copy(), component.copy()
+    gap_component = component[before[gap]]
+    for number in np.unique(gap_component):
+        frames = gap[gap_component == number]
+        known_frames = np.flatnonzero(component == number)
+        first, last = before[frames], after[frames]
+        fraction = ((frames - first) / (last - first))[:, None]
+        if method == "spline" and len(known_frames) > 2:
+            filled = interpolate.PchipInterpolator(known_frames, shift[known_frames])(frames)
+        else:
+            filled = (1 - fraction) * shift[first] + fraction * shift[last]
+        ends = (1 - fraction) * std[first] + fraction * std[last]
+        straying = (
+            _measure_straying(shift, known_frames, last - first) * 4 * fraction * (1 - fraction)
+        )
+        shift[frames], std[frames] = filled, np.sqrt(ends**2 + straying)
+    component[gap] = gap_component
+    return shift, std, component
+
+
+def _find_neighbours(is_known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the nearest known frame up to every frame, and from it on; -1: none."""
+    frames = np.arange(len(is_known))
+    before = np.maximum.accumulate(np.where(is_known, frames, -1))
+    after = np.minimum.accumulate(np.where(is_known, frames, len(is_known))[::-1])[::-1]
+    return before, np.where(after == len(is_known), -1, after)
+
+
+def _measure_straying(
+    shift: NDArray[np.float64], known_frames: NDArray[np.intp], widths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Measure how far shifts stray from a straight line in the middle of gaps of these widths.
+
+    Returns mean squares (gaps, axes), px².
+    """
+    values = np.full(shift.shape, np.nan)
+    values[known_frames] = shift[known_frames]
+    different, rows = np.unique(widths, return_inverse=True)
+    mean_squares = np.full((len(different), shift.shape[1]), np.nan)
+    for row, width in enumerate(different):
+        middle = width // 2
+        if len(values) > width:
+            first, last = values[:-width], values[width:]
+            between = values[middle : len(values) - width + middle]
+            deviation = between - first - (last - first) * (middle / width)
+            is_known = np.isfinite(deviation).all(axis=1)
+            if is_known.any():
+                scale = 4 * (middle / width) * (1 - middle / width)
+                mean_squares[row] = (deviation[is_known] ** 2).mean(axis=0) / scale
+        if np.isnan(mean_squares[row]).any() and len(known_frames) > 2:
+            steps = np.diff(shift[known_frames], axis=0) ** 2 / np.diff(known_frames)[:, None]
+            mean_squares[row] = steps.mean(axis=0) * width / 4
+    return mean_squares[rows]
