@@ -12,7 +12,7 @@ from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_o
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import PILOT, run_pilot
 from steadystack.checks.probe_pairs import check_probe_pairs
-from steadystack.checks.run_checks import CHECKED, PROBES, check_series
+from steadystack.checks.run_checks import CHECKED, PROBES, check_series, is_majority_confirmed
 from steadystack.checks.sampling import name_part
 from steadystack.checks.sharpness import check_sharpness
 
@@ -31,6 +31,7 @@ __all__ = [
     "find_constant_border",
     "find_doubt_of_mask",
     "find_no_data",
+    "is_majority_confirmed",
     "name_part",
     "run_pilot",
 ]

@@ -8,6 +8,7 @@ of the frame after another, and in fine detail alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +28,13 @@ from steadystack.model import (
     FrameSource,
     FrameTable,
     Ints,
+    MajorityCheck,
     PairTable,
     ProbeCheck,
     RunError,
     Slices,
 )
-from steadystack.parts import compute_jackknife_std
+from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
 from steadystack.solve import weigh_parts
@@ -45,6 +47,9 @@ PER_SEPARATION, FEWEST_OF_SEPARATION = 5, 3
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
 # Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
+# Parts are left out if pairs without them differ from the shifts so by less than this share of what
+# they differ from those of the whole.
+NEARER = 0.7
 LEAST_ERROR = 0.01  # px; errors that are stated smaller are taken to be this
 
 
@@ -131,6 +136,65 @@ def check_probe_pairs(
         return _compare_detail(check, probe, pairs, whole, stated)
     except RunError:
         return None
+
+
+def check_majority(
+    setup: Setup, table: PairTable, solved: FrameTable, whole: FrameTable, client: Engine = None
+) -> MajorityCheck | None:
+    """Measure some pairs without the parts that the majority leaves out: do they agree with it?
+
+    `solved` and `whole` are the solutions without these parts and with them. None where nothing is
+    left out.
+    """
+    parts = tuple(solved.parts_left_out)
+    if not parts:
+        return None
+    known = np.asarray(np.isfinite(solved.shift).all(axis=1)) & (solved.component == 0)
+    pairs = select_probe_pairs(table, known)
+    if len(pairs) < FEWEST_PAIRS:  # those of the run that are furthest apart
+        usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
+        apart = np.abs(table.moving - table.reference)[usable]
+        usable = usable[np.argsort(-apart, kind="stable")[: 2 * FEW_PAIRS]]
+        pairs = np.stack([table.reference, table.moving], axis=1)[usable]
+    pairs = pairs[spread_evenly(np.arange(len(pairs)), 2 * FEW_PAIRS)]
+    if len(pairs) < FEWEST_PAIRS:
+        return MajorityCheck(parts, 0)
+    method = setup.method
+    if method.search.max_shift is not None:
+        method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
+    region = method.region or tuple(slice(0, size) for size in method.search.shape)
+    mask = Validity(tuple(WithoutBox(box) for box in _list_boxes(region, parts)))
+    source = ValidFrames(setup.series.source, mask)
+    try:
+        rest = Probe(setup, method, client).measure(pairs, source=source)
+    except RunError:
+        return MajorityCheck(parts, 0)
+    first, second = pairs[rest.ok].T
+    if len(first) < FEWEST_PAIRS:
+        return MajorityCheck(parts, len(first))
+    off_all, off_majority = (
+        float(
+            np.median(np.linalg.norm(rest.shift[rest.ok] - (shift[second] - shift[first]), axis=1))
+        )
+        for shift in (whole.shift, solved.shift)
+    )
+    confirmed = off_majority < NEARER * off_all
+    return MajorityCheck(parts, len(first), off_all, off_majority, confirmed)
+
+
+def _list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
+    """The boxes of some parts of a region of the frame."""
+    grid = PartGrid.make([side.stop - side.start for side in region])
+    boxes = []
+    for part in parts:
+        place = np.unravel_index(part, grid.shape)
+        boxes.append(
+            tuple(
+                slice(side.start + edges[at], side.start + edges[at + 1])
+                for side, edges, at in zip(region, grid.edges, place, strict=True)
+            )
+        )
+    return boxes
 
 
 def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:

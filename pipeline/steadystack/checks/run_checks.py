@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
-from steadystack.checks.probe_pairs import check_probe_pairs
+from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
 from steadystack.model import PairTable
@@ -17,11 +19,12 @@ from steadystack.planning import Setup
 from steadystack.solve import solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, SHARPNESS, OTHER = CHECKED = (
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = CHECKED = (
     "fixed_pattern_effect",
     "local_motion",
     "mask_check",
     "probe_check",
+    "majority_check",
     "sharpness_check",
     "other_conditioning",
 )
@@ -33,15 +36,27 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
     source, method, settings = setup.series.source, setup.method, setup.config.solve
-    solved = solve_shifts(table, leave_out_parts=settings.leave_out_parts and not settings.refine)
+    solved, majority = solve_shifts(table, leave_out_parts=False), None
+    if settings.leave_out_parts and not settings.refine:
+        whole, solved = solved, solve_shifts(table)
+        majority = check_majority(setup, table, solved, whole, client)
+        if majority is None or not majority.confirmed:
+            solved = whole
     results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
         LOCAL_MOTION: check_moving_parts(source, method, table, solved),
         MASK: check_mask(source, table),
         PROBES: check_probe_pairs(setup, table, solved, client),
+        MAJORITY: majority,
         SHARPNESS: check_sharpness(setup, solved),
         OTHER: check_other_conditionings(setup, table, client),
     }
     return {
         name: json.dumps(asdict(result) if result else None) for name, result in results.items()
     }
+
+
+def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
+    """Whether parts of the frame are to be left out of the shifts, as a check found."""
+    found = json.loads(attributes.get(MAJORITY, "null"))
+    return bool(found and found["confirmed"])

@@ -26,6 +26,7 @@ from steadystack.model.arguments import (
 from steadystack.model.findings import (
     FixedPatternEffect,
     LocalMotion,
+    MajorityCheck,
     MaskCheck,
     OtherConditioning,
     Pilot,
@@ -105,6 +106,7 @@ __all__ = [
     "InputError",
     "Ints",
     "LocalMotion",
+    "MajorityCheck",
     "MaskCheck",
     "OtherConditioning",
     "OutputError",

@@ -103,6 +103,26 @@ class ProbeCheck:
 
 
 @dataclass(frozen=True)
+class MajorityCheck:
+    """What pairs say that are measured without the parts that a majority would leave out.
+
+    Attributes
+    ----------
+    parts : these parts, by number
+    pairs : how many pairs have a shift without them
+    off_all, off_majority : by how much these differ from the shifts of the whole, and from those
+        without the parts, the median, pixels
+    confirmed : whether they are nearer to the latter
+    """
+
+    parts: tuple[int, ...]
+    pairs: int
+    off_all: float = 0.0
+    off_majority: float = 0.0
+    confirmed: bool = False
+
+
+@dataclass(frozen=True)
 class SharpnessCheck:
     """The contrast of fine detail in the mean of frames as they are, and of those moved.
 

@@ -179,6 +179,8 @@ ATTRIBUTES = (
     Attribute("mask_check", "JSON", "what masks leave of the frames and take away, likewise"),
     Attribute("probe_check", "JSON", "what pairs further apart than those of the run say of the "
               "shifts, and these pairs without parts of the frame and in fine detail, likewise"),
+    Attribute("majority_check", "JSON", "what some pairs say without the parts of the frame that "
+              "the majority of the parts would leave out; null: there are none"),
     Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, as they are and "
               "moved, likewise"),
     Attribute("other_conditioning", "JSON", "under which conditioning refused pairs have a shift, "

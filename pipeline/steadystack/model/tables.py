@@ -18,6 +18,8 @@ from steadystack.model.schema import (
 )
 from steadystack.model.words import Bools, Ints, PairStatus
 
+COUNTS = 0.5  # a part that counts for less is left out
+
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
@@ -146,6 +148,15 @@ class FrameTable:
     anchors: tuple[int, ...]
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
+
+    @property
+    def parts_left_out(self) -> list[int]:
+        """The parts of the frame that count for less than half in most frames."""
+        weight = self.part_weight[np.isfinite(self.part_weight).any(axis=1)]
+        if not len(weight):
+            return []
+        typical = np.median(np.nan_to_num(weight, nan=1), axis=0)
+        return [int(part) for part in np.flatnonzero(typical < COUNTS)]
 
     @classmethod
     def unsolved(cls, pairs: PairTable) -> FrameTable:

@@ -150,7 +150,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     A check that is not among the attributes, or is null, has no part in it.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask, probes, sharpness, other = (
+    pattern, motion, mask, probes, _, sharpness, other = (
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None

@@ -27,8 +27,6 @@ PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
 PULL_AT_REST_PX = 0.15
 # Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
-# A part that counts for less than this in half of the frames is left out of the shifts.
-COUNTS = 0.5
 # Parts that stand still and are left out are told if they still pull by more pixels than this.
 STILL_PULLS_PX = 0.1
 # If more than this share of the parts move by themselves, it is open which of them is the scene.
@@ -89,18 +87,9 @@ def advise_on_fixed_pattern(
         )
 
 
-def list_left_out(frames: FrameTable) -> list[int]:
-    """List the parts of the frame that do not count in most frames."""
-    weight = frames.part_weight[frames.component == 0]
-    counts = weight[np.isfinite(weight).any(axis=1)]
-    if not len(counts):
-        return []
-    return np.flatnonzero(np.median(np.nan_to_num(counts, nan=1), axis=0) < COUNTS).tolist()
-
-
 def find_parts_left_out(frames: FrameTable) -> Iterator[Finding]:
     """Name the parts of the frame that the majority outvoted; at most one finding."""
-    parts, ndim = list_left_out(frames), frames.shift.shape[1]
+    parts, ndim = frames.parts_left_out, frames.shift.shape[1]
     if parts:
         names = ", ".join(
             dict.fromkeys(name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)

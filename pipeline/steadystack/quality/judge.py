@@ -36,7 +36,6 @@ from steadystack.quality.check_findings import (
     advise_on_probes,
     advise_on_sharpness,
     find_parts_left_out,
-    list_left_out,
 )
 
 # Pairs that agree do so within a small part of a pixel.
@@ -98,7 +97,7 @@ def judge_series(
             *advise_on_mask(mask),
             *_find_doubtful_pairs(pairs, frames, advice),
             *find_parts_left_out(frames),
-            *advise_on_moving_parts(motion, advice, len(list_left_out(frames))),
+            *advise_on_moving_parts(motion, advice, len(frames.parts_left_out)),
             *still,
             *advise_on_probes(probes, advice, sharpness),
             *blurred,

@@ -63,7 +63,7 @@ def solve_shifts(
         Whether pairs may be rejected; False: least squares over all usable ones.
     leave_out_parts : bool
         Whether parts of the frame that go their own way count less, or not at all, where most parts
-        go together (`find_majority`).
+        go together (`majority.find_majority`).
     interpolate : "linear", "spline" or None
         How frames without a shift get one, if they lie between frames of one component.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from steadystack.checks import CHECKED
+from steadystack.checks import CHECKED, is_majority_confirmed
 from steadystack.cluster import Engine
 from steadystack.dataset import read_pairs, save_shifts
 from steadystack.measure import Method, refine_shifts
@@ -42,8 +42,6 @@ def solve_series(
     interpolate : how frames without a shift get one; None: they get none
     options : of `solve.solve_shifts`
     """
-    if refine:
-        options["leave_out_parts"] = False
     frames = solve_shifts(pairs, **options)
     if refine:
         frames = refine_shifts(source, pairs, frames, method, refine, client=client)
@@ -80,7 +78,8 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
             table,
             setup.method,
             client=opened.engine() if settings.refine else None,
-            **settings.model_dump(),
+            **settings.model_dump()
+            | {"leave_out_parts": is_majority_confirmed(get_lasting_attributes(measured))},
         )
         result = make_run_dataset(setup, table, frames, get_lasting_attributes(measured))
     save_shifts(result, opened.path)

@@ -1,0 +1,64 @@
+"""Parts are left out where pairs that are measured without them agree, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench_verdict import moving_object, noisy, views, wander
+from steadystack import estimate_shifts
+from steadystack.checks.probe_pairs import check_majority
+from steadystack.config import make_config
+from steadystack.measure import measure_pairs
+from steadystack.model import PairTable, as_stack
+from steadystack.planning import make_series, set_up
+from steadystack.readers import ArrayFrames
+from steadystack.solve import solve_shifts
+
+
+def measured(frames):
+    """A run of frames in memory, and its pairs."""
+    settings = {"input": {"path": "memory"}, "register": {"max_shift": 24}, "pairs": {"width": 2}}
+    source = ArrayFrames.checked(as_stack(frames), None)
+    setup = set_up(make_config(settings), make_series(source))
+    table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
+    *_, (table, _) = measure_pairs(source, table, setup.method, setup.size)
+    return setup, table
+
+
+def test_an_object_is_confirmed():
+    case = moving_object(np.random.default_rng(3), 0.12)
+    setup, table = measured(case.frames[:20])
+    whole, solved = (solve_shifts(table, leave_out_parts=leave) for leave in (False, True))
+    found = check_majority(setup, table, solved, whole)
+    assert 4 in found.parts  # it is in the middle
+    assert found.confirmed
+    assert found.off_majority < 0.5 * found.off_all
+    assert check_majority(setup, table, whole, whole) is None
+
+
+@pytest.mark.parametrize("frames", [20, 5])  # with pairs beyond those of the run, and without
+def test_shifts_that_no_pair_confirms_are_not_taken(frames):
+    rng = np.random.default_rng(4)
+    setup, table = measured(noisy(rng, views(rng, wander(rng)))[:frames])
+    whole = solve_shifts(table)
+    weight = np.where(np.arange(9) == 2, 0, 1) * np.ones((frames, 1))
+    ramp = np.linspace(0, 1, frames)[:, None]
+    wrong = replace(whole, shift=whole.shift + ramp, part_weight=weight.astype("f4"))
+    found = check_majority(setup, table, wrong, whole)
+    assert found.parts == (2,)
+    assert found.pairs >= 3
+    assert not found.confirmed
+    assert found.off_all < 0.1 < found.off_majority
+
+
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_the_dataset_tells_what_was_found(no_look_at_what_stands_still, leave_out):
+    case = moving_object(np.random.default_rng(5), 0.12)
+    shifts = estimate_shifts(case.frames[:20], max_shift=24, solve={"leave_out_parts": leave_out})
+    found = json.loads(shifts.attrs["majority_check"])
+    assert np.isfinite(shifts["frame_part_weight"]).any() == leave_out
+    assert (found is not None and found["confirmed"]) == leave_out
