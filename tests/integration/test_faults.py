@@ -40,7 +40,9 @@ def folder(tmp_path_factory):
 
 
 def settings(folder, name, **cluster):
-    return config_of(folder, **sections(name, **cluster))
+    """Without a pilot, so that what is made to fail fails in the run."""
+    off = {"low_pass": None, "high_pass": None}
+    return config_of(folder, preprocess=off, **sections(name, **cluster))
 
 
 @pytest.fixture(scope="module")
