@@ -36,12 +36,10 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
     source, method, settings = setup.series.source, setup.method, setup.config.solve
-    solved, majority = solve_shifts(table, leave_out_parts=False), None
-    if settings.leave_out_parts and not settings.refine:
-        whole, solved = solved, solve_shifts(table)
-        majority = check_majority(setup, table, solved, whole, client)
-        if majority is None or not majority.confirmed:
-            solved = whole
+    whole, solved = solve_shifts(table, leave_out_parts=False), solve_shifts(table)
+    majority = check_majority(setup, table, solved, whole, client)
+    if majority is None or not majority.confirmed or not settings.may_leave_out_parts:
+        solved = whole
     results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
         LOCAL_MOTION: check_moving_parts(source, method, table, solved),

@@ -56,6 +56,11 @@ class SolveSection(Section):
         "it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames",
     )
 
+    @property
+    def may_leave_out_parts(self) -> bool:
+        """Whether parts of the frame are left out, where pairs without them agree."""
+        return self.leave_out_parts and not self.refine
+
 
 class CorrectSection(Section):
     """How the corrected stack is made; it is written if `output.corrected` is set."""

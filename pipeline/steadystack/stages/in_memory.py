@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import check_series, is_majority_confirmed
+from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import make_config
 from steadystack.measure import measure_rounds
@@ -210,7 +210,6 @@ def estimate_shifts(
         client=engine,
     )
     *_, (table, _) = rounds
-    attributes = check_series(setup, table)
-    options = config.solve.model_dump() | {"leave_out_parts": is_majority_confirmed(attributes)}
-    frames = solve_series(source, table, setup.method, client=engine, **options)
-    return make_run_dataset(setup, table, frames, attributes)
+    found = check_series(setup, table)
+    frames = solve_series(setup, table, found, engine)
+    return make_run_dataset(setup, table, frames, found)

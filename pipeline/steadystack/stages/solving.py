@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
 
 import xarray as xr
 
 from steadystack.checks import CHECKED, is_majority_confirmed
 from steadystack.cluster import Engine
 from steadystack.dataset import read_pairs, save_shifts
-from steadystack.measure import Method, refine_shifts
-from steadystack.model import FrameSource, FrameTable, InputError, PairStatus, PairTable
+from steadystack.measure import refine_shifts
+from steadystack.model import FrameTable, InputError, PairStatus, PairTable
+from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
 from steadystack.stages.measuring import OpenRun, measure_all
@@ -25,27 +26,28 @@ from steadystack.stages.sharing import gather
 
 
 def solve_series(
-    source: FrameSource,
-    pairs: PairTable,
-    method: Method,
-    *,
-    refine: int = 0,
-    interpolate: Any = None,
-    client: Engine = None,
-    **options: Any,
+    setup: Setup, pairs: PairTable, found: Mapping[str, str], client: Engine = None
 ) -> FrameTable:
     """The shift of every frame, from the measured pairs.
 
     Parameters
     ----------
-    refine : how often every frame is then measured anew against its neighbours; reads frames
-    interpolate : how frames without a shift get one; None: they get none
-    options : of `solve.solve_shifts`
+    found : what the checks of these pairs found, as attributes of the dataset
+    client : where `solve.refine` reads frames
     """
-    frames = solve_shifts(pairs, **options)
-    if refine:
-        frames = refine_shifts(source, pairs, frames, method, refine, client=client)
-    return interpolate_missing(frames, interpolate) if interpolate is not None else frames
+    settings, method = setup.config.solve, setup.method
+    frames = solve_shifts(
+        pairs,
+        anchor=settings.anchor,
+        robust=settings.robust,
+        leave_out_parts=settings.may_leave_out_parts and is_majority_confirmed(found),
+    )
+    if settings.refine:
+        source = setup.series.source
+        frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
+    if settings.interpolate is None:
+        return frames
+    return interpolate_missing(frames, settings.interpolate)
 
 
 def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
@@ -73,14 +75,8 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
     with log_stage("solving"):
         if settings.refine:
             setup = add_camera_images(setup, keep_at=opened.path.rstrip("/"), again=True)
-        frames = solve_series(
-            setup.series.source,
-            table,
-            setup.method,
-            client=opened.engine() if settings.refine else None,
-            **settings.model_dump()
-            | {"leave_out_parts": is_majority_confirmed(get_lasting_attributes(measured))},
-        )
-        result = make_run_dataset(setup, table, frames, get_lasting_attributes(measured))
+        found = get_lasting_attributes(measured)
+        frames = solve_series(setup, table, found, opened.engine() if settings.refine else None)
+        result = make_run_dataset(setup, table, frames, found)
     save_shifts(result, opened.path)
     return result
