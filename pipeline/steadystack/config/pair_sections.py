@@ -15,13 +15,14 @@ from steadystack.config.sections import (
     Section,
     SomeListed,
 )
+from steadystack.model import MOST_SIGMA
 from steadystack.pairs import STRATEGIES, Strategy
 from steadystack.units import LISTED, PIXELS, find_micrometers
 
 AUTO: Final = "auto"  # a setting that a pilot decides on
 
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
-Sigma = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, json_schema_extra=PIXEL)]
+Sigma = Annotated[float, Field(gt=0, le=MOST_SIGMA, allow_inf_nan=False, json_schema_extra=PIXEL)]
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 
 

@@ -24,6 +24,7 @@ from steadystack.model.arguments import (
     suggest_renaming,
 )
 from steadystack.model.findings import (
+    MOST_SIGMA,
     FixedPatternEffect,
     LocalMotion,
     MajorityCheck,
@@ -87,6 +88,7 @@ __all__ = [
     "FRAME_FIELDS",
     "FRAME_RESULTS",
     "LONE",
+    "MOST_SIGMA",
     "PAIR_FIELDS",
     "PAIR_RESULTS",
     "PART_CUTS",

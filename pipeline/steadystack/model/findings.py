@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+MOST_SIGMA = 1e6  # of a filter, px
+
 
 @dataclass(frozen=True)
 class FixedPatternEffect:
@@ -200,10 +202,18 @@ class Pilot:
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
-        """Parse the JSON that `dump` makes; raises ValueError, TypeError or KeyError for others."""
-        values = json.loads(text)
-        trials = tuple(Trial(**trial) for trial in values.pop("trials"))
-        return cls(trials=trials, **values)
+        """Parse the JSON that `dump` makes; raises ValueError for any other."""
+        try:
+            values = json.loads(text)
+            trials = tuple(Trial(**trial) for trial in values.pop("trials"))
+            pilot = cls(trials=trials, **values)
+            sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
+            is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"no outcome of a pilot: {text[:100]}") from error
+        if not is_sound:
+            raise ValueError(f"no outcome of a pilot: filters of {sigmas} px")
+        return pilot
 
     def dump(self) -> str:
         return json.dumps(asdict(self))

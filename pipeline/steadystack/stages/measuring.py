@@ -98,10 +98,9 @@ def recall_settings(setup: Setup) -> Setup:
     for begun in (get_draft_path(path), path, *list_share_paths(path)):
         attributes = _read_attributes(begun)
         try:
-            pilot = Pilot.parse(attributes[PILOT])
-        except (KeyError, TypeError, ValueError):
+            recalled = decide(setup, Pilot.parse(attributes.get(PILOT, "")))
+        except (ValueError, InputError):
             continue  # it is from a run of other settings, or none of ours
-        recalled = decide(setup, pilot)
         fingerprint = recalled.config.fingerprint(setup.series.digest)
         if attributes.get("fingerprint") == fingerprint:
             return recalled

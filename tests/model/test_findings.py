@@ -1,0 +1,40 @@
+"""What checks find, written and read again."""
+
+from __future__ import annotations
+
+import pytest
+
+from steadystack.model import Pilot, Trial
+
+FOUND = Pilot(8, (Trial(), Trial(1.0, 10.0, 8, 0.0312)), 1)
+
+
+def test_the_outcome_of_a_pilot_is_read_as_it_was_written():
+    assert Pilot.parse(FOUND.dump()) == FOUND
+    assert FOUND.outcome.settings == "low_pass: 1, high_pass: 10"
+    assert FOUND.describe() == [
+        "as they are: 0 of 8 pairs have a shift",
+        "low_pass: 1, high_pass: 10: 8 of 8 pairs have a shift, to 0.0312 px (chosen)",
+    ]
+    assert Pilot().describe() == ["as they are: nothing was tried (chosen)"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        FOUND.dump().replace('"chosen": 1', '"chosen": 2'),
+        FOUND.dump().replace('"chosen": 1', '"chosen": "1"'),
+        FOUND.dump().replace("10.0", '"10"'),
+        FOUND.dump().replace("10.0", "-10.0"),
+        FOUND.dump().replace("10.0", "NaN"),
+        FOUND.dump().replace("low_pass", "lowpass"),
+        FOUND.dump()[:-5],
+    ],
+)
+def test_what_is_none_is_told(text):
+    with pytest.raises(ValueError, match="no outcome of a pilot"):
+        Pilot.parse(text)
