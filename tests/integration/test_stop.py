@@ -148,11 +148,20 @@ STRIDES = {
     "csv": 1, "json": 1, "nc": 1, "many": 61,
 }  # fmt: skip
 
+# Which of them are walked through one after another; both cores have a share.
+TOGETHER = ("measure", "many", "solve correct tiff", "report picture check csv json nc")
+
 
 @pytest.mark.parametrize(
     "strides",
-    [{"solve": 173, "correct": 47, "csv": 7}, pytest.param(STRIDES, marks=pytest.mark.slow)],
-    ids=["some", "all"],
+    [
+        {"solve": 173, "correct": 47, "csv": 7},
+        *(
+            pytest.param({name: STRIDES[name] for name in names.split()}, marks=pytest.mark.slow)
+            for names in TOGETHER
+        ),
+    ],
+    ids=["some", *TOGETHER],
 )
 def test_commands_may_end_at_any_change_on_disk(tmp_path, strides):
     """Over an older result, with files of others around it: `each_command`."""

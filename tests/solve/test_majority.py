@@ -90,7 +90,7 @@ def test_a_part_that_does_not_count_in_a_frame_does_not_in_its_pairs():
 @pytest.mark.parametrize(
     ("area", "gain"), slow_but([(0.12, 2.5)], [(0.05, 4), (0.12, 2.5), (0.16, 2), (0.25, 1.4)])
 )
-def test_an_object_pulls_less(no_look_at_what_stands_still, area, gain):
+def test_an_object_pulls_less(area, gain):
     """It moves by a pixel a frame in front of the scene, over so much of the frame."""
     errors = []
     for seed in (1, 2):
