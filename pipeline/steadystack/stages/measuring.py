@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -94,9 +95,8 @@ def recall_settings(setup: Setup) -> Setup:
     """
     if setup.config.preprocess.is_decided:
         return setup
-    path, found = setup.config.output.shifts, setup
-    for begun in (get_draft_path(path), path, *list_share_paths(path)):
-        attributes = _read_attributes(begun)
+    found = setup
+    for attributes in _read_begun(setup.config.output.shifts):
         try:
             recalled = decide(setup, Pilot.parse(attributes.get(PILOT, "")))
         except (ValueError, InputError):
@@ -108,14 +108,18 @@ def recall_settings(setup: Setup) -> Setup:
     return found
 
 
-def _read_attributes(path: str) -> dict[str, str]:
-    """The attributes of a shifts dataset; {} where none can be read, as other stages will say."""
-    if not get_place(path).exists():
-        return {}
-    try:
-        return read_attributes(path)
-    except InputError:
-        return {}
+def _read_begun(path: str) -> list[dict[str, str]]:
+    """The attributes of what a run with this output has begun: its draft, dataset and shares.
+
+    What cannot be read is passed over: other stages say so, if it matters.
+    """
+    found = []
+    with suppress(InputError):
+        for begun in (get_draft_path(path), path, *list_share_paths(path)):
+            if get_place(begun).exists():
+                with suppress(InputError):
+                    found.append(read_attributes(begun))
+    return found
 
 
 def measure_all(opened: OpenRun) -> xr.Dataset:
