@@ -73,13 +73,16 @@ def check_other_conditionings(
     apart = np.abs(table.moving - table.reference)
     rows = spread_evenly(np.flatnonzero(refused & (apart == apart[refused].min())), PAIRS)
     pairs = np.stack([table.reference, table.moving], axis=1)[rows]
-    others = [_take_filters(used, tried) for tried in (AS_IT_IS, *TRIED)]
+    others = [
+        replace(used, low_pass=tried.low_pass, high_pass=tried.high_pass)
+        for tried in (AS_IT_IS, *TRIED)
+    ]
     others = [other for other in others if other != used]
     try:
         trials = _try_all(setup, pairs, others, client)
     except RunError:
         return None
-    best = _choose([_make_trial(used, None), *trials], len(pairs))
+    best = _choose([Trial(), *trials], len(pairs))  # as they are, none of them has a shift
     if not best:
         return None
     return OtherConditioning(len(pairs), trials[best - 1].found, trials[best - 1].settings)
@@ -89,21 +92,14 @@ def _list_others(config: Config, used: Conditioning) -> list[Conditioning]:
     """The conditionings that differ from that in use in keys that are "auto" alone."""
     section, others = config.preprocess, list[Conditioning]()
     for tried in TRIED:
-        other = _take_filters(
+        other = replace(
             used,
-            replace(
-                tried,
-                low_pass=tried.low_pass if section.low_pass == AUTO else used.low_pass,
-                high_pass=tried.high_pass if section.high_pass == AUTO else used.high_pass,
-            ),
+            low_pass=tried.low_pass if section.low_pass == AUTO else used.low_pass,
+            high_pass=tried.high_pass if section.high_pass == AUTO else used.high_pass,
         )
         if other != used and other not in others:
             others.append(other)
     return others
-
-
-def _take_filters(used: Conditioning, tried: Conditioning) -> Conditioning:
-    return replace(used, low_pass=tried.low_pass, high_pass=tried.high_pass)
 
 
 def _try_all(
@@ -116,12 +112,11 @@ def _try_all(
     return trials
 
 
-def _make_trial(conditioning: Conditioning, table: PairTable | None) -> Trial:
-    low_pass, high_pass = conditioning.low_pass, conditioning.high_pass
-    errors = np.empty(0) if table is None else compute_own_errors(table)[table.ok]
+def _make_trial(conditioning: Conditioning, table: PairTable) -> Trial:
+    errors = compute_own_errors(table)[table.ok]
     errors = errors[np.isfinite(errors)]
-    found = 0 if table is None else int(table.ok.sum())
-    return Trial(low_pass, high_pass, found, float(np.median(errors)) if errors.size else None)
+    error = float(np.median(errors)) if errors.size else None
+    return Trial(conditioning.low_pass, conditioning.high_pass, int(table.ok.sum()), error)
 
 
 def _are_refused(table: PairTable) -> Bools:

@@ -90,6 +90,17 @@ class Probe:
     client: Engine
     part_weight: NDArray[np.float32] | None = None
 
+    @property
+    def region(self) -> Slices:
+        """The part of the frame that is correlated."""
+        method = self.method
+        return method.region or tuple(slice(0, size) for size in method.search.shape)
+
+    def mask(self, boxes: Sequence[Slices]) -> FrameSource:
+        """The frames without some boxes."""
+        mask = Validity(tuple(WithoutBox(box) for box in boxes))
+        return ValidFrames(self.setup.series.source, mask)
+
     def measure(
         self, pairs: Ints, *, source: FrameSource | None = None, method: Method | None = None
     ) -> PairTable:
@@ -116,14 +127,11 @@ def check_probe_pairs(
     None where there is too little to tell: a short series, a run that has all separations, or
     nothing that can be measured.
     """
-    known = np.asarray(np.isfinite(solved.shift).all(axis=1)) & (solved.component == 0)
+    known = _find_known(solved)
     pairs = select_probe_pairs(table, known)
     if len(pairs) < FEWEST_PAIRS:
         return None
-    method = setup.method
-    if method.search.max_shift is not None:
-        method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
-    probe = Probe(setup, method, client, solved.part_weight)
+    probe = Probe(setup, _search_around(solved, setup.method), client, solved.part_weight)
     stated = compute_pair_errors(solved, pairs)
     try:
         whole = probe.measure(pairs)
@@ -149,7 +157,7 @@ def check_majority(
     parts = tuple(solved.parts_left_out)
     if not parts:
         return None
-    known = np.asarray(np.isfinite(solved.shift).all(axis=1)) & (solved.component == 0)
+    known = _find_known(solved)
     pairs = select_probe_pairs(table, known)
     if len(pairs) < FEWEST_PAIRS:  # those of the run that are furthest apart
         usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
@@ -159,14 +167,9 @@ def check_majority(
     pairs = pairs[spread_evenly(np.arange(len(pairs)), 2 * FEW_PAIRS)]
     if len(pairs) < FEWEST_PAIRS:
         return MajorityCheck(parts, 0)
-    method = setup.method
-    if method.search.max_shift is not None:
-        method = replace(method, initial_shifts=np.where(known[:, None], solved.shift, 0.0))
-    region = method.region or tuple(slice(0, size) for size in method.search.shape)
-    mask = Validity(tuple(WithoutBox(box) for box in _list_boxes(region, parts)))
-    source = ValidFrames(setup.series.source, mask)
+    probe = Probe(setup, _search_around(solved, setup.method), client)
     try:
-        rest = Probe(setup, method, client).measure(pairs, source=source)
+        rest = probe.measure(pairs, source=probe.mask(_list_boxes(probe.region, parts)))
     except RunError:
         return MajorityCheck(parts, 0)
     first, second = pairs[rest.ok].T
@@ -180,6 +183,19 @@ def check_majority(
     )
     confirmed = off_majority < NEARER * off_all
     return MajorityCheck(parts, len(first), off_all, off_majority, confirmed)
+
+
+def _find_known(solved: FrameTable) -> Bools:
+    """The frames whose shifts compare with the anchor's (frames,)."""
+    return np.asarray(np.isfinite(solved.shift).all(axis=1) & (solved.component == 0), bool)
+
+
+def _search_around(solved: FrameTable, method: Method) -> Method:
+    """The method with its searches, where they are bounded, around the shifts of a solution."""
+    if method.search.max_shift is None:
+        return method
+    known = _find_known(solved)[:, None]
+    return replace(method, initial_shifts=np.where(known, solved.shift, 0.0))
 
 
 def _list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
@@ -253,14 +269,13 @@ def _compare_without_parts(
     stated: NDArray[np.float64],
 ) -> ProbeCheck:
     """Find the part of the frame without which the shifts of pairs change most, or are lost."""
-    region = probe.method.region or tuple(slice(0, size) for size in probe.method.search.shape)
+    region = probe.region
     plane = region[-2:]
     if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
         return check
     for part, cut in enumerate(cut_into_parts(plane)):
         box = (*region[: len(region) - len(cut)], *cut)
-        mask = Validity((WithoutBox(box),))
-        rest = probe.measure(pairs, source=ValidFrames(probe.setup.series.source, mask))
+        rest = probe.measure(pairs, source=probe.mask([box]))
         name = name_part(part, len(cut))
         lost = float((~rest.ok).mean())
         if lost > check.lost:

@@ -16,7 +16,7 @@ from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
 from steadystack.model import PairTable
 from steadystack.planning import Setup
-from steadystack.solve import solve_shifts
+from steadystack.solve import leave_out_strange_parts, solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
 FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = CHECKED = (
@@ -36,7 +36,8 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
     source, method, settings = setup.series.source, setup.method, setup.config.solve
-    whole, solved = solve_shifts(table, leave_out_parts=False), solve_shifts(table)
+    whole = solve_shifts(table, leave_out_parts=False)
+    solved = leave_out_strange_parts(whole)
     majority = check_majority(setup, table, solved, whole, client)
     if majority is None or not majority.confirmed or not settings.may_leave_out_parts:
         solved = whole

@@ -8,6 +8,12 @@ their own way; `gaps` fills in frames that have no shift.
 
 from steadystack.solve.gaps import interpolate_missing
 from steadystack.solve.majority import weigh_parts
-from steadystack.solve.solution import check_anchor, solve_shifts
+from steadystack.solve.solution import check_anchor, leave_out_strange_parts, solve_shifts
 
-__all__ = ["check_anchor", "interpolate_missing", "solve_shifts", "weigh_parts"]
+__all__ = [
+    "check_anchor",
+    "interpolate_missing",
+    "leave_out_strange_parts",
+    "solve_shifts",
+    "weigh_parts",
+]

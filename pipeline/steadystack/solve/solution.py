@@ -120,12 +120,12 @@ def solve_shifts(
         own_variance=fitted.own_variance,
     )
     if leave_out_parts:
-        solution = _take_majority(solution)
+        solution = leave_out_strange_parts(solution)
     return solution if interpolate is None else interpolate_missing(solution, interpolate)
 
 
-def _take_majority(frames: FrameTable) -> FrameTable:
-    """The solution without parts of the frame that go their own way, if there are any."""
+def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
+    """The solution of whole frames without parts that go their own way, if there are any."""
     is_free = (frames.component != LONE) & ~np.isin(np.arange(len(frames.shift)), frames.anchors)
     majority = find_majority(frames.shift, frames.part_step.astype(np.float64), is_free)
     if majority is None:
