@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import interpolate
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable
 
@@ -62,6 +61,8 @@ def interpolate_columns(
         first, last = before[frames], after[frames]
         fraction = ((frames - first) / (last - first))[:, None]
         if method == "spline" and len(known_frames) > 2:
+            from scipy import interpolate  # it takes long to import, and few settings need it
+
             filled = interpolate.PchipInterpolator(known_frames, shift[known_frames])(frames)
         else:
             filled = (1 - fraction) * shift[first] + fraction * shift[last]

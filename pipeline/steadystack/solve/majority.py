@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from steadystack.model import Bools, Ints
 
@@ -122,7 +122,7 @@ def _find_locations(
     `tracks` are (frames, parts, axes), px. Returns the locations (frames, axes), the weights of the
     parts and how many deviations of the others they are off (frames, parts).
     """
-    normal = float(np.sqrt(stats.chi2.ppf(0.5, tracks.shape[2])))  # median distance per deviation
+    normal = float(np.sqrt(2 * special.gammaincinv(tracks.shape[2] / 2, 0.5)))  # the median of chi
     location = np.median(tracks, axis=1)
     distance = np.linalg.norm(tracks - location[:, None], axis=2)
     scale = np.maximum(np.median(distance, axis=1) / normal, LEAST_DEVIATION)[:, None]
