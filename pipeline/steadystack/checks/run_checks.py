@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
@@ -12,6 +12,7 @@ from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
+from steadystack.checks.sampling import KeptFrames
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
 from steadystack.model import PairTable
@@ -35,7 +36,8 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
 
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
-    source, method, settings = setup.series.source, setup.method, setup.config.solve
+    source, method, settings = KeptFrames(setup.series.source), setup.method, setup.config.solve
+    setup = replace(setup, series=replace(setup.series, source=source))
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)
     majority = check_majority(setup, table, solved, whole, client)

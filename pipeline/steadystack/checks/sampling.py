@@ -1,20 +1,24 @@
-"""Which pairs and pixels of a series the checks look at, and the names of its parts."""
+"""Which pairs and pixels of a series the checks look at, the names of its parts, and its frames."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import Method, spread_evenly
-from steadystack.model import PairTable, Slices
+from steadystack.model import Bools, Frame, FrameSource, FrameStatus, PairTable, Slices
 from steadystack.ncc import cut_into_blocks
 
 # A check looks at about this many pairs, and of large frames at so many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
+# Frames that were read stay in memory up to this size.
+KEPT_BYTES = 2**26
 
 # Parts per axis, and the least pixels of one along an axis.
 PARTS, LEAST_SIDE = 3, 24
@@ -65,3 +69,56 @@ def name_part(part: int, ndim: int) -> str:
     position = np.unravel_index(part, (PARTS,) * ndim)
     names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
     return " ".join(dict.fromkeys(names)) or f"part {part + 1}"
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFrames:
+    """The frames of a source, of which those read last stay in memory, as far as they fit.
+
+    They are not to be written to. Pickled, it holds none.
+    """
+
+    source: FrameSource
+    most_bytes: int = KEPT_BYTES
+    kept: OrderedDict[tuple[Any, ...], Frame] = field(default_factory=OrderedDict, repr=False)
+
+    @property
+    def frame_count(self) -> int:
+        return self.source.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.source.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.source.axes
+
+    @property
+    def in_memory(self) -> bool:
+        return self.source.in_memory
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        return self.source.common_mask(region)
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        """Read a frame, or a region of it; one that cannot be read is asked for again."""
+        key = (frame, *((side.start, side.stop) for side in region or ()))
+        found = self.kept.get(key)
+        if found is None:
+            found = self.source.read(frame, region)
+            if found.status is FrameStatus.UNREADABLE:
+                return found
+            self.kept[key] = found
+            while sum(map(_count_bytes, self.kept.values())) > self.most_bytes:
+                self.kept.popitem(last=False)
+        else:
+            self.kept.move_to_end(key)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeptFrames, (self.source, self.most_bytes)
+
+
+def _count_bytes(frame: Frame) -> int:
+    return frame.image.nbytes + frame.valid.nbytes
