@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 import xarray as xr
 from click.testing import CliRunner
 
@@ -14,21 +15,21 @@ from steadystack.guide import load_embedded_scene
 from steadystack.model import FrameStatus
 
 
-def test_the_demo_leaves_shifts_and_pictures(tmp_path):
-    done = CliRunner().invoke(main, ["demo", str(tmp_path / "out")])
-    assert done.exit_code == 0, done.output
-    error = float(re.search(r"known drift: ([\d.]+) px", done.output)[1])
+@pytest.mark.xdist_group("demo")
+def test_the_demo_leaves_shifts_and_pictures(demonstration):
+    folder, told = demonstration
+    error = float(re.search(r"known drift: ([\d.]+) px", told)[1])
     assert error < 0.1
     for picture in ("drift.png", "pairs.png"):
-        assert str(tmp_path / "out" / picture) in done.output
-        assert (tmp_path / "out" / picture).stat().st_size > 20_000
-    with xr.open_zarr(tmp_path / "out" / "shifts.zarr") as shifts:
+        assert str(folder / picture) in told
+        assert (folder / picture).stat().st_size > 20_000
+    with xr.open_zarr(folder / "shifts.zarr") as shifts:
         known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
         status = shifts["frame_status"].to_numpy()
     truth = make_drifting_series(load_embedded_scene())
     assert np.flatnonzero(~known).tolist() == list(truth.dark)
     assert (status[~known] == FrameStatus.DISCONNECTED.code).all()
-    again = CliRunner().invoke(main, ["run", str(tmp_path / "out" / "demo.yaml")])
+    again = CliRunner().invoke(main, ["run", str(folder / "demo.yaml")])
     assert again.exit_code == 0
 
 

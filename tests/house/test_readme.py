@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from steadystack import guide
 from steadystack.cli import main
 from support import ROOT
 
@@ -18,9 +17,9 @@ def readme_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    guide.demo(tmp_path / "steadystack-demo")
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.xdist_group("demo")
+def test_the_python_of_the_readme_runs(demonstration, monkeypatch):
+    monkeypatch.chdir(demonstration[0].parent)
     blocks = readme_blocks("python")
     assert blocks
     names: dict = {}

@@ -1,4 +1,4 @@
-"""Commands in processes that end at each of their steps on disk in turn; see test_stop.
+"""Commands in processes that end before each kind of their changes on disk; see test_stop.
 
 An older result of every kind is at the place, and files of others lie around it. Whatever the
 step, each output is the old or the new one, whole; what is of others stays; the command, given
@@ -38,40 +38,77 @@ STRANGERS = (
 STALE = ".lock"  # the ending of files that a killed process may leave
 
 
-def die_at(due: int, folder: Path) -> None:
-    """Let this process end before the change number `due` to what is in the folder."""
-    inside, left = os.fspath(folder), due
+def get_kind(event: str, path: str) -> str:
+    """Of what kind a change is: all within what is made or taken away are alike, all figures,
+    and what belongs to either of two inputs.
+    """
+    path = re.sub(r"(\.steadystack/\w+)/.*", r"\1/...", path)
+    path = re.sub(r"figures/(\.?)\w+", r"figures/\1*", path)
+    path = re.sub(r"\b(one|two)\.", "*.", path)
+    path = re.sub(r"[0-9a-f]{8,}", "*", path)
+    return path if path.endswith("...") else f"{event} {path}"
 
-    def count(path) -> None:
-        nonlocal left
+
+def watch(folder: Path, tell: Callable[[str], None]) -> None:
+    """Tell of every change to what is in the folder before it is made: its kind after the last.
+
+    Several of a kind in a row are one.
+    """
+    inside, before = os.fspath(folder) + os.sep, ""
+
+    def see(event: str, path) -> None:
+        nonlocal before
         path = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
-        if os.path.abspath(path).startswith(inside):
-            left -= 1
-            if left == 0:
-                os._exit(KILLED)
+        path = os.path.abspath(path) + os.sep
+        if not path.startswith(inside):
+            return
+        kind = get_kind(event, path.removeprefix(inside).rstrip(os.sep))
+        if kind != before:
+            tell(f"{kind} after {before}")
+            before = kind
 
     def hook(event: str, arguments: tuple) -> None:
         writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        if event in CHANGES or writes:
-            count(arguments[0])
+        if event in {"os.remove", "os.rmdir"} and arguments[1] != -1:  # relative to a folder
+            see("taken away", os.path.join(folder, "..."))
+        elif event in CHANGES or writes:
+            see(event, arguments[0])
 
     exchange = files._exchange
 
-    def counted(first: Path, second: Path) -> bool:  # no event tells of it
-        count(first)
+    def told(first: Path, second: Path) -> bool:  # no event tells of it
+        see("exchange", first)
         return exchange(first, second)
 
-    files._exchange = counted
+    files._exchange = told
     sys.addaudithook(hook)
 
 
-def call(folder: Path, arguments: tuple[str, ...], due: int = 0) -> None:
+def note_changes(folder: Path, walk: Walk, path: Path) -> None:
+    """Write the kinds of changes that a command makes to a file, a line each."""
+    with path.open("w") as file:
+        call(folder, walk.arguments, lambda kind: print(kind, file=file, flush=True))
+
+
+def die_at(due: str) -> Callable[[str], None]:
+    """End this process before the first change of that kind."""
+
+    def look(kind: str) -> None:
+        if kind == due:
+            os._exit(KILLED)
+
+    return look
+
+
+def call(
+    folder: Path, arguments: tuple[str, ...], tell: Callable[[str], None] | None = None
+) -> None:
     os.chdir(folder)
     told = os.dup(1), os.dup(2)
     for stream in (1, 2):  # what commands tell is of no interest
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    if due:
-        die_at(due, folder)
+    if tell is not None:
+        watch(folder, tell)
     try:
         main(arguments, standalone_mode=False)
     except SystemExit as ended:
@@ -230,32 +267,33 @@ OF_THE_SHIFTS = ("report", "picture", "csv", "json", "nc")  # commands that read
 
 
 def walk_one(folder: Path, name: str, stride: int) -> int:
-    """Let a command end at every so many changes; its folder holds an older result."""
+    """Let a command end at every so many kinds of changes; its folder holds an older result."""
     walk = WALKS[name]
-    old, kept = tree(folder, walk), folder.parent / "kept"
+    old, kept, changes = tree(folder, walk), folder.parent / "kept", folder.parent / "changes"
     if name in OF_THE_SHIFTS:
         if in_child(make_new_shifts, folder) != 0:
             return WRONG
     else:
         write_settings(folder, walk.change)
     shutil.copytree(folder, kept)
-    if in_child(call, folder, walk.arguments) != 0:
+    if in_child(note_changes, folder, walk, changes) != 0:
         return WRONG
     new = tree(folder, walk)
     if name != "check":  # which looks at the stack alone
         assert any(old.get(path) != new[path] for path in new), "old and new are the same"
-    for due in range(1, 10000, stride):
+    killed = 0
+    kinds = list(dict.fromkeys(changes.read_text().splitlines()))
+    for kind in kinds[::stride]:
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
-        status = in_child(call, folder, walk.arguments, due)
-        if status == 0:
-            shutil.rmtree(kept)
-            print(f"{name}: killed {due // stride} times", flush=True)
-            return 0
-        if status != KILLED or in_child(check, folder, walk, old, new) != 0:
-            print(f"{name}, step {due}: {status}")
+        status = in_child(call, folder, walk.arguments, die_at(kind))
+        killed += status == KILLED  # else it did without, as files come in any order
+        if status not in (KILLED, 0) or in_child(check, folder, walk, old, new) != 0:
+            print(f"{name}, before {kind}: {status}")
             return WRONG
-    return WRONG
+    shutil.rmtree(kept)
+    print(f"{name}: killed {killed} times; {len(kinds)} kinds of changes", flush=True)
+    return 0
 
 
 def go(folder: Path, strides: dict[str, int]) -> int:
