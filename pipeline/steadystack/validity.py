@@ -240,6 +240,33 @@ class DrawnMask:
         return _draw(self, tuple((side.start, side.stop) for side in region))
 
 
+@dataclass(frozen=True)
+class DefectMask:
+    """A static mask that leaves out single pixels of a frame: `pixels`, flat indices in `shape`."""
+
+    shape: tuple[int, ...]
+    pixels: tuple[int, ...]
+    per_frame = False
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self.pixels).encode()).hexdigest()[:16]
+
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask, or a region of it; not to be written to."""
+        mask = _leave_out(self)
+        return mask if region is None else mask[region]
+
+
+@lru_cache(maxsize=4)
+def _leave_out(mask: DefectMask) -> Bools:
+    """Make a mask without some pixels; cached."""
+    valid = np.ones(mask.shape, bool)
+    valid.flat[list(mask.pixels)] = False
+    valid.setflags(write=False)
+    return valid
+
+
 @lru_cache(maxsize=4)
 def _draw(mask: DrawnMask, sides: Sequence[tuple[int, int]]) -> Bools:
     """Draw a mask over the pixels (first, stop) along each axis; cached."""

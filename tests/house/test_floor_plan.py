@@ -26,6 +26,7 @@ PLAN = {
     "pairs": (1, {"numpy"}),
     "solve": (2, {"numpy", "scipy"}),
     "warp": (1, {"numpy", "scipy"}),
+    "defects": (1, {"numpy", "scipy"}),
     "fixed_pattern": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "durable": (2, {"numpy", "zarr", "filelock", "obstore"}),

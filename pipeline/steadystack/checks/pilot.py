@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,9 +12,19 @@ from steadystack.checks.probe_pairs import Probe, compute_own_errors
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
-from steadystack.measure import spread_evenly
-from steadystack.model import Bools, Ints, OtherConditioning, PairTable, Pilot, RunError, Trial
-from steadystack.planning import Setup
+from steadystack.defects import count_places, find_outstanding, select_staying, standardize
+from steadystack.measure import Sample, has_shift, spread_evenly
+from steadystack.model import (
+    Bools,
+    Defects,
+    Ints,
+    OtherConditioning,
+    PairTable,
+    Pilot,
+    RunError,
+    Trial,
+)
+from steadystack.planning import Setup, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
@@ -26,6 +37,9 @@ TRIED = (
     Conditioning(low_pass=2.0),
     Conditioning(high_pass=10.0),
 )
+# Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
+LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32
+MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
 # Of so many pairs this share is to have a shift: else others are tried, and one that has as many.
 PAIRS, FOUND = 8, 0.75
 # After a run one is told of others where more than this share of the pairs is refused.
@@ -33,20 +47,23 @@ REFUSED = 0.5
 
 
 def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
-    """Decide on the keys of `preprocess` that are "auto", on a few pairs of a run.
+    """Look for defects of the camera, and decide on the keys of `preprocess` that are "auto".
 
-    They are the closest ones, spread over the series. Where three quarters of them have a shift as
-    they are, nothing else is tried. Else that conditioning is taken whose pairs tell most: by how
-    many have a shift, and by the errors that parts of the frame and noise state.
+    The latter is done on a few of the closest pairs, spread over the series. Where three quarters
+    of them have a shift as they are, nothing else is tried. Else that conditioning is taken whose
+    pairs tell most: by how many have a shift, and by the errors that parts of the frame and noise
+    state.
 
     Returns
     -------
     The outcome, and the pairs as they are; None where no pair was measured, as it would take long:
     frames that are measured in blocks.
     """
-    method = setup.method
-    if len(method.search.blocks) > 1:
+    if len(setup.method.search.blocks) > 1:
         return Pilot(), None
+    defects = find_defects(setup) if setup.config.mask.defects == AUTO else None
+    setup = leave_out_defects(setup, defects)
+    method = setup.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
     try:
@@ -56,8 +73,57 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
             others = _list_others(setup.config, method.conditioning)
             trials += _try_all(setup, pairs, others, None)
     except RunError:  # so many frames cannot be read that the run itself will tell
-        return Pilot(), None
-    return Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs))), table
+        return Pilot(defects=defects), None
+    return Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs)), defects), table
+
+
+def find_defects(setup: Setup) -> Defects | None:
+    """Find pixels of the camera that stand out wherever the scene is.
+
+    They are looked for in frames spread over the series, then in those of ever shorter times in
+    its middle, until the pairs of these tell where the scene is. None: there are too few frames,
+    or they are measured in blocks, for which it would take long.
+    """
+    source, found = setup.series.source, None
+    if len(setup.method.search.blocks) > 1:
+        return None
+    pixels = math.prod(source.frame_shape)
+    most = min(max(LOOKED_AT_PIXELS // pixels, FEWEST_LOOKED_AT), MOST_LOOKED_AT)
+    span = source.frame_count
+    while span >= FEWEST_LOOKED_AT:
+        begin = (source.frame_count - span) // 2
+        frames = begin + spread_evenly(np.arange(span), most)
+        found = _find_defects_in(setup, frames)
+        if found is None or not found.outstanding or found.too_many or found.places:
+            break
+        span //= 2
+    return found
+
+
+def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
+    source = setup.series.source
+    read = [(frame, source.read(frame)) for frame in np.asarray(frames).tolist()]
+    read = [(frame, content) for frame, content in read if content.valid.any()]
+    if len(read) < FEWEST_LOOKED_AT:
+        return None
+    images = np.stack([standardize(content.image, content.valid) for _, content in read])
+    valid = np.stack([content.valid for _, content in read])
+    outstanding = find_outstanding(images, valid)
+    found = Defects(len(read), len(outstanding))
+    if not outstanding.size:
+        return found
+    if len(outstanding) > min(MOST_DEFECTS, MOST_SHARE * images[0].size):
+        return replace(found, too_many=True)
+    candidates = replace(found, pixels=tuple(outstanding.tolist()))
+    without, shown = leave_out_defects(setup, candidates), np.array([frame for frame, _ in read])
+    sample = Sample(without.series.source, without.method, without.size, shown, np.ones(len(shown)))
+    try:
+        positions = sample.shifts(None)
+    except RunError:  # too many frames cannot be read
+        return found
+    known = has_shift(positions)
+    staying = select_staying(images[known], valid[known], outstanding, positions[known])
+    return replace(found, places=count_places(positions[known]), pixels=tuple(staying.tolist()))
 
 
 def check_other_conditionings(

@@ -7,9 +7,8 @@ values.
 """
 
 from steadystack.config.loading import load_config, make_config
-from steadystack.config.pair_sections import AUTO
 from steadystack.config.scalars import format_scalar
-from steadystack.config.sections import Certificates, ClusterSection, MaskSection
+from steadystack.config.sections import AUTO, Certificates, ClusterSection, MaskSection
 from steadystack.config.settings import Config, CorrectSection
 
 __all__ = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from steadystack.config.sections import (
+    AUTO,
     PIXEL,
     Count,
     Finite,
@@ -18,8 +19,6 @@ from steadystack.config.sections import (
 from steadystack.model import MOST_SIGMA
 from steadystack.pairs import STRATEGIES, Strategy
 from steadystack.units import LISTED, PIXELS, find_micrometers
-
-AUTO: Final = "auto"  # a setting that a pilot decides on
 
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
 Sigma = Annotated[float, Field(gt=0, le=MOST_SIGMA, allow_inf_nan=False, json_schema_extra=PIXEL)]

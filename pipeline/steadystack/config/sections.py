@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from steadystack.model import InputError
 from steadystack.units import parse_bytes
+
+AUTO: Final = "auto"  # a setting that a pilot decides on
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -153,6 +155,11 @@ class MaskSection(Section):
     )
     valid_range: tuple[Finite | None, Finite | None] | None = Field(
         None, strict=False, description="lowest and highest valid value; null: no limit"
+    )
+    defects: Literal["auto"] | None = Field(
+        AUTO,
+        description="pixels of the camera that stand out wherever the scene is, hot or dead, are "
+        "not valid for measuring; auto: found in the stack where it moves; null: not looked for",
     )
 
     @model_validator(mode="after")

@@ -185,6 +185,11 @@ class Config(Section):
         """Dump the settings as plain values, as a file would hold them."""
         return self.model_dump(mode="json", by_alias=True)
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing is left for a pilot to decide."""
+        return self.preprocess.is_decided and self.mask.defects is None
+
     def fingerprint(self, digest: str) -> str:
         """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.
 

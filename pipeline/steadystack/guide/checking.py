@@ -76,7 +76,8 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     if table.ok.any():
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
-    return rows + [("", line) for line in pilot.describe() if len(pilot.trials) > 1]
+    rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
+    return rows + ([("", pilot.defects.describe())] if pilot.defects else [])
 
 
 def _describe_frame(frame: Frame, values: NDArray[Any], valid: Bools) -> str:

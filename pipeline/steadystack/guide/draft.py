@@ -133,7 +133,10 @@ def _make_lines_on_pilot(example: Mapping[str, Any], spec: StackSpec) -> str:
         pilot, _ = run_pilot(set_up(config, open_series(config)[0]))
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
-    lines = ["both are auto: a run tries pairs, and would use now:", *pilot.describe()]
+    lines = [
+        "both are auto, as is mask.defects: a run tries pairs, and would use now:",
+        *pilot.describe(),
+    ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
 
 

@@ -24,7 +24,9 @@ from steadystack.model.arguments import (
     suggest_renaming,
 )
 from steadystack.model.findings import (
+    FEWEST_PLACES,
     MOST_SIGMA,
+    Defects,
     FixedPatternEffect,
     LocalMotion,
     MajorityCheck,
@@ -85,6 +87,7 @@ __all__ = [
     "BESIDE",
     "COLUMNS",
     "DIMS",
+    "FEWEST_PLACES",
     "FRAME_FIELDS",
     "FRAME_RESULTS",
     "LONE",
@@ -97,6 +100,7 @@ __all__ = [
     "Bools",
     "CloseUp",
     "Column",
+    "Defects",
     "Finding",
     "FixedPatternEffect",
     "Floats",

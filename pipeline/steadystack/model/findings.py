@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 MOST_SIGMA = 1e6  # of a filter, px
+FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,42 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Defects:
+    """Defects of the camera, found in some frames of a series.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    outstanding : how many pixels stand out in their mean over time
+    places : how many places, some pixels apart, the scene takes in them; 0: not known
+    pixels : flat indices in a frame, in C order, of those that stand out wherever the scene is
+    too_many : whether so many stand out that they are something else
+    """
+
+    frames: int
+    outstanding: int = 0
+    places: int = 0
+    pixels: tuple[int, ...] = ()
+    too_many: bool = False
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.outstanding:
+            return f"defects: no pixel stands out in {self.frames} frames"
+        if self.pixels:
+            return (
+                f"defects: {len(self.pixels)} pixels stand out wherever the scene is, and are left "
+                "out"
+            )
+        words = f"defects: {self.outstanding} pixels stand out"
+        if self.too_many:
+            return f"{words}, too many for defects: none is left out"
+        if self.places < FEWEST_PLACES:
+            return f"{words}, but the scene moves too little to tell whether it is theirs"
+        return f"{words}, but not wherever the scene is"
+
+
+@dataclass(frozen=True)
 class Pilot:
     """What was tried before measuring, to decide on settings that are "auto".
 
@@ -194,11 +231,13 @@ class Pilot:
     pairs : how many were tried; 0: none, so that all stays as it is
     trials : each conditioning that was tried; the first: frames as they are
     chosen : the number of that which the run then used, from 0
+    defects : what was found of defects of the camera; None: they were not looked for
     """
 
     pairs: int = 0
     trials: tuple[Trial, ...] = (Trial(),)
     chosen: int = 0
+    defects: Defects | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -206,7 +245,9 @@ class Pilot:
         try:
             values = json.loads(text)
             trials = tuple(Trial(**trial) for trial in values.pop("trials"))
-            pilot = cls(trials=trials, **values)
+            found = values.pop("defects", None)
+            defects = found and Defects(**found | {"pixels": tuple(map(int, found["pixels"]))})
+            pilot = cls(trials=trials, defects=defects, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -224,8 +265,14 @@ class Pilot:
         return self.trials[self.chosen]
 
     def describe(self) -> list[str]:
-        """A line for each trial, in words."""
-        lines = []
+        """A line for each trial and one for defects, in words."""
+        return [*self.describe_trials(), *([self.defects.describe()] if self.defects else [])]
+
+    def describe_trials(self) -> list[str]:
+        """A line for each trial, in words; none where defects alone were looked for."""
+        lines = list[str]()
+        if self.defects and not self.pairs:
+            return lines
         for number, trial in enumerate(self.trials):
             name = "as they are" if trial == self.trials[0] else trial.settings
             words = f"{name}: {trial.found} of {self.pairs} pairs have a shift"

@@ -172,7 +172,7 @@ ATTRIBUTES = (
     Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each finds, and which was chosen; "
-              "missing: none was auto"),
+              "pixels that are defects of the camera; missing: none was auto"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),

@@ -19,6 +19,7 @@ from steadystack.planning.layout import (
     count_wanted_workers,
     decide,
     get_default_task_bytes,
+    leave_out_defects,
     list_changed_settings,
     set_up,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "decide",
     "digest_camera_images",
     "get_default_task_bytes",
+    "leave_out_defects",
     "list_changed_settings",
     "list_images",
     "make_plan",

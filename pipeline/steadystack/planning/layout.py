@@ -22,9 +22,14 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError, Pilot, hide_in_values
+from steadystack.model import Defects, InputError, Pilot, hide_in_values
 from steadystack.pairs import select_pairs
-from steadystack.planning.series import Series, expand_per_axis, naming_key
+from steadystack.planning.series import (
+    Series,
+    expand_per_axis,
+    leave_out_pixels,
+    naming_key,
+)
 from steadystack.readers import read_pair_list
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
@@ -74,11 +79,22 @@ def set_up(config: Config, series: Series) -> Setup:
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
     """The same run with settings that are "auto" as a pilot has them."""
-    config, chosen = setup.config, pilot.outcome
+    chosen = pilot.outcome
+    if setup.config.mask.defects is not None:
+        setup = leave_out_defects(setup, pilot.defects)
+    config = setup.config
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     config = config.model_copy(update={"preprocess": preprocess})
     decided = set_up(config, setup.series)
     return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=pilot)
+
+
+def leave_out_defects(setup: Setup, defects: Defects | None) -> Setup:
+    """The same run without pixels that are defects of the camera."""
+    if defects is None or not defects.pixels:
+        return setup
+    decided = set_up(setup.config, leave_out_pixels(setup.series, defects.pixels))
+    return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 
 def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:

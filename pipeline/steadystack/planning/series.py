@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from steadystack.readers import (
     read_pair_list,
 )
 from steadystack.units import convert_to_pixels
-from steadystack.validity import DrawnMask, Ellipse, Mask, Polygon, Validity
+from steadystack.validity import DefectMask, DrawnMask, Ellipse, Mask, Polygon, Validity
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +189,25 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
         time=source.time,
         digest="memory",
         initial_shifts=initial_shifts,
+    )
+
+
+def leave_out_pixels(series: Series, pixels: tuple[int, ...]) -> Series:
+    """The series with some pixels, flat indices in a frame, not valid for measuring.
+
+    Its `validity` stays: a stack that is corrected holds them.
+    """
+    source = series.source
+    shape = source.frame_shape
+    if pixels and not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
+        raise InputError(f"pixel {max(pixels)} of {shape} pixels is left out: there is none")
+    assert isinstance(source, ValidFrames | ArrayFrames)
+    mask = DefectMask(shape, pixels)
+    validity = replace(source.validity, masks=(*source.validity.masks, mask))
+    return replace(
+        series,
+        source=replace(source, validity=validity),
+        digest=f"{series.digest}-{mask.digest}",
     )
 
 

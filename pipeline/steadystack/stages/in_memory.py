@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -152,6 +152,7 @@ def estimate_shifts(
     pairs: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
     initial_shifts: Any = None,
+    defects: Literal["auto"] | None = "auto",
     client: Engine = None,
 ) -> xr.Dataset:
     """The shift of every frame of a stack, with all pairs and statuses behind it.
@@ -169,6 +170,8 @@ def estimate_shifts(
     initial_shifts : array (frames, axes), or the dataset of an earlier call
         Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
         around them. Of drift, or of positions of the specimen, give the negative.
+    defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
+        not used; None: they are not
     client : a Dask client; None: the current one, or this process if there is none
 
     Returns
@@ -187,6 +190,7 @@ def estimate_shifts(
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
     settings = {
         "input": {"path": "memory"},
+        "mask": {"defects": defects},
         "register": {"max_shift": max_shift, "min_overlap": min_overlap},
         **{name: section for name, section in sections.items() if section is not None},
     }
@@ -201,7 +205,7 @@ def estimate_shifts(
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)
     rounds = measure_rounds(
-        source,
+        setup.series.source,
         make_table(setup),
         setup.method,
         setup.size,

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from steadystack.checks import CHECKED, PILOT, check_series, find_doubt_of_mask, run_pilot
+from steadystack.checks import (
+    CHECKED,
+    PILOT,
+    check_series,
+    find_defects,
+    find_doubt_of_mask,
+    run_pilot,
+)
 from steadystack.cluster import Cluster, ClusterOnDemand
 from steadystack.dataset import (
     Journal,
@@ -71,12 +78,14 @@ def settle_settings(setup: Setup) -> Setup:
     Where camera images are to be made of the stack itself, all stays as it is: they would have to
     be made for every conditioning.
     """
-    if setup.config.preprocess.is_decided:
+    if setup.config.is_decided or setup.pilot is not None:
         return setup
     pilot = Pilot()
     if not list_estimated_images(setup):
-        whole = set_up(setup.config, setup.series)  # so that all shares of it decide alike
-        pilot, _ = run_pilot(add_camera_images(whole))
+        # the whole, so that all shares of it decide alike
+        pilot = _run_pilot_of(add_camera_images(set_up(setup.config, setup.series)))
+    if setup.config.preprocess.is_decided and pilot.defects is None:
+        return setup  # there was nothing to decide
     try:
         decided = decide(setup, pilot)
     except InputError as error:  # filters take memory
@@ -88,12 +97,18 @@ def settle_settings(setup: Setup) -> Setup:
     return decided
 
 
+def _run_pilot_of(setup: Setup) -> Pilot:
+    if not setup.config.preprocess.is_decided:
+        return run_pilot(setup)[0]
+    return Pilot(defects=find_defects(setup))
+
+
 def recall_settings(setup: Setup) -> Setup:
     """The run as an earlier call decided on it, if its dataset, or a share of it, is there.
 
     Of several that one counts that was measured with the same settings.
     """
-    if setup.config.preprocess.is_decided:
+    if setup.config.is_decided:
         return setup
     found = setup
     for attributes in _read_begun(setup.config.output.shifts):
@@ -101,7 +116,7 @@ def recall_settings(setup: Setup) -> Setup:
             recalled = decide(setup, Pilot.parse(attributes.get(PILOT, "")))
         except (ValueError, InputError):
             continue  # it is from a run of other settings, or none of ours
-        fingerprint = recalled.config.fingerprint(setup.series.digest)
+        fingerprint = recalled.config.fingerprint(recalled.series.digest)
         if attributes.get("fingerprint") == fingerprint:
             return recalled
         found = recalled if found is setup else found

@@ -1,0 +1,147 @@
+"""Defects of a camera, found in a series: pixels that stand out from those around them in the frame
+whatever part of the scene lies there.
+
+That can be told where the scene moves: its own details stand out at one pixel for a while only.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.model import FEWEST_PLACES, Bools, Floats, Ints
+
+# The neighbourhood that a pixel is compared with, its side in pixels; plane by plane.
+SIDE = 5
+# A defect stands out by so many deviations of all pixels, and of these by at least this much of the
+# deviation of a frame: of Gaussian noise one pixel in 1e15 does.
+STANDS_OUT, LEAST_DEVIATION = 8.0, 0.02
+# In places this far apart, px, a scene has other details at a pixel; in that share of them a defect
+# stands out by at least half of what it does in the median of all frames.
+APART, AT_PLACES = 3.0, 0.7
+# What a scene has at a pixel in so many frames is looked for elsewhere in the others: if it stands
+# out there by this share of what the pixel does, it is of the scene.
+FOLLOWED, MOVES_ALONG = 12, 0.2
+
+
+def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.intp]:
+    """Find the pixels that stand out in the mean over time of frames of like mean and deviation.
+
+    It is that of the middle half of the values of a pixel: a median of few photons has few values.
+
+    Parameters
+    ----------
+    frames : (frames, *axes), as of `standardize`
+    valid : bool array of the same shape
+
+    Returns
+    -------
+    int array : their flat indices in a frame
+    """
+    known = np.ones(frames.shape[1:], bool)
+    if not valid.all():
+        often = valid.sum(axis=0) * 2 > len(valid)
+        frames = np.where(valid, frames, np.nan)
+        frames[:, ~often] = 0
+        frames = np.where(np.isnan(frames), np.nanmedian(frames, axis=0), frames)
+        known = ndimage.minimum_filter(often, size=_get_sizes(often.ndim))
+    quarter = len(frames) // 4
+    typical = np.sort(frames, axis=0)[quarter : len(frames) - quarter].mean(axis=0)
+    apart = typical - ndimage.median_filter(typical, size=_get_sizes(typical.ndim))
+    if not known.any():
+        return np.empty(0, np.intp)
+    deviation = max(1.4826 * float(np.median(np.abs(apart[known]))), LEAST_DEVIATION)
+    return np.flatnonzero(known & (np.abs(apart) > STANDS_OUT * deviation))
+
+
+def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
+    """Give the valid pixels of a frame the mean 0 and the deviation 1; the others are 0."""
+    values = np.asarray(image, np.float32)
+    if not valid.any():
+        return np.zeros(values.shape, np.float32)
+    inside = values[valid].astype(np.float64)
+    mean, deviation = float(inside.mean()), float(inside.std()) or 1.0
+    return np.where(valid, (values - mean) / deviation, 0).astype(np.float32)
+
+
+def count_places(positions: Floats) -> int:
+    """Count the places, apart from each other, of a scene at positions (frames, axes), px."""
+    return len(np.unique(_get_cells(positions), axis=0)) if len(positions) else 0
+
+
+def select_staying(
+    frames: NDArray[np.float32], valid: Bools, pixels: NDArray[np.intp], positions: Floats
+) -> NDArray[np.intp]:
+    """Select the pixels that stand out wherever the scene is.
+
+    Parameters
+    ----------
+    frames, valid : (frames, *axes)
+    pixels : flat indices in a frame
+    positions : (frames, axes) px, of the scene in these frames
+
+    Returns
+    -------
+    int array : those of `pixels` that are defects; none where the scene takes too few places
+    """
+    if count_places(positions) < FEWEST_PLACES or not pixels.size:
+        return pixels[:0]
+    cells, number = np.unique(_get_cells(positions), axis=0, return_inverse=True)
+    at = np.stack(np.unravel_index(pixels, frames[0].shape))
+    outstanding = np.stack([_stand_out(*one, at) for one in zip(frames, valid, strict=True)])
+    means = np.stack([_mean(outstanding[number.ravel() == cell]) for cell in range(len(cells))])
+    seen = np.isfinite(outstanding).any(axis=0)
+    level = np.full(len(pixels), np.inf)  # of those that are never seen
+    level[seen] = np.nanmedian(outstanding[:, seen], axis=0)
+    stays = np.where(np.isfinite(means), means * np.sign(level) > np.abs(level) / 2, np.nan)
+    moves = _follow(frames, valid, at, positions) * np.sign(level) > MOVES_ALONG * np.abs(level)
+    return np.asarray(pixels[(_mean(stays) >= AT_PLACES) & ~moves])
+
+
+def _follow(frames: NDArray[np.float32], valid: Bools, at: Ints, positions: Floats) -> Floats:
+    """By how much that part of the scene stands out elsewhere which lies at pixels in some frames.
+
+    `at` (axes, pixels) are indices in a frame. Returns the mean (pixels,); NaN: not known.
+    """
+    found = []
+    for frame in np.unique(np.linspace(0, len(frames) - 1, FOLLOWED).round().astype(int)):
+        for image, is_valid, way in zip(frames, valid, positions[frame] - positions, strict=True):
+            if np.abs(way).max() >= APART:
+                elsewhere = at + np.rint(way).astype(np.int64)[:, None]
+                found.append(_stand_out(image, is_valid, elsewhere))
+    return _mean(np.array(found).reshape(-1, at.shape[1]))
+
+
+def _stand_out(frame: NDArray[np.float32], valid: Bools, at: Ints) -> Floats:
+    """By how much pixels stand out of those around them; NaN where not valid, or outside.
+
+    `at` (axes, pixels) are their indices in a frame.
+    """
+    last = np.array(frame.shape)[:, None] - 1
+    inside = ((at >= 0) & (at <= last)).all(axis=0)
+    reach, around = range(-(SIDE // 2), SIDE // 2 + 1), []
+    for step in product(*[(0,)] * (frame.ndim - 2), reach, reach):
+        if any(step):
+            around.append(frame[tuple(np.clip(at + np.array(step)[:, None], 0, last))])
+    own = tuple(np.clip(at, 0, last))
+    apart = frame[own] - np.median(around, axis=0)
+    return np.asarray(np.where(valid[own] & inside, apart, np.nan))
+
+
+def _mean(values: Floats) -> Floats:
+    """The mean along the first axis of what is finite; NaN where nothing is."""
+    is_finite = np.isfinite(values)
+    total = np.where(is_finite, values, 0).sum(axis=0)
+    count = is_finite.sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
+
+
+def _get_cells(positions: Floats) -> Ints:
+    return np.asarray(np.floor((positions - positions.min(axis=0)) / APART), np.int64)
+
+
+def _get_sizes(ndim: int) -> tuple[int, ...]:
+    return (1,) * (ndim - 2) + (SIDE, SIDE)

@@ -1,0 +1,125 @@
+"""Runs on frames of a camera with defects: found, told, left out, the same in every stage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from steadystack import correct, estimate_shifts, open_stack, quality, stages
+from steadystack.checks import find_defects
+from steadystack.config import make_config
+from steadystack.model import InputError, Pilot, Trust
+from steadystack.outputs import write_stack
+from steadystack.planning import open_series, set_up
+from support.defective import defective_series
+from support.members import slow_but
+
+
+def settings(folder, **sections):
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "register": {"max_shift": 32},
+            "pairs": {"strategy": "window", "width": 3},
+            "output": {"shifts": "shifts.zarr"},
+            "cluster": {"kind": "in-process"},
+            **sections,
+        },
+        folder,
+    )
+
+
+def compute_error(shifts, truth):
+    error = shifts["frame_shift"].to_numpy() - truth
+    return float(np.sqrt(np.mean(np.sum((error - error.mean(axis=0)) ** 2, axis=1))))
+
+
+@pytest.mark.parametrize("seed", slow_but([4], range(30)))
+def test_defects_no_longer_hold_shifts_back(seed, hurried):
+    frames, truth, pixels = defective_series(seed)
+    found = estimate_shifts(frames, max_shift=32)
+    defects = Pilot.parse(found.attrs["pilot"]).defects
+    assert np.isin(pixels, defects.pixels).mean() > 0.9
+    stated = float(np.nanmedian(found["frame_shift_std"]))
+    assert compute_error(found, truth) < 2 * stated < 0.6
+    assert quality.verdict(found).trust is Trust.GOOD
+
+
+def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, caplog):
+    frames, truth, _ = defective_series(0)
+    write_stack(tmp_path / "stack.zarr", frames)
+    with caplog.at_level("INFO"):
+        measured = stages.measure(settings(tmp_path))
+    defects = Pilot.parse(measured.attrs["pilot"]).defects
+    assert f"pilot: {defects.describe()}" in caplog.text
+    assert f"{len(defects.pixels)} pixels stand out wherever" in defects.describe()
+    outputs = {"shifts": "shifts.zarr", "report": "page.html", "corrected": "corrected.zarr"}
+    solved = stages.solve(settings(tmp_path, output=outputs))
+    assert compute_error(solved, truth) < 0.1
+    stages.report(settings(tmp_path, output=outputs))
+    assert defects.describe() in (tmp_path / "page.html").read_text()
+    stages.correct(settings(tmp_path, output=outputs))
+    corrected = open_stack(tmp_path / "corrected.zarr")
+    np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
+    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
+    off = settings(tmp_path, mask={"defects": None}, output={"shifts": "off.zarr"})
+    held_back = stages.run(off)
+    assert compute_error(held_back, truth) > 2 * compute_error(solved, truth)
+    assert Pilot.parse(held_back.attrs["pilot"]).defects is None
+    assert held_back.attrs["fingerprint"] != solved.attrs["fingerprint"]
+    for shifts, defects in (("shifts.zarr", None), ("off.zarr", "auto")):
+        other = settings(tmp_path, mask={"defects": defects}, output={"shifts": shifts})
+        for stage in (stages.run, stages.solve):
+            with pytest.raises(InputError, match=r"mask\.defects"):
+                stage(other)
+
+
+@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
+def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
+    frames, _, pixels = defective_series(1, frames=24)
+    write_stack(tmp_path / "stack.zarr", frames)
+    here = stages.run(settings(tmp_path))
+    assert len(Pilot.parse(here.attrs["pilot"]).defects.pixels) >= len(pixels) - 1
+    there = stages.run(
+        settings(
+            tmp_path,
+            output={"shifts": "there.zarr"},
+            cluster={"kind": "local", "workers": workers, "task_memory": "10 MiB"},
+        )
+    )
+    for name in here.variables:
+        assert here[name].to_numpy().tobytes() == there[name].to_numpy().tobytes(), name
+    assert here.attrs["fingerprint"] == there.attrs["fingerprint"]
+
+
+def look(folder, frames):
+    write_stack(folder / "stack.zarr", frames)
+    config = settings(folder)
+    return find_defects(set_up(config, open_series(config)[0]))
+
+
+def test_where_nothing_can_be_told_nothing_is_left_out(tmp_path):
+    frames, _, _ = defective_series(2, rate=0.03)
+    still = look(tmp_path, frames)
+    assert still.outstanding
+    assert not still.pixels
+    assert "moves too little" in still.describe()
+
+
+def test_a_pattern_of_many_pixels_is_none_of_defects(tmp_path):
+    frames, _, _ = defective_series(2, count=600)
+    found = look(tmp_path, frames)
+    assert found.too_many
+    assert not found.pixels
+    assert "too many for defects" in found.describe()
+
+
+def test_of_a_long_way_a_shorter_time_tells(tmp_path):
+    frames, _, pixels = defective_series(6, rate=2.5, frames=120)
+    found = look(tmp_path, frames)
+    assert np.isin(pixels, found.pixels).mean() > 0.9
+
+
+def test_few_frames_are_not_looked_at(tmp_path):
+    assert look(tmp_path, defective_series(2, frames=11)[0]) is None
