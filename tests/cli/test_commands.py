@@ -158,7 +158,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
     write_stack(folder / "one.zarr", np.ones((1, 64, 72), "u1"))
     path = str(folder / "none.yaml") if change is None else write_settings(folder, **change)
 
-    def no_pixel_is_read(self, frame):
+    def no_pixel_is_read(self, frame, region=None):
         raise AssertionError("a frame was read")
 
     monkeypatch.setattr("steadystack.readers.frames.StackFrames.read", no_pixel_is_read)

@@ -145,7 +145,7 @@ def check(folder):
         assert result[name].to_numpy().tobytes() == whole[name].to_numpy().tobytes(), name
     left = {entry.name for entry in folder.iterdir() if entry.name.startswith("killed")}
     assert left == {"killed.zarr"}, left
-    print(f"{len(saved)} rows were saved")
+    print(f"{len(saved)} rows were saved", flush=True)  # the process ends without
 
 
 # What others lay around an output, under names that were in use once, or might be.

@@ -259,5 +259,9 @@ def open_run(
             if command in MEASURING:
                 if overwrite:
                     remove_shares(path)
-                setup = settle_settings(choose_draft(setup, overwrite))
+                setup = choose_draft(setup, overwrite)
+                is_settled = setup.config.is_decided or setup.pilot is not None
+                if not is_settled and not config.cluster.starts_cluster:  # told if it is not there
+                    OpenRun(setup, on, workers, progress, share is not None).engine()
+                setup = settle_settings(setup)
             yield OpenRun(setup, on, workers, progress, share is not None)
