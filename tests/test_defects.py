@@ -8,6 +8,7 @@ import pytest
 from steadystack.defects import count_places, find_outstanding, select_staying, standardize
 from support.defective import defective_series
 from support.members import slow_but
+from support.scenes import Scene
 
 
 def look(frames, shifts, valid=None):
@@ -56,6 +57,31 @@ def test_details_that_move_are_no_defects():
     outstanding, staying = look(frames, waits)
     assert outstanding.size >= 50
     assert staying.size == 0
+
+
+def spotty_scene(seed):
+    """Frames of strong detail without a defect, that move by few pixels, and their shifts."""
+    rng = np.random.default_rng(seed)
+    count, noise = int(rng.integers(12, 33)), rng.choice([0.03, 0.1, 0.5])
+    scene, by = Scene(seed, detail=rng.uniform(0.7, 6)), rng.uniform(0.5, 6)
+    ways = [
+        rng.normal(0, by, (count, 2)),
+        np.cumsum(rng.normal(0, by / 2, (count, 2)), axis=0),
+        np.outer(np.arange(count) * by / 3, [0.6, 0.8]),
+    ]
+    shifts = ways[rng.integers(3)]
+    frames = np.stack([scene.view((96, 96), shift) for shift in shifts])
+    if rng.random() < 0.4:
+        frames = np.exp(1.5 * frames / frames.std())
+    return frames / frames.std() + noise * rng.normal(size=frames.shape), shifts
+
+
+@pytest.mark.parametrize("seeds", slow_but([range(20)], [range(20), range(20, 200)]), ids=str)
+def test_of_strong_details_few_are_called_defects(seeds):
+    counts = np.array([look(*spotty_scene(seed))[1].size for seed in seeds])
+    assert counts.max() < 50  # of 9216 pixels, and of up to 184 that stand out
+    chance = 3 * np.sqrt(0.16 * 0.84 / len(seeds))
+    assert (counts > 0).mean() < 0.16 + chance  # as in 200 of them
 
 
 def test_gains_offsets_and_masks_of_frames_change_nothing():
