@@ -99,20 +99,17 @@ def look(folder, frames):
     return find_defects(set_up(config, open_series(config)[0]))
 
 
-def test_where_nothing_can_be_told_nothing_is_left_out(tmp_path):
-    frames, _, _ = defective_series(2, rate=0.03)
-    still = look(tmp_path, frames)
-    assert still.outstanding
-    assert not still.pixels
-    assert "moves too little" in still.describe()
-
-
-def test_a_pattern_of_many_pixels_is_none_of_defects(tmp_path):
-    frames, _, _ = defective_series(2, count=600)
-    found = look(tmp_path, frames)
-    assert found.too_many
+@pytest.mark.parametrize(
+    ("made", "too_many", "words"),
+    [({"rate": 0.03}, False, "moves too little"), ({"count": 600}, True, "too many for defects")],
+    ids=["a scene that stands still", "a pattern of many pixels"],
+)
+def test_where_nothing_can_be_told_nothing_is_left_out(tmp_path, made, too_many, words):
+    found = look(tmp_path, defective_series(2, **made)[0])
+    assert found.outstanding
+    assert found.too_many == too_many
     assert not found.pixels
-    assert "too many for defects" in found.describe()
+    assert words in found.describe()
 
 
 def test_of_a_long_way_a_shorter_time_tells(tmp_path):

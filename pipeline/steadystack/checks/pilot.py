@@ -61,8 +61,8 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
-    defects = find_defects(setup) if setup.config.mask.defects == AUTO else None
-    setup = leave_out_defects(setup, defects)
+    defects = find_defects(setup)
+    setup = leave_out_defects(setup, defects.pixels if defects else ())
     method = setup.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
@@ -81,11 +81,11 @@ def find_defects(setup: Setup) -> Defects | None:
     """Find pixels of the camera that stand out wherever the scene is.
 
     They are looked for in frames spread over the series, then in those of ever shorter times in
-    its middle, until the pairs of these tell where the scene is. None: there are too few frames,
-    or they are measured in blocks, for which it would take long.
+    its middle, until the pairs of these tell where the scene is. None: the settings do not ask for
+    it, there are too few frames, or they are measured in blocks, for which it would take long.
     """
     source, found = setup.series.source, None
-    if len(setup.method.search.blocks) > 1:
+    if setup.config.mask.defects is None or len(setup.method.search.blocks) > 1:
         return None
     pixels = math.prod(source.frame_shape)
     most = min(max(LOOKED_AT_PIXELS // pixels, FEWEST_LOOKED_AT), MOST_LOOKED_AT)
@@ -114,8 +114,8 @@ def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
         return found
     if len(outstanding) > min(MOST_DEFECTS, MOST_SHARE * images[0].size):
         return replace(found, too_many=True)
-    candidates = replace(found, pixels=tuple(outstanding.tolist()))
-    without, shown = leave_out_defects(setup, candidates), np.array([frame for frame, _ in read])
+    without = leave_out_defects(setup, tuple(outstanding.tolist()))
+    shown = np.array([frame for frame, _ in read])
     sample = Sample(without.series.source, without.method, without.size, shown, np.ones(len(shown)))
     try:
         positions = sample.shifts(None)

@@ -20,6 +20,7 @@ from steadystack.measure import (
     Method,
     find_cheapest_cell,
     find_pair_centres,
+    has_shift,
     measure_pairs,
     spread_evenly,
 )
@@ -187,7 +188,7 @@ def check_majority(
 
 def _find_known(solved: FrameTable) -> Bools:
     """The frames whose shifts compare with the anchor's (frames,)."""
-    return np.asarray(np.isfinite(solved.shift).all(axis=1) & (solved.component == 0), bool)
+    return np.asarray(has_shift(solved.shift) & (solved.component == 0))
 
 
 def _search_around(solved: FrameTable, method: Method) -> Method:

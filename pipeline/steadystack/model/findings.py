@@ -270,9 +270,9 @@ class Pilot:
 
     def describe_trials(self) -> list[str]:
         """A line for each trial, in words; none where defects alone were looked for."""
-        lines = list[str]()
         if self.defects and not self.pairs:
-            return lines
+            return []
+        lines = []
         for number, trial in enumerate(self.trials):
             name = "as they are" if trial == self.trials[0] else trial.settings
             words = f"{name}: {trial.found} of {self.pairs} pairs have a shift"

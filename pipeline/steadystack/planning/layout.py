@@ -22,7 +22,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import Defects, InputError, Pilot, hide_in_values
+from steadystack.model import InputError, Pilot, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.series import (
     Series,
@@ -63,6 +63,11 @@ class Setup:
         """Where its dataset lies."""
         return self.draft or self.config.output.shifts
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left for a pilot to decide, or one has decided."""
+        return self.config.is_decided or self.pilot is not None
+
 
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
@@ -79,21 +84,20 @@ def set_up(config: Config, series: Series) -> Setup:
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
     """The same run with settings that are "auto" as a pilot has them."""
-    chosen = pilot.outcome
-    if setup.config.mask.defects is not None:
-        setup = leave_out_defects(setup, pilot.defects)
-    config = setup.config
+    config, series, chosen = setup.config, setup.series, pilot.outcome
+    if config.mask.defects is not None and pilot.defects is not None:
+        series = leave_out_pixels(series, pilot.defects.pixels)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     config = config.model_copy(update={"preprocess": preprocess})
-    decided = set_up(config, setup.series)
+    decided = set_up(config, series)
     return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=pilot)
 
 
-def leave_out_defects(setup: Setup, defects: Defects | None) -> Setup:
-    """The same run without pixels that are defects of the camera."""
-    if defects is None or not defects.pixels:
+def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
+    """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
+    if not pixels:
         return setup
-    decided = set_up(setup.config, leave_out_pixels(setup.series, defects.pixels))
+    decided = set_up(setup.config, leave_out_pixels(setup.series, pixels))
     return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 

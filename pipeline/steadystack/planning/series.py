@@ -197,9 +197,11 @@ def leave_out_pixels(series: Series, pixels: tuple[int, ...]) -> Series:
 
     Its `validity` stays: a stack that is corrected holds them.
     """
+    if not pixels:
+        return series
     source = series.source
     shape = source.frame_shape
-    if pixels and not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
+    if not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
         raise InputError(f"pixel {max(pixels)} of {shape} pixels is left out: there is none")
     assert isinstance(source, ValidFrames | ArrayFrames)
     mask = DefectMask(shape, pixels)

@@ -78,7 +78,7 @@ def settle_settings(setup: Setup) -> Setup:
     Where camera images are to be made of the stack itself, all stays as it is: they would have to
     be made for every conditioning.
     """
-    if setup.config.is_decided or setup.pilot is not None:
+    if setup.is_settled:
         return setup
     pilot = Pilot()
     if not list_estimated_images(setup):

@@ -256,12 +256,12 @@ def open_run(
                     "%d of %d workers fit into the memory here",
                     *(workers, count_wanted_workers(config.cluster)),
                 )
+            opened = OpenRun(setup, on, workers, progress, share is not None)
             if command in MEASURING:
                 if overwrite:
                     remove_shares(path)
-                setup = choose_draft(setup, overwrite)
-                is_settled = setup.config.is_decided or setup.pilot is not None
-                if not is_settled and not config.cluster.starts_cluster:  # told if it is not there
-                    OpenRun(setup, on, workers, progress, share is not None).engine()
-                setup = settle_settings(setup)
-            yield OpenRun(setup, on, workers, progress, share is not None)
+                opened = replace(opened, setup=choose_draft(setup, overwrite))
+                if not opened.setup.is_settled and not config.cluster.starts_cluster:
+                    opened.engine()  # one that is not there is told of before frames are read
+                opened = replace(opened, setup=settle_settings(opened.setup))
+            yield opened
