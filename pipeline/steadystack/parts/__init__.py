@@ -1,7 +1,7 @@
 """What each part of the frame says of a pair: cells of a grid that are asked by themselves.
 
-`grid` cuts the frame; `smoothing` makes frames ready; `scores` sums, in one pass over the pixels of
-a pair at its shift, by how much each part moves the shift of the whole.
+`grid` cuts the frame; `smoothing` makes frames ready; `score_sums` goes over the pixels of pairs
+at their shift, and `scores` tells by how much each part moves the shift of the whole.
 """
 
 from steadystack.parts.grid import PartGrid

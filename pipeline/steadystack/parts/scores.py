@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from steadystack.model import Floats, Slices
 from steadystack.parts.grid import PartGrid
+from steadystack.parts.score_sums import Weights, sum_information, sum_scores
 from steadystack.parts.smoothing import ScoreImage
 
 # Scores are those of one filter, the shift that of one that is fitted to the pair: where there is
@@ -27,10 +27,6 @@ from steadystack.parts.smoothing import ScoreImage
 FILTER_EXCESS = 1.15
 # With fewer parts their spread says nothing.
 FEWEST_PARTS = 4
-# Values that are gone through at a time: what fits the cache.
-CHUNK = 2**16
-# Of so many pixels the information is summed, about; of more, every so many lines.
-SAMPLE = 2**13
 # From about so many the mean difference is.
 LEVEL_SAMPLE = 2**12
 
@@ -108,10 +104,10 @@ def compute_scores(
     sign : -1 where one image is the other's negative
     """
     ndim, parts = len(shift), int(np.prod(grid.shape))
-    plain = np.zeros((parts, ndim, ndim))
     here, there = _find_overlap(reference, moving, np.rint(shift).astype(int))
     if any(side.stop - side.start < 3 for side in here):
-        return PartScores(np.zeros((parts, ndim)), plain, np.zeros((ndim, ndim)))
+        nothing = np.zeros((parts, ndim)), np.zeros((parts, ndim, ndim)), np.zeros((ndim, ndim))
+        return PartScores(*nothing)
     first, second = reference.values[here], moving.values[there]
     if sign < 0:
         second = -second
@@ -121,135 +117,12 @@ def compute_scores(
     )
     level = _estimate_difference(first, second, weights)
     bounds = [
-        np.clip(np.array(edges) - begin - side.start, 0, side.stop - side.start)
+        np.clip(np.array(edges) - begin - side.start, 1, side.stop - side.start - 1)
         for edges, begin, side in zip(grid.edges, reference.begin, here, strict=True)
     ]
-    chunks = _ChunkSums(first.shape, max(CHUNK // int(np.prod(first.shape[1:])), 1), level)
-    by_slab = np.zeros((ndim, grid.shape[0], *first.shape[1:]))
-    for slab, (low, high) in enumerate(zip(bounds[0][:-1], bounds[0][1:], strict=True)):
-        # the first and the last line lack a neighbour
-        begin, end = max(int(low), 1), min(int(high), len(first) - 1)
-        if begin < end:
-            lines = slice(begin - 1, end + 1)
-            pixels = first[lines], second[lines], _multiply_weights(weights, lines)
-            chunks.add_scores(by_slab[:, slab], *pixels)
-    score = _split(by_slab, bounds[1:]).reshape(ndim, parts).T / 4
-    products, shared = _sum_information(first, second, weights, bounds)
-    for product, (a, b) in zip(products, _list_pairs(ndim), strict=True):
-        plain[:, a, b] = plain[:, b, a] = product.ravel()
-    return PartScores(score, plain, shared)
-
-
-def _list_pairs(ndim: int) -> list[tuple[int, int]]:
-    """The pairs of axes, each once."""
-    return [(a, b) for a in range(ndim) for b in range(a, ndim)]
-
-
-def _split(sums: NDArray[np.float64], bounds: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
-    """Sum along every axis but the first two by part."""
-    for axis, ends in enumerate(bounds, 2):
-        lines = np.moveaxis(sums, axis, 0)
-        parts = [lines[low:high].sum(axis=0) for low, high in pairwise(ends.tolist())]
-        sums = np.stack(parts, axis=axis)
-    return sums
-
-
-class _ChunkSums:
-    """Sums of slopes times differences over lines, chunk by chunk of what fits the cache.
-
-    A line is what lies at one place of the first axis.
-    """
-
-    def __init__(self, shape: Sequence[int], lines: int, level: float) -> None:
-        self.ndim, self.lines, self.level = len(shape), lines, np.float32(level)
-        self.strides = [int(np.prod(shape[axis + 1 :])) for axis in range(self.ndim)]
-        self.both, self.difference = np.empty((2, lines + 2, *shape[1:]), np.float32)
-        self.slope = np.empty((lines, *shape[1:]), np.float32)
-
-    def add_scores(
-        self, sums: NDArray[np.float64], first: Floats, second: Floats, weights: Floats | None
-    ) -> None:
-        """Add those of the lines but the first and the last to `sums` (axes, ...)."""
-        for begin in range(0, len(first) - 2, self.lines):
-            chunk = slice(begin, min(begin + self.lines, len(first) - 2) + 2)
-            count = chunk.stop - begin
-            both = np.add(first[chunk], second[chunk], out=self.both[:count]).ravel()
-            difference = self.difference[: count - 2]
-            inner = slice(begin + 1, chunk.stop - 1)
-            np.subtract(first[inner], second[inner], out=difference)
-            difference -= self.level
-            if weights is not None:
-                difference *= weights[inner]
-            _clear_ends(difference)
-            slope, line = self.slope[: count - 2], self.strides[0]
-            for axis, stride in enumerate(self.strides):
-                # where a neighbour is missing, the slope is whatever lies there in memory
-                after, before = both[line + stride :], both[line - stride :]
-                np.subtract(after[: slope.size], before[: slope.size], out=slope.ravel())
-                sums[axis] += np.einsum("i...,i...->...", slope, difference)
-
-
-def _sum_information(
-    first: Floats,
-    second: Floats,
-    weights: tuple[Floats | None, Floats | None],
-    bounds: Sequence[NDArray[np.intp]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum products of slopes over a sample of the lines but the first and the last.
-
-    Returns those of the mean of both images' slopes by part (pairs of axes, ...), and those of
-    one's with the other's (axes, axes).
-    """
-    count = len(first) - 2
-    step = max(min(first.size // SAMPLE, count // 12), 1)
-    ones, others = (_find_slopes(image, step) for image in (first, second))
-    for slope in (*ones, *others):
-        _clear_ends(slope)
-    means = [one + other for one, other in zip(ones, others, strict=True)]
-    weighted, both = means, _multiply_weights(weights, slice(1, -1, step))
-    if both is not None:
-        weighted = [np.asarray(slope * both) for slope in means]
-        ones = [np.asarray(slope * both) for slope in ones]
-    sampled = np.clip(-(-(bounds[0] - 1) // step), 0, len(ones[0]))
-    by_slab = [
-        [np.einsum("i...,i...->...", weighted[a][low:high], means[b][low:high])
-         for low, high in pairwise(sampled.tolist())]
-        for a, b in _list_pairs(first.ndim)
-    ]  # fmt: skip
-    # no call of BLAS, whose sums depend on the number of threads
-    shared = np.array(
-        [[float(np.einsum("i,i->", one.ravel(), other.ravel())) for other in others]
-         for one in ones]
-    )  # fmt: skip
-    scale = count / len(ones[0])
-    plain = _split(np.array(by_slab, np.float64), bounds[1:])
-    return plain * (scale / 16), (shared + shared.T) * (scale / 8)
-
-
-def _along(axis: int, what: slice | int) -> tuple[slice | int, ...]:
-    """The index of something along one axis."""
-    return (*(slice(None),) * axis, what)
-
-
-def _clear_ends(image: Floats) -> None:
-    """Set to 0 what lacks a neighbour along an axis, but the first."""
-    for axis in range(1, image.ndim):
-        image[_along(axis, 0)] = image[_along(axis, -1)] = 0
-
-
-def _find_slopes(image: Floats, step: int) -> list[Floats]:
-    """Twice the slope along each axis, on every so many lines but the first and the last.
-
-    Where a neighbour is missing it is 0.
-    """
-    slopes: list[Floats] = [image[2::step] - image[:-2:step]]
-    lines = image[1:-1:step]
-    for axis in range(1, image.ndim):
-        slope = np.zeros_like(lines)
-        after, before = lines[_along(axis, slice(2, None))], lines[_along(axis, slice(None, -2))]
-        np.subtract(after, before, out=slope[_along(axis, slice(1, -1))])
-        slopes.append(slope)
-    return slopes
+    score = sum_scores(first, second, weights, bounds, level).reshape(ndim, parts).T / 4
+    plain, shared = sum_information(first, second, weights, bounds)
+    return PartScores(score, plain.reshape(ndim, ndim, parts).transpose(2, 0, 1), shared)
 
 
 def _find_overlap(
@@ -268,18 +141,7 @@ def _find_overlap(
     return tuple(here), tuple(there)
 
 
-def _multiply_weights(weights: tuple[Floats | None, Floats | None], lines: slice) -> Floats | None:
-    """The weights of both images together, on some lines; None: they are all 1."""
-    one, other = weights
-    if one is None or other is None:
-        both = other if one is None else one
-        return None if both is None else both[lines]
-    return np.asarray(one[lines] * other[lines])
-
-
-def _estimate_difference(
-    first: Floats, second: Floats, weights: tuple[Floats | None, Floats | None]
-) -> float:
+def _estimate_difference(first: Floats, second: Floats, weights: Weights) -> float:
     """Estimate the mean difference of two images, from a sample of their pixels."""
     step = max(int((first.size / LEVEL_SAMPLE) ** (1 / first.ndim)), 1)
     every = (slice(None, None, step),) * first.ndim

@@ -1,0 +1,203 @@
+"""Sums over the pixels of a pair, part by part: scores, and the information of its slopes.
+
+A slope is the difference of a pixel's two neighbours along an axis, twice the gradient. Pixels at
+the ends of an axis lack a neighbour, and do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Floats
+
+# Values that are gone through at a time: what fits the cache.
+CHUNK = 2**16
+# Of so many pixels the information is summed, about; of more, every so many lines.
+SAMPLE = 2**13
+# Products of so many lines are added in single precision.
+SINGLE_LINES = 128
+
+# Where parts begin and end along each axis, pixels from 1 to the size less 1.
+Bounds = Sequence[NDArray[np.intp]]
+Weights = tuple[Floats | None, Floats | None]  # of the pixels of both images; None: all 1
+
+
+def sum_scores(
+    first: Floats, second: Floats, weights: Weights, bounds: Bounds, level: float
+) -> NDArray[np.float64]:
+    """Sum the slopes of both images together times their difference (axes, *parts).
+
+    Parameters
+    ----------
+    first, second : what both images show of the same place
+    bounds : of the parts, pixels of it, but the ends
+    level : the mean difference, which is taken off
+    """
+    if weights[0] is None and weights[1] is None:
+        return np.array(
+            [_sum_along(axis, first, second, bounds, level) for axis in range(first.ndim)]
+        )
+    chunks = _ChunkSums(first.shape, level)
+    by_slab = np.zeros((first.ndim, len(bounds[0]) - 1, *first.shape[1:]))
+    for slab, (low, high) in enumerate(pairwise(bounds[0].tolist())):
+        if low < high:
+            lines = slice(low - 1, high + 1)
+            pixels = first[lines], second[lines], multiply_weights(weights, lines)
+            chunks.add_scores(by_slab[:, slab], *pixels)
+    for axis, ends in enumerate(bounds[1:], 2):
+        by_slab = _sum_parts(by_slab, axis, ends)
+    return by_slab
+
+
+def _sum_along(
+    axis: int, first: Floats, second: Floats, bounds: Bounds, level: float
+) -> NDArray[np.float64]:
+    """Sum scores along one axis where all weights are 1 (*parts).
+
+    The score of a pixel of images f and g, of mean difference l, is (f' - f" + g' - g")(f - g - l),
+    of its neighbours after (') and before ("). In a sum along the axis the products of an image
+    with itself cancel but for those at both ends; what is left is 2 (f g' - f' g): two products of
+    whole images, and no differences.
+    """
+    here, after = _along(axis, slice(None, -1)), _along(axis, slice(1, None))
+    sums = 2 * (
+        _sum_products(first[here], second[after], bounds[0])
+        - _sum_products(second[here], first[after], bounds[0])
+    )
+    # between the last pixels of each part, or those before the first one, and those after them
+    places = _along(axis, np.array([bounds[axis] - 1, bounds[axis]]))
+    (one, one_after), (other, other_after) = (
+        np.moveaxis(image[places].astype(np.float64), axis, 0) for image in (first, second)
+    )
+    ends = (one_after - other_after - level) * (one + other) - level * (one_after + other_after)
+    for along, parts in enumerate(bounds):
+        if along != axis:
+            ends = _sum_parts(ends, along, parts)
+        if along > 0:
+            sums = _sum_parts(sums, along, parts)
+    return np.asarray(sums + np.diff(ends, axis=axis))
+
+
+def _sum_products(one: Floats, other: Floats, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sum products over lines, part by part."""
+    sums = np.zeros((len(bounds) - 1, *one.shape[1:]))
+    for part, (low, high) in enumerate(pairwise(bounds.tolist())):
+        for begin in range(low, high, SINGLE_LINES):
+            lines = slice(begin, min(begin + SINGLE_LINES, high))
+            sums[part] += np.einsum("i...,i...->...", one[lines], other[lines])
+    return sums
+
+
+def _sum_parts(
+    values: NDArray[np.float64], axis: int, bounds: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Sum along an axis, part by part, of bounds from 1 on."""
+    return np.diff(values.cumsum(axis)[_along(axis, bounds - 1)], axis=axis)
+
+
+class _ChunkSums:
+    """Sums of slopes times differences over lines, chunk by chunk of what fits the cache.
+
+    A line is what lies at one place of the first axis.
+    """
+
+    def __init__(self, shape: Sequence[int], level: float) -> None:
+        lines = max(CHUNK // int(np.prod(shape[1:])), 1)
+        self.ndim, self.lines, self.level = len(shape), lines, np.float32(level)
+        self.strides = [int(np.prod(shape[axis + 1 :])) for axis in range(self.ndim)]
+        self.both, self.difference = np.empty((2, lines + 2, *shape[1:]), np.float32)
+        self.slope = np.empty((lines, *shape[1:]), np.float32)
+
+    def add_scores(
+        self, sums: NDArray[np.float64], first: Floats, second: Floats, weights: Floats | None
+    ) -> None:
+        """Add those of the lines but the first and the last to `sums` (axes, ...)."""
+        for begin in range(0, len(first) - 2, self.lines):
+            chunk = slice(begin, min(begin + self.lines, len(first) - 2) + 2)
+            count = chunk.stop - begin
+            both = np.add(first[chunk], second[chunk], out=self.both[:count]).ravel()
+            difference = self.difference[: count - 2]
+            inner = slice(begin + 1, chunk.stop - 1)
+            np.subtract(first[inner], second[inner], out=difference)
+            difference -= self.level
+            if weights is not None:
+                difference *= weights[inner]
+            _clear_ends(difference)
+            slope, line = self.slope[: count - 2], self.strides[0]
+            for axis, stride in enumerate(self.strides):
+                # where a neighbour is missing, the slope is whatever lies there in memory
+                after, before = both[line + stride :], both[line - stride :]
+                np.subtract(after[: slope.size], before[: slope.size], out=slope.ravel())
+                sums[axis] += np.einsum("i...,i...->...", slope, difference)
+
+
+def sum_information(
+    first: Floats, second: Floats, weights: Weights, bounds: Bounds
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum products of slopes over a sample of the lines but the first and the last.
+
+    Returns those of the mean of both images' slopes by part (axes, axes, *parts), and those of
+    one's with the other's (axes, axes).
+    """
+    count = len(first) - 2
+    step = max(min(first.size // SAMPLE, count // 12), 1)
+    ones, others = (_find_slopes(image, step) for image in (first, second))
+    means = ones + others
+    weighted, both = means, multiply_weights(weights, slice(1, -1, step))
+    if both is not None:
+        weighted = means * both
+        ones *= both
+    sampled = np.clip(-(-(bounds[0] - 1) // step), 0, ones.shape[1])
+    # no call of BLAS, whose sums depend on the number of threads
+    plain = np.stack(
+        [np.einsum("ai...,bi...->ab...", weighted[:, low:high], means[:, low:high])
+         for low, high in pairwise(sampled.tolist())],
+        axis=2,
+    ).astype(np.float64)  # fmt: skip
+    for axis, ends in enumerate(bounds[1:], 3):
+        plain = _sum_parts(plain, axis, ends)
+    lines = (first.ndim, -1)
+    shared = np.einsum("ai,bi->ab", ones.reshape(lines), others.reshape(lines)).astype(np.float64)
+    scale = count / ones.shape[1]
+    return plain * (scale / 16), (shared + shared.T) * (scale / 8)
+
+
+def multiply_weights(weights: Weights, lines: slice) -> Floats | None:
+    """The weights of both images together, on some lines; None: they are all 1."""
+    one, other = weights
+    if one is None or other is None:
+        both = other if one is None else one
+        return None if both is None else both[lines]
+    return np.asarray(one[lines] * other[lines])
+
+
+def _along(axis: int, what: Any) -> tuple[Any, ...]:
+    """The index of something along one axis."""
+    return (*(slice(None),) * axis, what)
+
+
+def _clear_ends(image: Floats) -> None:
+    """Set to 0 what lacks a neighbour along an axis, but the first."""
+    for axis in range(1, image.ndim):
+        image[_along(axis, 0)] = image[_along(axis, -1)] = 0
+
+
+def _find_slopes(image: Floats, step: int) -> Floats:
+    """Twice the slope along each axis (axes, ...), on every so many lines but the first and last.
+
+    Where a neighbour is missing it is 0.
+    """
+    lines = image[1:-1:step]
+    slopes = np.zeros((image.ndim, *lines.shape), image.dtype)
+    np.subtract(image[2::step], image[:-2:step], out=slopes[0])
+    for axis in range(1, image.ndim):
+        after, before = lines[_along(axis, slice(2, None))], lines[_along(axis, slice(None, -2))]
+        np.subtract(after, before, out=slopes[axis][_along(axis, slice(1, -1))])
+    for slope in slopes:
+        _clear_ends(slope)
+    return slopes
