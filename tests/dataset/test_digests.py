@@ -37,6 +37,7 @@ def make_solved(time=None):
         pixel_size=(0.5, 0.5),
         unit="micrometer",
         time=time,
+        part_centres=rng.uniform(0, 9, (9, 2)),
         attributes={"verdict": "good", "run": "a", "configuration": json.dumps({"a": 1})},
     )
 

@@ -55,6 +55,7 @@ def test_the_dataset_is_as_documented(folder):
         "component": frame,
         "pair_count": frame,
         "frame_ncc": frame,
+        "part_centre": ("part", "axis"),
         "pixel_size": ("axis",),
         "pair_reference": pair,
         "pair_moving": pair,

@@ -30,7 +30,7 @@ from steadystack.model import (
 from steadystack.parts import compute_jackknife_std
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 6
+FORMAT = 7
 
 
 def make_dataset(
@@ -41,6 +41,7 @@ def make_dataset(
     pixel_size: tuple[float, ...] | None = None,
     unit: str = "",
     time: tuple[tuple[float, ...], str] | None = None,
+    part_centres: NDArray[np.float64] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """The dataset that a run leaves behind.
@@ -54,6 +55,7 @@ def make_dataset(
     pixel_size : one per axis, None if it is not known
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
+    part_centres : of the parts of the frame (part, axis), pixels; None: not known
     attributes : written without the secrets of URLs; `ATTRIBUTES` has their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
@@ -85,6 +87,13 @@ def make_dataset(
                 column.name: (column.dims, _get_values(column, pairs, frames), column.attributes)
                 for column in COLUMNS
             },
+            "part_centre": (
+                ("part", "axis"),
+                np.full(pairs.part_step.shape[1:], np.nan)
+                if part_centres is None
+                else part_centres,
+                about["part_centre"] | {"units": "pixel"},
+            ),
             "pixel_size": ("axis", size, about["pixel_size"] | ({"units": unit} if unit else {})),
         },
         coordinates,

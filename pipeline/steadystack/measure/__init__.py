@@ -32,6 +32,7 @@ from steadystack.measure.method import (
     prepare_block,
     read_camera_images,
 )
+from steadystack.measure.part_steps import find_part_centres
 from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
 from steadystack.measure.rounds import add_second_round, measure_rounds
 
@@ -55,6 +56,7 @@ __all__ = [
     "estimate_refine_bytes",
     "find_cheapest_cell",
     "find_pair_centres",
+    "find_part_centres",
     "get_camera_image_path",
     "has_shift",
     "list_searches",

@@ -28,6 +28,7 @@ from steadystack.model import (
     Surface,
 )
 from steadystack.ncc import MaskedImage, Terms
+from steadystack.parts import PartScores
 from steadystack.register import Search, compute_block_terms, make_surface, register_surfaces
 
 
@@ -178,13 +179,15 @@ def _register_batch(
         _make_surface([summaries[frame] for frame in pair], terms_of_pair, search, centre)
         for pair, terms_of_pair, centre in zip(pairs.tolist(), terms, centre_of, strict=True)
     )
+    scores: list[PartScores | None] = [None] * len(pairs)
     for row, registration in enumerate(register_surfaces(surfaces, search)):
         _set_row(table, row, registration)
         if asker is not None:
             if registration.status is PairStatus.OK:
-                scores = asker.compute_scores(row, registration.shift, registration.ncc < 0)
-                table.part_step[row] = asker.compute_steps(scores)
+                scores[row] = asker.compute_scores(row, registration.shift, registration.ncc < 0)
             asker.release(row)
+    if asker is not None:
+        table.part_step[:] = asker.compute_steps(scores)
     frames = np.array(sorted(summaries), np.int64)
     read = [summaries[frame] for frame in frames.tolist()]
     columns = {

@@ -6,6 +6,7 @@ then, smoothed; blocks are read once more, and what they say is added up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from steadystack.parts import (
     ScoreImage,
     SmoothedMask,
     compute_scores,
+    compute_steps_of_pairs,
     make_score_image,
 )
 from steadystack.register import Search
@@ -99,13 +101,26 @@ class PartAsker:
             if self._last[frame] == row:
                 self._held.pop(frame, None)
 
-    def compute_steps(self, scores: PartScores | None) -> NDArray[np.float64]:
-        """By how much each part moves the shift of a pair (places, axes), pixels; NaN: unknown."""
-        steps = np.full((self._grid.places, len(self._moves)), np.nan)
-        if scores is not None:
-            known = scores.compute_steps(self._moves)
-            steps[: len(known)] = known
+    def compute_steps(self, scores: Sequence[PartScores | None]) -> NDArray[np.float32]:
+        """By how much each part moves the shift of each pair (pairs, places, axes), pixels.
+
+        NaN where nothing is known of a pair, or where there is no part.
+        """
+        steps = np.full((len(scores), self._grid.places, len(self._moves)), np.nan, np.float32)
+        rows = [row for row, known in enumerate(scores) if known is not None]
+        if rows:
+            known = compute_steps_of_pairs([s for s in scores if s is not None], self._moves)
+            steps[rows, : known.shape[1]] = known
         return steps
+
+
+def find_part_centres(method: Method) -> NDArray[np.float64]:
+    """Find the middle of every part of the frame (places, axes), pixels; NaN: no such part."""
+    grid = PartGrid.make(method.search.shape)
+    centres = np.full((grid.places, len(grid.edges)), np.nan)
+    begin = [side.start for side in method.region or ()] or 0
+    centres[: len(grid.centres)] = grid.centres + begin
+    return centres
 
 
 def find_last_rows(pairs: Ints) -> dict[int, int]:
@@ -136,7 +151,7 @@ def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> Bloc
 def finish_asking(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
     """The steps (pairs, places, axes) of pairs whose blocks have all been asked."""
     asker = PartAsker(make_search(method, result.asked.centres), result.asked.pairs)
-    return np.array([asker.compute_steps(scores) for scores in result.scores], np.float32)
+    return asker.compute_steps(result.scores)
 
 
 def _smooth_mask(mask: CachedMask) -> SmoothedMask:

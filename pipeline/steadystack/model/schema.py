@@ -155,6 +155,13 @@ BESIDE = (
     Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
     Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
     Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),
+    Beside(
+        "part_centre",
+        (PART, AXIS),
+        "<f8",
+        "where the middle of a part of the frame lies, "
+        "pixels from the centre of the frame's first one; NaN: no such part",
+    ),
 )
 
 ATTRIBUTES = (

@@ -5,7 +5,12 @@ at their shift, and `scores` tells by how much each part moves the shift of the 
 """
 
 from steadystack.parts.grid import PartGrid
-from steadystack.parts.scores import PartScores, compute_jackknife_std, compute_scores
+from steadystack.parts.scores import (
+    PartScores,
+    compute_jackknife_std,
+    compute_scores,
+    compute_steps_of_pairs,
+)
 from steadystack.parts.smoothing import ScoreImage, SmoothedMask, make_score_image
 
 __all__ = [
@@ -15,5 +20,6 @@ __all__ = [
     "SmoothedMask",
     "compute_jackknife_std",
     "compute_scores",
+    "compute_steps_of_pairs",
     "make_score_image",
 ]

@@ -20,7 +20,7 @@ CHUNK = 2**16
 # Of so many pixels the information is summed, about; of more, every so many lines.
 SAMPLE = 2**13
 # Products of so many lines are added in single precision.
-SINGLE_LINES = 128
+SINGLE_LINES = 256
 
 # Where parts begin and end along each axis, pixels from 1 to the size less 1.
 Bounds = Sequence[NDArray[np.intp]]
@@ -39,9 +39,7 @@ def sum_scores(
     level : the mean difference, which is taken off
     """
     if weights[0] is None and weights[1] is None:
-        return np.array(
-            [_sum_along(axis, first, second, bounds, level) for axis in range(first.ndim)]
-        )
+        return _sum_plain(first, second, bounds, level)
     chunks = _ChunkSums(first.shape, level)
     by_slab = np.zeros((first.ndim, len(bounds[0]) - 1, *first.shape[1:]))
     for slab, (low, high) in enumerate(pairwise(bounds[0].tolist())):
@@ -54,50 +52,58 @@ def sum_scores(
     return by_slab
 
 
-def _sum_along(
-    axis: int, first: Floats, second: Floats, bounds: Bounds, level: float
-) -> NDArray[np.float64]:
-    """Sum scores along one axis where all weights are 1 (*parts).
+def _sum_plain(first: Floats, second: Floats, bounds: Bounds, level: float) -> NDArray[np.float64]:
+    """Sum scores where all weights are 1 (axes, *parts).
 
     The score of a pixel of images f and g, of mean difference l, is (f' - f" + g' - g")(f - g - l),
     of its neighbours after (') and before ("). In a sum along the axis the products of an image
     with itself cancel but for those at both ends; what is left is 2 (f g' - f' g): two products of
     whole images, and no differences.
     """
-    here, after = _along(axis, slice(None, -1)), _along(axis, slice(1, None))
-    sums = 2 * (
-        _sum_products(first[here], second[after], bounds[0])
-        - _sum_products(second[here], first[after], bounds[0])
-    )
-    # between the last pixels of each part, or those before the first one, and those after them
-    places = _along(axis, np.array([bounds[axis] - 1, bounds[axis]]))
-    (one, one_after), (other, other_after) = (
-        np.moveaxis(image[places].astype(np.float64), axis, 0) for image in (first, second)
-    )
-    ends = (one_after - other_after - level) * (one + other) - level * (one_after + other_after)
-    for along, parts in enumerate(bounds):
-        if along != axis:
-            ends = _sum_parts(ends, along, parts)
-        if along > 0:
-            sums = _sum_parts(sums, along, parts)
-    return np.asarray(sums + np.diff(ends, axis=axis))
+    crossed = 2 * _sum_crossed(first, second, bounds[0])
+    for axis, parts in enumerate(bounds[1:], 2):
+        crossed = _sum_parts(crossed, axis, parts)
+    for axis, sums in enumerate(crossed):
+        # between the last pixels of each part, or those before the first one, and those after them
+        places = _along(axis, np.array([bounds[axis] - 1, bounds[axis]]))
+        (one, one_after), (other, other_after) = (
+            np.moveaxis(image[places], axis, 0) for image in (first, second)
+        )
+        ends = (one_after - other_after - level) * (one + other)
+        ends -= level * (one_after + other_after)
+        for along, parts in enumerate(bounds):
+            if along != axis:
+                ends = _sum_parts(ends, along, parts)
+        sums += ends[_along(axis, slice(1, None))] - ends[_along(axis, slice(None, -1))]
+    return crossed
 
 
-def _sum_products(one: Floats, other: Floats, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum products over lines, part by part."""
-    sums = np.zeros((len(bounds) - 1, *one.shape[1:]))
+def _sum_crossed(first: Floats, second: Floats, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sum f g' - f' g over the lines of each part of the first axis (axes, parts, ...).
+
+    Along other axes the last place, which has no neighbour after it, is 0.
+    """
+    sums = np.zeros((first.ndim, len(bounds) - 1, *first.shape[1:]))
     for part, (low, high) in enumerate(pairwise(bounds.tolist())):
         for begin in range(low, high, SINGLE_LINES):
-            lines = slice(begin, min(begin + SINGLE_LINES, high))
-            sums[part] += np.einsum("i...,i...->...", one[lines], other[lines])
+            end = min(begin + SINGLE_LINES, high)
+            one, other = first[begin : end + 1], second[begin : end + 1]
+            for axis in range(first.ndim):
+                if axis == 1:  # from here on the neighbour is on the same line
+                    one, other = one[:-1], other[:-1]
+                here, after = _along(axis, slice(None, -1)), _along(axis, slice(1, None))
+                products = [
+                    np.einsum("i...,i...->...", image[here], neighbour[after])
+                    for image, neighbour in ((one, other), (other, one))
+                ]
+                sums[(axis, part, *here[1:])] += products[0] - products[1]
     return sums
 
 
-def _sum_parts(
-    values: NDArray[np.float64], axis: int, bounds: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _sum_parts(values: NDArray[Any], axis: int, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sum along an axis, part by part, of bounds from 1 on."""
-    return np.diff(values.cumsum(axis)[_along(axis, bounds - 1)], axis=axis)
+    sums = values.cumsum(axis, dtype=np.float64)[_along(axis, bounds - 1)]
+    return np.asarray(sums[_along(axis, slice(1, None))] - sums[_along(axis, slice(None, -1))])
 
 
 class _ChunkSums:

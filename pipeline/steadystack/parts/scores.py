@@ -55,27 +55,41 @@ class PartScores:
     def compute_steps(self, moves: Sequence[bool]) -> NDArray[np.float64]:
         """Compute by how much each part moves the shift of the whole (parts, axes), pixels.
 
-        They are the steps at the best shift that the scores know, where they sum to nothing.
-
-        Parameters
-        ----------
-        moves : the axes along which anything may move; along others a step is 0
-
-        Returns NaN where the images show too little to tell.
+        See `compute_steps_of_pairs`.
         """
-        axes = np.flatnonzero(moves)
-        steps = np.zeros(self.score.shape)
-        if not len(axes):
-            return steps
-        score, plain = self.score[:, axes], self.plain[:, axes[:, None], axes]
-        shared, whole = self.shared[np.ix_(axes, axes)], plain.sum(axis=0)
-        try:
-            np.linalg.cholesky(np.stack([shared, whole]))  # both are positive definite
-        except np.linalg.LinAlgError:
-            return np.full(self.score.shape, np.nan)
-        best = np.linalg.solve(whole, score.sum(axis=0))
-        steps[:, axes] = np.linalg.solve(shared, (plain @ best - score).T).T / FILTER_EXCESS
+        return np.asarray(compute_steps_of_pairs([self], moves)[0])
+
+
+def compute_steps_of_pairs(
+    pairs: Sequence[PartScores], moves: Sequence[bool]
+) -> NDArray[np.float64]:
+    """Compute by how much each part moves the shift of each pair (pairs, parts, axes), pixels.
+
+    They are the steps at the best shift that the scores know, where they sum to nothing. NaN for
+    pairs that show too little to tell.
+
+    Parameters
+    ----------
+    pairs : their scores, of the same grid
+    moves : the axes along which anything may move; along others a step is 0
+    """
+    axes = np.flatnonzero(moves)
+    score, plain, shared = (
+        np.stack([getattr(scores, name) for scores in pairs])
+        for name in ("score", "plain", "shared")
+    )
+    steps = np.zeros(score.shape)
+    if not len(axes):
         return steps
+    score, plain = score[..., axes], plain[..., axes[:, None], axes]
+    shared, whole = shared[:, axes[:, None], axes], plain.sum(axis=1)
+    told = (np.linalg.eigvalsh(np.stack([shared, whole])) > 0).all(axis=(0, 2))
+    shared[~told] = whole[~told] = np.eye(len(axes))
+    best = np.linalg.solve(whole, score.sum(axis=1)[..., None])
+    off = np.einsum("...ab,...b->...a", plain, best[:, None, :, 0]) - score
+    steps[..., axes] = np.linalg.solve(shared, off.swapaxes(1, 2)).swapaxes(1, 2) / FILTER_EXCESS
+    steps[~told] = np.nan
+    return steps
 
 
 def compute_jackknife_std(steps: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

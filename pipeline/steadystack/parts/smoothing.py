@@ -72,8 +72,10 @@ def make_score_image(values: Floats, mask: SmoothedMask, begin: Sequence[int]) -
     begin : the first pixel of the region in the frame
     """
     smoothed = smooth(np.asarray(values, np.float32))
-    np.divide(smoothed, mask.fraction, out=smoothed, where=mask.fraction > 0)
-    if mask.weights is not None:
+    if mask.weights is None:
+        smoothed /= mask.fraction
+    else:
+        np.divide(smoothed, mask.fraction, out=smoothed, where=mask.fraction > 0)
         smoothed = np.where(mask.filled, np.where(values != 0, values, smoothed), np.float32(0))
         smoothed = smooth(smoothed)
         np.divide(smoothed, mask.filled_fraction, out=smoothed, where=mask.filled_fraction > 0)

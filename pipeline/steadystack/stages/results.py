@@ -29,6 +29,7 @@ from steadystack.measure import (
     check_camera_image,
     discard_camera_images,
     estimate_camera_images,
+    find_part_centres,
     get_camera_image_path,
 )
 from steadystack.model import (
@@ -144,6 +145,7 @@ def make_run_dataset(
         pixel_size=series.pixel_size,
         unit=series.unit,
         time=series.time,
+        part_centres=find_part_centres(setup.method),
         attributes=attributes,
     )
 
