@@ -258,6 +258,30 @@ class DefectMask:
         return mask if region is None else mask[region]
 
 
+@dataclass(frozen=True)
+class BoxMask:
+    """A static mask that leaves boxes of a frame out: per axis the first pixel and that behind."""
+
+    boxes: tuple[tuple[tuple[int, int], ...], ...]
+    per_frame = False
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self.boxes).encode()).hexdigest()[:16]
+
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask of frames of that shape, or a region of it."""
+        region = region or tuple(slice(0, size) for size in shape)
+        valid = np.ones([side.stop - side.start for side in region], bool)
+        for box in self.boxes:
+            inside = (
+                slice(max(first - side.start, 0), max(stop - side.start, 0))
+                for (first, stop), side in zip(box, region, strict=True)
+            )
+            valid[tuple(inside)] = False
+        return valid
+
+
 @lru_cache(maxsize=4)
 def _leave_out(mask: DefectMask) -> Bools:
     """Make a mask without some pixels; cached."""

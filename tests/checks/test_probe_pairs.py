@@ -10,7 +10,7 @@ import pytest
 import steadystack
 from bench_verdict import noisy, views, wander
 from steadystack.checks import check_probe_pairs
-from steadystack.checks.probe_pairs import WithoutBox, select_probe_pairs
+from steadystack.checks.probe_pairs import select_probe_pairs
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, ProbeCheck, as_stack
@@ -18,7 +18,7 @@ from steadystack.pairs import select_pairs
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames, ValidFrames
 from steadystack.solve import solve_shifts
-from steadystack.validity import Validity
+from steadystack.validity import BoxMask, Validity
 from support.members import slow_but
 
 
@@ -103,7 +103,7 @@ def test_frames_without_a_part_are_those_of_the_source_without_its_pixels():
     source = ArrayFrames.checked(as_stack(rng.normal(size=(3, 40, 50))), rng.random((40, 50)) > 0.2)
     box = (slice(10, 25), slice(30, 50))
     inside = np.zeros((40, 50), bool)
-    without = ValidFrames(source, Validity((WithoutBox(box),)))
+    without = ValidFrames(source, Validity((BoxMask((((10, 25), (30, 50)),)),)))
     inside[box] = True
     whole = source.read(1)
     np.testing.assert_array_equal(without.read(1).valid, whole.valid & ~inside)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadystack.checks.probe_pairs import Probe, compute_own_errors
+from steadystack.checks.probe_pairs import Probe, compute_own_errors, list_boxes
+from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_part
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
@@ -17,15 +18,22 @@ from steadystack.measure import Sample, has_shift, spread_evenly
 from steadystack.model import (
     Bools,
     Defects,
+    FrameSource,
+    FrameTable,
+    InputError,
     Ints,
     OtherConditioning,
     PairTable,
     Pilot,
     RunError,
+    StrangeParts,
     Trial,
 )
-from steadystack.planning import Setup, leave_out_defects
+from steadystack.pairs import select_pairs
+from steadystack.parts import PartGrid
+from steadystack.planning import Setup, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
+from steadystack.solve import leave_out_strange_parts, solve_shifts
 
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
 
@@ -42,17 +50,22 @@ LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32
 MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
 # Of so many pairs this share is to have a shift: else others are tried, and one that has as many.
 PAIRS, FOUND = 8, 0.75
+# Parts that go their own way are looked for in so many frames, by pairs so far apart in these, if
+# this share of them has a shift. Pairs without them have to tell so many times as much.
+FRAMES_OF_PARTS, STEPS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
+MORE_KNOWN = 2.0
 # After a run one is told of others where more than this share of the pairs is refused.
 REFUSED = 0.5
 
 
 def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
-    """Look for defects of the camera, and decide on the keys of `preprocess` that are "auto".
+    """Look for what is to be left out, and decide on the keys of `preprocess` that are "auto".
 
     The latter is done on a few of the closest pairs, spread over the series. Where three quarters
     of them have a shift as they are, nothing else is tried. Else that conditioning is taken whose
     pairs tell most: by how many have a shift, and by the errors that parts of the frame and noise
-    state.
+    state. Left out are defects of the camera, and parts that go their own way under the
+    conditioning that is taken.
 
     Returns
     -------
@@ -74,7 +87,75 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
             trials += _try_all(setup, pairs, others, None)
     except RunError:  # so many frames cannot be read that the run itself will tell
         return Pilot(defects=defects), None
-    return Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs)), defects), table
+    pilot = Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs)), defects)
+    return replace(pilot, parts=find_strange_parts(setup, pilot)), table
+
+
+def find_what_to_leave_out(setup: Setup) -> Pilot:
+    """Look for defects of the camera, and for parts that go their own way."""
+    pilot = Pilot(defects=find_defects(setup))
+    return replace(pilot, parts=find_strange_parts(setup, pilot))
+
+
+def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
+    """Find parts of the frame that go their own way, and that shifts are better known without.
+
+    The majority of the parts tells, of some frames spread over the series, or of as many in its
+    middle, one behind the other, if the former do not show the same. Pairs that are measured
+    without such parts must then tell far more of the shifts together than those of whole frames
+    do. None: the settings do not ask for it, there are too few frames, or small ones, or they are
+    measured in blocks, for which it would take long.
+    """
+    count = setup.series.source.frame_count
+    is_asked = setup.config.mask.parts is not None and len(setup.method.search.blocks) == 1
+    if not is_asked or count < FEWEST_LOOKED_AT:
+        return None
+    try:
+        setup = decide(setup, pilot)
+    except InputError:  # filters take memory, and are not taken
+        setup = decide(setup, replace(pilot, chosen=0))
+    probe = Probe(setup, setup.method, None)
+    plane = probe.region[-2:]
+    if len(plane) < 2 or min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
+        return None
+    spread = spread_evenly(np.arange(count), FRAMES_OF_PARTS)
+    middle = np.arange(min(count, FRAMES_OF_PARTS)) + max(count - FRAMES_OF_PARTS, 0) // 2
+    try:
+        found = _find_strange_parts_in(probe, np.asarray(spread))
+        return found or _find_strange_parts_in(probe, middle)
+    except RunError:
+        return None
+
+
+def _find_strange_parts_in(probe: Probe, frames: Ints) -> StrangeParts | None:
+    """Find them in some frames; None where fewer than half of their pairs have a shift."""
+    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+
+    def measure(source: FrameSource | None = None) -> tuple[Trial, FrameTable]:
+        table = probe.measure(frames[pairs], source=source)
+        solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
+        errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
+        error = float(np.median(errors)) if errors.size else None
+        return Trial(found=int(table.ok.sum()), error=error), solved
+
+    whole, solved = measure()
+    if whole.found < LEAST_KNOWN * len(pairs):
+        return None
+    ndim, parts = len(probe.region), tuple(leave_out_strange_parts(solved).parts_left_out)
+    of = math.prod(PartGrid.make([side.stop - side.start for side in probe.region]).shape)
+    if not parts:
+        return StrangeParts(len(frames), of)
+    boxes = list_boxes(probe.region, parts)
+    rest, _ = measure(probe.mask(boxes))
+    names = ", ".join(
+        dict.fromkeys(name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
+    )
+    found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
+    is_better = rest.information > MORE_KNOWN * whole.information
+    if not is_better or rest.found < FOUND * whole.found:
+        return found
+    corners = tuple(tuple((side.start, side.stop) for side in box) for box in boxes)
+    return replace(found, boxes=corners)
 
 
 def find_defects(setup: Setup) -> Defects | None:

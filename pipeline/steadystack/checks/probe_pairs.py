@@ -39,7 +39,7 @@ from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
 from steadystack.solve import weigh_parts
-from steadystack.validity import Validity
+from steadystack.validity import BoxMask, Validity
 
 # Separations, beyond those of the run, at which pairs are probed: these, and shares of the series.
 SEPARATIONS, SHARES = (8, 16, 32), (0.25, 0.5, 0.75)
@@ -52,31 +52,6 @@ LOW_PASS, HIGH_PASS = 1.0, 10.0
 # they differ from those of the whole.
 NEARER = 0.7
 LEAST_ERROR = 0.01  # px; errors that are stated smaller are taken to be this
-
-
-@dataclass(frozen=True)
-class WithoutBox:
-    """The mask of all frames that leaves a box of them out."""
-
-    box: Slices
-    per_frame = False
-
-    @property
-    def digest(self) -> str:
-        return str(self.box)
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
-        region = region or tuple(slice(0, size) for size in shape)
-        valid = np.ones([side.stop - side.start for side in region], bool)
-        inside = (
-            slice(max(side.start - read.start, 0), max(side.stop - read.start, 0))
-            for side, read in zip(self.box, region, strict=True)
-        )
-        valid[tuple(inside)] = False
-        return valid
 
 
 @dataclass(frozen=True)
@@ -99,8 +74,8 @@ class Probe:
 
     def mask(self, boxes: Sequence[Slices]) -> FrameSource:
         """The frames without some boxes."""
-        mask = Validity(tuple(WithoutBox(box) for box in boxes))
-        return ValidFrames(self.setup.series.source, mask)
+        mask = BoxMask(tuple(tuple((side.start, side.stop) for side in box) for box in boxes))
+        return ValidFrames(self.setup.series.source, Validity((mask,)))
 
     def measure(
         self, pairs: Ints, *, source: FrameSource | None = None, method: Method | None = None
@@ -170,7 +145,7 @@ def check_majority(
         return MajorityCheck(parts, 0)
     probe = Probe(setup, _search_around(solved, setup.method), client)
     try:
-        rest = probe.measure(pairs, source=probe.mask(_list_boxes(probe.region, parts)))
+        rest = probe.measure(pairs, source=probe.mask(list_boxes(probe.region, parts)))
     except RunError:
         return MajorityCheck(parts, 0)
     first, second = pairs[rest.ok].T
@@ -199,7 +174,7 @@ def _search_around(solved: FrameTable, method: Method) -> Method:
     return replace(method, initial_shifts=np.where(known, solved.shift, 0.0))
 
 
-def _list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
+def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
     """The boxes of some parts of a region of the frame."""
     grid = PartGrid.make([side.stop - side.start for side in region])
     boxes = []

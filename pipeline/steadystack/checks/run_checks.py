@@ -15,8 +15,9 @@ from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.sampling import KeptFrames
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
-from steadystack.model import PairTable
+from steadystack.model import FrameSource, PairTable
 from steadystack.planning import Setup
+from steadystack.readers import ArrayFrames, ValidFrames
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
@@ -37,6 +38,10 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
     """
     source, method, settings = KeptFrames(setup.series.source), setup.method, setup.config.solve
+    masked: FrameSource = source
+    if setup.pilot is not None and setup.pilot.parts is not None and setup.pilot.parts.boxes:
+        assert isinstance(setup.series.source, ValidFrames | ArrayFrames)
+        masked = replace(setup.series.source, validity=setup.series.validity)  # of the settings
     setup = replace(setup, series=replace(setup.series, source=source))
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)
@@ -46,7 +51,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     results = {
         FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
         LOCAL_MOTION: check_moving_parts(source, method, table, solved),
-        MASK: check_mask(source, table),
+        MASK: check_mask(masked, table),
         PROBES: check_probe_pairs(setup, table, solved, client),
         MAJORITY: majority,
         SHARPNESS: check_sharpness(setup, solved),

@@ -161,6 +161,12 @@ class MaskSection(Section):
         description="pixels of the camera that stand out wherever the scene is, hot or dead, are "
         "not valid for measuring; auto: found in the stack where it moves; null: not looked for",
     )
+    parts: Literal["auto"] | None = Field(
+        AUTO,
+        description="ninths of the frame that go their own way (an object, a label) are not valid "
+        "for measuring; auto: found on some frames, where shifts are better known without them; "
+        "null: not looked for",
+    )
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:

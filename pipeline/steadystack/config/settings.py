@@ -188,7 +188,7 @@ class Config(Section):
     @property
     def is_decided(self) -> bool:
         """Whether nothing is left for a pilot to decide."""
-        return self.preprocess.is_decided and self.mask.defects is None
+        return self.preprocess.is_decided and self.mask.defects is None and self.mask.parts is None
 
     def fingerprint(self, digest: str) -> str:
         """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.

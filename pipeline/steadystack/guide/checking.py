@@ -77,7 +77,7 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
     rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
-    return rows + ([("", pilot.defects.describe())] if pilot.defects else [])
+    return rows + [("", line) for line in pilot.describe_left_out()]
 
 
 def _describe_frame(frame: Frame, values: NDArray[Any], valid: Bools) -> str:

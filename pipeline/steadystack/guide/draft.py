@@ -134,7 +134,7 @@ def _make_lines_on_pilot(example: Mapping[str, Any], spec: StackSpec) -> str:
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
-        "both are auto, as is mask.defects: a run tries pairs, and would use now:",
+        "both are auto, as are mask.defects and mask.parts: a run tries pairs, and would use now:",
         *pilot.describe(),
     ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""

@@ -35,6 +35,7 @@ from steadystack.model.findings import (
     Pilot,
     ProbeCheck,
     SharpnessCheck,
+    StrangeParts,
     Trial,
 )
 from steadystack.model.images import (
@@ -127,6 +128,7 @@ __all__ = [
     "SharpnessCheck",
     "Slices",
     "Status",
+    "StrangeParts",
     "Surface",
     "Trial",
     "Trust",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 MOST_SIGMA = 1e6  # of a filter, px
 FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
@@ -223,6 +225,40 @@ class Defects:
 
 
 @dataclass(frozen=True)
+class StrangeParts:
+    """Parts of the frame that go their own way, found in some frames of a series.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    of : how many parts a frame has
+    parts : which of them go their own way, from 0
+    names : these in words
+    error, error_without : of the frames' shifts with and without them, as it is stated, the median,
+        px; None: not known
+    boxes : per part that is left out, and axis, the first pixel and that behind the last
+    """
+
+    frames: int
+    of: int
+    parts: tuple[int, ...] = ()
+    names: str = ""
+    error: float | None = None
+    error_without: float | None = None
+    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.parts:
+            return f"parts: none of {self.of} goes its own way in {self.frames} frames"
+        words = f"parts: {len(self.parts)} of {self.of} go their own way ({self.names})"
+        if not self.boxes:
+            return f"{words}, but without them shifts are no better known: none is left out"
+        known = [f"{e:.2g} px" for e in (self.error, self.error_without) if e is not None]
+        return f"{words}, and are left out: shifts are known to {' -> '.join(known)}"
+
+
+@dataclass(frozen=True)
 class Pilot:
     """What was tried before measuring, to decide on settings that are "auto".
 
@@ -232,12 +268,14 @@ class Pilot:
     trials : each conditioning that was tried; the first: frames as they are
     chosen : the number of that which the run then used, from 0
     defects : what was found of defects of the camera; None: they were not looked for
+    parts : what was found of parts that go their own way; None: they were not looked for
     """
 
     pairs: int = 0
     trials: tuple[Trial, ...] = (Trial(),)
     chosen: int = 0
     defects: Defects | None = None
+    parts: StrangeParts | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -247,7 +285,9 @@ class Pilot:
             trials = tuple(Trial(**trial) for trial in values.pop("trials"))
             found = values.pop("defects", None)
             defects = found and Defects(**found | {"pixels": tuple(map(int, found["pixels"]))})
-            pilot = cls(trials=trials, defects=defects, **values)
+            parts = values.pop("parts", None)
+            parts = parts and StrangeParts(**parts | _as_tuples(parts))
+            pilot = cls(trials=trials, defects=defects, parts=parts, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -265,12 +305,16 @@ class Pilot:
         return self.trials[self.chosen]
 
     def describe(self) -> list[str]:
-        """A line for each trial and one for defects, in words."""
-        return [*self.describe_trials(), *([self.defects.describe()] if self.defects else [])]
+        """A line for each trial, one for defects and one for parts, in words."""
+        return [*self.describe_trials(), *self.describe_left_out()]
+
+    def describe_left_out(self) -> list[str]:
+        """What was found of defects and of parts, a line for each, in words."""
+        return [found.describe() for found in (self.defects, self.parts) if found is not None]
 
     def describe_trials(self) -> list[str]:
-        """A line for each trial, in words; none where defects alone were looked for."""
-        if self.defects and not self.pairs:
+        """A line for each trial, in words; none where none was made."""
+        if (self.defects or self.parts) and not self.pairs:
             return []
         lines = []
         for number, trial in enumerate(self.trials):
@@ -282,3 +326,13 @@ class Pilot:
                 words += f", to {trial.error:.3g} px"
             lines.append(words + " (chosen)" * (number == self.chosen))
         return lines
+
+
+def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and boxes of parts, as JSON has them, as tuples of whole numbers."""
+    return {
+        "parts": tuple(map(int, parts["parts"])),
+        "boxes": tuple(
+            tuple((int(first), int(stop)) for first, stop in box) for box in parts["boxes"]
+        ),
+    }

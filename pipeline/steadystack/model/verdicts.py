@@ -77,6 +77,11 @@ class Reason(Word):
         "parts of the frame go their own way, and do not count",
         "solve.leave_out_parts",
     )
+    PARTS_NOT_USED = (
+        "parts_not_used",
+        "parts of the frame go their own way, and were not used",
+        "mask.parts",
+    )
     TURNING = "turning", "the frames turn or stretch, and a shift is only the best translation"
     MOVING_PARTS = "moving_parts", "something in the frame moves by itself", "mask.path"
     FIXED_PATTERN = (

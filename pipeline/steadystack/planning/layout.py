@@ -27,7 +27,7 @@ from steadystack.pairs import select_pairs
 from steadystack.planning.series import (
     Series,
     expand_per_axis,
-    leave_out_pixels,
+    leave_out,
     naming_key,
 )
 from steadystack.readers import read_pair_list
@@ -86,7 +86,9 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
     """The same run with settings that are "auto" as a pilot has them."""
     config, series, chosen = setup.config, setup.series, pilot.outcome
     if config.mask.defects is not None and pilot.defects is not None:
-        series = leave_out_pixels(series, pilot.defects.pixels)
+        series = leave_out(series, pixels=pilot.defects.pixels)
+    if config.mask.parts is not None and pilot.parts is not None:
+        series = leave_out(series, boxes=pilot.parts.boxes)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     config = config.model_copy(update={"preprocess": preprocess})
     decided = set_up(config, series)
@@ -97,7 +99,7 @@ def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
     """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
     if not pixels:
         return setup
-    decided = set_up(setup.config, leave_out_pixels(setup.series, pixels))
+    decided = set_up(setup.config, leave_out(setup.series, pixels))
     return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 

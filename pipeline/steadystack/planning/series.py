@@ -30,7 +30,7 @@ from steadystack.readers import (
     read_pair_list,
 )
 from steadystack.units import convert_to_pixels
-from steadystack.validity import DefectMask, DrawnMask, Ellipse, Mask, Polygon, Validity
+from steadystack.validity import BoxMask, DefectMask, DrawnMask, Ellipse, Mask, Polygon, Validity
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,25 +192,28 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
     )
 
 
-def leave_out_pixels(series: Series, pixels: tuple[int, ...]) -> Series:
-    """The series with some pixels, flat indices in a frame, not valid for measuring.
+def leave_out(
+    series: Series,
+    pixels: tuple[int, ...] = (),
+    boxes: tuple[tuple[tuple[int, int], ...], ...] = (),
+) -> Series:
+    """The series with some pixels, flat indices in a frame, and boxes not valid for measuring.
 
     Its `validity` stays: a stack that is corrected holds them.
     """
-    if not pixels:
-        return series
     source = series.source
     shape = source.frame_shape
-    if not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
+    if pixels and not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
         raise InputError(f"pixel {max(pixels)} of {shape} pixels is left out: there is none")
-    assert isinstance(source, ValidFrames | ArrayFrames)
-    mask = DefectMask(shape, pixels)
-    validity = replace(source.validity, masks=(*source.validity.masks, mask))
-    return replace(
-        series,
-        source=replace(source, validity=validity),
-        digest=f"{series.digest}-{mask.digest}",
-    )
+    if any(len(box) != len(shape) for box in boxes):
+        raise InputError(f"boxes {boxes} are left out of frames of {shape} pixels: they do not fit")
+    masks: list[Mask] = [DefectMask(shape, pixels)] * bool(pixels) + [BoxMask(boxes)] * bool(boxes)
+    for mask in masks:
+        assert isinstance(source, ValidFrames | ArrayFrames)
+        validity = replace(source.validity, masks=(*source.validity.masks, mask))
+        source = replace(source, validity=validity)
+        series = replace(series, source=source, digest=f"{series.digest}-{mask.digest}")
+    return series
 
 
 def _parse_border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

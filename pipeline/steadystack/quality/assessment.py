@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, PROBES
+from steadystack.checks import CHECKED, PILOT, PROBES
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -36,6 +36,7 @@ from steadystack.model import (
     MaskCheck,
     OtherConditioning,
     PairTable,
+    Pilot,
     ProbeCheck,
     Reason,
     SharpnessCheck,
@@ -164,6 +165,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         mask=mask_check,
         probes=ProbeCheck(**probes) if probes else None,
         sharpness=SharpnessCheck(**sharpness) if sharpness else None,
+        parts=Pilot.parse(attributes[PILOT]).parts if PILOT in attributes else None,
     )
     if EDITED not in attributes:
         return judged

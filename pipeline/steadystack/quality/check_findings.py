@@ -16,6 +16,7 @@ from steadystack.model import (
     ProbeCheck,
     Reason,
     SharpnessCheck,
+    StrangeParts,
     Trust,
 )
 from steadystack.quality.advice import AdviceSettings
@@ -29,6 +30,8 @@ PULL_AT_REST_PX = 0.15
 SPOILT_PX = 0.5
 # Parts that stand still and are left out are told if they still pull by more pixels than this.
 STILL_PULLS_PX = 0.1
+# If more than this share of the parts were not used, the others are a bare majority.
+MANY_PARTS = 0.25
 # If more than this share of the parts move by themselves, it is open which of them is the scene.
 MOVES = 0.3
 
@@ -87,8 +90,17 @@ def advise_on_fixed_pattern(
         )
 
 
-def find_parts_left_out(frames: FrameTable) -> Iterator[Finding]:
-    """Name the parts of the frame that the majority outvoted; at most one finding."""
+def find_parts_left_out(frames: FrameTable, before: StrangeParts | None) -> Iterator[Finding]:
+    """Name the parts of the frame that the majority outvoted, before measuring and after it."""
+    if before is not None and before.boxes:
+        share = len(before.boxes) / before.of
+        question = ": is what is left what should stand still?" if share > MANY_PARTS else ""
+        yield Finding(
+            Trust.CHECK if question else Trust.GOOD,
+            Reason.PARTS_NOT_USED,
+            f"{len(before.boxes)} of {before.of} parts of the frame go their own way "
+            f"({before.names}; an object, a label, dirt?), and were not used{question}",
+        )
     parts, ndim = frames.parts_left_out, frames.shift.shape[1]
     if parts:
         names = ", ".join(

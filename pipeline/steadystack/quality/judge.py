@@ -25,6 +25,7 @@ from steadystack.model import (
     ProbeCheck,
     Reason,
     SharpnessCheck,
+    StrangeParts,
     Trust,
     Verdict,
 )
@@ -84,11 +85,12 @@ def judge_series(
     mask: MaskCheck | None = None,
     probes: ProbeCheck | None = None,
     sharpness: SharpnessCheck | None = None,
+    parts: StrangeParts | None = None,
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
-    `sharpness` are the results of the checks, None where there is none.
+    `sharpness` are the results of the checks, `parts` one of the pilot; None where there is none.
     """
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
@@ -96,7 +98,7 @@ def judge_series(
         [
             *advise_on_mask(mask),
             *_find_doubtful_pairs(pairs, frames, advice),
-            *find_parts_left_out(frames),
+            *find_parts_left_out(frames, parts),
             *advise_on_moving_parts(motion, advice, len(frames.parts_left_out)),
             *still,
             *advise_on_probes(probes, advice, sharpness),

@@ -67,7 +67,8 @@ def find_majority(
     -------
     None where all parts go with the others, or too little is known to tell.
     """
-    places = np.flatnonzero(np.isfinite(part_step).all(axis=2).any(axis=0))
+    is_told = np.isfinite(part_step).all(axis=2) & (part_step != 0).any(axis=2)
+    places = np.flatnonzero(is_told.any(axis=0))  # not a part that is masked in all frames
     known = np.asarray(np.isfinite(part_step[:, places]).all(axis=(1, 2)) & is_free)
     if len(places) < FEWEST_PARTS or not known.any():
         return None

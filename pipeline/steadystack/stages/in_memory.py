@@ -153,6 +153,7 @@ def estimate_shifts(
     solve: Mapping[str, Any] | None = None,
     initial_shifts: Any = None,
     defects: Literal["auto"] | None = "auto",
+    parts: Literal["auto"] | None = "auto",
     client: Engine = None,
 ) -> xr.Dataset:
     """The shift of every frame of a stack, with all pairs and statuses behind it.
@@ -172,6 +173,8 @@ def estimate_shifts(
         around them. Of drift, or of positions of the specimen, give the negative.
     defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
         not used; None: they are not
+    parts : whether parts of the frame that go their own way, an object, a label, are looked for and
+        not used, where shifts are better known without them; None: they are not
     client : a Dask client; None: the current one, or this process if there is none
 
     Returns
@@ -190,7 +193,7 @@ def estimate_shifts(
     sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
     settings = {
         "input": {"path": "memory"},
-        "mask": {"defects": defects},
+        "mask": {"defects": defects, "parts": parts},
         "register": {"max_shift": max_shift, "min_overlap": min_overlap},
         **{name: section for name, section in sections.items() if section is not None},
     }

@@ -13,8 +13,8 @@ from steadystack.checks import (
     CHECKED,
     PILOT,
     check_series,
-    find_defects,
     find_doubt_of_mask,
+    find_what_to_leave_out,
     run_pilot,
 )
 from steadystack.cluster import Cluster, ClusterOnDemand
@@ -84,7 +84,7 @@ def settle_settings(setup: Setup) -> Setup:
     if not list_estimated_images(setup):
         # the whole, so that all shares of it decide alike
         pilot = _run_pilot_of(add_camera_images(set_up(setup.config, setup.series)))
-    if setup.config.preprocess.is_decided and pilot.defects is None:
+    if setup.config.preprocess.is_decided and not pilot.describe_left_out():
         return setup  # there was nothing to decide
     try:
         decided = decide(setup, pilot)
@@ -100,7 +100,7 @@ def settle_settings(setup: Setup) -> Setup:
 def _run_pilot_of(setup: Setup) -> Pilot:
     if not setup.config.preprocess.is_decided:
         return run_pilot(setup)[0]
-    return Pilot(defects=find_defects(setup))
+    return find_what_to_leave_out(setup)
 
 
 def recall_settings(setup: Setup) -> Setup:

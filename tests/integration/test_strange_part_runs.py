@@ -1,0 +1,141 @@
+"""Runs on frames parts of which go their own way: found before measuring, told, left out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from steadystack import correct, estimate_shifts, open_stack, quality, stages
+from steadystack.checks import find_what_to_leave_out
+from steadystack.config import make_config
+from steadystack.model import InputError, Pilot, Trust
+from steadystack.outputs import write_stack
+from steadystack.planning import open_series, set_up
+from support.covered import covered_series
+from support.members import slow_but
+
+
+def settings(folder, **sections):
+    return make_config(
+        {
+            "input": {"path": "stack.zarr"},
+            "register": {"max_shift": 32},
+            "pairs": {"strategy": "window", "width": 3},
+            "output": {"shifts": "shifts.zarr"},
+            "cluster": {"kind": "in-process"},
+            **sections,
+        },
+        folder,
+    )
+
+
+def compute_error(shifts, truth):
+    error = shifts["frame_shift"].to_numpy() - truth
+    return float(np.sqrt(np.mean(np.sum((error - error.mean(axis=0)) ** 2, axis=1))))
+
+
+def find_parts(shifts):
+    return Pilot.parse(shifts.attrs["pilot"]).parts
+
+
+@pytest.mark.parametrize("cover", ["object", "label"])
+@pytest.mark.parametrize("seeds", slow_but([range(2, 4)], [range(2, 4), range(100, 120)]))
+def test_what_goes_its_own_way_no_longer_pulls(cover, seeds):
+    """Nearly always; where it passes through the rest of the frame some of it is left."""
+    gains, errors, stated = [], [], []
+    for seed in seeds:
+        frames, truth = covered_series(seed, cover)
+        found = estimate_shifts(frames, max_shift=32)
+        pulled = estimate_shifts(frames, max_shift=32, parts=None)
+        assert find_parts(pulled) is None
+        if find_parts(found) is None or not find_parts(found).boxes:
+            assert (
+                quality.verdict(found).trust is not Trust.GOOD or compute_error(found, truth) < 0.1
+            )
+            continue
+        assert "parts_not_used" in found.attrs["verdict_reasons"]
+        gains.append(compute_error(found, truth) / compute_error(pulled, truth))
+        errors.append(compute_error(found, truth) / np.sqrt(2))
+        stated.append(float(np.nanmedian(found["frame_shift_std"])))
+    assert len(gains) > 0.7 * len(seeds)
+    assert np.nanmedian(gains) < 0.4
+    assert np.median(errors) < 0.06
+    assert np.mean(np.array(errors) < 2 * np.array(stated)) > 0.8
+
+
+@pytest.mark.parametrize("seed", slow_but([0, 1], range(60)))
+def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
+    frames, _ = covered_series(seed, "nothing", noise=[0.1, 0.5, 2.0][seed % 3])
+    write_stack(tmp_path / "stack.zarr", frames)
+    config = settings(tmp_path)
+    parts = find_what_to_leave_out(set_up(config, open_series(config)[0])).parts
+    assert not parts.boxes
+    assert parts.frames == 16
+    assert parts.of == 9
+
+
+def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog):
+    frames, truth = covered_series(3, "label", 0.08)
+    write_stack(tmp_path / "stack.zarr", frames)
+    with caplog.at_level("INFO"):
+        measured = stages.measure(settings(tmp_path))
+    parts = find_parts(measured)
+    assert f"pilot: {parts.describe()}" in caplog.text
+    assert "bottom left" in parts.names
+    outputs = {"shifts": "shifts.zarr", "report": "page.html", "corrected": "corrected.zarr"}
+    solved = stages.solve(settings(tmp_path, output=outputs))
+    assert compute_error(solved, truth) < 0.1
+    assert quality.verdict(solved).trust is Trust.GOOD
+    stages.report(settings(tmp_path, output=outputs))
+    assert f"({parts.names}" in (tmp_path / "page.html").read_text()
+    stages.correct(settings(tmp_path, output=outputs))
+    corrected = open_stack(tmp_path / "corrected.zarr")  # the label is in it
+    np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
+    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
+    off = stages.run(settings(tmp_path, mask={"parts": None}, output={"shifts": "off.zarr"}))
+    assert find_parts(off) is None
+    assert off.attrs["fingerprint"] != solved.attrs["fingerprint"]
+    for shifts, setting in (("shifts.zarr", None), ("off.zarr", "auto")):
+        other = settings(tmp_path, mask={"parts": setting}, output={"shifts": shifts})
+        for stage in (stages.run, stages.solve):
+            with pytest.raises(InputError, match=r"mask\.parts"):
+                stage(other)
+
+
+@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
+def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
+    frames, _ = covered_series(3, "label", 0.08, frames=20)
+    write_stack(tmp_path / "stack.zarr", frames)
+    here = stages.run(settings(tmp_path))
+    assert find_parts(here).boxes
+    there = stages.run(
+        settings(
+            tmp_path,
+            output={"shifts": "there.zarr"},
+            cluster={"kind": "local", "workers": workers, "task_memory": "10 MiB"},
+        )
+    )
+    for name in here.variables:
+        assert here[name].to_numpy().tobytes() == there[name].to_numpy().tobytes(), name
+    assert here.attrs["fingerprint"] == there.attrs["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    "made", [{"frames": 11}, {"side": 66}], ids=["few frames", "frames that are small"]
+)
+def test_what_is_too_little_to_tell_is_not_looked_at(tmp_path, made):
+    write_stack(tmp_path / "stack.zarr", covered_series(3, "label", **made)[0])
+    config = settings(tmp_path)
+    assert find_what_to_leave_out(set_up(config, open_series(config)[0])).parts is None
+
+
+def test_boxes_that_do_not_fit_are_no_outcome(tmp_path, hurried):
+    found = estimate_shifts(covered_series(3, "label", 0.08)[0], max_shift=32)
+    values = json.loads(found.attrs["pilot"])
+    assert Pilot.parse(json.dumps(values)).parts == find_parts(found)
+    values["parts"]["boxes"] = [["a", 1]]
+    with pytest.raises(ValueError, match="no outcome of a pilot"):
+        Pilot.parse(json.dumps(values))
