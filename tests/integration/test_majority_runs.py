@@ -60,7 +60,8 @@ def test_shifts_that_no_pair_confirms_are_not_taken(frames):
 @pytest.mark.parametrize("leave_out", [False, True])
 def test_the_dataset_tells_what_was_found(no_look_at_what_stands_still, leave_out):
     case = moving_object(np.random.default_rng(5), 0.12)
-    shifts = estimate_shifts(case.frames[:20], max_shift=24, solve={"leave_out_parts": leave_out})
+    solve = {"leave_out_parts": leave_out}
+    shifts = estimate_shifts(case.frames[:20], max_shift=24, solve=solve, parts=None)
     found = json.loads(shifts.attrs["majority_check"])
     assert np.isfinite(shifts["frame_part_weight"]).any() == leave_out
     assert found["confirmed"]  # it is looked at for a later solve, too
@@ -74,7 +75,8 @@ def test_the_solve_goes_by_its_setting_whatever_was_set_before(
 
     def config(leave_out):
         solve = {"leave_out_parts": leave_out}
-        return config_of(tmp_path, register={"max_shift": 24}, solve=solve)
+        mask = {"parts": None}
+        return config_of(tmp_path, register={"max_shift": 24}, solve=solve, mask=mask)
 
     whole = stages.run(config(False))
     assert np.isnan(whole["frame_part_weight"]).all()
