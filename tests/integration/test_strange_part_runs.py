@@ -41,9 +41,12 @@ def find_parts(shifts):
 
 
 @pytest.mark.parametrize("cover", ["object", "label"])
-@pytest.mark.parametrize("seeds", slow_but([range(2, 4)], [range(2, 4), range(100, 120)]))
-def test_what_goes_its_own_way_no_longer_pulls(cover, seeds):
-    """Nearly always; where it passes through the rest of the frame some of it is left."""
+@pytest.mark.parametrize("seeds", slow_but([range(2, 3)], [range(2, 3), range(100, 120)]))
+def test_what_goes_its_own_way_no_longer_pulls(cover, seeds, hurried):
+    """Nearly always: some of an object is left where it passes through the rest of the frame.
+
+    A label that wins in most pairs is not found, but told.
+    """
     gains, errors, stated = [], [], []
     for seed in seeds:
         frames, truth = covered_series(seed, cover)
@@ -65,7 +68,7 @@ def test_what_goes_its_own_way_no_longer_pulls(cover, seeds):
     assert np.mean(np.array(errors) < 2 * np.array(stated)) > 0.8
 
 
-@pytest.mark.parametrize("seed", slow_but([0, 1], range(60)))
+@pytest.mark.parametrize("seed", slow_but([0], range(60)))
 def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
     frames, _ = covered_series(seed, "nothing", noise=[0.1, 0.5, 2.0][seed % 3])
     write_stack(tmp_path / "stack.zarr", frames)
