@@ -92,7 +92,11 @@ def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog
     assert compute_error(solved, truth) < 0.1
     assert quality.verdict(solved).trust is Trust.GOOD
     stages.report(settings(tmp_path, output=outputs))
-    assert f"({parts.names}" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert f"({parts.names}" in page
+    assert (
+        'class="left-out" style="top: 66.67%; height: 33.33%; left: 0.00%; width: 33.33%"' in page
+    )
     stages.correct(settings(tmp_path, output=outputs))
     corrected = open_stack(tmp_path / "corrected.zarr")  # the label is in it
     np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))

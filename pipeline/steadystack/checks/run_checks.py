@@ -17,7 +17,6 @@ from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine
 from steadystack.model import FrameSource, PairTable
 from steadystack.planning import Setup
-from steadystack.readers import ArrayFrames, ValidFrames
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
 # The attributes of the dataset that hold what the checks found.
@@ -40,8 +39,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     source, method, settings = KeptFrames(setup.series.source), setup.method, setup.config.solve
     masked: FrameSource = source
     if setup.pilot is not None and setup.pilot.parts is not None and setup.pilot.parts.boxes:
-        assert isinstance(setup.series.source, ValidFrames | ArrayFrames)
-        masked = replace(setup.series.source, validity=setup.series.validity)  # of the settings
+        masked = setup.series.source_before_pilot
     setup = replace(setup, series=replace(setup.series, source=source))
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)

@@ -66,6 +66,12 @@ class Series:
     digest: str
     initial_shifts: NDArray[np.float64] | None = None
 
+    @property
+    def source_before_pilot(self) -> FrameSource:
+        """Where frames are read with what a pilot leaves out, as the settings alone mask them."""
+        assert isinstance(self.source, ValidFrames | ArrayFrames)
+        return replace(self.source, validity=self.validity)
+
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""

@@ -26,6 +26,8 @@ from steadystack.report.figures import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Box = Sequence[tuple[float, float]]
+
 # Most bytes of a page; images are made smaller until it fits.
 MOST_BYTES = 5_000_000
 IMAGE_SIDES = (640, 480, 320, 160)
@@ -47,6 +49,8 @@ class Page:
     configuration : the settings, as YAML text
     versions : of Python and the libraries of the run, by name
     log : lines on durations and failures
+    left_out : boxes of parts of the frame that are left out: their edges along the last two axes,
+        pixels from that of the frame
     """
 
     title: str
@@ -57,6 +61,7 @@ class Page:
     configuration: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[str] = ()
+    left_out: Sequence[Box] = ()
 
 
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
@@ -152,6 +157,7 @@ def _render_html(page: Page, side: int) -> str:
             (name, encode_same_greys(*(shrink(image, side) for image in before_and_after)))
             for name, before_and_after in page.views.images.items()
         ],
+        left_out=[_place(box, page.shifts) for box in page.left_out],
         close_ups=[
             _describe_close_up(page.shifts, close_up, side // CLOSE_UP_SHRINK)
             for close_up in page.views.close_ups
@@ -159,6 +165,16 @@ def _render_html(page: Page, side: int) -> str:
         table=_make_table(page.shifts),
     )
     return text
+
+
+def _place(box: Box, shifts: xr.Dataset) -> str:
+    """Where a box lies in a picture of the frame, as a style of the page."""
+    shape = json.loads(shifts.attrs["frame_shape"])[-2:]
+    sides = zip((("top", "height"), ("left", "width")), box, shape, strict=True)
+    return "; ".join(
+        f"{begin}: {100 * low / size:.2f}%; {extent}: {100 * (high - low) / size:.2f}%"
+        for (begin, extent), (low, high), size in sides
+    )
 
 
 def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:

@@ -63,10 +63,30 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         configuration=_write_configuration(shifts),
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
+        left_out=find_boxes_left_out(shifts),
     )
     save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
+
+
+def find_boxes_left_out(shifts: xr.Dataset) -> list[tuple[tuple[float, float], ...]]:
+    """Find the boxes of parts that were left out, before measuring or by the solve.
+
+    Each is, along the last two axes, its edges in pixels from that of the frame.
+    """
+    boxes: list[tuple[tuple[float, float], ...]] = []
+    if PILOT in shifts.attrs:
+        found = Pilot.parse(shifts.attrs[PILOT]).parts
+        boxes += [box[-2:] for box in found.boxes] if found is not None else []
+    centres = shifts["part_centre"].to_numpy()[:, -2:]
+    spacings = [np.diff(np.unique(along[np.isfinite(along)])) for along in centres.T]
+    if all(spacing.size for spacing in spacings):
+        half = np.array([spacing.max() for spacing in spacings]) / 2
+        for part in read_frames(shifts).parts_left_out:
+            low, high = centres[part] + 0.5 - half, centres[part] + 0.5 + half
+            boxes.append(tuple(zip(low.tolist(), high.tolist(), strict=True)))
+    return boxes
 
 
 def _write_configuration(shifts: xr.Dataset) -> str:
@@ -84,10 +104,11 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     table, frames = read_pairs(shifts), read_frames(shifts)
     setup = add_camera_images(setup, keep_at=setup.shifts_path.rstrip("/"), again=True)
     source = setup.series.source
+    pictured = setup.series.source_before_pilot
     shown = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
-        return make_before_and_after(source, frames.shift, frames=chosen)
+        return make_before_and_after(pictured, frames.shift, frames=chosen)
 
     if not len(shown):
         return ReportImages(close_ups=make_close_ups(source, setup.method, table, frames))
@@ -114,7 +135,9 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
 
 
 def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return make_mean_before_and_after(setup.series.source, shifts["frame_shift"].to_numpy())
+    return make_mean_before_and_after(
+        setup.series.source_before_pilot, shifts["frame_shift"].to_numpy()
+    )
 
 
 def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
