@@ -7,31 +7,13 @@ import pytest
 
 from steadystack import correct, estimate_shifts, open_stack, quality, stages
 from steadystack.checks import find_defects
-from steadystack.config import make_config
 from steadystack.model import InputError, Pilot, Trust
 from steadystack.outputs import write_stack
 from steadystack.planning import open_series, set_up
 from support.defective import defective_series
 from support.members import slow_but
-
-
-def settings(folder, **sections):
-    return make_config(
-        {
-            "input": {"path": "stack.zarr"},
-            "register": {"max_shift": 32},
-            "pairs": {"strategy": "window", "width": 3},
-            "output": {"shifts": "shifts.zarr"},
-            "cluster": {"kind": "in-process"},
-            **sections,
-        },
-        folder,
-    )
-
-
-def compute_error(shifts, truth):
-    error = shifts["frame_shift"].to_numpy() - truth
-    return float(np.sqrt(np.mean(np.sum((error - error.mean(axis=0)) ** 2, axis=1))))
+from support.scenes import assert_same_numbers, compute_error
+from support.settings import window_config as settings
 
 
 @pytest.mark.parametrize("seed", slow_but([4], range(30)))
@@ -88,8 +70,7 @@ def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers
             cluster={"kind": "local", "workers": workers, "task_memory": "10 MiB"},
         )
     )
-    for name in here.variables:
-        assert here[name].to_numpy().tobytes() == there[name].to_numpy().tobytes(), name
+    assert_same_numbers(here, there)
     assert here.attrs["fingerprint"] == there.attrs["fingerprint"]
 
 

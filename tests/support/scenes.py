@@ -51,6 +51,12 @@ def rough(seed: int, shape: tuple[int, ...], smooth: float = 1.0) -> np.ndarray:
     return ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), smooth)
 
 
+def compute_error(shifts: xr.Dataset, truth: np.ndarray) -> float:
+    """The root mean square length of what shifts are off, px, whatever they are relative to."""
+    error = shifts["frame_shift"].to_numpy() - truth
+    return float(np.sqrt(np.mean(np.sum((error - error.mean(axis=0)) ** 2, axis=1))))
+
+
 def assert_same_numbers(one: xr.Dataset, other: xr.Dataset):
     """Bit for bit, NaN equal to NaN; attributes aside."""
     assert set(one.variables) == set(other.variables)

@@ -14,6 +14,16 @@ def config_of(folder, **sections):
     return make_config({**USUAL, **sections}, folder)
 
 
+def window_config(folder, **sections):
+    """The same with searches within 32 px, of pairs up to three frames apart."""
+    usual = {
+        "register": {"max_shift": 32},
+        "pairs": {"strategy": "window", "width": 3},
+        "output": {"shifts": "shifts.zarr"},
+    }
+    return config_of(folder, **usual | sections)
+
+
 def write_run(folder, name="run", **sections):
     """The same as a file; its path."""
     path = folder / f"{name}.yaml"

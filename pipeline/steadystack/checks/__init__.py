@@ -11,9 +11,9 @@ from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import PILOT, find_defects, find_what_to_leave_out, run_pilot
-from steadystack.checks.probe_pairs import check_probe_pairs
+from steadystack.checks.probe_pairs import check_probe_pairs, list_boxes
 from steadystack.checks.run_checks import CHECKED, PROBES, check_series, is_majority_confirmed
-from steadystack.checks.sampling import name_part
+from steadystack.checks.sampling import name_parts
 from steadystack.checks.sharpness import check_sharpness
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "find_no_data",
     "find_what_to_leave_out",
     "is_majority_confirmed",
-    "name_part",
+    "list_boxes",
+    "name_parts",
     "run_pilot",
 ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from steadystack.checks.probe_pairs import Probe, compute_own_errors, list_boxes
-from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_part
+from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_parts
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
@@ -75,16 +75,16 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
     defects = find_defects(setup)
-    setup = leave_out_defects(setup, defects.pixels if defects else ())
-    method = setup.method
+    without = leave_out_defects(setup, defects.pixels if defects else ())
+    method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
     try:
-        table = Probe(setup, method, None).measure(pairs)
+        table = Probe(without, method, None).measure(pairs)
         trials = [_make_trial(method.conditioning, table)]
         if trials[0].found < FOUND * len(pairs) and _are_refused(table).any():
             others = _list_others(setup.config, method.conditioning)
-            trials += _try_all(setup, pairs, others, None)
+            trials += _try_all(without, pairs, others, None)
     except RunError:  # so many frames cannot be read that the run itself will tell
         return Pilot(defects=defects), None
     pilot = Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs)), defects)
@@ -141,15 +141,13 @@ def _find_strange_parts_in(probe: Probe, frames: Ints) -> StrangeParts | None:
     whole, solved = measure()
     if whole.found < LEAST_KNOWN * len(pairs):
         return None
-    ndim, parts = len(probe.region), tuple(leave_out_strange_parts(solved).parts_left_out)
+    parts = tuple(leave_out_strange_parts(solved).parts_left_out)
     of = math.prod(PartGrid.make([side.stop - side.start for side in probe.region]).shape)
     if not parts:
         return StrangeParts(len(frames), of)
     boxes = list_boxes(probe.region, parts)
     rest, _ = measure(probe.mask(boxes))
-    names = ", ".join(
-        dict.fromkeys(name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
-    )
+    names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
     is_better = rest.information > MORE_KNOWN * whole.information
     if not is_better or rest.found < FOUND * whole.found:

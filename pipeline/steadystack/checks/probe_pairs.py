@@ -69,8 +69,7 @@ class Probe:
     @property
     def region(self) -> Slices:
         """The part of the frame that is correlated."""
-        method = self.method
-        return method.region or tuple(slice(0, size) for size in method.search.shape)
+        return self.method.whole_region
 
     def mask(self, boxes: Sequence[Slices]) -> FrameSource:
         """The frames without some boxes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 from typing import Any
@@ -38,8 +38,7 @@ def sample_pairs(
 
 def crop_to_middle(method: Method) -> Method:
     """The method for the middle part of large frames."""
-    shape = method.search.shape
-    region = method.region or tuple(slice(0, size) for size in shape)
+    shape, region = method.search.shape, method.whole_region
     scale = min(1.0, (CHECK_PIXELS / float(np.prod(shape))) ** (1 / len(shape)))
     if scale == 1:
         return method
@@ -69,6 +68,12 @@ def name_part(part: int, ndim: int) -> str:
     position = np.unravel_index(part, (PARTS,) * ndim)
     names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
     return " ".join(dict.fromkeys(names)) or f"part {part + 1}"
+
+
+def name_parts(parts: Sequence[int], ndim: int) -> str:
+    """Name where parts of the frame lie; those of volumes by their number from 1."""
+    names = (name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
+    return ", ".join(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, eq=False)

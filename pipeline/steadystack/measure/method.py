@@ -81,15 +81,19 @@ class Method:
     cell: tuple[int, ...] = ()
     asks_parts: bool = True
 
+    @property
+    def whole_region(self) -> Slices:
+        """The part of the frames that is read, also where that is all of them."""
+        return self.region or tuple(slice(0, size) for size in self.search.shape)
+
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.
 
         It is the part that the moving frame needs, which holds the reference's.
         """
         inside, outside = [], []
-        region = self.region or tuple(slice(0, size) for size in self.search.shape)
         for side, bounds, size in zip(
-            self.search.blocks[block].moving, region, self.search.shape, strict=True
+            self.search.blocks[block].moving, self.whole_region, self.search.shape, strict=True
         ):
             low, high = max(side.start - beyond, 0), min(side.stop + beyond, size)
             outside.append(slice(bounds.start + low, bounds.start + high))

@@ -118,7 +118,7 @@ def find_part_centres(method: Method) -> NDArray[np.float64]:
     """Find the middle of every part of the frame (places, axes), pixels; NaN: no such part."""
     grid = PartGrid.make(method.search.shape)
     centres = np.full((grid.places, len(grid.edges)), np.nan)
-    begin = [side.start for side in method.region or ()] or 0
+    begin = [side.start for side in method.whole_region]
     centres[: len(grid.centres)] = grid.centres + begin
     return centres
 

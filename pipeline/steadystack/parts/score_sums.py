@@ -45,8 +45,9 @@ def sum_scores(
     for slab, (low, high) in enumerate(pairwise(bounds[0].tolist())):
         if low < high:
             lines = slice(low - 1, high + 1)
-            pixels = first[lines], second[lines], multiply_weights(weights, lines)
-            chunks.add_scores(by_slab[:, slab], *pixels)
+            both = multiply_weights(weights, lines)
+            assert both is not None
+            chunks.add_scores(by_slab[:, slab], first[lines], second[lines], both)
     for axis, ends in enumerate(bounds[1:], 2):
         by_slab = _sum_parts(by_slab, axis, ends)
     return by_slab
@@ -74,7 +75,7 @@ def _sum_plain(first: Floats, second: Floats, bounds: Bounds, level: float) -> N
         for along, parts in enumerate(bounds):
             if along != axis:
                 ends = _sum_parts(ends, along, parts)
-        sums += ends[_along(axis, slice(1, None))] - ends[_along(axis, slice(None, -1))]
+        sums += _subtract_neighbours(ends, axis)
     return crossed
 
 
@@ -103,7 +104,13 @@ def _sum_crossed(first: Floats, second: Floats, bounds: NDArray[np.intp]) -> NDA
 def _sum_parts(values: NDArray[Any], axis: int, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sum along an axis, part by part, of bounds from 1 on."""
     sums = values.cumsum(axis, dtype=np.float64)[_along(axis, bounds - 1)]
-    return np.asarray(sums[_along(axis, slice(1, None))] - sums[_along(axis, slice(None, -1))])
+    return _subtract_neighbours(sums, axis)
+
+
+def _subtract_neighbours(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Subtract from each the one before it along an axis; quicker than `numpy.diff`."""
+    after, before = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
+    return np.asarray(values[after] - values[before])
 
 
 class _ChunkSums:
@@ -120,7 +127,7 @@ class _ChunkSums:
         self.slope = np.empty((lines, *shape[1:]), np.float32)
 
     def add_scores(
-        self, sums: NDArray[np.float64], first: Floats, second: Floats, weights: Floats | None
+        self, sums: NDArray[np.float64], first: Floats, second: Floats, weights: Floats
     ) -> None:
         """Add those of the lines but the first and the last to `sums` (axes, ...)."""
         for begin in range(0, len(first) - 2, self.lines):
@@ -131,8 +138,7 @@ class _ChunkSums:
             inner = slice(begin + 1, chunk.stop - 1)
             np.subtract(first[inner], second[inner], out=difference)
             difference -= self.level
-            if weights is not None:
-                difference *= weights[inner]
+            difference *= weights[inner]
             _clear_ends(difference)
             slope, line = self.slope[: count - 2], self.strides[0]
             for axis, stride in enumerate(self.strides):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from steadystack.checks import NO_MOTION_PX, name_part
+from steadystack.checks import NO_MOTION_PX, name_parts
 from steadystack.model import (
     Finding,
     FixedPatternEffect,
@@ -103,9 +103,7 @@ def find_parts_left_out(frames: FrameTable, before: StrangeParts | None) -> Iter
         )
     parts, ndim = frames.parts_left_out, frames.shift.shape[1]
     if parts:
-        names = ", ".join(
-            dict.fromkeys(name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
-        )
+        names = name_parts(parts, ndim)
         yield Finding(
             Trust.GOOD,
             Reason.PARTS_LEFT_OUT,

@@ -13,7 +13,7 @@ import xarray as xr
 import yaml
 from numpy.typing import NDArray
 
-from steadystack.checks import PILOT
+from steadystack.checks import PILOT, list_boxes
 from steadystack.config import make_config
 from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
@@ -63,30 +63,22 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         configuration=_write_configuration(shifts),
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
-        left_out=find_boxes_left_out(shifts),
+        left_out=_find_boxes_left_out(setup, shifts),
     )
     save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
 
 
-def find_boxes_left_out(shifts: xr.Dataset) -> list[tuple[tuple[float, float], ...]]:
+def _find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int, int]]]:
     """Find the boxes of parts that were left out, before measuring or by the solve.
 
-    Each is, along the last two axes, its edges in pixels from that of the frame.
+    Each is, along the last two axes, its first pixel and that behind the last.
     """
-    boxes: list[tuple[tuple[float, float], ...]] = []
-    if PILOT in shifts.attrs:
-        found = Pilot.parse(shifts.attrs[PILOT]).parts
-        boxes += [box[-2:] for box in found.boxes] if found is not None else []
-    centres = shifts["part_centre"].to_numpy()[:, -2:]
-    spacings = [np.diff(np.unique(along[np.isfinite(along)])) for along in centres.T]
-    if all(spacing.size for spacing in spacings):
-        half = np.array([spacing.max() for spacing in spacings]) / 2
-        for part in read_frames(shifts).parts_left_out:
-            low, high = centres[part] + 0.5 - half, centres[part] + 0.5 + half
-            boxes.append(tuple(zip(low.tolist(), high.tolist(), strict=True)))
-    return boxes
+    found = Pilot.parse(shifts.attrs[PILOT]).parts if PILOT in shifts.attrs else None
+    boxes = [list(box[-2:]) for box in found.boxes] if found is not None else []
+    left_out = list_boxes(setup.method.whole_region, read_frames(shifts).parts_left_out)
+    return boxes + [[(side.start, side.stop) for side in box[-2:]] for box in left_out]
 
 
 def _write_configuration(shifts: xr.Dataset) -> str:
