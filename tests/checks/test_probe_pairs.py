@@ -54,7 +54,7 @@ def test_a_label_that_decides_alone_is_named():
     assert found.part == "bottom left"
     assert found.part_excess > 1.5
     assert found.part_pull > 0.5
-    shifts = steadystack.estimate_shifts(frames, max_shift=24)
+    shifts = steadystack.estimate_shifts(frames, max_shift=24, parts=None)
     assert "decides the shifts (bottom left)" in shifts.attrs["verdict_reasons"]
     assert shifts.attrs["verdict"] == "unreliable"
 

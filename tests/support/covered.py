@@ -7,11 +7,11 @@ import numpy as np
 from support.scenes import Scene
 
 
-def covered_series(seed, cover="object", share=None, frames=32, side=120, noise=0.3):
+def covered_series(seed, cover="object", share=None, frames=32, side=120, noise=0.3, contrast=6):
     """Frames and the shifts of their scene (frames, axes), px.
 
     A share of the frame is covered by an "object" that is round and goes its way, or by a "label"
-    in a corner that stands still; with "nothing" by neither.
+    in a corner that stands still, so many times as bright as the scene; with "nothing" by neither.
     """
     rng = np.random.default_rng(seed)
     share = rng.uniform(0.06, 0.2) if share is None else share
@@ -32,7 +32,7 @@ def covered_series(seed, cover="object", share=None, frames=32, side=120, noise=
     elif cover == "label":
         size = int(side * np.sqrt(share))
         letters = take_views(Scene(seed + 10**6, detail=2), np.zeros((1, 2)), size)[0] > 0
-        images[:, -size:, :size] = 6 * letters
+        images[:, -size:, :size] = contrast * letters
     images = images + noise * rng.normal(size=images.shape)
     return (1000 + 100 * images).astype("f4"), shifts
 

@@ -10,7 +10,7 @@ from steadystack.checks.borders import Border, find_constant_border, find_no_dat
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from steadystack.checks.moving_parts import check_moving_parts
-from steadystack.checks.pilot import PILOT, find_defects, find_what_to_leave_out, run_pilot
+from steadystack.checks.pilot import find_defects, find_what_to_leave_out, run_pilot
 from steadystack.checks.probe_pairs import check_probe_pairs, list_boxes
 from steadystack.checks.run_checks import CHECKED, PROBES, check_series, is_majority_confirmed
 from steadystack.checks.sampling import name_parts
@@ -19,7 +19,6 @@ from steadystack.checks.sharpness import check_sharpness
 __all__ = [
     "CHECKED",
     "NO_MOTION_PX",
-    "PILOT",
     "PROBES",
     "Border",
     "check_fixed_pattern",

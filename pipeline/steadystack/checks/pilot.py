@@ -26,6 +26,7 @@ from steadystack.model import (
     PairTable,
     Pilot,
     RunError,
+    Slices,
     StrangeParts,
     Trial,
 )
@@ -34,8 +35,6 @@ from steadystack.parts import PartGrid
 from steadystack.planning import Setup, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-
-PILOT = "pilot"  # the attribute of the dataset that holds its outcome
 
 AS_IT_IS = Conditioning()
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
@@ -54,6 +53,10 @@ PAIRS, FOUND = 8, 0.75
 # this share of them has a shift. Pairs without them have to tell so many times as much.
 FRAMES_OF_PARTS, STEPS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
 MORE_KNOWN = 2.0
+# A series hardly moves if its pairs do by less than so many of their errors, and stands still below
+# the other. It does by one part alone if pairs without that move by more than so many errors, and
+# so many times as far; or if hardly one has a shift.
+HARDLY, STILL, MOVES, FARTHER, LOST = 4.0, 1.5, 3.0, 2.0, 0.25
 # After a run one is told of others where more than this share of the pairs is refused.
 REFUSED = 0.5
 
@@ -103,7 +106,8 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
     The majority of the parts tells, of some frames spread over the series, or of as many in its
     middle, one behind the other, if the former do not show the same. Pairs that are measured
     without such parts must then tell far more of the shifts together than those of whole frames
-    do. None: the settings do not ask for it, there are too few frames, or small ones, or they are
+    do. Where no majority tells, as nothing moves, it is asked whether that hangs on one part.
+    None: the settings do not ask for it, there are too few frames, or small ones, or they are
     measured in blocks, for which it would take long.
     """
     count = setup.series.source.frame_count
@@ -122,6 +126,8 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
     middle = np.arange(min(count, FRAMES_OF_PARTS)) + max(count - FRAMES_OF_PARTS, 0) // 2
     try:
         found = _find_strange_parts_in(probe, np.asarray(spread))
+        if found is None or not found.boxes:
+            found = _find_still_part(probe, np.asarray(spread)) or found
         return found or _find_strange_parts_in(probe, middle)
     except RunError:
         return None
@@ -146,14 +152,72 @@ def _find_strange_parts_in(probe: Probe, frames: Ints) -> StrangeParts | None:
     if not parts:
         return StrangeParts(len(frames), of)
     boxes = list_boxes(probe.region, parts)
-    rest, _ = measure(probe.mask(boxes))
+    rest, without = measure(probe.mask(boxes))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
     is_better = rest.information > MORE_KNOWN * whole.information
-    if not is_better or rest.found < FOUND * whole.found:
+    change = np.linalg.norm(without.shift - solved.shift, axis=1)[solved.shift_std.any(axis=1)]
+    is_other = rest.error is not None and np.nanmedian(change) > MOVES * rest.error
+    if not (is_better or is_other) or rest.found < FOUND * whole.found:
         return found
-    corners = tuple(tuple((side.start, side.stop) for side in box) for box in boxes)
-    return replace(found, boxes=corners)
+    return replace(found, boxes=_list_corners(boxes))
+
+
+def _find_still_part(probe: Probe, frames: Ints) -> StrangeParts | None:
+    """Find the part by which frames stand still, while the others move or tell nothing.
+
+    Motion that is not there does not show in most of a frame; what stands still in the camera, a
+    label, dirt, does in all frames, and outweighs a scene that is faint. It may lie across four
+    parts, side by side. None where pairs move, or do so no more without any part.
+    """
+    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    pairs = frames[pairs[spread_evenly(np.arange(len(pairs)), PAIRS)]]
+    whole = probe.measure(pairs)
+    error, motion = _find_error(whole), _find_motion(whole)
+    if whole.ok.sum() < FOUND * len(pairs) or not error or motion > HARDLY * error:
+        return None
+    shape = PartGrid.make([side.stop - side.start for side in probe.region]).shape
+    for parts in [*((part,) for part in range(math.prod(shape))), *_list_squares(shape)]:
+        boxes = list_boxes(probe.region, parts)
+        rest = probe.measure(pairs, source=probe.mask(boxes))
+        found = StrangeParts(
+            len(frames), math.prod(shape), parts, name_parts(parts, len(probe.region)),
+            error, _find_error(rest), still=True,
+        )  # fmt: skip
+        is_lost = rest.ok.sum() <= LOST * whole.ok.sum()
+        if is_lost and motion <= STILL * error and len(parts) == 1:
+            return found
+        moves = _find_motion(rest) > max(MOVES * (found.error_without or np.inf), FARTHER * motion)
+        if moves and rest.ok.sum() >= FOUND * whole.ok.sum():
+            return replace(found, boxes=_list_corners(boxes))
+    return None
+
+
+def _list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Every two by two parts of a grid, in all its planes."""
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    return [
+        tuple(numbers[..., y : y + 2, x : x + 2].ravel().tolist())
+        for y in range(shape[-2] - 1)
+        for x in range(shape[-1] - 1)
+    ]
+
+
+def _list_corners(boxes: list[Slices]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    return tuple(tuple((side.start, side.stop) for side in box) for box in boxes)
+
+
+def _find_error(table: PairTable) -> float | None:
+    """The errors of pairs, by noise or by their parts: the median, px; None: not known."""
+    errors = compute_own_errors(table)[table.ok]
+    errors = errors[np.isfinite(errors)]
+    return float(np.median(errors)) if errors.size else None
+
+
+def _find_motion(table: PairTable) -> float:
+    """By how much pairs move: the median, px; 0 where none has a shift."""
+    moved = np.linalg.norm(table.shift[table.ok], axis=1)
+    return float(np.median(moved)) if moved.size else 0.0
 
 
 def find_defects(setup: Setup) -> Defects | None:
@@ -258,10 +322,8 @@ def _try_all(
 
 
 def _make_trial(conditioning: Conditioning, table: PairTable) -> Trial:
-    errors = compute_own_errors(table)[table.ok]
-    errors = errors[np.isfinite(errors)]
-    error = float(np.median(errors)) if errors.size else None
-    return Trial(conditioning.low_pass, conditioning.high_pass, int(table.ok.sum()), error)
+    found = int(table.ok.sum())
+    return Trial(conditioning.low_pass, conditioning.high_pass, found, _find_error(table))
 
 
 def _are_refused(table: PairTable) -> Bools:

@@ -2,8 +2,8 @@
 
 `words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
 measured pairs and solved frames, `schema` their columns in the dataset, `findings` what checks of
-them tell, `verdicts` how far to trust them; `arguments` checks what is given for a stack or a
-shifts dataset; `redaction` hides the secrets of URLs.
+them tell, `pilot_outcome` what was decided before, `verdicts` how far to trust them; `arguments`
+checks what is given for a stack or a shifts dataset; `redaction` hides the secrets of URLs.
 Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
 
 Conventions, used everywhere
@@ -24,19 +24,13 @@ from steadystack.model.arguments import (
     suggest_renaming,
 )
 from steadystack.model.findings import (
-    FEWEST_PLACES,
-    MOST_SIGMA,
-    Defects,
     FixedPatternEffect,
     LocalMotion,
     MajorityCheck,
     MaskCheck,
     OtherConditioning,
-    Pilot,
     ProbeCheck,
     SharpnessCheck,
-    StrangeParts,
-    Trial,
 )
 from steadystack.model.images import (
     CloseUp,
@@ -46,6 +40,15 @@ from steadystack.model.images import (
     Registration,
     ReportImages,
     Surface,
+)
+from steadystack.model.pilot_outcome import (
+    FEWEST_PLACES,
+    MOST_SIGMA,
+    PILOT,
+    Defects,
+    Pilot,
+    StrangeParts,
+    Trial,
 )
 from steadystack.model.redaction import hide_in_values, hide_secrets
 from steadystack.model.schema import (
@@ -96,6 +99,7 @@ __all__ = [
     "PAIR_FIELDS",
     "PAIR_RESULTS",
     "PART_CUTS",
+    "PILOT",
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",

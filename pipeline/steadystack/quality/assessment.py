@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, PILOT, PROBES
+from steadystack.checks import CHECKED, PROBES
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -27,6 +27,7 @@ from steadystack.dataset import (
 from steadystack.durable import get_place
 from steadystack.model import (
     LONE,
+    PILOT,
     Finding,
     FixedPatternEffect,
     FrameStatus,

@@ -90,9 +90,18 @@ def advise_on_fixed_pattern(
         )
 
 
-def find_parts_left_out(frames: FrameTable, before: StrangeParts | None) -> Iterator[Finding]:
+def find_parts_left_out(
+    frames: FrameTable, before: StrangeParts | None, advice: AdviceSettings
+) -> Iterator[Finding]:
     """Name the parts of the frame that the majority outvoted, before measuring and after it."""
-    if before is not None and before.boxes:
+    if before is not None and before.still and not before.boxes:
+        yield Finding(
+            Trust.UNRELIABLE,
+            Reason.ONE_PART,
+            f"all stands still by one part of the frame ({before.names}; a label, dirt, an "
+            f"object?), without which hardly a pair has a shift: {advice.masking}",
+        )
+    elif before is not None and before.boxes:
         share = len(before.boxes) / before.of
         question = ": is what is left what should stand still?" if share > MANY_PARTS else ""
         yield Finding(
@@ -164,12 +173,16 @@ def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:
 
 
 def advise_on_probes(
-    probes: ProbeCheck | None, advice: AdviceSettings, sharpness: SharpnessCheck | None = None
+    probes: ProbeCheck | None,
+    advice: AdviceSettings,
+    sharpness: SharpnessCheck | None = None,
+    *,
+    is_told: bool = False,
 ) -> Iterator[Finding]:
     """Find out whether pairs that the run has not say something else; up to three findings.
 
     Where the mean of the frames gets sharper by moving them, they spoil nothing: a scene that
-    changes is another one far apart.
+    changes is another one far apart. That all hangs on one part is said once; `is_told`: it was.
     """
     if probes is None:
         return
@@ -183,7 +196,7 @@ def advise_on_probes(
             f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times what is stated (a label, "
             f"dirt, an object?): {advice.masking}",
         )
-    elif probes.lost > HANGS:
+    elif probes.lost > HANGS and not is_told:
         yield Finding(
             Trust.CHECK,
             Reason.ONE_PART,

@@ -92,16 +92,17 @@ def judge_series(
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
     `sharpness` are the results of the checks, `parts` one of the pilot; None where there is none.
     """
+    is_told = parts is not None and parts.still and not parts.boxes
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
     return Verdict.of(
         [
             *advise_on_mask(mask),
             *_find_doubtful_pairs(pairs, frames, advice),
-            *find_parts_left_out(frames, parts),
+            *find_parts_left_out(frames, parts, advice),
             *advise_on_moving_parts(motion, advice, len(frames.parts_left_out)),
             *still,
-            *advise_on_probes(probes, advice, sharpness),
+            *advise_on_probes(probes, advice, sharpness, is_told=is_told),
             *blurred,
             *_find_lost_frames(pairs, frames, advice),
             *_find_dissimilar_frames(frames),

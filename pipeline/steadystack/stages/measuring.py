@@ -11,7 +11,6 @@ import xarray as xr
 
 from steadystack.checks import (
     CHECKED,
-    PILOT,
     check_series,
     find_doubt_of_mask,
     find_what_to_leave_out,
@@ -29,7 +28,7 @@ from steadystack.dataset import (
 )
 from steadystack.durable import get_place
 from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
-from steadystack.model import InputError, PairStatus, PairTable, Pilot
+from steadystack.model import PILOT, InputError, PairStatus, PairTable, Pilot
 from steadystack.planning import Setup, decide, set_up
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (

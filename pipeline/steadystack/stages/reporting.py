@@ -13,12 +13,13 @@ import xarray as xr
 import yaml
 from numpy.typing import NDArray
 
-from steadystack.checks import PILOT, list_boxes
+from steadystack.checks import list_boxes
 from steadystack.config import make_config
 from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
 from steadystack.model import (
+    PILOT,
     UNSOLVED,
     FrameStatus,
     InputError,

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import xarray as xr
 
-from steadystack.checks import CHECKED, PILOT
+from steadystack.checks import CHECKED
 from steadystack.dataset import (
     check_journal,
     check_replaceable,
@@ -33,6 +33,7 @@ from steadystack.measure import (
     get_camera_image_path,
 )
 from steadystack.model import (
+    PILOT,
     FrameTable,
     InputError,
     PairTable,

@@ -1,4 +1,4 @@
-"""What checks find, written and read again."""
+"""What a pilot finds, written and read again."""
 
 from __future__ import annotations
 

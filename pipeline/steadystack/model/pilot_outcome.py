@@ -1,0 +1,201 @@
+"""What a pilot finds before measuring, and decides on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PILOT = "pilot"  # the attribute of the dataset that holds its outcome
+MOST_SIGMA = 1e6  # of a filter, px
+FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What some pairs give under one conditioning.
+
+    Attributes
+    ----------
+    low_pass, high_pass : of `preprocess`, sigma in pixels; None: off
+    found : how many pairs have a shift
+    error : what parts of the frame and noise state of these, the median, px; None: none has one
+    """
+
+    low_pass: float | None = None
+    high_pass: float | None = None
+    found: int = 0
+    error: float | None = None
+
+    @property
+    def information(self) -> float:
+        """What the pairs tell together of a shift: the sum of their weights, 1/px²."""
+        return 0.0 if not self.error else self.found / self.error**2
+
+    @property
+    def settings(self) -> str:
+        """The filters as settings of `preprocess`, such as ``low_pass: 1, high_pass: 10``."""
+        named = (("low_pass", self.low_pass), ("high_pass", self.high_pass))
+        given = [f"{name}: {sigma:g}" for name, sigma in named if sigma is not None]
+        return ", ".join(given or [f"{name}: null" for name, _ in named])
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Defects of the camera, found in some frames of a series.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    outstanding : how many pixels stand out in their mean over time
+    places : how many places, some pixels apart, the scene takes in them; 0: not known
+    pixels : flat indices in a frame, in C order, of those that stand out wherever the scene is
+    too_many : whether so many stand out that they are something else
+    """
+
+    frames: int
+    outstanding: int = 0
+    places: int = 0
+    pixels: tuple[int, ...] = ()
+    too_many: bool = False
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.outstanding:
+            return f"defects: no pixel stands out in {self.frames} frames"
+        if self.pixels:
+            return (
+                f"defects: {len(self.pixels)} pixels stand out wherever the scene is, and are left "
+                "out"
+            )
+        words = f"defects: {self.outstanding} pixels stand out"
+        if self.too_many:
+            return f"{words}, too many for defects: none is left out"
+        if self.places < FEWEST_PLACES:
+            return f"{words}, but the scene moves too little to tell whether it is theirs"
+        return f"{words}, but not wherever the scene is"
+
+
+@dataclass(frozen=True)
+class StrangeParts:
+    """Parts of the frame that go their own way, found in some frames of a series.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    of : how many parts a frame has
+    parts : which of them go their own way, from 0
+    names : these in words
+    error, error_without : of the frames' shifts with and without them, as it is stated, the median,
+        px; None: not known
+    boxes : per part that is left out, and axis, the first pixel and that behind the last
+    still : whether it is by these that the series seems to stand still
+    """
+
+    frames: int
+    of: int
+    parts: tuple[int, ...] = ()
+    names: str = ""
+    error: float | None = None
+    error_without: float | None = None
+    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
+    still: bool = False
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.parts:
+            return f"parts: none of {self.of} goes its own way in {self.frames} frames"
+        if self.still:
+            words = f"parts: all stands still by {len(self.parts)} of {self.of} ({self.names})"
+            if self.boxes:
+                return f"{words}, left out, as the others move"
+            return f"{words}, without which hardly a pair has a shift"
+        words = f"parts: {len(self.parts)} of {self.of} go their own way ({self.names})"
+        if not self.boxes:
+            return f"{words}, but without them shifts are no better known: none is left out"
+        errors = [e for e in (self.error, self.error_without) if e is not None]
+        known = " -> ".join(f"{error:.2g} px" for error in errors)
+        if errors == sorted(errors):  # what outweighs a scene is known well
+            return f"{words}, and are left out: they hold the shifts, that are others without them"
+        return f"{words}, and are left out: shifts are known to {known}"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What was tried before measuring, to decide on settings that are "auto".
+
+    Attributes
+    ----------
+    pairs : how many were tried; 0: none, so that all stays as it is
+    trials : each conditioning that was tried; the first: frames as they are
+    chosen : the number of that which the run then used, from 0
+    defects : what was found of defects of the camera; None: they were not looked for
+    parts : what was found of parts that go their own way; None: they were not looked for
+    """
+
+    pairs: int = 0
+    trials: tuple[Trial, ...] = (Trial(),)
+    chosen: int = 0
+    defects: Defects | None = None
+    parts: StrangeParts | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Pilot:
+        """Parse the JSON that `dump` makes; raises ValueError for any other."""
+        try:
+            values = json.loads(text)
+            trials = tuple(Trial(**trial) for trial in values.pop("trials"))
+            found = values.pop("defects", None)
+            defects = found and Defects(**found | {"pixels": tuple(map(int, found["pixels"]))})
+            parts = values.pop("parts", None)
+            parts = parts and StrangeParts(**parts | _as_tuples(parts))
+            pilot = cls(trials=trials, defects=defects, parts=parts, **values)
+            sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
+            is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"no outcome of a pilot: {text[:100]}") from error
+        if not is_sound:
+            raise ValueError(f"no outcome of a pilot: filters of {sigmas} px")
+        return pilot
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def outcome(self) -> Trial:
+        """The trial that the run then used."""
+        return self.trials[self.chosen]
+
+    def describe(self) -> list[str]:
+        """A line for each trial, one for defects and one for parts, in words."""
+        return [*self.describe_trials(), *self.describe_left_out()]
+
+    def describe_left_out(self) -> list[str]:
+        """What was found of defects and of parts, a line for each, in words."""
+        return [found.describe() for found in (self.defects, self.parts) if found is not None]
+
+    def describe_trials(self) -> list[str]:
+        """A line for each trial, in words; none where none was made."""
+        if (self.defects or self.parts) and not self.pairs:
+            return []
+        lines = []
+        for number, trial in enumerate(self.trials):
+            name = "as they are" if trial == self.trials[0] else trial.settings
+            words = f"{name}: {trial.found} of {self.pairs} pairs have a shift"
+            if not self.pairs:
+                words = f"{name}: nothing was tried"
+            if trial.error is not None:
+                words += f", to {trial.error:.3g} px"
+            lines.append(words + " (chosen)" * (number == self.chosen))
+        return lines
+
+
+def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and boxes of parts, as JSON has them, as tuples of whole numbers."""
+    return {
+        "parts": tuple(map(int, parts["parts"])),
+        "boxes": tuple(
+            tuple((int(first), int(stop)) for first, stop in box) for box in parts["boxes"]
+        ),
+    }
