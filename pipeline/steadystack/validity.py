@@ -64,8 +64,9 @@ class Validity:
         return bool(self.invalid_values) or limits
 
     def drop_value_causes(self) -> Validity:
-        """Keep the causes that hold for other channels of the same frames, too."""
-        return Validity(self.masks, self.border)
+        """Keep the causes that hold for other channels of the same frames, too: not a camera's."""
+        masks = tuple(mask for mask in self.masks if not isinstance(mask, DefectMask))
+        return Validity(masks, self.border)
 
     def find_valid(
         self,

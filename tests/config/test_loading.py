@@ -72,6 +72,7 @@ ERRORS = {
     ),
     "one of several types": ({"register": {"max_shift": 1.5}}, "max_shift: 1.5 is not allowed"),
     "inside a list": ({"mask": {"border": [1, -2]}}, "mask.border.1: -2 is not allowed; greater"),
+    "labels": ({"correct": {"labels": True, "invalid": "fill"}}, "labels have no mean"),
     "no list": ({"mask": {"invalid_values": "x"}}, "mask.invalid_values: 'x' is not allowed"),
     "an empty list": ({"pairs": {"separations": []}}, "pairs.separations"),
     "no section": ({"mask": 3}, "mask: 3 is not allowed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 
 from steadystack import correct, estimate_shifts, open_stack, quality, stages
 from steadystack.checks import find_defects
@@ -43,6 +44,7 @@ def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, capl
     stages.correct(settings(tmp_path, output=outputs))
     corrected = open_stack(tmp_path / "corrected.zarr")
     np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
+    assert_filled(frames, solved, tmp_path)
     in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
     np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
     off = settings(tmp_path, mask={"defects": None}, output={"shifts": "off.zarr"})
@@ -55,6 +57,37 @@ def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, capl
         for stage in (stages.run, stages.solve):
             with pytest.raises(InputError, match=r"mask\.defects"):
                 stage(other)
+
+
+def assert_filled(frames, solved, folder):
+    """The corrected stack with defects filled in: written as the lazy one, and not called known."""
+    _, _, pixels = defective_series(0)
+    filling = settings(
+        folder, correct={"invalid": "fill"}, output={"corrected": str(folder / "filled.zarr")}
+    )
+    stages.correct(filling)
+    filled, valid = (np.array(open_stack(folder / "filled.zarr")), read_valid(folder))
+    lazy = correct(open_stack(folder / "stack.zarr"), solved, invalid="fill")
+    np.testing.assert_allclose(filled, lazy, atol=1e-2)
+    as_it_is = np.array(correct(frames, solved))
+    shown = np.zeros((len(frames), frames[0].size), bool)
+    shown[:, np.intersect1d(pixels, Pilot.parse(solved.attrs["pilot"]).defects.pixels)] = True
+    moved = np.array(
+        correct(shown.reshape(frames.shape), solved, interpolation="nearest", fill_value=0)
+    )
+    clean = np.array(correct(defective_series(0, count=0)[0], solved))
+    seen = np.isfinite(filled) & moved
+    off_filled, off_as_it_is = (
+        np.median(np.abs(image - clean)[seen]) for image in (filled, as_it_is)
+    )
+    assert off_filled < 0.5 * off_as_it_is
+    assert off_filled < clean[seen].std()
+    assert not valid[moved].any()
+    assert valid.mean() > 0.5
+
+
+def read_valid(folder):
+    return zarr.open_group(folder / "filled.zarr", mode="r")["valid"][:]
 
 
 @pytest.mark.parametrize("workers", slow_but([2], [1, 2]))

@@ -57,8 +57,9 @@ def test_what_is_not_valid_keeps_its_values_if_asked():
     moved, known = np.full((5, 6), 99, "u2"), np.zeros((5, 6), bool)
     part = (slice(0, 5), slice(0, 6))
     move_part(
-        image, valid, part, (5, 6), np.array([1.0, 0.5]), (0, 0), "linear", moved, known, keep=True
-    )
+        image, valid, part, (5, 6), np.array([1.0, 0.5]), (0, 0), "linear", moved, known,
+        invalid="keep",
+    )  # fmt: skip
     assert moved[3, 3] == 14
     assert not known[3, 3]
     assert (moved[0] == 99).all()

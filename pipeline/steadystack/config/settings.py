@@ -86,9 +86,10 @@ class CorrectSection(Section):
     fill_value: float | None = Field(
         None, description="value where nothing is known; null: NaN, or 0 for integers"
     )
-    invalid: Literal["blank", "keep"] = Field(
+    invalid: Literal["blank", "keep", "fill"] = Field(
         "blank",
-        description="invalid pixels: blank, or keep their values, moved by whole pixels",
+        description="invalid pixels: blank; keep: their values, moved by whole pixels; fill: small "
+        "holes and defects that were found from the valid pixels around them, the rest is blank",
     )
     interpolated: Literal["moved", "unmoved", "blank"] = Field(
         "moved", description="frames with a shift from solve.interpolate: moved, unmoved or blank"
@@ -118,6 +119,12 @@ class CorrectSection(Section):
             "shard size along each axis of a frame, pixels; null: as the input, if chunks is null"
         ),
     )
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.labels and self.invalid == "fill":
+            raise ValueError("labels have no mean to fill holes with: set invalid to blank or keep")
+        return self
 
 
 class OutputSection(Section):

@@ -12,12 +12,14 @@ from steadystack.correction.means import (
     make_before_and_after,
     make_mean_before_and_after,
 )
+from steadystack.correction.movements import find_defects_left_out
 from steadystack.correction.writing import write_corrected, write_tiff
 
 __all__ = [
     "Corrected",
     "SeriesImages",
     "correct",
+    "find_defects_left_out",
     "make_before_and_after",
     "make_mean_before_and_after",
     "plan_corrected",

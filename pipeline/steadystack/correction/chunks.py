@@ -10,7 +10,7 @@ import numpy as np
 
 from steadystack.model import InputError, Slices
 from steadystack.outputs import VALID, Level
-from steadystack.warp import REACH
+from steadystack.warp import HOLE_REACH, REACH
 
 # The coarsest level is the first whose sides are all at most this long, pixels.
 COARSEST = 512
@@ -90,7 +90,7 @@ class ChunkLayout:
     def estimate_bytes(self, sides: Sequence[int]) -> int:
         """Estimate from above the bytes that a task needs for a region with these sides."""
         pixels = math.prod(sides)
-        reach = REACH[self.interpolation] + 1
+        reach = REACH[self.interpolation] + 1 + HOLE_REACH
         window = math.prod(
             -(-side // chunk) * chunk + (2 * reach if chunk < size else 0)
             for side, chunk, size in zip(

@@ -119,7 +119,7 @@ def plan_corrected(
         ),
         interpolation=layout.interpolation,
         labels=section.labels,
-        keep=section.invalid == "keep",
+        invalid=section.invalid,
         validity=validity,
         channel=channel,
     )

@@ -16,6 +16,7 @@ from steadystack.correction.movements import (
     BORDERS,
     choose_canvas,
     choose_fill_value,
+    find_defects_left_out,
     find_movements,
 )
 from steadystack.dataset import is_edited
@@ -29,7 +30,7 @@ from steadystack.model import (
     suggest_renaming,
 )
 from steadystack.validity import as_mask, find_finite_pixels
-from steadystack.warp import Box, check_interpolation, move_part
+from steadystack.warp import INVALID, Box, check_interpolation, move_part
 
 
 def correct(
@@ -40,6 +41,7 @@ def correct(
     interpolation: str = "cubic",
     fill_value: float | None = None,
     border: str = "same",
+    invalid: str = "blank",
     interpolated: str = "moved",
     unusable: str = "blank",
     other_shape: bool = False,
@@ -55,13 +57,16 @@ def correct(
         shifts are not those that were solved for, unless `edit_shifts` put them in
     mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or with t in front one per
         frame; numpy, Dask (stays lazy), or a DataArray with dims of the stack. What is not valid
-        becomes `fill_value`, wherever it is moved to, and has no part in the values beside it
+        is moved by whole pixels, and has no part in the values beside it
     interpolation : "nearest" (rounded to pixels, no value is invented; for label images), "linear",
         "cubic" or "fourier"
     fill_value : where nothing is known: outside of a moved frame, and all of a blank one; None: NaN
         for floating types, 0 for integers
     border : "same" (the frames' own shape), "crop" (what every good frame shows) or "expand"
         (everything that any frame shows)
+    invalid : "blank" (`fill_value` where pixels are not valid), "keep" (their values) or "fill"
+        (small holes, and defects that shifts were measured without, have a mean of the valid pixels
+        around them; the rest is blank)
     interpolated : "moved", "unmoved" (as it is) or "blank": frames whose shift is interpolated
     unusable : "unmoved" or "blank": frames that have no shift, or one that does not compare
         (another component than the anchor's)
@@ -84,6 +89,8 @@ def correct(
     check_interpolation(interpolation)
     if border not in BORDERS:
         raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
+    if invalid not in INVALID:
+        raise InputError(f"invalid {invalid!r} is not one of {', '.join(INVALID)}")
     stack, shifts = _order_dims(stack, shifts)
     _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
@@ -107,7 +114,13 @@ def correct(
         .isel(t=is_shown)
         .drop_vars(axes, errors="ignore"),
         xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
-        kwargs={"interpolation": interpolation, "fill_value": fill, "box": box},
+        kwargs={
+            "interpolation": interpolation,
+            "fill_value": fill,
+            "box": box,
+            "invalid": invalid,
+            "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
+        },
         input_core_dims=[axes, axes, ["axis"]],
         output_core_dims=[moved_axes],
         vectorize=True,
@@ -128,6 +141,13 @@ def correct(
         if not set(axes) & set(coordinate.dims)
     }
     return filled.assign_coords(other_coordinates).assign_coords(_make_coordinates(lazy, axes, box))
+
+
+def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> tuple[int, ...]:
+    """The defects that were found, in a stack of the frames that were measured."""
+    measured = json.loads(shifts.attrs.get("frame_shape", "null"))
+    same = measured == [stack.sizes[axis] for axis in axes] and stack.ndim == 1 + len(axes)
+    return find_defects_left_out(shifts) if same else ()
 
 
 def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
@@ -277,13 +297,16 @@ def _move_frame(
     interpolation: str,
     fill_value: float,
     box: Box,
+    invalid: str,
+    defects: tuple[int, ...],
 ) -> NDArray[Any]:
     """Move one frame by its shift (axes,), onto the pixels of `box`."""
     moved = np.full(box.shape, fill_value, image.dtype)
     region = tuple(slice(0, size) for size in image.shape)
     is_valid = valid & find_finite_pixels(image)
+    is_valid.flat[list(defects)] = False
     move_part(
         image, is_valid, region, image.shape, shift, box.first, interpolation, moved,
-        np.zeros(box.shape, bool),
+        np.zeros(box.shape, bool), invalid=invalid,
     )  # fmt: skip
     return moved

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.model import Bools, FrameStatus, InputError
+from steadystack.model import PILOT, Bools, FrameStatus, InputError, Pilot
 from steadystack.warp import Box, convert_dtype, find_common_box, find_whole_box
 
 BORDERS = ("same", "crop", "expand")
@@ -103,3 +103,14 @@ def choose_fill_value(setting: float | None, dtype: np.dtype[Any]) -> float:
     if convert_dtype(np.array([value], np.float64), dtype)[0] != value:
         raise InputError(f"fill_value {setting} cannot be stored as {dtype}")
     return value
+
+
+def find_defects_left_out(shifts: xr.Dataset) -> tuple[int, ...]:
+    """Find the pixels, flat indices in a frame, that shifts were measured without as defects."""
+    if PILOT not in shifts.attrs:
+        return ()
+    try:
+        pilot = Pilot.parse(shifts.attrs[PILOT])
+    except ValueError as error:
+        raise InputError(f"the shifts dataset is damaged: {error}") from error
+    return pilot.defects.pixels if pilot.defects is not None else ()

@@ -15,7 +15,7 @@ from steadystack.model import Bools, Slices, UnreachableError
 from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
 from steadystack.readers import StackSpec, cut_at_chunks, read_block
 from steadystack.validity import Validity
-from steadystack.warp import REACH, Box, convert_dtype, find_source_part, move_part
+from steadystack.warp import HOLE_REACH, REACH, Box, convert_dtype, find_source_part, move_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class CorrectionPlan:
     box : the pixels that are shown, along the spatial axes of `source`
     interpolation : see `warp.move`; "nearest" for label images
     labels : whether coarser levels take one pixel of several instead of their mean
-    keep : whether pixels that are not valid keep their values, moved by whole pixels
+    invalid : what becomes of pixels that are not valid: "blank", "keep" or "fill"; see `move_part`
     validity : which pixels are valid in the frames that the shifts were measured on
     channel : the one whose values tell whether a pixel is valid; None: no channel
     """
@@ -43,7 +43,7 @@ class CorrectionPlan:
     box: Box
     interpolation: str
     labels: bool
-    keep: bool
+    invalid: str
     validity: Validity
     channel: int | None
 
@@ -126,11 +126,12 @@ def _move_group(
     Fills `image` and `is_known`, both (t, c, [z,] y, x), for the pixels of `box`.
     """
     reach, shape = REACH[plan.interpolation], plan.source.frame_shape
+    margin = HOLE_REACH if plan.invalid == "fill" else 0
     source_regions = {
         frame: region
         for frame in frames
         if np.isfinite(plan.shift[frame]).all()
-        and (region := find_source_part(box, plan.shift[frame], shape, reach)) is not None
+        and (region := find_source_part(box, plan.shift[frame], shape, reach, margin)) is not None
     }
     if not source_regions:
         return
@@ -155,7 +156,7 @@ def _move_group(
             plan.interpolation,
             image[target_index],
             is_known[target_index],
-            keep=plan.keep,
+            invalid=plan.invalid,
         )
 
 

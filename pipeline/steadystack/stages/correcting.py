@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ import xarray as xr
 
 from steadystack.cluster import Engine
 from steadystack.config import Config
-from steadystack.correction import Corrected, plan_corrected, write_corrected, write_tiff
+from steadystack.correction import (
+    Corrected,
+    find_defects_left_out,
+    plan_corrected,
+    write_corrected,
+    write_tiff,
+)
 from steadystack.durable import get_place
 from steadystack.model import UNSOLVED, InputError
 from steadystack.outputs import check_own_tiff, read_digest
@@ -20,6 +26,7 @@ from steadystack.planning import CorrectedPlan, Setup, get_default_task_bytes
 from steadystack.readers import StackSpec, locate_stack
 from steadystack.stages.results import load_own_shifts
 from steadystack.units import parse_bytes
+from steadystack.validity import DefectMask
 
 Progress = Callable[[int, int], None]  # tasks done, tasks in all
 
@@ -118,14 +125,17 @@ def plan_correcting(setup: Setup) -> CorrectedPlan | None:
 
 def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
     """The corrected stack of a run, before a pixel is read."""
-    config, series = setup.config, setup.series
+    config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
+    if how.invalid == "fill" and (pixels := find_defects_left_out(shifts)):
+        defects = DefectMask(series.source.frame_shape, pixels)
+        validity = replace(validity, masks=(*validity.masks, defects))
     measured = locate_stack(**config.input.model_dump())
     source = measured if how.stack is None else _locate_other(how.stack, measured)
     channel = (measured.channel or 0) if how.stack is None else None
     memory = parse_bytes(config.cluster.task_memory or "") or get_default_task_bytes(config.cluster)
     return plan_corrected(
-        str(config.output.corrected), source, shifts, how, series.validity, channel, memory
+        str(config.output.corrected), source, shifts, how, validity, channel, memory
     )
 
 

@@ -1,6 +1,7 @@
 """Frames moved by their shifts, and which of their pixels are known afterwards.
 
-`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels.
+`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, `holes`
+fills those that are missing.
 """
 
 from steadystack.warp.boxes import (
@@ -12,14 +13,25 @@ from steadystack.warp.boxes import (
     place_on_canvas,
     round_shift,
 )
-from steadystack.warp.moving import INTERPOLATIONS, REACH, check_interpolation, move, move_part
+from steadystack.warp.holes import HOLE_REACH, fill_small_holes
+from steadystack.warp.moving import (
+    INTERPOLATIONS,
+    INVALID,
+    REACH,
+    check_interpolation,
+    move,
+    move_part,
+)
 
 __all__ = [
+    "HOLE_REACH",
     "INTERPOLATIONS",
+    "INVALID",
     "REACH",
     "Box",
     "check_interpolation",
     "convert_dtype",
+    "fill_small_holes",
     "find_common_box",
     "find_source_part",
     "find_whole_box",

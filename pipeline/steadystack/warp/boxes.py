@@ -62,14 +62,15 @@ def find_whole_box(shifts: Floats, shape: Sequence[int]) -> Box:
 
 
 def find_source_part(
-    box: Box, shift: Floats, frame_shape: Sequence[int], reach: int
+    box: Box, shift: Floats, frame_shape: Sequence[int], reach: int, margin: int = 0
 ) -> Slices | None:
     """Find the region of a frame that a box of the moved frame needs; None: they do not meet.
 
     Parameters
     ----------
     shift : (axes,) pixels
-    reach : how far away, in pixels, a pixel affects another one
+    reach : how far away, in pixels, a pixel affects another one between which is interpolated
+    margin : how many pixels more on every side, where the frame has them
     """
     region = []
     sides = zip(box.first, box.stop, shift, round_shift(shift).tolist(), frame_shape, strict=True)
@@ -82,7 +83,10 @@ def find_source_part(
         else:
             floor = int(np.floor(offset))
             region.append(slice(max(low - floor - reach, 0), min(high - floor + reach - 1, size)))
-    return tuple(region)
+    return tuple(
+        slice(max(side.start - margin, 0), min(side.stop + margin, size))
+        for side, size in zip(region, frame_shape, strict=True)
+    )
 
 
 # Invalid pixels are filled in from valid ones under a Gaussian of this sigma, px, where these have

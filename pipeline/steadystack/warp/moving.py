@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools, Floats, InputError, Slices
 from steadystack.warp.boxes import Box, convert_dtype, fill_invalid, find_source_part, round_shift
+from steadystack.warp.holes import fill_small_holes
 
 # Pixels computed at a time: they fit in a cache, and limit the memory needed beside the images.
 BLOCK_PIXELS = 2**18
@@ -66,7 +67,7 @@ def move_part(
     moved: NDArray[Any],
     known: Bools,
     *,
-    keep: bool = False,
+    invalid: str = "blank",
 ) -> None:
     """Move a region of a frame into a box of the moved frame.
 
@@ -81,7 +82,9 @@ def move_part(
     interpolation : "nearest", "linear", "cubic" or "fourier"
     moved, known : arrays of the shape of the box, written to in place, where the frame covers it;
         `moved` has the image's data type (values are rounded and clipped), `known` is bool
-    keep : also write invalid pixels, moved by whole pixels; they are not known
+    invalid : "keep": also write invalid pixels, moved by whole pixels; "fill": also those of small
+        holes, filled from the valid pixels around them, for which the region must hold as much more
+        as `HOLE_REACH` says; they are not known, either
     """
     box = Box(tuple(first), moved.shape)
     if find_source_part(box, shift, frame_shape, 0) is None:
@@ -96,12 +99,20 @@ def move_part(
         nearest.append(slice(low - offset - side.start, high - offset - side.start))
     valid_nearest = None if valid is None else valid[tuple(nearest)]
     known[tuple(target)] = True if valid_nearest is None else valid_nearest
+    written = known
+    if invalid == "fill" and valid is not None:
+        image, holes = fill_small_holes(image, valid)
+        valid = valid | holes
+        valid_nearest = valid[tuple(nearest)]
+        written = np.zeros_like(known)
+        written[tuple(target)] = valid_nearest
+    keep = invalid == "keep"
     interpolates = interpolation != "nearest" and bool((np.asarray(shift) != whole).any())
     if not interpolates or keep or image.dtype == np.bool_:
         _write(moved[tuple(target)], image[tuple(nearest)], None if keep else valid_nearest)
     if interpolates and image.dtype != np.bool_:
         _interpolate(
-            image, valid, region, frame_shape, shift, first, interpolation, moved, known, target
+            image, valid, region, frame_shape, shift, first, interpolation, moved, written, target
         )
 
 
@@ -122,10 +133,10 @@ def _interpolate(
     first: Sequence[int],
     interpolation: str,
     moved: NDArray[Any],
-    known: Bools,
+    written: Bools,
     target: Sequence[slice],
 ) -> None:
-    """Interpolate the known pixels of `moved` in the slices `target`, block by block."""
+    """Interpolate the `written` pixels of `moved` in the slices `target`, block by block."""
     reach = REACH[interpolation]
     floor = np.floor(shift).astype(int)
     taps = [
@@ -148,7 +159,7 @@ def _interpolate(
             _write(moved[block], convert_dtype(result, moved.dtype), None)
         elif valid_pixels.any():
             result = _interpolate_around_invalid(values, valid_pixels, taps, interpolation)
-            _write(moved[block], convert_dtype(result, moved.dtype), known[block])
+            _write(moved[block], convert_dtype(result, moved.dtype), written[block])
 
 
 def _filter_all_axes(
@@ -217,6 +228,8 @@ def _cut(
     return piece
 
 
+# What becomes of pixels that are not valid.
+INVALID = ("blank", "keep", "fill")
 # How far away, in pixels, a pixel affects another one. The weights of the cubic spline never end;
 # those further out are less than 1e-6.
 REACH = {"nearest": 0, "linear": 1, "cubic": 12, "fourier": 24}
