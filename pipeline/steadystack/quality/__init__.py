@@ -1,7 +1,7 @@
 """Judge a run by what its checks found: findings, advice, the verdict.
 
-`assessment` gives the verdict on a dataset. `judge` has the verdict and the findings from tables of
-pairs and frames, `check_findings` those from the checks; `advice` has every advice text;
+`assessment` gives the verdict on a dataset. `judge` has the verdict and the findings on frames,
+`pair_findings` those on pairs, `check_findings` those from the checks; `advice` has every advice text;
 `worst_pairs` reads the pairs that fit worst again.
 """
 

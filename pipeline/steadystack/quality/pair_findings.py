@@ -1,0 +1,183 @@
+"""What is wrong with the pairs of a series: findings from the tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from steadystack.checks import NO_MOTION_PX
+from steadystack.model import (
+    Bools,
+    Finding,
+    FrameStatus,
+    FrameTable,
+    PairStatus,
+    PairTable,
+    Reason,
+    Trust,
+)
+from steadystack.quality.advice import AdviceSettings
+
+# Pairs that agree do so within a small part of a pixel.
+LARGE_RESIDUAL_PX = 1.0
+# Pairs of one separation, at least this many, are off if their mean residual is more than this many
+# standard errors, this many pixels, and this share of their mean shift.
+FEWEST_OF_LAG, OFF_ERRORS, OFF_PX, OFF_PART = 30, 6.0, 0.005, 0.05
+# The share of frames or pairs that is worth a look, and the share that spoils the whole.
+FEW, MANY = 0.05, 0.5
+# If more than this share of the pairs end at the edge of the search, the others are those that move
+# least, and what stands still wins most easily there: all frames but a few must then have at least
+# this many usable pairs. (Of 200 series whose max_shift was too small none had a wrong pair. With
+# dirt in the camera errors were up to 0.17 px where all frames had two pairs, and up to 0.6 px
+# where some had one; 0.03 to 0.08 px with a max_shift that was large enough.)
+EDGE, HOLDING = 0.3, 2
+HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
+
+# What is wrong with pairs without a shift, by status.
+DOUBTFUL = {
+    PairStatus.AT_SEARCH_LIMIT: "end at the edge of the search",
+    PairStatus.LOW_NCC: "correlate no better than unrelated images",
+    PairStatus.AMBIGUOUS: "fit equally well at another shift",
+    PairStatus.LOW_OVERLAP: "overlap too little",
+    PairStatus.INVERTED: "are negatives of each other",
+}
+
+
+def has_own_shift(frames: FrameTable) -> Bools:
+    """Which frames (frames,) have a shift that is not interpolated."""
+    interpolated = frames.status == FrameStatus.INTERPOLATED.code
+    return np.asarray(np.isfinite(frames.shift).all(axis=1) & ~interpolated, bool)
+
+
+def is_readable_frame(pairs: PairTable) -> Bools:
+    """Which frames (frames,) were read and have pixels."""
+    return np.isin(pairs.frame_read_status, [status.code for status in HAS_PIXELS])
+
+
+def _are_weakly_held(pairs: PairTable, frames: FrameTable) -> bool:
+    """Whether more than a few frames have fewer pairs than would show a wrong one."""
+    is_readable = is_readable_frame(pairs)
+    is_held = (frames.component == 0) & (frames.pair_count >= HOLDING)
+    return bool((is_readable & ~is_held).sum() > FEW * is_readable.sum())
+
+
+def find_doubtful_pairs(
+    pairs: PairTable, frames: FrameTable, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find pairs without a shift, by status, between frames that have one (any, if most have none).
+
+    Pairs that are no more alike than chance are a loss and no danger: scenes change with time.
+    """
+    has_shift, is_readable = has_own_shift(frames), is_readable_frame(pairs)
+    if has_shift.mean() < MANY:
+        has_shift = is_readable
+    advice_by_status = {
+        PairStatus.AT_SEARCH_LIMIT: advice.wider_search,
+        PairStatus.LOW_NCC: advice.clearer_scene,
+        PairStatus.AMBIGUOUS: advice.distinct_scene,
+        PairStatus.LOW_OVERLAP: advice.less_overlap,
+        PairStatus.INVERTED: advice.inverted_contrast,
+    }
+    for status, problem in DOUBTFUL.items():
+        # Frames may be lost because their pairs end at the edge: they count, too.
+        is_counted = is_readable if status is PairStatus.AT_SEARCH_LIMIT else has_shift
+        usable = is_counted[pairs.reference] & is_counted[pairs.moving]
+        total = int(usable.sum())
+        count = int((pairs.status[usable] == status.code).sum())
+        if count > FEW * total:
+            limit = (
+                EDGE
+                if status is PairStatus.AT_SEARCH_LIMIT and _are_weakly_held(pairs, frames)
+                else MANY
+            )
+            dangerous = status is not PairStatus.LOW_NCC and count > limit * total
+            trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
+            way_out = advice_by_status[status]
+            if status is PairStatus.AMBIGUOUS:
+                shares = pairs.fixed_pattern_share[usable & (pairs.status == status.code)]
+                if (shares > 0).mean() > MANY and advice.helps is None:
+                    problem += f", as {np.nanmedian(shares[shares > 0]):.0%} of them stands still"
+                    way_out = advice.static_removal
+            words = f"{count} of {total} pairs {problem}: {way_out}"
+            yield Finding(trust, Reason(f"pairs_{status}"), words)
+
+
+def find_rejected_pairs(
+    pairs: PairTable, frames: FrameTable, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find out whether more than a few pairs between frames with a shift contradict the rest.
+
+    The pairs of a frame that fits nothing count with that frame, as lost.
+    """
+    has_shift = has_own_shift(frames)
+    usable = pairs.ok & has_shift[pairs.reference] & has_shift[pairs.moving]
+    total, count = int(usable.sum()), int((usable & frames.rejected).sum())
+    if count > FEW * total:
+        yield Finding(
+            Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
+            Reason.REJECTED_PAIRS,
+            f"{count} of {total} pairs contradict the others and are rejected: "
+            f"{advice.residual_check}, {advice.narrower_search}, or {advice.more_pairs}",
+        )
+
+
+def find_contradictions(
+    pairs: PairTable, frames: FrameTable, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find pairs that cannot all be right, and pairs that all show a camera at rest."""
+    used = pairs.ok & ~frames.rejected
+    if not used.any():
+        return
+    residual = np.abs(frames.residual[used]).max(axis=1)
+    if residual.max() > LARGE_RESIDUAL_PX:
+        count = int((residual > LARGE_RESIDUAL_PX).sum())
+        yield Finding(
+            Trust.CHECK,
+            Reason.CONTRADICTIONS,
+            f"{count} pairs contradict the others by up to {residual.max():.1f} px: "
+            f"{advice.residual_check}",
+        )
+    if np.abs(pairs.shift[used]).max() < NO_MOTION_PX:
+        yield Finding(
+            Trust.CHECK,
+            Reason.NO_MOTION,
+            f"no pair moves by more than {NO_MOTION_PX} px: either nothing drifts, or something "
+            f"that stands still in the camera outweighs the scene: {advice.static_removal}",
+        )
+
+
+def find_biased_separations(
+    pairs: PairTable, frames: FrameTable, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find the separation whose pairs are all off the solution in the same direction.
+
+    A single pair does not show it, and pairs of one separation agree with each other; what stands
+    still or changes pulls close pairs and far ones differently.
+    """
+    if np.isfinite(frames.part_weight).any():  # what pulls the whole pulls them differently, too
+        return
+    used = pairs.ok & ~frames.rejected & np.isfinite(frames.residual).all(axis=1)
+    apart = pairs.moving - pairs.reference
+    worst: tuple[float, int, float] | None = None
+    for separation in np.unique(np.abs(apart[used])).tolist():
+        rows = used & (np.abs(apart) == separation)
+        if rows.sum() < FEWEST_OF_LAG:
+            continue
+        direction = np.sign(apart[rows])[:, None]
+        residual, shift = frames.residual[rows] * direction, pairs.shift[rows] * direction
+        offset, error = residual.mean(axis=0), residual.std(axis=0) / np.sqrt(len(residual))
+        size = float(np.linalg.norm(offset))
+        share = size / max(float(np.linalg.norm(shift.mean(axis=0))), 1e-9)
+        certain = bool((np.abs(offset) > OFF_ERRORS * error).any())
+        if certain and size > OFF_PX and share > OFF_PART and (worst is None or share > worst[0]):
+            worst = share, separation, size
+    if worst is not None:
+        share, separation, size = worst
+        yield Finding(
+            Trust.CHECK,
+            Reason.DISTANCE,
+            f"pairs {separation} frame(s) apart differ from the solution by {size:.3f} px on "
+            f"average, {share:.0%} of their shift: something that stands still or changes pulls "
+            f"them: {advice.advise_on_separation(separation)}",
+        )
