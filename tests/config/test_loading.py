@@ -29,8 +29,9 @@ ERRORS = {
     "out of range": ({"register": {"min_overlap": 2.0}}, "min_overlap: 2.0 is not allowed"),
     "a choice": (
         {"pairs": {"strategy": "windw"}},
-        "pairs.strategy: 'windw' is not allowed; did you mean window? (consecutive, reference, "
-        "window, separations, multiscale, all or list)",
+        "pairs.strategy: 'windw' is not allowed; did you mean window? (auto, consecutive, "
+        "reference, window, separations, multiscale, all or list; auto: window, or multiscale from "
+        "400 frames on)",
     ),
     "a choice that is a text": ({"correct": {"format": 0.4}}, "did you mean '0.4'? (version of"),
     "a key of another section": (

@@ -11,6 +11,7 @@ from steadystack.model import InputError
 from steadystack.pairs import STRATEGIES, batch_pairs, count_held_frames, select_pairs
 
 EXPECTED = {
+    "auto": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
     "consecutive": ({}, [(0, 1), (1, 2), (2, 3)]),
     "reference": ({"reference": 2}, [(2, 0), (2, 1), (2, 3)]),
     "window": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
@@ -27,6 +28,12 @@ def test_pairs_of_four_frames(strategy):
     assert [tuple(pair) for pair in select_pairs(4, strategy, **options).tolist()] == expected
 
 
+@pytest.mark.parametrize(("count", "strategy"), [(399, "window"), (400, "multiscale")])
+def test_long_series_are_measured_at_several_scales(count, strategy):
+    chosen = select_pairs(count, width=4)
+    np.testing.assert_array_equal(chosen, select_pairs(count, strategy, width=4))
+
+
 @pytest.mark.parametrize(
     ("count", "strategy", "options", "words"),
     [
@@ -34,7 +41,7 @@ def test_pairs_of_four_frames(strategy):
         (4, "reference", {"reference": 4}, "0 to 3"),
         (4, "separations", {"separations": [4, 9]}, "exceed the stack"),
         (4, "separations", {"separations": [0, 1]}, "at least 1 apart"),
-        (4, "nearest", {}, "not one of consecutive"),
+        (4, "nearest", {}, "not one of auto, consecutive"),
         (4, "multiscale", {"width": 0}, "at least 1 apart"),
         (4, "list", {}, "no pair is listed"),
         (4, "list", {"listed": [[0, 1], [2, 4]]}, r"pair 1, \[2, 4\], .* 0 to 3"),

@@ -81,6 +81,20 @@ def test_a_third_of_the_pairs_at_the_edge_is_too_much_unless_frames_are_held(rea
     assert any("edge of the search" in reason for reason in said.reasons) is (stopped > 0)
 
 
+@pytest.mark.parametrize(("first", "trust"), [(1, Trust.CHECK), (2, Trust.GOOD), (5, Trust.GOOD)])
+def test_pairs_that_are_far_apart_may_be_no_more_alike_than_chance(first, trust):
+    pairs = np.array([(i, j) for i in range(30) for j in range(i + 1, min(i + 6, 30))])
+    table, apart = PairTable.unmeasured(pairs, 30, 1), pairs[:, 1] - pairs[:, 0]
+    lost = (apart >= first) & (np.arange(len(pairs)) % 3 > 0)
+    table.status[:] = np.where(lost, PairStatus.LOW_NCC.code, PairStatus.OK.code)
+    table.shift[~lost], table.shift_std[~lost] = apart[~lost, None], 0.01
+    table.ncc[:], table.frame_read_status[:] = 0.9, FrameStatus.OK.code
+    found = judge_series(table, solve_shifts(table)).findings
+    (finding,) = [finding for finding in found if finding.code == "pairs_low_ncc"]
+    assert finding.trust is trust
+    assert (f"{first} or more frames apart: the scene changes" in finding.words) is (first > 1)
+
+
 def test_advice_knows_what_is_set():
     table, frames = solved([PairStatus.OK] * 10)
     table.status[::2] = PairStatus.LOW_NCC.code

@@ -17,7 +17,7 @@ from steadystack.config.sections import (
     SomeListed,
 )
 from steadystack.model import MOST_SIGMA
-from steadystack.pairs import STRATEGIES, Strategy
+from steadystack.pairs import LONG, STRATEGIES, Strategy
 from steadystack.units import LISTED, PIXELS, find_micrometers
 
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
@@ -147,7 +147,9 @@ class PairsSection(Section):
     """Which pairs are measured."""
 
     strategy: Strategy = Field(
-        "window", description=f"{', '.join(STRATEGIES[:-1])} or {STRATEGIES[-1]}"
+        "auto",
+        description=f"{', '.join(STRATEGIES[:-1])} or {STRATEGIES[-1]}; auto: window, or "
+        f"multiscale from {LONG} frames on",
     )
     width: Count = Field(
         5,

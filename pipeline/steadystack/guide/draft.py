@@ -64,7 +64,7 @@ initial_shifts:              # stage positions, if known: max_shift then counts 
   # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
 
 pairs:
-  strategy: window           # or: consecutive, reference, window, separations, multiscale, all
+  strategy: auto             # or: consecutive, reference, window, separations, multiscale, all
   width: 5                   # every pair up to this many frames apart
 
 output:

@@ -5,19 +5,23 @@ Integers in, integers out: nothing here reads a pixel.
 """
 
 from steadystack.pairs.strategies import (
+    LONG,
     STRATEGIES,
     Strategy,
     batch_pairs,
+    choose_strategy,
     count_held_frames,
     select_pairs,
 )
 from steadystack.pairs.weak import choose_extra_pairs
 
 __all__ = [
+    "LONG",
     "STRATEGIES",
     "Strategy",
     "batch_pairs",
     "choose_extra_pairs",
+    "choose_strategy",
     "count_held_frames",
     "select_pairs",
 ]

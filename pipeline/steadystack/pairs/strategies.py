@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 from steadystack.model import InputError, Ints
 
 Strategy: TypeAlias = Literal[
-    "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
+    "auto", "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+# From so many frames on errors that add up outweigh those of pairs far apart.
+LONG = 400
+
+
+def choose_strategy(strategy: str, frame_count: int) -> str:
+    """Choose what "auto" stands for in a series of that many frames; any other stays."""
+    if strategy != "auto":
+        return strategy
+    return "window" if frame_count < LONG else "multiscale"
 
 
 def select_pairs(
     frame_count: int,
-    strategy: str = "window",
+    strategy: str = "auto",
     *,
     width: int = 5,
     separations: Sequence[int] = (1, 2, 4, 8),
@@ -32,6 +41,7 @@ def select_pairs(
     ----------
     frame_count : frames in the stack, at least 2
     strategy
+        ``auto``: ``window`` of fewer than 400 frames, else ``multiscale``.
         ``consecutive``: every frame with the next one; errors add up.
         ``reference``: every frame with the frame `reference`.
         ``window``: every pair at most `width` frames apart.
@@ -52,6 +62,7 @@ def select_pairs(
     """
     if frame_count < 2:
         raise InputError(f"a stack of {frame_count} frame(s) has no pairs: at least 2 are needed")
+    strategy = choose_strategy(strategy, frame_count)
     if strategy == "reference":
         if not 0 <= reference < frame_count:
             raise InputError(

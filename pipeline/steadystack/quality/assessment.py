@@ -45,6 +45,7 @@ from steadystack.model import (
     Verdict,
     as_shifts,
 )
+from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.judge import judge_series
 
@@ -160,7 +161,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         table,
         frames,
         settings["solve"]["anchor"],
-        advice=_read_advice_settings(settings, mask_check, other),
+        advice=_read_advice_settings(settings, len(frames.shift), mask_check, other),
         fixed_pattern=FixedPatternEffect(**pattern) if pattern else None,
         motion=LocalMotion(**motion) if motion else None,
         mask=mask_check,
@@ -179,7 +180,10 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
 
 
 def _read_advice_settings(
-    settings: Mapping[str, Any], mask: MaskCheck | None, other: Mapping[str, Any] | None
+    settings: Mapping[str, Any],
+    frame_count: int,
+    mask: MaskCheck | None,
+    other: Mapping[str, Any] | None,
 ) -> AdviceSettings:
     """The settings that advice depends on, and what was seen to help.
 
@@ -189,6 +193,8 @@ def _read_advice_settings(
         settings.get(name, {}) for name in ("register", "preprocess", "pairs")
     )
     pair_settings = {name: pairs[name] for name in ("strategy", "width", "extra") if name in pairs}
+    if "strategy" in pairs:
+        pair_settings["strategy"] = choose_strategy(pairs["strategy"], frame_count)
     return AdviceSettings(
         max_shift=register.get("max_shift"),
         min_overlap=register.get("min_overlap"),

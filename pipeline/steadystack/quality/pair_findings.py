@@ -67,7 +67,8 @@ def find_doubtful_pairs(
 ) -> Iterator[Finding]:
     """Find pairs without a shift, by status, between frames that have one (any, if most have none).
 
-    Pairs that are no more alike than chance are a loss and no danger: scenes change with time.
+    Pairs that are no more alike than chance are a loss and no danger: scenes change with time, and
+    where closer ones are alike, that is all there is to it.
     """
     has_shift, is_readable = has_own_shift(frames), is_readable_frame(pairs)
     if has_shift.mean() < MANY:
@@ -100,7 +101,26 @@ def find_doubtful_pairs(
                     problem += f", as {np.nanmedian(shares[shares > 0]):.0%} of them stands still"
                     way_out = advice.static_removal
             words = f"{count} of {total} pairs {problem}: {way_out}"
+            if status is PairStatus.LOW_NCC and (apart := _find_too_far(pairs, usable)):
+                trust = Trust.GOOD
+                words = (
+                    f"{count} of {total} pairs {problem}, nearly all of them {apart} or more "
+                    "frames apart: the scene changes"
+                )
             yield Finding(trust, Reason(f"pairs_{status}"), words)
+
+
+def _find_too_far(pairs: PairTable, usable: Bools) -> int:
+    """Find from how many frames apart on more than a few pairs are no more alike than chance.
+
+    0: it is so for the closest of the `usable` pairs, or for none.
+    """
+    apart, unlike = np.abs(pairs.moving - pairs.reference), pairs.status == PairStatus.LOW_NCC.code
+    separations = np.unique(apart[usable]).tolist()
+    for number, separation in enumerate(separations):
+        if unlike[usable & (apart == separation)].mean() > FEW:
+            return int(separation) if number else 0
+    return 0
 
 
 def find_rejected_pairs(
