@@ -7,43 +7,16 @@ sure it is.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from steadystack import plot
-from steadystack.config import load_config
-from steadystack.correction import correct
-from steadystack.model import (
-    FrameStatus,
-    InputError,
-    PairStatus,
-    Registration,
-    RunError,
-    Verdict,
-)
-from steadystack.quality import edit_shifts, verdict
-from steadystack.register import masked_ncc, register_translation
-from steadystack.stages import estimate_shifts, open_stack, run, run_all
+import lazy_loader
+
+__getattr__, _, _named = lazy_loader.attach_stub(__name__, __file__)
+__all__ = sorted([*_named, "__version__"])
 
 try:
     __version__ = version("steadystack")
 except PackageNotFoundError:  # imported from its folder, and not installed
     __version__ = "not installed"
 
-__all__ = [
-    "FrameStatus",
-    "InputError",
-    "PairStatus",
-    "Registration",
-    "RunError",
-    "Verdict",
-    "__version__",
-    "correct",
-    "edit_shifts",
-    "estimate_shifts",
-    "load_config",
-    "masked_ncc",
-    "open_stack",
-    "plot",
-    "register_translation",
-    "run",
-    "run_all",
-    "verdict",
-]
+
+def __dir__() -> list[str]:
+    return __all__

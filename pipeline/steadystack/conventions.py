@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, InputError
@@ -149,6 +148,8 @@ def _choose_dtype(
     stored: np.dtype[Any], numbers: Mapping[str, tuple[float, ...]], *, may_lack: bool
 ) -> np.dtype[Any]:
     """Choose the type of the values by decoding a single number with xarray."""
+    import xarray as xr  # takes long, and no other function here needs it
+
     attributes: dict[str, Any] = {name: numbers[name][0] for name in PACKING if name in numbers}
     if may_lack:
         attributes["_FillValue"] = stored.type(0)

@@ -6,34 +6,6 @@
 data.
 """
 
-from steadystack.checks.borders import Border, find_constant_border, find_no_data
-from steadystack.checks.fixed_pattern_check import check_fixed_pattern
-from steadystack.checks.mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
-from steadystack.checks.moving_parts import check_moving_parts
-from steadystack.checks.pilot import find_defects, find_what_to_leave_out, run_pilot
-from steadystack.checks.probe_pairs import check_probe_pairs, list_boxes
-from steadystack.checks.run_checks import CHECKED, PROBES, check_series, is_majority_confirmed
-from steadystack.checks.sampling import name_parts
-from steadystack.checks.sharpness import check_sharpness
+import lazy_loader
 
-__all__ = [
-    "CHECKED",
-    "NO_MOTION_PX",
-    "PROBES",
-    "Border",
-    "check_fixed_pattern",
-    "check_mask",
-    "check_moving_parts",
-    "check_probe_pairs",
-    "check_series",
-    "check_sharpness",
-    "find_constant_border",
-    "find_defects",
-    "find_doubt_of_mask",
-    "find_no_data",
-    "find_what_to_leave_out",
-    "is_majority_confirmed",
-    "list_boxes",
-    "name_parts",
-    "run_pilot",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from steadystack import guide, stages
+from steadystack import guide, planning, stages
 from steadystack.cli.outcomes import (
     EXIT_CODES,
     GOES_ON_AFTER,
@@ -25,7 +25,6 @@ from steadystack.cli.outcomes import (
 )
 from steadystack.config import Config, load_config
 from steadystack.model import InputError
-from steadystack.planning import resolve_inputs
 from steadystack.terminal import show_progress
 
 ORDER = (
@@ -94,7 +93,7 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     fails does not stop the others; output.summary lists what became of each.
     """
     settings = _override_cluster(load_config(config), scheduler_file)
-    inputs, started = resolve_inputs(settings), time.monotonic()
+    inputs, started = planning.resolve_inputs(settings), time.monotonic()
     with show_progress() as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
@@ -112,7 +111,7 @@ def plan(config: str) -> None:
 
     Reads no pixel of the stack.
     """
-    for single in _iterate_inputs(resolve_inputs(load_config(config))):
+    for single in _iterate_inputs(planning.resolve_inputs(load_config(config))):
         print_table(stages.plan(single).describe())
 
 
@@ -132,7 +131,7 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
     Parts that were measured with --batches are gathered first.
     """
     settings = _override_cluster(load_config(config), scheduler_file)
-    inputs = resolve_inputs(settings)
+    inputs = planning.resolve_inputs(settings)
     with show_progress() as progress:
         if len(inputs) > 1 and batches is None:
             run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
@@ -153,7 +152,7 @@ def solve(config: str) -> None:
     Takes seconds and measures no pair again; only `solve.refine` reads frames.
     """
     settings = load_config(config)
-    inputs, started = resolve_inputs(settings), time.monotonic()
+    inputs, started = planning.resolve_inputs(settings), time.monotonic()
     if len(inputs) > 1:
         run_each(settings, inputs, "solve")
     else:
@@ -173,7 +172,7 @@ def correct(config: str, overwrite: bool) -> None:
     Continues where an earlier call stopped.
     """
     settings = load_config(config)
-    inputs = resolve_inputs(settings)
+    inputs = planning.resolve_inputs(settings)
     with show_progress("correcting", "tasks") as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "correct", overwrite=overwrite, progress=progress)
@@ -218,7 +217,7 @@ def report(config: str, figures: str | None) -> None:
     It is written to output.report: a page (.html), or one picture (.png, .svg or .pdf).
     """
     settings = load_config(config)
-    inputs = resolve_inputs(settings)
+    inputs = planning.resolve_inputs(settings)
     if figures is not None and len(inputs) > 1:
         raise InputError(f"--figures {figures} works with one input, but there are {len(inputs)}")
     if len(inputs) > 1:
@@ -240,7 +239,7 @@ def check(config: str, picture: str | None) -> None:
 
     Reads three frames, and asks about anything odd in them.
     """
-    inputs = resolve_inputs(load_config(config))
+    inputs = planning.resolve_inputs(load_config(config))
     if picture is not None and len(inputs) > 1:
         raise InputError(f"--picture {picture} works with one input, but there are {len(inputs)}")
     for single in _iterate_inputs(inputs):

@@ -12,10 +12,9 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import xarray as xr
 
 from steadystack import quality, stages
 from steadystack.config import Config
@@ -30,6 +29,9 @@ from steadystack.model import (
     hide_secrets,
 )
 from steadystack.terminal import Stopped, get_exit_code, stopping_on_signals
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FAILED, WRONG_USE, UNRELIABLE = 1, 2, 3
 INTERRUPTED, TERMINATED = map(get_exit_code, (KeyboardInterrupt(), Stopped(signal.SIGTERM)))

@@ -40,7 +40,9 @@ def answer() -> dict[str, str]:
             facts["stranger"] = spec.origin
             facts["beside"] = spec.origin if _is_beside(spec.origin) else ""
         else:
-            import_module("steadystack")
+            package = import_module("steadystack")
+            for name in getattr(package, "__all__", ()):  # it opens late: what tasks need, now
+                getattr(package, name)
     except (Exception, SystemExit) as error:  # whatever a file does that is taken for a library
         facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         facts["beside"] = _find_module_beside(error)

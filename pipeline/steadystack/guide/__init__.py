@@ -2,16 +2,6 @@
 `example_run` makes and runs the embedded example.
 """
 
-from steadystack.guide.checking import check, describe
-from steadystack.guide.draft import init
-from steadystack.guide.example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
+import lazy_loader
 
-__all__ = [
-    "DEMO_SETTINGS",
-    "DemoResult",
-    "check",
-    "demo",
-    "describe",
-    "init",
-    "load_embedded_scene",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

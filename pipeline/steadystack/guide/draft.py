@@ -8,20 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.checks import find_constant_border, find_no_data, run_pilot
+from steadystack import checks, planning, readers
 from steadystack.config import format_scalar, make_config
 from steadystack.durable import get_place, make_absolute
-from steadystack.guide.checking import describe
 from steadystack.model import InputError, escape_unprintable
-from steadystack.planning import (
-    ALL,
-    PLACEHOLDER,
-    check_frames,
-    list_images,
-    open_series,
-    set_up,
-)
-from steadystack.readers import StackFrames, StackSpec, locate_stack
 
 # Larger frames are not read: that would take long over a network.
 MOST_READ = 2**26  # bytes
@@ -89,10 +79,14 @@ def init(path: str, **keys: Any) -> str:
     """
     try:
         example = _choose_example(path, keys)
-        spec = locate_stack(example["path"], **{k: v for k, v in example.items() if k != "path"})
+        spec = readers.locate_stack(
+            example["path"], **{k: v for k, v in example.items() if k != "path"}
+        )
     except InputError as error:
         raise InputError(str(error) + _name_option(str(error))) from error
-    check_frames(spec)
+    from steadystack.guide.checking import describe  # once there is a stack: it takes long
+
+    planning.check_frames(spec)
     lines = [f"  {key}: {format_scalar(value)}" for key, value in keys.items()]
     facts = [f"{name}: {escape_unprintable(value)}" for name, value in describe(spec)[1:]]
     stem = _choose_stem(path, keys.get("position"), keys.get("series"))
@@ -117,20 +111,20 @@ def init(path: str, **keys: Any) -> str:
 
 def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The section `input` of what is looked at: of all positions of a plate, the first."""
-    if keys.get("position") != ALL:
+    if keys.get("position") != planning.ALL:
         return {"path": path, **keys}
     rest = {key: value for key, value in keys.items() if key != "position"}
-    return {"path": list_images(path).paths()[0], **rest}
+    return {"path": planning.list_images(path).paths()[0], **rest}
 
 
-def _make_lines_on_pilot(example: Mapping[str, Any], spec: StackSpec) -> str:
+def _make_lines_on_pilot(example: Mapping[str, Any], spec: readers.StackSpec) -> str:
     """Make comments on what a run would decide on the filters now; "" where that is not known."""
     if spec.frame_bytes > MOST_READ:
         return ""
     register = {"max_shift": _choose_max_shift(spec.frame_shape)}
     config = make_config({"input": dict(example), "register": register})
     try:
-        pilot, _ = run_pilot(set_up(config, open_series(config)[0]))
+        pilot, _ = checks.run_pilot(planning.set_up(config, planning.open_series(config)[0]))
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
@@ -140,7 +134,7 @@ def _make_lines_on_pilot(example: Mapping[str, Any], spec: StackSpec) -> str:
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
 
 
-def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
+def _make_lines_on_data(spec: readers.StackSpec) -> tuple[str, str]:
     """Make the lines `invalid_values` and `border` of the mask section.
 
     Their comments say which pixels of the middle frame seem to hold no data, as compared with the
@@ -150,10 +144,10 @@ def _make_lines_on_data(spec: StackSpec) -> tuple[str, str]:
     middle, last = (spec.frame_count - 1) // 2, spec.frame_count - 1
     indices = sorted({0, middle, last})
     if spec.frame_bytes <= MOST_READ:
-        frames = [StackFrames(spec).read(index) for index in indices]
+        frames = [readers.StackFrames(spec).read(index) for index in indices]
         pixels = [(frame.image, frame.valid & np.isfinite(frame.image)) for frame in frames]
-        border = find_constant_border(*pixels[indices.index(middle)])
-        shares = find_no_data(pixels, FEW)
+        border = checks.find_constant_border(*pixels[indices.index(middle)])
+        shares = checks.find_no_data(pixels, FEW)
     findings = [
         f"{share[indices.index(middle)]:.0%} of the middle frame is {value:g}"
         for value, share in shares.items()
@@ -207,10 +201,12 @@ def _choose_stem(path: str, position: str | None, series: int | None) -> str:
     name = name.split(".")[0]
     if place.is_pattern or place.has_wildcards:
         name = name.replace("*", "")
-    word = name.replace(PLACEHOLDER, PLACEHOLDER.strip("{}")).encode(errors="surrogateescape")
+    word = name.replace(planning.PLACEHOLDER, planning.PLACEHOLDER.strip("{}")).encode(
+        errors="surrogateescape"
+    )
     words = [word[:MOST_STEM_BYTES].decode(errors="ignore") or "stack"]
-    if position == ALL:
-        return f"{words[0]}-{PLACEHOLDER}"
+    if position == planning.ALL:
+        return f"{words[0]}-{planning.PLACEHOLDER}"
     words += [position.strip("/").replace("/", "-")] if position else []
     words += [str(series)] if series is not None else []
     return "-".join(words)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from steadystack.model.words import UNSOLVED, InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # An axis as short as this, beside t, y and x of an array without names, is taken for channels.
 MOST_CHANNELS = 4
@@ -34,6 +36,8 @@ def as_plain(values: Any) -> Any:
     A list of such arrays counts as well, and a lazy one stays lazy. Integers and booleans become
     floating where any is masked. What has no mask is returned as it is.
     """
+    import xarray as xr  # takes a quarter of a second, which no command line has to wait for
+
     if isinstance(values, xr.DataArray):
         plain = as_plain(values.data)
         return values if plain is values.data else values.copy(data=plain)
@@ -83,6 +87,8 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
         `MOST_CHANNELS` where planes or columns would be is refused: channels read as planes give
         shifts without a meaning and without an error, and so few planes are rare
     """
+    import xarray as xr
+
     if isinstance(stack, xr.DataArray):
         _refuse_unknown_sizes(stack.shape)
         plain: xr.DataArray = as_plain(stack)
@@ -149,6 +155,8 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
     InputError
         That says what was given in its place, and what is wanted.
     """
+    import xarray as xr
+
     expected = (
         "expected a shifts dataset, as steadystack.estimate_shifts and steadystack.run return it"
     )

@@ -5,17 +5,6 @@
 text; `worst_pairs` reads the pairs that fit worst again.
 """
 
-from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.assessment import edit_shifts, judge_stored, verdict, widen_errors
-from steadystack.quality.judge import judge_series
-from steadystack.quality.worst_pairs import make_close_ups
+import lazy_loader
 
-__all__ = [
-    "AdviceSettings",
-    "edit_shifts",
-    "judge_series",
-    "judge_stored",
-    "make_close_ups",
-    "verdict",
-    "widen_errors",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

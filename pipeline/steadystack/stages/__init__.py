@@ -6,25 +6,6 @@ run by themselves, and `many_inputs` takes many inputs; `in_memory` does the sam
 `results` is between tables and the dataset.
 """
 
-from steadystack.stages.in_memory import estimate_shifts, open_stack
-from steadystack.stages.many_inputs import TABLED, Command, Outcome, run_all
-from steadystack.stages.measuring import Progress
-from steadystack.stages.reporting import export
-from steadystack.stages.steps import correct, measure, plan, report, run, solve
+import lazy_loader
 
-__all__ = [
-    "TABLED",
-    "Command",
-    "Outcome",
-    "Progress",
-    "correct",
-    "estimate_shifts",
-    "export",
-    "measure",
-    "open_stack",
-    "plan",
-    "report",
-    "run",
-    "run_all",
-    "solve",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .checking import check, describe
+from .draft import init
+from .example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
+
+__all__ = [
+    "DEMO_SETTINGS",
+    "DemoResult",
+    "check",
+    "demo",
+    "describe",
+    "init",
+    "load_embedded_scene",
+]

@@ -1,0 +1,52 @@
+from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
+from .initial_shifts import convert_initial_shifts
+from .inputs import (
+    ALL,
+    PLACEHOLDER,
+    list_images,
+    resolve_inputs,
+    resolve_only_input,
+)
+from .layout import (
+    Setup,
+    count_wanted_workers,
+    decide,
+    get_default_task_bytes,
+    leave_out_defects,
+    list_changed_settings,
+    set_up,
+)
+from .paths import check_paths
+from .series import (
+    Series,
+    check_frames,
+    digest_camera_images,
+    make_series,
+    open_series,
+)
+
+__all__ = [
+    "ALL",
+    "PLACEHOLDER",
+    "CorrectedPlan",
+    "Plan",
+    "Series",
+    "Setup",
+    "check_frames",
+    "check_paths",
+    "convert_initial_shifts",
+    "count_fitting_workers",
+    "count_wanted_workers",
+    "decide",
+    "digest_camera_images",
+    "get_default_task_bytes",
+    "leave_out_defects",
+    "list_changed_settings",
+    "list_images",
+    "make_plan",
+    "make_series",
+    "open_series",
+    "resolve_inputs",
+    "resolve_only_input",
+    "set_up",
+]

@@ -1,0 +1,14 @@
+from .advice import AdviceSettings
+from .assessment import edit_shifts, judge_stored, verdict, widen_errors
+from .judge import judge_series
+from .worst_pairs import make_close_ups
+
+__all__ = [
+    "AdviceSettings",
+    "edit_shifts",
+    "judge_series",
+    "judge_stored",
+    "make_close_ups",
+    "verdict",
+    "widen_errors",
+]

@@ -1,0 +1,60 @@
+from .csv_files import (
+    FramePositions,
+    convert_positions,
+    digest_pairs,
+    read_pair_list,
+    read_positions,
+)
+from .formats import INPUT_SUFFIXES
+from .frames import (
+    ArrayFrames,
+    StackFrames,
+    cut_at_chunks,
+    may_lack_chunks,
+    read_block,
+)
+from .masks import (
+    MaskLabels,
+    ValidFrames,
+    digest_content,
+    locate_mask,
+    read_image,
+)
+from .positions import Positions, list_positions
+from .stacks import (
+    Missing,
+    StackSpec,
+    choose_ome_version,
+    get_codecs,
+    get_coordinates,
+    locate_stack,
+)
+from .tiff import TIFF_SUFFIXES
+
+__all__ = [
+    "INPUT_SUFFIXES",
+    "TIFF_SUFFIXES",
+    "ArrayFrames",
+    "FramePositions",
+    "MaskLabels",
+    "Missing",
+    "Positions",
+    "StackFrames",
+    "StackSpec",
+    "ValidFrames",
+    "choose_ome_version",
+    "convert_positions",
+    "cut_at_chunks",
+    "digest_content",
+    "digest_pairs",
+    "get_codecs",
+    "get_coordinates",
+    "list_positions",
+    "locate_mask",
+    "locate_stack",
+    "may_lack_chunks",
+    "read_block",
+    "read_image",
+    "read_pair_list",
+    "read_positions",
+]

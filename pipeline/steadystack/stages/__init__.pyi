@@ -1,0 +1,22 @@
+from .in_memory import estimate_shifts, open_stack
+from .many_inputs import TABLED, Command, Outcome, run_all
+from .measuring import Progress
+from .reporting import export
+from .steps import correct, measure, plan, report, run, solve
+
+__all__ = [
+    "TABLED",
+    "Command",
+    "Outcome",
+    "Progress",
+    "correct",
+    "estimate_shifts",
+    "export",
+    "measure",
+    "open_stack",
+    "plan",
+    "report",
+    "run",
+    "run_all",
+    "solve",
+]
