@@ -31,7 +31,6 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.parts import PartGrid
 from steadystack.planning import Setup, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
@@ -125,34 +124,40 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
     spread = spread_evenly(np.arange(count), FRAMES_OF_PARTS)
     middle = np.arange(min(count, FRAMES_OF_PARTS)) + max(count - FRAMES_OF_PARTS, 0) // 2
     try:
-        found = _find_strange_parts_in(probe, np.asarray(spread))
+        whole = _measure_pairs_of(probe, np.asarray(spread))
+        found = _find_strange_parts_in(probe, np.asarray(spread), whole)
         if found is None or not found.boxes:
-            found = _find_still_part(probe, np.asarray(spread)) or found
-        return found or _find_strange_parts_in(probe, middle)
+            found = _find_still_part(probe, len(spread), whole) or found
+        return found or _find_strange_parts_in(probe, middle, _measure_pairs_of(probe, middle))
     except RunError:
         return None
 
 
-def _find_strange_parts_in(probe: Probe, frames: Ints) -> StrangeParts | None:
-    """Find them in some frames; None where fewer than half of their pairs have a shift."""
+def _measure_pairs_of(probe: Probe, frames: Ints, source: FrameSource | None = None) -> PairTable:
+    """Measure the pairs of some frames by which parts are told."""
+    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    return probe.measure(frames[pairs], source=source)
+
+
+def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> StrangeParts | None:
+    """Find them in some frames, by their pairs; None where fewer than half have a shift."""
     pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
 
-    def measure(source: FrameSource | None = None) -> tuple[Trial, FrameTable]:
-        table = probe.measure(frames[pairs], source=source)
+    def solve(table: PairTable) -> tuple[Trial, FrameTable]:
         solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
         errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
         error = float(np.median(errors)) if errors.size else None
         return Trial(found=int(table.ok.sum()), error=error), solved
 
-    whole, solved = measure()
+    whole, solved = solve(table)
     if whole.found < LEAST_KNOWN * len(pairs):
         return None
     parts = tuple(leave_out_strange_parts(solved).parts_left_out)
-    of = math.prod(PartGrid.make([side.stop - side.start for side in probe.region]).shape)
+    of = math.prod(probe.grid.shape)
     if not parts:
         return StrangeParts(len(frames), of)
     boxes = list_boxes(probe.region, parts)
-    rest, without = measure(probe.mask(boxes))
+    rest, without = solve(_measure_pairs_of(probe, frames, probe.mask(boxes)))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
     is_better = rest.information > MORE_KNOWN * whole.information
@@ -163,25 +168,25 @@ def _find_strange_parts_in(probe: Probe, frames: Ints) -> StrangeParts | None:
     return replace(found, boxes=_list_corners(boxes))
 
 
-def _find_still_part(probe: Probe, frames: Ints) -> StrangeParts | None:
+def _find_still_part(probe: Probe, frames: int, measured: PairTable) -> StrangeParts | None:
     """Find the part by which frames stand still, while the others move or tell nothing.
 
     Motion that is not there does not show in most of a frame; what stands still in the camera, a
     label, dirt, does in all frames, and outweighs a scene that is faint. It may lie across four
-    parts, side by side. None where pairs move, or do so no more without any part.
+    parts, side by side. None where pairs move, or do so no more without any part. `measured` are
+    the pairs of so many frames.
     """
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
-    pairs = frames[pairs[spread_evenly(np.arange(len(pairs)), PAIRS)]]
-    whole = probe.measure(pairs)
+    whole = measured.select_pairs(spread_evenly(np.arange(len(measured.status)), PAIRS))
+    pairs = np.stack([whole.reference, whole.moving], axis=1)
     error, motion = _find_error(whole), _find_motion(whole)
     if whole.ok.sum() < FOUND * len(pairs) or not error or motion > HARDLY * error:
         return None
-    shape = PartGrid.make([side.stop - side.start for side in probe.region]).shape
+    shape = probe.grid.shape
     for parts in [*((part,) for part in range(math.prod(shape))), *_list_squares(shape)]:
         boxes = list_boxes(probe.region, parts)
         rest = probe.measure(pairs, source=probe.mask(boxes))
         found = StrangeParts(
-            len(frames), math.prod(shape), parts, name_parts(parts, len(probe.region)),
+            frames, math.prod(shape), parts, name_parts(parts, len(probe.region)),
             error, _find_error(rest), still=True,
         )  # fmt: skip
         is_lost = rest.ok.sum() <= LOST * whole.ok.sum()

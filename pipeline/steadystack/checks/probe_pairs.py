@@ -71,6 +71,11 @@ class Probe:
         """The part of the frame that is correlated."""
         return self.method.whole_region
 
+    @property
+    def grid(self) -> PartGrid:
+        """The parts of that."""
+        return make_grid(self.region)
+
     def mask(self, boxes: Sequence[Slices]) -> FrameSource:
         """The frames without some boxes."""
         mask = BoxMask(tuple(tuple((side.start, side.stop) for side in box) for box in boxes))
@@ -173,9 +178,14 @@ def _search_around(solved: FrameTable, method: Method) -> Method:
     return replace(method, initial_shifts=np.where(known, solved.shift, 0.0))
 
 
+def make_grid(region: Slices) -> PartGrid:
+    """The parts of a region of the frame."""
+    return PartGrid.make([side.stop - side.start for side in region])
+
+
 def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
     """The boxes of some parts of a region of the frame."""
-    grid = PartGrid.make([side.stop - side.start for side in region])
+    grid = make_grid(region)
     boxes = []
     for part in parts:
         place = np.unravel_index(part, grid.shape)

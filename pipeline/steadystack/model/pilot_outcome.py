@@ -102,6 +102,11 @@ class StrangeParts:
     boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
     still: bool = False
 
+    @property
+    def is_all(self) -> bool:
+        """Whether hardly anything has a shift without the part by which all stands still."""
+        return self.still and not self.boxes
+
     def describe(self) -> str:
         """What was found, in words."""
         if not self.parts:

@@ -94,7 +94,7 @@ def find_parts_left_out(
     frames: FrameTable, before: StrangeParts | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
     """Name the parts of the frame that the majority outvoted, before measuring and after it."""
-    if before is not None and before.still and not before.boxes:
+    if before is not None and before.is_all:
         yield Finding(
             Trust.UNRELIABLE,
             Reason.ONE_PART,

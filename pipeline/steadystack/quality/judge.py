@@ -77,7 +77,7 @@ def judge_series(
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
     `sharpness` are the results of the checks, `parts` one of the pilot; None where there is none.
     """
-    is_told = parts is not None and parts.still and not parts.boxes
+    is_told = parts is not None and parts.is_all
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
     return Verdict.of(
