@@ -271,3 +271,24 @@ def test_an_object_that_goes_its_own_way_does_not_win(truth, part):
         frames[frame][inside] = own[frame][inside]
     found = shifts_of(frames + noise(frames, 0.1))
     assert rms(found, truth) < 0.3
+
+
+@pytest.mark.parametrize("seed", slow_but([0], range(4)))
+def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(seed):
+    """A disc over 8 % of the frame that moves by 0.7 px a frame."""
+    still, own = views(np.zeros((48, 2)), seed), views(-way(48), seed + 50)
+    y, x = np.indices(SIZE)
+    rows = SIZE[0] / 2 + np.linspace(-10, 10, 48)
+    for frame, row in enumerate(rows):
+        inside = np.hypot(y - row, x - SIZE[1] / 3) < np.sqrt(0.08 * y.size / np.pi)
+        still[frame][inside] = own[frame][inside]
+    frames = still + noise(still, 0.1, seed)
+    found = shifts_of(frames, mask=None, preprocess={})
+    assert rms(found, np.zeros((48, 2))) < 0.1
+    assert quality.verdict(found).trust is not Trust.UNRELIABLE
+    seen = json.loads(found.attrs["fixed_pattern_effect"])
+    assert seen is None or seen["moving_share"] <= 0.5
+
+
+def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene):
+    assert effect(shifts_of(scene + 1.2 * make_pattern())).moving_share > 0.5

@@ -14,6 +14,7 @@ from steadystack.model import (
     PairStatus,
     PairTable,
     ProbeCheck,
+    Reason,
     SharpnessCheck,
     Trust,
 )
@@ -189,6 +190,15 @@ def test_a_mean_that_moving_blurs_is_never_trusted_unless_what_stands_still_expl
     still = FixedPatternEffect(32, with_it=0.8, without_it=1.0, error=0.01, certain=True)
     both = judge_series(table, frames, sharpness=blurred, fixed_pattern=still)
     assert [finding.code for finding in both.findings] == ["fixed_pattern"]
+
+
+@pytest.mark.parametrize(("share", "trust"), [(0.4, Trust.CHECK), (0.6, Trust.UNRELIABLE)])
+def test_what_moves_before_most_of_a_frame_that_stands_still_may_be_an_object(share, trust):
+    table, frames = solved([PairStatus.OK] * 10)
+    effect = FixedPatternEffect(32, 0.01, 1.5, 0.01, certain=True, moving_share=share)
+    (found,) = judge_series(table, frames, fixed_pattern=effect).findings
+    assert (found.trust, found.code) == (trust, Reason.FIXED_PATTERN)
+    assert ("right for an object" in found.words) is (trust is Trust.CHECK)
 
 
 def test_errors_of_a_good_part_of_a_pixel_are_worth_a_look():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import crop_to_middle, sample_pairs
+from steadystack.checks.sampling import crop_to_middle, cut_into_parts, sample_pairs
 from steadystack.measure import (
     FEWEST_FRAMES,
     BatchSize,
@@ -39,16 +39,24 @@ LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are
 # Of 288 series without a static image (drifts of 0 to 10 px, noise of 0 to 3 deviations, bleaching,
 # flicker, scenes that change) two were reported, bleaching to a third at drifts of 1 and 3 px.
 MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
+# Something moves in a part of the frame if that changes by this share of what the most does.
+CHANGES = 0.15
 
 
 def check_fixed_pattern(
-    source: FrameSource, method: Method, size: BatchSize, table: PairTable, solved: FrameTable
+    source: FrameSource,
+    method: Method,
+    size: BatchSize,
+    table: PairTable,
+    solved: FrameTable,
+    left_out: int = 0,
 ) -> FixedPatternEffect | None:
     """Measure how far a static image pulls the measured pairs of a table towards zero.
 
     Some pairs are measured again with the static image and without it, in the middle of large
-    frames. None where there is too little to tell: few frames or usable pairs, or a series whose
-    static image is subtracted already.
+    frames. So many parts of the frame are `left_out` as they go their own way. None where there is
+    too little to tell: few frames or usable pairs, or a series whose static image is subtracted
+    already.
     """
     usable_rows = np.flatnonzero(table.ok)
     if method.fixed_pattern is not None or len(usable_rows) < FEWEST_CHECKED:
@@ -87,6 +95,7 @@ def check_fixed_pattern(
         without_it=float(sizes[1].mean()),
         error=float((sizes[1] - sizes[0]).std(ddof=1) / np.sqrt(both_ok.sum())),
         certain=_is_explained(sample, estimate, pairs) or _is_left_behind(sample, shifts[frames]),
+        moving_share=_find_moving_share(estimate, left_out),
     )
 
 
@@ -129,6 +138,25 @@ def _is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> boo
     variances = [np.var((image - pattern)[valid & np.isfinite(pattern)]) for image, valid in images]
     noise = (1 - float(np.median(remeasured.ncc[remeasured.ok]))) * float(np.mean(variances))
     return estimate.separated.residual < MOST_LEFT * noise
+
+
+def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
+    """In which share of the parts of the frame the scene before a static image moves.
+
+    By how the scene differs between the two frames that lie furthest apart. So many parts more
+    are `left_out`, and do not count as its own.
+    """
+    shifts, separated = estimate.shifts[has_shift(estimate.shifts)], estimate.separated
+    apart = np.linalg.norm(shifts - shifts[:, None], axis=2)
+    first, second = np.unravel_index(int(apart.argmax()), apart.shape)
+    change = separated.view(shifts[second]) - separated.view(shifts[first])
+    change = np.where(separated.known, change, np.nan)
+    change -= np.nanmedian(change)
+    parts = [change[box] for box in cut_into_parts(tuple(slice(0, side) for side in change.shape))]
+    noise = 2 * separated.residual / estimate.count
+    changes = np.array([np.nanmean(part**2) - noise for part in parts if np.isfinite(part).any()])
+    moving = np.count_nonzero(changes > CHANGES * changes.max())
+    return moving / (len(changes) + left_out)
 
 
 def _is_left_behind(sample: Sample, shifts: Floats) -> bool:

@@ -38,7 +38,8 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     """
     source, method, settings = KeptFrames(setup.series.source), setup.method, setup.config.solve
     masked: FrameSource = source
-    if setup.pilot is not None and setup.pilot.parts is not None and setup.pilot.parts.boxes:
+    left_out = len(setup.pilot.parts.boxes) if setup.pilot and setup.pilot.parts else 0
+    if left_out:
         masked = setup.series.source_before_pilot
     setup = replace(setup, series=replace(setup.series, source=source))
     whole = solve_shifts(table, leave_out_parts=False)
@@ -47,7 +48,9 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     if majority is None or not majority.confirmed or not settings.may_leave_out_parts:
         solved = whole
     results = {
-        FIXED_PATTERN_EFFECT: check_fixed_pattern(source, method, setup.size, table, solved),
+        FIXED_PATTERN_EFFECT: check_fixed_pattern(
+            source, method, setup.size, table, solved, left_out
+        ),
         LOCAL_MOTION: check_moving_parts(source, method, table, solved),
         MASK: check_mask(masked, table),
         PROBES: check_probe_pairs(setup, table, solved, client),

@@ -15,6 +15,7 @@ class FixedPatternEffect:
     with_it, without_it : mean size of their shifts, pixels, along what both ways say together
     error : standard error of the difference, pixels
     certain : whether it stands still indeed, and is no scene that changes
+    moving_share : in which share of the parts of the frame something moves, as seen without it
     """
 
     pairs: int
@@ -22,6 +23,7 @@ class FixedPatternEffect:
     without_it: float
     error: float
     certain: bool
+    moving_share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from steadystack.quality.advice import AdviceSettings
 # A static image is reported if it shortens shifts by more than this many pixels, this many standard
 # errors and this share of them; it wins if it leaves less than that share of a shift.
 PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
+# What moves in at most this share of the frame may as well be an object.
+MAJORITY = 0.5
 # Where hardly anything moves, a changing scene looks like a shortened shift: the pull must be more.
 PULL_AT_REST_PX = 0.15
 # Parts that stand still spoil shifts that they pull by more pixels than this.
@@ -81,6 +83,16 @@ def advise_on_fixed_pattern(
     pull = effect.without_it - effect.with_it
     if pull > max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it):
         wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
+        if wins and effect.moving_share <= MAJORITY:
+            yield Finding(
+                Trust.CHECK,
+                Reason.FIXED_PATTERN,
+                f"most of the frame stands still, and what moves by {effect.without_it:.2f} px "
+                f"between the frames of a pair is in {effect.moving_share:.0%} of it: right for an "
+                "object before a scene that stands still; wrong for a specimen before something "
+                f"that stands still in the camera, then: {advice.static_removal}",
+            )
+            return
         yield Finding(
             Trust.UNRELIABLE if wins else Trust.CHECK,
             Reason.FIXED_PATTERN,
