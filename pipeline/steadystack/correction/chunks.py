@@ -109,10 +109,11 @@ class ChunkLayout:
         # Means in float32, their sums and counts, and what the allocator keeps of the finer level.
         coarser = pixels // 4 * (2 * self.itemsize + 20) if self.pyramid else 0
         read = planes_at_once * window * (self.itemsize + 4)  # with what says which are valid
+        filled = window * max(self.itemsize, 4)  # a frame whose invalid pixels are filled in
         coded = IN_HAND * self.itemsize * (math.prod(self.read) + math.prod(self.chunks))
         if self.shards is not None:
             coded += 2 * self.itemsize * math.prod(self.shards)
-        return written + coarser + read + coded + WORK_BYTES
+        return written + coarser + read + filled + coded + WORK_BYTES
 
 
 def cut_into_regions(layout: ChunkLayout, memory: int) -> Regions:

@@ -1,7 +1,8 @@
 """Frames moved by their shifts, and which of their pixels are known afterwards.
 
-`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, `holes`
-fills those that are missing.
+`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, by the
+filters of `separable`; `filling` gives these values where a mask has none, and `holes` fills small
+ones for the eye.
 """
 
 from steadystack.warp.boxes import (

@@ -134,12 +134,10 @@ def place_on_canvas(
     return np.where(canvas_known, moved, 0), canvas_known
 
 
-def fill_invalid(
-    values: NDArray[Any], valid: Bools, everywhere: bool = False
-) -> NDArray[np.float64]:
+def fill_invalid(values: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
     """Fill in invalid pixels, which must be 0, with the mean of valid ones nearby.
 
-    Far from all valid pixels they stay 0, or get the value of the closest one, with `everywhere`.
+    Far from all valid pixels they stay 0.
     """
     values = values.astype(np.float64)
     if valid.all():
@@ -147,13 +145,7 @@ def fill_invalid(
     total = ndimage.gaussian_filter(values, FILL_SIGMA, mode="constant")
     weight = ndimage.gaussian_filter(valid.astype(np.float64), FILL_SIGMA, mode="constant")
     near = valid | (weight > LEAST_WEIGHT)
-    filled = np.where(valid, values, np.where(near, total / np.where(near, weight, 1), 0))
-    if everywhere and not near.all():
-        closest = ndimage.distance_transform_edt(
-            ~valid, return_distances=False, return_indices=True
-        )
-        filled = np.where(near, filled, values[tuple(closest)])
-    return filled
+    return np.where(valid, values, np.where(near, total / np.where(near, weight, 1), 0))
 
 
 def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

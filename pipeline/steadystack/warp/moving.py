@@ -7,20 +7,18 @@ never affect known ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, Floats, InputError, Slices
-from steadystack.warp.boxes import Box, convert_dtype, fill_invalid, find_source_part, round_shift
+from steadystack.warp.boxes import Box, convert_dtype, find_source_part, round_shift
+from steadystack.warp.filling import fill_around
 from steadystack.warp.holes import fill_small_holes
-
-# Pixels computed at a time: they fit in a cache, and limit the memory needed beside the images.
-BLOCK_PIXELS = 2**18
+from steadystack.warp.separable import cut_into_blocks, filter_along
 
 
 def check_interpolation(name: str) -> None:
@@ -145,20 +143,27 @@ def _interpolate(
     ]
     is_exact = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
     work_dtype = np.dtype(np.float32 if is_exact else np.float64)
-    for block in _cut_into_blocks(target):
+    averages = valid if interpolation == "linear" else None
+    if valid is not None and averages is None:
+        # Weights that reach far and below 0: invalid pixels get values from those around them.
+        image = fill_around(image, valid, reach, work_dtype)
+    for block in cut_into_blocks(target):
         needed = []  # (first, stop) in the frame along each axis; may stick out of it
         for side, begin, offset, tap in zip(block, first, floor.tolist(), taps, strict=True):
             margins = (reach, reach - 1) if tap is not None else (0, 0)
             needed.append(
                 (side.start + begin - offset - margins[0], side.stop + begin - offset + margins[1])
             )
-        values = _cut(image, region, frame_shape, needed).astype(work_dtype)
-        valid_pixels = None if valid is None else _cut(valid, region, frame_shape, needed)
+        if not written[block].any():
+            continue
+        values = _cut(image, region, frame_shape, needed).astype(work_dtype, copy=False)
+        valid_pixels = None if averages is None else _cut(averages, region, frame_shape, needed)
         if valid_pixels is None or valid_pixels.all():
             result = _filter_all_axes(values, taps)
-            _write(moved[block], convert_dtype(result, moved.dtype), None)
-        elif valid_pixels.any():
-            result = _interpolate_around_invalid(values, valid_pixels, taps, interpolation)
+            mask = None if valid is None else written[block]
+            _write(moved[block], convert_dtype(result, moved.dtype), mask)
+        else:
+            result = _average_valid(values, valid_pixels, taps)
             _write(moved[block], convert_dtype(result, moved.dtype), written[block])
 
 
@@ -173,38 +178,13 @@ def _filter_all_axes(
     return values
 
 
-def _interpolate_around_invalid(
-    values: NDArray[Any],
-    valid: Bools,
-    taps: Sequence[NDArray[np.float64] | None],
-    interpolation: str,
+def _average_valid(
+    values: NDArray[Any], valid: Bools, taps: Sequence[NDArray[np.float64] | None]
 ) -> NDArray[Any]:
-    """Interpolate between the pixels from valid pixels alone.
-
-    Linear: their weighted mean. The others reach far and have weights below 0, so invalid pixels
-    are first filled in from valid ones around them.
-    """
-    if interpolation == "linear":
-        total = _filter_all_axes(np.where(valid, values, 0), taps)
-        weight = _filter_all_axes(valid.astype(values.dtype), taps)
-        return np.asarray(total / np.where(weight > 0, weight, 1))
-    level = values[valid].mean()
-    filled = fill_invalid(np.where(valid, values - level, 0), valid, everywhere=True)
-    return np.asarray(_filter_all_axes(filled.astype(values.dtype), taps) + level)
-
-
-def _cut_into_blocks(target: Sequence[slice]) -> Iterator[Slices]:
-    """Cut a box into blocks of about `BLOCK_PIXELS` with sides as equal as possible."""
-    sizes = [side.stop - side.start for side in target]
-    sides, left = [0] * len(sizes), float(BLOCK_PIXELS)
-    for rank, axis in enumerate(sorted(range(len(sizes)), key=lambda a: sizes[a])):
-        sides[axis] = min(sizes[axis], max(int(left ** (1 / (len(sizes) - rank))), 1))
-        left /= sides[axis]
-    cuts = [
-        [slice(a, min(a + step, side.stop)) for a in range(side.start, side.stop, step)]
-        for side, step in zip(target, sides, strict=True)
-    ]
-    return iter(product(*cuts))
+    """Interpolate linearly between valid pixels alone: their weighted mean."""
+    total = _filter_all_axes(np.where(valid, values, 0), taps)
+    weight = _filter_all_axes(valid.astype(values.dtype), taps)
+    return np.asarray(total / np.where(weight > 0, weight, 1))
 
 
 def _cut(
@@ -239,10 +219,6 @@ INTERPOLATIONS = tuple(REACH)
 SINC_BETA = 7.0
 # The pole of the cubic spline's prefilter (Unser 1999, doi:10.1109/79.799930).
 POLE = np.sqrt(3.0) - 2.0
-# Pixels that one matrix product computes along an axis.
-PANEL = 32
-# Filters up to this length are added up tap by tap.
-SHORT = 4
 
 
 @lru_cache(maxsize=1024)
@@ -279,38 +255,3 @@ def _compute_spline_weights(x: NDArray[Any]) -> NDArray[np.float64]:
     size = np.abs(x)
     inner = 2 / 3 - size**2 + size**3 / 2
     return np.asarray(np.where(size < 1, inner, np.maximum(2 - size, 0) ** 3 / 6))
-
-
-def filter_along(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -> NDArray[Any]:
-    """Compute ``sum(weight[i] * values[j + i])`` along an axis, ``len(weight) - 1`` shorter."""
-    size = values.shape[axis] - len(weight) + 1
-    if len(weight) <= SHORT:
-        lines = np.moveaxis(values, axis, 0)
-        total = lines[:size] * values.dtype.type(weight[0])
-        for step, tap in enumerate(weight[1:], 1):
-            total += lines[step : step + size] * values.dtype.type(tap)
-        return np.moveaxis(total, 0, axis)
-    panel = min(PANEL, size)
-    band = np.zeros((panel, panel + len(weight) - 1), values.dtype)
-    for line in range(panel):
-        band[line, line : line + len(weight)] = weight
-    shape = list(values.shape)
-    shape[axis] = size
-    out = np.empty(shape, values.dtype)
-    last = axis == values.ndim - 1
-    for start in range(0, size, panel):
-        length = min(panel, size - start)
-        piece = [slice(None)] * values.ndim
-        piece[axis] = slice(start, start + length + len(weight) - 1)
-        target = [slice(None)] * values.ndim
-        target[axis] = slice(start, start + length)
-        matrix = band[:length, : length + len(weight) - 1]
-        if last:
-            out[tuple(target)] = values[tuple(piece)] @ matrix.T
-        elif axis == values.ndim - 2:
-            out[tuple(target)] = matrix @ values[tuple(piece)]
-        else:
-            out[tuple(target)] = np.moveaxis(
-                np.tensordot(matrix, values[tuple(piece)], axes=(1, axis)), 0, axis
-            )
-    return out
