@@ -71,13 +71,14 @@ def test_every_line_of_init_can_be_uncommented(tmp_path, axes):
 
 
 def test_the_search_that_init_begins_with(tmp_path):
-    write_stack(tmp_path / "a.zarr", np.zeros((2, 600, 40), "u1"))
-    (tmp_path / "run.yaml").write_text(guide.init(str(tmp_path / "a.zarr")))
+    frames = np.random.default_rng(0).normal(size=(6, 160, 160))
+    write_stack(tmp_path / "a.zarr", np.cumsum(np.cumsum(frames, axis=1), axis=2)[[0] * 6])
+    made = guide.init(str(tmp_path / "a.zarr"))
+    (tmp_path / "run.yaml").write_text(made)
     config = load_config(tmp_path / "run.yaml")
-    assert config.register_.max_shift == 10
+    assert config.register_.max_shift == "auto"
     assert config.output.report.endswith("a-report.html")
-    write_stack(tmp_path / "a.zarr", np.zeros((2, 600, 700), "u1"))
-    assert "  max_shift: 128 " in guide.init(str(tmp_path / "a.zarr"))
+    assert "search: within 32 x 32 px, as" in made
 
 
 def test_init_names_outputs_after_the_input(tmp_path):

@@ -7,6 +7,7 @@ values.
 """
 
 from steadystack.config.loading import load_config, make_config
+from steadystack.config.pair_sections import RegisterSection
 from steadystack.config.scalars import format_scalar
 from steadystack.config.sections import AUTO, Certificates, ClusterSection, MaskSection
 from steadystack.config.settings import Config, CorrectSection
@@ -18,6 +19,7 @@ __all__ = [
     "Config",
     "CorrectSection",
     "MaskSection",
+    "RegisterSection",
     "format_scalar",
     "load_config",
     "make_config",

@@ -84,10 +84,15 @@ class RegisterSection(Section):
     """How a pair is measured."""
 
     max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
-        None,
+        AUTO,
         description="largest shift between the frames of a pair: pixels, or a length such as '3 "
         "um'; one for all axes or one per axis; null: every shift at which frames "
-        "overlap",
+        "overlap; auto: as far as some pairs of coarse frames ask for, and widen",
+    )
+    widen: bool = Field(
+        False,
+        description="search once more, at every shift at which frames overlap, for pairs that have "
+        "no shift within max_shift",
     )
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="smallest overlapping fraction of the valid pixels, 0..1; null: no limit"
@@ -101,6 +106,17 @@ class RegisterSection(Section):
     allow_inverted: bool = Field(
         False, description="accept frames that are negatives of each other, as at another focus"
     )
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing is left for a pilot to decide."""
+        return self.max_shift != AUTO
+
+    def decide(self, max_shift: tuple[int, ...] | None, widen: bool) -> Self:
+        """The section with these bounds, pixels per axis, in place of "auto"; None: every shift."""
+        if self.is_decided:
+            return self
+        return self.model_copy(update={"max_shift": max_shift, "widen": widen})
 
 
 class InitialShiftsSection(Section):

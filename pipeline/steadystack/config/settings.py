@@ -195,7 +195,9 @@ class Config(Section):
     @property
     def is_decided(self) -> bool:
         """Whether nothing is left for a pilot to decide."""
-        return self.preprocess.is_decided and self.mask.defects is None and self.mask.parts is None
+        left_out = self.mask.defects, self.mask.parts
+        sections = self.preprocess, self.register_
+        return left_out == (None, None) and all(section.is_decided for section in sections)
 
     def fingerprint(self, digest: str) -> str:
         """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.

@@ -13,7 +13,15 @@ from steadystack.checks import Border, find_constant_border, find_no_data, run_p
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus
-from steadystack.planning import Series, Setup, make_plan, open_series, set_up
+from steadystack.planning import (
+    Series,
+    Setup,
+    bound_search,
+    find_reach,
+    make_plan,
+    open_series,
+    set_up,
+)
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
@@ -67,7 +75,8 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     preprocess = setup.config.preprocess
     if preprocess.flat_field is not None or preprocess.fixed_pattern is not None:
         return []  # a run reads or makes camera images first
-    pilot, table = run_pilot(setup)
+    reach = find_reach(setup)
+    pilot, table = run_pilot(bound_search(setup, reach))
     if table is None:
         return []
     separation = int(np.abs(table.moving - table.reference).min())
@@ -76,6 +85,7 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     if table.ok.any():
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
+    rows += [("", reach.describe())] if reach is not None else []
     rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
     return rows + [("", line) for line in pilot.describe_left_out()]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from steadystack.model import InputError, escape_unprintable
 
 # Larger frames are not read: that would take long over a network.
 MOST_READ = 2**26  # bytes
-# As nothing is known of the drift, a quarter of the frame is searched, but no more than this.
-MOST_SEARCHED = 128  # pixels
 # A value that more than this share of a frame's pixels have may mean "no data".
 FEW = 0.02
 OUTPUT_ENDINGS = {
@@ -48,7 +47,8 @@ preprocess:
   # low_pass: 1              # sigma, pixels: against noise of single pixels{pilot}
 
 register:
-{max_shift}
+  max_shift: auto            # pixels; largest shift between the frames of a pair; auto: as some
+                             # pairs of coarse frames ask for, and any where that finds none
 
 initial_shifts:              # stage positions, if known: max_shift then counts from them
   # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
@@ -104,7 +104,6 @@ def init(path: str, **keys: Any) -> str:
         invalid_values=invalid_values,
         border=border,
         pilot=_make_lines_on_pilot(example, spec),
-        max_shift=_make_line_on_shifts(spec.frame_shape),
         **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
 
@@ -121,15 +120,17 @@ def _make_lines_on_pilot(example: Mapping[str, Any], spec: readers.StackSpec) ->
     """Make comments on what a run would decide on the filters now; "" where that is not known."""
     if spec.frame_bytes > MOST_READ:
         return ""
-    register = {"max_shift": _choose_max_shift(spec.frame_shape)}
-    config = make_config({"input": dict(example), "register": register})
+    config = make_config({"input": dict(example)})
     try:
-        pilot, _ = checks.run_pilot(planning.set_up(config, planning.open_series(config)[0]))
+        setup = planning.set_up(config, planning.open_series(config)[0])
+        reach = planning.find_reach(setup)
+        pilot, _ = checks.run_pilot(planning.bound_search(setup, reach))
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
-        "both are auto, as are mask.defects and mask.parts: a run tries pairs, and would use now:",
-        *pilot.describe(),
+        "both are auto, as are mask.defects, mask.parts and register.max_shift: a run tries",
+        "pairs, and would use now:",
+        *replace(pilot, reach=reach).describe(),
     ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
 
@@ -166,27 +167,6 @@ def _make_lines_on_data(spec: readers.StackSpec) -> tuple[str, str]:
         _make_line(f"# invalid_values: [{listed}]", f'values that mean "no data"{note}'),
         _make_line("border: 0", f"pixels along each side to leave out{width_note}"),
     )
-
-
-def _make_line_on_shifts(shape: Sequence[int]) -> str:
-    """Make the lines of the key `max_shift`, with a comment on its choice."""
-    bound = _choose_max_shift(shape)
-    return "\n".join(
-        (
-            _make_line(
-                f"max_shift: {bound}",
-                "pixels; largest shift between the frames of a pair. A guess:",
-            ),
-            _make_line("", "a quarter of the frame, or less. Smaller is faster, and safer"),
-            _make_line("", "from false matches; a run says if it is too small"),
-        )
-    )
-
-
-def _choose_max_shift(shape: Sequence[int]) -> int | list[int]:
-    """Choose the search to begin with: one bound in 2-D, one per axis in 3-D."""
-    bounds = [min(max(size // 4, 1), MOST_SEARCHED) for size in shape]
-    return min(bounds) if len(bounds) == 2 else bounds
 
 
 def _make_line(key: str, comment: str) -> str:

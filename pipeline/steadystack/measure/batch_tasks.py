@@ -31,6 +31,9 @@ from steadystack.ncc import MaskedImage, Terms
 from steadystack.parts import PartScores
 from steadystack.register import Search, compute_block_terms, make_surface, register_surfaces
 
+# Pairs that may have a shift beyond the lags that were searched.
+MAY_LIE_FARTHER = (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
+
 
 @dataclass(frozen=True)
 class BatchResult:
@@ -87,7 +90,20 @@ def measure_batch(
     summaries: dict[int, ReadSummary] = {}
     asker = PartAsker(method.search, pairs) if method.asks_parts else None
     terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker)
-    return _register_batch(pairs, centres, terms, summaries, method.search, asker)
+    result = _register_batch(pairs, centres, terms, summaries, method.search, asker)
+    if method.widen and centres is None:
+        _search_everywhere(result.table, source, method)
+    return result
+
+
+def _search_everywhere(table: PairTable, source: FrameSource, method: Method) -> None:
+    """Search at every lag for the pairs of a batch that have no shift, one after the other."""
+    wide = replace(method, search=method.search.widen(), widen=False, keep=())
+    pairs = np.stack([table.reference, table.moving], axis=1)
+    for row in np.flatnonzero(np.isin(table.status, [status.code for status in MAY_LIE_FARTHER])):
+        found = measure_batch(pairs[row : row + 1], source, wide).table
+        if found.status[0] != PairStatus.UNREADABLE.code:  # it could be read a moment ago
+            table.take_results(np.array([row]), found, np.array([0]))
 
 
 def measure_task(

@@ -43,6 +43,7 @@ class BatchSize:
     lags: int
     smoothed_bytes: int  # of a frame, for its parts, until its last pair is fitted
     most_held: int  # how many pairs are fitted together
+    again_bytes: int = 0  # for a pair that is searched for again, at every lag, after the batch
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""
@@ -66,7 +67,8 @@ class BatchSize:
         smoothed = min(distinct, frames + waiting) * self.smoothed_bytes
         held += estimate_held_bytes(self.lags, fitted) + smoothed
         reading = self.reading_bytes - self.frame_bytes - self.role_bytes
-        return held + self.shared_bytes + max(reading, self.working_bytes)
+        needed = held + self.shared_bytes + max(reading, self.working_bytes)
+        return max(needed, self.again_bytes)
 
     @classmethod
     def within(

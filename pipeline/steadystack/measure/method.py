@@ -68,6 +68,7 @@ class Method:
     region : the part of the frames that is read, without their border; None: all of them
     initial_shifts : shifts (frames, axes) that are known before, px; searches are centred on them
     cell : centres that are this near to each other along each axis share transforms, px
+    widen : whether pairs without a shift in the search are searched for at every lag
     asks_parts : whether every pair is asked of the parts of the frame; no shift depends on it
     """
 
@@ -79,6 +80,7 @@ class Method:
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
     initial_shifts: NDArray[np.float64] | None = None
     cell: tuple[int, ...] = ()
+    widen: bool = False
     asks_parts: bool = True
 
     @property

@@ -47,6 +47,7 @@ from steadystack.model.pilot_outcome import (
     PILOT,
     Defects,
     Pilot,
+    Reach,
     StrangeParts,
     Trial,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "PairTable",
     "Pilot",
     "ProbeCheck",
+    "Reach",
     "Reason",
     "Registration",
     "ReportImages",

@@ -127,6 +127,33 @@ class StrangeParts:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far frames of pairs lie apart, seen on coarse frames at every shift.
+
+    Attributes
+    ----------
+    pairs, found : how many pairs were looked at, and how many of them have a shift
+    bounds : how far to search for the shift of a pair, pixels per axis; None: every shift
+    widen : whether to search everywhere for pairs that have no shift within that
+    """
+
+    pairs: int
+    found: int
+    bounds: tuple[int, ...] | None = None
+    widen: bool = False
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        words = f"{self.found} of {self.pairs} pairs of coarse frames have a shift"
+        if self.bounds is None:
+            return f"search: at every shift, as {words}"
+        bounds = f"search: within {' x '.join(map(str, self.bounds))} px"
+        if not self.widen:
+            return f"{bounds}, a guess, as frames are measured in blocks"
+        return f"{bounds}, as {words}, and at every shift where that finds none"
+
+
+@dataclass(frozen=True)
 class Pilot:
     """What was tried before measuring, to decide on settings that are "auto".
 
@@ -137,6 +164,7 @@ class Pilot:
     chosen : the number of that which the run then used, from 0
     defects : what was found of defects of the camera; None: they were not looked for
     parts : what was found of parts that go their own way; None: they were not looked for
+    reach : how far to search; None: it was not asked
     """
 
     pairs: int = 0
@@ -144,6 +172,7 @@ class Pilot:
     chosen: int = 0
     defects: Defects | None = None
     parts: StrangeParts | None = None
+    reach: Reach | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -155,7 +184,10 @@ class Pilot:
             defects = found and Defects(**found | {"pixels": tuple(map(int, found["pixels"]))})
             parts = values.pop("parts", None)
             parts = parts and StrangeParts(**parts | _as_tuples(parts))
-            pilot = cls(trials=trials, defects=defects, parts=parts, **values)
+            reach = values.pop("reach", None)
+            bounds = reach and reach["bounds"] and tuple(map(int, reach["bounds"]))
+            reach = reach and Reach(**reach | {"bounds": bounds})
+            pilot = cls(trials=trials, defects=defects, parts=parts, reach=reach, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -173,8 +205,9 @@ class Pilot:
         return self.trials[self.chosen]
 
     def describe(self) -> list[str]:
-        """A line for each trial, one for defects and one for parts, in words."""
-        return [*self.describe_trials(), *self.describe_left_out()]
+        """A line for how far to search, each trial, defects and parts, in words."""
+        reach = [self.reach.describe()] if self.reach is not None else []
+        return [*reach, *self.describe_trials(), *self.describe_left_out()]
 
     def describe_left_out(self) -> list[str]:
         """What was found of defects and of parts, a line for each, in words."""
@@ -182,7 +215,7 @@ class Pilot:
 
     def describe_trials(self) -> list[str]:
         """A line for each trial, in words; none where none was made."""
-        if (self.defects or self.parts) and not self.pairs:
+        if (self.defects or self.parts or self.reach) and not self.pairs:
             return []
         lines = []
         for number, trial in enumerate(self.trials):

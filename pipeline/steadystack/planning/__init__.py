@@ -2,7 +2,8 @@
 
 `inputs` are the settings of each of many inputs; `series` opens a stack with its masks;
 `initial_shifts` is what is known of shifts before; `layout` makes pairs, method and sizes of tasks;
-`forecast` says what that will take. `paths` refuses outputs on inputs or on each other.
+`reach` finds how far to search, `forecast` what all
+that will take. `paths` refuses outputs on inputs or on each other.
 """
 
 import lazy_loader

@@ -9,6 +9,7 @@ from .inputs import (
 )
 from .layout import (
     Setup,
+    bound_search,
     count_wanted_workers,
     decide,
     get_default_task_bytes,
@@ -17,6 +18,7 @@ from .layout import (
     set_up,
 )
 from .paths import check_paths
+from .reach import find_reach
 from .series import (
     Series,
     check_frames,
@@ -32,6 +34,7 @@ __all__ = [
     "Plan",
     "Series",
     "Setup",
+    "bound_search",
     "check_frames",
     "check_paths",
     "convert_initial_shifts",
@@ -39,6 +42,7 @@ __all__ = [
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
+    "find_reach",
     "get_default_task_bytes",
     "leave_out_defects",
     "list_changed_settings",

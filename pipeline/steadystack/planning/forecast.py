@@ -71,7 +71,7 @@ class Plan:
     needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
     `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. The shifts
     dataset has `dataset_bytes` before compression. `corrected` is None where no corrected stack is
-    asked for.
+    asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
     """
 
     frames: int
@@ -98,6 +98,7 @@ class Plan:
     memory_bytes: int
     dataset_bytes: int
     corrected: CorrectedPlan | None = None
+    auto: bool = False
 
     def describe(self) -> list[tuple[str, str]]:
         """Describe the plan for a reader, as names and values."""
@@ -113,10 +114,11 @@ class Plan:
             if groups
             else ""
         )
+        auto = " at most: auto, a run finds how far it searches" if self.auto else ""
         rows = [
             ("frames", f"{self.frames} of {self.frame_shape}"),
             ("pairs", f"{self.pairs}{more}"),
-            ("max_shift", f"{self.max_shift} px{around}"),
+            ("max_shift", f"{self.max_shift} px{around}{auto}"),
             ("region read", f"{self.region} px in {self.blocks} block(s)"),
             ("tiles", f"{self.tile} px, transforms of {self.fft_shape}"),
             ("tasks", str(self.tasks)),
@@ -256,6 +258,7 @@ def make_plan(setup: Setup) -> Plan:
                 setup.method.search.window.last, setup.method.search.margin, strict=True
             )
         ),
+        auto=not setup.config.register_.is_decided,
         centres=len(searches) if setup.method.initial_shifts is not None else 0,
         pairs=len(setup.pairs),
         extra_pairs=math.ceil(setup.config.pairs.extra * len(setup.pairs)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steadystack.cluster import PYTHON_BYTES, read_available_memory
 from steadystack.conditioning import Conditioning
-from steadystack.config import ClusterSection, Config
+from steadystack.config import ClusterSection, Config, RegisterSection
 from steadystack.measure import (
     BatchSize,
     Method,
@@ -22,7 +22,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError, Pilot, hide_in_values
+from steadystack.model import InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.series import (
     Series,
@@ -79,6 +79,9 @@ def set_up(config: Config, series: Series) -> Setup:
         (_choose_batch_size(config, series, search) for search in list_searches(method, pairs)),
         key=lambda batch_size: batch_size.least_bytes,
     )
+    if method.widen:
+        again = _choose_batch_size(config, series, method.search.widen())
+        size = replace(size, again_bytes=again.least_bytes)
     return Setup(config, series, pairs, replace(method, keep=size.keep), size)
 
 
@@ -90,9 +93,24 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
     if config.mask.parts is not None and pilot.parts is not None:
         series = leave_out(series, boxes=pilot.parts.boxes)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
-    config = config.model_copy(update={"preprocess": preprocess})
+    register = _decide_search(config, pilot.reach)
+    config = config.model_copy(update={"preprocess": preprocess, "register_": register})
     decided = set_up(config, series)
     return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=pilot)
+
+
+def bound_search(setup: Setup, reach: Reach | None) -> Setup:
+    """The same run with `register.max_shift`, if it is "auto", as it was found."""
+    register = _decide_search(setup.config, reach)
+    if register == setup.config.register_:
+        return setup
+    bounded = set_up(setup.config.model_copy(update={"register_": register}), setup.series)
+    return replace(bounded, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
+
+
+def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
+    reach = reach or Reach(0, 0)
+    return config.register_.decide(reach.bounds, reach.widen)
 
 
 def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
@@ -177,7 +195,8 @@ def _find_bytes_per_task(section: ClusterSection) -> int:
 def _make_method(config: Config, series: Series) -> Method:
     """Make the method of the settings, and check that it fits the frames."""
     shape, section = series.source.frame_shape, config.register_
-    bounds = parse_shift_bounds(section.max_shift, series.pixel_size, series.unit)
+    asked = section.max_shift if section.is_decided else None  # every shift, for a pilot
+    bounds = parse_shift_bounds(asked, series.pixel_size, series.unit)
     try:
         max_shift = check_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
@@ -214,8 +233,15 @@ def _make_method(config: Config, series: Series) -> Method:
             f"{region_shape} pixels take {len(search.blocks)}: give the path of an image, or use a "
             "coarser input.level"
         )
+    widen = section.widen and max_shift is not None
+    if widen and len(search.widen().blocks) > 1:
+        raise InputError(
+            "register.widen needs frames that fit into one block at every shift, but "
+            f"{region_shape} pixels do not: raise register.max_shift instead"
+        )
     return Method(
         search=search,
+        widen=widen,
         conditioning=Conditioning(
             logarithm=config.preprocess.logarithm,
             square_root=config.preprocess.square_root,

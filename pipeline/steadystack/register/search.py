@@ -95,6 +95,13 @@ class Search:
             tuple(chunks) if chunks is not None else None,
         )
 
+    def widen(self) -> Search:
+        """The same search at every lag at which the images touch."""
+        return Search.make(
+            self.shape, self.shape, None, self.min_overlap, self.subpixel,
+            allow_inverted=self.allow_inverted, tile=self.tile, chunks=self.chunks,
+        )  # fmt: skip
+
     def centre_on(self, centre: Sequence[int], room: Sequence[int]) -> Search:
         """Change the window and blocks to those for pairs with centres near `centre`.
 

@@ -146,7 +146,7 @@ def estimate_shifts(
     stack: xr.DataArray | np.ndarray[Any, Any],
     *,
     mask: Any = None,
-    max_shift: int | str | Sequence[int | str] | None = None,
+    max_shift: int | str | Sequence[int | str] | None = "auto",
     min_overlap: float | None = None,
     preprocess: Mapping[str, Any] | None = None,
     pairs: Mapping[str, Any] | None = None,
@@ -165,7 +165,9 @@ def estimate_shifts(
         One channel: an array of four axes with 2 to 4 entries where planes would be is refused, as
         it is nearly always (t, c, y, x); a DataArray with the dim z says that they are planes.
     mask : bool array, True = valid; of the shape of a frame, or of all frames
-    max_shift, min_overlap : as in the `register` section of the settings
+    max_shift, min_overlap : as in the `register` section of the settings; a `max_shift` of "auto"
+        is as far as some pairs of coarse frames ask for, and everywhere for pairs that have no
+        shift within that; None: every shift at which frames overlap
     preprocess, pairs, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
     initial_shifts : array (frames, axes), or the dataset of an earlier call

@@ -29,7 +29,7 @@ from steadystack.dataset import (
 from steadystack.durable import get_place
 from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
 from steadystack.model import PILOT, InputError, PairStatus, PairTable, Pilot
-from steadystack.planning import Setup, decide, set_up
+from steadystack.planning import Setup, bound_search, decide, find_reach, set_up
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,
@@ -79,11 +79,14 @@ def settle_settings(setup: Setup) -> Setup:
     """
     if setup.is_settled:
         return setup
+    whole = set_up(setup.config, setup.series)  # so that all shares of it decide alike
+    reach = find_reach(whole)
     pilot = Pilot()
     if not list_estimated_images(setup):
-        # the whole, so that all shares of it decide alike
-        pilot = _run_pilot_of(add_camera_images(set_up(setup.config, setup.series)))
-    if setup.config.preprocess.is_decided and not pilot.describe_left_out():
+        pilot = _run_pilot_of(add_camera_images(bound_search(whole, reach)))
+    pilot = replace(pilot, reach=reach)
+    sections = setup.config.preprocess, setup.config.register_
+    if all(section.is_decided for section in sections) and not pilot.describe_left_out():
         return setup  # there was nothing to decide
     try:
         decided = decide(setup, pilot)

@@ -1,0 +1,101 @@
+"""How far to search: what some pairs of coarse frames move by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.measure import Sample, spread_evenly
+from steadystack.model import Bools, Floats, Ints, PairStatus, Reach
+from steadystack.planning.layout import Setup
+from steadystack.register import register_as_it_is
+
+# Largest side of coarse frames, px; how many pairs are looked at, half of them close, half far
+# apart; the share of them that must have a shift.
+COARSE_SIDE, PAIRS, FOUND = 128, 32, 0.5
+# Searched are so many times the farthest of them, and so many pixels more, at least so many.
+TIMES, MORE, LEAST = 2, 16, 32
+# Where nothing is known, a quarter of a frame is searched, px, but no more than this.
+GUESSED = 128
+# Near every lag is searched, where that is this share of a frame: nothing would be won.
+NEARLY_ALL = 0.5
+
+
+def find_reach(setup: Setup) -> Reach | None:
+    """Find how far the frames of the pairs of a run lie apart, seen on some, coarsely.
+
+    Every lag is searched, in frames that are averaged over squares. Of frames that are measured in
+    blocks it would take long: a quarter of them, or less, is a guess. None: the settings do not
+    ask for it, or searches have centres.
+    """
+    method = setup.method
+    if setup.config.register_.is_decided or method.initial_shifts is not None:
+        return None
+    sides = np.array(method.search.shape)
+    if len(method.search.blocks) > 1:
+        return Reach(0, 0, tuple(np.clip(sides // 4, 1, GUESSED).tolist()))
+    pairs = _select_pairs(setup.pairs)
+    frames = np.unique(pairs)
+    sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
+    steps = [-(-size // COARSE_SIDE) for size in sides.tolist()]
+    images = sample.images(np.ones(len(frames), bool))
+    coarse = {
+        frame: _average(*image, steps) for frame, image in zip(frames.tolist(), images, strict=True)
+    }
+    moved = _measure(coarse, pairs, steps)
+    if len(moved) < FOUND * len(pairs):  # noise drowns in larger boxes
+        halves = [min(2, size) for size in coarse[int(frames[0])][0].shape]
+        coarser = {frame: _average(*image, halves) for frame, image in coarse.items()}
+        steps = [step * half for step, half in zip(steps, halves, strict=True)]
+        moved = max(moved, _measure(coarser, pairs, steps), key=len)
+    if len(moved) < FOUND * len(pairs):
+        bounds = np.clip(sides // 4, LEAST, GUESSED)
+    else:
+        bounds = np.maximum(np.ceil(TIMES * np.max(moved, axis=0) + MORE), LEAST).astype(int)
+        if (bounds >= NEARLY_ALL * sides).all():
+            return Reach(len(pairs), len(moved))
+    searched = tuple(np.minimum(bounds, sides - 1).tolist())
+    return Reach(len(pairs), len(moved), searched, widen=True)
+
+
+def _measure(
+    images: Mapping[int, tuple[Floats, Bools]], pairs: Ints, steps: Sequence[int]
+) -> list[NDArray[np.float64]]:
+    """Measure how far the frames of pairs lie apart, pixels of the whole frames, where it is known.
+
+    `images` are averaged over boxes of `steps` pixels.
+    """
+    moved = []
+    for pair in pairs.tolist():
+        (reference, valid), (moving, moving_valid) = (images[frame] for frame in pair)
+        if not (valid.any() and moving_valid.any()):
+            continue
+        found = register_as_it_is(reference, moving, reference_mask=valid, moving_mask=moving_valid)
+        if found.status in (PairStatus.OK, PairStatus.INVERTED):
+            moved.append((np.abs(found.shift) + 1) * steps)
+    return moved
+
+
+def _select_pairs(pairs: Ints) -> NDArray[np.int64]:
+    """Select some of the pairs (n, 2), spread over the series: close ones, and those far apart."""
+    apart = np.abs(pairs[:, 1] - pairs[:, 0])
+    far = apart > np.median(apart)
+    close, distant = np.flatnonzero(~far), np.flatnonzero(far)
+    share = PAIRS // (2 if len(distant) else 1)
+    rows = np.concatenate([spread_evenly(close, share), spread_evenly(distant, share)])
+    return np.asarray(pairs[rows])
+
+
+def _average(
+    image: Floats, valid: Bools, steps: Sequence[int]
+) -> tuple[NDArray[np.float64], Bools]:
+    """Average the valid pixels of boxes with these sides; valid where half of a box is."""
+    counts = [size // step for size, step in zip(image.shape, steps, strict=True)]
+    inside = tuple(slice(0, count * step) for count, step in zip(counts, steps, strict=True))
+    boxes = [number for both in zip(counts, steps, strict=True) for number in both]
+    within = tuple(range(1, len(boxes), 2))
+    known = valid[inside].reshape(boxes).sum(axis=within)
+    values = np.where(valid, image, 0).astype(np.float64)[inside].reshape(boxes).sum(axis=within)
+    return values / np.maximum(known, 1), known >= np.prod(steps) / 2
