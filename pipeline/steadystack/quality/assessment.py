@@ -195,8 +195,11 @@ def _read_advice_settings(
     pair_settings = {name: pairs[name] for name in ("strategy", "width", "extra") if name in pairs}
     if "strategy" in pairs:
         pair_settings["strategy"] = choose_strategy(pairs["strategy"], frame_count)
+    bound = register.get("max_shift")
+    if isinstance(bound, list) and len(set(bound)) == 1:
+        bound = bound[0]
     return AdviceSettings(
-        max_shift=register.get("max_shift"),
+        max_shift=bound,
         min_overlap=register.get("min_overlap"),
         high_pass=preprocess.get("high_pass"),
         fixed_pattern=preprocess.get("fixed_pattern") is not None,
