@@ -168,7 +168,7 @@ def _make_key(image: NDArray[Any], valid: Bools) -> tuple[tuple[int, ...], int, 
         if values.size:
             values = values / np.abs(values).max()
             values -= values.mean()
-            skewness = float(np.abs((values**3).mean()) / values.std() ** 3)
+            skewness = float(np.abs((values * values * values).mean()) / values.std() ** 3)
     count = int(np.count_nonzero(valid))
     return image.shape, count, skewness if math.isfinite(skewness) else 0.0
 
