@@ -3,7 +3,7 @@
     python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
     python scripts/bench_random_series.py --long [--count 3]
 
-Each member of `random_series` is measured with `estimate_shifts(frames, mask=..., max_shift=24)`.
+Each member of `random_series` is measured with `estimate_shifts(frames, mask=...)`.
 Errors are those of frames that show the scene, relative to the anchor, frame 0, as what is stated
 of them is. Prints a Markdown table of truth against verdict, and one of the error over what is
 stated, by fault. With --faults only these may occur, "none" of them at all, and with --with-any at
@@ -26,7 +26,6 @@ import numpy as np
 import steadystack
 from random_series import FAULTS, Series, make_long_series, make_series
 
-MAX_SHIFT = 24
 TRUTHS = ("right", "2 to 5", "above 5", "wrong", "lost")
 VERDICTS = ("good", "check", "unreliable")
 
@@ -60,7 +59,7 @@ def judge(seed: int, series: Series) -> Outcome:
     """Measure a member and compare it with its truth."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = steadystack.estimate_shifts(series.frames, mask=series.mask, max_shift=MAX_SHIFT)
+        found = steadystack.estimate_shifts(series.frames, mask=series.mask)
     verdict = str(found.attrs["verdict"])
     shift = found["frame_shift"].to_numpy()
     shows = np.isfinite(series.shift[:, 0])
