@@ -29,7 +29,7 @@ def check_interpolation(name: str) -> None:
 
 def move(
     image: NDArray[Any], valid: Bools, shift: Floats, interpolation: str = "linear"
-) -> tuple[NDArray[np.float64], Bools]:
+) -> tuple[NDArray[np.floating[Any]], Bools]:
     """Move `image` by `shift` pixels, as ``scipy.ndimage.shift`` does.
 
     Parameters
@@ -41,14 +41,16 @@ def move(
 
     Returns
     -------
-    moved, valid : float array, 0 where not valid; bool array
+    moved, valid : array, 0 where not valid, float32 for integers of up to 16 bits and float32, else
+        float64; bool array
     """
     check_interpolation(interpolation)
-    moved, known = np.zeros(image.shape), np.zeros(image.shape, bool)
+    dtype = _choose_work_dtype(image.dtype)
+    moved, known = np.zeros(image.shape, dtype), np.zeros(image.shape, bool)
     region = tuple(slice(0, size) for size in image.shape)
     first = (0,) * image.ndim
     move_part(
-        image.astype(np.float64), valid, region, image.shape, shift, first, interpolation,
+        image.astype(dtype), valid, region, image.shape, shift, first, interpolation,
         moved, known,
     )  # fmt: skip
     return moved, known
@@ -141,8 +143,7 @@ def _interpolate(
         compute_weights(interpolation, float(offset - whole)) if offset != whole else None
         for offset, whole in zip(shift, floor, strict=True)
     ]
-    is_exact = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
-    work_dtype = np.dtype(np.float32 if is_exact else np.float64)
+    work_dtype = _choose_work_dtype(image.dtype)
     averages = valid if interpolation == "linear" else None
     if valid is not None and averages is None:
         # Weights that reach far and below 0: invalid pixels get values from those around them.
@@ -165,6 +166,11 @@ def _interpolate(
         else:
             result = _average_valid(values, valid_pixels, taps)
             _write(moved[block], convert_dtype(result, moved.dtype), written[block])
+
+
+def _choose_work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose what pixels are interpolated in: single precision where it holds them exactly."""
+    return np.dtype(np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64)
 
 
 def _filter_all_axes(
