@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from steadystack.warp import INTERPOLATIONS, REACH, Box, find_source_part, move, move_part
+from steadystack.warp import (
+    INTERPOLATIONS,
+    REACH,
+    Box,
+    find_source_part,
+    move,
+    move_part,
+    place_on_canvas,
+)
 from support.scenes import Scene, rough
 
 SHIFT = np.array([2.3, -4.6])
@@ -137,3 +145,28 @@ def test_invalid_pixels_do_not_bleed():
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="not one of nearest, linear"):
         move(np.zeros((3, 3)), np.ones((3, 3), bool), np.zeros(2), "quintic")
+
+
+def test_a_canvas_holds_the_scene_where_it_is():
+    world, shift = Scene(1), np.array([2.3, -4.6])
+    shape, first = (60, 70), (-5, -8)
+    moved, known = place_on_canvas(
+        world.view((50, 50), shift), np.ones((50, 50), bool), shift, first, shape
+    )
+    inner = known.copy()
+    rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
+    assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (8, 57, 4, 53)
+    inner[:14], inner[51:], inner[:, :10], inner[:, 47:] = False, False, False, False
+    np.testing.assert_allclose(moved[inner], world.view(shape, first)[inner], atol=0.02)
+    assert (moved[~known] == 0).all()
+
+
+def test_what_is_not_valid_is_not_on_the_canvas():
+    image, valid = np.full((20, 20), 1.0), np.ones((20, 20), bool)
+    image[8, 9], valid[8, 9] = np.nan, False
+    image[3, 3], valid[3, 3] = 1e9, False
+    moved, known = place_on_canvas(image, valid, np.array([0.4, 3.0]), (0, 0), (20, 20))
+    np.testing.assert_allclose(moved[known], 1, atol=1e-9)
+    assert not known[[8, 9, 3, 4], [12, 12, 6, 6]].any()
+    assert not known[0].any()
+    assert known[1:, 3:].sum() == 19 * 17 - 4

@@ -57,7 +57,7 @@ def _compare(sample: Sample, off: NDArray[np.float64]) -> SharpnessCheck | None:
             image, valid = image - static, valid & np.isfinite(static)
         if not valid.any() or not (contrast := float(image[valid].std())):
             continue
-        image = np.where(valid, (image - image[valid].mean()) / contrast, 0).astype(np.float64)
+        image = np.where(valid, (image - image[valid].mean()) / contrast, 0).astype(np.float32)
         moved = place_on_canvas(image, valid, shift, (0,) * len(shape), shape)
         for row, (values, known) in enumerate([(image, valid), moved]):
             total[row, number % 2] += np.where(known, values, 0)

@@ -11,7 +11,6 @@ from steadystack.warp.boxes import (
     find_common_box,
     find_source_part,
     find_whole_box,
-    place_on_canvas,
     round_shift,
 )
 from steadystack.warp.holes import HOLE_REACH, fill_small_holes
@@ -22,6 +21,7 @@ from steadystack.warp.moving import (
     check_interpolation,
     move,
     move_part,
+    place_on_canvas,
 )
 
 __all__ = [

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from steadystack.model import Bools, Floats, Slices
+from steadystack.model import Floats, Slices
 
 
 @dataclass(frozen=True)
@@ -87,65 +86,6 @@ def find_source_part(
         slice(max(side.start - margin, 0), min(side.stop + margin, size))
         for side, size in zip(region, frame_shape, strict=True)
     )
-
-
-# Invalid pixels are filled in from valid ones under a Gaussian of this sigma, px, where these have
-# at least so much weight.
-FILL_SIGMA, LEAST_WEIGHT = 1.0, 1e-3
-
-
-def place_on_canvas(
-    image: NDArray[Any], valid: Bools, shift: Floats, first: Sequence[int], shape: Sequence[int]
-) -> tuple[NDArray[np.float64], Bools]:
-    """Move `image` by `shift` onto a canvas, sharply: by cubic splines.
-
-    Splines reach far: invalid pixels are first filled in from valid ones nearby. A pixel of the
-    canvas is known if the pixels around the position it comes from (2 along each axis) are valid.
-
-    Parameters
-    ----------
-    image, valid : arrays of one shape; the image is near 0 in the mean, and finite where valid
-    shift : (ndim,) pixels, array axis order
-    first : where the first pixel of the canvas lies, pixels
-    shape : of the canvas
-
-    Returns
-    -------
-    moved, known : float array of the shape of the canvas, 0 where not known; bool array
-    """
-    whole = np.floor(shift).astype(int)
-    fraction = np.asarray(shift) - whole
-    values = fill_invalid(np.where(valid, image, 0), valid)
-    if fraction.any():
-        values = ndimage.shift(values, fraction, order=3, mode="nearest")
-    known = valid.copy()
-    for axis in np.flatnonzero(fraction):
-        lines = np.moveaxis(known, axis, 0)
-        lines[1:] &= lines[:-1].copy()
-        lines[0] = False
-    moved, canvas_known = np.zeros(tuple(shape)), np.zeros(tuple(shape), bool)
-    target, source = [], []
-    for begin, size, length in zip(whole - np.asarray(first), image.shape, shape, strict=True):
-        low, high = max(int(begin), 0), min(int(begin) + size, length)
-        target.append(slice(low, max(high, low)))
-        source.append(slice(low - int(begin), max(high, low) - int(begin)))
-    canvas_known[tuple(target)] = known[tuple(source)]
-    moved[tuple(target)] = values[tuple(source)]
-    return np.where(canvas_known, moved, 0), canvas_known
-
-
-def fill_invalid(values: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
-    """Fill in invalid pixels, which must be 0, with the mean of valid ones nearby.
-
-    Far from all valid pixels they stay 0.
-    """
-    values = values.astype(np.float64)
-    if valid.all():
-        return values
-    total = ndimage.gaussian_filter(values, FILL_SIGMA, mode="constant")
-    weight = ndimage.gaussian_filter(valid.astype(np.float64), FILL_SIGMA, mode="constant")
-    near = valid | (weight > LEAST_WEIGHT)
-    return np.where(valid, values, np.where(near, total / np.where(near, weight, 1), 0))
 
 
 def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -116,6 +116,51 @@ def move_part(
         )
 
 
+def place_on_canvas(
+    image: NDArray[np.floating[Any]],
+    valid: Bools,
+    shift: Floats,
+    first: Sequence[int],
+    shape: Sequence[int],
+) -> tuple[NDArray[np.floating[Any]], Bools]:
+    """Move `image` by `shift` onto a canvas, sharply: by cubic splines.
+
+    Splines reach far: invalid pixels are first filled in from valid ones nearby. A pixel of the
+    canvas is known if the pixels around the position it comes from (2 along each axis) are valid.
+
+    Parameters
+    ----------
+    image, valid : arrays of one shape; the image is finite where valid
+    shift : (ndim,) pixels, array axis order
+    first : where the first pixel of the canvas lies, pixels
+    shape : of the canvas
+
+    Returns
+    -------
+    moved, known : array of the shape of the canvas, of the image's data type, 0 where not known;
+        bool array
+    """
+    reach, whole = REACH["cubic"], np.floor(shift).astype(int)
+    fraction = np.asarray(shift) - whole
+    values, known = fill_around(image, valid, reach, image.dtype), valid.copy()
+    margins = [(reach, reach - 1) if part else (0, 0) for part in fraction.tolist()]
+    taps = [compute_weights("cubic", part) if part else None for part in fraction.tolist()]
+    values = _filter_all_axes(np.pad(values, margins, mode="symmetric"), taps)
+    for axis in np.flatnonzero(fraction):
+        lines = np.moveaxis(known, axis, 0)
+        lines[1:] &= lines[:-1].copy()
+        lines[0] = False
+    moved, canvas_known = np.zeros(tuple(shape), image.dtype), np.zeros(tuple(shape), bool)
+    target, source = [], []
+    for begin, size, length in zip(whole - np.asarray(first), image.shape, shape, strict=True):
+        low, high = max(int(begin), 0), min(int(begin) + size, length)
+        target.append(slice(low, max(high, low)))
+        source.append(slice(low - int(begin), max(high, low) - int(begin)))
+    canvas_known[tuple(target)] = known[tuple(source)]
+    moved[tuple(target)] = values[tuple(source)]
+    return np.where(canvas_known, moved, 0), canvas_known
+
+
 def _write(target: NDArray[Any], values: NDArray[Any], mask: Bools | None) -> None:
     """Write values into `target` under a mask; None: everywhere."""
     if mask is None:
