@@ -82,10 +82,20 @@ class Probe:
         return ValidFrames(self.setup.series.source, Validity((mask,)))
 
     def measure(
-        self, pairs: Ints, *, source: FrameSource | None = None, method: Method | None = None
+        self,
+        pairs: Ints,
+        *,
+        source: FrameSource | None = None,
+        method: Method | None = None,
+        ask: bool = True,
     ) -> PairTable:
-        """Measure pairs (pairs, 2) of frames."""
+        """Measure pairs (pairs, 2) of frames; without `ask` not what their parts say.
+
+        Unless that is needed, as parts count differently.
+        """
         source, method = source or self.setup.series.source, method or self.method
+        if not ask and (self.part_weight is None or not np.isfinite(self.part_weight).any()):
+            method = replace(method, asks_parts=False)
         if method.initial_shifts is not None:
             centres = find_pair_centres(method, pairs)
             assert centres is not None
@@ -149,7 +159,8 @@ def check_majority(
         return MajorityCheck(parts, 0)
     probe = Probe(setup, _search_around(solved, setup.method), client)
     try:
-        rest = probe.measure(pairs, source=probe.mask(list_boxes(probe.region, parts)))
+        boxes = list_boxes(probe.region, parts)
+        rest = probe.measure(pairs, source=probe.mask(boxes), ask=False)
     except RunError:
         return MajorityCheck(parts, 0)
     first, second = pairs[rest.ok].T
@@ -260,7 +271,7 @@ def _compare_without_parts(
         return check
     for part, cut in enumerate(cut_into_parts(plane)):
         box = (*region[: len(region) - len(cut)], *cut)
-        rest = probe.measure(pairs, source=probe.mask([box]))
+        rest = probe.measure(pairs, source=probe.mask([box]), ask=False)
         name = name_part(part, len(cut))
         lost = float((~rest.ok).mean())
         if lost > check.lost:
@@ -283,7 +294,8 @@ def _compare_detail(
     if conditioning.low_pass is not None or conditioning.high_pass is not None:
         return check
     conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
-    detail = probe.measure(pairs, method=replace(probe.method, conditioning=conditioning))
+    method = replace(probe.method, conditioning=conditioning)
+    detail = probe.measure(pairs, method=method, ask=False)
     pull, excess = _compare(whole, detail, stated)
     return replace(check, detail_pull=pull, detail_excess=excess)
 
