@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, spread_evenly
+from steadystack.measure import Method, spread_by_separation
 from steadystack.model import Bools, Frame, FrameSource, FrameStatus, PairTable, Slices
 from steadystack.ncc import cut_into_blocks
 
@@ -30,10 +30,7 @@ def sample_pairs(
 ) -> NDArray[np.intp]:
     """Choose rows of the table, spread evenly over the series: half close pairs, half far ones."""
     apart = np.abs(table.moving - table.reference)[rows]
-    middle = np.median(apart)
-    near, far = rows[apart <= middle], rows[apart > middle]
-    share = count // (2 if len(far) else 1)
-    return np.concatenate([spread_evenly(half, share) for half in (near, far)])
+    return rows[spread_by_separation(apart, count)]
 
 
 def crop_to_middle(method: Method) -> Method:

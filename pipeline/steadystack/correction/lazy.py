@@ -86,11 +86,7 @@ def correct(
         For anything but a stack and a solved shifts dataset, and if stack, shifts and mask do not
         match.
     """
-    check_interpolation(interpolation)
-    if border not in BORDERS:
-        raise InputError(f"border {border!r} is not one of {', '.join(BORDERS)}")
-    if invalid not in INVALID:
-        raise InputError(f"invalid {invalid!r} is not one of {', '.join(INVALID)}")
+    _check_options(interpolation, border, invalid)
     stack, shifts = _order_dims(stack, shifts)
     _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
@@ -135,12 +131,14 @@ def correct(
     filled = filled.transpose(*stack.dims)
     if border == "same":
         return filled.assign_coords(lazy.coords)
-    other_coordinates = {
-        name: coordinate
-        for name, coordinate in lazy.coords.items()
-        if not set(axes) & set(coordinate.dims)
-    }
-    return filled.assign_coords(other_coordinates).assign_coords(_make_coordinates(lazy, axes, box))
+    return _assign_box_coordinates(filled, lazy, axes, box)
+
+
+def _check_options(interpolation: str, border: str, invalid: str) -> None:
+    check_interpolation(interpolation)
+    for name, value, known in (("border", border, BORDERS), ("invalid", invalid, INVALID)):
+        if value not in known:
+            raise InputError(f"{name} {value!r} is not one of {', '.join(known)}")
 
 
 def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> tuple[int, ...]:
@@ -273,6 +271,18 @@ def _name_mask_axes(
             f"the mask has the shape {shape}, {problem}; the stack: {dict(stack.sizes)}"
         )
     return fitting[0]
+
+
+def _assign_box_coordinates(
+    filled: xr.DataArray, stack: xr.DataArray, axes: list[str], box: Box
+) -> xr.DataArray:
+    """Give a box of a stack its coordinates, those of the axes from where the box begins."""
+    others = {
+        name: coordinate
+        for name, coordinate in stack.coords.items()
+        if not set(axes) & set(coordinate.dims)
+    }
+    return filled.assign_coords(others).assign_coords(_make_coordinates(stack, axes, box))
 
 
 def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from steadystack.measure.camera_images import (
     estimate_pattern,
     get_camera_image_path,
     has_shift,
+    spread_by_separation,
     spread_evenly,
 )
 from steadystack.measure.centres import find_cheapest_cell, find_pair_centres, list_searches
@@ -66,5 +67,6 @@ __all__ = [
     "prepare_block",
     "read_camera_images",
     "refine_shifts",
+    "spread_by_separation",
     "spread_evenly",
 ]

@@ -98,9 +98,12 @@ def measure_batch(
 
 def _search_everywhere(table: PairTable, source: FrameSource, method: Method) -> None:
     """Search at every lag for the pairs of a batch that have no shift, one after the other."""
+    rows = np.flatnonzero(np.isin(table.status, [status.code for status in MAY_LIE_FARTHER]))
+    if not rows.size:
+        return
     wide = replace(method, search=method.search.widen(), widen=False, keep=())
     pairs = np.stack([table.reference, table.moving], axis=1)
-    for row in np.flatnonzero(np.isin(table.status, [status.code for status in MAY_LIE_FARTHER])):
+    for row in rows:
         found = measure_batch(pairs[row : row + 1], source, wide).table
         if found.status[0] != PairStatus.UNREADABLE.code:  # it could be read a moment ago
             table.take_results(np.array([row]), found, np.array([0]))

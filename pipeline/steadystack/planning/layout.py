@@ -95,8 +95,7 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     register = _decide_search(config, pilot.reach)
     config = config.model_copy(update={"preprocess": preprocess, "register_": register})
-    decided = set_up(config, series)
-    return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=pilot)
+    return replace(_set_up_again(setup, config, series), pilot=pilot)
 
 
 def bound_search(setup: Setup, reach: Reach | None) -> Setup:
@@ -104,8 +103,8 @@ def bound_search(setup: Setup, reach: Reach | None) -> Setup:
     register = _decide_search(setup.config, reach)
     if register == setup.config.register_:
         return setup
-    bounded = set_up(setup.config.model_copy(update={"register_": register}), setup.series)
-    return replace(bounded, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
+    config = setup.config.model_copy(update={"register_": register})
+    return _set_up_again(setup, config, setup.series)
 
 
 def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
@@ -117,8 +116,13 @@ def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
     """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
     if not pixels:
         return setup
-    decided = set_up(setup.config, leave_out(setup.series, pixels))
-    return replace(decided, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
+    return _set_up_again(setup, setup.config, leave_out(setup.series, pixels))
+
+
+def _set_up_again(setup: Setup, config: Config, series: Series) -> Setup:
+    """The same run, with the same pairs, by other settings or of other pixels."""
+    again = set_up(config, series)
+    return replace(again, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 
 def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:

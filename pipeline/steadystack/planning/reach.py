@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Sample, spread_evenly
+from steadystack.measure import Sample, spread_by_separation
 from steadystack.model import Bools, Floats, Ints, PairStatus, Reach
 from steadystack.planning.layout import Setup
 from steadystack.register import register_as_it_is
@@ -36,7 +36,8 @@ def find_reach(setup: Setup) -> Reach | None:
     sides = np.array(method.search.shape)
     if len(method.search.blocks) > 1:
         return Reach(0, 0, tuple(np.clip(sides // 4, 1, GUESSED).tolist()))
-    pairs = _select_pairs(setup.pairs)
+    apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
+    pairs = setup.pairs[spread_by_separation(apart, PAIRS)]
     frames = np.unique(pairs)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
     steps = [-(-size // COARSE_SIDE) for size in sides.tolist()]
@@ -76,16 +77,6 @@ def _measure(
         if found.status in (PairStatus.OK, PairStatus.INVERTED):
             moved.append((np.abs(found.shift) + 1) * steps)
     return moved
-
-
-def _select_pairs(pairs: Ints) -> NDArray[np.int64]:
-    """Select some of the pairs (n, 2), spread over the series: close ones, and those far apart."""
-    apart = np.abs(pairs[:, 1] - pairs[:, 0])
-    far = apart > np.median(apart)
-    close, distant = np.flatnonzero(~far), np.flatnonzero(far)
-    share = PAIRS // (2 if len(distant) else 1)
-    rows = np.concatenate([spread_evenly(close, share), spread_evenly(distant, share)])
-    return np.asarray(pairs[rows])
 
 
 def _average(
