@@ -18,9 +18,17 @@ from steadystack.checks.sampling import (
     sample_pairs,
 )
 from steadystack.measure import Method, prepare_block, read_camera_images
-from steadystack.model import FrameSource, FrameTable, LocalMotion, PairStatus, PairTable, Slices
+from steadystack.model import (
+    FrameSource,
+    FrameTable,
+    LocalMotion,
+    PairStatus,
+    PairTable,
+    Registration,
+    Slices,
+)
 from steadystack.ncc import CachedMask, MaskedImage
-from steadystack.register import register_as_it_is
+from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 
 CHECK_PAIRS = 12  # that are measured again
@@ -131,15 +139,13 @@ def _measure_parts(
         if reference is None or moving is None:
             continue
         whole_shift = np.rint(table.shift[row]).astype(int)
-        overlap = _find_overlap(method.search.shape, whole_shift)
-        for part, box in enumerate(cut_into_parts(overlap)):
-            for centre in (whole_shift, np.zeros_like(whole_shift)):
-                measurement = _register_part(
-                    reference, moving, box, centre, method.search.allow_inverted
-                )
-                if measurement is not None:
-                    shifts[index, part], std[index, part] = measurement[0] + centre, measurement[1]
-                    break
+        boxes = list(enumerate(cut_into_parts(_find_overlap(method.search.shape, whole_shift))))
+        for centre in (whole_shift, np.zeros_like(whole_shift)):
+            left = [(part, box) for part, box in boxes if np.isnan(shifts[index, part]).any()]
+            found = _register_parts(reference, moving, left, centre, method.search.allow_inverted)
+            for part, registration in found.items():
+                shifts[index, part] = registration.shift + centre
+                std[index, part] = np.sqrt(np.diag(registration.covariance))
     return shifts, std
 
 
@@ -152,35 +158,39 @@ def _find_overlap(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Slice
     return tuple(slice(first, max(last, first)) for first, last in ends)
 
 
-def _register_part(
+def _register_parts(
     reference: MaskedImage,
     moving: MaskedImage,
-    box: Slices,
-    whole_shift: NDArray[np.int64],
+    boxes: Sequence[tuple[int, Slices]],
+    centre: NDArray[np.int64],
     allow_inverted: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Register one part; its shift beyond `whole_shift`, and its deviation.
+) -> dict[int, Registration]:
+    """Register parts of a pair; by number those that have a peak, their shifts beyond `centre`.
 
-    `box` are slices of the reference, `whole_shift` the shift, in whole pixels, that the search is
-    centred on. Both results are (axes,), pixels; None if the part is small or has no peak.
+    `boxes` are numbers of parts and their slices of the reference, `centre` (axes,) the shift, in
+    whole pixels, that the searches are centred on. Small parts are left out.
     """
-    if min(side.stop - side.start for side in box) < LEAST_SIDE // 2:
-        return None
-    moving_box = tuple(
-        slice(side.start - shift, side.stop - shift)
-        for side, shift in zip(box, whole_shift.tolist(), strict=True)
-    )
-    registration = register_as_it_is(
-        reference.values[box],
-        moving.values[moving_box],
-        reference_mask=reference.mask.pixels[box],
-        moving_mask=moving.mask.pixels[moving_box],
-        max_shift=[int(REACH * (side.stop - side.start)) for side in box],
-        allow_inverted=allow_inverted,
-    )
-    if registration.status is not PairStatus.OK:
-        return None
-    return np.asarray(registration.shift), np.sqrt(np.diag(registration.covariance))
+    pairs = {}
+    for part, box in boxes:
+        if min(side.stop - side.start for side in box) >= LEAST_SIDE // 2:
+            moving_box = tuple(
+                slice(side.start - shift, side.stop - shift)
+                for side, shift in zip(box, centre.tolist(), strict=True)
+            )
+            pairs[part] = PlainPair.make(
+                reference.values[box],
+                moving.values[moving_box],
+                reference.mask.pixels[box],
+                moving.mask.pixels[moving_box],
+                [int(REACH * (side.stop - side.start)) for side in box],
+                None,
+            )
+    found = register_each_as_it_is(pairs.values(), allow_inverted=allow_inverted)
+    return {
+        part: registration
+        for part, registration in zip(pairs, found, strict=True)
+        if registration.status is PairStatus.OK
+    }
 
 
 def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:

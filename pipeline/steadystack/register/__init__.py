@@ -6,8 +6,8 @@ it that it would `leave_out`, and under other `conditionings`; the `quick` way i
 """
 
 from steadystack.register.conditionings import CAN_BE_HELPED
-from steadystack.register.plain_pair import check_max_shift
-from steadystack.register.quick import register_as_it_is
+from steadystack.register.plain_pair import PlainPair, check_max_shift
+from steadystack.register.quick import register_as_it_is, register_each_as_it_is
 from steadystack.register.search import (
     Search,
     compute_block_terms,
@@ -19,12 +19,14 @@ from steadystack.register.translation import masked_ncc, register_translation
 
 __all__ = [
     "CAN_BE_HELPED",
+    "PlainPair",
     "Search",
     "check_max_shift",
     "compute_block_terms",
     "make_surface",
     "masked_ncc",
     "register_as_it_is",
+    "register_each_as_it_is",
     "register_surfaces",
     "register_terms",
     "register_translation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from numpy.typing import ArrayLike
 
@@ -16,9 +16,10 @@ from steadystack.parts import (
     compute_scores,
     make_score_image,
 )
+from steadystack.peak import register_each
 from steadystack.register.leave_out import PairImages, widen
 from steadystack.register.plain_pair import PlainPair
-from steadystack.register.search import Search, register_terms
+from steadystack.register.search import Search, make_surface
 
 
 def register_as_it_is(
@@ -36,10 +37,26 @@ def register_as_it_is(
     are not asked.
     """
     pair = PlainPair.make(reference, moving, reference_mask, moving_mask, max_shift, None)
-    shapes = pair.reference.shape, pair.moving.shape
-    search = Search.make(*shapes, pair.max_shift, allow_inverted=allow_inverted)
-    images = PairImages(pair, search)
-    registration = register_terms(images.compute_terms(), search)
+    return register_each_as_it_is([pair], allow_inverted=allow_inverted)[0]
+
+
+def register_each_as_it_is(
+    pairs: Iterable[PlainPair], *, allow_inverted: bool = False
+) -> list[Registration]:
+    """Register several pairs as `register_as_it_is` does; their peaks are fitted together."""
+    made = []
+    for pair in pairs:
+        shapes = pair.reference.shape, pair.moving.shape
+        search = Search.make(*shapes, pair.max_shift, allow_inverted=allow_inverted)
+        made.append(PairImages(pair, search))
+    surfaces = (make_surface(images.compute_terms(), images.search) for images in made)
+    found = register_each(surfaces, allow_inverted=allow_inverted)
+    return [_ask_parts(one, images) for one, images in zip(found, made, strict=True)]
+
+
+def _ask_parts(registration: Registration, images: PairImages) -> Registration:
+    """Widen the errors of a shift to what the scores of the parts say."""
+    search, shapes = images.search, images.shapes
     if registration.status is not PairStatus.OK or len(search.blocks) > 1:
         return registration
     whole, other = (tuple(slice(0, size) for size in shape) for shape in shapes)
