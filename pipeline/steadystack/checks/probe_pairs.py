@@ -14,8 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import LEAST_SIDE, PARTS, cut_into_parts, name_part
-from steadystack.cluster import Engine
+from steadystack.checks.sampling import (
+    LEAST_SIDE,
+    MOST_FRAMES,
+    PARTS,
+    cut_into_parts,
+    name_part,
+)
+from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import (
     Method,
     find_cheapest_cell,
@@ -108,6 +114,36 @@ class Probe:
         weighed = weigh_parts(table.shift, table.part_step, pairs, self.part_weight)
         return replace(table, shift=weighed)
 
+    def measure_each(
+        self, pairs: Ints, ways: Sequence[tuple[FrameSource, Method]]
+    ) -> list[PairTable]:
+        """Measure pairs (pairs, 2) from each source by its method, not what their parts say.
+
+        Each way is a task, if frames are not of blocks, which are tasks themselves.
+
+        Raises
+        ------
+        RunError
+            If one of them cannot be measured.
+        """
+        source, blocks = self.setup.series.source, self.method.search.blocks
+        if source.in_memory or source.frame_count > MOST_FRAMES or len(blocks) > 1:
+            return [_measure_way(way, pairs, self) for way in ways]
+        there = replace(self, client=None, setup=replace(self.setup, pairs=self.setup.pairs[:0]))
+        found = dict(run_tasks(self.client, _measure_way, enumerate(ways), pairs, there))
+        tables = []
+        for _, table in sorted(found.items()):
+            if isinstance(table, Failure):
+                raise RunError(f"pairs cannot be measured: {table.reason}") from table.error
+            tables.append(table)
+        return tables
+
+
+def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> PairTable:
+    """A task: pairs from frames by a method."""
+    source, method = way
+    return probe.measure(pairs, source=source, method=method, ask=False)
+
 
 def check_probe_pairs(
     setup: Setup, table: PairTable, solved: FrameTable, client: Engine = None
@@ -130,8 +166,7 @@ def check_probe_pairs(
         if len(rows) < FEWEST_PAIRS:
             return check
         whole, stated, pairs = whole.select_pairs(rows), stated[rows], pairs[rows]
-        check = _compare_without_parts(check, probe, pairs, whole, stated)
-        return _compare_detail(check, probe, pairs, whole, stated)
+        return _compare_ways(check, probe, pairs, whole, stated)
     except RunError:
         return None
 
@@ -257,22 +292,30 @@ def _compare_separations(
     return check
 
 
-def _compare_without_parts(
+def _compare_ways(
     check: ProbeCheck,
     probe: Probe,
     pairs: Ints,
     whole: PairTable,
     stated: NDArray[np.float64],
 ) -> ProbeCheck:
-    """Find the part of the frame without which the shifts of pairs change most, or are lost."""
-    region = probe.region
-    plane = region[-2:]
-    if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
-        return check
-    for part, cut in enumerate(cut_into_parts(plane)):
-        box = (*region[: len(region) - len(cut)], *cut)
-        rest = probe.measure(pairs, source=probe.mask([box]), ask=False)
-        name = name_part(part, len(cut))
+    """Compare pairs with what they say without each part of the frame, and in fine detail alone.
+
+    Tells the part without which their shifts change most, and without which most are lost.
+    """
+    parts, boxes = _list_parts(probe.region)
+    ways = [(probe.mask([box]), probe.method) for box in boxes]
+    conditioning = probe.method.conditioning
+    asks_detail = conditioning.low_pass is None and conditioning.high_pass is None
+    if asks_detail:
+        conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
+        method = replace(probe.method, conditioning=conditioning)
+        ways.insert(0, (probe.setup.series.source, method))
+    found = probe.measure_each(pairs, ways)
+    if asks_detail:
+        pull, excess = _compare(whole, found.pop(0), stated)
+        check = replace(check, detail_pull=pull, detail_excess=excess)
+    for name, rest in zip(parts, found, strict=True):
         lost = float((~rest.ok).mean())
         if lost > check.lost:
             check = replace(check, lost=lost, lost_part=name)
@@ -282,22 +325,13 @@ def _compare_without_parts(
     return check
 
 
-def _compare_detail(
-    check: ProbeCheck,
-    probe: Probe,
-    pairs: Ints,
-    whole: PairTable,
-    stated: NDArray[np.float64],
-) -> ProbeCheck:
-    """Compare pairs with what their fine detail alone says."""
-    conditioning = probe.method.conditioning
-    if conditioning.low_pass is not None or conditioning.high_pass is not None:
-        return check
-    conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
-    method = replace(probe.method, conditioning=conditioning)
-    detail = probe.measure(pairs, method=method, ask=False)
-    pull, excess = _compare(whole, detail, stated)
-    return replace(check, detail_pull=pull, detail_excess=excess)
+def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:
+    """The parts of a region's plane, by name, and their boxes; none of small ones."""
+    plane = region[-2:]
+    if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
+        return [], []
+    boxes = [(*region[: len(region) - len(cut)], *cut) for cut in cut_into_parts(plane)]
+    return [name_part(number, len(plane)) for number in range(len(boxes))], boxes
 
 
 def _compare(

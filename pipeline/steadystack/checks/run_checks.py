@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
-from steadystack.checks.sampling import KeptFrames
+from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
-from steadystack.cluster import Engine
-from steadystack.model import FrameSource, PairTable
+from steadystack.cluster import Engine, Failure, run_tasks
+from steadystack.model import FrameSource, FrameTable, PairTable, RunError
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
@@ -31,36 +33,82 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = C
 )
 
 
+MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What checks look at that measure by themselves: on a worker, if there are any.
+
+    `setup` has no pairs, `table` the usable rows; `masked` are the frames as the settings mask
+    them; so many parts of the frame are `left_out` before.
+    """
+
+    setup: Setup
+    table: PairTable
+    solved: FrameTable
+    masked: FrameSource
+    left_out: int
+
+
 def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[str, str]:
     """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
 
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
+
+    Raises
+    ------
+    RunError
+        If a check is given up on the cluster.
     """
-    source, method, settings = KeptFrames(setup.series.source), setup.method, setup.config.solve
+    source, settings = KeptFrames(setup.series.source), setup.config.solve
     masked: FrameSource = source
     left_out = len(setup.pilot.parts.boxes) if setup.pilot and setup.pilot.parts else 0
     if left_out:
         masked = setup.series.source_before_pilot
-    setup = replace(setup, series=replace(setup.series, source=source))
+    setup = replace(setup, series=replace(setup.series, source=source), pairs=setup.pairs[:0])
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)
     majority = check_majority(setup, table, solved, whole, client)
     if majority is None or not majority.confirmed or not settings.may_leave_out_parts:
         solved = whole
+    usable = np.flatnonzero(table.ok)
+    if len(usable) > MOST_ROWS:
+        usable = sample_pairs(table, usable, MOST_ROWS)
+    evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out)
     results = {
-        FIXED_PATTERN_EFFECT: check_fixed_pattern(
-            source, method, setup.size, table, solved, left_out
-        ),
-        LOCAL_MOTION: check_moving_parts(source, method, table, solved),
-        MASK: check_mask(masked, table),
+        **_look_for_each(evidence, client),
         PROBES: check_probe_pairs(setup, table, solved, client),
         MAJORITY: majority,
-        SHARPNESS: check_sharpness(setup, solved),
         OTHER: check_other_conditionings(setup, table, client),
     }
-    return {
-        name: json.dumps(asdict(result) if result else None) for name, result in results.items()
-    }
+    return {name: json.dumps(asdict(results[name]) if results[name] else None) for name in CHECKED}
+
+
+def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
+    """The results of the checks that measure by themselves, each a task of its own."""
+    source = evidence.setup.series.source
+    if source.in_memory or source.frame_count > MOST_FRAMES:
+        client = None
+    names = (LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK)  # the longest first
+    found = dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
+    for name, result in found.items():
+        if isinstance(result, Failure):
+            raise RunError(f"{name}: {result.reason}") from result.error
+    return found
+
+
+def _look_for(name: str, evidence: _Evidence) -> Any:
+    """The result of one of these checks."""
+    setup, table, solved = evidence.setup, evidence.table, evidence.solved
+    source, method = setup.series.source, setup.method
+    if name == LOCAL_MOTION:
+        return check_moving_parts(source, method, table, solved)
+    if name == FIXED_PATTERN_EFFECT:
+        return check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
+    if name == SHARPNESS:
+        return check_sharpness(setup, solved)
+    return check_mask(evidence.masked, table)
 
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:

@@ -19,6 +19,8 @@ from steadystack.ncc import cut_into_blocks
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
 # Frames that were read stay in memory up to this size.
 KEPT_BYTES = 2**26
+# Series of more frames are checked where the run is led: what they have is not sent to workers.
+MOST_FRAMES = 20_000
 
 # Parts per axis, and the least pixels of one along an axis.
 PARTS, LEAST_SIDE = 3, 24
