@@ -214,6 +214,7 @@ def _correlate(
     """
     sums: dict[str, Complexes] = {}
     power = overlap = 0.0
+    shares_mask = reference.mask is moving.mask and layout.one_spectrum
     for tile in range(len(layout.tiles)):
         valid = reference.count_valid("reference", tile, layout) * moving.count_valid(
             "moving", tile, layout
@@ -227,7 +228,10 @@ def _correlate(
         right = {
             kind: moving.compute_spectrum(kind, "moving", tile, layout, kind in keep)
             for kind in dict.fromkeys(kinds[1] for kinds in factors.values())
+            if not (kind == "mask" and kind in left and shares_mask)
         }
+        if "mask" in left and shares_mask:
+            right["mask"] = np.conj(left["mask"])
         for name, (first, second) in factors.items():
             product = left[first] * right[second]
             if name == "cross":

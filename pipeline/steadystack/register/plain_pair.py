@@ -106,9 +106,18 @@ class PlainPair:
         self, region: Slices, moving_region: Slices, dtype: DTypeLike = np.float32
     ) -> tuple[MaskedImage, MaskedImage]:
         """Make the masked images of a region of the reference and one of the moving image."""
+        masks = [
+            CachedMask(_find_valid_pixels(image[box], None if mask is None else mask[box]))
+            for image, mask, box in (
+                (self.reference, self.reference_mask, region),
+                (self.moving, self.moving_mask, moving_region),
+            )
+        ]
+        if np.array_equal(masks[0].pixels, masks[1].pixels):  # what is made of it is made once
+            masks[1] = masks[0]
         return (
-            _make_masked_image(self.reference, self.reference_mask, region, dtype),
-            _make_masked_image(self.moving, self.moving_mask, moving_region, dtype),
+            make_masked_image(self.reference[region], masks[0], dtype),
+            make_masked_image(self.moving[moving_region], masks[1], dtype),
         )
 
     def condition(self, conditioning: Conditioning) -> PlainPair:
@@ -171,15 +180,6 @@ def _make_key(image: NDArray[Any], valid: Bools) -> tuple[tuple[int, ...], int, 
             skewness = float(np.abs((values * values * values).mean()) / values.std() ** 3)
     count = int(np.count_nonzero(valid))
     return image.shape, count, skewness if math.isfinite(skewness) else 0.0
-
-
-def _make_masked_image(
-    image: NDArray[Any], mask: Bools | None, region: Slices, dtype: DTypeLike
-) -> MaskedImage:
-    """Make the masked image of a region, whose pixels that are not finite are masked, too."""
-    pixels = image[region]
-    valid = _find_valid_pixels(pixels, None if mask is None else mask[region])
-    return make_masked_image(pixels, CachedMask(valid), dtype)
 
 
 def _find_valid_pixels(image: NDArray[Any], mask: Bools | None) -> Bools:
