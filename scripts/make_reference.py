@@ -401,7 +401,7 @@ def page() -> str:
         "[Settings](#settings), [the shifts dataset](#the-shifts-dataset), [statuses](#statuses), "
         "[the verdict](#the-verdict), [commands](#commands), [Python](#python), "
         "[names that changed](#names-that-changed). What they are for is in the "
-        "[README](../README.md).",
+        "[guide](index.md).",
         "",
     ]
     for part in (settings, dataset, statuses, verdict, shell, python, renamed):

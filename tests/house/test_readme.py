@@ -1,4 +1,4 @@
-"""The README: its Python runs, and it names every command and every room."""
+"""README and guides: their Python runs, they name every command, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,37 +6,83 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
+import steadystack
 from steadystack.cli import main
 from support import ROOT
 
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-def readme_blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+def python_blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.xdist_group("demo")
-def test_the_python_of_the_readme_runs(demonstration, monkeypatch):
+@pytest.mark.parametrize("path", [README, ROOT / "docs" / "python.md"], ids=lambda path: path.name)
+def test_the_python_of_a_page_runs(path, demonstration, monkeypatch):
     monkeypatch.chdir(demonstration[0].parent)
-    blocks = readme_blocks("python")
+    blocks = python_blocks(path)
     assert blocks
     names: dict = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, path.name, "exec"), names)
     assert np.isfinite(names["shifts"]["frame_shift"].to_numpy()).any()
 
 
+def test_no_other_page_has_python_that_is_not_run():
+    run = {README.name, "python.md"}
+    assert [path.name for path in PAGES if python_blocks(path) and path.name not in run] == [
+        "reference.md"  # signatures
+    ]
+
+
 @pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_explains_itself_and_is_in_the_readme(command):
+def test_every_command_explains_itself_and_is_in_the_guide(command):
     done = CliRunner().invoke(main, [command, "--help"])
     assert done.exit_code == 0
     assert len(done.output) > 60
-    assert f"steadystack {command}" in (ROOT / "README.md").read_text()
+    assert f"steadystack {command}" in (ROOT / "docs" / "commands.md").read_text()
 
 
-def test_the_readme_names_the_two_commands_of_the_house():
-    text = (ROOT / "README.md").read_text()
+def test_the_readme_is_short_and_names_the_two_commands_of_the_house():
+    text = README.read_text(encoding="utf-8")
     assert "bash scripts/demo" in text
     assert "bash scripts/test" in text
+    assert len(text.splitlines()) <= 180
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_within_the_project_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        page = (path.parent / name).resolve() if name else path
+        assert page.exists(), target
+        if anchor:
+            assert anchor in anchors(page), target
+
+
+def anchors(page):
+    """What headings of a page are called in links, as GitHub makes it of them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_the_index_leads_to_every_page():
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"\]\(([a-z-]+\.md)\)", text)) == pages
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["title"].split(":")[0], cited["version"]) == (
+        "steadystack",
+        steadystack.__version__,
+    )

@@ -24,7 +24,11 @@ from steadystack.model.schema import COLUMNS
 from support import CONFIGS, ROOT
 from support.runs import write_settings
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    if path.stem != "reference"
+}
 FULL = (CONFIGS / "full.yaml").read_text(encoding="utf-8")
 PAGE = make_reference.PAGE.read_text(encoding="utf-8")
 # What columns and statuses of a dataset were called before.
@@ -39,14 +43,12 @@ def missing(names, text):
     return [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)]
 
 
-def test_every_column_status_command_and_public_name_is_in_the_readme():
-    assert missing([column.name for column in COLUMNS], README) == []
-    assert (
-        missing([str(status) for kind in (FrameStatus, PairStatus) for status in kind], README)
-        == []
-    )
-    assert missing([f"steadystack {name}" for name in main.commands], README) == []
-    assert missing([f"steadystack.{name}" for name in PUBLIC], README) == []
+def test_every_column_status_command_and_public_name_is_in_the_guide():
+    assert missing([column.name for column in COLUMNS], GUIDE["dataset"]) == []
+    statuses = [str(status) for kind in (FrameStatus, PairStatus) for status in kind]
+    assert missing(statuses, GUIDE["dataset"]) == []
+    assert missing([f"steadystack {name}" for name in main.commands], GUIDE["commands"]) == []
+    assert missing([f"steadystack.{name}" for name in PUBLIC], GUIDE["python"]) == []
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -56,10 +58,11 @@ def test_no_example_has_an_old_name(path):
     assert not keys & old
 
 
-def test_no_old_name_is_in_the_readme():
+def test_no_old_name_is_in_the_guide():
     old = [key for key in RENAMED if "." in key and ": " not in key]
     old += ["strategy: lags", "strategy: strides", *OLD]
-    assert [name for name in old if name in README] == []
+    for page, text in GUIDE.items():
+        assert [name for name in old if name in text] == [], page
 
 
 def rows(title):

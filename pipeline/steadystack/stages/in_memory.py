@@ -183,7 +183,7 @@ def estimate_shifts(
     -------
     Dataset
         ``frame_shift`` (frame, axis) in pixels is what ``scipy.ndimage.shift(frame, shift)`` needs
-        to lay a frame on the anchor; the README lists the other variables.
+        to lay a frame on the anchor; docs/dataset.md lists the other variables.
 
     Raises
     ------
