@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from steadystack.csv_files import read_positions
 from steadystack.dataset import (
     check_replaceable,
     load_shifts,
@@ -17,7 +18,6 @@ from steadystack.dataset import (
 )
 from steadystack.model import InputError, PairTable
 from steadystack.outputs import write_stack
-from steadystack.readers import read_positions
 from support.stores import FRAMES
 
 

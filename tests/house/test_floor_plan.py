@@ -35,6 +35,7 @@ PLAN = {
     "dataset": (3, {"numpy", "xarray"}),
     "cluster": (3, {"dask", "dask_jobqueue", "distributed"}),
     "plot": (3, {"numpy", "xarray", "matplotlib"}),
+    "csv_files": (4, {"numpy", "xarray"}),
     "readers": (4, {"numpy", "zarr", "xarray", "dask", "tifffile"}),
     "outputs": (4, {"numpy", "zarr", "tifffile"}),
     "register": (4, {"numpy", "xarray"}),

@@ -14,9 +14,9 @@ import yaml
 
 import steadystack
 from steadystack.config import load_config
+from steadystack.csv_files import read_pair_list, read_positions
 from steadystack.dataset import load_shifts, save_shifts
 from steadystack.model import InputError
-from steadystack.readers import read_pair_list, read_positions
 from support import CONFIGS
 from support.framed import scenes
 from support.mutations import mutate_folder, mutate_text, no_hang

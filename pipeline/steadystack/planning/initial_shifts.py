@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config
+from steadystack.csv_files import FramePositions, convert_positions, read_positions
 from steadystack.model import InputError
-from steadystack.readers import FramePositions, convert_positions, read_positions
 from steadystack.units import PIXELS, find_micrometers, is_size
 
 # Frames that an error names.

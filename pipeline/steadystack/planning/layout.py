@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from steadystack.cluster import PYTHON_BYTES, read_available_memory
 from steadystack.conditioning import Conditioning
 from steadystack.config import ClusterSection, Config, RegisterSection
+from steadystack.csv_files import read_pair_list
 from steadystack.measure import (
     BatchSize,
     Method,
@@ -30,7 +31,6 @@ from steadystack.planning.series import (
     leave_out,
     naming_key,
 )
-from steadystack.readers import read_pair_list
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
 from steadystack.units import parse_bytes, parse_shift_bounds

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config, MaskSection
+from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.model import FrameSource, FrameStatus, InputError, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts
@@ -23,11 +24,9 @@ from steadystack.readers import (
     StackSpec,
     ValidFrames,
     digest_content,
-    digest_pairs,
     locate_mask,
     locate_stack,
     read_image,
-    read_pair_list,
 )
 from steadystack.units import convert_to_pixels
 from steadystack.validity import BoxMask, DefectMask, DrawnMask, Ellipse, Mask, Polygon, Validity

@@ -1,10 +1,3 @@
-from .csv_files import (
-    FramePositions,
-    convert_positions,
-    digest_pairs,
-    read_pair_list,
-    read_positions,
-)
 from .formats import INPUT_SUFFIXES
 from .frames import (
     ArrayFrames,
@@ -35,7 +28,6 @@ __all__ = [
     "INPUT_SUFFIXES",
     "TIFF_SUFFIXES",
     "ArrayFrames",
-    "FramePositions",
     "MaskLabels",
     "Missing",
     "Positions",
@@ -43,10 +35,8 @@ __all__ = [
     "StackSpec",
     "ValidFrames",
     "choose_ome_version",
-    "convert_positions",
     "cut_at_chunks",
     "digest_content",
-    "digest_pairs",
     "get_codecs",
     "get_coordinates",
     "list_positions",
@@ -55,6 +45,4 @@ __all__ = [
     "may_lack_chunks",
     "read_block",
     "read_image",
-    "read_pair_list",
-    "read_positions",
 ]

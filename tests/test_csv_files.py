@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from steadystack.csv_files import read_pair_list, read_positions
 from steadystack.model import InputError
-from steadystack.readers import read_pair_list, read_positions
 
 BAD_POSITIONS = {
     "a line break in quotes": ('y,x\n1,"2\n3"\n4,5\n', "line 2: '1,\"2' cannot be split into cell"),

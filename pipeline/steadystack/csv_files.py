@@ -1,4 +1,4 @@
-"""What is known of shifts before a run: positions in a text file, shifts of an earlier run."""
+"""Tables that users give: pairs, positions of the stage, shifts of an earlier run."""
 
 from __future__ import annotations
 
