@@ -36,7 +36,7 @@ PLAN = {
     "cluster": (3, {"dask", "dask_jobqueue", "distributed"}),
     "plot": (3, {"numpy", "xarray", "matplotlib"}),
     "csv_files": (4, {"numpy", "xarray"}),
-    "readers": (4, {"numpy", "zarr", "xarray", "dask", "tifffile"}),
+    "readers": (4, {"numpy", "zarr", "xarray", "dask", "tifffile", "h5py", "mrcfile"}),
     "outputs": (4, {"numpy", "zarr", "tifffile"}),
     "register": (4, {"numpy", "xarray"}),
     "run_log": (4, set()),

@@ -253,7 +253,8 @@ def check(config: str, picture: str | None) -> None:
 @click.option("--position", help="Image of a plate, such as B/03/0, or all.")
 @click.option("--series", type=int, help="Number of the image in a collection or TIFF file.")
 @click.option("--axes", help="One letter of tczyx per array dimension, such as tyx.")
-@click.option("--variable", help="Array in an xarray group; needed if there are several.")
+@click.option("--variable", help="Array in a group or HDF5 file; needed if there are several.")
+@click.option("--reader", help="file.py:function that returns the array of the path.")
 @reporting_errors
 def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.

@@ -6,7 +6,7 @@ and says what is wrong with them; `values` parses YAML, within limits, and `scal
 values.
 """
 
-from steadystack.config.loading import load_config, make_config
+from steadystack.config.loading import load_config, make_config, resolve_reader
 from steadystack.config.pair_sections import RegisterSection
 from steadystack.config.scalars import format_scalar
 from steadystack.config.sections import AUTO, Certificates, ClusterSection, MaskSection
@@ -23,4 +23,5 @@ __all__ = [
     "format_scalar",
     "load_config",
     "make_config",
+    "resolve_reader",
 ]

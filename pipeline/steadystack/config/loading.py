@@ -107,7 +107,10 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
 
     preprocess = config.preprocess
     updates: dict[str, dict[str, Any]] = {
-        "input": {"path": _map_paths(resolve, config.input.path)},
+        "input": {
+            "path": _map_paths(resolve, config.input.path),
+            "reader": resolve_reader(config.input.reader, folder),
+        },
         "mask": {"path": resolve(config.mask.path)},
         "preprocess": {
             name: path if path == keyword else resolve(path)
@@ -135,6 +138,12 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
             for name, changes in updates.items()
         }
     )
+
+
+def resolve_reader(reader: str | None, folder: Path) -> str | None:
+    """Make the path in ``file.py:function`` absolute; ``package:function`` stays."""
+    is_file = reader is not None and reader.rpartition(":")[0].endswith(".py")
+    return make_absolute(reader, folder) if reader is not None and is_file else reader
 
 
 def _map_paths(function: Callable[[str], Any], paths: str | tuple[str, ...]) -> Any:

@@ -78,8 +78,8 @@ class InputSection(Section):
 
     path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
-        "group, TIFF file, folder or pattern of TIFF files, .npy; local, s3:// or "
-        "https://; for several stacks, a list or another pattern such as "
+        "group, TIFF file, folder or pattern of TIFF files, HDF5 file, MRC file, .npy; local, "
+        "s3:// or https://; for several stacks, a list or another pattern such as "
         "'plate.zarr/*/*/0'"
     )
     position: str | None = Field(
@@ -103,7 +103,13 @@ class InputSection(Section):
         description="one letter of tczyx per array dimension, if the store does not name them",
     )
     variable: str | None = Field(
-        None, description="array in an xarray group; needed if there are several"
+        None,
+        description="array in an xarray group or an HDF5 file; needed if there are several",
+    )
+    reader: Path_ | None = Field(
+        None,
+        description="file.py:function or package:function; called with the path, it returns the "
+        "array: for other formats",
     )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
@@ -131,9 +137,7 @@ class MaskSection(Section):
 
     path: str | None = Field(
         None,
-        description=(
-            "Zarr, TIFF or .npy mask, nonzero = valid; one for all frames, or one per frame"
-        ),
+        description="mask in any format of the stack, nonzero = valid; one, or one per frame",
     )
     labels: Annotated[tuple[Count, ...], SomeListed] | None = Field(
         None, description="labels that are valid, if the mask is a label image; null: all but 0"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from steadystack import checks, planning, readers
-from steadystack.config import format_scalar, make_config
+from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import get_place, make_absolute
 from steadystack.model import InputError, escape_unprintable
 
@@ -77,6 +77,8 @@ def init(path: str, **keys: Any) -> str:
     Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
     to hold no data, and measures a few pairs, as a run does before it begins.
     """
+    if keys.get("reader"):
+        keys["reader"] = resolve_reader(keys["reader"], Path())
     try:
         example = _choose_example(path, keys)
         spec = readers.locate_stack(

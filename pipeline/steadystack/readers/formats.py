@@ -13,9 +13,17 @@ from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import explaining_unreadable, get_place
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
+from steadystack.readers.other_files import (
+    HDF_SUFFIXES,
+    MRC_SUFFIXES,
+    FileArray,
+    open_hdf,
+    open_mrc,
+    open_with,
+    split_hdf_path,
+)
 from steadystack.readers.pixels import (
     NPY_SUFFIX,
-    Pixels,
     ZarrPixels,
     explaining_damage,
     open_npy,
@@ -24,7 +32,19 @@ from steadystack.readers.pixels import (
     read_dimension_names,
 )
 from steadystack.readers.positions import choose_image
-from steadystack.readers.references import InFiles, InNpy, InTiff, InZarr, Reference, open_files
+from steadystack.readers.references import (
+    ArrayChoice,
+    InFiles,
+    InHdf,
+    InMrc,
+    InNpy,
+    InReader,
+    InTiff,
+    InZarr,
+    LocatedArray,
+    Reference,
+    open_files,
+)
 from steadystack.readers.tiff import TIFF_SUFFIXES, TiffImage, is_tiff, list_series_files, read_tiff
 
 AXIS_NAMES = {
@@ -34,44 +54,6 @@ AXIS_NAMES = {
     "y": "y", "lat": "y", "latitude": "y", "row": "y",
     "x": "x", "lon": "x", "longitude": "x", "column": "x", "col": "x",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LocatedArray:
-    """An array in a store, and what the store says of it.
-
-    Attributes
-    ----------
-    kind : of store and array, in words
-    axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
-    time : time of every frame and its unit; None: not known
-    levels : shapes of the levels of the pyramid that the array is a level of
-    image : path in the store of the OME-Zarr image that the array is a level of; None: of none
-    scale_doubt : why `scale` is not to be believed; "": it is
-    """
-
-    pixels: Pixels
-    reference: Reference
-    kind: str
-    axes: Sequence[str] | None = None
-    scale: Sequence[float] | None = None
-    units: Sequence[str] | None = None
-    channel_names: tuple[str, ...] = ()
-    time: tuple[tuple[float, ...], str] | None = None
-    levels: tuple[tuple[int, ...], ...] = ()
-    image: str | None = None
-    scale_doubt: str = ""
-
-
-@dataclass(frozen=True)
-class ArrayChoice:
-    """Which array is meant where a path holds several; keys of the settings' `input` section."""
-
-    level: int = 0
-    variable: str | None = None
-    position: str | None = None
-    series: int | None = None
-    axes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +129,32 @@ def _locate_npy(path: str, choice: ArrayChoice) -> LocatedArray | None:
     if not path.lower().endswith(NPY_SUFFIX):
         return None
     return LocatedArray(open_npy(path), InNpy(), ".npy array")
+
+
+def _locate_by_reader(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    if choice.reader is None:
+        return None
+    found = open_with(choice.reader, path)
+    return _describe_file(found, InReader(choice.reader), f"array of {choice.reader}")
+
+
+def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    if split_hdf_path(path) is None:
+        return None
+    found = open_hdf(path, choice.variable)
+    return _describe_file(found, InHdf(found.name), f"HDF5 dataset {found.name}")
+
+
+def _locate_mrc(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    if not path.lower().endswith(MRC_SUFFIXES):
+        return None
+    return _describe_file(open_mrc(path), InMrc(), "MRC images")
+
+
+def _describe_file(found: FileArray, reference: Reference, kind: str) -> LocatedArray:
+    return LocatedArray(
+        found.pixels, reference, kind, found.axes, found.scale, found.units, time=found.time
+    )
 
 
 def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
@@ -323,7 +331,10 @@ def _choose_variable(
 
 # Every format but Zarr; the first one that locates an array at a path is used, Zarr if none does.
 FORMATS = (
+    Format((), _locate_by_reader),
     Format((NPY_SUFFIX,), _locate_npy),
+    Format(HDF_SUFFIXES, _locate_hdf),
+    Format(MRC_SUFFIXES, _locate_mrc),
     Format(TIFF_SUFFIXES, _locate_tiff),
 )
 ZARR_SUFFIXES = (".zarr",)

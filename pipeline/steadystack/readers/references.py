@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices, UnreachableError
+from steadystack.readers.other_files import open_hdf, open_mrc, open_with
 from steadystack.readers.pixels import Pixels, ZarrPixels, find_coding, open_npy
 from steadystack.readers.tiff import list_series_files, open_level
 
@@ -83,6 +84,46 @@ class InNpy(_InOneFile):
 
 
 @dataclass(frozen=True)
+class InHdf(_InOneFile):
+    """A dataset of an HDF5 file, by its path in the file."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, path: str) -> Pixels:
+        pixels: Pixels = open_hdf(path, self.name).pixels
+        return pixels
+
+
+@dataclass(frozen=True)
+class InMrc(_InOneFile):
+    """The images of an MRC file."""
+
+    def __str__(self) -> str:
+        return ""
+
+    def open(self, path: str) -> Pixels:
+        pixels: Pixels = open_mrc(path).pixels
+        return pixels
+
+
+@dataclass(frozen=True)
+class InReader(_InOneFile):
+    """What a reader of the user returns for a path: ``file.py:function``, ``package:function``."""
+
+    reader: str
+
+    def __str__(self) -> str:
+        return self.reader
+
+    def open(self, path: str) -> Pixels:
+        pixels: Pixels = open_with(self.reader, path).pixels
+        return pixels
+
+
+@dataclass(frozen=True)
 class InFiles(_InOneFile):
     """The first `count` files of a folder or pattern; files that come later are left out.
 
@@ -120,7 +161,46 @@ class InFiles(_InOneFile):
 
 
 # Where the array is in the store at a path. Its text goes into digests: do not change it.
-Reference: TypeAlias = InZarr | InTiff | InNpy | InFiles
+Reference: TypeAlias = InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles
+
+
+@dataclass(frozen=True)
+class LocatedArray:
+    """An array in a store, and what the store says of it.
+
+    Attributes
+    ----------
+    kind : of store and array, in words
+    axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
+    time : time of every frame and its unit; None: not known
+    levels : shapes of the levels of the pyramid that the array is a level of
+    image : path in the store of the OME-Zarr image that the array is a level of; None: of none
+    scale_doubt : why `scale` is not to be believed; "": it is
+    """
+
+    pixels: Pixels
+    reference: Reference
+    kind: str
+    axes: Sequence[str] | None = None
+    scale: Sequence[float] | None = None
+    units: Sequence[str] | None = None
+    channel_names: tuple[str, ...] = ()
+    time: tuple[tuple[float, ...], str] | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
+    image: str | None = None
+    scale_doubt: str = ""
+
+
+@dataclass(frozen=True)
+class ArrayChoice:
+    """Which array is meant where a path holds several; keys of the settings' `input` section."""
+
+    level: int = 0
+    variable: str | None = None
+    position: str | None = None
+    series: int | None = None
+    axes: str | None = None
+    reader: str | None = None
 
 
 def _digest_names(files: Sequence[str]) -> str:

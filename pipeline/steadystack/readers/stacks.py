@@ -1,8 +1,6 @@
 """Stacks on disk: what a path holds, and how one frame lies in it.
 
-Understood are OME-Zarr 0.4 and 0.5 images, alone or in plates and collections, plain Zarr arrays of
-format 2 and 3, xarray's Zarr groups, TIFF files and series of them, and .npy files.
-`locate_stack` looks at metadata alone; `StackFrames` reads one frame at a time.
+Formats are in `formats`; a stack here is an array of them, with names for its axes.
 """
 
 from __future__ import annotations
@@ -21,9 +19,14 @@ from steadystack.conventions import compute_regular_times
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices
 from steadystack.ome import Coordinates, OmeImage, OmeVersion, find_time_unit, read_image
-from steadystack.readers.formats import AXIS_NAMES, ArrayChoice, LocatedArray, find_array
+from steadystack.readers.formats import AXIS_NAMES, find_array
 from steadystack.readers.pixels import Pixels
-from steadystack.readers.references import Reference, digest_metadata
+from steadystack.readers.references import (
+    ArrayChoice,
+    LocatedArray,
+    Reference,
+    digest_metadata,
+)
 from steadystack.readers.tiff import is_tiff
 from steadystack.units import choose_common_unit, is_size
 
@@ -127,13 +130,13 @@ def locate_stack(
     position: str | None = None,
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
+    reader: str | None = None,
 ) -> StackSpec:
     """Locate the stack at `path`; reads metadata only.
 
     Parameters
     ----------
-    path : a store, an image or array inside one, a TIFF file, a folder or pattern of TIFF files,
-        a .npy file; local or remote
+    path : a store or file, an image or array in one, a folder or pattern of TIFF files
     channel : number or name; needed if there are several
     level : pyramid level, 0 is the full resolution
     axes : one letter of ``tczyx`` per array dimension, where the store does not tell or errs
@@ -142,13 +145,14 @@ def locate_stack(
     position : image of a plate, such as ``B/03/0``; needed if there are several
     series : image of a collection or of a TIFF file, by its number; needed if there are several
     pixel_size : micrometers, where the store does not tell or errs
+    reader : ``file.py:function`` or ``package:function`` that returns the array of a path
 
     Raises
     ------
     InputError
         With what is wrong and what there is instead.
     """
-    find = partial(find_array, path, ArrayChoice(level, variable, position, series, axes))
+    find = partial(find_array, path, ArrayChoice(level, variable, position, series, axes, reader))
     located = get_place(path).call_interruptibly(find)
     if located.scale_doubt and pixel_size is None:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import dask.array as da
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
-from steadystack.config import make_config
+from steadystack.config import make_config, resolve_reader
 from steadystack.measure import measure_rounds
 from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
@@ -45,6 +46,7 @@ def open_stack(
     position: str | None = None,
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
+    reader: str | None = None,
 ) -> xr.DataArray:
     """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
@@ -63,6 +65,7 @@ def open_stack(
             position=position,
             series=series,
             pixel_size=pixel_size,
+            reader=resolve_reader(reader, Path()),
         )
     )
 
