@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from steadystack.model import InputError
-from steadystack.pairs import STRATEGIES, batch_pairs, count_held_frames, select_pairs
+from steadystack.pairs import STRATEGIES, select_pairs
 
 EXPECTED = {
     "auto": ({"width": 2}, [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]),
@@ -57,25 +55,6 @@ def test_impossible_pairs_are_refused(count, strategy, options, words):
         select_pairs(count, strategy, **options)
 
 
-@given(
-    st.integers(2, 60),
-    st.sampled_from([name for name in STRATEGIES if name != "list"]),
-    st.integers(1, 12),
-    st.integers(2, 20),
-    st.integers(1, 50),
-)
-@settings(deadline=None, max_examples=200)
-def test_batches_hold_every_pair_once_within_the_limits(count, strategy, width, frames, most):
-    pairs = select_pairs(count, strategy, width=width, separations=[1, width])
-    assert len(np.unique(pairs, axis=0)) == len(pairs)
-    assert (pairs[:, 0] != pairs[:, 1]).all()
-    batches = batch_pairs(pairs, frames, most)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
-    for batch in batches:
-        assert 1 <= len(batch) <= most
-        assert len(np.unique(pairs[batch])) <= frames
-
-
 @pytest.mark.parametrize("reach", [None, 1, 7, 40])
 @pytest.mark.parametrize("width", [1, 2, 3, 6])
 @pytest.mark.parametrize("count", [2, 3, 17, 100])
@@ -106,39 +85,6 @@ def test_strides_bound_the_error_at_any_distance():
     assert deviations[-1] < 1.5
     steps = np.diff(deviations)
     assert steps[1] < 1.5 * steps[0]  # frames: four times as many, each time
-
-
-def test_batches_of_strides_read_each_frame_a_few_times():
-    pairs = select_pairs(4000, "multiscale", width=5)
-    read = sum(len(np.unique(pairs[batch])) for batch in batch_pairs(pairs, 80, 10**6))
-    assert read < 1.6 * 4000
-
-
-def test_batches_of_a_window_read_each_frame_about_once():
-    pairs = select_pairs(1000, "window", width=5)
-    batches = batch_pairs(pairs, 80, 10**6)
-    read = sum(len(np.unique(pairs[batch])) for batch in batches)
-    assert read < 1.4 * 1000
-
-
-def test_batches_of_all_pairs_are_blocks():
-    pairs = select_pairs(200, "all")
-    batches = batch_pairs(pairs, 40, 10**6)
-    read = sum(len(np.unique(pairs[batch])) for batch in batches)
-    assert read < 2.5 * len(pairs) / 20  # two frames of 40 serve 20 pairs each
-
-
-def test_frames_are_held_from_their_first_pair_to_their_last():
-    assert count_held_frames(np.array([[0, 1], [1, 2], [2, 3], [3, 4]])) == (2, 3)
-    assert count_held_frames(np.array([[0, 1], [2, 3], [4, 5], [0, 6]])) == (3, 3)
-    assert count_held_frames(np.array([[0, 1], [1, 0]])) == (2, 4)
-    assert count_held_frames(select_pairs(50, "window", width=4)) == (5, 6)
-    assert count_held_frames(select_pairs(20, "all")) == (20, 20)
-
-
-def test_a_batch_needs_two_frames():
-    with pytest.raises(ValueError, match="at least 2"):
-        batch_pairs(np.array([[0, 1]]), 1, 5)
 
 
 @pytest.mark.parametrize("strategy", ["window", "multiscale"])

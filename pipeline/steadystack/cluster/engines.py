@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -70,6 +71,7 @@ class Cluster:
     retries : how often a task is tried again after an error or the death of its worker
     max_failed : the fraction of the work that may fail in the end
     worker_timeout : seconds to go on without any worker; None: without end
+    threads : how many threads its workers are to have; there may be fewer, or more
     explain_no_workers : says why no worker will come any more; "" while one may
     """
 
@@ -77,7 +79,16 @@ class Cluster:
     retries: int = 0
     max_failed: float = 0.0
     worker_timeout: float | None = 60.0
+    threads: int = 1
     explain_no_workers: Callable[[], str] = str
+
+    def count_threads(self) -> int:
+        """Count the threads that tasks are to be cut for: those that are there, or are to come."""
+        present = 0
+        if self.client is not None:
+            with suppress(OSError):  # of a scheduler that is gone, which tasks will tell
+                present = sum(self.client.nthreads().values())
+        return max(self.threads, present)
 
 
 Engine: TypeAlias = Cluster | Client | None  # None: in this process

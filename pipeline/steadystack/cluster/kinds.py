@@ -93,6 +93,7 @@ def connect(
             worker_count = min(_count_workers(settings), most_workers or sys.maxsize)
             started = stack.enter_context(open_cluster(settings, worker_count))
             client = stack.enter_context(Client(started, set_as_default=False))
+            limits["threads"] = worker_count * settings.threads_per_worker
             cluster = Cluster(client, **limits, explain_no_workers=JobQueue(settings, started))
             _keep_workers(started, settings, worker_count)
         else:

@@ -31,6 +31,8 @@ from steadystack.parts import compute_jackknife_std
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
 FORMAT = 7
+# Rows that are computed with at a time, for the memory of very many.
+STRETCH = 4096
 
 
 def make_dataset(
@@ -107,7 +109,7 @@ def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
     if column.name == "pair_part_std":
-        return compute_jackknife_std(pairs.part_step)
+        return _compute_part_std(pairs.part_step)
     if column.name == "pair_status":  # the solve has the last word
         return np.where(frames.rejected, PairStatus.REJECTED.code, pairs.status).astype(np.int8)
     values: NDArray[Any] = getattr(pairs if column.table == "pairs" else frames, column.field)
@@ -149,6 +151,16 @@ def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> di
             )
         fields[column.field] = variable.to_numpy().astype(column.dtype, copy=False)
     return fields
+
+
+def _compute_part_std(steps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Error of every pair by its parts (pairs, axes), a stretch of rows at a time."""
+    std = np.full((len(steps), steps.shape[-1]), np.nan)
+    for begin in range(0, len(steps), STRETCH):
+        some = steps[begin : begin + STRETCH]
+        if not np.isnan(some).all():  # they are before they are measured
+            std[begin : begin + STRETCH] = compute_jackknife_std(some)
+    return std
 
 
 def _compute_median_ncc(

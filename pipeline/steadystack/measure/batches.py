@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -23,8 +24,6 @@ from steadystack.measure.centres import group_by_cell
 from steadystack.measure.method import Method
 from steadystack.measure.part_steps import BlockScores, MeasuredPairs, ask_block, finish_asking
 from steadystack.model import (
-    FRAME_FIELDS,
-    PAIR_FIELDS,
     PAIR_RESULTS,
     FrameSource,
     FrameStatus,
@@ -52,33 +51,33 @@ def measure_pairs(
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, or that failed.
 
-    Yields the table so far and how many of its rows are measured, after each batch; before that
-    `on_batch` is called with the table, the rows of the batch and the frames that were read for
-    them. A row does not depend on its batch, nor on where that was run. The pairs of a batch that
-    is given up have the status FAILED.
+    Fills them in, and yields the table and how many of its rows are measured, after each batch;
+    before that `on_batch` is called with the table, the rows of the batch and the frames that were
+    read for them. A row does not depend on its batch, nor on where that was run; how many batches
+    there are goes by the threads of the engine. The pairs of a batch that is given up have the
+    status FAILED.
 
     Raises
     ------
     RunError
         Where more pairs fail than the engine allows, or it cannot go on.
     """
-    columns = (*PAIR_FIELDS, *FRAME_FIELDS, "failures")
-    table = replace(table, **{name: getattr(table, name).copy() for name in columns})
     rows = np.flatnonzero(table.to_do)
     table.status[rows] = PairStatus.UNMEASURED.code
     table.failures.clear()
     unreadable = table.frame_read_status == FrameStatus.UNREADABLE.code
     table.frame_read_status[unreadable] = FrameStatus.UNMEASURED.code
-    pairs = np.stack([table.reference, table.moving], axis=1)
+    pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
     done = len(table.status) - len(rows)
     yield table, done
 
     in_memory = source.in_memory
     sent = source, replace(method, initial_shifts=None)  # a task is told of its own pairs
     shared = [share(client, value) if in_memory else value for value in sent]
+    size = size.among(as_cluster(client).count_threads(), len(rows))
     batches = (
-        (rows[chosen], (pairs[rows[chosen]], centres))
-        for chosen, centres in cut_into_batches(pairs[rows], method, size)
+        (rows[chosen], (pairs[chosen], centres))
+        for chosen, centres in cut_into_batches(pairs, method, size)
     )
     if len(method.search.blocks) == 1:
         results = run_tasks(client, measure_task, batches, *shared)
@@ -145,8 +144,13 @@ def cut_into_batches(
     pairs: Ints, method: Method, size: BatchSize
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
     """Cut pairs (n, 2) into tasks: yields row numbers into them, and these pairs' centres."""
+    if method.initial_shifts is None:
+        for batch in batch_pairs(pairs, size.frames, size.pairs, size.fewest):
+            yield batch, None
+        return
     for rows, centres in group_by_cell(method, pairs):
-        for batch in batch_pairs(pairs[rows], size.frames, size.pairs):
+        fewest = math.ceil(size.fewest * len(rows) / len(pairs))
+        for batch in batch_pairs(pairs[rows], size.frames, size.pairs, fewest):
             yield rows[batch], None if centres is None else centres[batch]
 
 

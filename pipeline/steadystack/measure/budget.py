@@ -17,6 +17,8 @@ from steadystack.register import Search
 TASK_PIXELS = 1e8
 # With fewer frames ready at a time, most would be prepared again for the next pairs.
 FEWEST_READY = 8
+# So many tasks at least for every thread: one that has slower ones leaves the next to others.
+ROUNDS = 2
 
 SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
 # Numbers per pixel while a frame is conditioned: local planes, and what lies around every pixel.
@@ -28,7 +30,7 @@ class BatchSize:
     """How much one task takes on, what it keeps of every frame, and the memory it needs for that.
 
     `keep` are the transforms that stay with a frame from its first pair to its last; it may have
-    some for each role, reference and moving.
+    some for each role, reference and moving. `fewest` is how many tasks there are to be at least.
     """
 
     frames: int
@@ -44,6 +46,17 @@ class BatchSize:
     smoothed_bytes: int  # of a frame, for its parts, until its last pair is fitted
     most_held: int  # how many pairs are fitted together
     again_bytes: int = 0  # for a pair that is searched for again, at every lag, after the batch
+    fewest: int = 1
+
+    def among(self, threads: int, pair_count: int) -> BatchSize:
+        """The size by which so many pairs keep so many threads busy from the first to the last.
+
+        Smaller tasks make more frames ready anew: a single thread has them as large as they can be.
+        """
+        if threads < 2:
+            return self
+        rounds = max(ROUNDS, math.ceil(pair_count / (threads * self.pairs)))
+        return replace(self, fewest=min(threads * rounds, max(pair_count, 1)))
 
     def bytes_for(self, pairs: Ints) -> int:
         """The memory in which the pairs (n, 2) of a batch are measured."""

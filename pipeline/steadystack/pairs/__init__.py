@@ -1,16 +1,16 @@
 """Which pairs of frames to measure, and which of them to measure together.
 
-`strategies` selects and batches pairs; `weak` chooses further ones where a solution is weak.
+`strategies` selects pairs, `batching` cuts them into batches; `weak` chooses further ones where a
+solution is weak.
 Integers in, integers out: nothing here reads a pixel.
 """
 
+from steadystack.pairs.batching import batch_pairs, count_held_frames
 from steadystack.pairs.strategies import (
     LONG,
     STRATEGIES,
     Strategy,
-    batch_pairs,
     choose_strategy,
-    count_held_frames,
     select_pairs,
 )
 from steadystack.pairs.weak import choose_extra_pairs

@@ -104,8 +104,11 @@ def _select_multiscale(frame_count: int, width: int, max_separation: int) -> NDA
             start = np.arange(1, len(frames) - step, 2) if again else np.arange(len(frames) - step)
             pairs.append(np.stack([frames[start], frames[start + step]], axis=1))
         stride *= 2
-    joined = np.concatenate(pairs)
-    return joined[np.lexsort((joined[:, 1], joined[:, 0]))]
+    joined, bits = np.concatenate(pairs), frame_count.bit_length()
+    # Whole numbers are sorted in a fraction of the time of pairs.
+    order = np.sort((joined[:, 0] << bits) | joined[:, 1])
+    joined[:, 0], joined[:, 1] = order >> bits, order & ((1 << bits) - 1)
+    return joined
 
 
 def _check_pairs(pairs: NDArray[np.int64], frame_count: int) -> NDArray[np.int64]:
@@ -142,67 +145,16 @@ def _select_apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
     """Select every pair that is one of `steps` frames apart."""
     if not steps:
         raise InputError(f"no pair: all separations exceed the stack of {frame_count} frames")
-    pairs = np.concatenate(
-        [
-            np.stack([np.arange(frame_count - step), np.arange(step, frame_count)], axis=1)
-            for step in steps
-        ]
-    )
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].astype(np.int64)
-
-
-def batch_pairs(pairs: Ints, most_frames: int, most_pairs: int) -> list[NDArray[np.int64]]:
-    """Cut pairs into batches that share frames: each batch as row numbers into `pairs`.
-
-    The matrix of pairs is walked in square blocks of half of `most_frames`, so that a batch needs
-    few frames for many pairs: near the diagonal for windows, blocks of the triangle for all pairs.
-
-    Parameters
-    ----------
-    most_frames : frames a batch may touch, at least 2
-    most_pairs : pairs in a batch, at least 1
-    """
-    if most_frames < 2 or most_pairs < 1:
-        raise ValueError(
-            f"a batch of {most_frames} frames, {most_pairs} pairs: it needs at least 2 and 1"
-        )
-    side = most_frames // 2
-    reference, moving = pairs[:, 0], pairs[:, 1]
-    batches: list[NDArray[np.int64]] = []
-    rows: list[int] = []
-    frames: set[int] = set()
-    for row in np.lexsort((moving, reference, moving // side, reference // side)):
-        touched = frames | {int(reference[row]), int(moving[row])}
-        if rows and (len(touched) > most_frames or len(rows) == most_pairs):
-            batches.append(np.array(rows, np.int64))
-            rows, touched = [], {int(reference[row]), int(moving[row])}
-        rows.append(int(row))
-        frames = touched
-    if rows:
-        batches.append(np.array(rows, np.int64))
-    return batches
-
-
-def count_held_frames(pairs: Ints) -> tuple[int, int]:
-    """Count the most frames to be held at a time if pairs (n, 2) are measured in this order.
-
-    A frame is held from its first pair to its last. Returned are the most frames, and the most
-    roles: a frame that has been reference as well as moving frame counts twice there.
-    """
-    frames, position = np.unique(pairs, return_inverse=True)
-    position = position.reshape(pairs.shape)
-    rows = np.arange(len(pairs))
-    first, last = np.full((len(frames), 2), len(pairs)), np.full(len(frames), -1)
-    for role in (0, 1):
-        np.minimum.at(first[:, role], position[:, role], rows)
-        np.maximum.at(last, position[:, role], rows)
-
-    def count_most(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> int:
-        change = np.zeros(len(pairs) + 1, np.int64)
-        np.add.at(change, starts, 1)
-        np.add.at(change, stops + 1, -1)
-        return int(np.cumsum(change).max(initial=0))
-
-    has_role = first < len(pairs)
-    in_roles = count_most(first[has_role], np.stack([last, last], axis=1)[has_role])
-    return count_most(first.min(axis=1), last), in_roles
+    apart = np.array(steps, np.int64)
+    inner = max(frame_count - int(apart[-1]), 0)  # frames of which every step stays in the series
+    pairs = np.empty((frame_count * len(apart) - int(apart.sum()), 2), np.int64)
+    block = pairs[: inner * len(apart)].reshape(inner, len(apart), 2)
+    block[:, :, 0] = np.arange(inner)[:, None]
+    np.add(block[:, :, 0], apart, out=block[:, :, 1])
+    rest = np.arange(inner, frame_count, dtype=np.int64)
+    counts = np.searchsorted(apart, frame_count - rest)
+    last = pairs[inner * len(apart) :]
+    last[:, 0] = np.repeat(rest, counts)
+    number = np.arange(len(last)) - np.repeat(np.cumsum(counts) - counts, counts)
+    last[:, 1] = last[:, 0] + apart[number]
+    return pairs

@@ -235,7 +235,9 @@ def _check_memory(needed: int, available: int, section: ClusterSection, needs: M
 
 def make_plan(setup: Setup) -> Plan:
     """Plan the work of a run in numbers, from integers alone."""
-    size, series, section = setup.size, setup.series, setup.config.cluster
+    series, section, needs = setup.series, setup.config.cluster, estimate_needs(setup)
+    fitting = count_fitting_workers(setup, needs)
+    size = setup.size.among(_count_threads(section, fitting), len(setup.pairs))
     searches = list_searches(setup.method, setup.pairs)
     largest_search = max(searches, key=lambda search: math.prod(search.layouts[0].fft_shape))
     batches = [rows for rows, _ in cut_into_batches(setup.pairs, setup.method, size)]
@@ -243,7 +245,6 @@ def make_plan(setup: Setup) -> Plan:
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest = int(np.argmax(task_bytes))
     read_pixels = sum(math.prod(block.moving_shape) for block in largest_search.blocks)
-    needs = estimate_needs(setup)
     is_local, in_process = section.kind == "local", section.kind == "in-process"
     return Plan(
         frames=series.source.frame_count,
@@ -272,10 +273,18 @@ def make_plan(setup: Setup) -> Plan:
         own_bytes=needs.own + (max(needs.task, needs.refine) if in_process else 0),
         worker_bytes=0 if in_process else needs.worker,
         wanted_workers=count_wanted_workers(section) if is_local else int(not in_process),
-        workers=count_fitting_workers(setup, needs) or 0,
+        workers=fitting or 0,
         memory_bytes=read_available_memory() if is_local else 0,
         dataset_bytes=_count_dataset_bytes(setup),
     )
+
+
+def _count_threads(section: ClusterSection, fitting: int | None) -> int:
+    """Count the threads that tasks are cut for; 1 where it takes a running cluster to know."""
+    workers = fitting or 0
+    if section.uses_batch_jobs:
+        workers = section.workers or section.workers_per_job
+    return max(workers * section.threads_per_worker, 1)
 
 
 def _count_dataset_bytes(setup: Setup) -> int:

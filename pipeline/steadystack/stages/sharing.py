@@ -44,7 +44,7 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
         raise InputError(
             f"{count} parts of {len(pairs)} pairs: there cannot be more parts than pairs"
         )
-    order = np.concatenate(batch_pairs(pairs, SHARE_FRAMES, len(pairs)))
+    order = np.concatenate(list(batch_pairs(pairs, SHARE_FRAMES, len(pairs))))
     begin, end = (len(pairs) * position // count for position in (number - 1, number))
     output = {"shifts": get_share_path(setup.config.output.shifts, number, count), "report": None}
     config = setup.config.model_copy(
