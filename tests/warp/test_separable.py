@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.warp.separable import cut_into_blocks, filter_along
+from steadystack.warp import REACH
+from steadystack.warp.separable import LINES, PANEL, cut_into_blocks, filter_along
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 24, 48])
@@ -17,6 +18,23 @@ def test_a_filter_is_a_correlation(shape, axis, length):
     assert found.shape[axis] == shape[axis] - length + 1
     expected = np.apply_along_axis(lambda line: np.correlate(line, weight, "valid"), axis, values)
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(70, 300), (300, 70), (5, 40, 270), (31, 30)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_order_in_memory_and_odd_sides_change_nothing(shape, order):
+    rng = np.random.default_rng(3)
+    values, weight = rng.normal(size=shape).astype(np.float32), rng.normal(size=24)
+    for axis in range(len(shape) - 2, len(shape)):
+        found = filter_along(np.asarray(values, order=order), weight, axis)
+        expected = np.apply_along_axis(np.correlate, axis, values, weight, "valid")
+        np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
+def test_one_product_is_too_small_for_threads():
+    """OpenBLAS begins threads above 4 * 65536 multiplications, whoever else has the cores."""
+    longest = 2 * max(REACH.values())
+    assert PANEL * (PANEL + longest - 1) * LINES <= 4 * 65536
 
 
 @pytest.mark.parametrize("axis", range(3))

@@ -7,14 +7,16 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from steadystack.model import Slices
 
 # Pixels computed at a time: they fit in a cache, and limit the memory needed beside the images.
 BLOCK_PIXELS = 2**18
-# Pixels that one matrix product computes along an axis.
-PANEL = 32
+# Pixels that one matrix product computes along an axis, and lines beside each other: products so
+# small are not shared out among threads, which wait long for each other where others compute, too.
+PANEL, LINES = 16, 256
 # Filters up to this length are added up tap by tap.
 SHORT = 4
 
@@ -42,27 +44,56 @@ def filter_along(values: NDArray[Any], weight: NDArray[np.float64], axis: int) -
         for step, tap in enumerate(weight[1:], 1):
             total += lines[step : step + size] * values.dtype.type(tap)
         return np.moveaxis(total, 0, axis)
-    panel = min(PANEL, size)
-    band = np.zeros((panel, panel + len(weight) - 1), values.dtype)
+    if values.strides[-1] != values.itemsize:
+        values = np.ascontiguousarray(values)
+    out = np.empty([*values.shape[:axis], size, *values.shape[axis + 1 :]], values.dtype)
+    whole, before = size // PANEL * PANEL, (np.s_[:],) * axis
+    for start, stop, panel in ((0, whole, PANEL), (whole, size, size - whole)):
+        if start < stop:
+            band = _make_band(weight, panel, values.dtype)
+            piece = values[*before, start : stop + len(weight) - 1]
+            _multiply_panels(band, piece, axis, out[*before, start:stop])
+    return out
+
+
+def _make_band(weight: NDArray[np.float64], panel: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The matrix that computes `panel` pixels from ``panel + len(weight) - 1``."""
+    band = np.zeros((panel, panel + len(weight) - 1), dtype)
     for line in range(panel):
         band[line, line : line + len(weight)] = weight
-    shape = list(values.shape)
-    shape[axis] = size
-    out = np.empty(shape, values.dtype)
-    last = axis == values.ndim - 1
-    for start in range(0, size, panel):
-        length = min(panel, size - start)
-        piece = [slice(None)] * values.ndim
-        piece[axis] = slice(start, start + length + len(weight) - 1)
-        target = [slice(None)] * values.ndim
-        target[axis] = slice(start, start + length)
-        matrix = band[:length, : length + len(weight) - 1]
-        if last:
-            out[tuple(target)] = values[tuple(piece)] @ matrix.T
-        elif axis == values.ndim - 2:
-            out[tuple(target)] = matrix @ values[tuple(piece)]
-        else:
-            out[tuple(target)] = np.moveaxis(
-                np.tensordot(matrix, values[tuple(piece)], axes=(1, axis)), 0, axis
-            )
-    return out
+    return band
+
+
+def _multiply_panels(
+    band: NDArray[Any], values: NDArray[Any], axis: int, out: NDArray[Any]
+) -> None:
+    """Write the products of `band` and stretches of `values` along `axis` to stretches of `out`."""
+    panel, length = band.shape
+    stretches = _cut_stretches(values, axis, length, panel)
+    targets = _cut_stretches(out, axis, panel, panel)
+    if axis == values.ndim - 1:
+        band = np.ascontiguousarray(band.T)
+        for first in range(0, stretches.shape[-2], LINES):
+            rows = np.s_[..., first : first + LINES, :]
+            np.matmul(stretches[rows], band, out=targets[rows])
+    else:
+        for first in range(0, stretches.shape[-1], LINES):
+            columns = np.s_[..., first : first + LINES]
+            np.matmul(band, stretches[columns], out=targets[columns])
+
+
+def _cut_stretches(values: NDArray[Any], axis: int, length: int, step: int) -> NDArray[Any]:
+    """A view of the stretches of so many pixels along an axis, one after every `step` pixels.
+
+    Returns (stretches, other axes, pixels) for the last axis, else (stretches, other axes, pixels,
+    last axis).
+    """
+    count = (values.shape[axis] - length) // step + 1
+    others = [other for other in range(values.ndim) if other != axis]
+    shape, strides = (
+        [sizes[other] for other in others] for sizes in (values.shape, values.strides)
+    )
+    place = len(others) if axis == values.ndim - 1 else len(others) - 1
+    shape.insert(place, length)
+    strides.insert(place, values.strides[axis])
+    return as_strided(values, (count, *shape), (step * values.strides[axis], *strides))
