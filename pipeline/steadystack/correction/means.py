@@ -77,7 +77,7 @@ class _RunningMean:
     """Mean, maximum and kymographs of the frames that were added so far."""
 
     def __init__(self, shape: tuple[int, ...], kymographs: dict[str, NDArray[np.float64]]) -> None:
-        self.total, self.count = np.zeros(shape), np.zeros(shape)
+        self.total, self.count = np.zeros(shape), np.zeros(shape, np.int32)
         self.highest = np.full(shape, -np.inf)
         self.kymographs = kymographs
 
@@ -87,20 +87,23 @@ class _RunningMean:
         `volume` and the booleans `valid` are ([z,] y, x); `in_mean` says whether the frame counts
         for mean and maximum, `band` how many lines a kymograph averages over.
         """
-        planes = np.where(valid, volume, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
-        depth = valid.reshape(-1, *self.total.shape).sum(axis=0)
-        image = _divide(planes, depth)
+        if volume.ndim > self.total.ndim:
+            planes = np.where(valid, volume, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
+            depth = valid.reshape(-1, *self.total.shape).sum(axis=0)
+            image, known = planes / np.maximum(depth, 1), depth > 0
+        else:
+            planes = image = volume
+            depth = known = valid
         if in_mean:
-            self.total += planes
+            np.add(self.total, planes, out=self.total, where=known)
             self.count += depth
-            self.highest = np.fmax(self.highest, image)
+            np.fmax(self.highest, image, out=self.highest, where=known)
         for axis, other in (("y", 1), ("x", 0)):
             middle = self.total.shape[other] // 2
             lines = slice(max(middle - band // 2, 0), middle - band // 2 + band)
             band_slices = (slice(None), lines) if other else (lines, slice(None))
-            self.kymographs[axis][frame] = _divide(
-                planes[band_slices].sum(axis=other), depth[band_slices].sum(axis=other)
-            )
+            total = np.where(known[band_slices], planes[band_slices], 0.0).sum(axis=other)
+            self.kymographs[axis][frame] = _divide(total, depth[band_slices].sum(axis=other))
 
     def make_images(self) -> SeriesImages:
         """The images of the frames so far."""

@@ -31,11 +31,14 @@ class _Holes:
 
     Attributes
     ----------
+    valid_count : number of valid pixels
     inverse_weight : one over the weight of valid pixels around an invalid one; 0 where it is valid,
         and where hardly any is near
-    far, closest : positions of the latter, and of the valid pixels closest to them
+    far : positions of those of the latter that filters reach from the nearest pixel of a valid one
+    closest : positions of the valid pixels closest to them, in the padded array
     """
 
+    valid_count: int
     inverse_weight: NDArray[np.float32]
     far: NDArray[np.int32]
     closest: NDArray[np.int32]
@@ -69,41 +72,47 @@ def fill_around(
         if known.all():
             filled[block] = image[block]
         elif known.any():
-            filled[block] = _fill(image[around].astype(dtype), known)[inside]
+            filled[block] = _fill(image[around], known, reach, filled.dtype)[inside]
         else:
             filled[block] = 0
     return filled
 
 
-def _fill(values: NDArray[Any], valid: Bools) -> NDArray[Any]:
-    holes = _find_holes(np.packbits(valid).tobytes(), valid.shape)
-    level = values.mean(where=valid)
-    centred = np.where(valid, values - level, 0)
-    filled = _blur(centred)
+def _fill(values: NDArray[Any], valid: Bools, reach: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    holes = _find_holes(np.packbits(valid).tobytes(), valid.shape, reach)
+    padded = np.zeros([size + 2 * WIDTH for size in valid.shape], dtype)
+    centred = padded[(slice(WIDTH, -WIDTH),) * valid.ndim]
+    np.copyto(centred, values, where=valid)
+    level = padded.sum() / holes.valid_count
+    np.subtract(centred, level, out=centred, where=valid)
+    filled = _blur(padded)
     filled *= holes.inverse_weight
     np.copyto(filled, centred, where=valid)
-    filled.ravel()[holes.far] = centred.ravel()[holes.closest]
-    return np.asarray(filled + level, values.dtype)
+    filled.ravel()[holes.far] = padded.ravel()[holes.closest]
+    filled += level
+    return filled
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _find_holes(packed: bytes, shape: tuple[int, ...]) -> _Holes:
+def _find_holes(packed: bytes, shape: tuple[int, ...], reach: int) -> _Holes:
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=int(np.prod(shape)))
     valid = bits.reshape(shape).astype(bool)
-    weight = _blur(valid.astype(np.float32))
+    weight = _blur(np.pad(valid.astype(np.float32), WIDTH))
     near = ~valid & (weight > LEAST_WEIGHT)
     inverse = np.where(near, 1 / np.where(near, weight, 1), 0)
     far = ~valid & ~near
+    count = int(np.count_nonzero(valid))
     if not far.any():
-        return _Holes(inverse, *np.empty((2, 0), np.int32))
-    closest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    from_ = np.ravel_multi_index(tuple(closest[:, far]), shape)
-    return _Holes(inverse, np.flatnonzero(far).astype(np.int32), from_.astype(np.int32))
+        return _Holes(count, inverse, *np.empty((2, 0), np.int32))
+    distance, closest = ndimage.distance_transform_edt(~valid, return_indices=True)
+    far &= distance <= np.sqrt(valid.ndim) * (reach + 1)
+    padded_shape = tuple(size + 2 * WIDTH for size in shape)
+    from_ = np.ravel_multi_index(tuple(closest[:, far] + WIDTH), padded_shape)
+    return _Holes(count, inverse, np.flatnonzero(far).astype(np.int32), from_.astype(np.int32))
 
 
-def _blur(values: NDArray[Any]) -> NDArray[Any]:
-    """The Gaussian of an array, with zeros around it; the result is contiguous."""
-    for axis in range(values.ndim):
-        margins = [(WIDTH, WIDTH) if other == axis else (0, 0) for other in range(values.ndim)]
-        values = filter_along(np.pad(values, margins), GAUSSIAN, axis)
-    return np.ascontiguousarray(values)
+def _blur(padded: NDArray[Any]) -> NDArray[Any]:
+    """The Gaussian of an array, `WIDTH` pixels less on all sides; the result is contiguous."""
+    for axis in range(padded.ndim):
+        padded = filter_along(padded, GAUSSIAN, axis)
+    return padded
