@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from steadystack.csv_files import read_pair_list, read_positions
+from steadystack.csv_files import read_pair_list, read_positions, read_weights
 from steadystack.model import InputError
 
 BAD_POSITIONS = {
@@ -101,3 +103,29 @@ def test_odd_pairs_are_refused_in_a_line(tmp_path, name):
 def test_pairs_are_read_as_they_stand(tmp_path):
     (tmp_path / "p.csv").write_text("\ufeffreference,moving\n\n0, 1\n# no more\n +2,\t3\n,\n")
     assert read_pair_list(str(tmp_path / "p.csv")).tolist() == [[0, 1], [2, 3]]
+
+
+def test_weights_are_a_column_of_their_own(tmp_path):
+    path = tmp_path / "doses.csv"
+    path.write_text("frame;dose;z\n2;0.5;1\n0;3;1\n1;0;1\n")
+    assert read_weights(str(path), "Dose", 3).tolist() == [3, 0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dose\n1\n2\n", "has 2 lines for 3 frames"),
+        ("dose\n1\n2\n3\n4\n", "more lines than the 3 frames"),
+        ("Weight\n1\n2\n3\n", "no column 'dose', but Weight: set mean.column"),
+        ("dose\n1\n-2\n3\n", "frame 1 has -2 in column 'dose', 1 of 3 frames likewise"),
+        ("frame,dose\n0,1\n2,1\n", "frame 1 has no weight in column 'dose'"),
+        ("dose\n1\nmuch\n3\n", "line 3: 'much' is not a number"),
+        ("dose\n0\n0\n0\n", "all weights in column 'dose' are 0"),
+        ("", "is empty: it needs a header such as dose"),
+    ],
+)
+def test_weights_that_are_wrong_are_named(tmp_path, text, words):
+    path = tmp_path / "doses.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_weights(str(path), "dose", 3)

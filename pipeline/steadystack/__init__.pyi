@@ -1,6 +1,6 @@
 from . import plot
 from .config import load_config
-from .correction import correct
+from .correction import correct, mean
 from .model import (
     FrameStatus,
     InputError,
@@ -28,6 +28,7 @@ __all__ = [
     "estimate_shifts",
     "load_config",
     "masked_ncc",
+    "mean",
     "open_stack",
     "plot",
     "register_translation",

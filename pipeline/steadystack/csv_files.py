@@ -71,15 +71,47 @@ def read_positions(
         raise InputError(
             f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
         )
+    return FramePositions(
+        _read_columns(path, names, frame_count, "initial_shifts.columns, a name for each axis")
+    )
+
+
+def read_weights(path: str, column: str, frame_count: int) -> NDArray[np.float64]:
+    """Read the weight of every frame, (frames,), from the column of a CSV file.
+
+    Lines are as those that `read_positions` reads. Raises InputError with the line, the column or
+    the frames that are wrong: weights are 0 or more, and every frame has one.
+    """
+    weights = _read_columns(path, [column], frame_count, "mean.column")[:, 0]
+    wrong = np.flatnonzero(~(weights >= 0))
+    if len(wrong):
+        what = "no weight" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
+        raise InputError(
+            f"{path}: frame {wrong[0]} has {what} in column {column!r}, {len(wrong)} of "
+            f"{frame_count} frames likewise: weights are 0 (does not count) or more"
+        )
+    if not weights.any():
+        raise InputError(f"{path}: all weights in column {column!r} are 0: no frame counts")
+    return weights
+
+
+def _read_columns(
+    path: str, names: Sequence[str | None], frame_count: int, key: str
+) -> NDArray[np.float64]:
+    """Read columns of a CSV file, (frames, names); NaN where nothing is known.
+
+    `key` of the settings, for an error, chooses other columns.
+    """
     lines = _read_lines(path)
     if not lines:
+        header = ",".join(name for name in names if name)
         raise InputError(
-            f"{path} is empty: it needs a header such as {','.join(axes)} and one line per frame"
+            f"{path} is empty: it needs a header such as {header} and one line per frame"
         )
     separator = max(SEPARATORS, key=lines[0][1].count)
     (_, heading), *rows = ((place, _split(place, line, separator)) for place, line in lines)
-    indices = _find_columns(path, heading, names)
-    values = np.full((frame_count, len(axes)), np.nan)
+    indices = _find_columns(path, heading, names, key)
+    values = np.full((frame_count, len(names)), np.nan)
     line_numbers: dict[int, str] = {}
     for location, row in rows:
         if len(row) > len(heading) and any(row[len(heading) :]):
@@ -99,7 +131,7 @@ def read_positions(
             f"{path} has {len(line_numbers)} lines for {frame_count} frames: give one for each, "
             f"or a column '{FRAME_COLUMN}'"
         )
-    return FramePositions(values)
+    return values
 
 
 def _read_lines(path: str) -> list[tuple[str, str]]:
@@ -127,15 +159,16 @@ def _cut(text: str) -> str:
     return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
-def _find_columns(path: str, heading: list[str], names: Sequence[str | None]) -> list[int | None]:
+def _find_columns(
+    path: str, heading: list[str], names: Sequence[str | None], key: str
+) -> list[int | None]:
     """Find the indices of the columns of the axes, and last that of the frame, None if missing."""
     headings = [name.lower() for name in heading]
     for name in names:
         if name is not None and headings.count(name.lower()) != 1:
             problem = "no column" if name.lower() not in headings else "several columns"
             raise InputError(
-                f"{path} has {problem} {name!r}, but {_cut(', '.join(heading))[1:-1]}: set "
-                "initial_shifts.columns, a name for each axis"
+                f"{path} has {problem} {name!r}, but {_cut(', '.join(heading))[1:-1]}: set {key}"
             )
     columns = [None if name is None else headings.index(name.lower()) for name in names]
     return [*columns, headings.index(FRAME_COLUMN) if FRAME_COLUMN in headings else None]

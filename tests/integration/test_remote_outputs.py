@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import xarray as xr
 import yaml
 import zarr
@@ -23,6 +24,7 @@ import steadystack.measure.batches as batches
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import load_config
+from steadystack.config.settings import MeanSection
 from steadystack.correction import writing as stack_module
 from steadystack.dataset import (
     add_digests,
@@ -277,6 +279,7 @@ KILLED = """
 import os, signal, sys, time
 from steadystack import stages
 from steadystack.config import load_config
+from steadystack.config.settings import MeanSection
 from steadystack.durable import appender, objects
 
 appender.MIN_INTERVAL_S = appender.ELAPSED_FRACTION = 0.0
@@ -531,3 +534,28 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(folder, inputs, 
         with pytest.raises(InputError, match="cannot be written"):
             stages.run(to(**{key: f"s3://nobody-has-this/{name}"}))
     assert not (folder / "s.zarr").exists()
+
+
+@pytest.mark.parametrize("name", ["mean.zarr", "mean.ome.tif", "mean.npy"])
+def test_a_mean_on_a_store_is_that_of_this_machine(s3, folder, here, name):
+    """Written, found again, and replaced only where that is asked for."""
+    memory = {"cluster": of(folder, "there-corrected").cluster}
+    config = of(folder, mean=f"{root_of(folder)}/{name}").model_copy(update=memory)
+    stages.run(config)
+    local = str(folder / "local" / name)
+    stages.run(of(folder, "here", mean=local).model_copy(update=memory))
+    with get_place(config.output.mean).fetching() as copy:
+        if name.endswith(".zarr"):
+            for array in ("0", "sum", "std", "count", "maximum"):
+                there, made = (zarr.open_group(path, mode="r")[array][:] for path in (copy, local))
+                np.testing.assert_array_equal(there, made)
+        else:
+            read = np.load if name.endswith(".npy") else tifffile.imread
+            np.testing.assert_array_equal(read(copy), read(local))
+    done = stages.correct(config)
+    assert done.what == "mean"
+    weighted = config.model_copy(update={"mean": MeanSection(weights="precision")})
+    with pytest.raises(InputError, match=r"another output\.mean"):
+        stages.correct(weighted)
+    stages.correct(weighted, overwrite=True)
+    stages.correct(weighted)

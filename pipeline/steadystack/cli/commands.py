@@ -165,9 +165,10 @@ def solve(config: str) -> None:
 @click.option("--overwrite", is_flag=True, help="Write it again, even if it exists.")
 @reporting_errors
 def correct(config: str, overwrite: bool) -> None:
-    """Write the corrected stack of a solved run.
+    """Write the corrected stack of a solved run, and its mean.
 
-    It is written to output.corrected, with the options of the section `correct`.
+    They are written to output.corrected and output.mean, whichever is set, with the options of the
+    sections `correct` and `mean`.
 
     Continues where an earlier call stopped.
     """

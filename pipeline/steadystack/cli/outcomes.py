@@ -175,7 +175,11 @@ def run_each(
 def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
     """Print what was written and the verdict; exits if pairs failed or the result is unreliable."""
     verdict, output = quality.verdict(shifts), single.output
-    for name, path in (("report", output.report), ("corrected stack", output.corrected)):
+    for name, path in (
+        ("report", output.report),
+        ("corrected stack", output.corrected),
+        ("mean", output.mean),
+    ):
         if path is not None and get_place(path).exists():
             echo(f"{name} -> {escape_unprintable(path)}")
     echo(

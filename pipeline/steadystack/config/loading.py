@@ -122,9 +122,10 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
         "initial_shifts": {"path": resolve(config.initial_shifts.path)},
         "pairs": {"path": resolve(config.pairs.path)},
         "correct": {"stack": resolve(config.correct.stack)},
+        "mean": {"path": resolve(config.mean.path)},
         "output": {
             name: resolve(getattr(config.output, name))
-            for name in ("shifts", "corrected", "report", "summary", "performance_report")
+            for name in ("shifts", "corrected", "mean", "report", "summary", "performance_report")
         },
         "cluster": {
             "scheduler_file": resolve(config.cluster.scheduler_file),

@@ -127,6 +127,34 @@ class CorrectSection(Section):
         return self
 
 
+class MeanSection(Section):
+    """How frames count in the mean of the steady series, if `output.mean` is set."""
+
+    weights: Literal["none", "precision", "column"] = Field(
+        "none",
+        description="none: all frames count alike; precision: as 1 / (1 + 12 s^2) with s, pixels, "
+        "the standard deviation of the frame's shift; column: as a column of a CSV file says",
+    )
+    path: str | None = Field(
+        None,
+        description="column: a CSV file with a header and one line per frame, such as of doses; a "
+        "column frame gives the frame of each line",
+    )
+    column: str | None = Field(
+        None, min_length=1, description="column: the heading of the weights, numbers of 0 or more"
+    )
+
+    @model_validator(mode="after")
+    def _check_column(self) -> Self:
+        given = self.path is not None, self.column is not None
+        if given != (self.weights == "column",) * 2:
+            raise ValueError(
+                "weights 'column' needs the keys 'path' and 'column', and no other weights take "
+                "them"
+            )
+        return self
+
+
 class OutputSection(Section):
     """What is written, to local paths or to object stores (s3://bucket/...; extra: remote)."""
 
@@ -138,6 +166,12 @@ class OutputSection(Section):
     )
     corrected: str | None = Field(
         None, description="the corrected stack: OME-Zarr (.zarr) or OME-TIFF (.ome.tif); null: none"
+    )
+    mean: str | None = Field(
+        None,
+        description="the mean of the steady series, of all frames that are ok: OME-Zarr (.zarr) or "
+        "OME-TIFF (.ome.tif), both also with sum, standard deviation, count and maximum, or .npy; "
+        "null: none",
     )
     report: str | None = Field(
         None, description="the report: a page (.html) or a picture (.png, .svg or .pdf); null: none"
@@ -158,10 +192,13 @@ class OutputSection(Section):
         suffixes = (".zarr", ".ome.tif", ".ome.tiff")
         if self.corrected is not None and not self.corrected.rstrip("/").endswith(suffixes):
             raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
+        if self.mean is not None and not self.mean.rstrip("/").endswith((*suffixes, ".npy")):
+            raise ValueError(f"mean {self.mean!r} must end in .zarr, .ome.tif or .npy")
         performance_report = self.performance_report
         if performance_report is not None and Path(performance_report).suffix != ".html":
             raise ValueError(f"performance_report {performance_report!r} must end in .html")
-        for path in (self.shifts, self.corrected, self.report, self.summary, performance_report):
+        written = self.shifts, self.corrected, self.mean, self.report, self.summary
+        for path in (*written, performance_report):
             if path is not None:
                 get_place(path).check_name()
         return self
@@ -178,6 +215,7 @@ class Config(Section):
     pairs: PairsSection = PairsSection()
     solve: SolveSection = SolveSection()
     correct: CorrectSection = CorrectSection()
+    mean: MeanSection = MeanSection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
 

@@ -116,6 +116,18 @@ class ChunkLayout:
         return written + coarser + read + filled + coded + WORK_BYTES
 
 
+@dataclass(frozen=True)
+class MeanLayout(ChunkLayout):
+    """The numbers that boxes and batches follow from: with `moment_bytes` a pixel for moments."""
+
+    moment_bytes: int = 0
+
+    def estimate_bytes(self, sides: Sequence[int]) -> int:
+        """Estimate from above the bytes that a task needs for so many frames of a box."""
+        box = math.prod(side for axis, side in zip(self.axes, sides, strict=True) if axis != "t")
+        return super().estimate_bytes(sides) + self.moment_bytes * box
+
+
 def cut_into_regions(layout: ChunkLayout, memory: int) -> Regions:
     """Cut into regions as large as `memory` bytes allow, of whole chunks, or frames if they fit."""
     shape, sides = layout.shape, list(_clip(layout.unit, layout.shape))

@@ -97,14 +97,13 @@ def plan_corrected(
     """
     movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    _check_frames(source, movements, axes)
+    check_shifts_fit(source, movements, axes)
     spatial = source.spatial
-    shift = np.zeros((len(movements.shift), len(spatial)))
-    shift[:, [spatial.index(axis) for axis in axes]] = movements.shift
+    shift = spread_over_axes(movements.shift, axes, spatial)
     canvas, layout, regions, target = _choose_canvas_and_target(
         path, source, section, movements, axes, memory
     )
-    digest = _compute_digest(source, section, (validity, channel), shift, canvas)
+    digest = compute_digest(source, section, (validity, channel), shift, canvas)
     target = replace(target, digest=digest)
     sides = dict(zip(axes, canvas.shape, strict=True))
     first = dict(zip(axes, canvas.first, strict=True))
@@ -163,7 +162,7 @@ def _choose_canvas_and_target(
     canvas = choose_canvas(movements, [source.size(axis) for axis in axes], section.border)
     dtype = np.dtype(source.dtype)
     version: OmeVersion = section.format or choose_ome_version(source)
-    layout = _choose_chunks(
+    layout = choose_chunks(
         source,
         tuple(axis for axis in "tczyx" if axis in source.axes),
         dict(zip(axes, canvas.shape, strict=True)),
@@ -185,7 +184,16 @@ def _choose_canvas_and_target(
     return canvas, layout, regions, target
 
 
-def _check_frames(source: StackSpec, movements: Movements, axes: Sequence[str]) -> None:
+def spread_over_axes(
+    shift: NDArray[np.float64], axes: Sequence[str], spatial: Sequence[str]
+) -> NDArray[np.float64]:
+    """Spread shifts along `axes` over those of a stack, (frames, spatial axes); 0 along others."""
+    spread = np.zeros((len(shift), len(spatial)))
+    spread[:, [spatial.index(axis) for axis in axes]] = shift
+    return spread
+
+
+def check_shifts_fit(source: StackSpec, movements: Movements, axes: Sequence[str]) -> None:
     """Refuse shifts of another number of frames, or along axes that the stack lacks."""
     if source.frame_count != len(movements.shift):
         raise InputError(
@@ -199,7 +207,7 @@ def _check_frames(source: StackSpec, movements: Movements, axes: Sequence[str]) 
         )
 
 
-def _choose_chunks(
+def choose_chunks(
     source: StackSpec,
     axes: tuple[str, ...],
     canvas_sides: dict[str, int],
@@ -258,7 +266,7 @@ def _expand_per_axis(
     return dict(zip(axes, values, strict=True))
 
 
-def _compute_digest(
+def compute_digest(
     source: StackSpec,
     section: CorrectSection,
     valid: tuple[Validity, int | None],

@@ -87,7 +87,7 @@ def correct(
         match.
     """
     _check_options(interpolation, border, invalid)
-    stack, shifts = _order_dims(stack, shifts)
+    stack, shifts = order_dims(stack, shifts)
     _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
@@ -148,7 +148,7 @@ def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) 
     return find_defects_left_out(shifts) if same else ()
 
 
-def _order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
+def order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
     """Check that stack and shifts are what they should be, and put their dims into order."""
     if (
         isinstance(stack, xr.Dataset)

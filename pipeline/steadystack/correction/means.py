@@ -1,4 +1,4 @@
-"""Means, maxima and kymographs of a series before and after its correction, as arrays."""
+"""Means of a steady series, and its images and kymographs before and after, as arrays."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.correction.lazy import correct, order_dims
+from steadystack.correction.moments import IMAGES, FrameMoments, is_weighted
+from steadystack.correction.movements import Weights, find_weights
 from steadystack.model import Bools, FrameSource
-from steadystack.warp import move
+from steadystack.warp import choose_work_dtype, move
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,3 +141,69 @@ def make_mean_before_and_after(
     spread = np.linspace(0, len(usable) - 1, min(most_frames, len(usable))).round().astype(int)
     before, after = make_before_and_after(source, shifts, frames=usable[np.unique(spread)])
     return before.mean, after.mean
+
+
+def mean(
+    stack: xr.DataArray | NDArray[Any],
+    shifts: xr.Dataset,
+    *,
+    weights: Weights = None,
+    mask: Any = None,
+    interpolation: str = "cubic",
+    border: str = "same",
+    other_shape: bool = False,
+) -> xr.Dataset:
+    """Take the mean of the frames of a stack, every one moved by its shift, in one pass.
+
+    The same as the mean of `correct` of the frames as floating numbers: nothing is rounded, and
+    pixels that are not valid, or lie outside of a moved frame, do not count. A frame at a time, or
+    a chunk of them, is in memory.
+
+    Parameters
+    ----------
+    stack, shifts, mask, interpolation, border, other_shape : as in `correct`
+    weights : None: all frames count alike; "precision": as ``1 / (1 + 12 s^2)`` with *s*, pixels,
+        the standard deviation of the frame's shift (root mean square over the axes); or numbers
+        (frames,) of 0 or more, such as the dose of each frame
+        Frames whose status is not ok, or that have no shift, do not count whatever their weight.
+
+    Returns
+    -------
+    Dataset
+        With the dims of a frame, and of all others of the stack but t: ``mean``, ``sum`` (of
+        weight times value), ``std`` (sample standard deviation of a frame), ``maximum``, NaN where
+        no frame (std: less than two) is known, and ``count``, in how many frames a pixel is known.
+        Float32 for integers of up to 16 bits, booleans and float32, else float64; ``sum`` float64,
+        ``count`` uint32. The attribute ``frames`` is how many frames count.
+
+    Raises
+    ------
+    InputError
+        As `correct`, for weights that do not fit, and where no frame counts.
+    """
+    stack, shifts = order_dims(stack, shifts)
+    groups = stack.chunksizes.get("t") or (1,) * stack.sizes.get("t", 0)
+    dtype = choose_work_dtype(stack.dtype)
+    if stack.dtype.kind == "b":
+        interpolation = "nearest"
+    lazy = stack.chunk({"t": tuple(groups)} if "t" in stack.dims else {}).astype(dtype)
+    moved = correct(
+        lazy, shifts, mask=mask, interpolation=interpolation, border=border,
+        other_shape=other_shape,
+    )  # fmt: skip
+    found = find_weights(shifts, weights)
+    frame = moved.isel(t=0, drop=True)
+    moments = FrameMoments.empty(frame.shape, dtype, is_weighted(found))
+    stop = 0
+    for size in groups:
+        start, stop = stop, stop + size
+        counted = start + np.flatnonzero(found[start:stop])
+        if not len(counted):
+            continue
+        images = moved.isel(t=counted).transpose("t", ...).to_numpy()
+        for image, weight in zip(images, found[counted].tolist(), strict=True):
+            moments.add(image, np.isfinite(image), weight)
+    images_by_name = {name: (frame.dims, moments.compute(name)) for name in IMAGES}
+    return xr.Dataset(
+        images_by_name, frame.coords, {**stack.attrs, "frames": int(np.count_nonzero(found))}
+    )

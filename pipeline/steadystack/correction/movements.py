@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from steadystack.model import PILOT, Bools, FrameStatus, InputError, Pilot
 from steadystack.warp import Box, convert_dtype, find_common_box, find_whole_box
 
+# Weights of frames in a mean: None, this word, or a number for every frame.
+PRECISION = "precision"
+Weights: TypeAlias = str | NDArray[np.float64] | None
 BORDERS = ("same", "crop", "expand")
 
 
@@ -66,6 +69,61 @@ def find_movements(
         shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
         has_shift[is_interpolated] = False
     return Movements(shift, has_shift)
+
+
+def find_ok_frames(shifts: xr.Dataset) -> Bools:
+    """Find the frames with a shift of their own that compares with the anchor's: (frames,) bool.
+
+    With statuses these are those whose status is ok, without any those that have a shift.
+    """
+    ok: Bools = np.asarray(np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1))
+    if "component" in shifts:
+        ok &= shifts["component"].to_numpy() == 0
+    if "frame_status" in shifts:
+        ok &= shifts["frame_status"].to_numpy() == FrameStatus.OK.code
+    return ok
+
+
+def find_weights(shifts: xr.Dataset, weights: Weights) -> NDArray[np.float64]:
+    """Find by what weight every frame counts in a mean, (frames,); 0 for those that are not ok.
+
+    Parameters
+    ----------
+    shifts : of all frames
+    weights : None: all the same; "precision": ``1 / (1 + 12 s^2)`` with *s*, pixels, the standard
+        deviation of the shift, root mean square over the axes: what the width of a pixel, whose
+        variance is 1/12, is of that and the shift's; or a number for every frame, such as its dose
+
+    Raises
+    ------
+    InputError
+        For weights that do not fit the frames, and where no frame counts.
+    """
+    ok = find_ok_frames(shifts)
+    values = np.ones(len(ok))
+    if isinstance(weights, str):
+        if weights != PRECISION:
+            raise InputError(f"weights {weights!r} are not {PRECISION}, None, or numbers")
+        if "frame_shift_std" not in shifts:
+            raise InputError(f"weights {PRECISION!r} need the variable frame_shift_std")
+        variance = (shifts["frame_shift_std"].to_numpy().astype(np.float64) ** 2).mean(axis=1)
+        values = 1 / (1 + 12 * variance)
+    elif weights is not None:
+        values = np.asarray(weights, np.float64)
+        if values.shape != ok.shape:
+            raise InputError(
+                f"weights have the shape {values.shape}: one for each of {len(ok)} frames is needed"
+            )
+    wrong = np.flatnonzero(ok & ~((values >= 0) & np.isfinite(values)))
+    if len(wrong):
+        raise InputError(
+            f"the weight of frame {wrong[0]} is {values[wrong[0]]:g}: weights are 0 or more, and "
+            f"every frame that is ok needs one ({len(wrong)} do not have it)"
+        )
+    found = np.where(ok, values, 0.0)
+    if not found.any():
+        raise InputError("no frame counts: none is ok and has a weight above 0, there is no mean")
+    return found
 
 
 def choose_canvas(movements: Movements, shape: Sequence[int], border: str) -> Box:

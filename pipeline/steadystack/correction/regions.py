@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -57,29 +58,31 @@ def correct_region(number: int, plan: CorrectionPlan) -> list[int]:
     image, is_known = move_region(plan, region)
     counts = [int(np.count_nonzero(channel)) for frame in is_known for channel in frame]
     with explaining_write_errors(plan.target.path):
-        _write_levels(plan, region, image, is_known)
+        if plan.target.valid is not None:
+            write_region(plan.target, plan.target.valid, region, is_known)
+        write_levels(plan.target, plan.source.spatial, region, image, is_known, plan.labels)
     return counts
 
 
-def _write_levels(
-    plan: CorrectionPlan, region: Slices, image: NDArray[Any], is_known: Bools
+def write_levels(
+    target: PyramidSpec,
+    spatial: Sequence[str],
+    region: Slices,
+    image: NDArray[Any],
+    is_known: Bools,
+    labels: bool = False,
 ) -> None:
     """Write a region on every level, each made from the finer level before.
 
-    `image` and `is_known` are (t, c, [z,] y, x).
+    `image` and `is_known` are (t, c, [z,] y, x), with the axes `spatial` behind t and c.
     """
-    target = plan.target
-    if target.valid is not None:
-        write_region(target, target.valid, region, is_known)
     for level, finer in zip(target.levels, (None, *target.levels), strict=False):
         if finer is not None:
             factors = np.floor_divide(level.factors, finer.factors)
-            spatial = [
-                int(f)
-                for axis, f in zip(target.axes, factors, strict=True)
-                if axis in plan.source.spatial
+            along = [
+                int(f) for axis, f in zip(target.axes, factors, strict=True) if axis in spatial
             ]
-            image, is_known = coarsen(image, is_known, spatial, target.fill_value, plan.labels)
+            image, is_known = coarsen(image, is_known, along, target.fill_value, labels)
         write_region(target, level, scale_to_level(region, level), image)
 
 

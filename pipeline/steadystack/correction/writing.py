@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from steadystack.correction.regions import CorrectionPlan, correct_region, move_
 from steadystack.durable import get_place
 from steadystack.model import InputError, OutputError
 from steadystack.outputs import (
+    CORRECTED,
     OWN,
     TaskRecord,
     check_own_tiff,
@@ -35,19 +36,24 @@ State = Literal["new", "begun", "done"]
 
 
 def find_state(
-    path: str, digest: str, layout: str, overwrite: bool, may_replace: bool = False
+    path: str,
+    digest: str,
+    layout: str,
+    overwrite: bool,
+    may_replace: bool = False,
+    key: str = CORRECTED,
 ) -> State:
-    """Find out whether a corrected stack is new, begun or done.
+    """Find out whether what `key` asks for is new, begun or done.
 
-    `digest` and `layout` are those of the stack to be written. With `overwrite` it is begun anew;
+    `digest` and `layout` are those of what is to be written. With `overwrite` it is begun anew;
     with `may_replace` it may take the place of an older one, and what was begun of it is gone on
     with. Raises InputError if its path, or the path of what was begun, holds something else.
     """
     place = get_place(path)
     build = place.open_build()
     build.settle()
-    existing_digest = read_digest(path)
-    begun = read_begun(path)
+    existing_digest = read_digest(path, key)
+    begun = read_begun(path, key)
     if begun == (digest, layout) and not overwrite:
         return "begun"
     may_replace = may_replace or overwrite
@@ -61,7 +67,7 @@ def find_state(
         )
         raise InputError(
             f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
-            f"writes it again ({replacement}), or set another output.corrected"
+            f"writes it again ({replacement}), or set another {key}"
         )
     if begun is None or may_replace:
         return "new"
@@ -97,30 +103,84 @@ def write_corrected(
     OutputError
         If it cannot be written; what was written is kept, and the next call goes on from it.
     """
-    path, plan = corrected.path, corrected.work
-    digest, layout = (str(corrected.attributes[OWN][key]) for key in ("digest", "layout"))
-    state = find_state(path, digest, layout, overwrite, may_replace)
+    plan = corrected.work
+
+    def work(remaining: Iterable[int]) -> Iterator[tuple[int, list[int] | Failure]]:
+        items = ((number, number) for number in remaining)
+        return run_tasks(client, correct_region, items, share(client, plan))
+
+    write_in_steps(
+        Steps(
+            corrected.path,
+            CORRECTED,
+            corrected.attributes,
+            corrected.tasks,
+            begin=lambda: create_pyramid(
+                plan.target, corrected.attributes, get_codecs(plan.source, plan.target.version)
+            ),
+            work=work,
+            end=lambda done: write_fractions(plan.target, _gather_fractions(plan, done)),
+        ),
+        overwrite=overwrite,
+        may_replace=may_replace,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a store is written in steps that are numbered from 0 and recorded when they are done.
+
+    Attributes
+    ----------
+    path, key : where it will be, and the key of the settings that asks for it
+    attributes : of its group, with its digest and layout
+    count : how many steps there are
+    begin : lays out the store
+    work : does the steps of these numbers; yields each with the numbers to be recorded
+    end : writes what follows from the numbers of all steps
+    """
+
+    path: str
+    key: str
+    attributes: Mapping[str, Any]
+    count: int
+    begin: Callable[[], None]
+    work: Callable[[Iterable[int]], Iterator[tuple[int, list[int] | Failure]]]
+    end: Callable[[dict[int, list[int]]], None]
+
+
+def write_in_steps(
+    steps: Steps,
+    *,
+    overwrite: bool,
+    may_replace: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Do the steps that are not done yet, and publish the store; see `write_corrected`."""
+    path = steps.path
+    digest, layout = (str(steps.attributes[OWN][name]) for name in ("digest", "layout"))
+    state = find_state(path, digest, layout, overwrite, may_replace, steps.key)
     build = get_place(path).open_build()
     if state == "done":
         build.tidy()
         return
     if state == "new":
-        codecs = get_codecs(plan.source, plan.target.version)
         with explaining_write_errors(path), build.beginning():
-            create_pyramid(plan.target, corrected.attributes, codecs)
+            steps.begin()
     with TaskRecord(path) as record:
         done = record.done
-        remaining = ((number, number) for number in range(corrected.tasks) if number not in done)
-        for number, counts in run_tasks(client, correct_region, remaining, share(client, plan)):
+        remaining = (number for number in range(steps.count) if number not in done)
+        for number, counts in steps.work(remaining):
             if isinstance(counts, Failure):
                 raise OutputError(f"{path}: {counts.reason}")
             with explaining_write_errors(path):
                 record.add(number, counts)
             done[number] = counts
             if progress is not None:
-                progress(len(done), corrected.tasks)
+                progress(len(done), steps.count)
     with explaining_write_errors(path):
-        write_fractions(plan.target, _gather_fractions(plan, done))
+        steps.end(done)
         build.finish()
 
 

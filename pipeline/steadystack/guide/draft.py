@@ -22,6 +22,7 @@ OUTPUT_ENDINGS = {
     "shifts": "-shifts.zarr",
     "report": "-report.html",
     "corrected": "-corrected.ome.zarr",
+    "mean": "-mean.ome.zarr",
 }
 # Longer names of inputs are cut: systems allow 255 bytes, and endings have to find room in them.
 MOST_STEM_BYTES = 160
@@ -61,8 +62,9 @@ output:
   shifts: {shifts}
   report: {report}  # a page; .png, .svg or .pdf: one picture
   # corrected: {corrected}  # the corrected stack; or .ome.tif
+  # mean: {mean}  # the mean of the moved frames; or .ome.tif, .npy
 
-correct:                     # used if output.corrected is set
+correct:                     # used if output.corrected or output.mean is set
   # border: crop             # only what every good frame shows; same: the frames' shape
   # interpolation: linear    # never overshoots; or nearest (invents no value), cubic, fourier
 

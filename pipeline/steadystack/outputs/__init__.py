@@ -9,6 +9,7 @@ from steadystack.outputs.marks import (
     check_own_file,
     make_figure_metadata,
     mark_page,
+    read_made_of,
     replacing_own_file,
 )
 from steadystack.outputs.ome_tiff import (
@@ -18,7 +19,11 @@ from steadystack.outputs.ome_tiff import (
     write_ome_tiff,
 )
 from steadystack.outputs.progress import (
+    CORRECTED,
+    LISTED,
+    MEAN,
     OWN,
+    WHAT,
     TaskRecord,
     explaining_write_errors,
     read_begun,
@@ -35,8 +40,12 @@ from steadystack.outputs.pyramids import (
 from steadystack.outputs.small import write_image, write_rows, write_stack, write_table
 
 __all__ = [
+    "CORRECTED",
+    "LISTED",
+    "MEAN",
     "OWN",
     "VALID",
+    "WHAT",
     "Level",
     "PyramidSpec",
     "TaskRecord",
@@ -49,6 +58,7 @@ __all__ = [
     "mark_page",
     "read_begun",
     "read_digest",
+    "read_made_of",
     "read_tiff_digest",
     "replacing_own_file",
     "write_fractions",

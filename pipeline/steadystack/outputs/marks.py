@@ -54,16 +54,25 @@ def check_own_file(path: str, key: str = "") -> None:
 
 
 @contextmanager
-def replacing_own_file(path: str, key: str = "") -> Iterator[Path]:
+def replacing_own_file(path: str, key: str = "", made_of: str = "") -> Iterator[Path]:
     """A path to write a file at, which takes its place when all went well.
 
-    Raises InputError if what is there was not made here.
+    `made_of` is a hash of what the file is made of, for files without room for it, which
+    `read_made_of` finds again. Raises InputError if what is there was not made here.
     """
     check_own_file(path, key)
     with get_place(path).replacing() as new:
         yield new
         if PurePath(path).suffix not in MARKS:
-            _keep_digests(path, new)
+            _keep_digests(path, new, made_of)
+
+
+def read_made_of(path: str) -> str | None:
+    """Read the hash of what the file at a path was made of; None: there is none, or not known."""
+    if not get_place(path).is_file():
+        return None
+    known = dict(entry.partition("=")[::2] for entry in _read_digests(path) if "=" in entry)
+    return known.get(_read_content_digest(path))
 
 
 def _is_own(path: str) -> bool:
@@ -103,10 +112,16 @@ def _read_digests(path: str) -> list[str]:
         return []
 
 
-def _keep_digests(path: str, new: Path) -> None:
+def _keep_digests(path: str, new: Path, made_of: str) -> None:
     """Keep the digest of what takes the place of a file, and of what is there until then."""
-    digests = [_read_content_digest(path)] if get_place(path).is_occupied() else []
+    digests = []
+    if get_place(path).is_occupied():
+        digests.append(_read_content_digest(path))
+        if before := read_made_of(path):
+            digests.append(f"{digests[0]}={before}")
     with new.open("rb") as file:
         digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if made_of:
+        digests.append(f"{digests[-1]}={made_of}")
     with get_place(_get_digests_path(path)).replacing() as kept:
         kept.write_text("\n".join(digests) + "\n", encoding="ascii")

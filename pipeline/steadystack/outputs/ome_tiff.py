@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from steadystack.durable import get_place
 from steadystack.model import InputError
+from steadystack.outputs.progress import CORRECTED
 from steadystack.outputs.pyramids import PyramidSpec
 
 MADE_OF = "steadystack, made of"
@@ -22,16 +23,12 @@ UNITS = {
 }  # fmt: skip
 
 
-def check_tiff(path: str, dtype: np.dtype[Any]) -> None:
+def check_tiff(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
     """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
     if find_spec("tifffile") is None:
-        raise InputError(
-            f"output.corrected {path} is TIFF: install steadystack[tiff], or let it end in .zarr"
-        )
+        raise InputError(f"{key} {path} is TIFF: install steadystack[tiff], or let it end in .zarr")
     if (dtype.kind in "iu" and dtype.itemsize > 4) or dtype == np.float16:
-        raise InputError(
-            f"output.corrected {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr"
-        )
+        raise InputError(f"{key} {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr")
 
 
 def write_ome_tiff(
@@ -40,6 +37,7 @@ def write_ome_tiff(
     spec: PyramidSpec,
     attributes: Mapping[str, Any],
     digest: str,
+    others: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write planes in the order of the axes as one file, uncompressed, which ImageJ reads as well.
 
@@ -49,6 +47,7 @@ def write_ome_tiff(
     spec : shape and axes
     attributes : the metadata of the OME-Zarr image that it would have been
     digest : hash of what the file is made of, kept in its description
+    others : further images of the same axes, by name, which become series of their own
     """
     import tifffile
 
@@ -57,28 +56,32 @@ def write_ome_tiff(
     converted_planes = (plane.astype(np.uint8) * 255 if is_boolean else plane for plane in planes)
     written_dtype = np.dtype(np.uint8) if is_boolean else dtype
     size = int(np.prod(spec.shape)) * written_dtype.itemsize
+    size += sum(image.nbytes for image in (others or {}).values())
+    metadata = _make_metadata(spec, attributes)
     with tifffile.TiffWriter(path, bigtiff=size > 2**32 - 2**25, ome=True) as file:
         file.write(
             converted_planes,
             shape=spec.shape,
             dtype=written_dtype,
             photometric="minisblack",
-            metadata=_make_metadata(spec, attributes) | {"Description": f"{MADE_OF} {digest}"},
+            metadata=metadata | {"Description": f"{MADE_OF} {digest}"},
         )
+        for name, image in (others or {}).items():
+            file.write(image, photometric="minisblack", metadata=metadata | {"Name": name})
 
 
-def check_own_tiff(path: str) -> None:
+def check_own_tiff(path: str, key: str = CORRECTED) -> None:
     """Raise InputError if there is something at a path that `write_ome_tiff` did not write."""
     place = get_place(path)
     if place.is_occupied() and (not place.is_file() or read_tiff_digest(path) is None):
         raise InputError(
-            f"output.corrected {path} exists and was not made by steadystack: it will not be "
-            "overwritten; move it, or set another output.corrected"
+            f"{key} {path} exists and was not made by steadystack: it will not be overwritten; "
+            f"move it, or set another {key}"
         )
 
 
 def read_tiff_digest(path: str) -> str | None:
-    """Read the digest of a corrected stack from a TIFF file; None if it holds something else."""
+    """Read the digest of what a TIFF file was made of; None if it holds something else."""
     import tifffile
 
     try:

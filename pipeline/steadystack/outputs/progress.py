@@ -12,6 +12,9 @@ from steadystack.durable import RecordWriter, explain_unwritable, get_place
 from steadystack.model import InputError, OutputError, UnreachableError
 
 OWN = "steadystack"  # the attribute that tells where a stack comes from
+CORRECTED, MEAN = "output.corrected", "output.mean"
+WHAT = {CORRECTED: "a corrected stack", MEAN: "a mean of a steady series"}
+LISTED = "images"  # what a mean lists in the attribute, and no corrected stack does
 
 
 class TaskRecord:
@@ -53,34 +56,35 @@ class TaskRecord:
         self._writer.__exit__(*raised)
 
 
-def read_digest(path: str) -> str | None:
-    """Read the digest of the corrected stack at a path; None if there is no complete one.
+def read_digest(path: str, key: str = CORRECTED) -> str | None:
+    """Read the digest of what was written to a path as `key` says; None if none is complete.
 
     Raises InputError if something else is there, which is never overwritten.
     """
-    return _read_identity(path)[0] if get_place(path).open_build().is_whole() else None
+    return _read_identity(path, key)[0] if get_place(path).open_build().is_whole() else None
 
 
-def read_begun(path: str) -> tuple[str, str] | None:
-    """Read digest and layout (the cut into tasks) of the stack that was begun; None: none was."""
+def read_begun(path: str, key: str = CORRECTED) -> tuple[str, str] | None:
+    """Read digest and layout (the cut into tasks) of what was begun; None: nothing was."""
     build = get_place(path).open_build()
-    return _read_identity(build.path) if build.is_begun() else None
+    return _read_identity(build.path, key) if build.is_begun() else None
 
 
-def _read_identity(path: str) -> tuple[str, str]:
-    """Read digest and layout of a corrected stack; raises InputError if it is none."""
+def _read_identity(path: str, key: str) -> tuple[str, str]:
+    """Read digest and layout of a corrected stack or a mean; raises InputError if it is none."""
     place = get_place(path)
     try:
         with place.explaining_outages():
             attributes: Any = dict(zarr.open_group(place.make_zarr_store(), mode="r").attrs)
         identity = attributes[OWN]
+        if (LISTED in identity) != (key == MEAN):
+            raise KeyError(key)
         return str(identity["digest"]), str(identity.get("layout", ""))
     except UnreachableError:
         raise
     except Exception as error:  # whatever lies there
         raise InputError(
-            f"{path} exists and is not a corrected stack: it will not be overwritten; set another "
-            "output.corrected"
+            f"{path} exists and is not {WHAT[key]}: it will not be overwritten; set another {key}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class PyramidSpec:
     valid : the array that says which pixels of level 0 are known; None: it is not written
     fill_value : what is written where nothing is known
     digest : of what is written
+    others : arrays beside the levels, laid out as level 0: the data type of each by its name
     """
 
     path: str
@@ -61,6 +62,7 @@ class PyramidSpec:
     valid: Level | None
     fill_value: float
     digest: str
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,17 +77,21 @@ def create_pyramid(
     format_: Literal[2, 3] = 2 if spec.version == "0.4" else 3
     store = get_place(spec.path).make_zarr_store(read_only=False)
     group = zarr.create_group(store, zarr_format=format_, attributes=dict(attributes))
-    for level in (*spec.levels, spec.valid):
-        if level is None:
-            continue
+    arrays = [(level, spec.dtype, spec.fill_value) for level in spec.levels]
+    for name, dtype in spec.others:
+        fill = np.nan if np.dtype(dtype).kind == "f" else 0
+        arrays.append((replace(spec.levels[0], name=name), dtype, fill))
+    if spec.valid is not None:
+        arrays.append((spec.valid, "bool", False))
+    for level, dtype, fill in arrays:
         holds_pixels = level is not spec.valid
         group.create_array(
             level.name,
             shape=level.shape,
             chunks=level.chunks,
             shards=level.shards,
-            dtype=spec.dtype if holds_pixels else bool,
-            fill_value=np.dtype(spec.dtype).type(spec.fill_value) if holds_pixels else False,
+            dtype=dtype,
+            fill_value=np.dtype(dtype).type(fill),
             dimension_names=list(spec.axes) if format_ == 3 else None,
             attributes={"_ARRAY_DIMENSIONS": list(spec.axes)} if format_ == 2 else None,
             chunk_key_encoding={"name": "v2" if format_ == 2 else "default", "separator": "/"},

@@ -1,5 +1,5 @@
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
-from .initial_shifts import convert_initial_shifts
+from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
     ALL,
     PLACEHOLDER,
@@ -50,6 +50,7 @@ __all__ = [
     "make_plan",
     "make_series",
     "open_series",
+    "read_mean_weights",
     "resolve_inputs",
     "resolve_only_input",
     "set_up",

@@ -35,7 +35,7 @@ STATIC_READS, REFINE_READS = 12, 3
 
 @dataclass(frozen=True)
 class CorrectedPlan:
-    """Forecast of the corrected stack: pixels per array axis, levels, tasks, bytes.
+    """Forecast of the corrected stack, or the mean: pixels per array axis, levels, tasks, bytes.
 
     `written_bytes` are those of all levels before they are compressed. `known` says whether they
     follow from shifts that are there: before, crop and expand count as if no frame moved.
@@ -47,12 +47,13 @@ class CorrectedPlan:
     task_bytes: int
     written_bytes: int
     known: bool
+    what: str = "corrected"
 
     def describe(self) -> list[tuple[str, str]]:
         """Describe the corrected stack for a reader, as names and values."""
         condition = "" if self.known else " if nothing moved"
         return [
-            ("corrected", f"{self.shape}{condition} in {self.levels} level(s)"),
+            (self.what, f"{self.shape}{condition} in {self.levels} level(s)"),
             ("its tasks", f"{self.tasks} of up to {_format_mib(self.task_bytes)} of memory"),
             ("to write", f"{_format_mib(self.written_bytes)} before compression"),
         ]
@@ -70,8 +71,8 @@ class Plan:
     at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
     needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
     `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. The shifts
-    dataset has `dataset_bytes` before compression. `corrected` is None where no corrected stack is
-    asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
+    dataset has `dataset_bytes` before compression. `corrected` and `mean` are None where they are
+    not asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
     """
 
     frames: int
@@ -98,6 +99,7 @@ class Plan:
     memory_bytes: int
     dataset_bytes: int
     corrected: CorrectedPlan | None = None
+    mean: CorrectedPlan | None = None
     auto: bool = False
 
     def describe(self) -> list[tuple[str, str]]:
@@ -142,9 +144,11 @@ class Plan:
             rows.append(("workers", f"{fitting}, {each}"))
         elif self.wanted_workers:
             rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they run"))
-        if self.corrected:
-            rows += self.corrected.describe()
-        disk = self.dataset_bytes + (self.corrected.written_bytes if self.corrected else 0)
+        disk = self.dataset_bytes
+        for image in (self.corrected, self.mean):
+            if image:
+                rows += image.describe()
+                disk += image.written_bytes
         return [
             *rows,
             (

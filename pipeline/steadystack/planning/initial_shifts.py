@@ -1,4 +1,4 @@
-"""From what a user knows of positions to shifts in pixels, one for every frame."""
+"""What a user knows of every frame: positions, which become shifts in pixels, and weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config
-from steadystack.csv_files import FramePositions, convert_positions, read_positions
+from steadystack.csv_files import (
+    FramePositions,
+    convert_positions,
+    read_positions,
+    read_weights,
+)
 from steadystack.model import InputError
 from steadystack.units import PIXELS, find_micrometers, is_size
 
@@ -70,6 +75,20 @@ def convert_initial_shifts(
     positions = convert_positions(initial_shifts, axes, frame_count)
     shift = positions.values / _find_units_per_pixel(PIXELS[0], positions, pixel_size, unit)
     return _check_complete(shift, "initial_shifts", "fill them in")
+
+
+def read_mean_weights(config: Config, frame_count: int) -> NDArray[np.float64] | str | None:
+    """Read how frames count in the mean: None, all alike; a word; or (frames,) out of a CSV file.
+
+    Raises InputError for a file that does not fit.
+    """
+    section = config.mean
+    if section.path is None or section.column is None:
+        return None if section.weights == "none" else section.weights
+    try:
+        return read_weights(section.path, section.column, frame_count)
+    except InputError as error:
+        raise InputError(f"mean.path: {error}") from error
 
 
 def _find_units_per_pixel(

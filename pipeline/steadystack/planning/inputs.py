@@ -28,7 +28,8 @@ def resolve_inputs(config: Config) -> dict[str, Config]:
     a plate or a collection. The name of an input is what a pattern's wildcards stand for, so that
     it stays when more inputs match, or the parts in which a listed path differs from the others,
     and the position, such as B-03-0. It replaces ``{name}`` in the output section and in the paths
-    of mask, flat field, fixed pattern, initial shifts, pairs and the other stack to correct.
+    of mask, flat field, fixed pattern, initial shifts, pairs, weights and the other stack to
+    correct.
 
     Raises InputError where nothing matches, inputs have the same name, or would share an output.
     """
@@ -138,7 +139,7 @@ def _strip_suffix(path: str) -> str:
 
 def _check_placeholders(config: Config, count: int) -> None:
     """Refuse an output path that several inputs would share."""
-    for key in ("shifts", "corrected", "report"):
+    for key in ("shifts", "corrected", "mean", "report"):
         path = getattr(config.output, key)
         if path is not None and PLACEHOLDER not in _split_template(path)[1]:
             example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACEHOLDER}").name
@@ -184,7 +185,7 @@ def _make_single(config: Config, path: str, name: str) -> Config:
         key: getattr(config, key).model_copy(
             update={field: fill_in(value) for field, value in getattr(config, key)}
         )
-        for key in ("mask", "preprocess", "initial_shifts", "pairs", "correct", "output")
+        for key in ("mask", "preprocess", "initial_shifts", "pairs", "correct", "mean", "output")
     }
     update: dict[str, object] = {"path": path}
     if config.input.position == ALL:

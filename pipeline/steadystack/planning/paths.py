@@ -56,6 +56,7 @@ def _list_inputs(config: Config) -> dict[str, str]:
         "initial_shifts.path": config.initial_shifts.path,
         "pairs.path": config.pairs.path,
         "correct.stack": config.correct.stack,
+        "mean.path": config.mean.path,
         "cluster.scheduler_file": config.cluster.scheduler_file,
         "the settings": config.settings_path or None,
     }
@@ -72,6 +73,7 @@ def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
     paths: Mapping[str, str | None] = {
         "output.shifts": shifts,
         "output.corrected": output.corrected,
+        "output.mean": output.mean,
         "output.report": output.report,
         "output.performance_report": output.performance_report,
         "output.summary": output.summary if with_summary else None,

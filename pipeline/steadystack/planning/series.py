@@ -15,7 +15,7 @@ from steadystack.config import Config, MaskSection
 from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.model import FrameSource, FrameStatus, InputError, Slices
 from steadystack.ncc import CachedMask
-from steadystack.planning.initial_shifts import read_initial_shifts
+from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
 from steadystack.planning.paths import check_paths
 from steadystack.readers import (
     ArrayFrames,
@@ -111,6 +111,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         )
     if initial_shifts is not None:
         digests.append(digest_content(initial_shifts))
+    read_mean_weights(config, spec.frame_count)  # what is wrong with them is told of before work
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=ValidFrames(source, validity),

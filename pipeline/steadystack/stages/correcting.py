@@ -1,11 +1,11 @@
-"""The stage that writes the corrected stack."""
+"""The stage that writes the corrected stack and the mean of the steady series."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -14,15 +14,24 @@ from steadystack.cluster import Engine
 from steadystack.config import Config
 from steadystack.correction import (
     Corrected,
+    SteadyMean,
+    check_own_mean,
     find_defects_left_out,
     plan_corrected,
+    plan_mean,
     write_corrected,
+    write_mean,
     write_tiff,
 )
 from steadystack.durable import get_place
 from steadystack.model import UNSOLVED, InputError
-from steadystack.outputs import check_own_tiff, read_digest
-from steadystack.planning import CorrectedPlan, Setup, get_default_task_bytes
+from steadystack.outputs import MEAN, check_own_tiff, read_digest
+from steadystack.planning import (
+    CorrectedPlan,
+    Setup,
+    get_default_task_bytes,
+    read_mean_weights,
+)
 from steadystack.readers import StackSpec, locate_stack
 from steadystack.stages.results import load_own_shifts
 from steadystack.units import parse_bytes
@@ -33,7 +42,10 @@ Progress = Callable[[int, int], None]  # tasks done, tasks in all
 
 @dataclass(frozen=True)
 class Summary:
-    """What was written: frames moved, left or blank, the shape, and the tasks it took."""
+    """What was written: frames moved, left or blank, the shape, and the tasks it took.
+
+    `what` it is, and `further` images that were written with it.
+    """
 
     path: str
     frames: int
@@ -42,25 +54,73 @@ class Summary:
     levels: int
     tasks: int
     task_bytes: int
+    what: Literal["corrected", "mean"] = "corrected"
+    further: tuple[Summary, ...] = ()
 
     def __str__(self) -> str:
         blank = f" ({self.blank} of them blank)" if self.blank else ""
-        return (
-            f"{self.frames} frames{blank} of {self.shape}, {self.levels} level(s), {self.tasks} "
-            f"tasks of up to {self.task_bytes / 2**20:.0f} MiB -> {self.path}"
+        if self.what == "mean":
+            blank = f" ({self.blank} more left out)" if self.blank else ""
+        mean = "mean of " if self.what == "mean" else ""
+        own = (
+            f"{mean}{self.frames} frames{blank} of {self.shape}, {self.levels} level(s), "
+            f"{self.tasks} tasks of up to {self.task_bytes / 2**20:.0f} MiB -> {self.path}"
         )
+        return "; ".join([own, *map(str, self.further)])
 
 
 def check_corrected(config: Config) -> None:
     """Refuse what can be known to go wrong before anything is measured."""
-    path = config.output.corrected
-    if path is None:
-        raise InputError("output.corrected is not set: set it to the path of a .zarr or .ome.tif")
-    get_place(path).check_writable()
-    if path.rstrip("/").endswith(".zarr"):
-        read_digest(path)
-    else:
-        check_own_tiff(path)
+    output = config.output
+    if output.corrected is not None:
+        get_place(output.corrected).check_writable()
+        if output.corrected.rstrip("/").endswith(".zarr"):
+            read_digest(output.corrected)
+        else:
+            check_own_tiff(output.corrected)
+    if output.mean is not None:
+        if config.correct.labels:
+            raise InputError("output.mean: labels (correct.labels) have no mean: leave one out")
+        get_place(output.mean).check_writable()
+        if output.mean.rstrip("/").endswith(".zarr"):
+            read_digest(output.mean, MEAN)
+        else:
+            check_own_mean(output.mean)
+
+
+def average_solved(
+    setup: Setup,
+    shifts: xr.Dataset,
+    client: Engine,
+    *,
+    overwrite: bool = False,
+    may_replace: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the mean of the steady series of a solved run; goes on where an earlier call stopped.
+
+    Frames whose status is not ok are left out.
+    """
+    _check_solved(setup, shifts)
+    mean = plan_steady_mean(setup, shifts)
+    write_mean(mean, client, overwrite=overwrite, may_replace=may_replace, progress=progress)
+    target = mean.work.target
+    return Summary(
+        path=mean.path,
+        frames=mean.counted,
+        blank=len(mean.work.weights) - mean.counted,
+        shape=target.shape,
+        levels=len(target.levels),
+        tasks=mean.tasks,
+        task_bytes=mean.task_bytes,
+        what="mean",
+    )
+
+
+def _check_solved(setup: Setup, shifts: xr.Dataset) -> None:
+    if (shifts["component"] == UNSOLVED).all():
+        path = setup.config.output.shifts
+        raise InputError(f"{path} is not solved yet: run `steadystack solve` first")
 
 
 def correct_solved(
@@ -73,9 +133,8 @@ def correct_solved(
     progress: Progress | None = None,
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
-    path, shifts_path = str(setup.config.output.corrected), setup.config.output.shifts
-    if (shifts["component"] == UNSOLVED).all():
-        raise InputError(f"{shifts_path} is not solved yet: run `steadystack solve` first")
+    path = str(setup.config.output.corrected)
+    _check_solved(setup, shifts)
     options: dict[str, Any] = {
         "overwrite": overwrite,
         "may_replace": may_replace,
@@ -98,33 +157,62 @@ def correct_solved(
     )
 
 
-def plan_correcting(setup: Setup) -> CorrectedPlan | None:
-    """What the corrected stack will be and need: of an earlier run's shifts, or of none."""
-    output = setup.config.output
-    if output.corrected is None:
-        return None
+def plan_correcting(setup: Setup) -> dict[str, CorrectedPlan]:
+    """What corrected stack and mean will be and need: of an earlier run's shifts, or of none."""
+    output, plans = setup.config.output, dict[str, CorrectedPlan]()
+    if output.corrected is None and output.mean is None:
+        return plans
     shifts = load_own_shifts(setup) if get_place(output.shifts).exists() else None
     is_solved = shifts is not None and not (shifts["component"] == UNSOLVED).all()
-    if shifts is None or not is_solved:
-        source = setup.series.source
+    for image in plan_images(setup, shifts if is_solved else None):
+        target, what = image.work.target, "mean" if isinstance(image, SteadyMean) else "corrected"
+        pixel_bytes = np.dtype(target.dtype).itemsize
+        plans[what] = CorrectedPlan(
+            shape=target.shape,
+            levels=len(target.levels),
+            tasks=image.tasks,
+            task_bytes=image.task_bytes,
+            written_bytes=sum(math.prod(level.shape) for level in target.levels) * pixel_bytes
+            + math.prod(target.shape) * sum(np.dtype(dtype).itemsize for _, dtype in target.others),
+            known=is_solved,
+            what=what,
+        )
+    return plans
+
+
+def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Corrected | SteadyMean]:
+    """Plan the images that the settings ask for; without shifts as if nothing moved.
+
+    Raises InputError for what is wrong with them whatever the shifts are.
+    """
+    output, source = setup.config.output, setup.series.source
+    if shifts is None:
         at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
-        axes = list("zyx")[-len(source.frame_shape) :]
-        shifts = xr.Dataset({"frame_shift": (("frame", "axis"), at_rest)}, {"axis": axes})
-    stack = plan_stack(setup, shifts)
-    target = stack.work.target
-    return CorrectedPlan(
-        shape=target.shape,
-        levels=len(target.levels),
-        tasks=stack.tasks,
-        task_bytes=stack.task_bytes,
-        written_bytes=sum(math.prod(level.shape) for level in target.levels)
-        * np.dtype(target.dtype).itemsize,
-        known=is_solved,
-    )
+        variables = dict.fromkeys(("frame_shift", "frame_shift_std"), (("frame", "axis"), at_rest))
+        shifts = xr.Dataset(variables, {"axis": list("zyx")[-len(source.frame_shape) :]})
+    planned: list[Corrected | SteadyMean] = []
+    if output.corrected is not None:
+        planned.append(plan_stack(setup, shifts))
+    if output.mean is not None:
+        planned.append(plan_steady_mean(setup, shifts))
+    return planned
 
 
 def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
     """The corrected stack of a run, before a pixel is read."""
+    path = str(setup.config.output.corrected)
+    return plan_corrected(path, **_find_what_is_moved(setup, shifts))
+
+
+def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
+    """The mean of the steady series of a run, before a pixel is read."""
+    weights = read_mean_weights(setup.config, setup.series.source.frame_count)
+    path = str(setup.config.output.mean)
+    return plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
+
+
+def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
+    """What frames are moved and how, as arguments of `plan_corrected` and `plan_mean`."""
     config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
     if how.invalid == "fill" and (pixels := find_defects_left_out(shifts)):
@@ -134,9 +222,14 @@ def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
     source = measured if how.stack is None else _locate_other(how.stack, measured)
     channel = (measured.channel or 0) if how.stack is None else None
     memory = parse_bytes(config.cluster.task_memory or "") or get_default_task_bytes(config.cluster)
-    return plan_corrected(
-        str(config.output.corrected), source, shifts, how, validity, channel, memory
-    )
+    return {
+        "source": source,
+        "shifts": shifts,
+        "section": how,
+        "validity": validity,
+        "channel": channel,
+        "memory": memory,
+    }
 
 
 def _locate_other(path: str, measured: StackSpec) -> StackSpec:

@@ -7,7 +7,7 @@ run that was stopped goes on where it stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,14 @@ from steadystack.planning import (
 from steadystack.quality import verdict
 from steadystack.report import check_report_path
 from steadystack.run_log import log_stage, log_to_output
-from steadystack.stages.correcting import Summary, check_corrected, correct_solved, plan_correcting
+from steadystack.stages.correcting import (
+    Summary,
+    average_solved,
+    check_corrected,
+    correct_solved,
+    plan_correcting,
+    plan_images,
+)
 from steadystack.stages.measuring import (
     OpenRun,
     Progress,
@@ -66,7 +73,8 @@ MEASURING = ("run", "measure")  # the commands that may begin a dataset
 def plan(config: Config) -> Plan:
     """What a run of these settings will do; opens no pixel of the stack."""
     setup = _set_up(resolve_only_input(config))
-    return replace(make_plan(setup), corrected=plan_correcting(setup))
+    images = plan_correcting(setup)
+    return replace(make_plan(setup), corrected=images.get("corrected"), mean=images.get("mean"))
 
 
 def run(
@@ -95,23 +103,24 @@ def run(
     if path is not None:
         check_report_path(path)
     with open_run(config, "run", cluster, progress, overwrite=overwrite) as opened:
-        if config.output.corrected is not None:
-            check_corrected(config)
+        check_corrected(config)
+        plan_images(opened.setup)
         measured = measure_all(opened)
         done = is_solved(opened, measured)
         solved = measured if done else solve_measured(opened)
         if path is not None and not (done and get_place(path).exists()):
             with log_stage("report"):
                 write_report(opened.setup, solved, path)
-        if config.output.corrected is not None and (solved["component"] >= 0).any():
-            with log_stage("correcting"):
-                correct_solved(
-                    opened.setup,
-                    solved,
-                    opened.engine(),
-                    overwrite=overwrite,
-                    may_replace=bool(opened.setup.draft),
-                )
+        for name, write in _list_images(config):
+            if (solved["component"] >= 0).any():
+                with log_stage(name):
+                    write(
+                        opened.setup,
+                        solved,
+                        opened.engine(),
+                        overwrite=overwrite,
+                        may_replace=bool(opened.setup.draft),
+                    )
         log.info("%s", verdict(solved))
         return publish_draft(opened.setup, solved)
 
@@ -152,7 +161,7 @@ def correct(
     progress: Progress | None = None,
     cluster: ClusterOnDemand | None = None,
 ) -> Summary:
-    """Write the corrected stack of a solved run; goes on where an earlier call stopped.
+    """Write the corrected stack of a solved run, and its mean; goes on where a call stopped.
 
     Raises
     ------
@@ -163,11 +172,26 @@ def correct(
     """
     config = resolve_only_input(config)
     with open_run(config, "correct", cluster) as opened:
+        images = _list_images(config)
+        if not images:
+            raise InputError(
+                "output.corrected is not set, nor is output.mean: set one to the path of a .zarr "
+                "or .ome.tif"
+            )
         check_corrected(config)
         shifts = load_own_shifts(opened.setup)
-        return correct_solved(
-            opened.setup, shifts, opened.engine(), overwrite=overwrite, progress=progress
+        first, *further = (
+            write(opened.setup, shifts, opened.engine(), overwrite=overwrite, progress=progress)
+            for _, write in images
         )
+        return replace(first, further=tuple(further))
+
+
+def _list_images(config: Config) -> list[tuple[str, Callable[..., Summary]]]:
+    """The images that the settings ask for: what log and meter call it, and what writes it."""
+    output = config.output
+    wanted = [("correcting", correct_solved)] * (output.corrected is not None)
+    return wanted + [("averaging", average_solved)] * (output.mean is not None)
 
 
 def report(config: Config, *, figures: str | None = None) -> str:

@@ -45,7 +45,7 @@ def move(
         float64; bool array
     """
     check_interpolation(interpolation)
-    dtype = _choose_work_dtype(image.dtype)
+    dtype = choose_work_dtype(image.dtype)
     moved, known = np.zeros(image.shape, dtype), np.zeros(image.shape, bool)
     region = tuple(slice(0, size) for size in image.shape)
     first = (0,) * image.ndim
@@ -188,7 +188,7 @@ def _interpolate(
         compute_weights(interpolation, float(offset - whole)) if offset != whole else None
         for offset, whole in zip(shift, floor, strict=True)
     ]
-    work_dtype = _choose_work_dtype(image.dtype)
+    work_dtype = choose_work_dtype(image.dtype)
     averages = valid if interpolation == "linear" else None
     if valid is not None and averages is None:
         # Weights that reach far and below 0: invalid pixels get values from those around them.
@@ -213,7 +213,7 @@ def _interpolate(
             _write(moved[block], convert_dtype(result, moved.dtype), written[block])
 
 
-def _choose_work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def choose_work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Choose what pixels are interpolated in: single precision where it holds them exactly."""
     return np.dtype(np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64)
 
