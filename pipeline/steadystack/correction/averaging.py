@@ -178,9 +178,13 @@ def _choose_boxes(
             # Its own and those that wait to be joined, one on every level of the tree.
             moment_bytes=pixel_bytes * (math.ceil(math.log2(most)) + 2),
         )
-        regions = cut_into_regions(layout, memory)
-        if regions.counts[1:] == (1,) * (len(regions.counts) - 1):
+        whole = [
+            size if axis in "zyx" else chunk
+            for axis, size, chunk in zip(layout.axes, layout.shape, layout.chunks, strict=True)
+        ]
+        if layout.estimate_bytes(whole) <= memory:
             break
+    regions = cut_into_regions(layout, memory)
     count = int(np.clip(source.frame_count // LEAST_FRAMES, 1, most))
     step = regions.sides[0] * -(-regions.counts[0] // count)
     batches = tuple(
