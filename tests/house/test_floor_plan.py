@@ -27,6 +27,7 @@ PLAN = {
     "solve": (2, {"numpy", "scipy"}),
     "warp": (1, {"numpy", "scipy"}),
     "defects": (1, {"numpy", "scipy"}),
+    "segmentation": (1, {"numpy", "scipy"}),
     "fixed_pattern": (1, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "durable": (2, {"numpy", "zarr", "filelock", "obstore"}),
@@ -47,7 +48,7 @@ PLAN = {
     "checks": (7, {"numpy"}),
     "quality": (8, {"numpy", "xarray"}),
     "stages": (9, {"numpy", "xarray", "dask", "yaml"}),
-    "guide": (10, {"numpy", "xarray"}),
+    "guide": (10, {"numpy", "xarray", "roifile"}),
     "terminal": (10, {"rich"}),
     "cli": (11, {"click", "xarray"}),
 }

@@ -6,11 +6,11 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import click
 
 from steadystack import guide, planning, stages
+from steadystack.cli.first_steps import init, mask
 from steadystack.cli.outcomes import (
     EXIT_CODES,
     GOES_ON_AFTER,
@@ -28,8 +28,8 @@ from steadystack.model import InputError
 from steadystack.terminal import show_progress
 
 ORDER = (
-    "init", "check", "plan", "run", "measure", "solve", "correct", "report", "export", "schema",
-    "demo",
+    "init", "mask", "check", "plan", "run", "measure", "solve", "correct", "report", "export",
+    "schema", "demo",
 )  # fmt: skip
 
 config_argument = click.argument("config", type=click.Path())
@@ -247,30 +247,8 @@ def check(config: str, picture: str | None) -> None:
         print_table(guide.check(single, picture))
 
 
-@main.command()
-@click.argument("stack", nargs=-1, required=True, metavar="STACK")
-@click.option("--channel", help="Channel number or name; needed if there are several.")
-@click.option("--level", type=int, help="Pyramid level; 0 (the default) is full resolution.")
-@click.option("--position", help="Image of a plate, such as B/03/0, or all.")
-@click.option("--series", type=int, help="Number of the image in a collection or TIFF file.")
-@click.option("--axes", help="One letter of tczyx per array dimension, such as tyx.")
-@click.option("--variable", help="Array in a group or HDF5 file; needed if there are several.")
-@click.option("--reader", help="file.py:function that returns the array of the path.")
-@reporting_errors
-def init(stack: tuple[str, ...], **keys: Any) -> None:
-    """Look at a stack and print commented settings for it.
-
-    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
-    Redirect the output into a file: steadystack init STACK > run.yaml
-    """
-    if len(stack) > 1:
-        raise InputError(
-            f"{len(stack)} paths given, {stack[0]} to {stack[-1]}, but init takes one: put a "
-            "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
-        )
-    given_keys = {key: value for key, value in keys.items() if value is not None}
-    # These are settings, which need the whole URL.
-    click.echo(guide.init(stack[0], **given_keys), nl=False)
+main.add_command(init)
+main.add_command(mask)
 
 
 @main.command()

@@ -1,5 +1,6 @@
-"""The way in: `draft` writes settings for a stack, `checking` says what is understood of them,
-`example_run` makes and runs the embedded example.
+"""The way in: `draft` writes settings for a stack, `mask_making` a mask.
+
+`checking` says what is understood of both, `example_run` makes and runs the embedded example.
 """
 
 import lazy_loader

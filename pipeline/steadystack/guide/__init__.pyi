@@ -1,6 +1,7 @@
 from .checking import check, describe
 from .draft import init
 from .example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
+from .mask_making import make_mask
 
 __all__ = [
     "DEMO_SETTINGS",
@@ -10,4 +11,5 @@ __all__ = [
     "describe",
     "init",
     "load_embedded_scene",
+    "make_mask",
 ]

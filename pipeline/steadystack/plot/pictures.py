@@ -137,7 +137,9 @@ def check_picture(path: str) -> None:
 
 
 def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
-    """Draw every frame as it is, and below with its invalid pixels in colour.
+    """Draw every frame as it is, and below with its invalid pixels in colour, if it has any.
+
+    The axes are in pixels of the frame, so that regions can be read off.
 
     Parameters
     ----------
@@ -146,8 +148,11 @@ def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(frames), 8), layout="constrained")
-    rows = figure.subplots(2, len(frames), squeeze=False)
+    count = 1 if all(np.all(valid) for _, _, valid in frames) else 2
+    sides = [image.shape[-2] / image.shape[-1] for _, image, _ in frames]
+    height = 3.4 * min(max(sides), 2) + 0.8  # inches: a width of 3.4, and words above and below
+    figure = Figure(figsize=(4 * len(frames), height * count), layout="constrained")
+    rows = figure.subplots(count, len(frames), squeeze=False)
     for column, (title, image, valid) in enumerate(frames):
         pixels, is_valid = _take_plane(image), _take_plane(valid)
         known_values = pixels[np.isfinite(pixels)]
@@ -156,14 +161,14 @@ def draw_overlay(frames: Sequence[tuple[str, NDArray[Any], Bools]]) -> Figure:
         low, high = np.percentile(values, [0.5, 99.5]) if values.size else (0.0, 1.0)
         colour = np.zeros((*is_valid.shape, 4))
         colour[~is_valid] = MASKED
-        for row, heading in enumerate(
-            (title, f"{np.mean(valid):.0%} valid (invalid pixels in colour)")
-        ):
-            rows[row, column].imshow(
-                pixels, cmap="gray", vmin=low, vmax=high, interpolation="nearest"
-            )
-            rows[row, column].set(title=heading, xticks=[], yticks=[])
-        rows[1, column].imshow(colour, interpolation="nearest")
+        height, width = image.shape[-2:]
+        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        headings = title, f"{np.mean(valid):.0%} valid (invalid pixels in colour)"
+        for axes, heading in zip(rows[:, column], headings, strict=False):
+            axes.imshow(pixels, "gray", vmin=low, vmax=high, interpolation="nearest", extent=extent)
+            axes.set(title=heading, xlabel="x / px", ylabel="y / px" if column == 0 else "")
+        if count > 1:
+            rows[1, column].imshow(colour, interpolation="nearest", extent=extent)
     return figure
 
 

@@ -1,0 +1,77 @@
+"""The commands that look at a stack before there are settings for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+import click
+
+from steadystack import guide
+from steadystack.cli.outcomes import print_table, reporting_errors
+from steadystack.model import InputError
+
+STACK_OPTIONS = (
+    click.option("--channel", help="Channel number or name; needed if there are several."),
+    click.option("--level", type=int, help="Pyramid level; 0 (the default) is full resolution."),
+    click.option("--position", help="Image of a plate, such as B/03/0, or all."),
+    click.option("--series", type=int, help="Number of the image in a collection or TIFF file."),
+    click.option("--axes", help="One letter of tczyx per array dimension, such as tyx."),
+    click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
+    click.option("--reader", help="file.py:function that returns the array of the path."),
+)
+
+
+def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `input`, for a command that takes a stack."""
+    return reduce(lambda made, option: option(made), reversed(STACK_OPTIONS), command)
+
+
+@click.command()
+@click.argument("stack", nargs=-1, required=True, metavar="STACK")
+@stack_options
+@reporting_errors
+def init(stack: tuple[str, ...], **keys: Any) -> None:
+    """Look at a stack and print commented settings for it.
+
+    STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
+    Redirect the output into a file: steadystack init STACK > run.yaml
+    """
+    if len(stack) > 1:
+        raise InputError(
+            f"{len(stack)} paths given, {stack[0]} to {stack[-1]}, but init takes one: put a "
+            "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
+        )
+    # These are settings, which need the whole URL.
+    click.echo(guide.init(stack[0], **_drop_none(keys)), nl=False)
+
+
+@click.command()
+@click.argument("stack")
+@click.argument("target", metavar="MASK.npy", type=click.Path())
+@click.option(
+    "--by",
+    type=click.Choice(["mean", "deviation"]),
+    default="mean",
+    help="What is thresholded, of the frames over time; the mean if not given.",
+)
+@click.option("--threshold", type=float, help="Valid is what lies above; by Otsu if not given.")
+@click.option("--below", is_flag=True, help="Valid is what does not lie above it.")
+@click.option("--largest", is_flag=True, help="Keep only the largest region.")
+@click.option("--fill-holes", is_flag=True, help="Fill the holes of regions.")
+@click.option("--erode", type=click.IntRange(0), default=0, help="Pixels to take off as a rim.")
+@click.option("--rois", help="Regions of ImageJ (.roi, .zip) instead of a threshold.")
+@click.option("--picture", help="Draw the mean and what is not valid: .png, .svg or .pdf.")
+@stack_options
+@reporting_errors
+def mask(stack: str, target: str, **options: Any) -> None:
+    """Make a mask of a stack: by a threshold of its mean or deviation, or from ImageJ's regions.
+
+    Reads up to 64 frames. MASK.npy is for mask.path; nothing is replaced by it.
+    """
+    print_table(guide.make_mask(stack, target, **_drop_none(options)))
+
+
+def _drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
