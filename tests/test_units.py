@@ -12,7 +12,10 @@ from steadystack.units import (
     choose_common_unit,
     find_micrometers,
     parse_bytes,
+    parse_region,
     parse_shift_bounds,
+    parse_slice,
+    split_region,
 )
 
 
@@ -109,3 +112,87 @@ def test_sizes_have_one_unit_or_are_not_known(sizes, units, expected, unit):
     chosen, common = choose_common_unit(sizes, units)
     np.testing.assert_array_equal(chosen, expected)
     assert common == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("155:245:3", slice(155, 245, 3)),
+        (" 2 : 9 ", slice(2, 9, None)),
+        ("100:", slice(100, None, None)),
+        ("::2", slice(None, None, 2)),
+        (":", slice(None, None, None)),
+    ],
+)
+def test_slices_are_those_of_python(text, numbers):
+    assert parse_slice("input.frames", text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("155", "is no slice start:stop:step"),
+        ("1:2:3:4", "is no slice"),
+        ("a:b", "is no slice"),
+        ("1.5:3", "is no slice"),
+        ("-5:", "start is negative"),
+        ("0:-1", "stop is negative"),
+        ("9:0:-1", "step is negative"),
+        ("0:9:0", "step is 0"),
+        ("-:3", "start is negative"),
+    ],
+)
+def test_other_slices_are_refused(text, words):
+    with pytest.raises(InputError, match=f"input.frames '{text}'.*{words}"):
+        parse_slice("input.frames", text)
+
+
+WHERE = (("z", "y", "x"), (5, 100, 200), (2.0, 0.5, 0.25), "micrometer")
+
+
+@pytest.mark.parametrize(
+    ("region", "sides"),
+    [
+        ((), ((0, 5), (0, 100), (0, 200))),
+        (((10, 60), (0, 200)), ((0, 5), (10, 60), (0, 200))),
+        ((None, ("5 um", "30 um")), ((0, 5), (0, 100), (20, 120))),
+        (((2, 3), None, None), ((2, 3), (0, 100), (0, 200))),
+        ((("4 um", "8um"), None, ("5.1 um", 60.5)), ((2, 4), (0, 100), (20, 61))),
+    ],
+)
+def test_regions_are_pixels_along_the_last_axes(region, sides):
+    assert parse_region("input.region", region, *WHERE) == sides
+
+
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        (((0, 1),) * 4, "has 4 axes, but frames have z, y, x"),
+        (
+            ((-1, 50), None),
+            r"\[-1, 50\] along y is not inside of the frame, whose pixels are 0 to 100",
+        ),
+        (((50, 101), None), r"along y is not inside of the frame"),
+        ((None, ("40 um", "60 um")), "along x, pixels 160 to 240, is not inside"),
+        (((40, 55), None), "has 15 pixels: at least 16 are needed, of the frame's 100"),
+        (((60, 40), None), "has 0 pixels: at least 16"),
+        (((3, 3), None, None), "along z has 0 pixels: at least 1 "),
+        ((("x", 50), None), "'x' is neither pixels nor a length"),
+    ],
+)
+def test_other_regions_are_refused_with_the_limits(region, words):
+    with pytest.raises(InputError, match=f"input.region.*{words}"):
+        parse_region("input.region", region, *WHERE)
+
+
+def test_a_length_needs_a_pixel_size():
+    with pytest.raises(InputError, match=r"set input\.pixel_size"):
+        parse_region("input.region", ((0, "9 um"), None), ("y", "x"), (64, 64), (np.nan,) * 2, "")
+
+
+def test_regions_as_one_text():
+    assert split_region("--region", "64:320, 20 um:70 um") == [[64, 320], ["20 um", "70 um"]]
+    assert split_region("--region", ":,5:60") == [None, [5, 60]]
+    for text in ("64", "1:2:3", "5:,0:3", "a"):
+        with pytest.raises(InputError, match="is no first:stop"):
+            split_region("--region", text)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import draw
 
-from steadystack.validity import ArrayMask, DrawnMask, Ellipse, Polygon, Validity
+from steadystack.validity import ArrayMask, CutMask, DrawnMask, Ellipse, Polygon, Validity
 from support.masked import SHAPE
 
 
@@ -94,3 +94,29 @@ def test_a_part_is_as_the_whole_and_masks_join():
         validity.find_valid(planes, 1, planes.shape), np.broadcast_to(whole, planes.shape)
     )
     assert Validity().find_valid(image, 0, image.shape) is None
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_masks_of_whole_frames_are_cut(per_frame):
+    rng = np.random.default_rng(0)
+    whole = rng.random((9, 4, 20, 30)) < 0.5
+    mask = ArrayMask(whole if per_frame else whole[0], per_frame)
+    frames = range(2, 9, 3)
+    cut = CutMask(mask, (4, 20, 30), frames, (1, 5, 8))
+    assert cut.per_frame == per_frame
+    part = (slice(0, 2), slice(3, 7), slice(2, 11))
+    for index, frame in enumerate(frames):
+        expected = whole[frame if per_frame else 0, 1:3, 5:15, 8:28]
+        np.testing.assert_array_equal(cut.read(index, (2, 10, 20)), expected)
+        np.testing.assert_array_equal(cut.read(index, (2, 10, 20), part), expected[part])
+        plane = CutMask(mask, (4, 20, 30), frames, (2, 5, 8))  # of one plane, which is no axis
+        expected = whole[frame if per_frame else 0, 2, 5:15, 8:28]
+        np.testing.assert_array_equal(plane.read(index, (10, 20)), expected)
+    drawn = DrawnMask(((Ellipse((10, 14), (6, 9)), True),))
+    cut = CutMask(drawn, (20, 30), range(3), (5, 8))
+    np.testing.assert_array_equal(cut.read(0, (10, 20)), drawn.read(0, (20, 30))[5:15, 8:28])
+    others = [
+        CutMask(drawn, (20, 30), range(3), (5, 9)),
+        CutMask(drawn, (20, 30), range(4), (5, 8)),
+    ]
+    assert len({mask.digest for mask in (cut, drawn, *others)}) == 4

@@ -43,9 +43,13 @@ class FramePositions:
 
 
 def read_positions(
-    path: str, axes: Sequence[str], frame_count: int, columns: Sequence[str | None] | None = None
+    path: str,
+    axes: Sequence[str],
+    frame_count: int,
+    columns: Sequence[str | None] | None = None,
+    frames: range | None = None,
 ) -> FramePositions:
-    """Read the positions or shifts of every frame.
+    """Read the positions or shifts of every frame that is used.
 
     Parameters
     ----------
@@ -56,6 +60,7 @@ def read_positions(
     axes, frame_count : names of the frame's axes, and number of frames of the stack
     columns : the heading for each of `axes`; an axis whose heading is None has the value 0.
         None: the names of the axes.
+    frames : the frames that are used; None: all
 
     Raises
     ------
@@ -65,30 +70,34 @@ def read_positions(
     with explaining_unreadable(path):
         is_folder = Path(path).is_dir()
     if Path(path).suffix in (".zarr", ".nc") or is_folder:
-        return _read_run(load_shifts(path, any_format=True), path, axes, frame_count)
+        return _read_run(load_shifts(path, any_format=True), path, axes, frame_count, frames)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):
         raise InputError(
             f"initial_shifts.columns has {len(names)} names for the axes {', '.join(axes)}"
         )
-    return FramePositions(
-        _read_columns(path, names, frame_count, "initial_shifts.columns, a name for each axis")
-    )
+    key = "initial_shifts.columns, a name for each axis"
+    values = _read_columns(path, names, frame_count, key)
+    return FramePositions(values if frames is None else values[list(frames)])
 
 
-def read_weights(path: str, column: str, frame_count: int) -> NDArray[np.float64]:
-    """Read the weight of every frame, (frames,), from the column of a CSV file.
+def read_weights(
+    path: str, column: str, frame_count: int, frames: range | None = None
+) -> NDArray[np.float64]:
+    """Read the weight of every frame that is used, (frames,), from the column of a CSV file.
 
-    Lines are as those that `read_positions` reads. Raises InputError with the line, the column or
-    the frames that are wrong: weights are 0 or more, and every frame has one.
+    Lines are as those that `read_positions` reads, of the whole stack; `frames` are those that are
+    used, None: all. Raises InputError with the line, the column or the frames that are wrong:
+    weights are 0 or more, and every frame has one.
     """
-    weights = _read_columns(path, [column], frame_count, "mean.column")[:, 0]
+    frames = range(frame_count) if frames is None else frames
+    weights = _read_columns(path, [column], frame_count, "mean.column")[list(frames), 0]
     wrong = np.flatnonzero(~(weights >= 0))
     if len(wrong):
         what = "no weight" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
         raise InputError(
-            f"{path}: frame {wrong[0]} has {what} in column {column!r}, {len(wrong)} of "
-            f"{frame_count} frames likewise: weights are 0 (does not count) or more"
+            f"{path}: frame {frames[wrong[0]]} has {what} in column {column!r}, {len(wrong)} of "
+            f"{len(frames)} frames likewise: weights are 0 (does not count) or more"
         )
     if not weights.any():
         raise InputError(f"{path}: all weights in column {column!r} are 0: no frame counts")
@@ -219,12 +228,21 @@ def convert_positions(initial_shifts: Any, axes: Sequence[str], frame_count: int
 
 
 def _read_run(
-    shifts: xr.Dataset, name: str, axes: Sequence[str], frame_count: int
+    shifts: xr.Dataset,
+    name: str,
+    axes: Sequence[str],
+    frame_count: int,
+    frames: range | None = None,
 ) -> FramePositions:
     """Read the shifts of an earlier run; NaN outside of the largest component of its pair graph.
 
-    Shifts of different components have no common zero.
+    Shifts of different components have no common zero. `frames` are those that are used of a stack
+    of `frame_count`; the run may be of more, or of the whole stack.
     """
+    if frames is not None and "frame" in shifts.coords:
+        place = {int(number): i for i, number in enumerate(shifts["frame"].to_numpy())}
+        if all(frame in place for frame in frames):
+            shifts, frame_count = shifts.isel(frame=[place[f] for f in frames]), len(frames)
     variable = "frame_shift" if "frame_shift" in shifts else OLD_VARIABLE
     if variable not in shifts or shifts[variable].dims != ("frame", "axis"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Lengths and sizes as people write them: "3 um", "512 MiB"."""
+"""Lengths, sizes and slices as people write them: "3 um", "512 MiB", "155:245:3"."""
 
 from __future__ import annotations
 
@@ -152,3 +152,98 @@ def choose_common_unit(
         return checked, ", ".join(unit or "no unit" for unit in stated)
     both = zip(checked, factors, strict=True)
     return tuple(size * (factor or math.nan) for size, factor in both), "micrometer"
+
+
+def parse_slice(key: str, text: str) -> slice:
+    """Parse a slice "start:stop:step" of frames, in Python's syntax, without negative numbers.
+
+    `key` of the settings is for the error, an InputError.
+    """
+    match = re.fullmatch(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?", text)
+    example = "such as '155:245:3', '100:' or '::2'"
+    if match is None:
+        raise InputError(f"{key} {text!r} is no slice start:stop:step: write it {example}")
+    start, stop, step = (None if part in (None, "") else part for part in match.groups())
+    parts = {"start": start, "stop": stop, "step": step}
+    negative = [name for name, part in parts.items() if part is not None and part.startswith("-")]
+    if negative or "-" in parts.values():
+        raise InputError(
+            f"{key} {text!r}: {negative[0]} is negative: frames count from 0, and stay in their "
+            f"order: write it {example}"
+        )
+    numbers = [None if part is None else int(part) for part in (start, stop, step)]
+    if numbers[2] == 0:
+        raise InputError(f"{key} {text!r}: step is 0: it is 1 or more")
+    return slice(*numbers)
+
+
+# A region is at least so long along y and x, pixels; along z it may be one plane.
+LEAST_SIDE = 16
+
+
+def parse_region(
+    key: str,
+    region: Sequence[tuple[float | str, float | str] | None],
+    axes: Sequence[str],
+    shape: Sequence[int],
+    pixel_size: Sequence[float],
+    unit: str,
+) -> tuple[tuple[int, int], ...]:
+    """Convert a region of a frame to its first pixel and that behind its last, along each axis.
+
+    Parameters
+    ----------
+    key : of the settings, for an error
+    region : (first, stop) along the last axes: pixels, or lengths, to the nearest pixel; None: all
+    axes, shape, pixel_size, unit : of the frame
+
+    Raises
+    ------
+    InputError
+        For a box that is empty, too small, or not inside of the frame, with the limits.
+    """
+    if len(region) > len(axes):
+        raise InputError(f"{key} has {len(region)} axes, but frames have {', '.join(axes)}")
+    sides: list[tuple[int, int]] = []
+    padded = [None] * (len(axes) - len(region)) + list(region)
+    for axis, size, step, side in zip(axes, shape, pixel_size, padded, strict=True):
+        if side is None:
+            sides.append((0, size))
+            continue
+        first, stop = (
+            math.floor(convert_to_pixels(key, length, step, unit) + 0.5) for length in side
+        )
+        named = f"{key}: {list(side)} along {axis}"
+        if isinstance(side[0], str) or isinstance(side[1], str):
+            named += f", pixels {first} to {stop},"
+        if first < 0 or stop > size:
+            raise InputError(
+                f"{named} is not inside of the frame, whose pixels are 0 to {size} (stop is not "
+                "included)"
+            )
+        least = 1 if axis == "z" else min(LEAST_SIDE, size)
+        if stop - first < least:
+            raise InputError(
+                f"{named} has {max(stop - first, 0)} pixels: at least {least} are needed, of the "
+                f"frame's {size}"
+            )
+        sides.append((first, stop))
+    return tuple(sides)
+
+
+def split_region(key: str, text: str) -> list[list[float | str] | None]:
+    """Split the text "first:stop" along each axis, with commas between, into a region.
+
+    A side of ":" is all of its axis, None. `key` is for the error, an InputError.
+    """
+    sides: list[list[float | str] | None] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split(":")]
+        if len(ends) != 2 or bool(ends[0]) != bool(ends[1]):
+            raise InputError(
+                f"{key} {text!r}: {part.strip()!r} is no first:stop: write one for each axis, such "
+                "as 64:320,100:356; ':' is all of an axis"
+            )
+        whole = ends == ["", ""]
+        sides.append(None if whole else [int(end) if end.isdecimal() else end for end in ends])
+    return sides

@@ -260,6 +260,45 @@ class DefectMask:
 
 
 @dataclass(frozen=True)
+class CutMask:
+    """The masks of some frames, or of a region of them, cut from those of whole frames.
+
+    Attributes
+    ----------
+    whole : the masks of whole frames, of all frames
+    shape : of a whole frame
+    frames : the numbers of the frames
+    first : the first pixel of the region, along the axes of a whole frame; an axis in front that
+        the frames do not have is that of the one plane which they are
+    """
+
+    whole: Mask
+    shape: tuple[int, ...]
+    frames: range
+    first: tuple[int, ...]
+
+    @property
+    def per_frame(self) -> bool:
+        return self.whole.per_frame
+
+    @property
+    def digest(self) -> str:
+        text = f"{self.whole.digest} {self.shape} {self.frames} {self.first}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def read(self, frame: int, shape: tuple[int, ...], region: Slices | None = None) -> Bools:
+        """Read the mask of one of the frames, whose shape is that of the region, or of a part."""
+        region = region or tuple(slice(0, size) for size in shape)
+        planes = (slice(0, 1),) * (len(self.shape) - len(region))
+        moved = tuple(
+            slice(side.start + begin, side.stop + begin)
+            for side, begin in zip((*planes, *region), self.first, strict=True)
+        )
+        mask = self.whole.read(self.frames[frame], self.shape, moved)
+        return mask[(0,) * len(planes)] if mask.ndim > len(region) else mask
+
+
+@dataclass(frozen=True)
 class BoxMask:
     """A static mask that leaves boxes of a frame out: per axis the first pixel and that behind."""
 

@@ -129,7 +129,8 @@ def find_doubt_of_mask(setup: Setup) -> str | None:
     thin = slice(None, None, max(frame.valid.size // DOUBT_SEEN, 1))
     if not looks_inverted(frame.image[thin], frame.valid[thin]):
         return None
+    number = setup.series.frame_numbers[middle]
     return (
-        f"frame {middle}: the mask looks inverted: what it excludes looks like a scene, what it "
+        f"frame {number}: the mask looks inverted: what it excludes looks like a scene, what it "
         "keeps does not; set mask.invert? (`steadystack check --picture seen.png` draws both)"
     )

@@ -11,6 +11,7 @@ import click
 from steadystack import guide
 from steadystack.cli.outcomes import print_table, reporting_errors
 from steadystack.model import InputError
+from steadystack.units import split_region
 
 STACK_OPTIONS = (
     click.option("--channel", help="Channel number or name; needed if there are several."),
@@ -20,6 +21,12 @@ STACK_OPTIONS = (
     click.option("--axes", help="One letter of tczyx per array dimension, such as tyx."),
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
     click.option("--reader", help="file.py:function that returns the array of the path."),
+    click.option("--frames", help="Frames that are used, start:stop:step, such as 155:245:3."),
+    click.option(
+        "--region",
+        metavar="Y,X",
+        help="Box that is used, first:stop along each axis: 64:320,100:356, or '20 um:70 um,:'.",
+    ),
 )
 
 
@@ -44,7 +51,7 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
             "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
     # These are settings, which need the whole URL.
-    click.echo(guide.init(stack[0], **_drop_none(keys)), nl=False)
+    click.echo(guide.init(stack[0], **_take_given(keys)), nl=False)
 
 
 @click.command()
@@ -70,8 +77,11 @@ def mask(stack: str, target: str, **options: Any) -> None:
 
     Reads up to 64 frames. MASK.npy is for mask.path; nothing is replaced by it.
     """
-    print_table(guide.make_mask(stack, target, **_drop_none(options)))
+    print_table(guide.make_mask(stack, target, **_take_given(options)))
 
 
-def _drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
+def _take_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in options.items() if value is not None}
+    if "region" in given:
+        given["region"] = split_region("--region", given["region"])
+    return given

@@ -1,15 +1,17 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
 `settings` has the whole, and the sections of solving and of outputs; `pair_sections` those of how
-pairs are measured; `sections` those of the stack, the mask and the cluster; `loading` reads files
+pairs are measured; `mask_sections` is that of the mask, and `sections` are those of the stack and
+the cluster; `loading` reads files
 and says what is wrong with them; `values` parses YAML, within limits, and `scalars` writes single
 values.
 """
 
 from steadystack.config.loading import load_config, make_config, resolve_reader
+from steadystack.config.mask_sections import MaskSection
 from steadystack.config.pair_sections import RegisterSection
 from steadystack.config.scalars import format_scalar
-from steadystack.config.sections import AUTO, Certificates, ClusterSection, MaskSection
+from steadystack.config.sections import AUTO, Certificates, ClusterSection
 from steadystack.config.settings import Config, CorrectSection
 
 __all__ = [

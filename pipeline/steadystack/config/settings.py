@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from steadystack.config.mask_sections import MaskSection
 from steadystack.config.pair_sections import (
     InitialShiftsSection,
     PairsSection,
@@ -20,7 +21,6 @@ from steadystack.config.sections import (
     ClusterSection,
     Index,
     InputSection,
-    MaskSection,
     Section,
     SomeListed,
 )

@@ -6,7 +6,7 @@ The pair rows are the checkpoint of a run: rows whose status is "unmeasured" are
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +44,7 @@ def make_dataset(
     unit: str = "",
     time: tuple[tuple[float, ...], str] | None = None,
     part_centres: NDArray[np.float64] | None = None,
+    frame_numbers: Sequence[int] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """The dataset that a run leaves behind.
@@ -58,6 +59,7 @@ def make_dataset(
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
     part_centres : of the parts of the frame (part, axis), pixels; None: not known
+    frame_numbers : of the frames in their stack; None: from 0 on
     attributes : written without the secrets of URLs; `ATTRIBUTES` has their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
@@ -68,7 +70,11 @@ def make_dataset(
     about = {item.name: {"long_name": item.meaning} for item in BESIDE}
     coordinates: dict[str, Any] = {
         "axis": ("axis", list(axes), about["axis"]),
-        "frame": ("frame", np.arange(frame_count), about["frame"]),
+        "frame": (
+            "frame",
+            np.array(frame_numbers or range(frame_count), np.int64),
+            about["frame"],
+        ),
     }
     if time is not None:
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".

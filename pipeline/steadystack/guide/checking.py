@@ -58,11 +58,12 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     drawn = []
     for position, (index, frame) in enumerate(zip(indices, frames, strict=True)):
         image, valid = condition(frame.image, frame.valid, setup.method.conditioning)
-        rows.append((f"frame {index}", _describe_frame(frame, image[valid], valid)))
+        name = f"frame {spec.frame_numbers[index]}"
+        rows.append((name, _describe_frame(frame, image[valid], valid)))
         here = {value: share[position] for value, share in shares.items()}
         questions = _ask_about_values(frame, here) + _ask_about_mask(frame, valid, has_mask)
         rows += [("", question) for question in questions]
-        drawn.append((f"frame {index}", frame.image, valid))
+        drawn.append((name, frame.image, valid))
     rows += _describe_pairs(setup)
     if picture is not None:
         save_figure(draw_overlay(drawn), picture)
@@ -193,9 +194,25 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
         ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),
         ("bytes", f"{spec.frame_bytes * spec.frame_count / 2**20:.1f} MiB for all frames"),
     ]
+    if spec.uncut is not None:
+        rows.insert(3, ("of which", _describe_cut(spec, spec.uncut)))
     if len(spec.levels) > 1:
         rows.insert(-1, ("levels", ", ".join(str(shape) for shape in spec.levels)))
     return rows
+
+
+def _describe_cut(spec: StackSpec, whole: StackSpec) -> str:
+    """Describe which frames of a stack are used, and which pixels of them."""
+    numbers, parts = spec.frame_numbers, []
+    if len(numbers) < whole.frame_count:
+        step = f" in steps of {numbers.step}" if numbers.step > 1 else ""
+        parts.append(f"frames {numbers[0]} to {numbers[-1]}{step} of {whole.frame_count}")
+    parts += [
+        f"{axis} {first} to {stop - 1} of {whole.size(axis)}"
+        for axis, (first, stop, _) in spec.sides.items()
+        if axis in "zyx" and stop - first < whole.size(axis)
+    ]
+    return ", ".join(parts) + " are used"
 
 
 def _describe_pixel_size(spec: StackSpec) -> str:

@@ -96,15 +96,16 @@ def init(path: str, **keys: Any) -> str:
     stem = _choose_stem(path, keys.get("position"), keys.get("series"))
     absolute_path = make_absolute(path, Path())
     invalid_values, border = _make_lines_on_data(spec)
+    whole = (spec.uncut or spec).frame_shape
     return INIT_SETTINGS.format(
         name=escape_unprintable(Path(path.rstrip("/")).name),
         kind=escape_unprintable(spec.kind),
         path=format_scalar(absolute_path, quoted=True),
         described="".join(f"\n#   {fact}" for fact in facts),
         input_keys="\n".join(lines) + ("\n" if lines else ""),
-        shape=spec.frame_shape,
-        centre=[size // 2 for size in spec.frame_shape[-2:]],
-        radii=[size // 2 for size in spec.frame_shape[-2:]],
+        shape=whole,  # that of masks, and in which shapes are drawn
+        centre=[size // 2 for size in whole[-2:]],
+        radii=[size // 2 for size in whole[-2:]],
         invalid_values=invalid_values,
         border=border,
         pilot=_make_lines_on_pilot(example, spec),

@@ -39,7 +39,7 @@ from steadystack.ncc import (
     is_constant_range,
     make_masked_image,
 )
-from steadystack.readers import read_image
+from steadystack.readers import ImagePart, read_image
 from steadystack.register import Search
 
 # Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
@@ -51,7 +51,7 @@ FLAT_FIELD_BYTES = 2**30
 MEDIAN_PER_VALUE = 50
 
 # An image of a frame's shape that is the same for all frames, or where it lies.
-CameraImage: TypeAlias = NDArray[np.floating[Any]] | str | None
+CameraImage: TypeAlias = NDArray[np.floating[Any]] | ImagePart | str | None
 
 NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
 
@@ -202,6 +202,8 @@ def read_camera_images(
     def of(still: CameraImage) -> Floats | None:
         if isinstance(still, str):
             return read_image(still, tuple(frame_shape), region)
+        if isinstance(still, ImagePart):
+            return still.read(region)
         return None if still is None else still[region]
 
     return of(method.flat_field), of(method.fixed_pattern)

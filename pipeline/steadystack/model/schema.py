@@ -151,7 +151,7 @@ COLUMNS = (
 )  # fmt: skip
 
 BESIDE = (
-    Beside("frame", (FRAME,), "<i8", "number of the frame"),
+    Beside("frame", (FRAME,), "<i8", "number of the frame in its stack"),
     Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
     Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
     Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),

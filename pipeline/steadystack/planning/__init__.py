@@ -1,9 +1,9 @@
 """From settings to an opened run: everything that is known before the first frame is read.
 
-`inputs` are the settings of each of many inputs; `series` opens a stack with its masks;
-`initial_shifts` is what is known of shifts before; `layout` makes pairs, method and sizes of tasks;
-`reach` finds how far to search, `forecast` what all
-that will take. `paths` refuses outputs on inputs or on each other.
+`inputs` are the settings of each of many inputs; `series` opens a stack with its masks, which
+`masking` finds; `initial_shifts` is what is known of frames before; `layout` makes pairs, method
+and sizes of tasks; `reach` finds how far to search, `forecast` what all that will take. `paths`
+refuses outputs on inputs or on each other.
 """
 
 import lazy_loader

@@ -25,13 +25,15 @@ NAMED = 8
 def read_initial_shifts(
     config: Config,
     axes: Sequence[str],
+    frames: range,
     frame_count: int,
     pixel_size: Sequence[float],
     unit: str,
 ) -> NDArray[np.float64] | None:
     """Read the shifts (frames, axes), in pixels, of `initial_shifts.path`; None if that is not set.
 
-    `axes` are the spatial axes, `pixel_size` and `unit` the stack's.
+    `axes` are the spatial axes, `frames` those that are used of the `frame_count` that the stack
+    has, `pixel_size` and `unit` the stack's.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def read_initial_shifts(
     section = config.initial_shifts
     if section.path is None:
         return None
-    positions = read_positions(section.path, axes, frame_count, section.columns)
+    positions = read_positions(section.path, axes, frame_count, section.columns, frames)
     scale = np.atleast_1d(np.array(section.scale, float))
     if len(scale) not in (1, len(axes)):
         raise InputError(
@@ -77,16 +79,19 @@ def convert_initial_shifts(
     return _check_complete(shift, "initial_shifts", "fill them in")
 
 
-def read_mean_weights(config: Config, frame_count: int) -> NDArray[np.float64] | str | None:
+def read_mean_weights(
+    config: Config, frames: range, frame_count: int
+) -> NDArray[np.float64] | str | None:
     """Read how frames count in the mean: None, all alike; a word; or (frames,) out of a CSV file.
 
-    Raises InputError for a file that does not fit.
+    `frames` are those that are used of the `frame_count` that the stack has. Raises InputError for
+    a file that does not fit.
     """
     section = config.mean
     if section.path is None or section.column is None:
         return None if section.weights == "none" else section.weights
     try:
-        return read_weights(section.path, section.column, frame_count)
+        return read_weights(section.path, section.column, frame_count, frames)
     except InputError as error:
         raise InputError(f"mean.path: {error}") from error
 

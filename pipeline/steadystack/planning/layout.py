@@ -25,11 +25,10 @@ from steadystack.measure import (
 )
 from steadystack.model import InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
+from steadystack.planning.masking import expand_per_axis, naming_key
 from steadystack.planning.series import (
     Series,
-    expand_per_axis,
     leave_out,
-    naming_key,
 )
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
@@ -252,8 +251,8 @@ def _make_method(config: Config, series: Series) -> Method:
             low_pass=_get_sigma(config.preprocess.low_pass),
             high_pass=_get_sigma(config.preprocess.high_pass),
         ),
-        flat_field=None if flat_field == "median" else flat_field,
-        fixed_pattern=None if fixed_pattern == "estimate" else fixed_pattern,
+        flat_field=None if flat_field == "median" else series.locate_image(flat_field),
+        fixed_pattern=None if fixed_pattern == "estimate" else series.locate_image(fixed_pattern),
         region=region,
     )
 

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.config import Config, MaskSection
+from steadystack.config import Config
 from steadystack.csv_files import digest_pairs, read_pair_list
-from steadystack.model import FrameSource, FrameStatus, InputError, Slices
+from steadystack.model import FrameSource, InputError, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
+from steadystack.planning.masking import (
+    describe_masks,
+    find_saturation,
+    locate_masks,
+    naming_key,
+    parse_border,
+)
 from steadystack.planning.paths import check_paths
 from steadystack.readers import (
     ArrayFrames,
-    MaskLabels,
+    ImagePart,
     StackFrames,
     StackSpec,
     ValidFrames,
     digest_content,
-    locate_mask,
     locate_stack,
     read_image,
 )
-from steadystack.units import convert_to_pixels
-from steadystack.validity import BoxMask, DefectMask, DrawnMask, Ellipse, Mask, Polygon, Validity
+from steadystack.validity import BoxMask, DefectMask, Mask, Validity
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,9 @@ class Series:
     time : times of the frames and their unit; None: not known
     digest : a hash of what results depend on beside the settings
     initial_shifts : shifts (frames, axes) known before, pixels; None: none
+    frame_numbers : of the frames in the whole stack
+    corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
+        all of it is
     """
 
     source: FrameSource
@@ -64,6 +71,12 @@ class Series:
     time: tuple[tuple[float, ...], str] | None
     digest: str
     initial_shifts: NDArray[np.float64] | None = None
+    frame_numbers: range = range(0)
+    corner: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    def locate_image(self, path: str | None) -> ImagePart | str | None:
+        """Locate the image of a whole frame at a path: the part that belongs to the region."""
+        return path if path is None or self.corner is None else ImagePart(path, *self.corner)
 
     @property
     def source_before_pilot(self) -> FrameSource:
@@ -82,11 +95,11 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     saturation = find_saturation(config.mask, source, spec)
     if config.mask.saturation == "auto":
         digests.append(str(saturation))
-    masks = _locate_masks(config, spec)
+    masks = locate_masks(config, spec)
     digests += [mask.digest for mask in masks]
     validity = Validity(
         masks=masks,
-        border=_parse_border(config.mask.border, spec.frame_shape),
+        border=parse_border(config.mask.border, spec.frame_shape),
         invalid_values=config.mask.invalid_values,
         valid_range=config.mask.valid_range,
         saturation=saturation,
@@ -98,20 +111,22 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         bounds = pixels.bounds
         if not pixels.count:
             raise InputError(
-                f"{_describe_masks(config)} has no valid pixel: True (nonzero) means valid, on the "
+                f"{describe_masks(config)} has no valid pixel: True (nonzero) means valid, on the "
                 "valid side of every ROI; mask.invert swaps valid and invalid"
             )
-    digests += digest_camera_images(config, spec.frame_shape)
+    whole = spec.uncut or spec
+    digests += digest_camera_images(config, whole.frame_shape)
     if config.pairs.path is not None:
         with naming_key("pairs.path"):
             digests.append(digest_pairs(read_pair_list(config.pairs.path)))
     with naming_key("initial_shifts"):
         initial_shifts = read_initial_shifts(
-            config, spec.spatial, spec.frame_count, spec.pixel_size, spec.unit
+            config, spec.spatial, spec.frame_numbers, whole.frame_count, spec.pixel_size, spec.unit
         )
     if initial_shifts is not None:
         digests.append(digest_content(initial_shifts))
-    read_mean_weights(config, spec.frame_count)  # what is wrong with them is told of before work
+    # What is wrong with weights is told of before work.
+    read_mean_weights(config, spec.frame_numbers, whole.frame_count)
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=ValidFrames(source, validity),
@@ -126,6 +141,10 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         time=spec.time,
         digest="-".join(digests),
         initial_shifts=initial_shifts,
+        frame_numbers=spec.frame_numbers,
+        corner=None
+        if spec.uncut is None
+        else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
     )
     return series, spec
 
@@ -154,23 +173,6 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[s
     return digests
 
 
-def _locate_masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
-    """Find the masks that the settings give by a path and by shapes."""
-    section, masks = config.mask, list[Mask]()
-    if section.path is not None:
-        labels = MaskLabels(section.labels or (), section.invert)
-        with naming_key("mask.path"):
-            masks.append(locate_mask(section.path, spec.frame_count, spec.frame_shape, labels))
-    drawn_mask = make_drawn_mask(section, spec)
-    return tuple(masks if drawn_mask is None else [*masks, drawn_mask])
-
-
-def _describe_masks(config: Config) -> str:
-    """Name the masks that the settings give by a path and by shapes, for an error."""
-    path = f"the mask {config.mask.path}" if config.mask.path is not None else ""
-    return " with ".join([cause for cause in (path, "mask.rois" * bool(config.mask.rois)) if cause])
-
-
 def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None = None) -> Series:
     """Make a series of an array, in memory or lazy; `initial_shifts` (frames, axes), pixels."""
     shape, mask = source.frame_shape, source.mask
@@ -195,6 +197,7 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
         time=source.time,
         digest="memory",
         initial_shifts=initial_shifts,
+        frame_numbers=range(source.frame_count),
     )
 
 
@@ -222,121 +225,6 @@ def leave_out(
     return series
 
 
-def _parse_border(border: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """The border of the mask per axis, in pixels; refuses one that leaves no pixel."""
-    widths = expand_per_axis("mask.border", border, shape)
-    if any(2 * width >= size for width, size in zip(widths, shape, strict=True)):
-        raise InputError(f"mask.border {border} leaves no pixel of frames of {tuple(shape)} pixels")
-    return widths
-
-
-def expand_per_axis(
-    key: str, setting: int | Sequence[int], shape: Sequence[int]
-) -> tuple[int, ...]:
-    """Expand a setting that is a number or a list to one number per axis of a frame."""
-    values = (setting,) * len(shape) if isinstance(setting, int) else tuple(setting)
-    if len(values) != len(shape):
-        raise InputError(f"{key} has {len(values)} values for {len(shape)} axes")
-    return values
-
-
 def _select_whole(shape: Sequence[int]) -> Slices:
     """The slices of a whole frame."""
     return tuple(slice(0, size) for size in shape)
-
-
-@contextmanager
-def naming_key(key: str) -> Iterator[None]:
-    """Put the key of the settings in front of an InputError that is raised inside."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from error
-
-
-# Bits per pixel of cameras that write into a larger type.
-CAMERA_BITS = (8, 10, 12, 14, 16)
-# Frames that are searched for saturation, and how many pixels must have the largest value.
-SEARCHED_FRAMES, FEWEST = 3, 4
-# Longer sides of a frame are searched in their middle, this many pixels.
-MOST_SEARCHED_PIXELS = 4096
-
-
-def make_drawn_mask(section: MaskSection, spec: StackSpec) -> DrawnMask | None:
-    """Make a mask of the shapes in the settings, in pixels; None if there are none."""
-    shapes: list[tuple[Ellipse | Polygon, bool]] = []
-    ndim = len(spec.spatial)
-    for index, roi in enumerate(section.rois):
-        key = f"mask.rois.{index}"
-        if roi.ellipse is not None:
-            centre, radii = roi.ellipse.centre, roi.ellipse.radii
-            if len(centre) > ndim:
-                raise InputError(
-                    f"{key}.ellipse has {len(centre)} axes, but frames have {ndim}: "
-                    f"{', '.join(spec.spatial)}"
-                )
-            ellipse = Ellipse(
-                _convert_lengths(f"{key}.ellipse.centre", centre, spec),
-                _convert_lengths(f"{key}.ellipse.radii", radii, spec),
-            )
-            if min(ellipse.radii) <= 0:
-                raise InputError(f"{key}.ellipse.radii {radii} must be more than 0")
-            shapes.append((ellipse, roi.valid == "inside"))
-        for corners in [roi.polygon] if roi.polygon is not None else []:
-            points = [_convert_lengths(f"{key}.polygon", corner, spec) for corner in corners]
-            polygon = Polygon(tuple((row, column) for row, column in points))
-            shapes.append((polygon, roi.valid == "inside"))
-    for index, (shape, _) in enumerate(shapes):
-        if not DrawnMask(((shape, True),)).read(0, spec.frame_shape).any():
-            raise InputError(
-                f"mask.rois.{index} contains no pixel of frames of {spec.frame_shape} pixels: "
-                f"coordinates are in the order {', '.join(spec.spatial)}"
-            )
-    return DrawnMask(tuple(shapes)) if shapes else None
-
-
-def _convert_lengths(
-    key: str, lengths: Sequence[float | str], spec: StackSpec
-) -> tuple[float, ...]:
-    """Convert lengths along the last axes of a frame to pixels; `key` is for an error."""
-    sizes = spec.pixel_size[len(spec.pixel_size) - len(lengths) :]
-    return tuple(
-        convert_to_pixels(key, length, size, spec.unit)
-        for length, size in zip(lengths, sizes, strict=True)
-    )
-
-
-def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) -> float | None:
-    """Find the value from which on pixels are saturated; None if the settings do not ask for it.
-
-    "auto" is the largest value of the data type, or that of a camera of fewer bits, if several
-    pixels of the first, the middle and the last frame have it and none has more.
-    """
-    if section.saturation != "auto":
-        return section.saturation
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind not in "iu":
-        raise InputError(
-            f"mask.saturation auto needs whole numbers, but the stack holds {dtype}: give the value"
-        )
-    region = tuple(
-        slice(
-            max((size - MOST_SEARCHED_PIXELS) // 2, 0),
-            min((size + MOST_SEARCHED_PIXELS) // 2, size),
-        )
-        for size in spec.frame_shape
-    )
-    frames = np.unique(np.linspace(0, spec.frame_count - 1, SEARCHED_FRAMES).round().astype(int))
-    highest, count = -math.inf, 0
-    for index in frames:
-        frame = source.read(int(index), region)
-        if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
-            continue
-        values = frame.image[frame.valid]
-        maximum = float(values.max())
-        if maximum >= highest:
-            count = (count if maximum == highest else 0) + int((values == maximum).sum())
-            highest = maximum
-    if count >= FEWEST and highest in [2.0**bits - 1 for bits in CAMERA_BITS]:
-        return highest
-    return float(np.iinfo(dtype).max)

@@ -106,7 +106,8 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     drawn_frames = known_frames[thin_out(len(known_frames), np.zeros(len(known_frames), bool))]
     y, x = values[drawn_frames, -2], values[drawn_frames, -1]
     ax.plot(x, y, "-", lw=0.8, color="0.6", zorder=1)
-    points = ax.scatter(x, y, c=drawn_frames, s=9, cmap="viridis", zorder=2)
+    numbers = shifts["frame"].to_numpy()[drawn_frames]
+    points = ax.scatter(x, y, c=numbers, s=9, cmap="viridis", zorder=2)
     if len(drawn_frames):
         ax.plot(x[:1], y[:1], "o", ms=9, mfc="none", mec=WORSE, mew=1.5, zorder=3)
         ax.figure.colorbar(points, ax=ax, label="frame", shrink=0.8)

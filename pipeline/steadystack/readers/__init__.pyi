@@ -7,6 +7,7 @@ from .frames import (
     read_block,
 )
 from .masks import (
+    ImagePart,
     MaskLabels,
     ValidFrames,
     digest_content,
@@ -18,6 +19,7 @@ from .stacks import (
     Missing,
     StackSpec,
     choose_ome_version,
+    cut_stack,
     get_codecs,
     get_coordinates,
     locate_stack,
@@ -28,6 +30,7 @@ __all__ = [
     "INPUT_SUFFIXES",
     "TIFF_SUFFIXES",
     "ArrayFrames",
+    "ImagePart",
     "MaskLabels",
     "Missing",
     "Positions",
@@ -36,6 +39,7 @@ __all__ = [
     "ValidFrames",
     "choose_ome_version",
     "cut_at_chunks",
+    "cut_stack",
     "digest_content",
     "get_codecs",
     "get_coordinates",

@@ -31,7 +31,7 @@ from steadystack.readers.pixels import (
     read_coordinate,
     read_dimension_names,
 )
-from steadystack.readers.positions import choose_image
+from steadystack.readers.positions import AXIS_NAMES, choose_image
 from steadystack.readers.references import (
     ArrayChoice,
     InFiles,
@@ -46,14 +46,6 @@ from steadystack.readers.references import (
     open_files,
 )
 from steadystack.readers.tiff import TIFF_SUFFIXES, TiffImage, is_tiff, list_series_files, read_tiff
-
-AXIS_NAMES = {
-    "t": "t", "time": "t", "frame": "t", "date": "t",
-    "c": "c", "channel": "c", "ch": "c", "band": "c",
-    "z": "z", "depth": "z", "plane": "z",
-    "y": "y", "lat": "y", "latitude": "y", "row": "y",
-    "x": "x", "lon": "x", "longitude": "x", "column": "x", "col": "x",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from steadystack.model import (
     Slices,
     UnreachableError,
 )
-from steadystack.readers.formats import AXIS_NAMES, find_image
+from steadystack.readers.formats import find_image
 from steadystack.readers.pixels import Pixels
+from steadystack.readers.positions import AXIS_NAMES
 from steadystack.readers.references import Reference, digest_metadata, open_reference
 from steadystack.validity import Mask, Validity, as_mask
 
@@ -155,6 +156,33 @@ def read_image(
         spec, array = _describe(path, 0, frame_shape, is_coded=True)
         region = region or tuple(slice(0, size) for size in frame_shape)
         return np.asarray(_read_region(array, spec, 0, frame_shape, region), np.float64)
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A part of a single image with the shape of a whole frame, such as a flat field.
+
+    Attributes
+    ----------
+    path : of the image
+    shape : of the whole frame
+    first : the first pixel of the part; an axis in front that the frames do not have is that of
+        the one plane which they are
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    first: tuple[int, ...]
+
+    def read(self, region: Slices) -> NDArray[np.float64]:
+        """Read a region of the part, one slice for each axis of the frames."""
+        planes = (slice(0, 1),) * (len(self.shape) - len(region))
+        moved = tuple(
+            slice(side.start + begin, side.stop + begin)
+            for side, begin in zip((*planes, *region), self.first, strict=True)
+        )
+        image = read_image(self.path, self.shape, moved)
+        return image.reshape(image.shape[len(planes) :])
 
 
 def _describe(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
@@ -235,6 +235,84 @@ class PlainPixels:
 
     def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class CutPixels:
+    """A part of an array, which is read through it: (first, stop, step) along each axis.
+
+    Chunks are those of the array, as these are decoded; they need not begin where the part does.
+    """
+
+    whole: Pixels
+    sides: tuple[tuple[int, int, int], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(
+            len(range(first, min(stop, size), step))
+            for (first, stop, step), size in zip(self.sides, self.whole.shape, strict=True)
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self.whole.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return self.whole.shards
+
+    @property
+    def may_lack(self) -> bool:
+        return self.whole.may_lack
+
+    def describe(self) -> Any:
+        return self.whole.describe()
+
+    def read(self, region: Slices) -> NDArray[Any]:
+        pieces = [self.whole.read(piece) for piece, _ in self._find_pieces(region)]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, self._stepped)
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
+        missing = [
+            (self.whole.find_missing(piece, part), part)
+            for piece, inside in self._find_pieces(region)
+            for part in (block[inside],)
+        ]
+        if all(found is None for found, _ in missing):
+            return None
+        return np.concatenate(
+            [np.zeros(part.shape, bool) if found is None else found for found, part in missing],
+            self._stepped,
+        )
+
+    @property
+    def _stepped(self) -> int:
+        """The axis along which not every entry is taken: that of time, or any if there is none."""
+        return next((axis for axis, (_, _, step) in enumerate(self.sides) if step > 1), 0)
+
+    def _find_pieces(self, region: Slices) -> Iterator[tuple[Slices, Slices]]:
+        """Find the regions of the array that hold a region, each with its place in that.
+
+        Entries that are not next to each other are read one by one, so that none is in between.
+        """
+        axis, (first, _, step) = self._stepped, self.sides[self._stepped]
+        moved = [
+            slice(side.start + begin, side.stop + begin)
+            for side, (begin, _, _) in zip(region, self.sides, strict=True)
+        ]
+        if step == 1:
+            yield tuple(moved), (slice(None),) * len(region)
+            return
+        for entry in range(region[axis].start, region[axis].stop):
+            start, place = first + entry * step, entry - region[axis].start
+            inside = [slice(None)] * len(region)
+            moved[axis], inside[axis] = slice(start, start + 1), slice(place, place + 1)
+            yield tuple(moved), tuple(inside)
 
 
 def open_npy(path: str) -> PlainPixels:

@@ -1,4 +1,4 @@
-"""Stores of many images: plates with their wells, and collections of series."""
+"""Which one of many: images of plates and of collections, axes of an array, channels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,21 @@ import zarr
 from steadystack.durable import get_place
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
+from steadystack.readers.pixels import Pixels
+from steadystack.readers.tiff import is_tiff
 
 # Names that an error lists before it breaks off.
 MAX_LISTED = 8
+AXIS_NAMES = {
+    "t": "t", "time": "t", "frame": "t", "date": "t",
+    "c": "c", "channel": "c", "ch": "c", "band": "c",
+    "z": "z", "depth": "z", "plane": "z",
+    "y": "y", "lat": "y", "latitude": "y", "row": "y",
+    "x": "x", "lon": "x", "longitude": "x", "column": "x", "col": "x",
+}  # fmt: skip
+DEFAULT_AXES = {2: "yx", 3: "tyx"}
+# Entries along an axis: more are a slip in the metadata, and lists of frames would fill the memory.
+MOST_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -138,3 +150,90 @@ def _list_collection(group: zarr.Group) -> tuple[str, ...]:
     while str(count) in group:
         count += 1
     return tuple(str(index) for index in range(count))
+
+
+def find_channel(
+    path: str, count: int, names: Sequence[str], channel: int | str | None, has_axis: bool
+) -> int | None:
+    """Find the index of a channel given by number or name; None if the stack has no such axis.
+
+    `count` and `names` are those of the channels of the stack at `path`.
+    """
+    if channel is None and count > 1:
+        raise InputError(
+            f"{path} has {_list_channels(count, names)}: choose one (input.channel, --channel)"
+        )
+    if isinstance(channel, str):
+        if channel not in names and channel.isdecimal():
+            return find_channel(path, count, names, int(channel), has_axis)
+        if names.count(channel) > 1:
+            places = ", ".join(str(i) for i, name in enumerate(names) if name == channel)
+            raise InputError(
+                f"input.channel {channel!r} is the name of {names.count(channel)} channels: choose "
+                f"by number ({places})"
+            )
+        if channel not in names:
+            close_names = difflib.get_close_matches(channel, names, n=1)
+            suggestion = f"; did you mean {close_names[0]}?" if close_names else ""
+            raise InputError(
+                f"input.channel {channel!r} is not a channel of {path}, which has "
+                f"{_list_channels(count, names)}{suggestion}"
+            )
+        return names.index(channel)
+    if channel is not None and not 0 <= channel < count:
+        raise InputError(
+            f"input.channel {channel} is out of range: {path} has {_list_channels(count, names)}"
+        )
+    return (channel or 0) if has_axis else None
+
+
+def _list_channels(count: int, names: Sequence[str]) -> str:
+    """List the channels as text, with what they can be chosen by: name, number or nothing."""
+    if count == 1:
+        return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
+    if names:
+        return f"{count} channels: {', '.join(names)}"
+    return f"{count} channels, without names: 0 to {count - 1}"
+
+
+def identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
+    """Identify every array dimension as one of t, c, z, y, x; raises InputError if it cannot be."""
+    ndim = len(array.shape)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
+    if 0 in array.shape or max(array.shape, default=0) > MOST_PIXELS:
+        raise InputError(
+            f"{path} has the shape {array.shape}: every axis needs 1 to {MOST_PIXELS} entries; "
+            "write its metadata again, or give the path of another array"
+        )
+    names = list(names or DEFAULT_AXES.get(ndim, ""))
+    if not names:
+        raise InputError(
+            f"{path} has {ndim} dimensions without names: set input.axes, one letter of "
+            "tczyx per dimension, such as tcyx"
+        )
+    if len(names) != ndim:
+        raise InputError(
+            f"input.axes names {len(names)} axes ({''.join(names)}), but {path} has {ndim} "
+            f"dimensions of {tuple(array.shape)}"
+        )
+    unknown = [name for name in names if name.lower() not in AXIS_NAMES]
+    if unknown:
+        raise InputError(
+            f"axis {unknown[0]!r} of {path} is not one of t, c, z, y, x: set input.axes, one "
+            "letter per dimension"
+        )
+    axes = tuple(AXIS_NAMES[name.lower()] for name in names)
+    if len(set(axes)) < len(axes):
+        raise InputError(f"an axis occurs twice in {axes} of {path}: set input.axes")
+    if not {"y", "x"} <= set(axes):
+        raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
+    if "t" not in axes:
+        single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
+        if is_tiff(path) and len(axes) == 2:
+            raise InputError(
+                f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
+                f"as '{path.rpartition('/')[0] or '.'}/*.tif'"
+            )
+        raise InputError(f"{single}if one of them is time, set input.axes")
+    return axes

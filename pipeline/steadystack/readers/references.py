@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices, UnreachableError
 from steadystack.readers.other_files import open_hdf, open_mrc, open_with
-from steadystack.readers.pixels import Pixels, ZarrPixels, find_coding, open_npy
+from steadystack.readers.pixels import CutPixels, Pixels, ZarrPixels, find_coding, open_npy
 from steadystack.readers.tiff import list_series_files, open_level
 
 
@@ -160,8 +160,31 @@ class InFiles(_InOneFile):
         return tuple(name for name, count in zip(names, counts, strict=True) for _ in range(count))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A part of another array: (first, stop, step) along each of its axes."""
+
+    whole: InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles
+    sides: tuple[tuple[int, int, int], ...]
+
+    def __str__(self) -> str:
+        return f"{self.whole} of which {list(map(list, self.sides))}"
+
+    def open(self, path: str) -> CutPixels:
+        return CutPixels(self.whole.open(path), self.sides)
+
+    def list_frame_files(self, path: str) -> tuple[str, ...] | None:
+        """List the name of the file that holds each frame; None: all frames are in one file."""
+        files = self.whole.list_frame_files(path)  # frames are the first axis of what has several
+        return None if files is None else files[slice(*self.sides[0])]
+
+    def open_zarr_array(self, path: str) -> zarr.Array[Any] | None:
+        """Open the whole array as Zarr; None if it is not in a Zarr store."""
+        return self.whole.open_zarr_array(path)
+
+
 # Where the array is in the store at a path. Its text goes into digests: do not change it.
-Reference: TypeAlias = InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles
+Reference: TypeAlias = InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles | Cut
 
 
 @dataclass(frozen=True)

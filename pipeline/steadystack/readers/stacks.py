@@ -5,8 +5,7 @@ Formats are in `formats`; a stack here is an array of them, with names for its a
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -19,20 +18,17 @@ from steadystack.conventions import compute_regular_times
 from steadystack.durable import get_place
 from steadystack.model import InputError, Slices
 from steadystack.ome import Coordinates, OmeImage, OmeVersion, find_time_unit, read_image
-from steadystack.readers.formats import AXIS_NAMES, find_array
-from steadystack.readers.pixels import Pixels
+from steadystack.readers.formats import find_array
+from steadystack.readers.positions import find_channel, identify_axes
 from steadystack.readers.references import (
     ArrayChoice,
+    Cut,
     LocatedArray,
     Reference,
     digest_metadata,
+    open_reference,
 )
-from steadystack.readers.tiff import is_tiff
-from steadystack.units import choose_common_unit, is_size
-
-DEFAULT_AXES = {2: "yx", 3: "tyx"}
-# Entries along an axis: more are a slip in the metadata, and lists of frames would fill the memory.
-MOST_PIXELS = 2**24
+from steadystack.units import choose_common_unit, is_size, parse_region, parse_slice
 
 Missing = Literal["invalid", "fill"]
 
@@ -59,6 +55,7 @@ class StackSpec:
     levels : shapes of the levels of the pyramid that the array is a level of
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
     level : number of the array's level in the pyramid
+    uncut : the whole stack, of which this is some frames, or a region of them; None: it is whole
     """
 
     path: str
@@ -79,6 +76,25 @@ class StackSpec:
     levels: tuple[tuple[int, ...], ...] = ()
     image: str | None = None
     level: int = 0
+    uncut: StackSpec | None = None
+
+    @property
+    def frame_numbers(self) -> range:
+        """The numbers that the frames have in the whole stack."""
+        is_cut = isinstance(self.array, Cut)
+        return range(*self.sides["t"]) if is_cut else range(self.frame_count)
+
+    @property
+    def first_pixel(self) -> dict[str, int]:
+        """The first pixel along each spatial axis of the array, counted in the whole stack."""
+        return {axis: side[0] for axis, side in self.sides.items() if axis in "zyx"}
+
+    @property
+    def sides(self) -> dict[str, tuple[int, int, int]]:
+        """(first, stop, step) of what is used of the whole stack, by axis."""
+        if isinstance(self.array, Cut):
+            return dict(zip(self.axes, self.array.sides, strict=True))
+        return {axis: (0, self.size(axis), 1) for axis in self.axes}
 
     @property
     def frame_count(self) -> int:
@@ -131,6 +147,8 @@ def locate_stack(
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
     reader: str | None = None,
+    frames: str | None = None,
+    region: Region | None = None,
 ) -> StackSpec:
     """Locate the stack at `path`; reads metadata only.
 
@@ -146,6 +164,9 @@ def locate_stack(
     series : image of a collection or of a TIFF file, by its number; needed if there are several
     pixel_size : micrometers, where the store does not tell or errs
     reader : ``file.py:function`` or ``package:function`` that returns the array of a path
+    frames : of which the stack consists: a slice such as "155:245:3"; None: all
+    region : of every frame: (first, stop) along its last axes, pixels or lengths such as "3 um";
+        None: all, of an axis or of the frame
 
     Raises
     ------
@@ -159,7 +180,7 @@ def locate_stack(
             f"{path}: {located.scale_doubt}: set input.pixel_size, or another input.level"
         )
     pixels = located.pixels
-    names = _identify_axes(pixels, axes or located.axes, path)
+    names = identify_axes(pixels, axes or located.axes, path)
     spec = StackSpec(
         path=path,
         array=located.reference,
@@ -180,9 +201,61 @@ def locate_stack(
         image=located.image,
         level=level,
     )
-    return replace(
-        spec, channel=_find_channel(spec, channel), **_choose_measures(spec, located, pixel_size)
+    found = find_channel(path, spec.size("c"), spec.channel_names, channel, "c" in spec.axes)
+    spec = replace(spec, channel=found, **_choose_measures(spec, located, pixel_size))
+    return cut_stack(spec, _find_frames(spec, frames), _find_region(spec, region))
+
+
+Region = Sequence[tuple[float | str, float | str] | None]
+
+
+def _find_frames(spec: StackSpec, frames: str | None) -> range:
+    """Find the frames of a stack that the text of a slice chooses; None: all.
+
+    Raises InputError where these are less than two.
+    """
+    chosen = range(spec.frame_count)
+    if frames is None:
+        return chosen
+    chosen = chosen[parse_slice("input.frames", frames)]
+    if len(chosen) < 2:
+        raise InputError(
+            f"input.frames {frames!r} leaves {len(chosen)} of the {spec.frame_count} frames of "
+            f"{spec.path}, 0 to {spec.frame_count - 1}: at least 2 are needed"
+        )
+    return chosen
+
+
+def _find_region(spec: StackSpec, region: Region | None) -> dict[str, tuple[int, int]]:
+    """Find the pixels of a frame that a region holds, (first, stop) by axis; None: all of them."""
+    where = spec.spatial, spec.frame_shape, spec.pixel_size, spec.unit
+    sides = parse_region("input.region", region or (), *where)
+    return dict(zip(spec.spatial, sides, strict=True))
+
+
+def cut_stack(spec: StackSpec, frames: range, region: Mapping[str, tuple[int, int]]) -> StackSpec:
+    """Cut frames, and a region (first, stop) along the axes that it names, out of a stack.
+
+    What is everything is the stack itself.
+    """
+    sides = {"t": (frames.start, frames.stop, frames.step)}
+    sides |= {axis: (*side, 1) for axis, side in region.items()}
+    along = tuple(sides.get(axis, (0, spec.size(axis), 1)) for axis in spec.axes)
+    shape = tuple(len(range(*side)) for side in along)
+    if shape == spec.shape or isinstance(spec.array, Cut):
+        return spec
+    reference = Cut(spec.array, along)
+    pixels = open_reference(spec.path, spec.array, spec.digest)
+    cut = replace(
+        spec,
+        array=reference,
+        shape=shape,
+        time=spec.time and (tuple(spec.time[0][i] for i in frames), spec.time[1]),
+        digest=digest_metadata(spec.path, reference, pixels, spec.axes),
+        uncut=spec,
     )
+    size = dict(zip(spec.spatial, spec.pixel_size, strict=True))
+    return replace(cut, pixel_size=tuple(size[axis] for axis in cut.spatial))
 
 
 def _choose_measures(
@@ -211,90 +284,6 @@ def _choose_measures(
     return {"pixel_size": sizes, "unit": unit, "time": located.time or regular}
 
 
-def _identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tuple[str, ...]:
-    """Identify every array dimension as one of t, c, z, y, x; raises InputError if it cannot be."""
-    ndim = len(array.shape)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{path} holds {array.dtype}: real numbers are needed")
-    if 0 in array.shape or max(array.shape, default=0) > MOST_PIXELS:
-        raise InputError(
-            f"{path} has the shape {array.shape}: every axis needs 1 to {MOST_PIXELS} entries; "
-            "write its metadata again, or give the path of another array"
-        )
-    names = list(names or DEFAULT_AXES.get(ndim, ""))
-    if not names:
-        raise InputError(
-            f"{path} has {ndim} dimensions without names: set input.axes, one letter of "
-            "tczyx per dimension, such as tcyx"
-        )
-    if len(names) != ndim:
-        raise InputError(
-            f"input.axes names {len(names)} axes ({''.join(names)}), but {path} has {ndim} "
-            f"dimensions of {tuple(array.shape)}"
-        )
-    unknown = [name for name in names if name.lower() not in AXIS_NAMES]
-    if unknown:
-        raise InputError(
-            f"axis {unknown[0]!r} of {path} is not one of t, c, z, y, x: set input.axes, one "
-            "letter per dimension"
-        )
-    axes = tuple(AXIS_NAMES[name.lower()] for name in names)
-    if len(set(axes)) < len(axes):
-        raise InputError(f"an axis occurs twice in {axes} of {path}: set input.axes")
-    if not {"y", "x"} <= set(axes):
-        raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
-    if "t" not in axes:
-        single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
-        if is_tiff(path) and len(axes) == 2:
-            raise InputError(
-                f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
-                f"as '{path.rpartition('/')[0] or '.'}/*.tif'"
-            )
-        raise InputError(f"{single}if one of them is time, set input.axes")
-    return axes
-
-
-def _find_channel(spec: StackSpec, channel: int | str | None) -> int | None:
-    """Find the index of a channel given by number or name; None if the stack has no such axis."""
-    count, names = spec.size("c"), spec.channel_names
-    if channel is None and count > 1:
-        raise InputError(
-            f"{spec.path} has {_list_channels(count, names)}: choose one (input.channel, --channel)"
-        )
-    if isinstance(channel, str):
-        if channel not in names and channel.isdecimal():
-            return _find_channel(spec, int(channel))
-        if names.count(channel) > 1:
-            places = ", ".join(str(i) for i, name in enumerate(names) if name == channel)
-            raise InputError(
-                f"input.channel {channel!r} is the name of {names.count(channel)} channels: choose "
-                f"by number ({places})"
-            )
-        if channel not in names:
-            close_names = difflib.get_close_matches(channel, names, n=1)
-            suggestion = f"; did you mean {close_names[0]}?" if close_names else ""
-            raise InputError(
-                f"input.channel {channel!r} is not a channel of {spec.path}, which has "
-                f"{_list_channels(count, names)}{suggestion}"
-            )
-        return names.index(channel)
-    if channel is not None and not 0 <= channel < count:
-        raise InputError(
-            f"input.channel {channel} is out of range: {spec.path} has "
-            f"{_list_channels(count, names)}"
-        )
-    return (channel or 0) if "c" in spec.axes else None
-
-
-def _list_channels(count: int, names: Sequence[str]) -> str:
-    """List the channels as text, with what they can be chosen by: name, number or nothing."""
-    if count == 1:
-        return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
-    if names:
-        return f"{count} channels: {', '.join(names)}"
-    return f"{count} channels, without names: 0 to {count - 1}"
-
-
 def choose_ome_version(spec: StackSpec) -> OmeVersion:
     """Choose the version of OME-Zarr that goes with the Zarr format of a stack."""
     array = spec.array.open_zarr_array(spec.path)
@@ -315,6 +304,12 @@ def get_codecs(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
 
 def get_coordinates(spec: StackSpec) -> Coordinates:
     """Get where the pixels of a stack lie, from its store, or from settings that replace it."""
+    if spec.uncut is not None:
+        whole = get_coordinates(spec.uncut)
+        for axis, (first, _, every) in spec.sides.items():
+            whole.origin[axis] += first * whole.step[axis]
+            whole.step[axis] *= every
+        return whole
     coordinates, image = Coordinates(), _read_ome_image(spec)
     if image is not None:
         steps, origins = image.compute_placement(spec.level)

@@ -237,8 +237,8 @@ def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict
         ("stands still", f"{float(pair['pair_fixed_pattern_share']):.0%}"),
     ]
     return {
-        "reference": int(pair["pair_reference"]),
-        "moving": int(pair["pair_moving"]),
+        "reference": int(shifts["frame"][int(pair["pair_reference"])]),
+        "moving": int(shifts["frame"][int(pair["pair_moving"])]),
         "status": str(PairStatus.from_code(int(pair["pair_status"]))),
         "facts": [(name, value) for name, value in facts if "nan" not in value],
         "images": [("reference", reference), ("moving", moving)],
@@ -263,7 +263,8 @@ def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
     doubtful = np.flatnonzero(status != FrameStatus.OK.code)
     is_shown[doubtful[:MOST_ROWS]] = True
     rows = np.flatnonzero(is_shown)
-    columns: dict[str, list[Any]] = {"frame": rows.tolist()}
+    numbers = shifts["frame"].to_numpy()
+    columns: dict[str, list[Any]] = {"frame": numbers[rows].tolist()}
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
         for label, variable in (
             (f"shift {name}", "frame_shift"),

@@ -32,7 +32,7 @@ from steadystack.planning import (
     get_default_task_bytes,
     read_mean_weights,
 )
-from steadystack.readers import StackSpec, locate_stack
+from steadystack.readers import StackSpec, cut_stack, locate_stack
 from steadystack.stages.results import load_own_shifts
 from steadystack.units import parse_bytes
 from steadystack.validity import DefectMask
@@ -206,7 +206,9 @@ def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
 
 def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
     """The mean of the steady series of a run, before a pixel is read."""
-    weights = read_mean_weights(setup.config, setup.series.source.frame_count)
+    source = locate_stack(**setup.config.input.model_dump())
+    count = (source.uncut or source).frame_count
+    weights = read_mean_weights(setup.config, source.frame_numbers, count)
     path = str(setup.config.output.mean)
     return plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
 
@@ -238,11 +240,14 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
         spec = locate_stack(path, channel=0)
     except InputError as error:
         raise InputError(f"correct.stack: {error}") from error
-    axes = ("t", *measured.spatial)
-    if any(spec.size(axis) != measured.size(axis) for axis in axes):
-        shapes = [{axis: stack.size(axis) for axis in axes} for stack in (spec, measured)]
+    whole = measured.uncut or measured
+    axes = ("t", *whole.spatial)
+    if any(spec.size(axis) != whole.size(axis) for axis in axes):
+        shapes = [{axis: stack.size(axis) for axis in axes} for stack in (spec, whole)]
         raise InputError(
             f"correct.stack: {path} has {shapes[0]}, but the measured stack has {shapes[1]}: "
             "number and size of the frames must agree"
         )
-    return spec
+    sides = measured.sides
+    region = {axis: sides[axis][:2] for axis in spec.spatial if axis in sides}
+    return cut_stack(spec, measured.frame_numbers, region)

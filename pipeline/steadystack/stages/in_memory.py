@@ -47,6 +47,8 @@ def open_stack(
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
     reader: str | None = None,
+    frames: str | None = None,
+    region: Sequence[Any] | None = None,
 ) -> xr.DataArray:
     """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
@@ -66,6 +68,8 @@ def open_stack(
             series=series,
             pixel_size=pixel_size,
             reader=resolve_reader(reader, Path()),
+            frames=frames,
+            region=region,
         )
     )
 
@@ -99,7 +103,7 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
         return blocks
 
     coordinates: dict[str, Any] = {
-        axis: (axis, np.arange(size) * step, {"units": unit})
+        axis: (axis, (spec.first_pixel[axis] + np.arange(size)) * step, {"units": unit})
         for axis, size, (step, unit) in zip(
             spec.spatial, spec.frame_shape, _choose_steps(spec), strict=True
         )

@@ -108,10 +108,10 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     most = int(np.clip(PICTURED_PIXELS // math.prod(source.frame_shape), *PICTURED))
     spread = shown[np.unique(np.linspace(0, len(shown) - 1, most).round().astype(int))]
     before, after = seen(spread)
-    singles = {}
+    singles, numbers = {}, setup.series.frame_numbers
     for frame in dict.fromkeys(shown[[0, len(shown) // 2, -1]].tolist()):
         still, moved = seen(np.array([frame]))
-        singles[f"frame {frame}"] = still.mean, moved.mean
+        singles[f"frame {numbers[frame]}"] = still.mean, moved.mean
     return ReportImages(
         images={
             "mean": (before.mean, after.mean),
@@ -122,7 +122,7 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
             axis: (before.kymographs[axis][spread], after.kymographs[axis][spread])
             for axis in before.kymographs
         },
-        span=(int(spread[0]), int(spread[-1])),
+        span=(numbers[spread[0]], numbers[spread[-1]]),
         close_ups=make_close_ups(source, setup.method, table, frames),
     )
 
@@ -218,7 +218,7 @@ def make_frame_rows(
     size = get_pixel_size(shifts)
     rows = []
     for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
-        row: dict[str, Any] = {"frame": frame}
+        row: dict[str, Any] = {"frame": int(shifts["frame"][frame])}
         if files is not None:
             row["file"] = files[frame]
         if "time" in shifts.coords:
@@ -261,17 +261,19 @@ def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
     """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
 
     A layer for every frame with a shift that compares with the anchor's, of the image
-    ``stack[frame:frame + 1]``; all share the slider of time. ``frame`` is to be taken out.
+    ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
+    taken out.
     """
     size = get_pixel_size(shifts).tolist()
     values, component = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
+    numbers = shifts["frame"].to_numpy().tolist()
     return [
         {
-            "frame": frame,
-            "name": f"frame {frame}",
+            "frame": number,
+            "name": f"frame {number}",
             "scale": [1.0, *size],
-            "translate": [float(frame), *(shift * size).tolist()],
+            "translate": [float(number), *(shift * size).tolist()],
         }
-        for frame, shift in enumerate(values)
-        if np.isfinite(shift).all() and component[frame] == 0
+        for number, shift, part in zip(numbers, values, component, strict=True)
+        if np.isfinite(shift).all() and part == 0
     ]

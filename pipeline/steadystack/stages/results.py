@@ -147,6 +147,7 @@ def make_run_dataset(
         unit=series.unit,
         time=series.time,
         part_centres=find_part_centres(setup.method),
+        frame_numbers=series.frame_numbers,
         attributes=attributes,
     )
 
