@@ -5,11 +5,14 @@ cross-correlation (Padfield 2012), solves all pairs together for one shift per f
 sure it is.
 """
 
+import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import lazy_loader
 
-__getattr__, _, _named = lazy_loader.attach_stub(__name__, __file__)
+_import, _, _named = lazy_loader.attach_stub(__name__, __file__)
 __all__ = sorted([*_named, "__version__"])
 
 try:
@@ -20,3 +23,18 @@ except PackageNotFoundError:  # imported from its folder, and not installed
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    found = _import(name)
+    _register_accessor()
+    return found
+
+
+def _register_accessor() -> None:
+    """Let datasets have ``.steady``, where xarray was imported."""
+    if "xarray" in sys.modules:
+        import_module("steadystack.accessor")
+
+
+_register_accessor()

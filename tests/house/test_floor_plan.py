@@ -49,6 +49,7 @@ PLAN = {
     "quality": (8, {"numpy", "xarray"}),
     "stages": (9, {"numpy", "xarray", "dask", "yaml"}),
     "guide": (10, {"numpy", "xarray", "roifile"}),
+    "accessor": (10, {"numpy", "xarray", "matplotlib"}),
     "terminal": (10, {"rich"}),
     "cli": (11, {"click", "xarray"}),
 }
