@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from steadystack import plot
 from steadystack.cli import main
 from steadystack.dataset import load_shifts
 from steadystack.report.figures import draw_series, save_figure, shrink
@@ -40,6 +41,20 @@ def test_images_are_made_smaller_by_means_of_what_is_known():
     expected = [[(1 + 5 + 6) / 3, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [13, 15, np.nan]]
     np.testing.assert_allclose(shrink(image, 3), expected)
     assert shrink(image, 5) is image
+
+
+def test_what_is_written_around_axes_lies_within_the_figure_and_fills_it():
+    for title, unit in (("one", "px"), ("one\ntwo", "a very long unit of a very long name")):
+        figure = plot.new_figure(5, 4, layout=False)
+        ax, other = figure.subplots(1, 2, sharey=True)
+        figure.colorbar(other.scatter([0, 1], [1e4, -1e-4], c=[0, 1e6]), ax=other, label=unit)
+        ax.set(title=title, xlabel="x", ylabel=f"y / {unit}")
+        plot.lay_out(figure)
+        figure.draw_without_rendering()
+        boxes = [one.get_tightbbox(for_layout_only=True).get_points() for one in figure.axes]
+        inches = np.array(boxes) / figure.dpi
+        np.testing.assert_allclose(inches.min(axis=(0, 1)), 0.04, atol=0.03)
+        np.testing.assert_allclose((5, 4) - inches.max(axis=(0, 1)), 0.04, atol=0.03)
 
 
 def test_a_name_is_drawn_as_it_is(folder, tmp_path):

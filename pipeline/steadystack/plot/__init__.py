@@ -3,7 +3,7 @@
 `curves` draws tables, `pictures` images and masks, on a `canvas`.
 """
 
-from steadystack.plot.canvas import COLOURS, make_plain, new_figure, require_matplotlib
+from steadystack.plot.canvas import COLOURS, lay_out, make_plain, new_figure, require_matplotlib
 from steadystack.plot.curves import drift, pairs, path, residuals
 from steadystack.plot.pictures import (
     before_after,
@@ -21,6 +21,7 @@ __all__ = [
     "drift",
     "find_grey_range",
     "kymograph",
+    "lay_out",
     "make_plain",
     "new_figure",
     "pairs",

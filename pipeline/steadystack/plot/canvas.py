@@ -19,6 +19,7 @@ COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}
 BAD, WORSE = "#cc79a7", "#e69f00"
 # Most points of a curve that are drawn, and most marks that are not drawn as pixels.
 MOST_POINTS, MOST_MARKS = 2000, 3000
+EDGE = 0.04  # of a figure that is left blank, inches
 
 
 def require_matplotlib() -> None:
@@ -27,12 +28,36 @@ def require_matplotlib() -> None:
         raise InputError("pictures need matplotlib: install steadystack[report]")
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this width and height, inches, that draws without a screen."""
+def new_figure(width: float, height: float, *, layout: bool = True) -> Figure:
+    """An empty figure of this width and height, inches, that draws without a screen.
+
+    `layout` says whether matplotlib finds places for its axes; else `lay_out` does, in the end.
+    """
     require_matplotlib()
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": layout}):
+        return Figure(figsize=(width, height))
+
+
+def lay_out(figure: Figure) -> None:
+    """Scale all axes of a figure alike, so that they and what stands around them fill it.
+
+    Labels are measured once, where matplotlib's layouts measure them twice and draw once more.
+    """
+    from matplotlib.transforms import Bbox
+
+    places = np.array([ax.get_position(original=True).get_points() for ax in figure.axes])
+    boxes = [box for ax in figure.axes if (box := ax.get_tightbbox(for_layout_only=True))]
+    outer = Bbox.union(boxes).transformed(figure.transFigure.inverted()).get_points()
+    inner = np.array([places.min(axis=(0, 1)), places.max(axis=(0, 1))])
+    edge = EDGE / figure.get_size_inches()
+    room = np.array([edge, 1 - edge]) + inner - outer
+    scale = (room[1] - room[0]) / (inner[1] - inner[0])
+    if (scale > 0).all():
+        for ax, place in zip(figure.axes, places, strict=True):
+            ax.set_position(Bbox(room[0] + (place - inner[0]) * scale))
 
 
 def make_plain(text: str) -> str:

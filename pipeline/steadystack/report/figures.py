@@ -231,5 +231,5 @@ def _encode_webp(pixels: NDArray[Any]) -> str:
     from PIL import Image
 
     data = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(data, "WEBP", quality=WEBP_QUALITY, method=4)
+    Image.fromarray(pixels, "RGBA").save(data, "WEBP", quality=WEBP_QUALITY, method=2)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

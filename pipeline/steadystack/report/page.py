@@ -32,6 +32,10 @@ Box = Sequence[tuple[float, float]]
 MOST_BYTES = 5_000_000
 IMAGE_SIDES = (640, 480, 320, 160)
 CLOSE_UP_SHRINK = 3  # an image's side over that of a close-up
+SHOWN_OF_PAIR = (
+    "pair_reference", "pair_moving", "pair_status", "pair_shift", "pair_residual", "pair_ncc",
+    "pair_overlap", "pair_second_peak_ratio", "pair_fixed_pattern_share",
+)  # fmt: skip
 # Most frames in the table, evenly spread, and most frames beside them that are not ok.
 MOST_ROWS = 20_000
 
@@ -114,8 +118,9 @@ def _draw(
     draw: Callable[..., Any], shifts: xr.Dataset, size: tuple[float, float], **options: Any
 ) -> Figure:
     """Draw a figure of one of `plot`'s functions; `size` is its width and height, inches."""
-    figure = plot.new_figure(*size)
+    figure = plot.new_figure(*size, layout=False)
     draw(shifts, figure.subplots(), **options)
+    plot.lay_out(figure)
     return figure
 
 
@@ -126,12 +131,17 @@ def _draw_kymographs(
 
     `span` are the indices of the first and the last frame.
     """
-    figure = plot.new_figure(9, 4.2)
+    figure = plot.new_figure(9, 4.2, layout=False)
     for ax, image, name in zip(
-        figure.subplots(1, 2, sharey=True), before_and_after, ("before", "after"), strict=True
+        figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06}),
+        before_and_after,
+        ("before", "after"),
+        strict=True,
     ):
         plot.kymograph(image, ax, axis=axis, span=span)
         ax.set_title(name)
+        ax.label_outer()
+    plot.lay_out(figure)
     return figure
 
 
@@ -215,7 +225,7 @@ def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict
 
     Images have at most `side` pixels per side.
     """
-    pair = shifts.isel(pair=close_up.row)
+    pair = shifts[list(SHOWN_OF_PAIR)].isel(pair=close_up.row)
     reference, moving = encode_same_greys(
         *(shrink(image, side) for image in (close_up.reference, close_up.moving))
     )
