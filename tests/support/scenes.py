@@ -28,6 +28,11 @@ class Scene:
             image += part.real
         return image / np.sqrt(len(self.wave) / 2)
 
+    def look(self, places: np.ndarray) -> np.ndarray:
+        """What lies at places (..., ndim); of standard deviation 1."""
+        angle = np.asarray(places, np.float64) @ self.wave.T + self.phase
+        return np.cos(angle).sum(axis=-1) / np.sqrt(len(self.wave) / 2)
+
 
 def ellipse(shape: tuple[int, ...], fill: float = 0.8) -> np.ndarray:
     grid = np.indices(shape).T - (np.array(shape) - 1) / 2

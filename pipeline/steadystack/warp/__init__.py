@@ -1,8 +1,8 @@
 """Frames moved by their shifts, and which of their pixels are known afterwards.
 
 `boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, by the
-filters of `separable`; `filling` gives these values where a mask has none, and `holes` fills small
-ones for the eye.
+filters of `separable`, and `turning` where frames have a `linear` motion as well; `filling` gives
+pixels values where a mask has none, and `holes` fills small ones for the eye.
 """
 
 from steadystack.warp.boxes import (
@@ -14,6 +14,13 @@ from steadystack.warp.boxes import (
     round_shift,
 )
 from steadystack.warp.holes import HOLE_REACH, fill_small_holes
+from steadystack.warp.linear import (
+    compute_rotation,
+    compute_scale,
+    find_middle,
+    find_moved_corners,
+    make_affine,
+)
 from steadystack.warp.moving import (
     INTERPOLATIONS,
     INVALID,
@@ -24,6 +31,14 @@ from steadystack.warp.moving import (
     move_part,
     place_on_canvas,
 )
+from steadystack.warp.turning import (
+    check_linear_interpolation,
+    find_warped_common_box,
+    find_warped_part,
+    find_warped_whole_box,
+    warp,
+    warp_part,
+)
 
 __all__ = [
     "HOLE_REACH",
@@ -32,14 +47,25 @@ __all__ = [
     "REACH",
     "Box",
     "check_interpolation",
+    "check_linear_interpolation",
     "choose_work_dtype",
+    "compute_rotation",
+    "compute_scale",
     "convert_dtype",
     "fill_small_holes",
     "find_common_box",
+    "find_middle",
+    "find_moved_corners",
     "find_source_part",
+    "find_warped_common_box",
+    "find_warped_part",
+    "find_warped_whole_box",
     "find_whole_box",
+    "make_affine",
     "move",
     "move_part",
     "place_on_canvas",
     "round_shift",
+    "warp",
+    "warp_part",
 ]

@@ -1,0 +1,67 @@
+"""Series whose frames turn, are magnified and sheared by a known motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from support.scenes import Scene
+
+
+def turn(degrees: float, scale: float = 1.0, shear: float = 0.0) -> np.ndarray:
+    """The matrix over y and x that turns x towards y, magnifies, and shears y along x."""
+    a = np.radians(degrees)
+    x, y = (np.sin(a), np.cos(a)), (np.cos(a), -np.sin(a))  # where the axes go, each (y, x)
+    return scale * np.array([y, x]).T @ np.array([[1.0, shear], [0.0, 1.0]])
+
+
+@dataclass
+class Turned:
+    """Frames, and what has to be applied to each: positions p go to c + linear (p - c) + shift."""
+
+    frames: np.ndarray
+    linear: np.ndarray
+    shift: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        return (np.array(self.frames.shape[1:]) - 1) / 2
+
+
+def lay(places, linear, shift, middle):
+    """Where positions in a frame come to."""
+    return (np.asarray(places) - middle) @ linear.T + middle + shift
+
+
+def turned_series(
+    seed=1, count=10, shape=(112, 120), step=0.4, scale=0.0, shear=0.0, noise=0.1, detail=3.0
+) -> Turned:
+    """Frames that turn by `step` degrees each, on top of drift."""
+    rng = np.random.default_rng(seed)
+    scene, middle = Scene(seed, detail=detail, waves=120), (np.array(shape) - 1) / 2
+    shift = np.cumsum(rng.normal(0, 0.8, (count, 2)), axis=0)
+    shift -= shift[0]
+    linear = np.stack([turn(step * t, (1 + scale) ** t, shear * t) for t in range(count)])
+    places = np.moveaxis(np.indices(shape), 0, -1)
+    frames = np.stack(
+        [scene.look(lay(places, *motion, middle)) for motion in zip(linear, shift, strict=True)]
+    )
+    return Turned(frames + rng.normal(0, noise, frames.shape), linear, shift)
+
+
+def corner_errors(found, truth: Turned) -> np.ndarray:
+    """How far off the corners of every frame are (frames, corners), px."""
+    linear, shift = found["frame_linear"].to_numpy(), found["frame_shift"].to_numpy()
+    size = np.array(truth.frames.shape[1:]) - 1
+    corners = np.array([[y, x] for y in (0, size[0]) for x in (0, size[1])])
+    return np.stack(
+        [
+            np.linalg.norm(
+                lay(corners, linear[t], shift[t], truth.middle)
+                - lay(corners, truth.linear[t], truth.shift[t], truth.middle),
+                axis=1,
+            )
+            for t in range(len(shift))
+        ]
+    )
