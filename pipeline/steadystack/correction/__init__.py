@@ -16,7 +16,12 @@ from steadystack.correction.means import (
     mean,
 )
 from steadystack.correction.moments import SteadyMean
-from steadystack.correction.movements import Weights, find_defects_left_out
+from steadystack.correction.movements import (
+    Weights,
+    find_defects_left_out,
+    find_shown_box,
+    get_linear,
+)
 from steadystack.correction.writing import write_corrected, write_tiff
 
 __all__ = [
@@ -27,6 +32,8 @@ __all__ = [
     "check_own_mean",
     "correct",
     "find_defects_left_out",
+    "find_shown_box",
+    "get_linear",
     "make_before_and_after",
     "make_mean_before_and_after",
     "mean",

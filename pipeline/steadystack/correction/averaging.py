@@ -68,8 +68,7 @@ from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
 from steadystack.validity import Validity
 from steadystack.warp import Box, choose_work_dtype
 
-# Batches of frames per box of pixels: so many where a box is the whole frame, else fewer, as the
-# boxes are many; and how few frames are worth a batch.
+# Batches of frames per box of pixels, if it is the whole frame or not; frames worth a batch.
 BATCHES, FEW_BATCHES, LEAST_FRAMES = 64, 8, 8
 # Chunks of the mean are at most so long, pixels, so that tasks can take on parts of large frames.
 LONGEST_CHUNK = 1024
@@ -102,14 +101,14 @@ def plan_mean(
         raise InputError("correct.labels: labels have no mean: leave output.mean out")
     movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    check_shifts_fit(source, movements, axes)
+    check_shifts_fit(source, movements, axes, section)
     canvas = choose_canvas(movements, [source.size(axis) for axis in axes], section.border)
     frame_weights = find_weights(shifts, weights)
     shift = spread_over_axes(movements.shift, axes, source.spatial)
     shift[frame_weights == 0] = np.nan
     layout, regions, batches = _choose_boxes(source, section, axes, canvas, memory, frame_weights)
     target = _make_target(path, source, section, layout, regions)
-    digest = compute_digest(source, section, (validity, channel), shift, canvas)
+    digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     digest = hashlib.sha256(digest.encode() + frame_weights.tobytes()).hexdigest()[:16]
     target = replace(target, digest=digest)
     first = dict(zip(axes, canvas.first, strict=True))
@@ -119,6 +118,7 @@ def plan_mean(
         target=replace(target, axes=layout.axes, levels=(), fill_value=0.0),
         regions=regions,
         shift=shift,
+        linear=movements.linear,
         box=Box(
             tuple(first.get(axis, 0) for axis in source.spatial),
             tuple(sides.get(axis, source.size(axis)) for axis in source.spatial),

@@ -26,6 +26,7 @@ from steadystack.correction.movements import (
     choose_canvas,
     choose_fill_value,
     find_movements,
+    find_shown_box,
 )
 from steadystack.correction.regions import CorrectionPlan
 from steadystack.durable import get_place
@@ -34,7 +35,7 @@ from steadystack.ome import OmeVersion, make_image_attributes
 from steadystack.outputs import OWN, PyramidSpec
 from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
 from steadystack.validity import Validity
-from steadystack.warp import Box, find_common_box
+from steadystack.warp import Box, check_linear_interpolation
 
 # Raised whenever the same settings write other pixels than before.
 METHOD_VERSION = 1
@@ -97,13 +98,13 @@ def plan_corrected(
     """
     movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    check_shifts_fit(source, movements, axes)
+    check_shifts_fit(source, movements, axes, section)
     spatial = source.spatial
     shift = spread_over_axes(movements.shift, axes, spatial)
     canvas, layout, regions, target = _choose_canvas_and_target(
         path, source, section, movements, axes, memory
     )
-    digest = compute_digest(source, section, (validity, channel), shift, canvas)
+    digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     target = replace(target, digest=digest)
     sides = dict(zip(axes, canvas.shape, strict=True))
     first = dict(zip(axes, canvas.first, strict=True))
@@ -112,6 +113,7 @@ def plan_corrected(
         target=target,
         regions=regions,
         shift=shift,
+        linear=movements.linear,
         box=Box(
             tuple(first.get(axis, 0) for axis in spatial),
             tuple(sides.get(axis, source.size(axis)) for axis in spatial),
@@ -193,8 +195,29 @@ def spread_over_axes(
     return spread
 
 
-def check_shifts_fit(source: StackSpec, movements: Movements, axes: Sequence[str]) -> None:
-    """Refuse shifts of another number of frames, or along axes that the stack lacks."""
+def _check_linear(
+    movements: Movements, spatial: Sequence[str], axes: Sequence[str], section: CorrectSection
+) -> None:
+    """Refuse what a linear motion does not go with, if there is one."""
+    if movements.linear is None:
+        return
+    if list(spatial)[-2:] != list(axes):
+        raise InputError(
+            f"frame_linear is along {', '.join(axes)}, but the stack has frames along "
+            f"{', '.join(spatial)}: their last two axes must be these"
+        )
+    if not section.labels:
+        try:
+            check_linear_interpolation(section.interpolation)
+        except InputError as error:
+            raise InputError(f"correct.{error}") from error
+
+
+def check_shifts_fit(
+    source: StackSpec, movements: Movements, axes: Sequence[str], section: CorrectSection
+) -> None:
+    """Refuse a motion of another number of frames, or along axes that the stack lacks."""
+    _check_linear(movements, source.spatial, axes, section)
     if source.frame_count != len(movements.shift):
         raise InputError(
             f"{source.path} has {source.frame_count} frames, but there are shifts for "
@@ -270,12 +293,14 @@ def compute_digest(
     source: StackSpec,
     section: CorrectSection,
     valid: tuple[Validity, int | None],
+    movements: Movements,
     shift: NDArray[np.float64],
     canvas: Box,
 ) -> str:
     """Compute a short hash of everything that the pixels follow from.
 
-    `shift` (frames, spatial axes) are pixels, `canvas` the box of pixels that is shown.
+    `shift` (frames, spatial axes) are pixels, the linear motion is that of `movements`, `canvas`
+    the box of pixels that is shown.
     """
     validity, channel = valid
     relevant = validity if channel is not None else validity.drop_value_causes()
@@ -290,8 +315,10 @@ def compute_digest(
         ],
         "box": asdict(canvas),
     }
-    text = json.dumps(content, sort_keys=True).encode()
-    return hashlib.sha256(text + np.ascontiguousarray(shift).tobytes()).hexdigest()[:16]
+    text = json.dumps(content, sort_keys=True).encode() + np.ascontiguousarray(shift).tobytes()
+    if movements.linear is not None:
+        text += np.ascontiguousarray(movements.linear).tobytes()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _describe(
@@ -300,7 +327,8 @@ def _describe(
     """Describe the stack by attributes that are stored beside the image's metadata."""
     source, target = plan.source, plan.target
     shape = [source.size(axis) for axis in axes]
-    common = find_common_box(movements.shift[movements.good], shape)
+    good, linear = movements.good, movements.linear
+    common = find_shown_box(movements.shift[good], None if linear is None else linear[good], shape)
     layout = [plan.regions.sides, [asdict(level) for level in target.levels]]
     return {
         "digest": target.digest,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steadystack.correction.movements import (
     BORDERS,
+    Movements,
     choose_canvas,
     choose_fill_value,
     find_defects_left_out,
@@ -30,7 +31,13 @@ from steadystack.model import (
     suggest_renaming,
 )
 from steadystack.validity import as_mask, find_finite_pixels
-from steadystack.warp import INVALID, Box, check_interpolation, move_part
+from steadystack.warp import (
+    INVALID,
+    Box,
+    check_interpolation,
+    check_linear_interpolation,
+    warp_part,
+)
 
 
 def correct(
@@ -48,6 +55,8 @@ def correct(
 ) -> xr.DataArray:
     """Move every frame of a stack by its shift; lazy, a frame at a time.
 
+    Where the dataset has a linear motion, frames are moved by that and the shift at once.
+
     Parameters
     ----------
     stack : DataArray with the dim t and the spatial dims the shifts have, or an array
@@ -59,7 +68,7 @@ def correct(
         frame; numpy, Dask (stays lazy), or a DataArray with dims of the stack. What is not valid
         is moved by whole pixels, and has no part in the values beside it
     interpolation : "nearest" (rounded to pixels, no value is invented; for label images), "linear",
-        "cubic" or "fourier"
+        "cubic" or "fourier" (not where frames have a linear motion)
     fill_value : where nothing is known: outside of a moved frame, and all of a blank one; None: NaN
         for floating types, 0 for integers
     border : "same" (the frames' own shape), "crop" (what every good frame shows) or "expand"
@@ -71,7 +80,8 @@ def correct(
     unusable : "unmoved" or "blank": frames that have no shift, or one that does not compare
         (another component than the anchor's)
     other_shape : whether frames may have another shape than those that the shifts were measured
-        on, such as a part cut from them; shifts are then in pixels of this stack
+        on, such as a part cut from them; shifts are then in pixels of this stack. Not where frames
+        have a linear motion, which is about their middle
 
     Returns
     -------
@@ -92,6 +102,7 @@ def correct(
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, len(movements.shift), axes)
+    linear = _get_linear(movements, interpolation, other_shape)
     if not other_shape:
         _check_shape(stack, shifts, axes)
     is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
@@ -110,6 +121,7 @@ def correct(
         .isel(t=is_shown)
         .drop_vars(axes, errors="ignore"),
         xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
+        xr.DataArray(linear[is_shown], dims=("t", "axis", "of_axis")),
         kwargs={
             "interpolation": interpolation,
             "fill_value": fill,
@@ -117,7 +129,7 @@ def correct(
             "invalid": invalid,
             "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
         },
-        input_core_dims=[axes, axes, ["axis"]],
+        input_core_dims=[axes, axes, ["axis"], ["axis", "of_axis"]],
         output_core_dims=[moved_axes],
         vectorize=True,
         dask="parallelized",
@@ -139,6 +151,20 @@ def _check_options(interpolation: str, border: str, invalid: str) -> None:
     for name, value, known in (("border", border, BORDERS), ("invalid", invalid, INVALID)):
         if value not in known:
             raise InputError(f"{name} {value!r} is not one of {', '.join(known)}")
+
+
+def _get_linear(movements: Movements, interpolation: str, other_shape: bool) -> NDArray[np.float64]:
+    """The linear motion of all frames (frames, axes, axes); that of a shift alone is 1."""
+    if movements.linear is None:
+        return np.tile(np.eye(movements.shift.shape[1]), (len(movements.shift), 1, 1))
+    check_linear_interpolation(interpolation)
+    if other_shape:
+        raise InputError(
+            "other_shape=True: these frames turn or are magnified about the middle of the frames "
+            "that were measured, which frames of another shape do not have: correct whole frames, "
+            "and cut them then"
+        )
+    return movements.linear
 
 
 def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> tuple[int, ...]:
@@ -304,19 +330,20 @@ def _move_frame(
     image: NDArray[Any],
     valid: Bools,
     shift: NDArray[np.float64],
+    linear: NDArray[np.float64],
     interpolation: str,
     fill_value: float,
     box: Box,
     invalid: str,
     defects: tuple[int, ...],
 ) -> NDArray[Any]:
-    """Move one frame by its shift (axes,), onto the pixels of `box`."""
+    """Move one frame by its shift (axes,) and linear motion, onto the pixels of `box`."""
     moved = np.full(box.shape, fill_value, image.dtype)
     region = tuple(slice(0, size) for size in image.shape)
     is_valid = valid & find_finite_pixels(image)
     is_valid.flat[list(defects)] = False
-    move_part(
-        image, is_valid, region, image.shape, shift, box.first, interpolation, moved,
+    warp_part(
+        image, is_valid, region, image.shape, linear, shift, box.first, interpolation, moved,
         np.zeros(box.shape, bool), invalid=invalid,
     )  # fmt: skip
     return moved

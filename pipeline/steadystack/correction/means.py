@@ -13,7 +13,7 @@ from steadystack.correction.lazy import correct, order_dims
 from steadystack.correction.moments import IMAGES, FrameMoments, is_weighted
 from steadystack.correction.movements import Weights, find_weights
 from steadystack.model import Bools, FrameSource
-from steadystack.warp import choose_work_dtype, move
+from steadystack.warp import choose_work_dtype, warp
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ def make_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     *,
+    linear: NDArray[np.float64] | None = None,
     frames: NDArray[np.integer[Any]] | None = None,
     band: int = 5,
     interpolation: str = "cubic",
@@ -48,9 +49,10 @@ def make_before_and_after(
     source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are in neither of the means and maxima,
         and only in the kymographs of the series as it is
+    linear : motion of 2-D frames about their middle (frames, 2, 2); None: they are shifted alone
     frames : indices of the frames to read; None: all
     band : lines that a kymograph averages over
-    interpolation : how frames are moved, see `warp.move`
+    interpolation : how frames are moved, see `warp.warp`
 
     Returns
     -------
@@ -71,9 +73,9 @@ def make_before_and_after(
         has_shift = bool(np.isfinite(shifts[frame]).all())
         means[0].add(frame, content.image, valid, has_shift, band)
         if has_shift:
-            means[1].add(
-                frame, *move(content.image, valid, shifts[frame], interpolation), True, band
-            )
+            turn = None if linear is None else linear[frame]
+            moved = warp(content.image, valid, turn, shifts[frame], interpolation)
+            means[1].add(frame, *moved, True, band)
     return means[0].make_images(), means[1].make_images()
 
 
@@ -124,6 +126,7 @@ def make_mean_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     most_frames: int = 48,
+    linear: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Make mean images of frames spread evenly over a series, as they are and moved.
 
@@ -132,6 +135,7 @@ def make_mean_before_and_after(
     source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are left out of both
     most_frames : at most so many frames are read
+    linear : as in `make_before_and_after`
 
     Returns
     -------
@@ -139,7 +143,8 @@ def make_mean_before_and_after(
     """
     usable = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     spread = np.linspace(0, len(usable) - 1, min(most_frames, len(usable))).round().astype(int)
-    before, after = make_before_and_after(source, shifts, frames=usable[np.unique(spread)])
+    chosen = usable[np.unique(spread)]
+    before, after = make_before_and_after(source, shifts, linear=linear, frames=chosen)
     return before.mean, after.mean
 
 

@@ -12,7 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.model import PILOT, Bools, FrameStatus, InputError, Pilot
-from steadystack.warp import Box, convert_dtype, find_common_box, find_whole_box
+from steadystack.warp import (
+    Box,
+    convert_dtype,
+    find_common_box,
+    find_warped_common_box,
+    find_warped_whole_box,
+    find_whole_box,
+)
 
 # Weights of frames in a mean: None, this word, or a number for every frame.
 PRECISION = "precision"
@@ -28,10 +35,12 @@ class Movements:
     ----------
     shift : (frames, axes) pixels; 0 for a frame that is left as it is, NaN for one that stays blank
     good : (frames,) which frames are moved by a shift that is known
+    linear : (frames, axes, axes) about the middle of a frame; None: frames are shifted alone
     """
 
     shift: NDArray[np.float64]
     good: Bools
+    linear: NDArray[np.float64] | None = None
 
 
 def find_movements(
@@ -55,6 +64,9 @@ def find_movements(
     has_shift: Bools = np.asarray(np.isfinite(shift).all(axis=1))
     if "component" in shifts:
         has_shift &= shifts["component"].to_numpy() == 0
+    linear = get_linear(shifts)
+    if linear is not None:
+        has_shift &= np.asarray(np.isfinite(linear).all(axis=(1, 2)))
     if not has_shift.any():
         reasons = json.loads(shifts.attrs.get("verdict_reasons", "[]"))
         words = "; ".join(reason["words"] for reason in reasons)
@@ -68,7 +80,26 @@ def find_movements(
     if interpolated != "moved":
         shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
         has_shift[is_interpolated] = False
-    return Movements(shift, has_shift)
+    if linear is not None:
+        linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
+    return Movements(shift, has_shift, linear)
+
+
+def get_linear(shifts: xr.Dataset) -> NDArray[np.float64] | None:
+    """The linear motion of all frames (frames, axes, axes); None where they are shifted alone."""
+    if "frame_linear" not in shifts:
+        return None
+    linear = shifts["frame_linear"].to_numpy().astype(np.float64)
+    return linear if np.isfinite(linear).any() else None
+
+
+def find_shown_box(
+    shift: NDArray[np.float64], linear: NDArray[np.float64] | None, shape: Sequence[int]
+) -> Box | None:
+    """Find the box of pixels that all frames show when they are moved; None if there is none."""
+    if linear is None:
+        return find_common_box(shift, shape)
+    return find_warped_common_box(linear, shift, shape)
 
 
 def find_ok_frames(shifts: xr.Dataset) -> Bools:
@@ -138,9 +169,13 @@ def choose_canvas(movements: Movements, shape: Sequence[int], border: str) -> Bo
     """
     if border == "same":
         return Box((0,) * len(shape), tuple(shape))
+    shown, linear = np.isfinite(movements.shift).all(axis=1), movements.linear
+    if border == "expand" and linear is not None:
+        return find_warped_whole_box(linear[shown], movements.shift[shown], shape)
     if border == "expand":
-        return find_whole_box(movements.shift[np.isfinite(movements.shift).all(axis=1)], shape)
-    common = find_common_box(movements.shift[movements.good], shape)
+        return find_whole_box(movements.shift[shown], shape)
+    good = movements.good
+    common = find_shown_box(movements.shift[good], None if linear is None else linear[good], shape)
     if common is None:
         span = np.ptp(movements.shift[movements.good], axis=0)
         raise InputError(

@@ -16,7 +16,15 @@ from steadystack.model import Bools, Slices, UnreachableError
 from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
 from steadystack.readers import StackSpec, cut_at_chunks, read_block
 from steadystack.validity import Validity
-from steadystack.warp import HOLE_REACH, REACH, Box, convert_dtype, find_source_part, move_part
+from steadystack.warp import (
+    HOLE_REACH,
+    REACH,
+    Box,
+    convert_dtype,
+    find_source_part,
+    find_warped_part,
+    warp_part,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +37,7 @@ class CorrectionPlan:
     target : the image that is written
     regions : the regions that the tasks write
     shift : (frames, spatial axes of `source`) pixels; NaN: the frame stays blank
+    linear : (frames, 2, 2) of the last two axes, about the middle of a frame; None: shifts alone
     box : the pixels that are shown, along the spatial axes of `source`
     interpolation : see `warp.move`; "nearest" for label images
     labels : whether coarser levels take one pixel of several instead of their mean
@@ -47,6 +56,16 @@ class CorrectionPlan:
     invalid: str
     validity: Validity
     channel: int | None
+    linear: NDArray[np.float64] | None = None
+
+    def find_source(self, frame: int, box: Box, margin: int) -> Slices | None:
+        """Find the region of a frame that a box of it needs, moved; None: it has no part in it."""
+        shift, shape, reach = self.shift[frame], self.source.frame_shape, REACH[self.interpolation]
+        if not np.isfinite(shift).all():
+            return None
+        if self.linear is None:
+            return find_source_part(box, shift, shape, reach, margin)
+        return find_warped_part(box, self.linear[frame], shift, shape, reach + 1, margin)
 
 
 def correct_region(number: int, plan: CorrectionPlan) -> list[int]:
@@ -128,13 +147,12 @@ def _move_group(
 
     Fills `image` and `is_known`, both (t, c, [z,] y, x), for the pixels of `box`.
     """
-    reach, shape = REACH[plan.interpolation], plan.source.frame_shape
+    shape, still = plan.source.frame_shape, np.eye(2)
     margin = HOLE_REACH if plan.invalid == "fill" else 0
     source_regions = {
         frame: region
         for frame in frames
-        if np.isfinite(plan.shift[frame]).all()
-        and (region := find_source_part(box, plan.shift[frame], shape, reach, margin)) is not None
+        if (region := plan.find_source(frame, box, margin)) is not None
     }
     if not source_regions:
         return
@@ -149,11 +167,12 @@ def _move_group(
         target_index = (frame - frames.start, channel - channels.start)
         source_index = (frame - read_frames.start, channel - channels.start)
         stored_valid = None if valid is None else valid[source_index]
-        move_part(
+        warp_part(
             pixels[source_index],
             _read_valid(plan, frame, channel, region, pixels[source_index], stored_valid),
             region,
             shape,
+            still if plan.linear is None else plan.linear[frame],
             plan.shift[frame],
             box.first,
             plan.interpolation,

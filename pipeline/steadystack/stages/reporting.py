@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from steadystack.checks import list_boxes
 from steadystack.config import make_config
-from steadystack.correction import SeriesImages, make_before_and_after, make_mean_before_and_after
+from steadystack.correction import (
+    SeriesImages,
+    find_shown_box,
+    get_linear,
+    make_before_and_after,
+    make_mean_before_and_after,
+)
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
 from steadystack.model import (
@@ -41,7 +47,7 @@ from steadystack.readers import StackSpec, locate_stack
 from steadystack.report import Page, draw_series, save_figure, save_figures, save_page
 from steadystack.run_log import read_log_lines
 from steadystack.stages.results import add_camera_images
-from steadystack.warp import Box, find_common_box, round_shift
+from steadystack.warp import Box, find_warped_whole_box, find_whole_box, make_affine
 
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
@@ -101,7 +107,9 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     shown = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
-        return make_before_and_after(pictured, frames.shift, frames=chosen)
+        return make_before_and_after(
+            pictured, frames.shift, linear=get_linear(shifts), frames=chosen
+        )
 
     if not len(shown):
         return ReportImages(close_ups=make_close_ups(source, setup.method, table, frames))
@@ -129,7 +137,9 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
 
 def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return make_mean_before_and_after(
-        setup.series.source_before_pilot, shifts["frame_shift"].to_numpy()
+        setup.series.source_before_pilot,
+        shifts["frame_shift"].to_numpy(),
+        linear=get_linear(shifts),
     )
 
 
@@ -211,11 +221,13 @@ def make_frame_rows(
     ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
     shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
     known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
-    anchor frame, the last one not included. What is not known is None.
+    anchor frame, the last one not included. Where frames have a linear motion: ``rotation``,
+    degrees, ``scale`` and their deviations, and the matrix that lays a position in the frame on the
+    anchor, pixels: ``y' = affine_yy y + affine_yx x + affine_y``. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
-    size = get_pixel_size(shifts)
+    size, affines = get_pixel_size(shifts), get_affines(shifts)
     rows = []
     for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
         row: dict[str, Any] = {"frame": int(shifts["frame"][frame])}
@@ -225,7 +237,6 @@ def make_frame_rows(
             row["time"] = float(shifts["time"][frame])
         row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
         row["component"] = int(shifts["component"][frame])
-        has_shift = bool(np.isfinite(shift).all())
         for name, numbers in (
             ("shift", shift),
             ("shift_std", deviation),
@@ -236,13 +247,53 @@ def make_frame_rows(
                 f"{name}_{axis}": number if np.isfinite(number) else None
                 for axis, number in by_axis
             }
+        if affines is not None:
+            row |= _make_linear_cells(shifts, axes, frame, affines[frame])
         if shape is not None:
-            first = round_shift(shift).tolist() if has_shift else [None] * len(axes)
-            for axis, begin, side in zip(axes, first, shape, strict=True):
-                row[f"first_{axis}"] = begin
-                row[f"stop_{axis}"] = None if begin is None else begin + side
+            box = _find_box(shift, None if affines is None else affines[frame], shape)
+            for at, axis in enumerate(axes):
+                row[f"first_{axis}"] = None if box is None else box.first[at]
+                row[f"stop_{axis}"] = None if box is None else box.stop[at]
         rows.append(row)
     return rows
+
+
+def get_affines(shifts: xr.Dataset) -> NDArray[np.float64] | None:
+    """The matrices (frames, 3, 3) that lay positions (y, x, 1) in frames on the anchor, pixels.
+
+    None where frames are shifted alone.
+    """
+    linear = get_linear(shifts)
+    if linear is None:
+        return None
+    middle = np.array(json.loads(shifts.attrs["motion"])["centre"])
+    return make_affine(linear, shifts["frame_shift"].to_numpy(), middle)
+
+
+def _make_linear_cells(
+    shifts: xr.Dataset, axes: Sequence[str], frame: int, affine: NDArray[np.float64]
+) -> dict[str, float | None]:
+    """What a row says of the linear motion of its frame."""
+    values = {
+        name: float(shifts[f"frame_{name}"][frame])
+        for name in ("rotation", "rotation_std", "scale", "scale_std")
+    }
+    for axis, row in zip(axes, affine.tolist(), strict=False):
+        values |= {
+            f"affine_{axis}{of}": number for of, number in zip((*axes, ""), row, strict=True)
+        }
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
+
+
+def _find_box(
+    shift: NDArray[np.float64], affine: NDArray[np.float64] | None, shape: Sequence[int]
+) -> Box | None:
+    """The box in which a moved frame lies; None if its shift is not known."""
+    if not np.isfinite(shift).all():
+        return None
+    if affine is None:
+        return find_whole_box(shift[None], shape)
+    return find_warped_whole_box(affine[None, :-1, :-1], shift[None], shape)
 
 
 def get_pixel_size(shifts: xr.Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -254,7 +305,10 @@ def find_common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
     """The box that is seen in every frame with a shift that compares with the anchor's."""
     values = shifts["frame_shift"].to_numpy()
     good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
-    return find_common_box(values[good], shape) if good.any() else None
+    linear = get_linear(shifts)
+    if not good.any():
+        return None
+    return find_shown_box(values[good], None if linear is None else linear[good], shape)
 
 
 def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
@@ -262,18 +316,28 @@ def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
 
     A layer for every frame with a shift that compares with the anchor's, of the image
     ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
-    taken out.
+    taken out. Where frames have a linear motion, ``affine`` has that and the shift, in the unit of
+    the pixel size.
     """
-    size = get_pixel_size(shifts).tolist()
+    size, affines = get_pixel_size(shifts).tolist(), get_affines(shifts)
     values, component = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
-    numbers = shifts["frame"].to_numpy().tolist()
-    return [
-        {
+    layers = []
+    for index, (number, shift) in enumerate(
+        zip(shifts["frame"].to_numpy().tolist(), values, strict=True)
+    ):
+        if not np.isfinite(shift).all() or component[index] != 0:
+            continue
+        layer: dict[str, Any] = {
             "frame": number,
             "name": f"frame {number}",
             "scale": [1.0, *size],
             "translate": [float(number), *(shift * size).tolist()],
         }
-        for number, shift, part in zip(numbers, values, component, strict=True)
-        if np.isfinite(shift).all() and part == 0
-    ]
+        if affines is not None:
+            unit = np.diag([*size, 1.0])
+            affine = np.eye(len(size) + 2)  # of time, too, which stays
+            affine[1:, 1:] = unit @ affines[index] @ np.linalg.inv(unit)
+            layer["translate"] = [float(number), *[0.0] * len(size)]
+            layer["affine"] = affine.tolist()
+        layers.append(layer)
+    return layers
