@@ -29,6 +29,7 @@ PLAN = {
     "defects": (1, {"numpy", "scipy"}),
     "segmentation": (1, {"numpy", "scipy"}),
     "fixed_pattern": (1, {"numpy", "scipy"}),
+    "motion": (6, {"numpy", "scipy"}),
     "example": (1, {"numpy", "scipy"}),
     "durable": (2, {"numpy", "zarr", "filelock", "obstore"}),
     "config": (3, {"pydantic", "yaml"}),

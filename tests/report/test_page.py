@@ -102,6 +102,10 @@ def long_series(count: int) -> xr.Dataset:
         residual=rng.normal(0, 0.05, (len(pairs), 2)),
         rejected=rejected,
         anchors=(1,),
+        linear=np.full((count, 2, 2), np.nan),
+        linear_std=np.full((count, 2, 2), np.nan),
+        rotation_std=np.full(count, np.nan),
+        scale_std=np.full(count, np.nan),
     )
     return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 

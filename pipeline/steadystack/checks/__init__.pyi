@@ -4,7 +4,13 @@ from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from .moving_parts import check_moving_parts
 from .pilot import find_defects, find_what_to_leave_out, run_pilot
 from .probe_pairs import check_probe_pairs, list_boxes
-from .run_checks import CHECKED, PROBES, check_series, is_majority_confirmed
+from .run_checks import (
+    CHECKED,
+    PROBES,
+    check_linear_motion,
+    check_series,
+    is_majority_confirmed,
+)
 from .sampling import name_parts
 from .sharpness import check_sharpness
 
@@ -14,6 +20,7 @@ __all__ = [
     "PROBES",
     "Border",
     "check_fixed_pattern",
+    "check_linear_motion",
     "check_mask",
     "check_moving_parts",
     "check_probe_pairs",

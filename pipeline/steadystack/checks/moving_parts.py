@@ -27,9 +27,11 @@ from steadystack.model import (
     Registration,
     Slices,
 )
+from steadystack.motion import make_generators
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
+from steadystack.warp import find_middle, make_affine
 
 CHECK_PAIRS = 12  # that are measured again
 # A part is searched for within this share of its side around the shift of the whole.
@@ -48,7 +50,8 @@ def check_moving_parts(
 ) -> LocalMotion | None:
     """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
 
-    That is the shift without those parts that were left out of the solution.
+    That is the shift without those parts that were left out of the solution; where the solution has
+    a linear motion, it is that of the place of each part.
     Of large frames the middle is used. None where there is too little to tell: few usable pairs,
     frames too small to be cut, parts without a peak of their own.
     """
@@ -61,6 +64,8 @@ def check_moving_parts(
         return None
     rows = sample_pairs(table, usable_rows, CHECK_PAIRS)
     shifts, std = _measure_parts(source, method, table, rows)
+    if np.isfinite(solved.linear).any():
+        shifts -= _predict_turn(source, method, table, rows, solved)
     off = shifts - table.shift[rows][:, None]
     judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(rows) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
@@ -75,6 +80,7 @@ def check_moving_parts(
     size, noise = _compute_typical_size(off[:, judged]), _compute_typical_size(std[:, judged])
     moving = (size > OFF_PX) & (size > OFF_STD * noise) & ~still
     fastest = int(np.argmax(np.where(moving, size, -1)))
+    linearity = _measure_linearity(off, judged)
     judged_parts, ndim = np.flatnonzero(judged).tolist(), len(method.search.shape)
     still_parts = np.flatnonzero(judged)[still].tolist()
     return LocalMotion(
@@ -83,11 +89,12 @@ def check_moving_parts(
         moving=int(moving.sum()),
         size=float(size[fastest]),
         where=name_part(judged_parts[fastest], ndim),
-        linear=_measure_linearity(off, judged) > LINEAR,
+        linear=linearity > LINEAR,
         still=int(still.sum()),
         still_where=", ".join(dict.fromkeys(name_part(part, ndim) for part in still_parts)),
         still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
         scene=float(_compute_typical_size(common[:, None])[0]),
+        suits=_choose_model(off, judged, method.search.shape) if linearity > LINEAR else "",
     )
 
 
@@ -147,6 +154,36 @@ def _measure_parts(
                 shifts[index, part] = registration.shift + centre
                 std[index, part] = np.sqrt(np.diag(registration.covariance))
     return shifts, std
+
+
+def _predict_turn(
+    source: FrameSource,
+    method: Method,
+    table: PairTable,
+    rows: NDArray[np.intp],
+    solved: FrameTable,
+) -> NDArray[np.float64]:
+    """Predict how far each part is off the shift of the whole (pairs, parts, axes), pixels.
+
+    NaN where the motion of a frame is not known.
+    """
+    middle = find_middle(source.frame_shape)
+    turns = np.full((len(rows), PARTS**2, 2), np.nan)
+    for index, row in enumerate(rows):
+        still, moving = (
+            make_affine(solved.linear[frame], solved.shift[frame], middle)
+            for frame in (table.reference[row], table.moving[row])
+        )
+        if not np.isfinite([still, moving]).all():
+            continue
+        lays = np.linalg.inv(still) @ moving  # positions in the moving frame on the reference
+        overlap = _find_overlap(method.search.shape, np.rint(table.shift[row]).astype(int))
+        for part, box in enumerate(cut_into_parts(overlap)):
+            place = np.array([(side.start + side.stop - 1) / 2 for side in box])
+            place += [side.start for side in method.whole_region]
+            come_from = np.linalg.solve(lays[:2, :2], place - lays[:2, 2])
+            turns[index, part] = place - come_from - table.shift[row]
+    return turns
 
 
 def _find_overlap(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Slices:
@@ -210,3 +247,31 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
             rest = motion - terms @ np.linalg.lstsq(terms, motion, rcond=None)[0]
             explained.append(1 - (rest**2).sum() / max((motion**2).sum(), 1e-12))
     return float(np.median(explained)) if explained else 0.0
+
+
+def _choose_model(off: NDArray[np.float64], judged: NDArray[np.bool_], shape: Sequence[int]) -> str:
+    """Choose the simplest model that explains the parts' motion, which is linear; "": of volumes.
+
+    `off` is (pairs, parts, axes), pixels; `judged` says which parts count, `shape` is the frame's.
+    """
+    if off.shape[2] != 2:
+        return ""
+    places = (np.array(list(product(range(PARTS), repeat=2)), float) - (PARTS - 1) / 2) * (
+        np.array(shape) / PARTS
+    )
+    for model in ("rigid", "similarity"):
+        generators = make_generators(model, shape)
+        explained = []
+        for motion in off:
+            is_known = np.isfinite(motion).all(axis=1) & judged
+            turns = np.einsum("gij,pj->pig", generators, places[is_known]).reshape(
+                -1, len(generators)
+            )
+            terms = np.column_stack([turns, np.tile(np.eye(2), (is_known.sum(), 1))])
+            rest = motion[is_known].ravel()
+            whole = max((rest**2).sum(), 1e-12)
+            rest = rest - terms @ np.linalg.lstsq(terms, rest, rcond=None)[0]
+            explained.append(1 - (rest**2).sum() / whole)
+        if np.median(explained) > LINEAR:
+            return model
+    return "affine"

@@ -111,6 +111,27 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
     return check_mask(evidence.masked, table)
 
 
+def check_linear_motion(
+    setup: Setup, table: PairTable, solved: FrameTable, found: Mapping[str, str]
+) -> dict[str, str]:
+    """Check what is left beside the linear motion of frames; attributes of the dataset.
+
+    `found` is what the checks found of shifts alone: what pairs far apart say of them is not kept,
+    as such pairs turn.
+    """
+    source = KeptFrames(setup.series.source)
+    setup = replace(setup, series=replace(setup.series, source=source))
+    again = {
+        LOCAL_MOTION: check_moving_parts(source, setup.method, table, solved),
+        SHARPNESS: check_sharpness(setup, solved),
+        PROBES: None,
+    }
+    return {
+        **found,
+        **{name: json.dumps(asdict(check) if check else None) for name, check in again.items()},
+    }
+
+
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
     """Whether parts of the frame are to be left out of the shifts, as a check found."""
     found = json.loads(attributes.get(MAJORITY, "null"))

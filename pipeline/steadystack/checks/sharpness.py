@@ -12,7 +12,7 @@ from steadystack.conditioning import Conditioning, condition
 from steadystack.measure import Sample, has_shift, read_camera_images, spread_evenly
 from steadystack.model import Bools, FrameTable, SharpnessCheck
 from steadystack.planning import Setup
-from steadystack.warp import place_on_canvas
+from steadystack.warp import find_middle, place_on_canvas, warp
 
 # So many frames are laid on each other, and at least so many; of those that lie near to their
 # median, so that they show the same: within this share of a frame.
@@ -29,6 +29,7 @@ def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
     The contrast is the product of the means of every other frame and of the rest, in which noise
     has no part. Of large frames the middle is used. None where there is too little to tell.
     """
+    linear, middle = solved.linear, find_middle(setup.series.source.frame_shape)
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < FEWEST:
@@ -41,11 +42,22 @@ def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
         return None
     off = shifts[frames] - np.median(shifts[frames], axis=0)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
-    return _compare(sample, off)
+    turns = None
+    if np.isfinite(linear).any():
+        # the middle of the part that is looked at is moved by the turn, too
+        turns, inside = linear[frames], sample.method.part(0)[0]
+        place = np.array([(side.start + side.stop - 1) / 2 for side in inside]) - middle
+        off = off + (turns - np.eye(len(place))) @ place
+    return _compare(sample, off, turns)
 
 
-def _compare(sample: Sample, off: NDArray[np.float64]) -> SharpnessCheck | None:
-    """Compare the means of the sample's frames as they are, and moved by `off` (frames, axes)."""
+def _compare(
+    sample: Sample, off: NDArray[np.float64], turns: NDArray[np.float64] | None
+) -> SharpnessCheck | None:
+    """Compare the means of the sample's frames as they are, and moved by `off` (frames, axes).
+
+    `turns` (frames, axes, axes) is their linear motion about the middle; None: there is none.
+    """
     shape = tuple(side.stop - side.start for side in sample.method.part(0)[0])
     total, count = np.zeros((2, 2, *shape)), np.zeros((2, 2, *shape))  # (moved, half, ...)
     conditioning = replace(sample.method.conditioning, low_pass=None, high_pass=None)
@@ -58,7 +70,10 @@ def _compare(sample: Sample, off: NDArray[np.float64]) -> SharpnessCheck | None:
         if not valid.any() or not (contrast := float(image[valid].std())):
             continue
         image = np.where(valid, (image - image[valid].mean()) / contrast, 0).astype(np.float32)
-        moved = place_on_canvas(image, valid, shift, (0,) * len(shape), shape)
+        if turns is None:
+            moved = place_on_canvas(image, valid, shift, (0,) * len(shape), shape)
+        else:
+            moved = warp(image, valid, turns[number], shift, "cubic")
         for row, (values, known) in enumerate([(image, valid), moved]):
             total[row, number % 2] += np.where(known, values, 0)
             count[row, number % 2] += known

@@ -34,6 +34,21 @@ REPORTS = (".html", ".png", ".svg", ".pdf")
 ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
 
 
+class MotionSection(Section):
+    """What frames may do besides being shifted."""
+
+    model: Literal["translation", "rigid", "similarity", "affine"] = Field(
+        "translation",
+        description="translation; rigid: frames turn, too; similarity: they are magnified as well; "
+        "affine: and sheared; of 2-D frames; all but translation read the frames again to solve",
+    )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether frames have more than a shift."""
+        return self.model != "translation"
+
+
 class SolveSection(Section):
     """How pair shifts become frame shifts."""
 
@@ -213,6 +228,7 @@ class Config(Section):
     register_: RegisterSection = Field(RegisterSection(), alias="register")
     initial_shifts: InitialShiftsSection = InitialShiftsSection()
     pairs: PairsSection = PairsSection()
+    motion: MotionSection = MotionSection()
     solve: SolveSection = SolveSection()
     correct: CorrectSection = CorrectSection()
     mean: MeanSection = MeanSection()
@@ -220,6 +236,20 @@ class Config(Section):
     cluster: ClusterSection = ClusterSection()
 
     _settings_path: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _check_motion(self) -> Self:
+        if self.motion.is_linear and self.solve.refine:
+            raise ValueError(
+                f"motion.model {self.motion.model} measures frames anew by itself: set "
+                f"solve.refine {self.solve.refine} to 0"
+            )
+        return self
+
+    @property
+    def solve_reads_frames(self) -> bool:
+        """Whether frames are read to solve."""
+        return bool(self.solve.refine) or self.motion.is_linear
 
     @property
     def settings_path(self) -> str:

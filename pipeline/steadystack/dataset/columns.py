@@ -28,11 +28,14 @@ from steadystack.model import (
     hide_in_values,
 )
 from steadystack.parts import compute_jackknife_std
+from steadystack.warp import compute_rotation, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 7
+FORMAT = 8
 # Rows that are computed with at a time, for the memory of very many.
 STRETCH = 4096
+# Columns that follow from the linear motion of 2-D frames.
+DERIVED_OF_LINEAR = {"frame_rotation": compute_rotation, "frame_scale": compute_scale}
 
 
 def make_dataset(
@@ -75,6 +78,7 @@ def make_dataset(
             np.array(frame_numbers or range(frame_count), np.int64),
             about["frame"],
         ),
+        "of_axis": ("of_axis", list(axes), about["of_axis"]),
     }
     if time is not None:
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
@@ -114,6 +118,10 @@ def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
+    if column.name in DERIVED_OF_LINEAR:
+        in_plane = frames.linear.shape[1] == 2
+        derive = DERIVED_OF_LINEAR[column.name]
+        return derive(frames.linear) if in_plane else np.full(len(frames.linear), np.nan)
     if column.name == "pair_part_std":
         return _compute_part_std(pairs.part_step)
     if column.name == "pair_status":  # the solve has the last word

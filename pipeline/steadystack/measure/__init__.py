@@ -32,8 +32,9 @@ from steadystack.measure.method import (
     estimate_flat_field_bytes,
     prepare_block,
     read_camera_images,
+    read_common_mask,
 )
-from steadystack.measure.part_steps import find_part_centres
+from steadystack.measure.part_steps import find_last_rows, find_part_centres
 from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
 from steadystack.measure.rounds import add_second_round, measure_rounds
 
@@ -56,6 +57,7 @@ __all__ = [
     "estimate_pattern",
     "estimate_refine_bytes",
     "find_cheapest_cell",
+    "find_last_rows",
     "find_pair_centres",
     "find_part_centres",
     "get_camera_image_path",
@@ -66,6 +68,7 @@ __all__ = [
     "measure_rounds",
     "prepare_block",
     "read_camera_images",
+    "read_common_mask",
     "refine_shifts",
     "spread_by_separation",
     "spread_evenly",

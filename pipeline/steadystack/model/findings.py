@@ -44,6 +44,7 @@ class LocalMotion:
     still_pull : how far the shift of the whole is off that of most parts, the median in pixels;
         0 where nothing stands still
     scene : how far most parts move in a pair, the median in pixels
+    suits : the simplest `motion.model` that explains a motion that is linear; "": not told
     """
 
     pairs: int
@@ -56,6 +57,7 @@ class LocalMotion:
     still_where: str = ""
     still_pull: float = 0.0
     scene: float = 0.0
+    suits: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,13 @@ class Attribute:
     meaning: str
 
 
-FRAME, PAIR, PART, AXIS = "frame", "pair", "part", "axis"
+FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
 DIMS = {
     FRAME: "the frames of the stack, in order",
     PAIR: "the pairs that were chosen, those of a second round behind the others",
     PART: "the parts of the frame that are asked by themselves, in array order",
     AXIS: "the axes of a shift, in array order",
+    OF_AXIS: "the same axes, of the position that a linear motion is applied to",
 }
 # How often a frame with so many axes is cut into parts that are asked by themselves, along each.
 PART_CUTS = {1: (9,), 2: (3, 3), 3: (2, 2, 2)}
@@ -109,6 +110,19 @@ COLUMNS = (
     Column("frame_part_weight", "part_weight", "frames", (FRAME, PART), "<f4", NAN,
            "how much what a part of the frame shows counts in frame_shift, 0 to 1: less where it "
            "goes its own way; NaN: all parts count alike"),
+    Column("frame_linear", "linear", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
+           "linear motion to apply to the frame about the centre that the attribute motion tells; "
+           "frame_shift is that of this centre; NaN: not known, or the model is translation"),
+    Column("frame_linear_std", "linear_std", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
+           "standard deviation of frame_linear relative to the anchor"),
+    Column("frame_rotation", "", "derived", (FRAME,), "<f8", NAN,
+           "how far frame_linear turns; from x to y is positive", "degree"),
+    Column("frame_rotation_std", "rotation_std", "frames", (FRAME,), "<f8", NAN,
+           "standard deviation of frame_rotation relative to the anchor", "degree"),
+    Column("frame_scale", "", "derived", (FRAME,), "<f8", NAN,
+           "how much frame_linear magnifies lengths, the mean over directions"),
+    Column("frame_scale_std", "scale_std", "frames", (FRAME,), "<f8", NAN,
+           "standard deviation of frame_scale relative to the anchor"),
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
     Column("frame_read_status", "frame_read_status", "pairs", (FRAME,), "|i1", UNREAD,
@@ -153,6 +167,7 @@ COLUMNS = (
 BESIDE = (
     Beside("frame", (FRAME,), "<i8", "number of the frame in its stack"),
     Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
+    Beside("of_axis", (OF_AXIS,), "text", "name of the axis"),
     Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
     Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),
     Beside(
@@ -177,6 +192,8 @@ ATTRIBUTES = (
     Attribute("versions", "JSON", "of Python and the libraries that it was made with"),
     Attribute("created", "text", "when it was written, UTC, ISO 8601"),
     Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
+    Attribute("motion", "JSON", "model of what frames do besides being shifted, and the centre "
+              "that frame_linear is about, pixels from the centre of a frame's first one"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each finds, and which was chosen; "
               "pixels that are defects of the camera; missing: none was auto"),

@@ -127,6 +127,10 @@ class FrameTable:
     says; `rejected` (pairs,) which pairs contradict the rest. `anchors` are the frames whose shift
     is 0, one per component.
 
+    `linear` (frames, axes, axes) is the linear motion about the middle of a frame, `linear_std` its
+    deviations, `rotation_std` and `scale_std` (frames,) those of its turn in degrees and of its
+    scale: NaN where not known, and where frames are shifted alone.
+
     Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
     own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
     axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
@@ -146,6 +150,10 @@ class FrameTable:
     residual: NDArray[np.float64]
     rejected: Bools
     anchors: tuple[int, ...]
+    linear: NDArray[np.float64]
+    linear_std: NDArray[np.float64]
+    rotation_std: NDArray[np.float64]
+    scale_std: NDArray[np.float64]
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
 
@@ -167,6 +175,7 @@ class FrameTable:
             "frame": len(pairs.frame_read_status),
             "part": pairs.part_step.shape[1],
             "axis": ndim,
+            "of_axis": ndim,
         }
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("frames")}
         columns["status"] = pairs.frame_read_status

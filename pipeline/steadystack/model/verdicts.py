@@ -82,7 +82,11 @@ class Reason(Word):
         "parts of the frame go their own way, and were not used",
         "mask.parts",
     )
-    TURNING = "turning", "the frames turn or stretch, and a shift is only the best translation"
+    TURNING = (
+        "turning",
+        "the frames turn or stretch, and a shift is only the best translation",
+        "motion.model",
+    )
     MOVING_PARTS = "moving_parts", "something in the frame moves by itself", "mask.path"
     FIXED_PATTERN = (
         "fixed_pattern",

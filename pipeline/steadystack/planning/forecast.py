@@ -29,8 +29,8 @@ from steadystack.planning.layout import (
 )
 
 # How often the estimate of a static image reads its frames at most, and how often a round of the
-# refine reads all of them.
-STATIC_READS, REFINE_READS = 12, 3
+# refine, or all of the linear motion, reads all of them.
+STATIC_READS, REFINE_READS, MOTION_READS = 12, 3, 8
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,9 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
     config, size, search = setup.config, setup.size, setup.method.search
     count, pixels = setup.series.source.frame_count, math.prod(search.shape)
     task = size.most_bytes(count, len(setup.pairs))
-    refine = estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve.refine else 0
+    refine = (
+        estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve_reads_frames else 0
+    )
     estimates = [0]
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
@@ -229,7 +231,7 @@ def _check_memory(needed: int, available: int, section: ClusterSection, needs: M
     if section.task_memory is not None:
         remedies.insert(0, f"lower cluster.task_memory {section.task_memory}")
     if needs.refine > needs.task:
-        remedies.insert(0, "set solve.refine to 0")
+        remedies.insert(0, "set solve.refine to 0 and motion.model to translation")
     raise InputError(
         f"the run needs {_format_mib(needed)} of memory "
         f"(a task {_format_mib(max(needs.task, needs.refine))}), "
@@ -299,6 +301,7 @@ def _count_dataset_bytes(setup: Setup) -> int:
         "frame": source.frame_count,
         "part": count_parts(len(source.frame_shape)),
         "axis": len(source.frame_shape),
+        "of_axis": len(source.frame_shape),
     }
     return sum(
         math.prod(sizes[dim] for dim in column.dims) * np.dtype(column.dtype).itemsize
@@ -310,6 +313,8 @@ def _count_further_frames(setup: Setup) -> int:
     """Count the frames that are read at most, beside the frames of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
+    if config.motion.is_linear:
+        frames += MOTION_READS * count
     if config.preprocess.fixed_pattern == "estimate":
         frames += STATIC_READS * count_fixed_pattern_frames(
             count, math.prod(setup.method.search.shape)

@@ -11,6 +11,8 @@ from steadystack.model import (
     OtherConditioning,
 )
 
+MODELS = ("rigid", "similarity", "affine")  # of linear motion, simple ones first
+
 
 @dataclass(frozen=True)
 class AdviceSettings:
@@ -24,6 +26,7 @@ class AdviceSettings:
     masked : whether a mask, or anything else, takes pixels away
     initial_shifts : whether searches are centred on shifts known before
     strategy, width, separations, extra : of `pairs`
+    motion : `motion.model`
     helps : a conditioning under which refused pairs were seen to have a shift
     """
 
@@ -37,6 +40,7 @@ class AdviceSettings:
     width: int = 5
     separations: tuple[int, ...] = (1, 2, 4, 8)
     extra: float = 0.0
+    motion: str = "translation"
     helps: OtherConditioning | None = None
 
     @property
@@ -144,6 +148,11 @@ class AdviceSettings:
     def detail(self) -> str:
         """Advice for fine detail that moves otherwise than the rest."""
         return f"{self.masking}, or {self._high_pass}"
+
+    def advise_on_turning(self, suits: str) -> str:
+        """Advice for frames that turn or stretch, which a model `suits`; "": none does."""
+        simpler = ("translation", *MODELS[: MODELS.index(suits)]) if suits else ()
+        return f": set motion: {{model: {suits}}}" if self.motion in simpler else ""
 
     def advise_on_separation(self, separation: int) -> str:
         """Advice for pairs that many frames apart, if something pulls them."""

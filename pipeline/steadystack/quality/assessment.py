@@ -206,6 +206,7 @@ def _read_advice_settings(
         masked=mask is not None and mask.valid < 1,
         initial_shifts=settings.get("initial_shifts", {}).get("path") is not None,
         separations=tuple(pairs.get("separations", ())),
+        motion=settings.get("motion", {}).get("model", "translation"),
         helps=OtherConditioning(**other) if other else None,
         **pair_settings,
     )

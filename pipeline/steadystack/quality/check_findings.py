@@ -148,12 +148,15 @@ def advise_on_moving_parts(
     if motion.moving <= left_out:
         return
     if motion.linear:
+        what, best = "the shift of the whole", "a shift is only the best translation"
+        if advice.motion != "translation":
+            what, best = f"the {advice.motion} motion of the whole", "that is only the best one"
         yield Finding(
             Trust.CHECK,
             Reason.TURNING,
-            "the frames rotate or stretch: parts of them differ from the shift of the whole by up "
-            f"to {motion.size:.1f} px between the frames of a pair, so that a shift is only the "
-            "best translation",
+            f"the frames rotate or stretch: parts of them differ from {what} by up to "
+            f"{motion.size:.1f} px between the frames of a pair, so that {best}"
+            f"{advice.advise_on_turning(motion.suits)}",
         )
         return
     yield Finding(

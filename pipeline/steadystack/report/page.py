@@ -212,12 +212,32 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
             facts.append(("median step", f"{np.median(steps):.3f} px"))
         if np.isfinite(std).any():
             facts.append(("median std of a shift", f"{np.nanmedian(std):.3f} px"))
+    facts += _list_turns(shifts)
     residual = shifts["pair_residual"].to_numpy()[
         shifts["pair_status"].to_numpy() == PairStatus.OK.code
     ]
     if np.isfinite(residual).any():
         facts.append(("rms residual", f"{np.sqrt(np.nanmean(residual**2)):.3f} px"))
     return facts
+
+
+def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
+    """How far frames turn and are magnified over the series, where that was measured.
+
+    Each with the deviation of the frame that is farthest from the anchor.
+    """
+    lines = []
+    for name, column, middle, scale, unit in (
+        ("turn", "frame_rotation", 0.0, 1.0, " degree"),
+        ("scale", "frame_scale", 1.0, 100.0, " %"),
+    ):
+        value, std = shifts[column].to_numpy() - middle, shifts[f"{column}_std"].to_numpy()
+        known = np.flatnonzero(np.isfinite(value) & np.isfinite(std))
+        if len(known):
+            farthest = known[np.argmax(np.abs(value[known]))]
+            low, high = scale * value[known].min(), scale * value[known].max()
+            lines.append((name, f"{low:+.3f} to {high:+.3f}{unit} ± {scale * std[farthest]:.3f}"))
+    return lines
 
 
 def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict[str, Any]:

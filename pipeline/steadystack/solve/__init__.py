@@ -8,10 +8,18 @@ their own way; `gaps` fills in frames that have no shift.
 
 from steadystack.solve.gaps import interpolate_missing
 from steadystack.solve.majority import weigh_parts
-from steadystack.solve.solution import check_anchor, leave_out_strange_parts, solve_shifts
+from steadystack.solve.solution import (
+    GraphFit,
+    check_anchor,
+    fit_graph,
+    leave_out_strange_parts,
+    solve_shifts,
+)
 
 __all__ = [
+    "GraphFit",
     "check_anchor",
+    "fit_graph",
     "interpolate_missing",
     "leave_out_strange_parts",
     "solve_shifts",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable
+from steadystack.warp import compute_rotation, compute_scale
 
 Interpolation = Literal["linear", "spline"]
 
@@ -20,7 +21,39 @@ def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable
     )
     status = frames.status.copy()
     status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
-    return replace(frames, shift=shift, shift_std=std, component=component, status=status)
+    filled = replace(frames, shift=shift, shift_std=std, component=component, status=status)
+    return _fill_in_linear(filled, frames.component, method) if is_linear(frames) else filled
+
+
+def is_linear(frames: FrameTable) -> bool:
+    """Whether frames have more than a shift."""
+    return bool(np.isfinite(frames.linear).any())
+
+
+def _fill_in_linear(
+    filled: FrameTable, component: NDArray[np.int64], method: Interpolation
+) -> FrameTable:
+    """Give the linear motion, too, to frames that had none, of `component` before."""
+    count, scale_std = len(filled.shift), filled.scale_std
+    if not np.isfinite(scale_std).any():  # of a model without a scale, nothing is known of it
+        scale_std = np.zeros(count)
+    values = [
+        filled.linear.reshape(count, -1),
+        compute_rotation(filled.linear)[:, None],
+        compute_scale(filled.linear)[:, None],
+    ]
+    stds = [filled.linear_std.reshape(count, -1), filled.rotation_std[:, None], scale_std[:, None]]
+    value, std, _ = interpolate_columns(
+        np.concatenate(values, axis=1), np.concatenate(stds, axis=1), component, method
+    )
+    shape = filled.linear.shape
+    return replace(
+        filled,
+        linear=value[:, :-2].reshape(shape),
+        linear_std=std[:, :-2].reshape(shape),
+        rotation_std=std[:, -2],
+        scale_std=std[:, -1] if np.isfinite(filled.scale_std).any() else filled.scale_std,
+    )
 
 
 def interpolate_columns(

@@ -81,47 +81,127 @@ def solve_shifts(
     frame_count = len(pairs.frame_read_status)
     check_anchor(anchor, frame_count)
     rows = np.flatnonzero(pairs.ok)
-    accepted = rows[_find_consistent(pairs, rows, anchor)] if robust else rows
-    start, end = pairs.reference[accepted], pairs.moving[accepted]
-    component = label_components(start, end, frame_count, anchor)
-    held = choose_anchors(component, anchor)
-    is_known = component != LONE
-
-    fitted = _solve_least_squares(
-        System(start, end, frame_count, held),
-        component,
-        pairs.shift[accepted],
-        _fill_stated_variance(pairs)[accepted],
-        pairs.part_step[accepted],
+    fit = fit_graph(
+        np.stack([pairs.reference, pairs.moving], axis=1)[rows],
+        pairs.shift[rows],
+        _fill_stated_variance(pairs)[rows],
+        pairs.part_step[rows],
+        frame_count,
+        anchor=anchor,
+        robust=robust,
     )
-    shift = np.where(is_known[:, None], fitted.shift, np.nan)
-    stated = np.where(is_known[:, None], fitted.std, np.nan)
-    part_step = np.where(is_known[:, None, None], fitted.part_step, np.nan)
-    of_parts = compute_jackknife_std(part_step)
-    residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
+    shift, accepted = fit.value, rows[fit.accepted]
     weight = np.where(pairs.ok, 0.0, np.nan)
-    weight[accepted] = fitted.weights.mean(axis=1)
+    weight[accepted] = fit.weights.mean(axis=1)
     rejected = pairs.ok.copy()
     rejected[accepted] = False
+    ends = np.concatenate([pairs.reference[accepted], pairs.moving[accepted]])
+    unknown = np.full((frame_count, *2 * shift.shape[1:]), np.nan)
     solution = FrameTable(
         shift=shift,
-        shift_std=join_std(stated, of_parts),
-        stated_std=stated,
-        part_std=of_parts,
-        part_step=part_step.astype(np.float32),
-        part_weight=np.full(part_step.shape[:2], np.nan, np.float32),
-        component=component,
-        pair_count=np.bincount(np.concatenate([start, end]), minlength=frame_count),
-        status=_determine_status(pairs, is_known),
+        shift_std=fit.std,
+        stated_std=fit.stated_std,
+        part_std=fit.part_std,
+        part_step=fit.part_step.astype(np.float32),
+        part_weight=np.full(fit.part_step.shape[:2], np.nan, np.float32),
+        component=fit.component,
+        pair_count=np.bincount(ends, minlength=frame_count),
+        status=_determine_status(pairs, fit.component != LONE),
         weight=weight,
-        residual=residual,
+        residual=pairs.shift - (shift[pairs.moving] - shift[pairs.reference]),
         rejected=rejected,
-        anchors=tuple(held.tolist()),
-        own_variance=fitted.own_variance,
+        anchors=fit.anchors,
+        linear=unknown,
+        linear_std=unknown.copy(),
+        rotation_std=unknown[:, 0, 0].copy(),
+        scale_std=unknown[:, 0, 0].copy(),
+        own_variance=fit.own_variance,
     )
     if leave_out_parts:
         solution = leave_out_strange_parts(solution)
     return solution if interpolate is None else interpolate_missing(solution, interpolate)
+
+
+@dataclass(frozen=True, eq=False)
+class GraphFit:
+    """Frames' values that pairs' differences of them agree on best, column by column.
+
+    Attributes
+    ----------
+    value : (frames, columns); NaN where not known
+    stated_std, part_std : (frames, columns), of pairs and their residuals, and of parts
+    part_step : (frames, parts, columns), by how much each part moves a value
+    own_variance : (frames, columns), px², what a frame's own error adds
+    weights : of the accepted pairs (accepted, columns), 1/px²
+    component : (frames,), connected parts of the graph; `LONE` for frames without a usable pair
+    anchors : frames whose values are 0, one per component
+    accepted : (pairs,), which agree with the rest
+    """
+
+    value: NDArray[np.float64]
+    stated_std: NDArray[np.float64]
+    part_std: NDArray[np.float64]
+    part_step: NDArray[np.float64]
+    own_variance: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    component: NDArray[np.int64]
+    anchors: tuple[int, ...]
+    accepted: Bools
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """The larger one of both deviations."""
+        return join_std(self.stated_std, self.part_std)
+
+
+def fit_graph(
+    pairs: NDArray[np.int64],
+    measured: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    part_step: NDArray[np.float32],
+    frame_count: int,
+    *,
+    anchor: int = 0,
+    robust: bool = True,
+) -> GraphFit:
+    """Find the values of frames whose differences pairs agree on best; see `solve_shifts`.
+
+    Parameters
+    ----------
+    pairs : (pairs, 2), reference and moving
+    measured, variance : (pairs, columns), px and px²: moving less reference
+    part_step : (pairs, parts, columns), px, by how much each part moves what is measured
+    """
+    start, end = pairs[:, 0], pairs[:, 1]
+    agree: Bools = np.ones(len(pairs), bool)
+    component = label_components(start, end, frame_count, anchor)
+    if robust:
+        system = System(start, end, frame_count, choose_anchors(component, anchor))
+        agree = find_consistent_pairs(system, component[start], measured, variance)
+        agree = drop_weak_links(start, end, agree, frame_count)
+        component = label_components(start[agree], end[agree], frame_count, anchor)
+    held = choose_anchors(component, anchor)
+    fitted = _solve_least_squares(
+        System(start[agree], end[agree], frame_count, held),
+        component,
+        measured[agree],
+        variance[agree],
+        part_step[agree],
+    )
+    lone = component == LONE
+    for values in (fitted.shift, fitted.std, fitted.part_step):
+        values[lone] = np.nan
+    return GraphFit(
+        value=fitted.shift,
+        stated_std=fitted.std,
+        part_std=compute_jackknife_std(fitted.part_step),
+        part_step=fitted.part_step,
+        own_variance=fitted.own_variance,
+        weights=fitted.weights,
+        component=component,
+        anchors=tuple(held.tolist()),
+        accepted=agree,
+    )
 
 
 def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
@@ -142,17 +222,6 @@ def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
         part_weight=majority.part_weight.astype(np.float32),
         step_error=majority.step_error,
     )
-
-
-def _find_consistent(pairs: PairTable, rows: NDArray[np.intp], anchor: int) -> Bools:
-    """Find which of the usable pairs, numbered by `rows`, agree with the rest (bool)."""
-    frame_count = len(pairs.frame_read_status)
-    start, end = pairs.reference[rows], pairs.moving[rows]
-    component = label_components(start, end, frame_count, anchor)
-    system = System(start, end, frame_count, choose_anchors(component, anchor))
-    variance = _fill_stated_variance(pairs)[rows]
-    agree = find_consistent_pairs(system, component[start], pairs.shift[rows], variance)
-    return drop_weak_links(start, end, agree, frame_count)
 
 
 def _determine_status(pairs: PairTable, is_known: Bools) -> NDArray[np.int8]:

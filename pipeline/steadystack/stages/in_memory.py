@@ -32,7 +32,7 @@ from steadystack.stages.results import (
     make_run_dataset,
     make_table,
 )
-from steadystack.stages.solving import solve_series
+from steadystack.stages.solving import check_again, solve_series
 
 
 def open_stack(
@@ -157,6 +157,7 @@ def estimate_shifts(
     min_overlap: float | None = None,
     preprocess: Mapping[str, Any] | None = None,
     pairs: Mapping[str, Any] | None = None,
+    motion: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
     initial_shifts: Any = None,
     defects: Literal["auto"] | None = "auto",
@@ -175,7 +176,7 @@ def estimate_shifts(
     max_shift, min_overlap : as in the `register` section of the settings; a `max_shift` of "auto"
         is as far as some pairs of coarse frames ask for, and everywhere for pairs that have no
         shift within that; None: every shift at which frames overlap
-    preprocess, pairs, solve : as the sections of the settings, such as
+    preprocess, pairs, motion, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
     initial_shifts : array (frames, axes), or the dataset of an earlier call
         Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
@@ -199,7 +200,7 @@ def estimate_shifts(
     RunError
         If the cluster is lost, or more than a tenth of the pairs fail.
     """
-    sections = {"preprocess": preprocess, "pairs": pairs, "solve": solve}
+    sections = {"preprocess": preprocess, "pairs": pairs, "motion": motion, "solve": solve}
     settings = {
         "input": {"path": "memory"},
         "mask": {"defects": defects, "parts": parts},
@@ -228,4 +229,5 @@ def estimate_shifts(
     *_, (table, _) = rounds
     found = check_series(setup, table)
     frames = solve_series(setup, table, found, engine)
+    found = check_again(setup, table, frames, found)
     return make_run_dataset(setup, table, frames, found)

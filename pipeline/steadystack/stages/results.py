@@ -41,10 +41,12 @@ from steadystack.model import (
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions
+from steadystack.warp import find_middle
 
 log = logging.getLogger(__name__)
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
+MOTION = "motion"  # the attribute that tells the model that was solved for
 RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 
 
@@ -136,6 +138,8 @@ def make_run_dataset(
     if setup.pilot is not None:
         attributes[PILOT] = setup.pilot.dump()
     if frames is not None:
+        middle = find_middle(series.source.frame_shape).tolist()
+        attributes[MOTION] = json.dumps({"model": config.motion.model, "centre": middle})
         frames = widen_errors(frames, attributes)
         attributes |= judge_stored(table, frames, attributes).attributes()
         attributes["anchors"] = json.dumps(frames.anchors)

@@ -7,16 +7,23 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from steadystack.checks import CHECKED, is_majority_confirmed
+from steadystack.checks import (
+    CHECKED,
+    check_linear_motion,
+    check_series,
+    is_majority_confirmed,
+)
 from steadystack.cluster import Engine
 from steadystack.dataset import read_pairs, save_shifts
 from steadystack.measure import refine_shifts
 from steadystack.model import FrameTable, InputError, PairStatus, PairTable
+from steadystack.motion import solve_motion
 from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
 from steadystack.stages.measuring import OpenRun, measure_all
 from steadystack.stages.results import (
+    MOTION,
     add_camera_images,
     get_lasting_attributes,
     load_own_shifts,
@@ -33,7 +40,7 @@ def solve_series(
     Parameters
     ----------
     found : what the checks of these pairs found, as attributes of the dataset
-    client : where `solve.refine` reads frames
+    client : where frames are read, for `solve.refine` and `motion`
     """
     settings, method = setup.config.solve, setup.method
     frames = solve_shifts(
@@ -42,12 +49,41 @@ def solve_series(
         robust=settings.robust,
         leave_out_parts=settings.may_leave_out_parts and is_majority_confirmed(found),
     )
+    motion, source = setup.config.motion, setup.series.source
+    if motion.is_linear:
+        frames = solve_motion(
+            source,
+            pairs,
+            frames,
+            method,
+            motion.model,
+            anchor=settings.anchor,
+            robust=settings.robust,
+            client=client,
+        )
     if settings.refine:
-        source = setup.series.source
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
     if settings.interpolate is None:
         return frames
     return interpolate_missing(frames, settings.interpolate)
+
+
+def check_again(
+    setup: Setup,
+    pairs: PairTable,
+    frames: FrameTable,
+    found: Mapping[str, str],
+    before: str = "translation",
+) -> dict[str, str]:
+    """What the checks find where frames have a linear motion, or had one: attributes.
+
+    Parameters
+    ----------
+    found : what they found of shifts alone, or of frames with the model `before`
+    """
+    if setup.config.motion.is_linear:
+        return check_linear_motion(setup, pairs, frames, found)
+    return check_series(setup, pairs) if before != "translation" else dict(found)
 
 
 def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
@@ -55,7 +91,9 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     if "verdict" not in dataset.attrs or "configuration" not in dataset.attrs:
         return False
     before = json.loads(dataset.attrs["configuration"]).get("solve")
-    same = before == opened.setup.config.dump()["solve"]
+    motion = json.loads(dataset.attrs["configuration"]).get("motion")
+    now = opened.setup.config.dump()
+    same = before == now["solve"] and motion == now["motion"]
     return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
 
 
@@ -71,12 +109,15 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         raise InputError(
             f"no pair of {opened.path} is measured yet: run `steadystack measure` first"
         )
-    settings = setup.config.solve
     with log_stage("solving"):
-        if settings.refine:
+        before = json.loads(measured.attrs.get(MOTION, "{}")).get("model", "translation")
+        reads = setup.config.solve_reads_frames or before != "translation"
+        if reads:
             setup = add_camera_images(setup, keep_at=opened.path.rstrip("/"), again=True)
         found = get_lasting_attributes(measured)
-        frames = solve_series(setup, table, found, opened.engine() if settings.refine else None)
+        engine = opened.engine() if reads else None
+        frames = solve_series(setup, table, found, engine)
+        found = found | check_again(setup, table, frames, found, before)
         result = make_run_dataset(setup, table, frames, found)
     save_shifts(result, opened.path)
     return result

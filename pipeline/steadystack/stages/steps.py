@@ -149,7 +149,10 @@ def measure(
 
 
 def solve(config: Config, *, cluster: ClusterOnDemand | None = None) -> xr.Dataset:
-    """Solve for the frames' shifts from the measured pairs; only `solve.refine` reads frames."""
+    """Solve for the frames' shifts from the measured pairs.
+
+    Only `solve.refine` and `motion.model` read frames.
+    """
     with open_run(resolve_only_input(config), "solve", cluster) as opened:
         return solve_measured(opened)
 
@@ -269,7 +272,7 @@ def open_run(
             setup = select_share(setup, share)
             config = setup.config
         path = config.output.shifts
-        works = command != "solve" or config.solve.refine
+        works = command != "solve" or config.solve_reads_frames
         workers = count_fitting_workers(setup) if works else None
         with get_place(path).holding_lock(), log_to_output(config, command):
             settle_neighbours(path)

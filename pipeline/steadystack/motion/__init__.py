@@ -1,0 +1,11 @@
+"""What frames do besides being shifted: they turn, are magnified, sheared.
+
+`series_motion` goes from measured pairs and solved shifts to the linear motion of every frame, in
+rounds; `fit_tasks` is what a task does in one. `moved_images` moves frames by what is known,
+`pair_fit` measures what is left between two of them, in the `generators` of a model.
+"""
+
+from steadystack.motion.generators import make_generators
+from steadystack.motion.series_motion import solve_motion
+
+__all__ = ["make_generators", "solve_motion"]

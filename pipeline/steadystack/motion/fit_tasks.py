@@ -1,0 +1,116 @@
+"""What a task does: pairs of frames, moved by what is known of their motion, fitted anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.measure import (
+    Method,
+    find_last_rows,
+    prepare_block,
+    read_camera_images,
+    read_common_mask,
+)
+from steadystack.model import FrameSource, PairStatus
+from steadystack.motion.moved_images import move_score_image, smooth_further
+from steadystack.motion.pair_fit import CELLS, GROUPS, fit_pair
+from steadystack.ncc import CachedMask
+from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
+
+
+@dataclass(frozen=True, eq=False)
+class PairsToFit:
+    """Pairs of frames whose motion is known about.
+
+    Attributes
+    ----------
+    pairs : (pairs, 2), frames
+    inverted : (pairs,), whether the images of a pair are each other's negative
+    frames : (frames,), sorted: those of the pairs
+    linear, shift : (frames, 2, 2) and (frames, 2): their motion
+    generators : (generators, 2, 2), per pixel
+    middle : (2,) pixels, of a frame
+    """
+
+    pairs: NDArray[np.int64]
+    inverted: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    linear: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    generators: NDArray[np.float64]
+
+    @property
+    def columns(self) -> int:
+        """How many coefficients a motion has: those of the generators, and of the shift."""
+        return len(self.generators) + len(self.middle)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPairs:
+    """What is left of the motion of pairs: (pairs, coefficients) and its moves by groups of cells.
+
+    The shift of a pair is that half-way between the middles of its frames. NaN where not known.
+    """
+
+    step: NDArray[np.float64]
+    group_step: NDArray[np.float32]
+
+    @classmethod
+    def unknown(cls, count: int, columns: int) -> FittedPairs:
+        """Nothing known of so many pairs."""
+        return cls(
+            np.full((count, columns), np.nan),
+            np.full((count, GROUPS**2, columns), np.nan, np.float32),
+        )
+
+
+def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPairs:
+    """Fit the motion that is left of every pair, on a worker; each frame is read once."""
+    fitted = FittedPairs.unknown(len(task.pairs), task.columns)
+    side = max(max(source.frame_shape) // CELLS, 4)
+    reader = _Reader(task, source, method)
+    last_rows, held = find_last_rows(task.pairs), dict[int, ScoreImage | None]()
+    for row, pair in enumerate(task.pairs.tolist()):
+        for frame in pair:
+            if frame not in held:
+                held[frame] = reader.read(frame)
+        reference, moving = (held[frame] for frame in pair)
+        if reference is not None and moving is not None:
+            at = np.searchsorted(task.frames, pair)
+            middle = task.middle + task.shift[at].mean(axis=0)
+            sign = -1 if task.inverted[row] else 1
+            fit = fit_pair(reference, moving, middle, task.generators, side, sign)
+            if fit is not None:
+                fitted.step[row], fitted.group_step[row] = fit.step, fit.group_step
+        for frame in set(pair):
+            if last_rows[frame] == row:
+                del held[frame]
+    return fitted
+
+
+class _Reader:
+    """Reads frames and moves them by what is known of their motion."""
+
+    def __init__(self, task: PairsToFit, source: FrameSource, method: Method) -> None:
+        self.task, self.source, self.method = task, source, method
+        self.camera_images = read_camera_images(method, source.frame_shape, 0)
+        self.masks = [read_common_mask(source, 0, method)]
+        self.smoothed: tuple[CachedMask, SmoothedMask] | None = None
+
+    def read(self, frame: int) -> ScoreImage | None:
+        """A frame, moved and ready for scores; None: it is of no use."""
+        image, summary = prepare_block(
+            self.source, frame, 0, self.method, self.camera_images, self.masks
+        )
+        if image is None or summary.pair_status is not PairStatus.OK:
+            return None
+        if self.smoothed is None or self.smoothed[0] is not image.mask:
+            self.smoothed = image.mask, SmoothedMask.make(image.mask.pixels)
+        begin = [side.start for side in self.method.whole_region]
+        ready = smooth_further(make_score_image(image.values, self.smoothed[1], begin))
+        at = int(np.searchsorted(self.task.frames, frame))
+        return move_score_image(ready, self.task.linear[at], self.task.shift[at], self.task.middle)

@@ -1,0 +1,62 @@
+"""Frames moved by what is known of their motion, ready for scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.model import Floats
+from steadystack.parts import ScoreImage
+
+# Splines reach over the edge of a mask: so many pixels along it are not used.
+EDGE = 2
+# A place between pixels is used if at least this much of what surrounds it is.
+WHOLE = 0.999
+# Frames are smoothed by a Gaussian, pixels: noise that moving them takes away looks like a change
+# of contrast, and that like a change of scale.
+SIGMA = 0.7
+
+
+def smooth_further(image: ScoreImage) -> ScoreImage:
+    """Smooth what is valid of a frame further: moving it changes neither scene nor noise then."""
+    weights = np.ones_like(image.values) if image.weights is None else image.weights
+    valid = (weights > 0).astype(np.float32)
+    around = ndimage.gaussian_filter(valid, SIGMA, mode="constant")
+    values = ndimage.gaussian_filter(image.values * valid, SIGMA, mode="constant")
+    values = np.divide(values, around, out=np.zeros_like(values), where=around > 0)
+    return ScoreImage(values, weights, image.begin)
+
+
+def move_score_image(
+    image: ScoreImage, linear: Floats, shift: Floats, middle: Floats
+) -> ScoreImage:
+    """Move a frame by its motion: its pixels are then those of the anchor.
+
+    Parameters
+    ----------
+    linear, shift, middle : as in `warp.make_affine`
+    """
+    inverse = np.linalg.inv(linear)
+    first, last = np.array(image.begin), np.array(image.begin) + image.values.shape - 1
+    corners = np.array([[y, x] for y in (first[0], last[0]) for x in (first[1], last[1])])
+    moved = (corners - middle) @ np.asarray(linear).T + middle + shift
+    begin = np.floor(moved.min(axis=0)).astype(int)
+    shape = tuple((np.ceil(moved.max(axis=0)).astype(int) - begin + 1).tolist())
+    offset = middle + inverse @ (begin - middle - shift) - first
+
+    def interpolate(values: NDArray[Any], order: Any, mode: Any) -> NDArray[np.float32]:
+        moved = np.empty(shape, np.float32)
+        ndimage.affine_transform(
+            values, inverse, offset, shape, output=moved, order=order, mode=mode
+        )
+        return moved
+
+    values = interpolate(image.values, 3, "mirror")
+    weights = np.ones_like(image.values) if image.weights is None else image.weights
+    inside = ndimage.binary_erosion(weights > 0, np.ones((2 * EDGE + 1,) * 2, bool), border_value=1)
+    is_whole = interpolate(inside.astype(np.float32), 1, "constant") > WHOLE
+    weights = interpolate(weights, 1, "constant") * is_whole
+    return ScoreImage(values * is_whole, weights, tuple(begin.tolist()))

@@ -1,0 +1,154 @@
+"""What is left of the motion between two frames that were moved by what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Floats
+from steadystack.parts import PartGrid, ScoreImage, compute_scores
+
+# A frame is cut into about so many cells along an axis; their scores are weighed one by one.
+CELLS = 12
+# Cells whose steps are added for the error: so many groups along an axis, which repeat.
+GROUPS = 6
+# Cells that are off by more deviations of the others do not count (Tukey's biweight).
+BIWEIGHT = 6.0
+WEIGHING_STEPS = 3
+MEDIAN_LENGTH = 1.1774  # of a normal deviate in 2-D
+LEAST_LEFT = 0.25
+FEWEST_CELLS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class PairFit:
+    """What has to be applied to a moving frame beyond what was, in coefficients.
+
+    Attributes
+    ----------
+    step : (coefficients,) pixels: of the generators, then the shift
+    group_step : (groups, coefficients) pixels, by how much groups of cells move it
+    """
+
+    step: NDArray[np.float64]
+    group_step: NDArray[np.float64]
+
+
+def make_cells(image: ScoreImage, side: int) -> tuple[PartGrid, NDArray[np.intp]]:
+    """Cut a moved frame into cells of a lattice; returns them and the group (cells,) of each."""
+    edges, numbers = [], []
+    for begin, size in zip(image.begin, image.values.shape, strict=True):
+        low, high = begin // side, -(-(begin + size) // side)
+        edges.append(tuple(side * number for number in range(low, high + 1)))
+        numbers.append(np.arange(low, high) // (CELLS // GROUPS) % GROUPS)
+    group = numbers[0][:, None] * GROUPS + numbers[1]
+    return PartGrid(tuple(edges)), group.ravel()
+
+
+def fit_pair(
+    reference: ScoreImage,
+    moving: ScoreImage,
+    middle: Floats,
+    generators: NDArray[np.float64],
+    side: int,
+    sign: int = 1,
+) -> PairFit | None:
+    """Fit the motion that is left to the scores of the cells; None: too little is seen.
+
+    Parameters
+    ----------
+    middle : that generators turn about (2,), pixels of the anchor
+    generators : (generators, 2, 2), per pixel
+    side : of a cell, pixels
+    sign : -1 where one image is the other's negative
+    """
+    grid, group = make_cells(reference, side)
+    matched = _match_contrast(reference, moving)
+    if matched is None:
+        return None
+    scores = compute_scores(reference, matched, np.zeros(2), grid, sign)
+    whole, shared = np.trace(scores.plain.sum(axis=0)), np.trace(scores.shared)
+    power = np.trace(scores.plain, axis1=1, axis2=2)
+    seen = np.flatnonzero(power > 1e-3 * power.max())
+    if shared <= 0 or whole <= 0 or len(seen) < FEWEST_CELLS:
+        return None
+    score, plain = scores.score[seen], scores.plain[seen]
+    place = grid.centres[seen] - middle
+    linear = np.einsum("gij,cj->cig", generators, place)
+    basis = np.concatenate([linear, np.broadcast_to(np.eye(2), (len(seen), 2, 2))], axis=2)
+    left = np.zeros_like(score)
+    for _ in range(WEIGHING_STEPS):
+        weight, stiffness = _weigh(left, power[seen])
+        information = np.einsum("c,cia,cij,cjb->ab", weight, basis, plain, basis)
+        projected = np.einsum("c,cia,ci->a", weight, basis, score)
+        try:
+            step = -np.linalg.solve(information, projected)
+        except np.linalg.LinAlgError:
+            return None
+        left = score + np.einsum("cij,cja,a->ci", plain, basis, step)
+    moves = -np.linalg.solve(information, np.einsum("c,cia,ci->ac", weight, basis, left))
+    of_cells = np.einsum("c,cia,cij,cjb->cab", weight, basis, plain, basis)
+    shares = np.einsum("ab,cba->ca", np.linalg.inv(information), of_cells)
+    group_step, share = np.zeros((2, GROUPS**2, len(step)))
+    np.add.at(group_step, group[seen], moves.T)
+    np.add.at(share, group[seen], shares)
+    # what noise adds to the information of gradients is none
+    gain = whole / shared
+    group_step *= gain * stiffness / np.sqrt(np.clip(1 - share, LEAST_LEFT, 1))
+    return PairFit(gain * step, group_step)
+
+
+def _match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | None:
+    """Give the moving frame the contrast of the reference where both are seen; None: nowhere.
+
+    Where contrasts differ, a frame looks magnified.
+    """
+    here, there = [], []
+    for begin, other, size, other_size in zip(
+        reference.begin, moving.begin, reference.values.shape, moving.values.shape, strict=True
+    ):
+        low, high = max(begin, other), min(begin + size, other + other_size)
+        if high - low < 3:
+            return None
+        here.append(slice(low - begin, high - begin))
+        there.append(slice(low - other, high - other))
+    first, second = reference.values[tuple(here)], moving.values[tuple(there)]
+    weights: NDArray[Any] = np.ones(first.shape, np.float32)
+    for image, region in ((reference, here), (moving, there)):
+        if image.weights is not None:
+            weights = weights * image.weights[tuple(region)]
+    total = float(weights.sum(dtype=np.float64))
+    if not total:
+        return None
+    moments = []
+    for values in (first, second):
+        weighted = weights * values
+        mean = float(weighted.sum(dtype=np.float64)) / total
+        square = float(np.einsum("ij,ij->", weighted, values, dtype=np.float64)) / total
+        moments.append((mean, square - mean**2))
+    (mean, variance), (other_mean, other_variance) = moments
+    if min(variance, other_variance) <= 0:
+        return None
+    scale = np.sqrt(variance / other_variance)
+    values = ((moving.values - other_mean) * scale + mean).astype(np.float32)
+    return ScoreImage(values, moving.weights, moving.begin)
+
+
+def _weigh(
+    left: NDArray[np.float64], power: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Weigh cells by how far what is left of their scores (cells, axes) is off, 0..1.
+
+    Returns also how much softer the fit is than its weights say: they fall as a cell goes off.
+    """
+    distance = np.sqrt((left**2).sum(axis=1) / power)
+    scale = np.median(distance) / MEDIAN_LENGTH
+    if not scale:
+        return np.ones(len(left)), 1.0
+    square = np.minimum((distance / (BIWEIGHT * scale)) ** 2, 1)
+    weight = (1 - square) ** 2
+    slope = weight - 2 * square * (1 - square)  # of the score, mean over its directions
+    return weight, float(max((weight * power).sum() / max((slope * power).sum(), 1e-9), 1))

@@ -1,0 +1,252 @@
+"""The linear motion of every frame: fitted to pairs, solved over their graph, in rounds.
+
+In each round frames are moved by what is known of their motion, and what is left of that of every
+pair is measured. What is left is small, and small motions add: it is solved over the graph like
+shifts are, first the linear part, then the shifts of the frames' middles without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from steadystack.cluster import Engine, Failure, run_tasks, share
+from steadystack.measure import Method
+from steadystack.model import (
+    LONE,
+    Bools,
+    FrameSource,
+    FrameStatus,
+    FrameTable,
+    Ints,
+    PairTable,
+    RunError,
+)
+from steadystack.motion.fit_tasks import FittedPairs, PairsToFit, fit_pairs
+from steadystack.motion.generators import compute_linear_std, exponentiate, make_generators
+from steadystack.pairs import batch_pairs
+from steadystack.parts import compute_jackknife_std
+from steadystack.register import Search
+from steadystack.solve import GraphFit, fit_graph
+from steadystack.warp import compute_scale, find_middle
+
+# Rounds, at most; the last is the first that moves no frame by more pixels, or by more than this
+# part of its deviation.
+MOST_ROUNDS, STILL_PX, STILL_STD = 8, 0.01, 0.1
+# In the first round pairs count that are up to so many times as far apart as what holds the graph
+# together: farther ones have turned too far.
+NEAR = 2
+# A frame that would be magnified by more, or less, is not known.
+MOST_SCALE = 2.0
+# No pair is taken to be more precise than this, px.
+SMALLEST_STD = 1e-4
+# Frames of a task, at most, what they may take, and what a pixel of one does, bytes.
+MOST_FRAMES, HELD_BYTES, PIXEL_BYTES = 64, 2**28, 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """What a round left: the rows of pairs that it fitted, and their solution."""
+
+    rows: NDArray[np.intp]
+    linear: GraphFit
+    shift: GraphFit
+
+    @property
+    def move(self) -> NDArray[np.float64]:
+        """What frames were moved by (frames, coefficients), px; NaN where not known."""
+        return np.concatenate([self.linear.value, self.shift.value], axis=1)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Its deviations (frames, coefficients), px."""
+        return np.concatenate([self.linear.std, self.shift.std], axis=1)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it moved no frame by much."""
+        small = np.maximum(STILL_PX, STILL_STD * np.nan_to_num(self.std))
+        return bool((np.abs(np.nan_to_num(self.move)) <= small).all())
+
+
+def solve_motion(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    model: str,
+    *,
+    anchor: int = 0,
+    robust: bool = True,
+    client: Engine = None,
+) -> FrameTable:
+    """Solved frames with the linear motion of each, and the shift of its middle.
+
+    A frame whose motion is not known as a whole has no shift, either. Its `part_step` is not known.
+
+    Parameters
+    ----------
+    frames : as `solve_shifts` gives them
+    method : of 2-D frames that are one block
+    model : "rigid", "similarity" or "affine"
+    anchor, robust : as in `solve_shifts`
+    """
+    shape, count = source.frame_shape, len(frames.shift)
+    middle, generators = find_middle(shape), make_generators(model, shape)
+    whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
+    method = replace(method, search=whole, keep=(), initial_shifts=None)
+    shared = [share(client, what) if source.in_memory else what for what in (source, method)]
+    linear, shift = np.tile(np.eye(len(shape)), (count, 1, 1)), frames.shift.copy()
+    for number in range(MOST_ROUNDS):
+        rows = _choose_pairs(pairs, shift, frames.component, only_near=not number)
+        ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
+        task = PairsToFit(
+            ends, pairs.ncc[rows] < 0, np.arange(count), linear, shift, middle, generators
+        )
+        now = _solve(rows, task, _fit_all(task, source, client, shared), anchor, robust)
+        move = np.nan_to_num(now.move)
+        linear = exponentiate(move[:, : len(generators)], generators) @ linear
+        shift = shift + move[:, len(generators) :]
+        scale = compute_scale(linear)
+        shift[(scale > MOST_SCALE) | (scale < 1 / MOST_SCALE)] = np.nan
+        if number and now.is_last:
+            break
+    # where the rounds did not settle, the last step is what is not known
+    std = now.std if now.is_last else np.hypot(now.std, now.move)
+    return _fill_in(pairs, frames, now, linear, shift, std, generators)
+
+
+def _choose_pairs(
+    pairs: PairTable, shift: NDArray[np.float64], component: Ints, *, only_near: bool
+) -> NDArray[np.intp]:
+    """Choose the rows of pairs whose frames' shifts are known and compare."""
+    known = np.asarray(np.isfinite(shift).all(axis=1))
+    start, end = pairs.reference, pairs.moving
+    usable = pairs.ok & known[start] & known[end] & (component[start] == component[end])
+    if only_near:
+        apart = np.abs(end - start)
+        edges = apart[usable].astype(np.float64), (start[usable], end[usable])
+        graph = sparse.coo_array(edges, (len(shift), len(shift))).tocsr()
+        usable &= apart <= NEAR * csgraph.minimum_spanning_tree(graph).data.max(initial=1)
+    return np.flatnonzero(usable)
+
+
+def _fit_all(
+    task: PairsToFit, source: FrameSource, client: Engine, shared: Sequence[Any]
+) -> FittedPairs:
+    """Fit all pairs, in tasks."""
+    held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(source.frame_shape)))
+    most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(task.pairs), 1)
+    batches = list(batch_pairs(task.pairs, most_frames, most_pairs))
+
+    def make_tasks() -> Iterator[tuple[int, PairsToFit]]:
+        for number, rows in enumerate(batches):
+            frames = np.unique(task.pairs[rows])
+            yield (
+                number,
+                replace(
+                    task,
+                    pairs=task.pairs[rows],
+                    inverted=task.inverted[rows],
+                    frames=frames,
+                    linear=task.linear[frames],
+                    shift=task.shift[frames],
+                ),
+            )
+
+    whole = FittedPairs.unknown(len(task.pairs), task.columns)
+    for number, answer in run_tasks(client, fit_pairs, make_tasks(), *shared):
+        if isinstance(answer, Failure):
+            raise RunError(
+                f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "
+                "are saved: `steadystack solve` tries it again"
+            ) from answer.error
+        whole.step[batches[number]] = answer.step
+        whole.group_step[batches[number]] = answer.group_step
+    return whole
+
+
+def _solve(
+    rows: NDArray[np.intp], task: PairsToFit, fitted: FittedPairs, anchor: int, robust: bool
+) -> _Round:
+    """Solve what is left of the motion over the graph of pairs, numbered by `rows`."""
+    variance = compute_jackknife_std(fitted.group_step) ** 2
+    told = np.isfinite(fitted.step).all(axis=1) & np.isfinite(variance).all(axis=1)
+    count, size = len(task.frames), len(task.generators)
+    rows, pairs, step = rows[told], task.pairs[told], fitted.step[told]
+    groups, variance = fitted.group_step[told], np.maximum(variance[told], SMALLEST_STD**2)
+    linear = fit_graph(
+        pairs, step[:, :size], variance[:, :size], groups[..., :size], count,
+        anchor=anchor, robust=robust,
+    )  # fmt: skip
+    agree = linear.accepted
+    rows, pairs, step, groups = rows[agree], pairs[agree], step[agree], groups[agree]
+    # A pair tells the shift half-way between both middles: each frame turned on the way there.
+    way = np.diff(task.shift[pairs], axis=1)[:, 0] / 2
+    turn = np.einsum("gij,pj->pig", task.generators, way)
+    measured = step[:, size:] + np.einsum("pig,pkg->pi", turn, linear.value[pairs])
+    of_groups = np.einsum("pig,pkcg->pci", turn, linear.part_step[pairs])
+    groups = (groups[..., size:] + of_groups).astype(np.float32)
+    shift = fit_graph(
+        pairs, measured, variance[agree, size:], groups, count, anchor=anchor, robust=robust
+    )  # fmt: skip
+    return _Round(rows, linear, shift)
+
+
+def _fill_in(
+    pairs: PairTable,
+    frames: FrameTable,
+    last: _Round,
+    linear: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    std: NDArray[np.float64],
+    generators: NDArray[np.float64],
+) -> FrameTable:
+    """The table of frames with their motion, of those that the last round knew."""
+    fit, size = last.shift, len(generators)
+    known: Bools = np.isfinite(shift).all(axis=1) & (fit.component != LONE)
+    unknown = ~known
+    accepted = last.rows[fit.accepted]
+    ends = np.concatenate([pairs.reference[accepted], pairs.moving[accepted]])
+    lost = unknown & np.isfinite(frames.shift).all(axis=1)
+    status = np.where(lost, FrameStatus.INCONSISTENT.code, frames.status).astype(np.int8)
+    linear, shift = np.where(unknown[:, None, None], np.nan, linear), shift.copy()
+    shift[unknown], std[unknown] = np.nan, np.nan
+    # what is left of a pair's shift, in the pixels of its reference frame
+    apart = (shift[pairs.moving] - shift[pairs.reference])[..., None]
+    safe = np.where(unknown[:, None, None], np.eye(shift.shape[1]), linear)
+    predicted = np.linalg.solve(safe[pairs.reference], apart)[..., 0]
+    weight, rejected = np.where(pairs.ok, 0.0, np.nan), pairs.ok.copy()
+    weight[accepted], rejected[accepted] = fit.weights.mean(axis=1), False
+    radius = 1 / np.sqrt((generators[0] ** 2).sum() / 2)
+    scale_std = (
+        compute_scale(linear) * std[:, 1] / radius if size > 1 else np.full(len(std), np.nan)
+    )
+    return replace(
+        frames,
+        shift=shift,
+        shift_std=std[:, size:],
+        stated_std=np.where(unknown[:, None], np.nan, fit.stated_std),
+        part_std=np.where(unknown[:, None], np.nan, fit.part_std),
+        part_step=np.full_like(frames.part_step, np.nan),
+        part_weight=np.full_like(frames.part_weight, np.nan),
+        component=np.where(unknown, LONE, fit.component),
+        pair_count=np.bincount(ends, minlength=len(shift)),
+        status=status,
+        weight=weight,
+        residual=pairs.shift - predicted,
+        rejected=rejected,
+        anchors=fit.anchors,
+        linear=linear,
+        linear_std=compute_linear_std(linear, std[:, :size], generators),
+        rotation_std=np.degrees(std[:, 0] / radius),
+        scale_std=scale_std,
+        own_variance=fit.own_variance,
+        step_error=0.0,
+    )

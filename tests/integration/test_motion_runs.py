@@ -1,0 +1,201 @@
+"""Runs of frames that turn: measured, corrected, measured again; handed on to other programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+
+import steadystack
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.outputs import write_image, write_stack
+from support.scenes import ellipse
+from support.settings import config_of
+from support.turning import corner_errors, lay, turned_series
+
+SERIES = turned_series(3, count=8, scale=0.002)
+FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
+SECTIONS = {
+    "mask": {"defects": None, "parts": None},
+    "register": {"max_shift": 16},
+    "motion": {"model": "similarity"},
+}
+
+
+def config(folder, **sections):
+    output = {name: str(folder / f"{name}.zarr") for name in ("shifts", "corrected")}
+    return config_of(folder, **SECTIONS | {"output": output} | sections)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run, and its shifts."""
+    folder = tmp_path_factory.mktemp("turned")
+    write_stack(folder / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
+    return folder, stages.run(config(folder))
+
+
+@pytest.mark.parametrize("border", ["same", "crop"])
+def test_corrected_and_measured_again_nothing_is_left(run, tmp_path, border):
+    folder, shifts = run
+    assert corner_errors(shifts, SERIES).max() < 0.1
+    path = folder / "corrected.zarr"
+    if border == "crop":
+        (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
+        path = tmp_path / "corrected.zarr"
+        stages.run(config(tmp_path, correct={"border": "crop"}))
+    steady, valid = steadystack.open_stack(str(path)), zarr.open_group(path)["valid"][:]
+    again = steadystack.estimate_shifts(
+        steady, mask=valid, max_shift=8, motion={"model": "similarity"}, parts=None, defects=None
+    )
+    radius = np.linalg.norm(SERIES.middle)
+    left = (
+        np.abs(again["frame_shift"]).max()
+        + radius * np.abs(again["frame_linear"] - np.eye(2)).max()
+    )
+    assert left < 0.1
+    assert valid.all() == (border == "crop")
+
+
+def test_the_stack_on_disk_is_that_of_arrays(run):
+    folder, shifts = run
+    stored = zarr.open_group(folder / "corrected.zarr", mode="r")
+    moved = steadystack.correct(FRAMES, shifts).to_numpy()
+    np.testing.assert_array_equal(stored["0"][:], moved)
+    known = stored["valid"][:]
+    for border in ("crop", "expand"):
+        other = steadystack.correct(FRAMES, shifts, border=border)
+        y, x = (round(float(other[axis][0])) for axis in "yx")
+        both = np.ones(FRAMES.shape[1:], bool)
+        if border == "crop":
+            height, width = other.shape[1:]
+            inside = np.s_[:, y : y + height, x : x + width]
+            np.testing.assert_array_equal(other, moved[inside])
+            assert known[inside].all()
+        else:
+            cut = other[:, -y : both.shape[0] - y, -x : both.shape[1] - x]
+            np.testing.assert_array_equal(cut.to_numpy()[known], moved[known])
+
+
+def test_blocks_of_planes_and_channels_are_moved_alike(run, tmp_path):
+    _, shifts = run
+    stack = np.stack([np.stack([FRAMES, FRAMES[::-1]], axis=1)] * 2, axis=1)  # t, c, z, y, x
+    write_stack(tmp_path / "others.zarr", stack, axes="tczyx")
+    (tmp_path / "stack.zarr").symlink_to(run[0] / "stack.zarr")
+    write = {"chunks": [1, 40, 40], "stack": str(tmp_path / "others.zarr")}
+    stages.run(config(tmp_path, correct=write))
+    moved = steadystack.correct(xr.DataArray(stack, dims=tuple("tczyx")), shifts).to_numpy()
+    np.testing.assert_array_equal(moved[:, 1, 0], steadystack.correct(FRAMES, shifts))
+    stored = zarr.open_group(tmp_path / "corrected.zarr", mode="r")["0"][:]
+    assert np.abs(stored.astype(int) - moved).max() <= 1  # splines of pieces end elsewhere
+
+
+def test_labels_stay_labels(run, tmp_path):
+    folder, _ = run
+    (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
+    labels = (FRAMES > 20000).astype("i4") * 70001
+    write_stack(tmp_path / "labels.zarr", labels)
+    how = {"stack": str(tmp_path / "labels.zarr"), "labels": True, "interpolation": "fourier"}
+    stages.run(config(tmp_path, correct=how))
+    stored = zarr.open_group(tmp_path / "corrected.zarr", mode="r")
+    assert set(np.unique(stored["0"][:])) == {0, 70001}
+    known = stored["valid"][:].all(axis=0)
+    agree = (stored["0"][7] == labels[0])[known].mean()
+    assert agree > 0.9
+    assert agree > (labels[7] == labels[0])[known].mean() + 0.1
+
+
+def test_tables_and_layers_move_a_point_to_where_it_belongs(run, tmp_path):
+    folder, _ = run
+    for name in ("frames.csv", "frames.json"):
+        told = CliRunner().invoke(
+            main, ["export", str(folder / "shifts.zarr"), str(tmp_path / name)]
+        )
+        assert told.exit_code == 0, told.output
+    with open(tmp_path / "frames.csv") as file:
+        rows = list(csv.DictReader(file))
+    point = np.array([17.0, 88.0])
+    for frame, (row, layer) in enumerate(
+        zip(rows, json.loads((tmp_path / "frames.json").read_text()), strict=True)
+    ):
+        truth = lay(point, SERIES.linear[frame], SERIES.shift[frame], SERIES.middle)
+        by_row = [
+            sum(float(row[f"affine_{axis}{of}"]) * at for of, at in zip("yx", point, strict=True))
+            + float(row[f"affine_{axis}"])
+            for axis in "yx"
+        ]
+        np.testing.assert_allclose(by_row, truth, atol=0.1)
+        assert float(row["rotation"]) == pytest.approx(0.4 * frame, abs=0.05)
+        assert float(row["scale"]) == pytest.approx(1.002**frame, abs=1e-3)
+        # as napari does: scale and translate, then the affine
+        place = np.array([0, *point]) * layer["scale"] + layer["translate"]
+        world = np.array(layer["affine"]) @ [*place, 1]
+        assert layer["frame"] == world[0] == frame
+        np.testing.assert_allclose(world[1:3] / [0.5, 0.25], truth, atol=0.1)
+    assert {row["first_y"] for row in rows} > {"0"}
+
+
+def test_another_model_is_solved_for_without_measuring(run, tmp_path):
+    write_stack(tmp_path / "stack.zarr", FRAMES)
+    with_turn = config(tmp_path, output={"shifts": str(tmp_path / "shifts.zarr")})
+    without = config(
+        tmp_path,
+        output={"shifts": str(tmp_path / "shifts.zarr")},
+        motion={"model": "translation"},
+    )
+    first = stages.run(without)
+    again, back = stages.solve(with_turn), stages.solve(without)
+    assert corner_errors(again, SERIES).max() < 0.1
+    np.testing.assert_array_equal(first["pair_shift"], again["pair_shift"])
+    for name in first.variables:
+        np.testing.assert_array_equal(first[name], back[name])
+    for name in ("local_motion", "probe_check", "verdict_reasons"):
+        assert first.attrs[name] == back.attrs[name]
+
+
+def test_the_verdict_names_the_model_and_is_content_with_it():
+    series = turned_series(5, count=16, shape=(144, 160), step=0.5)
+    mask = ellipse(series.frames.shape[1:], 0.95)
+    options = {"mask": mask, "max_shift": 16, "parts": None, "defects": None}
+    shifted = steadystack.estimate_shifts(series.frames, **options)
+    advice = [reason for reason in steadystack.verdict(shifted).reasons if "rotate" in reason]
+    assert advice
+    assert advice[0].endswith("set motion: {model: rigid}")
+    turned = steadystack.estimate_shifts(series.frames, motion={"model": "rigid"}, **options)
+    assert steadystack.verdict(turned).trust == "good"
+    before, after = (json.loads(found.attrs["local_motion"]) for found in (shifted, turned))
+    assert after["size"] < 0.3 * before["size"]
+
+
+def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):
+    folder, shifts = run
+    with pytest.raises(steadystack.InputError, match="'fourier' is for shifts alone"):
+        steadystack.correct(FRAMES, shifts, interpolation="fourier")
+    with pytest.raises(steadystack.InputError, match="cut them then"):
+        steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
+    (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
+    with pytest.raises(steadystack.InputError, match=r"correct\.interpolation 'fourier'"):
+        stages.run(config(tmp_path, correct={"interpolation": "fourier"}))
+
+
+def test_the_report_tells_of_turn_and_scale(run, tmp_path):
+    folder, _ = run
+    (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
+    write_image(tmp_path / "mask.zarr", ellipse(FRAMES.shape[1:], 0.95))
+    page = tmp_path / "report.html"
+    output = {"shifts": str(tmp_path / "shifts.zarr"), "report": str(page)}
+    mask = {"path": str(tmp_path / "mask.zarr"), "defects": None, "parts": None}
+    stages.run(config(tmp_path, output=output, mask=mask))
+    words = " ".join(re.sub("<[^>]*>", " ", page.read_text()).split())
+    turn = re.search(r"turn (\S+) to (\S+) degree ± (\S+)", words)
+    assert [float(number) for number in turn.groups()[:2]] == pytest.approx([0, 2.8], abs=0.05)
+    assert 0 < float(turn[3]) < 0.05
+    scale = re.search(r"scale (\S+) to (\S+) % ± (\S+)", words)
+    assert float(scale[2]) == pytest.approx(100 * (1.002**7 - 1), abs=0.1)
