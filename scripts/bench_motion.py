@@ -1,0 +1,220 @@
+"""How well the linear motion of frames is measured, beside pystackreg and OpenCV's ECC.
+
+    python scripts/bench_motion.py [--seeds 2] [--frames 60] [--side 256] [--snr 0.5 2 20]
+
+Analytic scenes behind an ellipse, other pixels random: frames that wander and turn by some degrees
+a frame, and in some series are magnified by 0.05 % a frame. Prints a Markdown table: root mean
+squares of the errors of turn, scale and corners, and of error over stated deviation (of turn,
+scale, shift). The peers that can be imported register every frame to the first one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+import steadystack
+from scenes import Blobs, make_ellipse
+
+STEP, SIZES = 0.7, (1.5, 10.0)
+TURNS, SCALE = (0.02, 0.1), 5e-4
+OUTSIDE = 3.0  # pixels beyond the mask are random up to this, in deviations of the scene
+
+
+@dataclass
+class Series:
+    """Frames, their mask, and what has to be applied: c + linear (p - c) + shift."""
+
+    frames: np.ndarray
+    mask: np.ndarray
+    linear: np.ndarray
+    shift: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        return (np.array(self.frames.shape[1:]) - 1) / 2
+
+
+@dataclass
+class Found:
+    """The motion that was found, its deviations (None: not told), and the seconds it took."""
+
+    linear: np.ndarray
+    shift: np.ndarray
+    std: dict[str, np.ndarray] | None
+    seconds: float
+
+
+def make_turns(degrees: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Matrices over y and x that turn x towards y, and magnify."""
+    a = np.radians(degrees)
+    rows = [[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]
+    return scale[:, None, None] * np.moveaxis(np.array(rows), -1, 0)
+
+
+def make_series(seed: int, frames: int, side: int, turn: float, scale: float, snr: float) -> Series:
+    """Render a series; a blob that is turned is a blob elsewhere."""
+    rng, shape = np.random.default_rng(seed), (side, side)
+    shift = np.cumsum(rng.normal([0.3, -0.2], STEP, (frames, 2)), axis=0)
+    shift -= shift[0]
+    degrees = turn * np.arange(frames) + np.cumsum(rng.normal(0, turn / 3, frames))
+    linear = make_turns(degrees - degrees[0], (1 + scale) ** np.arange(frames))
+    middle = (np.array(shape) - 1) / 2
+    scene = Blobs.of(rng, shape, SIZES, float(np.abs(shift).max()) + side / 4)
+    views = []
+    for matrix, at in zip(linear, shift, strict=True):
+        centres = (scene.centres - middle - at) @ np.linalg.inv(matrix).T + middle
+        reach = 4.5 * SIZES[1]
+        seen = ((centres > -reach) & (centres < side + reach)).all(axis=1)
+        sigma = scene.sigma[seen] / np.sqrt(np.linalg.det(matrix))
+        views.append(Blobs(centres[seen], sigma, scene.height[seen]).view(shape, (0, 0)))
+    stack = np.stack(views) / np.std(views)
+    mask = make_ellipse(shape)
+    noisy = stack + rng.normal(0, 1 / snr, stack.shape)
+    beyond = OUTSIDE * rng.random(stack.shape)
+    return Series(np.where(mask, noisy, beyond).astype(np.float32), mask, linear, shift)
+
+
+def measure_ours(series: Series, model: str) -> Found:
+    """What steadystack finds, with the time of the whole call."""
+    start = time.perf_counter()
+    found = steadystack.estimate_shifts(series.frames, mask=series.mask, motion={"model": model})
+    seconds = time.perf_counter() - start
+    std = {name: found[f"frame_{name}_std"].to_numpy() for name in ("rotation", "scale", "shift")}
+    return Found(found["frame_linear"].to_numpy(), found["frame_shift"].to_numpy(), std, seconds)
+
+
+def convert(affine: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The motion of a matrix over (x, y, 1) that says where a pixel of the result comes from."""
+    swapped = np.linalg.inv(affine)[np.ix_([1, 0, 2], [1, 0, 2])]
+    linear = swapped[:2, :2]
+    return linear, linear @ middle + swapped[:2, 2] - middle
+
+
+def measure_by(register: Callable[[Series, int], np.ndarray], series: Series) -> Found:
+    """What a peer finds for every frame; NaN where it gives up."""
+    start = time.perf_counter()
+    motions = [convert(register(series, t), series.middle) for t in range(len(series.frames))]
+    seconds = time.perf_counter() - start
+    linear, shift = (np.stack(part) for part in zip(*motions, strict=True))
+    return Found(linear, shift, None, seconds)
+
+
+def list_peers(model: str) -> Iterator[tuple[str, Callable[[Series, int], np.ndarray]]]:
+    """The peers that are installed, by what they are called in the table."""
+    try:
+        from pystackreg import StackReg
+    except ImportError:
+        pass
+    else:
+        kinds = {"rigid": "RIGID_BODY", "similarity": "SCALED_ROTATION"}
+
+        def by_stackreg(series: Series, frame: int) -> np.ndarray:
+            blank = np.where(series.mask, series.frames, 0)  # it takes no mask
+            return StackReg(getattr(StackReg, kinds[model])).register(blank[0], blank[frame])
+
+        yield f"pystackreg {kinds[model]}", by_stackreg
+    try:
+        import cv2
+    except ImportError:
+        return
+
+    def by_ecc(series: Series, frame: int) -> np.ndarray:
+        start = np.eye(2, 3, dtype=np.float32)
+        kind = cv2.MOTION_EUCLIDEAN if model == "rigid" else cv2.MOTION_AFFINE
+        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-6)
+        mask = series.mask.astype(np.uint8)
+        images = series.frames[0], series.frames[frame]
+        try:
+            _, found = cv2.findTransformECC(*images, start, kind, stop, mask, 5)
+        except cv2.error:
+            return np.full((3, 3), np.nan)
+        return np.vstack([found, [0, 0, 1]])
+
+    yield "OpenCV ECC, masked", by_ecc
+
+
+def compute_errors(found: Found, series: Series) -> dict[str, np.ndarray]:
+    """Errors of the frames but the first: turn, degrees; scale; shift; corners, pixels."""
+
+    def rotate(matrix: np.ndarray) -> np.ndarray:
+        sine, cosine = matrix[:, 0, 1] - matrix[:, 1, 0], matrix[:, 0, 0] + matrix[:, 1, 1]
+        return np.degrees(np.arctan2(sine, cosine))
+
+    def scale(matrix: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.linalg.det(matrix))
+
+    corners = np.array(list(product(*[(-half, half) for half in series.middle])))
+    off = np.einsum("tij,cj->tci", found.linear - series.linear, corners)
+    off += (found.shift - series.shift)[:, None]
+    return {
+        "rotation": (rotate(found.linear) - rotate(series.linear))[1:],
+        "scale": (scale(found.linear) - scale(series.linear))[1:],
+        "shift": (found.shift - series.shift)[1:],
+        "corners": np.linalg.norm(off, axis=2)[1:],
+    }
+
+
+def root_mean_square(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.sqrt((known**2).mean())) if known.size else float("nan")
+
+
+def format_row(case: str, name: str, found: list[Found], series: list[Series]) -> str:
+    """One line of the table, over all seeds of a case."""
+    errors = [compute_errors(*pair) for pair in zip(found, series, strict=True)]
+    joined = {key: np.concatenate([each[key] for each in errors]) for key in errors[0]}
+    ratios = []
+    for key in ("rotation", "scale", "shift"):
+        if any(one.std is None or not np.isfinite(one.std[key]).any() for one in found):
+            ratios.append("-")
+            continue
+        std = np.concatenate([one.std[key][1:] for one in found if one.std is not None])
+        ratios.append(f"{root_mean_square(joined[key] / std):.2f}")
+    lost = int((~np.isfinite(joined["rotation"])).sum())
+    seconds = np.mean([one.seconds for one in found])
+    cells = (
+        case,
+        name,
+        f"{root_mean_square(joined['rotation']):.4f}",
+        f"{100 * root_mean_square(joined['scale']):.4f}",
+        f"{root_mean_square(joined['corners']):.3f}",
+        ", ".join(ratios),
+        f"{lost}",
+        f"{seconds:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.5, 2.0, 20.0])
+    options = parser.parse_args()
+    print(
+        "| series | by | turn, degree | scale, % | corners, px | error over stated: turn, scale, "
+        "shift | lost | s |\n|---|---|---|---|---|---|---|---|"
+    )
+    for snr, turn, scale in product(options.snr, TURNS, (0.0, SCALE)):
+        model = "similarity" if scale else "rigid"
+        case = f"SNR {snr:g}, {turn:g} degree" + (f", {100 * scale:g} %" if scale else "")
+        series = [
+            make_series(seed, options.frames, options.side, turn, scale, snr)
+            for seed in range(options.seeds)
+        ]
+        ours = [measure_ours(each, model) for each in series]
+        print(format_row(case, f"steadystack {model}", ours, series), flush=True)
+        for name, register in list_peers(model):
+            found = [measure_by(register, each) for each in series]
+            print(format_row(case, name, found, series), flush=True)
+
+
+if __name__ == "__main__":
+    main()
