@@ -151,6 +151,8 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
     found = [reason for reason in said.reasons if reason.startswith("pairs 1 frame(s) apart")]
     assert bool(found) is told, said
     assert said.trust is (Trust.CHECK if told else Trust.GOOD)
+    turned = replace(solve_shifts(table), linear=np.tile(np.eye(2), (count, 1, 1)))
+    assert judge_series(table, turned).trust is Trust.GOOD
 
 
 @pytest.mark.parametrize(

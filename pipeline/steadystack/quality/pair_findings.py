@@ -173,9 +173,10 @@ def find_biased_separations(
     """Find the separation whose pairs are all off the solution in the same direction.
 
     A single pair does not show it, and pairs of one separation agree with each other; what stands
-    still or changes pulls close pairs and far ones differently.
+    still or changes pulls close pairs and far ones differently. So does what is no shift: nothing
+    is found where parts count differently, or frames have a linear motion, too.
     """
-    if np.isfinite(frames.part_weight).any():  # what pulls the whole pulls them differently, too
+    if np.isfinite(frames.part_weight).any() or np.isfinite(frames.linear).any():
         return
     used = pairs.ok & ~frames.rejected & np.isfinite(frames.residual).all(axis=1)
     apart = pairs.moving - pairs.reference
