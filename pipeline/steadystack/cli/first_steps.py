@@ -22,22 +22,22 @@ STACK_OPTIONS = (
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
     click.option("--reader", help="file.py:function that returns the array of the path."),
     click.option("--frames", help="Frames that are used, start:stop:step, such as 155:245:3."),
-    click.option(
-        "--region",
-        metavar="Y,X",
-        help="Box that is used, first:stop along each axis: 64:320,100:356, or '20 um:70 um,:'.",
-    ),
 )
 
 
 def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of `input`, for a command that takes a stack."""
+    """The options of `input` but for the region: masks are of whole frames."""
     return reduce(lambda made, option: option(made), reversed(STACK_OPTIONS), command)
 
 
 @click.command()
 @click.argument("stack", nargs=-1, required=True, metavar="STACK")
 @stack_options
+@click.option(
+    "--region",
+    metavar="Y,X",
+    help="Box that is used, first:stop along each axis: 64:320,100:356, or '20 um:70 um,:'.",
+)
 @reporting_errors
 def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.
