@@ -129,7 +129,8 @@ def list_peers(model: str) -> Iterator[tuple[str, Callable[[Series, int], np.nda
         kind = cv2.MOTION_EUCLIDEAN if model == "rigid" else cv2.MOTION_AFFINE
         stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-6)
         mask = series.mask.astype(np.uint8)
-        images = series.frames[0], series.frames[frame]
+        # it smooths across the edge of the mask: what lies beyond is at the mean of the scene
+        images = (np.where(series.mask, series.frames[t], 0) for t in (0, frame))
         try:
             _, found = cv2.findTransformECC(*images, start, kind, stop, mask, 5)
         except cv2.error:
