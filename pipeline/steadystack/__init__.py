@@ -7,28 +7,35 @@ sure it is.
 
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import lazy_loader
 
-_import, _, _named = lazy_loader.attach_stub(__name__, __file__)
+_get_late, _, _named = lazy_loader.attach_stub(__name__, __file__)
 __all__ = sorted([*_named, "__version__"])
 
-try:
-    __version__ = version("steadystack")
-except PackageNotFoundError:  # imported from its folder, and not installed
-    __version__ = "not installed"
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        found = _find_version()
+        globals()[name] = found
+        return found
+    found = _get_late(name)
+    _register_accessor()
+    return found
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-def __getattr__(name: str) -> Any:
-    found = _import(name)
-    _register_accessor()
-    return found
+def _find_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("steadystack")
+    except PackageNotFoundError:  # imported from its folder, and not installed
+        return "not installed"
 
 
 def _register_accessor() -> None:

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from steadystack import run_log, stages
 
 # Signals that end a process without a handler: time limits, preemption, a closed terminal.
@@ -67,6 +64,15 @@ def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[
 
     Gives what takes (done, total) numbers of `unit`.
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn(activity), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TimeRemainingColumn(),

@@ -38,7 +38,20 @@ def test_the_package_imports_nothing_until_it_is_asked():
 def test_a_command_that_measures_nothing_imports_little(arguments):
     imported = list_imported(COMMAND.format(arguments))
     assert "click" in imported
-    assert not imported & HEAVY
+    assert not imported & (HEAVY | {"rich"})
+    if "init" not in arguments:  # which asks what lies there
+        assert "zarr" not in imported
+
+
+def test_a_worker_imports_what_it_measures_with():
+    imported = list_imported("import steadystack.measure, steadystack.readers.frames")
+    assert "zarr" in imported
+    assert not imported & {"matplotlib", "pandas", "rich", "xarray"}
+
+
+def test_a_worker_of_the_command_imports_no_commands():
+    """Its process imports the main module of the one that starts it."""
+    assert not list_imported("import steadystack.__main__") & (HEAVY | {"click", "numpy"})
 
 
 def test_what_is_asked_for_is_there():

@@ -15,10 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 PACKAGES = ("steadystack", "dask", "distributed")
+# What every task needs; the rest is imported when a task asks for it.
+NEEDED = ("steadystack.measure", "steadystack.readers.frames")
 
 
-def answer() -> dict[str, str]:
+def answer(*, importing: bool = True) -> dict[str, str]:
     """Describe this process, as texts by name; "": not known, or no.
+
+    With `importing` what tasks need is imported: all that they might need where the working folder
+    may have files in the place of libraries.
 
     Every package's name: its version.
     file : where steadystack is imported from
@@ -41,8 +46,11 @@ def answer() -> dict[str, str]:
             facts["beside"] = spec.origin if _is_beside(spec.origin) else ""
         else:
             package = import_module("steadystack")
-            for name in getattr(package, "__all__", ()):  # it opens late: what tasks need, now
+            names = () if sys.flags.safe_path or not importing else getattr(package, "__all__", ())
+            for name in names:  # it opens late
                 getattr(package, name)
+            for name in NEEDED if importing else ():
+                import_module(name)
     except (Exception, SystemExit) as error:  # whatever a file does that is taken for a library
         facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         facts["beside"] = _find_module_beside(error)

@@ -69,7 +69,7 @@ class Questions:
         self.asked -= {name for name, reply in answers.items() if isinstance(reply, OSError)}
         replies = {name: reply for name, reply in answers.items() if isinstance(reply, dict)}
         log.debug("worker answers: %s", answers)
-        if replies and (lines := list(find_misfits(probe.answer(), replies))):
+        if replies and (lines := list(find_misfits(probe.answer(importing=False), replies))):
             raise InputError("\n".join(lines))
 
     def _wait(self, patience: float) -> None:

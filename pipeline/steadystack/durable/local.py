@@ -10,18 +10,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from glob import escape, glob, has_magic
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.storage import StoreLike, ZipStore
 
 from steadystack.durable import files
 from steadystack.durable.appender import FileLog
 from steadystack.durable.files import NO_ZARR, RecordFile, natural_sort_key
 from steadystack.durable.locks import hold_flock
 from steadystack.model import InputError
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.storage import StoreLike
 
 Answer = TypeVar("Answer")
 
@@ -133,6 +135,8 @@ class LocalPlace:
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
         if not self.exists():
             raise InputError(self.describe_missing())
+        import zarr  # a quarter of what a command line takes that opens none
+
         try:
             return zarr.open(self.make_zarr_store(), mode="r")
         except FileNotFoundError as error:
@@ -143,6 +147,8 @@ class LocalPlace:
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
     def make_zarr_store(self, *, read_only: bool = True) -> StoreLike:
+        from zarr.storage import ZipStore
+
         is_zipped = self.path.lower().endswith(ZIP_SUFFIXES) and self.is_file()
         return ZipStore(self.path, mode="r") if is_zipped else self.path
 

@@ -10,16 +10,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar
 
-import zarr
 from numpy.typing import NDArray
-from zarr.storage import StoreLike
 
 from steadystack.durable.buckets import ObjectPlace
 from steadystack.durable.local import LocalPlace
 from steadystack.durable.remote import WebPlace
 from steadystack.model import InputError
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.storage import StoreLike
 
 Answer = TypeVar("Answer")
 

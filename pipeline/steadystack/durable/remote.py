@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.storage import ObjectStore
 
 from steadystack.durable.files import NO_ZARR
 from steadystack.durable.outages import (
@@ -35,6 +33,10 @@ from steadystack.durable.outages import (
     is_bucket_missing,
 )
 from steadystack.model import InputError, UnreachableError
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.storage import ObjectStore
 
 # How long a request is tried again before the store counts as out of reach. The libraries' own
 # limits are a few seconds, less than a storage server takes to restart.
@@ -193,6 +195,8 @@ class RemotePlace:
             return np.asarray(np.load(file, allow_pickle=False))
 
     def open_zarr(self) -> zarr.Array[Any] | zarr.Group:
+        import zarr
+
         try:
             with self.explaining_outages():
                 self._check_reachable()
@@ -205,6 +209,8 @@ class RemotePlace:
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
     def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
+        from zarr.storage import ObjectStore
+
         return ObjectStore(open_object_store(self.path), read_only=read_only)
 
     def _describe_no_zarr(self) -> str:
@@ -278,7 +284,7 @@ class WebPlace(RemotePlace):
         )
 
     def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
-        return _WebStore(open_object_store(self.path), read_only=read_only)
+        return _get_web_store_class()(open_object_store(self.path), read_only=read_only)
 
     def _describe_no_zarr(self) -> str:
         import obstore
@@ -309,16 +315,21 @@ class WebPlace(RemotePlace):
     open_records = open_build = make_log_handler = _refuse
 
 
-class _WebStore(ObjectStore[Any]):
-    """A Zarr store on a web server: it can be read and not listed."""
+@lru_cache
+def _get_web_store_class() -> type[ObjectStore[Any]]:
+    """Get the class of Zarr stores on a web server: they can be read and not listed."""
+    from zarr.storage import ObjectStore
 
-    supports_listing = False
+    class WebStore(ObjectStore[Any]):
+        supports_listing = False
 
-    def list(self) -> AsyncGenerator[str, None]:
-        raise NotImplementedError("a web server does not list what it holds")
+        def list(self) -> AsyncGenerator[str, None]:
+            raise NotImplementedError("a web server does not list what it holds")
 
-    def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
-        return self.list()
+        def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+            return self.list()
 
-    def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
-        return self.list()
+        def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
+            return self.list()
+
+    return WebStore

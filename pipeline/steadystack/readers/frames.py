@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.conventions import find_spacing, read_times
@@ -30,6 +29,9 @@ from steadystack.readers.references import open_reference
 from steadystack.readers.stacks import StackSpec
 from steadystack.units import choose_common_unit
 from steadystack.validity import ArrayMask, Validity, as_mask
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,8 @@ class ArrayFrames:
             return cls(stack)
         if isinstance(mask, str | PathLike):
             raise InputError(f"the mask {mask} is a path: pass an array: zarr.open(path)[:]")
+        import xarray as xr
+
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)

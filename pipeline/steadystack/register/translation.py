@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike
 
 from steadystack.model import Registration, name_axes
@@ -16,6 +16,9 @@ from steadystack.register.conditionings import register_conditioned
 from steadystack.register.leave_out import PairImages
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def register_translation(
@@ -136,6 +139,8 @@ def masked_ncc(
         min_overlap,
         dtype,
     )
+    import xarray as xr  # which workers do without
+
     dims = tuple(f"lag_{name}" for name in name_axes(pair.reference.ndim))
     return xr.Dataset(
         {
