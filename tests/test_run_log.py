@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import suppress
 
 import pytest
 
 from steadystack.durable import get_place
-from steadystack.run_log import log_to_output, read_log_lines
+from steadystack.run_log import log_stage, log_to_output, read_log_lines
 from support.settings import config_of
 
 log = logging.getLogger("steadystack.test")
@@ -44,3 +45,29 @@ def test_a_log_that_cannot_be_written_says_nothing_and_raises_nothing(tmp_path, 
     handler.close()
     assert (tmp_path / "run.log").read_text() == "not lost, \\udcff\n"
     assert capsys.readouterr().err == ""
+
+
+def test_no_second_is_told_twice(tmp_path, monkeypatch):
+    """Stages inside others, also one that fails, are told by themselves; what is told adds up."""
+    now = [100.0]
+    monkeypatch.setattr("steadystack.run_log.time.monotonic", lambda: now[0])
+    config = config_of(tmp_path)
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    with log_to_output(config, "run", 97.0), log_stage("all"):
+        pass_by(1)
+        with log_stage("outer"):
+            pass_by(2)
+            with log_stage("inner"):
+                pass_by(4)
+            with suppress(ValueError), log_stage("failing"):
+                pass_by(8)
+                raise ValueError
+        pass_by(16)
+    told = [line.split(" INFO ")[1] for line in read_log_lines(config)[1:]]
+    assert told == [
+        "opening: 3.00 s", "inner: 4.00 s", "outer: 2.00 s", "all: 17.00 s",
+        "run is done after 34.00 s",
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
@@ -45,11 +46,12 @@ class LineFormatter(logging.Formatter):
 
 
 @contextmanager
-def log_to_output(config: Config, command: str) -> Iterator[None]:
+def log_to_output(config: Config, command: str, opened: float | None = None) -> Iterator[None]:
     """Append what the package logs during the block to ``run.log`` beside the output.
 
     The log tells how the block ends, too. Outputs in one folder share the file: every line names
-    the output, and is written in one piece.
+    the output, and is written in one piece. `opened` is when the run began to be opened, before
+    there was a log, by the monotonic clock; None: now.
     """
     output = config.output.shifts.rstrip("/")
     package = logging.getLogger("steadystack")
@@ -66,7 +68,7 @@ def log_to_output(config: Config, command: str) -> Iterator[None]:
         package.addHandler(handler)
     package.setLevel(min(package.getEffectiveLevel(), logging.INFO))
     try:
-        yield from _log_end(config, command)
+        yield from _log_end(config, command, opened)
     finally:
         package.setLevel(level)
         for handler in handlers:
@@ -74,10 +76,12 @@ def log_to_output(config: Config, command: str) -> Iterator[None]:
         log_handler.close()
 
 
-def _log_end(config: Config, command: str) -> Iterator[None]:
-    started = time.monotonic()
+def _log_end(config: Config, command: str, opened: float | None) -> Iterator[None]:
+    started = time.monotonic() if opened is None else opened
     log.info("%s of %s begins; %s", command, config.input.one_path, json.dumps(collect_versions()))
     log.info(SETTINGS_MARK + "%s", json.dumps(config.dump()))
+    if opened is not None:
+        log.info("opening: %.2f s", time.monotonic() - opened)
     try:
         yield
     except BaseException as error:
@@ -85,12 +89,12 @@ def _log_end(config: Config, command: str) -> Iterator[None]:
         is_expected = isinstance(error, InputError | KeyboardInterrupt)
         notes = "; ".join(getattr(error, "__notes__", []))
         log.info(
-            "%s %s after %.1f s: %s %s %s",
+            "%s %s after %.2f s: %s %s %s",
             *(command, outcome, time.monotonic() - started, type(error).__name__, error, notes),
             exc_info=None if is_expected else error,
         )
         raise
-    log.info("%s is done after %.1f s", command, time.monotonic() - started)
+    log.info("%s is done after %.2f s", command, time.monotonic() - started)
 
 
 def read_log_lines(config: Config) -> list[str]:
@@ -115,12 +119,23 @@ def _is_line_of(name: str, line: str) -> bool:
     return after_time.startswith(f"{name} ") and level in logging.getLevelNamesMapping()
 
 
+_told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default=None)
+
+
 @contextmanager
 def log_stage(name: str) -> Iterator[None]:
-    """Log how long the block took."""
-    started = time.monotonic()
-    yield
-    log.info("%s: %.1f s", name, time.monotonic() - started)
+    """Log how long the block took, less what stages inside it took: no second is told twice."""
+    started, told_inside = time.monotonic(), list[float]()
+    outside = _told_inside.get()
+    token = _told_inside.set(told_inside)
+    try:
+        yield
+    finally:
+        _told_inside.reset(token)
+        taken = time.monotonic() - started
+        if outside is not None:
+            outside.append(taken)
+    log.info("%s: %.2f s", name, taken - sum(told_inside))
 
 
 class Meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -68,7 +68,8 @@ class OpenRun:
 
     def engine(self) -> Cluster:
         size, frames = self.setup.size, self.setup.series.source.frame_count
-        return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
+        with nullcontext() if self.cluster.is_started else log_stage("starting workers"):
+            return self.cluster(self.workers, size.most_bytes(frames, len(self.setup.pairs)))
 
 
 def settle_settings(setup: Setup) -> Setup:
@@ -141,7 +142,8 @@ def _read_begun(path: str) -> list[dict[str, str]]:
 
 def measure_all(opened: OpenRun) -> xr.Dataset:
     """The dataset with every pair measured, on disk; goes on where an earlier run stopped."""
-    dataset = _load_begun(opened)
+    with log_stage("beginning"):
+        dataset = _load_begun(opened)
     table = _add_second_round(opened, read_pairs(dataset))
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
@@ -165,9 +167,10 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
     if not opened.is_share:
         with log_stage("quality checks"):
             attributes |= check_series(setup, table, opened.engine())
-    dataset = make_run_dataset(setup, table, known=attributes)
-    save_shifts(dataset, opened.path)
-    discard_journal(opened.path)
+    with log_stage("saving"):
+        dataset = make_run_dataset(setup, table, known=attributes)
+        save_shifts(dataset, opened.path)
+        discard_journal(opened.path)
     return dataset
 
 

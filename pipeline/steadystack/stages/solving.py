@@ -119,5 +119,6 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         frames = solve_series(setup, table, found, engine)
         found = found | check_again(setup, table, frames, found, before)
         result = make_run_dataset(setup, table, frames, found)
-    save_shifts(result, opened.path)
+    with log_stage("saving"):
+        save_shifts(result, opened.path)
     return result

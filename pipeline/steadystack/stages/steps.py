@@ -7,8 +7,9 @@ run that was stopped goes on where it stopped.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,7 +123,8 @@ def run(
                         may_replace=bool(opened.setup.draft),
                     )
         log.info("%s", verdict(solved))
-        return publish_draft(opened.setup, solved)
+        with log_stage("publishing"):
+            return publish_draft(opened.setup, solved)
 
 
 def measure(
@@ -264,7 +266,9 @@ def open_run(
     With `overwrite`, and where an earlier call with it was stopped, the run writes a draft beside
     the dataset that is there, which stays until the draft is whole.
     """
-    with nullcontext(cluster) if cluster is not None else open_run_cluster(config) as on:
+    begun = time.monotonic()
+    with ExitStack() as ends:
+        on = cluster or ends.enter_context(open_run_cluster(config))
         setup = set_up(config, open_series(config)[0])
         if not overwrite:
             setup = recall_settings(setup)
@@ -274,7 +278,13 @@ def open_run(
         path = config.output.shifts
         works = command != "solve" or config.solve_reads_frames
         workers = count_fitting_workers(setup) if works else None
-        with get_place(path).holding_lock(), log_to_output(config, command):
+        with (
+            get_place(path).holding_lock(),
+            log_to_output(config, command, begun),
+            log_stage("closing"),
+            ends.pop_all(),  # workers end while there is a log to tell of it
+            log_stage("between stages"),
+        ):
             settle_neighbours(path)
             if command in MEASURING:
                 check_neighbours(setup)
@@ -290,5 +300,6 @@ def open_run(
                 opened = replace(opened, setup=choose_draft(setup, overwrite))
                 if not opened.setup.is_settled and not config.cluster.starts_cluster:
                     opened.engine()  # one that is not there is told of before frames are read
-                opened = replace(opened, setup=settle_settings(opened.setup))
+                with log_stage("deciding on settings"):
+                    opened = replace(opened, setup=settle_settings(opened.setup))
             yield opened
