@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import steadystack
 from steadystack import stages
 from steadystack.cli import main
+from steadystack.config import make_config
 from steadystack.outputs import write_image, write_stack
 from support.scenes import ellipse
 from support.settings import config_of
@@ -176,7 +177,7 @@ def test_the_verdict_names_the_model_and_is_content_with_it():
 
 def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):
     folder, shifts = run
-    with pytest.raises(steadystack.InputError, match="'fourier' is for shifts alone"):
+    with pytest.raises(steadystack.InputError, match=r"'fourier' is for shifts alone"):
         steadystack.correct(FRAMES, shifts, interpolation="fourier")
     with pytest.raises(steadystack.InputError, match="cut them then"):
         steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
@@ -199,3 +200,17 @@ def test_the_report_tells_of_turn_and_scale(run, tmp_path):
     assert 0 < float(turn[3]) < 0.05
     scale = re.search(r"scale (\S+) to (\S+) % ± (\S+)", words)
     assert float(scale[2]) == pytest.approx(100 * (1.002**7 - 1), abs=0.1)
+
+
+@pytest.mark.parametrize("image", [{"corrected": "c.ome.zarr"}, {"mean": "m.npy"}])
+def test_an_interpolation_of_shifts_alone_is_refused_before_work_starts(image):
+    sections = {
+        "input": {"path": "stack.zarr"},
+        "motion": {"model": "rigid"},
+        "correct": {"interpolation": "fourier"},
+        "output": {"shifts": "s.zarr", **image},
+    }
+    with pytest.raises(steadystack.InputError, match=r"'fourier' is .*rigid frames turn"):
+        make_config(sections)
+    assert make_config({**sections, "output": {"shifts": "s.zarr"}}).motion.is_linear
+    assert make_config({**sections, "motion": {"model": "translation"}}).output.shifts == "s.zarr"

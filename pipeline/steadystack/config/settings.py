@@ -244,6 +244,13 @@ class Config(Section):
                 f"motion.model {self.motion.model} measures frames anew by itself: set "
                 f"solve.refine {self.solve.refine} to 0"
             )
+        moves_frames = self.output.corrected is not None or self.output.mean is not None
+        by_phase = self.correct.interpolation == "fourier" and not self.correct.labels
+        if self.motion.is_linear and moves_frames and by_phase:
+            raise ValueError(
+                "correct.interpolation 'fourier' is for shifts alone, and with motion.model "
+                f"{self.motion.model} frames turn, too: set it to cubic, linear or nearest"
+            )
         return self
 
     @property
