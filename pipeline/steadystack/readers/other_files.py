@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -228,8 +229,10 @@ def open_mrc(path: str) -> FileArray:
         raise InputError(f"{path}: MRC files are read from this machine only: copy it here")
     if not Path(source).exists():
         raise InputError(get_place(path).describe_missing())
-    with explaining_damage(path, "the MRC file"), mrcfile.mmap(source, mode="r") as file:
-        values, size = file.data, file.voxel_size
+    with explaining_damage(path, "the MRC file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2.5, to mrcfile
+        with mrcfile.mmap(source, mode="r") as file:
+            values, size = file.data, file.voxel_size
     axes = "tzyx"[-values.ndim :] if values.ndim != 3 else "tyx"
     steps = {axis: float(size[axis]) or np.nan for axis in "xyz"}
     scale = [steps.get(axis, np.nan) for axis in axes]
