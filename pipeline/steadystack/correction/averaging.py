@@ -44,11 +44,10 @@ from steadystack.correction.moments import (
     write_box,
 )
 from steadystack.correction.movements import Weights, choose_canvas, find_movements, find_weights
-from steadystack.correction.regions import CorrectionPlan
+from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
 from steadystack.correction.writing import Steps, write_in_steps
 from steadystack.durable import get_place
 from steadystack.model import InputError, OutputError, Slices, hide_in_values, hide_secrets
-from steadystack.ome import make_image_attributes
 from steadystack.outputs import (
     LISTED,
     MEAN,
@@ -64,7 +63,7 @@ from steadystack.outputs import (
     replacing_own_file,
     write_ome_tiff,
 )
-from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
+from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
 from steadystack.warp import Box, choose_work_dtype
 
@@ -111,18 +110,13 @@ def plan_mean(
     digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     digest = hashlib.sha256(digest.encode() + frame_weights.tobytes()).hexdigest()[:16]
     target = replace(target, digest=digest)
-    first = dict(zip(axes, canvas.first, strict=True))
-    sides = dict(zip(axes, canvas.shape, strict=True))
     moving = CorrectionPlan(
         source=source,
         target=replace(target, axes=layout.axes, levels=(), fill_value=0.0),
         regions=regions,
         shift=shift,
         linear=movements.linear,
-        box=Box(
-            tuple(first.get(axis, 0) for axis in source.spatial),
-            tuple(sides.get(axis, source.size(axis)) for axis in source.spatial),
-        ),
+        box=place_canvas(canvas, axes, source),
         interpolation=layout.interpolation,
         labels=False,
         invalid="blank",
@@ -131,14 +125,7 @@ def plan_mean(
     )
     boxes = Regions(target.shape, regions.sides[1:])
     work = MeanWork(moving, target, boxes, batches, frame_weights)
-    attributes = make_image_attributes(
-        target.axes,
-        [(level.name, level.factors) for level in target.levels],
-        get_coordinates(source),
-        name=get_place(path).name.split(".")[0],
-        version=target.version,
-        first=first,
-    )
+    attributes = make_attributes(path, target, source, canvas, axes)
     attributes |= {OWN: _describe_mean(work, section, weights)}
     return SteadyMean(path, work, attributes, layout.estimate_bytes(regions.sides))
 

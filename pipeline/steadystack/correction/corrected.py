@@ -28,12 +28,12 @@ from steadystack.correction.movements import (
     find_movements,
     find_shown_box,
 )
-from steadystack.correction.regions import CorrectionPlan
+from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
 from steadystack.durable import get_place
 from steadystack.model import InputError, hide_in_values, hide_secrets
-from steadystack.ome import OmeVersion, make_image_attributes
+from steadystack.ome import OmeVersion
 from steadystack.outputs import OWN, PyramidSpec
-from steadystack.readers import StackSpec, choose_ome_version, get_coordinates
+from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
 from steadystack.warp import Box, check_linear_interpolation
 
@@ -106,32 +106,20 @@ def plan_corrected(
     )
     digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     target = replace(target, digest=digest)
-    sides = dict(zip(axes, canvas.shape, strict=True))
-    first = dict(zip(axes, canvas.first, strict=True))
     plan = CorrectionPlan(
         source=source,
         target=target,
         regions=regions,
         shift=shift,
         linear=movements.linear,
-        box=Box(
-            tuple(first.get(axis, 0) for axis in spatial),
-            tuple(sides.get(axis, source.size(axis)) for axis in spatial),
-        ),
+        box=place_canvas(canvas, axes, source),
         interpolation=layout.interpolation,
         labels=section.labels,
         invalid=section.invalid,
         validity=validity,
         channel=channel,
     )
-    attributes = make_image_attributes(
-        target.axes,
-        [(level.name, level.factors) for level in target.levels],
-        get_coordinates(source),
-        name=get_place(path).name.split(".")[0],
-        version=target.version,
-        first=first,
-    )
+    attributes = make_attributes(path, target, source, canvas, axes)
     attributes |= {OWN: _describe(plan, section, movements, axes)}
     return Corrected(path, plan, attributes, layout.estimate_bytes(regions.sides), movements)
 

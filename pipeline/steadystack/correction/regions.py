@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.correction.chunks import Regions, scale_to_level
+from steadystack.durable import get_place
 from steadystack.model import Bools, Slices, UnreachableError
+from steadystack.ome import make_image_attributes
 from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
-from steadystack.readers import StackSpec, cut_at_chunks, read_block
+from steadystack.readers import StackSpec, cut_at_chunks, get_coordinates, read_block
 from steadystack.validity import Validity
 from steadystack.warp import (
     HOLE_REACH,
@@ -66,6 +68,30 @@ class CorrectionPlan:
         if self.linear is None:
             return find_source_part(box, shift, shape, reach, margin)
         return find_warped_part(box, self.linear[frame], shift, shape, reach + 1, margin)
+
+
+def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
+    """Place a canvas over `axes` in all spatial axes of a stack; along others it is whole."""
+    first = dict(zip(axes, canvas.first, strict=True))
+    sides = dict(zip(axes, canvas.shape, strict=True))
+    return Box(
+        tuple(first.get(axis, 0) for axis in source.spatial),
+        tuple(sides.get(axis, source.size(axis)) for axis in source.spatial),
+    )
+
+
+def make_attributes(
+    path: str, target: PyramidSpec, source: StackSpec, canvas: Box, axes: Sequence[str]
+) -> dict[str, Any]:
+    """Make the attributes of an image, to be at `path`, that shows a canvas over `axes`."""
+    return make_image_attributes(
+        target.axes,
+        [(level.name, level.factors) for level in target.levels],
+        get_coordinates(source),
+        name=get_place(path).name.split(".")[0],
+        version=target.version,
+        first=dict(zip(axes, canvas.first, strict=True)),
+    )
 
 
 def correct_region(number: int, plan: CorrectionPlan) -> list[int]:
