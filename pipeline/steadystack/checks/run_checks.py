@@ -82,7 +82,12 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
         MAJORITY: majority,
         OTHER: check_other_conditionings(setup, table, client),
     }
-    return {name: json.dumps(asdict(results[name]) if results[name] else None) for name in CHECKED}
+    return {name: _write(results[name]) for name in CHECKED}
+
+
+def _write(result: Any) -> str:
+    """The result of a check as JSON; null: nothing to tell."""
+    return json.dumps(asdict(result) if result else None)
 
 
 def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
@@ -126,10 +131,7 @@ def check_linear_motion(
         SHARPNESS: check_sharpness(setup, solved),
         PROBES: None,
     }
-    return {
-        **found,
-        **{name: json.dumps(asdict(check) if check else None) for name, check in again.items()},
-    }
+    return {**found, **{name: _write(check) for name, check in again.items()}}
 
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from steadystack import readers
 from steadystack.conditioning import looks_inverted
+from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FrameStatus, InputError
 from steadystack.planning import check_frames
 from steadystack.plot import check_picture, draw_overlay
@@ -103,13 +104,16 @@ def _check_target(target: str) -> None:
 
 def _save(mask: Bools, target: str) -> None:
     """Write the mask; nothing that has come to its path meanwhile is replaced."""
+    begun = False
     try:
         with Path(target).open("xb") as file:
+            begun = True
             np.save(file, mask)
     except FileExistsError as error:
         raise InputError(f"{target} exists: it is not replaced") from error
     except OSError as error:
-        Path(target).unlink(missing_ok=True)
+        if begun:
+            Path(target).unlink(missing_ok=True)
         raise InputError(f"{target} cannot be written: {error.strerror}") from error
 
 
@@ -119,7 +123,7 @@ def _look_at(
     """The mean and the deviation of some frames, spread over the series, and of how many."""
     pixels = math.prod(source.frame_shape)
     wanted = min(source.frame_count, max(min(FRAMES, MOST_PIXELS // pixels), 2))
-    numbers = np.unique(np.linspace(0, source.frame_count - 1, wanted).round().astype(int))
+    numbers = spread_evenly(np.arange(source.frame_count), wanted)
     frames = (source.read(int(number)) for number in numbers)
     found = compute_mean_and_deviation(
         (frame.image, frame.valid)
