@@ -7,10 +7,9 @@ import pytest
 import zarr
 
 from steadystack import correct, estimate_shifts, open_stack, quality, stages
-from steadystack.checks import find_defects
 from steadystack.model import InputError, Pilot, Trust
 from steadystack.outputs import write_stack
-from steadystack.planning import open_series, set_up
+from steadystack.planning import find_defects, open_series, set_up
 from support.defective import defective_series
 from support.members import slow_but
 from support.scenes import assert_same_numbers, compute_error

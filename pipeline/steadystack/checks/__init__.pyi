@@ -2,7 +2,7 @@ from .borders import Border, find_constant_border, find_no_data
 from .fixed_pattern_check import check_fixed_pattern
 from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from .moving_parts import check_moving_parts
-from .pilot import find_defects, find_what_to_leave_out, run_pilot
+from .pilot import find_what_to_leave_out, run_pilot
 from .probe_pairs import check_probe_pairs, list_boxes
 from .run_checks import (
     CHECKED,
@@ -27,7 +27,6 @@ __all__ = [
     "check_series",
     "check_sharpness",
     "find_constant_border",
-    "find_defects",
     "find_doubt_of_mask",
     "find_no_data",
     "find_what_to_leave_out",

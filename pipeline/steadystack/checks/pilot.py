@@ -13,11 +13,9 @@ from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_parts
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
-from steadystack.defects import count_places, find_outstanding, select_staying, standardize
-from steadystack.measure import Sample, has_shift, spread_evenly
+from steadystack.measure import spread_evenly
 from steadystack.model import (
     Bools,
-    Defects,
     FrameSource,
     FrameTable,
     InputError,
@@ -31,7 +29,7 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.planning import Setup, decide, leave_out_defects
+from steadystack.planning import FEWEST_LOOKED_AT, Setup, decide, find_defects, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
@@ -43,9 +41,6 @@ TRIED = (
     Conditioning(low_pass=2.0),
     Conditioning(high_pass=10.0),
 )
-# Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
-LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32
-MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
 # Of so many pairs this share is to have a shift: else others are tried, and one that has as many.
 PAIRS, FOUND = 8, 0.75
 # Parts that go their own way are looked for in so many frames, by pairs so far apart in these, if
@@ -223,55 +218,6 @@ def _find_motion(table: PairTable) -> float:
     """By how much pairs move: the median, px; 0 where none has a shift."""
     moved = np.linalg.norm(table.shift[table.ok], axis=1)
     return float(np.median(moved)) if moved.size else 0.0
-
-
-def find_defects(setup: Setup) -> Defects | None:
-    """Find pixels of the camera that stand out wherever the scene is.
-
-    They are looked for in frames spread over the series, then in those of ever shorter times in
-    its middle, until the pairs of these tell where the scene is. None: the settings do not ask for
-    it, there are too few frames, or they are measured in blocks, for which it would take long.
-    """
-    source, found = setup.series.source, None
-    if setup.config.mask.defects is None or len(setup.method.search.blocks) > 1:
-        return None
-    pixels = math.prod(source.frame_shape)
-    most = min(max(LOOKED_AT_PIXELS // pixels, FEWEST_LOOKED_AT), MOST_LOOKED_AT)
-    span = source.frame_count
-    while span >= FEWEST_LOOKED_AT:
-        begin = (source.frame_count - span) // 2
-        frames = begin + spread_evenly(np.arange(span), most)
-        found = _find_defects_in(setup, frames)
-        if found is None or not found.outstanding or found.too_many or found.places:
-            break
-        span //= 2
-    return found
-
-
-def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
-    source = setup.series.source
-    read = [(frame, source.read(frame)) for frame in np.asarray(frames).tolist()]
-    read = [(frame, content) for frame, content in read if content.valid.any()]
-    if len(read) < FEWEST_LOOKED_AT:
-        return None
-    images = np.stack([standardize(content.image, content.valid) for _, content in read])
-    valid = np.stack([content.valid for _, content in read])
-    outstanding = find_outstanding(images, valid)
-    found = Defects(len(read), len(outstanding))
-    if not outstanding.size:
-        return found
-    if len(outstanding) > min(MOST_DEFECTS, MOST_SHARE * images[0].size):
-        return replace(found, too_many=True)
-    without = leave_out_defects(setup, tuple(outstanding.tolist()))
-    shown = np.array([frame for frame, _ in read])
-    sample = Sample(without.series.source, without.method, without.size, shown, np.ones(len(shown)))
-    try:
-        positions = sample.shifts(None)
-    except RunError:  # too many frames cannot be read
-        return found
-    known = has_shift(positions)
-    staying = select_staying(images[known], valid[known], outstanding, positions[known])
-    return replace(found, places=count_places(positions[known]), pixels=tuple(staying.tolist()))
 
 
 def check_other_conditionings(

@@ -1,3 +1,4 @@
+from .defect_search import FEWEST_LOOKED_AT, find_defects
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
@@ -29,6 +30,7 @@ from .series import (
 
 __all__ = [
     "ALL",
+    "FEWEST_LOOKED_AT",
     "PLACEHOLDER",
     "CorrectedPlan",
     "Plan",
@@ -42,6 +44,7 @@ __all__ = [
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
+    "find_defects",
     "find_reach",
     "get_default_task_bytes",
     "leave_out_defects",
