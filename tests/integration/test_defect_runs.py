@@ -10,7 +10,7 @@ from steadystack import correct, estimate_shifts, open_stack, quality, stages
 from steadystack.model import InputError, Pilot, Trust
 from steadystack.outputs import write_stack
 from steadystack.planning import find_defects, open_series, set_up
-from support.defective import defective_series
+from support.defective import defective_series, lined_series
 from support.members import slow_but
 from support.scenes import assert_same_numbers, compute_error
 from support.settings import window_config as settings
@@ -104,6 +104,48 @@ def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers
     )
     assert_same_numbers(here, there)
     assert here.attrs["fingerprint"] == there.attrs["fingerprint"]
+
+
+@pytest.mark.parametrize("seed", slow_but([1], range(30)))
+def test_rows_and_columns_of_the_camera_no_longer_hold_shifts_back(seed, hurried):
+    frames, truth, _, _ = lined_series(seed)
+    found = estimate_shifts(frames)
+    stated = float(np.nanmedian(found["frame_shift_std"]))
+    assert compute_error(found, truth) < 2 * stated < 0.4
+    assert quality.verdict(found).trust is Trust.GOOD
+
+
+def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, hurried, caplog):
+    frames, truth, rows, _ = lined_series(5, frames=24)
+    frames = np.rint(frames).astype("u2")
+    write_stack(tmp_path / "stack.zarr", frames)
+    with caplog.at_level("INFO"):
+        measured = stages.measure(settings(tmp_path))
+    lines = Pilot.parse(measured.attrs["pilot"]).lines
+    assert len(lines.rows) == len(rows)
+    assert f"pilot: {lines.describe()}" in caplog.text
+    outputs = {"shifts": "shifts.zarr", "report": "page.html", "corrected": "corrected.zarr"}
+    solved = stages.solve(settings(tmp_path, output=outputs))
+    assert compute_error(solved, truth) < 0.1
+    stages.report(settings(tmp_path, output=outputs))
+    assert lines.describe() in (tmp_path / "page.html").read_text()
+    stages.correct(settings(tmp_path, output=outputs))
+    corrected = open_stack(tmp_path / "corrected.zarr")
+    np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
+    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
+    there = stages.run(
+        settings(
+            tmp_path,
+            output={"shifts": "there.zarr"},
+            cluster={"kind": "local", "workers": 2, "task_memory": "10 MiB"},
+        )
+    )
+    assert_same_numbers(solved, there)
+    assert solved.attrs["fingerprint"] == there.attrs["fingerprint"]
+    off = stages.run(settings(tmp_path, mask={"defects": None}, output={"shifts": "off.zarr"}))
+    assert Pilot.parse(off.attrs["pilot"]).lines is None
+    assert compute_error(off, truth) > 2 * compute_error(solved, truth)
 
 
 def look(folder, frames):

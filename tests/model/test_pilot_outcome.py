@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steadystack.model import Pilot, Trial
+from steadystack.model import FixedLines, Pilot, Trial
 
 FOUND = Pilot(8, (Trial(), Trial(1.0, 10.0, 8, 0.0312)), 1)
 
@@ -38,3 +38,21 @@ def test_the_outcome_of_a_pilot_is_read_as_it_was_written():
 def test_what_is_none_is_told(text):
     with pytest.raises(ValueError, match="no outcome of a pilot"):
         Pilot.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (FixedLines(20), "no rows or columns stand out in 20 frames"),
+        (FixedLines(20, lined=True), "moves too little to tell"),
+        (FixedLines(20, lined=True, ways=(0.1, 5.0)), "moves too little to tell"),
+        (FixedLines(20, lined=True, ways=(3.0, 5.0)), "moves with the scene"),
+        (FixedLines(20, True, (3.0, 5.0), (), (-2.0, 2.0)), "lines: columns of 2 (deviation"),
+        (FixedLines(20, True, (3.0, 5.0), (1.0,), (-2.0, 2.0)), "lines: rows of 0 and columns of"),
+    ],
+)
+def test_lines_are_told_in_words_and_read_as_they_were_written(lines, words):
+    pilot = Pilot(lines=lines)
+    assert Pilot.parse(pilot.dump()) == pilot
+    assert words in pilot.describe_left_out()[0]
+    assert pilot.describe() == pilot.describe_left_out()

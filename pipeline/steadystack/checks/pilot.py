@@ -29,7 +29,14 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.planning import FEWEST_LOOKED_AT, Setup, decide, find_defects, leave_out_defects
+from steadystack.planning import (
+    FEWEST_LOOKED_AT,
+    Setup,
+    decide,
+    find_defects,
+    find_lines,
+    leave_out_defects,
+)
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
@@ -61,8 +68,8 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     The latter is done on a few of the closest pairs, spread over the series. Where three quarters
     of them have a shift as they are, nothing else is tried. Else that conditioning is taken whose
     pairs tell most: by how many have a shift, and by the errors that parts of the frame and noise
-    state. Left out are defects of the camera, and parts that go their own way under the
-    conditioning that is taken.
+    state. Left out are defects of the camera, pixels and lines, and parts that go
+    their own way under the conditioning that is taken.
 
     Returns
     -------
@@ -72,7 +79,9 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
     defects = find_defects(setup)
-    without = leave_out_defects(setup, defects.pixels if defects else ())
+    pixels = defects.pixels if defects else ()
+    lines = find_lines(leave_out_defects(setup, pixels))
+    without = leave_out_defects(setup, pixels, lines)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
@@ -83,14 +92,17 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
             others = _list_others(setup.config, method.conditioning)
             trials += _try_all(without, pairs, others, None)
     except RunError:  # so many frames cannot be read that the run itself will tell
-        return Pilot(defects=defects), None
-    pilot = Pilot(len(pairs), tuple(trials), _choose(trials, len(pairs)), defects)
+        return Pilot(defects=defects, lines=lines), None
+    chosen = _choose(trials, len(pairs))
+    pilot = Pilot(len(pairs), tuple(trials), chosen, defects, lines=lines)
     return replace(pilot, parts=find_strange_parts(setup, pilot)), table
 
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:
     """Look for defects of the camera, and for parts that go their own way."""
-    pilot = Pilot(defects=find_defects(setup))
+    defects = find_defects(setup)
+    lines = find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
+    pilot = Pilot(defects=defects, lines=lines)
     return replace(pilot, parts=find_strange_parts(setup, pilot))
 
 

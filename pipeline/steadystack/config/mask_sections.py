@@ -88,7 +88,8 @@ class MaskSection(Section):
     defects: Literal["auto"] | None = Field(
         AUTO,
         description="pixels of the camera that stand out wherever the scene is, hot or dead, are "
-        "not valid for measuring; auto: found in the stack where it moves; null: not looked for",
+        "not valid for measuring, and what its rows and columns add is subtracted for it; auto: "
+        "found in the stack where it moves; null: not looked for",
     )
     parts: Literal["auto"] | None = Field(
         AUTO,

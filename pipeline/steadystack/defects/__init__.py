@@ -1,8 +1,20 @@
 """Defects of a camera, found in a series whose scene moves.
 
-`outstanding`: pixels that stand out from those around them wherever the scene is.
+`outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
+columns that do; `levelled`: the frames of a series without these.
 """
 
+from steadystack.defects.levelled import LevelledFrames, LinelessFrames
+from steadystack.defects.lines import (
+    LITTLE,
+    PLANE,
+    compute_lined_share,
+    compute_profiles,
+    compute_scene_slopes,
+    compute_side_profiles,
+    separate_lines,
+    take_lines_away,
+)
 from steadystack.defects.outstanding import (
     count_places,
     find_outstanding,
@@ -10,4 +22,19 @@ from steadystack.defects.outstanding import (
     standardize,
 )
 
-__all__ = ["count_places", "find_outstanding", "select_staying", "standardize"]
+__all__ = [
+    "LITTLE",
+    "PLANE",
+    "LevelledFrames",
+    "LinelessFrames",
+    "compute_lined_share",
+    "compute_profiles",
+    "compute_scene_slopes",
+    "compute_side_profiles",
+    "count_places",
+    "find_outstanding",
+    "select_staying",
+    "separate_lines",
+    "standardize",
+    "take_lines_away",
+]

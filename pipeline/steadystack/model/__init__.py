@@ -43,9 +43,11 @@ from steadystack.model.images import (
 )
 from steadystack.model.pilot_outcome import (
     FEWEST_PLACES,
+    LEAST_WAY,
     MOST_SIGMA,
     PILOT,
     Defects,
+    FixedLines,
     Pilot,
     Reach,
     StrangeParts,
@@ -95,6 +97,7 @@ __all__ = [
     "FEWEST_PLACES",
     "FRAME_FIELDS",
     "FRAME_RESULTS",
+    "LEAST_WAY",
     "LONE",
     "MOST_SIGMA",
     "PAIR_FIELDS",
@@ -108,6 +111,7 @@ __all__ = [
     "Column",
     "Defects",
     "Finding",
+    "FixedLines",
     "FixedPatternEffect",
     "Floats",
     "Frame",

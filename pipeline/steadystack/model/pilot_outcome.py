@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
 MOST_SIGMA = 1e6  # of a filter, px
 FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
+LEAST_WAY = 0.4  # of the scene across lines, px, to tell them from its details
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,47 @@ class Defects:
         if self.places < FEWEST_PLACES:
             return f"{words}, but the scene moves too little to tell whether it is theirs"
         return f"{words}, but not wherever the scene is"
+
+
+@dataclass(frozen=True)
+class FixedLines:
+    """Rows and columns of the camera that differ from others, found in some frames of a series.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    lined : whether much of what is steady in them is of whole rows or columns
+    ways : how far the scene moves across the rows, and across the columns, px; (): not known
+    rows, columns : what each has more than the others, in the values of the stack, which is taken
+        away for measuring; (): nothing is
+    """
+
+    frames: int
+    lined: bool = False
+    ways: tuple[float, ...] = ()
+    rows: tuple[float, ...] = ()
+    columns: tuple[float, ...] = ()
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.lined:
+            return f"lines: no rows or columns stand out in {self.frames} frames"
+        found = [
+            f"{name} of {np.std(values):.3g}"
+            for name, values in (("rows", self.rows), ("columns", self.columns))
+            if values
+        ]
+        if found:
+            return (
+                f"lines: {' and '.join(found)} (deviation, values of the stack) stand still in the "
+                "camera, and are subtracted for measuring"
+            )
+        if not self.ways or min(self.ways) < LEAST_WAY:
+            return (
+                "lines: much is of whole rows or columns, but the scene moves too little to tell "
+                "whether they are the camera's"
+            )
+        return "lines: much is of whole rows or columns, but moves with the scene"
 
 
 @dataclass(frozen=True)
@@ -165,6 +209,7 @@ class Pilot:
     defects : what was found of defects of the camera; None: they were not looked for
     parts : what was found of parts that go their own way; None: they were not looked for
     reach : how far to search; None: it was not asked
+    lines : what was found of rows and columns of the camera; None: they were not looked for
     """
 
     pairs: int = 0
@@ -173,6 +218,7 @@ class Pilot:
     defects: Defects | None = None
     parts: StrangeParts | None = None
     reach: Reach | None = None
+    lines: FixedLines | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -187,7 +233,11 @@ class Pilot:
             reach = values.pop("reach", None)
             bounds = reach and reach["bounds"] and tuple(map(int, reach["bounds"]))
             reach = reach and Reach(**reach | {"bounds": bounds})
-            pilot = cls(trials=trials, defects=defects, parts=parts, reach=reach, **values)
+            lines = values.pop("lines", None)
+            lines = lines and FixedLines(**lines | _as_numbers(lines))
+            pilot = cls(
+                trials=trials, defects=defects, parts=parts, reach=reach, lines=lines, **values
+            )
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -210,12 +260,13 @@ class Pilot:
         return [*reach, *self.describe_trials(), *self.describe_left_out()]
 
     def describe_left_out(self) -> list[str]:
-        """What was found of defects and of parts, a line for each, in words."""
-        return [found.describe() for found in (self.defects, self.parts) if found is not None]
+        """What was found of defects, lines and parts, a line for each, in words."""
+        found = (self.defects, self.lines, self.parts)
+        return [one.describe() for one in found if one is not None]
 
     def describe_trials(self) -> list[str]:
         """A line for each trial, in words; none where none was made."""
-        if (self.defects or self.parts or self.reach) and not self.pairs:
+        if (self.defects or self.lines or self.parts or self.reach) and not self.pairs:
             return []
         lines = []
         for number, trial in enumerate(self.trials):
@@ -227,6 +278,11 @@ class Pilot:
                 words += f", to {trial.error:.3g} px"
             lines.append(words + " (chosen)" * (number == self.chosen))
         return lines
+
+
+def _as_numbers(lines: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of lines, as JSON has them, as tuples."""
+    return {name: tuple(map(float, lines[name])) for name in ("ways", "rows", "columns")}
 
 
 def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:

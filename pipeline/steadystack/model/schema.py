@@ -196,7 +196,8 @@ ATTRIBUTES = (
               "that frame_linear is about, pixels from the centre of a frame's first one"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each finds, and which was chosen; "
-              "pixels that are defects of the camera; missing: none was auto"),
+              "pixels that are defects of the camera, and what its rows and columns add; missing: "
+              "none was auto"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),

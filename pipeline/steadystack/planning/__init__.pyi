@@ -1,4 +1,4 @@
-from .defect_search import FEWEST_LOOKED_AT, find_defects
+from .defect_search import FEWEST_LOOKED_AT, find_defects, find_lines
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
@@ -45,6 +45,7 @@ __all__ = [
     "decide",
     "digest_camera_images",
     "find_defects",
+    "find_lines",
     "find_reach",
     "get_default_task_bytes",
     "leave_out_defects",

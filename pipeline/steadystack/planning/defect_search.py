@@ -1,20 +1,40 @@
-"""Which pixels of the camera are left out: those that stand out wherever the scene is."""
+"""What of the camera stands out wherever the scene is: pixels, and whole rows and columns."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from steadystack.defects import count_places, find_outstanding, select_staying, standardize
+from steadystack.defects import (
+    LITTLE,
+    PLANE,
+    LinelessFrames,
+    compute_lined_share,
+    compute_profiles,
+    compute_scene_slopes,
+    compute_side_profiles,
+    count_places,
+    find_outstanding,
+    select_staying,
+    separate_lines,
+    standardize,
+)
 from steadystack.measure import Sample, has_shift, spread_evenly
-from steadystack.model import Defects, Ints, RunError
+from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, Ints, RunError
 from steadystack.planning.layout import Setup, leave_out_defects
 
 # Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
 LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32
 MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
+# Where frames as they are have no shifts to tell lines by, they are looked at in this band, px.
+LOW_PASS, HIGH_PASS = 1.0, 10.0
+# Lines are looked for where rows or columns have this share of the slopes in the mean over time.
+LINED = 0.25
 
 
 def find_defects(setup: Setup) -> Defects | None:
@@ -27,8 +47,7 @@ def find_defects(setup: Setup) -> Defects | None:
     source, found = setup.series.source, None
     if setup.config.mask.defects is None or len(setup.method.search.blocks) > 1:
         return None
-    pixels = math.prod(source.frame_shape)
-    most = min(max(LOOKED_AT_PIXELS // pixels, FEWEST_LOOKED_AT), MOST_LOOKED_AT)
+    most = _count_looked_at(source.frame_shape)
     span = source.frame_count
     while span >= FEWEST_LOOKED_AT:
         begin = (source.frame_count - span) // 2
@@ -64,3 +83,88 @@ def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
     known = has_shift(positions)
     staying = select_staying(images[known], valid[known], outstanding, positions[known])
     return replace(found, places=count_places(positions[known]), pixels=tuple(staying.tolist()))
+
+
+def find_lines(setup: Setup) -> FixedLines | None:
+    """Find rows and columns of the camera that differ from others wherever the scene is.
+
+    They are looked for where much of what is steady in the frames' mean is of whole rows or
+    columns; in frames spread over the series, or of a shorter time in its middle if the former
+    have no shifts. None: the settings do not ask for it, a fixed pattern is subtracted, there are
+    too few frames, or they are measured in blocks, for which it would take long.
+    """
+    source, method = setup.series.source, setup.method
+    is_asked = setup.config.mask.defects is not None and method.fixed_pattern is None
+    if not is_asked or len(method.search.blocks) > 1:
+        return None
+    most = _count_looked_at(source.frame_shape)
+    span, found = source.frame_count, None
+    while span >= FEWEST_LOOKED_AT:
+        begin = (source.frame_count - span) // 2
+        found = _find_lines_in(setup, begin + spread_evenly(np.arange(span), most))
+        if found is None or not found.lined or found.ways:
+            break
+        span //= 2
+    return found
+
+
+def _find_lines_in(setup: Setup, frames: Ints) -> FixedLines | None:
+    region, _ = setup.method.part(0)
+    read = [(frame, setup.series.source.read(frame, region)) for frame in frames.tolist()]
+    read = [(frame, content) for frame, content in read if content.valid.any()]
+    if len(read) < FEWEST_LOOKED_AT:
+        return None
+    valid = np.stack([content.valid for _, content in read])
+    images = np.stack([_center(content.image, content.valid) for _, content in read])
+    is_lined = np.array(compute_lined_share(images, valid)) > LINED
+    found = FixedLines(len(read))
+    if not is_lined.any():
+        return found
+    found = replace(found, lined=True)
+    positions = _find_positions(setup, np.array([frame for frame, _ in read]))
+    known = has_shift(positions)
+    if known.sum() < FEWEST_LOOKED_AT:
+        return found
+    images, valid, positions = images[known], valid[known], positions[known]
+    profiles, sides = compute_profiles(images, valid), compute_side_profiles(images, valid)
+    ways = [float(np.ptp(positions[:, axis])) for axis in PLANE]
+    lines: list[tuple[float, ...]] = [(), ()]
+    scene = compute_scene_slopes(images, valid, positions)
+    for axis in PLANE:
+        if not is_lined[axis] or ways[axis] < LEAST_WAY:
+            continue
+        separated = separate_lines(profiles[axis], positions[:, axis], sides[axis])
+        if separated is not None and separated.slope > LITTLE * scene[axis]:
+            whole = np.zeros(setup.series.source.frame_shape[axis])
+            whole[region[axis]] = separated.lines
+            lines[axis] = tuple(float(f"{value:.6g}") for value in whole)
+    return replace(found, ways=tuple(ways), rows=lines[-2], columns=lines[-1])
+
+
+def _find_positions(setup: Setup, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The shifts of frames without any lines (frames, axes), in a band if not as they are; NaN."""
+    source, method = LinelessFrames(setup.series.source), setup.method
+    band = replace(method.conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
+    positions = np.full((len(frames), len(source.frame_shape)), np.nan)
+    for conditioning in (method.conditioning, band):
+        tried = replace(method, conditioning=conditioning)
+        sample = Sample(source, tried, setup.size, frames, np.ones(len(frames)))
+        try:
+            positions = sample.shifts(None)
+        except RunError:  # too many frames cannot be read
+            break
+        if has_shift(positions).sum() >= FEWEST_LOOKED_AT:
+            break
+    return positions
+
+
+def _center(image: NDArray[Any], valid: Bools) -> NDArray[np.float32]:
+    """The valid pixels of an image without their mean; the others are 0."""
+    mean = image[valid].mean(dtype=np.float64)
+    return np.where(valid, image - mean, 0).astype(np.float32)
+
+
+def _count_looked_at(frame_shape: Sequence[int]) -> int:
+    """In how many frames of a shape defects are looked for."""
+    affordable = max(LOOKED_AT_PIXELS // math.prod(frame_shape), FEWEST_LOOKED_AT)
+    return min(affordable, MOST_LOOKED_AT)

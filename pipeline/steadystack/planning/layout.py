@@ -23,13 +23,10 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError, Pilot, Reach, hide_in_values
+from steadystack.model import FixedLines, InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
-from steadystack.planning.series import (
-    Series,
-    leave_out,
-)
+from steadystack.planning.series import Series, leave_out, level
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
 from steadystack.units import parse_bytes, parse_shift_bounds
@@ -91,6 +88,8 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
         series = leave_out(series, pixels=pilot.defects.pixels)
     if config.mask.parts is not None and pilot.parts is not None:
         series = leave_out(series, boxes=pilot.parts.boxes)
+    if config.mask.defects is not None and pilot.lines is not None:
+        series = level(series, pilot.lines.rows, pilot.lines.columns)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     register = _decide_search(config, pilot.reach)
     config = config.model_copy(update={"preprocess": preprocess, "register_": register})
@@ -111,11 +110,13 @@ def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
     return config.register_.decide(reach.bounds, reach.widen)
 
 
-def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
-    """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
-    if not pixels:
-        return setup
-    return _set_up_again(setup, setup.config, leave_out(setup.series, pixels))
+def leave_out_defects(
+    setup: Setup, pixels: tuple[int, ...], lines: FixedLines | None = None
+) -> Setup:
+    """The same run without pixels, flat indices in a frame, and lines, that may be the camera's."""
+    series = leave_out(setup.series, pixels)
+    series = level(series, lines.rows, lines.columns) if lines is not None else series
+    return _set_up_again(setup, setup.config, series) if series is not setup.series else setup
 
 
 def _set_up_again(setup: Setup, config: Config, series: Series) -> Setup:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from steadystack.config import Config
 from steadystack.csv_files import digest_pairs, read_pair_list
+from steadystack.defects import LevelledFrames
 from steadystack.model import FrameSource, InputError, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
@@ -81,8 +82,10 @@ class Series:
     @property
     def source_before_pilot(self) -> FrameSource:
         """Where frames are read with what a pilot leaves out, as the settings alone mask them."""
-        assert isinstance(self.source, ValidFrames | ArrayFrames)
-        return replace(self.source, validity=self.validity)
+        source = self.source
+        inner = source.frames if isinstance(source, LevelledFrames) else source
+        assert isinstance(inner, ValidFrames | ArrayFrames)
+        return replace(inner, validity=self.validity)
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
@@ -223,6 +226,23 @@ def leave_out(
         source = replace(source, validity=validity)
         series = replace(series, source=source, digest=f"{series.digest}-{mask.digest}")
     return series
+
+
+def level(series: Series, rows: tuple[float, ...], columns: tuple[float, ...]) -> Series:
+    """The series less what each row and column of its frames has more than the others; (): none.
+
+    As for what is left out, a stack that is corrected holds them.
+    """
+    if not (rows or columns):
+        return series
+    for name, lines, size in zip(
+        ("rows", "columns"), (rows, columns), series.source.frame_shape[-2:], strict=True
+    ):
+        if lines and len(lines) != size:
+            raise InputError(f"{len(lines)} {name} are subtracted of {size}: they do not fit")
+    source = LevelledFrames(series.source, rows, columns)
+    digest = f"{series.digest}-{source.digest}"
+    return replace(series, source=source, digest=digest, pixel_bytes=max(series.pixel_bytes, 4))
 
 
 def _select_whole(shape: Sequence[int]) -> Slices:

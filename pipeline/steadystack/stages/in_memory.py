@@ -182,7 +182,7 @@ def estimate_shifts(
         Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
         around them. Of drift, or of positions of the specimen, give the negative.
     defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
-        not used; None: they are not
+        not used, and rows and columns that do, of which that is subtracted; None: neither is
     parts : whether parts of the frame that go their own way, an object, a label, are looked for and
         not used, where shifts are better known without them; None: they are not
     client : a Dask client; None: the current one, or this process if there is none

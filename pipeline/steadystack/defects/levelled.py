@@ -1,0 +1,77 @@
+"""The frames of a series without what rows and columns of the camera add to all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from steadystack.defects.lines import take_lines_away
+from steadystack.model import Bools, Frame, FrameSource, Slices
+
+
+@dataclass(frozen=True)
+class _ChangedFrames:
+    """Frames of other values, valid where those are that they are made of."""
+
+    frames: FrameSource
+
+    @property
+    def frame_count(self) -> int:
+        return self.frames.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.frames.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.frames.axes
+
+    @property
+    def in_memory(self) -> bool:
+        return self.frames.in_memory
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        return self.frames.common_mask(region)
+
+
+@dataclass(frozen=True)
+class LinelessFrames(_ChangedFrames):
+    """Frames less the means of their own rows and columns, in the part of them that is read."""
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        read = self.frames.read(frame, region)
+        image = take_lines_away(read.image, read.valid).astype(np.float32)
+        return replace(read, image=image)
+
+
+@dataclass(frozen=True)
+class LevelledFrames(_ChangedFrames):
+    """Frames less what each row and column has more than the others; (): nothing.
+
+    A frame of one value holds none of that, and stays as it is.
+    """
+
+    rows: tuple[float, ...] = ()
+    columns: tuple[float, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A hash of what is subtracted."""
+        text = f"{self.rows} {self.columns}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        read = self.frames.read(frame, region)
+        values = read.image[read.valid]
+        if not values.size or values.min() == values.max():
+            return read
+        sides = (region or tuple(slice(0, size) for size in self.frame_shape))[-2:]
+        image = read.image.astype(np.result_type(read.image.dtype, np.float32))
+        for lines, side, axis in ((self.rows, sides[0], 1), (self.columns, sides[1], 0)):
+            if lines:
+                along = np.asarray(lines[side], image.dtype)
+                image -= np.expand_dims(along, axis)
+        return replace(read, image=image)

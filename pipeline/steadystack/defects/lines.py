@@ -1,0 +1,229 @@
+"""Rows and columns of a camera that are darker or brighter than others, wherever the scene is.
+
+Read-out leaves such lines in all frames alike. They stand still, and shifts are pulled towards 0 by
+them: along the way across them. Where the scene moves, it can be told from them as a static image
+is (`fixed_pattern`), but by the means of rows and columns alone, which hardly anything else is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Bools, Floats
+
+# The plane of a frame: its rows differ along the first of these axes, its columns along the second.
+PLANE = (-2, -1)
+# Rounds in which the lines and the scene behind them are told apart.
+ROUNDS = 12
+# Frames that were not used are explained by lines if they leave so much less of their slopes; and
+# lines of every other frame and of
+# the rest are alike if they correlate by this, those of two halves of the frame by the last.
+LEAVES, ALIKE, ALIKE_ON_BOTH_SIDES = 0.9, 0.7, 0.5
+# Lines whose slopes have less than this share of the mean square of the scene's pull no shift.
+LITTLE = 0.003
+
+
+@dataclass(frozen=True)
+class Separated:
+    """Lines along one axis (size,), and the mean square of their slopes, noise apart."""
+
+    lines: NDArray[np.float64]
+    slope: float
+
+
+def compute_lined_share(frames: Floats, valid: Bools) -> tuple[float, float]:
+    """How much of the slopes in the mean over time is of rows, and how much is of columns, 0 to 1.
+
+    By the products of slopes in every other frame and in the rest, in which noise has no part.
+
+    Parameters
+    ----------
+    frames : (frames, *axes), each of mean 0 over its valid pixels
+    valid : bool array of the same shape
+    """
+    means = []
+    for half in range(2):
+        count = valid[half::2].sum(axis=0)
+        total = np.where(valid[half::2], frames[half::2], 0).sum(axis=0, dtype=np.float64)
+        often = 2 * count > len(valid[half::2])
+        means.append(np.divide(total, count, out=np.full(total.shape, np.nan), where=often))
+    shares = []
+    for axis in PLANE:
+        slopes = [np.diff(mean, axis=axis) for mean in means]
+        across = [_mean_along(one, axis) for one in slopes]
+        whole, lines = _multiply(*slopes), _multiply(*across)
+        shares.append(lines / whole if whole > 0 else 0.0)
+    return shares[0], shares[1]
+
+
+def compute_profiles(frames: Floats, valid: Bools) -> tuple[NDArray[np.float64], ...]:
+    """The means of the rows of every frame (frames, rows), and of its columns; NaN: not known."""
+    known = np.where(valid, frames, np.nan)
+    return tuple(
+        np.stack([_mean_along(frame, axis).astype(np.float64) for frame in known]) for axis in PLANE
+    )
+
+
+def take_lines_away(image: Floats, valid: Bools) -> NDArray[np.float64]:
+    """An image of which all rows and columns have the mean 0 over their valid pixels, about.
+
+    It holds nothing of lines of the camera, and hardly less of a scene. 0 where not valid.
+    """
+    known = np.where(valid, image, np.nan)
+    for axis in 3 * PLANE:  # the one is not quite kept by the other where masks cut them
+        others = [a - image.ndim for a in range(image.ndim) if a - image.ndim != axis]
+        known = known - np.expand_dims(np.nan_to_num(_mean_along(known, axis)), others)
+    return np.where(valid, known, 0)
+
+
+def compute_side_profiles(
+    frames: Floats, valid: Bools
+) -> tuple[tuple[NDArray[np.float64], ...], ...]:
+    """As `compute_profiles`: of the rows in either half of the frames, and of the columns."""
+    sides = []
+    for axis in PLANE:
+        across = sum(PLANE) - axis  # the lines lie along that axis
+        parts = zip(
+            *(np.array_split(values, 2, axis=across) for values in (frames, valid)), strict=True
+        )
+        sides.append(tuple(compute_profiles(*part)[axis] for part in parts))
+    return tuple(sides)
+
+
+def separate_lines(
+    profiles: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    sides: Sequence[NDArray[np.float64]] = (),
+) -> Separated | None:
+    """Tell lines from the scene behind them, which takes positions (frames,) px across them.
+
+    `profiles` (frames, size) are the means of rows, or of columns, `sides` those of either half of
+    these, if it is to be asked. None where lines do not explain frames that were not used to find
+    them, where these give others, or where the lines of both sides are not the same.
+    """
+    halves = [_separate(profiles[half::2], positions[half::2]) for half in range(2)]
+    left = np.zeros(2)
+    for half, (lines, scene) in enumerate(halves):
+        rest, places = profiles[1 - half :: 2], positions[1 - half :: 2]
+        nothing, alone = _separate(profiles[half::2], positions[half::2], rounds=0)
+        left += [
+            _find_left(rest, places, lines, scene),
+            _find_left(rest, places, nothing, alone),
+        ]
+    common, own = _compare([lines for lines, _ in halves])
+    if not left[0] < LEAVES * left[1] or not common > ALIKE * own:
+        return None
+    if sides:
+        on_both, on_each = _compare([_separate(side, positions)[0] for side in sides])
+        if not on_both > ALIKE_ON_BOTH_SIDES * on_each:
+            return None
+    return Separated(_separate(profiles, positions)[0], common)
+
+
+def compute_scene_slopes(
+    frames: Floats, valid: Bools, positions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The mean squares of the slopes of the scene across rows and across columns, noise apart.
+
+    By the products of the slopes of frames that follow each other, laid on each other to a pixel.
+    `positions` (frames, axes) px are the shifts that lay frames on the scene.
+    """
+    found = []
+    steps = np.rint(np.diff(positions, axis=0)).astype(int)
+    known = [np.where(*one, np.nan) for one in zip(valid, frames, strict=True)]
+    for first, second, step in zip(known[:-1], known[1:], steps, strict=True):
+        here, there = _overlap(step, first.shape)
+        one, two = first[here], second[there]
+        if min(one.shape[-2:]) > 1:
+            found.append([_multiply(np.diff(one, axis=a), np.diff(two, axis=a)) for a in PLANE])
+    return np.median(found, axis=0) if found else np.zeros(len(PLANE))
+
+
+def _overlap(step: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], ...]:
+    """Where two frames show the same, of which the second is to be moved by `step` more."""
+    here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(step.tolist(), shape, strict=True))
+    there = tuple(
+        slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step.tolist(), shape, strict=True)
+    )
+    return here, there
+
+
+def _separate(
+    profiles: NDArray[np.float64], positions: NDArray[np.float64], rounds: int = ROUNDS
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Lines (size,), and the scene as places and values; without rounds lines of 0.
+
+    In turns, lines are the mean of what the scene leaves, and the scene that of what lines leave:
+    from none on, so that what is wider than the way of the scene stays with that.
+    """
+    at = np.arange(profiles.shape[1], dtype=np.float64)
+    places = np.arange(np.floor(positions.min()), np.ceil(positions.max()) + len(at))
+    lines = np.zeros(len(at))
+    profiles = profiles - np.nan_to_num(_mean_along(profiles, 0))[:, None]
+
+    def find_scene() -> NDArray[np.float64]:
+        seen = [
+            np.interp(places - by, at, profile - lines, left=np.nan, right=np.nan)
+            for profile, by in zip(profiles, positions.tolist(), strict=True)
+        ]
+        return _mean_along(np.array(seen), 1)
+
+    scene = find_scene()
+    for _ in range(rounds):
+        rest = [
+            profile - _view(scene, places, at + by)
+            for profile, by in zip(profiles, positions.tolist(), strict=True)
+        ]
+        lines = np.nan_to_num(_mean_along(np.array(rest), 1))
+        scene = find_scene()
+    return lines, (places, scene)
+
+
+def _compare(lines: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """The mean product of the slopes of two lines, and the root of that of their squares."""
+    one, two = (np.diff(values) for values in lines)
+    return _multiply(one, two), float(np.sqrt(_multiply(one, one) * _multiply(two, two)))
+
+
+def _view(
+    scene: NDArray[np.float64], places: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.asarray(np.interp(at, places, scene, left=np.nan, right=np.nan))
+
+
+def _find_left(
+    profiles: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    lines: NDArray[np.float64],
+    scene: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> float:
+    """The mean square of the slopes that lines and a scene leave of profiles."""
+    places, values = scene
+    at = np.arange(profiles.shape[1], dtype=np.float64)
+    left = np.array(
+        [
+            np.diff(profile - lines - _view(values, places, at + by))
+            for profile, by in zip(profiles, positions.tolist(), strict=True)
+        ]
+    )
+    return _multiply(left, left)
+
+
+def _mean_along(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+    """The mean over all axes but one, of what is finite; NaN where nothing is."""
+    others = tuple(a for a in range(values.ndim) if a != axis % values.ndim)
+    is_finite = np.isfinite(values)
+    count = is_finite.sum(axis=others)
+    total = np.where(is_finite, values, 0).sum(axis=others, dtype=np.float64)
+    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
+
+
+def _multiply(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """The mean of the product of two arrays, where it is finite; 0 where nowhere."""
+    product = first * second
+    is_finite = np.isfinite(product)
+    return float(product[is_finite].mean()) if is_finite.any() else 0.0
