@@ -10,8 +10,9 @@ from pathlib import PurePath
 
 from steadystack.config import Config
 from steadystack.durable import explaining_unreadable, get_place
+from steadystack.file_formats import TIFF_SUFFIXES
 from steadystack.model import InputError, hide_secrets
-from steadystack.readers import INPUT_SUFFIXES, TIFF_SUFFIXES, Positions, list_positions
+from steadystack.readers import INPUT_SUFFIXES, Positions, list_positions
 
 # Stands for the name of an input in the paths of the settings.
 PLACEHOLDER = "{name}"

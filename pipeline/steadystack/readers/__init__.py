@@ -1,9 +1,8 @@
 """Any stack and mask in: small descriptions first, then frame by frame.
 
-`stacks` finds out what a path holds, with `formats` (what a store says of itself), `positions`
-(plates and collections), `tiff` and `other_files`. `references` say where in a store an array is,
-`pixels` are arrays of all formats, read in one way; `frames` reads those of a stack or a DataArray
-and `masks` joins masks to either.
+`stacks` finds out what a path holds, with `formats` (what a store says of itself) and `positions`
+(plates and collections). `references` say where in a store an array is, `composed` are arrays made
+of others; `frames` reads those of a stack or a DataArray and `masks` joins masks to either.
 """
 
 import lazy_loader

@@ -24,11 +24,9 @@ from .stacks import (
     get_coordinates,
     locate_stack,
 )
-from .tiff import TIFF_SUFFIXES
 
 __all__ = [
     "INPUT_SUFFIXES",
-    "TIFF_SUFFIXES",
     "ArrayFrames",
     "ImagePart",
     "MaskLabels",

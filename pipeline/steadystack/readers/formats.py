@@ -11,41 +11,35 @@ import zarr
 
 from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import explaining_unreadable, get_place
-from steadystack.model import InputError
-from steadystack.ome import OmeImage, PyramidLevel, read_image
-from steadystack.readers.other_files import (
+from steadystack.file_formats import (
     HDF_SUFFIXES,
     MRC_SUFFIXES,
-    FileArray,
-    open_hdf,
-    open_mrc,
-    open_with,
-    split_hdf_path,
-)
-from steadystack.readers.pixels import (
     NPY_SUFFIX,
+    TIFF_SUFFIXES,
+    TiffImage,
     ZarrPixels,
     explaining_damage,
-    open_npy,
+    is_tiff,
+    list_series_files,
     open_pixels,
     read_coordinate,
     read_dimension_names,
+    read_tiff,
+    split_hdf_path,
 )
+from steadystack.model import InputError
+from steadystack.ome import OmeImage, PyramidLevel, read_image
+from steadystack.readers.composed import open_files
 from steadystack.readers.positions import AXIS_NAMES, choose_image
 from steadystack.readers.references import (
+    OPENERS,
     ArrayChoice,
+    InFile,
     InFiles,
-    InHdf,
-    InMrc,
-    InNpy,
-    InReader,
     InTiff,
     InZarr,
     LocatedArray,
-    Reference,
-    open_files,
 )
-from steadystack.readers.tiff import TIFF_SUFFIXES, TiffImage, is_tiff, list_series_files, read_tiff
 
 
 @dataclass(frozen=True)
@@ -117,36 +111,38 @@ def _locate_in_zarr(path: str, choice: ArrayChoice) -> LocatedArray:
     return _locate_xarray_variable(node, path, choice.variable, inner_path)
 
 
-def _locate_npy(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    if not path.lower().endswith(NPY_SUFFIX):
-        return None
-    return LocatedArray(open_npy(path), InNpy(), ".npy array")
-
-
 def _locate_by_reader(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    if choice.reader is None:
-        return None
-    found = open_with(choice.reader, path)
-    return _describe_file(found, InReader(choice.reader), f"array of {choice.reader}")
+    return None if choice.reader is None else _locate_in_file("reader", path, choice.reader)
 
 
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
     if split_hdf_path(path) is None:
         return None
-    found = open_hdf(path, choice.variable)
-    return _describe_file(found, InHdf(found.name), f"HDF5 dataset {found.name}")
+    return _locate_in_file("hdf", path, choice.variable or "")
 
 
-def _locate_mrc(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    if not path.lower().endswith(MRC_SUFFIXES):
-        return None
-    return _describe_file(open_mrc(path), InMrc(), "MRC images")
-
-
-def _describe_file(found: FileArray, reference: Reference, kind: str) -> LocatedArray:
+def _locate_in_file(file_format: str, path: str, name: str = "") -> LocatedArray:
+    """Locate the array of that name in a file of a format of `OPENERS`."""
+    found = OPENERS[file_format](path, name)
     return LocatedArray(
-        found.pixels, reference, kind, found.axes, found.scale, found.units, time=found.time
+        found.pixels,
+        InFile(file_format, found.name),
+        found.kind,
+        found.axes,
+        found.scale,
+        found.units,
+        found.channel_names,
+        time=found.time,
     )
+
+
+def _by_suffix(file_format: str, suffixes: tuple[str, ...]) -> Format:
+    """The format of files that hold one array and are told by their names."""
+
+    def locate(path: str, choice: ArrayChoice) -> LocatedArray | None:
+        return _locate_in_file(file_format, path) if path.lower().endswith(suffixes) else None
+
+    return Format(suffixes, locate)
 
 
 def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
@@ -324,9 +320,9 @@ def _choose_variable(
 # Every format but Zarr; the first one that locates an array at a path is used, Zarr if none does.
 FORMATS = (
     Format((), _locate_by_reader),
-    Format((NPY_SUFFIX,), _locate_npy),
+    _by_suffix("npy", (NPY_SUFFIX,)),
     Format(HDF_SUFFIXES, _locate_hdf),
-    Format(MRC_SUFFIXES, _locate_mrc),
+    _by_suffix("mrc", MRC_SUFFIXES),
     Format(TIFF_SUFFIXES, _locate_tiff),
 )
 ZARR_SUFFIXES = (".zarr",)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import get_place, retry_read
+from steadystack.file_formats import Pixels
 from steadystack.model import (
     Bools,
     Frame,
@@ -24,7 +25,6 @@ from steadystack.model import (
     spatial_dims,
     suggest_renaming,
 )
-from steadystack.readers.pixels import Pixels
 from steadystack.readers.references import open_reference
 from steadystack.readers.stacks import StackSpec
 from steadystack.units import choose_common_unit

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.durable import get_place, retry_read
+from steadystack.file_formats import Pixels
 from steadystack.model import (
     Bools,
     Frame,
@@ -22,7 +23,6 @@ from steadystack.model import (
     UnreachableError,
 )
 from steadystack.readers.formats import find_image
-from steadystack.readers.pixels import Pixels
 from steadystack.readers.positions import AXIS_NAMES
 from steadystack.readers.references import Reference, digest_metadata, open_reference
 from steadystack.validity import Mask, Validity, as_mask

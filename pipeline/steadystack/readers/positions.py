@@ -10,10 +10,9 @@ from typing import Any
 import zarr
 
 from steadystack.durable import get_place
+from steadystack.file_formats import Pixels, is_tiff
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
-from steadystack.readers.pixels import Pixels
-from steadystack.readers.tiff import is_tiff
 
 # Names that an error lists before it breaks off.
 MAX_LISTED = 8

@@ -1,23 +1,30 @@
-"""Where in a store or file an array is, and how it is opened; series of files as one array."""
+"""Where in a store or file an array is, and how it is opened."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from steadystack.durable import get_place
-from steadystack.model import InputError, Slices, UnreachableError
-from steadystack.readers.other_files import open_hdf, open_mrc, open_with
-from steadystack.readers.pixels import CutPixels, Pixels, ZarrPixels, find_coding, open_npy
-from steadystack.readers.tiff import list_series_files, open_level
+from steadystack.file_formats import (
+    FileArray,
+    Pixels,
+    ZarrPixels,
+    find_coding,
+    list_series_files,
+    open_hdf,
+    open_level,
+    open_mrc,
+    open_npy,
+    open_with,
+)
+from steadystack.readers.composed import CutPixels, FilesPixels, open_files
 
 
 class _InOneFile:
@@ -72,55 +79,27 @@ class InTiff(_InOneFile):
         return ZarrPixels(open_level(path, self.series, self.level))
 
 
-@dataclass(frozen=True)
-class InNpy(_InOneFile):
-    """The array of a .npy file."""
-
-    def __str__(self) -> str:
-        return ""
-
-    def open(self, path: str) -> Pixels:
-        return open_npy(path)
+# What opens the array of a file, by what its reference calls the format: (path, name in the file).
+OPENERS: dict[str, Callable[[str, str], FileArray]] = {
+    "npy": open_npy,
+    "hdf": open_hdf,
+    "mrc": open_mrc,
+    "reader": open_with,
+}
 
 
 @dataclass(frozen=True)
-class InHdf(_InOneFile):
-    """A dataset of an HDF5 file, by its path in the file."""
+class InFile(_InOneFile):
+    """The array of that name in a file of a format of `OPENERS`; "": the only one."""
 
-    name: str
+    file_format: str
+    name: str = ""
 
     def __str__(self) -> str:
         return self.name
 
     def open(self, path: str) -> Pixels:
-        pixels: Pixels = open_hdf(path, self.name).pixels
-        return pixels
-
-
-@dataclass(frozen=True)
-class InMrc(_InOneFile):
-    """The images of an MRC file."""
-
-    def __str__(self) -> str:
-        return ""
-
-    def open(self, path: str) -> Pixels:
-        pixels: Pixels = open_mrc(path).pixels
-        return pixels
-
-
-@dataclass(frozen=True)
-class InReader(_InOneFile):
-    """What a reader of the user returns for a path: ``file.py:function``, ``package:function``."""
-
-    reader: str
-
-    def __str__(self) -> str:
-        return self.reader
-
-    def open(self, path: str) -> Pixels:
-        pixels: Pixels = open_with(self.reader, path).pixels
-        return pixels
+        return OPENERS[self.file_format](path, self.name).pixels
 
 
 @dataclass(frozen=True)
@@ -164,7 +143,7 @@ class InFiles(_InOneFile):
 class Cut:
     """A part of another array: (first, stop, step) along each of its axes."""
 
-    whole: InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles
+    whole: InZarr | InTiff | InFile | InFiles
     sides: tuple[tuple[int, int, int], ...]
 
     def __str__(self) -> str:
@@ -184,7 +163,7 @@ class Cut:
 
 
 # Where the array is in the store at a path. Its text goes into digests: do not change it.
-Reference: TypeAlias = InZarr | InTiff | InNpy | InHdf | InMrc | InReader | InFiles | Cut
+Reference: TypeAlias = InZarr | InTiff | InFile | InFiles | Cut
 
 
 @dataclass(frozen=True)
@@ -240,89 +219,6 @@ def open_reference(path: str, reference: Reference, digest: str = "") -> Pixels:
     as it is now, use ``reference.open(path)``.
     """
     return reference.open(path)
-
-
-@dataclass(frozen=True)
-class FilesPixels:
-    """Arrays in many files, one behind the other along the first axis; opened when they are read.
-
-    Attributes
-    ----------
-    counts : entries of each file along the first axis; None: each file is one entry and lacks that
-        axis
-    first : the array in the first file
-    file_reference : the image in each file
-    """
-
-    files: tuple[str, ...]
-    counts: tuple[int, ...] | None
-    first: Pixels
-    file_reference: InTiff
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        if self.counts is None:
-            return len(self.files), *self.first.shape
-        return sum(self.counts), *self.first.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.first.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return (1, *self.first.chunks) if self.counts is None else self.first.chunks
-
-    shards = None
-    may_lack = False
-
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype), [name.rsplit("/", 1)[-1] for name in self.files]]
-
-    def read(self, region: Slices) -> NDArray[Any]:
-        start, stop = region[0].start, region[0].stop
-        blocks, offset = [], 0
-        for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
-            low, high = max(start - offset, 0), min(stop - offset, count)
-            if low < high:
-                try:
-                    blocks.append(self._read_file(file, count, (slice(low, high), *region[1:])))
-                except (MemoryError, OSError, UnreachableError):
-                    raise
-                except Exception as error:
-                    raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
-            offset += count
-        return np.concatenate(blocks)
-
-    def _read_file(self, file: str, count: int, region: Slices) -> NDArray[Any]:
-        """Read a region of a file that holds `count` entries; a single one may lack the axis."""
-        entry = self.first.shape if self.counts is None else self.first.shape[1:]
-        pixels = self.file_reference.open(file)
-        single = count == 1 and pixels.shape == entry
-        if pixels.dtype != self.dtype or not (single or pixels.shape == (count, *entry)):
-            raise ValueError(
-                f"it holds {pixels.dtype} of {pixels.shape}, the series {self.dtype} of {entry}"
-            )
-        return pixels.read(region[1:])[None] if single else pixels.read(region)
-
-    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
-        return None
-
-
-def open_files(files: Sequence[str], file_reference: InTiff, is_joined: bool) -> FilesPixels:
-    """Open a series of files as one array; `is_joined`: each file has the first axis itself."""
-    first = file_reference.open(files[0])
-    if not is_joined:
-        return FilesPixels(tuple(files), None, first, file_reference)
-    counts = []
-    for file in files:
-        shape = file_reference.open(file).shape
-        if shape == first.shape[1:]:
-            shape = (1, *shape)
-        if shape[1:] != first.shape[1:]:
-            raise InputError(f"{file} has the shape {shape}, {files[0]} has {first.shape}")
-        counts.append(shape[0])
-    return FilesPixels(tuple(files), tuple(counts), first, file_reference)
 
 
 def digest_metadata(path: str, reference: Reference, pixels: Pixels, axes: Sequence[str]) -> str:

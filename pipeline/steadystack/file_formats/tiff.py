@@ -19,8 +19,8 @@ from xml.etree import ElementTree as ET
 import zarr
 
 from steadystack.durable import get_place
+from steadystack.file_formats.pixels import explaining_damage
 from steadystack.model import InputError, UnreachableError
-from steadystack.readers.pixels import explaining_damage
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries

@@ -1,18 +1,10 @@
-"""Arrays that other libraries read: HDF5 and NeXus, MRC, and what a function of the user does."""
+"""HDF5 and NeXus files: a dataset, and what lies beside it says of its axes."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import re
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,33 +12,12 @@ from numpy.typing import NDArray
 
 from steadystack.conventions import Coding, find_spacing, read_coding, read_times
 from steadystack.durable import get_place
+from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import Bools, InputError, Slices
-from steadystack.readers.pixels import PlainPixels, explaining_damage
 
 HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".nc")
-MRC_SUFFIXES = (".mrc", ".mrcs", ".st")
 # A file and a dataset in it, as in scan.h5:/entry/data
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, HDF_SUFFIXES))})):(/.*)", re.IGNORECASE)
-ANGSTROM = "angstrom"
-
-
-@dataclass(frozen=True)
-class FileArray:
-    """An array in a file, and what the file says of it.
-
-    Attributes
-    ----------
-    name : of the array in the file; "": there is only one
-    axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
-    time : time of every frame and its unit; None: not known
-    """
-
-    pixels: Any
-    name: str = ""
-    axes: Sequence[str] | None = None
-    scale: Sequence[float] | None = None
-    units: Sequence[str] | None = None
-    time: tuple[tuple[float, ...], str] | None = None
 
 
 def split_hdf_path(path: str) -> tuple[str, str | None] | None:
@@ -110,8 +81,10 @@ class HdfPixels:
         )
 
 
-def open_hdf(path: str, variable: str | None = None) -> FileArray:
+def open_hdf(path: str, variable: str = "") -> FileArray:
     """Open a dataset of an HDF5 file: the one that is named, NeXus's default, or the only one.
+
+    `path` or `variable` may name it.
 
     Raises InputError if there is no such dataset, or if several may be meant.
     """
@@ -128,10 +101,11 @@ def open_hdf(path: str, variable: str | None = None) -> FileArray:
             file = h5py.File(place.get_source(), "r", locking="best-effort")
         except FileNotFoundError as error:
             raise InputError(place.describe_missing()) from error
-        dataset = _choose_dataset(h5py, file, file_path, named or variable)
+        dataset = _choose_dataset(h5py, file, file_path, named or variable or None)
         pixels = HdfPixels(dataset)
         axes, scale, units, time = _read_hdf_axes(h5py, dataset)
-    return FileArray(pixels, str(dataset.name), axes, scale, units, time)
+    name = str(dataset.name)
+    return FileArray(pixels, f"HDF5 dataset {name}", name, axes, scale, units, time)
 
 
 def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None) -> Any:
@@ -211,125 +185,3 @@ def _read_attributes(node: Any) -> dict[str, Any]:
             value = value[0]
         found[name] = value
     return found
-
-
-def open_mrc(path: str) -> FileArray:
-    """Open an MRC2014 file of this machine, mapped into memory.
-
-    Its images are frames, those of a stack of volumes volumes; its pixels are in angstroms.
-    """
-    try:
-        import mrcfile
-    except ImportError as error:
-        raise InputError(
-            f"{path} is an MRC file: that needs mrcfile (pip install 'steadystack[mrc]')"
-        ) from error
-    source = get_place(path).get_source()
-    if not isinstance(source, str):
-        raise InputError(f"{path}: MRC files are read from this machine only: copy it here")
-    if not Path(source).exists():
-        raise InputError(get_place(path).describe_missing())
-    with explaining_damage(path, "the MRC file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2.5, to mrcfile
-        with mrcfile.mmap(source, mode="r") as file:
-            values, size = file.data, file.voxel_size
-    axes = "tzyx"[-values.ndim :] if values.ndim != 3 else "tyx"
-    steps = {axis: float(size[axis]) or np.nan for axis in "xyz"}
-    scale = [steps.get(axis, np.nan) for axis in axes]
-    units = [ANGSTROM if axis in steps else "" for axis in axes]
-    return FileArray(PlainPixels(values), "", list(axes), scale, units)
-
-
-class FunctionPixels:
-    """An array, in memory or lazy, that a function of the user returns for a path."""
-
-    shards = None
-    may_lack = False
-
-    def __init__(self, array: Any, digest: str) -> None:
-        self.array, self.digest = array, digest
-        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
-        self.dtype = np.dtype(array.dtype)
-        chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
-        whole = (1, *self.shape[1:]) if self.shape else ()
-        is_plain = chunks is not None and all(isinstance(size, int) for size in chunks)
-        self.chunks: tuple[int, ...] = tuple(chunks) if chunks and is_plain else whole
-
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype), self.digest]
-
-    def read(self, region: Slices) -> NDArray[Any]:
-        block = self.array[region]
-        if hasattr(block, "compute"):  # in this task: no worker waits for another
-            block = block.compute(scheduler="synchronous")
-        return np.asarray(block)
-
-    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
-        return None
-
-
-def open_with(reader: str, path: str) -> FileArray:
-    """Call a reader of the user, ``file.py:function`` or ``package:function``, for a path.
-
-    The function returns anything with shape, dtype and slices: an array in memory, a dask or zarr
-    array, a `DataArray`, whose dims then name the axes. What it does not know it leaves out.
-    """
-    function, digest = _load_reader(reader)
-    try:
-        array = function(path)
-    except InputError:
-        raise
-    except Exception as error:  # a reader of the user may raise anything
-        raise InputError(f"input.reader {reader}: {type(error).__name__}: {error}") from error
-    axes = [str(dim) for dim in array.dims] if hasattr(array, "dims") else None
-    array = array.data if axes is not None else array
-    if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
-        raise InputError(
-            f"input.reader {reader} returns a {type(array).__name__} for {path}, not an array: "
-            "something with shape, dtype and slices is needed"
-        )
-    return FileArray(FunctionPixels(array, digest), "", axes)
-
-
-def _load_reader(reader: str) -> tuple[Callable[[str], Any], str]:
-    """The function of a reader, and a digest of the file that it is in."""
-    module_name, _, name = reader.rpartition(":")
-    if not module_name or not name.isidentifier():
-        raise InputError(
-            f"input.reader {reader!r} is neither file.py:function nor package.module:function"
-        )
-    if not module_name.endswith(".py"):
-        try:
-            module, digest = importlib.import_module(module_name), module_name
-        except ImportError as error:
-            raise InputError(f"input.reader: {module_name} cannot be imported: {error}") from error
-    else:
-        try:
-            content = Path(module_name).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"input.reader: {module_name} cannot be read: {error.strerror}"
-            ) from error
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        module = _run_file(module_name, digest)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(f"input.reader: {module_name} has no function {name}")
-    return function, digest
-
-
-@lru_cache(maxsize=8)
-def _run_file(path: str, digest: str) -> Any:
-    """Import a file under a name of its own; once, for what it holds."""
-    name = f"steadystack_reader_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its classes are looked for
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"input.reader: {path}: {type(error).__name__}: {error}") from error
-    return module

@@ -1,4 +1,4 @@
-"""Arrays of pixels of all formats, read in one way: Zarr, TIFF, series of TIFF files, .npy."""
+"""Arrays of pixels of all formats, read in one way; those of Zarr, and those in memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from steadystack.conventions import Coding, read_coding
 from steadystack.durable import get_place
 from steadystack.model import Bools, InputError, Slices, UnreachableError
-
-NPY_SUFFIX = ".npy"
 
 
 class Pixels(Protocol):
@@ -71,6 +69,29 @@ class Pixels(Protocol):
         A boolean array of the block's shape, True: missing; None if none is.
         """
         ...
+
+
+@dataclass(frozen=True)
+class FileArray:
+    """An array in a file, and what the file says of it.
+
+    Attributes
+    ----------
+    kind : what was found, in words
+    name : of the array in the file, by which it is opened again; "": there is only one
+    axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
+    time : time of every frame and its unit; None: not known
+    channel_names : names of the channels; (): not known
+    """
+
+    pixels: Pixels
+    kind: str
+    name: str = ""
+    axes: Sequence[str] | None = None
+    scale: Sequence[float] | None = None
+    units: Sequence[str] | None = None
+    time: tuple[tuple[float, ...], str] | None = None
+    channel_names: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -235,93 +256,3 @@ class PlainPixels:
 
     def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
         return None
-
-
-@dataclass(frozen=True)
-class CutPixels:
-    """A part of an array, which is read through it: (first, stop, step) along each axis.
-
-    Chunks are those of the array, as these are decoded; they need not begin where the part does.
-    """
-
-    whole: Pixels
-    sides: tuple[tuple[int, int, int], ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(
-            len(range(first, min(stop, size), step))
-            for (first, stop, step), size in zip(self.sides, self.whole.shape, strict=True)
-        )
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return self.whole.chunks
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        return self.whole.shards
-
-    @property
-    def may_lack(self) -> bool:
-        return self.whole.may_lack
-
-    def describe(self) -> Any:
-        return self.whole.describe()
-
-    def read(self, region: Slices) -> NDArray[Any]:
-        pieces = [self.whole.read(piece) for piece, _ in self._find_pieces(region)]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, self._stepped)
-
-    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
-        missing = [
-            (self.whole.find_missing(piece, part), part)
-            for piece, inside in self._find_pieces(region)
-            for part in (block[inside],)
-        ]
-        if all(found is None for found, _ in missing):
-            return None
-        return np.concatenate(
-            [np.zeros(part.shape, bool) if found is None else found for found, part in missing],
-            self._stepped,
-        )
-
-    @property
-    def _stepped(self) -> int:
-        """The axis along which not every entry is taken: that of time, or any if there is none."""
-        return next((axis for axis, (_, _, step) in enumerate(self.sides) if step > 1), 0)
-
-    def _find_pieces(self, region: Slices) -> Iterator[tuple[Slices, Slices]]:
-        """Find the regions of the array that hold a region, each with its place in that.
-
-        Entries that are not next to each other are read one by one, so that none is in between.
-        """
-        axis, (first, _, step) = self._stepped, self.sides[self._stepped]
-        moved = [
-            slice(side.start + begin, side.stop + begin)
-            for side, (begin, _, _) in zip(region, self.sides, strict=True)
-        ]
-        if step == 1:
-            yield tuple(moved), (slice(None),) * len(region)
-            return
-        for entry in range(region[axis].start, region[axis].stop):
-            start, place = first + entry * step, entry - region[axis].start
-            inside = [slice(None)] * len(region)
-            moved[axis], inside[axis] = slice(start, start + 1), slice(place, place + 1)
-            yield tuple(moved), tuple(inside)
-
-
-def open_npy(path: str) -> PlainPixels:
-    """Open a .npy file; a local one is mapped into memory."""
-    with explaining_damage(path, "the .npy file"):
-        try:
-            values = get_place(path).load_array()
-        except FileNotFoundError as error:
-            raise InputError(get_place(path).describe_missing()) from error
-        if not isinstance(values, np.ndarray):  # np.load opens archives, too
-            raise InputError(f"{path} is no .npy file: it holds a {type(values).__name__}")
-        return PlainPixels(values)

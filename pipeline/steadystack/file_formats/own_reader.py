@@ -1,0 +1,113 @@
+"""What a function of the user returns for a path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.file_formats.pixels import FileArray
+from steadystack.model import InputError, Slices
+
+
+class FunctionPixels:
+    """An array, in memory or lazy, that a function of the user returns for a path."""
+
+    shards = None
+    may_lack = False
+
+    def __init__(self, array: Any, digest: str) -> None:
+        self.array, self.digest = array, digest
+        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
+        self.dtype = np.dtype(array.dtype)
+        chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
+        whole = (1, *self.shape[1:]) if self.shape else ()
+        is_plain = chunks is not None and all(isinstance(size, int) for size in chunks)
+        self.chunks: tuple[int, ...] = tuple(chunks) if chunks and is_plain else whole
+
+    def describe(self) -> Any:
+        return [self.shape, str(self.dtype), self.digest]
+
+    def read(self, region: Slices) -> NDArray[Any]:
+        block = self.array[region]
+        if hasattr(block, "compute"):  # in this task: no worker waits for another
+            block = block.compute(scheduler="synchronous")
+        return np.asarray(block)
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
+        return None
+
+
+def open_with(path: str, reader: str) -> FileArray:
+    """Call a reader of the user, ``file.py:function`` or ``package:function``, for a path.
+
+    The function returns anything with shape, dtype and slices: an array in memory, a dask or zarr
+    array, a `DataArray`, whose dims then name the axes. What it does not know it leaves out.
+    """
+    function, digest = _load_reader(reader)
+    try:
+        array = function(path)
+    except InputError:
+        raise
+    except Exception as error:  # a reader of the user may raise anything
+        raise InputError(f"input.reader {reader}: {type(error).__name__}: {error}") from error
+    axes = [str(dim) for dim in array.dims] if hasattr(array, "dims") else None
+    array = array.data if axes is not None else array
+    if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+        raise InputError(
+            f"input.reader {reader} returns a {type(array).__name__} for {path}, not an array: "
+            "something with shape, dtype and slices is needed"
+        )
+    return FileArray(FunctionPixels(array, digest), f"array of {reader}", reader, axes)
+
+
+def _load_reader(reader: str) -> tuple[Callable[[str], Any], str]:
+    """The function of a reader, and a digest of the file that it is in."""
+    module_name, _, name = reader.rpartition(":")
+    if not module_name or not name.isidentifier():
+        raise InputError(
+            f"input.reader {reader!r} is neither file.py:function nor package.module:function"
+        )
+    if not module_name.endswith(".py"):
+        try:
+            module, digest = importlib.import_module(module_name), module_name
+        except ImportError as error:
+            raise InputError(f"input.reader: {module_name} cannot be imported: {error}") from error
+    else:
+        try:
+            content = Path(module_name).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"input.reader: {module_name} cannot be read: {error.strerror}"
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        module = _run_file(module_name, digest)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(f"input.reader: {module_name} has no function {name}")
+    return function, digest
+
+
+@lru_cache(maxsize=8)
+def _run_file(path: str, digest: str) -> Any:
+    """Import a file under a name of its own; once, for what it holds."""
+    name = f"steadystack_reader_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where its classes are looked for
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"input.reader: {path}: {type(error).__name__}: {error}") from error
+    return module

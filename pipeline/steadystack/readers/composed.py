@@ -1,0 +1,182 @@
+"""Arrays made of others: a part of one, and files one behind the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.file_formats import Pixels
+from steadystack.model import Bools, InputError, Slices, UnreachableError
+
+
+class FileReference(Protocol):
+    """Where in a file an array is."""
+
+    def open(self, path: str) -> Pixels:
+        """Open the array in the file at a path."""
+        ...
+
+
+@dataclass(frozen=True)
+class CutPixels:
+    """A part of an array, which is read through it: (first, stop, step) along each axis.
+
+    Chunks are those of the array, as these are decoded; they need not begin where the part does.
+    """
+
+    whole: Pixels
+    sides: tuple[tuple[int, int, int], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(
+            len(range(first, min(stop, size), step))
+            for (first, stop, step), size in zip(self.sides, self.whole.shape, strict=True)
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self.whole.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        return self.whole.shards
+
+    @property
+    def may_lack(self) -> bool:
+        return self.whole.may_lack
+
+    def describe(self) -> Any:
+        return self.whole.describe()
+
+    def read(self, region: Slices) -> NDArray[Any]:
+        pieces = [self.whole.read(piece) for piece, _ in self._find_pieces(region)]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, self._stepped)
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
+        missing = [
+            (self.whole.find_missing(piece, part), part)
+            for piece, inside in self._find_pieces(region)
+            for part in (block[inside],)
+        ]
+        if all(found is None for found, _ in missing):
+            return None
+        return np.concatenate(
+            [np.zeros(part.shape, bool) if found is None else found for found, part in missing],
+            self._stepped,
+        )
+
+    @property
+    def _stepped(self) -> int:
+        """The axis along which not every entry is taken: that of time, or any if there is none."""
+        return next((axis for axis, (_, _, step) in enumerate(self.sides) if step > 1), 0)
+
+    def _find_pieces(self, region: Slices) -> Iterator[tuple[Slices, Slices]]:
+        """Find the regions of the array that hold a region, each with its place in that.
+
+        Entries that are not next to each other are read one by one, so that none is in between.
+        """
+        axis, (first, _, step) = self._stepped, self.sides[self._stepped]
+        moved = [
+            slice(side.start + begin, side.stop + begin)
+            for side, (begin, _, _) in zip(region, self.sides, strict=True)
+        ]
+        if step == 1:
+            yield tuple(moved), (slice(None),) * len(region)
+            return
+        for entry in range(region[axis].start, region[axis].stop):
+            start, place = first + entry * step, entry - region[axis].start
+            inside = [slice(None)] * len(region)
+            moved[axis], inside[axis] = slice(start, start + 1), slice(place, place + 1)
+            yield tuple(moved), tuple(inside)
+
+
+@dataclass(frozen=True)
+class FilesPixels:
+    """Arrays in many files, one behind the other along the first axis; opened when they are read.
+
+    Attributes
+    ----------
+    counts : entries of each file along the first axis; None: each file is one entry and lacks that
+        axis
+    first : the array in the first file
+    file_reference : the image in each file
+    """
+
+    files: tuple[str, ...]
+    counts: tuple[int, ...] | None
+    first: Pixels
+    file_reference: FileReference
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        if self.counts is None:
+            return len(self.files), *self.first.shape
+        return sum(self.counts), *self.first.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.first.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return (1, *self.first.chunks) if self.counts is None else self.first.chunks
+
+    shards = None
+    may_lack = False
+
+    def describe(self) -> Any:
+        return [self.shape, str(self.dtype), [name.rsplit("/", 1)[-1] for name in self.files]]
+
+    def read(self, region: Slices) -> NDArray[Any]:
+        start, stop = region[0].start, region[0].stop
+        blocks, offset = [], 0
+        for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
+            low, high = max(start - offset, 0), min(stop - offset, count)
+            if low < high:
+                try:
+                    blocks.append(self._read_file(file, count, (slice(low, high), *region[1:])))
+                except (MemoryError, OSError, UnreachableError):
+                    raise
+                except Exception as error:
+                    raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
+            offset += count
+        return np.concatenate(blocks)
+
+    def _read_file(self, file: str, count: int, region: Slices) -> NDArray[Any]:
+        """Read a region of a file that holds `count` entries; a single one may lack the axis."""
+        entry = self.first.shape if self.counts is None else self.first.shape[1:]
+        pixels = self.file_reference.open(file)
+        single = count == 1 and pixels.shape == entry
+        if pixels.dtype != self.dtype or not (single or pixels.shape == (count, *entry)):
+            raise ValueError(
+                f"it holds {pixels.dtype} of {pixels.shape}, the series {self.dtype} of {entry}"
+            )
+        return pixels.read(region[1:])[None] if single else pixels.read(region)
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
+        return None
+
+
+def open_files(files: Sequence[str], file_reference: FileReference, is_joined: bool) -> FilesPixels:
+    """Open a series of files as one array; `is_joined`: each file has the first axis itself."""
+    first = file_reference.open(files[0])
+    if not is_joined:
+        return FilesPixels(tuple(files), None, first, file_reference)
+    counts = []
+    for file in files:
+        shape = file_reference.open(file).shape
+        if shape == first.shape[1:]:
+            shape = (1, *shape)
+        if shape[1:] != first.shape[1:]:
+            raise InputError(f"{file} has the shape {shape}, {files[0]} has {first.shape}")
+        counts.append(shape[0])
+    return FilesPixels(tuple(files), tuple(counts), first, file_reference)

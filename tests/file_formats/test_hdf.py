@@ -1,0 +1,109 @@
+"""HDF5 and NeXus as their own libraries write them."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from click.testing import CliRunner
+
+import steadystack
+from steadystack.cli import main
+from steadystack.model import InputError
+from steadystack.readers import locate_stack
+from steadystack.readers.references import open_reference
+from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return make_frames()
+
+
+def test_a_dataset_of_an_hdf5_file_is_measured(tmp_path, frames):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.create_dataset("entry/data", data=frames, chunks=(1, 16, 32), compression="gzip")
+        file["entry/dark"] = frames[0]
+    shifts = shifts_of(tmp_path, WORKERS, path="scan.h5")
+    np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
+    spec = locate_stack(str(tmp_path / "scan.h5"))
+    assert (spec.axes, spec.chunks, spec.kind) == (
+        tuple("tyx"),
+        (1, 16, 32),
+        "HDF5 dataset /entry/data",
+    )
+
+
+def test_an_hdf5_file_of_several_datasets_asks_which(tmp_path, frames):
+    path = str(tmp_path / "scan.hdf5")
+    with h5py.File(path, "w") as file:
+        file["one/images"], file["two/images"] = frames, frames[::-1]
+    with pytest.raises(InputError, match=r"input\.variable.*/one/images, /two/images"):
+        locate_stack(path)
+    for name in (f"{path}:/two/images", f"{path}:/two"):
+        pixels = open_reference(name, locate_stack(name).array)
+        np.testing.assert_array_equal(pixels.read((slice(0, 1), slice(0, 48), slice(0, 64))),
+                                      frames[-1:])  # fmt: skip
+    assert locate_stack(path, variable="two/images").array.name == "/two/images"
+    with pytest.raises(InputError, match="there is no dataset 'three'"):
+        locate_stack(path, variable="three")
+    result = CliRunner().invoke(main, ["init", path])
+    assert result.exit_code == 2
+    assert "--variable" in result.output
+    drafted = CliRunner().invoke(main, ["init", f"{path}:/one/images"])
+    assert drafted.exit_code == 0, drafted.output
+    assert yaml.safe_load(drafted.output)["input"]["path"] == f"{path}:/one/images"
+
+
+def test_what_nexus_says_of_axes_is_taken(tmp_path, frames):
+    path = str(tmp_path / "scan.nxs")
+    with h5py.File(path, "w") as file:
+        file.attrs["default"] = "entry"
+        file.create_group("entry").attrs["default"] = "image"
+        group = file.create_group("entry/image")
+        group.attrs["NX_class"], group.attrs["signal"] = "NXdata", "counts"
+        group.attrs["axes"] = ["time", "y", "x"]
+        group["counts"], group["raw"] = frames, frames + 1
+        group["time"] = 0.5 * np.arange(5)
+        group["time"].attrs["units"] = "s"
+        for axis, size in (("y", 48), ("x", 64)):
+            group[axis] = 2.5 * np.arange(size)
+            group[axis].attrs["units"] = "nm"
+    spec = locate_stack(path)
+    assert spec.array.name == "/entry/image/counts"
+    assert (spec.axes, spec.pixel_size, spec.unit) == (tuple("tyx"), (2.5, 2.5), "nm")
+    assert spec.time == ((0.0, 0.5, 1.0, 1.5, 2.0), "s")
+
+
+def test_a_netcdf_file_is_read_as_xarray_reads_it(tmp_path, frames):
+    path = str(tmp_path / "series.nc")
+    values = xr.DataArray(
+        frames / 10.0,
+        {"time": np.arange(5.0), "y": 3.0 * np.arange(48), "x": 3.0 * np.arange(64)},
+        ("time", "y", "x"),
+        name="radiance",
+    )
+    values[2, 5, 7] = np.nan
+    values["y"].attrs["units"] = values["x"].attrs["units"] = "um"
+    values.encoding = {"dtype": "u2", "scale_factor": 0.1, "_FillValue": 65535}
+    values.to_netcdf(path, engine="h5netcdf")
+    spec = locate_stack(path)
+    pixels = open_reference(path, spec.array)
+    block = pixels.read(tuple(slice(0, size) for size in spec.shape))
+    np.testing.assert_allclose(block, values)
+    assert (spec.axes, spec.pixel_size) == (tuple("tyx"), (3.0, 3.0))
+
+
+def test_chunks_that_an_hdf5_file_lacks_are_missing(tmp_path, frames):
+    path = str(tmp_path / "part.h5")
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (5, 48, 64), "u2", chunks=(1, 16, 32))
+        data[:3] = frames[:3]
+        data[3, :20] = frames[3, :20]
+    stack = steadystack.open_stack(path)
+    valid = stack["valid"].values
+    assert valid[:3].all()
+    assert not valid[4].any()
+    np.testing.assert_array_equal(valid[3, :, 0], np.arange(48) < 32)
