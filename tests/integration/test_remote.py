@@ -101,7 +101,7 @@ def test_what_a_web_server_holds(tmp_path, scene):
         assert stack.coords["valid"].isel(t=1).sum() == 0
         for name, words in (
             ("none.zarr", r"none.zarr does not exist \(404"),
-            ("a.zarr/zarr.json", "is not a Zarr store, TIFF, HDF5, MRC or .npy file"),
+            ("a.zarr/zarr.json", "is not a Zarr store, and its name is of no other format"),
             ("none.tif", "none.tif does not exist"),
             ("none.npy", "none.npy does not exist"),
             ("empty.zarr", "without an OME-Zarr image|does not list"),

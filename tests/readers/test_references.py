@@ -9,6 +9,7 @@ import pytest
 import tifffile
 import xarray as xr
 import zarr
+from PIL import Image
 
 import steadystack
 from steadystack.model import FrameStatus, InputError
@@ -80,6 +81,12 @@ def npy(folder):
     return folder / "a.npy", FLAT, {}
 
 
+def pictures(folder):
+    for frame in range(T):
+        Image.fromarray(FLAT[frame]).save(folder / f"img_{frame}.png")
+    return folder, FLAT, {}
+
+
 FORMATS = {
     "OME-Zarr 0.5": ome_05,
     "Zarr 2": zarr_arrays(2, chunks=(1, 16, 16)),
@@ -92,6 +99,7 @@ FORMATS = {
     "TIFF files": tiff_files,
     "joined TIFF files": joined_files,
     ".npy": npy,
+    "pictures": pictures,
 }
 
 

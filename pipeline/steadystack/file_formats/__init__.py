@@ -1,13 +1,15 @@
 """What files and stores hold, one module per family of formats, each read by its own library.
 
 All of them give `pixels`: arrays that are read by regions, of Zarr or in memory. `tiff` reads
-images and series of files, `hdf` HDF5 and NeXus, `mapped` what is mapped into memory, .npy and MRC,
-and `own_reader` calls a function of the user. A library is imported when a file needs it.
+images, `picture_files` PNG, JPEG and the like, `hdf` HDF5 and NeXus, `mapped` what is mapped into
+memory, .npy and MRC, and `own_reader` calls a function of the user. A library is imported when a
+file needs it.
 """
 
 from steadystack.file_formats.hdf import HDF_SUFFIXES, open_hdf, split_hdf_path
 from steadystack.file_formats.mapped import MRC_SUFFIXES, NPY_SUFFIX, open_mrc, open_npy
 from steadystack.file_formats.own_reader import open_with
+from steadystack.file_formats.picture_files import PICTURE_SUFFIXES, is_picture, open_picture
 from steadystack.file_formats.pixels import (
     FileArray,
     Pixels,
@@ -23,7 +25,6 @@ from steadystack.file_formats.tiff import (
     TIFF_SUFFIXES,
     TiffImage,
     is_tiff,
-    list_series_files,
     open_level,
     read_tiff,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "HDF_SUFFIXES",
     "MRC_SUFFIXES",
     "NPY_SUFFIX",
+    "PICTURE_SUFFIXES",
     "TIFF_SUFFIXES",
     "FileArray",
     "Pixels",
@@ -40,12 +42,13 @@ __all__ = [
     "ZarrPixels",
     "explaining_damage",
     "find_coding",
+    "is_picture",
     "is_tiff",
-    "list_series_files",
     "open_hdf",
     "open_level",
     "open_mrc",
     "open_npy",
+    "open_picture",
     "open_pixels",
     "open_with",
     "read_coordinate",

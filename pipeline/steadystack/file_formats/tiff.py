@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
-# Files that make a folder a Zarr array or group.
-ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # Kinds of files whose metadata name their axes, by tifffile's names.
 KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"}
 # Letters of tifffile for unnamed axes: pages one after the other.
@@ -66,16 +64,6 @@ def is_tiff(path: str) -> bool:
     place = get_place(path)
     has_suffix = path.lower().endswith(TIFF_SUFFIXES)
     return has_suffix and not place.is_pattern and not place.is_folder()
-
-
-def list_series_files(path: str) -> list[str] | None:
-    """List the TIFF files of a pattern or folder, in natural order; None if `path` is neither."""
-    place = get_place(path)
-    if place.is_pattern and path.lower().endswith(TIFF_SUFFIXES):
-        return place.list_files()
-    if not place.is_folder() or any(place.get_child(name).exists() for name in ZARR_METADATA):
-        return None
-    return [file for file in place.list_files() if file.lower().endswith(TIFF_SUFFIXES)] or None
 
 
 def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:

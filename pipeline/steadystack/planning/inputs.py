@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from steadystack.config import Config
 from steadystack.durable import explaining_unreadable, get_place
-from steadystack.file_formats import TIFF_SUFFIXES
+from steadystack.file_formats import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from steadystack.model import InputError, hide_secrets
 from steadystack.readers import INPUT_SUFFIXES, Positions, list_positions
 
@@ -83,7 +83,8 @@ def _count_alike(split_paths: Sequence[Sequence[str]]) -> int:
 
 def _is_pattern(path: str) -> bool:
     """Whether a path stands for many inputs, and not for the frames of one."""
-    return not path.lower().endswith(TIFF_SUFFIXES) and get_place(path).has_wildcards
+    is_series = path.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES))
+    return not is_series and get_place(path).has_wildcards
 
 
 def _list_matching(pattern: str) -> list[str]:

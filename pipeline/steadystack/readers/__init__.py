@@ -1,8 +1,9 @@
 """Any stack and mask in: small descriptions first, then frame by frame.
 
-`stacks` finds out what a path holds, with `formats` (what a store says of itself) and `positions`
-(plates and collections). `references` say where in a store an array is, `composed` are arrays made
-of others; `frames` reads those of a stack or a DataArray and `masks` joins masks to either.
+`stacks` finds out what a path holds, with `formats` (what a store says of itself), `many_files`
+(series of TIFF files and pictures) and `positions` (plates and collections). `references` say where
+in a store an array is, `composed` are arrays made of others; `frames` reads those of a stack or a
+DataArray and `masks` joins masks to either.
 """
 
 import lazy_loader

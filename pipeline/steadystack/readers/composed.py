@@ -9,8 +9,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.durable import get_place
 from steadystack.file_formats import Pixels
 from steadystack.model import Bools, InputError, Slices, UnreachableError
+
+# Files that make a folder a Zarr array or group.
+ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def list_series_files(path: str, suffixes: tuple[str, ...]) -> list[str] | None:
+    """List the files of a pattern or folder that end so, in natural order; None: it is neither."""
+    place = get_place(path)
+    if place.is_pattern and path.lower().endswith(suffixes):
+        return place.list_files()
+    if not place.is_folder() or any(place.get_child(name).exists() for name in ZARR_METADATA):
+        return None
+    return [file for file in place.list_files() if file.lower().endswith(suffixes)] or None
 
 
 class FileReference(Protocol):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +14,23 @@ from steadystack.file_formats import (
     HDF_SUFFIXES,
     MRC_SUFFIXES,
     NPY_SUFFIX,
+    PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
-    TiffImage,
-    ZarrPixels,
     explaining_damage,
-    is_tiff,
-    list_series_files,
     open_pixels,
     read_coordinate,
     read_dimension_names,
-    read_tiff,
     split_hdf_path,
 )
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
-from steadystack.readers.composed import open_files
+from steadystack.readers.many_files import locate_pictures, locate_tiff
 from steadystack.readers.positions import AXIS_NAMES, choose_image
 from steadystack.readers.references import (
-    OPENERS,
     ArrayChoice,
-    InFile,
-    InFiles,
-    InTiff,
     InZarr,
     LocatedArray,
+    locate_in_file,
 )
 
 
@@ -112,98 +104,22 @@ def _locate_in_zarr(path: str, choice: ArrayChoice) -> LocatedArray:
 
 
 def _locate_by_reader(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    return None if choice.reader is None else _locate_in_file("reader", path, choice.reader)
+    return None if choice.reader is None else locate_in_file("reader", path, choice.reader)
 
 
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
     if split_hdf_path(path) is None:
         return None
-    return _locate_in_file("hdf", path, choice.variable or "")
-
-
-def _locate_in_file(file_format: str, path: str, name: str = "") -> LocatedArray:
-    """Locate the array of that name in a file of a format of `OPENERS`."""
-    found = OPENERS[file_format](path, name)
-    return LocatedArray(
-        found.pixels,
-        InFile(file_format, found.name),
-        found.kind,
-        found.axes,
-        found.scale,
-        found.units,
-        found.channel_names,
-        time=found.time,
-    )
+    return locate_in_file("hdf", path, choice.variable or "")
 
 
 def _by_suffix(file_format: str, suffixes: tuple[str, ...]) -> Format:
     """The format of files that hold one array and are told by their names."""
 
     def locate(path: str, choice: ArrayChoice) -> LocatedArray | None:
-        return _locate_in_file(file_format, path) if path.lower().endswith(suffixes) else None
+        return locate_in_file(file_format, path) if path.lower().endswith(suffixes) else None
 
     return Format(suffixes, locate)
-
-
-def _locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    """Locate the image in a TIFF file or a series of them, a pattern or folder; None: no TIFF."""
-    if is_tiff(path):
-        return _describe_tiff(*read_tiff(path, choice.series, choice.level), choice.level)
-    files = list_series_files(path)
-    if files is None:
-        return None
-    return _locate_series(path, files, choice.series, choice.level, choice.axes)
-
-
-def _describe_tiff(image: TiffImage, index: int, level: int) -> LocatedArray:
-    return LocatedArray(
-        ZarrPixels(image.array),
-        InTiff(index, level),
-        image.kind,
-        image.axes,
-        image.scale,
-        image.units,
-        image.channel_names,
-        levels=image.levels,
-    )
-
-
-def _locate_series(
-    path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
-) -> LocatedArray:
-    """Locate a stack in many TIFF files: one frame in each, or several, one file after another."""
-    if not files:
-        raise InputError(f"{path}: no TIFF file matches")
-    image, index = read_tiff(files[0], series, level)
-    first, reference = _describe_tiff(image, index, level), InTiff(index, level)
-    axis_names, ndim = list(first.axes or ()), len(first.pixels.shape)
-    if axes is not None:
-        is_joined = len(axes) == ndim and axes[0] == "t"
-    else:
-        is_joined = ndim > 2 and axis_names[0] == "T" and "I" not in axis_names
-    if axes is None and ndim > 2 and not image.names_axes:
-        raise InputError(
-            f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
-            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per "
-            "file)"
-        )
-    scale, units = list(first.scale or ()), list(first.units or ())
-    return LocatedArray(
-        open_files(files, reference, is_joined),
-        InFiles.from_files(files, reference, is_joined),
-        _name_axes(files, first.kind),
-        axis_names if is_joined else ["t", *axis_names],
-        scale if is_joined else [math.nan, *scale],
-        units if is_joined else ["", *units],
-        first.channel_names,
-    )
-
-
-def _name_axes(files: Sequence[str], kind: str) -> str:
-    names = [name.rsplit("/", 1)[-1] for name in files]
-    if len(names) == 1:
-        return f"1 {kind} file, {names[0]}, no other matches"
-    return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
 
 
 def _locate_plain_array(
@@ -323,7 +239,8 @@ FORMATS = (
     _by_suffix("npy", (NPY_SUFFIX,)),
     Format(HDF_SUFFIXES, _locate_hdf),
     _by_suffix("mrc", MRC_SUFFIXES),
-    Format(TIFF_SUFFIXES, _locate_tiff),
+    Format(TIFF_SUFFIXES, locate_tiff),
+    Format(PICTURE_SUFFIXES, locate_pictures),
 )
 ZARR_SUFFIXES = (".zarr",)
 # Endings of input names, which do not belong to the name of what the input shows.

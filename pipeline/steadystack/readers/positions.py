@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 
 from steadystack.durable import get_place
-from steadystack.file_formats import Pixels, is_tiff
+from steadystack.file_formats import Pixels, is_picture, is_tiff
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
 
@@ -229,10 +229,10 @@ def identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tupl
         raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
     if "t" not in axes:
         single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
-        if is_tiff(path) and len(axes) == 2:
+        if is_picture(path) or (is_tiff(path) and len(axes) == 2):
             raise InputError(
                 f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
-                f"as '{path.rpartition('/')[0] or '.'}/*.tif'"
+                f"as '{path.rpartition('/')[0] or '.'}/*.{path.rpartition('.')[2]}'"
             )
         raise InputError(f"{single}if one of them is time, set input.axes")
     return axes

@@ -13,18 +13,20 @@ import zarr
 
 from steadystack.durable import get_place
 from steadystack.file_formats import (
+    PICTURE_SUFFIXES,
+    TIFF_SUFFIXES,
     FileArray,
     Pixels,
     ZarrPixels,
     find_coding,
-    list_series_files,
     open_hdf,
     open_level,
     open_mrc,
     open_npy,
+    open_picture,
     open_with,
 )
-from steadystack.readers.composed import CutPixels, FilesPixels, open_files
+from steadystack.readers.composed import CutPixels, FilesPixels, list_series_files, open_files
 
 
 class _InOneFile:
@@ -84,6 +86,7 @@ OPENERS: dict[str, Callable[[str, str], FileArray]] = {
     "npy": open_npy,
     "hdf": open_hdf,
     "mrc": open_mrc,
+    "picture": open_picture,
     "reader": open_with,
 }
 
@@ -110,16 +113,18 @@ class InFiles(_InOneFile):
     ----------
     is_joined : whether each file has the first axis of the array itself, not a single entry of it
     digest : of the names of the files
-    file_reference : the image in each file
+    file_reference : the image in each file, of those that end as TIFF files or as pictures
     """
 
     count: int
     is_joined: bool
     digest: str
-    file_reference: InTiff
+    file_reference: InTiff | InFile
 
     @classmethod
-    def from_files(cls, files: Sequence[str], file_reference: InTiff, is_joined: bool) -> InFiles:
+    def from_files(
+        cls, files: Sequence[str], file_reference: InTiff | InFile, is_joined: bool
+    ) -> InFiles:
         return cls(len(files), is_joined, _digest_names(files), file_reference)
 
     def __str__(self) -> str:
@@ -127,7 +132,8 @@ class InFiles(_InOneFile):
         return f"{self.count} files {arrangement} {self.digest} {self.file_reference}"
 
     def open(self, path: str) -> FilesPixels:
-        files = (list_series_files(path) or [])[: self.count]
+        suffixes = TIFF_SUFFIXES if isinstance(self.file_reference, InTiff) else PICTURE_SUFFIXES
+        files = (list_series_files(path, suffixes) or [])[: self.count]
         if _digest_names(files) != self.digest:
             raise RuntimeError(f"the files of {path} have changed since the run began")
         return open_files(files, self.file_reference, self.is_joined)
@@ -191,6 +197,21 @@ class LocatedArray:
     levels: tuple[tuple[int, ...], ...] = ()
     image: str | None = None
     scale_doubt: str = ""
+
+
+def locate_in_file(file_format: str, path: str, name: str = "") -> LocatedArray:
+    """Locate the array of that name in a file of a format of `OPENERS`."""
+    found = OPENERS[file_format](path, name)
+    return LocatedArray(
+        found.pixels,
+        InFile(file_format, found.name),
+        found.kind,
+        found.axes,
+        found.scale,
+        found.units,
+        found.channel_names,
+        time=found.time,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""TIFF files and pictures: one, or those of a pattern or folder as a stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from steadystack.file_formats import (
+    PICTURE_SUFFIXES,
+    TIFF_SUFFIXES,
+    TiffImage,
+    ZarrPixels,
+    explaining_damage,
+    is_picture,
+    is_tiff,
+    read_tiff,
+)
+from steadystack.model import InputError
+from steadystack.readers.composed import list_series_files, open_files
+from steadystack.readers.references import (
+    ArrayChoice,
+    InFile,
+    InFiles,
+    InTiff,
+    LocatedArray,
+    locate_in_file,
+)
+
+
+def locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    """Locate the image in a TIFF file or a series of them, a pattern or folder; None: no TIFF."""
+    if is_tiff(path):
+        return _describe_tiff(*read_tiff(path, choice.series, choice.level), choice.level)
+    files = list_series_files(path, TIFF_SUFFIXES)
+    if files is None:
+        return None
+    return _locate_series(path, files, choice.series, choice.level, choice.axes)
+
+
+def _describe_tiff(image: TiffImage, index: int, level: int) -> LocatedArray:
+    return LocatedArray(
+        ZarrPixels(image.array),
+        InTiff(index, level),
+        image.kind,
+        image.axes,
+        image.scale,
+        image.units,
+        image.channel_names,
+        levels=image.levels,
+    )
+
+
+def _locate_series(
+    path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
+) -> LocatedArray:
+    """Locate a stack in many TIFF files: one frame in each, or several, one file after another."""
+    if not files:
+        raise InputError(f"{path}: no TIFF file matches")
+    image, index = read_tiff(files[0], series, level)
+    first, reference = _describe_tiff(image, index, level), InTiff(index, level)
+    axis_names, ndim = list(first.axes or ()), len(first.pixels.shape)
+    if axes is not None:
+        is_joined = len(axes) == ndim and axes[0] == "t"
+    else:
+        is_joined = ndim > 2 and axis_names[0] == "T" and "I" not in axis_names
+    if axes is None and ndim > 2 and not image.names_axes:
+        raise InputError(
+            f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
+            "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per "
+            "file)"
+        )
+    scale, units = list(first.scale or ()), list(first.units or ())
+    return LocatedArray(
+        open_files(files, reference, is_joined),
+        InFiles.from_files(files, reference, is_joined),
+        _name_files(files, first.kind),
+        axis_names if is_joined else ["t", *axis_names],
+        scale if is_joined else [math.nan, *scale],
+        units if is_joined else ["", *units],
+        first.channel_names,
+    )
+
+
+def locate_pictures(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    """Locate a picture, or the stack of those of a pattern or folder; None: there are none."""
+    if is_picture(path):
+        return locate_in_file("picture", path)
+    files = list_series_files(path, PICTURE_SUFFIXES)
+    if files is None:
+        return None
+    if not files:
+        raise InputError(f"{path}: no picture matches")
+    endings = sorted({file.rpartition(".")[2] for file in files})
+    if len(endings) > 1:
+        raise InputError(
+            f"{path} holds pictures that end in .{', .'.join(endings)}: give a pattern of those "
+            f"that are meant, such as '{path.rstrip('/')}/*.{endings[0]}'"
+        )
+    first, reference = locate_in_file("picture", files[0]), InFile("picture")
+    with explaining_damage(files[0], "the picture"):
+        first.pixels.read(tuple(slice(0, 1) for _ in first.pixels.shape))
+    return LocatedArray(
+        open_files(files, reference, False),
+        InFiles.from_files(files, reference, False),
+        _name_files(files, f"{endings[0].upper()}"),
+        ["t", *(first.axes or ())],
+        channel_names=first.channel_names,
+    )
+
+
+def _name_files(files: Sequence[str], kind: str) -> str:
+    names = [name.rsplit("/", 1)[-1] for name in files]
+    if len(names) == 1:
+        return f"1 {kind} file, {names[0]}, no other matches"
+    return f"{len(names)} {kind} files, {names[0]} to {names[-1]}"
