@@ -9,9 +9,11 @@ import pytest
 
 from steadystack.model import InputError
 from steadystack.units import (
+    RawLayout,
     choose_common_unit,
     find_micrometers,
     parse_bytes,
+    parse_layout,
     parse_region,
     parse_shift_bounds,
     parse_slice,
@@ -196,3 +198,11 @@ def test_regions_as_one_text():
     for text in ("64", "1:2:3", "5:,0:3", "a"):
         with pytest.raises(InputError, match="is no first:stop"):
             split_region("--region", text)
+
+
+def test_layouts_are_read_as_they_are_written():
+    """Words come in any order, with commas or without; the text of a layout is a layout."""
+    layout = parse_layout("input.raw", ">float64, 3 x 4x5  gap 7 offset 2, count 9")
+    assert layout == RawLayout(">f8", (3, 4, 5), 2, 7, 9)
+    for made in (layout, RawLayout("<u1", (4, 5)), parse_layout("input.raw", "i2 4x5")):
+        assert parse_layout("input.raw", str(made)) == made

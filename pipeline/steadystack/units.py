@@ -1,4 +1,4 @@
-"""Lengths, sizes and slices as people write them: "3 um", "512 MiB", "155:245:3"."""
+"""Lengths, sizes, slices, layouts as people write them: "3 um", "64 MiB", "155:245:3", "u2 9x7"."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from steadystack.model import InputError
 
@@ -247,3 +248,59 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
         whole = ends == ["", ""]
         sides.append(None if whole else [int(end) if end.isdecimal() else end for end in ends])
     return sides
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """How numbers lie in a file without a header that says so.
+
+    Attributes
+    ----------
+    dtype : of a number, in NumPy's letters, such as ">u2"
+    shape : of an entry, all axes of the array but its first
+    offset : bytes before the first entry
+    gap : bytes before each entry
+    count : number of entries; None: as many as the file holds
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int = 0
+    gap: int = 0
+    count: int | None = None
+
+    def __str__(self) -> str:
+        words = [self.dtype, "x".join(map(str, self.shape))]
+        words += [f"offset {self.offset}"] if self.offset else []
+        words += [f"gap {self.gap}"] if self.gap else []
+        return " ".join(words + ([] if self.count is None else [f"count {self.count}"]))
+
+
+LAYOUT = re.compile(
+    r"([<>]?)(?:(u?int|float)(8|16|32|64)|([iuf])([1248]))\s+(\d+(?:\s*x\s*\d+)+)"
+    r"((?:\s+(?:offset|gap|count)\s+\d+)*)"
+)
+
+
+def parse_layout(key: str, text: str) -> RawLayout:
+    """Parse "uint16 512 x 640 offset 4096": type and shape of an entry, and what lies around it.
+
+    `key` of the settings is for the error, an InputError.
+    """
+    match = LAYOUT.fullmatch(" ".join(text.replace(",", " ").split()))
+    example = (
+        "write it such as 'uint16 512 x 640' (rows x columns) or '>uint16 512 x 640 offset 4096 "
+        "gap 32 count 100' (> big-endian; bytes before the first frame and before each; frames)"
+    )
+    if match is None:
+        raise InputError(f"{key} {text!r} is no type, shape and offset: {example}")
+    order, name, bits, letter, size, sides, rest = match.groups()
+    kind, size = letter or name[0], int(size or int(bits) // 8)
+    shape = tuple(int(side) for side in sides.split("x"))
+    words = rest.split()
+    numbers = {word: int(number) for word, number in zip(words[::2], words[1::2], strict=True)}
+    if (kind, size) == ("f", 1):
+        raise InputError(f"{key} {text!r}: there are no floats of 8 bits: {example}")
+    if 0 in shape or numbers.get("count") == 0 or len(numbers) < len(words) // 2:
+        raise InputError(f"{key} {text!r}: a size is 0, or a word occurs twice: {example}")
+    return RawLayout(f"{order or '<'}{kind}{size}", shape, **numbers)

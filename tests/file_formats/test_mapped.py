@@ -1,4 +1,4 @@
-"""MRC as its own library writes it; files that are damaged, or of no library that is there."""
+"""MRC as its own library writes it, raw numbers, and what is damaged or not to be had."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import sys
 import mrcfile
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 
+import steadystack
+from steadystack.cli import main
+from steadystack.config import make_config
 from steadystack.model import InputError
 from steadystack.readers import locate_stack
-from support.drifting_files import TRUTH, make_frames, shifts_of
+from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +74,74 @@ def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"steadystack\[{extra}\]"):
         locate_stack(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype", "head"),
+    [
+        ("u2 48 x 64", "<u2", 0),
+        (">float32, 48x64, offset 16", ">f4", 16),
+        ("int32 48x64", "<i4", 0),
+    ],
+)
+def test_raw_numbers_are_measured(tmp_path, frames, layout, dtype, head):
+    (tmp_path / "scan.tif").write_bytes(bytes(head) + frames.astype(dtype).tobytes())
+    cluster = WORKERS if head else None
+    shifts = shifts_of(tmp_path, cluster, path="scan.tif", raw=layout)
+    np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
+    spec = locate_stack(str(tmp_path / "scan.tif"), raw=layout)
+    assert (spec.axes, spec.shape) == (tuple("tyx"), frames.shape)
+    assert spec.kind == f"raw {np.dtype(dtype).name}"
+
+
+def test_raw_numbers_with_channels_and_a_draft(tmp_path, frames):
+    both = np.stack([frames, frames[::-1]], 1)
+    path = str(tmp_path / "scan.dat")
+    both.tofile(path)
+    stack = steadystack.open_stack(path, raw="uint16 2 x 48 x 64", axes="tcyx", channel=1)
+    np.testing.assert_array_equal(stack, frames[::-1])
+    frames.tofile(path)
+    drafted = CliRunner().invoke(main, ["init", path, "--raw", "uint16 48x64"])
+    assert drafted.exit_code == 0, drafted.output
+    assert yaml.safe_load(drafted.output)["input"]["raw"] == "uint16 48x64"
+
+
+def test_raw_numbers_that_grow_stay_what_they_were(tmp_path, frames):
+    """A frame that is half written when a worker opens the file does not stop it."""
+    path = tmp_path / "scan.dat"
+    frames.tofile(path)
+    spec = locate_stack(str(path), raw="uint16 48x64")
+    path.write_bytes(path.read_bytes() + bytes(100))
+    assert spec.array.open(str(path)).shape == frames.shape
+    with pytest.raises(InputError, match="and 100 bytes more"):
+        locate_stack(str(path), raw="uint16 48x64")
+    assert locate_stack(str(path), raw="uint16 48x64 count 4").shape == (4, 48, 64)
+
+
+@pytest.mark.parametrize(
+    ("layout", "told"),
+    [
+        ("uint16 48 x 65", r"30720 bytes: 4 frames of 6240 bytes, and 5760 bytes more.*'count 4'"),
+        ("uint16 48 x 64 offset 4", r"after an offset of 4: 4 frames of 6144 bytes, and 6140"),
+        ("uint16 48 x 64 count 6", r"5 frames of 6144 bytes, fewer than 6"),
+        ("uint16 480 x 640", r"0 frames of 614400 bytes"),
+        ("uint16 48 x 64 offset 99999", r"0 frames of 6144 bytes, and 0 bytes more"),
+        ("uint24 48 x 64", "is no type, shape and offset: write it such as 'uint16 512 x 640'"),
+        ("float8 48 x 64", "there are no floats of 8 bits"),
+        ("uint8 0 x 64", "a size is 0"),
+        ("uint8 4 x 4 gap 1 gap 2", "a word occurs twice"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_told(tmp_path, frames, layout, told):
+    frames.tofile(tmp_path / "scan.dat")
+    with pytest.raises(InputError, match=told):
+        locate_stack(str(tmp_path / "scan.dat"), raw=layout)
+
+
+def test_a_layout_is_looked_at_before_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"input\.raw"):
+        make_config({"input": {"path": "none.dat", "raw": "uint24 48 x 64"}})
+    with pytest.raises(InputError, match="two ways to read one file"):
+        make_config({"input": {"path": "none.dat", "raw": "u1 4x4", "reader": "a.py:b"}})
+    with pytest.raises(InputError, match="does not exist"):
+        locate_stack(str(tmp_path / "none.dat"), raw="u1 4 x 4")

@@ -87,6 +87,15 @@ def pictures(folder):
     return folder, FLAT, {}
 
 
+def raw(folder):
+    """A header, and eight bytes before each frame, as a camera writes them."""
+    frames = FLAT.astype(">u2")
+    (folder / "a.bin").write_bytes(
+        bytes(100) + b"".join(b"frame%03d" % n + frame.tobytes() for n, frame in enumerate(frames))
+    )
+    return folder / "a.bin", FLAT, {"raw": f">uint16 {Y} x {X} offset 100 gap 8"}
+
+
 FORMATS = {
     "OME-Zarr 0.5": ome_05,
     "Zarr 2": zarr_arrays(2, chunks=(1, 16, 16)),
@@ -100,6 +109,7 @@ FORMATS = {
     "joined TIFF files": joined_files,
     ".npy": npy,
     "pictures": pictures,
+    "raw": raw,
 }
 
 

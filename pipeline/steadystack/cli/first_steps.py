@@ -21,6 +21,7 @@ STACK_OPTIONS = (
     click.option("--axes", help="One letter of tczyx per array dimension, such as tyx."),
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
     click.option("--reader", help="file.py:function that returns the array of the path."),
+    click.option("--raw", help="Type and shape of a frame: 'uint16 512 x 640 offset 4096'."),
     click.option("--frames", help="Frames that are used, start:stop:step, such as 155:245:3."),
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from steadystack.model import InputError
-from steadystack.units import parse_bytes, parse_slice
+from steadystack.units import parse_bytes, parse_layout, parse_slice
 
 AUTO: Final = "auto"  # a setting that a pilot decides on
 
@@ -42,8 +42,8 @@ class InputSection(Section):
 
     path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
-        "group, TIFF file, folder or pattern of TIFF files, HDF5 file, MRC file, .npy; local, "
-        "s3:// or https://; for several stacks, a list or another pattern such as "
+        "group, TIFF file, folder or pattern of TIFF files or pictures, HDF5 file, MRC file, .npy; "
+        "local, s3:// or https://; for several stacks, a list or another pattern such as "
         "'plate.zarr/*/*/0'"
     )
     position: str | None = Field(
@@ -74,6 +74,13 @@ class InputSection(Section):
         None,
         description="file.py:function or package:function; called with the path, it returns the "
         "array: for other formats",
+    )
+    raw: str | None = Field(
+        None,
+        description="type and shape of a frame in a file that does not say so, 'uint16 512 x 640' "
+        "(rows x columns; little-endian, '>uint16': big-endian), with 'offset N' and 'gap N', "
+        "bytes before the first frame and before each, and 'count N', frames, if more follows "
+        "them; the path is then read so whatever its name",
     )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
@@ -106,6 +113,19 @@ class InputSection(Section):
         if frames is not None:
             parse_slice("frames", frames)
         return frames
+
+    @field_validator("raw")
+    @classmethod
+    def _check_raw(cls, raw: str | None) -> str | None:
+        if raw is not None:
+            parse_layout("raw", raw)
+        return raw
+
+    @model_validator(mode="after")
+    def _check_ways(self) -> Self:
+        if self.raw is not None and self.reader is not None:
+            raise ValueError("reader and raw are two ways to read one file: leave one of them out")
+        return self
 
     @property
     def one_path(self) -> str:

@@ -1,13 +1,17 @@
 """What files and stores hold, one module per family of formats, each read by its own library.
 
-All of them give `pixels`: arrays that are read by regions, of Zarr or in memory. `tiff` reads
-images, `picture_files` PNG, JPEG and the like, `hdf` HDF5 and NeXus, `mapped` what is mapped into
-memory, .npy and MRC, and `own_reader` calls a function of the user. A library is imported when a
-file needs it.
+A library is imported when a file needs it.
+
+- `pixels`: what all of them give, arrays that are read by regions; those of Zarr, and in memory
+- `tiff`: images of TIFF files, and what these say of them
+- `picture_files`: PNG, JPEG and the like, a frame in each
+- `hdf`: HDF5 and NeXus
+- `mapped`: what is mapped into memory: .npy, MRC, raw numbers
+- `own_reader`: what a function of the user returns
 """
 
 from steadystack.file_formats.hdf import HDF_SUFFIXES, open_hdf, split_hdf_path
-from steadystack.file_formats.mapped import MRC_SUFFIXES, NPY_SUFFIX, open_mrc, open_npy
+from steadystack.file_formats.mapped import MRC_SUFFIXES, NPY_SUFFIX, open_mrc, open_npy, open_raw
 from steadystack.file_formats.own_reader import open_with
 from steadystack.file_formats.picture_files import PICTURE_SUFFIXES, is_picture, open_picture
 from steadystack.file_formats.pixels import (
@@ -50,6 +54,7 @@ __all__ = [
     "open_npy",
     "open_picture",
     "open_pixels",
+    "open_raw",
     "open_with",
     "read_coordinate",
     "read_dimension_names",

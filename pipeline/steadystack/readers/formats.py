@@ -107,6 +107,10 @@ def _locate_by_reader(path: str, choice: ArrayChoice) -> LocatedArray | None:
     return None if choice.reader is None else locate_in_file("reader", path, choice.reader)
 
 
+def _locate_raw(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    return None if choice.raw is None else locate_in_file("raw", path, choice.raw)
+
+
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
     if split_hdf_path(path) is None:
         return None
@@ -236,6 +240,7 @@ def _choose_variable(
 # Every format but Zarr; the first one that locates an array at a path is used, Zarr if none does.
 FORMATS = (
     Format((), _locate_by_reader),
+    Format((), _locate_raw),
     _by_suffix("npy", (NPY_SUFFIX,)),
     Format(HDF_SUFFIXES, _locate_hdf),
     _by_suffix("mrc", MRC_SUFFIXES),

@@ -24,6 +24,7 @@ from steadystack.file_formats import (
     open_mrc,
     open_npy,
     open_picture,
+    open_raw,
     open_with,
 )
 from steadystack.readers.composed import CutPixels, FilesPixels, list_series_files, open_files
@@ -87,6 +88,7 @@ OPENERS: dict[str, Callable[[str, str], FileArray]] = {
     "hdf": open_hdf,
     "mrc": open_mrc,
     "picture": open_picture,
+    "raw": open_raw,
     "reader": open_with,
 }
 
@@ -224,6 +226,7 @@ class ArrayChoice:
     series: int | None = None
     axes: str | None = None
     reader: str | None = None
+    raw: str | None = None
 
 
 def _digest_names(files: Sequence[str]) -> str:

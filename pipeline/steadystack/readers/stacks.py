@@ -147,6 +147,7 @@ def locate_stack(
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
     reader: str | None = None,
+    raw: str | None = None,
     frames: str | None = None,
     region: Region | None = None,
 ) -> StackSpec:
@@ -164,6 +165,7 @@ def locate_stack(
     series : image of a collection or of a TIFF file, by its number; needed if there are several
     pixel_size : micrometers, where the store does not tell or errs
     reader : ``file.py:function`` or ``package:function`` that returns the array of a path
+    raw : type and shape of a frame, such as "uint16 512 x 640 offset 4096", of a raw file
     frames : of which the stack consists: a slice such as "155:245:3"; None: all
     region : of every frame: (first, stop) along its last axes, pixels or lengths such as "3 um";
         None: all, of an axis or of the frame
@@ -173,7 +175,8 @@ def locate_stack(
     InputError
         With what is wrong and what there is instead.
     """
-    find = partial(find_array, path, ArrayChoice(level, variable, position, series, axes, reader))
+    choice = ArrayChoice(level, variable, position, series, axes, reader, raw)
+    find = partial(find_array, path, choice)
     located = get_place(path).call_interruptibly(find)
     if located.scale_doubt and pixel_size is None:
         raise InputError(

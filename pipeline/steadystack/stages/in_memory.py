@@ -47,6 +47,7 @@ def open_stack(
     series: int | None = None,
     pixel_size: float | Sequence[float] | None = None,
     reader: str | None = None,
+    raw: str | None = None,
     frames: str | None = None,
     region: Sequence[Any] | None = None,
 ) -> xr.DataArray:
@@ -68,6 +69,7 @@ def open_stack(
             series=series,
             pixel_size=pixel_size,
             reader=resolve_reader(reader, Path()),
+            raw=raw,
             frames=frames,
             region=region,
         )
