@@ -3,7 +3,8 @@
 A library is imported when a file needs it.
 
 - `pixels`: what all of them give, arrays that are read by regions; those of Zarr, and in memory
-- `tiff`: images of TIFF files, and what these say of them
+- `tiff`: images of TIFF files
+- `tiff_metadata`: what these say of their pixels
 - `picture_files`: PNG, JPEG and the like, a frame in each
 - `hdf`: HDF5 and NeXus
 - `mapped`: what is mapped into memory: .npy, MRC, raw numbers

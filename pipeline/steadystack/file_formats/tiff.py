@@ -10,16 +10,16 @@ import logging
 import math
 import struct
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 import zarr
 
 from steadystack.durable import get_place
 from steadystack.file_formats.pixels import explaining_damage
+from steadystack.file_formats.tiff_metadata import read_metadata
 from steadystack.model import InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ DAMAGE_MESSAGES = (
     "invalid page offset", "corrupted", "failed to reshape", "value offset", "truncated",
     "circular reference",
 )  # fmt: skip
-# Resolution units of the TIFF tag, in micrometers; the first means: none.
-TAG_UNITS = {2: 25400.0, 3: 10000.0}
-
-
 # The index of all images of a file, one after the other, in place of that of one of them.
 ALL_IMAGES = -1
 # Images that an error lists.
@@ -107,7 +103,7 @@ def _describe_image(file: TiffFile, path: str, index: int, level: int) -> TiffIm
         raise InputError(f"input.level {level} does not exist: levels are 0 to {len(levels) - 1}")
     array = _open_as_zarr(file, chosen, path, level)
     axes = tuple(chosen.levels[level].axes)
-    sizes, units, names = _read_metadata(file, index, chosen)
+    sizes, units, names = read_metadata(file, index, chosen)
     full_sizes = dict(zip(chosen.axes, levels[0], strict=True))
     scale = tuple(
         sizes.get(a, math.nan) * (full_sizes[a] / size if a in "XY" else 1)
@@ -248,88 +244,3 @@ def _name_axes(axes: Sequence[str]) -> tuple[str, ...]:
     if len(unnamed) == 1 and "T" not in axes:
         names[unnamed[0]] = "T"
     return tuple(names.get(axis, axis) for axis in axes)
-
-
-def _read_metadata(
-    file: TiffFile, index: int, series: TiffPageSeries
-) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
-    """Read pixel sizes and units by axis, and the names of the channels."""
-    if series.kind == "ome" and file.ome_metadata:
-        return _read_ome(file.ome_metadata, index)
-    sizes, units = _read_tags(series)
-    names: tuple[str, ...] = ()
-    if file.imagej_metadata:
-        imagej: Mapping[str, Any] = file.imagej_metadata
-        unit = str(imagej.get("unit", "")).replace("\\u00B5", "µ")
-        density = {axis: 1 / size for axis, size in _read_density(series).items() if size}
-        if unit and unit not in ("pixel", "pixels", "inch"):
-            sizes = {**density, "Z": _parse_number(imagej.get("spacing"))}
-            units = dict.fromkeys("XYZ", {"micron": "µm"}.get(unit, unit))
-        if imagej.get("finterval"):
-            sizes["T"] = _parse_number(imagej["finterval"])
-            units["T"] = str(imagej.get("tunit", "second"))
-        labels, channels = imagej.get("Labels"), imagej.get("channels", 1)
-        if isinstance(labels, list) and isinstance(channels, int) and 1 < channels <= len(labels):
-            names = tuple(str(label) for label in labels[:channels])
-    return sizes, units, names
-
-
-def _parse_number(value: Any) -> float:
-    """Parse a number of the metadata; NaN if it is none."""
-    try:
-        return float(value)
-    except (OverflowError, TypeError, ValueError):
-        return math.nan
-
-
-def _read_density(series: TiffPageSeries) -> dict[str, float]:
-    """Read the resolution tags: pixels per resolution unit along X and Y; none that are 0."""
-    density = {}
-    for axis in "XY":
-        tag = series.keyframe.tags.get(f"{axis}Resolution")
-        value = None if tag is None else tag.value
-        if isinstance(value, tuple) and len(value) == 2 and all(value):
-            density[axis] = value[0] / value[1]
-    return density
-
-
-def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]]:
-    """Read pixel sizes, micrometers, and units from the resolution tags.
-
-    Values such as 1 or 72, which writers put there unasked, are ignored.
-    """
-    tag = series.keyframe.tags.get("ResolutionUnit")
-    value = None if tag is None else tag.value
-    unit = TAG_UNITS.get(int(value)) if isinstance(value, int) else None
-    density = _read_density(series)
-    if unit is None or any(value in (1, 72, 96, 150, 300) for value in density.values()):
-        return {}, {}
-    return {a: unit / value for a, value in density.items()}, dict.fromkeys(density, "micrometer")
-
-
-def _read_ome(text: str, index: int) -> tuple[dict[str, float], dict[str, str], tuple[str, ...]]:
-    """Read pixel sizes and units by axis, and channel names, of image `index` from OME-XML.
-
-    Without a unit, sizes are in micrometers and times in seconds.
-    """
-    try:
-        root = ET.fromstring(text)
-    except ET.ParseError:
-        return {}, {}, ()
-    images = [node for node in root.iter() if node.tag.endswith("}Image")]
-    if index >= len(images):
-        return {}, {}, ()
-    pixels = next((node for node in images[index].iter() if node.tag.endswith("}Pixels")), None)
-    if pixels is None:
-        return {}, {}, ()
-    sizes, units = {}, {}
-    for axis in "XYZ":
-        if size := pixels.get(f"PhysicalSize{axis}"):
-            sizes[axis] = _parse_number(size)
-            units[axis] = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-    if step := pixels.get("TimeIncrement"):
-        sizes["T"] = _parse_number(step)
-        units["T"] = pixels.get("TimeIncrementUnit", "s")
-    channels = [node for node in pixels if node.tag.endswith("}Channel")]
-    names = [node.get("Name") or "" for node in channels]
-    return sizes, units, tuple(names) if any(names) else ()
