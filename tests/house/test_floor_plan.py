@@ -36,7 +36,7 @@ PLAN = {
     "ome": (3, {"numpy", "pydantic"}),
     "dataset": (3, {"numpy", "xarray"}),
     "cluster": (3, {"dask", "dask_jobqueue", "distributed"}),
-    "file_formats": (3, {"numpy", "zarr", "tifffile", "h5py", "mrcfile", "PIL"}),
+    "file_formats": (3, {"numpy", "zarr", "tifffile", "h5py", "mrcfile", "PIL", "av"}),
     "plot": (3, {"numpy", "xarray", "matplotlib"}),
     "csv_files": (4, {"numpy", "xarray"}),
     "readers": (4, {"numpy", "zarr", "xarray", "dask"}),

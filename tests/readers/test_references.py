@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -96,6 +97,16 @@ def raw(folder):
     return folder / "a.bin", FLAT, {"raw": f">uint16 {Y} x {X} offset 100 gap 8"}
 
 
+def video(folder):
+    with av.open(folder / "a.mkv", "w") as file:
+        stream = file.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = X, Y, "gray16le"
+        for frame in FLAT:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray16le")))
+        file.mux(stream.encode())
+    return folder / "a.mkv", FLAT, {}
+
+
 FORMATS = {
     "OME-Zarr 0.5": ome_05,
     "Zarr 2": zarr_arrays(2, chunks=(1, 16, 16)),
@@ -110,6 +121,7 @@ FORMATS = {
     ".npy": npy,
     "pictures": pictures,
     "raw": raw,
+    "video": video,
 }
 
 

@@ -8,6 +8,7 @@ A library is imported when a file needs it.
 - `picture_files`: PNG, JPEG and the like, a frame in each
 - `hdf`: HDF5 and NeXus
 - `mapped`: what is mapped into memory: .npy, MRC, raw numbers
+- `video`: AVI, MP4, MOV
 - `own_reader`: what a function of the user returns
 """
 
@@ -33,6 +34,7 @@ from steadystack.file_formats.tiff import (
     open_level,
     read_tiff,
 )
+from steadystack.file_formats.video import VIDEO_SUFFIXES, open_video
 
 __all__ = [
     "HDF_SUFFIXES",
@@ -40,6 +42,7 @@ __all__ = [
     "NPY_SUFFIX",
     "PICTURE_SUFFIXES",
     "TIFF_SUFFIXES",
+    "VIDEO_SUFFIXES",
     "FileArray",
     "Pixels",
     "PlainPixels",
@@ -56,6 +59,7 @@ __all__ = [
     "open_picture",
     "open_pixels",
     "open_raw",
+    "open_video",
     "open_with",
     "read_coordinate",
     "read_dimension_names",

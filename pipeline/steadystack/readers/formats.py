@@ -16,6 +16,7 @@ from steadystack.file_formats import (
     NPY_SUFFIX,
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
+    VIDEO_SUFFIXES,
     explaining_damage,
     open_pixels,
     read_coordinate,
@@ -244,6 +245,7 @@ FORMATS = (
     _by_suffix("npy", (NPY_SUFFIX,)),
     Format(HDF_SUFFIXES, _locate_hdf),
     _by_suffix("mrc", MRC_SUFFIXES),
+    _by_suffix("video", VIDEO_SUFFIXES),
     Format(TIFF_SUFFIXES, locate_tiff),
     Format(PICTURE_SUFFIXES, locate_pictures),
 )

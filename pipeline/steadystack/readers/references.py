@@ -25,6 +25,7 @@ from steadystack.file_formats import (
     open_npy,
     open_picture,
     open_raw,
+    open_video,
     open_with,
 )
 from steadystack.readers.composed import CutPixels, FilesPixels, list_series_files, open_files
@@ -89,6 +90,7 @@ OPENERS: dict[str, Callable[[str, str], FileArray]] = {
     "mrc": open_mrc,
     "picture": open_picture,
     "raw": open_raw,
+    "video": open_video,
     "reader": open_with,
 }
 

@@ -1,0 +1,239 @@
+"""Videos, by PyAV: every frame is found by its time stamp, whatever it was compressed with.
+
+Frames are listed by the stamps of their packets, without decoding. One is decoded from the last
+key frame before it, or from where the last reading ended, and taken only if it bears its stamp.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.durable import get_place
+from steadystack.file_formats.pixels import FileArray, explaining_damage
+from steadystack.model import InputError, Slices
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv")
+# Where the brightness is in pixels of several bytes that lie in one plane: first byte, step.
+PACKED = {"yuyv422": (0, 2), "yvyu422": (0, 2), "uyvy422": (1, 2)}
+RGB = ("red", "green", "blue")
+
+
+class VideoPixels:
+    """The frames of a video: t, y, x, and c if it is stored in red, green and blue."""
+
+    shards = None
+    may_lack = False
+
+    def __init__(self, path: str) -> None:
+        self.path, self._lock = path, Lock()
+        self._container, self._stream = _open(path)
+        self.stamps, self.keys = _list_stamps(path, self._container, self._stream)
+        self._frames: Iterator[Any] = iter(())
+        self._last = -1  # the frame that was decoded last
+        first = self._decode(0)
+        self._is_grey = _is_grey(first)
+        values = self._convert(first)
+        self.channels = RGB if values.ndim == 3 else ()
+        self.shape: tuple[int, ...] = (len(self.stamps), *values.shape)
+        self.dtype = values.dtype
+        self._kept = 0, values
+        self.chunks: tuple[int, ...] = (1, *values.shape)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Time of every frame after the first, seconds."""
+        return tuple(
+            float((stamp - self.stamps[0]) * self._stream.time_base) for stamp in self.stamps
+        )
+
+    def describe(self) -> Any:
+        return [self.shape, str(self.dtype), self._stream.codec_context.name]
+
+    def read(self, region: Slices) -> NDArray[Any]:
+        """Read a region; raises RuntimeError for a frame that cannot be decoded as it was."""
+        with self._lock:
+            return np.stack([
+                self._read_frame(index)[region[1:]]
+                for index in range(region[0].start, region[0].stop)
+            ])  # fmt: skip
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
+        return None
+
+    def _read_frame(self, index: int) -> NDArray[Any]:
+        if self._kept[0] == index:  # blocks of one frame
+            return self._kept[1]
+        values = self._convert(self._decode(index))
+        if values.shape != self.shape[1:] or values.dtype != self.dtype:
+            raise RuntimeError(
+                f"frame {index} of {self.path} is {values.dtype} of {values.shape}, the first "
+                f"{self.dtype} of {self.shape[1:]}"
+            )
+        self._kept = index, values
+        return values
+
+    def _decode(self, index: int) -> Any:
+        """Decode the frame that bears the stamp of that number.
+
+        From the key frame before it, or the one before that: frames between two keys may need both.
+        """
+        key = max(bisect_right(self.keys, index) - 1, 0)
+        if self._last < index and self.keys[key : key + 1] <= [self._last]:
+            frame = self._advance(index)
+            if frame is not None:
+                return frame
+        problem: Exception | None = None
+        for start in sorted({key, max(key - 1, 0)}, reverse=True):
+            self._seek(start)
+            try:
+                frame = self._advance(index)
+            except Exception as error:  # of a decoder that lacks what was before its key
+                problem = problem or error
+                continue
+            if frame is not None:
+                return frame
+        raise RuntimeError(f"frame {index} of {self.path} cannot be decoded: {problem or 'lost'}")
+
+    def _seek(self, key: int) -> None:
+        """Go to a key frame by its number among these; to the beginning for the first."""
+        if key > 0:
+            self._container.seek(self.stamps[self.keys[key]], stream=self._stream, backward=True)
+        else:  # opened anew: what comes with the first packet, such as a palette, is read again
+            self._container.close()
+            self._container, self._stream = _open(self.path)
+        self._frames, self._last = iter(self._container.decode(self._stream)), -1
+
+    def _advance(self, index: int) -> Any:
+        """Decode up to a frame; None if that is not among what follows."""
+        wanted = self.stamps[index]
+        try:
+            for frame in self._frames:
+                if frame.pts is not None and frame.pts >= wanted:
+                    found = frame.pts == wanted and not frame.is_corrupt
+                    self._last = index if found else len(self.stamps)
+                    return frame if found else None
+        except BaseException:
+            self._frames, self._last = iter(()), len(self.stamps)
+            raise
+        self._last = len(self.stamps)
+        return None
+
+    def _convert(self, frame: Any) -> NDArray[Any]:
+        """Get a frame's brightness, or red, green and blue, as it is stored."""
+        form = frame.format
+        if form.name == "pal8":
+            return _apply_palette(frame, self._is_grey)
+        if form.is_rgb:
+            if {component.bits for component in form.components} == {8}:
+                return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+            if form.name in ("rgb48le", "rgb48be", "bgr48le", "bgr48be"):
+                return np.ascontiguousarray(frame.to_ndarray(format="rgb48le")).astype("u2")
+        elif form.is_planar or len(form.components) == 1 or form.name in PACKED:
+            return _take_brightness(frame)
+        raise InputError(
+            f"{self.path} has pixels of the kind {form.name}, which are not read: convert it, such "
+            "as with ffmpeg to .avi with -c:v ffv1 -pix_fmt gray"
+        )
+
+
+def open_video(path: str, name: str = "") -> FileArray:
+    """Open a video; its brightness is read, or red, green and blue as channels if it has these.
+
+    Raises InputError if it is none, if it is cut off, or if its frames bear no times of their own.
+    """
+    with explaining_damage(path, "the video"):
+        pixels = VideoPixels(path)
+    axes = ["t", "y", "x"] + (["c"] if pixels.channels else [])
+    times = (pixels.times, "s")
+    return FileArray(pixels, "video", "", axes, time=times, channel_names=pixels.channels)
+
+
+def _open(path: str) -> tuple[Any, Any]:
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(
+            f"{path} is a video: that needs PyAV (pip install 'steadystack[video]')"
+        ) from error
+    try:
+        container = av.open(get_place(path).get_source())
+    except FileNotFoundError as error:
+        raise InputError(get_place(path).describe_missing()) from error
+    if not container.streams.video:
+        raise InputError(f"{path} holds no video, but {len(container.streams)} other streams")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # every worker has its core
+    stream.codec_context.options = {"err_detect": "crccheck+explode"}  # do not make up what is lost
+    return container, stream
+
+
+def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], list[int]]:
+    """List the time stamps of frames, in their order, and the numbers of those that are keys."""
+    packets, found = 0, []
+    for packet in container.demux(stream):
+        packets += packet.size > 0 or packet.dts is not None
+        if packet.size and not packet.is_discard:
+            found.append((packet.pts, bool(packet.is_keyframe)))
+    if packets < stream.frames:
+        raise InputError(
+            f"{path} is cut off: {packets} of {stream.frames} frames are there: copy it again, or "
+            "write those to another file (ffmpeg -i IN -c copy OUT)"
+        )
+    stamps = [stamp for stamp, _ in found]
+    if not found or None in stamps or len(set(stamps)) < len(stamps):
+        raise InputError(
+            f"{path}: its {len(found)} frames do not each bear a time, by which they are found: "
+            "write it anew (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
+        )
+    is_reordered = "avi" in container.format.name and stream.codec_context.has_b_frames
+    if is_reordered and stamps == sorted(stamps):  # as they are stored
+        raise InputError(
+            f"{path}: its frames are stored in another order than they are shown, which AVI does "
+            "not tell of: write it anew (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
+        )
+    found.sort()
+    return [stamp for stamp, _ in found], [i for i, (_, is_key) in enumerate(found) if is_key]
+
+
+def _get_plane(frame: Any, number: int, width: int, dtype: str) -> NDArray[Any]:
+    """Get a plane of a frame: `width` numbers in every line."""
+    plane = frame.planes[number]
+    if plane.line_size <= 0:
+        raise ValueError("its lines lie upside down in memory")
+    lines = np.frombuffer(plane, "u1").reshape(-1, plane.line_size)[: frame.height]
+    size = np.dtype(dtype).itemsize
+    return np.ascontiguousarray(lines[:, : width * size]).view(dtype)
+
+
+def _take_brightness(frame: Any) -> NDArray[Any]:
+    """Take the brightness of a frame: its only component, or the first of those of YUV."""
+    name, bits = frame.format.name, frame.format.components[0].bits
+    if name in PACKED:
+        first, step = PACKED[name]
+        return np.ascontiguousarray(_get_plane(frame, 0, frame.width * step, "u1")[:, first::step])
+    wide = "f4" if bits == 32 else ">u2" if name.endswith("be") else "<u2"
+    plane = _get_plane(frame, 0, frame.width, "u1" if bits <= 8 else wide)
+    return plane.astype(plane.dtype.newbyteorder("="))
+
+
+def _read_palette(frame: Any) -> NDArray[Any]:
+    """Read the red, green and blue of every entry of a palette; its bytes are those of BGRA."""
+    return np.frombuffer(frame.planes[1], "u1")[:1024].reshape(256, 4)[:, 2::-1]
+
+
+def _is_grey(frame: Any) -> bool:
+    """Whether a frame has a palette of greys."""
+    if frame.format.name != "pal8":
+        return False
+    return bool((np.ptp(_read_palette(frame), axis=1) == 0).all())
+
+
+def _apply_palette(frame: Any, is_grey: bool) -> NDArray[Any]:
+    colours = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(colours[..., 0] if is_grey and _is_grey(frame) else colours)
