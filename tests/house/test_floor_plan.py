@@ -13,6 +13,10 @@ from support import ROOT
 
 PACKAGE = ROOT / "pipeline" / "steadystack"
 
+# What reads files of one format each.
+FILE_LIBRARIES = {
+    "tifffile", "imagecodecs", "h5py", "mrcfile", "PIL", "av", "czifile", "liffile", "nd2",
+}  # fmt: skip
 # room: floor, and the libraries it may know
 PLAN = {
     "model": (0, {"numpy", "xarray"}),
@@ -36,7 +40,22 @@ PLAN = {
     "ome": (3, {"numpy", "pydantic"}),
     "dataset": (3, {"numpy", "xarray"}),
     "cluster": (3, {"dask", "dask_jobqueue", "distributed"}),
-    "file_formats": (3, {"numpy", "zarr", "tifffile", "h5py", "mrcfile", "PIL", "av"}),
+    "file_formats": (
+        3,
+        {
+            "numpy",
+            "zarr",
+            "tifffile",
+            "h5py",
+            "mrcfile",
+            "PIL",
+            "av",
+            "czifile",
+            "imagecodecs",
+            "liffile",
+            "nd2",
+        },
+    ),
     "plot": (3, {"numpy", "xarray", "matplotlib"}),
     "csv_files": (4, {"numpy", "xarray"}),
     "readers": (4, {"numpy", "zarr", "xarray", "dask"}),

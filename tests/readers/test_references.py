@@ -16,6 +16,7 @@ import steadystack
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_stack
 from steadystack.readers import StackFrames, locate_stack
+from support.microscope_files import write_czi, write_lif
 from support.stores import chunk_file
 
 rng = np.random.default_rng(0)
@@ -107,6 +108,15 @@ def video(folder):
     return folder / "a.mkv", FLAT, {}
 
 
+def czi(folder):
+    return write_czi(folder / "a.czi", PIXELS), PIXELS[:, 1], {"channel": 1}
+
+
+def lif(folder):
+    path = write_lif(folder / "a.lif", {"overview": PIXELS[:1], "series": PIXELS})
+    return path, PIXELS[:, 1], {"channel": 1, "series": 1}
+
+
 FORMATS = {
     "OME-Zarr 0.5": ome_05,
     "Zarr 2": zarr_arrays(2, chunks=(1, 16, 16)),
@@ -121,6 +131,8 @@ FORMATS = {
     ".npy": npy,
     "pictures": pictures,
     "raw": raw,
+    "CZI": czi,
+    "LIF": lif,
     "video": video,
 }
 

@@ -17,7 +17,7 @@ STACK_OPTIONS = (
     click.option("--channel", help="Channel number or name; needed if there are several."),
     click.option("--level", type=int, help="Pyramid level; 0 (the default) is full resolution."),
     click.option("--position", help="Image of a plate, such as B/03/0, or all."),
-    click.option("--series", type=int, help="Number of the image in a collection or TIFF file."),
+    click.option("--series", type=int, help="Number of the image in a collection or file."),
     click.option("--axes", help="One letter of tczyx per array dimension, such as tyx."),
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
     click.option("--reader", help="file.py:function that returns the array of the path."),

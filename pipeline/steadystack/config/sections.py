@@ -43,8 +43,8 @@ class InputSection(Section):
     path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
         "group, TIFF file, folder or pattern of TIFF files or pictures, HDF5 file, MRC file, "
-        "video, .npy; local, s3:// or https://; for several stacks, a list or another pattern such "
-        "as 'plate.zarr/*/*/0'"
+        "video, CZI, LIF, ND2, .npy; local, s3:// or https://; for several stacks, a list or "
+        "another pattern such as 'plate.zarr/*/*/0'"
     )
     position: str | None = Field(
         None,
@@ -54,7 +54,8 @@ class InputSection(Section):
     series: Index | None = Field(
         None,
         description=(
-            "number of the image in a collection or TIFF file; needed if there are several"
+            "number of the image in a collection, TIFF or LIF file, of the scene in a CZI, of the "
+            "position in an ND2 file; needed if there are several"
         ),
     )
     channel: Index | str | None = Field(

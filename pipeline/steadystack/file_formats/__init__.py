@@ -7,14 +7,19 @@ A library is imported when a file needs it.
 - `tiff_metadata`: what these say of their pixels
 - `picture_files`: PNG, JPEG and the like, a frame in each
 - `hdf`: HDF5 and NeXus
-- `mapped`: what is mapped into memory: .npy, MRC, raw numbers
+- `plain_arrays`: what is mapped into memory: .npy, MRC, raw numbers; what a function returns
 - `video`: AVI, MP4, MOV
-- `own_reader`: what a function of the user returns
+- `czi_files`, `microscopes`: CZI; LIF and ND2
 """
 
+from steadystack.file_formats.czi_files import CZI_SUFFIXES, open_czi
 from steadystack.file_formats.hdf import HDF_SUFFIXES, open_hdf, split_hdf_path
-from steadystack.file_formats.mapped import MRC_SUFFIXES, NPY_SUFFIX, open_mrc, open_npy, open_raw
-from steadystack.file_formats.own_reader import open_with
+from steadystack.file_formats.microscopes import (
+    LIF_SUFFIXES,
+    ND2_SUFFIXES,
+    open_lif,
+    open_nd2,
+)
 from steadystack.file_formats.picture_files import PICTURE_SUFFIXES, is_picture, open_picture
 from steadystack.file_formats.pixels import (
     FileArray,
@@ -27,6 +32,14 @@ from steadystack.file_formats.pixels import (
     read_coordinate,
     read_dimension_names,
 )
+from steadystack.file_formats.plain_arrays import (
+    MRC_SUFFIXES,
+    NPY_SUFFIX,
+    open_mrc,
+    open_npy,
+    open_raw,
+    open_with,
+)
 from steadystack.file_formats.tiff import (
     TIFF_SUFFIXES,
     TiffImage,
@@ -37,8 +50,11 @@ from steadystack.file_formats.tiff import (
 from steadystack.file_formats.video import VIDEO_SUFFIXES, open_video
 
 __all__ = [
+    "CZI_SUFFIXES",
     "HDF_SUFFIXES",
+    "LIF_SUFFIXES",
     "MRC_SUFFIXES",
+    "ND2_SUFFIXES",
     "NPY_SUFFIX",
     "PICTURE_SUFFIXES",
     "TIFF_SUFFIXES",
@@ -52,9 +68,12 @@ __all__ = [
     "find_coding",
     "is_picture",
     "is_tiff",
+    "open_czi",
     "open_hdf",
     "open_level",
+    "open_lif",
     "open_mrc",
+    "open_nd2",
     "open_npy",
     "open_picture",
     "open_pixels",

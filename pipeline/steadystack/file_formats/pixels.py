@@ -112,6 +112,20 @@ def explaining_damage(path: str, part: str) -> Iterator[None]:
         ) from error
 
 
+def find_local(path: str) -> str:
+    """Find the local path of a file, for a library that reads no other.
+
+    Raises InputError if it is not there, or elsewhere.
+    """
+    place = get_place(path)
+    source = place.get_source() if place.is_file() else None
+    if isinstance(source, str):
+        return source
+    if not place.exists():
+        raise InputError(place.describe_missing())
+    raise InputError(f"{path}: such files are read from this machine only: copy it here")
+
+
 def find_coding(array: zarr.Array[Any]) -> Coding | None:
     """Find how an array is coded that xarray has written; None if it holds the values themselves.
 

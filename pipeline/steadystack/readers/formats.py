@@ -11,8 +11,11 @@ import zarr
 from steadystack.conventions import find_spacing, read_times
 from steadystack.durable import explaining_unreadable, get_place
 from steadystack.file_formats import (
+    CZI_SUFFIXES,
     HDF_SUFFIXES,
+    LIF_SUFFIXES,
     MRC_SUFFIXES,
+    ND2_SUFFIXES,
     NPY_SUFFIX,
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
@@ -119,10 +122,14 @@ def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 
 def _by_suffix(file_format: str, suffixes: tuple[str, ...]) -> Format:
-    """The format of files that hold one array and are told by their names."""
+    """The format of files that are told by their names, and hold one array or numbered ones."""
 
     def locate(path: str, choice: ArrayChoice) -> LocatedArray | None:
-        return locate_in_file(file_format, path) if path.lower().endswith(suffixes) else None
+        if not path.lower().endswith(suffixes):
+            return None
+        return locate_in_file(
+            file_format, path, "" if choice.series is None else f"{choice.series}"
+        )
 
     return Format(suffixes, locate)
 
@@ -246,6 +253,9 @@ FORMATS = (
     Format(HDF_SUFFIXES, _locate_hdf),
     _by_suffix("mrc", MRC_SUFFIXES),
     _by_suffix("video", VIDEO_SUFFIXES),
+    _by_suffix("czi", CZI_SUFFIXES),
+    _by_suffix("lif", LIF_SUFFIXES),
+    _by_suffix("nd2", ND2_SUFFIXES),
     Format(TIFF_SUFFIXES, locate_tiff),
     Format(PICTURE_SUFFIXES, locate_pictures),
 )

@@ -19,9 +19,12 @@ from steadystack.file_formats import (
     Pixels,
     ZarrPixels,
     find_coding,
+    open_czi,
     open_hdf,
     open_level,
+    open_lif,
     open_mrc,
+    open_nd2,
     open_npy,
     open_picture,
     open_raw,
@@ -91,6 +94,9 @@ OPENERS: dict[str, Callable[[str, str], FileArray]] = {
     "picture": open_picture,
     "raw": open_raw,
     "video": open_video,
+    "czi": open_czi,
+    "lif": open_lif,
+    "nd2": open_nd2,
     "reader": open_with,
 }
 
