@@ -63,8 +63,8 @@ def test_what_a_lif_file_says_is_taken(tmp_path):
     images = {"overview": PLANES[:1, :1, :1], "series": PLANES}
     path = write_lif(tmp_path / "a.lif", images)
     spec = locate_stack(path, series=1, channel="Red")
-    np.testing.assert_allclose(spec.pixel_size, (2e-6, 0.5e-6, 0.25e-6))
-    assert (spec.unit, spec.channel_names, spec.channel) == ("m", ("Green", "Red"), 1)
+    np.testing.assert_allclose(spec.pixel_size, (2, 0.5, 0.25))
+    assert (spec.unit, spec.channel_names, spec.channel) == ("micrometer", ("Green", "Red"), 1)
     np.testing.assert_allclose(spec.time[0], 3.0 * np.arange(5))
     with pytest.raises(InputError, match=r"2 images: set input\.series \(0: overview.*1: series"):
         locate_stack(path)
@@ -82,8 +82,8 @@ def test_what_a_czi_file_says_is_taken(tmp_path):
     times = [2.0, 3.5, 7.0, 9.0, 12.25]
     path = write_czi(tmp_path / "a.czi", PLANES, times=times, channels=["DAPI", "GFP"])
     spec = locate_stack(path, channel="GFP")
-    np.testing.assert_allclose(spec.pixel_size, (2e-6, 0.5e-6, 0.25e-6))
-    assert (spec.unit, spec.channel_names, spec.channel) == ("m", ("DAPI", "GFP"), 1)
+    np.testing.assert_allclose(spec.pixel_size, (2, 0.5, 0.25))
+    assert (spec.unit, spec.channel_names, spec.channel) == ("micrometer", ("DAPI", "GFP"), 1)
     np.testing.assert_allclose(spec.time[0], np.array(times) - 2)
     dates = (45000 + np.array(times) / 86400).tolist()
     path = write_czi(tmp_path / "b.czi", PLANES[:, :1], times=dates)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import av
 import numpy as np
 import pytest
 import tifffile
 import xarray as xr
 import yaml
 import zarr
+from PIL import Image
 
 import steadystack
 from steadystack.cluster import run_tasks
@@ -112,6 +114,31 @@ def test_what_a_web_server_holds(tmp_path, scene):
         (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:3000])
         with pytest.raises(InputError, match="cut off"):
             locate_stack(f"{url}/a.tif")
+
+
+def test_pictures_and_videos_of_a_web_server(tmp_path, scene):
+    """Others are read from this machine only, and say so."""
+    grey = (scene[:5] >> 8).astype("u1")
+    mask = np.where(scene[0] > scene[0].mean(), 255, 0).astype("u1")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    with av.open(tmp_path / "a.mkv", "w") as file:
+        stream = file.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = SHAPE[1], SHAPE[0], "gray"
+        for frame in grey:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        file.mux(stream.encode())
+    scene[:3].tofile(tmp_path / "a.raw")
+    with web_server(tmp_path) as url:
+        frames = StackFrames(locate_stack(f"{url}/a.mkv"))
+        for index in (3, 0, 4):
+            np.testing.assert_array_equal(frames.read(index).image, grey[index])
+        found = locate_mask(f"{url}/mask.png", 5, SHAPE)
+        np.testing.assert_array_equal(found.read(0, SHAPE), mask > 0)
+        with pytest.raises(InputError, match="from this machine only: copy it here"):
+            locate_stack(f"{url}/a.raw", raw=f"uint16 {SHAPE[0]} x {SHAPE[1]}")
+        for name in ("none.mkv", "none.png", "none.czi"):
+            with pytest.raises(InputError, match=f"{name} does not exist"):
+                locate_stack(f"{url}/{name}")
 
 
 def test_a_server_that_knows_no_ranges_and_shards(tmp_path, scene):

@@ -28,7 +28,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WORKSHOP, NEW, OLD, GONE = ".steadystack", "new", "old", "gone"
 MARK, MARKED = "made-by-steadystack", b"steadystack works here"
 # What is said of a path that exists and cannot be read.
-NO_ZARR = "is not a Zarr store, and its name is of no other format (input.reader is for others)"
+NO_ZARR = (
+    "is not a Zarr store, and its name is of no other format (input.raw and input.reader are for "
+    "others)"
+)
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 # Records go to the system at once, which outlives the process, and to the disk so often, seconds.
 SYNC_INTERVAL_S = 1.0

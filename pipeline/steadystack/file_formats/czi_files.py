@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.file_formats.microscopes import PlanePixels, choose_number, keep_open
+from steadystack.file_formats.microscopes import MICROMETER, PlanePixels, choose_number, keep_open
 from steadystack.file_formats.picture_files import COLOURS
 from steadystack.file_formats.pixels import FileArray, explaining_damage, find_local
 from steadystack.model import InputError, Slices
@@ -139,7 +139,7 @@ def _describe_czi(path: str, file: Any, tiles: Sequence[CziTile], name: str) -> 
     root = ET.fromstring(file.metadata() or "<none/>")
     axes = [*outer, "Y", "X", *(("C",) if depth > 1 else ())]
     steps = {
-        str(node.get("Id")): float(node.findtext("Value") or math.nan)
+        str(node.get("Id")): float(node.findtext("Value") or math.nan) * 1e6  # metres
         for node in root.findall(".//Scaling/Items/Distance")
     }
     nodes = root.findall(".//Information/Image/Dimensions/Channels/Channel")
@@ -152,7 +152,7 @@ def _describe_czi(path: str, file: Any, tiles: Sequence[CziTile], name: str) -> 
         name,
         axes,
         [steps.get(axis, math.nan) if axis in "ZYX" else math.nan for axis in axes],
-        ["m" if axis in "ZYX" and axis in steps else "" for axis in axes],
+        [MICROMETER if axis in "ZYX" and axis in steps else "" for axis in axes],
         _read_czi_times(file, len(planes.get("T", ()))),
         channels,
     )

@@ -26,6 +26,7 @@ LIF_SUFFIXES = (".lif",)
 ND2_SUFFIXES = (".nd2",)
 # Images of a file that an error lists.
 MAX_LISTED = 8
+MICROMETER = "micrometer"
 
 
 # Reads y, x (and samples) of a plane: its numbers along the axes before them, and a region of it.
@@ -173,7 +174,9 @@ def _read_lif_steps(image: Any) -> tuple[dict[str, float], dict[str, str]]:
         with suppress(KeyError, ValueError, ZeroDivisionError):
             step = float(node.attrib["Length"]) / (int(node.attrib["NumberOfElements"]) - 1)
             if axis is not None:
-                steps[axis], units[axis] = abs(step), str(node.get("Unit", ""))
+                is_metre = node.get("Unit") == "m"
+                steps[axis] = abs(step) * (1e6 if is_metre else 1)
+                units[axis] = MICROMETER if is_metre else str(node.get("Unit", ""))
     return steps, units
 
 
@@ -242,7 +245,7 @@ def _find_in_nd2(path: str, name: str, file: Any) -> FileArray:
         str(position),
         [axis.replace("S", "C") if "C" not in axes else axis for axis in axes],
         [steps.get(axis, math.nan) for axis in axes],
-        ["um" if axis in steps else "" for axis in axes],
+        [MICROMETER if axis in steps else "" for axis in axes],
         times,
         channels if len(channels) == sizes.get("C", 0) else (),
     )

@@ -118,12 +118,15 @@ def find_local(path: str) -> str:
     Raises InputError if it is not there, or elsewhere.
     """
     place = get_place(path)
-    source = place.get_source() if place.is_file() else None
-    if isinstance(source, str):
-        return source
-    if not place.exists():
-        raise InputError(place.describe_missing())
-    raise InputError(f"{path}: such files are read from this machine only: copy it here")
+    try:
+        source = place.get_source()
+    except FileNotFoundError as error:
+        raise InputError(place.describe_missing()) from error
+    if not isinstance(source, str):
+        raise InputError(f"{path}: such files are read from this machine only: copy it here")
+    if not place.is_file():
+        raise InputError(f"{path} is a folder" if place.exists() else place.describe_missing())
+    return source
 
 
 def find_coding(array: zarr.Array[Any]) -> Coding | None:
