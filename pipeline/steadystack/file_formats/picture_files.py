@@ -26,7 +26,7 @@ CHANNELS = {
     "LA": ("grey", "alpha"), "RGB": COLOURS[:3], "RGBA": COLOURS,
 }  # fmt: skip
 # The head of a binary PGM (P5) or PPM (P6): width, height and maximum, with comments in between.
-_GAP = rb"(?:\s+|#[^\n]*\n)+"
+_GAP = rb"(?:\s|#[^\n]*\n)+"
 _HEAD = re.compile(rb"P([56])" + rb"".join(_GAP + rb"(\d+)" for _ in range(3)) + rb"\s")
 MOST_HEAD = 4096  # bytes
 
