@@ -66,13 +66,14 @@ PLAN = {
     "correction": (5, {"numpy", "xarray"}),
     "report": (5, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),
     "planning": (6, {"numpy", "dask"}),
-    "checks": (7, {"numpy"}),
-    "quality": (8, {"numpy", "xarray"}),
-    "stages": (9, {"numpy", "xarray", "dask", "yaml"}),
-    "guide": (10, {"numpy", "xarray", "roifile"}),
-    "accessor": (10, {"numpy", "xarray", "matplotlib"}),
-    "terminal": (10, {"rich"}),
-    "cli": (11, {"click", "xarray"}),
+    "survey": (7, {"numpy"}),
+    "checks": (8, {"numpy"}),
+    "quality": (9, {"numpy", "xarray"}),
+    "stages": (10, {"numpy", "xarray", "dask", "yaml"}),
+    "guide": (11, {"numpy", "xarray", "roifile"}),
+    "accessor": (11, {"numpy", "xarray", "matplotlib"}),
+    "terminal": (11, {"rich"}),
+    "cli": (12, {"click", "xarray"}),
 }
 LIMIT_LINES = 350
 LIMIT_FUNCTION = 60

@@ -9,7 +9,8 @@ import zarr
 from steadystack import correct, estimate_shifts, open_stack, quality, stages
 from steadystack.model import InputError, Pilot, Trust
 from steadystack.outputs import write_stack
-from steadystack.planning import find_defects, open_series, set_up
+from steadystack.planning import open_series, set_up
+from steadystack.survey import find_defects
 from support.defective import defective_series, lined_series
 from support.members import slow_but
 from support.scenes import assert_same_numbers, compute_error

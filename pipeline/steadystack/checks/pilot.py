@@ -29,16 +29,10 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.planning import (
-    FEWEST_LOOKED_AT,
-    Setup,
-    decide,
-    find_defects,
-    find_lines,
-    leave_out_defects,
-)
+from steadystack.planning import Setup, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
+from steadystack.survey import FEWEST_LOOKED_AT, find_defects, find_lines
 
 AS_IT_IS = Conditioning()
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.

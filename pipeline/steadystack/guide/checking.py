@@ -13,18 +13,11 @@ from steadystack.checks import Border, find_constant_border, find_no_data, run_p
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus
-from steadystack.planning import (
-    Series,
-    Setup,
-    bound_search,
-    find_reach,
-    make_plan,
-    open_series,
-    set_up,
-)
+from steadystack.planning import Series, Setup, bound_search, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
+from steadystack.survey import find_reach
 from steadystack.units import find_micrometers
 
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask

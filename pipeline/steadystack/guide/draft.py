@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack import checks, planning, readers
+from steadystack import checks, planning, readers, survey
 from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import get_place, make_absolute
 from steadystack.model import InputError, escape_unprintable
@@ -128,7 +128,7 @@ def _make_lines_on_pilot(example: Mapping[str, Any], spec: readers.StackSpec) ->
     config = make_config({"input": dict(example)})
     try:
         setup = planning.set_up(config, planning.open_series(config)[0])
-        reach = planning.find_reach(setup)
+        reach = survey.find_reach(setup)
         pilot, _ = checks.run_pilot(planning.bound_search(setup, reach))
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""

@@ -2,8 +2,8 @@
 
 `inputs` are the settings of each of many inputs; `series` opens a stack with its masks, which
 `masking` finds; `initial_shifts` is what is known of frames before; `layout` makes pairs, method
-and sizes of tasks; `reach` finds how far to search, `defect_search` what of the camera is left out,
-`forecast` what all that will take. `paths` refuses outputs on inputs or on each other.
+and sizes of tasks; `forecast` says what all that will take. `paths` refuses outputs on inputs or on
+each other.
 """
 
 import lazy_loader

@@ -1,4 +1,3 @@
-from .defect_search import FEWEST_LOOKED_AT, find_defects, find_lines
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
@@ -19,7 +18,6 @@ from .layout import (
     set_up,
 )
 from .paths import check_paths
-from .reach import find_reach
 from .series import (
     Series,
     check_frames,
@@ -30,7 +28,6 @@ from .series import (
 
 __all__ = [
     "ALL",
-    "FEWEST_LOOKED_AT",
     "PLACEHOLDER",
     "CorrectedPlan",
     "Plan",
@@ -44,9 +41,6 @@ __all__ = [
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
-    "find_defects",
-    "find_lines",
-    "find_reach",
     "get_default_task_bytes",
     "leave_out_defects",
     "list_changed_settings",

@@ -29,7 +29,7 @@ from steadystack.dataset import (
 from steadystack.durable import get_place
 from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
 from steadystack.model import PILOT, InputError, PairStatus, PairTable, Pilot
-from steadystack.planning import Setup, bound_search, decide, find_reach, set_up
+from steadystack.planning import Setup, bound_search, decide, set_up
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,
@@ -43,6 +43,7 @@ from steadystack.stages.results import (
     make_table,
 )
 from steadystack.stages.sharing import gather, list_share_paths
+from steadystack.survey import find_reach
 
 MOST_ROUNDS = 3
 

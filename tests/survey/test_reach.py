@@ -9,8 +9,9 @@ import xarray as xr
 from steadystack.config import make_config
 from steadystack.model import Pilot
 from steadystack.ncc import tiles
-from steadystack.planning import bound_search, find_reach, make_series, set_up
+from steadystack.planning import bound_search, make_series, set_up
 from steadystack.readers import ArrayFrames
+from steadystack.survey import find_reach
 from support.scenes import Scene, ellipse
 
 

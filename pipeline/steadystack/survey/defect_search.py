@@ -26,7 +26,7 @@ from steadystack.defects import (
 )
 from steadystack.measure import Sample, has_shift, spread_evenly
 from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, Ints, RunError
-from steadystack.planning.layout import Setup, leave_out_defects
+from steadystack.planning import Setup, leave_out_defects
 
 # Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
 LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32

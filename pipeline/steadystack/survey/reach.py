@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steadystack.measure import Sample, spread_by_separation
 from steadystack.model import Bools, Floats, Ints, PairStatus, Reach
-from steadystack.planning.layout import Setup
+from steadystack.planning import Setup
 from steadystack.register import register_as_it_is
 
 # Largest side of coarse frames, px; how many pairs are looked at, half of them close, half far

@@ -8,8 +8,9 @@ import xarray as xr
 
 from steadystack.config import make_config
 from steadystack.model import Pilot
-from steadystack.planning import decide, find_lines, make_series, set_up
+from steadystack.planning import decide, make_series, set_up
 from steadystack.readers import ArrayFrames
+from steadystack.survey import find_lines
 from support.defective import lined_series
 from support.members import slow_but
 from support.scenes import Scene, ellipse

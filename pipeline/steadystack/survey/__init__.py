@@ -1,0 +1,9 @@
+"""What some frames show before a run is laid out.
+
+`reach`: how far they move, and so how far to search; `defect_search`: what of the camera stands out
+wherever the scene is, pixels and whole lines.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
