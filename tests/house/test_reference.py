@@ -20,7 +20,7 @@ from steadystack.cli import main
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
 from steadystack.model import FrameStatus, PairStatus, Reason, Trust
-from steadystack.model.schema import COLUMNS
+from steadystack.model.schema import COLUMNS, GROWN
 from support import CONFIGS, ROOT
 from support.runs import write_settings
 
@@ -179,7 +179,7 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
         assert (unit.strip("`"), meaning) == (column.unit, column.meaning)
     shifts = steadystack.run(steadystack.load_config(write_settings(folder)))
     edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
-    assert set(first("### Attributes")) == set(edited.attrs)
+    assert set(first("### Attributes")) == {*edited.attrs, GROWN}  # of a series that grew
     assert set(first("### Dims")) == set(shifts.sizes)
     beside = first("### Coordinates, and what the input tells of its pixels")
     assert set(shifts.variables) <= set(beside) | {column.name for column in COLUMNS}

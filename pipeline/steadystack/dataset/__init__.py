@@ -7,9 +7,11 @@
 from steadystack.dataset.columns import make_dataset, read_frames, read_pairs
 from steadystack.dataset.digests import add_digests, is_edited
 from steadystack.dataset.journal import (
+    RUN,
     Journal,
     check_journal,
     discard_journal,
+    get_journal_owner,
     get_journal_path,
     replay_journal,
 )
@@ -21,11 +23,13 @@ from steadystack.dataset.stored import (
 )
 
 __all__ = [
+    "RUN",
     "Journal",
     "add_digests",
     "check_journal",
     "check_replaceable",
     "discard_journal",
+    "get_journal_owner",
     "get_journal_path",
     "is_edited",
     "load_shifts",

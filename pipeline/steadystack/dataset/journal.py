@@ -16,12 +16,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
+import xarray as xr
 
 from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, InputError, Ints, PairTable
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
 TITLE = b"steadystack journal "  # what every journal begins with
+RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 NUMBER = "number"  # of a row or a frame, the first field of its record
 
 
@@ -69,6 +71,11 @@ class Journal:
 
     def __exit__(self, *raised: Any) -> None:
         self._file.__exit__(*raised)
+
+
+def get_journal_owner(dataset: xr.Dataset) -> str:
+    """What the journal of a dataset bears."""
+    return str(dataset.attrs.get(RUN, dataset.attrs.get("fingerprint")))
 
 
 def get_journal_path(path: str) -> str:

@@ -49,9 +49,9 @@ class HdfPixels:
         count = int(np.prod([-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True)]))
         return int(self.dataset.id.get_num_chunks()) < count
 
-    def describe(self) -> Any:
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
         coding = None if self.coding is None else repr(self.coding)
-        return [self.shape, str(self.dataset.dtype), self.dataset.chunks, coding]
+        return [shape or self.shape, str(self.dataset.dtype), self.dataset.chunks, coding]
 
     def read(self, region: Slices) -> NDArray[Any]:
         stored = np.asarray(self.dataset[region])

@@ -55,8 +55,8 @@ class PlanePixels:
     def may_lack(self) -> bool:
         return self._find_lacking is not None
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype)]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [shape or self.shape, str(self.dtype)]
 
     def read(self, region: Slices) -> NDArray[Any]:
         return self._join(region, self._read_plane, self.dtype)

@@ -42,8 +42,8 @@ class PicturePixels:
     ) -> None:
         self._decode, self.shape, self.dtype, self.chunks = decode, shape, dtype, shape
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype)]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [shape or self.shape, str(self.dtype)]
 
     def read(self, region: Slices) -> NDArray[Any]:
         return np.array(self._decode()[region], self.dtype)

@@ -48,8 +48,10 @@ class Pixels(Protocol):
         """
         ...
 
-    def describe(self) -> Any:
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
         """Describe the array by all metadata that decide what is read, as plain values.
+
+        With a `shape`, as it would be if the array had this one: fewer frames, the rest alike.
 
         A format returns what `json.dumps` takes: at least shape and dtype, and whatever else
         changes the pixels, such as codecs, fill value or names of files; nothing that differs
@@ -159,8 +161,8 @@ class ZarrPixels:
         except Exception:  # a store that cannot list
             return True
 
-    def describe(self) -> Any:
-        metadata = self.array.metadata.to_dict()
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        metadata = self.array.metadata.to_dict() | ({"shape": shape} if shape else {})
         return metadata if self.coding is None else [metadata, repr(self.coding)]
 
     def read(self, region: Slices) -> NDArray[Any]:
@@ -265,8 +267,8 @@ class PlainPixels:
         self.dtype = values.dtype
         self.chunks = (1, *self.shape[1:]) if self.shape else ()
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype)]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [shape or self.shape, str(self.dtype)]
 
     def read(self, region: Slices) -> NDArray[Any]:
         return np.array(self.values[region])

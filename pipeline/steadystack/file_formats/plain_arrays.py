@@ -111,8 +111,8 @@ class FunctionPixels:
         is_plain = chunks is not None and all(isinstance(size, int) for size in chunks)
         self.chunks: tuple[int, ...] = tuple(chunks) if chunks and is_plain else whole
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype), self.digest]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [shape or self.shape, str(self.dtype), self.digest]
 
     def read(self, region: Slices) -> NDArray[Any]:
         block = self.array[region]

@@ -52,8 +52,8 @@ class VideoPixels:
             float((stamp - self.stamps[0]) * self._stream.time_base) for stamp in self.stamps
         )
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype), self._stream.codec_context.name]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [shape or self.shape, str(self.dtype), self._stream.codec_context.name]
 
     def read(self, region: Slices) -> NDArray[Any]:
         """Read a region; raises RuntimeError for a frame that cannot be decoded as it was."""

@@ -3,7 +3,7 @@
 `inputs` are the settings of each of many inputs; `series` opens a stack with its masks, which
 `masking` finds; `initial_shifts` is what is known of frames before; `layout` makes pairs, method
 and sizes of tasks; `forecast` says what all that will take. `paths` refuses outputs on inputs or on
-each other.
+each other; `growth` finds what was measured of a series that has grown since.
 """
 
 import lazy_loader

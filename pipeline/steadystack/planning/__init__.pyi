@@ -1,4 +1,5 @@
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
+from .growth import recall_growth
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
     ALL,
@@ -19,6 +20,7 @@ from .layout import (
 )
 from .paths import check_paths
 from .series import (
+    Growth,
     Series,
     check_frames,
     digest_camera_images,
@@ -30,6 +32,7 @@ __all__ = [
     "ALL",
     "PLACEHOLDER",
     "CorrectedPlan",
+    "Growth",
     "Plan",
     "Series",
     "Setup",
@@ -49,6 +52,7 @@ __all__ = [
     "make_series",
     "open_series",
     "read_mean_weights",
+    "recall_growth",
     "resolve_inputs",
     "resolve_only_input",
     "set_up",

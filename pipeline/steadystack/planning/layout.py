@@ -26,7 +26,7 @@ from steadystack.measure import (
 from steadystack.model import FixedLines, InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
-from steadystack.planning.series import Series, leave_out, level
+from steadystack.planning.series import Growth, Series, leave_out, level
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
 from steadystack.units import parse_bytes, parse_shift_bounds
@@ -44,6 +44,7 @@ class Setup:
     size : how much a task takes on
     draft : where its dataset lies until it is whole, beside an older one; "": at its place
     pilot : what decided on settings that were "auto"; None: none was, or nothing has yet
+    growth : what was measured of its first frames, to be gone on with; None: nothing
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Setup:
     size: BatchSize
     draft: str = ""
     pilot: Pilot | None = None
+    growth: Growth | None = None
 
     @property
     def shifts_path(self) -> str:

@@ -22,20 +22,29 @@ SEARCHED_FRAMES, FEWEST = 3, 4
 MOST_SEARCHED_PIXELS = 4096
 
 
-def locate_masks(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
-    """Find the masks that the settings give by a path and by shapes; both are of whole frames."""
+def locate_masks(
+    config: Config, spec: StackSpec, earlier: StackSpec | None = None
+) -> tuple[Mask, ...]:
+    """Find the masks that the settings give by a path and by shapes; both are of whole frames.
+
+    With `earlier`, what the stack was when it had fewer frames, their digests are those of then.
+    """
     if spec.uncut is not None:
-        whole, first = spec.uncut, spec.first_pixel
+        whole, first, then = spec.uncut, spec.first_pixel, earlier or spec
         corner = tuple(first[axis] for axis in whole.spatial)
+        masks_of_whole = locate_masks(config, whole, earlier and (earlier.uncut or earlier))
+        if then.uncut is None:
+            return masks_of_whole
         return tuple(
-            CutMask(mask, whole.frame_shape, spec.frame_numbers, corner)
-            for mask in locate_masks(config, whole)
+            CutMask(mask, whole.frame_shape, then.frame_numbers, corner) for mask in masks_of_whole
         )
     section, masks = config.mask, list[Mask]()
     if section.path is not None:
         labels = MaskLabels(section.labels or (), section.invert)
         with naming_key("mask.path"):
-            masks.append(locate_mask(section.path, spec.frame_count, spec.frame_shape, labels))
+            count = None if earlier is None else earlier.frame_count
+            sizes = spec.frame_count, spec.frame_shape
+            masks.append(locate_mask(section.path, *sizes, labels, earlier=count))
     drawn_mask = make_drawn_mask(section, spec)
     return tuple(masks if drawn_mask is None else [*masks, drawn_mask])
 

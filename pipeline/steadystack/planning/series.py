@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from steadystack.config import Config
 from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.defects import LevelledFrames
-from steadystack.model import FrameSource, InputError, Slices
+from steadystack.model import FrameSource, InputError, PairTable, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
 from steadystack.planning.masking import (
@@ -31,6 +31,7 @@ from steadystack.readers import (
     StackSpec,
     ValidFrames,
     digest_content,
+    list_earlier,
     locate_stack,
     read_image,
 )
@@ -88,18 +89,33 @@ class Series:
         return replace(inner, validity=self.validity)
 
 
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """What was measured of a series when it had fewer frames.
+
+    Attributes
+    ----------
+    path, owner : of the dataset, and what its journal bears
+    frames : how many the series had each time before it grew; the first ones decided on settings
+    table : what was measured, among the pairs and frames of now
+    kept : how many of its last rows are no pairs of the plan
+    """
+
+    path: str
+    owner: str
+    frames: tuple[int, ...]
+    table: PairTable
+    kept: int = 0
+
+
 def open_series(config: Config) -> tuple[Series, StackSpec]:
     """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
     spec = locate_stack(**config.input.model_dump())
     check_frames(spec)
     check_paths(config)
     source: FrameSource = StackFrames(spec)
-    digests = [spec.digest]
     saturation = find_saturation(config.mask, source, spec)
-    if config.mask.saturation == "auto":
-        digests.append(str(saturation))
     masks = locate_masks(config, spec)
-    digests += [mask.digest for mask in masks]
     validity = Validity(
         masks=masks,
         border=parse_border(config.mask.border, spec.frame_shape),
@@ -118,16 +134,10 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
                 "valid side of every ROI; mask.invert swaps valid and invalid"
             )
     whole = spec.uncut or spec
-    digests += digest_camera_images(config, whole.frame_shape)
-    if config.pairs.path is not None:
-        with naming_key("pairs.path"):
-            digests.append(digest_pairs(read_pair_list(config.pairs.path)))
     with naming_key("initial_shifts"):
         initial_shifts = read_initial_shifts(
             config, spec.spatial, spec.frame_numbers, whole.frame_count, spec.pixel_size, spec.unit
         )
-    if initial_shifts is not None:
-        digests.append(digest_content(initial_shifts))
     # What is wrong with weights is told of before work.
     read_mean_weights(config, spec.frame_numbers, whole.frame_count)
     chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
@@ -142,7 +152,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
-        digest="-".join(digests),
+        digest=_join_digests(config, spec, saturation, masks, initial_shifts),
         initial_shifts=initial_shifts,
         frame_numbers=spec.frame_numbers,
         corner=None
@@ -150,6 +160,46 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
     )
     return series, spec
+
+
+def _join_digests(
+    config: Config,
+    spec: StackSpec,
+    saturation: float | None,
+    masks: Sequence[Mask],
+    initial_shifts: NDArray[np.float64] | None,
+) -> str:
+    """Join the digests of all that results depend on beside the settings."""
+    digests = [spec.digest]
+    if config.mask.saturation == "auto":
+        digests.append(str(saturation))
+    digests += [mask.digest for mask in masks]
+    digests += digest_camera_images(config, (spec.uncut or spec).frame_shape)
+    if config.pairs.path is not None:
+        with naming_key("pairs.path"):
+            digests.append(digest_pairs(read_pair_list(config.pairs.path)))
+    if initial_shifts is not None:
+        digests.append(digest_content(initial_shifts))
+    return "-".join(digests)
+
+
+def list_earlier_series(config: Config, series: Series, count: int) -> Iterator[Series]:
+    """List the series as it can have been when it had its first `count` frames and no more.
+
+    Only what tells whether it was so is of then: `digest`, and the saturation in `validity`; all
+    else is as given.
+    """
+    spec = locate_stack(**config.input.model_dump())
+    shifts = series.initial_shifts
+    for earlier in list_earlier(spec, count, config.input.frames):
+        saturation = find_saturation(config.mask, StackFrames(earlier), earlier)
+        masks = locate_masks(config, spec, earlier)
+        first = None if shifts is None else shifts[:count]
+        yield replace(
+            series,
+            validity=replace(series.validity, saturation=saturation),
+            digest=_join_digests(config, earlier, saturation, masks, first),
+        )
 
 
 def check_frames(spec: StackSpec) -> None:

@@ -3,6 +3,7 @@ from .frames import (
     ArrayFrames,
     StackFrames,
     cut_at_chunks,
+    list_earlier,
     may_lack_chunks,
     read_block,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "digest_content",
     "get_codecs",
     "get_coordinates",
+    "list_earlier",
     "list_positions",
     "locate_mask",
     "locate_stack",

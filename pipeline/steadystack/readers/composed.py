@@ -68,8 +68,8 @@ class CutPixels:
     def may_lack(self) -> bool:
         return self.whole.may_lack
 
-    def describe(self) -> Any:
-        return self.whole.describe()
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return self.whole.describe(shape)
 
     def read(self, region: Slices) -> NDArray[Any]:
         pieces = [self.whole.read(piece) for piece, _ in self._find_pieces(region)]
@@ -147,8 +147,12 @@ class FilesPixels:
     shards = None
     may_lack = False
 
-    def describe(self) -> Any:
-        return [self.shape, str(self.dtype), [name.rsplit("/", 1)[-1] for name in self.files]]
+    def describe(self, shape: tuple[int, ...] | None = None) -> Any:
+        return [
+            shape or self.shape,
+            str(self.dtype),
+            [name.rsplit("/", 1)[-1] for name in self.files],
+        ]
 
     def read(self, region: Slices) -> NDArray[Any]:
         start, stop = region[0].start, region[0].stop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ from steadystack.model import (
     spatial_dims,
     suggest_renaming,
 )
-from steadystack.readers.references import open_reference
-from steadystack.readers.stacks import StackSpec
+from steadystack.readers.masks import find_earlier
+from steadystack.readers.references import digest_metadata, open_reference
+from steadystack.readers.stacks import StackSpec, cut_stack, find_frames
 from steadystack.units import choose_common_unit
 from steadystack.validity import ArrayMask, Validity, as_mask
 
@@ -104,6 +105,38 @@ def _check_unchanged(spec: StackSpec, pixels: Pixels, frame: int) -> None:
     changed = [axis for axis in spec.axes if axis != "t" and sizes.get(axis) != spec.size(axis)]
     if changed or len(pixels.shape) != len(spec.shape) or sizes.get("t", 1) <= frame:
         raise ValueError(f"{spec.path} changed its shape from {spec.shape} to {pixels.shape}")
+
+
+def list_earlier(spec: StackSpec, count: int, frames: str | None = None) -> Iterator[StackSpec]:
+    """List what a stack can have been when it had its first `count` frames and no more.
+
+    `frames` is the slice that chose them, see `locate_stack`: it may have chosen so many of several
+    numbers. There is none where the stack cannot have been so.
+    """
+    whole, numbers = spec.uncut or spec, spec.frame_numbers[:count]
+    last = numbers[-1]
+    region = {axis: side[:2] for axis, side in spec.sides.items() if axis in whole.spatial}
+    for length in [count] if frames is None else range(last + 1, last + 1 + abs(numbers.step)):
+        before = _find_earlier(whole, length)
+        if before is not None and (chosen := find_frames(before, frames)) == numbers:
+            yield cut_stack(before, chosen, region if spec.uncut is not None else {})
+
+
+def _find_earlier(spec: StackSpec, count: int) -> StackSpec | None:
+    """Find what a whole stack was when it had so many frames; None if it cannot have been."""
+    reference = find_earlier(spec.path, spec.array, count)
+    if reference is None:
+        return None
+    axis = spec.axes.index("t") if "t" in spec.axes else 0
+    shape = (*spec.shape[:axis], count, *spec.shape[axis + 1 :])
+    pixels = open_reference(spec.path, reference, spec.digest)
+    return replace(
+        spec,
+        array=reference,
+        shape=shape,
+        time=spec.time and (spec.time[0][:count], spec.time[1]),
+        digest=digest_metadata(spec.path, reference, pixels, spec.axes, shape),
+    )
 
 
 @dataclass(frozen=True)

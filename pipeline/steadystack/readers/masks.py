@@ -24,7 +24,12 @@ from steadystack.model import (
 )
 from steadystack.readers.formats import find_image
 from steadystack.readers.positions import AXIS_NAMES
-from steadystack.readers.references import Reference, digest_metadata, open_reference
+from steadystack.readers.references import (
+    InFiles,
+    Reference,
+    digest_metadata,
+    open_reference,
+)
 from steadystack.validity import Mask, Validity, as_mask
 
 # How many frames' masks are joined to a common mask.
@@ -131,16 +136,22 @@ class ValidFrames:
 
 
 def locate_mask(
-    path: str, frame_count: int, frame_shape: tuple[int, ...], labels: MaskLabels = MaskLabels()
+    path: str,
+    frame_count: int,
+    frame_shape: tuple[int, ...],
+    labels: MaskLabels = MaskLabels(),
+    *,
+    earlier: int | None = None,
 ) -> MaskSpec:
     """Locate a mask for frames of a shape and number; reads the pixels of a static mask only.
 
     `path` may be a Zarr array, an OME-Zarr image or label image, TIFF or .npy. Dimensions of
     length 1 do not count; named ones may come in any order. Raises InputError if the mask has
-    neither the shape of a frame nor that of the stack.
+    neither the shape of a frame nor that of the stack. With `earlier` the digest of a mask per
+    frame is the one that it had when it was for so many frames, "" if it cannot have been.
     """
     with get_place(path).explaining_outages():
-        spec, array = _describe(path, frame_count, frame_shape)
+        spec, array = _describe(path, frame_count, frame_shape, earlier=earlier)
         spec = replace(spec, labels=labels)
         if spec.per_frame:
             return spec
@@ -186,11 +197,17 @@ class ImagePart:
 
 
 def _describe(
-    path: str, frame_count: int, frame_shape: tuple[int, ...], *, is_coded: bool = False
+    path: str,
+    frame_count: int,
+    frame_shape: tuple[int, ...],
+    *,
+    is_coded: bool = False,
+    earlier: int | None = None,
 ) -> tuple[MaskSpec, Pixels]:
     """Describe the array at a path, checked to fit frames of a shape and number; reads no pixel.
 
     `is_coded`: its numbers may stand for values, as xarray writes them; those of masks do not.
+    `earlier`: see `locate_mask`.
     """
     located = get_place(path).call_interruptibly(partial(find_image, path, is_coded=is_coded))
     array, ndim = located.pixels, len(located.pixels.shape)
@@ -205,11 +222,29 @@ def _describe(
         return spec, array
     per_frame = _drop_single((frame_count, *frame_shape))
     if _drop_single(shape) == per_frame and shape[0] == frame_count:
+        if earlier is not None:
+            sides = tuple(earlier if i == order[0] else n for i, n in enumerate(array.shape))
+            before = find_earlier(path, located.reference, earlier)
+            pixels = array if before is None else before.open(path)
+            if before is not None:
+                digest = digest_metadata(path, before, pixels, names, sides)
+            spec = replace(spec, digest="" if before is None else digest)
         return replace(spec, per_frame=True), array
     raise InputError(
         f"the mask {path} has the shape {tuple(array.shape)}: it must be that of a frame, "
         f"{frame_shape}, or of all frames, {(frame_count, *frame_shape)}"
     )
+
+
+def find_earlier(path: str, reference: Reference, count: int) -> Reference | None:
+    """Find where an array was when it had so many frames; None: files are whole or not there."""
+    if not isinstance(reference, InFiles):
+        return reference
+    files = reference.open(path)
+    ends = np.cumsum(files.counts or np.ones(len(files.files), int)).tolist()
+    names = files.files[: ends.index(count) + 1] if count in ends else ()
+    of_each = reference.file_reference, reference.is_joined
+    return InFiles.from_files(names, *of_each) if names else None
 
 
 def digest_content(values: NDArray[Any]) -> str:

@@ -253,9 +253,18 @@ def open_reference(path: str, reference: Reference, digest: str = "") -> Pixels:
     return reference.open(path)
 
 
-def digest_metadata(path: str, reference: Reference, pixels: Pixels, axes: Sequence[str]) -> str:
-    """Hash path, reference, axes and the array's metadata to 16 hexadecimal digits."""
+def digest_metadata(
+    path: str,
+    reference: Reference,
+    pixels: Pixels,
+    axes: Sequence[str],
+    shape: tuple[int, ...] | None = None,
+) -> str:
+    """Hash path, reference, axes and the array's metadata to 16 hexadecimal digits.
+
+    `shape`: of an array that has had fewer frames; None: the one that it has.
+    """
     text = json.dumps(
-        [path, str(reference), list(axes), pixels.describe()], sort_keys=True, default=str
+        [path, str(reference), list(axes), pixels.describe(shape)], sort_keys=True, default=str
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]

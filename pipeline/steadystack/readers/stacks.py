@@ -206,13 +206,13 @@ def locate_stack(
     )
     found = find_channel(path, spec.size("c"), spec.channel_names, channel, "c" in spec.axes)
     spec = replace(spec, channel=found, **_choose_measures(spec, located, pixel_size))
-    return cut_stack(spec, _find_frames(spec, frames), _find_region(spec, region))
+    return cut_stack(spec, find_frames(spec, frames), _find_region(spec, region))
 
 
 Region = Sequence[tuple[float | str, float | str] | None]
 
 
-def _find_frames(spec: StackSpec, frames: str | None) -> range:
+def find_frames(spec: StackSpec, frames: str | None) -> range:
     """Find the frames of a stack that the text of a slice chooses; None: all.
 
     Raises InputError where these are less than two.
@@ -254,7 +254,7 @@ def cut_stack(spec: StackSpec, frames: range, region: Mapping[str, tuple[int, in
         array=reference,
         shape=shape,
         time=spec.time and (tuple(spec.time[0][i] for i in frames), spec.time[1]),
-        digest=digest_metadata(spec.path, reference, pixels, spec.axes),
+        digest=digest_metadata(spec.path, reference, pixels, spec.axes, spec.shape),
         uncut=spec,
     )
     size = dict(zip(spec.spatial, spec.pixel_size, strict=True))

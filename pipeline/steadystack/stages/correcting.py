@@ -162,7 +162,8 @@ def plan_correcting(setup: Setup) -> dict[str, CorrectedPlan]:
     output, plans = setup.config.output, dict[str, CorrectedPlan]()
     if output.corrected is None and output.mean is None:
         return plans
-    shifts = load_own_shifts(setup) if get_place(output.shifts).exists() else None
+    is_there = setup.growth is None and get_place(output.shifts).exists()
+    shifts = load_own_shifts(setup) if is_there else None
     is_solved = shifts is not None and not (shifts["component"] == UNSOLVED).all()
     for image in plan_images(setup, shifts if is_solved else None):
         target, what = image.work.target, "mean" if isinstance(image, SteadyMean) else "corrected"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
 
 from steadystack.checks import (
@@ -21,20 +24,36 @@ from steadystack.dataset import (
     Journal,
     check_replaceable,
     discard_journal,
+    get_journal_owner,
     get_journal_path,
+    load_shifts,
     read_attributes,
     read_pairs,
     save_shifts,
 )
 from steadystack.durable import get_place
-from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
-from steadystack.model import PILOT, InputError, PairStatus, PairTable, Pilot
-from steadystack.planning import Setup, bound_search, decide, set_up
+from steadystack.measure import (
+    add_second_round,
+    discard_camera_images,
+    measure_pairs,
+    spread_evenly,
+)
+from steadystack.model import GROWN, PILOT, InputError, PairStatus, PairTable, Pilot
+from steadystack.planning import (
+    Growth,
+    Setup,
+    bound_search,
+    decide,
+    recall_growth,
+    set_up,
+)
 from steadystack.run_log import Meter, log_stage
 from steadystack.stages.results import (
     add_camera_images,
+    choose_draft,
+    copy_camera_images,
+    discard_draft,
     get_draft_path,
-    get_journal_owner,
     get_lasting_attributes,
     list_estimated_images,
     load_own_shifts,
@@ -46,6 +65,9 @@ from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach
 
 MOST_ROUNDS = 3
+# So many of the pairs that a series has kept are measured again when it grows; what may lie between
+# two measurements of the same frames, px: the rounding of transforms of other sizes.
+CHECKED_PAIRS, SAME = 3, 1e-3
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +147,71 @@ def recall_settings(setup: Setup) -> Setup:
             return recalled
         found = recalled if found is setup else found
     return found
+
+
+def recall_run(undecided: Setup) -> Setup:
+    """The run as an earlier call decided on it, also where the series had fewer frames then."""
+    path = undecided.config.output.shifts
+    return recall_growth(recall_settings(undecided), undecided, (get_draft_path(path), path))
+
+
+def begin(setup: Setup, overwrite: bool) -> Setup:
+    """The run, writing a draft where its dataset is to replace one that is there.
+
+    That of a series that has grown begins with what was measured before.
+    """
+    growth, path = setup.growth, setup.config.output.shifts
+    if growth is None:
+        return choose_draft(setup, overwrite)
+    draft = get_draft_path(path)
+    owner = get_journal_owner(load_shifts(growth.path))
+    if owner != growth.owner:
+        raise InputError(f"another run has changed {growth.path} meanwhile: start this one again")
+    if growth.path != draft:
+        if get_place(draft).exists():
+            raise InputError(
+                f"the stack has grown, but {draft} was begun with other settings: go on with "
+                f"these, --overwrite starts over; or delete it, and {path} is gone on with"
+            )
+        discard_draft(path)  # what is left of one
+        copy_camera_images(growth.path, draft)
+    setup = replace(setup, draft=draft, growth=None)
+    with log_stage("checking what is kept"):
+        _check_kept(setup, growth)
+    history = {"frames": growth.frames, "kept": growth.kept}
+    known = make_run_id() | {GROWN: json.dumps(history)}
+    save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
+    discard_journal(draft)
+    first, before, now = growth.frames[0], growth.frames[-1], setup.series.source.frame_count
+    kept = len(growth.table.status) - int(growth.table.to_do.sum())
+    log.info(
+        "the stack has grown from %d to %d frames: %d measured pairs are kept", before, now, kept
+    )
+    log.info("what was decided before measuring stays as the first %d frames decided it", first)
+    return setup
+
+
+def _check_kept(setup: Setup, growth: Growth) -> None:
+    """Measure some of the pairs that are kept again: their frames may have been exchanged.
+
+    Raises InputError where one is not found as it was.
+    """
+    rows = spread_evenly(np.flatnonzero(growth.table.ok), CHECKED_PAIRS)
+    if not len(rows):
+        return
+    setup = add_camera_images(setup, keep_at=setup.shifts_path.rstrip("/"), again=True)
+    kept = growth.table.select_pairs(rows)
+    pairs = np.stack([kept.reference, kept.moving], axis=1)
+    found = PairTable.unmeasured(pairs, len(kept.frame_read_status), kept.shift.shape[1])
+    deque(measure_pairs(setup.series.source, found, setup.method, setup.size), maxlen=0)
+    same = found.ok & (np.abs(found.shift - kept.shift) <= SAME).all(axis=1)
+    for row in np.flatnonzero(~same)[:1].tolist():
+        raise InputError(
+            f"the stack has grown from {growth.frames[-1]} frames, but these are not what they "
+            f"were: the shift of frames {pairs[row].tolist()} was {kept.shift[row].round(4)} px, "
+            f"and is {found.shift[row].round(4)} px: use --overwrite to start over, or another "
+            "output.shifts"
+        )
 
 
 def _read_begun(path: str) -> list[dict[str, str]]:

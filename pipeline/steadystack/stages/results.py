@@ -14,9 +14,11 @@ import xarray as xr
 
 from steadystack.checks import CHECKED
 from steadystack.dataset import (
+    RUN,
     check_journal,
     check_replaceable,
     discard_journal,
+    get_journal_owner,
     load_shifts,
     make_dataset,
     read_pairs,
@@ -33,6 +35,7 @@ from steadystack.measure import (
     get_camera_image_path,
 )
 from steadystack.model import (
+    GROWN,
     PILOT,
     FrameTable,
     InputError,
@@ -47,7 +50,6 @@ log = logging.getLogger(__name__)
 
 MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
 MOTION = "motion"  # the attribute that tells the model that was solved for
-RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
 
 
 def make_table(setup: Setup) -> PairTable:
@@ -71,11 +73,20 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     changed = list_changed_settings(before, setup.config.dump(), MEASURING_SECTIONS)
     changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
     count, now = dataset.sizes["frame"], setup.series.source.frame_count
+    if setup.growth is not None:
+        raise InputError(
+            f"the stack has grown from {count} to {now} frames since {path} was measured: "
+            "`steadystack run` measures the pairs of the new ones and keeps the others"
+        )
     if count != now:
-        changed.append(f"the stack now has {now} frames instead of {count}")
+        frames = f"the stack now has {now} frames instead of {count}"
+        if count < now and not changed:
+            frames += f", and its first {count} are not those that were measured"
+        changed.append(frames)
     difference = "; ".join(changed) or "the input's metadata, or the content of a file"
+    back = "put the frames that are gone back, " if count > now else ""
     raise InputError(
-        f"{path} was measured with other settings ({difference}): use --overwrite to start "
+        f"{path} was measured with other settings ({difference}): {back}use --overwrite to start "
         "over, or another output.shifts"
     )
 
@@ -85,14 +96,10 @@ def make_run_id() -> dict[str, str]:
     return {RUN: uuid4().hex}
 
 
-def get_journal_owner(dataset: xr.Dataset) -> str:
-    """What the journal of a dataset bears."""
-    return str(dataset.attrs.get(RUN, dataset.attrs.get("fingerprint")))
-
-
 def get_lasting_attributes(dataset: xr.Dataset) -> dict[str, str]:
     """The attributes that stay as they are, whatever stage writes the dataset anew."""
-    return {name: dataset.attrs[name] for name in (RUN, *CHECKED) if name in dataset.attrs}
+    lasting = (RUN, GROWN, *CHECKED)
+    return {name: dataset.attrs[name] for name in lasting if name in dataset.attrs}
 
 
 def list_estimated_images(setup: Setup) -> list[str]:
@@ -216,12 +223,17 @@ def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
     path, draft = setup.config.output.shifts, setup.draft
     if not draft:
         return dataset
-    for name in CAMERA_IMAGES:
-        image = get_camera_image_path(draft, name)
-        if get_place(image).exists():
-            with get_place(image).fetching() as local:
-                get_place(get_camera_image_path(path, name)).put(local)
+    copy_camera_images(draft, path)
     save_shifts(dataset, path)
     discard_journal(path)
     discard_draft(path)
     return dataset
+
+
+def copy_camera_images(path: str, other: str) -> None:
+    """Copy what was made of the stack itself from beside one dataset to beside another."""
+    for name in CAMERA_IMAGES:
+        image = get_camera_image_path(path, name)
+        if get_place(image).exists():
+            with get_place(image).fetching() as local:
+                get_place(get_camera_image_path(other, name)).put(local)

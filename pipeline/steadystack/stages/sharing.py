@@ -9,16 +9,21 @@ from typing import TypeAlias
 import numpy as np
 
 from steadystack.config import ClusterSection, Config
-from steadystack.dataset import check_replaceable, discard_journal, read_pairs, save_shifts
+from steadystack.dataset import (
+    RUN,
+    check_replaceable,
+    discard_journal,
+    get_journal_owner,
+    read_pairs,
+    save_shifts,
+)
 from steadystack.durable import get_place
 from steadystack.measure import discard_camera_images
-from steadystack.model import FRAME_FIELDS, FrameStatus, InputError, PairStatus, PairTable
+from steadystack.model import FRAME_FIELDS, GROWN, FrameStatus, InputError, PairStatus, PairTable
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
-    RUN,
     discard_draft,
-    get_journal_owner,
     load_own_shifts,
     make_run_dataset,
     make_run_id,
@@ -40,6 +45,8 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
     if not 1 <= number <= count:
         raise InputError(f"part {number} of {count}: parts are numbered from 1 to {count}")
     pairs = setup.pairs
+    if setup.growth is not None:
+        pairs = pairs[setup.growth.table.to_do]
     if count > len(pairs):
         raise InputError(
             f"{count} parts of {len(pairs)} pairs: there cannot be more parts than pairs"
@@ -50,7 +57,8 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
     config = setup.config.model_copy(
         update={"output": setup.config.output.model_copy(update=output)}
     )
-    return replace(setup, config=config, pairs=pairs[np.sort(order[begin:end])])
+    chosen = pairs[np.sort(order[begin:end])]
+    return replace(setup, config=config, pairs=chosen, growth=None)
 
 
 def use_this_machine(config: Config) -> Config:
@@ -84,6 +92,7 @@ def gather(setup: Setup) -> None:
     if get_place(path).exists():
         before = load_own_shifts(setup)
         table, known = read_pairs(before), {RUN: get_journal_owner(before)}
+        known |= {GROWN: before.attrs[GROWN]} if GROWN in before.attrs else {}
     else:
         discard_camera_images(path)
         table, known = make_table(setup), make_run_id()
@@ -107,7 +116,7 @@ def remove_shares(path: str) -> None:
 
 def _set_output(setup: Setup, path: str) -> Setup:
     output = setup.config.output.model_copy(update={"shifts": path})
-    return replace(setup, config=setup.config.model_copy(update={"output": output}))
+    return replace(setup, config=setup.config.model_copy(update={"output": output}), draft="")
 
 
 def _take_rows(table: PairTable, share: PairTable) -> None:

@@ -45,14 +45,14 @@ from steadystack.stages.correcting import (
 from steadystack.stages.measuring import (
     OpenRun,
     Progress,
+    begin,
     measure_all,
-    recall_settings,
+    recall_run,
     settle_settings,
 )
 from steadystack.stages.reporting import write_report
 from steadystack.stages.results import (
     check_neighbours,
-    choose_draft,
     load_own_shifts,
     publish_draft,
     settle_neighbours,
@@ -249,7 +249,7 @@ def _put_report(where: Place, made: Path) -> Iterator[None]:
 
 def _set_up(config: Config) -> Setup:
     """The run, as an earlier call decided on settings that are "auto"."""
-    return recall_settings(set_up(config, open_series(config)[0]))
+    return recall_run(set_up(config, open_series(config)[0]))
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def open_run(
         on = cluster or ends.enter_context(open_run_cluster(config))
         setup = set_up(config, open_series(config)[0])
         if not overwrite:
-            setup = recall_settings(setup)
+            setup = recall_run(setup)
         if share is not None:
             setup = select_share(setup, share)
             config = setup.config
@@ -297,7 +297,7 @@ def open_run(
             if command in MEASURING:
                 if overwrite:
                     remove_shares(path)
-                opened = replace(opened, setup=choose_draft(setup, overwrite))
+                opened = replace(opened, setup=begin(setup, overwrite))
                 if not opened.setup.is_settled and not config.cluster.starts_cluster:
                     opened.engine()  # one that is not there is told of before frames are read
                 with log_stage("deciding on settings"):

@@ -1,0 +1,427 @@
+"""A series that grows: what is measured stays, what is new is measured, all is solved anew."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain, pairwise
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+import steadystack
+from steadystack import stages
+from steadystack.config import make_config
+from steadystack.dataset import load_shifts
+from steadystack.measure import get_camera_image_path
+from steadystack.model import FrameStatus, InputError
+from steadystack.outputs import write_image
+from support.scenes import Scene
+
+SIZE = (64, 72)
+STEPS = (8, 12, 13, 20)
+
+
+def series(count, seed=3):
+    """Noisy views of a scene that creeps; the same first frames, however many there are."""
+    scene = Scene(seed)
+    walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.7, (64, 2)), axis=0)
+    frames = []
+    for index in range(count):
+        noise = np.random.default_rng([seed, index]).normal(0, 12, SIZE)
+        frames.append(1000 + 200 * scene.view(SIZE, walk[index] - walk[0]) + noise)
+    return np.stack(frames).round().astype("u2")
+
+
+def write_zarr(folder, frames):
+    """As a microscope does that appends: frames that are there are not touched."""
+    path, shape = folder / "stack.zarr", frames.shape
+    if not path.exists():
+        zarr.create_array(
+            path, shape=(0, *SIZE), chunks=(1, *SIZE), dtype="u2", dimension_names=["t", "y", "x"]
+        )
+    array = zarr.open_array(path, mode="r+")
+    before = array.shape[0]
+    array.resize(shape)
+    array[before:] = frames[before:]
+    return "stack.zarr"
+
+
+def write_chunked(folder, frames):
+    """Zarr of format 2 with three frames to a chunk, of channels."""
+    path = folder / "stack.zarr"
+    if not path.exists():
+        zarr.create_array(
+            path,
+            shape=(0, 1, *SIZE),
+            chunks=(3, 1, *SIZE),
+            dtype="u2",
+            zarr_format=2,
+            attributes={"_ARRAY_DIMENSIONS": ["t", "c", "y", "x"]},
+        )
+    array = zarr.open_array(path, mode="r+")
+    array.resize((len(frames), 1, *SIZE))
+    array[:] = frames[:, None]
+    return "stack.zarr"
+
+
+def write_folder(folder, frames):
+    (folder / "stack").mkdir(exist_ok=True)
+    for index, frame in enumerate(frames):
+        tifffile.imwrite(folder / "stack" / f"t{index}.tif", frame)
+    return "stack"
+
+
+def write_pages(folder, frames):
+    for index, frame in enumerate(frames):
+        tifffile.imwrite(folder / "stack.tif", frame, append=bool(index), metadata=None)
+    return "stack.tif"
+
+
+def write_imagej(folder, frames):
+    tifffile.imwrite(folder / "stack.tif", frames, imagej=True, metadata={"axes": "TYX"})
+    return "stack.tif"
+
+
+def write_ome_tiff(folder, frames):
+    tifffile.imwrite(folder / "stack.ome.tif", frames, metadata={"axes": "TYX"})
+    return "stack.ome.tif"
+
+
+def write_files_of_frames(folder, frames):
+    """Four frames to a file; the last may have fewer."""
+    (folder / "stack").mkdir(exist_ok=True)
+    for index in range(0, len(frames), 4):
+        path = folder / "stack" / f"t{index}.tif"
+        tifffile.imwrite(path, frames[index : index + 4], imagej=True, metadata={"axes": "TYX"})
+    return "stack"
+
+
+def write_npy(folder, frames):
+    np.save(folder / "stack.npy", frames)
+    return "stack.npy"
+
+
+def settings(folder, path="stack.zarr", **sections):
+    usual = {
+        "input": {"path": path},
+        "register": {"max_shift": 12},
+        "preprocess": {"low_pass": 0.7, "high_pass": None},
+        "mask": {"defects": None, "parts": None},
+        "pairs": {"strategy": "window", "width": 3},
+        "cluster": {"kind": "in-process"},
+    }
+    output = {"shifts": "shifts.zarr"} | sections.pop("output", {})
+    return make_config(usual | sections | {"output": output}, folder)
+
+
+def count_measured(monkeypatch):
+    """How many rows every call that measures is left with to do."""
+    from steadystack.stages import measuring
+
+    done, measure = [], measuring.measure_pairs
+
+    def counted(source, table, *args, **keywords):
+        done.append(int(table.to_do.sum()))
+        return measure(source, table, *args, **keywords)
+
+    monkeypatch.setattr(measuring, "measure_pairs", counted)
+    return done
+
+
+def assert_same_result(grown, whole):
+    """The same pairs, and shifts, deviations and statuses within what is promised."""
+    np.testing.assert_allclose(grown["frame_shift"], whole["frame_shift"], atol=0.01)
+    np.testing.assert_allclose(
+        grown["frame_shift_std"], whole["frame_shift_std"], rtol=0.05, atol=1e-9
+    )
+    for name in ("frame_status", "frame_read_status", "pair_status", "component"):
+        np.testing.assert_array_equal(grown[name], whole[name], name)
+    for name in ("pair_reference", "pair_moving"):
+        np.testing.assert_array_equal(grown[name], whole[name], name)
+    np.testing.assert_allclose(grown["pair_shift"], whole["pair_shift"], atol=1e-6)
+    assert grown.attrs["verdict"] == whole.attrs["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("write", "frames"),
+    [
+        (write_zarr, STEPS),
+        (write_chunked, STEPS),
+        (write_folder, STEPS),
+        (write_pages, STEPS),
+        (write_imagej, STEPS),
+        (write_ome_tiff, STEPS),
+        (write_npy, STEPS),
+        (write_files_of_frames, (8, 12, 20)),
+    ],
+)
+def test_a_series_that_grows_is_that_of_one_go(tmp_path, monkeypatch, write, frames):
+    measured = count_measured(monkeypatch)
+    for count in frames:
+        path = write(tmp_path, series(count))
+        grown = stages.run(settings(tmp_path, path))
+        assert grown.sizes["frame"] == count
+    whole = stages.run(settings(tmp_path, path, output={"shifts": "whole.zarr"}))
+    assert_same_result(grown, whole)
+    assert json.loads(grown.attrs["grown"]) == {"frames": list(frames[:-1]), "kept": 0}
+    assert "grown" not in whole.attrs
+    pairs = [3 * count - 6 for count in frames]
+    new = [[3, now - before] for before, now in pairwise(pairs)]  # 3 are looked at again
+    assert measured == [pairs[0], *chain(*new), pairs[-1]]
+    log = (tmp_path / "run.log").read_text()
+    assert f"has grown from {frames[-2]} to 20 frames: {pairs[-2]} measured pairs are kept" in log
+    assert f"stays as the first {frames[0]} frames decided it" in log
+    assert sorted(path.name for path in tmp_path.glob("*.journal")) == []
+    assert not list(tmp_path.glob(".*draft*"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A series of eight frames that is run."""
+    write_zarr(tmp_path, series(8))
+    stages.run(settings(tmp_path))
+    return tmp_path
+
+
+def read_all(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted((folder / "shifts.zarr").rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_frames_that_were_exchanged_are_not_gone_on_with(folder):
+    before = read_all(folder)
+    write_zarr(folder, series(12))
+    array = zarr.open_array(folder / "stack.zarr", mode="r+")
+    array[:4] = series(4, seed=9)
+    with pytest.raises(InputError, match=r"not what they were: the shift of frames .*--overwrite"):
+        stages.run(settings(folder))
+    assert read_all(folder) == before
+    assert not list(folder.glob(".*draft*.zarr"))
+    assert "grown" not in stages.run(settings(folder), overwrite=True).attrs
+
+
+def test_files_that_come_before_others_are_not_gone_on_with(tmp_path):
+    write_folder(tmp_path, series(8))
+    stages.run(settings(tmp_path, "stack"))
+    tifffile.imwrite(tmp_path / "stack" / "a.tif", series(9)[8])
+    with pytest.raises(
+        InputError, match="9 frames instead of 8, and its first 8 are not those that were measured"
+    ):
+        stages.run(settings(tmp_path, "stack"))
+
+
+def test_a_stack_that_shrank_is_refused(folder):
+    write_zarr(folder, series(6))
+    with pytest.raises(
+        InputError, match=r"6 frames instead of 8\): put the frames .* back, or|--ov"
+    ):
+        stages.run(settings(folder))
+
+
+def test_other_settings_are_refused(folder):
+    write_zarr(folder, series(12))
+    with pytest.raises(InputError, match=r"max_shift 12 -> 9; the stack now has 12 frames instead"):
+        stages.run(settings(folder, register={"max_shift": 9}))
+
+
+@pytest.mark.parametrize("command", ["solve", "correct", "report"])
+def test_what_does_not_measure_says_what_does(folder, command):
+    write_zarr(folder, series(12))
+    output = {"report": "report.html", "corrected": "steady.ome.zarr"}
+    with pytest.raises(InputError, match=r"grown from 8 to 12 .* `steadystack run` measures"):
+        getattr(stages, command)(settings(folder, output=output))
+    assert stages.plan(settings(folder, output=output)).corrected is not None
+
+
+class Stop(BaseException):
+    """As a signal does."""
+
+
+def test_a_run_that_is_stopped_while_it_grows_goes_on(folder, monkeypatch):
+    before = read_all(folder)
+    write_zarr(folder, series(20))
+    config = settings(folder, cluster={"kind": "in-process", "task_memory": "1 MiB"})
+
+    def stop(done, total):
+        if done >= 30:
+            raise Stop
+
+    with pytest.raises(Stop):
+        stages.run(config, progress=stop)
+    assert read_all(folder) == before  # the old one is in use until the new one is whole
+    write_zarr(folder, series(24))  # and it has grown again meanwhile
+    measured = count_measured(monkeypatch)
+    grown = stages.run(config)
+    assert sum(measured[1:]) <= 3 * 24 - 6 - 30
+    assert json.loads(grown.attrs["grown"])["frames"] == [8, 20]
+    whole = stages.run(settings(folder, output={"shifts": "whole.zarr"}))
+    assert_same_result(grown, whole)
+    measured.clear()
+    assert stages.run(config).identical(load_shifts(str(folder / "shifts.zarr")))
+    assert measured == []
+
+
+def test_what_the_first_frames_decided_stays(tmp_path, monkeypatch):
+    """The pilot, how far to search, defects, and the flat field that was made of the stack."""
+    decided = {"preprocess": {}, "mask": {}, "register": {}}
+    write_zarr(tmp_path, series(8))
+    first = stages.run(settings(tmp_path, **decided))
+    write_zarr(tmp_path, series(20))
+    monkeypatch.setattr("steadystack.stages.measuring.run_pilot", None)
+    monkeypatch.setattr("steadystack.stages.measuring.find_reach", None)
+    grown = stages.run(settings(tmp_path, **decided))
+    assert grown.attrs["pilot"] == first.attrs["pilot"]
+    then, now = (json.loads(shifts.attrs["configuration"]) for shifts in (first, grown))
+    assert {name: then[name] for name in decided} == {name: now[name] for name in decided}
+    sections = {name: now[name] for name in ("preprocess", "register")}
+    mask = {"defects": None, "parts": None}
+    path = {"shifts": "whole.zarr"}
+    whole = stages.run(settings(tmp_path, mask=mask, **sections, output=path))
+    assert_same_result(grown, whole)
+
+
+def test_a_flat_field_of_the_first_frames_stays(tmp_path):
+    config = settings(tmp_path, preprocess={"flat_field": "median"})
+    write_zarr(tmp_path, series(12))
+    stages.run(config)
+    image = zarr.open_array(get_camera_image_path(config.output.shifts, "flat_field"))[:]
+    write_zarr(tmp_path, series(20))
+    grown = stages.run(config)
+    np.testing.assert_array_equal(
+        zarr.open_array(get_camera_image_path(config.output.shifts, "flat_field"))[:], image
+    )
+    write_image(tmp_path / "flat.zarr", image)
+    given = {"preprocess": {"flat_field": "flat.zarr"}, "output": {"shifts": "whole.zarr"}}
+    assert_same_result(grown, stages.run(settings(tmp_path, **given)))
+
+
+def test_pairs_that_the_plan_no_longer_holds_are_kept(folder, monkeypatch):
+    """A long series has other pairs than a short one; so it has when it grows once more."""
+    auto = {"pairs": {"width": 3}, "output": {"shifts": "auto.zarr"}}
+    before = stages.run(settings(folder, **auto))
+    monkeypatch.setattr("steadystack.pairs.strategies.LONG", 10)
+    monkeypatch.setattr("steadystack.pairs.strategies._select_multiscale", every_fourth)
+    for count, frames in ((12, [8]), (16, [8, 12])):
+        write_zarr(folder, series(count))
+        grown = stages.run(settings(folder, **auto))
+        kept = json.loads(grown.attrs["grown"])
+        assert kept["frames"] == frames
+        assert kept["kept"] == len(before["pair"]) - 4  # of the plan are those four apart or next
+        pairs = [*zip(grown["pair_reference"].values, grown["pair_moving"].values, strict=True)]
+        assert len(pairs) == len(set(pairs)) == len(every_fourth(count, 3, 0)) + kept["kept"]
+        was = [*zip(before["pair_reference"].values, before["pair_moving"].values, strict=True)]
+        assert set(was) <= set(pairs)
+        rows = [pairs.index(pair) for pair in was]
+        np.testing.assert_array_equal(grown["pair_shift"][rows], before["pair_shift"])
+        assert (grown["pair_weight"][rows] > 0).all()
+        assert stages.solve(settings(folder, **auto))["pair"].size == len(pairs)
+        assert stages.run(settings(folder, **auto))["pair"].size == len(pairs)
+
+
+def every_fourth(frame_count, width, max_separation):
+    """Pairs of next frames, those of every second one, and those four apart."""
+    pairs = [(i, i + 1) for i in range(0, frame_count - 1, 2)]
+    return np.array(sorted(pairs + [(i, i + 4) for i in range(frame_count - 4)]))
+
+
+def test_a_frame_that_was_not_there_yet_is_measured_when_the_series_grows(tmp_path):
+    write_zarr(tmp_path, series(8))
+    zarr.open_array(tmp_path / "stack.zarr", mode="r+").resize((9, *SIZE))  # not its pixels
+    shifts = stages.run(settings(tmp_path))
+    assert shifts["frame_status"][8] == FrameStatus.MISSING.code
+    array = zarr.open_array(tmp_path / "stack.zarr", mode="r+")
+    array.resize((12, *SIZE))
+    array[8:] = series(12)[8:]
+    grown = stages.run(settings(tmp_path))
+    assert_same_result(grown, stages.run(settings(tmp_path, output={"shifts": "whole.zarr"})))
+    assert (grown["frame_status"] == FrameStatus.OK.code).all()
+
+
+def test_frames_of_a_slice_and_masks_for_each(tmp_path):
+    """Every second frame of a region, with a mask for each frame: both grow."""
+    sections = {
+        "input": {"path": "stack.zarr", "frames": "1::2", "region": [[4, 60], [0, 70]]},
+        "mask": {"path": "mask.npy", "defects": None, "parts": None, "saturation": "auto"},
+        "initial_shifts": {"path": "initial.csv"},
+    }
+    for count in (16, 23, 32):
+        write_zarr(tmp_path, series(count))
+        masks = np.random.default_rng(5).random((40, *SIZE)) > 0.05
+        np.save(tmp_path / "mask.npy", masks[:count])
+        rows = [f"{frame},0,0" for frame in range(count)]
+        (tmp_path / "initial.csv").write_text("\n".join(["frame,y,x", *rows]))
+        grown = stages.run(settings(tmp_path, **sections))
+    assert json.loads(grown.attrs["grown"])["frames"] == [8, 11]
+    np.testing.assert_array_equal(grown["frame"], np.arange(1, 32, 2))
+    whole = stages.run(settings(tmp_path, **sections, output={"shifts": "whole.zarr"}))
+    assert_same_result(grown, whole)
+
+
+def test_shares_measure_what_is_new(folder, monkeypatch):
+    write_zarr(folder, series(20))
+    measured = count_measured(monkeypatch)
+    for part in ("1/2", "2/2"):
+        stages.measure(settings(folder), batches=part)
+    assert measured == [18, 18]
+    stages.measure(settings(folder))
+    grown = stages.solve(settings(folder))
+    assert measured == [18, 18, 3]
+    assert_same_result(grown, stages.run(settings(folder, output={"shifts": "whole.zarr"})))
+    assert json.loads(grown.attrs["grown"]) == {"frames": [8], "kept": 0}
+    assert not list(folder.glob("*.part-*"))
+
+
+def test_saturation_that_is_another_one_is_refused(tmp_path):
+    frames = series(12)
+    frames[11, :4, :4] = 4095
+    write_zarr(tmp_path, frames[:8])
+    config = settings(tmp_path, mask={"saturation": "auto", "defects": None, "parts": None})
+    stages.run(config)
+    write_zarr(tmp_path, frames)
+    with pytest.raises(InputError, match="65535 for the first 8 frames, and is 4095 now"):
+        stages.run(config)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_on_workers_and_with_what_turns(tmp_path, workers):
+    sections = {
+        "cluster": {"kind": "local", "workers": workers},
+        "motion": {"model": "rigid"},
+        "output": {"mean": "mean.npy", "report": "report.html"},
+    }
+    for count in (8, 14):
+        write_zarr(tmp_path, series(count))
+        grown = stages.run(settings(tmp_path, **sections))
+    whole = settings(tmp_path, motion={"model": "rigid"}, output={"shifts": "whole.zarr"})
+    assert_same_result(grown, stages.run(whole))
+    assert np.isfinite(grown["frame_rotation"]).all()
+    moved = steadystack.mean(steadystack.open_stack(str(tmp_path / "stack.zarr")), grown)
+    np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), moved["mean"], rtol=1e-4)
+
+
+def test_several_inputs_grow_each_by_itself(tmp_path):
+    for name, count in (("a", 8), ("b", 9)):
+        (tmp_path / name).mkdir()
+        write_zarr(tmp_path / name, series(count))
+    config = settings(tmp_path, "*/stack.zarr", output={"shifts": "out/{name}.zarr"})
+    stages.run_all(config)
+    write_zarr(tmp_path / "a", series(12))
+    outcomes = stages.run_all(config)
+    assert [(found.status, found.frames) for found in outcomes] == [("done", 12), ("done", 9)]
+
+
+@pytest.mark.parametrize("name", ["{folder}/shifts.nc", "s3://stacks/{name}/shifts.zarr"])
+def test_other_places(tmp_path, s3, credentials, name):
+    path = name.format(folder=tmp_path, name=tmp_path.name.replace("_", "-"))
+    write_npy(tmp_path, series(2))
+    s3.upload(tmp_path / "stack.npy", "stacks", "some.npy")  # makes the bucket
+    for count in (8, 12, 15):
+        write_zarr(tmp_path, series(count))
+        grown = stages.run(settings(tmp_path, output={"shifts": path}))
+    assert json.loads(grown.attrs["grown"])["frames"] == [8, 12]
+    assert_same_result(load_shifts(path), stages.run(settings(tmp_path)))
