@@ -1,11 +1,17 @@
-"""Which frames count in a mean, and by how much."""
+"""Which frames count in a mean, and by how much; which stay where they were."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from steadystack.correction.movements import find_ok_frames, find_weights
+from steadystack.correction.movements import (
+    NEAR,
+    Movements,
+    find_ok_frames,
+    find_weights,
+    keep_near,
+)
 from steadystack.model import FrameStatus, InputError
 from support.corrected import TRUTH, shifts_of
 
@@ -54,3 +60,30 @@ def test_a_frame_that_does_not_count_needs_no_weight():
     shifts = shifts_of(frame_status=[OK] * 5 + [FrameStatus.FLAT.code])
     weights = np.array([1, 1, 1, 1, 1, np.nan])
     assert find_weights(shifts, weights).tolist() == [1, 1, 1, 1, 1, 0]
+
+
+def test_frames_stay_that_hardly_moved():
+    """One by one: a new shift, in one axis or both, of a blank frame, and of one that was."""
+    before = np.array([[1, 1], [1, 1], [1, 1], [np.nan] * 2, [np.nan] * 2, [1, 1], [0, 0]], float)
+    moved = [[0, 0], [0, 0.049], [0.04, 0.04], [0, 0], [0, 0], [np.nan, 0], [0.03, 0.03]]
+    now = before + np.array(moved)
+    now[4] = 1
+    now = np.concatenate([now, [[5, 5], [np.nan] * 2]])
+    movements, stays = keep_near(Movements(now, np.isfinite(now[:, 0])), before, None, (30, 40))
+    assert stays.tolist() == [True, True, False, True, False, False, True, False, False]
+    np.testing.assert_array_equal(movements.shift[:7][stays[:7]], before[stays[:7]])
+    np.testing.assert_array_equal(movements.shift[~stays], now[~stays])
+
+
+@pytest.mark.parametrize("times", [0.99, 1.01])
+def test_a_frame_moves_as_far_as_its_farthest_corner(times):
+    """It turns by so much that a corner, (15, 20) px from the middle, moves by the bound."""
+    angle = times * NEAR / np.hypot(15, 20)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shift, still = np.zeros((1, 2)), np.eye(2)[None]
+    movements, stays = keep_near(
+        Movements(shift, np.array([True]), turn[None]), shift, still, (30, 40)
+    )
+    assert stays.tolist() == [times < 1]
+    assert movements.linear is not None
+    np.testing.assert_array_equal(movements.linear, still if times < 1 else turn[None])

@@ -165,7 +165,10 @@ def test_a_series_that_grows_is_that_of_one_go(tmp_path, monkeypatch, write, fra
         assert grown.sizes["frame"] == count
     whole = stages.run(settings(tmp_path, path, output={"shifts": "whole.zarr"}))
     assert_same_result(grown, whole)
-    assert json.loads(grown.attrs["grown"]) == {"frames": list(frames[:-1]), "kept": 0}
+    history = json.loads(grown.attrs["grown"])
+    assert history["frames"] == list(frames[:-1])
+    assert history["kept"] == 0
+    assert len(set(history["fingerprints"]) | {grown.attrs["fingerprint"]}) == len(frames)
     assert "grown" not in whole.attrs
     pairs = [3 * count - 6 for count in frames]
     new = [[3, now - before] for before, now in pairwise(pairs)]  # 3 are looked at again
@@ -372,7 +375,7 @@ def test_shares_measure_what_is_new(folder, monkeypatch):
     grown = stages.solve(settings(folder))
     assert measured == [18, 18, 3]
     assert_same_result(grown, stages.run(settings(folder, output={"shifts": "whole.zarr"})))
-    assert json.loads(grown.attrs["grown"]) == {"frames": [8], "kept": 0}
+    assert json.loads(grown.attrs["grown"])["frames"] == [8]
     assert not list(folder.glob("*.part-*"))
 
 
@@ -425,3 +428,203 @@ def test_other_places(tmp_path, s3, credentials, name):
         grown = stages.run(settings(tmp_path, output={"shifts": path}))
     assert json.loads(grown.attrs["grown"])["frames"] == [8, 12]
     assert_same_result(load_shifts(path), stages.run(settings(tmp_path)))
+
+
+def open_corrected(folder, name="steady.ome.zarr"):
+    group = zarr.open_group(folder / name, mode="r")
+    return group, {key: array[:] for key, array in group.arrays()}
+
+
+def find_inodes(folder, level):
+    """The file of every frame's chunk."""
+    files = sorted((folder / "steady.ome.zarr" / level / "c").iterdir(), key=lambda f: int(f.name))
+    return [next(f for f in path.rglob("*") if f.is_file()).stat().st_ino for path in files]
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_frames_of_the_corrected_stack_stay(tmp_path, monkeypatch, levels):
+    """Those that moved are written anew; all are what one go with the same shifts writes."""
+    from steadystack.correction import movements
+
+    sections = {
+        "correct": {"levels": levels},
+        "output": {"corrected": "steady.ome.zarr"},
+    }
+    write_zarr(tmp_path, series(8))
+    stages.run(settings(tmp_path, **sections))
+    written, all_moved, inodes = [], [], find_inodes(tmp_path, "0")
+    from steadystack.correction import writing
+
+    monkeypatch.setattr(movements, "NEAR", near := 4e-5)  # px: pairs that come move some farther
+    correct = writing.correct_region
+
+    def counted(number, plan):
+        written.append(number)
+        return correct(number, plan)
+
+    monkeypatch.setattr(writing, "correct_region", counted)
+    for count in (12, 20):
+        write_zarr(tmp_path, series(count))
+        grown = stages.run(settings(tmp_path, **sections))
+        now, (group, arrays) = find_inodes(tmp_path, "0"), open_corrected(tmp_path)
+        stays = [old == new for old, new in zip(inodes, now, strict=False)]
+        before, inodes = len(inodes), now
+        moved = [frame for frame, stayed in enumerate(stays) if not stayed]
+        assert sorted(written) == [*moved, *range(before, count)]
+        all_moved += moved
+        assert any(stays)
+        off = np.abs(arrays["frame_shift"] - grown["frame_shift"].values)
+        assert np.hypot(*off.T).max() <= near
+        assert off[before:].max() == 0
+        written.clear()
+        # What a stack with these shifts is in one go: the same pixels, and what is known of them.
+        given = steadystack.edit_shifts(grown, arrays["frame_shift"])
+        expected = steadystack.correct(
+            steadystack.open_stack(str(tmp_path / "stack.zarr")), given
+        ).values
+        np.testing.assert_array_equal(arrays["0"], expected)
+        assert arrays["valid"].shape == expected.shape
+        np.testing.assert_allclose(
+            arrays["valid_fraction"], arrays["valid"].mean(axis=(1, 2)), atol=1e-12
+        )
+        assert len(group.attrs["ome"]["multiscales"][0]["datasets"]) == levels
+    assert all_moved
+
+    stages.run(settings(tmp_path, **sections))
+    assert find_inodes(tmp_path, "0") == inodes  # nothing is left to do
+    stages.correct(settings(tmp_path, **sections), overwrite=True)
+    _, arrays = open_corrected(tmp_path)
+    np.testing.assert_array_equal(arrays["frame_shift"], grown["frame_shift"])
+    assert len(written) == 20
+
+
+@pytest.mark.parametrize("border", ["same", "crop", "expand"])
+@pytest.mark.parametrize("suffix", ["zarr", "tif"])
+def test_other_corrected_stacks_are_replaced_when_the_new_one_is_whole(
+    tmp_path, monkeypatch, border, suffix
+):
+    """Killed on the way, what is there is the older stack; the next run ends what was begun."""
+    from steadystack.correction import regions, writing
+
+    name = f"steady.ome.{suffix}"
+    sections = {"output": {"corrected": name, "mean": "mean.npy"}, "correct": {"border": border}}
+    write_zarr(tmp_path, series(8))
+    stages.run(settings(tmp_path, **sections))
+    write_zarr(tmp_path, series(20))
+    move, calls = regions.move_region, []
+
+    def stop(plan, region):
+        calls.append(region)
+        if len(calls) > 4:
+            raise Stop
+        return move(plan, region)
+
+    def read(path):
+        return tifffile.imread(path) if suffix == "tif" else zarr.open_group(path)["0"][:]
+
+    before = read(tmp_path / name)
+    for module in (regions, writing):
+        monkeypatch.setattr(module, "move_region", stop)
+    with pytest.raises(Stop):
+        stages.run(settings(tmp_path, **sections))
+    np.testing.assert_array_equal(read(tmp_path / name), before)
+    for module in (regions, writing):
+        monkeypatch.setattr(module, "move_region", move)
+    grown = stages.run(settings(tmp_path, **sections))
+    stack = steadystack.open_stack(str(tmp_path / "stack.zarr"))
+    now, expected = read(tmp_path / name), steadystack.correct(stack, grown, border=border)
+    if (border, suffix) == ("same", "zarr"):  # first frames are where they were, within a bit
+        np.testing.assert_allclose(now[:8].astype(float), expected[:8], atol=20)
+        np.testing.assert_array_equal(now[8:], expected[8:])
+    else:
+        np.testing.assert_array_equal(now, expected)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".steadystack")]
+
+
+def test_a_corrected_stack_of_other_settings_is_written_whole(tmp_path, monkeypatch):
+    """Nothing stays that another interpolation made, nor what another program wrote there."""
+    from steadystack.correction import writing
+
+    spared = []
+    keep = writing._keep_regions
+    monkeypatch.setattr(
+        writing, "_keep_regions", lambda corrected: spared.append(keep(corrected)) or spared[-1]
+    )
+    output = {"corrected": "steady.ome.zarr"}
+    for count, how in ((8, {}), (12, {"interpolation": "linear"}), (14, {"chunks": 32}), (15, {})):
+        write_zarr(tmp_path, series(count))
+        grown = stages.run(settings(tmp_path, correct=how, output=output))
+    assert list(map(len, spared)) == [0, 0, 0, 0]
+    write_zarr(tmp_path, series(18))
+    (tmp_path / "steady.ome.zarr" / "0" / "c" / "3" / "0" / "0").unlink()
+    grown = stages.run(settings(tmp_path, output=output))
+    assert sorted(spared[-1]) == [0, 1, 2, *range(4, 15)]
+    stack = steadystack.open_stack(str(tmp_path / "stack.zarr"))
+    _, arrays = open_corrected(tmp_path)
+    expected = steadystack.correct(stack, steadystack.edit_shifts(grown, arrays["frame_shift"]))
+    np.testing.assert_array_equal(arrays["0"], expected)
+
+
+def write_sharded(folder, frames):
+    """Two channels in shards of four frames."""
+    path = folder / "stack.zarr"
+    if not path.exists():
+        zarr.create_array(
+            path,
+            shape=(0, 2, *SIZE),
+            chunks=(2, 1, 32, 36),
+            shards=(4, 1, 64, 72),
+            dtype="u2",
+            dimension_names=["t", "c", "y", "x"],
+        )
+    array = zarr.open_array(path, mode="r+")
+    array.resize((len(frames), 2, *SIZE))
+    array[:] = np.stack([frames, 65535 - frames], axis=1)
+    return "stack.zarr"
+
+
+@pytest.mark.parametrize("model", ["translation", "rigid"])
+@pytest.mark.parametrize("write", [write_chunked, write_sharded, write_folder])
+def test_corrected_stacks_of_all_layouts_are_gone_on_with(tmp_path, monkeypatch, write, model):
+    """Chunks and shards of several frames, channels, frames that turn or stay blank; by stages."""
+    from steadystack.correction import writing
+
+    spared, keep = [], writing._keep_regions
+    monkeypatch.setattr(
+        writing, "_keep_regions", lambda corrected: spared.append(keep(corrected)) or spared[-1]
+    )
+    frames = series(24)
+    frames[2] = 7  # it stays blank
+    for count in (8, 13, 24):
+        path = write(tmp_path, frames[:count])
+        config = settings(
+            tmp_path,
+            input={"path": path, "channel": 0},
+            motion={"model": model},
+            output={"corrected": "steady.ome.zarr"},
+        )
+        stages.measure(config)
+        grown = stages.solve(config)
+        stages.correct(config)
+    assert len(spared[0]) == 0
+    assert all(len(kept) >= 1 for kept in spared[1:])
+    other = config.model_copy(
+        update={"correct": config.correct.model_copy(update={"interpolation": "linear"})}
+    )
+    with pytest.raises(InputError, match="was made with other shifts or settings"):
+        stages.correct(other)
+    _, arrays = open_corrected(tmp_path)
+    assert np.isnan(arrays["frame_shift"][2]).all()
+    given = grown.copy()
+    given["frame_shift"] = ("frame", "axis"), arrays["frame_shift"]
+    if model == "rigid":
+        given["frame_linear"] = ("frame", "axis", "of_axis"), arrays["frame_linear"]
+        given["frame_linear"][2] = np.nan
+    del given.attrs["digests"]
+    stack = steadystack.open_stack(str(tmp_path / path), channel=0)
+    expected = steadystack.correct(stack, given).values
+    shown = arrays["0"] if arrays["0"].ndim == 3 else arrays["0"][:, 0]
+    valid = arrays["valid"] if arrays["valid"].ndim == 3 else arrays["valid"][:, 0]
+    np.testing.assert_array_equal(shown, expected)
+    fraction = arrays["valid_fraction"].reshape(24, -1)[:, 0]
+    np.testing.assert_allclose(fraction, valid.mean(axis=(1, 2)), atol=1e-12)

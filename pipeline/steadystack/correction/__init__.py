@@ -7,7 +7,7 @@ from `moments`.
 """
 
 from steadystack.correction.averaging import check_own_mean, plan_mean, write_mean
-from steadystack.correction.corrected import Corrected, plan_corrected
+from steadystack.correction.corrected import Corrected, compute_how, plan_corrected
 from steadystack.correction.lazy import correct
 from steadystack.correction.means import (
     SeriesImages,
@@ -30,6 +30,7 @@ __all__ = [
     "SteadyMean",
     "Weights",
     "check_own_mean",
+    "compute_how",
     "correct",
     "find_defects_left_out",
     "find_shown_box",

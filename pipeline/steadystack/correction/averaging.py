@@ -28,7 +28,6 @@ from steadystack.correction.corrected import (
     check_shifts_fit,
     choose_chunks,
     compute_digest,
-    spread_over_axes,
 )
 from steadystack.correction.moments import (
     IMAGES,
@@ -43,7 +42,13 @@ from steadystack.correction.moments import (
     take_up,
     write_box,
 )
-from steadystack.correction.movements import Weights, choose_canvas, find_movements, find_weights
+from steadystack.correction.movements import (
+    Weights,
+    choose_canvas,
+    find_movements,
+    find_weights,
+    spread_over_axes,
+)
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
 from steadystack.correction.writing import Steps, write_in_steps
 from steadystack.durable import get_place

@@ -128,8 +128,15 @@ class MeanLayout(ChunkLayout):
         return super().estimate_bytes(sides) + self.moment_bytes * box
 
 
-def cut_into_regions(layout: ChunkLayout, memory: int) -> Regions:
-    """Cut into regions as large as `memory` bytes allow, of whole chunks, or frames if they fit."""
+def cut_into_regions(
+    layout: ChunkLayout, memory: int, chosen: Sequence[int] | None = None
+) -> Regions:
+    """Cut into regions as large as `memory` bytes allow, of whole chunks, or frames if they fit.
+
+    Of the sides that are `chosen` if these do.
+    """
+    if chosen is not None and _fits(layout, chosen, memory):
+        return Regions(layout.shape, tuple(chosen))
     shape, sides = layout.shape, list(_clip(layout.unit, layout.shape))
     least = layout.estimate_bytes(sides)
     if least > memory:
@@ -150,6 +157,16 @@ def cut_into_regions(layout: ChunkLayout, memory: int) -> Regions:
             continue
         sides = larger
     return Regions(shape, _choose_several_frames(layout, sides, memory))
+
+
+def _fits(layout: ChunkLayout, sides: Sequence[int], memory: int) -> bool:
+    """Whether regions with these sides are of whole chunks, within memory."""
+    pieces = zip(sides, layout.shape, _clip(layout.unit, layout.shape), strict=True)
+    return (
+        len(sides) == len(layout.shape)
+        and all(side <= size and (side % unit == 0 or side == size) for side, size, unit in pieces)
+        and layout.estimate_bytes(sides) <= memory
+    )
 
 
 def _choose_several_frames(

@@ -27,12 +27,14 @@ from steadystack.correction.movements import (
     choose_fill_value,
     find_movements,
     find_shown_box,
+    keep_near,
+    spread_over_axes,
 )
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
 from steadystack.durable import get_place
-from steadystack.model import InputError, hide_in_values, hide_secrets
+from steadystack.model import Bools, InputError, hide_in_values, hide_secrets
 from steadystack.ome import OmeVersion
-from steadystack.outputs import OWN, PyramidSpec
+from steadystack.outputs import OWN, PyramidSpec, Written
 from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
 from steadystack.warp import Box, check_linear_interpolation
@@ -52,6 +54,7 @@ class Corrected:
     attributes : of the group in the store
     task_bytes : memory of a task
     frames : what becomes of every frame
+    before, stays : what is there, None: all frames are written; (frames,) which of it stay
     """
 
     path: str
@@ -59,6 +62,8 @@ class Corrected:
     attributes: dict[str, Any]
     task_bytes: int
     frames: Movements
+    before: Written | None
+    stays: Bools
 
     @property
     def blank(self) -> int:
@@ -79,6 +84,7 @@ def plan_corrected(
     validity: Validity,
     channel: int | None,
     memory: int,
+    before: Written | None = None,
 ) -> Corrected:
     """Plan a corrected stack from everything that is known before a pixel is read.
 
@@ -90,6 +96,7 @@ def plan_corrected(
     section : the settings of the correction
     validity, channel : see `CorrectionPlan`
     memory : bytes that a task may use
+    before : a corrected stack of the first frames of the same series, of which frames are to stay
 
     Raises
     ------
@@ -99,10 +106,13 @@ def plan_corrected(
     movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     check_shifts_fit(source, movements, axes, section)
-    spatial = source.spatial
+    spatial, stays = source.spatial, np.zeros(len(movements.shift), bool)
+    if before is not None and (before.linear is None) == (movements.linear is None):
+        shape = [source.size(axis) for axis in axes]
+        movements, stays = keep_near(movements, before.shift, before.linear, shape)
     shift = spread_over_axes(movements.shift, axes, spatial)
     canvas, layout, regions, target = _choose_canvas_and_target(
-        path, source, section, movements, axes, memory
+        path, source, section, movements, axes, memory, before.sides if before else None
     )
     digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     target = replace(target, digest=digest)
@@ -120,8 +130,10 @@ def plan_corrected(
         channel=channel,
     )
     attributes = make_attributes(path, target, source, canvas, axes)
-    attributes |= {OWN: _describe(plan, section, movements, axes)}
-    return Corrected(path, plan, attributes, layout.estimate_bytes(regions.sides), movements)
+    how = {"how": compute_how(section, channel), "fingerprint": shifts.attrs.get("fingerprint", "")}
+    attributes |= {OWN: _describe(plan, section, movements, axes) | how}
+    task_bytes = layout.estimate_bytes(regions.sides)
+    return Corrected(path, plan, attributes, task_bytes, movements, before, stays)
 
 
 def _choose_canvas_and_target(
@@ -131,6 +143,7 @@ def _choose_canvas_and_target(
     movements: Movements,
     axes: Sequence[str],
     memory: int,
+    sides: Sequence[int] | None = None,
 ) -> tuple[Box, ChunkLayout, Regions, PyramidSpec]:
     """Choose which pixels a corrected stack shows, and how they are written.
 
@@ -141,6 +154,7 @@ def _choose_canvas_and_target(
     section : the settings of the correction
     movements : what becomes of every frame, along `axes`
     memory : bytes that a task may use
+    sides : of the regions that tasks take on, if they may; None: chosen
 
     Returns
     -------
@@ -160,7 +174,7 @@ def _choose_canvas_and_target(
         version,
         "nearest" if section.labels or dtype.kind == "b" else section.interpolation,
     )
-    regions = cut_into_regions(layout, memory)
+    regions = cut_into_regions(layout, memory, sides)
     target = PyramidSpec(
         path=get_place(path).open_build().path,
         axes=layout.axes,
@@ -172,15 +186,6 @@ def _choose_canvas_and_target(
         digest="",
     )
     return canvas, layout, regions, target
-
-
-def spread_over_axes(
-    shift: NDArray[np.float64], axes: Sequence[str], spatial: Sequence[str]
-) -> NDArray[np.float64]:
-    """Spread shifts along `axes` over those of a stack, (frames, spatial axes); 0 along others."""
-    spread = np.zeros((len(shift), len(spatial)))
-    spread[:, [spatial.index(axis) for axis in axes]] = shift
-    return spread
 
 
 def _check_linear(
@@ -309,6 +314,12 @@ def compute_digest(
     return hashlib.sha256(text).hexdigest()[:16]
 
 
+def compute_how(section: CorrectSection, channel: int | None) -> str:
+    """Compute a short hash of the settings of a corrected stack."""
+    content = [METHOD_VERSION, section.model_dump(mode="json"), channel]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _describe(
     plan: CorrectionPlan, section: CorrectSection, movements: Movements, axes: Sequence[str]
 ) -> dict[str, Any]:
@@ -320,6 +331,7 @@ def _describe(
     layout = [plan.regions.sides, [asdict(level) for level in target.levels]]
     return {
         "digest": target.digest,
+        "sides": list(plan.regions.sides),
         "layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:16],
         "source": hide_secrets(source.path),
         "settings": hide_in_values(section.model_dump(mode="json")),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,8 @@ from steadystack.warp import (
 PRECISION = "precision"
 Weights: TypeAlias = str | NDArray[np.float64] | None
 BORDERS = ("same", "crop", "expand")
+# Frames of a series that has grown which moved less than this, pixels, stay as they were written.
+NEAR = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,52 @@ def find_movements(
     if linear is not None:
         linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
     return Movements(shift, has_shift, linear)
+
+
+def keep_near(
+    movements: Movements,
+    shift: NDArray[np.float64],
+    linear: NDArray[np.float64] | None,
+    shape: Sequence[int],
+) -> tuple[Movements, Bools]:
+    """Leave first frames where they were that moved no farther than `NEAR` since.
+
+    Parameters
+    ----------
+    shift, linear : as `Movements` has them, of the first frames as they were moved before
+    shape : pixels of a frame along the axes of the shifts
+
+    Returns
+    -------
+    movements : those before where frames stay
+    stays : (frames,) which do; a frame moves as far as the farthest of its corners
+    """
+    count, ndim = shift.shape
+    before = np.eye(ndim) if linear is None else linear
+    now = np.eye(ndim) if movements.linear is None else movements.linear[:count]
+    corners = np.array(list(product(*([-size / 2, size / 2] for size in shape))))
+    moved = (movements.shift[:count] - shift)[:, None] + np.einsum(
+        "...ij,cj->...ci", now - before, corners
+    )
+    blank = np.isnan(shift).any(axis=1) & np.isnan(movements.shift[:count]).any(axis=1)
+    stays = np.zeros(len(movements.shift), bool)
+    stays[:count] = blank | (np.linalg.norm(moved, axis=-1).max(axis=-1) <= NEAR)
+    kept, chosen = np.flatnonzero(stays), movements.shift.copy()
+    chosen[kept] = shift[kept]
+    if movements.linear is None:
+        return replace(movements, shift=chosen), stays
+    turned = movements.linear.copy()
+    turned[kept] = np.broadcast_to(before, (count, ndim, ndim))[kept]
+    return replace(movements, shift=chosen, linear=turned), stays
+
+
+def spread_over_axes(
+    shift: NDArray[np.float64], axes: Sequence[str], spatial: Sequence[str]
+) -> NDArray[np.float64]:
+    """Spread shifts along `axes` over those of a stack, (frames, spatial axes); 0 along others."""
+    spread = np.zeros((len(shift), len(spatial)))
+    spread[:, [spatial.index(axis) for axis in axes]] = shift
+    return spread
 
 
 def get_linear(shifts: xr.Dataset) -> NDArray[np.float64] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.cluster import Engine, Failure, run_tasks, share
-from steadystack.correction.chunks import Regions
+from steadystack.correction.chunks import Regions, scale_to_level
 from steadystack.correction.corrected import Corrected
 from steadystack.correction.regions import CorrectionPlan, correct_region, move_region
 from steadystack.durable import get_place
@@ -24,13 +25,19 @@ from steadystack.outputs import (
     check_tiff,
     create_pyramid,
     explaining_write_errors,
+    is_laid_out_alike,
+    link_region,
+    make_record,
     read_begun,
     read_digest,
     read_tiff_digest,
     write_fractions,
+    write_motion,
     write_ome_tiff,
 )
 from steadystack.readers import get_codecs
+
+log = logging.getLogger(__name__)
 
 State = Literal["new", "begun", "done"]
 
@@ -109,6 +116,10 @@ def write_corrected(
         items = ((number, number) for number in remaining)
         return run_tasks(client, correct_region, items, share(client, plan))
 
+    def end(done: dict[int, list[int]]) -> None:
+        write_motion(plan.target, corrected.frames.shift, corrected.frames.linear)
+        write_fractions(plan.target, _gather_fractions(plan, done))
+
     write_in_steps(
         Steps(
             corrected.path,
@@ -119,7 +130,8 @@ def write_corrected(
                 plan.target, corrected.attributes, get_codecs(plan.source, plan.target.version)
             ),
             work=work,
-            end=lambda done: write_fractions(plan.target, _gather_fractions(plan, done)),
+            end=end,
+            keep=lambda: _keep_regions(corrected),
         ),
         overwrite=overwrite,
         may_replace=may_replace,
@@ -139,6 +151,7 @@ class Steps:
     begin : lays out the store
     work : does the steps of these numbers; yields each with the numbers to be recorded
     end : writes what follows from the numbers of all steps
+    keep : takes over what steps need not do, once it is laid out; their numbers, as `work` has them
     """
 
     path: str
@@ -148,6 +161,7 @@ class Steps:
     begin: Callable[[], None]
     work: Callable[[Iterable[int]], Iterator[tuple[int, list[int] | Failure]]]
     end: Callable[[dict[int, list[int]]], None]
+    keep: Callable[[], dict[int, list[int]]] = dict
 
 
 def write_in_steps(
@@ -166,8 +180,9 @@ def write_in_steps(
         build.tidy()
         return
     if state == "new":
-        with explaining_write_errors(path), build.beginning():
+        with explaining_write_errors(path), build.beginning() as records:
             steps.begin()
+            records += [make_record(number, counts) for number, counts in steps.keep().items()]
     with TaskRecord(path) as record:
         done = record.done
         remaining = (number for number in range(steps.count) if number not in done)
@@ -182,6 +197,34 @@ def write_in_steps(
     with explaining_write_errors(path):
         steps.end(done)
         build.finish()
+
+
+def _keep_regions(corrected: Corrected) -> dict[int, list[int]]:
+    """Take over the regions whose frames stay; their numbers, with what `correct_region` returns.
+
+    How many pixels are known is told for whole frames: by the first of their regions.
+    """
+    before, plan = corrected.before, corrected.work
+    kept = dict[int, list[int]]()
+    if before is None or not is_laid_out_alike(plan.target, before.path):
+        return kept
+    axes, pixels = plan.target.axes, math.prod(plan.box.shape)
+    levels = [*plan.target.levels, *([plan.target.valid] if plan.target.valid else [])]
+    for number in range(len(plan.regions)):
+        region = plan.regions.get_slices(number)
+        sides = dict(zip(axes, region, strict=True))
+        if not corrected.stays[sides["t"]].all():
+            continue
+        if link_region(
+            plan.target,
+            before.path,
+            {level.name: scale_to_level(region, level) for level in levels},
+        ):
+            is_first = all(sides[axis].start == 0 for axis in axes if axis in "zyx")
+            known = before.fraction[sides["t"], sides.get("c", slice(None))] * pixels * is_first
+            kept[number] = known.round().astype(int).ravel().tolist()
+    log.info("frames stay as they are: %d of %d tasks are spared", len(kept), corrected.tasks)
+    return kept
 
 
 def _gather_fractions(plan: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:

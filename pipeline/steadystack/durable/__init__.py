@@ -6,7 +6,7 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 `outages` says why a store gives nothing.
 """
 
-from steadystack.durable.files import explain_unwritable
+from steadystack.durable.files import explain_unwritable, link_file
 from steadystack.durable.outages import retry_read
 from steadystack.durable.places import (
     Place,
@@ -23,6 +23,7 @@ __all__ = [
     "explain_unwritable",
     "explaining_unreadable",
     "get_place",
+    "link_file",
     "make_absolute",
     "paths_overlap",
     "retry_read",

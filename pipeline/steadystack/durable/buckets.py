@@ -244,12 +244,15 @@ class ObjectBuild:
         return flag is not None and flag.data == LAID_OUT
 
     @contextmanager
-    def beginning(self) -> Iterator[None]:
+    def beginning(self) -> Iterator[list[bytes]]:
         objects.put(self._flag, b"")  # from here on it is not whole, whatever lies there
         names = [name for name in objects.list_below(self._partial) if name != FLAG_NAME]
         objects.delete(self._partial, names)
         objects.delete_below(self.path)
-        yield
+        records: list[bytes] = []
+        yield records
+        if records:
+            objects.put(f"{self._partial}/{1:08d}", b"".join(records))
         objects.put(self._flag, LAID_OUT)
 
     def finish(self) -> None:

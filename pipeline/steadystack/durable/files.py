@@ -194,6 +194,21 @@ def close_workshop(path: Path) -> None:
         folder.rmdir()
 
 
+def link_file(source: str, target: str) -> bool:
+    """Give a file of this machine a second place, as a copy where the disk has no links.
+
+    False: there is no such file. Neither may be written to in place afterwards.
+    """
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        shutil.copyfile(source, target)
+    return True
+
+
 def delete(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

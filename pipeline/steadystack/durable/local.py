@@ -237,14 +237,17 @@ class LocalBuild:
         return files.check_workshop(self._target) and self._record.exists()
 
     @contextmanager
-    def beginning(self) -> Iterator[None]:
+    def beginning(self) -> Iterator[list[bytes]]:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         if files.check_workshop(self._target):
             self._record.unlink(missing_ok=True)  # first: deleting the rest takes many steps
         files.close_workshop(self._target)
-        files.open_workshop(self._target)
-        yield
-        self._record.touch()
+        workshop = files.open_workshop(self._target)
+        records: list[bytes] = []
+        yield records
+        whole = workshop / f"{RECORD_NAME}.new"
+        whole.write_bytes(b"".join(records))
+        os.replace(whole, self._record)
 
     def finish(self) -> None:
         files.put(self._new, self._target)

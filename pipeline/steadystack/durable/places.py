@@ -127,8 +127,11 @@ class Build(Protocol):
         """Whether an output was laid out that is not whole yet."""
         ...
 
-    def beginning(self) -> AbstractContextManager[None]:
-        """Delete an unfinished output; the block lays out a new one, which is begun at its end."""
+    def beginning(self) -> AbstractContextManager[list[bytes]]:
+        """Delete an unfinished output; the block lays out a new one, which is begun at its end.
+
+        What it adds to the list are the records of steps that are done then.
+        """
         ...
 
     def finish(self) -> None:

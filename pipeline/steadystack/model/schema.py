@@ -200,8 +200,9 @@ ATTRIBUTES = (
               "pixels that are defects of the camera, and what its rows and columns add; missing: "
               "none was auto"),
     Attribute("grown", "JSON", "frames: how many the series had each time before it grew; what "
-              "was decided before measuring was so from the first number of them; kept: pairs "
-              "behind those of the strategy, measured before; missing: it never grew"),
+              "was decided before measuring was so from the first number of them; fingerprints: of "
+              "each time; kept: pairs behind those of the strategy, measured before; missing: it "
+              "never grew"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),

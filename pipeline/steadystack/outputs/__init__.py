@@ -2,9 +2,17 @@
 
 `pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
 `ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
-`marks` tell files that were made here from those of others, which nothing replaces.
+`kept` is what stays of a stack whose series has grown. `marks` tell files that were made here from
+those of others, which nothing replaces.
 """
 
+from steadystack.outputs.kept import (
+    Written,
+    is_laid_out_alike,
+    link_region,
+    read_written,
+    write_motion,
+)
 from steadystack.outputs.marks import (
     check_own_file,
     make_figure_metadata,
@@ -26,6 +34,7 @@ from steadystack.outputs.progress import (
     WHAT,
     TaskRecord,
     explaining_write_errors,
+    make_record,
     read_begun,
     read_digest,
 )
@@ -49,20 +58,26 @@ __all__ = [
     "Level",
     "PyramidSpec",
     "TaskRecord",
+    "Written",
     "check_own_file",
     "check_own_tiff",
     "check_tiff",
     "create_pyramid",
     "explaining_write_errors",
+    "is_laid_out_alike",
+    "link_region",
     "make_figure_metadata",
+    "make_record",
     "mark_page",
     "read_begun",
     "read_digest",
     "read_made_of",
     "read_tiff_digest",
+    "read_written",
     "replacing_own_file",
     "write_fractions",
     "write_image",
+    "write_motion",
     "write_ome_tiff",
     "write_region",
     "write_rows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -46,7 +46,7 @@ class TaskRecord:
 
     def add(self, number: int, values: list[int]) -> None:
         """Record that the task of this number is done, and the numbers it returned."""
-        self._writer.append((" ".join(map(str, (number, *values))) + "\n").encode("ascii"))
+        self._writer.append(make_record(number, values))
 
     def __enter__(self) -> Self:
         self._writer = self._records.write(self._good)
@@ -54,6 +54,11 @@ class TaskRecord:
 
     def __exit__(self, *raised: Any) -> None:
         self._writer.__exit__(*raised)
+
+
+def make_record(number: int, values: Sequence[int]) -> bytes:
+    """Make the line that records a task and the numbers it returned."""
+    return (" ".join(map(str, (number, *values))) + "\n").encode("ascii")
 
 
 def read_digest(path: str, key: str = CORRECTED) -> str | None:

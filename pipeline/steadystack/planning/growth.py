@@ -74,8 +74,10 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
     _check_saturation(undecided.series, earlier.series, count)
     table = read_pairs(dataset)
     replay_journal(path, owner, table)
-    frames = (*_read_history(dataset.attrs).get("frames", []), count)
-    return _grow(undecided, earlier.pilot, Growth(path, owner, frames, table))
+    history = _read_history(dataset.attrs)
+    frames = (*history.get("frames", []), count)
+    fingerprints = (*history.get("fingerprints", []), dataset.attrs["fingerprint"])
+    return _grow(undecided, earlier.pilot, Growth(path, owner, frames, fingerprints, table))
 
 
 def _read_history(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

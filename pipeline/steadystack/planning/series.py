@@ -96,7 +96,8 @@ class Growth:
     Attributes
     ----------
     path, owner : of the dataset, and what its journal bears
-    frames : how many the series had each time before it grew; the first ones decided on settings
+    frames, fingerprints : how many the series had each time before it grew, and what the dataset
+        was; the first ones decided on settings
     table : what was measured, among the pairs and frames of now
     kept : how many of its last rows are no pairs of the plan
     """
@@ -104,6 +105,7 @@ class Growth:
     path: str
     owner: str
     frames: tuple[int, ...]
+    fingerprints: tuple[str, ...]
     table: PairTable
     kept: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from steadystack.correction import (
     Corrected,
     SteadyMean,
     check_own_mean,
+    compute_how,
     find_defects_left_out,
     plan_corrected,
     plan_mean,
@@ -24,8 +26,8 @@ from steadystack.correction import (
     write_tiff,
 )
 from steadystack.durable import get_place
-from steadystack.model import UNSOLVED, InputError
-from steadystack.outputs import MEAN, check_own_tiff, read_digest
+from steadystack.model import GROWN, UNSOLVED, InputError
+from steadystack.outputs import MEAN, Written, check_own_tiff, read_digest, read_written
 from steadystack.planning import (
     CorrectedPlan,
     Setup,
@@ -140,7 +142,9 @@ def correct_solved(
         "may_replace": may_replace,
         "progress": progress,
     }
-    stack = plan_stack(setup, shifts)
+    stack = plan_stack(setup, shifts, None if overwrite else _find_kept(setup, shifts))
+    if stack.before is not None and stack.before.digest != stack.work.target.digest:
+        options["may_replace"] = True
     if path.rstrip("/").endswith(".zarr"):
         write_corrected(stack, client, **options)
     else:
@@ -199,10 +203,29 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
     return planned
 
 
-def plan_stack(setup: Setup, shifts: xr.Dataset) -> Corrected:
-    """The corrected stack of a run, before a pixel is read."""
+def plan_stack(setup: Setup, shifts: xr.Dataset, before: Written | None = None) -> Corrected:
+    """The corrected stack of a run, before a pixel is read; frames of the one `before` may stay."""
     path = str(setup.config.output.corrected)
-    return plan_corrected(path, **_find_what_is_moved(setup, shifts))
+    return plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
+
+
+def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
+    """The corrected stack that is there, if it is of the first frames of a series that has grown.
+
+    Its canvas must be that of all frames, and another stack must not be moved by the shifts.
+    """
+    section, path = setup.config.correct, str(setup.config.output.corrected)
+    is_fit = section.border == "same" and section.stack is None and path.endswith(".zarr")
+    if not (is_fit and GROWN in shifts.attrs and get_place(path).keeps_old):
+        return None
+    written = read_written(path)
+    channel = locate_stack(**setup.config.input.model_dump()).channel or 0
+    if written is None or written.how != compute_how(section, channel):
+        return None
+    if len(written.shift) > shifts.sizes["frame"]:
+        return None
+    known = {*json.loads(shifts.attrs[GROWN])["fingerprints"], shifts.attrs["fingerprint"]}
+    return written if written.fingerprint in known else None
 
 
 def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:

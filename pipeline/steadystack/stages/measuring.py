@@ -178,7 +178,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     setup = replace(setup, draft=draft, growth=None)
     with log_stage("checking what is kept"):
         _check_kept(setup, growth)
-    history = {"frames": growth.frames, "kept": growth.kept}
+    history = {name: getattr(growth, name) for name in ("frames", "fingerprints", "kept")}
     known = make_run_id() | {GROWN: json.dumps(history)}
     save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
     discard_journal(draft)

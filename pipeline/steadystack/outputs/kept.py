@@ -1,0 +1,135 @@
+"""What a corrected stack was written with, and chunks of it that stay when its series has grown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from steadystack.durable import get_place, link_file
+from steadystack.model import Slices
+from steadystack.outputs.progress import OWN
+from steadystack.outputs.pyramids import FRACTION, Level, PyramidSpec
+
+SHIFT, LINEAR = "frame_shift", "frame_linear"  # arrays beside the levels
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What a whole corrected stack was written with.
+
+    Attributes
+    ----------
+    path : where it is
+    digest : of all that its pixels follow from
+    how : hash of its settings
+    fingerprint : of the measuring that its shifts are of
+    sides : of the regions that tasks wrote, per array axis
+    shift : (frames, axes) pixels, as frames were moved; NaN: it is blank
+    linear : (frames, axes, axes) about the middle of a frame; None: frames were shifted alone
+    fraction : known share of every frame and channel (frames, channels)
+    """
+
+    path: str
+    digest: str
+    how: str
+    fingerprint: str
+    sides: tuple[int, ...]
+    shift: NDArray[np.float64]
+    linear: NDArray[np.float64] | None
+    fraction: NDArray[np.float64]
+
+
+def read_written(path: str) -> Written | None:
+    """Read what the corrected stack at a path was written with; None: there is none that tells."""
+    place = get_place(path)
+    if not place.open_build().is_whole():
+        return None
+    try:
+        group = zarr.open_group(place.make_zarr_store(), mode="r")
+        own: Any = group.attrs[OWN]
+        shift, fraction = (np.asarray(_open(group, name)[...]) for name in (SHIFT, FRACTION))
+        linear = np.asarray(_open(group, LINEAR)[...]) if LINEAR in group else None
+        return Written(
+            path, str(own["digest"]), str(own["how"]), str(own["fingerprint"]),
+            tuple(map(int, own["sides"])), shift, linear, fraction.reshape(len(shift), -1),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, FileNotFoundError):
+        return None  # it was written by an earlier version, or is none of ours
+
+
+def write_motion(
+    spec: PyramidSpec, shift: NDArray[np.float64], linear: NDArray[np.float64] | None
+) -> None:
+    """Write how frames were moved as arrays beside the levels, for `read_written`."""
+    group = zarr.open_group(get_place(spec.path).make_zarr_store(read_only=False), mode="r+")
+    for name, values in ((SHIFT, shift), (LINEAR, linear)):
+        if values is None:
+            continue
+        dims = ["t", "axis", "of_axis"][: values.ndim]
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype="f8",
+            dimension_names=dims if group.metadata.zarr_format == 3 else None,
+            attributes={"_ARRAY_DIMENSIONS": dims},
+            overwrite=True,
+        )
+        array[...] = values
+
+
+def is_laid_out_alike(spec: PyramidSpec, path: str) -> bool:
+    """Whether chunks of the image at a path are those of one that is laid out, frame by frame."""
+    ours, theirs = (zarr.open_group(name, mode="r") for name in (spec.path, path))
+    time = spec.axes.index("t")
+    return all(
+        level.name in theirs
+        and _describe(_open(ours, level.name), time) == _describe(_open(theirs, level.name), time)
+        for level in _list_arrays(spec)
+    )
+
+
+def link_region(spec: PyramidSpec, path: str, regions: Mapping[str, Slices]) -> bool:
+    """Link the chunks of a region from the image at a path to the one that is laid out.
+
+    `regions` are its slices by the name of the array. False: not all of its chunks are there.
+    """
+    return all(
+        link_file(f"{path}/{key}", f"{spec.path}/{key}")
+        for level in _list_arrays(spec)
+        for key in _list_chunks(spec, level, regions[level.name])
+    )
+
+
+def _list_chunks(spec: PyramidSpec, level: Level, region: Slices) -> Iterator[str]:
+    """List the keys of the chunks, or shards, of a region of an array."""
+    array = _open(zarr.open_group(spec.path, mode="r"), level.name)
+    numbers = (
+        range(side.start // size, -(-side.stop // size))
+        for side, size in zip(region, level.shards or level.chunks, strict=True)
+    )
+    for coordinates in product(*numbers):
+        yield f"{level.name}/{array.metadata.encode_chunk_key(coordinates)}"
+
+
+def _list_arrays(spec: PyramidSpec) -> Sequence[Level]:
+    return spec.levels if spec.valid is None else (*spec.levels, spec.valid)
+
+
+def _open(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _describe(array: zarr.Array[Any], time: int) -> str:
+    """Describe all of an array but how many frames it has."""
+    shape = [size for axis, size in enumerate(array.shape) if axis != time]
+    metadata = array.metadata.to_dict() | {"shape": shape}
+    return json.dumps(metadata, sort_keys=True, default=str)
