@@ -628,3 +628,28 @@ def test_corrected_stacks_of_all_layouts_are_gone_on_with(tmp_path, monkeypatch,
     np.testing.assert_array_equal(shown, expected)
     fraction = arrays["valid_fraction"].reshape(24, -1)[:, 0]
     np.testing.assert_allclose(fraction, valid.mean(axis=(1, 2)), atol=1e-12)
+
+
+def test_pairs_of_a_second_round_are_kept(tmp_path, monkeypatch):
+    """Two frames that show nothing cut the series in two; what joined the halves stays."""
+    frames = series(20)
+    frames[4:6] = 7
+    sections = {"pairs": {"strategy": "separations", "separations": [1, 2], "extra": 1.0}}
+    write_zarr(tmp_path, frames[:10])
+    first = stages.run(settings(tmp_path, **sections))
+    more = len(first["pair"]) - 17  # of 10 frames
+    assert more > 0
+    write_zarr(tmp_path, frames)
+    measured = count_measured(monkeypatch)
+    grown = stages.run(settings(tmp_path, **sections))
+    pairs, before = (
+        set(zip(found["pair_reference"].values, found["pair_moving"].values, strict=True))
+        for found in (grown, first)
+    )
+    assert before <= pairs
+    assert json.loads(grown.attrs["grown"])["kept"] == more
+    assert measured[:2] == [3, 20]  # the 37 of 20 frames without the 17 of 10
+    assert (grown["component"].values[grown["frame_status"].values == 0] == 0).all()
+    measured.clear()
+    assert stages.run(settings(tmp_path, **sections)).sizes == grown.sizes
+    assert measured == []
