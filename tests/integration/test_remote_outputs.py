@@ -148,7 +148,7 @@ def assert_equal_outputs(s3, folder, corrected=True):
     if corrected:
         one, other = group_at(s3, there.corrected), group_at(s3, "", here.corrected)
         assert sorted(one.array_keys()) == sorted(other.array_keys()) == [
-            "0", "1", "valid", "valid_fraction"
+            "0", "1", "frame_shift", "valid", "valid_fraction"
         ]  # fmt: skip
         for name, array in other.arrays():
             np.testing.assert_array_equal(one[name][...], array[...])

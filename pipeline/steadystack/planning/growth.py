@@ -54,9 +54,11 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
         If `mask.saturation: auto` finds another value in all frames than in the first.
     """
     fingerprint = setup.config.fingerprint(setup.series.digest)
-    existing = [path for path in paths if get_place(path).exists()]
+    existing = list[str]()
+    with suppress(InputError):  # other stages say so, if it matters
+        existing += [path for path in paths if get_place(path).exists()]
     for path in existing:
-        with suppress(InputError):  # other stages say so, if it matters
+        with suppress(InputError):
             attributes = read_attributes(path)
             if attributes.get("fingerprint") == fingerprint:
                 return _add_kept_pairs(setup, path, attributes)
