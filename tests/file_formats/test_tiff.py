@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -246,3 +248,14 @@ def test_a_list_of_pages_that_is_a_ring_is_told(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a.tif is cut off or damaged \(.*circular"):
         locate_stack(str(path))
+
+
+def test_a_tifffile_that_lacks_something_in_zarr_is_told_of_with_the_way_out(tmp_path, monkeypatch):
+    """As tifffile 2026.3 does in zarr 3.4, and then says "zarr 3.4 < 3 is not supported"."""
+    pages(tmp_path / "a.tif")
+    monkeypatch.delitem(sys.modules, "tifffile.zarr", raising=False)
+    monkeypatch.setitem(sys.modules, "zarr.abc.store", None)  # to import from it is an ImportError
+    words = f"tifffile {tifffile.__version__} does not go with zarr {zarr.__version__}; pip install"
+    with pytest.raises(InputError, match=words) as raised:
+        locate_stack(str(tmp_path / "a.tif"))
+    assert "< 3" not in str(raised.value)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from itertools import product
 from typing import Any, Protocol
 
@@ -129,6 +130,19 @@ def find_local(path: str) -> str:
     if not place.is_file():
         raise InputError(f"{path} is a folder" if place.exists() else place.describe_missing())
     return source
+
+
+def explain_versions(error: Exception) -> str:
+    """Say which versions do not go together, if tifffile lacks something in zarr; else the error.
+
+    tifffile then says that zarr is older than 3, whatever it is.
+    """
+    if not isinstance(error.__cause__, ImportError):
+        return str(error)
+    return (
+        f"tifffile {version('tifffile')} does not go with zarr {zarr.__version__}; pip install "
+        "--upgrade tifffile: zarr 3.2 and later need tifffile 2026.5.2 or later"
+    )
 
 
 def find_coding(array: zarr.Array[Any]) -> Coding | None:

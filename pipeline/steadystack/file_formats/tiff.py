@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from steadystack.durable import get_place
-from steadystack.file_formats.pixels import explaining_damage
+from steadystack.file_formats.pixels import explain_versions, explaining_damage
 from steadystack.file_formats.tiff_metadata import read_metadata
 from steadystack.model import InputError, UnreachableError
 
@@ -231,7 +231,7 @@ def _open_as_zarr(file: TiffFile, series: TiffPageSeries, path: str, level: int)
         store: Any = series.aszarr(level=level, read_only=True)
         array = zarr.open(store, mode="r")
     except Exception as error:
-        raise InputError(f"{path} cannot be read as TIFF: {error}") from error
+        raise InputError(f"{path} cannot be read as TIFF: {explain_versions(error)}") from error
     assert isinstance(array, zarr.Array)
     weakref.finalize(store, file.close)
     return array
