@@ -96,7 +96,8 @@ def without_digests(dataset):
 def test_an_edited_dataset_is_refused_by_name(tmp_path, suffix, edit):
     change, words = EDITS[edit]
     path = str(tmp_path / f"s.{suffix}")
-    edited = change(make_solved())
+    with xr.set_options(keep_attrs=True):  # as today's xarray does by itself
+        edited = change(make_solved())
     if suffix == "nc":
         edited.to_netcdf(path, engine="h5netcdf")
     else:

@@ -131,8 +131,11 @@ def _choose_pairs(
     usable = pairs.ok & known[start] & known[end] & (component[start] == component[end])
     if only_near:
         apart = np.abs(end - start)
-        edges = apart[usable].astype(np.float64), (start[usable], end[usable])
-        graph = sparse.coo_array(edges, (len(shift), len(shift))).tocsr()
+        # scipy 1.13 takes indices of 32 bits only
+        ends = start[usable].astype(np.int32), end[usable].astype(np.int32)
+        graph = sparse.coo_array(
+            (apart[usable].astype(np.float64), ends), (len(shift), len(shift))
+        ).tocsr()
         usable &= apart <= NEAR * csgraph.minimum_spanning_tree(graph).data.max(initial=1)
     return np.flatnonzero(usable)
 
