@@ -27,6 +27,7 @@ from steadystack.cli import main as commands
 from steadystack.cli.outcomes import EXIT_CODES, GOES_ON_AFTER
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
+from steadystack.guide import list_presets
 from steadystack.model import (
     ATTRIBUTES,
     BESIDE,
@@ -42,6 +43,8 @@ from steadystack.model import (
 )
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+PRESETS_PAGE = PAGE.with_name("presets.md")
+PRESETS = PAGE.parents[1] / "pipeline" / "steadystack" / "data" / "presets"
 WIDTH = 100  # of a signature, beyond which every parameter has a line
 JSON_TYPES = {
     "integer": "whole number", "number": "number", "string": "text", "boolean": "true or false",
@@ -409,6 +412,32 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def presets_page() -> str:
+    """The page of the presets."""
+    lines = [
+        "<!-- Made by scripts/make_reference.py from the code: change it there. -->",
+        "# Presets",
+        "",
+        "Settings to start from, for a kind of microscope:",
+        "",
+        "```sh",
+        "steadystack init STACK --like low-dose-em > run.yaml",
+        "steadystack init --list                                # tells them all",
+        "```",
+        "",
+        "What `init` finds of the stack and its pairs stays in the draft; the preset's keys are put "
+        "in. Whatever depends on the size of things in pixels is left to the pilot. Each has a "
+        "worked case of the same name, with mask and outputs, tested on a series of its kind.",
+        "",
+    ]
+    for name, about in list_presets().items():
+        text = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+        keys = [line for line in text.splitlines() if not line.startswith("#")]
+        lines += [f"## {name}", "", about, "", "```yaml", *keys, "```", ""]
+        lines += [f"The worked case: [`{name}.yaml`](../configs/{name}.yaml).", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -417,11 +446,14 @@ def main() -> None:
         "--check", action="store_true", help="only say whether the page is up to date"
     )
     given = parser.parse_args()
-    if not given.check:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE} differs from the code: python scripts/make_reference.py writes it anew")
+    for path, text in ((PAGE, page()), (PRESETS_PAGE, presets_page())):
+        if not given.check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.exit(
+                f"{path} differs from the code: python scripts/make_reference.py writes it anew"
+            )
 
 
 if __name__ == "__main__":

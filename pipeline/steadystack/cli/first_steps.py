@@ -31,8 +31,25 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return reduce(lambda made, option: option(made), reversed(STACK_OPTIONS), command)
 
 
+def _list_presets(context: click.Context, _: click.Parameter, given: bool) -> None:
+    """Print the presets, and end."""
+    if given:
+        for name, about in guide.list_presets().items():
+            click.echo(click.wrap_text(about, 88, f"{name}: ", "  "))
+        context.exit()
+
+
 @click.command()
 @click.argument("stack", nargs=-1, required=True, metavar="STACK")
+@click.option("--like", metavar="NAME", help="Start from the settings for a kind of microscope.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_presets,
+    help="Tell the kinds that --like knows.",
+)
 @stack_options
 @click.option(
     "--region",

@@ -1,6 +1,7 @@
 """The way in: `draft` writes settings for a stack, `mask_making` a mask.
 
-`checking` says what is understood of both, `example_run` makes and runs the embedded example.
+`checking` says what is understood of both, `presets` has settings for kinds of microscopes,
+`example_run` makes and runs the embedded example.
 """
 
 import lazy_loader

@@ -2,6 +2,7 @@ from .checking import check, describe
 from .draft import init
 from .example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
 from .mask_making import make_mask
+from .presets import list_presets
 
 __all__ = [
     "DEMO_SETTINGS",
@@ -10,6 +11,7 @@ __all__ = [
     "demo",
     "describe",
     "init",
+    "list_presets",
     "load_embedded_scene",
     "make_mask",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from steadystack import checks, planning, readers, survey
 from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import get_place, make_absolute
+from steadystack.guide.presets import check_preset, merge_preset
 from steadystack.model import InputError, escape_unprintable
 
 # Larger frames are not read: that would take long over a network.
@@ -73,12 +74,15 @@ cluster:
 """
 
 
-def init(path: str, **keys: Any) -> str:
+def init(path: str, *, like: str | None = None, **keys: Any) -> str:
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
+    `like` is the name of a preset, whose keys are put in (`list_presets` tells them).
     Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
     to hold no data, and measures a few pairs, as a run does before it begins.
     """
+    if like is not None:
+        check_preset(like)
     if keys.get("reader"):
         keys["reader"] = resolve_reader(keys["reader"], Path())
     try:
@@ -97,7 +101,7 @@ def init(path: str, **keys: Any) -> str:
     absolute_path = make_absolute(path, Path())
     invalid_values, border = _make_lines_on_data(spec)
     whole = (spec.uncut or spec).frame_shape
-    return INIT_SETTINGS.format(
+    text = INIT_SETTINGS.format(
         name=escape_unprintable(Path(path.rstrip("/")).name),
         kind=escape_unprintable(spec.kind),
         path=format_scalar(absolute_path, quoted=True),
@@ -111,6 +115,7 @@ def init(path: str, **keys: Any) -> str:
         pilot=_make_lines_on_pilot(example, spec),
         **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
+    return text if like is None else merge_preset(text, like)
 
 
 def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
