@@ -425,7 +425,7 @@ def presets_page() -> str:
         "steadystack init --list                                # tells them all",
         "```",
         "",
-        "What `init` finds of the stack and its pairs stays in the draft; the preset's keys are put "
+        "What `init` finds of the stack and its pairs stays in the draft; its keys are put "
         "in. Whatever depends on the size of things in pixels is left to the pilot. Each has a "
         "worked case of the same name, with mask and outputs, tested on a series of its kind.",
         "",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from support import ROOT
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+TUTORIALS = ["first-series.md", "mask-tutorial.md"]
 
 
 def python_blocks(path):
@@ -33,8 +38,30 @@ def test_the_python_of_a_page_runs(path, demonstration, monkeypatch):
     assert np.isfinite(names["shifts"]["frame_shift"].to_numpy()).any()
 
 
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_runs_as_it_stands(name, tmp_path, monkeypatch):
+    """Its Python in one session, its commands between; its own asserts say what has to come out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "pipeline"))
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    names: dict = {}
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL)
+    assert sum("assert " in block for _, block in blocks) >= 2
+    for kind, block in blocks:
+        if kind == "python":
+            exec(compile(block, name, "exec"), names)
+            continue
+        command = re.sub(r"^steadystack", f'"{sys.executable}" -m steadystack', block, flags=re.M)
+        done = subprocess.run(
+            ["bash", "-euc", command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    if name == "first-series.md":
+        assert (tmp_path / "series-report.html").stat().st_size > 10_000
+
+
 def test_no_other_page_has_python_that_is_not_run():
-    run = {README.name, "python.md"}
+    run = {README.name, "python.md", *TUTORIALS}
     assert [path.name for path in PAGES if python_blocks(path) and path.name not in run] == [
         "reference.md"  # signatures
     ]

@@ -112,9 +112,7 @@ class CorrectSection(Section):
     unusable: Literal["unmoved", "blank"] = Field(
         "blank", description="frames without a shift: unmoved or blank"
     )
-    write_valid: bool = Field(
-        True, description="also write which pixels are known, as <image>/valid"
-    )
+    write_valid: bool = Field(True, description="also write which pixels are known, as IMAGE/valid")
     format: Literal["0.4", "0.5"] | None = Field(
         None,
         description="version of OME-Zarr: '0.4' or '0.5'; null: the one that matches the input",
