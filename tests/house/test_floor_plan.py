@@ -34,6 +34,7 @@ PLAN = {
     "segmentation": (1, {"numpy", "scipy"}),
     "fixed_pattern": (1, {"numpy", "scipy"}),
     "motion": (6, {"numpy", "scipy"}),
+    "common_frame": (6, {"numpy"}),
     "example": (1, {"numpy", "scipy"}),
     "durable": (2, {"numpy", "zarr", "filelock", "obstore"}),
     "config": (3, {"pydantic", "yaml"}),

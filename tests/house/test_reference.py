@@ -177,7 +177,9 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
         assert np.dtype(dtype) == np.dtype(column.dtype)
         assert float(until.split("`")[1]) == pytest.approx(column.fill, nan_ok=True)
         assert (unit.strip("`"), meaning) == (column.unit, column.meaning)
-    shifts = steadystack.run(steadystack.load_config(write_settings(folder)))
+    np.save(folder / "image.npy", np.random.default_rng(0).normal(size=(40, 50)))
+    given = write_settings(folder, external_reference={"path": "image.npy"})
+    shifts = steadystack.run(steadystack.load_config(given))
     edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
     assert set(first("### Attributes")) == {*edited.attrs, GROWN}  # of a series that grew
     assert set(first("### Dims")) == set(shifts.sizes)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from steadystack.pairs import select_pairs
-from steadystack.solve.system import estimate_own_variances
+from steadystack.solve.system import (
+    System,
+    compute_variances_about_mean,
+    estimate_own_variances,
+)
 
 
 def test_what_frames_share_is_split_among_them():
@@ -31,3 +35,28 @@ def test_what_frames_share_is_split_among_them():
         == [0] * 3
     )
     assert estimate_own_variances(start, end, 60, np.zeros(len(pairs))).tolist() == [0] * 60
+
+
+def test_variances_about_a_mean_are_those_of_the_whole_inverse():
+    rng = np.random.default_rng(7)
+    pairs = np.concatenate(
+        [select_pairs(9, "window", width=3), 9 + select_pairs(6, "window", width=2)]
+    )
+    weights, held = rng.uniform(1, 5, len(pairs)), np.array([2, 9])
+    component = np.repeat([0, 1], [9, 6])
+    members = rng.random(15) < 0.6
+    system = System(pairs[:, 0], pairs[:, 1], 15, held)
+    about, alone = compute_variances_about_mean(system, weights, component, members)
+    design = np.zeros((len(pairs), 15))
+    design[np.arange(len(pairs)), pairs[:, 1]] = 1
+    design[np.arange(len(pairs)), pairs[:, 0]] = -1
+    inverse = np.zeros((15, 15))
+    free = np.setdiff1d(np.arange(15), held)
+    normal = design[:, free].T @ (weights[:, None] * design[:, free])
+    inverse[np.ix_(free, free)] = np.linalg.inv(normal)
+    for frame in range(15):
+        contrast = -1.0 * (members & (component == component[frame]))
+        contrast /= -contrast.sum()
+        contrast[frame] += 1
+        np.testing.assert_allclose(about[frame], contrast @ inverse @ contrast, atol=1e-12)
+    np.testing.assert_allclose(alone, np.diag(inverse), atol=1e-12)

@@ -120,6 +120,10 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
             )
         },
         "initial_shifts": {"path": resolve(config.initial_shifts.path)},
+        "external_reference": {
+            "path": resolve(config.external_reference.path),
+            "mask": resolve(config.external_reference.mask),
+        },
         "pairs": {"path": resolve(config.pairs.path)},
         "correct": {"stack": resolve(config.correct.stack)},
         "mean": {"path": resolve(config.mean.path)},

@@ -77,6 +77,25 @@ class SolveSection(Section):
         return self.leave_out_parts and not self.refine
 
 
+class ExternalReferenceSection(Section):
+    """An image from outside of the stack, to which all shifts are relative if it is found."""
+
+    path: str | None = Field(
+        None,
+        description="an image in any format of the stack, such as of another session, or the mean "
+        "of another run; null: shifts are relative to the anchor; reads the frames",
+    )
+    mask: str | None = Field(
+        None, description="its mask, nonzero = valid; what is not finite is never valid"
+    )
+
+    @model_validator(mode="after")
+    def _check_mask(self) -> Self:
+        if self.mask is not None and self.path is None:
+            raise ValueError("mask belongs to the image at the key 'path', which is not set")
+        return self
+
+
 class CorrectSection(Section):
     """How the corrected stack is made; it is written if `output.corrected` is set."""
 
@@ -228,6 +247,7 @@ class Config(Section):
     pairs: PairsSection = PairsSection()
     motion: MotionSection = MotionSection()
     solve: SolveSection = SolveSection()
+    external_reference: ExternalReferenceSection = ExternalReferenceSection()
     correct: CorrectSection = CorrectSection()
     mean: MeanSection = MeanSection()
     output: OutputSection = OutputSection()
@@ -242,6 +262,11 @@ class Config(Section):
                 f"motion.model {self.motion.model} measures frames anew by itself: set "
                 f"solve.refine {self.solve.refine} to 0"
             )
+        if self.motion.is_linear and self.external_reference.path is not None:
+            raise ValueError(
+                "external_reference is for shifts alone, and with motion.model "
+                f"{self.motion.model} frames turn, too: set motion.model to translation"
+            )
         moves_frames = self.output.corrected is not None or self.output.mean is not None
         by_phase = self.correct.interpolation == "fourier" and not self.correct.labels
         if self.motion.is_linear and moves_frames and by_phase:
@@ -254,7 +279,11 @@ class Config(Section):
     @property
     def solve_reads_frames(self) -> bool:
         """Whether frames are read to solve."""
-        return bool(self.solve.refine) or self.motion.is_linear
+        return (
+            bool(self.solve.refine)
+            or self.motion.is_linear
+            or self.external_reference.path is not None
+        )
 
     @property
     def settings_path(self) -> str:

@@ -35,7 +35,12 @@ from steadystack.measure.method import (
     read_common_mask,
 )
 from steadystack.measure.part_steps import find_last_rows, find_part_centres
-from steadystack.measure.refinement import estimate_refine_bytes, refine_shifts
+from steadystack.measure.refinement import (
+    FrameGroup,
+    GroupMean,
+    estimate_refine_bytes,
+    refine_shifts,
+)
 from steadystack.measure.rounds import add_second_round, measure_rounds
 
 __all__ = [
@@ -43,6 +48,8 @@ __all__ = [
     "FEWEST_FRAMES",
     "BatchResult",
     "BatchSize",
+    "FrameGroup",
+    "GroupMean",
     "Method",
     "PatternEstimate",
     "Sample",

@@ -134,7 +134,14 @@ def refine_shifts(
             std[anchor] = 0.0
     residual = pairs.shift - (shift[pairs.moving] - shift[pairs.reference])
     joined = np.sqrt(std**2 + _find_excess(frames))
-    return replace(frames, shift=shift, shift_std=joined, stated_std=std, residual=residual)
+    return replace(
+        frames,
+        shift=shift,
+        shift_std=joined,
+        stated_std=std,
+        residual=residual,
+        own_variance=np.where(taken[:, None], variance, own_variance),
+    )
 
 
 def _find_excess(frames: FrameTable) -> NDArray[np.float64]:
@@ -221,7 +228,13 @@ def measure_group(group: FrameGroup, source: FrameSource, method: Method) -> Gro
 class GroupMean:
     """The frames of a group, moved and added up where its members lie."""
 
-    def __init__(self, group: FrameGroup, source: FrameSource, method: Method) -> None:
+    def __init__(
+        self,
+        group: FrameGroup,
+        source: FrameSource,
+        method: Method,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
         self.group, self.source, self.method = group, source, method
         self.camera_images = read_camera_images(method, source.frame_shape, 0)
         self.common: CachedMask = read_common_mask(source, 0, method)
@@ -231,7 +244,7 @@ class GroupMean:
         self.shape = tuple(int(size) for size in shape)
         self.held: dict[int, tuple[MaskedImage, Floats, Bools]] = {}
         self.total, self.count = np.zeros(self.shape), np.zeros(self.shape, np.int16)
-        affordable = HELD_BYTES // (13 * int(np.prod(self.shape)))
+        affordable = held_bytes // (13 * int(np.prod(self.shape)))
         for row in range(len(group.frames)):
             placed = self.placed(row)
             if placed is not None:

@@ -16,6 +16,7 @@ Conventions, used everywhere
 """
 
 from steadystack.model.arguments import (
+    as_image,
     as_plain,
     as_settings,
     as_shifts,
@@ -24,11 +25,14 @@ from steadystack.model.arguments import (
     suggest_renaming,
 )
 from steadystack.model.findings import (
+    EXTERNAL,
     FixedPatternEffect,
     LocalMotion,
     MajorityCheck,
     MaskCheck,
     OtherConditioning,
+    OutsideFit,
+    OutsideOutcome,
     ProbeCheck,
     SharpnessCheck,
 )
@@ -37,6 +41,7 @@ from steadystack.model.images import (
     Frame,
     FrameSource,
     Image,
+    OutsideImage,
     Registration,
     ReportImages,
     Surface,
@@ -95,6 +100,7 @@ __all__ = [
     "BESIDE",
     "COLUMNS",
     "DIMS",
+    "EXTERNAL",
     "FEWEST_PLACES",
     "FRAME_FIELDS",
     "FRAME_RESULTS",
@@ -128,6 +134,9 @@ __all__ = [
     "MaskCheck",
     "OtherConditioning",
     "OutputError",
+    "OutsideFit",
+    "OutsideImage",
+    "OutsideOutcome",
     "PairStatus",
     "PairTable",
     "Pilot",
@@ -146,6 +155,7 @@ __all__ = [
     "Trust",
     "UnreachableError",
     "Verdict",
+    "as_image",
     "as_plain",
     "as_settings",
     "as_shifts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,32 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
     if values.ndim == 4 and not planes_told:
         _refuse_channels(values.shape)
     return xr.DataArray(values, dims=("t", *("z", "y", "x")[4 - values.ndim :]))
+
+
+def as_image(image: Any, axes: Sequence[str], name: str) -> np.ndarray[Any, Any]:
+    """A single image with these axes as an array; of what `steadystack.mean` returned, the mean.
+
+    What `numpy.ma` has masked is NaN. `name` is that of the argument, for errors.
+    """
+    import xarray as xr
+
+    if isinstance(image, xr.Dataset):
+        if "mean" not in image:
+            raise InputError(
+                f"{name} is a Dataset without a variable mean: give an image, or what "
+                "steadystack.mean returns"
+            )
+        image = image["mean"]
+    values = as_plain(image)
+    if isinstance(values, xr.DataArray) and set(axes) <= set(values.dims):
+        values = values.squeeze([dim for dim in values.dims if dim not in axes]).transpose(*axes)
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" or array.ndim != len(axes):
+        raise InputError(
+            f"{name} has the shape {array.shape} and holds {array.dtype}: one image of real "
+            f"numbers with the axes {', '.join(axes)} is needed"
+        )
+    return array
 
 
 def _refuse_unknown_sizes(shape: tuple[float, ...]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+EXTERNAL = "external_reference"  # the attribute that holds an `OutsideOutcome`
 
 
 @dataclass(frozen=True)
@@ -155,3 +160,78 @@ class OtherConditioning:
     pairs: int
     found: int
     settings: str
+
+
+@dataclass(frozen=True)
+class OutsideFit:
+    """Where a connected part of a series lies in an image from outside of it.
+
+    Attributes
+    ----------
+    status : of the registration, as of a pair; only if it is ok the shifts were moved
+    offset : what was added to all shifts of the part, pixels; () if it is not known
+    std : its standard deviation, which is in all deviations of the part; ()
+    ncc, overlap : of the registration; None: not known
+    frames : how many frames the mean is of that was registered
+    conditioning : what was done to both images first, beside what is done to frames; "": nothing
+    """
+
+    status: str
+    offset: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    ncc: float | None = None
+    overlap: float | None = None
+    frames: int = 0
+    conditioning: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.offset)
+
+
+@dataclass(frozen=True)
+class OutsideOutcome:
+    """What became of an external reference: a fit for each component of the series, in order.
+
+    `path` is where it was read, "" if it was given as an array, `digest` that of its content.
+    """
+
+    path: str
+    digest: str
+    fits: tuple[OutsideFit, ...]
+
+    def dump(self) -> str:
+        """As JSON, for the dataset."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, attributes: Mapping[Any, Any]) -> Self | None:
+        """Read it from the attributes of a dataset; None where there is none."""
+        values = json.loads(attributes.get(EXTERNAL, "null"))
+        return None if values is None else cls(**values | {"fits": _parse_fits(values["fits"])})
+
+    @property
+    def name(self) -> str:
+        return self.path or "the image"
+
+    def describe(self) -> Iterator[str]:
+        """What became of it, a line for each component of the series."""
+        for number, fit in enumerate(self.fits):
+            part = f"part {number}: " if len(self.fits) > 1 else ""
+            if fit.is_known:
+                values = ", ".join(
+                    f"{value:.3f} ± {std:.3f}"
+                    for value, std in zip(fit.offset, fit.std, strict=True)
+                )
+                yield f"{part}all shifts are moved by {values} px to lie on {self.name}"
+            else:
+                yield (
+                    f"{part}not found in {self.name} ({fit.status}): shifts stay relative to the "
+                    "anchor"
+                )
+
+
+def _parse_fits(rows: Sequence[dict[str, Any]]) -> tuple[OutsideFit, ...]:
+    return tuple(
+        OutsideFit(**row | {name: tuple(row[name]) for name in ("offset", "std")}) for row in rows
+    )

@@ -196,3 +196,29 @@ class ReportImages:
     kymographs: Mapping[str, tuple[Image, Image]] = field(default_factory=dict)
     span: tuple[int, int] = (0, 0)
     close_ups: tuple[CloseUp, ...] = ()
+
+
+class OutsideImage(Protocol):
+    """An image from outside of a series, to which its shifts are to be relative. Picklable."""
+
+    @property
+    def path(self) -> str:
+        """Where it lies; "": it was given as an array."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of its values, and of which of them are valid."""
+        ...
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """The pixel of it, per axis, that positions count from: 0, as a rule.
+
+        If it is of the whole frame and only a region of that is used: where the region begins.
+        """
+        ...
+
+    def read(self) -> tuple[NDArray[np.float64], Bools]:
+        """Its values and which are valid: arrays of one shape, with the axes of a frame; finite."""
+        ...

@@ -97,8 +97,9 @@ COLUMNS = (
     Column("frame_shift", "shift", "frames", (FRAME, AXIS), "<f8", NAN,
            "shift to apply to the frame", "pixel"),
     Column("frame_shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
-           "standard deviation of the shift relative to the anchor of the frame's component: the "
-           "larger of the next two, times what pairs far apart are off for it, if that is over 1",
+           "standard deviation of the shift relative to the anchor of the frame's component, or to "
+           "the external reference if the component was found in it: the larger of the next two, "
+           "times what pairs far apart are off for it, if that is over 1",
            "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "what the noise of pairs and their residuals say of frame_shift_std", "pixel"),
@@ -106,7 +107,8 @@ COLUMNS = (
            "what the disagreement of the frame's parts says of frame_shift_std, by jackknife; NaN: "
            "not known", "pixel"),
     Column("frame_part_step", "part_step", "frames", (FRAME, PART, AXIS), "<f4", NAN,
-           "by how much what a part of the frame shows moves frame_shift, relative to the anchor; "
+           "by how much what a part of the frame shows moves frame_shift, relative to the anchor "
+           "(to the mean of the component's frames if that was found in an external reference); "
            "all parts together sum to about nothing; NaN: not known, or no such part", "pixel"),
     Column("frame_part_weight", "part_weight", "frames", (FRAME, PART), "<f4", NAN,
            "how much what a part of the frame shows counts in frame_shift, 0 to 1: less where it "
@@ -217,7 +219,12 @@ ATTRIBUTES = (
               "if most are refused and there is one; null: there is none"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
-    Attribute("anchors", "JSON", "the frames whose shift is 0, one per component"),
+    Attribute("anchors", "JSON", "the frames whose shift is 0, one per component; was before, of "
+              "components that were found in an external reference"),
+    Attribute("external_reference", "JSON", "what became of it: path and digest, and a fit for "
+              "each component, in order: status as of a pair; offset, pixels, that was added to "
+              "all of its shifts, and std, which is in all of their deviations, both empty if it "
+              "was not found; ncc, overlap, frames of its mean, conditioning; missing: none given"),
     Attribute("edited", "text", "when `steadystack.edit_shifts` put other shifts into it, UTC, ISO "
               "8601; missing: never"),
     Attribute("digests", "JSON", "hash of every variable, and of all other attributes: a dataset "

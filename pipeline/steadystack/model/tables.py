@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.model.findings import OutsideOutcome
 from steadystack.model.schema import (
     FRAME_FIELDS,
     PAIR_FIELDS,
@@ -134,7 +135,7 @@ class FrameTable:
     Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
     own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
     axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
-    holds.
+    holds; `outside` is what became of an external reference, None if there is none.
     """
 
     shift: NDArray[np.float64]
@@ -156,6 +157,7 @@ class FrameTable:
     scale_std: NDArray[np.float64]
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
+    outside: OutsideOutcome | None = None
 
     @property
     def parts_left_out(self) -> list[int]:

@@ -131,6 +131,11 @@ class Reason(Word):
         "preprocess.high_pass",
     )
     LARGE_ERRORS = "large_errors", "what is stated of the shifts is a good part of a pixel"
+    REFERENCE_NOT_FOUND = (
+        "reference_not_found",
+        "the external reference was not found: shifts are relative to the anchor",
+        "external_reference.path",
+    )
     ANCHOR = (
         "anchor",
         "the anchor has no usable pair, and another frame is held at 0",

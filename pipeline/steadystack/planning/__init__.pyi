@@ -18,6 +18,7 @@ from .layout import (
     list_changed_settings,
     set_up,
 )
+from .outside_image import convert_outside_image
 from .paths import check_paths
 from .series import (
     Growth,
@@ -40,6 +41,7 @@ __all__ = [
     "check_frames",
     "check_paths",
     "convert_initial_shifts",
+    "convert_outside_image",
     "count_fitting_workers",
     "count_wanted_workers",
     "decide",

@@ -31,6 +31,9 @@ from steadystack.planning.layout import (
 # How often the estimate of a static image reads its frames at most, and how often a round of the
 # refine, or all of the linear motion, reads all of them.
 STATIC_READS, REFINE_READS, MOTION_READS = 12, 3, 8
+# Frames that are read for the mean that an external reference is compared with, at most, and what
+# registering it at every shift takes, bytes per pixel: 480 to 640 were seen.
+OUTSIDE_READS, OUTSIDE_PIXEL_BYTES = 32, 700
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,8 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
     refine = (
         estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve_reads_frames else 0
     )
+    if setup.series.outside is not None:
+        refine = max(refine, OUTSIDE_PIXEL_BYTES * pixels + setup.series.chunk_bytes)
     estimates = [0]
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
@@ -315,6 +320,8 @@ def _count_further_frames(setup: Setup) -> int:
     frames = REFINE_READS * config.solve.refine * count
     if config.motion.is_linear:
         frames += MOTION_READS * count
+    if setup.series.outside is not None:
+        frames += min(OUTSIDE_READS, count)
     if config.preprocess.fixed_pattern == "estimate":
         frames += STATIC_READS * count_fixed_pattern_frames(
             count, math.prod(setup.method.search.shape)

@@ -26,6 +26,7 @@ from steadystack.measure import (
 from steadystack.model import FixedLines, InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
+from steadystack.planning.outside_image import check_one_block
 from steadystack.planning.series import Growth, Series, leave_out, level
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
@@ -161,9 +162,8 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
     """Choose how much a task takes on within `cluster.task_memory`."""
     task_memory = config.cluster.task_memory
     memory = parse_bytes(task_memory) if task_memory is not None else None
-    by_value = (
-        series.validity.by_value or config.preprocess.logarithm or config.preprocess.square_root
-    )
+    section = config.preprocess
+    by_value = series.validity.by_value or section.logarithm or section.square_root
     available = _find_bytes_per_task(config.cluster)
     size = BatchSize.within(
         memory or get_default_task_bytes(config.cluster),
@@ -171,7 +171,7 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
         series.pixel_bytes,
         chunk_bytes=series.chunk_bytes,
         one_mask=series.one_mask and not by_value,
-        conditioned=config.preprocess.changes_frames,
+        conditioned=section.changes_frames,
     )
     least = math.ceil(size.least_bytes / 2**20)
     if memory is not None and memory < size.least_bytes:
@@ -180,9 +180,8 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
             "frames needs: raise it, or lower register.max_shift"
         )
     if max(memory or 0, size.least_bytes) > available:
-        demand = f"one pair of frames needs {least} MiB,"
-        if task_memory:
-            demand = f"cluster.task_memory {task_memory}"
+        needs = f"one pair of frames needs {least} MiB,"
+        demand = f"cluster.task_memory {task_memory}" if task_memory else needs
         raise InputError(
             f"{demand} and a worker of cluster.worker_memory {config.cluster.worker_memory} has "
             f"{max(available, 0) // 2**20} MiB for a task: raise it, or lower "
@@ -234,6 +233,7 @@ def _make_method(config: Config, series: Series) -> Method:
     flat_field, fixed_pattern = config.preprocess.flat_field, config.preprocess.fixed_pattern
     _check_refine(config, search)
     _check_motion(config, search)
+    check_one_block(series.outside, search.shape, len(search.blocks))
     if fixed_pattern == "estimate" and len(search.blocks) > 1:
         raise InputError(
             "preprocess.fixed_pattern 'estimate' needs frames that fit into one block, but "

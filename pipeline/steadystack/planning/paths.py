@@ -55,6 +55,8 @@ def _list_inputs(config: Config) -> dict[str, str]:
         "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
         "initial_shifts.path": config.initial_shifts.path,
         "pairs.path": config.pairs.path,
+        "external_reference.path": config.external_reference.path,
+        "external_reference.mask": config.external_reference.mask,
         "correct.stack": config.correct.stack,
         "mean.path": config.mean.path,
         "cluster.scheduler_file": config.cluster.scheduler_file,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from steadystack.config import Config
 from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.defects import LevelledFrames
-from steadystack.model import FrameSource, InputError, PairTable, Slices
+from steadystack.model import FrameSource, InputError, OutsideImage, PairTable, Slices
 from steadystack.ncc import CachedMask
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
 from steadystack.planning.masking import (
@@ -23,6 +23,7 @@ from steadystack.planning.masking import (
     naming_key,
     parse_border,
 )
+from steadystack.planning.outside_image import locate_outside_image
 from steadystack.planning.paths import check_paths
 from steadystack.readers import (
     ArrayFrames,
@@ -59,6 +60,7 @@ class Series:
     frame_numbers : of the frames in the whole stack
     corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
         all of it is
+    outside : the external reference; None: there is none
     """
 
     source: FrameSource
@@ -75,6 +77,7 @@ class Series:
     initial_shifts: NDArray[np.float64] | None = None
     frame_numbers: range = range(0)
     corner: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    outside: OutsideImage | None = None
 
     def locate_image(self, path: str | None) -> ImagePart | str | None:
         """Locate the image of a whole frame at a path: the part that belongs to the region."""
@@ -142,11 +145,10 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         )
     # What is wrong with weights is told of before work.
     read_mean_weights(config, spec.frame_numbers, whole.frame_count)
-    chunks = [spec.chunks[spec.axes.index(axis)] for axis in spec.spatial]
     series = Series(
         source=ValidFrames(source, validity),
         pixel_bytes=np.dtype(spec.dtype).itemsize,
-        chunks=tuple(chunks),
+        chunks=tuple(spec.chunks[spec.axes.index(axis)] for axis in spec.spatial),
         chunk_bytes=math.prod(spec.chunks) * np.dtype(spec.dtype).itemsize,
         validity=validity,
         bounds=bounds,
@@ -160,6 +162,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         corner=None
         if spec.uncut is None
         else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
+        outside=locate_outside_image(config, spec),
     )
     return series, spec
 
@@ -228,7 +231,11 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[s
     return digests
 
 
-def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None = None) -> Series:
+def make_series(
+    source: ArrayFrames,
+    initial_shifts: NDArray[np.float64] | None = None,
+    outside: OutsideImage | None = None,
+) -> Series:
     """Make a series of an array, in memory or lazy; `initial_shifts` (frames, axes), pixels."""
     shape, mask = source.frame_shape, source.mask
     is_static = mask is not None and not mask.per_frame
@@ -253,6 +260,7 @@ def make_series(source: ArrayFrames, initial_shifts: NDArray[np.float64] | None 
         digest="memory",
         initial_shifts=initial_shifts,
         frame_numbers=range(source.frame_count),
+        outside=outside,
     )
 
 

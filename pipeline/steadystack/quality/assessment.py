@@ -36,6 +36,7 @@ from steadystack.model import (
     LocalMotion,
     MaskCheck,
     OtherConditioning,
+    OutsideOutcome,
     PairTable,
     Pilot,
     ProbeCheck,
@@ -168,6 +169,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         probes=ProbeCheck(**probes) if probes else None,
         sharpness=SharpnessCheck(**sharpness) if sharpness else None,
         parts=Pilot.parse(attributes[PILOT]).parts if PILOT in attributes else None,
+        outside=OutsideOutcome.of(attributes),
     )
     if EDITED not in attributes:
         return judged

@@ -19,6 +19,7 @@ from steadystack.model import (
     FrameTable,
     LocalMotion,
     MaskCheck,
+    OutsideOutcome,
     PairStatus,
     PairTable,
     ProbeCheck,
@@ -71,11 +72,13 @@ def judge_series(
     probes: ProbeCheck | None = None,
     sharpness: SharpnessCheck | None = None,
     parts: StrangeParts | None = None,
+    outside: OutsideOutcome | None = None,
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
-    `sharpness` are the results of the checks, `parts` one of the pilot; None where there is none.
+    `sharpness` are the results of the checks, `parts` one of the pilot, `outside` what became of an
+    external reference; None where there is none.
     """
     is_told = parts is not None and parts.is_all
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
@@ -96,6 +99,7 @@ def judge_series(
             *find_contradictions(pairs, frames, advice),
             *find_biased_separations(pairs, frames, advice),
             *_find_large_errors(frames),
+            *_find_lost_reference(outside),
             *_find_lost_anchor(frames, anchor, advice),
         ]
     )
@@ -167,6 +171,23 @@ def _find_large_errors(frames: FrameTable) -> Iterator[Finding]:
             Trust.CHECK,
             Reason.LARGE_ERRORS,
             f"the shifts are known to about {typical:.1f} px only",
+        )
+
+
+def _find_lost_reference(outside: OutsideOutcome | None) -> Iterator[Finding]:
+    """Find components that are not relative to the external reference that was asked for."""
+    lost = [] if outside is None else [fit for fit in outside.fits if not fit.is_known]
+    if outside is not None and lost:
+        count = len(outside.fits)
+        of_parts = (
+            f"{len(lost)} of {count} parts of the series were" if count > 1 else "frames were"
+        )
+        yield Finding(
+            Trust.UNRELIABLE,
+            Reason.REFERENCE_NOT_FOUND,
+            f"{of_parts} not found in the external reference {outside.path}".rstrip()
+            + f" ({lost[0].status}), and their shifts are relative to the anchor: give an image "
+            "that shows the same scene (external_reference.path), or leave it out",
         )
 
 

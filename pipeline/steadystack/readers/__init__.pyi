@@ -10,9 +10,11 @@ from .frames import (
 from .masks import (
     ImagePart,
     MaskLabels,
+    ReadImage,
     ValidFrames,
     digest_content,
     locate_mask,
+    read_any_image,
     read_image,
 )
 from .positions import Positions, list_positions
@@ -33,6 +35,7 @@ __all__ = [
     "MaskLabels",
     "Missing",
     "Positions",
+    "ReadImage",
     "StackFrames",
     "StackSpec",
     "ValidFrames",
@@ -47,6 +50,7 @@ __all__ = [
     "locate_mask",
     "locate_stack",
     "may_lack_chunks",
+    "read_any_image",
     "read_block",
     "read_image",
 ]

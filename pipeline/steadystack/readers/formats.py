@@ -70,13 +70,14 @@ def _find_by_format(path: str, choice: ArrayChoice) -> LocatedArray | None:
     return None
 
 
-def find_image(path: str, *, is_coded: bool) -> LocatedArray:
+def find_image(path: str, *, is_coded: bool, series: int | None = None) -> LocatedArray:
     """Find the only array at a path, such as a mask; the full resolution of an OME-Zarr image.
 
-    `is_coded`: numbers of an array that xarray has written are decoded.
+    `is_coded`: numbers of an array that xarray has written are decoded; `series`: which image of a
+    TIFF file that holds several.
     """
     with explaining_unreadable(path):
-        located = _find_by_format(path, ArrayChoice())
+        located = _find_by_format(path, ArrayChoice(series=series))
         if located is not None:
             return located
         node = get_place(path).open_zarr()

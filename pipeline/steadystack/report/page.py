@@ -12,7 +12,14 @@ import numpy as np
 import xarray as xr
 
 from steadystack import plot
-from steadystack.model import CloseUp, FrameStatus, Image, PairStatus, ReportImages
+from steadystack.model import (
+    CloseUp,
+    FrameStatus,
+    Image,
+    OutsideOutcome,
+    PairStatus,
+    ReportImages,
+)
 from steadystack.outputs import replacing_own_file
 from steadystack.report.figures import (
     apply_style,
@@ -213,6 +220,9 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
         if np.isfinite(std).any():
             facts.append(("median std of a shift", f"{np.nanmedian(std):.3f} px"))
     facts += _list_turns(shifts)
+    outside = OutsideOutcome.of(shifts.attrs)
+    if outside is not None:
+        facts.append(("external reference", "; ".join(outside.describe())))
     residual = shifts["pair_residual"].to_numpy()[
         shifts["pair_status"].to_numpy() == PairStatus.OK.code
     ]

@@ -7,6 +7,7 @@ their own way; `gaps` fills in frames that have no shift.
 """
 
 from steadystack.solve.gaps import interpolate_missing
+from steadystack.solve.jackknife import join_std
 from steadystack.solve.majority import weigh_parts
 from steadystack.solve.solution import (
     GraphFit,
@@ -15,12 +16,16 @@ from steadystack.solve.solution import (
     leave_out_strange_parts,
     solve_shifts,
 )
+from steadystack.solve.system import System, compute_variances_about_mean
 
 __all__ = [
     "GraphFit",
+    "System",
     "check_anchor",
+    "compute_variances_about_mean",
     "fit_graph",
     "interpolate_missing",
+    "join_std",
     "leave_out_strange_parts",
     "solve_shifts",
     "weigh_parts",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from steadystack.model import Ints
+from steadystack.model import Bools, Ints
 from steadystack.solve.factors import Band, Iteration, Solver, Sparse
 
 # A banded matrix is used up to so many entries, and so many per pair.
@@ -163,3 +163,37 @@ def estimate_own_variances(
         share = np.bincount(start, ratio, frame_count) + np.bincount(end, ratio, frame_count)
         variances = variances * share / number
     return np.asarray(variances, np.float64)
+
+
+def compute_variances_about_mean(
+    system: System, weights: NDArray[np.float64], component: Ints, members: Bools
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the variances (frames,) of frames about the mean of some, and about the held ones.
+
+    Parameters
+    ----------
+    weights : of the pairs (pairs,), 1/px²
+    component : of every frame (frames,)
+    members : the frames (frames,) whose mean is meant, in each component by itself
+
+    The variances are px² if the errors of pairs are independent and as the weights say; 0 about a
+    held frame is that frame's own.
+    """
+    count, free = len(system.held), system.free
+    solver = system.make_solver(weights)
+    member = np.where(members, component, -1)
+    number = np.maximum(np.bincount(member[member >= 0], minlength=count), 1)
+    share = np.zeros((len(free), count))
+    inside = np.flatnonzero(member[free] >= 0)
+    share[inside, member[free][inside]] = 1 / number[member[free][inside]]
+    with_mean = solver.solve(share)
+    of_mean = (share * with_mean).sum(axis=0)
+    none = np.zeros(0, np.int64)
+    alone = np.zeros(system.frame_count)
+    alone[free] = solver.compute_variances(none, none)[0]
+    about = np.zeros(system.frame_count)
+    known = component >= 0
+    about[known] = of_mean[component[known]]
+    across = with_mean[np.arange(len(free)), component[free]]
+    about[free] += alone[free] - 2 * across
+    return np.maximum(about, 0), alone

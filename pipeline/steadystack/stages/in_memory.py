@@ -17,7 +17,13 @@ from steadystack.config import make_config, resolve_reader
 from steadystack.measure import measure_rounds
 from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
-from steadystack.planning import convert_initial_shifts, digest_camera_images, make_series, set_up
+from steadystack.planning import (
+    convert_initial_shifts,
+    convert_outside_image,
+    digest_camera_images,
+    make_series,
+    set_up,
+)
 from steadystack.readers import (
     ArrayFrames,
     Missing,
@@ -162,6 +168,7 @@ def estimate_shifts(
     motion: Mapping[str, Any] | None = None,
     solve: Mapping[str, Any] | None = None,
     initial_shifts: Any = None,
+    external_reference: Any = None,
     defects: Literal["auto"] | None = "auto",
     parts: Literal["auto"] | None = "auto",
     client: Engine = None,
@@ -183,6 +190,10 @@ def estimate_shifts(
     initial_shifts : array (frames, axes), or the dataset of an earlier call
         Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
         around them. Of drift, or of positions of the specimen, give the negative.
+    external_reference : image (axes of a frame), or what `steadystack.mean` returned
+        To which the shifts are relative, if the mean of the frames is found in it; it may have
+        another size, and positions count from its first pixel. NaN and what `numpy.ma` has masked
+        is not valid. The attribute ``external_reference`` tells what became of it.
     defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
         not used, and rows and columns that do, of which that is subtracted; None: neither is
     parts : whether parts of the frame that go their own way, an object, a label, are looked for and
@@ -215,7 +226,9 @@ def estimate_shifts(
     expected = convert_initial_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size
     )
-    setup = add_camera_images(settle_settings(set_up(config, make_series(source, expected))))
+    outside = convert_outside_image(external_reference, source.axes)
+    series = make_series(source, expected, outside)
+    setup = add_camera_images(settle_settings(set_up(config, series)))
     limits, engine = config.cluster, client
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)

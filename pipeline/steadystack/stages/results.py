@@ -35,6 +35,7 @@ from steadystack.measure import (
     get_camera_image_path,
 )
 from steadystack.model import (
+    EXTERNAL,
     GROWN,
     PILOT,
     FrameTable,
@@ -147,6 +148,8 @@ def make_run_dataset(
     if frames is not None:
         middle = find_middle(series.source.frame_shape).tolist()
         attributes[MOTION] = json.dumps({"model": config.motion.model, "centre": middle})
+        if frames.outside is not None:
+            attributes[EXTERNAL] = frames.outside.dump()
         frames = widen_errors(frames, attributes)
         attributes |= judge_stored(table, frames, attributes).attributes()
         attributes["anchors"] = json.dumps(frames.anchors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 
 import xarray as xr
@@ -14,9 +15,10 @@ from steadystack.checks import (
     is_majority_confirmed,
 )
 from steadystack.cluster import Engine
+from steadystack.common_frame import move_to_outside
 from steadystack.dataset import read_pairs, save_shifts
 from steadystack.measure import refine_shifts
-from steadystack.model import FrameTable, InputError, PairStatus, PairTable
+from steadystack.model import FrameTable, InputError, OutsideOutcome, PairStatus, PairTable
 from steadystack.motion import solve_motion
 from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
@@ -31,6 +33,8 @@ from steadystack.stages.results import (
 )
 from steadystack.stages.sharing import gather
 
+log = logging.getLogger(__name__)
+
 
 def solve_series(
     setup: Setup, pairs: PairTable, found: Mapping[str, str], client: Engine = None
@@ -40,7 +44,7 @@ def solve_series(
     Parameters
     ----------
     found : what the checks of these pairs found, as attributes of the dataset
-    client : where frames are read, for `solve.refine` and `motion`
+    client : where frames are read, for `solve.refine`, `motion` and `external_reference`
     """
     settings, method = setup.config.solve, setup.method
     frames = solve_shifts(
@@ -63,6 +67,10 @@ def solve_series(
         )
     if settings.refine:
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
+    if setup.series.outside is not None:
+        frames = move_to_outside(source, pairs, frames, method, setup.series.outside, client=client)
+        for line in frames.outside.describe() if frames.outside else ():
+            log.info("external reference: %s", line)
     if settings.interpolate is None:
         return frames
     return interpolate_missing(frames, settings.interpolate)
@@ -94,6 +102,8 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     motion = json.loads(dataset.attrs["configuration"]).get("motion")
     now = opened.setup.config.dump()
     same = before == now["solve"] and motion == now["motion"]
+    known, outside = OutsideOutcome.of(dataset.attrs), opened.setup.series.outside
+    same &= (known and known.digest) == (outside and outside.digest)
     return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
 
 

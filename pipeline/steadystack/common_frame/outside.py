@@ -1,0 +1,172 @@
+"""Shifts relative to an image from outside of the series, such as of another session.
+
+The mean of every connected part of the series is registered to the image, wherever that may be.
+What is found is added to all shifts of the part, and its error to all of their errors. A part that
+cannot be found there keeps its shifts, relative to its anchor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.cluster import Engine, Failure, run_tasks, share
+from steadystack.common_frame.series_mean import (
+    choose_members,
+    make_series_mean,
+    relate_to_means,
+)
+from steadystack.conditioning import Conditioning, condition
+from steadystack.measure import Method
+from steadystack.model import (
+    Bools,
+    FrameSource,
+    FrameTable,
+    OutsideFit,
+    OutsideImage,
+    OutsideOutcome,
+    PairStatus,
+    PairTable,
+    Registration,
+    RunError,
+)
+from steadystack.register import register_translation
+
+# Shading is what a Gaussian of this part of the shorter side of a plane keeps, but no less, px.
+FINE, SMALLEST_SIGMA = 12, 4.0
+# With it and without it shifts agree within so many deviations of both, or this, px.
+AGREE, AGREE_PX = 4.0, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class MeanOf:
+    """The frames that a mean is of, and their shifts (frames, axes)."""
+
+    members: NDArray[np.int64]
+    shifts: NDArray[np.float64]
+
+
+def move_to_outside(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    outside: OutsideImage,
+    *,
+    client: Engine = None,
+) -> FrameTable:
+    """Solved frames with shifts relative to an image from outside, as far as they are found there.
+
+    A component that is found has the deviations relative to the image: of each frame from the mean
+    of its component, and that of the mean from the image, which is in all of them. The parts of the
+    frame disagree about both, and the larger of what is stated and what they say counts in each.
+    One that is not found stays as it is. The result's `outside` tells which, and why.
+
+    Parameters
+    ----------
+    frames : not interpolated, and without a linear motion
+    method : of frames that are one block
+    """
+    members = choose_members(frames, source.frame_shape)
+    work = (
+        (component, MeanOf(chosen, frames.shift[chosen]))
+        for component, chosen in enumerate(members)
+        if len(chosen)
+    )
+    method = replace(method, keep=(), initial_shifts=None)
+    shared: list[Any] = [source, method, outside]
+    if source.in_memory:
+        shared = [share(client, what) for what in shared]
+    fits = [OutsideFit(PairStatus.EMPTY) for _ in members]
+    for component, found in run_tasks(client, register_mean, work, *shared):
+        if isinstance(found, Failure):
+            raise RunError(
+                f"the external reference cannot be measured: {found.reason}; the pairs are "
+                "saved: `steadystack solve` tries it again"
+            ) from found.error
+        fits[component] = found
+    outcome = OutsideOutcome(outside.path, outside.digest, tuple(fits))
+    return _move(pairs, replace(frames, outside=outcome), members)
+
+
+def register_mean(
+    mean_of: MeanOf, source: FrameSource, method: Method, outside: OutsideImage
+) -> OutsideFit:
+    """A task: register the mean of frames to the image from outside, at every shift."""
+    mean = make_series_mean(mean_of.members, mean_of.shifts, source, method)
+    if mean is None:
+        return OutsideFit(PairStatus.EMPTY)
+    reference = condition(*outside.read(), method.conditioning)
+    found = register_confirmed(reference, (mean.values, mean.valid), method)
+    fit = OutsideFit(
+        found.status,
+        ncc=None if np.isnan(found.ncc) else found.ncc,
+        overlap=None if np.isnan(found.overlap) else found.overlap,
+        frames=len(mean_of.members),
+        conditioning=found.conditioning,
+    )
+    if found.status is not PairStatus.OK:
+        return fit
+    offset = found.shift - mean.first - np.array(outside.origin)
+    std = np.sqrt(np.diag(found.covariance))
+    return replace(fit, offset=tuple(offset.tolist()), std=tuple(std.tolist()))
+
+
+def register_confirmed(
+    reference: tuple[NDArray[Any], Bools], moving: tuple[NDArray[Any], Bools], method: Method
+) -> Registration:
+    """Register two images, each with what is valid of it, that nothing is known of beforehand.
+
+    Shading is alike in all images of a camera, whatever they show, and a match as good as any: the
+    shift has to be found without it as well.
+    """
+    plain = _register(reference, moving, method)
+    if plain.status is not PairStatus.OK or method.conditioning.high_pass is not None:
+        return plain
+    planes = [image.shape[-2:] for image, _ in (reference, moving)]
+    sigma = max(min(min(shape) for shape in planes) / FINE, SMALLEST_SIGMA)
+    fine = Conditioning(high_pass=sigma)
+    detail = _register(condition(*reference, fine), condition(*moving, fine), method)
+    if detail.status is not PairStatus.OK:
+        return Registration.unknown(len(plain.shift), detail.status, detail.ncc)
+    allowed = np.sqrt(np.diag(plain.covariance) + np.diag(detail.covariance))
+    if (np.abs(plain.shift - detail.shift) > np.maximum(AGREE * allowed, AGREE_PX)).any():
+        return Registration.unknown(len(plain.shift), PairStatus.AMBIGUOUS, plain.ncc)
+    return plain
+
+
+def _register(
+    reference: tuple[NDArray[Any], Bools], moving: tuple[NDArray[Any], Bools], method: Method
+) -> Registration:
+    search = method.search
+    return register_translation(
+        reference[0],
+        moving[0],
+        reference_mask=reference[1],
+        moving_mask=moving[1],
+        min_overlap=search.min_overlap,
+        subpixel=search.subpixel,
+        allow_inverted=search.allow_inverted,
+    )
+
+
+def _move(pairs: PairTable, frames: FrameTable, members: list[NDArray[np.int64]]) -> FrameTable:
+    """The frames of the components that were found, moved by what was found."""
+    assert frames.outside is not None
+    if not any(fit.is_known for fit in frames.outside.fits):
+        return frames
+    related = relate_to_means(pairs, frames, members)
+    columns = ("shift", "stated_std", "part_std", "shift_std", "part_step")
+    moved = {name: getattr(frames, name).copy() for name in columns}
+    for component, fit in enumerate(frames.outside.fits):
+        if not fit.is_known:
+            continue
+        inside = frames.component == component
+        moved["shift"][inside] += fit.offset
+        moved["part_step"][inside] = related.part_step[inside]
+        for name in ("stated_std", "part_std", "shift_std"):
+            moved[name][inside] = np.hypot(getattr(related, name)[inside], fit.std)
+    return replace(frames, **moved)

@@ -1,0 +1,146 @@
+"""The external reference of the settings, or of an array: read, and checked against the stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.config import Config
+from steadystack.file_formats import TIFF_SUFFIXES
+from steadystack.model import Bools, InputError, OutsideImage, as_image
+from steadystack.outputs import read_tiff_digest
+from steadystack.planning.masking import naming_key
+from steadystack.readers import (
+    StackSpec,
+    digest_content,
+    locate_mask,
+    read_any_image,
+)
+from steadystack.units import find_micrometers, is_size
+
+# Pixels of image and stack are of the same size up to this part of it: a pixel in a thousand.
+SAME_SIZE = 1e-3
+
+
+@dataclass(frozen=True)
+class OutsideFile:
+    """An external reference on disk, which whoever needs it reads.
+
+    `axes` are those of a frame, `channel` and `series` which image is meant where there are
+    several.
+    """
+
+    path: str
+    mask: str | None
+    axes: tuple[str, ...]
+    channel: int | str | None
+    series: int | None
+    origin: tuple[int, ...]
+    digest: str = ""
+
+    def read(self) -> tuple[NDArray[np.float64], Bools]:
+        """Its values, zero where they are not valid, and which of them are."""
+        with naming_key("external_reference.path"):
+            image = read_any_image(self.path, self.axes, self.channel, self.series)
+        valid = np.isfinite(image.values)
+        if self.mask is not None:
+            with naming_key("external_reference.mask"):
+                shape = image.values.shape
+                valid &= locate_mask(self.mask, 0, shape).read(0, shape)
+        return np.where(valid, image.values, 0.0), valid
+
+
+@dataclass(frozen=True, eq=False)
+class OutsideArray:
+    """An external reference that was given as an array."""
+
+    values: NDArray[np.float64]
+    valid: Bools
+    digest: str
+    path: str = ""
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        return (0,) * self.values.ndim
+
+    def read(self) -> tuple[NDArray[np.float64], Bools]:
+        return self.values, self.valid
+
+
+def locate_outside_image(config: Config, spec: StackSpec) -> OutsideFile | None:
+    """Locate the image at `external_reference.path`, and its mask; None if that is not set.
+
+    It is read once, to be checked. Raises InputError for an image that cannot be compared with the
+    frames of the stack.
+    """
+    section, channel = config.external_reference, config.input.channel
+    if section.path is None:
+        return None
+    path = section.path
+    with naming_key("external_reference.path"):
+        is_own_tiff = path.lower().endswith(TIFF_SUFFIXES) and read_tiff_digest(path) is not None
+        series = 0 if is_own_tiff else None  # a mean has further images behind it
+        image = read_any_image(path, spec.spatial, channel, series)
+        _check_pixel_size(path, image.pixel_size, image.unit, spec.pixel_size, spec.unit)
+    whole, first = spec.uncut or spec, spec.first_pixel
+    origin = (0,) * len(spec.spatial)
+    if image.values.shape == tuple(whole.size(axis) for axis in spec.spatial):
+        origin = tuple(first[axis] for axis in spec.spatial)
+    located = OutsideFile(path, section.mask, spec.spatial, channel, series, origin)
+    return replace(located, digest=_digest(*located.read()))
+
+
+def convert_outside_image(image: Any, axes: Sequence[str]) -> OutsideArray | None:
+    """Convert an array, a DataArray, or what `steadystack.mean` returned; None stays None.
+
+    `axes` are those of a frame. What is not finite, or masked by `numpy.ma`, is not valid. Raises
+    InputError for what is no image with these axes.
+    """
+    if image is None:
+        return None
+    array = as_image(image, axes, "external_reference")
+    valid = np.isfinite(array)
+    array = np.where(valid, array, 0).astype(np.float64)
+    return OutsideArray(array, valid, _digest(array, valid))
+
+
+def check_one_block(outside: OutsideImage | None, shape: Sequence[int], blocks: int) -> None:
+    """Refuse frames of several blocks, whose mean is not made in one piece."""
+    if outside is not None and blocks > 1:
+        raise InputError(
+            f"external_reference needs frames that fit into one block, but {tuple(shape)} pixels "
+            f"take {blocks}: leave it out, or use a coarser input.level"
+        )
+
+
+def _digest(values: NDArray[np.float64], valid: Bools) -> str:
+    """Digest an image; refuses one without a valid pixel."""
+    if not valid.any():
+        raise InputError(
+            "external_reference: no pixel of the image is valid: finite, and nonzero in its mask"
+        )
+    return digest_content(values) + digest_content(np.packbits(valid))
+
+
+def _check_pixel_size(
+    path: str, sizes: Sequence[float], unit: str, stack_sizes: Sequence[float], stack_unit: str
+) -> None:
+    """Refuse an image whose pixels have another size than those of the stack, if both are known."""
+    factor, stack_factor = find_micrometers(unit), find_micrometers(stack_unit)
+    if factor is None or stack_factor is None:
+        return
+    for size, stack_size in zip(sizes, stack_sizes, strict=True):
+        if not (is_size(size) and is_size(stack_size)):
+            continue
+        one, other = size * factor, stack_size * stack_factor
+        if not math.isclose(one, other, rel_tol=SAME_SIZE):
+            raise InputError(
+                f"{path} has pixels of {one:.6g} um, and the stack of {other:.6g} um: scale the "
+                "image to the pixels of the stack first, or, if one of them is wrong, set "
+                "input.pixel_size"
+            )
