@@ -233,7 +233,7 @@ class GroupMean:
         group: FrameGroup,
         source: FrameSource,
         method: Method,
-        held_bytes: int = HELD_BYTES,
+        held_bytes: int | None = None,
     ) -> None:
         self.group, self.source, self.method = group, source, method
         self.camera_images = read_camera_images(method, source.frame_shape, 0)
@@ -244,6 +244,7 @@ class GroupMean:
         self.shape = tuple(int(size) for size in shape)
         self.held: dict[int, tuple[MaskedImage, Floats, Bools]] = {}
         self.total, self.count = np.zeros(self.shape), np.zeros(self.shape, np.int16)
+        held_bytes = HELD_BYTES if held_bytes is None else held_bytes
         affordable = held_bytes // (13 * int(np.prod(self.shape)))
         for row in range(len(group.frames)):
             placed = self.placed(row)
