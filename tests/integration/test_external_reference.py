@@ -13,7 +13,7 @@ from steadystack import stages
 from steadystack.model import InputError
 from steadystack.outputs import write_image, write_stack
 from support.members import slow_but
-from support.scenes import Scene
+from support.scenes import Scene, assert_same_numbers
 from support.settings import config_of
 
 pytestmark = pytest.mark.usefixtures("no_look_at_what_stands_still")
@@ -40,8 +40,8 @@ def fit_of(shifts):
     return json.loads(shifts.attrs["external_reference"])["fits"][0]
 
 
-def solved(frames, image, **options):
-    return steadystack.estimate_shifts(frames, max_shift=8, external_reference=image, **options)
+def solved(frames, image, max_shift=8):
+    return steadystack.estimate_shifts(frames, max_shift=max_shift, external_reference=image)
 
 
 @pytest.mark.parametrize("seeds", slow_but([10], [10, 30]))
@@ -149,3 +149,56 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         config_of(tmp_path, external_reference={"path": "a.npy"}, motion={"model": "rigid"})
     with pytest.raises(InputError, match="axes y, x"):
         solved(frames, np.zeros((3, *SIZE)))
+
+
+def test_volumes_are_related_to_a_volume():
+    rng, world, shape = np.random.default_rng(6), Scene(6, ndim=3), (8, 48, 52)
+    truth = np.cumsum(rng.normal(0, 0.4, (8, 3)), axis=0)
+    frames = np.stack([world.view(shape, shift) for shift in truth])
+    frames = (frames + 0.3 * rng.normal(size=frames.shape)).astype("f4")
+    jump = np.array([1.3, 4.7, -6.2])
+    image = world.view((9, 60, 50), -jump)
+    image = image + 0.3 * rng.normal(size=image.shape)
+    shifts = solved(frames, image, max_shift=(3, 8, 8))
+    assert fit_of(shifts)["status"] == "ok"
+    error = shifts["frame_shift"].to_numpy() - (truth + jump)
+    assert np.sqrt(np.mean(np.square(error / shifts["frame_shift_std"].to_numpy()))) < 1.6
+
+
+def test_a_mask_leaves_out_what_is_wrong_in_the_image(tmp_path):
+    frames, truth = session(7)
+    image = Scene(7).view(SIZE, (0, 0))
+    image[20:60, 20:50] = 30 * Scene(8).view((40, 30), (0, 0))
+    mask = np.ones(SIZE, bool)
+    mask[18:62, 18:52] = False
+    write_stack(tmp_path / "stack.zarr", frames)
+    np.save(tmp_path / "image.npy", image)
+    np.save(tmp_path / "mask.npy", mask)
+    reference = {"path": "image.npy", "mask": "mask.npy"}
+    given = {"register": {"max_shift": 8}, "external_reference": reference}
+    shifts = stages.run(config_of(tmp_path, input={"path": "stack.zarr"}, **given))
+    assert np.abs(shifts["frame_shift"].to_numpy() - truth).max() < 0.2
+
+
+def test_refined_shifts_and_those_of_a_cluster_are_related_alike(tmp_path):
+    frames, truth = session(9)
+    write_stack(tmp_path / "stack.zarr", frames)
+    np.save(tmp_path / "image.npy", other_session(9))
+    found = [
+        stages.run(
+            config_of(
+                tmp_path,
+                input={"path": "stack.zarr"},
+                output={"shifts": f"{kind}.zarr"},
+                register={"max_shift": 8},
+                solve={"refine": 1},
+                external_reference={"path": "image.npy"},
+                cluster={"kind": kind} | ({"workers": 2} if kind == "local" else {}),
+            )
+        )
+        for kind in ("in-process", "local")
+    ]
+    assert_same_numbers(*found)
+    assert fit_of(found[0]) == fit_of(found[1])
+    error = found[0]["frame_shift"].to_numpy() - (truth + JUMP)
+    assert np.sqrt(np.mean(np.square(error / found[0]["frame_shift_std"].to_numpy()))) < 1.6

@@ -10,14 +10,13 @@ from .frames import (
 from .masks import (
     ImagePart,
     MaskLabels,
-    ReadImage,
     ValidFrames,
     digest_content,
     locate_mask,
-    read_any_image,
     read_image,
 )
 from .positions import Positions, list_positions
+from .single_images import ReadImage, read_any_image
 from .stacks import (
     Missing,
     StackSpec,
