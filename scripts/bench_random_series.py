@@ -1,6 +1,7 @@
 """How true shifts, stated errors and verdicts are on random series with the faults of real ones.
 
     python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
+                                          [--columns 0.3]
     python scripts/bench_random_series.py --long [--count 3]
 
 Each member of `random_series` is measured with `estimate_shifts(frames, mask=...)`.
@@ -8,7 +9,8 @@ Errors are those of frames that show the scene, relative to the anchor, frame 0,
 of them is. Prints a Markdown table of truth against verdict, and one of the error over what is
 stated, by fault. With --faults only these may occur, "none" of them at all, and with --with-any at
 least one does; with --list there is a line for every member. Members 0 to 149 may be used to set
-something, 150 to 299 never are.
+something, 150 to 299 never are. With --columns every member gets columns of the camera that stand
+still, of so many deviations of the scene (of the frames, where noise is of photons).
 
 With --long, members are 1000 frames over which features live 200 frames each.
 """
@@ -88,6 +90,15 @@ def judge(seed: int, series: Series) -> Outcome:
     )  # fmt: skip
 
 
+def add_columns(series: Series, size: float, seed: int) -> None:
+    """Add columns that stand still to the frames of a member."""
+    deviation = 1.0
+    if "photons" in series.noise:
+        deviation = float(np.median([frame.std() for frame in series.frames[:5]]))
+    columns = np.random.default_rng(seed + 7).standard_normal(series.frames.shape[2])
+    series.frames = (series.frames + size * deviation * columns).astype(np.float32)
+
+
 def print_tables(outcomes: list[Outcome]) -> None:
     count: Counter[Any] = Counter((o.truth, o.verdict) for o in outcomes)
     print(f"\n| {len(outcomes)} series | {' | '.join(VERDICTS)} | all |\n|---|---|---|---|---|")
@@ -121,6 +132,7 @@ def main() -> None:
     parser.add_argument(
         "--with-any", action="store_true", help="members without a fault do not count"
     )
+    parser.add_argument("--columns", type=float, default=0.0)
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
@@ -130,6 +142,8 @@ def main() -> None:
     outcomes, seed = [], arguments.first
     while len(outcomes) < arguments.count:
         series = make_long_series(seed) if arguments.long else make_series(seed, only)
+        if arguments.columns:
+            add_columns(series, arguments.columns, seed)
         if not arguments.with_any or series.faults:
             outcomes.append(judge(seed, series))
             if arguments.list:
