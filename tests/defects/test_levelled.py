@@ -19,7 +19,7 @@ def test_rows_and_columns_are_subtracted_in_any_region():
     frames = np.random.default_rng(0).integers(0, 4000, (3, 6, 8)).astype("u2")
     rows, columns = tuple(range(6)), tuple(0.5 * n for n in range(8))
     source = make(frames, ("t", "y", "x"), rows=rows, columns=columns)
-    whole = frames[1] - np.add.outer(rows, columns)
+    whole = frames[1] + np.add.outer(5 - np.array(rows), 3.5 - np.array(columns))
     read = source.read(1)
     np.testing.assert_allclose(read.image, whole)
     assert read.image.dtype == np.float32
@@ -33,7 +33,7 @@ def test_rows_and_columns_are_subtracted_in_any_region():
 def test_all_planes_of_a_volume_have_the_same_lines():
     frames = np.random.default_rng(1).normal(size=(2, 3, 5, 4))
     source = make(frames, ("t", "z", "y", "x"), columns=(0.0, 1.0, 2.0, 3.0))
-    np.testing.assert_allclose(source.read(0).image, frames[0] - [0, 1, 2, 3])
+    np.testing.assert_allclose(source.read(0).image, frames[0] + [3, 2, 1, 0])
 
 
 def test_frames_without_any_lines_are_those_of_the_part_that_is_read():
@@ -43,9 +43,9 @@ def test_frames_without_any_lines_are_those_of_the_part_that_is_read():
     region = (slice(0, 3), slice(2, 7), slice(1, 9))
     read = source.read(1, region)
     np.testing.assert_array_equal(read.valid, mask[region])
-    np.testing.assert_allclose(
-        read.image, take_lines_away(frames[1][region], read.valid), atol=1e-6
-    )
+    direct = take_lines_away(frames[1][region], read.valid)
+    direct[read.valid] += frames[1][region][read.valid].mean()
+    np.testing.assert_allclose(read.image, direct, atol=1e-6)
     assert (source.frame_count, source.frame_shape, source.axes) == (2, (3, 8, 9), ("z", "y", "x"))
     assert source.in_memory
 

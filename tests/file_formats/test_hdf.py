@@ -107,3 +107,30 @@ def test_chunks_that_an_hdf5_file_lacks_are_missing(tmp_path, frames):
     assert valid[:3].all()
     assert not valid[4].any()
     np.testing.assert_array_equal(valid[3, :, 0], np.arange(48) < 32)
+
+
+def test_an_hdf5_dataset_that_was_never_written_is_missing(tmp_path):
+    path = str(tmp_path / "none.h5")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", (5, 8, 9), "u2")
+    assert not steadystack.open_stack(path)["valid"].values.any()
+    written = str(tmp_path / "written.h5")
+    with h5py.File(written, "w") as file:
+        file["data"] = np.zeros((5, 8, 9), "u2")
+    assert "valid" not in steadystack.open_stack(written).coords
+
+
+def test_a_virtual_dataset_is_read_if_all_its_files_are_there(tmp_path, frames):
+    layout = h5py.VirtualLayout(frames.shape, frames.dtype)
+    for number, part in enumerate(np.array_split(np.arange(len(frames)), 2)):
+        with h5py.File(tmp_path / f"part{number}.h5", "w") as file:
+            file["data"] = frames[part]
+        source = h5py.VirtualSource(f"part{number}.h5", "data", (len(part), *frames.shape[1:]))
+        layout[part[0] : part[-1] + 1] = source
+    path = str(tmp_path / "whole.h5")
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("data", layout)
+    np.testing.assert_array_equal(steadystack.open_stack(path), frames)
+    (tmp_path / "part1.h5").unlink()
+    with pytest.raises(InputError, match=r"part1\.h5 is not there"):
+        steadystack.open_stack(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import dask.array as da
@@ -15,7 +16,7 @@ import steadystack
 from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.model import InputError
-from steadystack.readers import locate_stack
+from steadystack.readers import StackFrames, locate_stack
 from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
 
 READER = '''
@@ -58,6 +59,22 @@ def test_volumes_of_an_mrc_file_are_volumes(tmp_path):
         file.set_data(np.zeros((2, 3, 8, 9), np.float32))
     spec = locate_stack(str(tmp_path / "volumes.mrcs"))
     assert (spec.axes, spec.shape) == (tuple("tzyx"), (2, 3, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "flags", "dtype"), [(1146047817, 0, "u1"), (1146047817, 1, "i1"), (0, 0, "i1")]
+)
+def test_bytes_of_imod_have_the_sign_that_it_says(tmp_path, stamp, flags, dtype):
+    path = tmp_path / "bytes.st"
+    with mrcfile.new(path) as file:
+        file.set_data(np.array([[[0, 100], [-56, -1]]], np.int8).repeat(2, axis=0))
+    content = bytearray(path.read_bytes())
+    content[152:160] = np.array([stamp, flags], "<i4").tobytes()
+    path.write_bytes(content)
+    stack = steadystack.open_stack(path)
+    assert stack.dtype == dtype
+    expected = np.array([[0, 100], [200, 255]], "u1").view(dtype)
+    np.testing.assert_array_equal(stack[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +171,27 @@ def test_a_layout_that_does_not_fit_is_told(tmp_path, frames, layout, told):
     frames.tofile(tmp_path / "scan.dat")
     with pytest.raises(InputError, match=told):
         locate_stack(str(tmp_path / "scan.dat"), raw=layout)
+
+
+def test_a_frame_may_be_larger_than_a_type_of_numpy(tmp_path):
+    with open(tmp_path / "large.raw", "wb") as file:
+        file.truncate(2 * (7 + 2 * 1100 * 1000 * 1000))  # holes: it takes no room
+        file.seek(7)
+        file.write(np.array([3, 4], "<u2").tobytes())
+        file.seek(-2, os.SEEK_END)
+        file.write(np.array([9], "<u2").tobytes())
+    spec = locate_stack(
+        str(tmp_path / "large.raw"), raw="uint16 1100 x 1000 x 1000 gap 7", axes="tzyx"
+    )
+    assert spec.shape == (2, 1100, 1000, 1000)
+    first, last = (
+        StackFrames(spec).read(frame, region).image.ravel().tolist()
+        for frame, region in [
+            (0, np.s_[0:1, 0:1, 0:2]),
+            (1, np.s_[1099:1100, 999:1000, 999:1000]),
+        ]
+    )
+    assert (first, last) == ([3, 4], [9])
 
 
 def test_a_layout_is_looked_at_before_the_file(tmp_path):

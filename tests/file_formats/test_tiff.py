@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 import zarr
@@ -191,6 +192,28 @@ def test_tiff_strips_that_were_never_written_are_missing(tmp_path):
     assert found.status is FrameStatus.INCOMPLETE
     assert not found.valid[:12].any()
     assert found.valid[12:].all()
+
+
+def test_strips_that_a_file_of_a_series_lacks_are_missing(tmp_path):
+    for number in range(3):
+        pages(tmp_path / f"a{number}.tif", compression="zlib", rowsperstrip=12)
+    with tifffile.TiffFile(tmp_path / "a1.tif", mode="r+b") as file:
+        tag = file.pages[1].tags["StripByteCounts"]
+        tag.overwrite([0, tag.value[1]])
+    with tifffile.TiffFile(tmp_path / "a1.tif") as file:
+        count = len(file.pages)
+    spec = locate_stack(str(tmp_path / "a*.tif"), axes="tyx")
+    for frame in range(3 * count):
+        found = StackFrames(spec).read(frame)
+        assert found.valid[:12].all() == (frame != count + 1)
+        assert found.valid[12:].all()
+
+
+def test_a_folder_of_tiff_files_and_pictures_asks_which(tmp_path):
+    pages(tmp_path / "mean.tif")
+    PIL.Image.new("L", (4, 4)).save(tmp_path / "0.png")
+    with pytest.raises(InputError, match=r"holds TIFF files and pictures: give a pattern.*\*\.tif"):
+        locate_stack(str(tmp_path))
 
 
 def test_what_is_no_tiff(tmp_path):

@@ -166,6 +166,13 @@ def test_a_video_that_is_cut_off_is_told(tmp_path):
     (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"a\.mp4: the video cannot be read"):
         locate_stack(str(tmp_path / "a.mp4"))
+    write(tmp_path / "a.mkv", "ffv1", "gray")
+    assert locate_stack(str(tmp_path / "a.mkv")).frame_count == 57
+    content = (tmp_path / "a.mkv").read_bytes()
+    for share in (0.3, 0.6, 0.9):
+        (tmp_path / "a.mkv").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match=r"a\.mkv is cut off: [\d.]+ of [\d.]+ s are there"):
+            locate_stack(str(tmp_path / "a.mkv"))
 
 
 @pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])

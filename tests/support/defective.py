@@ -27,14 +27,15 @@ def defective_series(seed, rate=None, count=None, frames=40, side=96):
     return (1000 + 100 * images).astype("f4"), shifts, np.sort(pixels)
 
 
-def lined_series(seed, rate=None, size=0.3, frames=32, shape=(110, 120)):
+def lined_series(seed, rate=None, size=0.3, frames=32, shape=(110, 120), noise=None):
     """Frames, their shifts (frames, axes) in px, and what rows and columns of the camera add.
 
     Detail, noise, drift, light and lines are random; `rate` px a frame, lines of `size` deviations
     of the scene.
     """
     rng = np.random.default_rng(seed)
-    scene, noise = Scene(seed, detail=rng.uniform(1, 5)), rng.choice([0.1, 0.5, 1.0])
+    scene, usual = Scene(seed, detail=rng.uniform(1, 5)), rng.choice([0.1, 0.5, 1.0])
+    noise = usual if noise is None else noise
     rate = rng.uniform(0.2, 1.0) if rate is None else rate
     shifts = np.cumsum(rng.normal(0, rate, (frames, 2)), axis=0)
     shifts -= shifts[0]

@@ -37,10 +37,9 @@ def test_rows_and_columns_are_found(seed, masked, hurried):
         assert np.average(left**2, weights=pixels) < 0.1 * np.average(
             np.diff(made) ** 2, weights=pixels
         )
+    raised = [max(lines) - np.array(lines) for lines in (found.rows, found.columns)]
     read = decide(setup, Pilot(lines=found)).series.source.read(3)
-    np.testing.assert_allclose(
-        read.image, frames[3] - np.add.outer(found.rows, found.columns), rtol=1e-5
-    )
+    np.testing.assert_allclose(read.image, frames[3] + np.add.outer(*raised), rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", slow_but(range(3), range(100)))
@@ -75,3 +74,21 @@ def test_where_they_are_not_asked_for_they_are_not_looked_for(hurried):
     given = {"input": {"path": "memory"}, "mask": {"defects": None}}
     assert find_lines(set_up(make_config(given), make_series(source))) is None
     assert look(frames[:11])[0] is None
+
+
+@pytest.mark.parametrize("preprocess", [{"square_root": True}, {"logarithm": True}])
+def test_of_few_photons_lines_are_found_under_a_root_and_a_logarithm(preprocess, hurried):
+    frames, _, _, columns = lined_series(4, noise=0.0)
+    counts = np.random.default_rng(4).poisson(np.maximum(frames - 600, 0) / 40).astype("u2")
+    found, setup = look(counts, preprocess=preprocess)
+    slopes = np.diff(columns) / 40
+    assert np.mean((np.diff(found.columns) - slopes) ** 2) < 0.1 * np.mean(slopes**2)
+    read = decide(setup, Pilot(lines=found)).series.source.read(0)
+    assert (read.image >= counts[0]).all()
+
+
+def test_with_a_flat_field_lines_are_not_looked_for(tmp_path, hurried):
+    frames, _, _, _ = lined_series(0)
+    np.save(tmp_path / "flat.npy", np.ones(frames[0].shape))
+    flat_field = {"flat_field": str(tmp_path / "flat.npy")}
+    assert look(frames, preprocess=flat_field)[0] is None

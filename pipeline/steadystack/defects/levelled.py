@@ -43,15 +43,18 @@ class LinelessFrames(_ChangedFrames):
 
     def read(self, frame: int, region: Slices | None = None) -> Frame:
         read = self.frames.read(frame, region)
-        image = take_lines_away(read.image, read.valid).astype(np.float32)
-        return replace(read, image=image)
+        image = take_lines_away(read.image, read.valid)
+        if read.valid.any():  # roots and logarithms need values about where they were
+            image[read.valid] += read.image[read.valid].mean(dtype=np.float64)
+        return replace(read, image=image.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class LevelledFrames(_ChangedFrames):
-    """Frames less what each row and column has more than the others; (): nothing.
+    """Frames plus what each row and column has less than the brightest; (): nothing.
 
-    A frame of one value holds none of that, and stays as it is.
+    So no value falls below those of the stack, which roots and logarithms would not take. A frame
+    of one value holds no lines, and stays as it is.
     """
 
     rows: tuple[float, ...] = ()
@@ -72,6 +75,6 @@ class LevelledFrames(_ChangedFrames):
         image = read.image.astype(np.result_type(read.image.dtype, np.float32))
         for lines, side, axis in ((self.rows, sides[0], 1), (self.columns, sides[1], 0)):
             if lines:
-                along = np.asarray(lines[side], image.dtype)
-                image -= np.expand_dims(along, axis)
+                along = (max(lines) - np.asarray(lines[side])).astype(image.dtype)
+                image += np.expand_dims(along, axis)
         return replace(read, image=image)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,11 +45,20 @@ class HdfPixels:
 
     @property
     def may_lack(self) -> bool:
-        """Whether chunks are missing."""
+        """Whether chunks are missing, or, of one without chunks, all of it."""
         if self.dataset.chunks is None:
-            return False
+            return self._is_unwritten
         count = int(np.prod([-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True)]))
         return int(self.dataset.id.get_num_chunks()) < count
+
+    @property
+    def _is_unwritten(self) -> bool:
+        """Whether the dataset has no chunks, and no place in the file either."""
+        if self.dataset.chunks is not None or self.dataset.is_virtual:
+            return False
+        from h5py import h5d
+
+        return bool(self.dataset.id.get_space_status() == h5d.SPACE_STATUS_NOT_ALLOCATED)
 
     def describe(self, shape: tuple[int, ...] | None = None) -> Any:
         coding = None if self.coding is None else repr(self.coding)
@@ -61,7 +72,9 @@ class HdfPixels:
         """Find which pixels of a block belong to chunks that were never written."""
         if not self.may_lack:
             return None
-        missing = np.zeros(block.shape, bool)
+        missing = np.full(block.shape, self._is_unwritten)
+        if self._is_unwritten:
+            return missing
         for begin in self._list_chunks(region):
             if self.dataset.id.get_chunk_info_by_coord(begin).byte_offset is None:
                 missing[
@@ -79,6 +92,20 @@ class HdfPixels:
                 for side, size in zip(region, self.chunks, strict=True)
             )
         )
+
+
+def _check_sources(path: str, dataset: Any) -> None:
+    """Raise InputError if a file that a virtual dataset is made of is not there: it reads as 0."""
+    if not dataset.is_virtual:
+        return
+    folder = Path(os.fsdecode(dataset.file.filename)).parent
+    for source in dataset.virtual_sources():
+        name = source.file_name
+        if name != "." and "%" not in name and not (folder / name).exists():
+            raise InputError(
+                f"{path}: {dataset.name} is made of datasets in other files, and {name} is not "
+                "there: put it back, or read the files that are, one by one"
+            )
 
 
 def open_hdf(path: str, variable: str = "") -> FileArray:
@@ -102,6 +129,7 @@ def open_hdf(path: str, variable: str = "") -> FileArray:
         except FileNotFoundError as error:
             raise InputError(place.describe_missing()) from error
         dataset = _choose_dataset(h5py, file, file_path, named or variable or None)
+        _check_sources(file_path, dataset)
         pixels = HdfPixels(dataset)
         axes, scale, units, time = _read_hdf_axes(h5py, dataset)
     name = str(dataset.name)

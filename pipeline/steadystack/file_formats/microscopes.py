@@ -224,8 +224,16 @@ def _find_in_nd2(path: str, name: str, file: Any) -> FileArray:
         frame = np.asarray(file.read_frame(loops[index]))
         return frame.reshape([sizes[axis] for axis in inner])[sides]
 
+    # nd2 reads an image that the file has no place of as zeros
+    places = getattr(getattr(file, "_rdr", None), "_frame_offsets", None)
+
+    def find_lacking(index: tuple[int, ...], sides: Slices) -> NDArray[Any]:
+        is_lacking = places is not None and loops[index] not in places
+        return np.full([side.stop - side.start for side in sides], is_lacking)
+
+    lacks = places is not None and any(number not in places for number in loops.values())
     shape = tuple(sizes[axis] for axis in outer), tuple(sizes[axis] for axis in inner)
-    pixels = PlanePixels(*shape, np.dtype(file.dtype), read_planes)
+    pixels = PlanePixels(*shape, np.dtype(file.dtype), read_planes, find_lacking if lacks else None)
     pixels.read(tuple(slice(size - 1, size) for size in pixels.shape))
     axes = [*outer, *inner]
     voxel = file.voxel_size()

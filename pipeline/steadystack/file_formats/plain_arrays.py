@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from steadystack.units import parse_layout
 NPY_SUFFIX = ".npy"
 MRC_SUFFIXES = (".mrc", ".mrcs", ".st")
 ANGSTROM = "angstrom"
+# IMOD stamps its MRC files at this byte, and says behind that whether bytes have a sign.
+IMOD_AT, IMOD_STAMP, SIGNED_BYTES = 152, 1146047817, 1
 
 
 def open_npy(path: str, name: str = "") -> FileArray:
@@ -62,11 +65,22 @@ def open_mrc(path: str, name: str = "") -> FileArray:
         warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2.5, to mrcfile
         with mrcfile.mmap(source, mode="r") as file:
             values, size = file.data, file.voxel_size
+            if values.dtype == np.int8 and _has_unsigned_bytes(file.header.tobytes()):
+                values = values.view("u1")
     axes = "tzyx"[-values.ndim :] if values.ndim != 3 else "tyx"
     steps = {axis: float(size[axis]) or np.nan for axis in "xyz"}
     scale = [steps.get(axis, np.nan) for axis in axes]
     units = [ANGSTROM if axis in steps else "" for axis in axes]
     return FileArray(PlainPixels(values), "MRC images", "", list(axes), scale, units)
+
+
+def _has_unsigned_bytes(header: bytes) -> bool:
+    """Whether the header of an MRC file of bytes is from IMOD, and says that they have no sign."""
+    for order in "<>":
+        stamp, flags = np.frombuffer(header, f"{order}i4", 2, IMOD_AT).tolist()
+        if stamp == IMOD_STAMP:
+            return not flags & SIGNED_BYTES
+    return False
 
 
 def open_raw(path: str, text: str) -> FileArray:
@@ -76,23 +90,29 @@ def open_raw(path: str, text: str) -> FileArray:
     """
     layout = parse_layout("input.raw", text)
     source = find_local(path)
-    entry = np.dtype([("gap", f"V{layout.gap}"), ("pixels", layout.dtype, layout.shape)])
-    size = Path(source).stat().st_size
-    found, rest = divmod(size - layout.offset, entry.itemsize)
+    itemsize, size = np.dtype(layout.dtype).itemsize, Path(source).stat().st_size
+    entry_bytes = layout.gap + math.prod(layout.shape) * itemsize
+    found, rest = divmod(size - layout.offset, entry_bytes)
     lacking = found < (layout.count or 1)
     if lacking or (rest and layout.count is None):
         around = f" after an offset of {layout.offset}" if layout.offset else ""
         between = f" with their gap of {layout.gap}" if layout.gap else ""
         wanted = f", fewer than {layout.count}" if lacking and layout.count else ""
+        way_out = f"; with 'count {found}' what follows the frames is left out" if found > 0 else ""
         raise InputError(
-            f"{path} has {size} bytes{around}: {max(found, 0)} frames of {entry.itemsize} bytes"
+            f"{path} has {size} bytes{around}: {max(found, 0)} frames of {entry_bytes} bytes"
             f"{between}{wanted}, and {rest if found >= 0 else 0} bytes more: it is cut off, or "
-            f"input.raw {text!r} is not its layout; with 'count {max(found, 1)}' what follows the "
-            "frames is left out"
+            f"input.raw {text!r} is not its layout{way_out}"
         )
     layout = replace(layout, count=layout.count or found)
-    entries = np.memmap(source, entry, "r", layout.offset, layout.count)
-    pixels = PlainPixels(np.asarray(entries)["pixels"])
+    assert layout.count is not None
+    held = np.memmap(source, "u1", "r", layout.offset, (layout.count * entry_bytes,))
+    strides = [itemsize * math.prod(layout.shape[axis + 1 :]) for axis in range(len(layout.shape))]
+    pixels = PlainPixels(
+        np.ndarray(
+            (layout.count, *layout.shape), layout.dtype, held, layout.gap, (entry_bytes, *strides)
+        )
+    )
     return FileArray(pixels, f"raw {np.dtype(layout.dtype).name}", str(layout))
 
 

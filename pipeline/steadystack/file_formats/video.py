@@ -6,8 +6,9 @@ key frame before it, or from where the last reading ended, and taken only if it 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -186,6 +187,7 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
             "write those to another file (ffmpeg -i IN -c copy OUT)"
         )
     stamps = [stamp for stamp, _ in found]
+    _check_whole(path, stream, stamps)
     if not found or None in stamps or len(set(stamps)) < len(stamps):
         raise InputError(
             f"{path}: its {len(found)} frames do not each bear a time, by which they are found: "
@@ -199,6 +201,23 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
         )
     found.sort()
     return [stamp for stamp, _ in found], [i for i, (_, is_key) in enumerate(found) if is_key]
+
+
+def _check_whole(path: str, stream: Any, stamps: Sequence[int | None]) -> None:
+    """Raise InputError if a stream ends by frames before the duration that Matroska tells of it."""
+    known = [stamp for stamp in stamps if stamp is not None]
+    told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if told is None or len(known) < 2:
+        return
+    hours, minutes, seconds = told.groups()
+    duration = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    first, last = (float(stamp * stream.time_base) for stamp in (min(known), max(known)))
+    step = (last - first) / (len(known) - 1)
+    if last + 2.5 * step < duration:
+        raise InputError(
+            f"{path} is cut off: {last + step:.6g} of {duration:.6g} s are there: copy it again, "
+            "or write those to another file (ffmpeg -i IN -c copy OUT)"
+        )
 
 
 def _get_plane(frame: Any, number: int, width: int, dtype: str) -> NDArray[Any]:

@@ -145,7 +145,11 @@ class FilesPixels:
         return (1, *self.first.chunks) if self.counts is None else self.first.chunks
 
     shards = None
-    may_lack = False
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether pixels of the first file are missing; the others are asked as they are read."""
+        return self.first.may_lack
 
     def describe(self, shape: tuple[int, ...] | None = None) -> Any:
         return [
@@ -155,22 +159,43 @@ class FilesPixels:
         ]
 
     def read(self, region: Slices) -> NDArray[Any]:
-        start, stop = region[0].start, region[0].stop
-        blocks, offset = [], 0
+        blocks = []
+        for file, count, inside, _ in self._list_parts(region):
+            try:
+                pixels, single = self._open(file, count)
+                part = pixels.read(inside[1:] if single else inside)
+            except (MemoryError, OSError, UnreachableError):
+                raise
+            except Exception as error:
+                raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
+            blocks.append(part[None] if single else part)
+        return np.concatenate(blocks)
+
+    def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
+        """Find which pixels of a block are missing in the files, such as strips of a TIFF file."""
+        missing = np.zeros(block.shape, bool)
+        for file, count, inside, place in self._list_parts(region):
+            pixels, single = self._open(file, count)
+            if single:
+                found = pixels.find_missing(inside[1:], block[place][0])
+            else:
+                found = pixels.find_missing(inside, block[place])
+            if found is not None:
+                missing[place] = found
+        return missing if missing.any() else None
+
+    def _list_parts(self, region: Slices) -> Iterator[tuple[str, int, Slices, slice]]:
+        """List the files that hold a region: their entries, which part of them, and its place."""
+        start, stop, offset = region[0].start, region[0].stop, 0
         for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
             low, high = max(start - offset, 0), min(stop - offset, count)
             if low < high:
-                try:
-                    blocks.append(self._read_file(file, count, (slice(low, high), *region[1:])))
-                except (MemoryError, OSError, UnreachableError):
-                    raise
-                except Exception as error:
-                    raise RuntimeError(f"{file}: {type(error).__name__}: {error}") from error
+                place = slice(offset + low - start, offset + high - start)
+                yield file, count, (slice(low, high), *region[1:]), place
             offset += count
-        return np.concatenate(blocks)
 
-    def _read_file(self, file: str, count: int, region: Slices) -> NDArray[Any]:
-        """Read a region of a file that holds `count` entries; a single one may lack the axis."""
+    def _open(self, file: str, count: int) -> tuple[Pixels, bool]:
+        """Open a file of `count` entries, and say whether it is a single one without the axis."""
         entry = self.first.shape if self.counts is None else self.first.shape[1:]
         pixels = self.file_reference.open(file)
         single = count == 1 and pixels.shape == entry
@@ -178,10 +203,7 @@ class FilesPixels:
             raise ValueError(
                 f"it holds {pixels.dtype} of {pixels.shape}, the series {self.dtype} of {entry}"
             )
-        return pixels.read(region[1:])[None] if single else pixels.read(region)
-
-    def find_missing(self, region: Slices, block: NDArray[Any]) -> None:
-        return None
+        return pixels, single
 
 
 def open_files(files: Sequence[str], file_reference: FileReference, is_joined: bool) -> FilesPixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from steadystack.durable import get_place
 from steadystack.file_formats import (
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
@@ -34,6 +35,11 @@ def locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
     files = list_series_files(path, TIFF_SUFFIXES)
     if files is None:
         return None
+    if not get_place(path).is_pattern and list_series_files(path, PICTURE_SUFFIXES):
+        raise InputError(
+            f"{path} holds TIFF files and pictures: give a pattern of those that are meant, such "
+            f"as '{path.rstrip('/')}/*.tif'"
+        )
     return _locate_series(path, files, choice.series, choice.level, choice.axes)
 
 
@@ -90,7 +96,7 @@ def locate_pictures(path: str, choice: ArrayChoice) -> LocatedArray | None:
         return None
     if not files:
         raise InputError(f"{path}: no picture matches")
-    endings = sorted({file.rpartition(".")[2] for file in files})
+    endings = sorted({file.rpartition(".")[2].lower().replace("jpeg", "jpg") for file in files})
     if len(endings) > 1:
         raise InputError(
             f"{path} holds pictures that end in .{', .'.join(endings)}: give a pattern of those "

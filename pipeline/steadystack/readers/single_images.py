@@ -71,7 +71,7 @@ def read_any_image(
             several = channel if sizes["c"] > 1 else None
             found = find_channel(path, sizes["c"], located.channel_names, several, True) or 0
             where["c"] = slice(found, found + 1)
-        spatial = [axis for axis in "zyx" if sizes.get(axis, 1) > 1 or axis in axes]
+        spatial = [a for a in "zyx" if a in sizes and (sizes[a] > 1 or a in axes)]
         if spatial != list(axes):
             raise InputError(
                 f"{path} has the axes {', '.join(spatial)}, but a frame has {', '.join(axes)}"

@@ -90,11 +90,13 @@ def find_lines(setup: Setup) -> FixedLines | None:
 
     They are looked for where much of what is steady in the frames' mean is of whole rows or
     columns; in frames spread over the series, or of a shorter time in its middle if the former
-    have no shifts. None: the settings do not ask for it, a fixed pattern is subtracted, there are
-    too few frames, or they are measured in blocks, for which it would take long.
+    have no shifts. None: the settings do not ask for it, a flat field or a fixed pattern tells of
+    them already, there are too few frames, or they are measured in blocks, for which it would take
+    long.
     """
     source, method = setup.series.source, setup.method
-    is_asked = setup.config.mask.defects is not None and method.fixed_pattern is None
+    has_image = method.fixed_pattern is not None or method.flat_field is not None
+    is_asked = setup.config.mask.defects is not None and not has_image
     if not is_asked or len(method.search.blocks) > 1:
         return None
     most = _count_looked_at(source.frame_shape)
@@ -117,11 +119,13 @@ def _find_lines_in(setup: Setup, frames: Ints) -> FixedLines | None:
     valid = np.stack([content.valid for _, content in read])
     images = np.stack([_center(content.image, content.valid) for _, content in read])
     is_lined = np.array(compute_lined_share(images, valid)) > LINED
-    found = FixedLines(len(read))
+    shown = np.array([frame for frame, _ in read])
+    del read  # images are copies
+    found = FixedLines(len(shown))
     if not is_lined.any():
         return found
     found = replace(found, lined=True)
-    positions = _find_positions(setup, np.array([frame for frame, _ in read]))
+    positions = _find_positions(setup, shown)
     known = has_shift(positions)
     if known.sum() < FEWEST_LOOKED_AT:
         return found
