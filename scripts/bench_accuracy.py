@@ -7,7 +7,7 @@ Scenes are sums of Gaussian blobs, rendered where they are (nothing is interpola
 Errors are compared with the Cramér-Rao bound of two noisy images. Prints Markdown tables.
 
 grid    features of 1, 2, 4 px; noise of 0.03, 0.3, 1 times the scene's deviation; five kinds of
-        masks; scikit-image, OpenCV and pystackreg beside it (pip install '.[bench]')
+        masks; scikit-image, OpenCV and pystackreg beside it (pip install -e '.[bench]')
 mixed   features of 1.5 to 10 px, an ellipse over 55 %, 1 % dead pixels, bright spots and a border
         outside the mask that stand still, shifts up to 32 px; signal-to-noise ratios 0.2 to 20
 colour  noise that is not white

@@ -5,7 +5,7 @@
 A texture that drifts by a pixel a frame, in noise, is measured with `estimate_shifts` by
 consecutive pairs and by a window of 5, within 32 px, with nothing set, and at every shift; seconds
 of CPU, the fastest of each in turns, and how many times faster that is per pair than scikit-image's
-masked function (pip install '.[bench]'). Prints a Markdown table.
+masked function (pip install -e '.[bench]'). Prints a Markdown table.
 """
 
 from __future__ import annotations

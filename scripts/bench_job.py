@@ -6,9 +6,9 @@ A Zarr stack of uint16, a chunk a frame, of a texture that drifts by a pixel a f
 consecutive pairs within 32 px, moved linearly and written as Zarr. Seconds of CPU of one process,
 the fastest of each in turns, and the error of the shifts. OpenCV: phaseCorrelate with a Hann window
 and warpAffine; scikit-image: phase_cross_correlation to 1/20 px and scipy's shift; pystackreg:
-register and transform, TRANSLATION, each against the frame before (pip install '.[bench]'). Ours is
-a run with pilot, checks and verdict; beside it, the same with the page. Prints Markdown tables; the
-last one is where a run spends its time, from its log.
+register and transform, TRANSLATION, each against the frame before (pip install -e '.[bench]'). Ours
+is a run with pilot, checks and verdict; beside it, the same with the page. Prints Markdown tables;
+the last one is where a run spends its time, from its log.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
+from steadystack.planning import open_series, set_up
+from steadystack.survey import find_reach
 from support import CONFIGS, ROOT
 from support.scenes import Scene
 
@@ -59,8 +61,17 @@ def test_a_preset_is_put_into_what_was_found_of_the_stack(name, stack, plain):
     assert {key: value or {} for key, value in found.items()} == expected
     make_config({key: value for key, value in found.items() if value})
     comments = re.findall(r"^ +# .*$", plain, re.MULTILINE)
-    assert [line for line in comments if line not in made] == []
+    told = re.compile(r" +# (search|as they are|low_pass|high_pass|defects|lines|parts): ")
+    assert [line for line in comments if line not in made and not told.match(line)] == []
+    assert made.count("# search: ") == plain.count("# search: ")
     assert f"# Like {name}:\n" in made
+
+
+def test_what_pairs_have_shown_is_by_the_settings_of_the_preset(stack):
+    made = guide.init(stack, like="diffraction")
+    config = make_config({key: value for key, value in yaml.safe_load(made).items() if value})
+    setup = set_up(config, open_series(config)[0])
+    assert f"# {find_reach(setup).describe()}" in made
 
 
 def test_a_preset_that_is_none_is_told_before_the_stack_is_looked_at():

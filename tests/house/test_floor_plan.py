@@ -71,7 +71,7 @@ PLAN = {
     "checks": (8, {"numpy"}),
     "quality": (9, {"numpy", "xarray"}),
     "stages": (10, {"numpy", "xarray", "dask", "yaml"}),
-    "guide": (11, {"numpy", "xarray", "roifile"}),
+    "guide": (11, {"numpy", "xarray", "roifile", "yaml"}),
     "accessor": (11, {"numpy", "xarray", "matplotlib"}),
     "terminal": (11, {"rich"}),
     "cli": (12, {"click", "xarray"}),

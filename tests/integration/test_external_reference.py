@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import ndimage
 
 import steadystack
@@ -149,6 +150,19 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         config_of(tmp_path, external_reference={"path": "a.npy"}, motion={"model": "rigid"})
     with pytest.raises(InputError, match="axes y, x"):
         solved(frames, np.zeros((3, *SIZE)))
+    stack, image = (
+        xr.DataArray(
+            values,
+            {
+                axis: (axis, step * np.arange(n), {"units": "um"})
+                for axis, n in zip("yx", SIZE, strict=True)
+            },
+            dims=dims,
+        )
+        for values, dims, step in ((frames, ("t", "y", "x"), 0.5), (frames[0], ("y", "x"), 0.51))
+    )
+    with pytest.raises(InputError, match=r"external_reference has pixels of 0\.51 um"):
+        solved(stack, image)
 
 
 def test_volumes_are_related_to_a_volume():

@@ -303,6 +303,55 @@ def test_a_flat_field_of_the_first_frames_stays(tmp_path):
     assert_same_result(grown, stages.run(settings(tmp_path, **given)))
 
 
+def test_parts_do_not_make_a_flat_field_of_their_own(tmp_path):
+    config = settings(tmp_path, preprocess={"flat_field": "median"})
+    write_zarr(tmp_path, series(12))
+    stages.run(config)
+    write_zarr(tmp_path, series(20))
+    with pytest.raises(InputError, match="its flat_field is that of the first frames"):
+        stages.measure(config, batches="1/2")
+
+
+def test_raw_numbers_grow(tmp_path):
+    def run(count, output):
+        series(count).tofile(tmp_path / "scan.raw")
+        given = {"path": "scan.raw", "raw": f"uint16 {SIZE[0]} x {SIZE[1]}"}
+        return stages.run(settings(tmp_path, input=given, output={"shifts": output}))
+
+    run(8, "shifts.zarr")
+    grown = run(12, "shifts.zarr")
+    assert json.loads(grown.attrs["grown"])["frames"] == [8]
+    assert_same_result(grown, run(12, "whole.zarr"))
+
+
+@pytest.mark.parametrize("interpolate", [None, "linear"])
+def test_a_frame_that_was_half_there_is_measured_and_written_anew(tmp_path, interpolate):
+    frames, half = series(12), SIZE[0] // 2
+    array = zarr.create_array(
+        tmp_path / "stack.zarr", shape=(8, *SIZE), chunks=(1, half, SIZE[1]), dtype="u2",
+        dimension_names=["t", "y", "x"],
+    )  # fmt: skip
+    array[:7], array[7, :half] = frames[:7], frames[7, :half]
+    array[4] = 0
+    outputs = {"corrected": "steady.zarr"}
+    solve = {"interpolate": interpolate}
+    first = stages.run(settings(tmp_path, output=outputs, solve=solve))
+    assert first["frame_read_status"][7] == FrameStatus.INCOMPLETE.code
+    assert first["frame_read_status"][4] == FrameStatus.MISSING.code
+    array.resize((12, *SIZE))
+    array[:] = frames
+    grown = stages.run(settings(tmp_path, output=outputs, solve=solve))
+    other = {"shifts": "whole.zarr", "corrected": "whole-steady.zarr"}
+    whole = stages.run(settings(tmp_path, output=other, solve=solve))
+    assert_same_result(grown, whole)
+    steady, expected = (
+        np.array(steadystack.open_stack(tmp_path / name))
+        for name in ("steady.zarr", "whole-steady.zarr")
+    )
+    assert (steady[4] > 0).mean() == pytest.approx((expected[4] > 0).mean(), abs=0.01)
+    assert (steady[7] > 0).mean() == pytest.approx((expected[7] > 0).mean(), abs=0.01)
+
+
 def test_pairs_that_the_plan_no_longer_holds_are_kept(folder, monkeypatch):
     """A long series has other pairs than a short one; so it has when it grows once more."""
     auto = {"pairs": {"width": 3}, "output": {"shifts": "auto.zarr"}}

@@ -58,3 +58,9 @@ def test_one_of_several_channels_is_asked_for(tmp_path):
         read_any_image(str(tmp_path / "two.ome.tif"), ("y", "x"))
     found = read_any_image(str(tmp_path / "two.ome.tif"), ("y", "x"), 1)
     np.testing.assert_array_equal(found.values, IMAGE + 100)
+
+
+def test_a_plane_is_no_volume(tmp_path):
+    write_stack(tmp_path / "plane.zarr", IMAGE[None])
+    with pytest.raises(InputError, match="has the axes y, x, but a frame has z, y, x"):
+        read_any_image(str(tmp_path / "plane.zarr"), ("z", "y", "x"))

@@ -42,8 +42,9 @@ TRIED = (
     Conditioning(low_pass=2.0),
     Conditioning(high_pass=10.0),
 )
-# Of so many pairs this share is to have a shift: else others are tried, and one that has as many.
-PAIRS, FOUND = 8, 0.75
+# Of so many pairs, the closest if there are so many of them, this share is to have a shift: else
+# others are tried, and one that has as many.
+PAIRS, FEWEST, FOUND = 8, 4, 0.75
 # Parts that go their own way are looked for in so many frames, by pairs so far apart in these, if
 # this share of them has a shift. Pairs without them have to tell so many times as much.
 FRAMES_OF_PARTS, STEPS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
@@ -78,7 +79,11 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     without = leave_out_defects(setup, pixels, lines)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
-    pairs = setup.pairs[spread_evenly(np.flatnonzero(apart == apart.min()), PAIRS)]
+    nearest = np.sort(apart)
+    farthest = nearest[0]
+    if (apart == farthest).sum() < FEWEST:  # of a reference, only one is closest
+        farthest = nearest[min(PAIRS, len(apart)) - 1]
+    pairs = setup.pairs[spread_evenly(np.flatnonzero(apart <= farthest), PAIRS)]
     try:
         table = Probe(without, method, None).measure(pairs)
         trials = [_make_trial(method.conditioning, table)]

@@ -98,7 +98,7 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _print_unexpected(error: Exception) -> None:
     """Print in a line what nobody expected; its traceback goes into a file, or is printed, too."""
-    lines = "".join(traceback.format_exception(error))
+    lines = hide_secrets("".join(traceback.format_exception(error)))
     is_shown = click.get_current_context().find_root().params.get("debug", False)
     path = None if is_shown else _save_traceback(lines)
     if path is None:
@@ -109,7 +109,7 @@ def _print_unexpected(error: Exception) -> None:
         cause = "this is a bug in steadystack"
     message = " ".join(str(error).split()) or "no message"
     location = "above" if path is None else f"in {path}"
-    click.echo(
+    echo(
         f"error: {cause}: {type(error).__name__}: {message}; its traceback is {location}", err=True
     )
 

@@ -28,6 +28,10 @@ Weights: TypeAlias = str | NDArray[np.float64] | None
 BORDERS = ("same", "crop", "expand")
 # Frames of a series that has grown which moved less than this, pixels, stay as they were written.
 NEAR = 0.05
+# Frames of which pixels were missing, when they were measured.
+NOT_WHOLE = tuple(
+    status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.UNREADABLE)
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +43,13 @@ class Movements:
     shift : (frames, axes) pixels; 0 for a frame that is left as it is, NaN for one that stays blank
     good : (frames,) which frames are moved by a shift that is known
     linear : (frames, axes, axes) about the middle of a frame; None: frames are shifted alone
+    is_whole : (frames,) of which no pixel was missing when it was measured; None: all are
     """
 
     shift: NDArray[np.float64]
     good: Bools
     linear: NDArray[np.float64] | None = None
+    is_whole: Bools | None = None
 
 
 def find_movements(
@@ -85,7 +91,10 @@ def find_movements(
         has_shift[is_interpolated] = False
     if linear is not None:
         linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
-    return Movements(shift, has_shift, linear)
+    is_whole = np.ones(len(shift), bool)
+    if "frame_read_status" in shifts:
+        is_whole = ~np.isin(shifts["frame_read_status"].to_numpy(), NOT_WHOLE)
+    return Movements(shift, has_shift, linear, is_whole)
 
 
 def keep_near(
@@ -113,6 +122,7 @@ def keep_near(
     moved = (movements.shift[:count] - shift)[:, None] + np.einsum(
         "...ij,cj->...ci", now - before, corners
     )
+    moved[~np.isfinite(moved)] = np.inf  # of frames that were not whole
     blank = np.isnan(shift).any(axis=1) & np.isnan(movements.shift[:count]).any(axis=1)
     stays = np.zeros(len(movements.shift), bool)
     stays[:count] = blank | (np.linalg.norm(moved, axis=-1).max(axis=-1) <= NEAR)

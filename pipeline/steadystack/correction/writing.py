@@ -117,7 +117,11 @@ def write_corrected(
         return run_tasks(client, correct_region, items, share(client, plan))
 
     def end(done: dict[int, list[int]]) -> None:
-        write_motion(plan.target, corrected.frames.shift, corrected.frames.linear)
+        frames = corrected.frames
+        # one that was not whole is to be written anew when the series has grown
+        whole = True if frames.is_whole is None else frames.is_whole[:, None]
+        shift = np.where(whole, frames.shift, np.inf)
+        write_motion(plan.target, shift, frames.linear)
         write_fractions(plan.target, _gather_fractions(plan, done))
 
     write_in_steps(

@@ -73,7 +73,8 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     pilot, table = run_pilot(bound_search(setup, reach))
     if table is None:
         return []
-    separation = int(np.abs(table.moving - table.reference).min())
+    apart = np.abs(table.moving - table.reference)
+    separation = " to ".join(map(str, np.unique([apart.min(), apart.max()]).tolist()))
     counts = Counter(PairStatus.from_code(int(code)) for code in table.status)
     words = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     if table.ok.any():

@@ -12,7 +12,7 @@ import numpy as np
 from steadystack import checks, planning, readers, survey
 from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import get_place, make_absolute
-from steadystack.guide.presets import check_preset, merge_preset
+from steadystack.guide.presets import check_preset, merge_preset, read_preset
 from steadystack.model import InputError, escape_unprintable
 
 # Larger frames are not read: that would take long over a network.
@@ -112,7 +112,7 @@ def init(path: str, *, like: str | None = None, **keys: Any) -> str:
         radii=[size // 2 for size in whole[-2:]],
         invalid_values=invalid_values,
         border=border,
-        pilot=_make_lines_on_pilot(example, spec),
+        pilot=_make_lines_on_pilot(example, spec, like),
         **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
     return text if like is None else merge_preset(text, like)
@@ -126,11 +126,17 @@ def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": planning.list_images(path).paths()[0], **rest}
 
 
-def _make_lines_on_pilot(example: Mapping[str, Any], spec: readers.StackSpec) -> str:
-    """Make comments on what a run would decide on the filters now; "" where that is not known."""
+def _make_lines_on_pilot(
+    example: Mapping[str, Any], spec: readers.StackSpec, like: str | None
+) -> str:
+    """Make comments on what a run would decide on the filters now; "" where that is not known.
+
+    `like` is the preset whose keys it has.
+    """
     if spec.frame_bytes > MOST_READ:
         return ""
-    config = make_config({"input": dict(example)})
+    preset = {} if like is None else read_preset(like)
+    config = make_config(preset | {"input": preset.get("input", {}) | dict(example)})
     try:
         setup = planning.set_up(config, planning.open_series(config)[0])
         reach = survey.find_reach(setup)

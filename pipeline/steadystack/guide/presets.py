@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from importlib import resources
+from typing import Any
+
+import yaml
 
 from steadystack.model import InputError
 
@@ -26,6 +29,13 @@ def check_preset(name: str) -> None:
         close = get_close_matches(name, known, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
         raise InputError(f"--like {name}: there are {', '.join(known)}{meant}")
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read the sections of a preset."""
+    path = resources.files("steadystack").joinpath("data", "presets", f"{name}.yaml")
+    sections: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return sections
 
 
 def merge_preset(draft: str, name: str) -> str:

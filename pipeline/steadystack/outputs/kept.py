@@ -31,7 +31,8 @@ class Written:
     how : hash of its settings
     fingerprint : of the measuring that its shifts are of
     sides : of the regions that tasks wrote, per array axis
-    shift : (frames, axes) pixels, as frames were moved; NaN: it is blank
+    shift : (frames, axes) pixels, as frames were moved; NaN: it is blank; infinite: pixels of it
+        were missing, or it could not be read
     linear : (frames, axes, axes) about the middle of a frame; None: frames were shifted alone
     fraction : known share of every frame and channel (frames, channels)
     """

@@ -30,8 +30,10 @@ from steadystack.model import (
 from steadystack.planning.layout import Setup, decide
 from steadystack.planning.series import Growth, Series, list_earlier_series
 
-# Frames of which nothing was there to be measured: it may be there now.
-LOOKED_AT_AGAIN = (FrameStatus.MISSING.code, FrameStatus.UNREADABLE.code)
+# Frames of which something was not there to be measured: it may be there now.
+LOOKED_AT_AGAIN = tuple(
+    status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.UNREADABLE)
+)
 
 
 def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup:
@@ -117,7 +119,7 @@ def _check_saturation(series: Series, earlier: Series, count: int) -> None:
         raise InputError(
             f"mask.saturation auto was {then:g} for the first {count} frames, and is {now:g} now "
             f"that there are {series.source.frame_count}: --overwrite measures all of them again, "
-            "or set input.frames to the first frames"
+            "or set input.frames to the first frames, and another output.shifts"
         )
 
 

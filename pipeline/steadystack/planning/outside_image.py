@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config
+from steadystack.conventions import find_spacing
 from steadystack.file_formats import TIFF_SUFFIXES
 from steadystack.model import Bools, InputError, OutsideImage, as_image
 from steadystack.outputs import read_tiff_digest
@@ -21,7 +22,7 @@ from steadystack.readers import (
     locate_mask,
     read_any_image,
 )
-from steadystack.units import find_micrometers, is_size
+from steadystack.units import choose_common_unit, find_micrometers, is_size
 
 # Pixels of image and stack are of the same size up to this part of it: a pixel in a thousand.
 SAME_SIZE = 1e-3
@@ -95,14 +96,23 @@ def locate_outside_image(config: Config, spec: StackSpec) -> OutsideFile | None:
     return replace(located, digest=_digest(*located.read()))
 
 
-def convert_outside_image(image: Any, axes: Sequence[str]) -> OutsideArray | None:
+def convert_outside_image(
+    image: Any, axes: Sequence[str], pixel_size: Sequence[float], unit: str
+) -> OutsideArray | None:
     """Convert an array, a DataArray, or what `steadystack.mean` returned; None stays None.
 
-    `axes` are those of a frame. What is not finite, or masked by `numpy.ma`, is not valid. Raises
-    InputError for what is no image with these axes.
+    `axes` are those of a frame, whose pixels have that size. What is not finite, or masked by
+    `numpy.ma`, is not valid. Raises InputError for what is no image with these axes, or where its
+    coordinates say that its pixels have another size.
     """
     if image is None:
         return None
+    coordinates = getattr(image, "coords", {})
+    known = [coordinates.get(axis) for axis in axes]
+    steps = [find_spacing(None if along is None else along.to_numpy()) for along in known]
+    units = ["" if along is None else str(along.attrs.get("units") or "") for along in known]
+    size, own_unit = choose_common_unit(steps, units)
+    _check_pixel_size("external_reference", size, own_unit, pixel_size, unit)
     array = as_image(image, axes, "external_reference")
     valid = np.isfinite(array)
     array = np.where(valid, array, 0).astype(np.float64)

@@ -25,11 +25,13 @@ from steadystack.model import (
 from steadystack.readers.formats import find_image
 from steadystack.readers.positions import AXIS_NAMES
 from steadystack.readers.references import (
+    InFile,
     InFiles,
     Reference,
     digest_metadata,
     open_reference,
 )
+from steadystack.units import parse_layout
 from steadystack.validity import Mask, Validity, as_mask
 
 # How many frames' masks are joined to a common mask.
@@ -238,6 +240,9 @@ def _describe(
 
 def find_earlier(path: str, reference: Reference, count: int) -> Reference | None:
     """Find where an array was when it had so many frames; None: files are whole or not there."""
+    if isinstance(reference, InFile) and reference.file_format == "raw":
+        layout = replace(parse_layout("input.raw", reference.name), count=count)
+        return replace(reference, name=str(layout))
     if not isinstance(reference, InFiles):
         return reference
     files = reference.open(path)

@@ -226,7 +226,7 @@ def estimate_shifts(
     expected = convert_initial_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size
     )
-    outside = convert_outside_image(external_reference, source.axes)
+    outside = convert_outside_image(external_reference, source.axes, *source.pixel_size)
     series = make_series(source, expected, outside)
     setup = add_camera_images(settle_settings(set_up(config, series)))
     limits, engine = config.cluster, client

@@ -24,6 +24,7 @@ from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
     discard_draft,
+    list_estimated_images,
     load_own_shifts,
     make_run_dataset,
     make_run_id,
@@ -45,6 +46,11 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
     if not 1 <= number <= count:
         raise InputError(f"part {number} of {count}: parts are numbered from 1 to {count}")
     pairs = setup.pairs
+    if setup.growth is not None and (images := list_estimated_images(setup)):
+        raise InputError(
+            f"the series has grown, and its {' and '.join(images)} is that of the first frames, "
+            "which parts do not know: use steadystack run, which shares nothing out"
+        )
     if setup.growth is not None:
         pairs = pairs[setup.growth.table.to_do]
     if count > len(pairs):
