@@ -95,7 +95,7 @@ class _RunningMean:
         """
         if volume.ndim > self.total.ndim:
             planes = np.where(valid, volume, 0.0).reshape(-1, *self.total.shape).sum(axis=0)
-            depth = valid.reshape(-1, *self.total.shape).sum(axis=0)
+            depth: NDArray[Any] = valid.reshape(-1, *self.total.shape).sum(axis=0)
             image, known = planes / np.maximum(depth, 1), depth > 0
         else:
             planes = image = volume

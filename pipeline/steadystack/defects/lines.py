@@ -75,7 +75,7 @@ def take_lines_away(image: Floats, valid: Bools) -> NDArray[np.float64]:
     """
     known = np.where(valid, image, np.nan)
     for axis in 3 * PLANE:  # the one is not quite kept by the other where masks cut them
-        others = [a - image.ndim for a in range(image.ndim) if a - image.ndim != axis]
+        others = tuple(a - image.ndim for a in range(image.ndim) if a - image.ndim != axis)
         known = known - np.expand_dims(np.nan_to_num(_mean_along(known, axis)), others)
     return np.where(valid, known, 0)
 

@@ -115,7 +115,7 @@ def _unpack(entry: Any) -> NDArray[Any]:
     if entry.compression == ZSTD_HEADED:
         is_split = packed[0] > 1 and packed[1] == 1 and bool(packed[2] & 1)
         packed = packed[packed[0] :]
-    numbers = np.frombuffer(imagecodecs.zstd_decode(packed), "u1")
+    numbers: NDArray[Any] = np.frombuffer(imagecodecs.zstd_decode(packed), "u1")
     if is_split:
         numbers = numbers.reshape(2, -1).T
     pixels = np.ascontiguousarray(numbers).reshape(-1).view(str(entry.dtype)[-2:])
