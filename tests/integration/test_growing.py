@@ -17,6 +17,7 @@ from steadystack.dataset import load_shifts
 from steadystack.measure import get_camera_image_path
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_image
+from support.members import slow_but
 from support.scenes import Scene
 
 SIZE = (64, 72)
@@ -144,19 +145,19 @@ def assert_same_result(grown, whole):
     assert grown.attrs["verdict"] == whole.attrs["verdict"]
 
 
-@pytest.mark.parametrize(
-    ("write", "frames"),
-    [
-        (write_zarr, STEPS),
-        (write_chunked, STEPS),
-        (write_folder, STEPS),
-        (write_pages, STEPS),
-        (write_imagej, STEPS),
-        (write_ome_tiff, STEPS),
-        (write_npy, STEPS),
-        (write_files_of_frames, (8, 12, 20)),
-    ],
-)
+LAYOUTS = [
+    (write_zarr, STEPS),
+    (write_chunked, STEPS),
+    (write_folder, STEPS),
+    (write_pages, STEPS),
+    (write_imagej, STEPS),
+    (write_ome_tiff, STEPS),
+    (write_npy, STEPS),
+    (write_files_of_frames, (8, 12, 20)),
+]
+
+
+@pytest.mark.parametrize(("write", "frames"), slow_but([LAYOUTS[0], LAYOUTS[2]], LAYOUTS))
 def test_a_series_that_grows_is_that_of_one_go(tmp_path, monkeypatch, write, frames):
     measured = count_measured(monkeypatch)
     for count in frames:
@@ -439,7 +440,7 @@ def test_saturation_that_is_another_one_is_refused(tmp_path):
         stages.run(config)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
 def test_on_workers_and_with_what_turns(tmp_path, workers):
     sections = {
         "cluster": {"kind": "local", "workers": workers},
@@ -632,8 +633,10 @@ def write_sharded(folder, frames):
     return "stack.zarr"
 
 
-@pytest.mark.parametrize("model", ["translation", "rigid"])
-@pytest.mark.parametrize("write", [write_chunked, write_sharded, write_folder])
+@pytest.mark.parametrize("model", slow_but(["translation"], ["translation", "rigid"]))
+@pytest.mark.parametrize(
+    "write", slow_but([write_sharded], [write_chunked, write_sharded, write_folder])
+)
 def test_corrected_stacks_of_all_layouts_are_gone_on_with(tmp_path, monkeypatch, write, model):
     """Chunks and shards of several frames, channels, frames that turn or stay blank; by stages."""
     from steadystack.correction import writing
