@@ -8,37 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from steadystack.defects.lines import take_lines_away
-from steadystack.model import Bools, Frame, FrameSource, Slices
+from steadystack.model import ChangedFrames, Frame, Slices
 
 
 @dataclass(frozen=True)
-class _ChangedFrames:
-    """Frames of other values, valid where those are that they are made of."""
-
-    frames: FrameSource
-
-    @property
-    def frame_count(self) -> int:
-        return self.frames.frame_count
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return self.frames.frame_shape
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.frames.axes
-
-    @property
-    def in_memory(self) -> bool:
-        return self.frames.in_memory
-
-    def common_mask(self, region: Slices) -> Bools | None:
-        return self.frames.common_mask(region)
-
-
-@dataclass(frozen=True)
-class LinelessFrames(_ChangedFrames):
+class LinelessFrames(ChangedFrames):
     """Frames less the means of their own rows and columns, in the part of them that is read."""
 
     def read(self, frame: int, region: Slices | None = None) -> Frame:
@@ -50,7 +24,7 @@ class LinelessFrames(_ChangedFrames):
 
 
 @dataclass(frozen=True)
-class LevelledFrames(_ChangedFrames):
+class LevelledFrames(ChangedFrames):
     """Frames plus what each row and column has less than the brightest; (): nothing.
 
     So no value falls below those of the stack, which roots and logarithms would not take. A frame

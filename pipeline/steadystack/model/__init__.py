@@ -37,6 +37,7 @@ from steadystack.model.findings import (
     SharpnessCheck,
 )
 from steadystack.model.images import (
+    ChangedFrames,
     CloseUp,
     Frame,
     FrameSource,
@@ -115,6 +116,7 @@ __all__ = [
     "SHIFT_CONVENTION",
     "UNSOLVED",
     "Bools",
+    "ChangedFrames",
     "CloseUp",
     "Column",
     "Defects",

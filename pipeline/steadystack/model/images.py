@@ -222,3 +222,29 @@ class OutsideImage(Protocol):
     def read(self) -> tuple[NDArray[np.float64], Bools]:
         """Its values and which are valid: arrays of one shape, with the axes of a frame; finite."""
         ...
+
+
+@dataclass(frozen=True)
+class ChangedFrames:
+    """The frames of a source with other values or valid pixels: the base of what changes them."""
+
+    frames: FrameSource
+
+    @property
+    def frame_count(self) -> int:
+        return self.frames.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.frames.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.frames.axes
+
+    @property
+    def in_memory(self) -> bool:
+        return self.frames.in_memory
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        return self.frames.common_mask(region)

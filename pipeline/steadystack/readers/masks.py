@@ -15,8 +15,8 @@ from steadystack.durable import get_place, retry_read
 from steadystack.file_formats import Pixels
 from steadystack.model import (
     Bools,
+    ChangedFrames,
     Frame,
-    FrameSource,
     FrameStatus,
     InputError,
     Slices,
@@ -80,27 +80,10 @@ class MaskSpec:
 
 
 @dataclass(frozen=True)
-class ValidFrames:
+class ValidFrames(ChangedFrames):
     """The frames of a stack, of which only pixels are valid that `validity` leaves valid."""
 
-    frames: FrameSource
     validity: Validity
-
-    @property
-    def frame_count(self) -> int:
-        return self.frames.frame_count
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return self.frames.frame_shape
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.frames.axes
-
-    @property
-    def in_memory(self) -> bool:
-        return self.frames.in_memory
 
     def common_mask(self, region: Slices) -> Bools | None:
         """Join static masks, and the union of a sample of frames for each mask per frame.

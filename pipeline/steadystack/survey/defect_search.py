@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from steadystack.defects import (
     standardize,
 )
 from steadystack.measure import Sample, has_shift, spread_evenly
-from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, Ints, RunError
+from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, FrameSource, Ints, RunError
 from steadystack.planning import Setup, leave_out_defects
 
 # Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
@@ -47,15 +47,10 @@ def find_defects(setup: Setup) -> Defects | None:
     source, found = setup.series.source, None
     if setup.config.mask.defects is None or len(setup.method.search.blocks) > 1:
         return None
-    most = _count_looked_at(source.frame_shape)
-    span = source.frame_count
-    while span >= FEWEST_LOOKED_AT:
-        begin = (source.frame_count - span) // 2
-        frames = begin + spread_evenly(np.arange(span), most)
+    for frames in _list_looked_at(source):
         found = _find_defects_in(setup, frames)
         if found is None or not found.outstanding or found.too_many or found.places:
             break
-        span //= 2
     return found
 
 
@@ -99,14 +94,11 @@ def find_lines(setup: Setup) -> FixedLines | None:
     is_asked = setup.config.mask.defects is not None and not has_image
     if not is_asked or len(method.search.blocks) > 1:
         return None
-    most = _count_looked_at(source.frame_shape)
-    span, found = source.frame_count, None
-    while span >= FEWEST_LOOKED_AT:
-        begin = (source.frame_count - span) // 2
-        found = _find_lines_in(setup, begin + spread_evenly(np.arange(span), most))
+    found = None
+    for frames in _list_looked_at(source):
+        found = _find_lines_in(setup, frames)
         if found is None or not found.lined or found.ways:
             break
-        span //= 2
     return found
 
 
@@ -168,7 +160,11 @@ def _center(image: NDArray[Any], valid: Bools) -> NDArray[np.float32]:
     return np.where(valid, image - mean, 0).astype(np.float32)
 
 
-def _count_looked_at(frame_shape: Sequence[int]) -> int:
-    """In how many frames of a shape defects are looked for."""
-    affordable = max(LOOKED_AT_PIXELS // math.prod(frame_shape), FEWEST_LOOKED_AT)
-    return min(affordable, MOST_LOOKED_AT)
+def _list_looked_at(source: FrameSource) -> Iterator[NDArray[np.int64]]:
+    """List frames to be looked at: spread over a series, then over ever shorter times in it."""
+    affordable = max(LOOKED_AT_PIXELS // math.prod(source.frame_shape), FEWEST_LOOKED_AT)
+    span = source.frame_count
+    while span >= FEWEST_LOOKED_AT:
+        begin = (source.frame_count - span) // 2
+        yield begin + spread_evenly(np.arange(span), min(affordable, MOST_LOOKED_AT))
+        span //= 2
