@@ -16,6 +16,8 @@ from steadystack.config import AUTO, Config
 from steadystack.measure import spread_evenly
 from steadystack.model import (
     Bools,
+    Defects,
+    FixedLines,
     FrameSource,
     FrameTable,
     InputError,
@@ -73,10 +75,8 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
-    defects = find_defects(setup)
-    pixels = defects.pixels if defects else ()
-    lines = find_lines(leave_out_defects(setup, pixels))
-    without = leave_out_defects(setup, pixels, lines)
+    defects, lines = _find_camera_defects(setup)
+    without = leave_out_defects(setup, defects.pixels if defects else (), lines)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     nearest = np.sort(apart)
@@ -99,10 +99,15 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:
     """Look for defects of the camera, and for parts that go their own way."""
-    defects = find_defects(setup)
-    lines = find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
+    defects, lines = _find_camera_defects(setup)
     pilot = Pilot(defects=defects, lines=lines)
     return replace(pilot, parts=find_strange_parts(setup, pilot))
+
+
+def _find_camera_defects(setup: Setup) -> tuple[Defects | None, FixedLines | None]:
+    """Look for pixels of the camera that stand out, and then, without them, for lines."""
+    defects = find_defects(setup)
+    return defects, find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
 
 
 def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
