@@ -112,6 +112,7 @@ def run_workflow(script, folder, truth, settings="my cells.yaml"):
 TRUTH = np.arange(6)[:, None] * np.array([[0.6, -0.4]])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("command")
 def test_the_nextflow_module_runs(tmp_path):
     text = (PACKAGING / "nextflow" / "main.nf").read_text(encoding="utf-8")

@@ -46,7 +46,9 @@ def solved(frames, image, max_shift=8):
 
 
 @pytest.mark.parametrize("seeds", slow_but([10], [10, 30]))
-@pytest.mark.parametrize(("noise", "of_image"), [(0.5, 0.4), (1.5, 0.2)])
+@pytest.mark.parametrize(
+    ("noise", "of_image"), slow_but([(1.5, 0.2)], [(0.5, 0.4), (1.5, 0.2)])
+)
 def test_errors_against_the_truth_are_as_stated(noise, of_image, seeds):
     ratio = []
     for seed in range(seeds):
@@ -91,7 +93,7 @@ def test_an_image_of_something_else_is_told_of_and_not_used(kind):
     assert "reference_not_found" in codes
 
 
-@pytest.mark.parametrize("suffix", [".zarr", ".ome.tif", ".npy"])
+@pytest.mark.parametrize("suffix", slow_but([".ome.tif"], [".zarr", ".ome.tif", ".npy"]))
 def test_two_sessions_lie_in_the_frame_of_the_mean_of_one(tmp_path, suffix):
     first, truth = session(3)
     second, other_truth = session(3, origin=(5, -4))

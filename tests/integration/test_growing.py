@@ -325,7 +325,7 @@ def test_raw_numbers_grow(tmp_path):
     assert_same_result(grown, run(12, "whole.zarr"))
 
 
-@pytest.mark.parametrize("interpolate", [None, "linear"])
+@pytest.mark.parametrize("interpolate", slow_but(["linear"], [None, "linear"]))
 def test_a_frame_that_was_half_there_is_measured_and_written_anew(tmp_path, interpolate):
     frames, half = series(12), SIZE[0] // 2
     array = zarr.create_array(
@@ -468,7 +468,10 @@ def test_several_inputs_grow_each_by_itself(tmp_path):
     assert [(found.status, found.frames) for found in outcomes] == [("done", 12), ("done", 9)]
 
 
-@pytest.mark.parametrize("name", ["{folder}/shifts.nc", "s3://stacks/{name}/shifts.zarr"])
+OTHER_PLACES = ["{folder}/shifts.nc", "s3://stacks/{name}/shifts.zarr"]
+
+
+@pytest.mark.parametrize("name", slow_but(OTHER_PLACES[1:], OTHER_PLACES))
 def test_other_places(tmp_path, s3, credentials, name):
     path = name.format(folder=tmp_path, name=tmp_path.name.replace("_", "-"))
     write_npy(tmp_path, series(2))
@@ -491,7 +494,7 @@ def find_inodes(folder, level):
     return [next(f for f in path.rglob("*") if f.is_file()).stat().st_ino for path in files]
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", slow_but([2], [1, 2]))
 def test_frames_of_the_corrected_stack_stay(tmp_path, monkeypatch, levels):
     """Those that moved are written anew; all are what one go with the same shifts writes."""
     from steadystack.correction import movements
@@ -548,7 +551,7 @@ def test_frames_of_the_corrected_stack_stay(tmp_path, monkeypatch, levels):
     assert len(written) == 20
 
 
-@pytest.mark.parametrize("border", ["same", "crop", "expand"])
+@pytest.mark.parametrize("border", slow_but(["crop"], ["same", "crop", "expand"]))
 @pytest.mark.parametrize("suffix", ["zarr", "tif"])
 def test_other_corrected_stacks_are_replaced_when_the_new_one_is_whole(
     tmp_path, monkeypatch, border, suffix

@@ -536,7 +536,10 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(folder, inputs, 
     assert not (folder / "s.zarr").exists()
 
 
-@pytest.mark.parametrize("name", ["mean.zarr", "mean.ome.tif", "mean.npy"])
+MEANS = ["mean.zarr", "mean.ome.tif", "mean.npy"]
+
+
+@pytest.mark.parametrize("name", slow_but(MEANS[:1], MEANS))
 def test_a_mean_on_a_store_is_that_of_this_machine(s3, folder, here, name):
     """Written, found again, and replaced only where that is asked for."""
     memory = {"cluster": of(folder, "there-corrected").cluster}

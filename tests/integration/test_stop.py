@@ -124,7 +124,7 @@ def end_at_every_step(folder, kind, stride=1):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stride", slow_but([30], [1, 12, 30]))
+@pytest.mark.parametrize("stride", slow_but([60], [1, 12, 60]))
 def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
     *rows, last = end_at_every_step(tmp_path / "run", "new", stride)
@@ -147,7 +147,7 @@ TOGETHER = ("measure csv json nc", "many=2", "solve correct tiff", "report pictu
 
 
 @pytest.mark.parametrize(
-    "commands", slow_but(["solve=6 correct=6 csv=7"], ["solve=6 correct=6 csv=7", *TOGETHER])
+    "commands", slow_but(["solve=12 correct=12"], ["solve=12 correct=12", *TOGETHER])
 )
 def test_commands_may_end_before_every_kind_of_change_on_disk(tmp_path, commands):
     """Over an older result, with files of others around it: `each_command`.
