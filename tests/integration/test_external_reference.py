@@ -46,9 +46,7 @@ def solved(frames, image, max_shift=8):
 
 
 @pytest.mark.parametrize("seeds", slow_but([10], [10, 30]))
-@pytest.mark.parametrize(
-    ("noise", "of_image"), slow_but([(1.5, 0.2)], [(0.5, 0.4), (1.5, 0.2)])
-)
+@pytest.mark.parametrize(("noise", "of_image"), slow_but([(1.5, 0.2)], [(0.5, 0.4), (1.5, 0.2)]))
 def test_errors_against_the_truth_are_as_stated(noise, of_image, seeds):
     ratio = []
     for seed in range(seeds):

@@ -11,6 +11,7 @@ import xarray as xr
 
 import steadystack
 from steadystack.config import make_config
+from steadystack.defects import estimate_search_bytes
 from steadystack.measure import (
     Sample,
     estimate_fixed_pattern_bytes,
@@ -122,7 +123,12 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     assert polished.refine_bytes > 13 * 64 * 128 * 128
     needs = estimate_needs(opened(frames, solve={"refine": 2})[0])
     assert polished.worker_bytes == WORKER_BYTES + max(needs.task, needs.refine)
-    static = make_plan(opened(frames, preprocess={"fixed_pattern": "estimate"})[0])
+    plain = make_plan(opened(frames, mask={"defects": None})[0])
+    searched = opened(frames, mask={"defects": "auto"})[0]
+    of_search = estimate_search_bytes(len(frames), 128 * 128, frames.itemsize)
+    assert make_plan(searched).own_bytes - plain.own_bytes == of_search > 12 * 11 * 128 * 128
+    settings = {"preprocess": {"fixed_pattern": "estimate"}, "mask": {"defects": None}}
+    static = make_plan(opened(frames, **settings)[0])
     assert static.further_bytes == 12 * frames.nbytes
     assert static.own_bytes - plain.own_bytes >= estimate_fixed_pattern_bytes(128 * 128)
     lines = dict(polished.describe())

@@ -13,6 +13,7 @@ from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_parts
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
+from steadystack.defects import FEWEST_LOOKED_AT
 from steadystack.measure import spread_evenly
 from steadystack.model import (
     Bools,
@@ -34,7 +35,7 @@ from steadystack.pairs import select_pairs
 from steadystack.planning import Setup, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import FEWEST_LOOKED_AT, find_defects, find_lines
+from steadystack.survey import find_defects, find_lines
 
 AS_IT_IS = Conditioning()
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.

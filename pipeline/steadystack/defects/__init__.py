@@ -1,7 +1,8 @@
 """Defects of a camera, found in a series whose scene moves.
 
 `outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
-columns that do; `levelled`: the frames of a series without these.
+columns that do; `levelled`: the frames of a series without these; `looked_at`: in how many frames
+they are looked for, and what that takes.
 """
 
 from steadystack.defects.levelled import LevelledFrames, LinelessFrames
@@ -15,6 +16,11 @@ from steadystack.defects.lines import (
     separate_lines,
     take_lines_away,
 )
+from steadystack.defects.looked_at import (
+    FEWEST_LOOKED_AT,
+    count_looked_at,
+    estimate_search_bytes,
+)
 from steadystack.defects.outstanding import (
     count_places,
     find_outstanding,
@@ -23,6 +29,7 @@ from steadystack.defects.outstanding import (
 )
 
 __all__ = [
+    "FEWEST_LOOKED_AT",
     "LITTLE",
     "PLANE",
     "LevelledFrames",
@@ -31,7 +38,9 @@ __all__ = [
     "compute_profiles",
     "compute_scene_slopes",
     "compute_side_profiles",
+    "count_looked_at",
     "count_places",
+    "estimate_search_bytes",
     "find_outstanding",
     "select_staying",
     "separate_lines",

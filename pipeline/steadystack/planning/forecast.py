@@ -9,6 +9,7 @@ import numpy as np
 
 from steadystack.cluster import read_available_memory
 from steadystack.config import ClusterSection
+from steadystack.defects import estimate_search_bytes
 from steadystack.measure import (
     count_fixed_pattern_frames,
     cut_into_batches,
@@ -195,6 +196,9 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
     if setup.series.outside is not None:
         refine = max(refine, OUTSIDE_PIXEL_BYTES * pixels + setup.series.chunk_bytes)
     estimates = [0]
+    if config.mask.defects is not None and len(search.blocks) == 1:
+        whole = math.prod(setup.series.source.frame_shape)
+        estimates.append(estimate_search_bytes(count, whole, setup.series.pixel_bytes))
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)
         estimates.append(estimate_flat_field_bytes(count, pixels, setup.series.pixel_bytes))

@@ -1,4 +1,4 @@
-from .defect_search import FEWEST_LOOKED_AT, find_defects, find_lines
+from .defect_search import find_defects, find_lines
 from .reach import find_reach
 
-__all__ = ["FEWEST_LOOKED_AT", "find_defects", "find_lines", "find_reach"]
+__all__ = ["find_defects", "find_lines", "find_reach"]

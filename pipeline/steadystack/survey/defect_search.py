@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.defects import (
+    FEWEST_LOOKED_AT,
     LITTLE,
     PLANE,
     LinelessFrames,
@@ -18,6 +19,7 @@ from steadystack.defects import (
     compute_profiles,
     compute_scene_slopes,
     compute_side_profiles,
+    count_looked_at,
     count_places,
     find_outstanding,
     select_staying,
@@ -28,8 +30,7 @@ from steadystack.measure import Sample, has_shift, spread_evenly
 from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, FrameSource, Ints, RunError
 from steadystack.planning import Setup, leave_out_defects
 
-# Defects are looked for in so many frames, fewer of large ones; they are at most so many pixels.
-LOOKED_AT_PIXELS, FEWEST_LOOKED_AT, MOST_LOOKED_AT = 2**25, 12, 32
+# Defects are at most so many pixels, and this part of a frame.
 MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
 # Where frames as they are have no shifts to tell lines by, they are looked at in this band, px.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
@@ -162,9 +163,9 @@ def _center(image: NDArray[Any], valid: Bools) -> NDArray[np.float32]:
 
 def _list_looked_at(source: FrameSource) -> Iterator[NDArray[np.int64]]:
     """List frames to be looked at: spread over a series, then over ever shorter times in it."""
-    affordable = max(LOOKED_AT_PIXELS // math.prod(source.frame_shape), FEWEST_LOOKED_AT)
     span = source.frame_count
     while span >= FEWEST_LOOKED_AT:
         begin = (source.frame_count - span) // 2
-        yield begin + spread_evenly(np.arange(span), min(affordable, MOST_LOOKED_AT))
+        number = count_looked_at(span, math.prod(source.frame_shape))
+        yield begin + spread_evenly(np.arange(span), number)
         span //= 2
