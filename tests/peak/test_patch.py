@@ -9,8 +9,8 @@ from steadystack.peak.patch import make_grid, multiply
 
 def test_matrices_of_a_patch_are_what_transforms_make_of_it():
     rng = np.random.default_rng(0)
-    for ndim in (1, 2, 3):
-        grid = make_grid(ndim)
+    for ndim, stretched in ((1, None), (2, None), (2, 1), (3, None), (3, 0)):
+        grid = make_grid(ndim, stretched)
         response = rng.random(len(grid.ring_count))
         filter_ = grid.make_compact(response[grid.rings])
         np.testing.assert_allclose(multiply(grid.ring_filters, response), filter_, atol=1e-12)

@@ -36,6 +36,9 @@ LOCAL_WIDTH = 0.5
 # that no frequency is taken to be free of noise.
 NOISE_WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 WHITE_PARTS = (0.003, 0.03, 0.1)
+# How many times longer the detail of a scene is along an axis for which rings are stretched. At
+# four times rings hold too few frequencies each to tell signal from noise.
+STRETCH = 2.0
 # Distances (px) at which the roughness of a surface is measured.
 RING = (1.0, 5.0)
 
@@ -46,10 +49,13 @@ class Grid:
 
     Patches (..., lags) are flat and in the order of transforms, the centre first; spectra are flat
     over the frequencies that a real transform keeps, and `weight` is how many each stands for.
+    Rings join frequencies of about one length; along the axis `stretched` frequencies count
+    `STRETCH` times, as suits scenes whose detail is longer there.
     """
 
     ndim: int
     radius: int
+    stretched: int | None = None
 
     @property
     def side(self) -> int:
@@ -113,7 +119,11 @@ class Grid:
     @cached_property
     def rings(self) -> NDArray[np.intp]:
         """Number of the ring, by length, that every frequency belongs to: (spectrum,)."""
-        return np.asarray(np.rint(self.length * self.side / (2 * np.pi)), np.intp)
+        frequency = self.frequency.copy()
+        if self.stretched is not None:
+            frequency[self.stretched] *= STRETCH
+        length = np.sqrt((frequency**2).sum(axis=0))
+        return np.asarray(np.rint(length * self.side / (2 * np.pi)), np.intp)
 
     @cached_property
     def ring_count(self) -> Array:
@@ -265,10 +275,10 @@ class Grid:
         return np.ascontiguousarray(basis)
 
 
-@lru_cache(maxsize=8)
-def make_grid(ndim: int) -> Grid:
+@lru_cache(maxsize=16)
+def make_grid(ndim: int, stretched: int | None = None) -> Grid:
     """Make the grid for surfaces with `ndim` searched axes; cached."""
-    return Grid(ndim, RADII[ndim])
+    return Grid(ndim, RADII[ndim], stretched)
 
 
 def multiply(matrix: Array, vectors: Array) -> Array:

@@ -100,7 +100,24 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
     requests, surroundings, filters = _follow_peaks(asked, free)
     positions = surroundings.climb(filters, np.zeros((len(requests), len(free))))
     covariance = np.full((*positions.shape, len(free)), np.nan)
-    rows = np.arange(len(requests))
+    stretched = surroundings.find_stretched_axes(filters, positions)
+    for axis in dict.fromkeys(stretched):
+        rows = np.array([row for row, other in enumerate(stretched) if other == axis])
+        selected = surroundings.select_rows(rows).stretch_rings(axis)
+        positions[rows], covariance[rows] = _settle(selected, positions[rows])
+    lost = ~np.isfinite(positions[:, 0] + covariance[:, 0, 0])
+    positions[lost] = 0
+    located = falls_off(surroundings.patches, positions, surroundings.count)
+    summits = _expand_axes(requests, free, positions, covariance, located)
+    for row in np.flatnonzero(lost):
+        summits[row] = find_local_summit(*asked[row])
+    return summits
+
+
+def _settle(surroundings: PeakSurroundings, start: Array) -> tuple[Array, Array]:
+    """Measure signal and noise, filter and climb in turns; gives positions and covariances."""
+    positions, covariance = start.copy(), np.full((*start.shape, start.shape[1]), np.nan)
+    rows = np.arange(len(start))
     for _ in range(ROUNDS):
         rows = rows[np.isfinite(positions[rows, 0])]
         if not rows.size:
@@ -110,13 +127,7 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
         filters, covariance[rows] = selected.choose_filters(measured)
         positions[rows] = selected.climb(filters, before)
         rows = rows[~(np.abs(positions[rows] - before).max(axis=1) < SETTLED)]
-    lost = ~np.isfinite(positions[:, 0] + covariance[:, 0, 0])
-    positions[lost] = 0
-    located = falls_off(surroundings.patches, positions, surroundings.count)
-    summits = _expand_axes(requests, free, positions, covariance, located)
-    for row in np.flatnonzero(lost):
-        summits[row] = find_local_summit(*asked[row])
-    return summits
+    return positions, covariance
 
 
 def _follow_peaks(

@@ -17,7 +17,7 @@ closest lags are of use, and the filter is the most local one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ from steadystack.peak.patch import (
 WHITE_PREFERRED = 2.0
 # The least 1 - NCC that rounding leaves.
 LEAST_NOISE = 1e-7
+# Detail is long along an axis if it is so many times as long as along the next.
+LONG = 2.0
 # Newton steps at most, the length of a step that ends them, and that of the longest step, px.
 STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 
@@ -81,6 +83,27 @@ class PeakSurroundings:
         """Select some of the surfaces."""
         count, averaged = self.count[rows], self.averaged[rows]
         return PeakSurroundings(self.grid, count, averaged, self.patches[rows], self.spectra[rows])
+
+    def stretch_rings(self, axis: int | None) -> PeakSurroundings:
+        """The same surfaces, with rings that are stretched along an axis."""
+        return replace(self, grid=make_grid(self.grid.ndim, axis))
+
+    def find_stretched_axes(self, filters: Array, points: Array) -> list[int | None]:
+        """Find the axis along which each scene's detail is much longer than along the others.
+
+        There the surface, filtered, curves `LONG` squared times less at its `points` (surfaces,
+        axes), px from the centres, than along the axis next to it. None: there is no such axis.
+        """
+        grid = self.grid
+        if grid.ndim == 1:
+            return [None] * len(points)
+        moved = self.spectra * filters * grid.make_wave(points)
+        curvature = grid.compute_curvature(moved.real.copy())
+        along = np.diagonal(curvature, axis1=1, axis2=2)
+        least, next_to = np.moveaxis(np.sort(along, axis=1)[:, :2], 1, 0)
+        is_long = np.isfinite(points[:, 0]) & (least > 0) & (next_to > LONG**2 * least)
+        axes = zip(is_long.tolist(), np.argmin(along, axis=1).tolist(), strict=True)
+        return [axis if long else None for long, axis in axes]
 
     def replace_rows(self, rows: NDArray[np.intp], others: PeakSurroundings) -> None:
         """Replace the patches of some surfaces, in place, by others of the same surfaces."""
