@@ -14,12 +14,18 @@ from click.testing import CliRunner
 import steadystack
 from steadystack.cli import main
 from support import ROOT
+from support.members import slow_but
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-TUTORIALS = ["first-series.md", "mask-tutorial.md"]
+TUTORIALS = [
+    "first-series.md",
+    "mask-tutorial.md",
+    "turning-tutorial.md",
+    "notebook-tutorial.md",
+]
 
 
 def python_blocks(path):
@@ -38,7 +44,7 @@ def test_the_python_of_a_page_runs(path, demonstration, monkeypatch):
     assert np.isfinite(names["shifts"]["frame_shift"].to_numpy()).any()
 
 
-@pytest.mark.parametrize("name", TUTORIALS)
+@pytest.mark.parametrize("name", slow_but(TUTORIALS[:1], TUTORIALS))
 def test_a_tutorial_runs_as_it_stands(name, tmp_path, monkeypatch):
     """Its Python in one session, its commands between; its own asserts say what has to come out."""
     monkeypatch.chdir(tmp_path)
