@@ -7,7 +7,6 @@ import pytest
 from scipy import ndimage
 
 import steadystack
-from steadystack import conditioning as preprocess
 from steadystack.conditioning import (
     Conditioning,
     apply_high_pass,
@@ -18,6 +17,7 @@ from steadystack.conditioning import (
     find_shared_outliers,
     looks_inverted,
     narrow,
+    preparation,
     subtract_line_means,
 )
 from support.masked import frames_behind
@@ -125,7 +125,7 @@ def test_the_masked_median_is_that_of_every_pixel_whatever_the_strips(monkeypatc
         for values, good in zip(frames.reshape(7, -1).T, valid.reshape(7, -1).T, strict=True)
     ]
     for values in (1, 100, 10**6):
-        monkeypatch.setattr(preprocess, "MEDIAN_STRIP", values)
+        monkeypatch.setattr(preparation, "MEDIAN_STRIP", values)
         found = compute_masked_median(list(frames), list(valid))
         np.testing.assert_array_equal(found.ravel(), expected)
 

@@ -6,30 +6,17 @@ order is flat field, logarithm or square root, static image, low-pass, high-pass
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from steadystack.conditioning.local_planes import find_even_surroundings, find_reach, fit_planes
 from steadystack.model import Bools, Floats
 
-# Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
-SMALLEST_BOX_SIGMA = 4.0
-# Radius at which a Gaussian is cut off, in units of its sigma.
-GAUSSIAN_RADII = 4.0
-# What a local plane is fitted to counts as spread by at least this part of sigma², so that few
-# pixels in a line do not tilt it.
-LEAST_SPREAD = 1e-6
-# Surroundings are even if their centre is this part of sigma away from the pixel at most.
-MOST_ONE_SIDED = 0.3
-# Masks of up to so many pixels are kept with what lies around each of them.
-KEPT_PIXELS = 2**22
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
 OUTLIER_BOX, OUTLIER_DEVIATIONS = 3, 6.0
 # Deviations of normal values per median of their absolute values.
@@ -123,16 +110,10 @@ def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
 def compute_reach(conditioning: Conditioning) -> int:
     """Compute how far away, in pixels, a pixel affects a conditioned one."""
     return sum(
-        _find_reach(sigma)
+        find_reach(sigma)
         for sigma in (conditioning.low_pass, conditioning.high_pass)
         if sigma is not None
     )
-
-
-def _find_reach(sigma: float) -> int:
-    if sigma < SMALLEST_BOX_SIGMA:
-        return int(GAUSSIAN_RADII * sigma + 0.5)
-    return 3 * (_choose_box_width(sigma) // 2)
 
 
 def divide_by_flat_field(
@@ -152,7 +133,8 @@ def apply_high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[
     local mean alone would leave a band there, that stands still or travels with the mask.
     """
     values = _take_mean_away(image, valid)
-    return np.where(valid, values - _fit_locally(values, valid, sigma), 0)
+    values -= fit_planes(values, valid, sigma)
+    return values
 
 
 def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
@@ -162,101 +144,12 @@ def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[n
     boxes, at a cost that does not grow with sigma. Away from all edges the plane's value is the
     local mean. Invalid pixels have no weight (normalized convolution, Knutsson & Westin 1993).
     """
-    values = _take_mean_away(image, valid)
-    return np.where(valid, _fit_locally(values, valid, sigma), 0)
-
-
-def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
-    """Find the pixels whose surroundings, of `sigma` px, reach about as far to all sides.
-
-    Near edges a filter is another than away from them: a band there shows more of the scene.
-    """
-    around = _find_neighbourhood(valid, sigma)
-    off = np.sqrt(sum(along**2 for along in around.centre))
-    return np.asarray(valid & (off < MOST_ONE_SIDED * sigma))
+    return fit_planes(_take_mean_away(image, valid), valid, sigma)
 
 
 def _take_mean_away(image: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
     centre = image[valid].mean(dtype=np.float64) if valid.any() else 0
-    return np.where(valid, image - np.float64(centre), 0).astype(np.float64)
-
-
-def _fit_locally(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
-    """Fit local planes to values that are 0 where not valid, and take them at every pixel.
-
-    With the weighted mean m of the places around a pixel, seen from there, and their covariance C,
-    that of the values v, and the covariance c of places and values, the plane is v - m C^-1 c.
-    """
-    around = _find_neighbourhood(valid, sigma)
-    plane = _sum_locally(values, sigma) * around.inverse_weight
-    mean = plane.copy()
-    for axis, places in enumerate(_list_places(valid.shape)):
-        moment = _sum_locally(values * places, sigma) * around.inverse_weight
-        plane -= around.pull[axis] * (moment - (around.centre[axis] + places) * mean)
-    return plane
-
-
-@dataclass(frozen=True, eq=False)
-class _Neighbourhood:
-    """What lies around every pixel: one over the sum of weights, m, and C^-1 m, by axis."""
-
-    inverse_weight: NDArray[np.float64]
-    centre: list[NDArray[np.float64]]
-    pull: list[NDArray[np.float64]]
-
-    @classmethod
-    def make(cls, valid: Bools, sigma: float) -> _Neighbourhood:
-        ones, places = valid.astype(np.float64), _list_places(valid.shape)
-        weight = _sum_locally(ones, sigma)
-        inverse = np.divide(1, weight, out=np.zeros_like(weight), where=valid & (weight > 1e-9))
-        means = [_sum_locally(ones * along, sigma) * inverse for along in places]
-        spread = np.zeros((*valid.shape, valid.ndim, valid.ndim))
-        for a, b in combinations_with_replacement(range(valid.ndim), 2):
-            product = _sum_locally(ones * places[a] * places[b], sigma) * inverse
-            spread[..., a, b] = spread[..., b, a] = product - means[a] * means[b]
-        spread += LEAST_SPREAD * sigma**2 * np.eye(valid.ndim)
-        centre = [mean - along for mean, along in zip(means, places, strict=True)]
-        pull = np.linalg.solve(spread, np.stack(centre, axis=-1)[..., None])[..., 0]
-        return cls(inverse, centre, list(np.moveaxis(pull, -1, 0)))
-
-
-def _find_neighbourhood(valid: Bools, sigma: float) -> _Neighbourhood:
-    if valid.size <= KEPT_PIXELS:
-        return _keep_neighbourhood(valid.tobytes(), valid.shape, sigma)
-    return _Neighbourhood.make(valid, sigma)
-
-
-@lru_cache(maxsize=2)
-def _keep_neighbourhood(mask: bytes, shape: tuple[int, ...], sigma: float) -> _Neighbourhood:
-    """Make the neighbourhood of a mask, and keep it for other images under that mask."""
-    return _Neighbourhood.make(np.frombuffer(mask, bool).reshape(shape), sigma)
-
-
-def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Places along each axis, px from the middle, to be broadcast."""
-    return [
-        (np.arange(size) - (size - 1) / 2).reshape(
-            [-1 if a == axis else 1 for a in range(len(shape))]
-        )
-        for axis, size in enumerate(shape)
-    ]
-
-
-def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum around every pixel, weighted by a Gaussian, plane by plane; nothing is outside."""
-    along = [0] * (array.ndim - 2) + [1] * min(array.ndim, 2)
-    if sigma < SMALLEST_BOX_SIGMA:
-        widths = [sigma * moves for moves in along]
-        return ndimage.gaussian_filter(array, widths, mode="constant", truncate=GAUSSIAN_RADII)
-    sides = [_choose_box_width(sigma) if moves else 1 for moves in along]
-    for _ in range(3):
-        array = ndimage.uniform_filter(array, sides, mode="constant")
-    return array
-
-
-def _choose_box_width(sigma: float) -> int:
-    """Choose the odd width of three boxes that, one after another, approximate a Gaussian."""
-    return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
+    return np.where(valid, image - np.float64(centre), 0).astype(np.float64, copy=False)
 
 
 def compute_masked_median(

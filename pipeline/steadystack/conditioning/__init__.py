@@ -1,0 +1,37 @@
+"""Steps that prepare frames for correlation, and what pixels show before that.
+
+`preparation` has the steps, in their order, and what is asked of images as they are; `local_planes`
+is what its filters fit to the surroundings of every pixel.
+"""
+
+from steadystack.conditioning.local_planes import find_even_surroundings
+from steadystack.conditioning.preparation import (
+    MEDIAN_STRIP,
+    Conditioning,
+    apply_high_pass,
+    apply_low_pass,
+    compute_masked_median,
+    compute_reach,
+    condition,
+    divide_by_flat_field,
+    find_shared_outliers,
+    looks_inverted,
+    narrow,
+    subtract_line_means,
+)
+
+__all__ = [
+    "MEDIAN_STRIP",
+    "Conditioning",
+    "apply_high_pass",
+    "apply_low_pass",
+    "compute_masked_median",
+    "compute_reach",
+    "condition",
+    "divide_by_flat_field",
+    "find_even_surroundings",
+    "find_shared_outliers",
+    "looks_inverted",
+    "narrow",
+    "subtract_line_means",
+]

@@ -1,0 +1,270 @@
+"""Planes fitted to the valid pixels around every pixel, weighted by a Gaussian: what filters take.
+
+Where the valid pixels fill a box, such as a whole frame, weights are products of those along either
+axis, and away from its edges a plane's value is the local mean: the tilt is only computed
+along the edges. Under other masks everything is computed everywhere. Both agree but for rounding.
+
+Lines of pixels are summed along the last axis, where they lie side by side in memory; for another
+axis the image is turned before.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.model import Bools, Slices
+
+# Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
+SMALLEST_BOX_SIGMA = 4.0
+# Radius at which a Gaussian is cut off, in units of its sigma.
+GAUSSIAN_RADII = 4.0
+# What a local plane is fitted to counts as spread by at least this part of sigma², so that few
+# pixels in a line do not tilt it.
+LEAST_SPREAD = 1e-6
+# Surroundings are even if their centre is this part of sigma away from the pixel at most.
+MOST_ONE_SIDED = 0.3
+# Masks of up to so many pixels are kept with what lies around each of them.
+KEPT_PIXELS = 2**22
+
+
+def fit_planes(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
+    """Fit local planes to values that are 0 where not valid, and take them at every pixel.
+
+    Planes are those of the last two axes. `sigma` is in pixels; 0 where not valid.
+    """
+    box = _find_box(valid)
+    if box is None:
+        return _fit_everywhere(values, valid, sigma)
+    return _fit_in_box(values, box, sigma)
+
+
+def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
+    """Find the pixels whose surroundings, of `sigma` px, reach about as far to all sides.
+
+    Near edges a filter is another than away from them: a band there shows more of the scene.
+    """
+    box = _find_box(valid)
+    if box is None:
+        centre = _find_neighbourhood(valid, sigma).centre
+        off = np.sqrt(sum(along**2 for along in centre))
+        return np.asarray(valid & (off < MOST_ONE_SIDED * sigma))
+    sides = tuple((side.start, side.stop) for side in box)
+    find = _keep_even_in_box if valid.size <= KEPT_PIXELS else _find_even_in_box
+    return find(valid.shape, sides, sigma)
+
+
+def _find_even_in_box(
+    shape: tuple[int, ...], box: tuple[tuple[int, int], ...], sigma: float
+) -> Bools:
+    """Find them in a box of valid pixels; the array is shared, and not to be written to."""
+    squares, inside = np.zeros(()), tuple(slice(*side) for side in box)
+    for size, side in list(zip(shape, box, strict=True))[-2:]:
+        along = _find_line(size, *side, sigma).centre[slice(*side)]
+        squares = np.add.outer(squares, along**2)
+    even = np.zeros(shape, bool)
+    even[inside] = np.sqrt(squares) < MOST_ONE_SIDED * sigma
+    even.setflags(write=False)
+    return even
+
+
+_keep_even_in_box = lru_cache(maxsize=4)(_find_even_in_box)
+
+
+def find_reach(sigma: float) -> int:
+    """Find how far away, in pixels, a pixel counts."""
+    if sigma < SMALLEST_BOX_SIGMA:
+        return int(GAUSSIAN_RADII * sigma + 0.5)
+    return 3 * (_choose_box_width(sigma) // 2)
+
+
+def _find_box(valid: Bools) -> Slices | None:
+    """Find the box that the valid pixels fill; None: there are none, or they fill no box."""
+    if valid.all() and valid.size:
+        return tuple(slice(0, size) for size in valid.shape)
+    sides = []
+    for axis in range(valid.ndim):
+        others = tuple(other for other in range(valid.ndim) if other != axis)
+        filled = np.flatnonzero(valid.any(axis=others))
+        if not filled.size:
+            return None
+        sides.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    box = tuple(sides)
+    return box if valid[box].all() else None
+
+
+def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
+    """Fit local planes under any mask.
+
+    With the weighted mean m of the places around a pixel, seen from there, and their covariance C,
+    that of the values v, and the covariance c of places and values, the plane is v - m C^-1 c.
+    """
+    around = _find_neighbourhood(valid, sigma)
+    along = _sum_along(values, sigma)
+    plane = _sum_across(along, sigma) * around.inverse_weight
+    mean = plane.copy()
+    for axis, places in enumerate(_list_places(valid.shape)):
+        is_last = axis == values.ndim - 1  # places along others are weights of whole lines
+        moment = (
+            _sum_locally(values * places, sigma) if is_last else _sum_across(along * places, sigma)
+        )
+        moment *= around.inverse_weight
+        plane -= around.pull[axis] * (moment - (around.centre[axis] + places) * mean)
+    return plane
+
+
+def _fit_in_box(values: NDArray[np.float64], box: Slices, sigma: float) -> NDArray[np.float64]:
+    """Fit local planes where the valid pixels fill a box.
+
+    There the covariance C has no other entries than along the axes, and each of these tilts the
+    plane by itself, by what the mean along the other shows.
+    """
+    lines = [
+        _find_line(size, side.start, side.stop, sigma)
+        for size, side in zip(values.shape, box, strict=True)
+    ][-2:]
+    across, line = lines[0], lines[-1]
+    along = _sum_along(values, sigma)
+    along *= line.inverse_weight
+    untilted = [_turn(along[..., rim.read, :]) for rim in across.rims if values.ndim > 1]
+    for rim in line.rims:
+        along[..., rim.inside] -= rim.find_tilt(values[..., rim.read], line, sigma)
+    if values.ndim == 1:
+        return along
+    planes = _sum_along(_turn(along), sigma)
+    planes *= across.inverse_weight
+    for rim, rows in zip(across.rims, untilted, strict=True):
+        planes[..., rim.inside] -= rim.find_tilt(rows, across, sigma)
+    return _turn(planes)
+
+
+@dataclass(frozen=True)
+class _Rim:
+    """Pixels of a line near an end of it, `inside`, and those around them that are `read`."""
+
+    inside: slice
+    read: slice
+
+    def find_tilt(
+        self, values: NDArray[np.float64], line: _Line, sigma: float
+    ) -> NDArray[np.float64]:
+        """Find what the tilt along the last axis takes from the mean, from values that are read."""
+        places = _list_places((len(line.centre),))[0]
+        inner = slice(self.inside.start - self.read.start, self.inside.stop - self.read.start)
+        weight = line.inverse_weight[self.inside]
+        mean = _sum_along(values, sigma)[..., inner] * weight
+        moment = _sum_along(values * places[self.read], sigma)[..., inner] * weight
+        centre = line.centre[self.inside] + places[self.inside]
+        return np.asarray(line.pull[self.inside] * (moment - centre * mean))
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """What lies around every pixel of a line: as of a neighbourhood; and where that is uneven."""
+
+    inverse_weight: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    rims: list[_Rim]
+
+
+@lru_cache(maxsize=64)
+def _find_line(size: int, start: int, stop: int, sigma: float) -> _Line:
+    """What lies around the pixels of a line that is valid from `start` to `stop`."""
+    valid, reach = np.zeros(size, bool), find_reach(sigma)
+    valid[start:stop] = True
+    around = _Neighbourhood.make(valid, sigma)
+    inside = [(start, start + reach), (stop - reach, stop)]
+    if stop - start <= 4 * reach:
+        inside = [(start, stop)]
+    rims = [
+        _Rim(slice(low, high), slice(max(low - reach, 0), min(high + reach, size)))
+        for low, high in inside
+    ]
+    return _Line(around.inverse_weight, around.centre[0], around.pull[0], rims)
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbourhood:
+    """What lies around every pixel: one over the sum of weights, m, and C^-1 m, by axis."""
+
+    inverse_weight: NDArray[np.float64]
+    centre: list[NDArray[np.float64]]
+    pull: list[NDArray[np.float64]]
+
+    @classmethod
+    def make(cls, valid: Bools, sigma: float) -> _Neighbourhood:
+        ones, places = valid.astype(np.float64), _list_places(valid.shape)
+        weight = _sum_locally(ones, sigma)
+        inverse = np.divide(1, weight, out=np.zeros_like(weight), where=valid & (weight > 1e-9))
+        means = [_sum_locally(ones * along, sigma) * inverse for along in places]
+        spread = np.zeros((*valid.shape, valid.ndim, valid.ndim))
+        for a, b in combinations_with_replacement(range(valid.ndim), 2):
+            product = _sum_locally(ones * places[a] * places[b], sigma) * inverse
+            spread[..., a, b] = spread[..., b, a] = product - means[a] * means[b]
+        spread += LEAST_SPREAD * sigma**2 * np.eye(valid.ndim)
+        centre = [mean - along for mean, along in zip(means, places, strict=True)]
+        pull = np.linalg.solve(spread, np.stack(centre, axis=-1)[..., None])[..., 0]
+        return cls(inverse, centre, list(np.moveaxis(pull, -1, 0)))
+
+
+def _find_neighbourhood(valid: Bools, sigma: float) -> _Neighbourhood:
+    if valid.size <= KEPT_PIXELS:
+        return _keep_neighbourhood(valid.tobytes(), valid.shape, sigma)
+    return _Neighbourhood.make(valid, sigma)
+
+
+@lru_cache(maxsize=2)
+def _keep_neighbourhood(mask: bytes, shape: tuple[int, ...], sigma: float) -> _Neighbourhood:
+    """Make the neighbourhood of a mask, and keep it for other images under that mask."""
+    return _Neighbourhood.make(np.frombuffer(mask, bool).reshape(shape), sigma)
+
+
+def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Places along each axis, px from the middle, to be broadcast."""
+    return [
+        (np.arange(size) - (size - 1) / 2).reshape(
+            [-1 if a == axis else 1 for a in range(len(shape))]
+        )
+        for axis, size in enumerate(shape)
+    ]
+
+
+def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Sum around every pixel, weighted by a Gaussian, plane by plane; nothing is outside."""
+    return _sum_across(_sum_along(array, sigma), sigma)
+
+
+def _sum_across(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Sum along the last axis but one, if there is one."""
+    return sums if sums.ndim == 1 else _turn(_sum_along(_turn(sums), sigma))
+
+
+def _sum_along(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Sum along the last axis, weighted by a Gaussian; nothing is outside."""
+    if sigma < SMALLEST_BOX_SIGMA:
+        return np.asarray(
+            ndimage.gaussian_filter1d(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)
+        )
+    width = _choose_box_width(sigma)
+    sums: NDArray[np.float64] = ndimage.uniform_filter1d(array, width, mode="constant")
+    for _ in range(2):
+        ndimage.uniform_filter1d(sums, width, mode="constant", output=sums)
+    return sums
+
+
+def _turn(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Exchange the last two axes, in memory, too."""
+    return np.ascontiguousarray(np.swapaxes(array, -1, -2))
+
+
+def _choose_box_width(sigma: float) -> int:
+    """Choose the odd width of three boxes that, one after another, approximate a Gaussian."""
+    return 2 * round((math.sqrt(4 * sigma**2 + 1) - 1) / 2) + 1
