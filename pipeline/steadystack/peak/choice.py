@@ -49,6 +49,10 @@ FEWEST_MAXIMA, UNKNOWN_TAIL = 16, 0.4
 NEIGHBOURHOOD_LEVEL, HILL_REACH = 0.5, 8
 # Fisher's z of the largest NCC that is distinguished from 1.
 LARGEST_FISHER = float(np.arctanh(1 - 1e-6))
+# Other maxima are compared with the peak at most in this number, the highest, and a parabola misses
+# the top of one by this part of its fall to the next lags at most. On whole lags one that is as
+# high has this fraction of the peak's NCC or more.
+MOST_REPETITIONS, MISSED_FALL, REPETITION_NCC = 16, 0.1, 0.4
 # The quartiles of normal values are so many standard deviations apart.
 QUARTILES_APART = 1.349
 # Fewer independent lags away from the peak than this do not show how high chance reaches.
@@ -61,7 +65,7 @@ class Peak:
 
     index: tuple[int, ...]
     significance: float
-    second_significance: float  # of the best lag outside the neighbourhood; NaN if there is none
+    second_significance: float  # of the best outside the neighbourhood; NaN if there is none
     chance: float  # the significance that unrelated images do not reach
     z: Floats = field(repr=False)  # significance of every lag, -inf where unknown
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
@@ -96,16 +100,67 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     searched_box = _intersect(box, searched)
     hill = hill[_locate_within(box, searched_box)]
     away_z = searched_z[away[searched]]
+    index = _climb_within(np.where(hill, surface.ncc[searched_box], -np.inf), searched_box, top)
+    second = max(float(away_z.max()), 0.0) if away_z.size else float("nan")
+    repetition = _find_repetition(surface, index, away) if away_z.size else 0.0
     return Peak(
-        index=_climb_within(np.where(hill, surface.ncc[searched_box], -np.inf), searched_box, top),
+        index=index,
         significance=float(z[top]),
-        second_significance=max(float(away_z.max()), 0.0) if away_z.size else float("nan"),
+        second_significance=max(second, repetition * float(z[top])),
         chance=_estimate_normal_chance(
             away_z, int(np.count_nonzero(hill)), surface.chance_deviation
         ),
         z=z,
         away=away,
     )
+
+
+def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> float:
+    """Find how high the best maximum `away` from that at an index is, as a fraction of the latter.
+
+    Whole lags miss the top of one maximum by more than that of another, by up to half a lag along
+    each axis: parabolas along the axes make up for it, but for a part of each fall. Significances
+    are compared; 1 where that part decides, 0 without a maximum that may be as high. Only those are
+    looked at whose overlap is at least half of the peak's.
+    """
+    region, count = surface.searched, surface.overlap_count
+    away = away & (count >= count[index] / 2)
+    others = np.where(away, surface.ncc, -np.inf)
+    if not float(np.fmax.reduce(others[region], axis=None)) > REPETITION_NCC * surface.ncc[index]:
+        return 0.0
+    ncc = np.where(np.isfinite(surface.ncc), surface.ncc, -np.inf)
+    is_top = away & (ncc >= _dilate(ncc))
+    places = np.argwhere(is_top[region]) + [side.start for side in region]
+    if not len(places):
+        return 0.0
+    order = np.argsort(ncc[tuple(places.T)])[::-1][:MOST_REPETITIONS]
+    places = np.concatenate([[index], places[order]])
+    heights, falls = _find_heights(ncc, places)
+    if (heights[1:] + MISSED_FALL * falls[1:]).max() >= heights[0]:
+        return 1.0
+    weight = np.sqrt(np.maximum(count[tuple(places.T)] - 3, 0))
+    z = np.arctanh(np.minimum(heights, 1 - 1e-6)) * weight
+    return float(z[1:].max() / z[0]) if z[0] > 0 else 0.0
+
+
+def _find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Find the heights of maxima between the lags, and how far they fall within one, on average."""
+    heights = ncc[tuple(index.T)].astype(np.float64)
+    whole, falls = heights.copy(), np.zeros(len(index))
+    for axis, size in enumerate(ncc.shape):
+        inner = (index[:, axis] > 0) & (index[:, axis] < size - 1)
+        sides = []
+        for step in (-1, 1):
+            place = index[inner].copy()
+            place[:, axis] += step
+            sides.append(ncc[tuple(place.T)])
+        below, above = np.where(np.isfinite(sides), sides, whole[inner])
+        bend = 2 * whole[inner] - below - above
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(bend > 0, (above - below) ** 2 / (8 * bend), 0)
+        heights[inner] += gain
+        falls[inner] += bend / 2
+    return heights, falls
 
 
 def _find_hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
