@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -93,6 +94,33 @@ def test_init_names_outputs_after_the_input(tmp_path):
     ):
         made = shell("init", tmp_path / words[0], *words[1:])
         assert yaml.safe_load(made.output)["output"]["shifts"] == name
+
+
+def test_stacks_of_one_folder_have_outputs_of_their_own(tmp_path):
+    frames = scenes(2).astype("f4")
+    for name in ("a.b.ome.zarr", "a.c.ome.zarr", ".d.zarr"):
+        write_stack(tmp_path / name, frames)
+    for name in ("a.b.h5", "a.e.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["entry/data"] = frames
+    for name in ("v1.0", "v1.1"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            tifffile.imwrite(tmp_path / name / f"t{index}.tif", frames[index])
+    for name, stem in (
+        ("a.b.ome.zarr", "a.b"),
+        ("a.c.ome.zarr", "a.c"),
+        (".d.zarr", "d"),
+        ("a.b.h5:/entry/data", "a.b-entry-data"),
+        ("a.e.h5:/entry/data", "a.e-entry-data"),
+        ("v1.0", "v1.0"),
+        ("v1.1/t*.tif", "v1.1"),
+    ):
+        axes = "tyx" if "h5" in name else None
+        settings = yaml.safe_load(guide.init(str(tmp_path / name), axes=axes))
+        assert settings["output"] == {
+            "shifts": f"{stem}-shifts.zarr", "report": f"{stem}-report.html"
+        }  # fmt: skip
 
 
 def test_a_pattern_that_gives_one_frame(tmp_path):

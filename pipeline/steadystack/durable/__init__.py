@@ -7,6 +7,7 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 """
 
 from steadystack.durable.files import explain_unwritable, link_file
+from steadystack.durable.local import ZIP_SUFFIXES
 from steadystack.durable.outages import retry_read
 from steadystack.durable.places import (
     Place,
@@ -18,6 +19,7 @@ from steadystack.durable.places import (
 )
 
 __all__ = [
+    "ZIP_SUFFIXES",
     "Place",
     "RecordWriter",
     "explain_unwritable",

@@ -11,9 +11,10 @@ import numpy as np
 
 from steadystack import checks, planning, readers, survey
 from steadystack.config import format_scalar, make_config, resolve_reader
-from steadystack.durable import get_place, make_absolute
+from steadystack.durable import ZIP_SUFFIXES, get_place, make_absolute
+from steadystack.file_formats import split_hdf_path
 from steadystack.guide.presets import check_preset, merge_preset, read_preset
-from steadystack.model import InputError, escape_unprintable
+from steadystack.model import InputError, escape_unprintable, hide_secrets
 
 # Larger frames are not read: that would take long over a network.
 MOST_READ = 2**26  # bytes
@@ -97,7 +98,7 @@ def init(path: str, *, like: str | None = None, **keys: Any) -> str:
     planning.check_frames(spec)
     lines = [f"  {key}: {format_scalar(value)}" for key, value in keys.items()]
     facts = [f"{name}: {escape_unprintable(value)}" for name, value in describe(spec)[1:]]
-    stem = _choose_stem(path, keys.get("position"), keys.get("series"))
+    stem = _choose_stem(path, keys)
     absolute_path = make_absolute(path, Path())
     invalid_values, border = _make_lines_on_data(spec)
     whole = (spec.uncut or spec).frame_shape
@@ -190,22 +191,34 @@ def _make_line(key: str, comment: str) -> str:
     return f"  {key:<26} # {comment}" if len(key) < 27 else f"  {key}  # {comment}"
 
 
-def _choose_stem(path: str, position: str | None, series: int | None) -> str:
-    """Choose a name for the outputs: that of the input, or of the folder of a pattern of files."""
-    names, place = path.rstrip("/").split("/"), get_place(path)
-    name = names[-1] if not place.is_pattern or len(names) < 2 else names[-2]
-    name = name.split(".")[0]
+def _choose_stem(path: str, keys: Mapping[str, Any]) -> str:
+    """Choose a name for the outputs: that of the input, or of the folder of a pattern of files.
+
+    Stacks whose names differ by more than an ending of inputs have outputs of different names.
+    """
+    file_path, inside = split_hdf_path(path) or (path, None)
+    names, place = hide_secrets(file_path).rstrip("/").split("/"), get_place(file_path)
+    name = _strip_endings(names[-1] if not place.is_pattern or len(names) < 2 else names[-2])
     if place.is_pattern or place.has_wildcards:
         name = name.replace("*", "")
     word = name.replace(planning.PLACEHOLDER, planning.PLACEHOLDER.strip("{}")).encode(
         errors="surrogateescape"
     )
     words = [word[:MOST_STEM_BYTES].decode(errors="ignore") or "stack"]
-    if position == planning.ALL:
+    if keys.get("position") == planning.ALL:
         return f"{words[0]}-{planning.PLACEHOLDER}"
-    words += [position.strip("/").replace("/", "-")] if position else []
-    words += [str(series)] if series is not None else []
+    for choice in (inside, keys.get("variable"), keys.get("position")):
+        words += [choice.strip("/").replace("/", "-")] if choice else []
+    words += [str(keys["series"])] if keys.get("series") is not None else []
     return "-".join(words)
+
+
+def _strip_endings(name: str) -> str:
+    """The name without the endings that tell a format, such as .ome.zarr or .zarr.zip."""
+    for endings in (ZIP_SUFFIXES, readers.INPUT_SUFFIXES):
+        found = [ending for ending in endings if name.lower().endswith(ending)]
+        name = name[: -len(found[0])] if found else name
+    return name.lstrip(".")
 
 
 def _name_option(problem: str) -> str:
