@@ -11,6 +11,7 @@ from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.model import InputError, RunError
 from steadystack.outputs import write_stack
+from support.members import slow_but
 from support.scenes import rough
 
 
@@ -104,6 +105,17 @@ def test_what_strangers_lay_around_stays(folder):
         stages.run(settings(folder), overwrite=overwrite)
         stages.solve(settings(folder))
     assert all((folder / name / "theirs").read_text() == name for name in strangers)
+
+
+@pytest.mark.parametrize(
+    "other", slow_but(["shifts.part-2.zarr"], ["shifts.part-2.zarr", "shifts.part-1-of-2.zarr"])
+)
+def test_a_run_of_another_stack_that_is_called_like_a_part_stays(folder, other):
+    stages.run(settings(folder, 5, output={"shifts": other, "report": "other.html"}))
+    kept = load_shifts(str(folder / other))
+    for overwrite in (False, True):
+        stages.run(settings(folder), overwrite=overwrite)
+    assert load_shifts(str(folder / other)).identical(kept)
 
 
 def test_a_stranger_in_the_way_of_an_image_or_a_journal_is_told_of_before_a_frame_is_read(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeAlias
@@ -14,6 +16,7 @@ from steadystack.dataset import (
     check_replaceable,
     discard_journal,
     get_journal_owner,
+    read_attributes,
     read_pairs,
     save_shifts,
 )
@@ -160,16 +163,25 @@ def get_share_path(path: str, number: int, count: int) -> str:
 
 
 def list_share_paths(path: str) -> list[str]:
-    """List the paths of all shares that exist, whatever their number was to be."""
+    """List the paths of all shares that exist, whatever their number was to be.
+
+    A dataset that bears the name of one and is solved is the result of another run, and none.
+    """
     whole = PurePath(path)
-    begin = f"{whole.stem}.part-"
+    name = re.compile(rf"{re.escape(whole.stem)}\.part-\d+-of-\d+{re.escape(whole.suffix)}")
     return [
         sibling
         for sibling in get_place(path).list_siblings()
-        if (name := PurePath(sibling)).name.startswith(begin) and name.suffix == whole.suffix
-        and name.name.count(".part-") == 1 and len(name.suffixes) == len(whole.suffixes) + 1
+        if name.fullmatch(PurePath(sibling).name)
         and get_place(sibling).exists()
-    ]  # fmt: skip
+        and not _is_solved(sibling)
+    ]
+
+
+def _is_solved(path: str) -> bool:
+    with suppress(InputError):  # other stages say so, if it matters
+        return "verdict" in read_attributes(path)
+    return False
 
 
 def remove_share(path: str) -> None:
