@@ -594,6 +594,22 @@ def test_other_corrected_stacks_are_replaced_when_the_new_one_is_whole(
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".steadystack")]
 
 
+@pytest.mark.parametrize("key", slow_but(["mean"], ["mean", "corrected"]))
+def test_images_of_another_run_are_not_replaced_by_those_of_a_series_that_grows(tmp_path, key):
+    write_npy(tmp_path, series(5, seed=4))
+    stages.run(settings(tmp_path, "stack.npy", output={"shifts": "a.zarr", key: "image.zarr"}))
+    image = zarr.open_group(tmp_path / "image.zarr", mode="r")["0"]
+    kept = image[...]
+    write_zarr(tmp_path, series(5))
+    stages.run(settings(tmp_path))
+    write_zarr(tmp_path, series(8))
+    with pytest.raises(InputError, match="made with the shifts of another run"):
+        stages.run(settings(tmp_path, output={key: "image.zarr"}))
+    np.testing.assert_array_equal(image[...], kept)
+    grown = stages.run(settings(tmp_path, output={key: "own.zarr"}))
+    assert grown.sizes["frame"] == 8
+
+
 def test_a_corrected_stack_of_other_settings_is_written_whole(tmp_path, monkeypatch):
     """Nothing stays that another interpolation made, nor what another program wrote there."""
     from steadystack.correction import writing

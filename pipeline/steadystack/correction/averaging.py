@@ -131,7 +131,8 @@ def plan_mean(
     boxes = Regions(target.shape, regions.sides[1:])
     work = MeanWork(moving, target, boxes, batches, frame_weights)
     attributes = make_attributes(path, target, source, canvas, axes)
-    attributes |= {OWN: _describe_mean(work, section, weights)}
+    of_run = {"fingerprint": shifts.attrs.get("fingerprint", "")}
+    attributes |= {OWN: _describe_mean(work, section, weights) | of_run}
     return SteadyMean(path, work, attributes, layout.estimate_bytes(regions.sides))
 
 

@@ -37,6 +37,7 @@ from steadystack.outputs.progress import (
     make_record,
     read_begun,
     read_digest,
+    read_fingerprint,
 )
 from steadystack.outputs.pyramids import (
     VALID,
@@ -71,6 +72,7 @@ __all__ = [
     "mark_page",
     "read_begun",
     "read_digest",
+    "read_fingerprint",
     "read_made_of",
     "read_tiff_digest",
     "read_written",

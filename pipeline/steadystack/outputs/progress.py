@@ -75,6 +75,18 @@ def read_begun(path: str, key: str = CORRECTED) -> tuple[str, str] | None:
     return _read_identity(build.path, key) if build.is_begun() else None
 
 
+def read_fingerprint(path: str) -> str:
+    """Read that of the measuring that a whole corrected stack or mean is of; "": not known."""
+    place = get_place(path)
+    if not place.open_build().is_whole():
+        return ""
+    try:
+        own: Any = zarr.open_group(place.make_zarr_store(), mode="r").attrs[OWN]
+        return str(own["fingerprint"])
+    except (KeyError, TypeError, ValueError, FileNotFoundError):
+        return ""  # it was written by an earlier version, or is none of ours
+
+
 def _read_identity(path: str, key: str) -> tuple[str, str]:
     """Read digest and layout of a corrected stack or a mean; raises InputError if it is none."""
     place = get_place(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,7 +27,14 @@ from steadystack.correction import (
 )
 from steadystack.durable import get_place
 from steadystack.model import GROWN, UNSOLVED, InputError
-from steadystack.outputs import MEAN, Written, check_own_tiff, read_digest, read_written
+from steadystack.outputs import (
+    MEAN,
+    Written,
+    check_own_tiff,
+    read_digest,
+    read_fingerprint,
+    read_written,
+)
 from steadystack.planning import (
     CorrectedPlan,
     Setup,
@@ -88,6 +95,25 @@ def check_corrected(config: Config) -> None:
             read_digest(output.mean, MEAN)
         else:
             check_own_mean(output.mean)
+
+
+def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
+    """Refuse to replace images of another run by those of a series that has grown.
+
+    `attributes` are those of its dataset. Of a file that is no Zarr store it is not known.
+    """
+    if GROWN not in attributes:
+        return
+    known = {"", attributes["fingerprint"], *json.loads(attributes[GROWN])["fingerprints"]}
+    for key in ("corrected", "mean"):
+        path = getattr(config.output, key)
+        if path is None or not path.rstrip("/").endswith(".zarr"):
+            continue
+        if read_fingerprint(path) not in known:
+            raise InputError(
+                f"{path} was made with the shifts of another run, and this one, whose stack has "
+                f"grown, would replace it: set another output.{key}, or move what is there"
+            )
 
 
 def average_solved(

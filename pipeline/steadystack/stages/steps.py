@@ -18,6 +18,7 @@ import xarray as xr
 
 from steadystack.cluster import ClusterOnDemand, open_cluster_on_demand
 from steadystack.config import Config
+from steadystack.dataset import read_attributes
 from steadystack.durable import Place, get_place
 from steadystack.model import UNSOLVED, InputError
 from steadystack.outputs import check_own_file, mark_page
@@ -38,6 +39,7 @@ from steadystack.stages.correcting import (
     Summary,
     average_solved,
     check_corrected,
+    check_of_series,
     correct_solved,
     plan_correcting,
     plan_images,
@@ -105,6 +107,8 @@ def run(
         check_report_path(path)
     with open_run(config, "run", cluster, progress, overwrite=overwrite) as opened:
         check_corrected(config)
+        if opened.setup.draft and not overwrite:
+            check_of_series(config, read_attributes(opened.setup.draft))
         plan_images(opened.setup)
         measured = measure_all(opened)
         done = is_solved(opened, measured)
