@@ -130,6 +130,15 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path, stack):
     assert (tmp_path / "mask.npy").read_text() == "mine"
 
 
+def test_a_picture_in_the_way_is_told_of_before_the_mask_is_written(tmp_path, stack):
+    (tmp_path / "seen.png").write_text("mine")
+    told = run(stack, tmp_path / "mask.npy", "--picture", tmp_path / "seen.png")
+    assert told.exit_code == 2
+    assert "--picture" in told.output
+    assert "seen.png exists and was not made by steadystack" in told.output
+    assert not (tmp_path / "mask.npy").exists()
+
+
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "roifile", None)
     with pytest.raises(InputError, match=r"steadystack\[roi\]"):

@@ -59,7 +59,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
         drawn.append((name, frame.image, valid))
     rows += _describe_pairs(setup)
     if picture is not None:
-        save_figure(draw_overlay(drawn), picture)
+        save_figure(draw_overlay(drawn), picture, key="--picture")
         rows.append(("picture", picture))
     return rows
 

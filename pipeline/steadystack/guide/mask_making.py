@@ -16,7 +16,7 @@ from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FrameStatus, InputError
 from steadystack.planning import check_frames
 from steadystack.plot import check_picture, draw_overlay
-from steadystack.report import save_figure
+from steadystack.report import check_report_path, save_figure
 from steadystack.segmentation import (
     clean_mask,
     combine_shapes,
@@ -63,6 +63,7 @@ def make_mask(
     _check_target(target)
     if picture is not None:
         check_picture(picture)
+        check_report_path(picture, "--picture")
     drawn = None if rois is None else read_rois(rois)
     spec = readers.locate_stack(stack, **keys)
     check_frames(spec)
@@ -87,7 +88,7 @@ def make_mask(
     _save(mask, target)
     rows.append(("mask", f"{target}, for mask.path"))
     if picture is not None:
-        save_figure(draw_overlay([("mean", mean, mask)]), picture)
+        save_figure(draw_overlay([("mean", mean, mask)]), picture, key="--picture")
         rows.append(("picture", picture))
     return rows
 

@@ -33,18 +33,16 @@ TITLE_CHARACTERS = 130
 NEEDS = {".html": ("matplotlib", "jinja2", "PIL")}
 
 
-def check_report_path(path: str) -> None:
-    """Raise InputError if a report could not be written to that path later on."""
+def check_report_path(path: str, key: str = "output.report") -> None:
+    """Raise InputError, which names the key, if no report could be written to that path later."""
     for package in NEEDS.get(PurePath(path).suffix, ("matplotlib",)):
         if find_spec(package) is None:
-            raise InputError(
-                f"output.report needs {package}: install steadystack[report], or leave it out"
-            )
+            raise InputError(f"{key} needs {package}: install steadystack[report], or leave it out")
     try:
         get_place(path).check_writable()
     except InputError as error:
-        raise InputError(f"output.report {error}") from error
-    check_own_file(path, "output.report")
+        raise InputError(f"{key} {error}") from error
+    check_own_file(path, key)
 
 
 def draw_series(
@@ -111,7 +109,7 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120) -> 
     """
     from matplotlib import rc_context
 
-    check_report_path(path)
+    check_report_path(path, key or "output.report")
     suffix = PurePath(path).suffix
     with (
         replacing_own_file(path, key) as partial,
