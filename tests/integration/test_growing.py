@@ -429,6 +429,16 @@ def test_shares_measure_what_is_new(folder, monkeypatch):
     assert not list(folder.glob("*.part-*"))
 
 
+def test_a_part_of_fewer_frames_is_told_of(tmp_path):
+    write_zarr(tmp_path, series(5))
+    stages.measure(settings(tmp_path), batches="1/2")
+    write_zarr(tmp_path, series(8))
+    with pytest.raises(InputError, match="when the stack had 5 frames, and cannot be gathered"):
+        stages.run(settings(tmp_path))
+    assert stages.run(settings(tmp_path), overwrite=True).sizes["frame"] == 8
+    assert not list(tmp_path.glob("*.part-*"))
+
+
 def test_saturation_that_is_another_one_is_refused(tmp_path):
     frames = series(12)
     frames[11, :4, :4] = 4095

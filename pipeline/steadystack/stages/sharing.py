@@ -16,6 +16,7 @@ from steadystack.dataset import (
     check_replaceable,
     discard_journal,
     get_journal_owner,
+    load_shifts,
     read_attributes,
     read_pairs,
     save_shifts,
@@ -105,7 +106,7 @@ def gather(setup: Setup) -> None:
     else:
         discard_camera_images(path)
         table, known = make_table(setup), make_run_id()
-    shares = {share: read_pairs(load_own_shifts(_set_output(setup, share))) for share in paths}
+    shares = {share: _read_share(setup, share) for share in paths}
     for share in shares.values():
         _take_rows(table, share)
     save_shifts(make_run_dataset(setup, table, known=known), path)
@@ -114,6 +115,17 @@ def gather(setup: Setup) -> None:
         if not share.count([PairStatus.UNMEASURED]):
             with get_place(share_path).holding_lock():
                 remove_share(share_path)
+
+
+def _read_share(setup: Setup, path: str) -> PairTable:
+    """Read what a share has measured; raises InputError if it is of other frames or settings."""
+    count, now = load_shifts(path).sizes["frame"], setup.series.source.frame_count
+    if count < now:
+        raise InputError(
+            f"{path} is a part that was measured when the stack had {count} frames, and cannot be "
+            f"gathered now that it has {now}: --overwrite starts over and removes it"
+        )
+    return read_pairs(load_own_shifts(_set_output(setup, path)))
 
 
 def remove_shares(path: str) -> None:
