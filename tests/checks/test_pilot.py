@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import yaml
 
 import steadystack
 from bench_verdict import noisy, views, wander
-from steadystack.model import OtherConditioning
+from steadystack.checks import pilot
+from steadystack.model import OtherConditioning, PairStatus, PairTable
+from steadystack.pairs import select_pairs
 from support.members import slow_but
 from support.smooth import smooth_series
 
@@ -44,3 +47,32 @@ def test_nothing_is_told_where_nothing_is_refused_or_nothing_helps():
     frames = noisy(rng, views(rng, wander(rng, 0.4)))
     assert told(steadystack.estimate_shifts(frames[:12], max_shift=24)) is None
     assert told(steadystack.estimate_shifts(rng.normal(size=(12, 96, 96)), max_shift=24)) is None
+
+
+@pytest.mark.parametrize(("disagreement", "boxes"), [(0.05, 1), (4.0, 0)])
+def test_a_part_stands_still_only_if_the_others_agree_on_how_frames_move(disagreement, boxes):
+    """Pairs of hardly more than noise are off by more than they state: they move, too."""
+    rng = np.random.default_rng(5)
+    frames = np.arange(16)
+    drift = np.cumsum(rng.choice([-2.0, 2.0], (16, 2)), axis=0)
+    pairs = select_pairs(16, "separations", separations=pilot.STEPS_OF_PARTS)
+
+    def measure(chosen, source=None):
+        table = PairTable.unmeasured(chosen, 16, 2)
+        table.status[:] = PairStatus.OK.code
+        table.frame_read_status[:] = 0
+        table.shift_std[:], table.ncc[:], table.overlap[:] = 0.1, 0.3, 1.0
+        moved = drift[chosen[:, 0]] - drift[chosen[:, 1]]
+        without_it = moved + disagreement * rng.normal(size=(len(chosen), 2))
+        table.shift[:] = without_it if source == 4 else 0.05 * rng.normal(size=(len(chosen), 2))
+        return table
+
+    region = (slice(0, 96), slice(0, 96))
+    probe = SimpleNamespace(
+        region=region,
+        grid=SimpleNamespace(shape=(3, 3)),
+        measure=measure,
+        mask=lambda parts: 4 if parts == pilot.list_boxes(region, [4]) else 0,
+    )
+    found = pilot._find_still_part(probe, frames, measure(pairs))
+    assert len(found.boxes if found else ()) == boxes

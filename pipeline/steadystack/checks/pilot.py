@@ -139,7 +139,7 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
         whole = _measure_pairs_of(probe, np.asarray(spread))
         found = _find_strange_parts_in(probe, np.asarray(spread), whole)
         if found is None or not found.boxes:
-            found = _find_still_part(probe, len(spread), whole) or found
+            found = _find_still_part(probe, np.asarray(spread), whole) or found
         return found or _find_strange_parts_in(probe, middle, _measure_pairs_of(probe, middle))
     except RunError:
         return None
@@ -151,25 +151,26 @@ def _measure_pairs_of(probe: Probe, frames: Ints, source: FrameSource | None = N
     return probe.measure(frames[pairs], source=source)
 
 
+def _solve_pairs_of(frames: Ints, table: PairTable) -> tuple[Trial, FrameTable]:
+    """Solve the pairs of some frames: how many have a shift, the frames' median error, px."""
+    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
+    errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
+    error = float(np.median(errors)) if errors.size else None
+    return Trial(found=int(table.ok.sum()), error=error), solved
+
+
 def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> StrangeParts | None:
     """Find them in some frames, by their pairs; None where fewer than half have a shift."""
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
-
-    def solve(table: PairTable) -> tuple[Trial, FrameTable]:
-        solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
-        errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
-        error = float(np.median(errors)) if errors.size else None
-        return Trial(found=int(table.ok.sum()), error=error), solved
-
-    whole, solved = solve(table)
-    if whole.found < LEAST_KNOWN * len(pairs):
+    whole, solved = _solve_pairs_of(frames, table)
+    if whole.found < LEAST_KNOWN * len(table.status):
         return None
     parts = tuple(leave_out_strange_parts(solved).parts_left_out)
     of = math.prod(probe.grid.shape)
     if not parts:
         return StrangeParts(len(frames), of)
     boxes = list_boxes(probe.region, parts)
-    rest, without = solve(_measure_pairs_of(probe, frames, probe.mask(boxes)))
+    rest, without = _solve_pairs_of(frames, _measure_pairs_of(probe, frames, probe.mask(boxes)))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
     is_better = rest.information > MORE_KNOWN * whole.information
@@ -180,13 +181,13 @@ def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> Stra
     return replace(found, boxes=_list_corners(boxes))
 
 
-def _find_still_part(probe: Probe, frames: int, measured: PairTable) -> StrangeParts | None:
+def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> StrangeParts | None:
     """Find the part by which frames stand still, while the others move or tell nothing.
 
     Motion that is not there does not show in most of a frame; what stands still in the camera, a
     label, dirt, does in all frames, and outweighs a scene that is faint. It may lie across four
-    parts, side by side. None where pairs move, or do so no more without any part. `measured` are
-    the pairs of so many frames.
+    parts, side by side. None where pairs move, or do so no more without any part, or where the
+    others do not agree on how: pairs of noise move, too. `measured` are the pairs of the frames.
     """
     whole = measured.select_pairs(spread_evenly(np.arange(len(measured.status)), PAIRS))
     pairs = np.stack([whole.reference, whole.moving], axis=1)
@@ -198,14 +199,17 @@ def _find_still_part(probe: Probe, frames: int, measured: PairTable) -> StrangeP
         boxes = list_boxes(probe.region, parts)
         rest = probe.measure(pairs, source=probe.mask(boxes))
         found = StrangeParts(
-            frames, math.prod(shape), parts, name_parts(parts, len(probe.region)),
+            len(frames), math.prod(shape), parts, name_parts(parts, len(probe.region)),
             error, _find_error(rest), still=True,
         )  # fmt: skip
         is_lost = rest.ok.sum() <= LOST * whole.ok.sum()
         if is_lost and motion <= STILL * error and len(parts) == 1:
             return found
         moves = _find_motion(rest) > max(MOVES * (found.error_without or np.inf), FARTHER * motion)
-        if moves and rest.ok.sum() >= FOUND * whole.ok.sum():
+        if not moves or rest.ok.sum() < FOUND * whole.ok.sum():
+            continue
+        known, _ = _solve_pairs_of(frames, _measure_pairs_of(probe, frames, probe.mask(boxes)))
+        if known.error is not None and MOVES * known.error < _find_motion(rest):
             return replace(found, boxes=_list_corners(boxes))
     return None
 
