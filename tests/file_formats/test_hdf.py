@@ -36,6 +36,14 @@ def test_a_dataset_of_an_hdf5_file_is_measured(tmp_path, frames):
     )
 
 
+def test_a_file_of_hyperspy_is_an_hdf5_file(tmp_path, frames):
+    path = tmp_path / "movie.hspy"
+    with h5py.File(path, "w") as file:
+        file["Experiments/movie/data"] = frames
+    for name in (str(path), f"{path}:/Experiments/movie/data"):
+        assert locate_stack(name).kind == "HDF5 dataset /Experiments/movie/data"
+
+
 def test_an_hdf5_file_of_several_datasets_asks_which(tmp_path, frames):
     path = str(tmp_path / "scan.hdf5")
     with h5py.File(path, "w") as file:

@@ -16,7 +16,9 @@ from bench_verdict import noisy, views, wander
 from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.guide import check, init
+from steadystack.guide.checking import describe
 from steadystack.outputs import write_image
+from steadystack.readers import locate_stack
 from support.masked import SHAPE, frames_behind, settings
 from support.scenes import Scene, ellipse, rough
 
@@ -159,3 +161,30 @@ def test_check_tries_pairs_and_names_the_conditioning_that_helps(tmp_path):
     assert re.search(r"low_pass: [12].*: [78] of 8 pairs have .* px \(chosen\)", said[0])
     assert "pairs: 8 tried, 1 frame(s) apart: 8 ok, shifts up to " in said[1]
     assert "chosen" not in said[1]
+
+
+def test_check_tells_what_to_do_about_a_scene_that_repeats(tmp_path):
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:96, :96]
+    lattice = np.stack([np.sin((y + k) * 0.45) + np.sin((x - k) * 0.45) for k in range(5)])
+    np.save(tmp_path / "lattice.npy", lattice + 0.3 * rng.normal(size=lattice.shape))
+    config = make_config(
+        {
+            "input": {"path": "lattice.npy", "axes": "tyx"},
+            "register": {"max_shift": 24},
+            "output": {"shifts": "shifts.zarr"},
+        },
+        tmp_path,
+    )
+    said = said_of(config)
+    assert "4 ambiguous" in said
+    assert "the scene repeats? then set register.max_shift below half its period" in said
+
+
+@pytest.mark.parametrize(("shape", "asks"), [((96, 80, 12), True), ((12, 96, 80), False)])
+def test_check_asks_whether_time_is_the_last_axis(tmp_path, shape, asks):
+    frames = np.random.default_rng(0).integers(1, 200, shape).astype("u1")
+    np.save(tmp_path / "stack.npy", frames)
+    said = describe(locate_stack(str(tmp_path / "stack.npy"), axes="tyx"))
+    question = "(or 12 frames of (96, 80)? then set input.axes: yxt)"
+    assert (question in dict(said)["axes"]) == asks

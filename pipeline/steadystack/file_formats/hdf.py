@@ -17,7 +17,7 @@ from steadystack.durable import get_place
 from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import Bools, InputError, Slices
 
-HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".nc")
+HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".hspy", ".nc")
 # A file and a dataset in it, as in scan.h5:/entry/data
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, HDF_SUFFIXES))})):(/.*)", re.IGNORECASE)
 

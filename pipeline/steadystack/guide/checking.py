@@ -23,6 +23,8 @@ from steadystack.units import find_micrometers
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask
 # that leaves less than this share of them.
 FEW, FEW_VALID = 0.02, 0.1
+# It asks whether time is the last axis where that is so many times shorter than the two others.
+SHORTER = 4
 
 
 def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
@@ -82,6 +84,8 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
     rows += [("", reach.describe())] if reach is not None else []
     rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
+    if counts[PairStatus.AMBIGUOUS] > len(table.status) / 2 and not pilot.chosen:
+        rows.append(("", "the scene repeats? then set register.max_shift below half its period"))
     return rows + [("", line) for line in pilot.describe_left_out()]
 
 
@@ -174,13 +178,20 @@ def _ask_about_border(border: Border) -> str:
     )
 
 
+def _ask_about_axes(spec: StackSpec) -> str:
+    """Ask whether frames that are narrow are a series whose last axis is time; "": they are not."""
+    if tuple(spec.axes) != tuple("tyx") or spec.size("x") * SHORTER > min(spec.shape[:2]):
+        return ""
+    return f" (or {spec.size('x')} frames of {spec.shape[:2]}? then set input.axes: yxt)"
+
+
 def describe(spec: StackSpec) -> list[tuple[str, str]]:
     """Describe how a stack is understood, as names and values."""
     sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
     channels = ", ".join(spec.channel_names) or str(spec.size("c"))
     rows = [
         ("stack", f"{spec.path} ({spec.kind})"),
-        ("axes", sizes),
+        ("axes", sizes + _ask_about_axes(spec)),
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
         ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
         ("pixel size", _describe_pixel_size(spec)),
