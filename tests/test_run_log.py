@@ -7,10 +7,11 @@ import logging
 import os
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
 from steadystack.durable import get_place
-from steadystack.run_log import log_stage, log_to_output, read_log_lines
+from steadystack.run_log import collect_versions, log_stage, log_to_output, read_log_lines
 from support.settings import config_of
 
 log = logging.getLogger("steadystack.test")
@@ -71,3 +72,10 @@ def test_no_second_is_told_twice(tmp_path, monkeypatch):
         "opening: 3.00 s", "inner: 4.00 s", "outer: 2.00 s", "all: 17.00 s",
         "run is done after 34.00 s",
     ]  # fmt: skip
+
+
+def test_versions_are_those_of_the_packages_whatever_is_done_to_an_answer():
+    first = collect_versions()
+    assert first["numpy"] == np.__version__
+    first["numpy"] = "spoilt"
+    assert collect_versions()["numpy"] == np.__version__

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
@@ -173,6 +174,12 @@ def _format_duration(seconds: float) -> str:
 
 def collect_versions() -> dict[str, str]:
     """Collect the versions of Python and of `PACKAGES`, by name."""
+    return dict(_find_versions())
+
+
+@cache
+def _find_versions() -> dict[str, str]:
+    """Find them in the files of the packages, once: what is imported stays what it is."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
