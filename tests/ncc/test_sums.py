@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadystack import ncc
-from steadystack.ncc import CachedMask, Layout, Window, compute_terms, make_masked_image
+from steadystack.ncc import CachedMask, Layout, Window, compute_terms, make_masked_image, sums
 from support.members import slow_but
 from support.scenes import asked_of_transforms, ellipse, rough
 
@@ -158,3 +158,13 @@ def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
         np.testing.assert_allclose(
             getattr(shared, name), getattr(alone, name), atol=2e-2, err_msg=name
         )
+
+
+@pytest.mark.parametrize("shape", [(9,), (7, 100), (7, 300), (1, 400), (0, 400), (5, 20, 30)])
+def test_rows_are_added_up_as_numpy_does_to_the_last_bit(shape):
+    rows = np.random.default_rng(4).normal(size=shape)
+    for array in (rows, np.asfortranarray(rows)):
+        found = sums._sum_up(array)
+        np.testing.assert_array_equal(found[1:], np.cumsum(array, axis=0))
+        assert found.shape == (shape[0] + 1, *shape[1:])
+        assert not found[0].any()

@@ -38,6 +38,9 @@ Factors: TypeAlias = tuple[Kind, Kind]
 # the size of the transforms saved; fewer lags than PIXEL_LAGS make no pixel cheaper.
 FEW_PIXELS_COST = 1
 PIXEL_LAGS = 4096
+# From so many pixels on rows are added up one by one in less time than NumPy takes along the other
+# axis, from one line of the cache to another.
+LONG_ROW = 256
 
 
 def compute_terms(
@@ -317,7 +320,7 @@ def _compute_sliding_sum(array: Floats, axis: int, side: slice, first: int, last
             rows[inner.stop : max(stops[-1], inner.stop)].astype(np.float64),
         ]
     )
-    prefix = np.concatenate([np.zeros((1, *pieces.shape[1:])), np.cumsum(pieces, axis=0)])
+    prefix = _sum_up(pieces)
 
     def locate(position: NDArray[np.int64]) -> NDArray[np.int64]:
         """Indices into the prefix sums of positions along the axis; the inner rows count as one."""
@@ -325,3 +328,14 @@ def _compute_sliding_sum(array: Floats, axis: int, side: slice, first: int, last
         return np.asarray(position - starts[0] - skipped)
 
     return np.moveaxis(prefix[locate(stops)] - prefix[locate(starts)], 0, axis)
+
+
+def _sum_up(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum the first 0, 1, ... rows, one after the other."""
+    if not (len(rows) and rows.flags.c_contiguous and rows[0].size >= LONG_ROW):
+        return np.concatenate([np.zeros((1, *rows.shape[1:])), np.cumsum(rows, axis=0)])
+    prefix = np.empty((len(rows) + 1, *rows.shape[1:]))
+    prefix[0], prefix[1] = 0, rows[0]
+    for row in range(1, len(rows)):
+        np.add(prefix[row], rows[row], out=prefix[row + 1])
+    return prefix
