@@ -28,8 +28,8 @@ from steadystack.model import InputError
 from steadystack.terminal import show_progress
 
 ORDER = (
-    "init", "mask", "check", "plan", "run", "measure", "solve", "correct", "report", "export",
-    "schema", "demo",
+    "init", "mask", "check", "preview", "plan", "run", "measure", "solve", "correct", "report",
+    "export", "schema", "demo",
 )  # fmt: skip
 
 config_argument = click.argument("config", type=click.Path())
@@ -79,6 +79,23 @@ def main(debug: bool) -> None:
     cluster_log.setLevel(logging.INFO)
     if not any(isinstance(handler, EchoHandler) for handler in cluster_log.handlers):
         cluster_log.addHandler(EchoHandler())
+
+
+@main.command()
+@config_argument
+@reporting_errors
+def preview(config: str) -> None:
+    """Look at the whole series coarsely, and say what a run will cost.
+
+    Takes some seconds: measures every nth frame, averaged over boxes of pixels, and one to three
+    pairs at full size. Drift and errors are in pixels of the stack; time and memory of the whole
+    run are estimates. Writes NAME.preview.html beside the report of the run, or its shifts.
+    """
+    inputs = planning.resolve_inputs(load_config(config))
+    for single in _iterate_inputs(inputs):
+        with show_progress("reading", "frames") as progress:
+            found = guide.preview(single, progress)
+        print_table(found.describe())
 
 
 @main.command()

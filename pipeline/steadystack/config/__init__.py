@@ -9,10 +9,21 @@ values.
 
 from steadystack.config.loading import load_config, make_config, resolve_reader
 from steadystack.config.mask_sections import MaskSection
-from steadystack.config.pair_sections import RegisterSection
+from steadystack.config.pair_sections import (
+    InitialShiftsSection,
+    PairsSection,
+    PreprocessSection,
+    RegisterSection,
+)
 from steadystack.config.scalars import format_scalar
 from steadystack.config.sections import AUTO, Certificates, ClusterSection
-from steadystack.config.settings import Config, CorrectSection
+from steadystack.config.settings import (
+    Config,
+    CorrectSection,
+    ExternalReferenceSection,
+    MotionSection,
+    OutputSection,
+)
 
 __all__ = [
     "AUTO",
@@ -20,7 +31,13 @@ __all__ = [
     "ClusterSection",
     "Config",
     "CorrectSection",
+    "ExternalReferenceSection",
+    "InitialShiftsSection",
     "MaskSection",
+    "MotionSection",
+    "OutputSection",
+    "PairsSection",
+    "PreprocessSection",
     "RegisterSection",
     "format_scalar",
     "load_config",

@@ -1,7 +1,8 @@
 """The way in: `draft` writes settings for a stack, `mask_making` a mask.
 
 `checking` says what is understood of both, `presets` has settings for kinds of microscopes,
-`example_run` makes and runs the embedded example.
+`example_run` makes and runs the embedded example. `previewing` looks at a whole series in seconds:
+`coarse_frames` averages some of its frames, `costs` says what a run takes.
 """
 
 import lazy_loader

@@ -3,10 +3,12 @@ from .draft import init
 from .example_run import DEMO_SETTINGS, DemoResult, demo, load_embedded_scene
 from .mask_making import make_mask
 from .presets import list_presets
+from .previewing import Preview, preview
 
 __all__ = [
     "DEMO_SETTINGS",
     "DemoResult",
+    "Preview",
     "check",
     "demo",
     "describe",
@@ -14,4 +16,5 @@ __all__ = [
     "list_presets",
     "load_embedded_scene",
     "make_mask",
+    "preview",
 ]

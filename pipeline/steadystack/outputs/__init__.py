@@ -15,6 +15,7 @@ from steadystack.outputs.kept import (
 )
 from steadystack.outputs.marks import (
     check_own_file,
+    check_own_preview,
     make_figure_metadata,
     mark_page,
     read_made_of,
@@ -61,6 +62,7 @@ __all__ = [
     "TaskRecord",
     "Written",
     "check_own_file",
+    "check_own_preview",
     "check_own_tiff",
     "check_tiff",
     "create_pyramid",

@@ -22,6 +22,7 @@ MARKS = {
     ".svg": (b"<dc:title>steadystack</dc:title>",),
     ".pdf": (b"/Creator (steadystack)",),
 }
+PREVIEW_MARK = b'<meta name="steadystack" content="preview">'
 SEARCHED_BYTES = 2**16  # at either end of a file
 DIGESTS = ".steadystack-digest"
 
@@ -51,6 +52,21 @@ def check_own_file(path: str, key: str = "") -> None:
             f"{key} {path}".lstrip() + " exists and was not made by steadystack: it will not be "
             "overwritten; move it, or choose another path"
         )
+
+
+def check_own_preview(path: str) -> None:
+    """Raise InputError if there is something at a path that is not the page of a preview."""
+    place = get_place(path)
+    if not place.is_occupied():
+        return
+    if place.is_file():
+        with place.open() as file:
+            if PREVIEW_MARK in file.read(SEARCHED_BYTES):
+                return
+    raise InputError(
+        f"{path} exists and is no preview made by steadystack: it will not be overwritten; move "
+        "it, or give output.report, beside which a preview lies, another name"
+    )
 
 
 @contextmanager

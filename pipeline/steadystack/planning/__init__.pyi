@@ -1,4 +1,4 @@
-from .forecast import CorrectedPlan, Plan, count_fitting_workers, make_plan
+from .forecast import CorrectedPlan, Plan, count_fitting_workers, format_mib, make_plan
 from .growth import recall_growth
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
@@ -46,6 +46,7 @@ __all__ = [
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
+    "format_mib",
     "get_default_task_bytes",
     "leave_out_defects",
     "list_changed_settings",

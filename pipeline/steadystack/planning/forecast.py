@@ -58,8 +58,8 @@ class CorrectedPlan:
         condition = "" if self.known else " if nothing moved"
         return [
             (self.what, f"{self.shape}{condition} in {self.levels} level(s)"),
-            ("its tasks", f"{self.tasks} of up to {_format_mib(self.task_bytes)} of memory"),
-            ("to write", f"{_format_mib(self.written_bytes)} before compression"),
+            ("its tasks", f"{self.tasks} of up to {format_mib(self.task_bytes)} of memory"),
+            ("to write", f"{format_mib(self.written_bytes)} before compression"),
         ]
 
 
@@ -105,12 +105,13 @@ class Plan:
     corrected: CorrectedPlan | None = None
     mean: CorrectedPlan | None = None
     auto: bool = False
+    frame_reads: int = 0
+    further_reads: int = 0
+    threads: int = 1
 
     def describe(self) -> list[tuple[str, str]]:
         """Describe the plan for a reader, as names and values."""
-        further = (
-            f", and up to {_format_mib(self.further_bytes)} more" if self.further_bytes else ""
-        )
+        further = f", and up to {format_mib(self.further_bytes)} more" if self.further_bytes else ""
         extra, groups = self.extra_pairs, self.centres
         more = (
             f", and at most {extra} more in a second round where they are needed" if extra else ""
@@ -131,23 +132,21 @@ class Plan:
             (
                 "largest task",
                 f"{self.pairs_per_task} pairs, {self.frames_per_task} frames, "
-                f"{_format_mib(self.task_bytes)} of memory",
+                f"{format_mib(self.task_bytes)} of memory",
             ),
-            ("to read", f"{_format_mib(self.read_bytes)} (decoded){further}"),
-            ("this process", _format_mib(self.own_bytes)),
+            ("to read", f"{format_mib(self.read_bytes)} (decoded){further}"),
+            ("this process", format_mib(self.own_bytes)),
         ]
         if self.refine_bytes:
-            rows.insert(-2, ("refine task", _format_mib(self.refine_bytes)))
+            rows.insert(-2, ("refine task", format_mib(self.refine_bytes)))
         if self.memory_bytes:
             fitting = str(self.workers)
             if self.wanted_workers > 1:
                 fitting = f"{self.workers} of {self.wanted_workers}"
-            each = (
-                f"{_format_mib(self.worker_bytes)} each, of {_format_mib(self.memory_bytes)} here"
-            )
+            each = f"{format_mib(self.worker_bytes)} each, of {format_mib(self.memory_bytes)} here"
             rows.append(("workers", f"{fitting}, {each}"))
         elif self.wanted_workers:
-            rows.append(("workers", f"{_format_mib(self.worker_bytes)} each, wherever they run"))
+            rows.append(("workers", f"{format_mib(self.worker_bytes)} each, wherever they run"))
         disk = self.dataset_bytes
         for image in (self.corrected, self.mean):
             if image:
@@ -157,13 +156,13 @@ class Plan:
             *rows,
             (
                 "disk",
-                f"{_format_mib(disk)} before compression; twice that with --overwrite, until the "
+                f"{format_mib(disk)} before compression; twice that with --overwrite, until the "
                 "new results are whole",
             ),
         ]
 
 
-def _format_mib(count: int) -> str:
+def format_mib(count: int) -> str:
     """Bytes as text, in MiB."""
     return f"{count / MIB:.1f} MiB" if count < 100 * MIB else f"{count / MIB:.0f} MiB"
 
@@ -242,9 +241,9 @@ def _check_memory(needed: int, available: int, section: ClusterSection, needs: M
     if needs.refine > needs.task:
         remedies.insert(0, "set solve.refine to 0 and motion.model to translation")
     raise InputError(
-        f"the run needs {_format_mib(needed)} of memory "
-        f"(a task {_format_mib(max(needs.task, needs.refine))}), "
-        f"but there are {_format_mib(available)} here: {' or '.join(remedies)}"
+        f"the run needs {format_mib(needed)} of memory "
+        f"(a task {format_mib(max(needs.task, needs.refine))}), "
+        f"but there are {format_mib(available)} here: {' or '.join(remedies)}"
     )
 
 
@@ -252,13 +251,14 @@ def make_plan(setup: Setup) -> Plan:
     """Plan the work of a run in numbers, from integers alone."""
     series, section, needs = setup.series, setup.config.cluster, estimate_needs(setup)
     fitting = count_fitting_workers(setup, needs)
-    size = setup.size.among(_count_threads(section, fitting), len(setup.pairs))
+    threads = _count_threads(section, fitting)
+    size = setup.size.among(threads, len(setup.pairs))
     searches = list_searches(setup.method, setup.pairs)
     largest_search = max(searches, key=lambda search: math.prod(search.layouts[0].fft_shape))
     batches = [rows for rows, _ in cut_into_batches(setup.pairs, setup.method, size)]
     frames_read = [len(np.unique(setup.pairs[batch])) for batch in batches]
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
-    largest = int(np.argmax(task_bytes))
+    largest, further = int(np.argmax(task_bytes)), _count_further_frames(setup)
     read_pixels = sum(math.prod(block.moving_shape) for block in largest_search.blocks)
     is_local, in_process = section.kind == "local", section.kind == "in-process"
     return Plan(
@@ -282,7 +282,7 @@ def make_plan(setup: Setup) -> Plan:
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),
         read_bytes=sum(frames_read) * read_pixels * series.pixel_bytes,
-        further_bytes=_count_further_frames(setup) * read_pixels * series.pixel_bytes,
+        further_bytes=further * read_pixels * series.pixel_bytes,
         task_bytes=task_bytes[largest],
         refine_bytes=needs.refine,
         own_bytes=needs.own + (max(needs.task, needs.refine) if in_process else 0),
@@ -291,6 +291,9 @@ def make_plan(setup: Setup) -> Plan:
         workers=fitting or 0,
         memory_bytes=read_available_memory() if is_local else 0,
         dataset_bytes=_count_dataset_bytes(setup),
+        frame_reads=sum(frames_read),
+        further_reads=further,
+        threads=threads,
     )
 
 

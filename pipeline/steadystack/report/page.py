@@ -62,6 +62,7 @@ class Page:
     log : lines on durations and failures
     left_out : boxes of parts of the frame that are left out: their edges along the last two axes,
         pixels from that of the frame
+    preview : what a page of some coarse frames says of itself and of the run, names and values
     """
 
     title: str
@@ -73,6 +74,7 @@ class Page:
     versions: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[str] = ()
     left_out: Sequence[Box] = ()
+    preview: Sequence[tuple[str, str]] = ()
 
 
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:

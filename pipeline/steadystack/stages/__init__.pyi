@@ -1,7 +1,7 @@
-from .in_memory import estimate_shifts, open_stack
+from .in_memory import estimate_series, estimate_shifts, open_stack
 from .many_inputs import TABLED, Command, Outcome, run_all
 from .measuring import Progress
-from .reporting import export
+from .reporting import export, find_boxes_left_out, make_report_images
 from .steps import correct, measure, plan, report, run, solve
 
 __all__ = [
@@ -10,8 +10,11 @@ __all__ = [
     "Outcome",
     "Progress",
     "correct",
+    "estimate_series",
     "estimate_shifts",
     "export",
+    "find_boxes_left_out",
+    "make_report_images",
     "measure",
     "open_stack",
     "plan",

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
-from steadystack.config import make_config, resolve_reader
+from steadystack.config import Config, make_config, resolve_reader
 from steadystack.measure import measure_rounds
 from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import (
+    Series,
+    Setup,
     convert_initial_shifts,
     convert_outside_image,
     digest_camera_images,
@@ -228,8 +230,18 @@ def estimate_shifts(
     )
     outside = convert_outside_image(external_reference, source.axes, *source.pixel_size)
     series = make_series(source, expected, outside)
+    return estimate_series(config, series, client)[1]
+
+
+def estimate_series(
+    config: Config, series: Series, client: Engine = None
+) -> tuple[Setup, xr.Dataset]:
+    """The shift of every frame of a series, and the run as it was measured; writes nothing.
+
+    `client` is as in `estimate_shifts`.
+    """
     setup = add_camera_images(settle_settings(set_up(config, series)))
-    limits, engine = config.cluster, client
+    limits, engine = setup.config.cluster, client
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)
     rounds = measure_rounds(
@@ -238,11 +250,11 @@ def estimate_shifts(
         setup.method,
         setup.size,
         len(setup.pairs),
-        config.pairs.extra,
+        setup.config.pairs.extra,
         client=engine,
     )
     *_, (table, _) = rounds
     found = check_series(setup, table)
     frames = solve_series(setup, table, found, engine)
     found = check_again(setup, table, frames, found)
-    return make_run_dataset(setup, table, frames, found)
+    return setup, make_run_dataset(setup, table, frames, found)

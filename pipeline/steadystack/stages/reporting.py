@@ -67,17 +67,17 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         trust=str(judgement.trust),
         reasons=judgement.reasons,
         views=make_report_images(setup, shifts),
-        configuration=_write_configuration(shifts),
+        configuration=write_configuration(shifts),
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
-        left_out=_find_boxes_left_out(setup, shifts),
+        left_out=find_boxes_left_out(setup, shifts),
     )
     save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
 
 
-def _find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int, int]]]:
+def find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int, int]]]:
     """Find the boxes of parts that were left out, before measuring or by the solve.
 
     Each is, along the last two axes, its first pixel and that behind the last.
@@ -88,7 +88,7 @@ def _find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[in
     return boxes + [[(side.start, side.stop) for side in box[-2:]] for box in left_out]
 
 
-def _write_configuration(shifts: xr.Dataset) -> str:
+def write_configuration(shifts: xr.Dataset) -> str:
     """The settings as YAML, with what was tried before some were decided on."""
     settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
     text: str = yaml.safe_dump(settings, sort_keys=False)

@@ -1,4 +1,10 @@
 from .defect_search import find_defects, find_lines
-from .reach import find_reach
+from .reach import average_boxes, choose_reach, find_reach
 
-__all__ = ["find_defects", "find_lines", "find_reach"]
+__all__ = [
+    "average_boxes",
+    "choose_reach",
+    "find_defects",
+    "find_lines",
+    "find_reach",
+]

@@ -21,6 +21,7 @@ TIMES, MORE, LEAST = 2, 16, 32
 GUESSED = 128
 # Near every lag is searched, where that is this share of a frame: nothing would be won.
 NEARLY_ALL = 0.5
+HALF = 0.5
 
 
 def find_reach(setup: Setup) -> Reach | None:
@@ -43,22 +44,32 @@ def find_reach(setup: Setup) -> Reach | None:
     steps = [-(-size // COARSE_SIDE) for size in sides.tolist()]
     images = sample.images(np.ones(len(frames), bool))
     coarse = {
-        frame: _average(*image, steps) for frame, image in zip(frames.tolist(), images, strict=True)
+        frame: average_boxes(*image, steps)
+        for frame, image in zip(frames.tolist(), images, strict=True)
     }
     moved = _measure(coarse, pairs, steps)
     if len(moved) < FOUND * len(pairs):  # noise drowns in larger boxes
         halves = [min(2, size) for size in coarse[int(frames[0])][0].shape]
-        coarser = {frame: _average(*image, halves) for frame, image in coarse.items()}
+        coarser = {frame: average_boxes(*image, halves) for frame, image in coarse.items()}
         steps = [step * half for step, half in zip(steps, halves, strict=True)]
         moved = max(moved, _measure(coarser, pairs, steps), key=len)
-    if len(moved) < FOUND * len(pairs):
+    return choose_reach(moved, len(pairs), sides)
+
+
+def choose_reach(moved: Sequence[NDArray[np.float64]], looked_at: int, sides: Ints) -> Reach:
+    """Choose how far to search in frames of these sides (axes,), pixels.
+
+    `moved` are how far the frames of pairs lie apart (axes,), pixels, of those of the pairs that
+    were `looked_at` of which that is known.
+    """
+    if len(moved) < FOUND * looked_at:
         bounds = np.clip(sides // 4, LEAST, GUESSED)
     else:
         bounds = np.maximum(np.ceil(TIMES * np.max(moved, axis=0) + MORE), LEAST).astype(int)
         if (bounds >= NEARLY_ALL * sides).all():
-            return Reach(len(pairs), len(moved))
+            return Reach(looked_at, len(moved))
     searched = tuple(np.minimum(bounds, sides - 1).tolist())
-    return Reach(len(pairs), len(moved), searched, widen=True)
+    return Reach(looked_at, len(moved), searched, widen=True)
 
 
 def _measure(
@@ -79,14 +90,17 @@ def _measure(
     return moved
 
 
-def _average(
-    image: Floats, valid: Bools, steps: Sequence[int]
+def average_boxes(
+    image: Floats, valid: Bools, steps: Sequence[int], share: float = HALF
 ) -> tuple[NDArray[np.float64], Bools]:
-    """Average the valid pixels of boxes with these sides; valid where half of a box is."""
+    """Average the valid pixels of boxes with these sides; valid where this share of a box is.
+
+    What is left at the end of an axis and fills no box is left out.
+    """
     counts = [size // step for size, step in zip(image.shape, steps, strict=True)]
     inside = tuple(slice(0, count * step) for count, step in zip(counts, steps, strict=True))
     boxes = [number for both in zip(counts, steps, strict=True) for number in both]
     within = tuple(range(1, len(boxes), 2))
     known = valid[inside].reshape(boxes).sum(axis=within)
     values = np.where(valid, image, 0).astype(np.float64)[inside].reshape(boxes).sum(axis=within)
-    return values / np.maximum(known, 1), known >= np.prod(steps) / 2
+    return values / np.maximum(known, 1), known >= max(np.prod(steps) * share, 1)

@@ -1,0 +1,324 @@
+"""A series as it is looked at coarsely: some frames, averaged; and what is found in its pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.conditioning import Conditioning, condition
+from steadystack.config import AUTO, Config
+from steadystack.dataset import add_digests
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameStatus,
+    InputError,
+    Slices,
+)
+from steadystack.ncc import CachedMask, choose_block_sides
+from steadystack.planning import Series
+from steadystack.quality import verdict
+from steadystack.readers import ImagePart, ValidFrames, read_image
+from steadystack.survey import average_boxes
+from steadystack.validity import Validity
+
+# Most frames that are looked at, and how many even where they are large; pixels that are read of
+# all of them together, about.
+MOST_FRAMES, FEWEST_FRAMES, READ_PIXELS = 40, 10, 2**29
+# Longest side of a coarse frame, px, and of a coarse plane of a volume, which has so many planes;
+# no side gets shorter than this, unless it is.
+LONGEST, LONGEST_OF_VOLUME, MOST_PLANES, SHORTEST = 256, 96, 12, 24
+# A box is valid where this share of its pixels is.
+VALID_SHARE = 0.25
+# What averaging adds to the error of a shift, px of coarse frames: details finer than a box fold
+# into coarser ones. 0.005 to 0.02 were seen, in boxes of 5 to 8, of details of 1 to 16 px.
+AVERAGING = 0.02
+# Pixels that are averaged at a time.
+STRIP_PIXELS = 2**20
+
+# What the checks tell in pixels, by the attribute of the dataset that holds it.
+LENGTHS = {
+    "fixed_pattern_effect": ("with_it", "without_it", "error"),
+    "local_motion": ("size", "still_pull", "scene"),
+    "mask_check": ("taken_moves",),
+    "probe_check": ("off", "part_pull", "detail_pull"),
+    "majority_check": ("off_all", "off_majority"),
+}
+
+STILL = ("median", "estimate")  # camera images that are made of the stack itself
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How coarsely a series is looked at.
+
+    Attributes
+    ----------
+    frames : which of its frames, indices into the series
+    steps : pixels of a box along each axis of a frame
+    """
+
+    frames: range
+    steps: tuple[int, ...]
+
+    def find(self, frame: int) -> int:
+        """Which of the frames that are looked at one of the series is."""
+        return (frame - self.frames.start) // self.frames.step
+
+    def shrink(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The sides of a coarse frame; what fills no box is left out."""
+        return tuple(size // step for size, step in zip(shape, self.steps, strict=True))
+
+
+def choose_grain(frame_count: int, shape: Sequence[int], anchor: int = 0) -> Grain:
+    """Choose how coarsely a series is looked at, so that it takes seconds; `anchor` is in it."""
+    *planes, rows, columns = shape
+    longest = LONGEST_OF_VOLUME if planes else LONGEST
+    fewest_left = max(min(rows, columns) // SHORTEST, 1)
+    step = min(math.ceil(max(rows, columns) / longest), fewest_left)
+    steps = (*(math.ceil(count / MOST_PLANES) for count in planes), step, step)
+    most = int(np.clip(READ_PIXELS // math.prod(shape), FEWEST_FRAMES, MOST_FRAMES))
+    every = math.ceil(frame_count / most)
+    if every >= frame_count:
+        every = max(frame_count - 1, 1)
+    return Grain(range(anchor % every, frame_count, every), steps)
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseFrames:
+    """Coarse frames, held in memory; `axes` are the names of their axes."""
+
+    kept: tuple[Frame, ...]
+    axes: tuple[str, ...]
+
+    in_memory = True
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.kept)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.kept[0].image.shape
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        """What is valid in any of the frames."""
+        return np.asarray(np.logical_or.reduce([frame.valid[region] for frame in self.kept]))
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        whole = self.kept[frame]
+        if region is None:
+            return whole
+        return replace(whole, image=whole.image[region], valid=whole.valid[region])
+
+
+def coarsen(
+    series: Series,
+    config: Config,
+    grain: Grain,
+    progress: Callable[[int, int], None] | None = None,
+) -> Series:
+    """Read some frames of a series and average them: a series of its own, in memory.
+
+    Its pixels are those that the settings leave valid, divided by a flat field, less a fixed
+    pattern, as logarithm or root, where the settings have these. What is to be made of the stack
+    itself is not done.
+
+    Parameters
+    ----------
+    progress : called with how many frames are read, and how many are to be read
+
+    Raises
+    ------
+    InputError
+        If no box of any frame has enough valid pixels.
+    """
+    source = series.source
+    frames = tuple(_read_frames(series, config, grain, progress or (lambda done, total: None)))
+    coarse = CoarseFrames(frames, source.axes)
+    union = coarse.common_mask((slice(None),) * len(grain.steps))
+    assert union is not None
+    if not union.any():
+        reason = next((f": {frame.reason}" for frame in frames if frame.reason), "")
+        raise InputError(
+            f"a preview sees nothing in {len(frames)} frames: in no box of "
+            f"{' x '.join(map(str, grain.steps))} pixels at least {VALID_SHARE:.0%} are valid"
+            f"{reason}; `steadystack check` shows what is"
+        )
+    shifts, time, chosen = series.initial_shifts, series.time, grain.frames
+    return Series(
+        source=ValidFrames(coarse, Validity()),
+        pixel_bytes=4,
+        chunks=coarse.frame_shape,
+        chunk_bytes=0,
+        validity=Validity(),
+        bounds=CachedMask(union).bounds,
+        one_mask=all(np.array_equal(frame.valid, union) for frame in frames),
+        pixel_size=tuple(
+            size * step for size, step in zip(series.pixel_size, grain.steps, strict=True)
+        ),
+        unit=series.unit,
+        time=None if time is None else (tuple(time[0][frame] for frame in chosen), time[1]),
+        digest="preview",
+        initial_shifts=None if shifts is None else shifts[chosen] / np.array(grain.steps),
+        frame_numbers=series.frame_numbers[chosen.start : chosen.stop : chosen.step],
+    )
+
+
+def _read_frames(
+    series: Series, config: Config, grain: Grain, progress: Callable[[int, int], None]
+) -> Iterator[Frame]:
+    """Read the frames of a series coarsely; a block of all of them before the next block."""
+    source, count = series.source, len(grain.frames)
+    shape = grain.shrink(source.frame_shape)
+    images = np.zeros((count, *shape), np.float32)
+    valid = np.zeros((count, *shape), bool)
+    seen: list[list[Frame]] = [[] for _ in range(count)]
+    blocks = list(_cut(source.frame_shape, series.chunks, grain))
+    conditioning = _choose_conditioning(config)
+    total = count * len(blocks)
+    for number, (region, box) in enumerate(blocks):
+        flat_field, still = _read_stills(series, config, region)
+        for index, frame in enumerate(grain.frames):
+            read = source.read(frame, region)
+            image, known = condition(read.image, read.valid, conditioning, flat_field, still)
+            images[index][box], valid[index][box] = _average(image, known, grain.steps)
+            seen[index].append(Frame(np.empty(0), np.empty(0, bool), read.status, read.reason))
+            progress((number * count + index + 1) * count // total, count)
+    for image, known, parts in zip(images, valid, seen, strict=True):
+        bad = next((part for part in parts if part.status is FrameStatus.UNREADABLE), None)
+        if bad is not None:
+            yield Frame(image, np.zeros(shape, bool), bad.status, bad.reason)
+            continue
+        statuses = {part.status for part in parts}
+        yield Frame(image, known, statuses.pop() if len(statuses) == 1 else FrameStatus.INCOMPLETE)
+
+
+def _cut(
+    shape: Sequence[int], chunks: Sequence[int], grain: Grain
+) -> Iterator[tuple[Slices, Slices]]:
+    """Cut a frame into blocks of whole boxes: where each is in it, and in the coarse frame."""
+    sides = [
+        math.ceil(side / step)
+        for side, step in zip(choose_block_sides(shape, chunks), grain.steps, strict=True)
+    ]
+    along = [
+        [slice(first, min(first + side, size)) for first in range(0, size, side)]
+        for size, side in zip(grain.shrink(shape), sides, strict=True)
+    ]
+    for box in product(*along):
+        yield (
+            tuple(
+                slice(side.start * step, side.stop * step)
+                for side, step in zip(box, grain.steps, strict=True)
+            ),
+            box,
+        )
+
+
+def _average(
+    image: NDArray[Any], valid: Bools, steps: Sequence[int]
+) -> tuple[NDArray[np.float32], Bools]:
+    """Average a block of a frame strip by strip, for the memory."""
+    boxes = max(STRIP_PIXELS // (steps[0] * math.prod(image.shape[1:])), 1) * steps[0]
+    strips = [
+        average_boxes(
+            image[first : first + boxes], valid[first : first + boxes], steps, VALID_SHARE
+        )
+        for first in range(0, len(image), boxes)
+    ]
+    means, known = (np.concatenate(parts) for parts in zip(*strips, strict=True))
+    return means.astype(np.float32), known
+
+
+def _choose_conditioning(config: Config) -> Conditioning:
+    """What is done to frames before they are averaged: what needs no filter, in the order of a run.
+
+    Behind a flat field that is made of the stack itself it is done to the coarse frames.
+    """
+    section = config.preprocess
+    if section.flat_field == STILL[0]:
+        return Conditioning()
+    return Conditioning(logarithm=section.logarithm, square_root=section.square_root)
+
+
+def _read_stills(
+    series: Series, config: Config, region: Slices
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Read flat field and fixed pattern in a region of a frame, as far as they are images."""
+    section, shape = config.preprocess, series.source.frame_shape
+
+    def read(path: str | None) -> NDArray[np.float64] | None:
+        where = None if path in STILL else series.locate_image(path)
+        if isinstance(where, ImagePart):
+            return where.read(region)
+        return None if where is None else read_image(where, shape, region)
+
+    behind_median = section.flat_field == STILL[0]
+    return read(section.flat_field), None if behind_median else read(section.fixed_pattern)
+
+
+def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) -> xr.Dataset:
+    """The dataset of coarse frames in pixels of the stack, with its settings, and judged anew.
+
+    What has no direction counts along the axis with the longest boxes. `config` and `series` are
+    those of the run over the stack.
+    """
+    longest = max(grain.steps)
+    steps = xr.DataArray(np.array(grain.steps, float), dims="axis")
+    scaled = {}
+    for name, column in shifts.data_vars.items():
+        unit, dims = column.attrs.get("units"), column.dims
+        if name == "part_centre":
+            values = ((column + 0.5) * steps - 0.5).transpose(*dims)
+        elif name == "pixel_size":
+            values = column / steps
+        elif name == "frame_shift_std":
+            averaging = AVERAGING * (steps > 1)
+            more = averaging.where(column > 0, 0)  # of the anchor there is none
+            values = (((column**2 + more**2) ** 0.5) * steps).transpose(*dims)
+        elif unit == "pixel" and "axis" in dims:
+            values = (column * steps).transpose(*dims)
+        elif unit == "pixel-2":
+            values = column / longest**2
+        else:
+            continue
+        scaled[name] = (dims, values.to_numpy().astype(column.dtype), column.attrs)
+    attributes = {
+        "configuration": json.dumps(_enlarge_settings(shifts, config, grain)),
+        "frame_shape": json.dumps(series.source.frame_shape),
+    }
+    for name, lengths in LENGTHS.items():
+        check = json.loads(shifts.attrs.get(name, "null"))
+        if check:
+            check |= {length: check[length] * longest for length in lengths}
+            attributes[name] = json.dumps(check)
+    whole = add_digests(shifts.assign(scaled).assign_attrs(attributes))
+    return add_digests(whole.assign_attrs(verdict(whole).attributes()))
+
+
+def _enlarge_settings(shifts: xr.Dataset, config: Config, grain: Grain) -> dict[str, Any]:
+    """The settings of the run, with what was left to a pilot as it was decided in coarse frames.
+
+    The anchor counts among the frames that were looked at, like all indices of their dataset.
+    """
+    settings, coarse = config.dump(), json.loads(shifts.attrs["configuration"])
+    settings["solve"]["anchor"] = grain.find(config.solve.anchor)
+    for name, value in settings["preprocess"].items():
+        if value == AUTO:
+            sigma = coarse["preprocess"][name]
+            settings["preprocess"][name] = None if sigma is None else sigma * grain.steps[-1]
+    if settings["register"]["max_shift"] == AUTO:
+        bounds = coarse["register"]["max_shift"]
+        if bounds is not None:
+            bounds = [bound * step for bound, step in zip(bounds, grain.steps, strict=True)]
+        settings["register"] |= {"max_shift": bounds, "widen": coarse["register"]["widen"]}
+    return settings
