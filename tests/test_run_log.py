@@ -10,8 +10,12 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from steadystack import run_log
 from steadystack.durable import get_place
+from steadystack.outputs import write_stack
 from steadystack.run_log import collect_versions, log_stage, log_to_output, read_log_lines
+from steadystack.stages import estimate_shifts, run
+from support.runs import counts, walk
 from support.settings import config_of
 
 log = logging.getLogger("steadystack.test")
@@ -79,3 +83,108 @@ def test_versions_are_those_of_the_packages_whatever_is_done_to_an_answer():
     assert first["numpy"] == np.__version__
     first["numpy"] = "spoilt"
     assert collect_versions()["numpy"] == np.__version__
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(run_log.time, "monotonic", lambda: self.now)
+
+
+def test_steps_are_counted_at_one_pace_through_a_stage(monkeypatch, caplog):
+    clock = Clock(monkeypatch)
+    caplog.set_level("INFO", run_log.METER_NAME)
+    with run_log.log_stage("preparing"):
+        for what in ("flat field", "reading"):
+            for number in run_log.count_steps(range(7), 7, what, "frames"):
+                assert number in range(7)
+                clock.now += 4
+    told = [r.getMessage() for r in caplog.records if r.name == run_log.METER_NAME]
+    assert told == [
+        "preparing, flat field: 3 of 7 frames (43%), 0.25 a second, 0:00:16 left",
+        "preparing, flat field: 6 of 7 frames (86%), 0.25 a second, 0:00:04 left",
+        "preparing, reading: 2 of 7 frames (29%), 0.25 a second, 0:00:20 left",
+        "preparing, reading: 5 of 7 frames (71%), 0.25 a second, 0:00:08 left",
+    ]
+
+
+def test_steps_that_take_no_time_are_not_told(caplog):
+    caplog.set_level("INFO", run_log.METER_NAME)
+    assert list(run_log.count_steps("abc", 3, "letters", "letters")) == ["a", "b", "c"]
+    assert not caplog.records
+
+
+def count_told(records):
+    """The last line and the number of them on what was done in a stage, by its name."""
+    told: dict[str, list[str]] = {}
+    for record in records:
+        if record.name == run_log.METER_NAME and getattr(record, run_log.IN_STAGE, False):
+            what, _, line = record.getMessage().rpartition(": ")
+            told.setdefault(what, []).append(line)
+    return told
+
+
+@pytest.fixture
+def told_at_once(monkeypatch, caplog):
+    """As if everything took long: a line after every step."""
+    monkeypatch.setattr(run_log, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_log, "ELAPSED_FRACTION", 0.0)
+    caplog.set_level("INFO", run_log.METER_NAME)
+    return caplog
+
+
+def test_frames_of_an_array_are_counted(told_at_once):
+    estimate_shifts(
+        counts(walk()),
+        max_shift=10,
+        pairs={"strategy": "window", "width": 2},
+        preprocess={"flat_field": "median", "low_pass": None, "high_pass": None},
+        solve={"refine": 1},
+        defects=None,
+        parts=None,
+    )
+    told = count_told(told_at_once.records)
+    assert [line.split(" (")[0] for line in told["flat field"]] == [
+        f"{number} of 12 frames" for number in range(13)
+    ]
+    assert "groups of frames (100%)" in told["refining, round 1 of 1"][-1]
+
+
+@pytest.mark.slow
+def test_what_takes_long_of_a_run_is_told_step_by_step(tmp_path, told_at_once):
+    write_stack(tmp_path / "stack.zarr", counts(walk()))
+    config = config_of(
+        tmp_path,
+        register={"max_shift": 10},
+        pairs={"strategy": "window", "width": 2},
+        preprocess={"flat_field": "median", "fixed_pattern": "estimate"},
+        solve={"refine": 1},
+        output={"shifts": "shifts.zarr", "corrected": "steady.zarr", "mean": "mean.zarr"},
+    )
+    run(config)
+    told = count_told(told_at_once.records)
+    for what, words in (
+        ("preparing, flat field", "12 of 12 frames (100%)"),
+        ("preparing, reading", "frames (100%)"),
+        ("preparing, measuring", "pairs (100%)"),
+        ("quality checks, measuring", "pairs (100%)"),
+        ("solving, refining, round 1 of 1", "groups of frames (100%)"),
+        ("correcting", "tasks (100%)"),
+        ("averaging", "tasks (100%)"),
+    ):
+        assert words in told.get(what, ["not told"])[-1], (what, list(told))
+
+
+@pytest.mark.slow
+def test_pilot_and_motion_are_told_step_by_step(tmp_path, told_at_once):
+    write_stack(tmp_path / "stack.zarr", counts(walk()))
+    run(config_of(tmp_path, motion={"model": "rigid"}))
+    told = count_told(told_at_once.records)
+    for what, words in (
+        ("deciding on settings, reading", "frames (100%)"),
+        ("deciding on settings, defects", "12 of 12 frames (100%)"),
+        ("deciding on settings, lines", "12 of 12 frames (100%)"),
+        ("deciding on settings, measuring", "pairs (100%)"),
+        ("solving, motion", "groups of pairs (100%)"),
+    ):
+        assert words in told.get(what, ["not told"])[-1], (what, list(told))

@@ -6,14 +6,14 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeVar
 
-from steadystack.config import Config
 from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import InputError, escape_unprintable
 
@@ -22,10 +22,16 @@ LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
 # by, so that a log of days can be read, but never more than the longest; seconds.
 MIN_INTERVAL_S, ELAPSED_FRACTION, MAX_INTERVAL_S = 10.0, 1 / 20, 600.0
 
+if TYPE_CHECKING:  # workers count steps, and need no settings
+    from steadystack.config import Config
+
 log = logging.getLogger(__name__)
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
 METER_NAME = f"{__name__}.meter"  # the logger of lines that say how far a run is
 meter_log = logging.getLogger(METER_NAME)
+IN_STAGE = "in_stage"  # marks the lines on what no bar shows
+
+Step = TypeVar("Step")
 
 
 class LineFormatter(logging.Formatter):
@@ -123,15 +129,33 @@ def _is_line_of(name: str, line: str) -> bool:
 _told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default=None)
 
 
+class Pace:
+    """When the next line on a stage is due: after the shortest time, later ever more seldom."""
+
+    def __init__(self, stage: str = "") -> None:
+        self.stage = stage
+        self.started = self.last_line = time.monotonic()
+
+    def is_due(self, now: float) -> bool:
+        """Whether a line is due; `now` is of the monotonic clock."""
+        pause = min(max(MIN_INTERVAL_S, ELAPSED_FRACTION * (now - self.started)), MAX_INTERVAL_S)
+        return now - self.last_line >= pause
+
+
+# Of the stage that this thread is in, whatever is counted in it.
+_pace: ContextVar[Pace | None] = ContextVar("pace", default=None)
+
+
 @contextmanager
 def log_stage(name: str) -> Iterator[None]:
     """Log how long the block took, less what stages inside it took: no second is told twice."""
     started, told_inside = time.monotonic(), list[float]()
     outside = _told_inside.get()
-    token = _told_inside.set(told_inside)
+    token, pace_token = _told_inside.set(told_inside), _pace.set(Pace(name))
     try:
         yield
     finally:
+        _pace.reset(pace_token)
         _told_inside.reset(token)
         taken = time.monotonic() - started
         if outside is not None:
@@ -143,24 +167,59 @@ class Meter:
     """Logs now and then how many pairs are measured, how fast, and the time that is left."""
 
     def __init__(self) -> None:
-        self.started = self.last_line = time.monotonic()
-        self.first_done: int | None = None
+        self.pace, self.first_done = Pace(), -1
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self.first_done is None:
+        if self.first_done < 0:
             self.first_done = done
             if done:
                 meter_log.info("%d of %d pairs are already measured", done, total)
-        pause = min(max(MIN_INTERVAL_S, ELAPSED_FRACTION * (now - self.started)), MAX_INTERVAL_S)
-        if now - self.last_line >= pause or (done == total and self.first_done < total):
-            self.last_line = now
-            meter_log.info("%s", format_progress(done, total, self.first_done, now - self.started))
+        if self.pace.is_due(now) or (done == total and self.first_done < total):
+            self.pace.last_line = now
+            seconds = now - self.pace.started
+            meter_log.info("%s", format_progress(done, total, self.first_done, seconds))
 
 
-def format_progress(done: int, total: int, first: int, seconds: float) -> str:
-    """Format how far a run is that began with `first` pairs done; the rate is that of this run."""
-    line = f"{done} of {total} pairs ({done / max(total, 1):.0%})"
+class StageMeter:
+    """Logs now and then how far a stage is in what it does at the moment, if that takes long.
+
+    All that is counted in a stage keeps one pace: many short steps are told of like a long one.
+    """
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.pace = _pace.get() or Pace()
+        self.what = ", ".join(filter(None, (self.pace.stage, what)))
+        self.unit, self.started, self.first_done = unit, time.monotonic(), -1
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self.first_done < 0:
+            self.first_done = done
+        if self.pace.is_due(now):
+            self.pace.last_line = now
+            line = format_progress(done, total, self.first_done, now - self.started, self.unit)
+            meter_log.info("%s: %s", self.what, line, extra={IN_STAGE: True})
+
+
+def count_steps(steps: Iterable[Step], total: int, what: str, unit: str) -> Iterator[Step]:
+    """Pass steps on, and log now and then how many of them are done, if they take long.
+
+    Parameters
+    ----------
+    total : how many there will be
+    what, unit : what they are for, and what they are of: "flat field", "frames"
+    """
+    meter = StageMeter(what, unit)
+    meter(0, total)
+    for done, step in enumerate(steps, 1):
+        yield step
+        meter(done, total)
+
+
+def format_progress(done: int, total: int, first: int, seconds: float, unit: str = "pairs") -> str:
+    """Format how far a run is that began with `first` of them done; its rate is its own."""
+    line = f"{done} of {total} {unit} ({done / max(total, 1):.0%})"
     rate = (done - first) / max(seconds, 1e-9)
     if not rate:
         return line

@@ -8,8 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from steadystack import run_log, stages
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Signals that end a process without a handler: time limits, preemption, a closed terminal.
 SIGNALS = tuple(
@@ -58,6 +62,18 @@ def get_exit_code(stop: KeyboardInterrupt) -> int:
     return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
+class _LinePrinter(logging.Handler):
+    """Prints lines on what the bar does not show above it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, run_log.IN_STAGE, False):
+            self.console.print(self.format(record), markup=False, highlight=False)
+
+
 @contextmanager
 def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[stages.Progress]:
     """Show a bar on standard error if that is a terminal, else a line now and then.
@@ -86,5 +102,9 @@ def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[
             yield lambda done, total: None
             return
         bar = stack.enter_context(Progress(*columns, console=console))
+        stage_handler = _LinePrinter(console)
+        meter = logging.getLogger(run_log.METER_NAME)
+        meter.addHandler(stage_handler)
+        stack.callback(meter.removeHandler, stage_handler)
         task = bar.add_task(unit, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -44,6 +44,7 @@ from steadystack.model import (
 from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
+from steadystack.run_log import StageMeter
 from steadystack.solve import weigh_parts
 from steadystack.validity import BoxMask, Validity
 
@@ -108,7 +109,9 @@ class Probe:
             method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
         table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
         client = None if source.in_memory else self.client  # workers would get copies of it
-        *_, (table, _) = measure_pairs(source, table, method, self.setup.size, client=client)
+        meter = StageMeter("measuring", "pairs")
+        for _, done in measure_pairs(source, table, method, self.setup.size, client=client):
+            meter(done, len(pairs))
         if self.part_weight is None:
             return table
         weighed = weigh_parts(table.shift, table.part_step, pairs, self.part_weight)

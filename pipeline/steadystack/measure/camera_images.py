@@ -19,6 +19,7 @@ from steadystack.measure.method import CameraImage, Method, estimate_flat_field,
 from steadystack.model import Bools, Floats, FrameSource, InputError, Ints, PairTable
 from steadystack.outputs import write_image
 from steadystack.pairs import select_pairs
+from steadystack.run_log import StageMeter, count_steps
 from steadystack.solve import solve_shifts
 
 CAMERA_IMAGES = ("flat_field", "fixed_pattern")
@@ -77,7 +78,9 @@ class Sample:
         )
         region, _ = method.part(0)
         flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
-        for frame, gain in zip(self.frames[chosen], self.gains[chosen].tolist(), strict=True):
+        frames, gains = self.frames[chosen], self.gains[chosen].tolist()
+        steps = count_steps(zip(frames, gains, strict=True), len(frames), "reading", "frames")
+        for frame, gain in steps:
             read = self.source.read(int(frame), region)
             image, valid = condition(read.image, read.valid, method.conditioning, flat_field)
             yield (image if gain == 1 else image / gain), valid
@@ -94,7 +97,9 @@ class Sample:
         if pattern is not None:
             method = replace(method, fixed_pattern=self.on_frame(pattern))
         table = PairTable.unmeasured(pairs, self.source.frame_count, len(self.source.frame_shape))
-        *_, (table, _) = measure_pairs(self.source, table, method, self.size)
+        meter = StageMeter("measuring", "pairs")
+        for _, done in measure_pairs(self.source, table, method, self.size):
+            meter(done, len(pairs))
         return table
 
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:

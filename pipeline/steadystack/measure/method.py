@@ -41,6 +41,7 @@ from steadystack.ncc import (
 )
 from steadystack.readers import ImagePart, read_image
 from steadystack.register import Search
+from steadystack.run_log import count_steps
 
 # Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
 MEDIAN_FRAMES = 64
@@ -226,12 +227,16 @@ def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float
 
     The method's conditioning says which pixels are valid.
     """
-    median = np.full(source.frame_shape, np.nan)
-    for block in range(len(method.search.blocks)):
+    median, blocks = np.full(source.frame_shape, np.nan), len(method.search.blocks)
+    for block in range(blocks):
         region, _ = method.part(block)
         count = count_median_frames(source.frame_count, median[region].size)
         chosen = np.unique(np.linspace(0, source.frame_count - 1, count).round().astype(int))
-        frames = [source.read(int(frame), region) for frame in chosen]
+        what = "flat field" if blocks == 1 else f"flat field, block {block + 1} of {blocks}"
+        frames = [
+            source.read(int(frame), region)
+            for frame in count_steps(chosen, len(chosen), what, "frames")
+        ]
         median[region] = compute_masked_median(
             [frame.image for frame in frames], [frame.valid for frame in frames]
         )

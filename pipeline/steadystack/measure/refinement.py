@@ -30,6 +30,7 @@ from steadystack.model import (
 )
 from steadystack.ncc import CachedMask, MaskedImage, make_masked_image
 from steadystack.register import Search, compute_block_terms, register_terms
+from steadystack.run_log import count_steps
 from steadystack.warp import place_on_canvas
 
 # Frames that share a mean, and how many more on each side are in it; at least so many in all.
@@ -107,12 +108,14 @@ def refine_shifts(
     own_variance = np.broadcast_to(frames.own_variance, shift.shape)
     averaged = _estimate_averaged_variance(frames, own_variance)
     usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
-    for _ in range(rounds):
+    for turn in range(rounds):
         measured, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
         groups = list(_group_frames(shift, usable, own_method.search.shape))
         work = ((number, group) for number, group in enumerate(groups))
-        for number, answers in run_tasks(client, measure_group, work, *shared):
+        found = run_tasks(client, measure_group, work, *shared)
+        what = f"refining, round {turn + 1} of {rounds}"
+        for number, answers in count_steps(found, len(groups), what, "groups of frames"):
             if isinstance(answers, Failure):
                 raise RunError(
                     f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "

@@ -33,6 +33,7 @@ from steadystack.motion.generators import compute_linear_std, exponentiate, make
 from steadystack.pairs import batch_pairs
 from steadystack.parts import compute_jackknife_std
 from steadystack.register import Search
+from steadystack.run_log import count_steps
 from steadystack.solve import GraphFit, fit_graph
 from steadystack.warp import compute_scale, find_middle
 
@@ -164,7 +165,8 @@ def _fit_all(
             )
 
     whole = FittedPairs.unknown(len(task.pairs), task.columns)
-    for number, answer in run_tasks(client, fit_pairs, make_tasks(), *shared):
+    found = run_tasks(client, fit_pairs, make_tasks(), *shared)
+    for number, answer in count_steps(found, len(batches), "motion", "groups of pairs"):
         if isinstance(answer, Failure):
             raise RunError(
                 f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "

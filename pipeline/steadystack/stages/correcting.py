@@ -42,6 +42,7 @@ from steadystack.planning import (
     read_mean_weights,
 )
 from steadystack.readers import StackSpec, cut_stack, locate_stack
+from steadystack.run_log import StageMeter
 from steadystack.stages.results import load_own_shifts
 from steadystack.units import parse_bytes
 from steadystack.validity import DefectMask
@@ -131,7 +132,8 @@ def average_solved(
     """
     _check_solved(setup, shifts)
     mean = plan_steady_mean(setup, shifts)
-    write_mean(mean, client, overwrite=overwrite, may_replace=may_replace, progress=progress)
+    options = {"overwrite": overwrite, "may_replace": may_replace}
+    write_mean(mean, client, progress=_tell(progress), **options)
     target = mean.work.target
     return Summary(
         path=mean.path,
@@ -143,6 +145,18 @@ def average_solved(
         task_bytes=mean.task_bytes,
         what="mean",
     )
+
+
+def _tell(progress: Progress | None) -> Progress:
+    """Tell of progress in lines of the log, too."""
+    meter = StageMeter("", "tasks")
+
+    def tell(done: int, total: int) -> None:
+        meter(done, total)
+        if progress is not None:
+            progress(done, total)
+
+    return tell
 
 
 def _check_solved(setup: Setup, shifts: xr.Dataset) -> None:
@@ -166,7 +180,7 @@ def correct_solved(
     options: dict[str, Any] = {
         "overwrite": overwrite,
         "may_replace": may_replace,
-        "progress": progress,
+        "progress": _tell(progress),
     }
     stack = plan_stack(setup, shifts, None if overwrite else _find_kept(setup, shifts))
     if stack.before is not None and stack.before.digest != stack.work.target.digest:

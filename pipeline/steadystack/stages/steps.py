@@ -189,11 +189,19 @@ def correct(
             )
         check_corrected(config)
         shifts = load_own_shifts(opened.setup)
-        first, *further = (
-            write(opened.setup, shifts, opened.engine(), overwrite=overwrite, progress=progress)
-            for _, write in images
-        )
-        return replace(first, further=tuple(further))
+        written = []
+        for name, write in images:
+            with log_stage(name):
+                written.append(
+                    write(
+                        opened.setup,
+                        shifts,
+                        opened.engine(),
+                        overwrite=overwrite,
+                        progress=progress,
+                    )
+                )
+        return replace(written[0], further=tuple(written[1:]))
 
 
 def _list_images(config: Config) -> list[tuple[str, Callable[..., Summary]]]:

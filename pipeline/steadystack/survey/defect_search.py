@@ -29,6 +29,7 @@ from steadystack.defects import (
 from steadystack.measure import Sample, has_shift, spread_evenly
 from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, FrameSource, Ints, RunError
 from steadystack.planning import Setup, leave_out_defects
+from steadystack.run_log import count_steps
 
 # Defects are at most so many pixels, and this part of a frame.
 MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
@@ -57,7 +58,8 @@ def find_defects(setup: Setup) -> Defects | None:
 
 def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
     source = setup.series.source
-    read = [(frame, source.read(frame)) for frame in np.asarray(frames).tolist()]
+    steps = count_steps(np.asarray(frames).tolist(), len(frames), "defects", "frames")
+    read = [(frame, source.read(frame)) for frame in steps]
     read = [(frame, content) for frame, content in read if content.valid.any()]
     if len(read) < FEWEST_LOOKED_AT:
         return None
@@ -105,7 +107,8 @@ def find_lines(setup: Setup) -> FixedLines | None:
 
 def _find_lines_in(setup: Setup, frames: Ints) -> FixedLines | None:
     region, _ = setup.method.part(0)
-    read = [(frame, setup.series.source.read(frame, region)) for frame in frames.tolist()]
+    steps = count_steps(frames.tolist(), len(frames), "lines", "frames")
+    read = [(frame, setup.series.source.read(frame, region)) for frame in steps]
     read = [(frame, content) for frame, content in read if content.valid.any()]
     if len(read) < FEWEST_LOOKED_AT:
         return None
