@@ -230,6 +230,39 @@ def test_the_command_prints_drift_and_costs(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preprocess", "left_out"),
+    [
+        ({"flat_field": "flat.zarr", "logarithm": True}, ()),
+        ({"flat_field": "flat.zarr", "high_pass": 12}, ()),
+        ({"flat_field": "flat.zarr", "fixed_pattern": "estimate"}, ("preprocess.fixed_pattern",)),
+    ],
+)
+def test_frames_are_conditioned_as_in_a_run(tmp_path, preprocess, left_out):
+    """Of six frames no fixed pattern is estimated."""
+    truth = wander(6)
+    shading = 1 + 0.5 * np.linspace(-1, 1, SIZE[1]) * np.ones(SIZE)
+    write_stack(tmp_path / "stack.zarr", (views(truth) * shading).astype("f4"))
+    write_image(tmp_path / "flat.zarr", shading)
+    config = config_of(tmp_path, preprocess=preprocess)
+    found = preview(config)
+    assert found.left_out == left_out
+    assert_right(found, truth)
+
+
+@pytest.mark.slow
+def test_searches_are_around_initial_shifts(tmp_path):
+    truth = wander(12) * 12
+    write_stack(tmp_path / "stack.zarr", views(truth))
+    rows = "\n".join(f"{y + 1:.3f},{x - 2:.3f}" for y, x in truth)
+    (tmp_path / "known.csv").write_text(f"y,x\n{rows}\n")
+    known = {"initial_shifts": {"path": "known.csv"}, "register": {"max_shift": 6}}
+    found = preview(config_of(tmp_path, **known, motion={"model": "rigid"}))
+    assert found.left_out == ("motion.model rigid",)
+    assert_right(found, truth)
+
+
 @pytest.mark.parametrize(
     ("mask", "words"),
     [

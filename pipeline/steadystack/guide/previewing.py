@@ -26,7 +26,7 @@ from steadystack.config import (
 from steadystack.durable import get_place
 from steadystack.guide.coarse_frames import STILL, Grain, choose_grain, coarsen, enlarge
 from steadystack.guide.costs import Costs, estimate_costs
-from steadystack.model import hide_in_values, hide_secrets
+from steadystack.model import InputError, hide_in_values, hide_secrets
 from steadystack.outputs import check_own_preview
 from steadystack.planning import (
     Series,
@@ -133,10 +133,18 @@ def preview(config: Config, progress: Callable[[int, int], None] | None = None) 
     count, shape = series.source.frame_count, series.source.frame_shape
     grain = choose_grain(count, shape, config.solve.anchor)
     coarse = coarsen(series, config, grain, progress)
-    measured, shifts = estimate_series(choose_settings(config, series, grain), coarse)
+    left_out, settings = [*_list_left_out(config)], choose_settings(config, series, grain)
+    try:
+        measured, shifts = estimate_series(settings, coarse)
+    except InputError:
+        if settings.preprocess.fixed_pattern is None:
+            raise
+        # Too few frames for one may be enough for shifts.
+        measured, shifts = estimate_series(_leave_out_pattern(settings), coarse)
+        left_out.append("preprocess.fixed_pattern")
     whole = enlarge(shifts, config, series, grain)
     costs = estimate_costs(setup, _spread(whole, grain, count))
-    found = Preview(whole, grain, count, shape, costs, tuple(_list_left_out(config)), page)
+    found = Preview(whole, grain, count, shape, costs, tuple(left_out), page)
     _write_page(found, config, measured, shifts)
     return found
 
@@ -236,6 +244,12 @@ def _spread(shifts: xr.Dataset, grain: Grain, frame_count: int) -> NDArray[np.fl
     looked_at = np.array(grain.frames)[found]
     frames = np.arange(frame_count)
     return np.stack([np.interp(frames, looked_at, column) for column in known[found].T], axis=1)
+
+
+def _leave_out_pattern(settings: Config) -> Config:
+    """The settings without a fixed pattern."""
+    preprocess = settings.preprocess.model_copy(update={"fixed_pattern": None})
+    return settings.model_copy(update={"preprocess": preprocess})
 
 
 def _list_left_out(config: Config) -> Iterator[str]:
