@@ -71,6 +71,7 @@ PLAN = {
     "checks": (8, {"numpy"}),
     "quality": (9, {"numpy", "xarray"}),
     "stages": (10, {"numpy", "xarray", "dask", "yaml"}),
+    "following": (11, {"numpy", "xarray"}),
     "guide": (11, {"numpy", "xarray", "roifile", "yaml"}),
     "accessor": (11, {"numpy", "xarray", "matplotlib"}),
     "terminal": (11, {"rich"}),

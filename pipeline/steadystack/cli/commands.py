@@ -11,6 +11,14 @@ import click
 
 from steadystack import guide, planning, stages
 from steadystack.cli.first_steps import init, mask
+from steadystack.cli.follow_command import follow
+from steadystack.cli.options import (
+    config_argument,
+    get_only_input,
+    override_cluster,
+    overwrite_option,
+    scheduler_option,
+)
 from steadystack.cli.outcomes import (
     EXIT_CODES,
     GOES_ON_AFTER,
@@ -28,20 +36,9 @@ from steadystack.model import InputError
 from steadystack.terminal import show_progress
 
 ORDER = (
-    "init", "mask", "check", "preview", "plan", "run", "measure", "solve", "correct", "report",
+    "init", "mask", "check", "preview", "plan", "run", "follow", "measure", "solve", "correct", "report",
     "export", "schema", "demo",
 )  # fmt: skip
-
-config_argument = click.argument("config", type=click.Path())
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Start over, even if the output exists."
-)
-
-scheduler_option = click.option(
-    "--scheduler-file",
-    type=click.Path(dir_okay=False),
-    help="Use the Dask scheduler that wrote this file, instead of the section `cluster`.",
-)
 
 
 class Ordered(click.Group):
@@ -75,10 +72,11 @@ def main(debug: bool) -> None:
 
     A run ends with a verdict: good, check (read the reasons) or unreliable.
     """  # noqa: D301
-    cluster_log = logging.getLogger("steadystack.cluster.kinds")
-    cluster_log.setLevel(logging.INFO)
-    if not any(isinstance(handler, EchoHandler) for handler in cluster_log.handlers):
-        cluster_log.addHandler(EchoHandler())
+    for name in ("steadystack.cluster.kinds", "steadystack.following"):
+        told_log = logging.getLogger(name)
+        told_log.setLevel(logging.INFO)
+        if not any(isinstance(handler, EchoHandler) for handler in told_log.handlers):
+            told_log.addHandler(EchoHandler())
 
 
 @main.command()
@@ -109,13 +107,13 @@ def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
     Continues where an earlier run with the same settings stopped. With several inputs, one that
     fails does not stop the others; output.summary lists what became of each.
     """
-    settings = _override_cluster(load_config(config), scheduler_file)
+    settings = override_cluster(load_config(config), scheduler_file)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()
     with show_progress() as progress:
         if len(inputs) > 1:
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
-        single = _get_only_input(inputs)
+        single = get_only_input(inputs)
         shifts = stages.run(single, overwrite=overwrite, progress=progress)
     conclude(single, shifts, time.monotonic() - started)
 
@@ -147,13 +145,13 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 
     Parts that were measured with --batches are gathered first.
     """
-    settings = _override_cluster(load_config(config), scheduler_file)
+    settings = override_cluster(load_config(config), scheduler_file)
     inputs = planning.resolve_inputs(settings)
     with show_progress() as progress:
         if len(inputs) > 1 and batches is None:
             run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
             return
-        single = settings if len(inputs) > 1 else _get_only_input(inputs)
+        single = settings if len(inputs) > 1 else get_only_input(inputs)
         shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
     target = f"part {batches}" if batches else single.output.shifts
     echo(f"{format_usable(shifts)} -> {target}")
@@ -174,7 +172,7 @@ def solve(config: str) -> None:
     if len(inputs) > 1:
         run_each(settings, inputs, "solve")
     else:
-        single = _get_only_input(inputs)
+        single = get_only_input(inputs)
         conclude(single, stages.solve(single), time.monotonic() - started)
 
 
@@ -197,7 +195,7 @@ def correct(config: str, overwrite: bool) -> None:
             run_each(settings, inputs, "correct", overwrite=overwrite, progress=progress)
             return
         started = time.monotonic()
-        outcome = stages.correct(_get_only_input(inputs), overwrite=overwrite, progress=progress)
+        outcome = stages.correct(get_only_input(inputs), overwrite=overwrite, progress=progress)
     echo(f"{outcome} in {time.monotonic() - started:.1f} s")
 
 
@@ -242,7 +240,7 @@ def report(config: str, figures: str | None) -> None:
     if len(inputs) > 1:
         run_each(settings, inputs, "report")
     else:
-        echo(stages.report(_get_only_input(inputs), figures=figures))
+        echo(stages.report(get_only_input(inputs), figures=figures))
 
 
 @main.command()
@@ -267,6 +265,7 @@ def check(config: str, picture: str | None) -> None:
 
 main.add_command(init)
 main.add_command(mask)
+main.add_command(follow)
 
 
 @main.command()
@@ -296,24 +295,9 @@ def demo(directory: str) -> None:
         echo(f"picture   {picture}")
 
 
-def _get_only_input(inputs: Mapping[str, Config]) -> Config:
-    """The settings of the first input, for a command that has only one."""
-    return next(iter(inputs.values()))
-
-
 def _iterate_inputs(inputs: Mapping[str, Config]) -> Iterator[Config]:
     """Iterate over the settings of every input; prints its name before if there are several."""
     for name, single in inputs.items():
         if len(inputs) > 1:
             echo(f"\n{name}")
         yield single
-
-
-def _override_cluster(settings: Config, scheduler_file: str | None) -> Config:
-    """Put the cluster of a scheduler file into the settings, if there is such a file."""
-    if scheduler_file is None:
-        return settings
-    update = {"kind": "scheduler-file", "scheduler_file": scheduler_file, "address": None}
-    if settings.cluster.security == "temporary":
-        update["security"] = None
-    return settings.model_copy(update={"cluster": settings.cluster.model_copy(update=update)})

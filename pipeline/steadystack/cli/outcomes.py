@@ -44,7 +44,13 @@ EXIT_CODES = {
     TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
 }
 GOES_ON_AFTER = "After 1, or when it was stopped, run the same command to continue."
-GOES_ON = ("run", "measure", "solve", "correct")  # commands that continue where they were stopped
+GOES_ON = (
+    "run",
+    "follow",
+    "measure",
+    "solve",
+    "correct",
+)  # commands that continue where they were stopped
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -172,7 +178,7 @@ def run_each(
             sys.exit(code)
 
 
-def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
+def conclude(single: Config, shifts: xr.Dataset, seconds: float, *, err: bool = False) -> None:
     """Print what was written and the verdict; exits if pairs failed or the result is unreliable."""
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (
@@ -181,13 +187,14 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float) -> None:
         ("mean", output.mean),
     ):
         if path is not None and get_place(path).exists():
-            echo(f"{name} -> {escape_unprintable(path)}")
+            echo(f"{name} -> {escape_unprintable(path)}", err=err)
     echo(
         f"{shifts.sizes['frame']} frames, {format_usable(shifts)}, {seconds:.1f} s -> "
-        f"{escape_unprintable(output.shifts)}: {verdict.trust}"
+        f"{escape_unprintable(output.shifts)}: {verdict.trust}",
+        err=err,
     )
     for reason in verdict.reasons:
-        echo(f"  {reason}")
+        echo(f"  {reason}", err=err)
     exit_if_failed(shifts)
     if verdict.trust is Trust.UNRELIABLE:
         sys.exit(UNRELIABLE)

@@ -29,6 +29,7 @@ from steadystack.measure.camera_images import (
 from steadystack.measure.centres import find_cheapest_cell, find_pair_centres, list_searches
 from steadystack.measure.method import (
     Method,
+    ReadSummary,
     estimate_flat_field_bytes,
     prepare_block,
     read_camera_images,
@@ -52,6 +53,7 @@ __all__ = [
     "GroupMean",
     "Method",
     "PatternEstimate",
+    "ReadSummary",
     "Sample",
     "add_second_round",
     "check_camera_image",

@@ -1,5 +1,5 @@
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, format_mib, make_plan
-from .growth import recall_growth
+from .growth import LOOKED_AT_AGAIN, recall_growth
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
     ALL,
@@ -31,6 +31,7 @@ from .series import (
 
 __all__ = [
     "ALL",
+    "LOOKED_AT_AGAIN",
     "PLACEHOLDER",
     "CorrectedPlan",
     "Growth",

@@ -1,7 +1,8 @@
 from .in_memory import estimate_series, estimate_shifts, open_stack
 from .many_inputs import TABLED, Command, Outcome, run_all
-from .measuring import Progress
+from .measuring import Progress, recall_settings
 from .reporting import export, find_boxes_left_out, make_report_images
+from .results import list_estimated_images, load_own_shifts
 from .steps import correct, measure, plan, report, run, solve
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "estimate_shifts",
     "export",
     "find_boxes_left_out",
+    "list_estimated_images",
+    "load_own_shifts",
     "make_report_images",
     "measure",
     "open_stack",
     "plan",
+    "recall_settings",
     "report",
     "run",
     "run_all",

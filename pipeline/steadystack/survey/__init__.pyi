@@ -1,9 +1,10 @@
 from .defect_search import find_defects, find_lines
-from .reach import average_boxes, choose_reach, find_reach
+from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 
 __all__ = [
     "average_boxes",
     "choose_reach",
+    "find_coarse_shift",
     "find_defects",
     "find_lines",
     "find_reach",

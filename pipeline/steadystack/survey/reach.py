@@ -72,6 +72,23 @@ def choose_reach(moved: Sequence[NDArray[np.float64]], looked_at: int, sides: In
     return Reach(looked_at, len(moved), searched, widen=True)
 
 
+def find_coarse_shift(setup: Setup, reference: int, moving: int) -> NDArray[np.float64] | None:
+    """Find the shift of a pair of frames, wherever it lies, seen coarsely: (axes,), pixels.
+
+    None: it is not seen; frames that are measured in blocks are not looked at.
+    """
+    method = setup.method
+    if len(method.search.blocks) > 1:
+        return None
+    sides = [side.stop - side.start for side in method.whole_region]
+    steps = [-(-size // COARSE_SIDE) for size in sides]
+    pair = np.array([reference, moving])
+    sample = Sample(setup.series.source, method, setup.size, pair, np.ones(2))
+    images = [average_boxes(*image, steps) for image in sample.images(np.ones(2, bool))]
+    found = _register_coarse(images[0], images[1])
+    return None if found is None else found * np.array(steps, float)
+
+
 def _measure(
     images: Mapping[int, tuple[Floats, Bools]], pairs: Ints, steps: Sequence[int]
 ) -> list[NDArray[np.float64]]:
@@ -81,13 +98,25 @@ def _measure(
     """
     moved = []
     for pair in pairs.tolist():
-        (reference, valid), (moving, moving_valid) = (images[frame] for frame in pair)
-        if not (valid.any() and moving_valid.any()):
-            continue
-        found = register_as_it_is(reference, moving, reference_mask=valid, moving_mask=moving_valid)
-        if found.status in (PairStatus.OK, PairStatus.INVERTED):
-            moved.append((np.abs(found.shift) + 1) * steps)
+        found = _register_coarse(*(images[frame] for frame in pair))
+        if found is not None:
+            moved.append((np.abs(found) + 1) * steps)
     return moved
+
+
+def _register_coarse(
+    reference: tuple[Floats, Bools], moving: tuple[Floats, Bools]
+) -> NDArray[np.float64] | None:
+    """Find the shift of two coarse images with their masks, in their pixels; None: there is none.
+
+    It may be that of the negative.
+    """
+    (image, valid), (other, other_valid) = reference, moving
+    if not (valid.any() and other_valid.any()):
+        return None
+    found = register_as_it_is(image, other, reference_mask=valid, moving_mask=other_valid)
+    is_seen = found.status in (PairStatus.OK, PairStatus.INVERTED)
+    return np.asarray(found.shift, np.float64) if is_seen else None
 
 
 def average_boxes(

@@ -1,0 +1,216 @@
+"""Wait for a stack that is being written, and for whole frames of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.config import Config
+from steadystack.durable import get_place
+from steadystack.model import FrameStatus, InputError, RunError, escape_unprintable
+from steadystack.planning import Setup, open_series, set_up
+from steadystack.readers import INPUT_SUFFIXES, StackFrames, StackSpec, locate_stack
+
+# A look at the stack may take this share of the time: pauses are longer where it takes long.
+LOOKING = 0.25
+# So many frames behind the one that is awaited are looked at each time, and some far behind it.
+NEAR = 8
+ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenStack:
+    """A stack as it is at a moment, and a run of it as the settings have it."""
+
+    spec: StackSpec
+    setup: Setup
+
+    @property
+    def count(self) -> int:
+        """The frames that there are, whole or not."""
+        return self.spec.frame_count
+
+
+class AwaitedFrames:
+    """Looks a stack up again and again, and goes from one whole frame to the next.
+
+    A frame is whole that can be read, of which nothing is missing, and whose pixels differ: those
+    that nobody has written yet may read as one value. `patience` is for how long, s, a frame that
+    is not whole is awaited while later ones are, and for how long a stack may be one that cannot be
+    used: files may be half written.
+    """
+
+    def __init__(self, config: Config, patience: float) -> None:
+        self._config, self._patience = config, patience
+        self._opened: OpenStack | None = None
+        self._trouble, self._troubled_since = "", 0.0
+        self._passed_since: float | None = None  # since later frames than the awaited are whole
+        self._looked = 0.0  # seconds that the last look took
+        self.next = 0  # the frame that is awaited
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so many seconds, or longer where looking takes long."""
+        time.sleep(max(seconds, self._looked * (1 / LOOKING - 1)))
+
+    def look(self) -> OpenStack | None:
+        """Look the stack up; None: it is not there yet, or not to be used yet.
+
+        Raises
+        ------
+        InputError
+            If there is something that cannot be used for longer than half-written files explain,
+            or frames have other numbers than before.
+        """
+        begun = time.monotonic()
+        try:
+            found = self._look()
+        except (MemoryError, RunError):
+            raise
+        except Exception as error:  # half-written metadata may raise anything
+            self._wait_out(error)
+            return None
+        finally:
+            self._looked = time.monotonic() - begun
+        if found is not None:
+            self._trouble = ""
+            self._check_same(found.spec)
+            self._opened = found
+        return found
+
+    def _look(self) -> OpenStack | None:
+        spec = locate_stack(**self._config.input.model_dump())
+        if spec.frame_count < 2:
+            self._say(f"{spec.path} has {spec.frame_count} frame")
+            return None
+        before = self._opened
+        if before is not None and (before.spec.digest, before.count) == (
+            spec.digest,
+            spec.frame_count,
+        ):
+            return before
+        config, count = self._config, spec.frame_count
+        if config.solve.anchor >= count:  # it comes later
+            config = _replace_in(config, "solve", anchor=0)
+        series, spec = open_series(config)
+        if config.mask.saturation == "auto":  # as the first frames have it, and not looked for anew
+            saturation = series.validity.saturation
+            self._config = _replace_in(self._config, "mask", saturation=saturation)
+        return OpenStack(spec, replace(set_up(config, series), config=config))
+
+    def _wait_out(self, error: Exception) -> None:
+        """Say what is wrong with the stack; raises it if it stays so and more files do not help."""
+        message = " ".join(str(error).split()) or type(error).__name__
+        is_new = self._say(message)
+        is_over = time.monotonic() - self._troubled_since > self._patience
+        if is_over and not is_new and not self._may_come():
+            raise error
+
+    def _say(self, message: str) -> bool:
+        """Say what is waited for, and whether that is new."""
+        if message == self._trouble:
+            return False
+        self._trouble, self._troubled_since = message, time.monotonic()
+        log.info("waiting: %s", escape_unprintable(message))
+        return True
+
+    def _may_come(self) -> bool:
+        """Whether what is wrong with the stack may be that nothing, or little, is written yet."""
+        path, settings = self._config.input.one_path, self._config.input.model_dump()
+        if self._opened is not None:
+            return True  # it was there
+        place = get_place(path)
+        if place.is_pattern:
+            if not place.list_files():
+                return True
+        elif not place.exists():
+            return True
+        elif place.is_folder():
+            names = [file.rsplit("/", 1)[-1].lower() for file in place.list_files()]
+            if not any(name.endswith(INPUT_SUFFIXES) or name in ZARR_METADATA for name in names):
+                return True
+        if settings["frames"] is None:
+            return False
+        try:
+            return locate_stack(**settings | {"frames": None}).frame_count > 0
+        except InputError:
+            return False
+
+    def _check_same(self, spec: StackSpec) -> None:
+        """Refuse a stack whose frames have got other numbers, or are of another kind."""
+        if self._opened is None:
+            return
+        before = self._opened.spec
+        count = min(spec.frame_count, before.frame_count)
+        if spec.frame_numbers[:count] != before.frame_numbers[:count]:
+            raise InputError(
+                f"input.frames {self._config.input.frames!r} chooses other frames as the stack "
+                "grows: give a slice that counts from the first frame on, such as '::2'"
+            )
+        kinds = [(one.spatial, one.frame_shape, one.dtype) for one in (before, spec)]
+        if kinds[0] != kinds[1]:
+            raise InputError(f"{spec.path} is another stack now: {kinds[0]} became {kinds[1]}")
+
+    def find_next(self, opened: OpenStack, *, all_later: bool = False) -> FrameStatus | None:
+        """Find out whether the frame `next` can be told of.
+
+        Parameters
+        ----------
+        all_later : whether all later frames are looked at, not only some, and not waited for
+            longer: for when the series has ended
+
+        Returns
+        -------
+        OK if it is whole; what is wrong with it if it is not, and later ones have been for longer
+        than the patience; None: it is waited for.
+        """
+        source = StackFrames(opened.spec)
+        if self.next >= opened.count:
+            return None
+        status, is_whole = look_at_frame(source, self.next)
+        if is_whole:
+            self._passed_since = None
+            return status
+        later = range(self.next + 1, opened.count) if all_later else self._list_later(opened.count)
+        if not any(look_at_frame(source, frame)[1] for frame in later):
+            self._passed_since = None
+            return None
+        now = time.monotonic()
+        if self._passed_since is None:
+            self._passed_since = now
+        return status if all_later or now - self._passed_since > self._patience else None
+
+    def _list_later(self, count: int) -> Iterator[int]:
+        """List some of the frames behind the one that is awaited: near ones, far ones, the last."""
+        distance = 1
+        while self.next + distance < count:
+            yield self.next + distance
+            distance += 1 if distance < NEAR else distance
+        yield from [count - 1] * (self.next < count - 1)
+
+
+def look_at_frame(source: StackFrames, frame: int) -> tuple[FrameStatus, bool]:
+    """Look at a frame: its status as it is read, and whether it is whole."""
+    read = source.read(frame)
+    is_whole = read.status is FrameStatus.OK and not is_of_one_value(read.image)
+    return read.status, is_whole
+
+
+def is_of_one_value(image: NDArray[np.generic]) -> bool:
+    """Whether all pixels have the same value, or none is a number."""
+    first = image.flat[0]
+    if first != first:
+        return bool(np.isnan(image).all())
+    return bool((image == first).all())
+
+
+def _replace_in(config: Config, section: str, **values: object) -> Config:
+    """The settings with other values in a section."""
+    changed = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: changed})

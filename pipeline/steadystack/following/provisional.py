@@ -1,0 +1,233 @@
+"""The shift of each frame as soon as it is there, from pairs with some frames before it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.checks import is_majority_confirmed
+from steadystack.measure import (
+    ReadSummary,
+    find_cheapest_cell,
+    find_pair_centres,
+    measure_pairs,
+    prepare_block,
+    read_camera_images,
+    read_common_mask,
+)
+from steadystack.model import (
+    FRAME_FIELDS,
+    LONE,
+    FrameStatus,
+    FrameTable,
+    PairStatus,
+    PairTable,
+)
+from steadystack.planning import Setup, set_up
+from steadystack.quality import widen_errors
+from steadystack.solve import solve_shifts
+from steadystack.survey import find_coarse_shift
+
+# A frame is measured against so many before it, one this far before it, and an early one.
+LAST, BACK = 2, 8
+# After so many frames in a row that do not match the early one, a later one takes its place.
+MISSES = 3
+# Around the shift of the frame before so much of a side is searched where nothing is decided, px.
+SHARE, LEAST, MOST = 8, 32, 128
+# Pairs that may have a shift elsewhere.
+MAY_LIE_FARTHER = tuple(
+    status.code
+    for status in (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is known of a frame.
+
+    Attributes
+    ----------
+    shift, std : (axes,) pixels, relative to the frame `anchor`; NaN where not known
+    status : what became of it
+    anchor : -1: none, the frame has no shift
+    """
+
+    shift: NDArray[np.float64]
+    std: NDArray[np.float64]
+    status: FrameStatus
+    anchor: int
+
+
+class ProvisionalShifts:
+    """Measures frame after frame, and solves all pairs so far for the shift of the newest one.
+
+    As in a run, errors follow from all pairs: those with an early frame keep them from growing with
+    every step. `attributes` are those of the dataset of an earlier run, if there is one, and
+    `table` its pairs.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        table: PairTable | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        source = setup.series.source
+        nothing = np.empty((0, 2), np.int64)
+        self.table = (
+            PairTable.unmeasured(nothing, source.frame_count, len(source.frame_shape))
+            if table is None
+            else table.select_pairs(np.flatnonzero(~table.to_do))
+        )
+        self._attributes = attributes or {}
+        self._early, self._misses = -1, 0
+        self._solved = self._solve(setup)
+
+    def estimate(self, setup: Setup, frame: int) -> Estimate:
+        """Measure a frame that is whole; the run is that of the stack as it is now."""
+        self.table = resize_frames(self.table, setup.series.source.frame_count)
+        self._solved = self._solve(setup)
+        references = self._choose_references(frame)
+        if references:
+            self._measure(setup, frame, references)
+        else:
+            self.table.frame_read_status[frame] = read_status(setup, frame).code
+        self._solved = self._solve(setup)
+        return self._tell(frame, is_first=not references)
+
+    def _tell(self, frame: int, is_first: bool) -> Estimate:
+        solved, status = self._solved, FrameStatus.from_code(self._solved.status[frame])
+        assert isinstance(status, FrameStatus)
+        if solved.component[frame] != LONE:
+            anchor = solved.anchors[int(solved.component[frame])]
+            return Estimate(solved.shift[frame], solved.shift_std[frame], status, anchor)
+        axes = solved.shift.shape[1]
+        read = FrameStatus.from_code(self.table.frame_read_status[frame])
+        if is_first and read is FrameStatus.OK:
+            return Estimate(np.zeros(axes), np.zeros(axes), FrameStatus.OK, frame)
+        return Estimate(np.full(axes, np.nan), np.full(axes, np.nan), status, -1)
+
+    def _solve(self, setup: Setup) -> FrameTable:
+        settings, count = setup.config.solve, len(self.table.frame_read_status)
+        solved = solve_shifts(
+            self.table,
+            anchor=settings.anchor if settings.anchor < count else 0,
+            robust=settings.robust,
+            leave_out_parts=settings.may_leave_out_parts
+            and is_majority_confirmed(self._attributes),
+        )
+        return widen_errors(solved, self._attributes)
+
+    def _choose_references(self, frame: int) -> list[int]:
+        """Choose the frames before one that it is measured against; [], if there are none."""
+        usable = np.flatnonzero(self.table.frame_read_status[:frame] == FrameStatus.OK.code)
+        if not len(usable):
+            return []
+        known = usable[self._solved.component[usable] != LONE]
+        chosen = usable[-LAST:].tolist() + known[-1:].tolist()
+        earlier = known[known <= frame - BACK]
+        chosen += earlier[-1:].tolist()
+        if self._early < 0:
+            self._early = int(known[0] if len(known) else usable[0])
+        elif self._misses >= MISSES and len(earlier):
+            self._early, self._misses = int(earlier[-1]), 0
+        return sorted({*chosen, self._early})
+
+    def _measure(self, setup: Setup, frame: int, references: list[int]) -> None:
+        """Measure the pairs of a frame: around where it is expected, or everywhere."""
+        nearest = max(references, key=lambda one: (self._solved.component[one] != LONE, one))
+        expected, near = self._expect(setup, frame, nearest), bound_around(setup)
+        found = measure_around(near, frame, references, expected)
+        farther = near is not setup or setup.method.widen
+        if farther and np.isin(found.status, MAY_LIE_FARTHER).all():
+            coarse = find_coarse_shift(setup, nearest, frame)
+            if coarse is not None:
+                expected[frame] = expected[nearest] + coarse
+                found = measure_around(near, frame, references, expected)
+        early = found.ok[found.reference == self._early]
+        self._misses = 0 if early.any() else self._misses + 1
+        self.table = join(self.table, found)
+
+    def _expect(self, setup: Setup, frame: int, nearest: int) -> NDArray[np.float64]:
+        """Where frames are expected, (frames, axes) px: as solved, and the new one like `nearest`.
+
+        Frames whose shift is not known relative to that one are expected where the new one is.
+        """
+        solved, known = self._solved, setup.series.initial_shifts
+        expected = np.nan_to_num(solved.shift)
+        expected[frame] = expected[nearest]
+        if known is not None:
+            expected[frame] += known[frame] - known[nearest]
+        elsewhere = solved.component != solved.component[nearest]
+        elsewhere[nearest] = False
+        expected[elsewhere] = expected[frame]
+        return expected
+
+
+def bound_around(setup: Setup) -> Setup:
+    """The run with a search that has bounds: those of the settings, or some around a centre."""
+    if setup.method.search.max_shift is not None:
+        return setup
+    sides = np.array(setup.method.search.shape)
+    bounds = np.minimum(np.clip(sides // SHARE, LEAST, MOST), sides - 1)
+    update = {"max_shift": tuple(bounds.tolist()), "widen": False}
+    register = setup.config.register_.model_copy(update=update)
+    config = setup.config.model_copy(update={"register_": register})
+    again = set_up(config, replace(setup.series, initial_shifts=None))
+    kept = replace(
+        again.method, flat_field=setup.method.flat_field, fixed_pattern=setup.method.fixed_pattern
+    )
+    return replace(again, method=kept)
+
+
+def measure_around(
+    setup: Setup, frame: int, references: Sequence[int], expected: NDArray[np.float64]
+) -> PairTable:
+    """Measure the pairs of a frame, each around what is expected (frames, axes), px."""
+    source = setup.series.source
+    pairs = np.array([[reference, frame] for reference in references])
+    method = replace(setup.method, initial_shifts=expected, widen=False)
+    centres = find_pair_centres(method, pairs)
+    assert centres is not None
+    method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
+    table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
+    deque(measure_pairs(source, table, method, setup.size), maxlen=0)
+    return table
+
+
+def read_status(setup: Setup, frame: int) -> FrameStatus:
+    """What becomes of a frame that is read and made ready, without a pair."""
+    source, method = setup.series.source, setup.method
+    whole: ReadSummary | None = None
+    for block in range(len(method.search.blocks)):
+        images = read_camera_images(method, source.frame_shape, block)
+        masks = [read_common_mask(source, block, method)]
+        _, summary = prepare_block(source, frame, block, method, images, masks)
+        whole = summary if whole is None else whole.plus(summary)
+    assert whole is not None
+    return whole.frame_read_status
+
+
+def resize_frames(table: PairTable, count: int) -> PairTable:
+    """The table with so many frames; those that are new are not measured."""
+    before = len(table.frame_read_status)
+    if count <= before:
+        return table
+    empty = PairTable.unmeasured(np.empty((0, 2), np.int64), count - before, table.shift.shape[1])
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(table, name), getattr(empty, name)]) for name in FRAME_FIELDS
+    }
+    return replace(table, **columns)
+
+
+def join(table: PairTable, found: PairTable) -> PairTable:
+    """The table with further pairs, and with what reading their frames gave."""
+    both, read = table.plus(found), found.frame_read_status != FrameStatus.UNMEASURED.code
+    for name in FRAME_FIELDS:
+        getattr(both, name)[: len(read)][read] = getattr(found, name)[read]
+    return both
