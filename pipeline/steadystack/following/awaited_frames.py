@@ -18,8 +18,6 @@ from steadystack.readers import INPUT_SUFFIXES, StackFrames, StackSpec, locate_s
 
 # A look at the stack may take this share of the time: pauses are longer where it takes long.
 LOOKING = 0.25
-# So many frames behind the one that is awaited are looked at each time, and some far behind it.
-NEAR = 8
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray")
 
 log = logging.getLogger(__name__)
@@ -51,7 +49,8 @@ class AwaitedFrames:
         self._config, self._patience = config, patience
         self._opened: OpenStack | None = None
         self._trouble, self._troubled_since = "", 0.0
-        self._passed_since: float | None = None  # since later frames than the awaited are whole
+        self._passed_since: float | None = None  # since a later frame than the awaited is whole
+        self._later = 0  # the last frame that has been found whole
         self._looked = 0.0  # seconds that the last look took
         self.next = 0  # the frame that is awaited
 
@@ -66,7 +65,7 @@ class AwaitedFrames:
         ------
         InputError
             If there is something that cannot be used for longer than half-written files explain,
-            or frames have other numbers than before.
+            or frames are of another kind than before.
         """
         begun = time.monotonic()
         try:
@@ -143,17 +142,11 @@ class AwaitedFrames:
             return False
 
     def _check_same(self, spec: StackSpec) -> None:
-        """Refuse a stack whose frames have got other numbers, or are of another kind."""
+        """Refuse a stack whose frames are of another kind than before."""
         if self._opened is None:
             return
-        before = self._opened.spec
-        count = min(spec.frame_count, before.frame_count)
-        if spec.frame_numbers[:count] != before.frame_numbers[:count]:
-            raise InputError(
-                f"input.frames {self._config.input.frames!r} chooses other frames as the stack "
-                "grows: give a slice that counts from the first frame on, such as '::2'"
-            )
-        kinds = [(one.spatial, one.frame_shape, one.dtype) for one in (before, spec)]
+        both = self._opened.spec, spec
+        kinds = [(one.spatial, one.frame_shape, one.dtype) for one in both]
         if kinds[0] != kinds[1]:
             raise InputError(f"{spec.path} is another stack now: {kinds[0]} became {kinds[1]}")
 
@@ -170,6 +163,13 @@ class AwaitedFrames:
         OK if it is whole; what is wrong with it if it is not, and later ones have been for longer
         than the patience; None: it is waited for.
         """
+        begun = time.monotonic()
+        try:
+            return self._find_next(opened, all_later)
+        finally:
+            self._looked += time.monotonic() - begun
+
+    def _find_next(self, opened: OpenStack, all_later: bool) -> FrameStatus | None:
         source = StackFrames(opened.spec)
         if self.next >= opened.count:
             return None
@@ -177,22 +177,27 @@ class AwaitedFrames:
         if is_whole:
             self._passed_since = None
             return status
-        later = range(self.next + 1, opened.count) if all_later else self._list_later(opened.count)
-        if not any(look_at_frame(source, frame)[1] for frame in later):
+        if self._later <= self.next:
+            behind = range(self.next + 1, opened.count)
+            looked_at = behind if all_later else list_later(behind)
+            whole = (frame for frame in looked_at if look_at_frame(source, frame)[1])
+            self._later = max(self._later, next(whole, 0))
+        if self._later <= self.next:
             self._passed_since = None
             return None
         now = time.monotonic()
         if self._passed_since is None:
-            self._passed_since = now
-        return status if all_later or now - self._passed_since > self._patience else None
+            self._passed_since = now - self._patience if all_later else now
+        return status if now - self._passed_since >= self._patience else None
 
-    def _list_later(self, count: int) -> Iterator[int]:
-        """List some of the frames behind the one that is awaited: near ones, far ones, the last."""
-        distance = 1
-        while self.next + distance < count:
-            yield self.next + distance
-            distance += 1 if distance < NEAR else distance
-        yield from [count - 1] * (self.next < count - 1)
+
+def list_later(behind: range) -> Iterator[int]:
+    """List some frames of a range: near its beginning, farther and farther from it, the last."""
+    distance = 1
+    while distance < len(behind):
+        yield behind[distance - 1]
+        distance *= 2
+    yield from behind[-1:]
 
 
 def look_at_frame(source: StackFrames, frame: int) -> tuple[FrameStatus, bool]:
