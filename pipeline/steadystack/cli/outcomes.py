@@ -145,7 +145,9 @@ def _print_how_to_go_on(stop: KeyboardInterrupt) -> None:
     config = context.params.get("config")
     if config is not None and _can_go_on():
         options = [
-            f"--{name} {context.params[name]}" for name in ("batches",) if context.params.get(name)
+            f"--{name} {context.params[name]}"
+            for name in ("batches", "idle", "until")
+            if context.params.get(name)
         ]
         command = " ".join([str(context.info_name), shlex.quote(config), *options])
         clauses.append(f"`steadystack {command}` continues from there")

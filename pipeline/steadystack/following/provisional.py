@@ -91,7 +91,6 @@ class ProvisionalShifts:
     def estimate(self, setup: Setup, frame: int) -> Estimate:
         """Measure a frame that is whole; the run is that of the stack as it is now."""
         self.table = resize_frames(self.table, setup.series.source.frame_count)
-        self._solved = self._solve(setup)
         references = self._choose_references(frame)
         if references:
             self._measure(setup, frame, references)
@@ -159,13 +158,13 @@ class ProvisionalShifts:
         Frames whose shift is not known relative to that one are expected where the new one is.
         """
         solved, known = self._solved, setup.series.initial_shifts
-        expected = np.nan_to_num(solved.shift)
-        expected[frame] = expected[nearest]
-        if known is not None:
-            expected[frame] += known[frame] - known[nearest]
-        elsewhere = solved.component != solved.component[nearest]
-        elsewhere[nearest] = False
-        expected[elsewhere] = expected[frame]
+        is_near = solved.component == solved.component[nearest]
+        is_near &= (solved.component != LONE) | (np.arange(len(is_near)) == nearest)
+        there = np.nan_to_num(solved.shift[nearest])
+        new = there if known is None else there + known[frame] - known[nearest]
+        expected = np.full((setup.series.source.frame_count, len(new)), new)
+        near = np.flatnonzero(is_near)
+        expected[near] = np.nan_to_num(solved.shift[near])
         return expected
 
 
