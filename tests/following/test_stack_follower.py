@@ -73,21 +73,21 @@ def slow_zarr_acts(folder, frames):
 
     def begin():
         begin_zarr(folder, len(frames))
-        later.append(cut(folder / "stack.zarr" / "zarr.json", 0.5))
+        later.append(cut(folder / "stack.zarr" / "0" / "zarr.json", 0.5))
 
     def append(index):
         append_zarr(folder, frames, index)
-        later.append(cut(folder / "stack.zarr" / "c" / str(index) / "0" / "0", 0.6))
+        later.append(cut(folder / "stack.zarr" / "0" / "c" / str(index) / "0" / "0", 0.6))
 
     def complete(path):
         path.write_bytes(later.pop())
 
     later = []
     yield begin
-    yield partial(complete, folder / "stack.zarr" / "zarr.json")
+    yield partial(complete, folder / "stack.zarr" / "0" / "zarr.json")
     for index in range(len(frames)):
         yield partial(append, index)
-        yield partial(complete, folder / "stack.zarr" / "c" / str(index) / "0" / "0")
+        yield partial(complete, folder / "stack.zarr" / "0" / "c" / str(index) / "0" / "0")
 
 
 def tiff_acts(folder, frames):

@@ -27,9 +27,9 @@ from pathlib import Path
 from support.written import append_zarr, begin_zarr, drifting, write_tiff
 kind, folder, pause, count = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 frames, _ = drifting(count)
-if kind == "zarr" and not (folder / "stack.zarr" / "zarr.json").exists():
+if kind == "zarr" and not (folder / "stack.zarr" / "0" / "zarr.json").exists():
     begin_zarr(folder, overwrite=True)
-first = len(list(folder.glob("stack.zarr/c/*"))) if kind == "zarr" else None
+first = len(list(folder.glob("stack.zarr/0/c/*"))) if kind == "zarr" else None
 if kind == "tiff":
     first = len(list(folder.glob("stack/*.tif")))
 for index in range(max(first - 1, 0), count):

@@ -29,17 +29,24 @@ def drifting(count, seed=3, size=SIZE, jump=None):
 
 
 def begin_zarr(folder, count=0, size=SIZE, **keys):
-    """An array of so many frames, none of which is there."""
+    """An OME-Zarr image with room for so many frames, none of which is there."""
     names = ["t", "y", "x"]
-    zarr.create_array(
-        folder / "stack.zarr", shape=(count, *size), chunks=(1, *size), dtype="u2",
-        dimension_names=names, **keys,
-    )  # fmt: skip
+    kinds = {"t": "time", "y": "space", "x": "space"}
+    scale = [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]
+    image = {
+        "axes": [{"name": name, "type": kinds[name]} for name in names],
+        "datasets": [{"path": "0", "coordinateTransformations": scale}],
+    }
+    attributes = {"ome": {"version": "0.5", "multiscales": [image]}}
+    group = zarr.create_group(folder / "stack.zarr", attributes=attributes, **keys)
+    group.create_array(
+        "0", shape=(count, *size), chunks=(1, *size), dtype="u2", dimension_names=names
+    )
 
 
 def append_zarr(folder, frames, index):
     """Make room for a frame if there is none, and write it."""
-    array = zarr.open_array(folder / "stack.zarr", mode="r+")
+    array = zarr.open_array(folder / "stack.zarr" / "0", mode="r+")
     if array.shape[0] <= index:
         array.resize((index + 1, *array.shape[1:]))
     array[index] = frames[index]
