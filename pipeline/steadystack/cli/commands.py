@@ -36,8 +36,8 @@ from steadystack.model import InputError
 from steadystack.terminal import show_progress
 
 ORDER = (
-    "init", "mask", "check", "preview", "plan", "run", "follow", "measure", "solve", "correct", "report",
-    "export", "schema", "demo",
+    "init", "mask", "check", "preview", "plan", "run", "follow", "measure", "solve", "correct",
+    "report", "export", "schema", "demo",
 )  # fmt: skip
 
 
