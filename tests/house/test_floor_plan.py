@@ -66,6 +66,7 @@ PLAN = {
     "measure": (5, {"numpy"}),
     "correction": (5, {"numpy", "xarray"}),
     "report": (5, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),
+    "exports": (6, {"numpy", "xarray"}),
     "planning": (6, {"numpy", "dask"}),
     "survey": (7, {"numpy"}),
     "checks": (8, {"numpy"}),

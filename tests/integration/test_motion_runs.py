@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 import zarr
 from click.testing import CliRunner
 
@@ -141,6 +142,28 @@ def test_tables_and_layers_move_a_point_to_where_it_belongs(run, tmp_path):
         assert layer["frame"] == world[0] == frame
         np.testing.assert_allclose(world[1:3] / [0.5, 0.25], truth, atol=0.1)
     assert {row["first_y"] for row in rows} > {"0"}
+
+
+def test_matrices_for_other_programs_lay_a_point_where_it_belongs(run, tmp_path):
+    folder, _ = run
+    export = ["export", str(folder / "shifts.zarr")]
+    for name in ("frames.affines.json", "frames.yaml"):
+        told = CliRunner().invoke(main, [*export, str(tmp_path / name)])
+        assert told.exit_code == 0, told.output
+    listed = json.loads((tmp_path / "frames.affines.json").read_text())
+    pulled = yaml.safe_load((tmp_path / "frames.yaml").read_text())
+    assert (pulled["stabilization_type"], pulled["time_indices"]) == ("affine", "all")
+    point, size = np.array([17.0, 88.0]), np.array([0.5, 0.25])
+    for frame, truth in enumerate(zip(SERIES.linear, SERIES.shift, strict=True)):
+        laid = lay(point, *truth, SERIES.middle)
+        found = np.array(listed["affine"][frame]) @ [*(point * size), 1]
+        np.testing.assert_allclose(found[:2] / size, laid, atol=0.1)
+        seen = np.array(pulled["affine_transform_zyx_list"][frame]) @ [0, *laid, 1]
+        np.testing.assert_allclose(seen[:3], [0, *point], atol=0.1)
+    refused = CliRunner().invoke(main, [*export, str(tmp_path / "frames.xml")])
+    assert refused.exit_code == 2
+    assert "is one of t, y, x" in refused.stderr
+    assert not (tmp_path / "frames.xml").exists()
 
 
 def test_another_model_is_solved_for_without_measuring(run, tmp_path):

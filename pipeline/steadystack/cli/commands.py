@@ -208,7 +208,8 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
     """Write shifts for other programs.
 
     SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
-    (layers for napari) or .nc (NetCDF).
+    (layers for napari), .affines.json (a matrix per frame, as for multiview-stitcher), .yml or
+    .yaml (settings for biahub), .xml (for BigDataViewer) or .nc (NetCDF).
     """
     common_box = stages.export(shifts, target, overwrite=overwrite)
     note = (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,17 +15,24 @@ from steadystack.checks import list_boxes
 from steadystack.config import make_config
 from steadystack.correction import (
     SeriesImages,
-    find_shown_box,
     get_linear,
     make_before_and_after,
     make_mean_before_and_after,
 )
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
+from steadystack.exports import (
+    find_common_part,
+    make_affine_list,
+    make_biahub_settings,
+    make_bigdataviewer_xml,
+    make_frame_rows,
+    make_motions,
+    make_napari_layers,
+)
 from steadystack.model import (
     PILOT,
     UNSOLVED,
-    FrameStatus,
     InputError,
     Pilot,
     ReportImages,
@@ -47,8 +52,10 @@ from steadystack.readers import StackSpec, locate_stack
 from steadystack.report import Page, draw_series, save_figure, save_figures, save_page
 from steadystack.run_log import read_log_lines
 from steadystack.stages.results import add_camera_images
-from steadystack.warp import Box, find_warped_whole_box, find_whole_box, make_affine
+from steadystack.warp import Box
 
+# What `export` writes, by the end of the name.
+AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
@@ -147,7 +154,8 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     """Write a shifts dataset as another file, by the suffix of `target`.
 
     ``.csv``: a row per frame, with its file if each is in one of many; ``.json``: a layer of napari
-    per frame; ``.nc``: all of it, NetCDF.
+    per frame; ``.affines.json``: a matrix per frame; ``.yml``, ``.yaml``: settings of biahub;
+    ``.xml``: BigDataViewer; ``.nc``: all of it, NetCDF.
 
     Returns
     -------
@@ -160,8 +168,11 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
     suffix = PurePath(target).suffix
-    if suffix not in (".csv", ".json", ".nc"):
-        raise InputError(f"{target} must end in .csv, .json (for napari) or .nc (NetCDF)")
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{target} must end in .csv, .json (for napari), .affines.json (a matrix for each "
+            "frame), .yml or .yaml (for biahub), .xml (for BigDataViewer) or .nc (NetCDF)"
+        )
     if get_place(target).exists() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
     if suffix == ".nc":
@@ -173,17 +184,30 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
     spec = _locate_stack(dataset)
     shape = None if spec is None else spec.frame_shape
+    text = None if suffix in (".nc", ".csv") else _make_text(dataset, spec, target)
     with explaining_write_errors(target):
         if suffix == ".nc":
             save_shifts(dataset, target)
         else:
             with replacing_own_file(target) as partial:
-                if suffix == ".csv":
+                if text is None:
                     write_rows(partial, make_frame_rows(dataset, shape, _list_files(dataset, spec)))
                 else:
-                    layers = json.dumps(make_napari_layers(dataset), indent=1)
-                    partial.write_text(layers, encoding="utf-8")
+                    partial.write_bytes(text)
     return None if shape is None else find_common_part(dataset, shape)
+
+
+def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes:
+    """What a file that other programs read of the motion holds, by its ending."""
+    motions, suffix = make_motions(shifts, spec), PurePath(target).suffix
+    if suffix == ".xml":
+        return make_bigdataviewer_xml(motions, spec, target)
+    if suffix != ".json":
+        settings = make_biahub_settings(motions, spec)
+        return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).encode()
+    is_list = target.endswith(AFFINES)
+    told = make_affine_list(motions) if is_list else make_napari_layers(motions)
+    return json.dumps(told, indent=1).encode()
 
 
 def _locate_stack(shifts: xr.Dataset) -> StackSpec | None:
@@ -203,141 +227,3 @@ def _list_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] |
         return None
     files = spec.array.list_frame_files(spec.path)
     return files if files is not None and len(files) == shifts.sizes["frame"] else None
-
-
-def make_frame_rows(
-    shifts: xr.Dataset, shape: Sequence[int] | None = None, files: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
-    """A row for every frame of a shifts dataset.
-
-    Parameters
-    ----------
-    shape : of a frame, pixels; None: not known
-    files : the name of the file that each frame is in, where there are several
-
-    Returns
-    -------
-    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it, ``status``,
-    ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
-    shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
-    known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
-    anchor frame, the last one not included. Where frames have a linear motion: ``rotation``,
-    degrees, ``scale`` and their deviations, and the matrix that lays a position in the frame on the
-    anchor, pixels: ``y' = affine_yy y + affine_yx x + affine_y``. What is not known is None.
-    """
-    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
-    size, affines = get_pixel_size(shifts), get_affines(shifts)
-    rows = []
-    for frame, (shift, deviation) in enumerate(zip(values, std, strict=True)):
-        row: dict[str, Any] = {"frame": int(shifts["frame"][frame])}
-        if files is not None:
-            row["file"] = files[frame]
-        if "time" in shifts.coords:
-            row["time"] = float(shifts["time"][frame])
-        row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
-        row["component"] = int(shifts["component"][frame])
-        for name, numbers in (
-            ("shift", shift),
-            ("shift_std", deviation),
-            ("translate", shift * size),
-        ):
-            by_axis = zip(axes, numbers.tolist(), strict=True)
-            row |= {
-                f"{name}_{axis}": number if np.isfinite(number) else None
-                for axis, number in by_axis
-            }
-        if affines is not None:
-            row |= _make_linear_cells(shifts, axes, frame, affines[frame])
-        if shape is not None:
-            box = _find_box(shift, None if affines is None else affines[frame], shape)
-            for at, axis in enumerate(axes):
-                row[f"first_{axis}"] = None if box is None else box.first[at]
-                row[f"stop_{axis}"] = None if box is None else box.stop[at]
-        rows.append(row)
-    return rows
-
-
-def get_affines(shifts: xr.Dataset) -> NDArray[np.float64] | None:
-    """The matrices (frames, 3, 3) that lay positions (y, x, 1) in frames on the anchor, pixels.
-
-    None where frames are shifted alone.
-    """
-    linear = get_linear(shifts)
-    if linear is None:
-        return None
-    middle = np.array(json.loads(shifts.attrs["motion"])["centre"])
-    return make_affine(linear, shifts["frame_shift"].to_numpy(), middle)
-
-
-def _make_linear_cells(
-    shifts: xr.Dataset, axes: Sequence[str], frame: int, affine: NDArray[np.float64]
-) -> dict[str, float | None]:
-    """What a row says of the linear motion of its frame."""
-    values = {
-        name: float(shifts[f"frame_{name}"][frame])
-        for name in ("rotation", "rotation_std", "scale", "scale_std")
-    }
-    for axis, row in zip(axes, affine.tolist(), strict=False):
-        values |= {
-            f"affine_{axis}{of}": number for of, number in zip((*axes, ""), row, strict=True)
-        }
-    return {name: value if np.isfinite(value) else None for name, value in values.items()}
-
-
-def _find_box(
-    shift: NDArray[np.float64], affine: NDArray[np.float64] | None, shape: Sequence[int]
-) -> Box | None:
-    """The box in which a moved frame lies; None if its shift is not known."""
-    if not np.isfinite(shift).all():
-        return None
-    if affine is None:
-        return find_whole_box(shift[None], shape)
-    return find_warped_whole_box(affine[None, :-1, :-1], shift[None], shape)
-
-
-def get_pixel_size(shifts: xr.Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Size of a pixel along every axis; 1 where it is not known."""
-    return np.nan_to_num(shifts["pixel_size"].to_numpy().astype(np.float64), nan=1.0)
-
-
-def find_common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
-    """The box that is seen in every frame with a shift that compares with the anchor's."""
-    values = shifts["frame_shift"].to_numpy()
-    good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
-    linear = get_linear(shifts)
-    if not good.any():
-        return None
-    return find_shown_box(values[good], None if linear is None else linear[good], shape)
-
-
-def make_napari_layers(shifts: xr.Dataset) -> list[dict[str, Any]]:
-    """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
-
-    A layer for every frame with a shift that compares with the anchor's, of the image
-    ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
-    taken out. Where frames have a linear motion, ``affine`` has that and the shift, in the unit of
-    the pixel size.
-    """
-    size, affines = get_pixel_size(shifts).tolist(), get_affines(shifts)
-    values, component = shifts["frame_shift"].to_numpy(), shifts["component"].to_numpy()
-    layers = []
-    for index, (number, shift) in enumerate(
-        zip(shifts["frame"].to_numpy().tolist(), values, strict=True)
-    ):
-        if not np.isfinite(shift).all() or component[index] != 0:
-            continue
-        layer: dict[str, Any] = {
-            "frame": number,
-            "name": f"frame {number}",
-            "scale": [1.0, *size],
-            "translate": [float(number), *(shift * size).tolist()],
-        }
-        if affines is not None:
-            unit = np.diag([*size, 1.0])
-            affine = np.eye(len(size) + 2)  # of time, too, which stays
-            affine[1:, 1:] = unit @ affines[index] @ np.linalg.inv(unit)
-            layer["translate"] = [float(number), *[0.0] * len(size)]
-            layer["affine"] = affine.tolist()
-        layers.append(layer)
-    return layers

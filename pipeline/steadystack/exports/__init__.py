@@ -1,0 +1,25 @@
+"""What other programs read of the motion of frames, made of a shifts dataset.
+
+`frame_rows` are rows of a table. `affines` are the matrices of frames; `programs` are those as
+napari, multiview-stitcher and biahub take them, and `bigdataviewer` as BigDataViewer does.
+"""
+
+from steadystack.exports.affines import Motions, make_motions
+from steadystack.exports.bigdataviewer import make_bigdataviewer_xml
+from steadystack.exports.frame_rows import find_common_part, make_frame_rows
+from steadystack.exports.programs import (
+    make_affine_list,
+    make_biahub_settings,
+    make_napari_layers,
+)
+
+__all__ = [
+    "Motions",
+    "find_common_part",
+    "make_affine_list",
+    "make_biahub_settings",
+    "make_bigdataviewer_xml",
+    "make_frame_rows",
+    "make_motions",
+    "make_napari_layers",
+]

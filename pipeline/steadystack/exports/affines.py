@@ -1,0 +1,134 @@
+"""The motion of frames as matrices, one for each, in pixels of the whole stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.correction import get_linear
+from steadystack.model import Bools, InputError
+from steadystack.readers import StackSpec
+from steadystack.warp import make_affine
+
+
+@dataclass(frozen=True, eq=False)
+class Motions:
+    """What lays positions in every frame on the anchor.
+
+    Attributes
+    ----------
+    numbers : of the frames in the whole stack
+    axes, size, unit : of the matrices; the size of a pixel along each axis, 1 where it is not
+        known, and its unit, "" if not known
+    affine : (frames, axes + 1, axes + 1): applied to (position, 1) in a frame, it gives that on the
+        anchor; pixels from the centre of the first one of the whole stack; NaN where not known
+    is_linear : whether frames turn, too, or are magnified or sheared
+    known : (frames,) whether the motion is known, and compares with the anchor's
+    level : of the stack's pyramid, whose pixels those are
+    """
+
+    numbers: tuple[int, ...]
+    axes: tuple[str, ...]
+    size: tuple[float, ...]
+    unit: str
+    affine: NDArray[np.float64]
+    is_linear: bool
+    known: Bools
+    level: int = 0
+
+    def check_level(self, program: str) -> None:
+        """Raise InputError where a program counts pixels that were not measured."""
+        if self.level:
+            raise InputError(
+                f"{program} counts pixels of level 0, and those of input.level {self.level} were "
+                "measured: export .affines.json instead, which is in units"
+            )
+
+    def compute_in_units(self) -> NDArray[np.float64]:
+        """Compute the matrices for positions in the unit of the pixel size."""
+        unit = np.diag([*self.size, 1.0])
+        return np.asarray(unit @ self.affine @ np.linalg.inv(unit))
+
+
+def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
+    """Make the matrices of all frames of a shifts dataset.
+
+    Parameters
+    ----------
+    spec : the stack, which tells where a region of it begins; None: it is not there any more
+
+    Raises
+    ------
+    InputError
+        If frames turn, and were a region of a stack that is not there any more.
+    """
+    shift, linear = shifts["frame_shift"].to_numpy().astype(np.float64), get_linear(shifts)
+    axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
+    if linear is None:
+        affine = make_affine(np.eye(len(axes)), shift, np.zeros(len(axes)))
+    else:
+        middle = _get_middle(shifts) + _find_first_pixel(shifts, spec, axes)
+        affine = make_affine(linear, shift, middle)
+    known = np.isfinite(affine).all(axis=(1, 2)) & (shifts["component"].to_numpy() == 0)
+    return Motions(
+        numbers=tuple(shifts["frame"].to_numpy().tolist()),
+        axes=axes,
+        size=tuple(get_pixel_size(shifts).tolist()),
+        unit=str(shifts["pixel_size"].attrs.get("units", "")) if has_pixel_size(shifts) else "",
+        affine=np.where(known[:, None, None], affine, np.nan),
+        is_linear=linear is not None,
+        known=known,
+        level=int(_get_input(shifts).get("level") or 0),
+    )
+
+
+def _find_first_pixel(
+    shifts: xr.Dataset, spec: StackSpec | None, axes: Sequence[str]
+) -> NDArray[np.float64]:
+    """Find where the frames that were measured begin in those of the whole stack, pixels."""
+    if spec is not None:
+        return np.array([spec.first_pixel.get(axis, 0) for axis in axes], np.float64)
+    if _get_input(shifts).get("region"):
+        raise InputError(
+            "frames turn about the middle of input.region, and the stack that tells where that is "
+            "is not there any more: put it back, or export a table (.csv) or the dataset (.nc)"
+        )
+    return np.zeros(len(axes))
+
+
+def _get_input(shifts: xr.Dataset) -> dict[str, Any]:
+    """The settings of the stack that was measured; {}: they are not known."""
+    section = json.loads(shifts.attrs.get("configuration", "{}")).get("input")
+    return section if isinstance(section, dict) else {}
+
+
+def _get_middle(shifts: xr.Dataset) -> NDArray[np.float64]:
+    """The middle (axes,) that frames turn about, pixels of a frame as it was measured."""
+    return np.array(json.loads(shifts.attrs["motion"])["centre"], np.float64)
+
+
+def get_affines(shifts: xr.Dataset) -> NDArray[np.float64] | None:
+    """The matrices (frames, 3, 3) that lay positions (y, x, 1) in frames on the anchor, pixels.
+
+    Of frames as they were measured. None where they are shifted alone.
+    """
+    linear = get_linear(shifts)
+    if linear is None:
+        return None
+    return make_affine(linear, shifts["frame_shift"].to_numpy(), _get_middle(shifts))
+
+
+def has_pixel_size(shifts: xr.Dataset) -> bool:
+    """Whether the size of a pixel is known along every axis."""
+    return bool(np.isfinite(shifts["pixel_size"].to_numpy().astype(np.float64)).all())
+
+
+def get_pixel_size(shifts: xr.Dataset) -> NDArray[np.float64]:
+    """Size of a pixel along every axis; 1 where it is not known."""
+    return np.nan_to_num(shifts["pixel_size"].to_numpy().astype(np.float64), nan=1.0)

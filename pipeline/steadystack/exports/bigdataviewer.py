@@ -1,0 +1,142 @@
+"""The motion of frames as BigDataViewer takes it: a transformation for every time point.
+
+Its positions are x, y, z, its matrices 12 numbers of three rows, and what stands first in a list of
+transformations is applied last.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.exports.affines import Motions
+from steadystack.model import InputError
+from steadystack.readers import StackSpec
+
+AXES = ("t", "c", "z", "y", "x")  # of the OME-Zarr images that its reader takes
+INSTEAD = "export .affines.json instead, or make it one"
+
+
+def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str) -> bytes:
+    """Make the XML file by which BigDataViewer shows the stack with every frame at its place.
+
+    A setup for each channel; frames whose motion is not known are no time points.
+
+    Parameters
+    ----------
+    target : path of the file, from where it finds the stack
+
+    Raises
+    ------
+    InputError
+        If the stack is none that BigDataViewer reads.
+    """
+    motions.check_level("BigDataViewer")
+    whole, place, inside = _find_image(spec)
+    base = Path(target).absolute().parent
+    pixel, unit = _to_xyz(np.diag([*motions.size, 1.0])), motions.unit or "pixel"
+    root = ET.Element("SpimData", version="0.2")
+    _add(root, "BasePath", ".", type="relative")
+    sequence = _add(root, "SequenceDescription")
+    loader = _add(sequence, "ImageLoader", format="bdv.multimg.zarr", version="3.0")
+    _add(loader, "zarr", Path(os.path.relpath(place, base)).as_posix(), type="relative")
+    groups, setups = _add(loader, "zgroups"), _add(sequence, "ViewSetups")
+    channels = range(whole.size("c"))
+    for channel in channels:
+        _add_setup(setups, whole, channel, np.diag(pixel)[:3], unit)
+    names = ET.SubElement(setups, "Attributes", name="channel")
+    for channel in channels:
+        entry = _add(names, "Channel")
+        _add(entry, "id", str(channel))
+        _add(entry, "name", _name_channel(whole, channel))
+    shown = np.flatnonzero(motions.known).tolist()
+    points = _add(sequence, "Timepoints", type="pattern")
+    _add(points, "integerpattern", ", ".join(str(motions.numbers[index]) for index in shown))
+    _add(sequence, "MissingViews")
+    registrations, moved = _add(root, "ViewRegistrations"), motions.compute_in_units()
+    for index in shown:
+        for channel in channels:
+            view = {"timepoint": str(motions.numbers[index]), "setup": str(channel)}
+            _add(
+                groups, "zgroup", setup=view["setup"], tp=view["timepoint"], path=inside,
+                indicies=f"{channel} {view['timepoint']}",
+            )  # fmt: skip
+            entry = _add(registrations, "ViewRegistration", **view)
+            _add_transform(entry, "steadystack", _to_xyz(moved[index]))
+            _add_transform(entry, "calibration", pixel)
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:
+    """The whole stack, the folder that it lies in, and its path in there."""
+    if spec is None:
+        raise InputError(
+            "BigDataViewer needs the stack that was measured, and that is not there any more: put "
+            "it back, or export .affines.json instead"
+        )
+    whole = spec.uncut or spec
+    if whole.image is None or whole.axes != AXES:
+        what = "no OME-Zarr image" if whole.image is None else f"one of {', '.join(whole.axes)}"
+        raise InputError(
+            f"BigDataViewer reads OME-Zarr images of the axes {', '.join(AXES)}, and {whole.path} "
+            f"is {what}: {INSTEAD}"
+        )
+    path = Path(whole.path).absolute()
+    if not path.exists():
+        raise InputError(
+            f"BigDataViewer XML is written for stacks on this machine, and {whole.path} is not: "
+            "export .affines.json instead"
+        )
+    return whole, path.parent, "/".join([path.name, *whole.image.split("/")]).rstrip("/")
+
+
+def _add(parent: ET.Element, name: str, text: str = "", **attributes: str) -> ET.Element:
+    """Add an element."""
+    element = ET.SubElement(parent, name, attributes)
+    if text:
+        element.text = text
+    return element
+
+
+def _add_setup(
+    setups: ET.Element, stack: StackSpec, channel: int, size: NDArray[np.float64], unit: str
+) -> None:
+    """Add what a channel looks like; `size` is that of a pixel along x, y, z."""
+    setup = _add(setups, "ViewSetup")
+    _add(setup, "id", str(channel))
+    _add(setup, "name", _name_channel(stack, channel))
+    _add(setup, "size", " ".join(str(stack.size(axis)) for axis in "xyz"))
+    voxel = _add(setup, "voxelSize")
+    _add(voxel, "unit", unit)
+    _add(voxel, "size", _write(size))
+    attributes = _add(setup, "attributes")
+    _add(attributes, "channel", str(channel))
+
+
+def _name_channel(stack: StackSpec, channel: int) -> str:
+    names = stack.channel_names
+    return names[channel] if channel < len(names) else f"channel {channel}"
+
+
+def _add_transform(view: ET.Element, name: str, matrix: NDArray[np.float64]) -> None:
+    """Add a transformation (4, 4) over x, y, z."""
+    transform = _add(view, "ViewTransform", type="affine")
+    _add(transform, "Name", name)
+    _add(transform, "affine", _write(matrix[:3].ravel()))
+
+
+def _write(numbers: NDArray[np.float64]) -> str:
+    return " ".join(repr(number) for number in numbers.tolist())
+
+
+def _to_xyz(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A matrix over (z,) y, x and 1 as one over x, y, z and 1."""
+    ndim, whole = len(matrix) - 1, np.eye(4)
+    whole[3 - ndim :, 3 - ndim :] = matrix
+    order = [2, 1, 0, 3]
+    return whole[np.ix_(order, order)]

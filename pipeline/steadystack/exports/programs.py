@@ -1,0 +1,93 @@
+"""The motion of frames as napari, multiview-stitcher and biahub take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from steadystack.exports.affines import Motions
+from steadystack.readers import StackSpec
+
+
+def make_napari_layers(motions: Motions) -> list[dict[str, Any]]:
+    """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
+
+    A layer for every frame with a shift that compares with the anchor's, of the image
+    ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
+    taken out. Where frames have a linear motion, ``affine`` has that and the shift, in the unit of
+    the pixel size.
+    """
+    size, layers = list(motions.size), []
+    for index in np.flatnonzero(motions.known).tolist():
+        number, moved = motions.numbers[index], motions.affine[index, :-1, -1] * size
+        layer: dict[str, Any] = {
+            "frame": number,
+            "name": f"frame {number}",
+            "scale": [1.0, *size],
+            "translate": [float(number), *moved.tolist()],
+        }
+        if motions.is_linear:
+            affine = np.eye(len(size) + 2)  # of time, too, which stays
+            affine[1:, 1:] = motions.compute_in_units()[index]
+            layer["translate"] = [float(number), *[0.0] * len(size)]
+            layer["affine"] = affine.tolist()
+        layers.append(layer)
+    return layers
+
+
+def make_affine_list(motions: Motions) -> dict[str, Any]:
+    """The matrices of all frames, as multiview-stitcher and whoever reads JSON takes them.
+
+    Returns
+    -------
+    ``axes``, ``pixel_size``, ``unit`` ("pixel" where the size is not known), ``frames``: their
+    numbers in the stack; ``affine``: a matrix for each, rows and columns along the axes and then
+    1, which lays a point of the frame, in the unit, 0 at the centre of the first pixel of the
+    stack, on the anchor; None for frames whose motion is not known.
+    """
+    matrices = zip(motions.compute_in_units(), motions.known, strict=True)
+    return {
+        "axes": list(motions.axes),
+        "pixel_size": list(motions.size),
+        "unit": motions.unit or "pixel",
+        "frames": list(motions.numbers),
+        "affine": [matrix.tolist() if known else None for matrix, known in matrices],
+    }
+
+
+def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, Any]:
+    """The settings with which biahub stabilizes the stack.
+
+    Its matrices are 4 x 4 over z, y, x in pixels, and say where a point of the steady frame comes
+    from: the inverse of ours. It takes them by the number of the frame in the stack: those that are
+    not known are NaN, and not in ``time_indices``.
+
+    Parameters
+    ----------
+    spec : the stack; None: it is not there any more, and its channels are not known
+
+    Raises
+    ------
+    InputError
+        If another level of the stack than the first was measured.
+    """
+    motions.check_level("biahub")
+    ndim, whole = len(motions.axes), spec if spec is None else spec.uncut or spec
+    count = max(motions.numbers) + 1 if whole is None else whole.frame_count
+    matrices = np.full((count, 4, 4), np.nan)
+    for index in np.flatnonzero(motions.known).tolist():
+        matrix = np.eye(4)
+        matrix[3 - ndim :, 3 - ndim :] = np.linalg.inv(motions.affine[index])
+        matrices[motions.numbers[index]] = matrix
+    known = np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2))).tolist()
+    channels = [] if whole is None else list(whole.channel_names)
+    chosen = None if whole is None else whole.channel
+    return {
+        "stabilization_estimation_channel": channels[chosen or 0] if channels else "",
+        "stabilization_type": "affine" if motions.is_linear else "zyx"[3 - ndim :][::-1],
+        "stabilization_channels": channels,
+        "affine_transform_zyx_list": matrices.tolist(),
+        "time_indices": "all" if len(known) == count else known,
+        "output_voxel_size": [1.0, 1.0, *[1.0] * (3 - ndim), *motions.size],
+    }
