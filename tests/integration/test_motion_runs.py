@@ -18,6 +18,7 @@ from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.outputs import write_image, write_stack
+from steadystack.stages import solving
 from support.scenes import ellipse
 from support.settings import config_of
 from support.turning import corner_errors, lay, turned_series
@@ -182,6 +183,61 @@ def test_another_model_is_solved_for_without_measuring(run, tmp_path):
         np.testing.assert_array_equal(first[name], back[name])
     for name in ("local_motion", "probe_check", "verdict_reasons"):
         assert first.attrs[name] == back.attrs[name]
+
+
+def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypatch):
+    _, known = run
+    write_stack(tmp_path / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
+    output = {"shifts": str(tmp_path / "shifts.zarr"), "report": str(tmp_path / "page.html")}
+    auto = config(tmp_path, output=output, motion={"model": "auto"})
+    with caplog.at_level("INFO"):
+        first = stages.run(auto)
+    assert "motion.model: similarity: frames differ by turn" in caplog.text
+    for name in known.variables:
+        np.testing.assert_array_equal(first[name], known[name])
+    assert json.loads(first.attrs["motion"]) == json.loads(known.attrs["motion"])
+    assert json.loads(first.attrs["configuration"])["motion"] == {"model": "similarity"}
+    chosen = json.loads(first.attrs["motion_choice"])
+    assert chosen["model"] == "similarity"
+    assert "# motion.model: auto, chosen once:" in (tmp_path / "page.html").read_text()
+    # nothing is chosen again, nor solved, though another model was solved for meanwhile
+    monkeypatch.setattr(solving, "choose_model", None)
+    made = (tmp_path / "page.html").stat().st_mtime_ns
+    assert stages.run(auto).attrs["created"] == first.attrs["created"]
+    assert (tmp_path / "page.html").stat().st_mtime_ns == made
+    shifted = stages.solve(config(tmp_path, output=output, motion={"model": "translation"}))
+    assert json.loads(shifted.attrs["motion"])["model"] == "translation"
+    again = stages.solve(auto)
+    assert again.attrs["motion_choice"] == first.attrs["motion_choice"]
+    for name in known.variables:
+        np.testing.assert_array_equal(again[name], known[name])
+
+
+@pytest.mark.slow
+def test_a_series_that_has_grown_keeps_its_model(tmp_path, monkeypatch):
+    auto = config(tmp_path, motion={"model": "auto"})
+    write_stack(tmp_path / "stack.zarr", FRAMES[:6], pixel_size=(0.5, 0.25))
+    first = stages.run(auto)
+    assert json.loads(first.attrs["motion_choice"])["model"] == "similarity"
+    write_stack(tmp_path / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
+    monkeypatch.setattr(solving, "choose_model", None)
+    grown = stages.run(auto)
+    assert grown.sizes["frame"] == len(FRAMES)
+    assert grown.attrs["motion_choice"] == first.attrs["motion_choice"]
+    assert corner_errors(grown, SERIES).max() < 0.1
+
+
+def test_where_a_translation_is_chosen_all_is_as_without():
+    series = turned_series(2, count=8, step=0.0, noise=0.5)
+    options = {"max_shift": 16, "parts": None, "defects": None}
+    plain = steadystack.estimate_shifts(series.frames, **options)
+    auto = steadystack.estimate_shifts(series.frames, motion={"model": "auto"}, **options)
+    assert json.loads(auto.attrs["motion_choice"])["model"] == "translation"
+    xr.testing.assert_identical(plain.drop_attrs(deep=False), auto.drop_attrs(deep=False))
+    other = {"created", "run", "digests", "motion_choice"}
+    assert {name: auto.attrs[name] for name in auto.attrs.keys() - other} == {
+        name: plain.attrs[name] for name in plain.attrs.keys() - other
+    }
 
 
 def test_the_verdict_names_the_model_and_is_content_with_it():

@@ -10,6 +10,7 @@ from .run_checks import (
     check_linear_motion,
     check_series,
     is_majority_confirmed,
+    read_local_motion,
 )
 from .sampling import name_parts
 from .sharpness import check_sharpness
@@ -33,5 +34,6 @@ __all__ = [
     "is_majority_confirmed",
     "list_boxes",
     "name_parts",
+    "read_local_motion",
     "run_pilot",
 ]

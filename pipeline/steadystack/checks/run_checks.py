@@ -17,7 +17,7 @@ from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
-from steadystack.model import FrameSource, FrameTable, PairTable, RunError
+from steadystack.model import FrameSource, FrameTable, LocalMotion, PairTable, RunError
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
@@ -138,3 +138,9 @@ def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
     """Whether parts of the frame are to be left out of the shifts, as a check found."""
     found = json.loads(attributes.get(MAJORITY, "null"))
     return bool(found and found["confirmed"])
+
+
+def read_local_motion(attributes: Mapping[Any, Any]) -> LocalMotion | None:
+    """How parts of the frame move against the whole, as a check found; None: it could not tell."""
+    found = json.loads(attributes.get(LOCAL_MOTION, "null"))
+    return LocalMotion(**found) if found else None

@@ -37,16 +37,21 @@ ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
 class MotionSection(Section):
     """What frames may do besides being shifted."""
 
-    model: Literal["translation", "rigid", "similarity", "affine"] = Field(
+    model: Literal["auto", "translation", "rigid", "similarity", "affine"] = Field(
         "translation",
         description="translation; rigid: frames turn, too; similarity: they are magnified as well; "
-        "affine: and sheared; of 2-D frames; all but translation read the frames again to solve",
+        "affine: and sheared; of 2-D frames; auto: the simplest that the measured pairs allow, "
+        "chosen once; all but translation read the frames again to solve",
     )
 
     @property
     def is_linear(self) -> bool:
-        """Whether frames have more than a shift."""
+        """Whether frames have more than a shift, or may have."""
         return self.model != "translation"
+
+    def decide(self, model: str) -> Self:
+        """The same section with the model that was chosen, where it is "auto"."""
+        return self.model_copy(update={"model": model}) if self.model == "auto" else self
 
 
 class SolveSection(Section):
@@ -265,14 +270,14 @@ class Config(Section):
         if self.motion.is_linear and self.external_reference.path is not None:
             raise ValueError(
                 "external_reference is for shifts alone, and with motion.model "
-                f"{self.motion.model} frames turn, too: set motion.model to translation"
+                f"{self.motion.model} frames may turn, too: set motion.model to translation"
             )
         moves_frames = self.output.corrected is not None or self.output.mean is not None
         by_phase = self.correct.interpolation == "fourier" and not self.correct.labels
         if self.motion.is_linear and moves_frames and by_phase:
             raise ValueError(
                 "correct.interpolation 'fourier' is for shifts alone, and with motion.model "
-                f"{self.motion.model} frames turn, too: set it to cubic, linear or nearest"
+                f"{self.motion.model} frames may turn, too: set it to cubic, linear or nearest"
             )
         return self
 

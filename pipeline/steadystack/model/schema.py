@@ -197,6 +197,10 @@ ATTRIBUTES = (
     Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
     Attribute("motion", "JSON", "model of what frames do besides being shifted, and the centre "
               "that frame_linear is about, pixels from the centre of a frame's first one"),
+    Attribute("motion_choice", "JSON", "the model that was chosen where motion.model is auto, and "
+              "by how much frames turn, are magnified and sheared, each with its deviation, in "
+              "pixels, root mean square; and a reason, if it is translation for another; missing: "
+              "none was chosen"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each finds, and which was chosen; "
               "pixels that are defects of the camera, and what its rows and columns add; missing: "

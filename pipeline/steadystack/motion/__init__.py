@@ -1,11 +1,13 @@
 """What frames do besides being shifted: they turn, are magnified, sheared.
 
-`series_motion` goes from measured pairs and solved shifts to the linear motion of every frame, in
-rounds; `fit_tasks` is what a task does in one. `moved_images` moves frames by what is known,
-`pair_fit` measures what is left between two of them, in the `generators` of a model.
+`model_choice` tells which of these frames of a series have. `series_motion` goes from measured
+pairs and solved shifts to the linear motion of every frame, in rounds; `fit_tasks` is what a task
+does in one. `moved_images` moves frames by what is known, `pair_fit` measures what is left between
+two of them, in the `generators` of a model.
 """
 
 from steadystack.motion.generators import make_generators
+from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
 from steadystack.motion.series_motion import solve_motion
 
-__all__ = ["make_generators", "solve_motion"]
+__all__ = ["MOTION_CHOICE", "ModelChoice", "choose_model", "make_generators", "solve_motion"]

@@ -99,17 +99,12 @@ def solve_motion(
     anchor, robust : as in `solve_shifts`
     """
     shape, count = source.frame_shape, len(frames.shift)
-    middle, generators = find_middle(shape), make_generators(model, shape)
-    whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
-    method = replace(method, search=whole, keep=(), initial_shifts=None)
-    shared = [share(client, what) if source.in_memory else what for what in (source, method)]
+    generators = make_generators(model, shape)
+    shared = _share(source, method, client)
     linear, shift = np.tile(np.eye(len(shape)), (count, 1, 1)), frames.shift.copy()
     for number in range(MOST_ROUNDS):
         rows = _choose_pairs(pairs, shift, frames.component, only_near=not number)
-        ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
-        task = PairsToFit(
-            ends, pairs.ncc[rows] < 0, np.arange(count), linear, shift, middle, generators
-        )
+        task = _make_task(pairs, rows, linear, shift, generators, shape)
         now = _solve(rows, task, _fit_all(task, source, client, shared), anchor, robust)
         move = np.nan_to_num(now.move)
         linear = exponentiate(move[:, : len(generators)], generators) @ linear
@@ -121,6 +116,51 @@ def solve_motion(
     # where the rounds did not settle, the last step is what is not known
     std = now.std if now.is_last else np.hypot(now.std, now.move)
     return _fill_in(pairs, frames, now, linear, shift, std, generators)
+
+
+def look_once(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    model: str,
+    *,
+    anchor: int = 0,
+    robust: bool = True,
+    client: Engine = None,
+) -> GraphFit:
+    """The linear motion of frames that are shifted alone, from one round of their near pairs.
+
+    In coefficients of the generators of a model, pixels. Parameters are as in `solve_motion`.
+    """
+    shape, count = source.frame_shape, len(frames.shift)
+    linear = np.tile(np.eye(len(shape)), (count, 1, 1))
+    rows = _choose_pairs(pairs, frames.shift, frames.component, only_near=True)
+    task = _make_task(pairs, rows, linear, frames.shift, make_generators(model, shape), shape)
+    fitted = _fit_all(task, source, client, _share(source, method, client))
+    return _solve(rows, task, fitted, anchor, robust).linear
+
+
+def _share(source: FrameSource, method: Method, client: Engine) -> list[Any]:
+    """What all tasks need: the frames, and how they are prepared."""
+    shape = source.frame_shape
+    whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
+    method = replace(method, search=whole, keep=(), initial_shifts=None)
+    return [share(client, what) if source.in_memory else what for what in (source, method)]
+
+
+def _make_task(
+    pairs: PairTable,
+    rows: NDArray[np.intp],
+    linear: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    generators: NDArray[np.float64],
+    shape: Sequence[int],
+) -> PairsToFit:
+    """The pairs of these rows, of frames that are moved by what is known."""
+    ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
+    inverted, middle = pairs.ncc[rows] < 0, find_middle(shape)
+    return PairsToFit(ends, inverted, np.arange(len(shift)), linear, shift, middle, generators)
 
 
 def _choose_pairs(

@@ -285,7 +285,7 @@ def _check_refine(config: Config, search: Search) -> None:
 def _check_motion(config: Config, search: Search) -> None:
     """Refuse linear motion of volumes, of frames of several blocks, and shifts in whole pixels."""
     model, blocks = config.motion.model, len(search.blocks)
-    if not config.motion.is_linear:
+    if model in ("auto", "translation"):
         return
     if len(search.shape) != 2:
         raise InputError(

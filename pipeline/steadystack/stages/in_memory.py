@@ -40,7 +40,7 @@ from steadystack.stages.results import (
     make_run_dataset,
     make_table,
 )
-from steadystack.stages.solving import check_again, solve_series
+from steadystack.stages.solving import check_again, settle_motion, solve_series
 
 
 def open_stack(
@@ -255,6 +255,7 @@ def estimate_series(
     )
     *_, (table, _) = rounds
     found = check_series(setup, table)
+    setup, found = settle_motion(setup, table, found, engine)
     frames = solve_series(setup, table, found, engine)
     found = check_again(setup, table, frames, found)
     return setup, make_run_dataset(setup, table, frames, found)

@@ -39,6 +39,7 @@ from steadystack.measure import (
     spread_evenly,
 )
 from steadystack.model import GROWN, PILOT, InputError, PairStatus, PairTable, Pilot
+from steadystack.motion import MOTION_CHOICE
 from steadystack.planning import (
     Growth,
     Setup,
@@ -164,8 +165,8 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     if growth is None:
         return choose_draft(setup, overwrite)
     draft = get_draft_path(path)
-    owner = get_journal_owner(load_shifts(growth.path))
-    if owner != growth.owner:
+    measured = load_shifts(growth.path)
+    if get_journal_owner(measured) != growth.owner:
         raise InputError(f"another run has changed {growth.path} meanwhile: start this one again")
     if growth.path != draft:
         if get_place(draft).exists():
@@ -180,6 +181,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
         _check_kept(setup, growth)
     history = {name: getattr(growth, name) for name in ("frames", "fingerprints", "kept")}
     known = make_run_id() | {GROWN: json.dumps(history)}
+    known |= {name: measured.attrs[name] for name in (MOTION_CHOICE,) if name in measured.attrs}
     save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
     discard_journal(draft)
     first, before, now = growth.frames[0], growth.frames[-1], setup.series.source.frame_count

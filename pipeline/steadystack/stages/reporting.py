@@ -40,6 +40,7 @@ from steadystack.model import (
     hide_in_values,
     hide_secrets,
 )
+from steadystack.motion import ModelChoice
 from steadystack.outputs import (
     check_own_file,
     explaining_write_errors,
@@ -99,6 +100,8 @@ def write_configuration(shifts: xr.Dataset) -> str:
     """The settings as YAML, with what was tried before some were decided on."""
     settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
     text: str = yaml.safe_dump(settings, sort_keys=False)
+    if choice := ModelChoice.of(shifts.attrs):
+        text = f"# motion.model: auto, chosen once:\n#   {choice.describe()}\n{text}"
     if PILOT not in shifts.attrs:
         return text
     tried = "\n".join(f"#   {line}" for line in Pilot.parse(shifts.attrs[PILOT]).describe())

@@ -42,6 +42,7 @@ from steadystack.model import (
     InputError,
     PairTable,
 )
+from steadystack.motion import MOTION_CHOICE
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions
@@ -99,7 +100,7 @@ def make_run_id() -> dict[str, str]:
 
 def get_lasting_attributes(dataset: xr.Dataset) -> dict[str, str]:
     """The attributes that stay as they are, whatever stage writes the dataset anew."""
-    lasting = (RUN, GROWN, *CHECKED)
+    lasting = (RUN, GROWN, MOTION_CHOICE, *CHECKED)
     return {name: dataset.attrs[name] for name in lasting if name in dataset.attrs}
 
 

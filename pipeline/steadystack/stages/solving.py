@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import xarray as xr
 
@@ -13,13 +15,14 @@ from steadystack.checks import (
     check_linear_motion,
     check_series,
     is_majority_confirmed,
+    read_local_motion,
 )
 from steadystack.cluster import Engine
 from steadystack.common_frame import move_to_outside
 from steadystack.dataset import read_pairs, save_shifts
 from steadystack.measure import refine_shifts
 from steadystack.model import FrameTable, InputError, OutsideOutcome, PairStatus, PairTable
-from steadystack.motion import solve_motion
+from steadystack.motion import MOTION_CHOICE, ModelChoice, choose_model, solve_motion
 from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
@@ -47,12 +50,7 @@ def solve_series(
     client : where frames are read, for `solve.refine`, `motion` and `external_reference`
     """
     settings, method = setup.config.solve, setup.method
-    frames = solve_shifts(
-        pairs,
-        anchor=settings.anchor,
-        robust=settings.robust,
-        leave_out_parts=settings.may_leave_out_parts and is_majority_confirmed(found),
-    )
+    frames = _solve_alone(setup, pairs, found)
     motion, source = setup.config.motion, setup.series.source
     if motion.is_linear:
         frames = solve_motion(
@@ -74,6 +72,57 @@ def solve_series(
     if settings.interpolate is None:
         return frames
     return interpolate_missing(frames, settings.interpolate)
+
+
+def _solve_alone(setup: Setup, pairs: PairTable, found: Mapping[str, str]) -> FrameTable:
+    """The shifts of frames that are shifted alone."""
+    settings = setup.config.solve
+    return solve_shifts(
+        pairs,
+        anchor=settings.anchor,
+        robust=settings.robust,
+        leave_out_parts=settings.may_leave_out_parts and is_majority_confirmed(found),
+    )
+
+
+def recall_motion(setup: Setup, found: Mapping[Any, Any]) -> Setup:
+    """The run with the `motion.model` that was chosen before, if it is auto and one was."""
+    choice = ModelChoice.of(found)
+    return setup if choice is None else _decide_motion(setup, choice)
+
+
+def _decide_motion(setup: Setup, choice: ModelChoice) -> Setup:
+    motion = setup.config.motion.decide(choice.model)
+    return replace(setup, config=setup.config.model_copy(update={"motion": motion}))
+
+
+def settle_motion(
+    setup: Setup,
+    pairs: PairTable,
+    found: Mapping[str, str],
+    client: Engine = None,
+    before: str = "translation",
+) -> tuple[Setup, dict[str, str]]:
+    """The run with a `motion.model` that is chosen now, if it is auto; and what was found, with it.
+
+    Parameters are as in `solve_series` and `check_again`.
+    """
+    setup = recall_motion(setup, found)
+    if setup.config.motion.model != "auto":
+        return setup, dict(found)
+    alone = found if before == "translation" else check_series(setup, pairs)
+    choice = choose_model(
+        setup.series.source,
+        pairs,
+        _solve_alone(setup, pairs, found),
+        setup.method,
+        read_local_motion(alone),
+        anchor=setup.config.solve.anchor,
+        robust=setup.config.solve.robust,
+        client=client,
+    )
+    log.info("motion.model: %s", choice.describe())
+    return _decide_motion(setup, choice), {**found, MOTION_CHOICE: choice.dump()}
 
 
 def check_again(
@@ -100,7 +149,7 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
         return False
     before = json.loads(dataset.attrs["configuration"]).get("solve")
     motion = json.loads(dataset.attrs["configuration"]).get("motion")
-    now = opened.setup.config.dump()
+    now = recall_motion(opened.setup, dataset.attrs).config.dump()
     same = before == now["solve"] and motion == now["motion"]
     known, outside = OutsideOutcome.of(dataset.attrs), opened.setup.series.outside
     same &= (known and known.digest) == (outside and outside.digest)
@@ -121,11 +170,13 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         )
     with log_stage("solving"):
         before = json.loads(measured.attrs.get(MOTION, "{}")).get("model", "translation")
+        found = get_lasting_attributes(measured)
+        setup = recall_motion(setup, found)
         reads = setup.config.solve_reads_frames or before != "translation"
         if reads:
             setup = add_camera_images(setup, keep_at=opened.path.rstrip("/"), again=True)
-        found = get_lasting_attributes(measured)
         engine = opened.engine() if reads else None
+        setup, found = settle_motion(setup, table, found, engine, before)
         frames = solve_series(setup, table, found, engine)
         found = found | check_again(setup, table, frames, found, before)
         result = make_run_dataset(setup, table, frames, found)
