@@ -78,6 +78,12 @@ def test_what_is_no_more_than_noise_or_goes_its_own_way_is_none(monkeypatch):
     apart = choose(monkeypatch, turning, APART)
     assert apart.model == "translation"
     assert apart.describe().endswith("but parts of the frame move by themselves")
+    # an object looks a little like every kind, and some groups of cells do not agree
+    mixed = fit_of(STEPS * [0.12, 0.1, 0.03, 0.08], noise=0.08)
+    assert mixed.value.shape == (FRAMES, 4)
+    strengths = measure_strengths(mixed)
+    assert [each.is_seen for each in strengths.values()] == [True, False, False]
+    assert choose(monkeypatch, mixed).reason == "but rigid leaves nearly as much scale and shear"
     untold = choose(monkeypatch, turning, None)
     assert untold == ModelChoice("translation", {}, "how parts of the frame move cannot be told")
     few = choose(monkeypatch, fit_of(STEPS * [0.2, 0, 0, 0], unknown=range(3, FRAMES)))

@@ -22,6 +22,9 @@ MOTION_CHOICE = "motion_choice"  # the attribute of the dataset that holds it
 LEAST_PX, LEAST_STD = 0.1, 5.0
 # ... and if it is this share of the strongest: a large turn looks a little like a scale.
 LEAST_SHARE = 0.05
+# An object that moves by itself looks a little like every kind: a model is not taken that leaves
+# this share of what it takes away of another kind, if that is more than its deviation.
+MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
 KINDS = {"turn": (0,), "scale": (1,), "shear": (2, 3)}  # the generators of each
 MODELS = {"turn": "rigid", "scale": "similarity", "shear": "affine"}
@@ -130,7 +133,14 @@ def choose_model(
         return ModelChoice("translation", strengths)
     if parts.moving and not parts.linear:
         return ModelChoice("translation", strengths, "but parts of the frame move by themselves")
-    return ModelChoice(MODELS[seen_kinds[-1]], strengths)
+    kinds = list(KINDS)
+    taken = kinds[: kinds.index(seen_kinds[-1]) + 1]
+    most = MOST_LEFT * max(strengths[kind].size for kind in taken)
+    left = [kind for kind in kinds if kind not in taken and strengths[kind].size > most]
+    if any(strengths[kind].size > strengths[kind].std for kind in left):
+        reason = f"but {MODELS[taken[-1]]} leaves nearly as much {' and '.join(left)}"
+        return ModelChoice("translation", strengths, reason)
+    return ModelChoice(MODELS[taken[-1]], strengths)
 
 
 def measure_strengths(seen: GraphFit) -> dict[str, Strength]:
