@@ -76,6 +76,8 @@ def test_what_it_does_not_read_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             make_bigdataviewer_xml(motions, spec, "a.xml")
+    with pytest.raises(InputError, match="write it beside the stack"):
+        make_bigdataviewer_xml(motions, deep, "s3://bucket/a.xml")
     coarse = replace(motions, level=2)
     with pytest.raises(InputError, match="pixels of level 0"):
         make_bigdataviewer_xml(coarse, deep, "a.xml")

@@ -113,6 +113,16 @@ def test_what_cannot_fit_is_refused_with_the_key_to_change(monkeypatch, cluster,
     assert f"{(OWN_BYTES + 10 * MIB) // MIB} MiB here" in str(refused.value)
 
 
+def test_frames_of_several_blocks_are_not_held_whole_to_choose_a_model():
+    frames = np.broadcast_to(np.zeros((1, 6000, 6000), "u1"), (4, 6000, 6000))
+    auto, _ = opened(frames, motion={"model": "auto"})
+    assert len(auto.method.search.blocks) > 1
+    assert estimate_needs(auto).refine == 0
+    small, _ = opened(frames[:, :100, :100], motion={"model": "auto"})
+    rigid, _ = opened(frames[:, :100, :100], motion={"model": "rigid"})
+    assert estimate_needs(small) == estimate_needs(rigid)
+
+
 def test_the_forecast_counts_what_is_read_besides(tmp_path):
     frames, _ = drifting()
     plain = make_plan(opened(frames)[0])

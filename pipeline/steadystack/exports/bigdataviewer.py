@@ -33,9 +33,14 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
     Raises
     ------
     InputError
-        If the stack is none that BigDataViewer reads.
+        If the stack is none that BigDataViewer reads, or one of both is not on this machine.
     """
     motions.check_level("BigDataViewer")
+    if "://" in target:
+        raise InputError(
+            f"BigDataViewer finds the stack from where its XML lies, and {target} is not on this "
+            "machine: write it beside the stack"
+        )
     whole, place, inside = _find_image(spec)
     base = Path(target).absolute().parent
     pixel, unit = _to_xyz(np.diag([*motions.size, 1.0])), motions.unit or "pixel"

@@ -189,9 +189,9 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
     config, size, search = setup.config, setup.size, setup.method.search
     count, pixels = setup.series.source.frame_count, math.prod(search.shape)
     task = size.most_bytes(count, len(setup.pairs))
-    refine = (
-        estimate_refine_bytes(pixels, setup.series.chunk_bytes) if config.solve_reads_frames else 0
-    )
+    # frames of several blocks are shifted alone where motion.model is auto
+    reads = config.solve_reads_frames and (config.motion.model != "auto" or len(search.blocks) == 1)
+    refine = estimate_refine_bytes(pixels, setup.series.chunk_bytes) if reads else 0
     if setup.series.outside is not None:
         refine = max(refine, OUTSIDE_PIXEL_BYTES * pixels + setup.series.chunk_bytes)
     estimates = [0]
