@@ -17,6 +17,7 @@ from steadystack.cli import main
 from steadystack.model import FrameStatus, InputError
 from steadystack.readers import StackFrames, locate_mask, locate_stack
 from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.members import slow_but
 from support.microscope_files import CziWriter, write_czi, write_lif
 
 PLANES = np.random.default_rng(4).integers(0, 60000, (5, 2, 3, 20, 30)).astype("u2")
@@ -37,7 +38,9 @@ def test_every_plane_is_read(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@pytest.mark.parametrize("cluster", [None, WORKERS], ids=["here", "on workers"])
+@pytest.mark.parametrize(
+    "cluster", slow_but([WORKERS], [None, WORKERS]), ids=["here", "on workers"]
+)
 def test_a_file_of_a_microscope_is_measured(tmp_path, kind, cluster):
     frames = make_frames()
     WRITERS[kind](tmp_path / f"a.{kind}", frames[:, None, None])

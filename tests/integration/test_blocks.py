@@ -94,7 +94,7 @@ def blocks_of_frame(setup, frame):
         yield method.part(block)[0], valid, np.where(valid, values, np.nan)
 
 
-@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize("preprocess", slow_but(PREPROCESS[:1], PREPROCESS))
 def test_a_block_holds_what_the_whole_frame_holds_there(tmp_path, frames, monkeypatch, preprocess):
     """On a steep slope, which shows the least that a block does not know of its surroundings."""
     along = [np.linspace(-1, 1, size) for size in SIZE]

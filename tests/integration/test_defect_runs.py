@@ -116,6 +116,7 @@ def test_rows_and_columns_of_the_camera_no_longer_hold_shifts_back(seed, hurried
     assert quality.verdict(found).trust is Trust.GOOD
 
 
+@pytest.mark.slow
 def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, hurried, caplog):
     frames, truth, rows, _ = lined_series(5, frames=24)
     frames = np.rint(frames).astype("u2")

@@ -194,6 +194,7 @@ def test_a_mask_leaves_out_what_is_wrong_in_the_image(tmp_path):
     assert np.abs(shifts["frame_shift"].to_numpy() - truth).max() < 0.2
 
 
+@pytest.mark.slow
 def test_refined_shifts_and_those_of_a_cluster_are_related_alike(tmp_path):
     frames, truth = session(9)
     write_stack(tmp_path / "stack.zarr", frames)

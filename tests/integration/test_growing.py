@@ -289,6 +289,7 @@ def test_what_the_first_frames_decided_stays(tmp_path, monkeypatch):
     assert_same_result(grown, whole)
 
 
+@pytest.mark.slow
 def test_a_flat_field_of_the_first_frames_stays(tmp_path):
     config = settings(tmp_path, preprocess={"flat_field": "median"})
     write_zarr(tmp_path, series(12))
@@ -313,6 +314,7 @@ def test_parts_do_not_make_a_flat_field_of_their_own(tmp_path):
         stages.measure(config, batches="1/2")
 
 
+@pytest.mark.slow
 def test_raw_numbers_grow(tmp_path):
     def run(count, output):
         series(count).tofile(tmp_path / "scan.raw")
@@ -620,6 +622,7 @@ def test_images_of_another_run_are_not_replaced_by_those_of_a_series_that_grows(
     assert grown.sizes["frame"] == 8
 
 
+@pytest.mark.slow
 def test_a_corrected_stack_of_other_settings_is_written_whole(tmp_path, monkeypatch):
     """Nothing stays that another interpolation made, nor what another program wrote there."""
     from steadystack.correction import writing

@@ -242,6 +242,7 @@ def test_a_server_that_is_killed_and_started_in_mid_run(s3, folder, hurried, her
     assert_equal_outputs(s3, folder)
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_in_mid_run(s3, folder, hurried, here, monkeypatch):
     """The run ends with a line that says so; the same command goes on when the server is back."""
     monkeypatch.setattr(appender, "MIN_INTERVAL_S", 0.0)
@@ -362,6 +363,7 @@ def test_a_process_that_is_killed_in_mid_correcting(s3, folder, hurried, here, m
     assert len(begun) < done.tasks  # it was done
 
 
+@pytest.mark.slow
 def test_a_corrected_stack_of_other_settings(s3, folder, hurried):
     config = of(folder, "there-corrected")
     whole(folder, "there")

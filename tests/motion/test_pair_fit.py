@@ -59,6 +59,7 @@ def test_what_goes_its_own_way_counts_for_little():
     assert np.abs(fitted(reference, moving, "rigid").step).max() < 0.03
 
 
+@pytest.mark.slow
 def test_the_jackknife_is_the_error_of_many_tries():
     rng, scene = np.random.default_rng(7), Scene(7, detail=3.0)
     steps, stated = [], []

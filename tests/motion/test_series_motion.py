@@ -47,6 +47,7 @@ def test_turn_and_scale_have_the_signs_that_they_are_said_to_have():
     np.testing.assert_allclose(found["frame_linear"][5], turn(2.0, 1.004**5), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_errors_are_as_large_as_stated():
     off = []
     for seed in range(8):
