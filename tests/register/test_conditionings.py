@@ -129,3 +129,18 @@ def test_a_plane_stays_ambiguous_whatever_is_taken_away():
     """Of a plane a high-pass leaves rounding alone, and that is the same in both images."""
     plane = np.add.outer(np.arange(64.0), 3 * np.arange(64.0))
     assert register_translation(plane, plane).status == PairStatus.AMBIGUOUS
+
+
+@pytest.mark.parametrize("side", [64, 72])
+def test_what_is_left_under_a_filter_does_not_hide_another_period(side):
+    """A wide high-pass leaves so few pixels of a small image that other periods hardly overlap."""
+    y, x = np.mgrid[:side, :side]
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        wave, move = 2 * np.pi / rng.uniform(9, 16), rng.uniform(-12, 12, 2)
+        frames = [
+            np.sin(wave * (y + dy)) + np.sin(wave * (x + dx)) + 0.1 * rng.normal(size=y.shape)
+            for dy, dx in ((0, 0), move)
+        ]
+        found = register_translation(*frames, max_shift=18)
+        assert np.isnan(found.shift).all() or np.abs(found.shift - move).max() < 1

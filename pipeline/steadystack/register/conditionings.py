@@ -85,6 +85,13 @@ class Attempt:
         return self.registration.status is PairStatus.OK
 
     @property
+    def valid_count(self) -> int:
+        """How many pixels are valid in either image, at least."""
+        pair = self.pair
+        images = (pair.reference, pair.reference_mask), (pair.moving, pair.moving_mask)
+        return min(image.size if mask is None else int(mask.sum()) for image, mask in images)
+
+    @property
     def has_rival(self) -> bool:
         """Whether another lag is nearly as good."""
         return self.registration.second_peak_ratio > RIVAL
@@ -131,6 +138,8 @@ def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Sea
 
 def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     """Choose between a pair as it is, and the same under other conditionings."""
+    if as_it_is.registration.status is PairStatus.AMBIGUOUS:  # less of a scene hides rivals
+        attempts = [each for each in attempts if 2 * each.valid_count >= as_it_is.valid_count]
     others = [attempt for attempt in attempts if attempt.is_ok]
     if not as_it_is.is_ok:
         others = [other for other in others if not other.has_rival]
