@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from functools import partial
 
 import numpy as np
@@ -283,6 +284,47 @@ def test_another_stack_at_the_same_place_is_refused(tmp_path, acting):
     acting(exchange)
     with pytest.raises(InputError, match="another stack"):
         list(follow(settings(tmp_path), Pace()))
+
+
+def test_a_gap_is_gone_past_where_the_series_would_seem_to_have_ended_before(tmp_path, acting):
+    frames, _ = drifting(COUNT)
+    written = [index for index in range(COUNT) if index != 2]
+    begin_zarr(tmp_path, COUNT)
+    acting(*(partial(append_zarr, tmp_path, frames, index) for index in written))
+    lines = list(follow(settings(tmp_path), Pace(idle=1, patience=20)))
+    assert [line.frame for line in lines if line.status is FrameStatus.OK] == written
+
+
+def test_a_stack_that_is_begun_anew_is_refused(tmp_path, acting):
+    """Its frames would be told relative to those of another."""
+    (frames, _), (other, _) = drifting(4), drifting(4, seed=9)
+    append = partial(append_zarr, tmp_path, frames)
+
+    def begin_anew():
+        shutil.rmtree(tmp_path / "stack.zarr")
+        begin_zarr(tmp_path)
+        for index in range(3):
+            append_zarr(tmp_path, other, index)
+
+    begin_zarr(tmp_path)
+    acting(*(partial(append, index) for index in range(4)), lambda: None, begin_anew)
+    with pytest.raises(InputError, match="3 frames, and 4 have been followed: it was begun anew"):
+        list(follow(settings(tmp_path), Pace()))
+
+
+def test_a_frame_without_its_mask_is_gone_past(tmp_path, acting):
+    frames, _ = drifting(6)
+    begin_zarr(tmp_path)
+    for index in range(6):
+        append_zarr(tmp_path, frames, index)
+    mask = np.ones((6, *SIZE), "u1")
+    zarr.create_array(tmp_path / "mask.zarr", data=mask, chunks=(1, *SIZE))
+    chunk = tmp_path / "mask.zarr" / "c" / "2" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:5])
+    acting()
+    found = settings(tmp_path, mask={"path": "mask.zarr", "defects": None})
+    statuses = [line.status.value for line in follow(found, Pace(until=6, patience=3))]
+    assert statuses == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
 
 
 @pytest.mark.slow

@@ -50,6 +50,9 @@ class AwaitedFrames:
         self._opened: OpenStack | None = None
         self._trouble, self._troubled_since = "", 0.0
         self._passed_since: float | None = None  # since a later frame than the awaited is whole
+        self._doubted_since: dict[
+            int, float
+        ] = {}  # frames that are whole, and could not be measured
         self._later = 0  # the last frame that has been found whole
         self._looked = 0.0  # seconds that the last look took
         self.next = 0  # the frame that is awaited
@@ -79,7 +82,7 @@ class AwaitedFrames:
             self._looked = time.monotonic() - begun
         if found is not None:
             self._trouble = ""
-            self._check_same(found.spec)
+            self._check_same(found)
             self._opened = found
         return found
 
@@ -141,11 +144,16 @@ class AwaitedFrames:
         except InputError:
             return False
 
-    def _check_same(self, spec: StackSpec) -> None:
-        """Refuse a stack whose frames are of another kind than before."""
+    def _check_same(self, found: OpenStack) -> None:
+        """Refuse a stack whose frames are of another kind than before, or that was begun anew."""
         if self._opened is None:
             return
-        both = self._opened.spec, spec
+        spec, both = found.spec, (self._opened.spec, found.spec)
+        if found.count < self.next:
+            raise InputError(
+                f"{spec.path} has {found.count} frames, and {self.next} have been followed: it was "
+                "begun anew; start the command again"
+            )
         kinds = [(one.spatial, one.frame_shape, one.dtype) for one in both]
         if kinds[0] != kinds[1]:
             raise InputError(f"{spec.path} is another stack now: {kinds[0]} became {kinds[1]}")
@@ -186,9 +194,18 @@ class AwaitedFrames:
             self._passed_since = None
             return None
         now = time.monotonic()
-        if self._passed_since is None:
+        if self._passed_since is None or all_later:
             self._passed_since = now - self._patience if all_later else now
         return status if now - self._passed_since >= self._patience else None
+
+    def is_worth_waiting(self, *, all_later: bool) -> bool:
+        """Whether `next`, which is whole and could not be measured, may be tried again.
+
+        So it is where its mask cannot be read: for as long as the patience lasts.
+        """
+        now = time.monotonic()
+        since = self._doubted_since.setdefault(self.next, now)
+        return not all_later and now - since < self._patience
 
 
 def list_later(behind: range) -> Iterator[int]:

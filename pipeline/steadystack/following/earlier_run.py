@@ -74,7 +74,9 @@ def read_lines(dataset: xr.Dataset) -> dict[int, FrameLine]:
     numbers, axes = dataset["frame"].values.tolist(), tuple(dataset["axis"].values.tolist())
     anchors = _read_anchors(dataset, numbers)
     status = dataset["frame_status"].values
-    settled = ~np.isin(status, (*LOOKED_AT_AGAIN, FrameStatus.UNMEASURED.code))
+    read = dataset["frame_read_status"].values  # of one value may be what was not written yet
+    unsettled = (*LOOKED_AT_AGAIN, FrameStatus.UNMEASURED.code, FrameStatus.FLAT.code)
+    settled = ~(np.isin(status, unsettled) | np.isin(read, unsettled))
     return {
         frame: FrameLine(
             frame=numbers[frame],

@@ -99,6 +99,12 @@ class ProvisionalShifts:
         self._solved = self._solve(setup)
         return self._tell(frame, is_first=not references)
 
+    def forget(self, frame: int) -> None:
+        """Forget what measuring a frame gave, to measure it again."""
+        others = (self.table.reference != frame) & (self.table.moving != frame)
+        self.table = self.table.select_pairs(np.flatnonzero(others))
+        self.table.frame_read_status[frame] = FrameStatus.UNMEASURED.code
+
     def _tell(self, frame: int, is_first: bool) -> Estimate:
         solved, status = self._solved, FrameStatus.from_code(self._solved.status[frame])
         assert isinstance(status, FrameStatus)

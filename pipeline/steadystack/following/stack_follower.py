@@ -106,8 +106,10 @@ class Measuring:
         anchor = -1
         if status is FrameStatus.OK:
             estimate = self.shifts.estimate(self.earlier.decide(opened.setup), frame)
-            if estimate.status.code in LOOKED_AT_AGAIN:
-                return None  # it was there a moment ago
+            is_doubtful = estimate.status.code in LOOKED_AT_AGAIN  # it was there a moment ago
+            if is_doubtful and awaited.is_worth_waiting(all_later=all_later):
+                self.shifts.forget(frame)
+                return None
             shift, std, status, anchor = (
                 estimate.shift, estimate.std, estimate.status, estimate.anchor
             )  # fmt: skip
