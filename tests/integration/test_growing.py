@@ -737,3 +737,19 @@ def test_pairs_of_a_second_round_are_kept(tmp_path, monkeypatch):
     measured.clear()
     assert stages.run(settings(tmp_path, **sections)).sizes == grown.sizes
     assert measured == []
+
+
+def test_frames_that_are_written_into_the_room_for_them_are_measured(tmp_path):
+    """The stack had their number from the beginning; the same command takes them up."""
+    frames = series(12)
+    array = zarr.create_array(
+        tmp_path / "stack.zarr", shape=frames.shape, chunks=(1, *SIZE), dtype="u2",
+        dimension_names=["t", "y", "x"],
+    )  # fmt: skip
+    array[:8] = frames[:8]
+    shifts = stages.run(settings(tmp_path))
+    assert (shifts["frame_status"][8:] == FrameStatus.MISSING.code).all()
+    array[8:] = frames[8:]
+    found = stages.run(settings(tmp_path))
+    assert (found["frame_status"] == FrameStatus.OK.code).all()
+    assert_same_result(found, stages.run(settings(tmp_path, output={"shifts": "whole.zarr"})))

@@ -1,5 +1,5 @@
 from .forecast import CorrectedPlan, Plan, count_fitting_workers, format_mib, make_plan
-from .growth import LOOKED_AT_AGAIN, recall_growth
+from .growth import LOOKED_AT_AGAIN, look_again, recall_growth
 from .initial_shifts import convert_initial_shifts, read_mean_weights
 from .inputs import (
     ALL,
@@ -52,6 +52,7 @@ __all__ = [
     "leave_out_defects",
     "list_changed_settings",
     "list_images",
+    "look_again",
     "make_plan",
     "make_series",
     "open_series",

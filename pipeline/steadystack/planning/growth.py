@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,13 +23,17 @@ from steadystack.model import (
     FRAME_FIELDS,
     GROWN,
     PILOT,
+    FrameSource,
     FrameStatus,
     InputError,
+    PairStatus,
     PairTable,
     Pilot,
 )
 from steadystack.planning.layout import Setup, decide
 from steadystack.planning.series import Growth, Series, list_earlier_series
+
+log = logging.getLogger(__name__)
 
 # Frames of which something was not there to be measured: it may be there now.
 LOOKED_AT_AGAIN = tuple(
@@ -82,6 +87,23 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
     frames = (*history.get("frames", []), count)
     fingerprints = (*history.get("fingerprints", []), dataset.attrs["fingerprint"])
     return _grow(undecided, earlier.pilot, Growth(path, owner, frames, fingerprints, table))
+
+
+def look_again(table: PairTable, source: FrameSource) -> PairTable:
+    """The table with the pairs of frames to be measured that were not there, and are now.
+
+    An array may have room for frames that are written later.
+    """
+    absent = (FrameStatus.MISSING.code, FrameStatus.INCOMPLETE.code)
+    frames = np.flatnonzero(np.isin(table.frame_read_status, absent)).tolist()
+    there = [frame for frame in frames if source.read(frame).status is FrameStatus.OK]
+    if not there:
+        return table
+    log.info("%d frames that were missing, or of which a part was, are there now", len(there))
+    rows = np.isin(table.reference, there) | np.isin(table.moving, there)
+    table.status[rows] = PairStatus.UNMEASURED.code
+    table.frame_read_status[there] = FrameStatus.UNMEASURED.code
+    return table
 
 
 def _read_history(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

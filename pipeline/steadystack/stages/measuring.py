@@ -39,12 +39,12 @@ from steadystack.measure import (
     spread_evenly,
 )
 from steadystack.model import GROWN, PILOT, InputError, PairStatus, PairTable, Pilot
-from steadystack.motion import MOTION_CHOICE
 from steadystack.planning import (
     Growth,
     Setup,
     bound_search,
     decide,
+    look_again,
     recall_growth,
     set_up,
 )
@@ -61,6 +61,7 @@ from steadystack.stages.results import (
     make_run_dataset,
     make_run_id,
     make_table,
+    recall_choice,
 )
 from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach
@@ -181,7 +182,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
         _check_kept(setup, growth)
     history = {name: getattr(growth, name) for name in ("frames", "fingerprints", "kept")}
     known = make_run_id() | {GROWN: json.dumps(history)}
-    known |= {name: measured.attrs[name] for name in (MOTION_CHOICE,) if name in measured.attrs}
+    known |= recall_choice(measured.attrs)
     save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
     discard_journal(draft)
     first, before, now = growth.frames[0], growth.frames[-1], setup.series.source.frame_count
@@ -234,14 +235,14 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
     """The dataset with every pair measured, on disk; goes on where an earlier run stopped."""
     with log_stage("beginning"):
         dataset = _load_begun(opened)
-    table = _add_second_round(opened, read_pairs(dataset))
+    table = look_again(read_pairs(dataset), opened.setup.series.source)
+    table = _add_second_round(opened, table)
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
     if not missing and _are_rows_of(table, dataset) and is_checked:
         log.info("all %d pairs are already measured", rows)
-        if get_place(
-            get_journal_path(opened.path)
-        ).exists():  # the last of them may be nowhere else
+        journal = get_place(get_journal_path(opened.path))
+        if journal.exists():  # the last of them may be nowhere else
             save_shifts(dataset, opened.path)
         discard_journal(opened.path)
         return dataset
@@ -253,7 +254,7 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
             opened.setup, keep_at=opened.path.rstrip("/"), again=missing < rows
         )
     dataset, table = _measure_in_rounds(opened, setup, dataset, table)
-    attributes = get_lasting_attributes(dataset)
+    attributes = get_lasting_attributes(dataset, is_settled=False)
     if not opened.is_share:
         with log_stage("quality checks"):
             attributes |= check_series(setup, table, opened.engine())

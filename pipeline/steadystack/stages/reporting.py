@@ -100,7 +100,8 @@ def write_configuration(shifts: xr.Dataset) -> str:
     """The settings as YAML, with what was tried before some were decided on."""
     settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
     text: str = yaml.safe_dump(settings, sort_keys=False)
-    if choice := ModelChoice.of(shifts.attrs):
+    choice = ModelChoice.of(shifts.attrs)
+    if choice is not None and choice.model == settings["motion"]["model"]:
         text = f"# motion.model: auto, chosen once:\n#   {choice.describe()}\n{text}"
     if PILOT not in shifts.attrs:
         return text

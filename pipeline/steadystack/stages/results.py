@@ -42,7 +42,7 @@ from steadystack.model import (
     InputError,
     PairTable,
 )
-from steadystack.motion import MOTION_CHOICE
+from steadystack.motion import MOTION_CHOICE, ModelChoice
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions
@@ -98,10 +98,23 @@ def make_run_id() -> dict[str, str]:
     return {RUN: uuid4().hex}
 
 
-def get_lasting_attributes(dataset: xr.Dataset) -> dict[str, str]:
-    """The attributes that stay as they are, whatever stage writes the dataset anew."""
-    lasting = (RUN, GROWN, MOTION_CHOICE, *CHECKED)
-    return {name: dataset.attrs[name] for name in lasting if name in dataset.attrs}
+def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> dict[str, str]:
+    """The attributes that stay as they are, whatever stage writes the dataset anew.
+
+    Not a choice of `motion.model` that could not be made, where pairs are not settled yet.
+    """
+    lasting, attributes = (RUN, GROWN, *CHECKED), dataset.attrs
+    choice = recall_choice(attributes)
+    if is_settled and MOTION_CHOICE in attributes:
+        choice = {MOTION_CHOICE: attributes[MOTION_CHOICE]}
+    return choice | {name: attributes[name] for name in lasting if name in attributes}
+
+
+def recall_choice(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The choice of `motion.model` among attributes; {} if it could not be made: it may be now."""
+    choice = ModelChoice.of(attributes)
+    is_made = choice is not None and choice.strengths
+    return {MOTION_CHOICE: attributes[MOTION_CHOICE]} if is_made else {}
 
 
 def list_estimated_images(setup: Setup) -> list[str]:

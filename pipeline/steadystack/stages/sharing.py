@@ -24,6 +24,7 @@ from steadystack.dataset import (
 from steadystack.durable import get_place
 from steadystack.measure import discard_camera_images
 from steadystack.model import FRAME_FIELDS, GROWN, FrameStatus, InputError, PairStatus, PairTable
+from steadystack.motion import MOTION_CHOICE
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
 from steadystack.stages.results import (
@@ -102,7 +103,9 @@ def gather(setup: Setup) -> None:
     if get_place(path).exists():
         before = load_own_shifts(setup)
         table, known = read_pairs(before), {RUN: get_journal_owner(before)}
-        known |= {GROWN: before.attrs[GROWN]} if GROWN in before.attrs else {}
+        known |= {
+            name: before.attrs[name] for name in (GROWN, MOTION_CHOICE) if name in before.attrs
+        }
     else:
         discard_camera_images(path)
         table, known = make_table(setup), make_run_id()
