@@ -76,11 +76,12 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
         middle = _get_middle(shifts) + _find_first_pixel(shifts, spec, axes)
         affine = make_affine(linear, shift, middle)
     known = np.isfinite(affine).all(axis=(1, 2)) & (shifts["component"].to_numpy() == 0)
+    is_sized = has_pixel_size(shifts)
     return Motions(
         numbers=tuple(shifts["frame"].to_numpy().tolist()),
         axes=axes,
-        size=tuple(get_pixel_size(shifts).tolist()),
-        unit=str(shifts["pixel_size"].attrs.get("units", "")) if has_pixel_size(shifts) else "",
+        size=tuple(get_pixel_size(shifts).tolist()) if is_sized else (1.0,) * len(axes),
+        unit=str(shifts["pixel_size"].attrs.get("units", "")) if is_sized else "",
         affine=np.where(known[:, None, None], affine, np.nan),
         is_linear=linear is not None,
         known=known,

@@ -74,7 +74,8 @@ def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, 
     """
     motions.check_level("biahub")
     ndim, whole = len(motions.axes), spec if spec is None else spec.uncut or spec
-    count = max(motions.numbers) + 1 if whole is None else whole.frame_count
+    count = max(motions.numbers) + 1
+    count = count if whole is None else max(count, whole.frame_count)
     matrices = np.full((count, 4, 4), np.nan)
     for index in np.flatnonzero(motions.known).tolist():
         matrix = np.eye(4)

@@ -95,6 +95,9 @@ class Preview:
         known = np.isfinite(drift).all(axis=1)
         if not known.any():
             return "not known: no frame has a shift"
+        components, frames = self.shifts["component"].to_numpy(), len(drift)
+        largest = np.bincount(components[known & (components >= 0)]).argmax()
+        known &= components == largest  # others are relative to frames of their own
         spans = ", ".join(
             f"{axis} from {low:.1f} to {high:.1f}"
             for axis, low, high in zip(
@@ -104,9 +107,9 @@ class Preview:
                 strict=True,
             )
         )
-        errors = self.shifts["frame_shift_std"].to_numpy()
+        errors = self.shifts["frame_shift_std"].to_numpy()[known]
         error = f", ± {np.nanmedian(errors):.2f}" if np.isfinite(errors).any() else ""
-        return f"{spans}{error} px of the stack, in {int(known.sum())} frames"
+        return f"{spans}{error} px of the stack, in {int(known.sum())} of {frames} frames"
 
 
 def preview(config: Config, progress: Callable[[int, int], None] | None = None) -> Preview:
