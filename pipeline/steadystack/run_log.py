@@ -129,7 +129,7 @@ def _is_line_of(name: str, line: str) -> bool:
 _told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default=None)
 
 
-class Pace:
+class StagePace:
     """When the next line on a stage is due: after the shortest time, later ever more seldom."""
 
     def __init__(self, stage: str = "") -> None:
@@ -143,7 +143,7 @@ class Pace:
 
 
 # Of the stage that this thread is in, whatever is counted in it.
-_pace: ContextVar[Pace | None] = ContextVar("pace", default=None)
+_pace: ContextVar[StagePace | None] = ContextVar("pace", default=None)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def log_stage(name: str) -> Iterator[None]:
     """Log how long the block took, less what stages inside it took: no second is told twice."""
     started, told_inside = time.monotonic(), list[float]()
     outside = _told_inside.get()
-    token, pace_token = _told_inside.set(told_inside), _pace.set(Pace(name))
+    token, pace_token = _told_inside.set(told_inside), _pace.set(StagePace(name))
     try:
         yield
     finally:
@@ -167,7 +167,7 @@ class Meter:
     """Logs now and then how many pairs are measured, how fast, and the time that is left."""
 
     def __init__(self) -> None:
-        self.pace, self.first_done = Pace(), -1
+        self.pace, self.first_done = StagePace(), -1
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -188,7 +188,7 @@ class StageMeter:
     """
 
     def __init__(self, what: str, unit: str) -> None:
-        self.pace = _pace.get() or Pace()
+        self.pace = _pace.get() or StagePace()
         self.what = ", ".join(filter(None, (self.pace.stage, what)))
         self.unit, self.started, self.first_done = unit, time.monotonic(), -1
 

@@ -147,7 +147,7 @@ TOGETHER = ("measure csv json nc", "many=2", "solve correct tiff", "report pictu
 
 
 @pytest.mark.parametrize(
-    "commands", slow_but(["solve=12 correct=12"], ["solve=12 correct=12", *TOGETHER])
+    "commands", slow_but(["solve=7 correct=7"], ["solve=7 correct=7", *TOGETHER])
 )
 def test_commands_may_end_before_every_kind_of_change_on_disk(tmp_path, commands):
     """Over an older result, with files of others around it: `each_command`.
