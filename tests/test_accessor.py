@@ -36,6 +36,7 @@ def solved(frames, tmp_path_factory):
     return stages.run(config_of(folder, input=source, register={"max_shift": 12}))
 
 
+@pytest.mark.slow
 def test_it_is_there_in_either_order_of_imports():
     for code in ("import steadystack, xarray", "import xarray, steadystack"):
         code += "; steadystack.open_stack; xarray.Dataset().steady"

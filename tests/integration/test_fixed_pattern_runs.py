@@ -130,6 +130,7 @@ def test_from_files_as_from_arrays_and_as_given(folder, scene, truth):
     assert rms(steadystack.run(given, overwrite=True), truth) < 0.03
 
 
+@pytest.mark.slow
 def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
     """Frames spread over all of it have no scene in common."""
     truth = way(140, (1.5, -1.2))

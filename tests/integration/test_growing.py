@@ -355,6 +355,7 @@ def test_a_frame_that_was_half_there_is_measured_and_written_anew(tmp_path, inte
     assert (steady[7] > 0).mean() == pytest.approx((expected[7] > 0).mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_pairs_that_the_plan_no_longer_holds_are_kept(folder, monkeypatch):
     """A long series has other pairs than a short one; so it has when it grows once more."""
     auto = {"pairs": {"width": 3}, "output": {"shifts": "auto.zarr"}}
@@ -417,6 +418,7 @@ def test_frames_of_a_slice_and_masks_for_each(tmp_path):
     assert_same_result(grown, whole)
 
 
+@pytest.mark.slow
 def test_shares_measure_what_is_new(folder, monkeypatch):
     write_zarr(folder, series(20))
     measured = count_measured(monkeypatch)

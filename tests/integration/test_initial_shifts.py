@@ -144,6 +144,7 @@ def test_frames_that_do_not_touch_by_the_prior_are_not_looked_at():
         measured(frames, None, 4, 1000 * np.arange(len(frames))[:, None] * np.ones(2))
 
 
+@pytest.mark.slow
 def test_what_stands_still_is_in_the_camera_whatever_the_prior_is():
     frames, shift = series(2, count=30)
     frames += 0.5 * Scene(9).view(frames.shape[1:], (0, 0)).astype(np.float32)

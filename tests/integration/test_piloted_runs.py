@@ -156,6 +156,7 @@ def test_a_pilot_that_is_stopped_leaves_nothing(folder, monkeypatch):
     assert get_used(found) == DECIDED
 
 
+@pytest.mark.slow
 def test_shares_decide_alike_and_are_gathered(folder, pilots):
     whole = stages.run(settings(folder, shifts="whole.zarr"))
     for part in ("1/3", "2/3"):

@@ -25,7 +25,7 @@ def first_frames(path, count, folder) -> str:
 @pytest.mark.parametrize(
     ("frames", "cluster", "limits"),
     [
-        (40, {"kind": "in-process"}, (0.2, 0.2)),
+        pytest.param(40, {"kind": "in-process"}, (0.2, 0.2), marks=pytest.mark.slow),
         pytest.param(300, {"kind": "local", "workers": 2}, (0.4, 0.8), marks=pytest.mark.slow),
     ],
     ids=["the first frames", "all"],

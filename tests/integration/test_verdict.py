@@ -14,9 +14,7 @@ from support.members import slow_but
 
 # One situation of each kind.
 USUAL = (
-    "a good series",
     "behind a beam stop and a field stop, masked",
-    "eight frames of noise in the middle",
     "the mask is inverted",
     "a bright square that stands still",
     "max_shift too small",
