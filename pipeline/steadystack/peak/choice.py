@@ -47,8 +47,9 @@ FEWEST_MAXIMA, UNKNOWN_TAIL = 16, 0.4
 # The neighbourhood of a peak: the lags connected to it above this fraction of its significance,
 # and how many lags around the peak are searched for them first.
 NEIGHBOURHOOD_LEVEL, HILL_REACH = 0.5, 8
-# Fisher's z of the largest NCC that is distinguished from 1.
-LARGEST_FISHER = float(np.arctanh(1 - 1e-6))
+# The largest NCC that is distinguished from 1, and Fisher's z of it.
+LARGEST_NCC = 1 - 1e-6
+LARGEST_FISHER = float(np.arctanh(LARGEST_NCC))
 # Other maxima are compared with the peak at most in this number, the highest, and a parabola misses
 # the top of one by this part of its fall to the next lags at most. On whole lags one that is as
 # high has this fraction of the peak's NCC or more.
@@ -139,7 +140,7 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
     if (heights[1:] + MISSED_FALL * falls[1:]).max() >= heights[0]:
         return 1.0
     weight = np.sqrt(np.maximum(count[tuple(places.T)] - 3, 0))
-    z = np.arctanh(np.minimum(heights, 1 - 1e-6)) * weight
+    z = np.arctanh(np.minimum(heights, LARGEST_NCC)) * weight
     return float(z[1:].max() / z[0]) if z[0] > 0 else 0.0
 
 
