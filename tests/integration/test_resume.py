@@ -58,6 +58,31 @@ def test_a_run_goes_on_where_it_stopped(folder):
     assert_same_numbers(whole, stages.solve(config))
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_was_measured_stays_where_the_solve_ends_early(folder, monkeypatch, is_killed):
+    """The dataset is not saved between measuring and solving: the journal holds the rows."""
+    config = settings(folder, output={"shifts": "half.zarr"})
+
+    def end(*arguments):
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("steadystack.stages.solving.solve_series", end)
+        if is_killed:  # nothing can be saved any more
+            broken.setattr("steadystack.stages.solving.save_over_journal", end)
+        with pytest.raises(MemoryError):
+            steadystack.run(config)
+    with xr.open_zarr(folder / "half.zarr") as left:
+        is_measured = left["pair_status"].values != PairStatus.UNMEASURED.code
+    assert is_measured.any() != is_killed and is_measured.all() != is_killed
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
+    found = steadystack.run(config)
+    monkeypatch.undo()
+    whole = steadystack.run(settings(folder, output={"shifts": "whole.zarr"}))
+    assert_same_numbers(whole, found)
+    assert not list(folder.glob("*.journal*")) + list(folder.glob(".*journal*"))
+
+
 def test_a_finished_run_measures_nothing_again(folder, monkeypatch):
     config = settings(folder)
     steadystack.run(config)

@@ -62,6 +62,7 @@ from steadystack.stages.results import (
     make_run_id,
     make_table,
     recall_choice,
+    save_over_journal,
 )
 from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach
@@ -231,8 +232,11 @@ def _read_begun(path: str) -> list[dict[str, str]]:
     return found
 
 
-def measure_all(opened: OpenRun) -> xr.Dataset:
-    """The dataset with every pair measured, on disk; goes on where an earlier run stopped."""
+def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
+    """The dataset with every pair measured, on disk; goes on where an earlier run stopped.
+
+    Where it is solved next, which writes it, too, what is new stays in the journal until then.
+    """
     with log_stage("beginning"):
         dataset = _load_begun(opened)
     table = look_again(read_pairs(dataset), opened.setup.series.source)
@@ -241,10 +245,8 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
     if not missing and _are_rows_of(table, dataset) and is_checked:
         log.info("all %d pairs are already measured", rows)
-        journal = get_place(get_journal_path(opened.path))
-        if journal.exists():  # the last of them may be nowhere else
-            save_shifts(dataset, opened.path)
-        discard_journal(opened.path)
+        if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
+            save_over_journal(dataset, opened.path)
         return dataset
     doubt = None if opened.is_share else find_doubt_of_mask(opened.setup)
     if doubt is not None:
@@ -258,10 +260,9 @@ def measure_all(opened: OpenRun) -> xr.Dataset:
     if not opened.is_share:
         with log_stage("quality checks"):
             attributes |= check_series(setup, table, opened.engine())
-    with log_stage("saving"):
-        dataset = make_run_dataset(setup, table, known=attributes)
-        save_shifts(dataset, opened.path)
-        discard_journal(opened.path)
+    dataset = make_run_dataset(setup, table, known=attributes)
+    if not is_solved_next:
+        save_over_journal(dataset, opened.path)
     return dataset
 
 

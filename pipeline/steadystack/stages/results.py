@@ -45,7 +45,7 @@ from steadystack.model import (
 from steadystack.motion import MOTION_CHOICE, ModelChoice
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
-from steadystack.run_log import collect_versions
+from steadystack.run_log import collect_versions, log_stage
 from steadystack.warp import find_middle
 
 log = logging.getLogger(__name__)
@@ -233,6 +233,13 @@ def discard_draft(path: str) -> None:
     discard_journal(draft)
     discard_camera_images(draft)
     get_place(draft).discard()
+
+
+def save_over_journal(dataset: xr.Dataset, path: str) -> None:
+    """Save a dataset that holds all that its journal does, which goes."""
+    with log_stage("saving"):
+        save_shifts(dataset, path)
+        discard_journal(path)
 
 
 def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:

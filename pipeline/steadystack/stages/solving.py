@@ -19,7 +19,8 @@ from steadystack.checks import (
 )
 from steadystack.cluster import Engine
 from steadystack.common_frame import move_to_outside
-from steadystack.dataset import read_pairs, save_shifts
+from steadystack.dataset import get_journal_path, read_pairs
+from steadystack.durable import get_place
 from steadystack.measure import refine_shifts
 from steadystack.model import FrameTable, InputError, OutsideOutcome, PairStatus, PairTable
 from steadystack.motion import MOTION_CHOICE, ModelChoice, choose_model, solve_motion
@@ -33,6 +34,7 @@ from steadystack.stages.results import (
     get_lasting_attributes,
     load_own_shifts,
     make_run_dataset,
+    save_over_journal,
 )
 from steadystack.stages.sharing import gather
 
@@ -156,18 +158,38 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
 
 
-def solve_measured(opened: OpenRun) -> xr.Dataset:
-    """The dataset with the shifts of its frames, from the pairs that are measured; on disk, too."""
+def load_measured(opened: OpenRun) -> xr.Dataset:
+    """The dataset of a run, with what parts of it have measured; InputError if nothing is."""
     gather(opened.setup)
     measured = load_own_shifts(opened.setup)
-    table, setup = read_pairs(measured), opened.setup
+    table = read_pairs(measured)
     if not table.count([PairStatus.UNMEASURED]) and not set(CHECKED) <= set(measured.attrs):
-        measured = measure_all(opened)  # the last part has been gathered
-        table = read_pairs(measured)
+        return measure_all(opened)  # the last part has been gathered
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(
             f"no pair of {opened.path} is measured yet: run `steadystack measure` first"
         )
+    return measured
+
+
+def solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
+    """The dataset with the shifts of its frames, from the pairs that are measured; on disk, too.
+
+    Where that fails, what was measured is on disk.
+    """
+    try:
+        result = _solve_measured(opened, measured)
+    except BaseException as error:
+        journal = get_place(get_journal_path(opened.path))
+        if journal.exists() and not journal.is_cut_off_by(error):
+            save_over_journal(measured, opened.path)
+        raise
+    save_over_journal(result, opened.path)
+    return result
+
+
+def _solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
+    table, setup = read_pairs(measured), opened.setup
     with log_stage("solving"):
         before = json.loads(measured.attrs.get(MOTION, "{}")).get("model", "translation")
         found = get_lasting_attributes(measured)
@@ -179,7 +201,4 @@ def solve_measured(opened: OpenRun) -> xr.Dataset:
         setup, found = settle_motion(setup, table, found, engine, before)
         frames = solve_series(setup, table, found, engine)
         found = found | check_again(setup, table, frames, found, before)
-        result = make_run_dataset(setup, table, frames, found)
-    with log_stage("saving"):
-        save_shifts(result, opened.path)
-    return result
+        return make_run_dataset(setup, table, frames, found)

@@ -66,7 +66,7 @@ from steadystack.stages.sharing import (
     select_share,
     use_this_machine,
 )
-from steadystack.stages.solving import is_solved, solve_measured
+from steadystack.stages.solving import is_solved, load_measured, solve_measured
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,9 @@ def run(
         if opened.setup.draft and not overwrite:
             check_of_series(config, read_attributes(opened.setup.draft))
         plan_images(opened.setup)
-        measured = measure_all(opened)
+        measured = measure_all(opened, is_solved_next=True)
         done = is_solved(opened, measured)
-        solved = measured if done else solve_measured(opened)
+        solved = measured if done else solve_measured(opened, measured)
         if path is not None and not (done and get_place(path).exists()):
             with log_stage("report"):
                 write_report(opened.setup, solved, path)
@@ -160,7 +160,7 @@ def solve(config: Config, *, cluster: ClusterOnDemand | None = None) -> xr.Datas
     Only `solve.refine`, `motion.model` and `external_reference` read frames.
     """
     with open_run(resolve_only_input(config), "solve", cluster) as opened:
-        return solve_measured(opened)
+        return solve_measured(opened, load_measured(opened))
 
 
 def correct(
