@@ -9,8 +9,10 @@ from scipy import ndimage
 from skimage import data
 
 from steadystack.config.settings import PreprocessSection
-from steadystack.model import PairStatus
+from steadystack.model import PairStatus, Registration
 from steadystack.register import register_translation
+from steadystack.register.conditionings import Attempt, _choose
+from steadystack.register.plain_pair import PlainPair
 from support.members import slow_but
 from support.scenes import Scene
 
@@ -144,3 +146,31 @@ def test_what_is_left_under_a_filter_does_not_hide_another_period(side):
         ]
         found = register_translation(*frames, max_shift=18)
         assert np.isnan(found.shift).all() or np.abs(found.shift - move).max() < 1
+
+
+def make_attempt(shift, deviations):
+    """A pair that was measured, with a shift and its deviations, px."""
+    image = np.zeros((8, 8))
+    registration = Registration(
+        shift=np.asarray(shift, float),
+        covariance=np.diag(np.square(deviations)),
+        ncc=0.5,
+        second_peak_ratio=0.0,
+        overlap=1.0,
+        status=PairStatus.OK,
+    )
+    return Attempt(PlainPair.make(image, image, None, None, None, None), registration, registration)
+
+
+def test_the_luckiest_of_several_deviations_is_not_what_is_stated():
+    """Seven ways with the same error, whose deviations are estimated from nine parts each."""
+    rng = np.random.default_rng(8)
+    ratios = []
+    for _ in range(1000):
+        error = rng.normal(size=2)
+        estimates = np.sqrt(rng.chisquare(8, (7, 2)) / 8)
+        ways = [make_attempt(error, deviations) for deviations in estimates]
+        chosen = _choose(make_attempt(error, (5.0, 5.0)), ways).registration
+        stated = np.sqrt(np.diag(chosen.covariance))
+        ratios.append(error / stated)
+    assert 1 < np.sqrt(np.mean(np.square(ratios))) < 1.25  # the smallest alone: 1.47

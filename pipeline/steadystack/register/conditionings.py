@@ -13,7 +13,7 @@ import numpy as np
 
 from steadystack.conditioning import Conditioning
 from steadystack.model import PairStatus, Registration
-from steadystack.register.leave_out import PairImages, widen_by_parts
+from steadystack.register.leave_out import PairImages, widen, widen_by_parts
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, register_terms
 
@@ -101,6 +101,14 @@ class Attempt:
         """Root of the sum of the variances along all axes, px."""
         return float(np.sqrt(np.trace(self.registration.covariance)))
 
+    def widen_to(self, other: Attempt) -> Attempt:
+        """The same, as uncertain as another at least.
+
+        The smallest of several estimated deviations is too small by chance, the next hardly.
+        """
+        spread = np.sqrt(np.diag(other.registration.covariance))
+        return replace(self, registration=widen(self.registration, spread))
+
     def differs_from(self, other: Attempt) -> float:
         """By how much two shifts differ, in units of what is allowed."""
         one, two = self.registration, other.registration
@@ -143,10 +151,12 @@ def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     others = [attempt for attempt in attempts if attempt.is_ok]
     if not as_it_is.is_ok:
         others = [other for other in others if not other.has_rival]
-    best = min(others, key=lambda attempt: attempt.std, default=as_it_is)
+    best, *rest = sorted(others, key=lambda attempt: attempt.std) or [as_it_is]
+    agreeing = [other for other in rest if best.differs_from(other) <= 1]
     if as_it_is.is_ok:
-        return best if best.std < CLEARLY * as_it_is.std else as_it_is
-    rest = [other for other in others if other is not best]
-    supported = any(best.differs_from(other) <= 1 for other in rest)
-    denied = any(best.differs_from(other) > 1 and other.std < AS_GOOD * best.std for other in rest)
-    return best if supported and not denied and best.std < LARGEST_STD else as_it_is
+        is_better = best.std < CLEARLY * as_it_is.std
+    else:
+        as_good = [other for other in rest if other.std < AS_GOOD * best.std]
+        denied = any(best.differs_from(other) > 1 for other in as_good)
+        is_better = bool(agreeing) and not denied and best.std < LARGEST_STD
+    return best.widen_to(agreeing[0] if agreeing else best) if is_better else as_it_is
