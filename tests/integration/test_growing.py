@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import chain, pairwise
 
 import numpy as np
@@ -608,20 +609,51 @@ def test_other_corrected_stacks_are_replaced_when_the_new_one_is_whole(
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".steadystack")]
 
 
-@pytest.mark.parametrize("key", slow_but(["mean"], ["mean", "corrected"]))
-def test_images_of_another_run_are_not_replaced_by_those_of_a_series_that_grows(tmp_path, key):
-    write_npy(tmp_path, series(5, seed=4))
-    stages.run(settings(tmp_path, "stack.npy", output={"shifts": "a.zarr", key: "image.zarr"}))
-    image = zarr.open_group(tmp_path / "image.zarr", mode="r")["0"]
-    kept = image[...]
+@pytest.mark.parametrize(
+    ("key", "name"),
+    slow_but(
+        [("mean", "image.npy")],
+        [
+            ("mean", "image.npy"),
+            ("mean", "image.zarr"),
+            ("mean", "image.ome.tif"),
+            ("corrected", "image.zarr"),
+            ("corrected", "image.ome.tif"),
+        ],
+    ),
+)
+@pytest.mark.parametrize("other", slow_but(["stack.zarr"], ["stack.npy", "stack.zarr"]))
+def test_images_of_another_run_are_not_replaced_by_those_of_a_series_that_grows(
+    tmp_path, key, name, other
+):
+    """Nor where that run had the same stack and settings."""
+    image, shown = tmp_path / name, {key: name}
     write_zarr(tmp_path, series(5))
-    stages.run(settings(tmp_path))
+    write_npy(tmp_path, series(5, seed=4))
+    stages.run(settings(tmp_path, other, output={"shifts": "a.zarr", **shown}))
+    kept = read_files(image)
+    if other == "stack.npy":
+        stages.run(settings(tmp_path))
+    else:
+        shutil.copytree(tmp_path / "a.zarr", tmp_path / "shifts.zarr")
     write_zarr(tmp_path, series(8))
-    with pytest.raises(InputError, match="made with the shifts of another run"):
-        stages.run(settings(tmp_path, output={key: "image.zarr"}))
-    np.testing.assert_array_equal(image[...], kept)
-    grown = stages.run(settings(tmp_path, output={key: "own.zarr"}))
+    with pytest.raises(InputError, match=rf"made with the shifts of another run.* output\.{key}"):
+        stages.run(settings(tmp_path, output=shown))
+    assert read_files(image) == kept
+    own = tmp_path / f"own{name.removeprefix('image')}"
+    image.rename(own)  # a file without its hidden digest is nobody's
+    if name.endswith("npy"):
+        with pytest.raises(InputError, match="was not made by steadystack"):
+            stages.run(settings(tmp_path, output={key: own.name}))
+        own.unlink()
+    grown = stages.run(settings(tmp_path, output={key: f"new{own.name}"}))
     assert grown.sizes["frame"] == 8
+
+
+def read_files(path):
+    """The content of a file, or of all files of a folder, by their paths."""
+    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {file: file.read_bytes() for file in paths if file.is_file()}
 
 
 @pytest.mark.slow

@@ -129,6 +129,23 @@ def test_a_stranger_in_the_way_of_an_image_or_a_journal_is_told_of_before_a_fram
     assert (folder / "shifts.zarr.journal").read_text() == "Monday"
 
 
+def test_the_page_of_another_run_is_not_replaced_but_by_overwrite(folder):
+    page = (folder / "report.html").read_bytes()
+    other = settings(folder, output={"shifts": "other.zarr"})
+    for stage in (stages.run, stages.report):
+        with pytest.raises(InputError, match=r"report\.html is the page of another run.*move it"):
+            stage(other)
+    assert not (folder / "other.zarr").exists()
+    assert (folder / "report.html").read_bytes() == page
+    (folder / "shifts.zarr").rename(folder / "other.zarr")
+    with pytest.raises(InputError, match="the page of another run"):
+        stages.report(other)
+    (folder / "other.zarr").rename(folder / "shifts.zarr")
+    stages.report(settings(folder))
+    stages.run(other, overwrite=True)
+    stages.report(other)
+
+
 def test_a_page_or_stack_of_others_is_not_replaced(folder):
     for name in ("theirs.html", "theirs.ome.tif"):
         (folder / name).write_text("theirs")

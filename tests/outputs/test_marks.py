@@ -7,19 +7,23 @@ import pytest
 
 from steadystack.model import InputError
 from steadystack.outputs import (
+    Origin,
+    check_of_run,
     check_own_file,
     make_figure_metadata,
     mark_page,
+    name_run,
+    read_origin,
     replacing_own_file,
     write_table,
 )
 
 
-def draw(path):
+def draw(path, run=""):
     figure = matplotlib.figure.Figure()
     figure.subplots().plot([0, 1])
     with replacing_own_file(str(path)) as new:
-        metadata = make_figure_metadata(path.suffix)
+        metadata = make_figure_metadata(path.suffix, run)
         figure.savefig(new, format=path.suffix[1:], metadata=metadata)
 
 
@@ -73,3 +77,50 @@ def test_a_table_that_was_being_replaced_is_still_ours(tmp_path):
     path.write_bytes(old)
     write_table(str(path), ["a"], [["3"]])
     assert path.read_text().split() == ["a", "3"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html"])
+def test_a_page_tells_of_which_run_it_is(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+
+    def make(run):
+        if suffix == ".html":
+            path.write_text("<html></html>" + " " * 300_000)
+            mark_page(path, run)
+        else:
+            draw(path, run)
+
+    make("")  # by an earlier version
+    check_of_run(str(path), "0a1b", "output.report")
+    make("0a1b")
+    check_own_file(str(path))
+    check_of_run(str(path), "0a1b", "output.report")
+    with pytest.raises(InputError, match=r"output\.report .* another run.* set another output"):
+        check_of_run(str(path), "0a1c", "output.report")
+
+
+def test_a_run_is_named_by_where_its_dataset_lies_seen_from_its_files(tmp_path):
+    def name(folder, shifts, path):
+        return name_run(str(tmp_path / folder / shifts), str(tmp_path / folder / path))
+
+    ours = name("a", "out/shifts.zarr", "pages/report.html")
+    assert name("moved", "out/shifts.zarr/", "pages/report.html") == ours
+    assert name("a", "out/shifts.zarr", "pages/mean.npy") == ours
+    others = {
+        name("a", "out/other.zarr", "pages/report.html"),
+        name("a", "shifts.zarr", "pages/report.html"),
+        name("a", "out/shifts.zarr", "report.html"),
+        name_run("s3://bucket/out/shifts.zarr", str(tmp_path / "a/pages/report.html")),
+    }
+    assert len(others | {ours}) == 5
+    assert name_run("s3://b/c/shifts.zarr", "s3://b/c/p.html") == name("a", "shifts.zarr", "p.html")
+
+
+def test_an_array_keeps_where_it_comes_from_beside_it(tmp_path):
+    path, origin = tmp_path / "mean.npy", Origin("0a", "1b", "2c")
+    assert read_origin(str(path)) is None
+    with replacing_own_file(str(path), "output.mean", origin) as new:
+        new.write_bytes(b"3")
+    assert read_origin(str(path)) == origin
+    path.write_bytes(b"4")
+    assert read_origin(str(path)) is None

@@ -57,14 +57,14 @@ from steadystack.outputs import (
     LISTED,
     MEAN,
     OWN,
+    Origin,
     PyramidSpec,
     check_own_file,
     check_own_tiff,
     check_tiff,
     create_pyramid,
     explaining_write_errors,
-    read_made_of,
-    read_tiff_digest,
+    read_origin,
     replacing_own_file,
     write_ome_tiff,
 )
@@ -310,7 +310,8 @@ def _write_file(
         check_tiff(path, np.dtype(work.target.dtype), MEAN)
     check_own_mean(path)
     if get_place(path).exists() and not replace_old:
-        if (read_made_of(path) if is_array else read_tiff_digest(path)) == digest:
+        found = read_origin(path)
+        if found is not None and found.digest == digest:
             return
         raise InputError(
             f"{path} exists, but does not belong to these shifts and settings: `steadystack "
@@ -335,7 +336,9 @@ def _write_file(
                 progress(count, len(work.boxes))
         first = images.pop("mean")
         if is_array:
-            with replacing_own_file(path, MEAN, digest) as new, new.open("wb") as file:
+            own = mean.attributes[OWN]
+            origin = Origin(digest, own["fingerprint"], own.get("run", ""))
+            with replacing_own_file(path, MEAN, origin) as new, new.open("wb") as file:
                 np.save(file, first)
             return
         planes = iter(first.reshape(-1, *first.shape[-2:]))

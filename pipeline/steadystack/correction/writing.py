@@ -30,7 +30,7 @@ from steadystack.outputs import (
     make_record,
     read_begun,
     read_digest,
-    read_tiff_digest,
+    read_tiff_origin,
     write_fractions,
     write_motion,
     write_ome_tiff,
@@ -273,7 +273,8 @@ def write_tiff(
     digest = str(corrected.attributes[OWN]["digest"])
     check_own_tiff(path)
     if get_place(path).exists() and not (overwrite or may_replace):
-        if read_tiff_digest(path) == digest:
+        found = read_tiff_origin(path)
+        if found is not None and found.digest == digest:
             return
         raise InputError(
             f"{path} exists, but does not belong to these shifts and settings: `steadystack "

@@ -3,7 +3,7 @@
 `pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
 `ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
 `kept` is what stays of a stack whose series has grown. `marks` tell files that were made here from
-those of others, which nothing replaces.
+those of others, which nothing replaces, and `origins` of which run images are.
 """
 
 from steadystack.outputs.kept import (
@@ -14,19 +14,23 @@ from steadystack.outputs.kept import (
     write_motion,
 )
 from steadystack.outputs.marks import (
+    Origin,
+    check_of_run,
     check_own_file,
     check_own_preview,
     make_figure_metadata,
     mark_page,
-    read_made_of,
+    name_run,
+    read_kept_origin,
     replacing_own_file,
 )
 from steadystack.outputs.ome_tiff import (
     check_own_tiff,
     check_tiff,
-    read_tiff_digest,
+    read_tiff_origin,
     write_ome_tiff,
 )
+from steadystack.outputs.origins import read_origin
 from steadystack.outputs.progress import (
     CORRECTED,
     LISTED,
@@ -38,7 +42,7 @@ from steadystack.outputs.progress import (
     make_record,
     read_begun,
     read_digest,
-    read_fingerprint,
+    read_stored_origin,
 )
 from steadystack.outputs.pyramids import (
     VALID,
@@ -58,9 +62,11 @@ __all__ = [
     "VALID",
     "WHAT",
     "Level",
+    "Origin",
     "PyramidSpec",
     "TaskRecord",
     "Written",
+    "check_of_run",
     "check_own_file",
     "check_own_preview",
     "check_own_tiff",
@@ -72,11 +78,13 @@ __all__ = [
     "make_figure_metadata",
     "make_record",
     "mark_page",
+    "name_run",
     "read_begun",
     "read_digest",
-    "read_fingerprint",
-    "read_made_of",
-    "read_tiff_digest",
+    "read_kept_origin",
+    "read_origin",
+    "read_stored_origin",
+    "read_tiff_origin",
     "read_written",
     "replacing_own_file",
     "write_fractions",

@@ -1,14 +1,17 @@
 """Tell files that this program made from those of others, which no output replaces.
 
 Pages and pictures bear a mark inside. Tables and layers have no room for one: a hidden file beside
-them keeps the digest of what was written, so that a table that somebody edited is theirs.
+them keeps the digest of what was written, so that a table that somebody edited is theirs. Both can
+tell of which run they are, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from steadystack.durable import get_place
@@ -25,19 +28,67 @@ MARKS = {
 PREVIEW_MARK = b'<meta name="steadystack" content="preview">'
 SEARCHED_BYTES = 2**16  # at either end of a file
 DIGESTS = ".steadystack-digest"
+OF_RUN = "steadystack-run"  # what stands before the name of a run, in pages and pictures
 
 
-def make_figure_metadata(suffix: str) -> dict[str, str | None]:
-    """The metadata that marks a figure, as matplotlib's ``savefig`` takes it; it has no date."""
+@dataclass(frozen=True)
+class Origin:
+    """What an image of a run tells of where it comes from; "" where it does not.
+
+    Attributes
+    ----------
+    digest : of what it is made of
+    fingerprint : of the measuring
+    run : its name, see `name_run`
+    """
+
+    digest: str = ""
+    fingerprint: str = ""
+    run: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Origin:
+        """Parse what `dump` made, or a digest alone."""
+        return cls(*text.split(":")[:3])
+
+    def dump(self) -> str:
+        """Make a text without spaces."""
+        return f"{self.digest}:{self.fingerprint}:{self.run}"
+
+
+def name_run(shifts: str, path: str) -> str:
+    """Name a run for what it writes to a path: by where its dataset lies, seen from there.
+
+    The name stays if both are moved together, and holds no path.
+    """
+    to, folder = get_place(shifts).location, get_place(path).location[:-1]
+    common = 0
+    while common < min(len(to), len(folder)) and to[common] == folder[common]:
+        common += 1
+    way = (*[".."] * (len(folder) - common), *to[common:])
+    return hashlib.sha256("/".join(way).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def make_figure_metadata(suffix: str, run: str = "") -> dict[str, str | None]:
+    """The metadata that marks a figure, as matplotlib's ``savefig`` takes it; it has no date.
+
+    `run` is the name of the run that it is of; "": of none.
+    """
+    of_run: dict[str, str | None] = {}
+    if run:
+        name = {".png": "Comment", ".pdf": "Keywords"}.get(suffix, "Identifier")
+        of_run[name] = f"{OF_RUN} {run}"
     if suffix == ".png":
-        return {"Software": NAME}
-    return {"Creator": NAME, "CreationDate" if suffix == ".pdf" else "Date": None}
+        return {"Software": NAME, **of_run}
+    return {"Creator": NAME, "CreationDate" if suffix == ".pdf" else "Date": None, **of_run}
 
 
-def mark_page(path: Path) -> None:
-    """Mark an HTML file of another library as one that was made for a run."""
+def mark_page(path: Path, run: str = "") -> None:
+    """Mark an HTML file of another library as one that was made for a run, of that name."""
     with path.open("ab") as file:
         file.write(b"\n" + MARKS[".html"][1] + b"\n")
+        if run:
+            file.write(f"<!-- {OF_RUN} {run} -->\n".encode("ascii"))
 
 
 def check_own_file(path: str, key: str = "") -> None:
@@ -51,6 +102,25 @@ def check_own_file(path: str, key: str = "") -> None:
         raise InputError(
             f"{key} {path}".lstrip() + " exists and was not made by steadystack: it will not be "
             "overwritten; move it, or choose another path"
+        )
+
+
+def check_of_run(path: str, run: str, key: str) -> None:
+    """Raise InputError if the page or picture at a path, made here, is of another run.
+
+    Parameters
+    ----------
+    run : the name of ours, see `name_run`
+    key : of the settings, for the error
+    """
+    place = get_place(path)
+    if not place.is_file() or PurePath(path).suffix not in MARKS:
+        return
+    found = re.search(rf"{OF_RUN} (\w+)".encode(), _read_ends(path))
+    if found and found[1].decode("ascii") != run:
+        raise InputError(
+            f"{key} {path} is the page of another run, whose output.shifts is another: it will not "
+            f"be overwritten; set another {key}, or move it"
         )
 
 
@@ -70,25 +140,26 @@ def check_own_preview(path: str) -> None:
 
 
 @contextmanager
-def replacing_own_file(path: str, key: str = "", made_of: str = "") -> Iterator[Path]:
+def replacing_own_file(path: str, key: str = "", origin: Origin | None = None) -> Iterator[Path]:
     """A path to write a file at, which takes its place when all went well.
 
-    `made_of` is a hash of what the file is made of, for files without room for it, which
-    `read_made_of` finds again. Raises InputError if what is there was not made here.
+    `origin` is where the file comes from, for files without room for it, which `read_kept_origin`
+    finds again. Raises InputError if what is there was not made here.
     """
     check_own_file(path, key)
     with get_place(path).replacing() as new:
         yield new
         if PurePath(path).suffix not in MARKS:
-            _keep_digests(path, new, made_of)
+            _keep_digests(path, new, origin)
 
 
-def read_made_of(path: str) -> str | None:
-    """Read the hash of what the file at a path was made of; None: there is none, or not known."""
+def read_kept_origin(path: str) -> Origin | None:
+    """Read where the file at a path comes from; None: there is none, or it is not known."""
     if not get_place(path).is_file():
         return None
     known = dict(entry.partition("=")[::2] for entry in _read_digests(path) if "=" in entry)
-    return known.get(_read_content_digest(path))
+    text = known.get(_read_content_digest(path))
+    return None if text is None else Origin.parse(text)
 
 
 def _is_own(path: str) -> bool:
@@ -100,11 +171,16 @@ def _is_own(path: str) -> bool:
     marks = MARKS.get(PurePath(path).suffix)
     if marks is None:
         return _read_content_digest(path) in _read_digests(path)
-    with place.open() as file:
-        ends = file.read(SEARCHED_BYTES)
-        file.seek(max(file.seek(0, 2) - SEARCHED_BYTES, 0))
-        ends += file.read()
+    ends = _read_ends(path)
     return any(mark in ends for mark in marks)
+
+
+def _read_ends(path: str) -> bytes:
+    """Read the first and last bytes of a file."""
+    with get_place(path).open() as file:
+        begin = file.read(SEARCHED_BYTES)
+        file.seek(max(file.seek(0, 2) - SEARCHED_BYTES, 0))
+        return begin + file.read()
 
 
 def _get_digests_path(path: str) -> str:
@@ -128,16 +204,16 @@ def _read_digests(path: str) -> list[str]:
         return []
 
 
-def _keep_digests(path: str, new: Path, made_of: str) -> None:
+def _keep_digests(path: str, new: Path, origin: Origin | None) -> None:
     """Keep the digest of what takes the place of a file, and of what is there until then."""
     digests = []
     if get_place(path).is_occupied():
         digests.append(_read_content_digest(path))
-        if before := read_made_of(path):
-            digests.append(f"{digests[0]}={before}")
+        if before := read_kept_origin(path):
+            digests.append(f"{digests[0]}={before.dump()}")
     with new.open("rb") as file:
         digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if made_of:
-        digests.append(f"{digests[-1]}={made_of}")
+    if origin is not None:
+        digests.append(f"{digests[-1]}={origin.dump()}")
     with get_place(_get_digests_path(path)).replacing() as kept:
         kept.write_text("\n".join(digests) + "\n", encoding="ascii")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from steadystack.durable import get_place
 from steadystack.model import InputError
-from steadystack.outputs.progress import CORRECTED
+from steadystack.outputs.marks import Origin
+from steadystack.outputs.progress import CORRECTED, OWN
 from steadystack.outputs.pyramids import PyramidSpec
 
 MADE_OF = "steadystack, made of"
@@ -46,11 +47,13 @@ def write_ome_tiff(
     planes : (y, x) each; booleans become 0 and 255
     spec : shape and axes
     attributes : the metadata of the OME-Zarr image that it would have been
-    digest : hash of what the file is made of, kept in its description
+    digest : hash of what the file is made of, kept in its description with the run that it is of
     others : further images of the same axes, by name, which become series of their own
     """
     import tifffile
 
+    own = attributes.get(OWN, {})
+    origin = Origin(digest, own.get("fingerprint", ""), own.get("run", ""))
     dtype = np.dtype(spec.dtype)
     is_boolean = dtype.kind == "b"
     converted_planes = (plane.astype(np.uint8) * 255 if is_boolean else plane for plane in planes)
@@ -64,7 +67,7 @@ def write_ome_tiff(
             shape=spec.shape,
             dtype=written_dtype,
             photometric="minisblack",
-            metadata=metadata | {"Description": f"{MADE_OF} {digest}"},
+            metadata=metadata | {"Description": f"{MADE_OF} {origin.dump()}"},
         )
         for name, image in (others or {}).items():
             file.write(image, photometric="minisblack", metadata=metadata | {"Name": name})
@@ -73,23 +76,23 @@ def write_ome_tiff(
 def check_own_tiff(path: str, key: str = CORRECTED) -> None:
     """Raise InputError if there is something at a path that `write_ome_tiff` did not write."""
     place = get_place(path)
-    if place.is_occupied() and (not place.is_file() or read_tiff_digest(path) is None):
+    if place.is_occupied() and (not place.is_file() or read_tiff_origin(path) is None):
         raise InputError(
             f"{key} {path} exists and was not made by steadystack: it will not be overwritten; "
             f"move it, or set another {key}"
         )
 
 
-def read_tiff_digest(path: str) -> str | None:
-    """Read the digest of what a TIFF file was made of; None if it holds something else."""
+def read_tiff_origin(path: str) -> Origin | None:
+    """Read where a TIFF file comes from; None if it was not made here."""
     import tifffile
 
     try:
         with tifffile.TiffFile(get_place(path).get_source()) as file:
-            match = re.search(rf"{MADE_OF} (\w+)", file.ome_metadata or "")
+            match = re.search(rf"{MADE_OF} ([\w:]+)", file.ome_metadata or "")
     except (OSError, ValueError, tifffile.TiffFileError):
         return None
-    return match[1] if match else None
+    return Origin.parse(match[1]) if match else None
 
 
 def _make_metadata(spec: PyramidSpec, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import zarr
 
 from steadystack.durable import RecordWriter, explain_unwritable, get_place
 from steadystack.model import InputError, OutputError, UnreachableError
+from steadystack.outputs.marks import Origin
 
 OWN = "steadystack"  # the attribute that tells where a stack comes from
 CORRECTED, MEAN = "output.corrected", "output.mean"
@@ -75,16 +76,16 @@ def read_begun(path: str, key: str = CORRECTED) -> tuple[str, str] | None:
     return _read_identity(build.path, key) if build.is_begun() else None
 
 
-def read_fingerprint(path: str) -> str:
-    """Read that of the measuring that a whole corrected stack or mean is of; "": not known."""
+def read_stored_origin(path: str) -> Origin | None:
+    """Read where a whole corrected stack or mean comes from; None: there is none of ours."""
     place = get_place(path)
     if not place.open_build().is_whole():
-        return ""
+        return None
     try:
         own: Any = zarr.open_group(place.make_zarr_store(), mode="r").attrs[OWN]
-        return str(own["fingerprint"])
-    except (KeyError, TypeError, ValueError, FileNotFoundError):
-        return ""  # it was written by an earlier version, or is none of ours
+        return Origin(*(str(own.get(name, "")) for name in ("digest", "fingerprint", "run")))
+    except (AttributeError, KeyError, TypeError, ValueError, FileNotFoundError):
+        return None
 
 
 def _read_identity(path: str, key: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from steadystack.config import Config
 from steadystack.conventions import find_spacing
 from steadystack.file_formats import TIFF_SUFFIXES
 from steadystack.model import Bools, InputError, OutsideImage, as_image
-from steadystack.outputs import read_tiff_digest
+from steadystack.outputs import read_tiff_origin
 from steadystack.planning.masking import naming_key
 from steadystack.readers import (
     StackSpec,
@@ -84,7 +84,7 @@ def locate_outside_image(config: Config, spec: StackSpec) -> OutsideFile | None:
         return None
     path = section.path
     with naming_key("external_reference.path"):
-        is_own_tiff = path.lower().endswith(TIFF_SUFFIXES) and read_tiff_digest(path) is not None
+        is_own_tiff = path.lower().endswith(TIFF_SUFFIXES) and read_tiff_origin(path) is not None
         series = 0 if is_own_tiff else None  # a mean has further images behind it
         image = read_any_image(path, spec.spatial, channel, series)
         _check_pixel_size(path, image.pixel_size, image.unit, spec.pixel_size, spec.unit)

@@ -100,12 +100,13 @@ def draw_pairs(
     return figure
 
 
-def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120) -> None:
+def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120, run: str = "") -> None:
     """Write a figure as PNG, SVG or PDF, by the path's suffix; the same figure is the same file.
 
     Parameters
     ----------
     key : of the settings, for errors
+    run : the name of the run that it is of, see `outputs.name_run`; "": of none
     """
     from matplotlib import rc_context
 
@@ -117,7 +118,8 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120) -> 
         rc_context({"svg.hashsalt": "steadystack"}),
     ):
         warnings.filterwarnings("ignore", "Glyph")  # names in letters that the font does not have
-        figure.savefig(partial, dpi=dpi, format=suffix[1:], metadata=make_figure_metadata(suffix))
+        metadata = make_figure_metadata(suffix, run)
+        figure.savefig(partial, dpi=dpi, format=suffix[1:], metadata=metadata)
 
 
 # Colours that stand for those of the page, which can be dark or light.

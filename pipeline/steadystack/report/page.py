@@ -63,6 +63,7 @@ class Page:
     left_out : boxes of parts of the frame that are left out: their edges along the last two axes,
         pixels from that of the frame
     preview : what a page of some coarse frames says of itself and of the run, names and values
+    run : the name of the run that it is of, see `outputs.name_run`; "": of none
     """
 
     title: str
@@ -75,6 +76,7 @@ class Page:
     log: Sequence[str] = ()
     left_out: Sequence[Box] = ()
     preview: Sequence[tuple[str, str]] = ()
+    run: str = ""
 
 
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:

@@ -29,10 +29,12 @@ from steadystack.durable import get_place
 from steadystack.model import GROWN, UNSOLVED, InputError
 from steadystack.outputs import (
     MEAN,
+    OWN,
     Written,
     check_own_tiff,
+    name_run,
     read_digest,
-    read_fingerprint,
+    read_origin,
     read_written,
 )
 from steadystack.planning import (
@@ -101,20 +103,29 @@ def check_corrected(config: Config) -> None:
 def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
     """Refuse to replace images of another run by those of a series that has grown.
 
-    `attributes` are those of its dataset. Of a file that is no Zarr store it is not known.
+    `attributes` are those of its dataset.
     """
     if GROWN not in attributes:
         return
-    known = {"", attributes["fingerprint"], *json.loads(attributes[GROWN])["fingerprints"]}
     for key in ("corrected", "mean"):
         path = getattr(config.output, key)
-        if path is None or not path.rstrip("/").endswith(".zarr"):
+        if path is None or not get_place(path).exists():
             continue
-        if read_fingerprint(path) not in known:
+        if not _is_of_run(config, path, attributes):
             raise InputError(
-                f"{path} was made with the shifts of another run, and this one, whose stack has "
-                f"grown, would replace it: set another output.{key}, or move what is there"
+                f"{path} was made with the shifts of another run, or does not tell of which, and "
+                f"this one, whose stack has grown, would replace it: set another output.{key}, or "
+                "move what is there"
             )
+
+
+def _is_of_run(config: Config, path: str, attributes: Mapping[str, str]) -> bool:
+    """Whether a run made the image at a path, before its series grew or since."""
+    known = {attributes["fingerprint"], *json.loads(attributes[GROWN])["fingerprints"]}
+    found = read_origin(path)
+    if found is None or found.fingerprint not in known:
+        return False
+    return found.run in ("", name_run(config.output.shifts, path))  # "": of an earlier version
 
 
 def average_solved(
@@ -246,7 +257,14 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
 def plan_stack(setup: Setup, shifts: xr.Dataset, before: Written | None = None) -> Corrected:
     """The corrected stack of a run, before a pixel is read; frames of the one `before` may stay."""
     path = str(setup.config.output.corrected)
-    return plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
+    planned = plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
+    return replace(planned, attributes=_add_run(setup, planned))
+
+
+def _add_run(setup: Setup, image: Corrected | SteadyMean) -> dict[str, Any]:
+    """The attributes of an image with the name of the run."""
+    own = image.attributes[OWN] | {"run": name_run(setup.config.output.shifts, image.path)}
+    return image.attributes | {OWN: own}
 
 
 def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
@@ -264,8 +282,7 @@ def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
         return None
     if len(written.shift) > shifts.sizes["frame"]:
         return None
-    known = {*json.loads(shifts.attrs[GROWN])["fingerprints"], shifts.attrs["fingerprint"]}
-    return written if written.fingerprint in known else None
+    return written if _is_of_run(setup.config, path, shifts.attrs) else None
 
 
 def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
@@ -274,7 +291,8 @@ def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
     count = (source.uncut or source).frame_count
     weights = read_mean_weights(setup.config, source.frame_numbers, count)
     path = str(setup.config.output.mean)
-    return plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
+    mean = plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
+    return replace(mean, attributes=_add_run(setup, mean))
 
 
 def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:

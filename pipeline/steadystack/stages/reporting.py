@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from steadystack.checks import list_boxes
-from steadystack.config import make_config
+from steadystack.config import Config, make_config
 from steadystack.correction import (
     SeriesImages,
     get_linear,
@@ -42,15 +42,24 @@ from steadystack.model import (
 )
 from steadystack.motion import ModelChoice
 from steadystack.outputs import (
+    check_of_run,
     check_own_file,
     explaining_write_errors,
+    name_run,
     replacing_own_file,
     write_rows,
 )
 from steadystack.planning import Setup
 from steadystack.quality import make_close_ups, verdict
 from steadystack.readers import StackSpec, locate_stack
-from steadystack.report import Page, draw_series, save_figure, save_figures, save_page
+from steadystack.report import (
+    Page,
+    check_report_path,
+    draw_series,
+    save_figure,
+    save_figures,
+    save_page,
+)
 from steadystack.run_log import read_log_lines
 from steadystack.stages.results import add_camera_images
 from steadystack.warp import Box
@@ -61,13 +70,26 @@ AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", 
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
 
+def check_report(config: Config, *, overwrite: bool = False) -> None:
+    """Refuse a report that could not be written later, or would replace that of another run.
+
+    With `overwrite` it may replace it.
+    """
+    path = config.output.report
+    if path is None:
+        return
+    check_report_path(path)
+    if not overwrite:
+        check_of_run(path, name_run(config.output.shifts, path), "output.report")
+
+
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
     """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
     name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
-    judgement = verdict(shifts)
+    judgement, run = verdict(shifts), name_run(setup.config.output.shifts, path)
     if Path(path).suffix != ".html" and figures is None:
         before, after = _make_means(setup, shifts)
-        save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path)
+        save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path, run=run)
         return
     page = Page(
         title=name,
@@ -79,6 +101,7 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
         left_out=find_boxes_left_out(setup, shifts),
+        run=run,
     )
     save_page(page, path)
     if figures is not None:

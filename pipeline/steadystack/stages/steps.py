@@ -21,7 +21,7 @@ from steadystack.config import Config
 from steadystack.dataset import read_attributes
 from steadystack.durable import Place, get_place
 from steadystack.model import UNSOLVED, InputError
-from steadystack.outputs import check_own_file, mark_page
+from steadystack.outputs import check_of_run, check_own_file, mark_page, name_run
 from steadystack.planning import (
     Plan,
     Setup,
@@ -33,7 +33,6 @@ from steadystack.planning import (
     set_up,
 )
 from steadystack.quality import verdict
-from steadystack.report import check_report_path
 from steadystack.run_log import log_stage, log_to_output
 from steadystack.stages.correcting import (
     Summary,
@@ -52,7 +51,7 @@ from steadystack.stages.measuring import (
     recall_run,
     settle_settings,
 )
-from steadystack.stages.reporting import write_report
+from steadystack.stages.reporting import check_report, write_report
 from steadystack.stages.results import (
     check_neighbours,
     load_own_shifts,
@@ -100,11 +99,11 @@ def run(
     ------
     InputError
         If the settings, the stack or the mask are unusable; before any frame is read. Also if
-        another run is writing the same output.
+        another run is writing the same output, or made what lies at `output.report`.
     """
-    config, path = resolve_only_input(config), config.output.report
-    if path is not None:
-        check_report_path(path)
+    config = resolve_only_input(config)
+    path = config.output.report
+    check_report(config, overwrite=overwrite)
     with open_run(config, "run", cluster, progress, overwrite=overwrite) as opened:
         check_corrected(config)
         if opened.setup.draft and not overwrite:
@@ -219,6 +218,7 @@ def report(config: Config, *, figures: str | None = None) -> str:
             "output.report is not set: set it to the path of a .html, .png, .svg or .pdf"
         )
     config = resolve_only_input(config)
+    check_report(config)
     setup = _set_up(config)
     shifts = load_own_shifts(setup)
     if (shifts["component"] == UNSOLVED).all():
@@ -238,24 +238,29 @@ def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
     where = get_place(path)
     where.check_writable()
     check_own_file(path, "output.performance_report")
+    run = name_run(config.output.shifts, path)
+    check_of_run(path, run, "output.performance_report")
     with TemporaryDirectory(prefix="steadystack-") as folder:
         made = Path(folder, "report.html")
-        with _put_report(where, made), open_cluster_on_demand(config.cluster, str(made)) as cluster:
+        with (
+            _put_report(where, made, run),
+            open_cluster_on_demand(config.cluster, str(made)) as cluster,
+        ):
             yield cluster
 
 
 @contextmanager
-def _put_report(where: Place, made: Path) -> Iterator[None]:
+def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
     """Put a report to its place, if one was made: of a run that failed, too, where that can be."""
     try:
         yield
     except BaseException as error:
         if made.exists() and not where.is_cut_off_by(error):
-            mark_page(made)
+            mark_page(made, run)
             where.put(made)
         raise
     if made.exists():  # not without workers
-        mark_page(made)
+        mark_page(made, run)
         where.put(made)
 
 

@@ -1,0 +1,20 @@
+"""Tell of which run an image is, whatever its format."""
+
+from __future__ import annotations
+
+from steadystack.durable import get_place
+from steadystack.outputs.marks import Origin, read_kept_origin
+from steadystack.outputs.ome_tiff import read_tiff_origin
+from steadystack.outputs.progress import read_stored_origin
+
+
+def read_origin(path: str) -> Origin | None:
+    """Read where the corrected stack or mean at a path comes from.
+
+    None: nothing is there, or something that was not made here.
+    """
+    if path.rstrip("/").endswith(".zarr"):
+        return read_stored_origin(path)
+    if not get_place(path).is_file():
+        return None
+    return read_kept_origin(path) if path.endswith(".npy") else read_tiff_origin(path)
