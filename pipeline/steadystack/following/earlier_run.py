@@ -17,7 +17,12 @@ from steadystack.following.frame_lines import FrameLine
 from steadystack.measure import get_camera_image_path
 from steadystack.model import UNSOLVED, FrameStatus, OutsideOutcome, PairTable, Pilot
 from steadystack.planning import LOOKED_AT_AGAIN, Setup, decide, recall_growth
-from steadystack.stages import list_estimated_images, load_own_shifts, recall_settings
+from steadystack.stages import (
+    list_estimated_images,
+    load_own_shifts,
+    open_sums,
+    recall_settings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,7 @@ def recall_earlier(undecided: Setup) -> EarlierRun:
         return EarlierRun(recall_settings(undecided).pilot)
     setup = recall_growth(recall_settings(undecided), undecided, (path,))
     dataset = load_own_shifts(setup) if setup.growth is None else load_shifts(path)
+    open_sums(setup).check(dataset.attrs, path)
     table = read_pairs(dataset) if setup.growth is None else setup.growth.table
     return EarlierRun(setup.pilot, table, dataset.attrs, read_lines(dataset))
 

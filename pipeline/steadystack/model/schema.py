@@ -80,6 +80,7 @@ class Attribute:
 
 
 GROWN = "grown"  # the attribute that tells that the series has
+FRAME_CHECKSUMS = "frame_checksums"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
 DIMS = {
     FRAME: "the frames of the stack, in order",
@@ -209,6 +210,9 @@ ATTRIBUTES = (
               "was decided before measuring was so from the first number of them; fingerprints: of "
               "each time; kept: pairs behind those of the strategy, measured before; missing: it "
               "never grew"),
+    Attribute("frame_checksums", "JSON", "of the first, the middle and the last frame that were "
+              "there, by index: CRC-32 of their pixels as the stack holds them; missing: an "
+              "earlier version took none"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),

@@ -58,11 +58,13 @@ from steadystack.stages.results import (
     get_lasting_attributes,
     list_estimated_images,
     load_own_shifts,
+    make_first_attributes,
     make_run_dataset,
-    make_run_id,
     make_table,
+    open_sums,
     recall_choice,
     save_over_journal,
+    sum_frames_measured,
 )
 from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach
@@ -181,8 +183,9 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     setup = replace(setup, draft=draft, growth=None)
     with log_stage("checking what is kept"):
         _check_kept(setup, growth)
+        open_sums(setup).check(measured.attrs, growth.path)
     history = {name: getattr(growth, name) for name in ("frames", "fingerprints", "kept")}
-    known = make_run_id() | {GROWN: json.dumps(history)}
+    known = make_first_attributes(setup) | {GROWN: json.dumps(history)}
     known |= recall_choice(measured.attrs)
     save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
     discard_journal(draft)
@@ -243,7 +246,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
     table = _add_second_round(opened, table)
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
-    if not missing and _are_rows_of(table, dataset) and is_checked:
+    if not missing and table.same_pairs(read_pairs(dataset)) and is_checked:
         log.info("all %d pairs are already measured", rows)
         if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
             save_over_journal(dataset, opened.path)
@@ -257,6 +260,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
         )
     dataset, table = _measure_in_rounds(opened, setup, dataset, table)
     attributes = get_lasting_attributes(dataset, is_settled=False)
+    attributes |= sum_frames_measured(setup, table, attributes)
     if not opened.is_share:
         with log_stage("quality checks"):
             attributes |= check_series(setup, table, opened.engine())
@@ -300,13 +304,9 @@ def _add_second_round(opened: OpenRun, table: PairTable) -> PairTable:
     return add_second_round(table, setup.method, len(setup.pairs), setup.config.pairs.extra)
 
 
-def _are_rows_of(table: PairTable, dataset: xr.Dataset) -> bool:
-    return table.same_pairs(read_pairs(dataset))
-
-
 def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
-    if _are_rows_of(table, dataset):
+    if table.same_pairs(read_pairs(dataset)):
         return dataset
     dataset = make_run_dataset(opened.setup, table, known=get_lasting_attributes(dataset))
     save_shifts(dataset, opened.path)
@@ -320,7 +320,8 @@ def _load_begun(opened: OpenRun) -> xr.Dataset:
         return load_own_shifts(opened.setup)
     check_replaceable(opened.path)
     discard_camera_images(opened.path)
-    dataset = make_run_dataset(opened.setup, make_table(opened.setup), known=make_run_id())
+    known = make_first_attributes(opened.setup)
+    dataset = make_run_dataset(opened.setup, make_table(opened.setup), known=known)
     save_shifts(dataset, opened.path)
     return dataset
 

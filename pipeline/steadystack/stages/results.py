@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from uuid import uuid4
 
+import numpy as np
 import xarray as xr
 
 from steadystack.checks import CHECKED
@@ -21,6 +22,7 @@ from steadystack.dataset import (
     get_journal_owner,
     load_shifts,
     make_dataset,
+    read_attributes,
     read_pairs,
     replay_journal,
     save_shifts,
@@ -36,8 +38,10 @@ from steadystack.measure import (
 )
 from steadystack.model import (
     EXTERNAL,
+    FRAME_CHECKSUMS,
     GROWN,
     PILOT,
+    FrameStatus,
     FrameTable,
     InputError,
     PairTable,
@@ -46,6 +50,7 @@ from steadystack.motion import MOTION_CHOICE, ModelChoice
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions, log_stage
+from steadystack.survey import FrameSums
 from steadystack.warp import find_middle
 
 log = logging.getLogger(__name__)
@@ -93,9 +98,33 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     )
 
 
-def make_run_id() -> dict[str, str]:
-    """An attribute that tells a dataset from all others."""
-    return {RUN: uuid4().hex}
+def make_first_attributes(setup: Setup) -> dict[str, str]:
+    """Attributes of a dataset that is begun: its name, and checksums of some frames."""
+    return {RUN: uuid4().hex, **open_sums(setup).take({})}
+
+
+def open_sums(setup: Setup) -> FrameSums:
+    """Checksums of frames of a run, to be taken or compared."""
+    return FrameSums(setup.series.source, setup.series.frame_numbers)
+
+
+def check_same_frames(setup: Setup) -> None:
+    """Refuse a stack of which some frames are not those that the dataset of this run is of.
+
+    Not where there is none, or one of other settings, of which other stages tell.
+    """
+    path = setup.shifts_path
+    if not get_place(path).exists():
+        return
+    attributes = read_attributes(path)
+    if attributes.get("fingerprint") == setup.config.fingerprint(setup.series.digest):
+        open_sums(setup).check(attributes, path)
+
+
+def sum_frames_measured(setup: Setup, table: PairTable, known: Mapping[str, str]) -> dict[str, str]:
+    """Checksums of some of the frames that were measured; those that are known stay."""
+    there = np.flatnonzero(table.frame_read_status == FrameStatus.OK.code)
+    return open_sums(setup).take(known, there.tolist())
 
 
 def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> dict[str, str]:
@@ -103,7 +132,7 @@ def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> d
 
     Not a choice of `motion.model` that could not be made, where pairs are not settled yet.
     """
-    lasting, attributes = (RUN, GROWN, *CHECKED), dataset.attrs
+    lasting, attributes = (RUN, GROWN, FRAME_CHECKSUMS, *CHECKED), dataset.attrs
     choice = recall_choice(attributes)
     if is_settled and MOTION_CHOICE in attributes:
         choice = {MOTION_CHOICE: attributes[MOTION_CHOICE]}

@@ -23,7 +23,15 @@ from steadystack.dataset import (
 )
 from steadystack.durable import get_place
 from steadystack.measure import discard_camera_images
-from steadystack.model import FRAME_FIELDS, GROWN, FrameStatus, InputError, PairStatus, PairTable
+from steadystack.model import (
+    FRAME_CHECKSUMS,
+    FRAME_FIELDS,
+    GROWN,
+    FrameStatus,
+    InputError,
+    PairStatus,
+    PairTable,
+)
 from steadystack.motion import MOTION_CHOICE
 from steadystack.pairs import batch_pairs
 from steadystack.planning import Setup
@@ -31,10 +39,12 @@ from steadystack.stages.results import (
     discard_draft,
     list_estimated_images,
     load_own_shifts,
+    make_first_attributes,
     make_run_dataset,
-    make_run_id,
     make_table,
+    open_sums,
 )
+from steadystack.survey import FrameSums
 
 ShareNumber: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
 
@@ -103,13 +113,13 @@ def gather(setup: Setup) -> None:
     if get_place(path).exists():
         before = load_own_shifts(setup)
         table, known = read_pairs(before), {RUN: get_journal_owner(before)}
-        known |= {
-            name: before.attrs[name] for name in (GROWN, MOTION_CHOICE) if name in before.attrs
-        }
+        kept = (GROWN, FRAME_CHECKSUMS, MOTION_CHOICE)
+        known |= {name: before.attrs[name] for name in kept if name in before.attrs}
     else:
         discard_camera_images(path)
-        table, known = make_table(setup), make_run_id()
-    shares = {share: _read_share(setup, share) for share in paths}
+        table, known = make_table(setup), make_first_attributes(setup)
+    sums = open_sums(setup)
+    shares = {share: _read_share(setup, share, sums) for share in paths}
     for share in shares.values():
         _take_rows(table, share)
     save_shifts(make_run_dataset(setup, table, known=known), path)
@@ -120,15 +130,20 @@ def gather(setup: Setup) -> None:
                 remove_share(share_path)
 
 
-def _read_share(setup: Setup, path: str) -> PairTable:
-    """Read what a share has measured; raises InputError if it is of other frames or settings."""
+def _read_share(setup: Setup, path: str, sums: FrameSums) -> PairTable:
+    """Read what a share has measured; raises InputError if it is of other frames or settings.
+
+    `sums` are those of the frames that are there.
+    """
     count, now = load_shifts(path).sizes["frame"], setup.series.source.frame_count
     if count < now:
         raise InputError(
             f"{path} is a part that was measured when the stack had {count} frames, and cannot be "
             f"gathered now that it has {now}: --overwrite starts over and removes it"
         )
-    return read_pairs(load_own_shifts(_set_output(setup, path)))
+    share = load_own_shifts(_set_output(setup, path))
+    sums.check(share.attrs, path)
+    return read_pairs(share)
 
 
 def remove_shares(path: str) -> None:

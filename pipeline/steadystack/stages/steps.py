@@ -54,6 +54,7 @@ from steadystack.stages.measuring import (
 from steadystack.stages.reporting import check_report, write_report
 from steadystack.stages.results import (
     check_neighbours,
+    check_same_frames,
     load_own_shifts,
     publish_draft,
     settle_neighbours,
@@ -221,6 +222,7 @@ def report(config: Config, *, figures: str | None = None) -> str:
     check_report(config)
     setup = _set_up(config)
     shifts = load_own_shifts(setup)
+    check_same_frames(setup)
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
     write_report(setup, shifts, path, figures)
@@ -315,6 +317,8 @@ def open_run(
                 if overwrite:
                     remove_shares(path)
                 opened = replace(opened, setup=begin(setup, overwrite))
+            check_same_frames(opened.setup)
+            if command in MEASURING:
                 if not opened.setup.is_settled and not config.cluster.starts_cluster:
                     opened.engine()  # one that is not there is told of before frames are read
                 with log_stage("deciding on settings"):

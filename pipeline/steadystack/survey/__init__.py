@@ -1,7 +1,8 @@
-"""What some frames show before a run is laid out.
+"""What some frames show before a run is laid out, or gone on with.
 
 `reach`: how far they move, and so how far to search; `defect_search`: what of the camera stands out
-wherever the scene is, pixels and whole lines.
+wherever the scene is, pixels and whole lines; `unchanged`: whether frames are those that were
+measured.
 """
 
 import lazy_loader

@@ -1,7 +1,9 @@
 from .defect_search import find_defects, find_lines
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
+from .unchanged import FrameSums
 
 __all__ = [
+    "FrameSums",
     "average_boxes",
     "choose_reach",
     "find_coarse_shift",

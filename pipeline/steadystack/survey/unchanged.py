@@ -1,0 +1,111 @@
+"""Whether the frames of a stack are those that were measured: checksums of a few of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from steadystack.model import (
+    FRAME_CHECKSUMS,
+    ChangedFrames,
+    Frame,
+    FrameSource,
+    FrameStatus,
+    InputError,
+    Slices,
+)
+
+# Most pixels of a frame that are summed up: those around its middle, of larger ones.
+MOST_PIXELS = 2**24
+
+
+class FrameSums:
+    """Checksums of frames as the stack holds them, whatever is masked; each is read once.
+
+    `source` is where frames are read, `numbers` theirs in the whole stack.
+    """
+
+    def __init__(self, source: FrameSource, numbers: Sequence[int]) -> None:
+        while isinstance(source, ChangedFrames):
+            source = source.frames
+        self._source, self._numbers = source, numbers
+        self._region = choose_region(source.frame_shape)
+        self._read = dict[int, tuple[FrameStatus, str]]()
+
+    def take(
+        self, attributes: Mapping[str, str], frames: Sequence[int] | None = None
+    ) -> dict[str, str]:
+        """Take checksums of the first, the middle and the last frame.
+
+        Parameters
+        ----------
+        attributes : of a dataset, whose checksums stay
+        frames : those to choose from; None: all
+
+        Returns
+        -------
+        the attribute of the dataset, without frames that are not whole or of one value: they may
+        be written yet
+        """
+        usable = range(self._source.frame_count) if frames is None else frames
+        known, taken = _parse(attributes), {}
+        for frame in sorted({usable[0], usable[len(usable) // 2], usable[-1]} if usable else ()):
+            status, found = (FrameStatus.OK, known[frame]) if frame in known else self._sum(frame)
+            if status is FrameStatus.OK and found:
+                taken[frame] = found
+        return {FRAME_CHECKSUMS: json.dumps(taken)}
+
+    def check(self, attributes: Mapping[str, str], path: str) -> None:
+        """Raise InputError if a frame is not what it was when the dataset at a path was measured.
+
+        `attributes` are its own. A frame that cannot be read is not judged, nor is any where there
+        are no checksums, as in datasets of earlier versions.
+        """
+        for frame, expected in _parse(attributes).items():
+            if frame >= self._source.frame_count:
+                continue
+            status, found = self._sum(frame)
+            if status is FrameStatus.UNREADABLE or found == expected:
+                continue
+            now = "it is missing" if status is FrameStatus.MISSING else "its pixels are others"
+            raise InputError(
+                f"frame {self._numbers[frame]} of the stack is not what it was when {path} was "
+                f"measured: {now}. If that was on purpose, `steadystack run --overwrite` measures "
+                "all of it again, or set another output.shifts; if not, put the old stack back"
+            )
+
+    def _sum(self, frame: int) -> tuple[FrameStatus, str]:
+        """How a frame is read, and its checksum; "": it is of one value."""
+        if frame not in self._read:
+            read = self._source.read(frame, self._region)
+            self._read[frame] = read.status, compute_checksum(read)
+        return self._read[frame]
+
+
+def compute_checksum(read: Frame) -> str:
+    """Compute the checksum of the pixels of a frame; "": all are of one value."""
+    image = read.image
+    first = image.flat[0]
+    if (image == first).all() or (first != first and np.isnan(image).all()):
+        return ""
+    ordered = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
+    return f"{zlib.crc32(ordered.data):08x}"
+
+
+def choose_region(shape: Sequence[int]) -> Slices:
+    """Choose the region of frames of a shape that is summed up: fewer planes, then fewer lines."""
+    region = []
+    for axis, size in enumerate(shape):
+        most = max(1, MOST_PIXELS // math.prod(shape[axis + 1 :]))
+        start = max(0, (size - most) // 2)
+        region.append(slice(start, min(size, start + most)))
+    return tuple(region)
+
+
+def _parse(attributes: Mapping[str, str]) -> dict[int, str]:
+    stored: dict[str, str] = json.loads(attributes.get(FRAME_CHECKSUMS, "{}"))
+    return {int(frame): checksum for frame, checksum in stored.items()}
