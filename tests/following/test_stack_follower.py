@@ -139,6 +139,24 @@ def test_a_line_says_all_in_words(tmp_path):
         assert set(line["std"]) == {"y", "x"}
 
 
+LATER = [
+    {"strategy": "reference", "reference": 9},
+    {"strategy": "list", "list": [[0, 9], [1, 9], [2, 8]]},
+    {"strategy": "list", "path": "pairs.csv"},
+]
+
+
+@pytest.mark.parametrize("pairs", slow_but(LATER[:1], LATER))
+def test_pairs_of_frames_that_come_later_are_no_hindrance(tmp_path, acting, pairs):
+    """Lines tell shifts against earlier frames; the run measures the pairs that are asked for."""
+    (tmp_path / "pairs.csv").write_text("0,9\n1,9\n2,8\n")
+    frames, truth = drifting(COUNT)
+    acting(*zarr_acts(tmp_path, frames))
+    lines = list(follow(settings(tmp_path, pairs=pairs), Pace(until=COUNT)))
+    assert len(lines) == COUNT
+    assert_near(lines, truth)
+
+
 @pytest.mark.slow
 def test_numbers_are_those_of_the_stack(tmp_path, acting):
     """Of a slice of the frames, which needs some before there are two."""

@@ -773,17 +773,34 @@ def test_pairs_of_a_second_round_are_kept(tmp_path, monkeypatch):
     assert measured == []
 
 
-def test_frames_that_are_written_into_the_room_for_them_are_measured(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "status"),
+    slow_but(
+        [("stack.npy", FrameStatus.FLAT)],
+        [("stack.npy", FrameStatus.FLAT), ("stack.zarr", FrameStatus.MISSING)],
+    ),
+)
+def test_frames_that_are_written_into_the_room_for_them_are_measured(tmp_path, path, status):
     """The stack had their number from the beginning; the same command takes them up."""
     frames = series(12)
-    array = zarr.create_array(
-        tmp_path / "stack.zarr", shape=frames.shape, chunks=(1, *SIZE), dtype="u2",
-        dimension_names=["t", "y", "x"],
-    )  # fmt: skip
-    array[:8] = frames[:8]
-    shifts = stages.run(settings(tmp_path))
-    assert (shifts["frame_status"][8:] == FrameStatus.MISSING.code).all()
-    array[8:] = frames[8:]
-    found = stages.run(settings(tmp_path))
+
+    def write(count):
+        if path == "stack.npy":
+            room = np.zeros_like(frames)
+            room[:count] = frames[:count]
+            write_npy(tmp_path, room)
+            return
+        array = zarr.create_array(
+            tmp_path / path, shape=frames.shape, chunks=(1, *SIZE), dtype="u2",
+            dimension_names=["t", "y", "x"], overwrite=True,
+        )  # fmt: skip
+        array[:count] = frames[:count]
+
+    write(8)
+    shifts = stages.run(settings(tmp_path, path))
+    assert (shifts["frame_read_status"][8:] == status.code).all()
+    write(12)
+    found = stages.run(settings(tmp_path, path))
     assert (found["frame_status"] == FrameStatus.OK.code).all()
-    assert_same_result(found, stages.run(settings(tmp_path, output={"shifts": "whole.zarr"})))
+    whole = settings(tmp_path, path, output={"shifts": "whole.zarr"})
+    assert_same_result(found, stages.run(whole))

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steadystack.config import Config
+from steadystack.csv_files import read_pair_list
 from steadystack.durable import get_place
-from steadystack.model import FrameStatus, InputError, RunError, escape_unprintable
+from steadystack.model import FrameStatus, InputError, RunError, escape_unprintable, is_of_one_value
 from steadystack.planning import Setup, open_series, set_up
 from steadystack.readers import INPUT_SUFFIXES, StackFrames, StackSpec, locate_stack
 
@@ -55,6 +55,7 @@ class AwaitedFrames:
         ] = {}  # frames that are whole, and could not be measured
         self._later = 0  # the last frame that has been found whole
         self._looked = 0.0  # seconds that the last look took
+        self._said = set[str]()
         self.next = 0  # the frame that is awaited
 
     def pause(self, seconds: float) -> None:
@@ -100,6 +101,10 @@ class AwaitedFrames:
         config, count = self._config, spec.frame_count
         if config.solve.anchor >= count:  # it comes later
             config = _replace_in(config, "solve", anchor=0)
+        if name_later_frames(config, count):
+            self._say_once("pairs names frames that come later: until the end, each is measured "
+                           "against some before it")  # fmt: skip
+            config = _replace_in(config, "pairs", strategy="consecutive", list=None, path=None)
         series, spec = open_series(config)
         if config.mask.saturation == "auto":  # as the first frames have it, and not looked for anew
             saturation = series.validity.saturation
@@ -121,6 +126,11 @@ class AwaitedFrames:
         self._trouble, self._troubled_since = message, time.monotonic()
         log.info("waiting: %s", escape_unprintable(message))
         return True
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            log.info("%s", message)
 
     def _may_come(self) -> bool:
         """Whether what is wrong with the stack may be that nothing, or little, is written yet."""
@@ -208,6 +218,17 @@ class AwaitedFrames:
         return not all_later and now - since < self._patience
 
 
+def name_later_frames(config: Config, count: int) -> bool:
+    """Whether `pairs` names frames that a stack of so many does not have yet."""
+    pairs = config.pairs
+    if pairs.strategy == "reference":
+        return pairs.reference >= count
+    if pairs.strategy != "list":
+        return False
+    listed = read_pair_list(pairs.path) if pairs.path is not None else pairs.list
+    return bool(np.max(np.asarray(listed), initial=-1) >= count)
+
+
 def list_later(behind: range) -> Iterator[int]:
     """List some frames of a range: near its beginning, farther and farther from it, the last."""
     distance = 1
@@ -222,14 +243,6 @@ def look_at_frame(source: StackFrames, frame: int) -> tuple[FrameStatus, bool]:
     read = source.read(frame)
     is_whole = read.status is FrameStatus.OK and not is_of_one_value(read.image)
     return read.status, is_whole
-
-
-def is_of_one_value(image: NDArray[np.generic]) -> bool:
-    """Whether all pixels have the same value, or none is a number."""
-    first = image.flat[0]
-    if first != first:
-        return bool(np.isnan(image).all())
-    return bool((image == first).all())
 
 
 def _replace_in(config: Config, section: str, **values: object) -> Config:

@@ -46,6 +46,7 @@ from steadystack.model.images import (
     Registration,
     ReportImages,
     Surface,
+    is_of_one_value,
 )
 from steadystack.model.pilot_outcome import (
     FEWEST_PLACES,
@@ -169,6 +170,7 @@ __all__ = [
     "escape_unprintable",
     "hide_in_values",
     "hide_secrets",
+    "is_of_one_value",
     "name_axes",
     "spatial_dims",
     "suggest_renaming",

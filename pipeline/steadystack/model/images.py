@@ -248,3 +248,13 @@ class ChangedFrames:
 
     def common_mask(self, region: Slices) -> Bools | None:
         return self.frames.common_mask(region)
+
+
+def is_of_one_value(values: NDArray[Any]) -> bool:
+    """Whether all values are the same, or none is a number; so may be what nobody has written."""
+    if not values.size:
+        return True
+    first = values.flat[0]
+    if first != first:
+        return bool(np.isnan(values).all())
+    return bool((values == first).all())

@@ -23,12 +23,14 @@ from steadystack.model import (
     FRAME_FIELDS,
     GROWN,
     PILOT,
+    Frame,
     FrameSource,
     FrameStatus,
     InputError,
     PairStatus,
     PairTable,
     Pilot,
+    is_of_one_value,
 )
 from steadystack.planning.layout import Setup, decide
 from steadystack.planning.series import Growth, Series, list_earlier_series
@@ -38,6 +40,10 @@ log = logging.getLogger(__name__)
 # Frames of which something was not there to be measured: it may be there now.
 LOOKED_AT_AGAIN = tuple(
     status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.UNREADABLE)
+)
+# Frames that an array may have had room for before they were written.
+MAY_COME = tuple(
+    status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.FLAT)
 )
 
 
@@ -92,18 +98,25 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
 def look_again(table: PairTable, source: FrameSource) -> PairTable:
     """The table with the pairs of frames to be measured that were not there, and are now.
 
-    An array may have room for frames that are written later.
+    An array may have room for frames that are written later; where it cannot tell what was never
+    written, they are of one value until then.
     """
-    absent = (FrameStatus.MISSING.code, FrameStatus.INCOMPLETE.code)
-    frames = np.flatnonzero(np.isin(table.frame_read_status, absent)).tolist()
-    there = [frame for frame in frames if source.read(frame).status is FrameStatus.OK]
+    frames = np.flatnonzero(np.isin(table.frame_read_status, MAY_COME)).tolist()
+    flat = table.frame_read_status == FrameStatus.FLAT.code
+    there = [frame for frame in frames if _is_there(source.read(frame), bool(flat[frame]))]
     if not there:
         return table
-    log.info("%d frames that were missing, or of which a part was, are there now", len(there))
+    log.info("%d frames that were missing, in part or of one value, are there now", len(there))
     rows = np.isin(table.reference, there) | np.isin(table.moving, there)
     table.status[rows] = PairStatus.UNMEASURED.code
     table.frame_read_status[there] = FrameStatus.UNMEASURED.code
     return table
+
+
+def _is_there(read: Frame, was_flat: bool) -> bool:
+    """Whether a frame is there now that was missing, in part, or of one value."""
+    is_whole = read.status is FrameStatus.OK
+    return is_whole and not (was_flat and is_of_one_value(read.image[read.valid]))
 
 
 def _read_history(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -169,7 +182,7 @@ def _join(before: PairTable, planned: np.ndarray[Any, np.dtype[np.int64]], count
 
     Planned pairs come first; behind them those that were measured and are not planned now.
     """
-    again = np.isin(before.frame_read_status, LOOKED_AT_AGAIN)
+    again = np.isin(before.frame_read_status, (*LOOKED_AT_AGAIN, FrameStatus.FLAT.code))
     kept = np.flatnonzero(~before.to_do & ~again[before.reference] & ~again[before.moving])
     numbers = before.reference[kept] * count + before.moving[kept]
     of_plan = planned[:, 0] * count + planned[:, 1]

@@ -17,6 +17,7 @@ from steadystack.model import (
     FrameStatus,
     InputError,
     Slices,
+    is_of_one_value,
 )
 
 # Most pixels of a frame that are summed up: those around its middle, of larger ones.
@@ -88,11 +89,9 @@ class FrameSums:
 
 def compute_checksum(read: Frame) -> str:
     """Compute the checksum of the pixels of a frame; "": all are of one value."""
-    image = read.image
-    first = image.flat[0]
-    if (image == first).all() or (first != first and np.isnan(image).all()):
+    if is_of_one_value(read.image):
         return ""
-    ordered = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
+    ordered = np.ascontiguousarray(read.image, read.image.dtype.newbyteorder("<"))
     return f"{zlib.crc32(ordered.data):08x}"
 
 
