@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from steadystack.outputs import write_image, write_stack
+from steadystack.readers.frames import StackFrames
 from support.scenes import Scene, ellipse
 from support.settings import config_of, write_run
 
@@ -26,6 +27,18 @@ def walk():
 def counts(truth):
     """The views as a camera stores them."""
     return np.clip(1000 + 200 * views(truth), 0, 65535).astype("u2")
+
+
+def note_reads(monkeypatch):
+    """The numbers of the frames that are read from now on."""
+    read, frames = StackFrames.read, []
+
+    def note(self, frame, *region):
+        frames.append(frame)
+        return read(self, frame, *region)
+
+    monkeypatch.setattr(StackFrames, "read", note)
+    return frames
 
 
 def write_inputs(folder, frames):

@@ -242,8 +242,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
     """
     with log_stage("beginning"):
         dataset = _load_begun(opened)
-    table = look_again(read_pairs(dataset), opened.setup.series.source)
-    table = _add_second_round(opened, table)
+    table = _add_second_round(opened, look_again(read_pairs(dataset), opened.setup.series.source))
     missing, rows = int(table.to_do.sum()), len(table.status)
     is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
     if not missing and table.same_pairs(read_pairs(dataset)) and is_checked:

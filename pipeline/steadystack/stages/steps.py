@@ -219,9 +219,9 @@ def report(config: Config, *, figures: str | None = None) -> str:
             "output.report is not set: set it to the path of a .html, .png, .svg or .pdf"
         )
     config = resolve_only_input(config)
-    check_report(config)
     setup = _set_up(config)
     shifts = load_own_shifts(setup)
+    check_report(config)
     check_same_frames(setup)
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
