@@ -96,6 +96,22 @@ def test_pairs_that_are_far_apart_may_be_no_more_alike_than_chance(first, trust)
     assert (f"{first} or more frames apart: the scene changes" in finding.words) is (first > 1)
 
 
+def test_a_scene_is_not_said_to_change_where_others_end_at_the_edge_of_the_search():
+    """Frames that drift by 2 px, searched within 5: what is further apart is not seen any more."""
+    pairs = np.array([(i, j) for i in range(30) for j in range(i + 1, min(i + 6, 30))])
+    table, apart = PairTable.unmeasured(pairs, 30, 1), pairs[:, 1] - pairs[:, 0]
+    statuses = (PairStatus.OK, PairStatus.OK, PairStatus.AT_SEARCH_LIMIT)
+    table.status[:] = [
+        (statuses[lag - 1] if lag < 4 else PairStatus.LOW_NCC).code for lag in apart
+    ]
+    table.shift[table.ok], table.shift_std[table.ok] = 2.0 * apart[table.ok, None], 0.01
+    table.ncc[:], table.frame_read_status[:] = 0.9, FrameStatus.OK.code
+    said = judge_series(table, solve_shifts(table))
+    assert [finding.code for finding in said.findings] == ["pairs_at_search_limit", "pairs_low_ncc"]
+    assert "the scene changes" not in str(said)
+    assert said.reasons[1].endswith("4 or more frames apart: their shifts may lie beyond the search")
+
+
 def test_advice_knows_what_is_set():
     table, frames = solved([PairStatus.OK] * 10)
     table.status[::2] = PairStatus.LOW_NCC.code

@@ -68,7 +68,8 @@ def find_doubtful_pairs(
     """Find pairs without a shift, by status, between frames that have one (any, if most have none).
 
     Pairs that are no more alike than chance are a loss and no danger: scenes change with time, and
-    where closer ones are alike, that is all there is to it.
+    where closer ones are alike, that is all there is to it. Where others end at the edge of the
+    search, these may as well show what lies beyond it.
     """
     has_shift, is_readable = has_own_shift(frames), is_readable_frame(pairs)
     if has_shift.mean() < MANY:
@@ -80,6 +81,7 @@ def find_doubtful_pairs(
         PairStatus.LOW_OVERLAP: advice.less_overlap,
         PairStatus.INVERTED: advice.inverted_contrast,
     }
+    far_why = "the scene changes"
     for status, problem in DOUBTFUL.items():
         # Frames may be lost because their pairs end at the edge: they count, too.
         is_counted = is_readable if status is PairStatus.AT_SEARCH_LIMIT else has_shift
@@ -94,6 +96,8 @@ def find_doubtful_pairs(
             )
             dangerous = status is not PairStatus.LOW_NCC and count > limit * total
             trust = Trust.UNRELIABLE if dangerous else Trust.CHECK
+            if status is PairStatus.AT_SEARCH_LIMIT:
+                far_why = "their shifts may lie beyond the search"
             way_out = advice_by_status[status]
             if status is PairStatus.AMBIGUOUS:
                 shares = pairs.fixed_pattern_share[usable & (pairs.status == status.code)]
@@ -105,7 +109,7 @@ def find_doubtful_pairs(
                 trust = Trust.GOOD
                 words = (
                     f"{count} of {total} pairs {problem}, nearly all of them {apart} or more "
-                    "frames apart: the scene changes"
+                    f"frames apart: {far_why}"
                 )
             yield Finding(trust, Reason(f"pairs_{status}"), words)
 
