@@ -166,6 +166,7 @@ def test_what_an_image_copies_is_there(read):
         "docs",
         "test",
         "dashboard",
+        "napari",  # an image has no display
     }
     assert readers - {"jobqueue"} <= set(extras) <= readers
 

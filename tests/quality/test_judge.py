@@ -101,15 +101,15 @@ def test_a_scene_is_not_said_to_change_where_others_end_at_the_edge_of_the_searc
     pairs = np.array([(i, j) for i in range(30) for j in range(i + 1, min(i + 6, 30))])
     table, apart = PairTable.unmeasured(pairs, 30, 1), pairs[:, 1] - pairs[:, 0]
     statuses = (PairStatus.OK, PairStatus.OK, PairStatus.AT_SEARCH_LIMIT)
-    table.status[:] = [
-        (statuses[lag - 1] if lag < 4 else PairStatus.LOW_NCC).code for lag in apart
-    ]
+    table.status[:] = [(statuses[lag - 1] if lag < 4 else PairStatus.LOW_NCC).code for lag in apart]
     table.shift[table.ok], table.shift_std[table.ok] = 2.0 * apart[table.ok, None], 0.01
     table.ncc[:], table.frame_read_status[:] = 0.9, FrameStatus.OK.code
     said = judge_series(table, solve_shifts(table))
     assert [finding.code for finding in said.findings] == ["pairs_at_search_limit", "pairs_low_ncc"]
     assert "the scene changes" not in str(said)
-    assert said.reasons[1].endswith("4 or more frames apart: their shifts may lie beyond the search")
+    assert said.reasons[1].endswith(
+        "4 or more frames apart: their shifts may lie beyond the search"
+    )
 
 
 def test_advice_knows_what_is_set():

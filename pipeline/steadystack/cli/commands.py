@@ -31,13 +31,14 @@ from steadystack.cli.outcomes import (
     reporting_errors,
     run_each,
 )
+from steadystack.cli.view_command import view
 from steadystack.config import Config, load_config
 from steadystack.model import InputError
 from steadystack.terminal import show_progress
 
 ORDER = (
     "init", "mask", "check", "preview", "plan", "run", "follow", "measure", "solve", "correct",
-    "report", "export", "schema", "demo",
+    "report", "view", "export", "schema", "demo",
 )  # fmt: skip
 
 
@@ -267,6 +268,7 @@ def check(config: str, picture: str | None) -> None:
 main.add_command(init)
 main.add_command(mask)
 main.add_command(follow)
+main.add_command(view)
 
 
 @main.command()

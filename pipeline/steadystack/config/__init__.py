@@ -24,6 +24,7 @@ from steadystack.config.settings import (
     MotionSection,
     OutputSection,
 )
+from steadystack.config.values import parse_yaml
 
 __all__ = [
     "AUTO",
@@ -42,5 +43,6 @@ __all__ = [
     "format_scalar",
     "load_config",
     "make_config",
+    "parse_yaml",
     "resolve_reader",
 ]

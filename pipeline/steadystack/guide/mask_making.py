@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from steadystack import readers
 from steadystack.conditioning import looks_inverted
 from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FrameStatus, InputError
+from steadystack.outputs import check_new_mask, write_new_mask
 from steadystack.planning import check_frames
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.report import check_report_path, save_figure
@@ -60,7 +60,7 @@ def make_mask(
         lies in any
     picture : path of a picture of the mean with what is not valid
     """
-    _check_target(target)
+    check_new_mask(target)
     if picture is not None:
         check_picture(picture)
         check_report_path(picture, "--picture")
@@ -85,37 +85,12 @@ def make_mask(
         rows.append(("", "little is valid: is it the scene?"))
     if looks_inverted(np.nan_to_num(mean), mask):
         rows.append(("", "what is not valid looks like a scene, what is does not: --below?"))
-    _save(mask, target)
+    write_new_mask(target, mask)
     rows.append(("mask", f"{target}, for mask.path"))
     if picture is not None:
         save_figure(draw_overlay([("mean", mean, mask)]), picture, key="--picture")
         rows.append(("picture", picture))
     return rows
-
-
-def _check_target(target: str) -> None:
-    path = Path(target)
-    if path.suffix != ".npy" or "://" in target:
-        raise InputError(f"{target}: the mask is written to a path of this machine, in .npy")
-    if path.exists():
-        raise InputError(f"{target} exists: it is not replaced; choose another name, or remove it")
-    if not path.resolve().parent.is_dir():
-        raise InputError(f"{target}: its folder does not exist")
-
-
-def _save(mask: Bools, target: str) -> None:
-    """Write the mask; nothing that has come to its path meanwhile is replaced."""
-    begun = False
-    try:
-        with Path(target).open("xb") as file:
-            begun = True
-            np.save(file, mask)
-    except FileExistsError as error:
-        raise InputError(f"{target} exists: it is not replaced") from error
-    except OSError as error:
-        if begun:
-            Path(target).unlink(missing_ok=True)
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _look_at(

@@ -52,7 +52,14 @@ from steadystack.outputs.pyramids import (
     write_fractions,
     write_region,
 )
-from steadystack.outputs.small import write_image, write_rows, write_stack, write_table
+from steadystack.outputs.small import (
+    check_new_mask,
+    write_image,
+    write_new_mask,
+    write_rows,
+    write_stack,
+    write_table,
+)
 
 __all__ = [
     "CORRECTED",
@@ -66,6 +73,7 @@ __all__ = [
     "PyramidSpec",
     "TaskRecord",
     "Written",
+    "check_new_mask",
     "check_of_run",
     "check_own_file",
     "check_own_preview",
@@ -90,6 +98,7 @@ __all__ = [
     "write_fractions",
     "write_image",
     "write_motion",
+    "write_new_mask",
     "write_ome_tiff",
     "write_region",
     "write_rows",

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.model import InputError
+from steadystack.model import Bools, InputError
 from steadystack.ome import Coordinates, make_image_attributes
 from steadystack.outputs.marks import replacing_own_file
 
@@ -65,6 +65,32 @@ def write_image(
         config={"write_empty_chunks": True},
     )  # fmt: skip
     array[...] = np.asarray(image)
+
+
+def check_new_mask(path: str) -> None:
+    """Raise InputError if a mask could not be written to that path, where nothing may lie yet."""
+    place = Path(path)
+    if place.suffix != ".npy" or "://" in path:
+        raise InputError(f"{path}: the mask is written to a path of this machine, in .npy")
+    if place.exists():
+        raise InputError(f"{path} exists: it is not replaced; choose another name, or remove it")
+    if not place.resolve().parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist")
+
+
+def write_new_mask(path: str, mask: Bools) -> None:
+    """Write a mask as .npy; what has come to its path meanwhile is not replaced: InputError."""
+    begun = False
+    try:
+        with Path(path).open("xb") as file:
+            begun = True
+            np.save(file, mask)
+    except FileExistsError as error:
+        raise InputError(f"{path} exists: it is not replaced") from error
+    except OSError as error:
+        if begun:
+            Path(path).unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,0 +1,9 @@
+"""Look at a stack and at its steady one in napari, and draw a region or a mask there.
+
+`shown_layers` says which layers there are, `drawings` makes settings of what was drawn, and
+`window` shows them; only it knows napari.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,342 @@
+"""Which layers are shown of a run: their pixels, not read yet, and where these lie."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.config import Config
+from steadystack.correction import correct
+from steadystack.durable import get_place
+from steadystack.model import UNSOLVED, Bools, FrameSource, FrameStatus, InputError
+from steadystack.planning import Setup, open_series, resolve_only_input, set_up
+from steadystack.plot import find_grey_range
+from steadystack.readers import MaskLabels, StackSpec, locate_mask, may_lack_chunks
+from steadystack.stages import (
+    find_boxes_left_out,
+    load_own_shifts,
+    open_stack,
+    recall_settings,
+)
+from steadystack.units import find_micrometers, is_size, parse_region
+from steadystack.validity import Validity
+
+# The layers' names; the last two are drawn on.
+STACK, STEADY, LEFT_OUT, PARTS = "stack", "steady", "left out", "parts"
+NOT_VALID, REGION = "not valid", "region"
+# Units of time that are shown as such, by the names that stores have for them.
+SECONDS = {
+    "ms": "ms", "millisecond": "ms", "milliseconds": "ms",
+    "s": "s", "sec": "s", "second": "s", "seconds": "s",
+    "min": "min", "minute": "min", "minutes": "min", "h": "h", "hour": "h", "hours": "h",
+}  # fmt: skip
+# By how much of a step the times of frames that are shown as even may differ from that.
+UNEVEN = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class ShownLayer:
+    """A layer, as napari takes it.
+
+    Attributes
+    ----------
+    kind : what it holds
+    name : what it is called
+    data : pixels (t, [z,] y, x) of images and labels, lazy where they are many; labels that are
+        drawn on have no t; the corners (4, 2) of rectangles
+    scale, translate : along the axes of `data`: the step of a pixel, and where the centre of the
+        first one lies; that of a whole frame is at 0
+    units : of these, along each axis
+    options : what else its kind takes
+    """
+
+    kind: Literal["image", "labels", "shapes"]
+    name: str
+    data: Any
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is shown of a run.
+
+    Attributes
+    ----------
+    title : of the window
+    axes : names of the axes, t first
+    layers : from the lowest to the topmost
+    notes : why something is not shown
+    spec : the stack; `whole` are its frames without the region that the settings cut out
+    region : first pixel and that behind the last, along the last two axes of a whole frame
+    shifts : the solved dataset; None: there is none
+    """
+
+    title: str
+    axes: tuple[str, ...]
+    layers: tuple[ShownLayer, ...]
+    notes: tuple[str, ...]
+    spec: StackSpec
+    region: tuple[tuple[int, int], ...]
+    shifts: xr.Dataset | None
+
+    @property
+    def whole(self) -> StackSpec:
+        return self.spec.uncut or self.spec
+
+    def get(self, name: str) -> ShownLayer | None:
+        """The layer of that name; None if it is not shown."""
+        return next((layer for layer in self.layers if layer.name == name), None)
+
+    def describe_frame(self, index: int) -> str:
+        """Describe a frame by its place in the series: number, time, shift and deviation."""
+        words = [f"frame {self.spec.frame_numbers[index]}"]
+        if self.spec.time is not None:
+            times, unit = self.spec.time
+            words.append(f"{times[index]:g} {unit}".strip())
+        if self.shifts is None:
+            return ", ".join(words)
+        shift = self.shifts["frame_shift"].to_numpy()[index]
+        deviation = self.shifts["frame_shift_std"].to_numpy()[index]
+        if not np.isfinite(shift).all():
+            return ", ".join([*words, "no shift"])
+        axes = self.shifts["axis"].to_numpy()
+        along = [
+            f"{axis} {value:.3f}" + (f" ± {error:.3f}" if np.isfinite(error) else "")
+            for axis, value, error in zip(axes, shift + 0.0, deviation, strict=True)
+        ]
+        return ", ".join([*words, f"shift {', '.join(along)} px"])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pixels of a whole frame lie: step, first and unit along t and the axes of frames.
+
+    What is not known is in frames and pixels.
+    """
+
+    scale: tuple[float, ...]
+    first: tuple[float, ...]
+    units: tuple[str, ...]
+
+    def place(self, first_pixel: Sequence[float]) -> tuple[float, ...]:
+        """Where a pixel of the whole frame, along its last axes, lies in the first frame."""
+        scale, first = self.scale[-len(first_pixel) :], self.first[-len(first_pixel) :]
+        along = [begin + p * s for p, s, begin in zip(first_pixel, scale, first, strict=True)]
+        return (*self.first[: len(self.first) - len(along)], *along)
+
+
+def find_steps(spec: StackSpec) -> Placement:
+    """Find where frames and pixels of a stack lie, in micrometers and a unit of time."""
+    first, step, unit = _find_time_step(spec)
+    micrometers = find_micrometers(spec.unit)
+    scale, units = [step], [unit]
+    for size in spec.pixel_size:
+        is_known = is_size(size) and micrometers is not None
+        scale.append(float(size) * (micrometers or 1.0) if is_known else 1.0)
+        units.append("um" if is_known else "pixel")
+    return Placement(tuple(scale), (first, *[0.0] * len(spec.pixel_size)), tuple(units))
+
+
+def _find_time_step(spec: StackSpec) -> tuple[float, float, str]:
+    """Find the first time, the step and the unit; numbers of frames if times are not even."""
+    numbers = spec.frame_numbers
+    by_number = float(numbers.start), float(numbers.step), "pixel"
+    if spec.time is None or spec.time[1] not in SECONDS or len(spec.time[0]) < 2:
+        return by_number
+    times = np.array(spec.time[0])
+    step = (times[-1] - times[0]) / (len(times) - 1)
+    if not (step > 0 and (np.abs(np.diff(times) - step) <= UNEVEN * step).all()):
+        return by_number
+    return float(times[0]), float(step), SECONDS[spec.time[1]]
+
+
+def find_shown(config: Config) -> Shown:
+    """Find what is shown of a run; reads one frame, for its range of values.
+
+    The stack is shown with whole frames, also where the settings cut out a region; the steady one
+    lies below, if there is a solved dataset of these settings: what is drawn is of frames as they
+    were taken.
+
+    Raises
+    ------
+    InputError
+        Where settings, stack and mask cannot be used, as of `run`.
+    """
+    config = resolve_only_input(config)
+    series, spec = open_series(config)
+    setup = recall_settings(set_up(config, series))
+    steps, whole = find_steps(spec), spec.uncut or spec
+    notes: list[str] = []
+    shifts = _load_shifts(setup, notes)
+    corner = [spec.first_pixel[axis] for axis in spec.spatial]
+    stack = _open(config, region=None)
+    limits = {"contrast_limits": _find_limits(setup.series.source)}
+
+    def lay(
+        kind: Literal["image", "labels", "shapes"],
+        name: str,
+        data: Any,
+        first_pixel: Sequence[float],
+        ndim: int,
+        **options: Any,
+    ) -> ShownLayer:
+        place = steps.place(first_pixel)
+        return ShownLayer(
+            kind, name, data, steps.scale[-ndim:], place[-ndim:], steps.units[-ndim:], options
+        )
+
+    ndim, origin = 1 + len(spec.spatial), [0] * len(spec.spatial)
+    layers = []
+    if shifts is not None:
+        steady, first_pixel = _make_steady(config, setup, spec, shifts, notes)
+        place = [begin + add for begin, add in zip(corner, first_pixel, strict=True)]
+        layers.append(lay("image", STEADY, steady, place, ndim, **limits))
+    layers.append(lay("image", STACK, stack.data, origin, ndim, **limits))
+    if _has_causes(setup, spec):
+        left_out = (~make_validity(setup.series.source)).astype(np.uint8)
+        layers.append(lay("labels", LEFT_OUT, left_out, corner, ndim, opacity=0.3))
+    boxes = find_boxes_left_out(setup, shifts) if shifts is not None else []
+    if boxes:
+        corners = [make_rectangle(box) for box in boxes]
+        layers.append(
+            lay("shapes", PARTS, corners, corner[-2:], 2, edge_color="orange",
+                face_color="transparent")
+        )  # fmt: skip
+    if (drawn := _read_mask(config, whole, notes)) is not None:
+        layers.append(lay("labels", NOT_VALID, drawn, origin, ndim - 1, opacity=0.5))
+    region = _find_region(config, whole)
+    rectangles = [make_rectangle(region)] if config.input.region is not None else []
+    layers.append(
+        lay("shapes", REGION, rectangles, [0, 0], 2, edge_color="cyan", face_color="transparent")
+    )
+    title = get_place(config.input.one_path).name
+    return Shown(title, ("t", *spec.spatial), tuple(layers), tuple(notes), spec, region, shifts)
+
+
+def make_rectangle(box: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Make the corners (4, 2) of a box of pixels, (first, stop) along y and x: its outer edges."""
+    (top, bottom), (left, right) = ((first - 0.5, stop - 0.5) for first, stop in box)
+    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
+
+
+def make_validity(source: FrameSource) -> da.Array:
+    """Which pixels of every frame are valid, (t, axes of a frame) bool, lazy: a frame at a time."""
+    shape = (source.frame_count, *source.frame_shape)
+    valid: da.Array = da.map_blocks(
+        _read_validity,
+        source,
+        chunks=da.core.normalize_chunks((1, *source.frame_shape), shape),
+        dtype=bool,
+        meta=np.empty((0,) * len(shape), bool),
+    )
+    return valid
+
+
+def _read_validity(source: FrameSource, block_id: tuple[int, ...] = ()) -> Bools:
+    return source.read(block_id[0]).valid[None]
+
+
+def _open(config: Config, **other: Any) -> xr.DataArray:
+    keys = config.input.model_dump()
+    return open_stack(keys.pop("path"), **keys | other)
+
+
+def _find_region(config: Config, whole: StackSpec) -> tuple[tuple[int, int], ...]:
+    """The region of the settings along the last two axes, in pixels; the whole frame if none."""
+    sides = parse_region(
+        "input.region",
+        config.input.region or (),
+        whole.spatial,
+        whole.frame_shape,
+        whole.pixel_size,
+        whole.unit,
+    )
+    return sides[-2:]
+
+
+def _load_shifts(setup: Setup, notes: list[str]) -> xr.Dataset | None:
+    """The solved dataset of these settings; None with a note why there is none."""
+    path = setup.config.output.shifts
+    if not get_place(path).exists():
+        notes.append(f"{path} is not there: only the stack is shown, until it was run")
+        return None
+    try:
+        shifts = load_own_shifts(setup)
+    except InputError as error:
+        notes.append(f"only the stack is shown: {error}")
+        return None
+    if (shifts["component"] == UNSOLVED).all():
+        notes.append(f"only the stack is shown: {path} is not solved yet")
+        return None
+    return shifts
+
+
+def _has_causes(setup: Setup, spec: StackSpec) -> bool:
+    """Whether pixels may be left out, as far as it is known before any is read."""
+    validity = setup.series.validity
+    given = any(validity.border) or replace(validity, border=()) != Validity()
+    by_pilot = setup.pilot is not None and bool(setup.pilot.describe_left_out())
+    return given or by_pilot or np.dtype(spec.dtype).kind == "f" or may_lack_chunks(spec)
+
+
+def _make_steady(
+    config: Config, setup: Setup, spec: StackSpec, shifts: xr.Dataset, notes: list[str]
+) -> tuple[da.Array, list[float]]:
+    """The steady stack by the section `correct`, lazy, and its first pixel in the frames."""
+    section, source = config.correct, setup.series.source_before_pilot
+    mask = None
+    if _has_causes(setup, spec):
+        mask = xr.DataArray(make_validity(source), dims=("t", *spec.spatial))
+    stack = _open(config).drop_vars(["t", *spec.spatial], errors="ignore")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        steady = correct(
+            stack,
+            shifts,
+            mask=mask,
+            interpolation="nearest" if section.labels else section.interpolation,
+            fill_value=section.fill_value,
+            border=section.border,
+            invalid=section.invalid,
+            interpolated=section.interpolated,
+            unusable=section.unusable,
+        )
+    notes += [str(warning.message) for warning in told]
+    first_pixel = [
+        float(steady[axis][0]) if axis in steady.coords else 0.0 for axis in spec.spatial
+    ]
+    return steady.data, first_pixel
+
+
+def _find_limits(source: FrameSource) -> tuple[float, float]:
+    """The values of black and white, by the middle frame."""
+    frame = source.read(source.frame_count // 2)
+    if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
+        return 0.0, 1.0
+    low, high = find_grey_range(frame.image[frame.valid].astype(np.float64))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _read_mask(config: Config, whole: StackSpec, notes: list[str]) -> NDArray[np.uint8] | None:
+    """What `mask.path` says is not valid, 1, of a whole frame; None if it has a mask per frame."""
+    section, shape = config.mask, whole.frame_shape
+    if section.path is None:
+        return np.zeros(shape, np.uint8)
+    labels = MaskLabels(section.labels or (), section.invert)
+    mask = locate_mask(section.path, whole.frame_count, shape, labels)
+    if mask.per_frame:
+        notes.append(
+            f"mask.path is one per frame: none is drawn, as it would replace {section.path}"
+        )
+        return None
+    return (~mask.read(0, shape)).astype(np.uint8)
