@@ -8,6 +8,7 @@ Errors are compared with the Cramér-Rao bound of two noisy images. Prints Markd
 
 grid    features of 1, 2, 4 px; noise of 0.03, 0.3, 1 times the scene's deviation; five kinds of
         masks; scikit-image, OpenCV and pystackreg beside it (pip install -e '.[bench]')
+masks   ten kinds of masks, features of 2 px, noise of 0.3
 mixed   features of 1.5 to 10 px, an ellipse over 55 %, 1 % dead pixels, bright spots and a border
         outside the mask that stand still, shifts up to 32 px; signal-to-noise ratios 0.2 to 20
 colour  noise that is not white
@@ -32,7 +33,7 @@ from skimage.registration import phase_cross_correlation
 
 import steadystack
 from pair_kinds import KINDS, LINES, make_line_pair, make_pair
-from scenes import MASKS, Blobs, Pair, Views, add_artefacts, make_masks
+from scenes import MASKS, MORE_MASKS, Blobs, Pair, Views, add_artefacts, make_masks
 from steadystack import peak
 from steadystack.model import Registration
 from steadystack.ncc import CachedMask, Layout, compute_terms, make_masked_image
@@ -177,6 +178,38 @@ def grid(count: int) -> None:
                 f"{summary['cover']:.0%} | {others} |",
                 flush=True,
             )
+    print()
+
+
+def masks(count: int) -> None:
+    """Ten kinds of masks, beside what the pixels that are left allow."""
+    print_header(
+        "masks",
+        "valid",
+        "bound, px",
+        "error, px",
+        "error / bound",
+        "errors / stated std",
+        "no shift",
+        "scikit-image, masked, px",
+    )
+    for kind in (*MASKS, *MORE_MASKS):
+        rng, errors, peer, valid = np.random.default_rng(7), Errors(), [], []
+        true = []
+        for _ in range(count):
+            pair = Views.of(rng, SHAPE, (2.0,), 8).pair(rng, kind, 0.3)
+            errors.add(pair, register_pair(pair, 16))
+            valid.append(pair.reference_mask.mean())
+            if len(peer) < 30:
+                peer.append(scikit_image(pair, 16))
+                true.append(pair.shift)
+        found = errors.summary()
+        print(
+            f"| {kind} | {np.mean(valid):.0%} | {found['bound']:.4f} | {found['rms']:.4f} "
+            f"| {found['rms'] / found['bound']:.2f} | {found['z']:.2f} | {found['lost']:.0%} "
+            f"| {format_peer_error(peer, true)} |",
+            flush=True,
+        )
     print()
 
 
@@ -416,6 +449,7 @@ def main() -> None:
     )
     tables = {
         "grid": grid,
+        "masks": masks,
         "mixed": mixed,
         "colour": colour,
         "kinds": kinds,

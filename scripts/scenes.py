@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 MASKS = ("none", "ellipse", "dead", "beam stop", "per frame")
+MORE_MASKS = ("half", "ring", "net", "bands", "islands")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ def make_masks(kind: str, rng: np.random.Generator, shape: Sequence[int]) -> tup
         "beam stop": lambda: (
             (np.hypot(y, x.T) > 0.12 * size) & ~((np.abs(x.T) < 0.04 * size) & (y > 0))
         ),
+        "half": lambda: np.broadcast_to(x.T < 0, shape).copy(),
+        "ring": lambda: np.abs(np.hypot(y, x.T) - 0.36 * size) < 0.08 * size,
+        "net": lambda: (y % 12 < 9) & (x.T % 12 < 9),  # bars of 3 px
+        "bands": lambda: np.broadcast_to(y % 32 < 20, shape).copy(),
+        "islands": lambda: ndimage.gaussian_filter(rng.normal(size=shape), size / 32) > 0.018,
     }[kind]()
     return mask, mask
 
