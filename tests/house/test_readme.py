@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from click.testing import CliRunner
 
 import steadystack
 from steadystack.cli import main
-from support import ROOT
+from support import ROOT, beds
 from support.members import slow_but
 
 README = ROOT / "README.md"
@@ -26,6 +29,8 @@ TUTORIALS = [
     "turning-tutorial.md",
     "notebook-tutorial.md",
 ]
+PLATE = "plate-tutorial.md"  # needs a batch system, or what stands in for it
+MACHINE = pytest.mark.xdist_group("machine")
 
 
 def python_blocks(path):
@@ -46,8 +51,41 @@ def test_the_python_of_a_page_runs(path, demonstration, monkeypatch):
 
 @pytest.mark.parametrize("name", slow_but(TUTORIALS[:1], TUTORIALS))
 def test_a_tutorial_runs_as_it_stands(name, tmp_path, monkeypatch):
+    run_tutorial(name, tmp_path, monkeypatch)
+    if name == "first-series.md":
+        assert (tmp_path / "series-report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place", ["here", pytest.param("slurm", marks=[pytest.mark.slurm, MACHINE])]
+)
+def test_the_tutorial_of_a_plate_runs_as_it_stands(place, tmp_path, monkeypatch):
+    """On a Slurm; and with the jobs as plain commands, for where there is none."""
+    shutil.copy(ROOT / "scripts" / "slurm_job.sh", tmp_path)
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    if place == "slurm":
+        if reason := beds.lacking(beds.SLURM):
+            pytest.skip(reason)
+        bed = beds.Slurm().start()
+        monkeypatch.setenv("SLURM_CONF", str(bed.conf))
+    else:
+        folders.insert(0, str(beds.write_slurm_of_one(tmp_path / "bin")))
+    monkeypatch.setenv("PATH", ":".join(folders))
+    try:
+        run_tutorial(PLATE, tmp_path, monkeypatch)
+    finally:
+        if place == "slurm":
+            bed.stop()
+    logs = [path.read_text() for path in sorted(tmp_path.glob("steadystack-*.log"))]
+    assert len(logs) == 2
+    assert "3 inputs: 3 done" in logs[1]
+    assert (tmp_path / "plate-B-1-0-report.html").stat().st_size > 10_000
+
+
+def run_tutorial(name, folder, monkeypatch):
     """Its Python in one session, its commands between; its own asserts say what has to come out."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "pipeline"))
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     names: dict = {}
@@ -59,15 +97,13 @@ def test_a_tutorial_runs_as_it_stands(name, tmp_path, monkeypatch):
             continue
         command = re.sub(r"^steadystack", f'"{sys.executable}" -m steadystack', block, flags=re.M)
         done = subprocess.run(
-            ["bash", "-euc", command], capture_output=True, text=True, check=False
+            ["bash", "-euc", command], capture_output=True, text=True, check=False, timeout=600
         )
         assert done.returncode == 0, done.stderr
-    if name == "first-series.md":
-        assert (tmp_path / "series-report.html").stat().st_size > 10_000
 
 
 def test_no_other_page_has_python_that_is_not_run():
-    run = {README.name, "python.md", *TUTORIALS}
+    run = {README.name, "python.md", PLATE, *TUTORIALS}
     assert [path.name for path in PAGES if python_blocks(path) and path.name not in run] == [
         "reference.md"  # signatures
     ]

@@ -251,6 +251,25 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
         return daemon is not None and daemon.poll() is None and accepts(self.port)
 
 
+def write_slurm_of_one(folder: Path) -> Path:
+    """Commands of Slurm that run a job at once, where it is submitted, and without tasks.
+
+    Returns the folder, which is for the front of the PATH. A job is over when `sbatch` returns.
+    """
+    folder.mkdir()
+    submit = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift; done
+number=1
+while [ -e "steadystack-$number.log" ]; do number=$((number + 1)); done
+echo "$number"
+SLURM_JOB_ID=$number exec bash "$@" > "steadystack-$number.log" 2>&1
+"""
+    for name, text in (("sbatch", submit), ("squeue", "#!/bin/sh\n"), ("scancel", "#!/bin/sh\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
+
+
 class Hosts:
     """Hosts as network namespaces with a switch between them and this machine."""
 
