@@ -34,10 +34,10 @@ INIT_SETTINGS = """\
 input:
   path: {path}
 {input_keys}
-mask:                        # mask what stands still in the camera: it pulls shifts to zero
+mask:                        # mask what does not move with the scene: it pulls shifts to zero
   # path: mask.npy           # or .tif, .zarr; nonzero = valid; one for all frames, {shape},
                              # or one per frame; invert: true swaps valid and invalid
-  # rois:                  # or outlines, [y, x] in pixels, whose inside or outside is valid
+  # rois:                    # or outlines, [y, x] in pixels, whose inside or outside is valid
   #   - {{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}  # a field stop
   #   - {{polygon: [[0, 0], [0, {radii[1]}], [{radii[0]}, 0]], valid: outside}}  # dirt in a corner
 {invalid_values}
@@ -145,8 +145,8 @@ def _make_lines_on_pilot(
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
-        "both are auto, as are mask.defects, mask.parts and register.max_shift: a run tries",
-        "pairs, and would use now:",
+        "both are auto, as are mask.defects, mask.parts and register.max_shift:",
+        "a run tries some pairs first, and would choose now:",
         *replace(pilot, reach=reach).describe(),
     ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
