@@ -422,12 +422,12 @@ def presets_page() -> str:
         "",
         "```sh",
         "steadystack init STACK --like low-dose-em > run.yaml",
-        "steadystack init --list                                # tells them all",
+        "steadystack init --list                                # lists them all",
         "```",
         "",
-        "What `init` finds of the stack and its pairs stays in the draft; its keys are put "
-        "in. Whatever depends on the size of things in pixels is left to the pilot. Each has a "
-        "worked case of the same name, with mask and outputs, tested on a series of its kind.",
+        "The keys of the preset are added to what `init` finds out about the stack. Whatever "
+        "depends on the size of things in pixels is left to the pilot. Each preset has a worked "
+        "case of the same name, with mask and outputs, tested on a series of its kind.",
         "",
     ]
     for name, about in list_presets().items():

@@ -133,10 +133,10 @@ def test_slices_are_those_of_python(text, numbers):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("155", "is no slice start:stop:step"),
-        ("1:2:3:4", "is no slice"),
-        ("a:b", "is no slice"),
-        ("1.5:3", "is no slice"),
+        ("155", "is not a slice start:stop:step"),
+        ("1:2:3:4", "is not a slice"),
+        ("a:b", "is not a slice"),
+        ("1.5:3", "is not a slice"),
         ("-5:", "start is negative"),
         ("0:-1", "stop is negative"),
         ("9:0:-1", "step is negative"),
@@ -172,9 +172,9 @@ def test_regions_are_pixels_along_the_last_axes(region, sides):
         (((0, 1),) * 4, "has 4 axes, but frames have z, y, x"),
         (
             ((-1, 50), None),
-            r"\[-1, 50\] along y is not inside of the frame, whose pixels are 0 to 100",
+            r"\[-1, 50\] along y is not inside the frame, whose pixels are 0 to 100",
         ),
-        (((50, 101), None), r"along y is not inside of the frame"),
+        (((50, 101), None), r"along y is not inside the frame"),
         ((None, ("40 um", "60 um")), "along x, pixels 160 to 240, is not inside"),
         (((40, 55), None), "has 15 pixels: at least 16 are needed, of the frame's 100"),
         (((60, 40), None), "has 0 pixels: at least 16"),
@@ -196,7 +196,7 @@ def test_regions_as_one_text():
     assert split_region("--region", "64:320, 20 um:70 um") == [[64, 320], ["20 um", "70 um"]]
     assert split_region("--region", ":,5:60") == [None, [5, 60]]
     for text in ("64", "1:2:3", "5:,0:3", "a"):
-        with pytest.raises(InputError, match="is no first:stop"):
+        with pytest.raises(InputError, match="is not first:stop"):
             split_region("--region", text)
 
 

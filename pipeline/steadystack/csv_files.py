@@ -126,7 +126,7 @@ def _read_columns(
         if len(row) > len(heading) and any(row[len(heading) :]):
             raise InputError(
                 f"{location}: {len(row)} values for the {len(heading)} columns of the header; "
-                "decimals have a point, not a comma"
+                "write decimals with a point, not a comma"
             )
         frame = _parse_frame(location, row, indices[-1], len(line_numbers), frame_count)
         if frame in line_numbers:

@@ -163,7 +163,7 @@ def parse_slice(key: str, text: str) -> slice:
     match = re.fullmatch(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?", text)
     example = "such as '155:245:3', '100:' or '::2'"
     if match is None:
-        raise InputError(f"{key} {text!r} is no slice start:stop:step: write it {example}")
+        raise InputError(f"{key} {text!r} is not a slice start:stop:step: write it {example}")
     start, stop, step = (None if part in (None, "") else part for part in match.groups())
     parts = {"start": start, "stop": stop, "step": step}
     negative = [name for name, part in parts.items() if part is not None and part.startswith("-")]
@@ -219,7 +219,7 @@ def parse_region(
             named += f", pixels {first} to {stop},"
         if first < 0 or stop > size:
             raise InputError(
-                f"{named} is not inside of the frame, whose pixels are 0 to {size} (stop is not "
+                f"{named} is not inside the frame, whose pixels are 0 to {size} (stop is not "
                 "included)"
             )
         least = 1 if axis == "z" else min(LEAST_SIDE, size)
@@ -242,8 +242,8 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
         ends = [end.strip() for end in part.split(":")]
         if len(ends) != 2 or bool(ends[0]) != bool(ends[1]):
             raise InputError(
-                f"{key} {text!r}: {part.strip()!r} is no first:stop: write one for each axis, such "
-                "as 64:320,100:356; ':' is all of an axis"
+                f"{key} {text!r}: {part.strip()!r} is not first:stop: write one for each axis, "
+                "such as 64:320,100:356; ':' is all of an axis"
             )
         whole = ends == ["", ""]
         sides.append(None if whole else [int(end) if end.isdecimal() else end for end in ends])
@@ -293,7 +293,7 @@ def parse_layout(key: str, text: str) -> RawLayout:
         "gap 32 count 100' (> big-endian; bytes before the first frame and before each; frames)"
     )
     if match is None:
-        raise InputError(f"{key} {text!r} is no type, shape and offset: {example}")
+        raise InputError(f"{key} {text!r} is not a type, shape and offset: {example}")
     order, name, bits, letter, size, sides, rest = match.groups()
     kind, size = letter or name[0], int(size or int(bits) // 8)
     shape = tuple(int(side) for side in sides.split("x"))

@@ -155,5 +155,5 @@ def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
 
 def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused(tmp_path):
     get_place(tmp_path / f"{'n' * 175}.zarr").check_name()
-    with pytest.raises(InputError, match=r"has 255 bytes: an output's may have 180"):
+    with pytest.raises(InputError, match=r"has 255 bytes: that of an output may have 180"):
         get_place(tmp_path / f"{'n' * 250}.zarr").check_name()

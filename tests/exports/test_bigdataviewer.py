@@ -71,7 +71,7 @@ def test_what_it_does_not_read_is_refused(tmp_path):
     for spec, words in (
         (flat, "is one of t, y, x: export .affines.json"),
         (plain, "no OME-Zarr image"),
-        (None, "is not there any more"),
+        (None, "is no longer there"),
         (replace(deep, path="s3://bucket/deep.zarr"), "on this machine"),
     ):
         with pytest.raises(InputError, match=words):

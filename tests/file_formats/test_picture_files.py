@@ -135,8 +135,8 @@ def test_a_picture_that_is_cut_off_is_named(tmp_path, ending):
     ("name", "content", "told"),
     [
         ("a.png", b"not a picture", "the picture cannot be read"),
-        ("a.pgm", b"P2\n2 1\n255\n3 4", r"is no binary PGM or PPM \(P5, P6\)"),
-        ("a.pgm", b"P5" + b" " * 4000, r"is no binary PGM or PPM \(P5, P6\)"),
+        ("a.pgm", b"P2\n2 1\n255\n3 4", r"is not a binary PGM or PPM \(P5, P6\)"),
+        ("a.pgm", b"P5" + b" " * 4000, r"is not a binary PGM or PPM \(P5, P6\)"),
         ("a.pgm", b"P5\n2 1\n70000\n0000", "its maximum is 70000, not 1 to 65535"),
         ("a.png", None, r"a\.png does not exist"),
     ],

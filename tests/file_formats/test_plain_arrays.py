@@ -161,7 +161,7 @@ def test_raw_numbers_that_grow_stay_what_they_were(tmp_path, frames):
         ("uint16 48 x 64 count 6", r"5 frames of 6144 bytes, fewer than 6"),
         ("uint16 480 x 640", r"0 frames of 614400 bytes"),
         ("uint16 48 x 64 offset 99999", r"0 frames of 6144 bytes, and 0 bytes more"),
-        ("uint24 48 x 64", "is no type, shape and offset: write it such as 'uint16 512 x 640'"),
+        ("uint24 48 x 64", "is not a type, shape and offset: write it such as 'uint16 512 x 640'"),
         ("float8 48 x 64", "there are no floats of 8 bits"),
         ("uint8 0 x 64", "a size is 0"),
         ("uint8 4 x 4 gap 1 gap 2", "a word occurs twice"),

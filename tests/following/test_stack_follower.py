@@ -326,7 +326,7 @@ def test_a_stack_that_is_begun_anew_is_refused(tmp_path, acting):
 
     begin_zarr(tmp_path)
     acting(*(partial(append, index) for index in range(4)), lambda: None, begin_anew)
-    with pytest.raises(InputError, match="3 frames, and 4 have been followed: it was begun anew"):
+    with pytest.raises(InputError, match="3 frames, and 4 have been followed: it was started over"):
         list(follow(settings(tmp_path), Pace()))
 
 

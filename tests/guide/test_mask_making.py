@@ -106,7 +106,7 @@ def test_a_region_without_an_inside_is_refused(tmp_path):
         (["{stack}", "mask.npy", "--threshold", "1e9"], "no valid pixel"),
         (["{stack}", "mask.npy", "--rois", "none.roi"], "none.roi does not exist"),
         (["{stack}", "mask.npy", "--rois", "{stack}"], "has no regions of ImageJ"),
-        (["flat.npy", "mask.npy"], "no threshold parts them"),
+        (["flat.npy", "mask.npy"], "no threshold separates them"),
         (["none.npy", "mask.npy"], "none.npy"),
         (["{stack}", "mask.npy", "--picture", "seen.bmp"], "must end in .png"),
     ],

@@ -117,7 +117,7 @@ def test_nothing_but_a_preview_is_replaced(tmp_path):
     write_stack(tmp_path / "stack.zarr", views(wander(4)))
     page = tmp_path / "shifts.preview.html"
     page.write_bytes(MARKS[".html"][0])  # the page of a run that is called so
-    with pytest.raises(InputError, match=r"shifts\.preview\.html exists and is no preview"):
+    with pytest.raises(InputError, match=r"shifts\.preview\.html exists and is not a preview"):
         preview(config_of(tmp_path))
     assert page.read_bytes() == MARKS[".html"][0]
 

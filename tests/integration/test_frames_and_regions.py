@@ -232,7 +232,7 @@ def test_init_writes_settings_of_them(folder):
     assert "at least 2 items" in refused.output
     refused = CliRunner().invoke(main, ["init", stack, "--region", "10-100"])
     assert refused.exit_code == 2
-    assert "is no first:stop" in refused.output
+    assert "is not first:stop" in refused.output
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_init_writes_settings_of_them(folder):
     [
         ({"frames": "9:2"}, "input.frames '9:2' leaves 0 of the 14 frames"),
         ({"frames": "2:9:-1"}, "step is negative"),
-        ({"frames": "155"}, "is no slice start:stop:step"),
+        ({"frames": "155"}, "is not a slice start:stop:step"),
         ({"region": [[0, 10], None]}, "has 10 pixels: at least 16 are needed, of the frame's 120"),
-        ({"region": [[100, 140], None]}, "is not inside of the frame, whose pixels are 0 to 120"),
+        ({"region": [[100, 140], None]}, "is not inside the frame, whose pixels are 0 to 120"),
         ({"region": [[0, "9 miles"], None]}, "is neither pixels nor a length"),
         ({"region": [[0, 1]] * 3}, "input.region has 3 axes, but frames have y, x"),
         ({"region": [[0, 50]]}, "input.region"),

@@ -218,7 +218,7 @@ def test_other_frames_have_another_digest_and_all_of_them_that_of_the_stack(tmp_
         ({"frames": "8:2"}, "leaves 0 of the 11 frames"),
         (
             {"region": [[0, 41], None]},
-            "along y is not inside of the frame, whose pixels are 0 to 40",
+            "along y is not inside the frame, whose pixels are 0 to 40",
         ),
         ({"region": [[0, 15], None]}, "has 15 pixels: at least 16 are needed"),
         ({"region": [["1 um", "9 um"], None]}, "needs a pixel size with a unit"),

@@ -60,7 +60,7 @@ class Ordered(click.Group):
     "--debug",
     is_flag=True,
     envvar="STEADYSTACK_DEBUG",
-    help="Print the traceback of an error that is a bug; so does STEADYSTACK_DEBUG=1.",
+    help="Print the traceback of an unexpected error; so does STEADYSTACK_DEBUG=1.",
 )
 @click.version_option(package_name="steadystack")
 def main(debug: bool) -> None:
@@ -84,7 +84,7 @@ def main(debug: bool) -> None:
 @config_argument
 @reporting_errors
 def preview(config: str) -> None:
-    """Look at the whole series coarsely, and say what a run will cost.
+    """Take a coarse look at the whole series, and estimate what a run will cost.
 
     Takes some seconds: measures every nth frame, averaged over boxes of pixels, and one to three
     pairs at full size. Drift and errors are in pixels of the stack; time and memory of the whole
@@ -148,11 +148,16 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
     """
     settings = override_cluster(load_config(config), scheduler_file)
     inputs = planning.resolve_inputs(settings)
+    if batches is not None and len(inputs) > 1:
+        raise InputError(
+            f"--batches {batches} works with one input, but there are {len(inputs)}: measure them "
+            "without it, or set input.position or input.path to one of them"
+        )
     with show_progress() as progress:
-        if len(inputs) > 1 and batches is None:
+        if len(inputs) > 1:
             run_each(settings, inputs, "measure", overwrite=overwrite, progress=progress)
             return
-        single = settings if len(inputs) > 1 else get_only_input(inputs)
+        single = get_only_input(inputs)
         shifts = stages.measure(single, overwrite=overwrite, progress=progress, batches=batches)
     target = f"part {batches}" if batches else single.output.shifts
     echo(f"{format_usable(shifts)} -> {target}")
@@ -179,7 +184,7 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
-@click.option("--overwrite", is_flag=True, help="Write it again, even if it exists.")
+@click.option("--overwrite", is_flag=True, help="Write them again, even if they exist.")
 @reporting_errors
 def correct(config: str, overwrite: bool) -> None:
     """Write the corrected stack of a solved run, and its mean.
@@ -250,13 +255,13 @@ def report(config: str, figures: str | None) -> None:
 @click.option(
     "--picture",
     metavar="FILE",
-    help="Draw these frames with invalid pixels in colour: .png, .svg or .pdf.",
+    help="Draw the three frames with invalid pixels in colour: .png, .svg or .pdf.",
 )
 @reporting_errors
 def check(config: str, picture: str | None) -> None:
     """Show how settings, stack and mask are understood.
 
-    Reads three frames, and asks about anything odd in them.
+    Reads three frames, asks about anything odd in them, and tries a few pairs.
     """
     inputs = planning.resolve_inputs(load_config(config))
     if picture is not None and len(inputs) > 1:

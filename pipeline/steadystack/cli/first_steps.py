@@ -22,7 +22,7 @@ STACK_OPTIONS = (
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
     click.option("--reader", help="file.py:function that returns the array of the path."),
     click.option("--raw", help="Type and shape of a frame: 'uint16 512 x 640 offset 4096'."),
-    click.option("--frames", help="Frames that are used, start:stop:step, such as 155:245:3."),
+    click.option("--frames", help="Frames to use, start:stop:step, such as 155:245:3."),
 )
 
 
@@ -48,13 +48,13 @@ def _list_presets(context: click.Context, _: click.Parameter, given: bool) -> No
     is_eager=True,
     expose_value=False,
     callback=_list_presets,
-    help="Tell the kinds that --like knows.",
+    help="List the kinds that --like knows.",
 )
 @stack_options
 @click.option(
     "--region",
     metavar="Y,X",
-    help="Box that is used, first:stop along each axis: 64:320,100:356, or '20 um:70 um,:'.",
+    help="Box to use, first:stop along each axis: 64:320,100:356, or '20 um:70 um,:'.",
 )
 @reporting_errors
 def init(stack: tuple[str, ...], **keys: Any) -> None:
@@ -79,21 +79,22 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
     "--by",
     type=click.Choice(["mean", "deviation"]),
     default="mean",
-    help="What is thresholded, of the frames over time; the mean if not given.",
+    help="What to threshold: the mean of the frames over time, or their deviation.",
 )
-@click.option("--threshold", type=float, help="Valid is what lies above; by Otsu if not given.")
-@click.option("--below", is_flag=True, help="Valid is what does not lie above it.")
+@click.option("--threshold", type=float, help="Pixels above it are valid; Otsu's if not given.")
+@click.option("--below", is_flag=True, help="Valid are the pixels that do not lie above it.")
 @click.option("--largest", is_flag=True, help="Keep only the largest region.")
 @click.option("--fill-holes", is_flag=True, help="Fill the holes of regions.")
-@click.option("--erode", type=click.IntRange(0), default=0, help="Pixels to take off as a rim.")
+@click.option("--erode", type=click.IntRange(0), default=0, help="Pixels to remove along the rim.")
 @click.option("--rois", help="Regions of ImageJ (.roi, .zip) instead of a threshold.")
-@click.option("--picture", help="Draw the mean and what is not valid: .png, .svg or .pdf.")
+@click.option("--picture", help="Draw the mean and the invalid pixels: .png, .svg or .pdf.")
 @stack_options
 @reporting_errors
 def mask(stack: str, target: str, **options: Any) -> None:
     """Make a mask of a stack: by a threshold of its mean or deviation, or from ImageJ's regions.
 
-    Reads up to 64 frames. MASK.npy is for mask.path; nothing is replaced by it.
+    Reads up to 64 frames. Set mask.path to MASK.npy in the settings. An existing file is not
+    replaced.
     """
     print_table(guide.make_mask(stack, target, **_take_given(options)))
 

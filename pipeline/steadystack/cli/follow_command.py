@@ -45,25 +45,25 @@ def follow(
     patience: float,
     scheduler_file: str | None,
 ) -> None:
-    """Tell the shift of every frame while the stack is written, then run.
+    """Print the shift of every frame while the stack is written, then run.
 
-    Prints a line of JSON for each frame as soon as it is whole, also of a stack that is not there
-    yet. At the end it does what `run` does; all but the lines goes to standard error. Ctrl-C ends
-    it without the run.
+    Prints a line of JSON for each frame as soon as it is whole; the stack need not be there yet.
+    At the end it does what `run` does. Everything but these lines goes to standard error. Ctrl-C
+    ends it without the run.
     """
     settings = override_cluster(load_config(config), scheduler_file)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()
     if len(inputs) > 1:
-        raise InputError(f"input.path is {len(inputs)} inputs, but one stack can be followed")
+        raise InputError(f"input.path is {len(inputs)} inputs, but only one stack can be followed")
     single, count = get_only_input(inputs), 0
     try:
         for line in following.follow(single, following.Pace(idle, until, patience=patience)):
             echo(line.dump())
             count += 1
     except KeyboardInterrupt as stop:
-        stop.add_note(f"{count} frames were followed, and none is run yet")
+        stop.add_note(f"{count} frames were followed, and the run has not begun")
         raise
-    echo(f"{count} frames were followed; all frames are run now", err=True)
+    echo(f"{count} frames were followed; now the run of all frames", err=True)
     with show_progress() as progress:
         shifts = stages.run(single, progress=progress)
     conclude(single, shifts, time.monotonic() - started, err=True)

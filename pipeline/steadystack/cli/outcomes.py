@@ -43,7 +43,7 @@ EXIT_CODES = {
     INTERRUPTED: "stopped by Ctrl-C",
     TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
 }
-GOES_ON_AFTER = "After 1, or when it was stopped, run the same command to continue."
+GOES_ON_AFTER = "After 1, or after a stop, run the same command to continue."
 GOES_ON = (
     "run",
     "follow",

@@ -47,7 +47,7 @@ class PreprocessSection(Section):
     low_pass: Sigma | Literal["auto"] | None = Field(
         AUTO,
         description="take the local mean over a Gaussian of this sigma, pixels, plane by plane; "
-        "null: off; auto: off, but if most pairs have no shift so",
+        "null: off; auto: off, unless most pairs have no shift without it",
     )
     high_pass: Sigma | Literal["auto"] | None = Field(
         AUTO,

@@ -212,7 +212,7 @@ def find_weights(shifts: xr.Dataset, weights: Weights) -> NDArray[np.float64]:
         )
     found = np.where(ok, values, 0.0)
     if not found.any():
-        raise InputError("no frame counts: none is ok and has a weight above 0, there is no mean")
+        raise InputError("no frame counts: none is ok with a weight above 0, so there is no mean")
     return found
 
 

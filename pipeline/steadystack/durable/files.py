@@ -123,7 +123,7 @@ def check_workshop(path: Path) -> bool:
         ours = folder.is_dir() and not any(folder.iterdir())
     if not ours:
         raise InputError(
-            f"{folder} is in the way, and not of steadystack: move it, or set another output"
+            f"{folder} is in the way, and not made by steadystack: move it, or set another output"
         )
     return True
 

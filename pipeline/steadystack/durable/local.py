@@ -157,8 +157,8 @@ class LocalPlace:
         length = len(os.fsencode(self.name))
         if length > LONGEST_NAME:
             raise InputError(
-                f"the name {self.name[:40]}... has {length} bytes: an output's may have "
-                f"{LONGEST_NAME}, since what is kept beside it has a longer one"
+                f"the name {self.name[:40]}... has {length} bytes: that of an output may have "
+                f"{LONGEST_NAME}, since files kept beside it have longer names"
             )
 
     def check_writable(self) -> None:

@@ -97,8 +97,9 @@ def _find_first_pixel(
         return np.array([spec.first_pixel.get(axis, 0) for axis in axes], np.float64)
     if _get_input(shifts).get("region"):
         raise InputError(
-            "frames turn about the middle of input.region, and the stack that tells where that is "
-            "is not there any more: put it back, or export a table (.csv) or the dataset (.nc)"
+            "frames turn about the middle of input.region, and the stack, which is needed to find "
+            "that point, is no longer there: put it back, or export a table (.csv) or the "
+            "dataset (.nc)"
         )
     return np.zeros(len(axes))
 

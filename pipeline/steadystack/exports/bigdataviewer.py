@@ -81,7 +81,7 @@ def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:
     """The whole stack, the folder that it lies in, and its path in there."""
     if spec is None:
         raise InputError(
-            "BigDataViewer needs the stack that was measured, and that is not there any more: put "
+            "BigDataViewer needs the stack that was measured, which is no longer there: put "
             "it back, or export .affines.json instead"
         )
     whole = spec.uncut or spec

@@ -113,10 +113,10 @@ def _open_pnm(path: str) -> tuple[PicturePixels, tuple[str, ...]]:
     with get_place(path).open() as file:
         head = _HEAD.match(file.read(MOST_HEAD))
     if head is None:
-        raise InputError(f"{path} is no binary PGM or PPM (P5, P6): write it so, or as PNG or TIFF")
+        raise InputError(f"{path} is not a binary PGM or PPM (P5, P6): write one, or PNG or TIFF")
     kind, width, height, most = (int(number) for number in head.groups())
     if not 0 < most < 2**16:
-        raise InputError(f"{path} is no PGM or PPM: its maximum is {most}, not 1 to 65535")
+        raise InputError(f"{path} is not a PGM or PPM: its maximum is {most}, not 1 to 65535")
     channels = COLOURS[:3] if kind == 6 else ()
     shape = (height, width, *((3,) if channels else ()))
     dtype = np.dtype("u1" if most < 2**8 else ">u2")

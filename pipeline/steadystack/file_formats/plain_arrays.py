@@ -45,7 +45,7 @@ def open_npy(path: str, name: str = "") -> FileArray:
         except FileNotFoundError as error:
             raise InputError(get_place(path).describe_missing()) from error
         if not isinstance(values, np.ndarray):  # np.load opens archives, too
-            raise InputError(f"{path} is no .npy file: it holds a {type(values).__name__}")
+            raise InputError(f"{path} is not a .npy file: it holds a {type(values).__name__}")
         return FileArray(PlainPixels(values), ".npy array")
 
 

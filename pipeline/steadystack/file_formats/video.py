@@ -190,14 +190,14 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
     _check_whole(path, stream, stamps)
     if not found or None in stamps or len(set(stamps)) < len(stamps):
         raise InputError(
-            f"{path}: its {len(found)} frames do not each bear a time, by which they are found: "
-            "write it anew (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
+            f"{path}: its {len(found)} frames do not each have a time stamp, by which they are "
+            "found: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     is_reordered = "avi" in container.format.name and stream.codec_context.has_b_frames
     if is_reordered and stamps == sorted(stamps):  # as they are stored
         raise InputError(
             f"{path}: its frames are stored in another order than they are shown, which AVI does "
-            "not tell of: write it anew (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
+            "not record: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     found.sort()
     return [stamp for stamp, _ in found], [i for i, (_, is_key) in enumerate(found) if is_key]

@@ -162,7 +162,7 @@ class AwaitedFrames:
         if found.count < self.next:
             raise InputError(
                 f"{spec.path} has {found.count} frames, and {self.next} have been followed: it was "
-                "begun anew; start the command again"
+                "started over; run the command again"
             )
         kinds = [(one.spatial, one.frame_shape, one.dtype) for one in both]
         if kinds[0] != kinds[1]:

@@ -117,7 +117,7 @@ def _apply_threshold(
     known = np.isfinite(basis)
     level = find_otsu_threshold(basis[known]) if threshold is None and known.any() else threshold
     if level is None or not np.isfinite(level):
-        raise InputError("all pixels look the same: no threshold parts them")
+        raise InputError("all pixels look the same: no threshold separates them")
     above = np.greater(basis, level, where=known, out=np.zeros(basis.shape, bool))
     return (known & ~above if below else above), float(level)
 

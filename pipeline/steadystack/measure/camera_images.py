@@ -220,7 +220,8 @@ def check_camera_image(path: str) -> None:
         ours = False
     if not ours:
         raise InputError(
-            f"{path} is in the way, and not of steadystack: move it, or set another output.shifts"
+            f"{path} is in the way, and not made by steadystack: move it, or set another "
+            "output.shifts"
         )
 
 

@@ -134,7 +134,7 @@ def check_own_preview(path: str) -> None:
             if PREVIEW_MARK in file.read(SEARCHED_BYTES):
                 return
     raise InputError(
-        f"{path} exists and is no preview made by steadystack: it will not be overwritten; move "
+        f"{path} exists and is not a preview made by steadystack: it will not be overwritten; move "
         "it, or give output.report, beside which a preview lies, another name"
     )
 

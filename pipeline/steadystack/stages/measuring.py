@@ -176,7 +176,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
         if get_place(draft).exists():
             raise InputError(
                 f"the stack has grown, but {draft} was begun with other settings: go on with "
-                f"these, --overwrite starts over; or delete it, and {path} is gone on with"
+                f"these, --overwrite starts over; delete it to continue with {path}"
             )
         discard_draft(path)  # what is left of one
         copy_camera_images(growth.path, draft)
