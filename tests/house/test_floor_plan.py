@@ -65,6 +65,7 @@ PLAN = {
     "run_log": (4, set()),
     "measure": (5, {"numpy"}),
     "correction": (5, {"numpy", "xarray"}),
+    "movie": (5, {"numpy", "PIL", "av"}),
     "report": (5, {"numpy", "xarray", "matplotlib", "jinja2", "PIL"}),
     "exports": (6, {"numpy", "xarray"}),
     "planning": (6, {"numpy", "dask"}),

@@ -187,10 +187,10 @@ def solve(config: str) -> None:
 @click.option("--overwrite", is_flag=True, help="Write them again, even if they exist.")
 @reporting_errors
 def correct(config: str, overwrite: bool) -> None:
-    """Write the corrected stack of a solved run, and its mean.
+    """Write the corrected stack of a solved run, its mean, and a movie of it.
 
-    They are written to output.corrected and output.mean, whichever is set, with the options of the
-    sections `correct` and `mean`.
+    They are written to output.corrected, output.mean and output.movie, whichever is set, with the
+    options of the sections `correct` and `mean`.
 
     Continues where an earlier call stopped.
     """

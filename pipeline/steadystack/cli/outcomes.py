@@ -187,6 +187,7 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float, *, err: bool = 
         ("report", output.report),
         ("corrected stack", output.corrected),
         ("mean", output.mean),
+        ("movie", output.movie),
     ):
         if path is not None and get_place(path).exists():
             echo(f"{name} -> {escape_unprintable(path)}", err=err)

@@ -47,6 +47,8 @@ PLAIN_WORDS = (
     ("tuple", "list"),
 )
 
+OUTPUTS = "shifts", "corrected", "mean", "movie", "report", "summary", "performance_report"
+
 
 def load_config(path: str | Path) -> Config:
     """Read a YAML file; raises InputError with one line per problem.
@@ -127,10 +129,7 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
         "pairs": {"path": resolve(config.pairs.path)},
         "correct": {"stack": resolve(config.correct.stack)},
         "mean": {"path": resolve(config.mean.path)},
-        "output": {
-            name: resolve(getattr(config.output, name))
-            for name in ("shifts", "corrected", "mean", "report", "summary", "performance_report")
-        },
+        "output": {name: resolve(getattr(config.output, name)) for name in OUTPUTS},
         "cluster": {
             "scheduler_file": resolve(config.cluster.scheduler_file),
             "job_folder": resolve(config.cluster.job_folder),

@@ -210,6 +210,11 @@ class OutputSection(Section):
         "OME-TIFF (.ome.tif), both also with sum, standard deviation, count and maximum, or .npy; "
         "null: none",
     )
+    movie: str | None = Field(
+        None,
+        description="a movie, as taken beside steady: .mp4 (H.264), at most 512 pixels a side, "
+        "volumes as their mean along z; null: none; extras: video, pictures",
+    )
     report: str | None = Field(
         None, description="the report: a page (.html) or a picture (.png, .svg or .pdf); null: none"
     )
@@ -231,11 +236,13 @@ class OutputSection(Section):
             raise ValueError(f"corrected {self.corrected!r} must end in .zarr or .ome.tif")
         if self.mean is not None and not self.mean.rstrip("/").endswith((*suffixes, ".npy")):
             raise ValueError(f"mean {self.mean!r} must end in .zarr, .ome.tif or .npy")
+        if self.movie is not None and Path(self.movie).suffix != ".mp4":
+            raise ValueError(f"movie {self.movie!r} must end in .mp4")
         performance_report = self.performance_report
         if performance_report is not None and Path(performance_report).suffix != ".html":
             raise ValueError(f"performance_report {performance_report!r} must end in .html")
         written = self.shifts, self.corrected, self.mean, self.report, self.summary
-        for path in (*written, performance_report):
+        for path in (*written, self.movie, performance_report):
             if path is not None:
                 get_place(path).check_name()
         return self

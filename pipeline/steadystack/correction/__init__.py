@@ -19,6 +19,7 @@ from steadystack.correction.moments import SteadyMean
 from steadystack.correction.movements import (
     Weights,
     find_defects_left_out,
+    find_movements,
     find_shown_box,
     get_linear,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "compute_how",
     "correct",
     "find_defects_left_out",
+    "find_movements",
     "find_shown_box",
     "get_linear",
     "make_before_and_after",

@@ -25,6 +25,7 @@ OUTPUT_ENDINGS = {
     "report": "-report.html",
     "corrected": "-corrected.ome.zarr",
     "mean": "-mean.ome.zarr",
+    "movie": "-movie.mp4",
 }
 # Longer names of inputs are cut: systems allow 255 bytes, and endings have to find room in them.
 MOST_STEM_BYTES = 160
@@ -65,6 +66,7 @@ output:
   report: {report}  # a page; .png, .svg or .pdf: one picture
   # corrected: {corrected}  # the corrected stack; or .ome.tif
   # mean: {mean}  # the mean of the moved frames; or .ome.tif, .npy
+  # movie: {movie}  # as taken beside steady (extras: video, pictures)
 
 correct:                     # used if output.corrected or output.mean is set
   # border: crop             # only what every good frame shows; same: the frames' shape

@@ -9,7 +9,7 @@ from steadystack.outputs.progress import read_stored_origin
 
 
 def read_origin(path: str) -> Origin | None:
-    """Read where the corrected stack or mean at a path comes from.
+    """Read where the corrected stack, mean or movie at a path comes from.
 
     None: nothing is there, or something that was not made here.
     """
@@ -17,4 +17,4 @@ def read_origin(path: str) -> Origin | None:
         return read_stored_origin(path)
     if not get_place(path).is_file():
         return None
-    return read_kept_origin(path) if path.endswith(".npy") else read_tiff_origin(path)
+    return read_kept_origin(path) if path.endswith((".npy", ".mp4")) else read_tiff_origin(path)

@@ -141,7 +141,7 @@ def _strip_suffix(path: str) -> str:
 
 def _check_placeholders(config: Config, count: int) -> None:
     """Refuse an output path that several inputs would share."""
-    for key in ("shifts", "corrected", "mean", "report"):
+    for key in ("shifts", "corrected", "mean", "movie", "report"):
         path = getattr(config.output, key)
         if path is not None and PLACEHOLDER not in _split_template(path)[1]:
             example = PurePath(path).with_stem(f"{PurePath(path).stem}-{PLACEHOLDER}").name

@@ -76,6 +76,7 @@ def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
         "output.shifts": shifts,
         "output.corrected": output.corrected,
         "output.mean": output.mean,
+        "output.movie": output.movie,
         "output.report": output.report,
         "output.performance_report": output.performance_report,
         "output.summary": output.summary if with_summary else None,

@@ -27,6 +27,7 @@ from steadystack.correction import (
 )
 from steadystack.durable import get_place
 from steadystack.model import GROWN, UNSOLVED, InputError
+from steadystack.movie import check_movie
 from steadystack.outputs import (
     MEAN,
     OWN,
@@ -66,10 +67,14 @@ class Summary:
     levels: int
     tasks: int
     task_bytes: int
-    what: Literal["corrected", "mean"] = "corrected"
+    what: Literal["corrected", "mean", "movie"] = "corrected"
     further: tuple[Summary, ...] = ()
 
     def __str__(self) -> str:
+        if self.what == "movie":
+            return (
+                f"movie of {self.frames} frames, {self.shape[0]} x {self.shape[1]} -> {self.path}"
+            )
         blank = f" ({self.blank} of them blank)" if self.blank else ""
         if self.what == "mean":
             blank = f" ({self.blank} more left out)" if self.blank else ""
@@ -98,6 +103,8 @@ def check_corrected(config: Config) -> None:
             read_digest(output.mean, MEAN)
         else:
             check_own_mean(output.mean)
+    if output.movie is not None:
+        check_movie(output.movie)
 
 
 def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
@@ -107,7 +114,7 @@ def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
     """
     if GROWN not in attributes:
         return
-    for key in ("corrected", "mean"):
+    for key in ("corrected", "mean", "movie"):
         path = getattr(config.output, key)
         if path is None or not get_place(path).exists():
             continue
@@ -141,10 +148,10 @@ def average_solved(
 
     Frames whose status is not ok are left out.
     """
-    _check_solved(setup, shifts)
+    check_solved(setup, shifts)
     mean = plan_steady_mean(setup, shifts)
     options = {"overwrite": overwrite, "may_replace": may_replace}
-    write_mean(mean, client, progress=_tell(progress), **options)
+    write_mean(mean, client, progress=tell_in_log(progress), **options)
     target = mean.work.target
     return Summary(
         path=mean.path,
@@ -158,9 +165,9 @@ def average_solved(
     )
 
 
-def _tell(progress: Progress | None) -> Progress:
+def tell_in_log(progress: Progress | None, unit: str = "tasks") -> Progress:
     """Tell of progress in lines of the log, too."""
-    meter = StageMeter("", "tasks")
+    meter = StageMeter("", unit)
 
     def tell(done: int, total: int) -> None:
         meter(done, total)
@@ -170,7 +177,7 @@ def _tell(progress: Progress | None) -> Progress:
     return tell
 
 
-def _check_solved(setup: Setup, shifts: xr.Dataset) -> None:
+def check_solved(setup: Setup, shifts: xr.Dataset) -> None:
     if (shifts["component"] == UNSOLVED).all():
         path = setup.config.output.shifts
         raise InputError(f"{path} is not solved yet: run `steadystack solve` first")
@@ -187,11 +194,11 @@ def correct_solved(
 ) -> Summary:
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
     path = str(setup.config.output.corrected)
-    _check_solved(setup, shifts)
+    check_solved(setup, shifts)
     options: dict[str, Any] = {
         "overwrite": overwrite,
         "may_replace": may_replace,
-        "progress": _tell(progress),
+        "progress": tell_in_log(progress),
     }
     stack = plan_stack(setup, shifts, None if overwrite else _find_kept(setup, shifts))
     if stack.before is not None and stack.before.digest != stack.work.target.digest:

@@ -12,9 +12,11 @@ import yaml
 from numpy.typing import NDArray
 
 from steadystack.checks import list_boxes
+from steadystack.cluster import Engine
 from steadystack.config import Config, make_config
 from steadystack.correction import (
     SeriesImages,
+    find_movements,
     get_linear,
     make_before_and_after,
     make_mean_before_and_after,
@@ -41,7 +43,9 @@ from steadystack.model import (
     hide_secrets,
 )
 from steadystack.motion import ModelChoice
+from steadystack.movie import plan_movie, write_movie
 from steadystack.outputs import (
+    Origin,
     check_of_run,
     check_own_file,
     explaining_write_errors,
@@ -61,6 +65,7 @@ from steadystack.report import (
     save_page,
 )
 from steadystack.run_log import read_log_lines
+from steadystack.stages.correcting import Progress, Summary, check_solved, tell_in_log
 from steadystack.stages.results import add_camera_images
 from steadystack.warp import Box
 
@@ -174,6 +179,59 @@ def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarra
         setup.series.source_before_pilot,
         shifts["frame_shift"].to_numpy(),
         linear=get_linear(shifts),
+    )
+
+
+def film_solved(
+    setup: Setup,
+    shifts: xr.Dataset,
+    client: Engine,
+    *,
+    overwrite: bool = False,
+    may_replace: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the movie of a solved run, of the frames that were measured, as taken beside steady."""
+    check_solved(setup, shifts)
+    series, validity, how = setup.series, setup.series.validity, setup.config.correct
+    movements = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
+    path = str(setup.config.output.movie)
+    movie = plan_movie(
+        path,
+        series.source_before_pilot,
+        movements.shift,
+        movements.linear,
+        numbers=series.frame_numbers,
+        time=series.time,
+        pixel_size=series.pixel_size,
+        unit=series.unit,
+        labels=how.labels,
+        made_of=[
+            series.digest,
+            *(validity.border, validity.invalid_values, validity.saturation, validity.valid_range),
+        ],
+        origin=Origin(
+            fingerprint=shifts.attrs.get("fingerprint", ""),
+            run=name_run(setup.config.output.shifts, path),
+        ),
+    )
+    write_movie(
+        movie,
+        client,
+        overwrite=overwrite,
+        may_replace=may_replace,
+        progress=tell_in_log(progress, "frames"),
+    )
+    count = len(movie.captions)
+    return Summary(
+        path,
+        count,
+        blank=0,
+        shape=movie.make_page().shape,
+        levels=1,
+        tasks=count,
+        task_bytes=0,
+        what="movie",
     )
 
 

@@ -21,6 +21,7 @@ from steadystack.config import Config
 from steadystack.dataset import read_attributes
 from steadystack.durable import Place, get_place
 from steadystack.model import UNSOLVED, InputError
+from steadystack.movie import check_movie
 from steadystack.outputs import check_of_run, check_own_file, mark_page, name_run
 from steadystack.planning import (
     Plan,
@@ -51,7 +52,7 @@ from steadystack.stages.measuring import (
     recall_run,
     settle_settings,
 )
-from steadystack.stages.reporting import check_report, write_report
+from steadystack.stages.reporting import check_report, film_solved, write_report
 from steadystack.stages.results import (
     check_neighbours,
     check_same_frames,
@@ -76,6 +77,8 @@ MEASURING = ("run", "measure")  # the commands that may begin a dataset
 def plan(config: Config) -> Plan:
     """What a run of these settings will do; opens no pixel of the stack."""
     setup = _set_up(resolve_only_input(config))
+    if config.output.movie is not None:
+        check_movie(config.output.movie)
     images = plan_correcting(setup)
     return replace(make_plan(setup), corrected=images.get("corrected"), mean=images.get("mean"))
 
@@ -170,7 +173,7 @@ def correct(
     progress: Progress | None = None,
     cluster: ClusterOnDemand | None = None,
 ) -> Summary:
-    """Write the corrected stack of a solved run, and its mean; goes on where a call stopped.
+    """Write the corrected stack of a solved run, its mean, and a movie; goes on where it stopped.
 
     Raises
     ------
@@ -184,8 +187,8 @@ def correct(
         images = _list_images(config)
         if not images:
             raise InputError(
-                "output.corrected is not set, nor is output.mean: set one to the path of a .zarr "
-                "or .ome.tif"
+                "output.corrected is not set, nor is output.mean or output.movie: set one to the "
+                "path of a .zarr or .ome.tif, or of an .mp4"
             )
         check_corrected(config)
         shifts = load_own_shifts(opened.setup)
@@ -208,7 +211,8 @@ def _list_images(config: Config) -> list[tuple[str, Callable[..., Summary]]]:
     """The images that the settings ask for: what log and meter call it, and what writes it."""
     output = config.output
     wanted = [("correcting", correct_solved)] * (output.corrected is not None)
-    return wanted + [("averaging", average_solved)] * (output.mean is not None)
+    wanted += [("averaging", average_solved)] * (output.mean is not None)
+    return wanted + [("filming", film_solved)] * (output.movie is not None)
 
 
 def report(config: Config, *, figures: str | None = None) -> str:

@@ -1,0 +1,155 @@
+"""The pictures of a frame, as it was taken and moved by its shift, small enough for a movie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Bools, FrameSource, Slices
+from steadystack.warp import find_middle, warp
+
+# Pictures are so large, pixels a side, at most (by binning) and about at least (by enlarging).
+LARGEST, SMALLEST = 512, 256
+PLANES = 32  # of a binned volume, at most
+READ_PIXELS = 2**24  # that are read at a time, by some 10 bytes each
+DARKEST = 24  # grey value of the darkest known pixels; those that are not known are 0
+
+
+@dataclass(frozen=True, eq=False)
+class PanelWork:
+    """What the pictures of all frames are made of; picklable.
+
+    Attributes
+    ----------
+    source : where frames are read
+    shift : (frames, axes) pixels; NaN: the frame is not shown steady
+    linear : (frames, 2, 2) motion of 2-D frames about their middle; None: they are shifted alone
+    bins : pixels of a frame that become one, along each axis
+    enlarged : pixels of the picture that one of these is shown as, along each axis
+    interpolation : how frames are moved, see `warp.warp`
+    """
+
+    source: FrameSource
+    shift: NDArray[np.float64]
+    linear: NDArray[np.float64] | None
+    bins: tuple[int, ...]
+    enlarged: int
+    interpolation: str
+
+    @property
+    def binned_shape(self) -> tuple[int, ...]:
+        """The shape of a binned frame; what is left over of a bin at its end is left out."""
+        sides = zip(self.source.frame_shape, self.bins, strict=True)
+        return tuple(size // step for size, step in sides)
+
+    @property
+    def panel_shape(self) -> tuple[int, int]:
+        """The shape of a picture (y, x)."""
+        height, width = (size * self.enlarged for size in self.binned_shape[-2:])
+        return height, width
+
+
+def choose_bins(shape: Sequence[int]) -> tuple[int, ...]:
+    """Choose how many pixels become one along each axis of a frame ([z,] y, x)."""
+    step = -(-max(shape[-2:]) // LARGEST)
+    deep = tuple(-(-size // PLANES) for size in shape[:-2])
+    return (*deep, *(min(step, size) for size in shape[-2:]))
+
+
+def choose_enlargement(shape: Sequence[int]) -> int:
+    """Choose how large pixels of small pictures are shown, so that words fit around them."""
+    return max(round(SMALLEST / max(shape[-2:])), 1)
+
+
+def sample_values(frame: int, work: PanelWork) -> NDArray[np.float32]:
+    """Sample the values of the picture of a frame as it was taken; 1-D, those that are known."""
+    picture, known = _project(*_read_binned(frame, work))
+    return picture[known].astype(np.float32)
+
+
+def draw_panels(frame: int, work: PanelWork, low: float, high: float) -> NDArray[np.uint8]:
+    """Draw a frame as it was taken and steady, (2, y, x) in greys; black where nothing is known.
+
+    Values down from `low` are nearly black, those up from `high` white. Volumes are shown as their
+    mean along z.
+    """
+    image, valid = _read_binned(frame, work)
+    shift, linear = _scale_motion(frame, work)
+    pictures = [_project(image, valid)]
+    if np.isfinite(shift).all():
+        pictures.append(_project(*warp(image, valid, linear, shift, work.interpolation)))
+    else:
+        pictures.append((pictures[0][0], np.zeros_like(pictures[0][1])))
+    scale = (255 - DARKEST) / (high - low if high > low else 1.0)
+    drawn = [
+        np.where(known, np.clip(DARKEST + scale * (picture - low), DARKEST, 255), 0)
+        for picture, known in pictures
+    ]
+    whole: NDArray[np.uint8] = np.rint(np.stack(drawn)).astype(np.uint8)
+    large: NDArray[np.uint8] = whole.repeat(work.enlarged, axis=1).repeat(work.enlarged, axis=2)
+    return large
+
+
+def _read_binned(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Bools]:
+    """Read a frame as means of the known pixels of bins, known where at least half of them are."""
+    image, known = np.zeros(work.binned_shape), np.zeros(work.binned_shape, bool)
+    ndim = image.ndim
+    for part in _cut(work):
+        region = tuple(
+            slice(side.start * step, side.stop * step)
+            for side, step in zip(part, work.bins, strict=True)
+        )
+        content = work.source.read(frame, region)
+        valid = content.valid & np.isfinite(content.image)
+        bins = [
+            size
+            for side, step in zip(part, work.bins, strict=True)
+            for size in (side.stop - side.start, step)
+        ]
+        inside = tuple(range(1, 2 * ndim, 2))
+        values = np.where(valid, content.image, 0).reshape(bins)
+        count = valid.reshape(bins).sum(axis=inside)
+        total = values.sum(axis=inside, dtype=np.float64)
+        image[part] = total / np.maximum(count, 1)
+        known[part] = 2 * count >= math.prod(work.bins)
+    image[~known] = 0
+    return image, known
+
+
+def _cut(work: PanelWork) -> Iterator[Slices]:
+    """Cut a binned frame into slabs that are read at a time."""
+    first, *others = work.binned_shape
+    rest = tuple(slice(0, size) for size in others)
+    pixels = work.bins[0] * math.prod(work.source.frame_shape[1:])
+    step = max(READ_PIXELS // pixels, 1)
+    for start in range(0, first, step):
+        yield (slice(start, min(start + step, first)), *rest)
+
+
+def _scale_motion(
+    frame: int, work: PanelWork
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The motion of the binned frame: its shift (axes,) and linear motion about its middle."""
+    bins, shift = np.array(work.bins, np.float64), work.shift[frame]
+    if work.linear is None:
+        return shift / bins, None
+    # The middle of the binned frame, in pixels of the whole one, is off by what bins leave out.
+    middle = bins * find_middle(work.binned_shape) + (bins - 1) / 2
+    off = middle - find_middle(work.source.frame_shape)
+    linear, last = work.linear[frame], bins[-2:]
+    moved = shift.copy()
+    moved[-2:] += (linear - np.eye(2)) @ off[-2:]
+    return moved / bins, linear * last / last[:, None]
+
+
+def _project(image: NDArray[np.floating], valid: Bools) -> tuple[NDArray[np.float64], Bools]:
+    """Mean along z of the known pixels of a volume, and where there is one; of 2-D frames they."""
+    if image.ndim == 2:
+        return image.astype(np.float64), valid
+    count = valid.sum(axis=0)
+    total = np.where(valid, image, 0).sum(axis=0, dtype=np.float64)
+    return total / np.maximum(count, 1), count > 0

@@ -1,0 +1,96 @@
+"""The pictures of frames in a movie: binned, moved, black where nothing is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import ndimage
+
+from steadystack.movie import panels
+from steadystack.movie.panels import DARKEST, PanelWork, choose_bins, draw_panels, sample_values
+from steadystack.readers import ArrayFrames
+from support.scenes import Scene
+
+
+def work_of(frames, shift, *, bins, mask=None, linear=None, enlarged=1, interpolation="cubic"):
+    dims = ["t", "z", "y", "x"][-4:] if frames.ndim == 4 else ["t", "y", "x"]
+    source = ArrayFrames.checked(xr.DataArray(frames, dims=dims), mask)
+    return PanelWork(source, np.asarray(shift, float), linear, bins, enlarged, interpolation)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bins"),
+    [
+        ((512, 512), (1, 1)),
+        ((513, 64), (2, 2)),
+        ((2048, 2048), (4, 4)),
+        ((3, 4000), (3, 8)),
+        ((70, 600, 600), (3, 2, 2)),
+    ],
+)
+def test_frames_are_binned_to_512_pixels(shape, bins):
+    assert choose_bins(shape) == bins
+    assert max(size // step for size, step in zip(shape[-2:], bins[-2:], strict=True)) <= 512
+
+
+def test_pixels_of_a_bin_are_averaged_and_what_is_masked_is_black(monkeypatch):
+    monkeypatch.setattr(panels, "READ_PIXELS", 30)  # several slabs
+    frames = np.random.default_rng(0).uniform(0, 100, (1, 14, 9)).astype("f4")
+    frames[0, 5, 5] = np.nan
+    mask = np.ones((14, 9), bool)
+    mask[0:2, 0:2] = False
+    mask[4, 4] = mask[3, 3] = False  # of two bins, a half and a quarter
+    work = work_of(frames, [[0, 0]], bins=(2, 2), mask=mask)
+    known = np.where(mask & np.isfinite(frames[0]), frames[0], np.nan)[:, :8]
+    values = known.reshape(7, 2, 4, 2).transpose(0, 2, 1, 3).reshape(28, 4)
+    means = np.array([v[np.isfinite(v)].mean() if np.isfinite(v).any() else 0 for v in values])
+    drawn = draw_panels(0, work, 0.0, 100.0)
+    expected = np.rint(DARKEST + (255 - DARKEST) * means.reshape(7, 4) / 100)
+    expected[0, 0] = 0
+    np.testing.assert_array_equal(drawn[0], expected)
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    assert sample_values(0, work).size == 27
+
+
+def test_a_frame_without_a_shift_is_not_shown_steady():
+    frames = np.full((2, 8, 8), 7, "u2")
+    work = work_of(frames, [[0, 0], [np.nan, np.nan]], bins=(1, 1), enlarged=3)
+    drawn = draw_panels(1, work, 0, 14)
+    assert drawn.shape == (2, 24, 24)
+    assert (drawn[0] > DARKEST).all()
+    assert not drawn[1].any()
+
+
+def test_binned_frames_that_turn_fall_on_each_other():
+    """Frames whose sides are no multiples of the bins: the middles of both are not the same."""
+    world, size = Scene(4, detail=9.0), (131, 150)
+    middle = (np.array(size) - 1) / 2
+    angle, shift = 0.07, np.array([5.3, -4.1])
+    linear = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    grid = np.moveaxis(np.indices(size).astype(float), 0, -1)
+    still = world.look(grid)
+    moving = world.look((grid - middle) @ linear.T + middle + shift)  # undone by the motion
+    frames = np.stack([still, moving])
+    work = work_of(frames, [[0, 0], shift], bins=(4, 4), linear=np.stack([np.eye(2), linear]))
+    first, second = (draw_panels(frame, work, -3, 3)[1].astype(float) for frame in (0, 1))
+    shown = ndimage.binary_erosion(second > 0, iterations=2)
+    assert shown.mean() > 0.6
+    unmoved = draw_panels(1, work, -3, 3)[0].astype(float)
+    assert np.abs(second - first)[shown].mean() < 2.5
+    assert np.abs(unmoved - first)[shown].mean() > 10
+
+
+def test_a_volume_is_its_mean_along_z():
+    rng = np.random.default_rng(1)
+    frames = rng.uniform(0, 100, (1, 6, 10, 12))
+    mask = np.ones((6, 10, 12), bool)
+    mask[:4, 3, 3], mask[:, 5, 5] = False, False
+    work = work_of(frames, [[2, 0, 0]], bins=(1, 1, 1), mask=mask, interpolation="nearest")
+    drawn = draw_panels(0, work, 0.0, 100.0)
+    for picture, planes in zip(drawn, (slice(None), slice(0, 4)), strict=True):
+        values, known = frames[0, planes], mask[planes]
+        count = known.sum(axis=0)
+        mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
+        expected = np.where(count > 0, np.rint(DARKEST + (255 - DARKEST) * mean / 100), 0)
+        np.testing.assert_array_equal(picture, expected)
