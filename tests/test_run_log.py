@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -114,6 +115,59 @@ def test_steps_that_take_no_time_are_not_told(caplog):
     assert not caplog.records
 
 
+def test_a_stage_that_counts_nothing_is_told_to_be_at_work(monkeypatch, caplog):
+    """Of stages inside each other the innermost; not long after another line was told of it."""
+    clock = Clock(monkeypatch)
+    caplog.set_level("INFO", run_log.METER_NAME)
+
+    def told():
+        return [r.getMessage() for r in caplog.records if r.name == run_log.METER_NAME]
+
+    with run_log.log_stage("running"):
+        outer = run_log._pace.get()
+        with run_log.log_stage("solving"):
+            inner = run_log._pace.get()
+            for seconds in (14, 1, 14, 1):  # due after 10, told 5 later
+                clock.now += seconds
+                inner.tell_if_silent()
+                outer.tell_if_silent()
+            assert told() == ["solving: at work for 0:00:15", "solving: at work for 0:00:30"]
+            meter = run_log.StageMeter("", "frames")
+            clock.now += 12
+            meter(3, 9)
+            clock.now += 14
+            inner.tell_if_silent()
+            assert told()[2:] == ["solving: 3 of 9 frames (33%)"]
+        clock.now += 14
+        outer.tell_if_silent()
+        assert len(told()) == 3, "it was at work inside until 14 seconds ago"
+        clock.now += 1
+        outer.tell_if_silent()
+    assert told()[3:] == ["running: at work for 0:01:11"]
+
+
+def test_a_silent_stage_is_watched_while_it_works(monkeypatch, caplog):
+    monkeypatch.setattr(run_log, "WATCH_S", 0.001)
+    monkeypatch.setattr(run_log, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_log, "ELAPSED_FRACTION", 0.0)
+    caplog.set_level("INFO", run_log.METER_NAME)
+    told = threading.Event()
+
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            if "saving: at work for" in record.getMessage():
+                told.set()
+
+    handler = Waiting()
+    run_log.meter_log.addHandler(handler)
+    try:
+        with run_log.log_stage("saving"):
+            assert told.wait(60)
+    finally:
+        run_log.meter_log.removeHandler(handler)
+    assert not [each for each in threading.enumerate() if each.name == "watch saving"]
+
+
 def count_told(records):
     """The last line and the number of them on what was done in a stage, by its name."""
     told: dict[str, list[str]] = {}
@@ -129,6 +183,7 @@ def told_at_once(monkeypatch, caplog):
     """As if everything took long: a line after every step."""
     monkeypatch.setattr(run_log, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(run_log, "ELAPSED_FRACTION", 0.0)
+    monkeypatch.setattr(run_log, "WATCH_S", 1e6)  # steps alone
     caplog.set_level("INFO", run_log.METER_NAME)
     return caplog
 

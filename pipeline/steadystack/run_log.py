@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
 # The time between two lines: at first the shortest, later this fraction of the time that has gone
 # by, so that a log of days can be read, but never more than the longest; seconds.
 MIN_INTERVAL_S, ELAPSED_FRACTION, MAX_INTERVAL_S = 10.0, 1 / 20, 600.0
+# How often a stage that counts nothing is looked at, and how long after a line was due; seconds.
+WATCH_S = 5.0
 
 if TYPE_CHECKING:  # workers count steps, and need no settings
     from steadystack.config import Config
@@ -130,16 +133,27 @@ _told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default
 
 
 class StagePace:
-    """When the next line on a stage is due: after the shortest time, later ever more seldom."""
+    """When the next line on a stage is due: after the shortest time, later ever more seldom.
+
+    `inside` is how many stages are at work inside it at the moment, which tell of themselves.
+    """
 
     def __init__(self, stage: str = "") -> None:
-        self.stage = stage
+        self.stage, self.inside = stage, 0
         self.started = self.last_line = time.monotonic()
 
     def is_due(self, now: float) -> bool:
         """Whether a line is due; `now` is of the monotonic clock."""
         pause = min(max(MIN_INTERVAL_S, ELAPSED_FRACTION * (now - self.started)), MAX_INTERVAL_S)
         return now - self.last_line >= pause
+
+    def tell_if_silent(self) -> None:
+        """Log that the stage is at work, if nothing has been told of it since a line was due."""
+        now = time.monotonic()
+        if not self.inside and self.is_due(now - WATCH_S):
+            self.last_line = now
+            words = f"at work for {_format_duration(now - self.started)}"
+            meter_log.info("%s: %s", self.stage, words, extra={IN_STAGE: True})
 
 
 # Of the stage that this thread is in, whatever is counted in it.
@@ -148,12 +162,17 @@ _pace: ContextVar[StagePace | None] = ContextVar("pace", default=None)
 
 @contextmanager
 def log_stage(name: str) -> Iterator[None]:
-    """Log how long the block took, less what stages inside it took: no second is told twice."""
+    """Log how long the block took, less what stages inside it took: no second is told twice.
+
+    What takes long in it and counts nothing is told to be at work, now and then, by a thread.
+    """
     started, told_inside = time.monotonic(), list[float]()
-    outside = _told_inside.get()
-    token, pace_token = _told_inside.set(told_inside), _pace.set(StagePace(name))
+    outside, pace = _told_inside.get(), StagePace(name)
+    around = _pace.get()
+    token, pace_token = _told_inside.set(told_inside), _pace.set(pace)
     try:
-        yield
+        with _watching(pace, around):
+            yield
     finally:
         _pace.reset(pace_token)
         _told_inside.reset(token)
@@ -163,11 +182,34 @@ def log_stage(name: str) -> Iterator[None]:
     log.info("%s: %.2f s", name, taken - sum(told_inside))
 
 
+@contextmanager
+def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
+    """Tell of a stage that is silent during the block; the one `around` it is not told of then."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_S):
+            pace.tell_if_silent()
+
+    thread = threading.Thread(target=watch, name=f"watch {pace.stage}", daemon=True)
+    if around is not None:
+        around.inside += 1
+    try:
+        thread.start()
+        yield
+    finally:
+        over.set()
+        thread.join(WATCH_S)  # it may be telling of it, to a log that cannot be reached
+        if around is not None:
+            around.inside -= 1
+            around.last_line = time.monotonic()
+
+
 class Meter:
     """Logs now and then how many pairs are measured, how fast, and the time that is left."""
 
     def __init__(self) -> None:
-        self.pace, self.first_done = StagePace(), -1
+        self.pace, self.started, self.first_done = _pace.get() or StagePace(), time.monotonic(), -1
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -177,7 +219,7 @@ class Meter:
                 meter_log.info("%d of %d pairs are already measured", done, total)
         if self.pace.is_due(now) or (done == total and self.first_done < total):
             self.pace.last_line = now
-            seconds = now - self.pace.started
+            seconds = now - self.started
             meter_log.info("%s", format_progress(done, total, self.first_done, seconds))
 
 

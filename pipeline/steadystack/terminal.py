@@ -78,7 +78,7 @@ class _LinePrinter(logging.Handler):
 def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[stages.Progress]:
     """Show a bar on standard error if that is a terminal, else a line now and then.
 
-    Gives what takes (done, total) numbers of `unit`.
+    Gives what takes (done, total) numbers of `unit`. Without a unit there are lines alone.
     """
     from rich.console import Console
     from rich.progress import (
@@ -106,5 +106,5 @@ def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[
         meter = logging.getLogger(run_log.METER_NAME)
         meter.addHandler(stage_handler)
         stack.callback(meter.removeHandler, stage_handler)
-        task = bar.add_task(unit, total=None)
+        task = bar.add_task(unit, total=None, visible=bool(unit))
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -175,11 +175,13 @@ def solve(config: str) -> None:
     """
     settings = load_config(config)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()
-    if len(inputs) > 1:
-        run_each(settings, inputs, "solve")
-    else:
+    with show_progress("solving", ""):
+        if len(inputs) > 1:
+            run_each(settings, inputs, "solve")
+            return
         single = get_only_input(inputs)
-        conclude(single, stages.solve(single), time.monotonic() - started)
+        shifts = stages.solve(single)
+    conclude(single, shifts, time.monotonic() - started)
 
 
 @main.command()

@@ -13,6 +13,7 @@ from steadystack.correction.lazy import correct, order_dims
 from steadystack.correction.moments import IMAGES, FrameMoments, is_weighted
 from steadystack.correction.movements import Weights, find_weights
 from steadystack.model import Bools, FrameSource
+from steadystack.run_log import count_steps
 from steadystack.warp import choose_work_dtype, warp
 
 
@@ -67,7 +68,8 @@ def make_before_and_after(
         )
         for _ in range(2)
     ]
-    for frame in range(source.frame_count) if frames is None else frames.tolist():
+    chosen = list(range(source.frame_count)) if frames is None else frames.tolist()
+    for frame in count_steps(chosen, len(chosen), "pictures", "frames"):
         content = source.read(frame)
         valid = content.valid
         has_shift = bool(np.isfinite(shifts[frame]).all())
