@@ -419,6 +419,36 @@ def test_frames_of_a_slice_and_masks_for_each(tmp_path):
     assert_same_result(grown, whole)
 
 
+@pytest.mark.parametrize(
+    ("write", "frames", "counts"),
+    slow_but(
+        [(write_folder, ":8", (6, 10, 13))],
+        [
+            (write_folder, ":8", (6, 10, 13)),
+            (write_zarr, ":8", (8, 12)),
+            (write_zarr, "9:1:-2", (10, 11, 20)),
+            (write_files_of_frames, "1:8", (8, 12, 20)),
+        ],
+    ),
+)
+def test_a_slice_that_ends_inside_a_stack_that_grows(tmp_path, monkeypatch, write, frames, counts):
+    """Its frames stay, and nothing is measured anew once all of them are there."""
+    source = {"path": write(tmp_path, series(counts[0])), "frames": frames}
+    first = stages.run(settings(tmp_path, input=source))
+    for count in counts[1:]:
+        write(tmp_path, series(count))
+        measured = count_measured(monkeypatch)
+        grown = stages.run(settings(tmp_path, input=source))
+    assert measured == [3], "pairs that are looked at again"
+    assert grown.attrs["stack_frames"] == str(counts[-1])
+    assert json.loads(grown.attrs["grown"])["frames"][0] == first.sizes["frame"]
+    assert "more frames than `input.frames` chooses" in (tmp_path / "run.log").read_text()
+    whole = stages.run(settings(tmp_path, input=source, output={"shifts": "whole.zarr"}))
+    assert_same_result(grown, whole)
+    again = stages.run(settings(tmp_path, input=source))
+    assert again.attrs["created"] == grown.attrs["created"]
+
+
 @pytest.mark.slow
 def test_shares_measure_what_is_new(folder, monkeypatch):
     write_zarr(folder, series(20))

@@ -81,6 +81,7 @@ class Attribute:
 
 GROWN = "grown"  # the attribute that tells that the series has
 FRAME_CHECKSUMS = "frame_checksums"
+STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
 DIMS = {
     FRAME: "the frames of the stack, in order",
@@ -193,6 +194,8 @@ ATTRIBUTES = (
     Attribute("input", "text", "path of the stack"),
     Attribute("input_digest", "text", "hash of the stack's metadata, and of what other paths hold"),
     Attribute("frame_shape", "JSON", "pixels of a frame along its axes"),
+    Attribute("stack_frames", "JSON", "of the whole stack, where input.frames is set; missing: it "
+              "is not"),
     Attribute("versions", "JSON", "of Python and the libraries that it was made with"),
     Attribute("created", "text", "when it was written, UTC, ISO 8601"),
     Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),

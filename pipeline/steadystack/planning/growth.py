@@ -23,6 +23,7 @@ from steadystack.model import (
     FRAME_FIELDS,
     GROWN,
     PILOT,
+    STACK_FRAMES,
     Frame,
     FrameSource,
     FrameStatus,
@@ -79,7 +80,9 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
         with suppress(InputError):
             dataset = load_shifts(path)
             count, owner = dataset.sizes["frame"], get_journal_owner(dataset)
-            if count >= setup.series.source.frame_count:
+            now = setup.series.source.frame_count
+            # `input.frames` may end inside the stack, which has more frames, and it as many
+            if count > now or (count == now and setup.config.input.frames is None):
                 continue
             earlier = _find_earlier(undecided, count, dataset.attrs)
             if earlier is not None:
@@ -134,7 +137,8 @@ def _find_earlier(undecided: Setup, count: int, attributes: Mapping[str, Any]) -
 
 
 def _list_earlier(undecided: Setup, count: int, attributes: Mapping[str, Any]) -> Iterator[Setup]:
-    for series in list_earlier_series(undecided.config, undecided.series, count):
+    known = json.loads(attributes.get(STACK_FRAMES, "null"))
+    for series in list_earlier_series(undecided.config, undecided.series, count, known):
         earlier = replace(undecided, series=series)
         if undecided.config.is_decided:
             yield earlier

@@ -57,7 +57,7 @@ class Series:
     time : times of the frames and their unit; None: not known
     digest : a hash of what results depend on beside the settings
     initial_shifts : shifts (frames, axes) known before, pixels; None: none
-    frame_numbers : of the frames in the whole stack
+    frame_numbers, stack_frames : of the frames in the whole stack, and how many that has
     corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
         all of it is
     outside : the external reference; None: there is none
@@ -76,6 +76,7 @@ class Series:
     digest: str
     initial_shifts: NDArray[np.float64] | None = None
     frame_numbers: range = range(0)
+    stack_frames: int = 0
     corner: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     outside: OutsideImage | None = None
 
@@ -111,6 +112,12 @@ class Growth:
     fingerprints: tuple[str, ...]
     table: PairTable
     kept: int = 0
+
+    def describe(self, now: int) -> str:
+        """What has grown, as text; `now` is how many frames the series has."""
+        if self.frames[-1] == now:
+            return f"the stack has more frames than `input.frames` chooses, and these {now} stay"
+        return f"the stack has grown from {self.frames[-1]} to {now} frames"
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
@@ -159,6 +166,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         digest=_join_digests(config, spec, saturation, masks, initial_shifts),
         initial_shifts=initial_shifts,
         frame_numbers=spec.frame_numbers,
+        stack_frames=whole.frame_count,
         corner=None
         if spec.uncut is None
         else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
@@ -188,15 +196,20 @@ def _join_digests(
     return "-".join(digests)
 
 
-def list_earlier_series(config: Config, series: Series, count: int) -> Iterator[Series]:
+def list_earlier_series(
+    config: Config, series: Series, count: int, stack_frames: int | None = None
+) -> Iterator[Series]:
     """List the series as it can have been when it had its first `count` frames and no more.
+
+    `stack_frames` is how many the whole stack had then, where `input.frames` chooses some; None: it
+    is not known.
 
     Only what tells whether it was so is of then: `digest`, and the saturation in `validity`; all
     else is as given.
     """
     spec = locate_stack(**config.input.model_dump())
     shifts = series.initial_shifts
-    for earlier in list_earlier(spec, count, config.input.frames):
+    for earlier in list_earlier(spec, count, config.input.frames, stack_frames):
         saturation = find_saturation(config.mask, StackFrames(earlier), earlier)
         masks = locate_masks(config, spec, earlier)
         first = None if shifts is None else shifts[:count]

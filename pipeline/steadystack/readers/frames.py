@@ -27,8 +27,8 @@ from steadystack.model import (
 )
 from steadystack.readers.masks import find_earlier
 from steadystack.readers.references import digest_metadata, open_reference
-from steadystack.readers.stacks import StackSpec, cut_stack, find_frames
-from steadystack.units import choose_common_unit
+from steadystack.readers.stacks import StackSpec, cut_stack
+from steadystack.units import choose_common_unit, parse_slice
 from steadystack.validity import ArrayMask, Validity, as_mask
 
 if TYPE_CHECKING:
@@ -107,18 +107,29 @@ def _check_unchanged(spec: StackSpec, pixels: Pixels, frame: int) -> None:
         raise ValueError(f"{spec.path} changed its shape from {spec.shape} to {pixels.shape}")
 
 
-def list_earlier(spec: StackSpec, count: int, frames: str | None = None) -> Iterator[StackSpec]:
+def list_earlier(
+    spec: StackSpec, count: int, frames: str | None = None, stack_frames: int | None = None
+) -> Iterator[StackSpec]:
     """List what a stack can have been when it had its first `count` frames and no more.
 
-    `frames` is the slice that chose them, see `locate_stack`: it may have chosen so many of several
-    numbers. There is none where the stack cannot have been so.
+    `frames` is the slice that chose them out of `stack_frames`, see `locate_stack`: where that is
+    not known, it may have chosen so many of several numbers. There is none where the stack cannot
+    have been so.
     """
     whole, numbers = spec.uncut or spec, spec.frame_numbers[:count]
     last = numbers[-1]
     region = {axis: side[:2] for axis, side in spec.sides.items() if axis in whole.spatial}
-    for length in [count] if frames is None else range(last + 1, last + 1 + abs(numbers.step)):
+    lengths, side = [count], slice(None)
+    if frames is not None:
+        side = parse_slice("input.frames", frames)
+        lengths = list(range(last + 1, last + 1 + abs(numbers.step)))
+        lengths = lengths if stack_frames is None else [stack_frames]
+    for length in lengths:
+        chosen = range(length)[side]
+        if length > whole.frame_count or chosen != numbers:
+            continue
         before = _find_earlier(whole, length)
-        if before is not None and (chosen := find_frames(before, frames)) == numbers:
+        if before is not None:
             yield cut_stack(before, chosen, region if spec.uncut is not None else {})
 
 

@@ -189,11 +189,9 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     known |= recall_choice(measured.attrs)
     save_shifts(make_run_dataset(setup, growth.table, known=known), draft)
     discard_journal(draft)
-    first, before, now = growth.frames[0], growth.frames[-1], setup.series.source.frame_count
+    first, now = growth.frames[0], setup.series.source.frame_count
     kept = len(growth.table.status) - int(growth.table.to_do.sum())
-    log.info(
-        "the stack has grown from %d to %d frames: %d measured pairs are kept", before, now, kept
-    )
+    log.info("%s: %d measured pairs are kept", growth.describe(now), kept)
     log.info("what was decided before measuring stays as the first %d frames decided it", first)
     return setup
 

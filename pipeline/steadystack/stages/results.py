@@ -41,6 +41,7 @@ from steadystack.model import (
     FRAME_CHECKSUMS,
     GROWN,
     PILOT,
+    STACK_FRAMES,
     FrameStatus,
     FrameTable,
     InputError,
@@ -82,8 +83,8 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     count, now = dataset.sizes["frame"], setup.series.source.frame_count
     if setup.growth is not None:
         raise InputError(
-            f"the stack has grown from {count} to {now} frames since {path} was measured: "
-            "`steadystack run` measures the pairs of the new ones and keeps the others"
+            f"{setup.growth.describe(now)}, since {path} was measured: `steadystack run` "
+            "measures the pairs of the new ones and keeps the others"
         )
     if count != now:
         frames = f"the stack now has {now} frames instead of {count}"
@@ -186,6 +187,8 @@ def make_run_dataset(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **(known or {}),
     }
+    if config.input.frames is not None:
+        attributes[STACK_FRAMES] = json.dumps(series.stack_frames)
     if setup.pilot is not None:
         attributes[PILOT] = setup.pilot.dump()
     if frames is not None:
