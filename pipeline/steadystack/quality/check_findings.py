@@ -110,8 +110,8 @@ def find_parts_left_out(
         yield Finding(
             Trust.UNRELIABLE,
             Reason.ONE_PART,
-            f"all stands still by one part of the frame ({before.names}; a label, dirt, an "
-            f"object?), without which hardly a pair has a shift: {advice.masking}",
+            f"one part of the frame holds the shifts at zero ({before.names}; a label, dirt, an "
+            f"object?), and without it hardly a pair has a shift: {advice.masking}",
         )
     elif before is not None and before.boxes:
         share = len(before.boxes) / before.of
@@ -215,8 +215,9 @@ def advise_on_probes(
         yield Finding(
             Trust.CHECK,
             Reason.ONE_PART,
-            f"all hangs on one part of the frame ({probes.lost_part}): without it "
-            f"{probes.lost:.0%} of the pairs looked at have no shift (a label, dirt, an object?)",
+            f"the shifts depend on one part of the frame ({probes.lost_part}): without it "
+            f"{probes.lost:.0%} of the pairs looked at have no shift; if it is a label, dirt or an "
+            f"object, {advice.masking}",
         )
     if probes.detail_excess > DETAIL_CHANGES and probes.detail_pull > CHANGES_PX:
         yield Finding(
