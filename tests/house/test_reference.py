@@ -20,7 +20,7 @@ from steadystack.cli import main
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
 from steadystack.model import FrameStatus, PairStatus, Reason, Trust
-from steadystack.model.schema import COLUMNS, GROWN
+from steadystack.model.schema import COLUMNS, GROWN, STACK_FRAMES
 from steadystack.motion import MOTION_CHOICE
 from support import CONFIGS, ROOT
 from support.runs import write_settings
@@ -182,7 +182,8 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
     given = write_settings(folder, external_reference={"path": "image.npy"})
     shifts = steadystack.run(steadystack.load_config(given))
     edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
-    others = {GROWN, MOTION_CHOICE}  # of a series that grew, and where a model was chosen
+    # of a series that grew, where a model was chosen, where frames were
+    others = {GROWN, MOTION_CHOICE, STACK_FRAMES}
     assert set(first("### Attributes")) == {*edited.attrs} | others
     assert set(first("### Dims")) == set(shifts.sizes)
     beside = first("### Coordinates, and what the input tells of its pixels")

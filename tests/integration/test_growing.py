@@ -426,7 +426,7 @@ def test_frames_of_a_slice_and_masks_for_each(tmp_path):
         [
             (write_folder, ":8", (6, 10, 13)),
             (write_zarr, ":8", (8, 12)),
-            (write_zarr, "9:1:-2", (10, 11, 20)),
+            (write_zarr, "1:10:2", (10, 11, 20)),
             (write_files_of_frames, "1:8", (8, 12, 20)),
         ],
     ),
