@@ -110,7 +110,7 @@ def test_a_stranger_in_the_place_of_our_folder_is_told_of_and_stays(tmp_path, ki
     else:
         workshop.symlink_to(theirs)
     for act in (get_place(path).settle, get_place(path).discard, lambda: write_folder(path, "n")):
-        with pytest.raises(InputError, match="not of steadystack: move it"):
+        with pytest.raises(InputError, match="not made by steadystack: move it"):
             act()
     assert content(path) == ["old"] * 2
     kept = workshop if kind == "file" else workshop / "new"

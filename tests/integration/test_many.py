@@ -201,6 +201,9 @@ def test_a_single_run_takes_a_single_input(plate):
     config = load_config(settings(plate, "plate.zarr/A/*/0"))
     with pytest.raises(steadystack.InputError, match="2 inputs, but this takes one: use run_all"):
         steadystack.run(config)
+    done = shell("measure", settings(plate, "plate.zarr/A/*/0"), "--batches", "1/2")
+    assert done.exit_code == 2
+    assert "--batches 1/2 works with one input, but there are 2: measure" in done.output
     one = load_config(settings(plate, "plate.zarr/B/*/0"))
     steadystack.run(one)
     assert (plate / "out" / "1.zarr").exists()

@@ -81,7 +81,7 @@ def _convert_text(text: str, location: str) -> str:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise InputError(
-            f"{location}: {quote(text)} holds half of a surrogate pair, not a character"
+            f"{location}: {quote(text)} holds a character that is half of a surrogate pair"
         ) from None
     if "\0" in text:
         raise InputError(f"{location}: {quote(text)} holds a NUL character: take it out")
