@@ -59,6 +59,27 @@ def test_a_label_that_decides_alone_is_named():
     assert shifts.attrs["verdict"] == "unreliable"
 
 
+def test_all_hangs_on_a_label_where_there_is_nothing_else():
+    rng = np.random.default_rng(0)
+    frames = rng.normal(size=(30, 96, 96))
+    text = (rng.random((7, 10)) < 0.5).repeat(2, 0).repeat(2, 1)
+    frames[:, 78:92, 6:26] = np.where(text, 8.0, -2.0)
+    found = probes_of(frames)
+    assert found.lost == 1
+    assert found.lost_part == "bottom left"
+    assert found.lost_next == 0
+
+
+def test_nothing_hangs_on_one_part_where_pairs_are_lost_without_others_too():
+    """Detail so large that few of it are in a frame: any part less, and a pair may be chance."""
+    rng = np.random.default_rng(1)
+    frames = noisy(rng, views(rng, wander(rng, 0.3), (18.0, 27.0)))[:30, :96, :96]
+    found = probes_of(frames)
+    assert found.lost == found.lost_next == 1
+    shifts = steadystack.estimate_shifts(frames, max_shift=24)
+    assert '"one_part"' not in shifts.attrs["verdict_reasons"]
+
+
 def test_far_pairs_tell_what_near_ones_do_not_and_errors_are_widened():
     """A faint image that stands still holds near pairs back, all of them alike."""
     rng = np.random.default_rng(4)

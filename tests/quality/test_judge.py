@@ -186,6 +186,8 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
         ),
         (ProbeCheck(30, lost_part="top", lost=0.7), None),
         (ProbeCheck(30, lost_part="top", lost=1.0), (Trust.CHECK, "one_part")),
+        (ProbeCheck(30, lost_part="top", lost=1.0, lost_next=0.5), (Trust.CHECK, "one_part")),
+        (ProbeCheck(30, lost_part="top", lost=1.0, lost_next=0.7), None),
         (ProbeCheck(30, detail_pull=0.2, detail_excess=1.2), None),
         (ProbeCheck(30, detail_pull=0.2, detail_excess=1.4), (Trust.CHECK, "detail")),
         (ProbeCheck(30, detail_pull=0.2, detail_excess=2.1), (Trust.UNRELIABLE, "detail")),

@@ -318,10 +318,11 @@ def _compare_ways(
     if asks_detail:
         pull, excess = _compare(whole, found.pop(0), stated)
         check = replace(check, detail_pull=pull, detail_excess=excess)
+    lost = [float((~rest.ok).mean()) for rest in found]
+    if any(lost):
+        second, most = sorted(lost)[-2:]
+        check = replace(check, lost=most, lost_next=second, lost_part=parts[lost.index(most)])
     for name, rest in zip(parts, found, strict=True):
-        lost = float((~rest.ok).mean())
-        if lost > check.lost:
-            check = replace(check, lost=lost, lost_part=name)
         pull, excess = _compare(whole, rest, stated)
         if excess > check.part_excess:
             check = replace(check, part=name, part_pull=pull, part_excess=excess)

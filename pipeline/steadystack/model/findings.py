@@ -94,6 +94,7 @@ class ProbeCheck:
     part : without which some of the pairs change most, for what is stated: "top left"
     part_pull, part_excess : by how much, the median, pixels, and over what is stated
     lost_part, lost : without which most of them have no shift, and the share of these, 0..1
+    lost_next : the share that has none without the part that comes next, 0..1
     detail_pull, detail_excess : by how much they change, likewise, in fine detail alone
     """
 
@@ -108,6 +109,7 @@ class ProbeCheck:
     lost: float = 0.0
     detail_pull: float = 0.0
     detail_excess: float = 0.0
+    lost_next: float = 0.0
 
 
 @dataclass(frozen=True)
