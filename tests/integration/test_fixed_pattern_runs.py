@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import ndimage
 
 import steadystack
+from bench_verdict import views as blobs
 from steadystack import quality, stages
 from steadystack.model import FixedPatternEffect, Trust
 from steadystack.ncc import tiles
@@ -293,3 +295,22 @@ def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(
 
 def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene):
     assert effect(shifts_of(scene + 1.2 * make_pattern())).moving_share > 0.5
+
+
+@pytest.mark.parametrize(
+    ("seed", "share"), slow_but([(1, 0.7)], [(1, 0.7), (2, 0.7), (1, 0.0), (2, 0.0)])
+)
+def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(seed, share):
+    """Nine pairs of ten move by nothing, so that their mean shift says little of the few others."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(0, 0.05, (40, 2))
+    steps[20] += (-0.1, -2.8)
+    steps[36] += (7, 0)
+    truth = np.cumsum(steps, axis=0) - steps[0]
+    frames = blobs(rng, truth, (4.0, 8.0))
+    spots = np.zeros(frames.shape[1:])
+    spots[tuple(rng.integers(0, len(spots), (2, 25)))] = 1
+    spots = ndimage.gaussian_filter(spots, 4)
+    frames += 0.4 * rng.normal(size=frames.shape) - share * spots / spots.std()
+    found = steadystack.estimate_shifts(frames[:, :100, :100].astype("f4"))
+    assert (rms(found, truth) > 0.5) == told(found) == (share > 0)
