@@ -1,6 +1,7 @@
 from . import plot
 from .config import load_config
 from .correction import correct, mean
+from .joining import join_series
 from .model import (
     FrameStatus,
     InputError,
@@ -26,6 +27,7 @@ __all__ = [
     "correct",
     "edit_shifts",
     "estimate_shifts",
+    "join_series",
     "load_config",
     "masked_ncc",
     "mean",

@@ -75,6 +75,7 @@ PLAN = {
     "stages": (10, {"numpy", "xarray", "dask", "yaml"}),
     "following": (11, {"numpy", "xarray"}),
     "guide": (11, {"numpy", "xarray", "roifile", "yaml"}),
+    "joining": (11, {"numpy", "xarray"}),
     "viewing": (11, {"numpy", "xarray", "dask", "yaml", "napari", "magicgui", "qtpy"}),
     "accessor": (11, {"numpy", "xarray", "matplotlib"}),
     "terminal": (11, {"rich"}),

@@ -12,6 +12,7 @@ import click
 from steadystack import guide, planning, stages
 from steadystack.cli.first_steps import init, mask
 from steadystack.cli.follow_command import follow
+from steadystack.cli.join_command import join
 from steadystack.cli.options import (
     config_argument,
     get_only_input,
@@ -38,7 +39,7 @@ from steadystack.terminal import show_progress
 
 ORDER = (
     "init", "mask", "check", "preview", "plan", "run", "follow", "measure", "solve", "correct",
-    "report", "view", "export", "schema", "demo",
+    "report", "view", "join", "export", "schema", "demo",
 )  # fmt: skip
 
 
@@ -276,6 +277,7 @@ main.add_command(init)
 main.add_command(mask)
 main.add_command(follow)
 main.add_command(view)
+main.add_command(join)
 
 
 @main.command()

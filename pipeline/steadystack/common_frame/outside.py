@@ -89,7 +89,7 @@ def move_to_outside(
             ) from found.error
         fits[component] = found
     outcome = OutsideOutcome(outside.path, outside.digest, tuple(fits))
-    return _move(pairs, replace(frames, outside=outcome), members)
+    return move_by_fits(pairs, replace(frames, outside=outcome), members)
 
 
 def register_mean(
@@ -123,12 +123,22 @@ def register_confirmed(
     Shading is alike in all images of a camera, whatever they show, and a match as good as any: the
     shift has to be found without it as well.
     """
-    plain = _register(reference, moving, method)
+    return confirm_in_detail(_register(reference, moving, method), reference, moving, method)
+
+
+def confirm_in_detail(
+    plain: Registration,
+    reference: tuple[NDArray[Any], Bools],
+    moving: tuple[NDArray[Any], Bools],
+    method: Method,
+) -> Registration:
+    """The registration of two images, if their fine detail says the same; else why not.
+
+    Of images under a high-pass it stays as it is.
+    """
     if plain.status is not PairStatus.OK or method.conditioning.high_pass is not None:
         return plain
-    planes = [image.shape[-2:] for image, _ in (reference, moving)]
-    sigma = max(min(min(shape) for shape in planes) / FINE, SMALLEST_SIGMA)
-    fine = Conditioning(high_pass=sigma)
+    fine = Conditioning(high_pass=choose_fine_sigma(reference[0].shape, moving[0].shape))
     detail = _register(condition(*reference, fine), condition(*moving, fine), method)
     if detail.status is not PairStatus.OK:
         return Registration.unknown(len(plain.shift), detail.status, detail.ncc)
@@ -136,6 +146,11 @@ def register_confirmed(
     if (np.abs(plain.shift - detail.shift) > np.maximum(AGREE * allowed, AGREE_PX)).any():
         return Registration.unknown(len(plain.shift), PairStatus.AMBIGUOUS, plain.ncc)
     return plain
+
+
+def choose_fine_sigma(*shapes: tuple[int, ...]) -> float:
+    """Choose the Gaussian whose high-pass leaves nothing of the shading of images, px."""
+    return max(min(min(shape[-2:]) for shape in shapes) / FINE, SMALLEST_SIGMA)
 
 
 def _register(
@@ -153,8 +168,13 @@ def _register(
     )
 
 
-def _move(pairs: PairTable, frames: FrameTable, members: list[NDArray[np.int64]]) -> FrameTable:
-    """The frames of the components that were found, moved by what was found."""
+def move_by_fits(
+    pairs: PairTable, frames: FrameTable, members: list[NDArray[np.int64]]
+) -> FrameTable:
+    """The frames of the components that were found, moved by what was found, as `outside` tells.
+
+    `members` are the frames of the mean of each component.
+    """
     assert frames.outside is not None
     if not any(fit.is_known for fit in frames.outside.fits):
         return frames

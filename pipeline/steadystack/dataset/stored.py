@@ -16,7 +16,7 @@ from steadystack.dataset.digests import (
     list_changed_parts,
 )
 from steadystack.durable import explain_unwritable, get_place
-from steadystack.model import InputError, UnreachableError
+from steadystack.model import JOINED, InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
 CHUNK_ROWS = 65536
@@ -76,6 +76,11 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
             f"{path} is not a shifts dataset ({_get_first_line(error)}): {WRITTEN_BY}; if that "
             f"is what lies there, it was damaged: {WAY_OUT}"
         ) from error
+    if dataset.attrs.get("title") == JOINED:
+        raise InputError(
+            f"{path} holds several series: expected the shifts of one, such as `steadystack join "
+            "--each` writes"
+        )
     written = _get_format(dataset)
     if "pair_status" not in dataset and not has_digests(dataset):
         raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}")

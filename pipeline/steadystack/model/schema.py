@@ -80,6 +80,7 @@ class Attribute:
 
 
 GROWN = "grown"  # the attribute that tells that the series has
+JOINED = "Joined series"  # the title of a dataset of several series in one frame
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"

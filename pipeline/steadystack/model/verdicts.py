@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from steadystack.model.words import Word
 
@@ -136,6 +136,10 @@ class Reason(Word):
         "the external reference was not found: shifts are relative to the anchor",
         "external_reference.path",
     )
+    SERIES_NOT_JOINED = (
+        "series_not_joined",
+        "a series was not found in those that it was to be joined with: its frames have no shift",
+    )
     ANCHOR = (
         "anchor",
         "the anchor has no usable pair, and another frame is held at 0",
@@ -183,6 +187,13 @@ class Verdict:
             max((finding.trust for finding in all_findings), key=order.index, default=Trust.GOOD),
             all_findings,
         )
+
+    @classmethod
+    def read(cls, attributes: Mapping[Any, Any]) -> Self:
+        """Read it from the attributes of a dataset, as `attributes` makes them."""
+        rows = json.loads(attributes["verdict_reasons"])
+        findings = [Finding(Trust(r["trust"]), Reason(r["code"]), r["words"]) for r in rows]
+        return cls(Trust(attributes["verdict"]), tuple(findings))
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from .inputs import (
     ALL,
     PLACEHOLDER,
     list_images,
+    name_inputs,
     resolve_inputs,
     resolve_only_input,
 )
@@ -18,7 +19,7 @@ from .layout import (
     list_changed_settings,
     set_up,
 )
-from .outside_image import convert_outside_image
+from .outside_image import convert_outside_image, find_other_size
 from .paths import check_paths
 from .series import (
     Growth,
@@ -47,6 +48,7 @@ __all__ = [
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
+    "find_other_size",
     "format_mib",
     "get_default_task_bytes",
     "leave_out_defects",
@@ -55,6 +57,7 @@ __all__ = [
     "look_again",
     "make_plan",
     "make_series",
+    "name_inputs",
     "open_series",
     "read_mean_weights",
     "recall_growth",

@@ -141,16 +141,29 @@ def _check_pixel_size(
     path: str, sizes: Sequence[float], unit: str, stack_sizes: Sequence[float], stack_unit: str
 ) -> None:
     """Refuse an image whose pixels have another size than those of the stack, if both are known."""
-    factor, stack_factor = find_micrometers(unit), find_micrometers(stack_unit)
-    if factor is None or stack_factor is None:
-        return
-    for size, stack_size in zip(sizes, stack_sizes, strict=True):
-        if not (is_size(size) and is_size(stack_size)):
-            continue
-        one, other = size * factor, stack_size * stack_factor
-        if not math.isclose(one, other, rel_tol=SAME_SIZE):
-            raise InputError(
-                f"{path} has pixels of {one:.6g} um, and the stack of {other:.6g} um: scale the "
-                "image to the pixels of the stack first, or, if one of them is wrong, set "
-                "input.pixel_size"
-            )
+    differing = find_other_size((sizes, unit), (stack_sizes, stack_unit))
+    if differing is not None:
+        raise InputError(
+            f"{path} has pixels of {differing[0]:.6g} um, and the stack of {differing[1]:.6g} um: "
+            "scale the image to the pixels of the stack first, or, if one of them is wrong, set "
+            "input.pixel_size"
+        )
+
+
+def find_other_size(
+    first: tuple[Sequence[float], str], second: tuple[Sequence[float], str]
+) -> tuple[float, float] | None:
+    """Find an axis along which pixels of two images differ in size: both sizes, micrometers.
+
+    Each image is sizes and their unit. None: there is no such axis, as far as sizes are known.
+    """
+    (sizes, unit), (others, other_unit) = first, second
+    factor, other_factor = find_micrometers(unit), find_micrometers(other_unit)
+    if factor is None or other_factor is None:
+        return None
+    for size, other in zip(sizes, others, strict=True):
+        if is_size(size) and is_size(other):
+            one, two = size * factor, other * other_factor
+            if not math.isclose(one, two, rel_tol=SAME_SIZE):
+                return one, two
+    return None

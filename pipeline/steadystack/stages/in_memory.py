@@ -15,7 +15,7 @@ from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import Config, make_config, resolve_reader
 from steadystack.measure import measure_rounds
-from steadystack.model import Bools, Frame, FrameStatus, as_settings, as_stack
+from steadystack.model import Bools, Frame, FrameStatus, PairTable, as_settings, as_stack
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import (
     Series,
@@ -240,6 +240,14 @@ def estimate_series(
 
     `client` is as in `estimate_shifts`.
     """
+    setup, table, engine = measure_series(config, series, client)
+    return solve_in_memory(setup, table, engine)
+
+
+def measure_series(
+    config: Config, series: Series, client: Engine = None
+) -> tuple[Setup, PairTable, Cluster]:
+    """Measure the pairs of a series, and tell what with and where; `client` is as there."""
     setup = add_camera_images(settle_settings(set_up(config, series)))
     limits, engine = setup.config.cluster, client
     if not isinstance(engine, Cluster):
@@ -254,6 +262,13 @@ def estimate_series(
         client=engine,
     )
     *_, (table, _) = rounds
+    return setup, table, engine
+
+
+def solve_in_memory(
+    setup: Setup, table: PairTable, engine: Engine = None
+) -> tuple[Setup, xr.Dataset]:
+    """The shift of every frame from measured pairs, and the run as it was solved."""
     found = check_series(setup, table)
     setup, found = settle_motion(setup, table, found, engine)
     frames = solve_series(setup, table, found, engine)

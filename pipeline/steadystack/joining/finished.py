@@ -1,0 +1,174 @@
+"""Runs that are finished, opened to be joined: each measured, and solved in itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.cluster import Engine
+from steadystack.common_frame import choose_members
+from steadystack.config import Config
+from steadystack.dataset import read_pairs
+from steadystack.durable import get_place
+from steadystack.measure import get_camera_image_path
+from steadystack.model import UNSOLVED, FrameTable, InputError, PairTable
+from steadystack.planning import (
+    Setup,
+    find_other_size,
+    name_inputs,
+    open_series,
+    resolve_inputs,
+    set_up,
+)
+from steadystack.stages import (
+    add_camera_images,
+    check_same_frames,
+    get_lasting_attributes,
+    list_estimated_images,
+    load_own_shifts,
+    recall_motion,
+    recall_run,
+    solve_series,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedSeries:
+    """A series that was measured, and is solved in itself.
+
+    Attributes
+    ----------
+    name : that tells it from the others
+    setup : the run, with nothing left to decide
+    pairs, frames : as measured and solved, without interpolated frames
+    members : indices of the frames that the mean of each connected part is of; none, once, where no
+        frame has a shift
+    known : attributes of its dataset that stay
+    """
+
+    name: str
+    setup: Setup
+    pairs: PairTable
+    frames: FrameTable
+    members: list[NDArray[np.int64]]
+    known: Mapping[str, str]
+
+
+def open_finished(configs: Sequence[Config]) -> dict[str, tuple[Setup, xr.Dataset]]:
+    """Open the finished runs of these settings, by the name of each series; reads no frame but few.
+
+    Settings of several inputs are one run for each.
+
+    Raises
+    ------
+    InputError
+        Where a run is not finished, or was made with other settings, and where series cannot share
+        a frame.
+    """
+    if not all(isinstance(one, Config) for one in configs):
+        raise InputError("expected a list of settings, as steadystack.load_config returns them")
+    singles = _name_series(configs)
+    if len(singles) < 2:
+        raise InputError(
+            "there is one series: joining takes at least two, the settings of each, or settings "
+            "with several inputs"
+        )
+    found = {name: _open_one(name, config) for name, config in singles.items()}
+    check_alike({name: setup for name, (setup, _) in found.items()})
+    return found
+
+
+def _name_series(configs: Sequence[Config]) -> dict[str, Config]:
+    """Name the series after their stacks, or after their datasets where stacks are named alike."""
+    named = [pair for config in configs for pair in resolve_inputs(config).items()]
+    paths = [config.output.shifts for _, config in named]
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise InputError(
+            f"{twice[0]} is the output.shifts of two of the series: a series is joined once"
+        )
+    names = [name for name, _ in named]
+    if len(set(names)) < len(names):
+        names = name_inputs(paths)
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two of the series have the name {name!r}: set another output.shifts")
+    return dict(zip(names, (config for _, config in named), strict=True))
+
+
+def _open_one(name: str, config: Config) -> tuple[Setup, xr.Dataset]:
+    """Open one finished run, with the camera images that it has made."""
+    setup = recall_run(set_up(config, open_series(config)[0]))
+    shifts = load_own_shifts(setup)
+    if (shifts["component"] == UNSOLVED).all():
+        raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack run` first")
+    check_same_frames(setup)
+    setup = recall_motion(setup, shifts.attrs)
+    _check_joinable(name, setup)
+    for image in list_estimated_images(setup):
+        path = get_camera_image_path(config.output.shifts, image)
+        if not get_place(path).exists():
+            return add_camera_images(setup), shifts
+        kept: dict[str, Any] = {image: path}
+        setup = replace(setup, method=replace(setup.method, **kept))
+    return setup, shifts
+
+
+def _check_joinable(name: str, setup: Setup) -> None:
+    """Refuse a run whose mean cannot be made, or lies in another frame than its own."""
+    config, search = setup.config, setup.method.search
+    if config.motion.is_linear:
+        raise InputError(
+            f"{name}: series are joined by shifts alone, and its motion.model is "
+            f"{config.motion.model}: set it to translation"
+        )
+    if setup.series.outside is not None:
+        raise InputError(
+            f"{name}: its shifts are relative to an image from outside (external_reference.path), "
+            "and series with the same one share its frame already: leave it out to join them"
+        )
+    if len(search.blocks) > 1:
+        raise InputError(
+            f"{name}: series are joined where frames fit into one block, but {search.shape} pixels "
+            f"take {len(search.blocks)}: use a coarser input.level"
+        )
+
+
+def check_alike(setups: Mapping[str, Setup]) -> None:
+    """Refuse series whose frames have other axes, shapes or sizes of pixels."""
+    (first, of_first), *others = setups.items()
+    one = of_first.series
+    for name, setup in others:
+        series = setup.series
+        for noun, here, there in (
+            ("the axes", series.source.axes, one.source.axes),
+            ("frames of", series.source.frame_shape, one.source.frame_shape),
+        ):
+            if here != there:
+                values = [" x ".join(map(str, value)) for value in (here, there)]
+                raise InputError(
+                    f"{name} has {noun} {values[0]}, and {first} {values[1]}: series that are "
+                    "joined need frames of one shape; cut them alike by input.region"
+                )
+        sizes = find_other_size((series.pixel_size, series.unit), (one.pixel_size, one.unit))
+        if sizes is not None:
+            raise InputError(
+                f"{name} has pixels of {sizes[0]:.6g} um, and {first} of {sizes[1]:.6g} um: series "
+                "that are joined need pixels of one size; if one of them is wrong, set "
+                "input.pixel_size"
+            )
+
+
+def solve_again(name: str, setup: Setup, shifts: xr.Dataset, client: Engine = None) -> SolvedSeries:
+    """The series solved in itself, from the pairs that its dataset holds."""
+    pairs, known = read_pairs(shifts), get_lasting_attributes(shifts)
+    solve = setup.config.solve.model_copy(update={"interpolate": None})
+    alone = replace(setup, config=setup.config.model_copy(update={"solve": solve}))
+    frames = solve_series(alone, pairs, known, client)
+    members = choose_members(frames, setup.series.source.frame_shape) or [np.zeros(0, np.int64)]
+    return SolvedSeries(name, setup, pairs, frames, members, known)

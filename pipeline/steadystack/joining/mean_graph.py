@@ -1,0 +1,254 @@
+"""The means of several series, measured against each other, and where each of them lies."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.cluster import Engine
+from steadystack.common_frame import (
+    SeriesMean,
+    choose_fine_sigma,
+    confirm_in_detail,
+    make_series_mean,
+)
+from steadystack.config import Config, make_config
+from steadystack.joining.finished import SolvedSeries
+from steadystack.measure import Method
+from steadystack.model import (
+    Bools,
+    FrameStatus,
+    OutsideFit,
+    OutsideOutcome,
+    PairStatus,
+    PairTable,
+    Registration,
+)
+from steadystack.planning import make_series
+from steadystack.readers import ArrayFrames, digest_content
+from steadystack.stages import measure_series, solve_in_memory
+
+# By how much a mean lies elsewhere than the frames that were moved into it, px: what interpolation
+# and rims that not all frames show leave, as seen where noise leaves less.
+OF_MOVING = 0.0015
+
+
+@dataclass(frozen=True, eq=False)
+class MeanGraph:
+    """Where the means of some series lie: one for each connected part of a series.
+
+    Attributes
+    ----------
+    series, component : (means,) which series a mean is of, and which connected part of it
+    frames : (means,) how many frames it is of
+    offset : (means, axes) pixels, what is added to all shifts of the part; NaN: not known
+    covariance : (means, means, axes), px²: of the offsets, relative to that of `anchor`
+    solved : the shifts dataset of the means, each a frame of it
+    anchor : the mean whose part keeps its shifts; None: no two of them were found in each other
+    """
+
+    series: NDArray[np.int64]
+    component: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    offset: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    solved: xr.Dataset
+    anchor: int | None
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """The standard deviation of the offsets (means, axes), pixels."""
+        return np.sqrt(np.diagonal(self.covariance).T)
+
+    @property
+    def status(self) -> NDArray[np.int8]:
+        """The status of every mean, code of `FrameStatus`: ok, or why it has no offset."""
+        status = self.solved["frame_status"].to_numpy().astype(np.int8)
+        apart = np.isnan(self.offset).any(axis=1) & (status == FrameStatus.OK.code)
+        return np.where(apart, FrameStatus.DISCONNECTED.code, status).astype(np.int8)
+
+    def make_outcome(self, number: int, path: str) -> OutsideOutcome:
+        """What became of the parts of one series, as where shifts are relative to an image."""
+        fits = [self._make_fit(mean) for mean in np.flatnonzero(self.series == number).tolist()]
+        return OutsideOutcome(path, digest_content(self.offset), tuple(fits))
+
+    def _make_fit(self, mean: int) -> OutsideFit:
+        pairs = self.solved
+        mine = (pairs["pair_reference"].to_numpy() == mean) | (
+            pairs["pair_moving"].to_numpy() == mean
+        )
+        status = [PairStatus.from_code(code) for code in pairs["pair_status"].to_numpy()[mine]]
+        count = int(self.frames[mean])
+        if np.isnan(self.offset[mean]).any():
+            causes = [PairStatus.REJECTED if one is PairStatus.OK else one for one in status]
+            return OutsideFit(Counter(causes).most_common(1)[0][0], frames=count)
+        used = mine & (pairs["pair_status"].to_numpy() == PairStatus.OK.code)
+        return OutsideFit(
+            PairStatus.OK,
+            tuple(self.offset[mean].tolist()),
+            tuple(self.std[mean].tolist()),
+            ncc=float(np.median(pairs["pair_ncc"].to_numpy()[used])),
+            overlap=float(np.median(pairs["pair_overlap"].to_numpy()[used])),
+            frames=count,
+        )
+
+
+def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> MeanGraph:
+    """Measure all means of the series against each other, and solve for where each lies.
+
+    Pairs are measured as those of a run that searches every shift at which two frames overlap, and
+    where they have a shift, fine detail has to say the same: shading is alike in all images of a
+    camera. Where it wins over the scene, and a mean has no place so, all are measured without it.
+    The first series keeps its shifts, if another one was found in it.
+    """
+    nodes = [
+        (number, part) for number, one in enumerate(series) for part in range(len(one.members))
+    ]
+    means = [_make_mean(series[number], part) for number, part in nodes]
+    stack = xr.DataArray(_stack_up(means), dims=("t", *series[0].setup.series.source.axes))
+    preprocess = series[0].setup.config.preprocess
+    solved = _solve_means(series[0].setup.config, preprocess.high_pass, stack, means, client)
+    if not _find_in_one(solved).all() and not isinstance(preprocess.high_pass, float):
+        fine = choose_fine_sigma(*(mean.values.shape for mean in means))
+        other = _solve_means(series[0].setup.config, fine, stack, means, client)
+        solved = max(solved, other, key=lambda one: int(_find_in_one(one).sum()))
+    in_one = _find_in_one(solved)
+    first = np.array([mean.first for mean in means], np.float64)
+    anchor = int(json.loads(solved.attrs["anchors"])[0]) if in_one.any() else None
+    offset = np.full(first.shape, np.nan)
+    if anchor is not None:
+        moved = solved["frame_shift"].to_numpy() - first + first[anchor]
+        offset[in_one] = moved[in_one]
+    return MeanGraph(
+        series=np.array([number for number, _ in nodes]),
+        component=np.array([part for _, part in nodes]),
+        frames=np.array([len(series[number].members[part]) for number, part in nodes]),
+        offset=offset,
+        covariance=_compute_covariance(solved, in_one, anchor),
+        solved=solved,
+        anchor=anchor,
+    )
+
+
+def _find_in_one(solved: xr.Dataset) -> Bools:
+    """Find the means that are connected with the first that is with any (means,)."""
+    return np.asarray(solved["component"].to_numpy() == 0)
+
+
+def _solve_means(
+    config: Config,
+    high_pass: float | str | None,
+    stack: xr.DataArray,
+    means: Sequence[SeriesMean],
+    client: Engine,
+) -> xr.Dataset:
+    """Measure the means, stacked up, as frames of a series, under a high-pass; solve for each."""
+    series = make_series(ArrayFrames.checked(stack))
+    setup, table, engine = measure_series(_make_settings(config, high_pass), series, client)
+    _confirm(table, means, setup.method)
+    return solve_in_memory(setup, table, engine)[1]
+
+
+def _make_mean(series: SolvedSeries, component: int) -> SeriesMean:
+    """Make the mean of a connected part of a series, without its filters; not valid: there is none.
+
+    Filters are for all means, and come when these are measured.
+    """
+    members, setup = series.members[component], series.setup
+    conditioning = replace(setup.method.conditioning, low_pass=None, high_pass=None)
+    method = replace(setup.method, keep=(), initial_shifts=None, conditioning=conditioning)
+    mean = None
+    if len(members):
+        mean = make_series_mean(members, series.frames.shift[members], setup.series.source, method)
+    if mean is not None:
+        return mean
+    shape = setup.series.source.frame_shape
+    return SeriesMean(np.zeros(shape), np.zeros(shape, bool), np.zeros(len(shape), np.int64))
+
+
+def _stack_up(means: Sequence[SeriesMean]) -> NDArray[np.float32]:
+    """Stack up means of different shapes, each with its first pixel at the first; NaN elsewhere."""
+    shape = np.max([mean.values.shape for mean in means], axis=0)
+    stack = np.full((len(means), *shape), np.nan, np.float32)
+    for image, mean in zip(stack, means, strict=True):
+        inside = tuple(slice(0, size) for size in mean.values.shape)
+        image[inside] = np.where(mean.valid, mean.values, np.nan)
+    return stack
+
+
+def _make_settings(config: Config, high_pass: float | str | None) -> Config:
+    """The settings by which means are measured: those of a run, as far as they are of pairs."""
+    preprocess, register, solve = config.preprocess, config.register_, config.solve
+    return make_config(
+        {
+            "input": {"path": "memory"},
+            "mask": {"defects": None, "parts": config.mask.parts},
+            "preprocess": {"low_pass": preprocess.low_pass, "high_pass": high_pass},
+            "register": {
+                "max_shift": None,
+                "min_overlap": register.min_overlap,
+                "subpixel": register.subpixel,
+                "allow_inverted": register.allow_inverted,
+            },
+            "pairs": {"strategy": "all"},
+            "solve": {"robust": solve.robust, "leave_out_parts": solve.leave_out_parts},
+        }
+    )
+
+
+def _confirm(pairs: PairTable, means: Sequence[SeriesMean], method: Method) -> None:
+    """Take the shift from pairs of means whose fine detail says another one, or none."""
+    for row in np.flatnonzero(pairs.ok).tolist():
+        reference, moving = (means[frame[row]] for frame in (pairs.reference, pairs.moving))
+        plain = Registration(
+            shift=pairs.shift[row],
+            covariance=np.diag(np.nan_to_num(pairs.shift_std[row]) ** 2),
+            ncc=float(pairs.ncc[row]),
+            second_peak_ratio=float(pairs.second_peak_ratio[row]),
+            overlap=float(pairs.overlap[row]),
+            status=PairStatus.OK,
+        )
+        sides = (reference.values, reference.valid), (moving.values, moving.valid)
+        found = confirm_in_detail(plain, *sides, method)
+        if found.status is not PairStatus.OK:
+            pairs.status[row] = PairStatus(found.status).code
+            for column in (pairs.shift, pairs.shift_std, pairs.part_step):
+                column[row] = np.nan
+
+
+def _compute_covariance(
+    solved: xr.Dataset, in_one: Bools, anchor: int | None
+) -> NDArray[np.float64]:
+    """Compute the covariance of the shifts of means relative to the anchor (means, means, axes).
+
+    How they are correlated follows from the graph of the pairs and their weights, how large they
+    are from their standard deviations; what moving frames does to a mean is in all pairs of it. NaN
+    where a mean has no shift.
+    """
+    std = solved["frame_shift_std"].to_numpy()
+    covariance = np.full((len(std), *std.shape), np.nan)
+    if anchor is None:
+        return covariance
+    weight = np.nan_to_num(solved["pair_weight"].to_numpy())
+    start, end = solved["pair_reference"].to_numpy(), solved["pair_moving"].to_numpy()
+    laplacian = np.zeros((len(std), len(std)))
+    np.add.at(laplacian, (start, end), -weight)
+    np.add.at(laplacian, (end, start), -weight)
+    laplacian -= np.diag(laplacian.sum(axis=0))
+    free = np.flatnonzero(in_one & (np.arange(len(std)) != anchor))
+    inverse = np.linalg.inv(laplacian[np.ix_(free, free)])
+    spread = np.sqrt(np.diag(inverse))
+    correlation = inverse / np.multiply.outer(spread, spread)
+    known = np.flatnonzero(in_one)
+    covariance[np.ix_(known, known)] = 0.0
+    of_moving = OF_MOVING**2 * (1 + np.eye(len(free)))  # of the anchor, and of each
+    covariance[np.ix_(free, free)] = (
+        correlation[..., None] * std[free, None] * std[None, free] + of_moving[..., None]
+    )
+    return covariance

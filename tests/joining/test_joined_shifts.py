@@ -1,0 +1,72 @@
+"""The dataset of all frames: times of series that tell them, and what is written and read again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from steadystack.dataset import save_shifts
+from steadystack.joining import describe_means, join_solved
+from steadystack.joining.joined_shifts import _join_times
+from support.members import slow_but
+from support.scenes import Scene
+from support.sessions import solved, three_sessions
+
+
+def with_time(values, **about):
+    return xr.Dataset(coords={"time": ("frame", np.array(values), about)})
+
+
+def test_times_are_joined_where_they_can_be_compared():
+    without = xr.Dataset(coords={"frame": np.arange(2)})
+    seconds = with_time([0.0, 1.5], unit="second")
+    values, about = _join_times([seconds, without, seconds], [2, 2, 2])
+    np.testing.assert_array_equal(values, [0, 1.5, np.nan, np.nan, 0, 1.5])
+    assert about["unit"] == "second"
+    hours = with_time([0.0, 1.0], unit="hour")
+    assert _join_times([seconds, hours], [2, 2]) is None
+    assert _join_times([without, without], [2, 2]) is None
+
+
+def test_dates_are_dates_whatever_they_count_from():
+    monday = with_time([0.0, 60.0], units="seconds since 2026-03-02T10:00:00")
+    friday = with_time([0.0, 1.0], units="hours since 2026-03-06T09:00:00")
+    values, _ = _join_times([monday, friday], [2, 2])
+    expected = ["2026-03-02T10:00", "2026-03-02T10:01", "2026-03-06T09:00", "2026-03-06T10:00"]
+    np.testing.assert_array_equal(values, np.array(expected, "datetime64[ns]"))
+
+
+@pytest.mark.parametrize("suffix", slow_but([".zarr"], [".zarr", ".nc"]))
+def test_it_is_read_as_it_was_written(tmp_path, suffix):
+    if suffix == ".nc":
+        pytest.importorskip("h5netcdf")
+    (first, _), (second, _), _ = three_sessions(2)
+    joined = join_solved([solved("a", first), solved("b", second)]).dataset
+    path = tmp_path / f"joined{suffix}"
+    save_shifts(joined, str(path))
+    read = xr.open_zarr(path) if suffix == ".zarr" else xr.open_dataset(path, engine="h5netcdf")
+    xr.testing.assert_equal(read.load(), joined)
+    assert read.attrs == joined.attrs
+    lines = list(describe_means(joined))
+    assert lines[0] == "a: 0.000 ± 0.000, 0.000 ± 0.000 px (mean of 8 frames)"
+    assert lines[1].startswith("b: ")
+
+
+@pytest.mark.slow
+def test_volumes_are_joined():
+    rng, world, shape = np.random.default_rng(6), Scene(6, ndim=3), (8, 48, 52)
+    runs, truths = [], []
+    for number, name in enumerate("abc"):
+        jump = np.array([0.8, 5.3, -7.1]) * number
+        truth = np.cumsum(rng.normal(0, 0.4, (5, 3)), axis=0) + jump
+        frames = np.stack([world.view(shape, shift) for shift in truth])
+        frames = frames + 0.3 * rng.normal(size=frames.shape)
+        bounds = {"max_shift": [3, 6, 6]}
+        runs.append(solved(name, frames, np.ones(shape, bool), register=bounds))
+        truths.append(truth)
+    joined = join_solved(runs).dataset
+    error = joined["frame_shift"].to_numpy() - np.concatenate(truths)
+    error -= error[runs[0].members[0]].mean(axis=0)
+    ratio = error / joined["frame_shift_std"].to_numpy()
+    assert 0.6 < np.sqrt(np.mean(np.square(ratio))) < 1.6
