@@ -23,6 +23,7 @@ PLAN = {
     "units": (1, set()),
     "conventions": (2, {"numpy", "xarray"}),
     "validity": (1, {"numpy"}),
+    "object_windows": (1, {"numpy"}),
     "conditioning": (1, {"numpy", "scipy"}),
     "ncc": (1, {"numpy", "scipy"}),
     "peak": (1, {"numpy", "scipy"}),

@@ -50,6 +50,8 @@ def test_the_dataset_is_as_documented(folder):
         "frame_part_std": ("frame", "axis"),
         "frame_part_weight": ("frame", "part"),
         "frame_part_step": ("frame", "part", "axis"),
+        "object_position": ("frame", "axis"),
+        "object_position_std": ("frame", "axis"),
         "frame_linear": ("frame", "axis", "of_axis"),
         "frame_linear_std": ("frame", "axis", "of_axis"),
         "frame_rotation": frame,

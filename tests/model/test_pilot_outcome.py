@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steadystack.model import FixedLines, Pilot, Trial
+from steadystack.model import FixedLines, ObjectPath, Pilot, Trial
 
 FOUND = Pilot(8, (Trial(), Trial(1.0, 10.0, 8, 0.0312)), 1)
 
@@ -17,6 +17,12 @@ def test_the_outcome_of_a_pilot_is_read_as_it_was_written():
         "low_pass: 1, high_pass: 10: 8 of 8 pairs have a shift, to 0.0312 px (chosen)",
     ]
     assert Pilot().describe() == ["as they are: nothing was tried (chosen)"]
+
+
+def test_the_path_of_an_object_is_read_as_it_was_written():
+    pilot = Pilot(path=ObjectPath(((3, -4), None, (5, 6))))
+    assert Pilot.parse(pilot.dump()) == pilot
+    assert pilot.describe() == ["object: seen in 2 of 3 frames, within 2 x 10 px"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.model import FrameSource, FrameTable, LocalMotion, PairTable, RunError
+from steadystack.object_windows import measure_in_windows
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 
@@ -41,7 +42,8 @@ class _Evidence:
     """What checks look at that measure by themselves: on a worker, if there are any.
 
     `setup` has no pairs, `table` the usable rows; `masked` are the frames as the settings mask
-    them; so many parts of the frame are `left_out` before.
+    them; so many parts of the frame are `left_out` before. `in_windows`: frames are windows that
+    follow an object, in which the scene stands still and the camera does not.
     """
 
     setup: Setup
@@ -49,6 +51,7 @@ class _Evidence:
     solved: FrameTable
     masked: FrameSource
     left_out: int
+    in_windows: bool = False
 
 
 def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[str, str]:
@@ -61,6 +64,9 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     RunError
         If a check is given up on the cluster.
     """
+    in_windows = setup.method.places is not None
+    table = measure_in_windows(table, setup.method.places)
+    setup = replace(setup, method=replace(setup.method, places=None))
     source, settings = KeptFrames(setup.series.source), setup.config.solve
     masked: FrameSource = source
     left_out = len(setup.pilot.parts.boxes) if setup.pilot and setup.pilot.parts else 0
@@ -75,14 +81,14 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     usable = np.flatnonzero(table.ok)
     if len(usable) > MOST_ROWS:
         usable = sample_pairs(table, usable, MOST_ROWS)
-    evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out)
+    evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out, in_windows)
     results = {
         **_look_for_each(evidence, client),
         PROBES: check_probe_pairs(setup, table, solved, client),
         MAJORITY: majority,
         OTHER: check_other_conditionings(setup, table, client),
     }
-    return {name: _write(results[name]) for name in CHECKED}
+    return {name: _write(results.get(name)) for name in CHECKED}
 
 
 def _write(result: Any) -> str:
@@ -95,7 +101,9 @@ def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
     source = evidence.setup.series.source
     if source.in_memory or source.frame_count > MOST_FRAMES:
         client = None
-    names = (LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK)  # the longest first
+    names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK]  # the longest first
+    if evidence.in_windows:
+        names = [LOCAL_MOTION, SHARPNESS]
     found = dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
     for name, result in found.items():
         if isinstance(result, Failure):

@@ -1,8 +1,8 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
 `settings` has the whole, and the sections of solving and of outputs; `pair_sections` those of how
-pairs are measured; `mask_sections` is that of the mask, and `sections` are those of the stack and
-the cluster; `loading` reads files
+pairs are measured; `mask_sections` is that of the mask, `object_section` that of an object which
+one follows, and `sections` are those of the stack and the cluster; `loading` reads files
 and says what is wrong with them; `values` parses YAML, within limits, and `scalars` writes single
 values.
 """

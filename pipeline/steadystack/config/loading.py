@@ -114,6 +114,7 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
             "reader": resolve_reader(config.input.reader, folder),
         },
         "mask": {"path": resolve(config.mask.path)},
+        "object_": {"mask": resolve(config.object_.mask)},
         "preprocess": {
             name: path if path == keyword else resolve(path)
             for name, path, keyword in (

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from steadystack.config.mask_sections import MaskSection
+from steadystack.config.object_section import ObjectSection
 from steadystack.config.pair_sections import (
     InitialShiftsSection,
     PairsSection,
@@ -253,6 +254,7 @@ class Config(Section):
 
     input: InputSection
     mask: MaskSection = MaskSection()
+    object_: ObjectSection = Field(ObjectSection(), alias="object")
     preprocess: PreprocessSection = PreprocessSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
     initial_shifts: InitialShiftsSection = InitialShiftsSection()
@@ -288,6 +290,11 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_object(self) -> Self:
+        self.object_.check_settings(self)
+        return self
+
     @property
     def solve_reads_frames(self) -> bool:
         """Whether frames are read to solve."""
@@ -309,9 +316,9 @@ class Config(Section):
     @property
     def is_decided(self) -> bool:
         """Whether nothing is left for a pilot to decide."""
-        left_out = self.mask.defects, self.mask.parts
+        asked = self.mask.defects, self.mask.parts, self.object_.mask
         sections = self.preprocess, self.register_
-        return left_out == (None, None) and all(section.is_decided for section in sections)
+        return asked == (None,) * 3 and all(section.is_decided for section in sections)
 
     def fingerprint(self, digest: str) -> str:
         """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.
@@ -323,9 +330,11 @@ class Config(Section):
         values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         settings: dict[str, Any] = {
             name: values[name]
-            for name in ("mask", "preprocess", "register", "initial_shifts", "pairs")
+            for name in ("mask", "object", "preprocess", "register", "initial_shifts", "pairs")
             if name in values
         }
+        if self.object_.is_followed:  # its mask is that of the anchor
+            settings["object"] = {"anchor": self.solve.anchor}  # the digest knows the mask
         settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
         preprocess = settings.get("preprocess", {})
         for name in ("low_pass", "high_pass"):  # off is off, whether a pilot or a user says so

@@ -31,11 +31,14 @@ from steadystack.parts import compute_jackknife_std
 from steadystack.warp import compute_rotation, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 8
+FORMAT = 9
 # Rows that are computed with at a time, for the memory of very many.
 STRETCH = 4096
 # Columns that follow from the linear motion of 2-D frames.
 DERIVED_OF_LINEAR = {"frame_rotation": compute_rotation, "frame_scale": compute_scale}
+
+# Columns that are properties of the frames' table.
+OF_OBJECT = ("object_position", "object_position_std")
 
 
 def make_dataset(
@@ -118,6 +121,8 @@ def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
+    if column.name in OF_OBJECT:
+        return np.asarray(getattr(frames, column.name))
     if column.name in DERIVED_OF_LINEAR:
         in_plane = frames.linear.shape[1] == 2
         derive = DERIVED_OF_LINEAR[column.name]

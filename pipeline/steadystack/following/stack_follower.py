@@ -51,6 +51,7 @@ def follow(config: Config, pace: Pace) -> Iterator[FrameLine]:
         for as long as `pace.patience` says.
     """
     config = resolve_only_input(config)
+    config.object_.check_command("follow")
     awaited, measuring, last = AwaitedFrames(config, pace.patience), None, time.monotonic()
     while pace.until is None or awaited.next < pace.until:
         opened = awaited.look()

@@ -44,6 +44,10 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     )
     if series.initial_shifts is not None:
         rows.append(("initial shifts", _describe_initial_shifts(config, series)))
+    if series.drawn is not None:
+        pixels = int(series.drawn.read(0, spec.frame_shape).sum())
+        anchor = spec.frame_numbers[config.solve.anchor]
+        rows.append(("object", f"{config.object_.mask}: {pixels} pixels in frame {anchor}"))
     rows.append(("to read", f"{make_plan(setup).read_bytes / 2**20:.1f} MiB (decoded) in a run"))
     last_index = spec.frame_count - 1
     indices = sorted({0, last_index // 2, last_index})
@@ -69,8 +73,9 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
 def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     """Describe what a few pairs give, and what a run decides by that."""
     preprocess = setup.config.preprocess
-    if preprocess.flat_field is not None or preprocess.fixed_pattern is not None:
-        return []  # a run reads or makes camera images first
+    has_image = preprocess.flat_field is not None or preprocess.fixed_pattern is not None
+    if has_image or setup.config.object_.is_followed:
+        return []  # a run reads or makes camera images, or follows an object, first
     reach = find_reach(setup)
     pilot, table = run_pilot(bound_search(setup, reach))
     if table is None:

@@ -130,6 +130,7 @@ def preview(config: Config, progress: Callable[[int, int], None] | None = None) 
         is no preview.
     """
     config = resolve_only_input(config)
+    config.object_.check_command("preview")
     page = _choose_page(config)
     series, _ = open_series(config)
     setup = set_up(config, series)

@@ -32,6 +32,7 @@ from steadystack.model import (
     PairTable,
     RunError,
 )
+from steadystack.object_windows import find_steps
 from steadystack.pairs import batch_pairs
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def measure_pairs(
     yield table, done
 
     in_memory = source.in_memory
-    sent = source, replace(method, initial_shifts=None)  # a task is told of its own pairs
+    # a task is told of its own pairs
+    sent = source, replace(method, initial_shifts=None, places=None)
     shared = [share(client, value) if in_memory else value for value in sent]
     size = size.among(as_cluster(client).count_threads(), len(rows))
     batches = (
@@ -89,6 +91,9 @@ def measure_pairs(
             frames = np.empty(0, np.int64)
         else:
             _fill_in(table, batch, result)
+            if method.places is not None:
+                ends = table.reference[batch], table.moving[batch]
+                table.shift[batch] += find_steps(method.places, *ends)
             frames = result.frames
         if on_batch is not None:
             on_batch(table, batch, frames)

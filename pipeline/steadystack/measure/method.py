@@ -68,6 +68,7 @@ class Method:
     flat_field, fixed_pattern : an image, the path of one, or None
     region : the part of the frames that is read, without their border; None: all of them
     initial_shifts : shifts (frames, axes) that are known before, px; searches are centred on them
+    places : where the windows of frames lie (frames, axes), px; None: frames are read as a whole
     cell : centres that are this near to each other along each axis share transforms, px
     widen : whether pairs without a shift in the search are searched for at every lag
     asks_parts : whether every pair is asked of the parts of the frame; no shift depends on it
@@ -80,6 +81,7 @@ class Method:
     region: Slices | None = None
     keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
     initial_shifts: NDArray[np.float64] | None = None
+    places: NDArray[np.int64] | None = None
     cell: tuple[int, ...] = ()
     widen: bool = False
     asks_parts: bool = True
@@ -88,6 +90,13 @@ class Method:
     def whole_region(self) -> Slices:
         """The part of the frames that is read, also where that is all of them."""
         return self.region or tuple(slice(0, size) for size in self.search.shape)
+
+    @property
+    def expected_shifts(self) -> NDArray[np.float64] | float:
+        """The shifts (frames, axes), px, that searches are centred on, but for the same of all."""
+        if self.places is not None:
+            return -self.places.astype(float)
+        return 0.0 if self.initial_shifts is None else self.initial_shifts
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.

@@ -57,8 +57,7 @@ def add_second_round(table: PairTable, method: Method, first: int, extra: float)
         return head
     solved = solve_shifts(head)
     readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
-    expected = 0 if method.initial_shifts is None else method.initial_shifts
-    offset = solved.shift - expected
+    offset = solved.shift - method.expected_shifts
     bounds = method.search.max_shift
     # The variance that more pairs can lower: they tell nothing of a frame's own error.
     averaged = solved.stated_std**2 - solved.own_variance

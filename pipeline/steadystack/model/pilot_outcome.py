@@ -198,6 +198,27 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class ObjectPath:
+    """Where an object was found whose mask is drawn on one frame.
+
+    Attributes
+    ----------
+    places : per frame the first pixel of the box that holds its mask; None: it is not seen
+    """
+
+    places: tuple[tuple[int, ...] | None, ...]
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        seen = [place for place in self.places if place is not None]
+        ways = [max(along) - min(along) for along in zip(*seen, strict=True)]
+        return (
+            f"object: seen in {len(seen)} of {len(self.places)} frames, within "
+            f"{' x '.join(map(str, ways))} px"
+        )
+
+
+@dataclass(frozen=True)
 class Pilot:
     """What was tried before measuring, to decide on settings that are "auto".
 
@@ -210,6 +231,7 @@ class Pilot:
     parts : what was found of parts that go their own way; None: they were not looked for
     reach : how far to search; None: it was not asked
     lines : what was found of rows and columns of the camera; None: they were not looked for
+    path : where the object is that the mask of one frame follows; None: there is none
     """
 
     pairs: int = 0
@@ -219,6 +241,7 @@ class Pilot:
     parts: StrangeParts | None = None
     reach: Reach | None = None
     lines: FixedLines | None = None
+    path: ObjectPath | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -235,9 +258,10 @@ class Pilot:
             reach = reach and Reach(**reach | {"bounds": bounds})
             lines = values.pop("lines", None)
             lines = lines and FixedLines(**lines | _as_numbers(lines))
-            pilot = cls(
-                trials=trials, defects=defects, parts=parts, reach=reach, lines=lines, **values
-            )
+            path = values.pop("path", None)
+            path = path and ObjectPath(tuple(_as_place(place) for place in path["places"]))
+            found = {"defects": defects, "parts": parts, "reach": reach, "lines": lines}
+            pilot = cls(trials=trials, path=path, **found, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -260,13 +284,14 @@ class Pilot:
         return [*reach, *self.describe_trials(), *self.describe_left_out()]
 
     def describe_left_out(self) -> list[str]:
-        """What was found of defects, lines and parts, a line for each, in words."""
-        found = (self.defects, self.lines, self.parts)
+        """What was found of the object, defects, lines and parts, a line for each, in words."""
+        found = (self.path, self.defects, self.lines, self.parts)
         return [one.describe() for one in found if one is not None]
 
     def describe_trials(self) -> list[str]:
         """A line for each trial, in words; none where none was made."""
-        if (self.defects or self.lines or self.parts or self.reach) and not self.pairs:
+        found = self.defects or self.lines or self.parts or self.reach or self.path
+        if found and not self.pairs:
             return []
         lines = []
         for number, trial in enumerate(self.trials):
@@ -283,6 +308,11 @@ class Pilot:
 def _as_numbers(lines: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of lines, as JSON has them, as tuples."""
     return {name: tuple(map(float, lines[name])) for name in ("ways", "rows", "columns")}
+
+
+def _as_place(place: Any) -> tuple[int, ...] | None:
+    """A place, as JSON has it, as a tuple of whole numbers; None: there is none."""
+    return None if place is None else tuple(map(int, place))
 
 
 def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:

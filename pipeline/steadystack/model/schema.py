@@ -116,6 +116,12 @@ COLUMNS = (
     Column("frame_part_weight", "part_weight", "frames", (FRAME, PART), "<f4", NAN,
            "how much what a part of the frame shows counts in frame_shift, 0 to 1: less where it "
            "goes its own way; NaN: all parts count alike"),
+    Column("object_position", "", "derived", (FRAME, AXIS), "<f8", NAN,
+           "where the middle of the pixels of object.mask is that follows the object, from the "
+           "centre of a frame's first pixel; NaN: not known, or there is none", "pixel"),
+    Column("object_position_std", "", "derived", (FRAME, AXIS), "<f8", NAN,
+           "standard deviation of object_position relative to that in the frame that the mask is "
+           "drawn on, the anchor", "pixel"),
     Column("frame_linear", "linear", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
            "linear motion to apply to the frame about the centre that the attribute motion tells; "
            "frame_shift is that of this centre; NaN: not known, or the model is translation"),

@@ -135,7 +135,8 @@ class FrameTable:
     Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
     own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
     axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
-    holds; `outside` is what became of an external reference, None if there is none.
+    holds; `outside` is what became of an external reference, None if there is none; `object_middle`
+    (axes,), pixels, is where the object is in the anchor, None if none is followed.
     """
 
     shift: NDArray[np.float64]
@@ -158,6 +159,20 @@ class FrameTable:
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
     outside: OutsideOutcome | None = None
+    object_middle: NDArray[np.float64] | None = None
+
+    @property
+    def object_position(self) -> NDArray[np.float64]:
+        """Where the object is (frames, axes), pixels, NaN where not known."""
+        unknown = np.full(self.shift.shape, np.nan)
+        if self.object_middle is None:
+            return unknown
+        return np.where((self.component == 0)[:, None], self.object_middle - self.shift, unknown)
+
+    @property
+    def object_position_std(self) -> NDArray[np.float64]:
+        """Its deviations (frames, axes), pixels, relative to the anchor."""
+        return np.where(np.isfinite(self.object_position), self.shift_std, np.nan)
 
     @property
     def parts_left_out(self) -> list[int]:

@@ -19,13 +19,14 @@ from .layout import (
     list_changed_settings,
     set_up,
 )
-from .outside_image import convert_outside_image, find_other_size
+from .masking import convert_object_mask
+from .outside_image import convert_outside_image, digest_camera_images, find_other_size
 from .paths import check_paths
 from .series import (
     Growth,
     Series,
     check_frames,
-    digest_camera_images,
+    follow_path,
     make_series,
     open_series,
 )
@@ -43,12 +44,14 @@ __all__ = [
     "check_frames",
     "check_paths",
     "convert_initial_shifts",
+    "convert_object_mask",
     "convert_outside_image",
     "count_fitting_workers",
     "count_wanted_workers",
     "decide",
     "digest_camera_images",
     "find_other_size",
+    "follow_path",
     "format_mib",
     "get_default_task_bytes",
     "leave_out_defects",

@@ -263,7 +263,7 @@ def make_plan(setup: Setup) -> Plan:
     is_local, in_process = section.kind == "local", section.kind == "in-process"
     return Plan(
         frames=series.source.frame_count,
-        frame_shape=series.source.frame_shape,
+        frame_shape=series.whole_frames.frame_shape,
         region=largest_search.shape,
         blocks=len(largest_search.blocks),
         tile=largest_search.layouts[0].tile,

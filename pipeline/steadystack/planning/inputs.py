@@ -187,7 +187,10 @@ def _make_single(config: Config, path: str, name: str) -> Config:
         key: getattr(config, key).model_copy(
             update={field: fill_in(value) for field, value in getattr(config, key)}
         )
-        for key in ("mask", "preprocess", "initial_shifts", "pairs", "correct", "mean", "output")
+        for key in (
+            *("mask", "object_", "preprocess", "initial_shifts", "pairs"),
+            *("correct", "mean", "output"),
+        )
     }
     update: dict[str, object] = {"path": path}
     if config.input.position == ALL:

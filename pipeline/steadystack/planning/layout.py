@@ -27,7 +27,7 @@ from steadystack.model import FixedLines, InputError, Pilot, Reach, hide_in_valu
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
 from steadystack.planning.outside_image import check_one_block
-from steadystack.planning.series import Growth, Series, leave_out, level
+from steadystack.planning.series import Growth, Series, follow_path, leave_out, level
 from steadystack.register import Search, check_max_shift
 from steadystack.solve import check_anchor
 from steadystack.units import parse_bytes, parse_shift_bounds
@@ -70,9 +70,8 @@ class Setup:
 
 def set_up(config: Config, series: Series) -> Setup:
     """Check the settings against the series and lay out the work."""
-    count = series.source.frame_count
-    pairs = _select_pairs(config, count)
-    check_anchor(config.solve.anchor, count)
+    pairs = _select_pairs(config, series.source.frame_count)
+    check_anchor(config.solve.anchor, series.source.frame_count)
     method = _add_initial_shifts(_make_method(config, series), series, pairs)
     size = max(
         (_choose_batch_size(config, series, search) for search in list_searches(method, pairs)),
@@ -81,12 +80,13 @@ def set_up(config: Config, series: Series) -> Setup:
     if method.widen:
         again = _choose_batch_size(config, series, method.search.widen())
         size = replace(size, again_bytes=again.least_bytes)
-    return Setup(config, series, pairs, replace(method, keep=size.keep), size)
+    method = replace(method, keep=size.keep, places=series.places)
+    return Setup(config, series, pairs, method, size)
 
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
     """The same run with settings that are "auto" as a pilot has them."""
-    config, series, chosen = setup.config, setup.series, pilot.outcome
+    series, config, chosen = follow_path(setup.series, pilot.path), setup.config, pilot.outcome
     if config.mask.defects is not None and pilot.defects is not None:
         series = leave_out(series, pixels=pilot.defects.pixels)
     if config.mask.parts is not None and pilot.parts is not None:
@@ -200,13 +200,13 @@ def _find_bytes_per_task(section: ClusterSection) -> int:
 def _make_method(config: Config, series: Series) -> Method:
     """Make the method of the settings, and check that it fits the frames."""
     shape, section = series.source.frame_shape, config.register_
-    asked = section.max_shift if section.is_decided else None  # every shift, for a pilot
+    asked = series.bound_search(section.max_shift if section.is_decided else None)  # None: all
     bounds = parse_shift_bounds(asked, series.pixel_size, series.unit)
     try:
         max_shift = check_max_shift(bounds, [size - 1 for size in shape])
     except ValueError as error:
         raise InputError(f"register.{error}") from error
-    border = series.validity.border or (0,) * len(shape)
+    border = series.border or (0,) * len(shape)
     region = tuple(
         slice(max(side.start, width), min(side.stop, size - width))
         for side, width, size in zip(series.bounds, border, shape, strict=True)

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from steadystack.config import Config, MaskSection
-from steadystack.model import FrameSource, FrameStatus, InputError
+from steadystack.model import Bools, FrameSource, FrameStatus, InputError, ObjectPath
+from steadystack.object_windows import ObjectWindows, find_box, pack_mask
 from steadystack.readers import MaskLabels, StackSpec, locate_mask
 from steadystack.units import convert_to_pixels
-from steadystack.validity import CutMask, DrawnMask, Ellipse, Mask, Polygon
+from steadystack.validity import (
+    ArrayMask,
+    CutMask,
+    DrawnMask,
+    Ellipse,
+    Mask,
+    Polygon,
+    as_mask,
+)
 
 # Bits per pixel of cameras that write into a larger type.
 CAMERA_BITS = (8, 10, 12, 14, 16)
 # Frames that are searched for saturation, and how many pixels must have the largest value.
 SEARCHED_FRAMES, FEWEST = 3, 4
+# Fewer pixels of an object are not followed.
+FEWEST_OBJECT_PIXELS = 64
 # Longer sides of a frame are searched in their middle, this many pixels.
 MOST_SEARCHED_PIXELS = 4096
 
@@ -47,6 +59,69 @@ def locate_masks(
             masks.append(locate_mask(section.path, *sizes, labels, earlier=count))
     drawn_mask = make_drawn_mask(section, spec)
     return tuple(masks if drawn_mask is None else [*masks, drawn_mask])
+
+
+def locate_object(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
+    """Find the mask of an object in the frame that it is drawn on; (): there is none."""
+    path, whole = config.object_.mask, spec.uncut or spec
+    if path is None:
+        return ()
+    with naming_key("object.mask"):
+        mask: Mask = locate_mask(path, whole.frame_count, whole.frame_shape)
+        if mask.per_frame:
+            raise InputError(f"{path} is one mask per frame: give that of frame solve.anchor alone")
+    if spec.uncut is not None:
+        corner = tuple(spec.first_pixel[axis] for axis in whole.spatial)
+        mask = CutMask(mask, whole.frame_shape, spec.frame_numbers, corner)
+    check_object(mask.read(0, spec.frame_shape), path)
+    return (mask,)
+
+
+def convert_object_mask(
+    config: Config, mask: Any, source: FrameSource, *others: object
+) -> Mask | None:
+    """Convert the mask of an object in an array; `others` are what cannot be had along with it.
+
+    Their keys are initial_shifts and external_reference.
+    """
+    if mask is None:
+        return None
+    pixels = as_mask(mask)
+    try:
+        names = "initial_shifts", "external_reference"
+        config.object_.check_alone(dict(zip(names, others, strict=True)))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if pixels.shape != source.frame_shape:
+        raise InputError(
+            f"object_mask has the shape {pixels.shape}: it must be that of a frame, "
+            f"{source.frame_shape}"
+        )
+    check_object(pixels, "in memory")
+    return ArrayMask(pixels)
+
+
+def check_object(mask: Bools, name: str) -> None:
+    """Refuse a mask of too few pixels to follow; `name` is for the error."""
+    if (count := int(np.count_nonzero(mask))) < FEWEST_OBJECT_PIXELS:
+        raise InputError(
+            f"object.mask {name} has {count} pixels of the object in frames of {mask.shape}: at "
+            f"least {FEWEST_OBJECT_PIXELS} are needed; True (nonzero) means the object"
+        )
+
+
+def cut_windows(source: FrameSource, drawn: Mask, path: ObjectPath | None) -> ObjectWindows:
+    """Cut frames to windows that follow an object, drawn on one of them, on its path."""
+    shape, places = source.frame_shape, () if path is None else path.places
+    known = {len(place) for place in places if place is not None}
+    if len(places) != source.frame_count or known != {len(shape)}:
+        raise InputError(
+            f"the path of an object in {len(places)} frames is not one in {source.frame_count}"
+        )
+    mask = drawn.read(0, shape)
+    box = find_box(mask)
+    sides = tuple(side.stop - side.start for side in box)
+    return ObjectWindows(source, sides, places, pack_mask(mask[box]))
 
 
 def describe_masks(config: Config) -> str:

@@ -1,7 +1,8 @@
-"""The external reference of the settings, or of an array: read, and checked against the stack."""
+"""Images that settings or arrays give: the external reference, checked; digests of the camera's."""
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from steadystack.readers import (
     digest_content,
     locate_mask,
     read_any_image,
+    read_image,
 )
 from steadystack.units import choose_common_unit, find_micrometers, is_size
 
@@ -167,3 +169,21 @@ def find_other_size(
             if not math.isclose(one, two, rel_tol=SAME_SIZE):
                 return one, two
     return None
+
+
+def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
+    """Digest the pixels of the flat field and the fixed pattern, if the settings give their paths.
+
+    Raises InputError with the key where there is no such image.
+    """
+    section, digests = config.preprocess, []
+    for key, path, keyword in (
+        ("flat_field", section.flat_field, "median"),
+        ("fixed_pattern", section.fixed_pattern, "estimate"),
+    ):
+        if path is not None and path != keyword:
+            near = difflib.get_close_matches(path.lower(), [keyword])
+            hint = ", did you mean that?" * bool(near)
+            with naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})"):
+                digests.append(digest_content(read_image(path, frame_shape)))
+    return digests

@@ -51,6 +51,7 @@ def _list_inputs(config: Config) -> dict[str, str]:
     paths: dict[str, str | None] = {
         "input.path": config.input.one_path,
         "mask.path": config.mask.path,
+        "object.mask": config.object_.mask,
         "preprocess.flat_field": config.preprocess.flat_field,
         "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
         "initial_shifts.path": config.initial_shifts.path,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 from steadystack.config import Config
 from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.defects import LevelledFrames
-from steadystack.model import FrameSource, InputError, OutsideImage, PairTable, Slices
+from steadystack.model import FrameSource, InputError, ObjectPath, OutsideImage, PairTable, Slices
 from steadystack.ncc import CachedMask
+from steadystack.object_windows import ObjectWindows, list_places
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
 from steadystack.planning.masking import (
+    cut_windows,
     describe_masks,
     find_saturation,
     locate_masks,
+    locate_object,
     naming_key,
     parse_border,
 )
-from steadystack.planning.outside_image import locate_outside_image
+from steadystack.planning.outside_image import digest_camera_images, locate_outside_image
 from steadystack.planning.paths import check_paths
 from steadystack.readers import (
     ArrayFrames,
@@ -34,7 +37,6 @@ from steadystack.readers import (
     digest_content,
     list_earlier,
     locate_stack,
-    read_image,
 )
 from steadystack.validity import BoxMask, DefectMask, Mask, Validity
 
@@ -61,6 +63,7 @@ class Series:
     corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
         all of it is
     outside : the external reference; None: there is none
+    drawn : mask of an object that is to be followed; None: there is none, or it is
     """
 
     source: FrameSource
@@ -79,6 +82,27 @@ class Series:
     stack_frames: int = 0
     corner: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     outside: OutsideImage | None = None
+    drawn: Mask | None = None
+
+    @property
+    def places(self) -> NDArray[np.int64] | None:
+        """Where windows that follow an object lie (frames, axes), pixels; None: there are none."""
+        windows = self.source
+        return list_places(windows.places) if isinstance(windows, ObjectWindows) else None
+
+    @property
+    def whole_frames(self) -> FrameSource:
+        """Where frames are read, whole also where windows of them are measured."""
+        return self.source.frames if isinstance(self.source, ObjectWindows) else self.source
+
+    @property
+    def border(self) -> tuple[int, ...]:
+        """Pixels along each side of what is read that are not valid, per axis; (): none."""
+        return () if self.places is not None else self.validity.border
+
+    def bound_search(self, asked: Any) -> Any:
+        """How far to search for the shift of a pair, pixels: in windows by what they are off."""
+        return self.source.search if isinstance(self.source, ObjectWindows) else asked
 
     def locate_image(self, path: str | None) -> ImagePart | str | None:
         """Locate the image of a whole frame at a path: the part that belongs to the region."""
@@ -87,7 +111,7 @@ class Series:
     @property
     def source_before_pilot(self) -> FrameSource:
         """Where frames are read with what a pilot leaves out, as the settings alone mask them."""
-        source = self.source
+        source = self.whole_frames
         inner = source.frames if isinstance(source, LevelledFrames) else source
         assert isinstance(inner, ValidFrames | ArrayFrames)
         return replace(inner, validity=self.validity)
@@ -150,8 +174,8 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         initial_shifts = read_initial_shifts(
             config, spec.spatial, spec.frame_numbers, whole.frame_count, spec.pixel_size, spec.unit
         )
-    # What is wrong with weights is told of before work.
-    read_mean_weights(config, spec.frame_numbers, whole.frame_count)
+    read_mean_weights(config, spec.frame_numbers, whole.frame_count)  # to tell what is wrong
+    drawn = locate_object(config, spec)
     series = Series(
         source=ValidFrames(source, validity),
         pixel_bytes=np.dtype(spec.dtype).itemsize,
@@ -163,7 +187,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
-        digest=_join_digests(config, spec, saturation, masks, initial_shifts),
+        digest=_join_digests(config, spec, saturation, (*masks, *drawn), initial_shifts),
         initial_shifts=initial_shifts,
         frame_numbers=spec.frame_numbers,
         stack_frames=whole.frame_count,
@@ -171,6 +195,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         if spec.uncut is None
         else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
         outside=locate_outside_image(config, spec),
+        drawn=next(iter(drawn), None),
     )
     return series, spec
 
@@ -211,7 +236,7 @@ def list_earlier_series(
     shifts = series.initial_shifts
     for earlier in list_earlier(spec, count, config.input.frames, stack_frames):
         saturation = find_saturation(config.mask, StackFrames(earlier), earlier)
-        masks = locate_masks(config, spec, earlier)
+        masks = *locate_masks(config, spec, earlier), *locate_object(config, earlier)
         first = None if shifts is None else shifts[:count]
         yield replace(
             series,
@@ -226,28 +251,11 @@ def check_frames(spec: StackSpec) -> None:
         raise InputError(f"{spec.path} has one frame ({spec.kind}): a time-lapse needs at least 2")
 
 
-def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
-    """Digest the pixels of the flat field and the fixed pattern, if the settings give their paths.
-
-    Raises InputError with the key where there is no such image.
-    """
-    section, digests = config.preprocess, []
-    for key, path, keyword in (
-        ("flat_field", section.flat_field, "median"),
-        ("fixed_pattern", section.fixed_pattern, "estimate"),
-    ):
-        if path is not None and path != keyword:
-            near = difflib.get_close_matches(path.lower(), [keyword])
-            hint = ", did you mean that?" * bool(near)
-            with naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})"):
-                digests.append(digest_content(read_image(path, frame_shape)))
-    return digests
-
-
 def make_series(
     source: ArrayFrames,
     initial_shifts: NDArray[np.float64] | None = None,
     outside: OutsideImage | None = None,
+    drawn: Mask | None = None,
 ) -> Series:
     """Make a series of an array, in memory or lazy; `initial_shifts` (frames, axes), pixels."""
     shape, mask = source.frame_shape, source.mask
@@ -274,6 +282,18 @@ def make_series(
         initial_shifts=initial_shifts,
         frame_numbers=range(source.frame_count),
         outside=outside,
+        drawn=drawn,
+    )
+
+
+def follow_path(series: Series, path: ObjectPath | None) -> Series:
+    """The series in windows that follow the object drawn, if there is one, on its path."""
+    if series.drawn is None:
+        return series
+    source = cut_windows(series.source, series.drawn, path)
+    whole, digest = _select_whole(source.sides), f"{series.digest}-{source.digest}"
+    return replace(
+        series, source=source, chunks=source.sides, bounds=whole, digest=digest, drawn=None
     )
 
 

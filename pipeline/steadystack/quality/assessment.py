@@ -98,9 +98,14 @@ def edit_shifts(
     has_shift = np.isfinite(after).all(axis=1)
     had_shift = np.isfinite(before).all(axis=1)
     component, status = shifts["component"].to_numpy(), shifts["frame_status"].to_numpy()
+    middle = np.array(shifts["object_position"]) + before  # of all frames the same
     given = {
         "frame_shift": np.where(is_changed[:, None], after, before),
         "frame_shift_std": np.where(is_changed[:, None], np.nan, shifts["frame_shift_std"]),
+        "object_position": np.where(
+            is_changed[:, None], _find_common(middle) - after, shifts["object_position"]
+        ),
+        "object_position_std": np.where(is_changed[:, None], np.nan, shifts["object_position_std"]),
         "component": np.where(is_changed, np.where(has_shift, 0, LONE), component),
         "frame_status": np.where(
             is_changed & has_shift & ~had_shift, FrameStatus.INTERPOLATED.code, status
@@ -119,6 +124,12 @@ def edit_shifts(
             check_replaceable(path)
             save_shifts(edited, path)
     return edited
+
+
+def _find_common(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first row (columns,) of equal ones that is known; NaN if none is."""
+    known = rows[np.isfinite(rows).all(axis=1)]
+    return np.asarray(known[0] if len(known) else np.full(rows.shape[1], np.nan))
 
 
 def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -248,7 +248,7 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
 
     Raises InputError for what is wrong with them whatever the shifts are.
     """
-    output, source = setup.config.output, setup.series.source
+    output, source = setup.config.output, setup.series.whole_frames
     if shifts is None:
         at_rest = np.zeros((source.frame_count, len(source.frame_shape)))
         variables = dict.fromkeys(("frame_shift", "frame_shift_std"), (("frame", "axis"), at_rest))
@@ -307,7 +307,7 @@ def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
     config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
     if how.invalid == "fill" and (pixels := find_defects_left_out(shifts)):
-        defects = DefectMask(series.source.frame_shape, pixels)
+        defects = DefectMask(series.whole_frames.frame_shape, pixels)
         validity = replace(validity, masks=(*validity.masks, defects))
     measured = locate_stack(**config.input.model_dump())
     source = measured if how.stack is None else _locate_other(how.stack, measured)

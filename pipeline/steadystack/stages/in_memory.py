@@ -21,6 +21,7 @@ from steadystack.planning import (
     Series,
     Setup,
     convert_initial_shifts,
+    convert_object_mask,
     convert_outside_image,
     digest_camera_images,
     make_series,
@@ -171,6 +172,7 @@ def estimate_shifts(
     solve: Mapping[str, Any] | None = None,
     initial_shifts: Any = None,
     external_reference: Any = None,
+    object_mask: Any = None,
     defects: Literal["auto"] | None = "auto",
     parts: Literal["auto"] | None = "auto",
     client: Engine = None,
@@ -196,6 +198,11 @@ def estimate_shifts(
         To which the shifts are relative, if the mean of the frames is found in it; it may have
         another size, and positions count from its first pixel. NaN and what `numpy.ma` has masked
         is not valid. The attribute ``external_reference`` tells what became of it.
+    object_mask : bool array of the shape of a frame, True = an object
+        As it lies in the frame ``solve["anchor"]``, 0 if that is not given. It follows the object,
+        and what lies inside of it is measured, searched for within `max_shift` from frame to frame;
+        ``object_position`` is its path. Not with `initial_shifts`, `external_reference`, a motion
+        model, refinement and images of the camera.
     defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
         not used, and rows and columns that do, of which that is subtracted; None: neither is
     parts : whether parts of the frame that go their own way, an object, a label, are looked for and
@@ -219,6 +226,7 @@ def estimate_shifts(
     settings = {
         "input": {"path": "memory"},
         "mask": {"defects": defects, "parts": parts},
+        "object": {"mask": None if object_mask is None else "memory"},
         "register": {"max_shift": max_shift, "min_overlap": min_overlap},
         **{name: section for name, section in sections.items() if section is not None},
     }
@@ -229,7 +237,10 @@ def estimate_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size
     )
     outside = convert_outside_image(external_reference, source.axes, *source.pixel_size)
-    series = make_series(source, expected, outside)
+    drawn = convert_object_mask(
+        config, object_mask, source, expected is not None, outside is not None
+    )
+    series = make_series(source, expected, outside, drawn)
     return estimate_series(config, series, client)[1]
 
 

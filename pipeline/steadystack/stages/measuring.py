@@ -67,7 +67,7 @@ from steadystack.stages.results import (
     sum_frames_measured,
 )
 from steadystack.stages.sharing import gather, list_share_paths
-from steadystack.survey import find_reach
+from steadystack.survey import find_reach, follow_object
 
 MOST_ROUNDS = 3
 # So many of the pairs that a series has kept are measured again when it grows; what may lie between
@@ -108,13 +108,13 @@ def settle_settings(setup: Setup) -> Setup:
     """
     if setup.is_settled:
         return setup
-    whole = set_up(setup.config, setup.series)  # so that all shares of it decide alike
+    whole, path = follow_object(set_up(setup.config, setup.series))  # all shares decide alike
     reach = find_reach(whole)
     pilot = Pilot()
     if not list_estimated_images(setup):
         pilot = _run_pilot_of(add_camera_images(bound_search(whole, reach)))
-    pilot = replace(pilot, reach=reach)
-    sections = setup.config.preprocess, setup.config.register_
+    pilot = replace(pilot, reach=reach, path=path)
+    sections = whole.config.preprocess, whole.config.register_
     if all(section.is_decided for section in sections) and not pilot.describe_left_out():
         return setup  # there was nothing to decide
     try:

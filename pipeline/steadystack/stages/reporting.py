@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -44,6 +45,7 @@ from steadystack.model import (
 )
 from steadystack.motion import ModelChoice
 from steadystack.movie import plan_movie, write_movie
+from steadystack.object_windows import measure_in_windows
 from steadystack.outputs import (
     Origin,
     check_of_run,
@@ -120,7 +122,14 @@ def find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int
     """
     found = Pilot.parse(shifts.attrs[PILOT]).parts if PILOT in shifts.attrs else None
     boxes = [list(box[-2:]) for box in found.boxes] if found is not None else []
-    left_out = list_boxes(setup.method.whole_region, read_frames(shifts).parts_left_out)
+    region, places = setup.method.whole_region, setup.series.places
+    if places is not None:
+        place = places[setup.config.solve.anchor].tolist()
+        region = tuple(
+            slice(side.start + first, side.stop + first)
+            for side, first in zip(region, place, strict=True)
+        )
+    left_out = list_boxes(region, read_frames(shifts).parts_left_out)
     return boxes + [[(side.start, side.stop) for side in box[-2:]] for box in left_out]
 
 
@@ -141,7 +150,8 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
     """Images of the series before and after, and the pairs that fit worst."""
     table, frames = read_pairs(shifts), read_frames(shifts)
     setup = add_camera_images(setup, keep_at=setup.shifts_path.rstrip("/"), again=True)
-    source = setup.series.source
+    source, method = setup.series.source, replace(setup.method, places=None)
+    in_windows = measure_in_windows(table, setup.series.places)
     pictured = setup.series.source_before_pilot
     shown = np.flatnonzero(np.isfinite(frames.shift).all(axis=1))
 
@@ -151,8 +161,8 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
         )
 
     if not len(shown):
-        return ReportImages(close_ups=make_close_ups(source, setup.method, table, frames))
-    most = int(np.clip(PICTURED_PIXELS // math.prod(source.frame_shape), *PICTURED))
+        return ReportImages(close_ups=make_close_ups(source, method, in_windows, frames))
+    most = int(np.clip(PICTURED_PIXELS // math.prod(pictured.frame_shape), *PICTURED))
     spread = shown[np.unique(np.linspace(0, len(shown) - 1, most).round().astype(int))]
     before, after = seen(spread)
     singles, numbers = {}, setup.series.frame_numbers
@@ -170,7 +180,7 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
             for axis in before.kymographs
         },
         span=(numbers[spread[0]], numbers[spread[-1]]),
-        close_ups=make_close_ups(source, setup.method, table, frames),
+        close_ups=make_close_ups(source, method, in_windows, frames),
     )
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from steadystack.checks import CHECKED
 from steadystack.dataset import (
@@ -48,15 +49,27 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.motion import MOTION_CHOICE, ModelChoice
+from steadystack.object_windows import ObjectWindows
 from steadystack.planning import Setup, list_changed_settings
 from steadystack.quality import judge_stored, widen_errors
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.survey import FrameSums
 from steadystack.warp import find_middle
 
+# A mask that follows an object is to lie no farther off than so many pixels.
+OFF_WINDOW = 2.0
+
 log = logging.getLogger(__name__)
 
-MEASURING_SECTIONS = ("input", "mask", "preprocess", "register", "initial_shifts", "pairs")
+MEASURING_SECTIONS = [
+    "input",
+    "mask",
+    "object",
+    "preprocess",
+    "register",
+    "initial_shifts",
+    "pairs",
+]
 MOTION = "motion"  # the attribute that tells the model that was solved for
 
 
@@ -80,6 +93,9 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     before = json.loads(dataset.attrs.get("configuration", "{}"))
     changed = list_changed_settings(before, setup.config.dump(), MEASURING_SECTIONS)
     changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
+    if setup.config.object_.is_followed:  # its mask is that of the anchor
+        of_solve = list_changed_settings(before, setup.config.dump(), ("solve",))
+        changed += [line for line in of_solve if line.startswith("solve.anchor ")]
     count, now = dataset.sizes["frame"], setup.series.source.frame_count
     if setup.growth is not None:
         raise InputError(
@@ -106,7 +122,7 @@ def make_first_attributes(setup: Setup) -> dict[str, str]:
 
 def open_sums(setup: Setup) -> FrameSums:
     """Checksums of frames of a run, to be taken or compared."""
-    return FrameSums(setup.series.source, setup.series.frame_numbers)
+    return FrameSums(setup.series.whole_frames, setup.series.frame_numbers)
 
 
 def check_same_frames(setup: Setup) -> None:
@@ -182,7 +198,7 @@ def make_run_dataset(
         "fingerprint": config.fingerprint(series.digest),
         "input": config.input.one_path,
         "input_digest": series.digest,
-        "frame_shape": json.dumps(series.source.frame_shape),
+        "frame_shape": json.dumps(series.whole_frames.frame_shape),
         "versions": json.dumps(collect_versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **(known or {}),
@@ -192,13 +208,14 @@ def make_run_dataset(
     if setup.pilot is not None:
         attributes[PILOT] = setup.pilot.dump()
     if frames is not None:
-        middle = find_middle(series.source.frame_shape).tolist()
+        middle = find_middle(series.whole_frames.frame_shape).tolist()
         attributes[MOTION] = json.dumps({"model": config.motion.model, "centre": middle})
         if frames.outside is not None:
             attributes[EXTERNAL] = frames.outside.dump()
         frames = widen_errors(frames, attributes)
         attributes |= judge_stored(table, frames, attributes).attributes()
         attributes["anchors"] = json.dumps(frames.anchors)
+        frames = _place_object(setup, frames)
     return make_dataset(
         table,
         frames,
@@ -206,10 +223,32 @@ def make_run_dataset(
         pixel_size=series.pixel_size,
         unit=series.unit,
         time=series.time,
-        part_centres=find_part_centres(setup.method),
+        part_centres=_find_part_centres(setup),
         frame_numbers=series.frame_numbers,
         attributes=attributes,
     )
+
+
+def _place_object(setup: Setup, frames: FrameTable) -> FrameTable:
+    """Solved frames with the place of the object, if one is followed; warns of masks beside it."""
+    windows, anchor = setup.series.source, setup.config.solve.anchor
+    if not isinstance(windows, ObjectWindows) or frames.anchors[:1] != (anchor,):
+        return frames
+    frames = replace(frames, object_middle=windows.find_middle(anchor))
+    at = np.array([windows.find_middle(frame) for frame in range(windows.frame_count)])
+    off = np.abs(frames.object_position - at).max(axis=1)
+    if (wrong := np.flatnonzero(off > OFF_WINDOW)).size:
+        log.warning(
+            "object: the mask lies beside it by up to %.1f px in %d frames, the first is %d",
+            *(off[wrong].max(), len(wrong), setup.series.frame_numbers[wrong[0]]),
+        )
+    return frames
+
+
+def _find_part_centres(setup: Setup) -> NDArray[np.float64]:
+    """The middle of every part (places, axes), pixels: of a window that of the anchor."""
+    centres, places = find_part_centres(setup.method), setup.series.places
+    return centres if places is None else centres + places[setup.config.solve.anchor]
 
 
 def settle_neighbours(path: str) -> None:

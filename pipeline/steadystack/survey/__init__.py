@@ -1,6 +1,7 @@
 """What some frames show before a run is laid out, or gone on with.
 
-`reach`: how far they move, and so how far to search; `defect_search`: what of the camera stands out
+`reach`: how far they move, and so how far to search; `object_tracing`: where an object is that a
+mask of one frame follows; `defect_search`: what of the camera stands out
 wherever the scene is, pixels and whole lines; `unchanged`: whether frames are those that were
 measured.
 """

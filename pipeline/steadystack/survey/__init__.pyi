@@ -1,4 +1,5 @@
 from .defect_search import find_defects, find_lines
+from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .unchanged import FrameSums
 
@@ -10,4 +11,5 @@ __all__ = [
     "find_defects",
     "find_lines",
     "find_reach",
+    "follow_object",
 ]

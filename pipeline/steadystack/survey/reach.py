@@ -32,7 +32,8 @@ def find_reach(setup: Setup) -> Reach | None:
     ask for it, or searches have centres.
     """
     method = setup.method
-    if setup.config.register_.is_decided or method.initial_shifts is not None:
+    has_centres = method.initial_shifts is not None or method.places is not None
+    if setup.config.register_.is_decided or has_centres:
         return None
     sides = np.array(method.search.shape)
     if len(method.search.blocks) > 1:

@@ -180,7 +180,7 @@ def find_shown(config: Config) -> Shown:
     shifts = _load_shifts(setup, notes)
     corner = [spec.first_pixel[axis] for axis in spec.spatial]
     stack = _open(config, region=None)
-    limits = {"contrast_limits": _find_limits(setup.series.source)}
+    limits = {"contrast_limits": _find_limits(setup.series.whole_frames)}
 
     def lay(
         kind: Literal["image", "labels", "shapes"],
@@ -203,7 +203,7 @@ def find_shown(config: Config) -> Shown:
         layers.append(lay("image", STEADY, steady, place, ndim, **limits))
     layers.append(lay("image", STACK, stack.data, origin, ndim, **limits))
     if _has_causes(setup, spec):
-        left_out = (~make_validity(setup.series.source)).astype(np.uint8)
+        left_out = (~make_validity(setup.series.whole_frames)).astype(np.uint8)
         layers.append(lay("labels", LEFT_OUT, left_out, corner, ndim, opacity=0.3))
     boxes = find_boxes_left_out(setup, shifts) if shifts is not None else []
     if boxes:
