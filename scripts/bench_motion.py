@@ -1,11 +1,16 @@
 """How well the linear motion of frames is measured, beside pystackreg and OpenCV's ECC.
 
     python scripts/bench_motion.py [--seeds 2] [--frames 60] [--side 256] [--snr 0.5 2 20]
+        [--local 0 0.5 1 3] [--again]
 
 Analytic scenes behind an ellipse, other pixels random: frames that wander and turn by some degrees
 a frame, and in some series are magnified by 0.05 % a frame. Prints a Markdown table: root mean
 squares of the errors of turn, scale and corners, and of error over stated deviation (of turn,
 scale, shift). The peers that can be imported register every frame to the first one.
+
+With `--local`, series whose parts move smoothly by up to so many pixels, a wave as long as a frame:
+errors of the nodes that are seen, with `motion.model` local and with the shift of the frame, in
+frames but the first; with `--again`, what is left when they are corrected and measured again.
 """
 
 from __future__ import annotations
@@ -19,10 +24,13 @@ from itertools import product
 import numpy as np
 
 import steadystack
+from local_series import LocalSeries, make_local_series
 from scenes import Blobs, make_ellipse
+from steadystack.model import LocalStatus
 
 STEP, SIZES = 0.7, (1.5, 10.0)
 TURNS, SCALE = (0.02, 0.1), 5e-4
+SEEN = LocalStatus.OK.code
 OUTSIDE = 3.0  # pixels beyond the mask are random up to this, in deviations of the scene
 
 
@@ -192,13 +200,72 @@ def format_row(case: str, name: str, found: list[Found], series: list[Series]) -
     return f"| {' | '.join(cells)} |"
 
 
+def measure_local(series: LocalSeries, again: bool) -> dict[str, np.ndarray]:
+    """Errors of nodes, px: local, of the frame's shift, over stated; what is left; seconds."""
+    local = {"model": "local"}
+    start = time.perf_counter()
+    found = steadystack.estimate_shifts(series.frames, mask=series.mask, motion=local)
+    seconds = time.perf_counter() - start
+    y, x = np.meshgrid(found["node_y"], found["node_x"], indexing="ij")
+    truth = np.stack([series.field(t, y, x) for t in range(len(series.frames))])[1:]
+    # without a field no node is seen: those behind the mask are compared
+    seen = found["frame_local_status"].to_numpy()[1:] == SEEN
+    if not seen.any():
+        seen[:] = series.mask[y.round().astype(int), x.round().astype(int)]
+    values = found["frame_local_shift"].to_numpy()[1:]
+    off, alone = values - truth, found["frame_shift"].to_numpy()[1:, None, None] - truth
+    stated = found["frame_local_shift_std"].to_numpy()[1:]
+    beyond = (values - found["frame_shift"].to_numpy()[1:, None, None]) / stated
+    told = {
+        "off": off[seen],
+        "alone": alone[seen],
+        "ratio": (off / stated)[seen],
+        "beyond": beyond[seen],
+        "seconds": np.array([seconds]),
+        "left": np.array([]),
+    }
+    if again:
+        moved = steadystack.correct(series.frames, found, mask=series.mask).to_numpy()
+        rest = steadystack.estimate_shifts(moved, motion=local)
+        seen = rest["frame_local_status"].to_numpy() == SEEN
+        left = rest["frame_local_shift"].to_numpy()
+        told["left"] = left[seen] if seen.any() else left.ravel()
+    return told
+
+
+def print_local(options: argparse.Namespace) -> None:
+    """Print the table of local motion."""
+    print(
+        "| series | nodes, px | with the shift of the frame, px | error over stated | from the "
+        "shift of the frame, over stated | left, px | s |\n|---|---|---|---|---|---|---|"
+    )
+    for snr, size in product(options.snr, options.local):
+        told = [
+            measure_local(
+                make_local_series(seed, options.frames, options.side, size, snr), options.again
+            )
+            for seed in range(options.seeds)
+        ]
+        joined = {key: np.concatenate([each[key] for each in told]) for key in told[0]}
+        cells = [f"SNR {snr:g}, up to {size:g} px"]
+        cells += [f"{root_mean_square(joined[key]):.3f}" for key in ("off", "alone")]
+        cells += [f"{root_mean_square(joined[key]):.2f}" for key in ("ratio", "beyond")]
+        cells += [f"{root_mean_square(joined['left']):.3f}", f"{joined['seconds'].mean():.0f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.5, 2.0, 20.0])
+    parser.add_argument("--local", type=float, nargs="+")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
+    if options.local is not None:
+        print_local(options)
+        return
     print(
         "| series | by | turn, degree | scale, % | corners, px | error over stated: turn, scale, "
         "shift | lost | s |\n|---|---|---|---|---|---|---|---|"

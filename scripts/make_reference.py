@@ -36,6 +36,7 @@ from steadystack.model import (
     SHIFT_CONVENTION,
     Column,
     FrameStatus,
+    LocalStatus,
     PairStatus,
     Reason,
     Status,
@@ -246,6 +247,7 @@ def statuses() -> Iterator[str]:
     for title, about, which in (
         ("Frames: `frame_status`", first_paragraph(FrameStatus.__doc__), FrameStatus),
         ("Reading: `frame_read_status`", about_read, read),
+        ("Nodes: `frame_local_status`", first_paragraph(LocalStatus.__doc__), LocalStatus),
         ("Pairs: `pair_status`", first_paragraph(PairStatus.__doc__), PairStatus),
     ):
         yield from (f"### {title}", "", about, "")

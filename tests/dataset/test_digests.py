@@ -134,7 +134,12 @@ def test_a_lost_chunk_is_refused_unless_nothing_was_in_it(tmp_path):
         assert not words or str(broken) in words
         refused += bool(words)
         shutil.rmtree(broken)
-    of_motion = ("frame_linear", "frame_rotation", "frame_scale")  # nothing without a model
+    of_motion = (
+        "frame_linear",
+        "frame_rotation",
+        "frame_scale",
+        "frame_local",
+    )  # nothing without a model
     told = [name for name in dataset.variables if not name.startswith(of_motion)]
     assert refused >= len(told) // 2  # the others hold what is there without a file
 

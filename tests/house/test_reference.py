@@ -19,7 +19,7 @@ import steadystack
 from steadystack.cli import main
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
-from steadystack.model import FrameStatus, PairStatus, Reason, Trust
+from steadystack.model import FrameStatus, LocalStatus, PairStatus, Reason, Trust
 from steadystack.model.schema import COLUMNS, GROWN, STACK_FRAMES
 from steadystack.motion import MOTION_CHOICE
 from support import CONFIGS, ROOT
@@ -192,14 +192,18 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
 
 @pytest.mark.parametrize(
     ("title", "kind"),
-    [("### Frames: `frame_status`", FrameStatus), ("### Pairs: `pair_status`", PairStatus)],
+    [
+        ("### Frames: `frame_status`", FrameStatus),
+        ("### Nodes: `frame_local_status`", LocalStatus),
+        ("### Pairs: `pair_status`", PairStatus),
+    ],
 )
 def test_every_status_is_on_the_page_with_its_value(title, kind):
     found = [row[:2] for row in rows(title)]
     assert found == [[str(place), f"`{status.value}`"] for place, status in enumerate(kind)]
 
 
-@pytest.mark.parametrize("kind", [FrameStatus, PairStatus, Trust, Reason])
+@pytest.mark.parametrize("kind", [FrameStatus, LocalStatus, PairStatus, Trust, Reason])
 def test_every_word_has_a_meaning_on_the_page(kind):
     for word in kind:
         assert re.search(rf"\| `{word}` \| {re.escape(word.meaning)} \|", PAGE), word

@@ -196,7 +196,10 @@ def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypa
     for name in known.variables:
         np.testing.assert_array_equal(first[name], known[name])
     assert json.loads(first.attrs["motion"]) == json.loads(known.attrs["motion"])
-    assert json.loads(first.attrs["configuration"])["motion"] == {"model": "similarity"}
+    assert json.loads(first.attrs["configuration"])["motion"] == {
+        "model": "similarity",
+        "grid": None,
+    }
     chosen = json.loads(first.attrs["motion_choice"])
     assert chosen["model"] == "similarity"
     assert "# motion.model: auto, chosen once:" in (tmp_path / "page.html").read_text()

@@ -99,7 +99,7 @@ def test_noise_without_a_scene_is_told_no_motion():
 def test_what_it_does_not_do_is_told_before_work_starts():
     series = turned_series(count=3)
     with pytest.raises(InputError, match=r"motion\.model"):
-        measured(series.frames, "local")
+        measured(series.frames, "elastic")
     with pytest.raises(InputError, match=r"solve\.refine 1 to 0"):
         measured(series.frames, "rigid", solve={"refine": 1})
     with pytest.raises(InputError, match="is for 2-D frames, but these have 3 axes"):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import ndimage
 
 from steadystack.movie import panels
-from steadystack.movie.panels import DARKEST, PanelWork, choose_bins, draw_panels, sample_values
+from steadystack.movie.panels import (
+    DARKEST,
+    PanelWork,
+    _scale_motion,
+    choose_bins,
+    draw_panels,
+    sample_values,
+)
 from steadystack.readers import ArrayFrames
+from steadystack.warp import LocalField, make_nodes
 from support.scenes import Scene
 
 
@@ -94,3 +104,15 @@ def test_a_volume_is_its_mean_along_z():
         mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
         expected = np.where(count > 0, np.rint(DARKEST + (255 - DARKEST) * mean / 100), 0)
         np.testing.assert_array_equal(picture, expected)
+
+
+def test_local_shifts_of_bins_are_those_of_their_pixels():
+    nodes = make_nodes((64, 96), (3, 4))
+    values = np.random.default_rng(2).normal(size=(2, 3, 4, 2))
+    field = LocalField(nodes, values)
+    source = SimpleNamespace(frame_shape=(64, 96))
+    work = PanelWork(source, np.zeros((2, 2)), field, (4, 4), 1, "cubic")
+    _, binned = _scale_motion(1, work)
+    place = np.array([[5.0, 11.0]])
+    in_pixels = 4 * place + 1.5  # the centre of that bin
+    np.testing.assert_allclose(4 * binned.at_places(place), field[1].at_places(in_pixels))

@@ -106,6 +106,9 @@ def long_series(count: int) -> xr.Dataset:
         linear_std=np.full((count, 2, 2), np.nan),
         rotation_std=np.full(count, np.nan),
         scale_std=np.full(count, np.nan),
+        local_shift=np.full((count, 1, 1, 2), np.nan),
+        local_shift_std=np.full((count, 1, 1, 2), np.nan),
+        local_status=np.zeros((count, 1, 1), np.int8),
     )
     return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 

@@ -31,7 +31,7 @@ from steadystack.motion import make_generators
 from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
-from steadystack.warp import find_middle, make_affine
+from steadystack.warp import LocalField, find_middle, make_affine
 
 CHECK_PAIRS = 12  # that are measured again
 # A part is searched for within this share of its side around the shift of the whole.
@@ -43,6 +43,7 @@ OFF_PX, OFF_STD = 0.5, 3.0
 RESTS = 0.25
 # Frames turn or stretch if a linear function of the position explains this share of the motion.
 LINEAR = 0.8
+INVERTING_STEPS = 8  # of a field that lays places on the anchor: each leaves a small share
 
 
 def check_moving_parts(
@@ -51,7 +52,7 @@ def check_moving_parts(
     """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
 
     That is the shift without those parts that were left out of the solution; where the solution has
-    a linear motion, it is that of the place of each part.
+    a linear motion, or a local one, it is that of the place of each part.
     Of large frames the middle is used. None where there is too little to tell: few usable pairs,
     frames too small to be cut, parts without a peak of their own.
     """
@@ -64,8 +65,8 @@ def check_moving_parts(
         return None
     rows = sample_pairs(table, usable_rows, CHECK_PAIRS)
     shifts, std = _measure_parts(source, method, table, rows)
-    if np.isfinite(solved.linear).any():
-        shifts -= _predict_turn(source, method, table, rows, solved)
+    if np.isfinite(solved.linear).any() or np.isfinite(solved.local_shift).any():
+        shifts -= _predict_motion(source, method, table, rows, solved)
     off = shifts - table.shift[rows][:, None]
     judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(rows) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
@@ -156,7 +157,7 @@ def _measure_parts(
     return shifts, std
 
 
-def _predict_turn(
+def _predict_motion(
     source: FrameSource,
     method: Method,
     table: PairTable,
@@ -167,23 +168,40 @@ def _predict_turn(
 
     NaN where the motion of a frame is not known.
     """
-    middle = find_middle(source.frame_shape)
-    turns = np.full((len(rows), PARTS**2, 2), np.nan)
+    off = np.full((len(rows), PARTS**2, 2), np.nan)
+    is_local = bool(np.isfinite(solved.local_shift).any())
+    find = _find_local_shifts if is_local else _find_linear_shifts
     for index, row in enumerate(rows):
-        still, moving = (
-            make_affine(solved.linear[frame], solved.shift[frame], middle)
-            for frame in (table.reference[row], table.moving[row])
-        )
-        if not np.isfinite([still, moving]).all():
-            continue
-        lays = np.linalg.inv(still) @ moving  # positions in the moving frame on the reference
         overlap = _find_overlap(method.search.shape, np.rint(table.shift[row]).astype(int))
-        for part, box in enumerate(cut_into_parts(overlap)):
-            place = np.array([(side.start + side.stop - 1) / 2 for side in box])
-            place += [side.start for side in method.whole_region]
-            come_from = np.linalg.solve(lays[:2, :2], place - lays[:2, 2])
-            turns[index, part] = place - come_from - table.shift[row]
-    return turns
+        places = np.array(
+            [[(side.start + side.stop - 1) / 2 for side in box] for box in cut_into_parts(overlap)]
+        ) + [side.start for side in method.whole_region]
+        ends = int(table.reference[row]), int(table.moving[row])
+        off[index] = find(places, ends, solved, source.frame_shape) - table.shift[row]
+    return off
+
+
+def _find_linear_shifts(
+    places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """The shifts (places, 2) of a pair, by linear motion, at places in its reference."""
+    affine = make_affine(solved.linear[list(ends)], solved.shift[list(ends)], find_middle(shape))
+    if not np.isfinite(affine).all():
+        return np.full_like(places, np.nan)
+    lays = np.linalg.inv(affine[0]) @ affine[1]  # positions in the moving frame on the reference
+    come_from = np.linalg.solve(lays[:2, :2], (places - lays[:2, 2]).T).T
+    return np.asarray(places - come_from)
+
+
+def _find_local_shifts(
+    places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """The same by their local shifts."""
+    still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
+    laid = places
+    for _ in range(INVERTING_STEPS):
+        laid = places + still.at_places(laid)
+    return np.asarray(places - (laid - moving.at_places(laid)))
 
 
 def _find_overlap(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Slices:

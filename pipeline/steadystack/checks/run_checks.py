@@ -127,18 +127,16 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
 def check_linear_motion(
     setup: Setup, table: PairTable, solved: FrameTable, found: Mapping[str, str]
 ) -> dict[str, str]:
-    """Check what is left beside the linear motion of frames; attributes of the dataset.
+    """Check what is left beside the linear, or local, motion of frames; attributes of the dataset.
 
     `found` is what the checks found of shifts alone: what pairs far apart say of them is not kept,
     as such pairs turn.
     """
     source = KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
-    again = {
-        LOCAL_MOTION: check_moving_parts(source, setup.method, table, solved),
-        SHARPNESS: check_sharpness(setup, solved),
-        PROBES: None,
-    }
+    again: dict[str, Any] = {LOCAL_MOTION: check_moving_parts(source, setup.method, table, solved)}
+    if not setup.config.motion.is_local:  # shifts stay as they are
+        again |= {SHARPNESS: check_sharpness(setup, solved), PROBES: None}
     return {**found, **{name: _write(check) for name, check in again.items()}}
 
 

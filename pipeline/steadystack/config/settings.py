@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from steadystack.config.mask_sections import MaskSection
+from steadystack.config.motion_section import MotionSection
 from steadystack.config.object_section import ObjectSection
 from steadystack.config.pair_sections import (
     InitialShiftsSection,
@@ -33,26 +34,6 @@ METHOD_VERSION = 8
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
-
-
-class MotionSection(Section):
-    """What frames may do besides being shifted."""
-
-    model: Literal["auto", "translation", "rigid", "similarity", "affine"] = Field(
-        "translation",
-        description="translation; rigid: frames turn, too; similarity: they are magnified as well; "
-        "affine: and sheared; of 2-D frames; auto: the simplest that the measured pairs allow, "
-        "chosen once; all but translation read the frames again to solve",
-    )
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether frames have more than a shift, or may have."""
-        return self.model != "translation"
-
-    def decide(self, model: str) -> Self:
-        """The same section with the model that was chosen, where it is "auto"."""
-        return self.model_copy(update={"model": model}) if self.model == "auto" else self
 
 
 class SolveSection(Section):

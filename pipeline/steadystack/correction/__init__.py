@@ -22,6 +22,7 @@ from steadystack.correction.movements import (
     find_movements,
     find_shown_box,
     get_linear,
+    get_motion,
 )
 from steadystack.correction.writing import write_corrected, write_tiff
 
@@ -37,6 +38,7 @@ __all__ = [
     "find_movements",
     "find_shown_box",
     "get_linear",
+    "get_motion",
     "make_before_and_after",
     "make_mean_before_and_after",
     "mean",

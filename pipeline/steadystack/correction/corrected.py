@@ -107,7 +107,7 @@ def plan_corrected(
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     check_shifts_fit(source, movements, axes, section)
     spatial, stays = source.spatial, np.zeros(len(movements.shift), bool)
-    if before is not None and (before.linear is None) == (movements.linear is None):
+    if before is not None:
         shape = [source.size(axis) for axis in axes]
         movements, stays = keep_near(movements, before.shift, before.linear, shape)
     shift = spread_over_axes(movements.shift, axes, spatial)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from steadystack.correction.movements import (
     BORDERS,
-    Movements,
     choose_canvas,
     choose_fill_value,
     find_defects_left_out,
     find_movements,
+    make_motion_array,
 )
 from steadystack.dataset import is_edited
 from steadystack.model import (
@@ -34,8 +34,8 @@ from steadystack.validity import as_mask, find_finite_pixels
 from steadystack.warp import (
     INVALID,
     Box,
+    LocalField,
     check_interpolation,
-    check_linear_interpolation,
     warp_part,
 )
 
@@ -55,7 +55,8 @@ def correct(
 ) -> xr.DataArray:
     """Move every frame of a stack by its shift; lazy, a frame at a time.
 
-    Where the dataset has a linear motion, frames are moved by that and the shift at once.
+    Where the dataset has a linear motion, frames are moved by that and the shift at once; where it
+    has local shifts, by these.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def correct(
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, len(movements.shift), axes)
-    linear = _get_linear(movements, interpolation, other_shape)
+    motion, nodes = make_motion_array(movements, interpolation, other_shape)
     if not other_shape:
         _check_shape(stack, shifts, axes)
     is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
@@ -121,15 +122,16 @@ def correct(
         .isel(t=is_shown)
         .drop_vars(axes, errors="ignore"),
         xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
-        xr.DataArray(linear[is_shown], dims=("t", "axis", "of_axis")),
+        motion.isel(t=is_shown),
         kwargs={
             "interpolation": interpolation,
             "fill_value": fill,
             "box": box,
             "invalid": invalid,
+            "nodes": nodes,
             "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
         },
-        input_core_dims=[axes, axes, ["axis"], ["axis", "of_axis"]],
+        input_core_dims=[axes, axes, ["axis"], list(motion.dims[1:])],
         output_core_dims=[moved_axes],
         vectorize=True,
         dask="parallelized",
@@ -151,20 +153,6 @@ def _check_options(interpolation: str, border: str, invalid: str) -> None:
     for name, value, known in (("border", border, BORDERS), ("invalid", invalid, INVALID)):
         if value not in known:
             raise InputError(f"{name} {value!r} is not one of {', '.join(known)}")
-
-
-def _get_linear(movements: Movements, interpolation: str, other_shape: bool) -> NDArray[np.float64]:
-    """The linear motion of all frames (frames, axes, axes); that of a shift alone is 1."""
-    if movements.linear is None:
-        return np.tile(np.eye(movements.shift.shape[1]), (len(movements.shift), 1, 1))
-    check_linear_interpolation(interpolation)
-    if other_shape:
-        raise InputError(
-            "other_shape=True: these frames turn or are magnified about the middle of the frames "
-            "that were measured, which frames of another shape do not have: correct whole frames, "
-            "and cut them then"
-        )
-    return movements.linear
 
 
 def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> tuple[int, ...]:
@@ -330,20 +318,25 @@ def _move_frame(
     image: NDArray[Any],
     valid: Bools,
     shift: NDArray[np.float64],
-    linear: NDArray[np.float64],
+    motion: NDArray[np.float64],
     interpolation: str,
     fill_value: float,
     box: Box,
     invalid: str,
+    nodes: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     defects: tuple[int, ...],
 ) -> NDArray[Any]:
-    """Move one frame by its shift (axes,) and linear motion, onto the pixels of `box`."""
+    """Move one frame onto the pixels of `box`.
+
+    By its shift (axes,) and linear motion, or by local shifts, if there are `nodes` of them.
+    """
+    whole = motion if nodes is None else LocalField(nodes, motion)
     moved = np.full(box.shape, fill_value, image.dtype)
     region = tuple(slice(0, size) for size in image.shape)
     is_valid = valid & find_finite_pixels(image)
     is_valid.flat[list(defects)] = False
     warp_part(
-        image, is_valid, region, image.shape, linear, shift, box.first, interpolation, moved,
+        image, is_valid, region, image.shape, whole, shift, box.first, interpolation, moved,
         np.zeros(box.shape, bool), invalid=invalid,
     )  # fmt: skip
     return moved

@@ -14,7 +14,7 @@ from steadystack.correction.moments import IMAGES, FrameMoments, is_weighted
 from steadystack.correction.movements import Weights, find_weights
 from steadystack.model import Bools, FrameSource
 from steadystack.run_log import count_steps
-from steadystack.warp import choose_work_dtype, warp
+from steadystack.warp import AnyMotion, choose_work_dtype, warp
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ def make_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     *,
-    linear: NDArray[np.float64] | None = None,
+    linear: AnyMotion | None = None,
     frames: NDArray[np.integer[Any]] | None = None,
     band: int = 5,
     interpolation: str = "cubic",
@@ -50,7 +50,8 @@ def make_before_and_after(
     source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are in neither of the means and maxima,
         and only in the kymographs of the series as it is
-    linear : motion of 2-D frames about their middle (frames, 2, 2); None: they are shifted alone
+    linear : motion of 2-D frames about their middle (frames, 2, 2), or local shifts; None: they
+        are shifted alone
     frames : indices of the frames to read; None: all
     band : lines that a kymograph averages over
     interpolation : how frames are moved, see `warp.warp`
@@ -128,7 +129,7 @@ def make_mean_before_and_after(
     source: FrameSource,
     shifts: NDArray[np.float64],
     most_frames: int = 48,
-    linear: NDArray[np.float64] | None = None,
+    linear: AnyMotion | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Make mean images of frames spread evenly over a series, as they are and moved.
 

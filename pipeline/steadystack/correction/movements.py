@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from steadystack.model import PILOT, Bools, FrameStatus, InputError, Pilot
 from steadystack.warp import (
+    AnyMotion,
     Box,
+    LocalField,
+    check_linear_interpolation,
     convert_dtype,
     find_common_box,
     find_warped_common_box,
@@ -42,13 +45,14 @@ class Movements:
     ----------
     shift : (frames, axes) pixels; 0 for a frame that is left as it is, NaN for one that stays blank
     good : (frames,) which frames are moved by a shift that is known
-    linear : (frames, axes, axes) about the middle of a frame; None: frames are shifted alone
+    linear : (frames, axes, axes) about the middle of a frame, or local shifts, which hold the
+        shift; None: frames are shifted alone
     is_whole : (frames,) of which no pixel was missing when it was measured; None: all are
     """
 
     shift: NDArray[np.float64]
     good: Bools
-    linear: NDArray[np.float64] | None = None
+    linear: AnyMotion | None = None
     is_whole: Bools | None = None
 
 
@@ -73,9 +77,9 @@ def find_movements(
     has_shift: Bools = np.asarray(np.isfinite(shift).all(axis=1))
     if "component" in shifts:
         has_shift &= shifts["component"].to_numpy() == 0
-    linear = get_linear(shifts)
+    linear = get_motion(shifts)
     if linear is not None:
-        has_shift &= np.asarray(np.isfinite(linear).all(axis=(1, 2)))
+        has_shift &= np.isfinite(np.asarray(linear)).reshape(len(shift), -1).all(axis=1)
     if not has_shift.any():
         reasons = json.loads(shifts.attrs.get("verdict_reasons", "[]"))
         words = "; ".join(reason["words"] for reason in reasons)
@@ -89,7 +93,11 @@ def find_movements(
     if interpolated != "moved":
         shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
         has_shift[is_interpolated] = False
-    if linear is not None:
+    if isinstance(linear, LocalField):
+        alone = shift[:, None, None]
+        values = np.where(has_shift[:, None, None, None], linear.values, alone)
+        linear = replace(linear, values=values)
+    elif linear is not None:
         linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
     is_whole = np.ones(len(shift), bool)
     if "frame_read_status" in shifts:
@@ -113,9 +121,13 @@ def keep_near(
     Returns
     -------
     movements : those before where frames stay
-    stays : (frames,) which do; a frame moves as far as the farthest of its corners
+    stays : (frames,) which do; a frame moves as far as the farthest of its corners; none where
+        the kind of motion is another, or local
     """
     count, ndim = shift.shape
+    is_same = (linear is None) == (movements.linear is None)
+    if isinstance(movements.linear, LocalField) or not is_same:
+        return movements, np.zeros(len(movements.shift), bool)
     before = np.eye(ndim) if linear is None else linear
     now = np.eye(ndim) if movements.linear is None else movements.linear[:count]
     corners = np.array(list(product(*([-size / 2, size / 2] for size in shape))))
@@ -152,8 +164,41 @@ def get_linear(shifts: xr.Dataset) -> NDArray[np.float64] | None:
     return linear if np.isfinite(linear).any() else None
 
 
+def get_motion(shifts: xr.Dataset) -> AnyMotion | None:
+    """The linear motion of all frames, or their local shifts; None where they are shifted alone."""
+    if "frame_local_shift" not in shifts or not shifts["frame_local_shift"].notnull().any():
+        return get_linear(shifts)
+    values = shifts["frame_local_shift"].transpose("frame", "node_y", "node_x", "axis").to_numpy()
+    y, x = (shifts[name].to_numpy().astype(np.float64) for name in ("node_y", "node_x"))
+    return LocalField((y, x), values.astype(np.float64))
+
+
+def make_motion_array(
+    movements: Movements, interpolation: str, other_shape: bool
+) -> tuple[xr.DataArray, tuple[NDArray[np.float64], ...] | None]:
+    """The linear motion of all frames, that of a shift alone is 1; or local shifts and their nodes.
+
+    Along t and the axes of what a frame has. Raises InputError where it cannot be applied so.
+    """
+    count, ndim = movements.shift.shape
+    if movements.linear is None:
+        one = np.tile(np.eye(ndim), (count, 1, 1))
+        return xr.DataArray(one, dims=("t", "axis", "of_axis")), None
+    check_linear_interpolation(interpolation)
+    if other_shape:
+        raise InputError(
+            "other_shape=True: these frames turn or are magnified about the middle of the frames "
+            "that were measured, or move locally at places of them, which frames of another shape "
+            "do not have: correct whole frames, and cut them then"
+        )
+    if isinstance(movements.linear, LocalField):
+        dims = ("t", "node_y", "node_x", "axis")
+        return xr.DataArray(movements.linear.values, dims=dims), movements.linear.nodes
+    return xr.DataArray(movements.linear, dims=("t", "axis", "of_axis")), None
+
+
 def find_shown_box(
-    shift: NDArray[np.float64], linear: NDArray[np.float64] | None, shape: Sequence[int]
+    shift: NDArray[np.float64], linear: AnyMotion | None, shape: Sequence[int]
 ) -> Box | None:
     """Find the box of pixels that all frames show when they are moved; None if there is none."""
     if linear is None:

@@ -21,6 +21,7 @@ from steadystack.validity import Validity
 from steadystack.warp import (
     HOLE_REACH,
     REACH,
+    AnyMotion,
     Box,
     convert_dtype,
     find_source_part,
@@ -39,7 +40,8 @@ class CorrectionPlan:
     target : the image that is written
     regions : the regions that the tasks write
     shift : (frames, spatial axes of `source`) pixels; NaN: the frame stays blank
-    linear : (frames, 2, 2) of the last two axes, about the middle of a frame; None: shifts alone
+    linear : (frames, 2, 2) of the last two axes, about the middle of a frame, or local shifts;
+        None: shifts alone
     box : the pixels that are shown, along the spatial axes of `source`
     interpolation : see `warp.move`; "nearest" for label images
     labels : whether coarser levels take one pixel of several instead of their mean
@@ -58,7 +60,7 @@ class CorrectionPlan:
     invalid: str
     validity: Validity
     channel: int | None
-    linear: NDArray[np.float64] | None = None
+    linear: AnyMotion | None = None
 
     def find_source(self, frame: int, box: Box, margin: int) -> Slices | None:
         """Find the region of a frame that a box of it needs, moved; None: it has no part in it."""

@@ -36,6 +36,7 @@ from steadystack.outputs import (
     write_ome_tiff,
 )
 from steadystack.readers import get_codecs
+from steadystack.warp import LocalField
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ def write_corrected(
         # one that was not whole is to be written anew when the series has grown
         whole = True if frames.is_whole is None else frames.is_whole[:, None]
         shift = np.where(whole, frames.shift, np.inf)
-        write_motion(plan.target, shift, frames.linear)
+        if not isinstance(frames.linear, LocalField):  # such a stack is not gone on with
+            write_motion(plan.target, shift, frames.linear)
         write_fractions(plan.target, _gather_fractions(plan, done))
 
     write_in_steps(

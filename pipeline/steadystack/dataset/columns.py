@@ -81,6 +81,8 @@ def make_dataset(
             np.array(frame_numbers or range(frame_count), np.int64),
             about["frame"],
         ),
+        "node_y": ("node_y", frames.nodes[0], about["node_y"] | {"units": "pixel"}),
+        "node_x": ("node_x", frames.nodes[1], about["node_x"] | {"units": "pixel"}),
         "of_axis": ("of_axis", list(axes), about["of_axis"]),
     }
     if time is not None:
@@ -154,6 +156,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
         **_check_columns(dataset, "frames"),
         rejected=dataset["pair_status"].to_numpy() == PairStatus.REJECTED.code,
         anchors=tuple(json.loads(dataset.attrs.get("anchors", "[]"))),
+        nodes=(dataset["node_y"].to_numpy(), dataset["node_x"].to_numpy()),
     )
 
 

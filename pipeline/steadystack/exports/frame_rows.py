@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.correction import find_shown_box, get_linear
+from steadystack.correction import find_shown_box, get_motion
 from steadystack.exports.affines import get_affines, get_pixel_size
 from steadystack.model import FrameStatus
 from steadystack.warp import Box, find_warped_whole_box, find_whole_box
@@ -98,7 +98,7 @@ def find_common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
     """The box that is seen in every frame with a shift that compares with the anchor's."""
     values = shifts["frame_shift"].to_numpy()
     good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
-    linear = get_linear(shifts)
+    linear = get_motion(shifts)
     if not good.any():
         return None
     return find_shown_box(values[good], None if linear is None else linear[good], shape)

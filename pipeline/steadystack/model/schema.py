@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model.words import UNSOLVED, FrameStatus, PairStatus, Status
+from steadystack.model.words import UNSOLVED, FrameStatus, LocalStatus, PairStatus, Status
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,13 @@ JOINED = "Joined series"  # the title of a dataset of several series in one fram
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
+NODE_Y, NODE_X = "node_y", "node_x"
 DIMS = {
     FRAME: "the frames of the stack, in order",
     PAIR: "the pairs that were chosen, those of a second round behind the others",
     PART: "the parts of the frame that are asked by themselves, in array order",
+    NODE_Y: "the nodes of local shifts along y; one, of which nothing is known, if there are none",
+    NODE_X: "the nodes along x, likewise",
     AXIS: "the axes of a shift, in array order",
     OF_AXIS: "the same axes, of the position that a linear motion is applied to",
 }
@@ -135,6 +138,14 @@ COLUMNS = (
            "how much frame_linear magnifies lengths, the mean over directions"),
     Column("frame_scale_std", "scale_std", "frames", (FRAME,), "<f8", NAN,
            "standard deviation of frame_scale relative to the anchor"),
+    Column("frame_local_shift", "local_shift", "frames", (FRAME, NODE_Y, NODE_X, AXIS), "<f8", NAN,
+           "shift to apply to the frame at a node, all of it: what is shown there, once it is "
+           "moved, lies in the frame at the node less this; NaN: not known, or the model is not "
+           "local", "pixel"),
+    Column("frame_local_shift_std", "local_shift_std", "frames", (FRAME, NODE_Y, NODE_X, AXIS),
+           "<f8", NAN, "standard deviation of frame_local_shift relative to the anchor", "pixel"),
+    Column("frame_local_status", "local_status", "frames", (FRAME, NODE_Y, NODE_X), "|i1",
+           LocalStatus.UNKNOWN.code, "status of the local shift", flags=LocalStatus),
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
     Column("frame_read_status", "frame_read_status", "pairs", (FRAME,), "|i1", UNREAD,
@@ -179,6 +190,13 @@ COLUMNS = (
 BESIDE = (
     Beside("frame", (FRAME,), "<i8", "number of the frame in its stack"),
     Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
+    Beside(
+        "node_y",
+        (NODE_Y,),
+        "<f8",
+        "place of the node along y, pixels from the centre of the anchor frame's first one",
+    ),
+    Beside("node_x", (NODE_X,), "<f8", "place of the node along x, likewise"),
     Beside("of_axis", (OF_AXIS,), "text", "name of the axis"),
     Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
     Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from steadystack.model.findings import OutsideOutcome
 from steadystack.model.schema import (
     FRAME_FIELDS,
+    NODE_X,
+    NODE_Y,
     PAIR_FIELDS,
     PAIR_RESULTS,
     columns_of,
@@ -112,6 +114,9 @@ class PairTable:
         return int(np.isin(self.status, [status.code for status in statuses]).sum())
 
 
+NO_NODES = (np.zeros(1), np.zeros(1))
+
+
 @dataclass(frozen=True, eq=False)
 class FrameTable:
     """What the solve gave, as columns: of every frame, and of every pair in the solution.
@@ -131,6 +136,10 @@ class FrameTable:
     `linear` (frames, axes, axes) is the linear motion about the middle of a frame, `linear_std` its
     deviations, `rotation_std` and `scale_std` (frames,) those of its turn in degrees and of its
     scale: NaN where not known, and where frames are shifted alone.
+
+    `local_shift` and `local_shift_std` (frames, rows, columns, axes) are pixels at `nodes`, places
+    along y and x, pixels of the anchor; `local_status` (frames, rows, columns) holds the codes of
+    `LocalStatus`. One node, where nothing is known, if the motion is not local.
 
     Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
     own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
@@ -156,6 +165,10 @@ class FrameTable:
     linear_std: NDArray[np.float64]
     rotation_std: NDArray[np.float64]
     scale_std: NDArray[np.float64]
+    local_shift: NDArray[np.float64]
+    local_shift_std: NDArray[np.float64]
+    local_status: NDArray[np.int8]
+    nodes: tuple[NDArray[np.float64], NDArray[np.float64]] = NO_NODES
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
     outside: OutsideOutcome | None = None
@@ -191,6 +204,7 @@ class FrameTable:
             "pair": pair_count,
             "frame": len(pairs.frame_read_status),
             "part": pairs.part_step.shape[1],
+            **dict.fromkeys((NODE_Y, NODE_X), 1),
             "axis": ndim,
             "of_axis": ndim,
         }

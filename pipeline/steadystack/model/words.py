@@ -111,6 +111,14 @@ class FrameStatus(Status):
         return self.code < FrameStatus.DISCONNECTED.code
 
 
+class LocalStatus(Status):
+    """Status of the local shift of a frame at a node."""
+
+    UNKNOWN = "unknown", "the frame has no shift that compares, or `motion.model` is not local"
+    OK = "ok", "measured: what lies around the node is seen"
+    FRAME = "frame", "nothing is seen around the node, or no local motion: the frame's own shift"
+
+
 class InputError(ValueError):
     """Wrong use: settings, a path, a stack or a mask that cannot be used.
 

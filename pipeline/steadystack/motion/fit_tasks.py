@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,37 +73,52 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     """Fit the motion that is left of every pair, on a worker; each frame is read once."""
     fitted = FittedPairs.unknown(len(task.pairs), task.columns)
     side = max(max(source.frame_shape) // CELLS, 4)
-    reader = _Reader(task, source, method)
-    last_rows, held = find_last_rows(task.pairs), dict[int, ScoreImage | None]()
-    for row, pair in enumerate(task.pairs.tolist()):
-        for frame in pair:
-            if frame not in held:
-                held[frame] = reader.read(frame)
-        reference, moving = (held[frame] for frame in pair)
-        if reference is not None and moving is not None:
-            at = np.searchsorted(task.frames, pair)
-            middle = task.middle + task.shift[at].mean(axis=0)
-            sign = -1 if task.inverted[row] else 1
-            fit = fit_pair(reference, moving, middle, task.generators, side, sign)
-            if fit is not None:
-                fitted.step[row], fitted.group_step[row] = fit.step, fit.group_step
-        for frame in set(pair):
-            if last_rows[frame] == row:
-                del held[frame]
+    reader = FrameReader(source, method)
+
+    def move(frame: int) -> ScoreImage | None:
+        ready, at = reader.read(frame), int(np.searchsorted(task.frames, frame))
+        if ready is None:
+            return None
+        return move_score_image(ready, task.linear[at], task.shift[at], task.middle)
+
+    for row, reference, moving in go_through_pairs(task.pairs, move):
+        at = np.searchsorted(task.frames, task.pairs[row])
+        middle = task.middle + task.shift[at].mean(axis=0)
+        sign = -1 if task.inverted[row] else 1
+        fit = fit_pair(reference, moving, middle, task.generators, side, sign)
+        if fit is not None:
+            fitted.step[row], fitted.group_step[row] = fit.step, fit.group_step
     return fitted
 
 
-class _Reader:
-    """Reads frames and moves them by what is known of their motion."""
+def go_through_pairs(
+    pairs: NDArray[np.int64], move: Callable[[int], ScoreImage | None]
+) -> Iterator[tuple[int, ScoreImage, ScoreImage]]:
+    """The rows of pairs of which both frames are of use, with them; each is moved once."""
+    last_rows, held = find_last_rows(pairs), dict[int, ScoreImage | None]()
+    for row, pair in enumerate(pairs.tolist()):
+        for frame in pair:
+            if frame not in held:
+                held[frame] = move(frame)
+        reference, moving = (held[frame] for frame in pair)
+        if reference is not None and moving is not None:
+            yield row, reference, moving
+        for frame in set(pair):
+            if last_rows[frame] == row:
+                del held[frame]
 
-    def __init__(self, task: PairsToFit, source: FrameSource, method: Method) -> None:
-        self.task, self.source, self.method = task, source, method
+
+class FrameReader:
+    """Reads frames and makes them ready for scores."""
+
+    def __init__(self, source: FrameSource, method: Method) -> None:
+        self.source, self.method = source, method
         self.camera_images = read_camera_images(method, source.frame_shape, 0)
         self.masks = [read_common_mask(source, 0, method)]
         self.smoothed: tuple[CachedMask, SmoothedMask] | None = None
 
     def read(self, frame: int) -> ScoreImage | None:
-        """A frame, moved and ready for scores; None: it is of no use."""
+        """A frame, ready to be moved; None: it is of no use."""
         image, summary = prepare_block(
             self.source, frame, 0, self.method, self.camera_images, self.masks
         )
@@ -111,6 +127,4 @@ class _Reader:
         if self.smoothed is None or self.smoothed[0] is not image.mask:
             self.smoothed = image.mask, SmoothedMask.make(image.mask.pixels)
         begin = [side.start for side in self.method.whole_region]
-        ready = smooth_further(make_score_image(image.values, self.smoothed[1], begin))
-        at = int(np.searchsorted(self.task.frames, frame))
-        return move_score_image(ready, self.task.linear[at], self.task.shift[at], self.task.middle)
+        return smooth_further(make_score_image(image.values, self.smoothed[1], begin))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import ndimage
 
 from steadystack.model import Floats
 from steadystack.parts import ScoreImage
+from steadystack.warp import LocalField
 
 # Splines reach over the edge of a mask: so many pixels along it are not used.
 EDGE = 2
@@ -54,9 +56,31 @@ def move_score_image(
         )
         return moved
 
+    return _move(image, interpolate, tuple(begin.tolist()))
+
+
+def move_by_field(image: ScoreImage, field: LocalField, shape: Sequence[int]) -> ScoreImage:
+    """Move a frame by its local shifts, onto the pixels of the anchor, of that shape."""
+    places = field.locate(tuple(slice(0, size) for size in shape))
+    places -= np.array(image.begin)[:, None, None]
+
+    def interpolate(values: NDArray[Any], order: Any, mode: Any) -> NDArray[np.float32]:
+        moved = np.empty(tuple(shape), np.float32)
+        ndimage.map_coordinates(values, places, output=moved, order=order, mode=mode)
+        return moved
+
+    return _move(image, interpolate, (0,) * len(shape))
+
+
+def _move(
+    image: ScoreImage,
+    interpolate: Callable[[NDArray[Any], Any, Any], NDArray[np.float32]],
+    begin: tuple[int, ...],
+) -> ScoreImage:
+    """Move values and weights of a frame; `interpolate` takes values, order of splines, mode."""
     values = interpolate(image.values, 3, "mirror")
     weights = np.ones_like(image.values) if image.weights is None else image.weights
     inside = ndimage.binary_erosion(weights > 0, np.ones((2 * EDGE + 1,) * 2, bool), border_value=1)
     is_whole = interpolate(inside.astype(np.float32), 1, "constant") > WHOLE
     weights = interpolate(weights, 1, "constant") * is_whole
-    return ScoreImage(values * is_whole, weights, tuple(begin.tolist()))
+    return ScoreImage(values * is_whole, weights, begin)

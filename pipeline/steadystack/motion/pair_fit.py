@@ -66,7 +66,7 @@ def fit_pair(
     sign : -1 where one image is the other's negative
     """
     grid, group = make_cells(reference, side)
-    matched = _match_contrast(reference, moving)
+    matched = match_contrast(reference, moving)
     if matched is None:
         return None
     scores = compute_scores(reference, matched, np.zeros(2), grid, sign)
@@ -101,7 +101,7 @@ def fit_pair(
     return PairFit(gain * step, group_step)
 
 
-def _match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | None:
+def match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | None:
     """Give the moving frame the contrast of the reference where both are seen; None: nowhere.
 
     Where contrasts differ, a frame looks magnified.

@@ -7,7 +7,7 @@ shifts are, first the linear part, then the shifts of the frames' middles withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,10 +100,10 @@ def solve_motion(
     """
     shape, count = source.frame_shape, len(frames.shift)
     generators = make_generators(model, shape)
-    shared = _share(source, method, client)
+    shared = share_with_tasks(source, method, client)
     linear, shift = np.tile(np.eye(len(shape)), (count, 1, 1)), frames.shift.copy()
     for number in range(MOST_ROUNDS):
-        rows = _choose_pairs(pairs, shift, frames.component, only_near=not number)
+        rows = choose_pairs(pairs, shift, frames.component, only_near=not number)
         task = _make_task(pairs, rows, linear, shift, generators, shape)
         now = _solve(rows, task, _fit_all(task, source, client, shared), anchor, robust)
         move = np.nan_to_num(now.move)
@@ -135,13 +135,13 @@ def look_once(
     """
     shape, count = source.frame_shape, len(frames.shift)
     linear = np.tile(np.eye(len(shape)), (count, 1, 1))
-    rows = _choose_pairs(pairs, frames.shift, frames.component, only_near=True)
+    rows = choose_pairs(pairs, frames.shift, frames.component, only_near=True)
     task = _make_task(pairs, rows, linear, frames.shift, make_generators(model, shape), shape)
-    fitted = _fit_all(task, source, client, _share(source, method, client))
+    fitted = _fit_all(task, source, client, share_with_tasks(source, method, client))
     return _solve(rows, task, fitted, anchor, robust).linear
 
 
-def _share(source: FrameSource, method: Method, client: Engine) -> list[Any]:
+def share_with_tasks(source: FrameSource, method: Method, client: Engine) -> list[Any]:
     """What all tasks need: the frames, and how they are prepared."""
     shape = source.frame_shape
     whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
@@ -163,7 +163,7 @@ def _make_task(
     return PairsToFit(ends, inverted, np.arange(len(shift)), linear, shift, middle, generators)
 
 
-def _choose_pairs(
+def choose_pairs(
     pairs: PairTable, shift: NDArray[np.float64], component: Ints, *, only_near: bool
 ) -> NDArray[np.intp]:
     """Choose the rows of pairs whose frames' shifts are known and compare."""
@@ -185,36 +185,52 @@ def _fit_all(
     task: PairsToFit, source: FrameSource, client: Engine, shared: Sequence[Any]
 ) -> FittedPairs:
     """Fit all pairs, in tasks."""
-    held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(source.frame_shape)))
-    most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(task.pairs), 1)
-    batches = list(batch_pairs(task.pairs, most_frames, most_pairs))
 
-    def make_tasks() -> Iterator[tuple[int, PairsToFit]]:
-        for number, rows in enumerate(batches):
-            frames = np.unique(task.pairs[rows])
-            yield (
-                number,
-                replace(
-                    task,
-                    pairs=task.pairs[rows],
-                    inverted=task.inverted[rows],
-                    frames=frames,
-                    linear=task.linear[frames],
-                    shift=task.shift[frames],
-                ),
-            )
+    def cut(rows: NDArray[np.intp]) -> PairsToFit:
+        frames = np.unique(task.pairs[rows])
+        return replace(
+            task,
+            pairs=task.pairs[rows],
+            inverted=task.inverted[rows],
+            frames=frames,
+            linear=task.linear[frames],
+            shift=task.shift[frames],
+        )
 
     whole = FittedPairs.unknown(len(task.pairs), task.columns)
-    found = run_tasks(client, fit_pairs, make_tasks(), *shared)
+    for rows, answer in run_in_groups(
+        fit_pairs, task.pairs, cut, source.frame_shape, client, shared
+    ):
+        whole.step[rows], whole.group_step[rows] = answer.step, answer.group_step
+    return whole
+
+
+def run_in_groups(
+    work: Callable[..., Any],
+    pairs: NDArray[np.int64],
+    cut: Callable[[NDArray[np.intp]], Any],
+    frame_shape: Sequence[int],
+    client: Engine,
+    shared: Sequence[Any],
+) -> Iterator[tuple[NDArray[np.intp], Any]]:
+    """Work through pairs in tasks of few frames each; yields rows with what came of them.
+
+    Parameters
+    ----------
+    cut : makes the task of some rows
+    """
+    held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(frame_shape)))
+    most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(pairs), 1)
+    batches = list(batch_pairs(pairs, most_frames, most_pairs))
+    tasks = ((number, cut(rows)) for number, rows in enumerate(batches))
+    found = run_tasks(client, work, tasks, *shared)
     for number, answer in count_steps(found, len(batches), "motion", "groups of pairs"):
         if isinstance(answer, Failure):
             raise RunError(
                 f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "
                 "are saved: `steadystack solve` tries it again"
             ) from answer.error
-        whole.step[batches[number]] = answer.step
-        whole.group_step[batches[number]] = answer.group_step
-    return whole
+        yield batches[number], answer
 
 
 def _solve(

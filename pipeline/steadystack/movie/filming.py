@@ -33,6 +33,7 @@ from steadystack.outputs import (
     replacing_own_file,
 )
 from steadystack.plot import find_grey_range
+from steadystack.warp import AnyMotion
 
 METHOD_VERSION = 1  # raised whenever the same series would be another movie than before
 SAMPLED = 32  # frames that black and white are chosen from
@@ -104,7 +105,7 @@ def plan_movie(
     path: str,
     source: FrameSource,
     shift: NDArray[np.float64],
-    linear: NDArray[np.float64] | None,
+    linear: AnyMotion | None,
     *,
     numbers: Sequence[int],
     time: tuple[Sequence[float], str] | None,

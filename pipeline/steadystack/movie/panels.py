@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import Bools, FrameSource, Slices
-from steadystack.warp import find_middle, warp
+from steadystack.warp import AnyMotion, LocalField, find_middle, warp
 
 # Pictures are so large, pixels a side, at most (by binning) and about at least (by enlarging).
 LARGEST, SMALLEST = 512, 256
@@ -27,7 +27,8 @@ class PanelWork:
     ----------
     source : where frames are read
     shift : (frames, axes) pixels; NaN: the frame is not shown steady
-    linear : (frames, 2, 2) motion of 2-D frames about their middle; None: they are shifted alone
+    linear : (frames, 2, 2) motion of 2-D frames about their middle, or local shifts; None: they are
+        shifted alone
     bins : pixels of a frame that become one, along each axis
     enlarged : pixels of the picture that one of these is shown as, along each axis
     interpolation : how frames are moved, see `warp.warp`
@@ -35,7 +36,7 @@ class PanelWork:
 
     source: FrameSource
     shift: NDArray[np.float64]
-    linear: NDArray[np.float64] | None
+    linear: AnyMotion | None
     bins: tuple[int, ...]
     enlarged: int
     interpolation: str
@@ -130,13 +131,17 @@ def _cut(work: PanelWork) -> Iterator[Slices]:
         yield (slice(start, min(start + step, first)), *rest)
 
 
-def _scale_motion(
-    frame: int, work: PanelWork
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The motion of the binned frame: its shift (axes,) and linear motion about its middle."""
+def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], AnyMotion | None]:
+    """The motion of the binned frame: its shift (axes,) and linear motion, or local shifts."""
     bins, shift = np.array(work.bins, np.float64), work.shift[frame]
     if work.linear is None:
         return shift / bins, None
+    if isinstance(work.linear, LocalField):
+        y, x = (
+            (nodes - (step - 1) / 2) / step
+            for nodes, step in zip(work.linear.nodes, bins, strict=True)
+        )
+        return shift / bins, LocalField((y, x), work.linear.values[frame] / bins)
     # The middle of the binned frame, in pixels of the whole one, is off by what bins leave out.
     middle = bins * find_middle(work.binned_shape) + (bins - 1) / 2
     off = middle - find_middle(work.source.frame_shape)

@@ -312,6 +312,7 @@ def _count_dataset_bytes(setup: Setup) -> int:
         "pair": math.ceil((1 + setup.config.pairs.extra) * len(setup.pairs)),
         "frame": source.frame_count,
         "part": count_parts(len(source.frame_shape)),
+        **dict(zip(("node_y", "node_x"), setup.config.motion.most_nodes, strict=True)),
         "axis": len(source.frame_shape),
         "of_axis": len(source.frame_shape),
     }

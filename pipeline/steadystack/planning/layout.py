@@ -232,7 +232,7 @@ def _make_method(config: Config, series: Series) -> Method:
     )
     flat_field, fixed_pattern = config.preprocess.flat_field, config.preprocess.fixed_pattern
     _check_refine(config, search)
-    _check_motion(config, search)
+    config.motion.check_frames(search.shape, len(search.blocks), section.subpixel)
     check_one_block(series.outside, search.shape, len(search.blocks))
     if fixed_pattern == "estimate" and len(search.blocks) > 1:
         raise InputError(
@@ -279,28 +279,6 @@ def _check_refine(config: Config, search: Search) -> None:
         raise InputError(
             f"solve.refine {rounds} needs register.allow_inverted: false and register.subpixel: "
             "true: set it to 0, or change these"
-        )
-
-
-def _check_motion(config: Config, search: Search) -> None:
-    """Refuse linear motion of volumes, of frames of several blocks, and shifts in whole pixels."""
-    model, blocks = config.motion.model, len(search.blocks)
-    if model in ("auto", "translation"):
-        return
-    if len(search.shape) != 2:
-        raise InputError(
-            f"motion.model {model} is for 2-D frames, but these have {len(search.shape)} axes, "
-            f"{search.shape} pixels: set it to translation"
-        )
-    if blocks > 1:
-        raise InputError(
-            f"motion.model {model} needs frames that fit into one block, but {search.shape} "
-            f"pixels take {blocks}: set it to translation, or use a coarser input.level"
-        )
-    if not config.register_.subpixel:
-        raise InputError(
-            f"motion.model {model} needs register.subpixel: true: set it to translation, or "
-            "change that"
         )
 
 

@@ -34,6 +34,7 @@ from steadystack.model import (
     FrameTable,
     InputError,
     LocalMotion,
+    LocalStatus,
     MaskCheck,
     OtherConditioning,
     OutsideOutcome,
@@ -111,6 +112,8 @@ def edit_shifts(
             is_changed & has_shift & ~had_shift, FrameStatus.INTERPOLATED.code, status
         ),
     }
+    if shifts.get("frame_local_shift", xr.DataArray(np.nan)).notnull().any():
+        given |= _edit_local_shifts(shifts, after, is_changed)
     edited = shifts.assign(
         {
             name: (shifts[name].dims, values.astype(shifts[name].dtype), shifts[name].attrs)
@@ -130,6 +133,26 @@ def _find_common(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """The first row (columns,) of equal ones that is known; NaN if none is."""
     known = rows[np.isfinite(rows).all(axis=1)]
     return np.asarray(known[0] if len(known) else np.full(rows.shape[1], np.nan))
+
+
+def _edit_local_shifts(
+    shifts: xr.Dataset, after: NDArray[np.float64], is_changed: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Local shifts that go with those of frames that were changed; with no more deviations."""
+    local, before = shifts["frame_local_shift"].to_numpy(), shifts["frame_shift"].to_numpy()
+    moved = np.where(np.isnan(local), 0, local - before[:, None, None]) + after[:, None, None]
+    has_shift = np.isfinite(after).all(axis=1)
+    word = np.where(has_shift, LocalStatus.FRAME.code, LocalStatus.UNKNOWN.code)
+    changed = np.asarray(is_changed)[:, None, None]
+    status = shifts["frame_local_status"].to_numpy()
+    lacks = np.isnan(local).any(axis=3) | ~np.asarray(has_shift)[:, None, None]
+    return {
+        "frame_local_shift": np.where(changed[..., None], moved, local),
+        "frame_local_shift_std": np.where(
+            changed[..., None], np.nan, shifts["frame_local_shift_std"].to_numpy()
+        ),
+        "frame_local_status": np.where(changed & lacks, word[:, None, None], status),
+    }
 
 
 def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

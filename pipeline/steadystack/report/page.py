@@ -251,7 +251,25 @@ def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
             farthest = known[np.argmax(np.abs(value[known]))]
             low, high = scale * value[known].min(), scale * value[known].max()
             lines.append((name, f"{low:+.3f} to {high:+.3f}{unit} ± {scale * std[farthest]:.3f}"))
-    return lines
+    return lines + _list_local_shifts(shifts)
+
+
+def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
+    """How far nodes differ from the shift of their frame, and which does most, if any are known."""
+    values = shifts["frame_local_shift"].to_numpy()
+    std = shifts["frame_local_shift_std"].to_numpy()
+    if not np.isfinite(values).any():
+        return []
+    off = np.linalg.norm(values - shifts["frame_shift"].to_numpy()[:, None, None], axis=-1)
+    frame, row, column = np.unravel_index(np.nanargmax(off), off.shape)
+    y, x = shifts["node_y"].to_numpy()[row], shifts["node_x"].to_numpy()[column]
+    worst = float(np.linalg.norm(std[frame, row, column]))
+    line = (
+        f"up to {off[frame, row, column]:.2f} ± {worst:.2f} px from the shift of the frame: frame "
+        f"{int(shifts['frame'][frame])} at y {y:.0f}, x {x:.0f}, of {off.shape[1]} x "
+        f"{off.shape[2]} nodes"
+    )
+    return [("local motion", line)]
 
 
 def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict[str, Any]:

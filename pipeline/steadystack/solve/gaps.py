@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import LONE, Bools, FrameStatus, FrameTable
+from steadystack.model import LONE, Bools, FrameStatus, FrameTable, LocalStatus
 from steadystack.warp import compute_rotation, compute_scale
 
 Interpolation = Literal["linear", "spline"]
@@ -22,12 +22,29 @@ def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable
     status = frames.status.copy()
     status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
     filled = replace(frames, shift=shift, shift_std=std, component=component, status=status)
+    if np.isfinite(frames.local_shift).any():
+        return _fill_in_local(filled, frames, method)
     return _fill_in_linear(filled, frames.component, method) if is_linear(frames) else filled
 
 
 def is_linear(frames: FrameTable) -> bool:
     """Whether frames have more than a shift."""
     return bool(np.isfinite(frames.linear).any())
+
+
+def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation) -> FrameTable:
+    """Give local shifts, too, to frames that had none; no node of theirs is measured."""
+    count, shape = len(frames.shift), frames.local_shift.shape
+    component = np.where(frames.component == 0, 0, LONE)
+    value, std, _ = interpolate_columns(
+        frames.local_shift.reshape(count, -1), frames.local_shift_std.reshape(count, -1),
+        component, method,
+    )  # fmt: skip
+    status = frames.local_status.copy()
+    given = np.isfinite(value).all(axis=1) & (status == LocalStatus.UNKNOWN.code).all(axis=(1, 2))
+    status[given] = LocalStatus.FRAME.code
+    shaped = value.reshape(shape), std.reshape(shape)
+    return replace(filled, local_shift=shaped[0], local_shift_std=shaped[1], local_status=status)
 
 
 def _fill_in_linear(

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import LONE, Bools, FrameStatus, FrameTable, InputError, PairTable
+from steadystack.model import (
+    LONE,
+    Bools,
+    FrameStatus,
+    FrameTable,
+    InputError,
+    LocalStatus,
+    PairTable,
+)
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve.factors import Solver
 from steadystack.solve.gaps import Interpolation, interpolate_missing
@@ -115,6 +123,9 @@ def solve_shifts(
         linear_std=unknown.copy(),
         rotation_std=unknown[:, 0, 0].copy(),
         scale_std=unknown[:, 0, 0].copy(),
+        local_shift=np.full((frame_count, 1, 1, shift.shape[1]), np.nan),
+        local_shift_std=np.full((frame_count, 1, 1, shift.shape[1]), np.nan),
+        local_status=np.full((frame_count, 1, 1), LocalStatus.UNKNOWN.code, np.int8),
         own_variance=fit.own_variance,
     )
     if leave_out_parts:

@@ -18,7 +18,7 @@ from steadystack.config import Config, make_config
 from steadystack.correction import (
     SeriesImages,
     find_movements,
-    get_linear,
+    get_motion,
     make_before_and_after,
     make_mean_before_and_after,
 )
@@ -69,7 +69,7 @@ from steadystack.report import (
 from steadystack.run_log import read_log_lines
 from steadystack.stages.correcting import Progress, Summary, check_solved, tell_in_log
 from steadystack.stages.results import add_camera_images
-from steadystack.warp import Box
+from steadystack.warp import Box, LocalField
 
 # What `export` writes, by the end of the name.
 AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
@@ -157,7 +157,7 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
 
     def seen(chosen: NDArray[np.intp]) -> tuple[SeriesImages, SeriesImages]:
         return make_before_and_after(
-            pictured, frames.shift, linear=get_linear(shifts), frames=chosen
+            pictured, frames.shift, linear=get_motion(shifts), frames=chosen
         )
 
     if not len(shown):
@@ -188,7 +188,7 @@ def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarra
     return make_mean_before_and_after(
         setup.series.source_before_pilot,
         shifts["frame_shift"].to_numpy(),
-        linear=get_linear(shifts),
+        linear=get_motion(shifts),
     )
 
 
@@ -294,6 +294,12 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
 
 def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes:
     """What a file that other programs read of the motion holds, by its ending."""
+    if isinstance(get_motion(shifts), LocalField):
+        raise InputError(
+            f"{target} knows shifts and matrices alone, and these frames move locally "
+            "(motion.model local): export .nc, which has all of it, or .csv, which has the frames' "
+            "own shifts"
+        )
     motions, suffix = make_motions(shifts, spec), PurePath(target).suffix
     if suffix == ".xml":
         return make_bigdataviewer_xml(motions, spec, target)

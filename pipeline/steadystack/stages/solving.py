@@ -23,7 +23,13 @@ from steadystack.dataset import get_journal_path, read_pairs
 from steadystack.durable import get_place
 from steadystack.measure import refine_shifts
 from steadystack.model import FrameTable, InputError, OutsideOutcome, PairStatus, PairTable
-from steadystack.motion import MOTION_CHOICE, ModelChoice, choose_model, solve_motion
+from steadystack.motion import (
+    MOTION_CHOICE,
+    ModelChoice,
+    choose_model,
+    solve_local_motion,
+    solve_motion,
+)
 from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
@@ -54,7 +60,18 @@ def solve_series(
     settings, method = setup.config.solve, setup.method
     frames = _solve_alone(setup, pairs, found)
     motion, source = setup.config.motion, setup.series.source
-    if motion.is_linear:
+    if motion.is_local:
+        frames = solve_local_motion(
+            source,
+            pairs,
+            frames,
+            method,
+            motion.grid,
+            anchor=settings.anchor,
+            robust=settings.robust,
+            client=client,
+        )
+    elif motion.is_linear:
         frames = solve_motion(
             source,
             pairs,

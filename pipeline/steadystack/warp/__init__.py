@@ -1,8 +1,9 @@
 """Frames moved by their shifts, and which of their pixels are known afterwards.
 
 `boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, by the
-filters of `separable`, and `turning` where frames have a `linear` motion as well; `filling` gives
-pixels values where a mask has none, and `holes` fills small ones for the eye.
+filters of `separable`, and `turning` where frames have a `linear` motion as well, or one that is
+local, of `fields`; `filling` gives pixels values where a mask has none, and `holes` fills small
+ones for the eye.
 """
 
 from steadystack.warp.boxes import (
@@ -13,6 +14,7 @@ from steadystack.warp.boxes import (
     find_whole_box,
     round_shift,
 )
+from steadystack.warp.fields import AnyMotion, LocalField, make_nodes
 from steadystack.warp.holes import HOLE_REACH, fill_small_holes
 from steadystack.warp.linear import (
     compute_rotation,
@@ -45,7 +47,9 @@ __all__ = [
     "INTERPOLATIONS",
     "INVALID",
     "REACH",
+    "AnyMotion",
     "Box",
+    "LocalField",
     "check_interpolation",
     "check_linear_interpolation",
     "choose_work_dtype",
@@ -62,6 +66,7 @@ __all__ = [
     "find_warped_whole_box",
     "find_whole_box",
     "make_affine",
+    "make_nodes",
     "move",
     "move_part",
     "place_on_canvas",

@@ -1,4 +1,4 @@
-"""Move frames by a linear motion and a shift, in one interpolation."""
+"""Move frames by a linear motion and a shift, or by local shifts, in one interpolation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from steadystack.model import Bools, Floats, InputError, Slices
 from steadystack.warp.boxes import Box, convert_dtype
+from steadystack.warp.fields import AnyMotion, LocalField
 from steadystack.warp.filling import fill_around
 from steadystack.warp.holes import fill_small_holes
 from steadystack.warp.linear import find_middle, find_moved_corners, make_affine
@@ -19,6 +20,8 @@ from steadystack.warp.moving import REACH, choose_work_dtype, move, move_part
 from steadystack.warp.separable import cut_into_blocks
 
 # Interpolations that take a linear motion, and the order of their splines.
+# What the extremes of a field may be off, px: they are looked for on a grid.
+EXTREMES_OFF = 0.5
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
 
 
@@ -26,14 +29,16 @@ def check_linear_interpolation(name: str) -> None:
     """Raise InputError for an interpolation that frames cannot be turned by."""
     if name not in ORDERS:
         raise InputError(
-            f"interpolation {name!r} is for shifts alone, and these frames turn or are magnified: "
-            f"use {', '.join(ORDERS)}"
+            f"interpolation {name!r} is for shifts alone, and these frames turn, are magnified or "
+            f"move locally: use {', '.join(ORDERS)}"
         )
 
 
-def is_turned(linear: NDArray[np.float64] | None) -> bool:
-    """Whether a linear motion (axes, axes) does anything."""
-    return linear is not None and not np.array_equal(linear, np.eye(len(linear)))
+def is_turned(motion: AnyMotion | None) -> bool:
+    """Whether a motion does anything beside the shift."""
+    if motion is None or isinstance(motion, LocalField):
+        return motion is not None
+    return not np.array_equal(motion, np.eye(len(motion)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +66,15 @@ class _Source:
         )
 
 
+def _find_source(
+    motion: AnyMotion, shift: Floats, frame_shape: Sequence[int]
+) -> _Source | LocalField:
+    return motion if isinstance(motion, LocalField) else _Source.make(motion, shift, frame_shape)
+
+
 def find_warped_part(
     box: Box,
-    linear: Floats,
+    linear: AnyMotion,
     shift: Floats,
     frame_shape: Sequence[int],
     reach: int,
@@ -73,14 +84,19 @@ def find_warped_part(
 
     Parameters
     ----------
-    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels
+    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels; or local shifts, which
+        hold the shift
     frame_shape : ([z,] y, x); planes are warped alike
     reach, margin : as in `find_source_part`
     """
     first, stop = box.first[-2:], box.stop[-2:]
-    source = _Source.make(linear, np.asarray(shift)[-2:], frame_shape[-2:])
     corners = np.array([[y, x] for y in (first[0], stop[0] - 1) for x in (first[1], stop[1] - 1)])
-    places = corners @ source.inverse.T + source.offset
+    if isinstance(linear, LocalField):
+        least, most = linear.find_extremes()
+        places = np.concatenate([corners - least + EXTREMES_OFF, corners - most - EXTREMES_OFF])
+    else:
+        source = _Source.make(linear, np.asarray(shift)[-2:], frame_shape[-2:])
+        places = corners @ source.inverse.T + source.offset
     region = [slice(a, b) for a, b in zip(box.first[:-2], box.stop[:-2], strict=True)]
     for low, high, size in zip(
         places.min(axis=0), places.max(axis=0), frame_shape[-2:], strict=True
@@ -96,15 +112,15 @@ def find_warped_part(
 def warp(
     image: NDArray[Any],
     valid: Bools,
-    linear: Floats | None,
+    linear: AnyMotion | None,
     shift: Floats,
     interpolation: str = "linear",
 ) -> tuple[NDArray[np.floating[Any]], Bools]:
     """Move `image` by a linear motion about its middle and a shift, as `move` does by a shift.
 
-    `linear` is (2, 2); None: there is a shift alone.
+    `linear` is (2, 2), or local shifts, which hold the shift; None: there is a shift alone.
     """
-    if linear is None or not is_turned(np.asarray(linear)):
+    if linear is None or not is_turned(linear):
         return move(image, valid, shift, interpolation)
     dtype = choose_work_dtype(image.dtype)
     moved, known = np.zeros(image.shape, dtype), np.zeros(image.shape, bool)
@@ -121,7 +137,7 @@ def warp_part(
     valid: Bools | None,
     region: Slices,
     frame_shape: Sequence[int],
-    linear: Floats,
+    linear: AnyMotion,
     shift: Floats,
     first: Sequence[int],
     interpolation: str,
@@ -138,10 +154,11 @@ def warp_part(
     Parameters
     ----------
     region : must hold what `find_warped_part` returns
-    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels; that of planes is 0
+    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels; that of planes is 0;
+        or local shifts, which hold the shift along the last two axes
     interpolation : "nearest", "linear" or "cubic", splines
     """
-    if not is_turned(np.asarray(linear)):
+    if not is_turned(linear):
         move_part(
             image, valid, region, frame_shape, shift, first, interpolation, moved, known,
             invalid=invalid,
@@ -156,7 +173,7 @@ def warp_part(
                 invalid=invalid,
             )  # fmt: skip
         return
-    source, begin = _Source.make(linear, shift, frame_shape), [side.start for side in region]
+    begin, source = [side.start for side in region], _find_source(linear, shift, frame_shape)
     written_valid = valid
     if invalid == "fill" and valid is not None:
         image, holes = fill_small_holes(image, valid)
@@ -226,25 +243,32 @@ class _Interpolator:
         return np.asarray(total / np.where(weight > 0, weight, 1))
 
 
-def find_warped_common_box(linear: Floats, shifts: Floats, shape: Sequence[int]) -> Box | None:
+def find_warped_common_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box | None:
     """Find a box that all frames of that shape cover when warped; None if there is none.
 
     The largest one for frames that do not turn; for others one that lies within their edges.
 
     Parameters
     ----------
-    linear, shifts : (frames, 2, 2) and (frames, 2) pixels, none of them NaN
+    linear, shifts : (frames, 2, 2) and (frames, 2) pixels, none of them NaN; or local shifts
     """
+    if isinstance(linear, LocalField):
+        least, most = linear.find_extremes()
+        return _make_box((most - 0.5).max(axis=0), (least + shape - 0.5).min(axis=0))
     corners = _find_corners(linear, shifts, shape)  # (frames, first or last y, first or last x, 2)
     first = [corners[:, 0, :, 0].max(), corners[:, :, 0, 1].max()]
     stop = [corners[:, 1, :, 0].min(), corners[:, :, 1, 1].min()]
     return _make_box(first, stop)
 
 
-def find_warped_whole_box(linear: Floats, shifts: Floats, shape: Sequence[int]) -> Box:
-    """Find the smallest box that holds all frames of that shape, warped."""
-    corners = _find_corners(linear, shifts, shape).reshape(-1, 2)
-    box = _make_box(corners.min(axis=0), corners.max(axis=0))
+def find_warped_whole_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box:
+    """Find a box that holds all frames of that shape, warped; the smallest where none is local."""
+    if isinstance(linear, LocalField):
+        least, most = linear.find_extremes()
+        box = _make_box((least - 0.5).min(axis=0), (most + shape - 0.5).max(axis=0))
+    else:
+        corners = _find_corners(linear, shifts, shape).reshape(-1, 2)
+        box = _make_box(corners.min(axis=0), corners.max(axis=0))
     assert box is not None
     return box
 

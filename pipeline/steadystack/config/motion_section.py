@@ -1,0 +1,97 @@
+"""The settings of what frames may do besides being shifted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steadystack.config.sections import Listed, Section
+from steadystack.model import InputError
+
+# Nodes of local motion along an axis, and how near they may be, pixels.
+MOST_NODES, SMALLEST_BOX = 65, 12
+CHOSEN_NODES = 13  # along an axis, at most, where the settings do not say
+NodeCount = Annotated[int, Field(ge=2, le=MOST_NODES)]
+
+
+class MotionSection(Section):
+    """What frames may do besides being shifted."""
+
+    model: Literal["auto", "translation", "rigid", "similarity", "affine", "local"] = Field(
+        "translation",
+        description="translation; rigid: frames turn, too; similarity: they are magnified as well; "
+        "affine: and sheared; local: parts of the frame move by themselves, smoothly; of 2-D "
+        "frames; auto: the simplest that the measured pairs allow, but not local, chosen once; all "
+        "but translation read the frames again to solve",
+    )
+    grid: Annotated[tuple[NodeCount, NodeCount], Listed] | None = Field(
+        None,
+        description="nodes of local motion along y and x, evenly from the first to the last pixel; "
+        "null: as many as what lies between them can carry, told in the log; only with local",
+    )
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> Self:
+        if self.grid is not None and self.model != "local":
+            raise ValueError(
+                f"grid {self.grid} is of local motion, but model is {self.model}: leave grid out, "
+                "or set model to local"
+            )
+        return self
+
+    @property
+    def most_nodes(self) -> tuple[int, int]:
+        """How many nodes there are at most along y and x; 1, of nothing, if there is no grid."""
+        if not self.is_local:
+            return 1, 1
+        return self.grid or (CHOSEN_NODES, CHOSEN_NODES)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether parts of frames may move by themselves."""
+        return self.model == "local"
+
+    def check_frames(self, shape: Sequence[int], blocks: int, subpixel: bool) -> None:
+        """Refuse volumes, frames of several blocks, shifts in whole pixels, and too many nodes.
+
+        Raises
+        ------
+        InputError
+            Where frames of this shape, measured so, cannot have such a motion.
+        """
+        if self.model in ("auto", "translation"):
+            return
+        if len(shape) != 2:
+            raise InputError(
+                f"motion.model {self.model} is for 2-D frames, but these have {len(shape)} axes, "
+                f"{tuple(shape)} pixels: set it to translation"
+            )
+        if blocks > 1:
+            raise InputError(
+                f"motion.model {self.model} needs frames that fit into one block, but "
+                f"{tuple(shape)} pixels take {blocks}: set it to translation, or use a coarser "
+                "input.level"
+            )
+        if not subpixel:
+            raise InputError(
+                f"motion.model {self.model} needs register.subpixel: true: set it to translation, "
+                "or change that"
+            )
+        for axis, count, size in zip("yx", self.grid or (), shape, strict=False):
+            most = size // SMALLEST_BOX + 1
+            if count > most:
+                raise InputError(
+                    f"motion.grid has {count} nodes along {axis}, but frames of {size} pixels "
+                    f"carry {most} at most, {SMALLEST_BOX} pixels apart: take fewer, or null"
+                )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether frames have more than a shift, or may have."""
+        return self.model != "translation"
+
+    def decide(self, model: str) -> Self:
+        """The same section with the model that was chosen, where it is "auto"."""
+        return self.model_copy(update={"model": model}) if self.model == "auto" else self

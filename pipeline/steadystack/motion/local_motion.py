@@ -1,0 +1,240 @@
+"""The local motion of every frame: boxes of pairs, solved over their graphs, smoothed, in rounds.
+
+In each round frames are moved by their fields, and what is left of the shifts of boxes is measured
+in every pair. Each box is solved over the graph of the pairs that see it; what all of them say of
+a frame, beyond its own shift, is made a smooth field at the nodes of a grid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.cluster import Engine
+from steadystack.measure import Method
+from steadystack.model import LONE, Bools, FrameSource, FrameTable, LocalStatus, PairTable
+from steadystack.motion.local_pairs import BoxGrid, PairsToScore, ScoredPairs, score_pairs
+from steadystack.motion.local_prior import BoxShifts, Prior, estimate_prior, find_fields
+from steadystack.motion.series_motion import choose_pairs, run_in_groups, share_with_tasks
+from steadystack.solve import fit_graph
+from steadystack.warp import LocalField, make_nodes
+
+log = logging.getLogger(__name__)
+
+# Rounds, at most; the last is the first that moves no node by more pixels, or by more than this
+# part of its deviation.
+MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
+# Boxes along an axis that are tried, many first, and how small one may be, pixels. A pair knows the
+# shift of a box, in the median, to so many pixels.
+COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), 18, 0.35
+TRIED_PAIRS = 12
+SMALLEST_STD = 1e-4  # px, of a box in a pair
+# A node is seen where a box tells something whose middle is nearer along both axes, box sides.
+NEAR_BOX = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class _LocalRound:
+    """What a round gave: fields, deviations at nodes (frames, nodes, 2), boxes, and their prior."""
+
+    field: LocalField
+    std: NDArray[np.float64]
+    boxes: BoxShifts
+    prior: Prior
+
+
+def solve_local_motion(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    grid: Sequence[int] | None = None,
+    *,
+    anchor: int = 0,
+    robust: bool = True,
+    client: Engine = None,
+) -> FrameTable:
+    """Solved frames with the local shifts of each, at the nodes of a grid over the anchor's frame.
+
+    Their own shifts stay as they are. Frames that do not compare with the anchor have none.
+
+    Parameters
+    ----------
+    frames : as `solve_shifts` gives them
+    method : of 2-D frames that are one block
+    grid : nodes along y and x; None: as many as boxes between them can carry
+    anchor, robust : as in `solve_shifts`
+    """
+    shape, shared = tuple(source.frame_shape), share_with_tasks(source, method, client)
+
+    def ask(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
+        return _ask_all(pairs, rows, field, boxes, client, shared)
+
+    component = np.where(frames.component == 0, 0, LONE)
+    rows = choose_pairs(pairs, frames.shift, component, only_near=True)
+    rows = rows[component[pairs.reference[rows]] == 0]
+    if grid is None:
+        boxes = _choose_boxes(shape, rows, frames, ask)
+    else:
+        boxes = BoxGrid(shape, (grid[0] - 1, grid[1] - 1))
+    nodes = make_nodes(shape, [count + 1 for count in boxes.counts])
+    now = _start(nodes, frames, boxes)
+    for number in range(MOST_ROUNDS):
+        before = now
+        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust)
+        change = np.abs(now.field.values - before.field.values)
+        still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
+        if number and not (change > still).any():
+            break
+        rows = choose_pairs(pairs, frames.shift, component, only_near=False)
+        rows = rows[component[pairs.reference[rows]] == 0]
+    else:
+        now = replace(now, std=np.hypot(now.std, change.reshape(now.std.shape)))
+    return _fill_in(frames, now, boxes)
+
+
+def _choose_boxes(
+    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, ask: Any
+) -> BoxGrid:
+    """Choose the finest boxes that pairs know the shifts of."""
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(TRIED_PAIRS, len(rows))).astype(int))]
+    longest = max(shape)
+    for count in COUNTS:
+        counts = tuple(max(round(count * size / longest), 1) for size in shape)
+        boxes = BoxGrid(shape, counts)
+        if boxes.sides.min() < SMALLEST_BOX and count > COUNTS[-1]:
+            continue
+        nodes = make_nodes(shape, [count + 1 for count in counts])
+        scored = ask(chosen, _start(nodes, frames, boxes).field, boxes)
+        if np.sqrt(np.nanmedian(np.append(scored.variance, np.inf))) <= CARRIES:
+            break
+    return boxes
+
+
+def _start(nodes: Any, frames: FrameTable, boxes: BoxGrid) -> _LocalRound:
+    """Frames that are shifted alone."""
+    grid = [len(each) for each in nodes]
+    values = np.broadcast_to(frames.shift[:, None, None], (len(frames.shift), *grid, 2))
+    nothing = np.full((len(frames.shift), len(boxes.centres), 2), np.nan)
+    unknown = BoxShifts(boxes.centres, nothing, nothing, np.nan_to_num(frames.shift_std))
+    flat = Prior(0.0, 1.0, np.zeros(len(values)), 0.0)
+    return _LocalRound(LocalField(nodes, values.copy()), np.zeros(()), unknown, flat)
+
+
+def _ask_all(
+    pairs: PairTable,
+    rows: NDArray[np.intp],
+    field: LocalField,
+    boxes: BoxGrid,
+    client: Engine,
+    shared: Sequence[Any],
+) -> ScoredPairs:
+    """Ask the boxes of the pairs of these rows, in tasks."""
+    ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
+    inverted = pairs.ncc[rows] < 0
+
+    def cut(some: NDArray[np.intp]) -> PairsToScore:
+        frames = np.unique(ends[some])
+        return PairsToScore(ends[some], inverted[some], frames, field[frames], boxes)
+
+    whole = ScoredPairs.unknown(len(ends), boxes)
+    for some, answer in run_in_groups(score_pairs, ends, cut, boxes.shape, client, shared):
+        for name in ("step", "variance", "place"):
+            getattr(whole, name)[some] = getattr(answer, name)
+    return whole
+
+
+def _go_round(
+    pairs: PairTable,
+    rows: NDArray[np.intp],
+    before: _LocalRound,
+    frames: FrameTable,
+    boxes: BoxGrid,
+    ask: Any,
+    anchor: int,
+    robust: bool,
+) -> _LocalRound:
+    """Measure what is left beside the fields, and find them anew."""
+    field = before.field
+    scored = ask(rows, field, boxes)
+    ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
+    left, variance = _solve_boxes(ends, scored, len(frames.shift), anchor, robust)
+    known = np.isfinite(scored.place)
+    count = np.maximum(known.sum(axis=0), 1)
+    place = np.where(known, scored.place, 0).sum(axis=0) / count
+    place = np.where(known.any(axis=0), place, boxes.centres)
+    off = field.at_places(place) + left - frames.shift[:, None]
+    shifts = BoxShifts(place, off, variance, np.nan_to_num(frames.shift_std))
+    prior = estimate_prior(shifts, max(boxes.shape), float(boxes.sides.max()))
+    mean, std = find_fields(shifts, prior, field.places)
+    values = (frames.shift[:, None] + mean).reshape(field.values.shape)
+    return _LocalRound(LocalField(field.nodes, values), std, shifts, prior)
+
+
+def _solve_boxes(
+    ends: NDArray[np.int64], scored: ScoredPairs, count: int, anchor: int, robust: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Solve what is left over the graph of each box: values and variances (frames, boxes, 2).
+
+    NaN where a frame, or the anchor, is not seen there.
+    """
+    left = np.full((count, scored.step.shape[1], 2), np.nan)
+    variance = np.full_like(left, np.nan)
+    for box in range(left.shape[1]):
+        told = np.flatnonzero(np.isfinite(scored.step[:, box]).all(axis=1))
+        if not len(told):
+            continue
+        stated = np.maximum(scored.variance[told, box], SMALLEST_STD**2)
+        no_parts = np.full((len(told), 1, 2), np.nan, np.float32)
+        fit = fit_graph(
+            ends[told], scored.step[told, box], stated, no_parts, count,
+            anchor=anchor, robust=robust,
+        )  # fmt: skip
+        if fit.component[anchor] == LONE:
+            continue
+        known = fit.component == 0
+        left[known, box], variance[known, box] = fit.value[known], fit.stated_std[known] ** 2
+    return left, variance
+
+
+def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTable:
+    """The table of frames with their local shifts."""
+    values, grid = last.field.values, last.field.values.shape[1:3]
+    std = last.std.reshape(values.shape)
+    known = last.boxes.known
+    off = np.abs(last.field.places[:, None] - last.boxes.places) / boxes.sides
+    beside: Bools = np.asarray((off < NEAR_BOX).all(axis=2))  # (nodes, boxes)
+    seen = np.asarray(known @ beside.T.astype(float) > 0).reshape(len(known), *grid)
+    status = np.where(seen & (not last.prior.is_flat), LocalStatus.OK.code, LocalStatus.FRAME.code)
+    unknown = ~np.isfinite(frames.shift).all(axis=1) | (frames.component != 0)
+    status[unknown] = LocalStatus.UNKNOWN.code
+    blank = unknown[:, None, None, None]
+    _tell(last, boxes, seen[~unknown])
+    return replace(
+        frames,
+        nodes=last.field.nodes,
+        local_shift=np.where(blank, np.nan, values),
+        local_shift_std=np.where(blank, np.nan, std),
+        local_status=status.astype(np.int8),
+    )
+
+
+def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
+    """Tell on the log what became of it."""
+    rows, columns = (count + 1 for count in boxes.counts)
+    height, width = boxes.sides
+    grid = f"motion.model local: {rows} x {columns} nodes, {height:.0f} x {width:.0f} px apart"
+    if last.prior.is_flat:
+        log.info("%s; no local motion is seen: all nodes have the frame's own shift", grid)
+        return
+    share = 100 * seen.mean() if seen.size else 0.0
+    log.info(
+        "%s; local motion of up to %.2g px (root mean square of a frame), smooth over %.0f px; "
+        "%.0f %% of the nodes are seen",
+        grid, last.prior.size.max(), last.prior.length, share,
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""What frames may do besides being shifted, as the settings say it."""
+
+from __future__ import annotations
+
+import pytest
+
+from steadystack.config import MotionSection
+from steadystack.model import InputError
+
+
+def test_nodes_are_counted_before_they_are_chosen():
+    assert MotionSection().most_nodes == (1, 1)
+    assert MotionSection(model="local", grid=[4, 7]).most_nodes == (4, 7)
+    assert min(MotionSection(model="local").most_nodes) > 2
+    with pytest.raises(ValueError, match="model is translation"):
+        MotionSection(grid=[4, 7])
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks", "subpixel", "words"),
+    [
+        ((8, 64, 64), 1, True, "for 2-D frames"),
+        ((64, 64), 4, True, "take 4"),
+        ((64, 64), 1, False, "subpixel: true"),
+        ((64, 60), 1, True, "7 nodes along x, but frames of 60 pixels carry 6"),
+    ],
+)
+def test_frames_that_cannot_move_so_are_refused(shape, blocks, subpixel, words):
+    section = MotionSection(model="local", grid=[4, 7])
+    section.check_frames((64, 72), 1, True)
+    with pytest.raises(InputError, match=words):
+        section.check_frames(shape, blocks, subpixel)

@@ -1,0 +1,127 @@
+"""Runs of frames whose parts move by themselves: on disk, corrected, measured again, exported."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import zarr
+
+import steadystack
+from steadystack import stages
+from steadystack.dataset import load_shifts
+from steadystack.model import LocalStatus
+from steadystack.outputs import write_stack
+from support.local import bent_series
+from support.settings import config_of
+
+SERIES = bent_series(7, count=6, shape=(96, 104), size=1.5)
+FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
+SECTIONS = {
+    "mask": {"defects": None, "parts": None},
+    "register": {"max_shift": 12},
+    "motion": {"model": "local"},
+}
+
+
+def config(folder, **sections):
+    output = {name: str(folder / f"{name}.zarr") for name in ("shifts", "corrected")}
+    output |= {"report": str(folder / "page.html"), "mean": str(folder / "mean.npy")}
+    return config_of(folder, **SECTIONS | {"output": output} | sections)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run, and its shifts."""
+    folder = tmp_path_factory.mktemp("bent")
+    write_stack(folder / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
+    return folder, stages.run(config(folder))
+
+
+def test_the_stack_on_disk_is_that_of_arrays_and_a_run_is_done_once(run):
+    folder, shifts = run
+    stored = zarr.open_group(folder / "corrected.zarr", mode="r")
+    np.testing.assert_array_equal(stored["0"][:], steadystack.correct(FRAMES, shifts))
+    mean = steadystack.mean(FRAMES, shifts)["mean"].to_numpy()
+    np.testing.assert_allclose(np.load(folder / "mean.npy"), mean, rtol=1e-4)
+    loaded = load_shifts(str(folder / "shifts.zarr"))
+    np.testing.assert_array_equal(loaded["frame_local_shift"], shifts["frame_local_shift"])
+    assert stages.run(config(folder)).attrs["created"] == shifts.attrs["created"]
+
+
+def test_corrected_and_measured_again_little_is_left(run):
+    folder, shifts = run
+    truth = SERIES.at_nodes(shifts)
+    before = np.abs(shifts["frame_shift"].to_numpy()[:, None, None] - truth)
+    stored = zarr.open_group(folder / "corrected.zarr", mode="r")
+    again = steadystack.estimate_shifts(
+        stored["0"][:], mask=stored["valid"][:], max_shift=8, parts=None, defects=None,
+        motion={"model": "local", "grid": [5, 5]},
+    )  # fmt: skip
+    left = np.abs(again["frame_local_shift"].to_numpy())
+    seen = again["frame_local_status"].to_numpy() == LocalStatus.OK.code
+    assert left[seen].max(initial=0) < 0.2
+    assert left.max() < 0.25 * before.max()
+
+
+def test_borders_planes_and_labels_are_moved_alike(run):
+    _, shifts = run
+    whole = steadystack.correct(FRAMES, shifts)
+    crop, expand = (steadystack.correct(FRAMES, shifts, border=each) for each in ("crop", "expand"))
+    y, x = (round(float(crop[axis][0])) for axis in "yx")
+    height, width = crop.shape[1:]
+    np.testing.assert_array_equal(crop, whole[:, y : y + height, x : x + width])
+    assert (crop > 0).all()  # none of it is unknown
+    y, x = (round(-float(expand[axis][0])) for axis in "yx")
+    inside = expand[:, y : y + FRAMES.shape[1], x : x + FRAMES.shape[2]].to_numpy()
+    np.testing.assert_array_equal(inside, whole)
+    labels = (FRAMES > 20000).astype("i4") * 7
+    moved = steadystack.correct(labels, shifts, interpolation="nearest").to_numpy()
+    assert set(np.unique(moved)) == {0, 7}
+    known = whole.to_numpy() > 0
+    agree = (moved[5] == labels[0])[known[5]].mean()
+    assert agree > (labels[5] == labels[0])[known[5]].mean() + 0.08
+
+
+def test_what_other_programs_read_is_told(run, tmp_path):
+    folder, shifts = run
+    path = str(folder / "shifts.zarr")
+    for name in ("frames.json", "frames.affines.json", "frames.yml", "frames.xml"):
+        with pytest.raises(steadystack.InputError, match=r"move locally.*export \.nc"):
+            stages.export(path, str(tmp_path / name))
+    stages.export(path, str(tmp_path / "frames.csv"))
+    rows = (tmp_path / "frames.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(FRAMES)
+    assert "rotation" not in rows[0]
+    with pytest.raises(steadystack.InputError, match=r"'fourier' is for shifts alone"):
+        steadystack.correct(FRAMES, shifts, interpolation="fourier")
+    with pytest.raises(steadystack.InputError, match="cut them then"):
+        steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
+
+
+def test_the_page_tells_of_the_worst_node_and_the_verdict_of_what_is_left(run):
+    folder, shifts = run
+    words = " ".join(re.sub("<[^>]*>", " ", (folder / "page.html").read_text()).split())
+    told = re.search(r"up to (\S+) ± \S+ px from the shift of the frame: frame (\d)", words)
+    off = shifts["frame_local_shift"] - shifts["frame_shift"]
+    assert float(told[1]) == pytest.approx(np.linalg.norm(off, axis=-1).max(), abs=0.01)
+    alone = steadystack.estimate_shifts(FRAMES, max_shift=12, parts=None, defects=None)
+    before, after = (json.loads(found.attrs["local_motion"]) for found in (alone, shifts))
+    if before is not None:
+        assert after["size"] < 0.5 * before["size"]
+
+
+def test_shifts_that_are_edited_take_their_nodes_along(run):
+    _, shifts = run
+    wanted = shifts["frame_shift"].to_numpy() + 0
+    wanted[2] += (3, -2)
+    wanted[4] = np.nan
+    edited = steadystack.edit_shifts(shifts, wanted)
+    local, before = (each["frame_local_shift"].to_numpy() for each in (edited, shifts))
+    np.testing.assert_allclose(local[2], before[2] + (3, -2))
+    assert np.isnan(local[4]).all()
+    np.testing.assert_array_equal(local[[0, 1, 3, 5]], before[[0, 1, 3, 5]])
+    assert np.isnan(edited["frame_local_shift_std"][2]).all()
+    assert (edited["frame_local_status"][4] == LocalStatus.UNKNOWN.code).all()
