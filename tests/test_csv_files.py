@@ -20,7 +20,7 @@ BAD_POSITIONS = {
     "infinity": ("y,x\n1,1e400\n3,4\n", "line 2: '1e400' is not a position"),
     "decimal commas": (
         "y,x\n1,5,2,5\n3,4\n",
-        "line 2: 4 values for the 2 columns of the header; d",
+        "line 2: 4 values for the 2 columns of the header; write d",
     ),
     "underscores": ("y,x\n1_0,2\n3,4\n", "line 2: '1_0' is not a number"),
     "other digits": ("y,x\n١,2\n3,4\n", "line 2: '١' is not a number"),

@@ -77,6 +77,8 @@ def test_sessions_are_joined_by_the_command(finished, tmp_path):
         assert read(folder / f"{name}-shifts.zarr").identical(dataset)
     exported = shell("export", output, tmp_path / "shifts.csv")
     assert (exported.exit_code, "holds several series" in exported.output) == (2, True)
+    with pytest.raises(InputError, match="this one has no object_position"):
+        steadystack.edit_shifts(joined, joined["frame_shift"])
     fewer = ["join", paths["monday"], paths["other"], "--each", each, "--output"]
     assert shell(*fewer, tmp_path / "fewer.zarr").exit_code == 2
     assert shell(*fewer, tmp_path / "fewer.zarr", "--overwrite").exit_code == 3
@@ -132,6 +134,11 @@ def test_what_cannot_share_a_frame_is_refused(finished, tmp_path):
     refused("there is one series", monday)
     refused("expected a list of settings", paths["monday"])
     refused("is the output.shifts of two", monday, monday)
+    mask = tmp_path / "object.npy"
+    np.save(mask, ellipse(SIZE, 0.3))
+    config = run("followed", object={"mask": str(mask)})
+    measure_and_solve(config)
+    refused("object.mask follows an object", monday, config)
     config = run("unmeasured")
     refused("does not exist", monday, config)
     stages.measure(config)

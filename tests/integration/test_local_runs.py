@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import zarr
 
 import steadystack
 from steadystack import stages
-from steadystack.dataset import load_shifts
+from steadystack.checks import PROBES
+from steadystack.dataset import load_shifts, read_frames
 from steadystack.model import LocalStatus
 from steadystack.outputs import write_stack
+from steadystack.quality.assessment import widen_errors
+from steadystack.solve.gaps import interpolate_missing
 from support.local import bent_series
 from support.settings import config_of
 
@@ -125,3 +129,27 @@ def test_shifts_that_are_edited_take_their_nodes_along(run):
     np.testing.assert_array_equal(local[[0, 1, 3, 5]], before[[0, 1, 3, 5]])
     assert np.isnan(edited["frame_local_shift_std"][2]).all()
     assert (edited["frame_local_status"][4] == LocalStatus.UNKNOWN.code).all()
+
+
+def test_errors_that_are_widened_widen_those_of_nodes(run):
+    frames = read_frames(run[1])
+    probes = {PROBES: json.dumps({"pairs": 9, "excess": 2.0})}
+    wide = widen_errors(frames, probes)
+    np.testing.assert_allclose(wide.shift_std, 2 * frames.shift_std)
+    more = wide.local_shift_std**2 - frames.local_shift_std**2
+    own = np.broadcast_to(3 * frames.shift_std[:, None, None] ** 2, more.shape)
+    np.testing.assert_allclose(more, own, atol=1e-12)
+
+
+def test_a_frame_that_does_not_compare_is_given_no_local_shift(run):
+    solved = read_frames(run[1])
+    component = solved.component.copy()
+    component[3] = 1
+    local = solved.local_shift.copy()
+    local[3] = np.nan
+    status = solved.local_status.copy()
+    status[3] = LocalStatus.UNKNOWN.code
+    apart = replace(solved, component=component, local_shift=local, local_status=status)
+    filled = interpolate_missing(apart, "linear")
+    assert np.isnan(filled.local_shift[3]).all()
+    assert (filled.local_status[3] == LocalStatus.UNKNOWN.code).all()

@@ -163,6 +163,19 @@ def test_shares_go_together(scene, tmp_path):
     assert_same_numbers(whole, stages.solve(config))
 
 
+def test_a_share_with_another_mask_is_not_cut_along_the_path_of_the_first(scene, tmp_path, hurried):
+    config = config_of(tmp_path, output={"shifts": "shared.zarr"}, **OBJECT)
+    stages.measure(config, batches="1/2")
+    write_image(tmp_path / "object.zarr", np.roll(scene.masks["object"], 3, 0))
+    stages.measure(config, batches="2/2")
+    paths = [
+        json.loads(xr.open_zarr(part).attrs["pilot"])["path"]["places"]
+        for part in sorted(tmp_path.glob("shared.part-*.zarr"))
+    ]
+    assert len(paths) == 2
+    assert paths[1][0][0] == paths[0][0][0] + 3
+
+
 def test_frames_and_a_region_are_cut_with_the_mask(scene, tmp_path, hurried):
     cut = {"path": "stack.zarr", "frames": "0:8:2", "region": [[4, 126], [2, 127]]}
     shifts = steadystack.run(config_of(tmp_path, input=cut, **OBJECT))

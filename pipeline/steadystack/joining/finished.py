@@ -127,6 +127,11 @@ def _check_joinable(name: str, setup: Setup) -> None:
             f"{name}: series are joined by shifts alone, and its motion.model is "
             f"{config.motion.model}: set it to translation"
         )
+    if config.object_.is_followed:
+        raise InputError(
+            f"{name}: series are joined by their whole frames, and object.mask follows an object: "
+            "leave it out to join them"
+        )
     if setup.series.outside is not None:
         raise InputError(
             f"{name}: its shifts are relative to an image from outside (external_reference.path), "

@@ -92,7 +92,8 @@ def edit_shifts(
     InputError
         For anything but a solved dataset and real numbers of the shape of its shifts.
     """
-    shifts = as_shifts(shifts, "component", "frame_status", "frame_shift_std")
+    needed = "component", "frame_status", "frame_shift_std", "object_position"
+    shifts = as_shifts(shifts, *needed, "object_position_std")
     before = shifts["frame_shift"].to_numpy()
     after = _check_shifts(frame_shift, before.shape)
     is_changed = ~((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
@@ -140,7 +141,8 @@ def _edit_local_shifts(
 ) -> dict[str, NDArray[Any]]:
     """Local shifts that go with those of frames that were changed; with no more deviations."""
     local, before = shifts["frame_local_shift"].to_numpy(), shifts["frame_shift"].to_numpy()
-    moved = np.where(np.isnan(local), 0, local - before[:, None, None]) + after[:, None, None]
+    off = local - before[:, None, None]
+    moved = np.where(np.isfinite(off), off, 0) + after[:, None, None]
     has_shift = np.isfinite(after).all(axis=1)
     word = np.where(has_shift, LocalStatus.FRAME.code, LocalStatus.UNKNOWN.code)
     changed = np.asarray(is_changed)[:, None, None]
@@ -178,8 +180,12 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     are multiplied by the excess of the separation that differs most from the shifts.
     """
     probes = json.loads(attributes.get(PROBES, "null"))
-    excess = ProbeCheck(**probes).excess if probes else 0.0
-    return replace(frames, shift_std=frames.shift_std * max(excess, 1.0))
+    excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
+    if excess == 1:
+        return frames
+    own = frames.shift_std[:, None, None]  # a part of the error of every node
+    local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
+    return replace(frames, shift_std=frames.shift_std * excess, local_shift_std=local_std)
 
 
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:

@@ -40,6 +40,8 @@ def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation
         frames.local_shift.reshape(count, -1), frames.local_shift_std.reshape(count, -1),
         component, method,
     )  # fmt: skip
+    compares = (frames.component == 0) | ((frames.component == LONE) & (filled.component == 0))
+    value[~compares], std[~compares] = np.nan, np.nan
     status = frames.local_status.copy()
     given = np.isfinite(value).all(axis=1) & (status == LocalStatus.UNKNOWN.code).all(axis=(1, 2))
     status[given] = LocalStatus.FRAME.code

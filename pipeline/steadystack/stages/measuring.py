@@ -150,7 +150,8 @@ def recall_settings(setup: Setup) -> Setup:
         fingerprint = recalled.config.fingerprint(recalled.series.digest)
         if attributes.get("fingerprint") == fingerprint:
             return recalled
-        found = recalled if found is setup else found
+        if not setup.config.object_.is_followed:  # a path is of its mask and anchor alone
+            found = recalled if found is setup else found
     return found
 
 

@@ -157,6 +157,8 @@ def check_again(
     ----------
     found : what they found of shifts alone, or of frames with the model `before`
     """
+    if setup.config.motion.is_local and before not in ("translation", "local"):
+        found = check_series(setup, pairs)
     if setup.config.motion.is_linear:
         return check_linear_motion(setup, pairs, frames, found)
     return check_series(setup, pairs) if before != "translation" else dict(found)
