@@ -184,7 +184,7 @@ def _join_times(
     kinds = {(time.dtype.kind, time.attrs.get("unit")) for time in known}
     if len(kinds) != 1:
         return None
-    unknown = np.datetime64("NaT") if known[0].dtype.kind == "M" else np.nan
+    unknown = np.datetime64("NaT", "ns") if known[0].dtype.kind == "M" else np.nan
     values = [
         dataset["time"].to_numpy()
         if "time" in dataset.coords

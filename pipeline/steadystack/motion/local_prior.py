@@ -109,7 +109,7 @@ def estimate_prior(boxes: BoxShifts, longest: float, side: float) -> Prior:
     without = max(
         float(_compute_likelihoods(sample, longest, factor, (0.0,)).sum()) for factor in FACTORS
     )
-    lengths = [share * longest for share in LENGTHS]
+    lengths = [float(share * longest) for share in LENGTHS]
     lengths = [length for length in lengths if length >= LEAST_SIDES * side] or lengths[-1:]
     for length, factor in product(lengths, FACTORS):
         likely = _compute_likelihoods(sample, length, factor, SIZES).max(axis=0).sum()
