@@ -112,8 +112,8 @@ def estimate_prior(boxes: BoxShifts, longest: float, side: float) -> Prior:
     lengths = [float(share * longest) for share in LENGTHS]
     lengths = [length for length in lengths if length >= LEAST_SIDES * side] or lengths[-1:]
     for length, factor in product(lengths, FACTORS):
-        likely = _compute_likelihoods(sample, length, factor, SIZES).max(axis=0).sum()
-        best = max(best, (float(likely), length, factor))
+        likeliest = _compute_likelihoods(sample, length, factor, SIZES).max(axis=0)
+        best = max(best, (float(likeliest.sum()), length, factor))
     likely, length, factor = best
     gain = (likely - without) / len(some)
     if gain < LEAST_GAIN:
