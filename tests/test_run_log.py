@@ -243,3 +243,14 @@ def test_pilot_and_motion_are_told_step_by_step(tmp_path, told_at_once):
         ("solving, motion", "groups of pairs (100%)"),
     ):
         assert words in told.get(what, ["not told"])[-1], (what, list(told))
+
+
+def test_a_stage_goes_on_where_no_thread_is_to_be_had(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = []
+    with log_stage("measuring"):
+        done.append(1)
+    assert done == [1]

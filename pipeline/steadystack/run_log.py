@@ -8,7 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -195,11 +195,13 @@ def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
     if around is not None:
         around.inside += 1
     try:
-        thread.start()
+        with suppress(RuntimeError):  # no thread is to be had: the run goes on without such lines
+            thread.start()
         yield
     finally:
         over.set()
-        thread.join(WATCH_S)  # it may be telling of it, to a log that cannot be reached
+        if thread.ident is not None:
+            thread.join(WATCH_S)  # it may be telling of it, to a log that cannot be reached
         if around is not None:
             around.inside -= 1
             around.last_line = time.monotonic()

@@ -139,6 +139,14 @@ def test_what_cannot_share_a_frame_is_refused(finished, tmp_path):
     config = run("followed", object={"mask": str(mask)})
     measure_and_solve(config)
     refused("object.mask follows an object", monday, config)
+    config = run("flat", preprocess={"flat_field": "median"})
+    measure_and_solve(config)
+    theirs = tmp_path / "each" / "flat.zarr.flat_field.zarr" / "theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("Monday")
+    with pytest.raises(InputError, match="in the way, and not made by steadystack"):
+        steadystack.join_series([monday, config], each=str(tmp_path / "each"))
+    assert theirs.read_text() == "Monday"
     config = run("unmeasured")
     refused("does not exist", monday, config)
     stages.measure(config)

@@ -47,6 +47,8 @@ LITTLE = 0.02
 # series that were right two seemed to lose 6 and 7 %, by four errors; three with spots that stand
 # still lost it by eleven and more.
 LOST_PX, LOST_ERRORS = 0.15, 7.0
+# What all pairs say by more standard errors than this is not replaced by a smaller share.
+KNOWN_ERRORS = 4.0
 # Something moves in a part of the frame if that changes by this share of what the most does.
 CHANGES = 0.15
 
@@ -129,8 +131,12 @@ def _compare(shifts_with: Floats, shifts_without: Floats) -> FixedPatternEffect:
     )
     moved = _compare_by_motion(shifts_with, shifts_without)
     pull = moved.without_it - moved.with_it
-    tells_more = pull * alike.error > (alike.without_it - alike.with_it) * moved.error
-    return moved if pull > max(LOST_PX, LOST_ERRORS * moved.error) and tells_more else alike
+    alike_pull = alike.without_it - alike.with_it
+    tells_more = pull * alike.error > alike_pull * moved.error
+    is_larger_share = pull * alike.without_it > alike_pull * moved.without_it
+    hides = alike_pull > KNOWN_ERRORS * alike.error and not is_larger_share  # what `alike` tells
+    is_found = pull > max(LOST_PX, LOST_ERRORS * moved.error)
+    return moved if is_found and tells_more and not hides else alike
 
 
 def _compare_by_motion(shifts_with: Floats, shifts_without: Floats) -> FixedPatternEffect:

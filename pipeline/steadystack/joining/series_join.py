@@ -15,9 +15,10 @@ from steadystack.dataset import check_replaceable, read_attributes, save_shifts
 from steadystack.durable import get_place, make_absolute, paths_overlap
 from steadystack.joining.finished import open_finished, solve_again
 from steadystack.joining.joined_shifts import join_solved
+from steadystack.measure import check_camera_image, get_camera_image_path
 from steadystack.model import JOINED, FrameStatus, InputError, OutsideOutcome
 from steadystack.planning import Setup
-from steadystack.stages import copy_camera_images
+from steadystack.stages import copy_camera_images, list_estimated_images
 
 
 def join_series(
@@ -120,6 +121,9 @@ def _choose_targets(
             _check_joined(path)
             if not overwrite:
                 raise InputError(f"{path} exists: choose another path, or --overwrite replaces it")
+    for name, path in targets.items():
+        for image in list_estimated_images(found[name][0]):
+            check_camera_image(get_camera_image_path(path, image))
     return targets
 
 
@@ -128,8 +132,10 @@ def _check_joined(path: str) -> None:
     attributes = read_attributes(path)
     if attributes.get("title") == JOINED:
         return
-    moved, settings = OutsideOutcome.of(attributes), json.loads(attributes["configuration"])
-    if moved is None or not moved.path or settings["external_reference"]["path"] is not None:
+    moved = OutsideOutcome.of(attributes)
+    settings = json.loads(attributes.get("configuration", "{}"))
+    outside = settings.get("external_reference", {}).get("path")
+    if moved is None or not moved.path or outside is not None:
         raise InputError(
             f"{path} holds the shifts of a run, not joined ones: it will not be overwritten"
         )
