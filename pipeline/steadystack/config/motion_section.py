@@ -88,7 +88,7 @@ class MotionSection(Section):
                 )
 
     @property
-    def is_linear(self) -> bool:
+    def is_more_than_shift(self) -> bool:
         """Whether frames have more than a shift, or may have."""
         return self.model != "translation"
 

@@ -42,7 +42,7 @@ class ObjectSection(Section):
                 "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
                 "initial_shifts": config.initial_shifts.path,
                 "solve.refine": config.solve.refine,
-                f"motion.model {config.motion.model}": config.motion.is_linear,
+                f"motion.model {config.motion.model}": config.motion.is_more_than_shift,
                 "external_reference": config.external_reference.path,
             }
         )

@@ -252,19 +252,19 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_motion(self) -> Self:
-        if self.motion.is_linear and self.solve.refine:
+        if self.motion.is_more_than_shift and self.solve.refine:
             raise ValueError(
                 f"motion.model {self.motion.model} measures frames anew by itself: set "
                 f"solve.refine {self.solve.refine} to 0"
             )
-        if self.motion.is_linear and self.external_reference.path is not None:
+        if self.motion.is_more_than_shift and self.external_reference.path is not None:
             raise ValueError(
                 "external_reference is for shifts alone, and with motion.model "
                 f"{self.motion.model} frames may turn, too: set motion.model to translation"
             )
         moves_frames = self.output.corrected is not None or self.output.mean is not None
         by_phase = self.correct.interpolation == "fourier" and not self.correct.labels
-        if self.motion.is_linear and moves_frames and by_phase:
+        if self.motion.is_more_than_shift and moves_frames and by_phase:
             raise ValueError(
                 "correct.interpolation 'fourier' is for shifts alone, and with motion.model "
                 f"{self.motion.model} frames may turn, too: set it to cubic, linear or nearest"
@@ -281,7 +281,7 @@ class Config(Section):
         """Whether frames are read to solve."""
         return (
             bool(self.solve.refine)
-            or self.motion.is_linear
+            or self.motion.is_more_than_shift
             or self.external_reference.path is not None
         )
 

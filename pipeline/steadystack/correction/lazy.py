@@ -113,14 +113,16 @@ def correct(
     given_valid = True if mask is None else _convert_mask(mask, stack, axes)
     whole_frames = dict.fromkeys(axes, -1) | {dim: 1 for dim in stack.dims if dim not in axes}
     lazy = stack.drop_vars("valid", errors="ignore").chunk(whole_frames)
+
+    def pick(array: xr.DataArray) -> xr.DataArray:
+        """What there is of the frames that are shown."""
+        return array.chunk(whole_frames).isel(t=is_shown).drop_vars(axes, errors="ignore")
+
     moved_axes = [f"{axis}_moved" for axis in axes]  # another length is another dim to xarray
     result: xr.DataArray = xr.apply_ufunc(
         _move_frame,
-        lazy.isel(t=is_shown).drop_vars(axes, errors="ignore"),
-        (xr.ones_like(lazy, bool) & valid & given_valid)
-        .chunk(whole_frames)
-        .isel(t=is_shown)
-        .drop_vars(axes, errors="ignore"),
+        pick(lazy),
+        pick(xr.ones_like(lazy, bool) & valid & given_valid),
         xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
         motion.isel(t=is_shown),
         kwargs={

@@ -76,11 +76,7 @@ def make_dataset(
     about = {item.name: {"long_name": item.meaning} for item in BESIDE}
     coordinates: dict[str, Any] = {
         "axis": ("axis", list(axes), about["axis"]),
-        "frame": (
-            "frame",
-            np.array(frame_numbers or range(frame_count), np.int64),
-            about["frame"],
-        ),
+        "frame": ("frame", np.array(frame_numbers or range(frame_count), np.int64), about["frame"]),
         "node_y": ("node_y", frames.nodes[0], about["node_y"] | {"units": "pixel"}),
         "node_x": ("node_x", frames.nodes[1], about["node_x"] | {"units": "pixel"}),
         "of_axis": ("of_axis", list(axes), about["of_axis"]),

@@ -84,7 +84,7 @@ class Measuring:
         earlier = recall_earlier(opened.setup)
         if earlier.lines:
             log.info("%d frames are known from %s", len(earlier.lines), config.output.shifts)
-        if config.motion.is_linear:
+        if config.motion.is_more_than_shift:
             log.info("motion.model %s is solved for at the end: until then, shifts alone",
                      config.motion.model)  # fmt: skip
         if config.external_reference.path is not None:

@@ -258,7 +258,7 @@ def _leave_out_pattern(settings: Config) -> Config:
 
 def _list_left_out(config: Config) -> Iterator[str]:
     """List the keys of the settings that a preview does without."""
-    if config.motion.is_linear:
+    if config.motion.is_more_than_shift:
         yield f"motion.model {config.motion.model}"
     if config.external_reference.path is not None:
         yield "external_reference"

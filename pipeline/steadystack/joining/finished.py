@@ -122,7 +122,7 @@ def _open_one(name: str, config: Config) -> tuple[Setup, xr.Dataset]:
 def _check_joinable(name: str, setup: Setup) -> None:
     """Refuse a run whose mean cannot be made, or lies in another frame than its own."""
     config, search = setup.config, setup.method.search
-    if config.motion.is_linear:
+    if config.motion.is_more_than_shift:
         raise InputError(
             f"{name}: series are joined by shifts alone, and its motion.model is "
             f"{config.motion.model}: set it to translation"

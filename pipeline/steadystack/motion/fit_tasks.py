@@ -23,22 +23,40 @@ from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
 
 
 @dataclass(frozen=True, eq=False)
-class PairsToFit:
-    """Pairs of frames whose motion is known about.
+class MovedPairs:
+    """Pairs of frames that are moved by what is known of them.
 
     Attributes
     ----------
     pairs : (pairs, 2), frames
     inverted : (pairs,), whether the images of a pair are each other's negative
     frames : (frames,), sorted: those of the pairs
-    linear, shift : (frames, 2, 2) and (frames, 2): their motion
-    generators : (generators, 2, 2), per pixel
-    middle : (2,) pixels, of a frame
     """
 
     pairs: NDArray[np.int64]
     inverted: NDArray[np.bool_]
     frames: NDArray[np.int64]
+
+    def find(self, frame: int) -> int:
+        """The place of a frame among `frames`."""
+        return int(np.searchsorted(self.frames, frame))
+
+    def get_sign(self, row: int) -> int:
+        """-1 where the images of a pair are each other's negative, else 1."""
+        return -1 if self.inverted[row] else 1
+
+
+@dataclass(frozen=True, eq=False)
+class PairsToFit(MovedPairs):
+    """Pairs of frames whose motion is known about.
+
+    Attributes
+    ----------
+    linear, shift : (frames, 2, 2) and (frames, 2): their motion
+    generators : (generators, 2, 2), per pixel
+    middle : (2,) pixels, of a frame
+    """
+
     linear: NDArray[np.float64]
     shift: NDArray[np.float64]
     middle: NDArray[np.float64]
@@ -76,7 +94,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     reader = FrameReader(source, method)
 
     def move(frame: int) -> ScoreImage | None:
-        ready, at = reader.read(frame), int(np.searchsorted(task.frames, frame))
+        ready, at = reader.read(frame), task.find(frame)
         if ready is None:
             return None
         return move_score_image(ready, task.linear[at], task.shift[at], task.middle)
@@ -84,7 +102,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     for row, reference, moving in go_through_pairs(task.pairs, move):
         at = np.searchsorted(task.frames, task.pairs[row])
         middle = task.middle + task.shift[at].mean(axis=0)
-        sign = -1 if task.inverted[row] else 1
+        sign = task.get_sign(row)
         fit = fit_pair(reference, moving, middle, task.generators, side, sign)
         if fit is not None:
             fitted.step[row], fitted.group_step[row] = fit.step, fit.group_step

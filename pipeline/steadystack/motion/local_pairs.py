@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from steadystack.measure import Method
 from steadystack.model import FrameSource
-from steadystack.motion.fit_tasks import FrameReader, go_through_pairs
+from steadystack.motion.fit_tasks import FrameReader, MovedPairs, go_through_pairs
 from steadystack.motion.moved_images import move_by_field
 from steadystack.motion.pair_fit import match_contrast
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
@@ -66,21 +66,15 @@ class BoxGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class PairsToScore:
+class PairsToScore(MovedPairs):
     """Pairs of frames whose fields are known about.
 
     Attributes
     ----------
-    pairs : (pairs, 2), frames
-    inverted : (pairs,), whether the images of a pair are each other's negative
-    frames : (frames,), sorted: those of the pairs
     field : of these frames
     boxes : that are asked
     """
 
-    pairs: NDArray[np.int64]
-    inverted: NDArray[np.bool_]
-    frames: NDArray[np.int64]
     field: LocalField
     boxes: BoxGrid
 
@@ -109,11 +103,11 @@ def score_pairs(task: PairsToScore, source: FrameSource, method: Method) -> Scor
     reader, scored = FrameReader(source, method), ScoredPairs.unknown(len(task.pairs), task.boxes)
 
     def move(frame: int) -> ScoreImage | None:
-        ready, at = reader.read(frame), int(np.searchsorted(task.frames, frame))
+        ready, at = reader.read(frame), task.find(frame)
         return None if ready is None else move_by_field(ready, task.field[at], task.boxes.shape)
 
     for row, reference, moving in go_through_pairs(task.pairs, move):
-        told = ask_boxes(reference, moving, task.boxes, -1 if task.inverted[row] else 1)
+        told = ask_boxes(reference, moving, task.boxes, task.get_sign(row))
         if told is not None:
             scored.step[row], scored.variance[row], scored.place[row] = told
     return scored

@@ -326,7 +326,7 @@ def _count_further_frames(setup: Setup) -> int:
     """Count the frames that are read at most, beside the frames of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
-    if config.motion.is_linear:
+    if config.motion.is_more_than_shift:
         frames += MOTION_READS * count
     if setup.series.outside is not None:
         frames += min(OUTSIDE_READS, count)

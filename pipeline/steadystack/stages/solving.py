@@ -60,28 +60,13 @@ def solve_series(
     settings, method = setup.config.solve, setup.method
     frames = _solve_alone(setup, pairs, found)
     motion, source = setup.config.motion, setup.series.source
+    how: dict[str, Any] = {
+        "anchor": settings.anchor, "robust": settings.robust, "client": client
+    }  # fmt: skip
     if motion.is_local:
-        frames = solve_local_motion(
-            source,
-            pairs,
-            frames,
-            method,
-            motion.grid,
-            anchor=settings.anchor,
-            robust=settings.robust,
-            client=client,
-        )
-    elif motion.is_linear:
-        frames = solve_motion(
-            source,
-            pairs,
-            frames,
-            method,
-            motion.model,
-            anchor=settings.anchor,
-            robust=settings.robust,
-            client=client,
-        )
+        frames = solve_local_motion(source, pairs, frames, method, motion.grid, **how)
+    elif motion.is_more_than_shift:
+        frames = solve_motion(source, pairs, frames, method, motion.model, **how)
     if settings.refine:
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
     if setup.series.outside is not None:
@@ -159,7 +144,7 @@ def check_again(
     """
     if setup.config.motion.is_local and before not in ("translation", "local"):
         found = check_series(setup, pairs)
-    if setup.config.motion.is_linear:
+    if setup.config.motion.is_more_than_shift:
         return check_linear_motion(setup, pairs, frames, found)
     return check_series(setup, pairs) if before != "translation" else dict(found)
 
