@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from skimage import draw
 
-from steadystack.validity import ArrayMask, CutMask, DrawnMask, Ellipse, Polygon, Validity
+from steadystack.model import InputError
+from steadystack.validity import (
+    ArrayMask,
+    CutMask,
+    DrawnMask,
+    Ellipse,
+    Polygon,
+    Validity,
+    as_mask,
+)
 from support.masked import SHAPE
 
 
@@ -120,3 +129,13 @@ def test_masks_of_whole_frames_are_cut(per_frame):
         CutMask(drawn, (20, 30), range(4), (5, 8)),
     ]
     assert len({mask.digest for mask in (cut, drawn, *others)}) == 4
+
+
+def test_a_mask_says_yes_or_no():
+    """Numbers are, whole ones and booleans; what is not known is not valid; halves are refused."""
+    for kind in (bool, np.uint8, np.int16, np.float32):
+        np.testing.assert_array_equal(as_mask(np.array([0, 1, 1], kind)), [False, True, True])
+    np.testing.assert_array_equal(as_mask([0.0, np.nan, -3, 255, 1.5]), [0, 0, 1, 1, 1])
+    for between in (1e-6, 0.37, 1 - 1e-6):
+        with pytest.raises(InputError, match=rf"such as {between:.3g}: .*mask > 0.5"):
+            as_mask([0, between, 1])

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import Bools, Slices, as_plain
+from steadystack.model import Bools, InputError, Slices, as_plain
 
 
 class Mask(Protocol):
@@ -154,10 +154,16 @@ def as_mask(values: ArrayLike) -> Bools:
     """Make a mask from booleans or numbers: True where not 0; NaN is not valid.
 
     Where an array of `numpy.ma` is itself masked, nothing is known, and nothing is valid.
+    Raises InputError where a number lies between 0 and 1.
     """
     numbers = np.asarray(as_plain(values))
     if numbers.dtype == bool:
         return numbers
+    if numbers.dtype.kind == "f" and (between := numbers[(numbers > 0) & (numbers < 1)]).size:
+        raise InputError(
+            f"the mask has numbers between 0 and 1, such as {between[0]:.3g}: a pixel is valid or "
+            "not; set a limit, such as mask > 0.5"
+        )
     return np.asarray((numbers != 0) & (numbers == numbers))
 
 
