@@ -34,6 +34,7 @@ def measure(setup):
     return table
 
 
+@pytest.mark.slow
 def test_checks_find_the_same_on_workers_as_in_the_process(tmp_path, frames):
     path = tmp_path / "stack.zarr"
     stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")

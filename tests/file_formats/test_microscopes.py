@@ -37,7 +37,7 @@ def test_every_plane_is_read(tmp_path, kind):
         locate_stack(path)
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", slow_but(["czi"], WRITERS))
 @pytest.mark.parametrize(
     "cluster", slow_but([WORKERS], [None, WORKERS]), ids=["here", "on workers"]
 )

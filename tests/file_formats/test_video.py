@@ -75,6 +75,7 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, name):
     np.testing.assert_array_equal(steadystack.open_stack(path), expected)
 
 
+@pytest.mark.slow
 def test_a_video_is_measured_on_workers(tmp_path):
     frames = make_frames("u1")
     write(tmp_path / "a.avi", "ffv1", "gray", frames)

@@ -18,6 +18,7 @@ from steadystack.outputs import write_stack
 from steadystack.planning import open_series, set_up
 from steadystack.survey import find_reach
 from support import CONFIGS, ROOT
+from support.members import slow_but
 from support.scenes import Scene
 
 FOLDER = ROOT / "pipeline" / "steadystack" / "data" / "presets"
@@ -53,7 +54,7 @@ def test_a_preset_says_why_and_has_what_its_worked_case_has(name):
         assert {key: case[section][key] for key in keys} == keys
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", slow_but(list(PRESETS)[:3], PRESETS))
 def test_a_preset_is_put_into_what_was_found_of_the_stack(name, stack, plain):
     made = guide.init(stack, like=name)
     drafted, found = yaml.safe_load(plain), yaml.safe_load(made)

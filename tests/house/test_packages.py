@@ -123,6 +123,7 @@ def test_the_nextflow_module_runs(tmp_path):
     run_workflow(script, tmp_path, TRUTH)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("command")
 def test_the_snakemake_rule_runs(tmp_path):
     text = (PACKAGING / "snakemake" / "Snakefile").read_text(encoding="utf-8")

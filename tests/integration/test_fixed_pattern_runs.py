@@ -73,6 +73,7 @@ def test_a_vignette_with_an_offset(truth, scene):
     assert rms(cured, truth) < 0.015
 
 
+@pytest.mark.slow
 def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
     spoiled = (10 + scene) * np.exp(0.15 * make_pattern())
     how = {"logarithm": True, "fixed_pattern": "estimate"}

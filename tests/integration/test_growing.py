@@ -158,7 +158,7 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("write", "frames"), slow_but([LAYOUTS[0], LAYOUTS[2]], LAYOUTS))
+@pytest.mark.parametrize(("write", "frames"), slow_but([LAYOUTS[0]], LAYOUTS))
 def test_a_series_that_grows_is_that_of_one_go(tmp_path, monkeypatch, write, frames):
     measured = count_measured(monkeypatch)
     for count in frames:
@@ -399,6 +399,7 @@ def test_a_frame_that_was_not_there_yet_is_measured_when_the_series_grows(tmp_pa
     assert (grown["frame_status"] == FrameStatus.OK.code).all()
 
 
+@pytest.mark.slow
 def test_frames_of_a_slice_and_masks_for_each(tmp_path):
     """Every second frame of a region, with a mask for each frame: both grow."""
     sections = {
@@ -485,7 +486,8 @@ def test_saturation_that_is_another_one_is_refused(tmp_path):
         stages.run(config)
 
 
-@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_on_workers_and_with_what_turns(tmp_path, workers):
     sections = {
         "cluster": {"kind": "local", "workers": workers},

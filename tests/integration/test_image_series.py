@@ -70,6 +70,7 @@ def test_deviations_are_those_of_the_errors(noise, width):
     assert 0.8 < np.sqrt(errors / stated) < 1.25
 
 
+@pytest.mark.slow
 def test_deviations_are_those_of_their_frame():
     """Every third frame is twice as noisy; its pairs are stated a little too wide by the peak."""
     noisy = np.arange(30) % 3 == 1

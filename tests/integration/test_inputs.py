@@ -116,6 +116,7 @@ def test_the_whole_way_from_a_series_of_tiff_files(tmp_path):
     assert (tmp_path / "a.csv").read_text().startswith("frame,status")
 
 
+@pytest.mark.slow
 def test_a_real_series_of_tiff_files_moves_by_what_its_names_say(real_data, tmp_path):
     """Speckles, def_N.tif moved by N pixels along both axes; def_10 does not come after def_1."""
     path = real_data("dice_pixel_shift") / "def_*.tif"

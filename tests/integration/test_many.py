@@ -149,6 +149,7 @@ def test_measure_solve_plan_and_check_take_them_one_by_one(plate):
     assert (plate / "2" / "drift.png").exists()
 
 
+@pytest.mark.slow
 def test_correct_and_report_go_on_after_one_that_fails(plate):
     output = {name: f"out/{{name}}{end}" for name, end in
               (("shifts", ".zarr"), ("corrected", "-steady.zarr"), ("report", ".png"))}  # fmt: skip

@@ -32,6 +32,7 @@ def test_a_run_knows_the_shapes(tmp_path):
     np.testing.assert_allclose(shifts["frame_shift"].sel(axis="x"), 0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_an_inverted_mask_is_in_the_verdict_of_a_run(tmp_path):
     case = SITUATIONS["the mask is inverted, and leaves the dark"][0](np.random.default_rng(0))
     write_stack(tmp_path / "stack.zarr", case.frames[:12])

@@ -87,6 +87,7 @@ def test_the_stack_on_disk_is_that_of_arrays(run):
             np.testing.assert_array_equal(cut.to_numpy()[known], moved[known])
 
 
+@pytest.mark.slow
 def test_blocks_of_planes_and_channels_are_moved_alike(run, tmp_path):
     _, shifts = run
     stack = np.stack([np.stack([FRAMES, FRAMES[::-1]], axis=1)] * 2, axis=1)  # t, c, z, y, x
@@ -268,6 +269,7 @@ def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):
         stages.run(config(tmp_path, correct={"interpolation": "fourier"}))
 
 
+@pytest.mark.slow
 def test_the_report_tells_of_turn_and_scale(run, tmp_path):
     folder, _ = run
     (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")

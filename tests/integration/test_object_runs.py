@@ -155,6 +155,7 @@ def test_a_finished_run_measures_nothing_again(scene, tmp_path, monkeypatch):
     assert len(read) <= 3  # the checksums of some
 
 
+@pytest.mark.slow
 def test_shares_go_together(scene, tmp_path):
     whole = steadystack.run(config_of(tmp_path, output={"shifts": "whole.zarr"}, **OBJECT))
     config = config_of(tmp_path, output={"shifts": "shared.zarr"}, **OBJECT)

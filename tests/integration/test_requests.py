@@ -53,7 +53,7 @@ class Requests:
         return request
 
 
-@pytest.mark.parametrize("every", slow_but([3], [3, 1]))
+@pytest.mark.parametrize("every", slow_but([9], [9, 1]))
 @pytest.mark.usefixtures("store")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_may_end_at_any_of_its_requests(folders, tmp_path, monkeypatch, every):

@@ -92,6 +92,7 @@ def test_the_default_bounds_itself_and_decides_once(folder, path, kind, monkeypa
         assert found[name].to_numpy().tobytes() == by_hand[name].to_numpy().tobytes(), name
 
 
+@pytest.mark.slow
 def test_in_memory_it_is_the_same(frames, path):
     options = {"defects": None, "parts": None, "pairs": {"width": 2}}
     off = {"low_pass": None, "high_pass": None}

@@ -98,6 +98,7 @@ def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
     assert parts.of == 9
 
 
+@pytest.mark.slow
 def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog):
     frames, truth = covered_series(3, "label", 0.08)
     write_stack(tmp_path / "stack.zarr", frames)
@@ -131,7 +132,8 @@ def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog
                 stage(other)
 
 
-@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
     frames, _ = covered_series(3, "label", 0.08, frames=20)
     write_stack(tmp_path / "stack.zarr", frames)

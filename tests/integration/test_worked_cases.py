@@ -21,6 +21,7 @@ from steadystack.config import Config, load_config
 from steadystack.model import Trust
 from steadystack.outputs import write_image, write_stack
 from support import CONFIGS
+from support.members import slow_but
 from support.runs import GENERAL
 from support.scenes import Scene
 
@@ -137,7 +138,7 @@ CASES: dict[str, Callable] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but(list(CASES)[:4], CASES))
 def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     truth, limit = CASES[name](tmp_path, np.random.default_rng(7))
     raw = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())

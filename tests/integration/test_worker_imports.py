@@ -119,7 +119,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("way", "kind"),
     slow_but(
-        [("console", "local"), ("module", "in-process")],
+        [("module", "in-process")],
         product(("console", "module"), ("in-process", "local", "scheduler-file")),
     ),
 )

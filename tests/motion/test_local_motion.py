@@ -67,10 +67,10 @@ def test_few_series_without_local_motion_get_a_field():
 
 
 def test_frames_that_are_not_known_have_no_local_shift():
-    series = bent_series(4, count=7)
+    series = bent_series(4, count=5)
     series.frames[3] = 1.0  # flat
     found = measured(series.frames, [4, 5])
-    assert found["frame_local_shift"].shape == (7, 4, 5, 2)
+    assert found["frame_local_shift"].shape == (5, 4, 5, 2)
     np.testing.assert_allclose(found["node_y"], np.linspace(0, 111, 4))
     np.testing.assert_allclose(found["node_x"], np.linspace(0, 119, 5))
     assert np.isnan(found["frame_local_shift"][3]).all()

@@ -21,10 +21,10 @@ def measured(frames, model, **settings):
 @pytest.mark.parametrize(
     ("model", "motion"),
     [
-        ("rigid", {}),
         ("rigid", {"step": 2.0}),
         ("similarity", {"scale": -0.003}),
-        ("affine", {"scale": 0.002, "shear": 0.001}),
+        pytest.param("rigid", {}, marks=pytest.mark.slow),
+        pytest.param("affine", {"scale": 0.002, "shear": 0.001}, marks=pytest.mark.slow),
     ],
 )
 def test_frames_are_laid_on_the_first_one(model, motion):

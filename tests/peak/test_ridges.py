@@ -13,7 +13,7 @@ from support.members import slow_but
 from support.scenes import Scene
 
 
-@pytest.mark.parametrize("count", slow_but([16], [16, 100]))
+@pytest.mark.parametrize("count", slow_but([8], [8, 100]))
 @pytest.mark.parametrize("kind", slow_but(["ramp", "line"], KINDS))
 def test_along_a_line_in_noise_nothing_is_located(kind, count):
     """Noise makes a highest lag there; with a fixed fall for all of them half were taken."""

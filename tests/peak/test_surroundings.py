@@ -8,6 +8,7 @@ import pytest
 from steadystack.ncc import CachedMask, make_masked_image
 from steadystack.peak.surroundings import PeakSurroundings, split_noise
 from steadystack.register import Search, compute_block_terms, register_terms
+from support.members import slow_but
 from support.scenes import Scene
 
 
@@ -44,7 +45,9 @@ def make_long_pairs(axis, shape, count):
         yield views, move
 
 
-@pytest.mark.parametrize(("axis", "shape"), [(0, (96, 96)), (0, (12, 32, 32))])
+@pytest.mark.parametrize(
+    ("axis", "shape"), slow_but([(0, (96, 96))], [(0, (96, 96)), (0, (12, 32, 32))])
+)
 def test_long_detail_is_told_from_noise_by_rings_that_are_as_long(monkeypatch, axis, shape):
     def find_off():
         measured = [(*measure(pair), move) for pair, move in make_long_pairs(axis, shape, 40)]

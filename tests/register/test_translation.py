@@ -153,7 +153,8 @@ def holes(rng, shape):
 @pytest.mark.parametrize(
     ("detail", "noise", "mask_of", "most"),
     [
-        (3.0, 1.0, one_ellipse, 1.4),  # a spline through the surface: 4.0
+        # a spline through the surface: 4.0
+        pytest.param(3.0, 1.0, one_ellipse, 1.4, marks=pytest.mark.slow),
         pytest.param(3.0, 0.3, one_ellipse, 1.3, marks=pytest.mark.slow),  # 1.8
         pytest.param(1.2, 0.3, one_ellipse, 1.3, marks=pytest.mark.slow),
         (3.0, 1.0, clouds, 1.4),  # the NCC in place of the mean square difference: 1.7
@@ -309,9 +310,9 @@ def test_three_dimensions_with_a_box_as_mask():
 
 def test_images_of_different_size_count_from_their_first_pixels():
     rng = np.random.default_rng(133887294)
-    reference = data.camera()
+    reference = data.camera()[::2, ::2]
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
-    small = moving[64:-64, 64:-64]
+    small = moving[32:-32, 32:-32]
     found = steadystack.register_translation(
         reference,
         small,
@@ -319,7 +320,7 @@ def test_images_of_different_size_count_from_their_first_pixels():
         moving_mask=rng.random(small.shape) < 0.75,
         subpixel=False,
     )
-    assert found.shift.tolist() == [64 + 7, 64 - 12]
+    assert found.shift.tolist() == [32 + 7, 32 - 12]
     theirs, _, _ = phase_cross_correlation(
         reference,
         small,
