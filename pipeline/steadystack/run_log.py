@@ -207,6 +207,11 @@ def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
             around.last_line = time.monotonic()
 
 
+def tell(line: str) -> None:
+    """Log a line on what begins; it is shown where lines on progress are."""
+    meter_log.info("%s", line, extra={IN_STAGE: True})
+
+
 class Meter:
     """Logs now and then how many pairs are measured, how fast, and the time that is left."""
 

@@ -80,31 +80,47 @@ def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[
 
     Gives what takes (done, total) numbers of `unit`. Without a unit there are lines alone.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn(activity), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
     with ExitStack() as stack:
-        if not console.is_terminal:
-            line_handler, meter = logging.StreamHandler(), logging.getLogger(run_log.METER_NAME)
-            meter.addHandler(line_handler)
-            stack.callback(meter.removeHandler, line_handler)
+        console = _find_terminal() if unit else None
+        if console is None:
+            stack.enter_context(_showing_lines(logging.StreamHandler()))
             yield lambda done, total: None
             return
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn(activity), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
+            TimeRemainingColumn(),
+        )  # fmt: skip
         bar = stack.enter_context(Progress(*columns, console=console))
-        stage_handler = _LinePrinter(console)
-        meter = logging.getLogger(run_log.METER_NAME)
-        meter.addHandler(stage_handler)
-        stack.callback(meter.removeHandler, stage_handler)
-        task = bar.add_task(unit, total=None, visible=bool(unit))
+        stack.enter_context(_showing_lines(_LinePrinter(console)))
+        task = bar.add_task(unit, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _find_terminal() -> Console | None:
+    """The terminal that standard error is; None: it is none."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal else None
+
+
+@contextmanager
+def _showing_lines(handler: logging.Handler) -> Iterator[None]:
+    """Show lines on progress by a handler, also where nothing else of the package is logged."""
+    meter = logging.getLogger(run_log.METER_NAME)
+    level = meter.level
+    meter.addHandler(handler)
+    meter.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        meter.setLevel(level)
+        meter.removeHandler(handler)

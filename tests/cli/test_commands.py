@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from steadystack import stages
+from steadystack import run_log, stages
 from steadystack.config import load_config
 from steadystack.outputs import write_image, write_stack
 from support.framed import SHAPE, scenes
@@ -69,7 +70,7 @@ def test_the_shell_says_what_was_done(folder):
 def test_init_check_and_run_are_a_way_in(folder):
     written = shell("init", folder / "stack.zarr", "--level", 0)
     assert written.exit_code == 0
-    (folder / "new.yaml").write_text(written.output)
+    (folder / "new.yaml").write_text(written.stdout)
     config = load_config(folder / "new.yaml")
     assert config.register_.max_shift == "auto"
     checked = shell("check", folder / "new.yaml")
@@ -84,7 +85,7 @@ def test_init_of_a_volume_runs(tmp_path):
     world = Scene(7, ndim=3)
     volumes = np.stack([world.view((8, 32, 36), (0, i, -i)) for i in range(3)]).astype("f4")
     write_stack(tmp_path / "volume.zarr", volumes, axes="tzyx")
-    (tmp_path / "new.yaml").write_text(shell("init", tmp_path / "volume.zarr").output)
+    (tmp_path / "new.yaml").write_text(shell("init", tmp_path / "volume.zarr").stdout)
     assert load_config(tmp_path / "new.yaml").register_.max_shift == "auto"
     planned = shell("plan", tmp_path / "new.yaml")
     assert planned.exit_code == 0
@@ -209,3 +210,20 @@ def test_an_untrustworthy_result_is_exit_code_3(tmp_path):
     done = shell("run", write_settings(tmp_path))
     assert done.exit_code == 3
     assert "3 of 3 frames have no shift: 3 flat" in done.output
+
+
+def test_init_and_check_tell_when_they_try_pairs_and_how_far_they_are(folder, monkeypatch):
+    """On standard error: what they print can be read by programs."""
+    told = "pilot: trying a few pairs, as a run does before it measures"
+    drafted = shell("init", folder / "stack.zarr")
+    assert drafted.stderr.splitlines() == [told]
+    assert told not in drafted.stdout
+    (folder / "new.yaml").write_text(drafted.stdout)
+    monkeypatch.setattr(run_log, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_log, "ELAPSED_FRACTION", 0.0)
+    checked = shell("check", folder / "new.yaml")
+    lines = checked.stderr.splitlines()
+    assert told in lines
+    assert re.search(r"^pilot, measuring: [1-8] of 8 pairs \(", "\n".join(lines), re.MULTILINE)
+    assert not [line for line in checked.stdout.splitlines() if line in lines]
+    assert not run_log.meter_log.handlers

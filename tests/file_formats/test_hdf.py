@@ -62,7 +62,7 @@ def test_an_hdf5_file_of_several_datasets_asks_which(tmp_path, frames):
     assert "--variable" in result.output
     drafted = CliRunner().invoke(main, ["init", f"{path}:/one/images"])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"]["path"] == f"{path}:/one/images"
+    assert yaml.safe_load(drafted.stdout)["input"]["path"] == f"{path}:/one/images"
 
 
 def test_what_nexus_says_of_axes_is_taken(tmp_path, frames):

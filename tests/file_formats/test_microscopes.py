@@ -55,7 +55,7 @@ def test_a_draft_and_a_mask(tmp_path, kind):
     path = WRITERS[kind](tmp_path / f"a.{kind}", frames)
     drafted = CliRunner().invoke(main, ["init", path])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"]["path"] == path
+    assert yaml.safe_load(drafted.stdout)["input"]["path"] == path
     masks = (frames > 1000).astype("u1")
     found = locate_mask(WRITERS[kind](tmp_path / f"mask.{kind}", masks), 5, (48, 64))
     np.testing.assert_array_equal(found.read(2, (48, 64)), masks[2, 0, 0] > 0)

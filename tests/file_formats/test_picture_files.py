@@ -99,7 +99,7 @@ def test_a_draft_for_pictures(tmp_path):
         Image.fromarray(frame).save(tmp_path / f"f{index}.png")
     drafted = CliRunner().invoke(main, ["init", str(tmp_path / "f*.png")])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"]["path"] == str(tmp_path / "f*.png")
+    assert yaml.safe_load(drafted.stdout)["input"]["path"] == str(tmp_path / "f*.png")
     alone = CliRunner().invoke(main, ["init", str(tmp_path / "f0.png")])
     assert alone.exit_code == 2
     assert f"'{tmp_path}/*.png'" in alone.output

@@ -138,7 +138,7 @@ def test_raw_numbers_with_channels_and_a_draft(tmp_path, frames):
     frames.tofile(path)
     drafted = CliRunner().invoke(main, ["init", path, "--raw", "uint16 48x64"])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"]["raw"] == "uint16 48x64"
+    assert yaml.safe_load(drafted.stdout)["input"]["raw"] == "uint16 48x64"
 
 
 def test_raw_numbers_that_grow_stay_what_they_were(tmp_path, frames):
@@ -221,7 +221,7 @@ def test_a_reader_serves_from_python_and_for_a_draft(raw, frames, monkeypatch):
     np.testing.assert_array_equal(stack, frames)
     drafted = CliRunner().invoke(main, ["init", "scan.raw", "--reader", "mine.py:plain"])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"]["reader"] == f"{raw / 'mine.py'}:plain"
+    assert yaml.safe_load(drafted.stdout)["input"]["reader"] == f"{raw / 'mine.py'}:plain"
 
 
 def test_another_reader_is_another_stack(raw):

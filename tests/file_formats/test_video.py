@@ -88,7 +88,7 @@ def test_a_draft_for_a_video_and_frames_of_it(tmp_path):
     path = write(tmp_path / "a.mp4", "mpeg4", "yuv420p", np.repeat(make_frames("u1"), 2, 0))
     drafted = CliRunner().invoke(main, ["init", path, "--frames", "::2"])
     assert drafted.exit_code == 0, drafted.output
-    assert yaml.safe_load(drafted.output)["input"] == {"path": path, "frames": "::2"}
+    assert yaml.safe_load(drafted.stdout)["input"] == {"path": path, "frames": "::2"}
     spec = locate_stack(path, frames="::2")
     np.testing.assert_allclose(spec.time[0], np.arange(5) * 0.4)
 

@@ -29,7 +29,7 @@ def framed(count, width):
 
 def test_init_and_check_ask_about_a_border(tmp_path):
     write_stack(tmp_path / "a.zarr", framed(3, 4))
-    made = shell("init", tmp_path / "a.zarr").output
+    made = shell("init", tmp_path / "a.zarr").stdout
     assert re.search(r"# invalid_values: \[222\].*: .*the middle frame is .*222", made)
     assert re.search(r"  border: 0 .*; 4 wide in the middle frame", made)
     (tmp_path / "run.yaml").write_text(made)
@@ -93,7 +93,7 @@ def test_init_names_outputs_after_the_input(tmp_path):
         (("plate.zarr", "--position", "B/03/0", "--channel", "GFP"), "plate-B-03-0-shifts.zarr"),
     ):
         made = shell("init", tmp_path / words[0], *words[1:])
-        assert yaml.safe_load(made.output)["output"]["shifts"] == name
+        assert yaml.safe_load(made.stdout)["output"]["shifts"] == name
 
 
 def test_stacks_of_one_folder_have_outputs_of_their_own(tmp_path):
@@ -152,7 +152,7 @@ def test_init_and_run_take_every_name(tmp_path, monkeypatch, name):
     folder.mkdir()
     np.save(folder / f"{name}.npy", scenes(4).astype("f4"))
     monkeypatch.chdir(folder)
-    made = shell("init", f"./{name}.npy", "--axes", "tyx").output
+    made = shell("init", f"./{name}.npy", "--axes", "tyx").stdout
     settings = yaml.safe_load(made)
     assert settings["input"]["path"] == str(folder / f"{name}.npy")
     assert settings["output"]["shifts"] == f"{name}-shifts.zarr"

@@ -222,7 +222,7 @@ def test_init_writes_settings_of_them(folder):
         main, ["init", stack, "--frames", "2:13:2", "--region", "10:100, 5 um:30 um"]
     )
     assert drafted.exit_code == 0, drafted.output
-    (folder / "drafted.yaml").write_text(drafted.output)
+    (folder / "drafted.yaml").write_text(drafted.stdout)
     config = load_config(folder / "drafted.yaml")
     assert config.input.frames == CHOICE["frames"]
     assert config.input.region == ((10, 100), ("5 um", "30 um"))

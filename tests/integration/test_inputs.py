@@ -35,7 +35,7 @@ def whole_way(folder, stack, *options, **sections):
     """init, check and run of a stack from the shell; the shifts, and what check said."""
     made = shell("init", stack, *options)
     assert made.exit_code == 0, made.output
-    settings = yaml.safe_load(made.output)
+    settings = yaml.safe_load(made.stdout)
     settings["register"]["max_shift"] = 12
     settings["cluster"] = {"kind": "in-process"}
     settings["output"] = {"shifts": "shifts.zarr"}

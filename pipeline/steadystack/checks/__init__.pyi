@@ -2,7 +2,7 @@ from .borders import Border, find_constant_border, find_no_data
 from .fixed_pattern_check import check_fixed_pattern
 from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from .moving_parts import check_moving_parts
-from .pilot import find_what_to_leave_out, run_pilot
+from .pilot import find_what_to_leave_out, run_pilot, try_pairs
 from .probe_pairs import check_probe_pairs, list_boxes
 from .run_checks import (
     CHECKED,
@@ -36,4 +36,5 @@ __all__ = [
     "name_parts",
     "read_local_motion",
     "run_pilot",
+    "try_pairs",
 ]

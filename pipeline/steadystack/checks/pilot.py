@@ -32,10 +32,11 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.planning import Setup, decide, leave_out_defects
+from steadystack.planning import Setup, bound_search, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
+from steadystack.run_log import log_stage, tell
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import find_defects, find_lines
+from steadystack.survey import find_defects, find_lines, find_reach
 
 AS_IT_IS = Conditioning()
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
@@ -96,6 +97,18 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     chosen = _choose(trials, len(pairs))
     pilot = Pilot(len(pairs), tuple(trials), chosen, defects, lines=lines)
     return replace(pilot, parts=find_strange_parts(setup, pilot)), table
+
+
+def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
+    """Find how far to search, then run the pilot; lines on progress say that it is at work.
+
+    Returns what `run_pilot` does; the outcome says how far to search, too.
+    """
+    with log_stage("pilot"):
+        tell("pilot: trying a few pairs, as a run does before it measures")
+        reach = find_reach(setup)
+        pilot, table = run_pilot(bound_search(setup, reach))
+    return replace(pilot, reach=reach), table
 
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:

@@ -270,7 +270,9 @@ def check(config: str, picture: str | None) -> None:
     if picture is not None and len(inputs) > 1:
         raise InputError(f"--picture {picture} works with one input, but there are {len(inputs)}")
     for single in _iterate_inputs(inputs):
-        print_table(guide.check(single, picture))
+        with show_progress("checking", ""):
+            rows = guide.check(single, picture)
+        print_table(rows)
 
 
 main.add_command(init)

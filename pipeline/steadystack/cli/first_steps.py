@@ -11,6 +11,7 @@ import click
 from steadystack import guide
 from steadystack.cli.outcomes import print_table, reporting_errors
 from steadystack.model import InputError
+from steadystack.terminal import show_progress
 from steadystack.units import split_region
 
 STACK_OPTIONS = (
@@ -68,8 +69,9 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
             f"{len(stack)} paths given, {stack[0]} to {stack[-1]}, but init takes one: put a "
             "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
-    # These are settings, which need the whole URL.
-    click.echo(guide.init(stack[0], **_take_given(keys)), nl=False)
+    with show_progress("looking", ""):
+        settings = guide.init(stack[0], **_take_given(keys))
+    click.echo(settings, nl=False)  # which need the whole URL
 
 
 @click.command()

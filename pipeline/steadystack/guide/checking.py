@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks import Border, find_constant_border, find_no_data, run_pilot
+from steadystack.checks import Border, find_constant_border, find_no_data, try_pairs
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus
-from steadystack.planning import Series, Setup, bound_search, make_plan, open_series, set_up
+from steadystack.planning import Series, Setup, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
-from steadystack.survey import find_reach
+from steadystack.run_log import log_stage
 from steadystack.units import find_micrometers
 
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask
@@ -27,6 +27,7 @@ FEW, FEW_VALID = 0.02, 0.1
 SHORTER = 4
 
 
+@log_stage("looking at the stack")
 def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     """Check how settings, stack and mask are understood; returns names and values.
 
@@ -76,8 +77,7 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     has_image = preprocess.flat_field is not None or preprocess.fixed_pattern is not None
     if has_image or setup.config.object_.is_followed:
         return []  # a run reads or makes camera images, or follows an object, first
-    reach = find_reach(setup)
-    pilot, table = run_pilot(bound_search(setup, reach))
+    pilot, table = try_pairs(setup)
     if table is None:
         return []
     apart = np.abs(table.moving - table.reference)
@@ -87,7 +87,7 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
     if table.ok.any():
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
-    rows += [("", reach.describe())] if reach is not None else []
+    rows += [("", pilot.reach.describe())] if pilot.reach is not None else []
     rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
     if counts[PairStatus.AMBIGUOUS] > len(table.status) / 2 and not pilot.chosen:
         rows.append(("", "the scene repeats? then set register.max_shift below half its period"))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from steadystack import checks, planning, readers, survey
+from steadystack import checks, planning, readers
 from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import ZIP_SUFFIXES, get_place, make_absolute
 from steadystack.file_formats import split_hdf_path
 from steadystack.guide.presets import check_preset, merge_preset, read_preset
 from steadystack.model import InputError, escape_unprintable, hide_secrets
+from steadystack.run_log import log_stage
 
 # Larger frames are not read: that would take long over a network.
 MOST_READ = 2**26  # bytes
@@ -77,6 +77,7 @@ cluster:
 """
 
 
+@log_stage("looking at the stack")
 def init(path: str, *, like: str | None = None, **keys: Any) -> str:
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
@@ -142,14 +143,13 @@ def _make_lines_on_pilot(
     config = make_config(preset | {"input": preset.get("input", {}) | dict(example)})
     try:
         setup = planning.set_up(config, planning.open_series(config)[0])
-        reach = survey.find_reach(setup)
-        pilot, _ = checks.run_pilot(planning.bound_search(setup, reach))
+        pilot, _ = checks.try_pairs(setup)
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
         "both are auto, as are mask.defects, mask.parts and register.max_shift:",
         "a run tries some pairs first, and would choose now:",
-        *replace(pilot, reach=reach).describe(),
+        *pilot.describe(),
     ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""
 
