@@ -9,16 +9,23 @@
 #       no other; then, in a job of its own (or by hand), what gathers them and goes on:
 #   sbatch --dependency=afterok:JOB scripts/slurm_job.sh run.yaml
 #
+#   sbatch --array=1-16 --cpus-per-task=4 --mem-per-cpu=4G scripts/slurm_job.sh plate.yaml 16
+#       Many inputs: sixteen jobs, each of which runs its share of them. Then, for one table of all:
+#       steadystack run plate.yaml
+#
 # A job that was stopped goes on where it was if it is submitted again.
 #SBATCH --job-name=steadystack
 #SBATCH --output=steadystack-%j.log
 set -euo pipefail
-config=${1:?usage: sbatch [options] slurm_job.sh CONFIG}
+config=${1:?usage: sbatch [options] slurm_job.sh CONFIG [SHARES]}
 export OMP_NUM_THREADS=1
 # Nothing that lies in the working folder is imported in place of a library of the same name.
 export PYTHONSAFEPATH=1
 
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
+    if [ -n "${2:-}" ]; then
+        exec steadystack run "$config" --inputs "$SLURM_ARRAY_TASK_ID/$2"
+    fi
     part=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))
     exec steadystack measure "$config" --batches "$part/$SLURM_ARRAY_TASK_COUNT"
 fi

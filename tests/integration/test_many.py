@@ -18,11 +18,14 @@ from steadystack.measure import measure_pairs
 from steadystack.outputs import write_image, write_stack
 from steadystack.planning import resolve_inputs
 from steadystack.stages import open_stack
-from steadystack.stages.many_inputs import STAGES
+from steadystack.stages.many_inputs import STAGES, share_inputs
 from support import STORES
 from support.scenes import Scene, ellipse
 from support.settings import write_run
 from support.shell import shell
+
+# Workers that are batch jobs.
+JOBS = {"kind": "slurm", "workers": 2, "worker_memory": "1 GiB", "interface": "lo"}
 
 
 def series(seed, frames=6, size=(48, 52)):
@@ -51,8 +54,8 @@ def settings(folder, path, **sections):
     return str(write_run(folder, **usual | sections))
 
 
-def table(folder):
-    with open(folder / "summary.csv", newline="") as file:
+def table(folder, name="summary.csv"):
+    with open(folder / name, newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -208,3 +211,62 @@ def test_a_single_run_takes_a_single_input(plate):
     one = load_config(settings(plate, "plate.zarr/B/*/0"))
     steadystack.run(one)
     assert (plate / "out" / "1.zarr").exists()
+
+
+def test_shares_of_the_inputs_are_runs_of_their_own_and_a_run_of_all_finds_them_done(
+    plate, monkeypatch
+):
+    path = settings(plate, "plate.zarr/*/*/0")
+    first = shell("run", path, "--inputs", "1/2")
+    assert first.exit_code == 3, first.output  # the blank one is in it
+    assert "2 inputs: 1 done, 1 unreliable -> " in first.output
+    assert [row["name"] for row in table(plate, "summary.part-1-of-2.csv")] == ["A-1", "B-1"]
+    assert not (plate / "out" / "A-2.zarr").exists()
+    second = shell("run", path, "--inputs", "2/2")
+    assert second.exit_code == 0, second.output
+    assert "1 input: 1 done -> " in second.output
+    assert [row["name"] for row in table(plate, "summary.part-2-of-2.csv")] == ["A-2"]
+    assert not (plate / "summary.csv").exists()
+
+    monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)  # nothing is left
+    assert shell("run", path).exit_code == 3
+    assert [row["status"] for row in table(plate)] == ["done", "done", "unreliable"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
+def test_every_input_is_in_one_share_and_those_are_alike_in_size(count):
+    names = [f"p{number}" for number in range(7)]
+    given = {"path": [f"{name}.zarr" for name in names]}
+    config = make_config({"input": given, "output": {"shifts": "{name}-s.zarr"}, "cluster": JOBS})
+    shares = [share_inputs(config, f"{number}/{count}") for number in range(1, count + 1)]
+    assert sorted(name for _, share in shares for name in share) == names
+    sizes = {len(share) for _, share in shares}
+    assert max(sizes) - min(sizes) <= 1
+    assert len({each.output.summary for each, _ in shares}) == count
+    assert {each.cluster.kind for each, _ in shares} == {"local"}  # a task is a job itself
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        ("3/2", "--inputs 3/2: shares are numbered from 1 to 2"),
+        ("0/2", "--inputs 0/2: shares are numbered from 1 to 2"),
+        ("4/4", "--inputs 4/4: there are only 3 inputs for 4 shares; take at most 3 shares"),
+        ("1/0", "--inputs '1/0' is not a part such as 3/16"),
+        ("2", "--inputs '2' is not a part such as 3/16"),
+    ],
+)
+def test_a_share_that_there_is_not_is_refused_before_anything_is_written(plate, share, words):
+    refused = shell("run", settings(plate, "plate.zarr/*/*/0"), "--inputs", share)
+    assert refused.exit_code == 2
+    assert refused.stderr == f"error: {words}\n"
+    assert not (plate / "out").exists()
+
+
+def test_how_to_continue_a_share_that_was_stopped(plate, monkeypatch):
+    def stop(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("steadystack.stages.many_inputs.open_run_cluster", stop)
+    stopped = shell("run", settings(plate, "plate.zarr/*/*/0"), "--inputs", "2/3")
+    assert "--inputs 2/3` continues from there" in stopped.stderr

@@ -254,15 +254,27 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
 def write_slurm_of_one(folder: Path) -> Path:
     """Commands of Slurm that run a job at once, where it is submitted, and without tasks.
 
+    The tasks of an array from 1 on run one after the other.
+
     Returns the folder, which is for the front of the PATH. A job is over when `sbatch` returns.
     """
     folder.mkdir()
     submit = """#!/usr/bin/env bash
-while [[ $1 == --* ]]; do shift; done
-number=1
-while [ -e "steadystack-$number.log" ]; do number=$((number + 1)); done
-echo "$number"
-SLURM_JOB_ID=$number exec bash "$@" > "steadystack-$number.log" 2>&1
+tasks=
+while [[ $1 == --* ]]; do
+    [[ $1 == --array=* ]] && tasks=${1#--array=1-}
+    shift
+done
+[ -n "$tasks" ] && export SLURM_ARRAY_TASK_MIN=1 SLURM_ARRAY_TASK_COUNT=$tasks
+number=0
+for task in $(seq "${tasks:-1}"); do
+    [ -n "$tasks" ] && export SLURM_ARRAY_TASK_ID=$task
+    number=$((number + 1))
+    while [ -e "steadystack-$number.log" ]; do number=$((number + 1)); done
+    [ "$task" -eq 1 ] && echo "$number"
+    SLURM_JOB_ID=$number bash "$@" > "steadystack-$number.log" 2>&1 || failed=$?
+done
+exit "${failed:-0}"
 """
     for name, text in (("sbatch", submit), ("squeue", "#!/bin/sh\n"), ("scancel", "#!/bin/sh\n")):
         (folder / name).write_text(text, encoding="utf-8")

@@ -101,18 +101,28 @@ def preview(config: str) -> None:
 @main.command()
 @config_argument
 @overwrite_option
+@click.option(
+    "--inputs",
+    "share",
+    metavar="I/N",
+    help="Run only share I of N of the inputs, such as 3/16: every 16th, from the third on.",
+)
 @scheduler_option
 @reporting_errors
-def run(config: str, overwrite: bool, scheduler_file: str | None) -> None:
+def run(config: str, overwrite: bool, share: str | None, scheduler_file: str | None) -> None:
     """Measure, solve and report: the whole run of a YAML file.
 
     Continues where an earlier run with the same settings stopped. With several inputs, one that
     fails does not stop the others; output.summary lists what became of each.
     """
     settings = override_cluster(load_config(config), scheduler_file)
-    inputs, started = planning.resolve_inputs(settings), time.monotonic()
+    started = time.monotonic()
+    if share is None:
+        inputs = planning.resolve_inputs(settings)
+    else:
+        settings, inputs = stages.share_inputs(settings, share)
     with show_progress() as progress:
-        if len(inputs) > 1:
+        if share is not None or len(inputs) > 1:
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
         single = get_only_input(inputs)

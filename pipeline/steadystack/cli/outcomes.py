@@ -53,6 +53,10 @@ GOES_ON = (
 )  # commands that continue where they were stopped
 
 
+# Which options such a command needs again, by the names of their values.
+OPTIONS_TO_GO_ON = {"batches": "batches", "share": "inputs", "idle": "idle", "until": "until"}
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text without the secrets of URLs."""
     click.echo(hide_secrets(text), err=err)
@@ -145,8 +149,8 @@ def _print_how_to_go_on(stop: KeyboardInterrupt) -> None:
     config = context.params.get("config")
     if config is not None and _can_go_on():
         options = [
-            f"--{name} {context.params[name]}"
-            for name in ("batches", "idle", "until")
+            f"--{option} {context.params[name]}"
+            for name, option in OPTIONS_TO_GO_ON.items()
             if context.params.get(name)
         ]
         command = " ".join([str(context.info_name), shlex.quote(config), *options])
@@ -174,7 +178,7 @@ def run_each(
     counts = Counter(outcome.status for outcome in outcomes)
     counts_by_status = ", ".join(f"{count} {status}" for status, count in counts.items())
     table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
-    echo(f"{len(outcomes)} inputs: {counts_by_status}{table}")
+    echo(f"{len(outcomes)} input{'s' * (len(outcomes) != 1)}: {counts_by_status}{table}")
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)

@@ -5,7 +5,7 @@ from .in_memory import (
     open_stack,
     solve_in_memory,
 )
-from .many_inputs import TABLED, Command, Outcome, run_all
+from .many_inputs import TABLED, Command, Outcome, run_all, share_inputs
 from .measuring import Progress, recall_run, recall_settings
 from .reporting import export, find_boxes_left_out, make_report_images
 from .results import (
@@ -50,6 +50,7 @@ __all__ = [
     "report",
     "run",
     "run_all",
+    "share_inputs",
     "solve",
     "solve_in_memory",
     "solve_series",

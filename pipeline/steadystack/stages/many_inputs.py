@@ -18,6 +18,7 @@ from steadystack.planning import check_paths, resolve_inputs
 from steadystack.quality import verdict
 from steadystack.stages.correcting import Summary
 from steadystack.stages.measuring import Progress
+from steadystack.stages.sharing import get_share_path, parse_share, use_this_machine
 from steadystack.stages.steps import correct, measure, open_run_cluster, report, run, solve
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,30 @@ def run_all(
                 write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
             told(outcome)
     return outcomes
+
+
+def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
+    """The settings of one of several runs that share the inputs, such as "3/16", and its inputs.
+
+    The third of 16 takes every 16th input from the third on, so that inputs that are added at the
+    end move no other to another share. Its table is beside that of the whole; where workers are
+    batch jobs, it is one itself, and its workers are processes of its machine.
+
+    Raises InputError if it is no share, or there are fewer inputs than shares.
+    """
+    number, count = parse_share(text, "--inputs")
+    if not 1 <= number <= count:
+        raise InputError(f"--inputs {text}: shares are numbered from 1 to {count}")
+    table = get_share_path(config.output.summary, number, count)
+    output = config.output.model_copy(update={"summary": table})
+    config = use_this_machine(config).model_copy(update={"output": output})
+    inputs = resolve_inputs(config)
+    if count > len(inputs):
+        raise InputError(
+            f"--inputs {text}: there are only {len(inputs)} inputs for {count} shares; take at "
+            f"most {len(inputs)} shares"
+        )
+    return config, dict(list(inputs.items())[number - 1 :: count])
 
 
 def _run_one(

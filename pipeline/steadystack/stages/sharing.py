@@ -178,16 +178,16 @@ def _take_rows(table: PairTable, share: PairTable) -> None:
         getattr(table, name)[better] = getattr(share, name)[better]
 
 
-def parse_share(text: str) -> ShareNumber:
-    """Parse the number of a share: (3, 16) of "3/16"."""
+def parse_share(text: str, option: str = "--batches") -> ShareNumber:
+    """Parse the number of a share, as an option has it: (3, 16) of "3/16"."""
     number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise InputError(f"--batches {text!r} is not a part such as 3/16")
+    if not (number.isdecimal() and count.isdecimal() and int(count)):
+        raise InputError(f"{option} {text!r} is not a part such as 3/16")
     return int(number), int(count)
 
 
 def get_share_path(path: str, number: int, count: int) -> str:
-    """Path of the share with that number, from 1, of so many, beside the dataset of the whole."""
+    """Path of the share with that number, from 1, of so many, beside what the whole writes."""
     whole = PurePath(path)
     return get_place(path).get_sibling(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
 
