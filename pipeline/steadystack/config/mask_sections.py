@@ -58,11 +58,13 @@ class RoiSection(Section):
 
 
 class MaskSection(Section):
-    """What is valid: every cause given here takes pixels away."""
+    """Which pixels are valid: every key given here excludes pixels."""
 
     path: str | None = Field(
         None,
-        description="mask in any format of the stack, nonzero = valid; one, or one per frame",
+        description=(
+            "mask in any format of the stack, nonzero = valid; one for all frames, or one per frame"
+        ),
     )
     labels: Annotated[tuple[Count, ...], SomeListed] | None = Field(
         None, description="labels that are valid, if the mask is a label image; null: all but 0"
@@ -79,23 +81,29 @@ class MaskSection(Section):
     )
     saturation: Finite | Literal["auto"] | None = Field(
         None,
-        description="pixels at or above this value are not valid; auto: the largest value of the "
-        "data type, or of a camera with fewer bits if the frames end there",
+        description=(
+            "pixels at or above this value are not valid; auto: the largest value of the data "
+            "type, or of a camera with fewer bits if the values of the frames end there"
+        ),
     )
     valid_range: tuple[Finite | None, Finite | None] | None = Field(
         None, strict=False, description="lowest and highest valid value; null: no limit"
     )
     defects: Literal["auto"] | None = Field(
         AUTO,
-        description="pixels of the camera that stand out wherever the scene is, hot or dead, are "
-        "not valid for measuring, and what its rows and columns add is subtracted for it; auto: "
-        "found in the stack where it moves; null: not looked for",
+        description=(
+            "hot and dead pixels of the camera are not valid for measuring, and offsets of its "
+            "rows and columns are subtracted for it; auto: found in the stack, if it moves; "
+            "null: not looked for"
+        ),
     )
     parts: Literal["auto"] | None = Field(
         AUTO,
-        description="ninths of the frame that go their own way (an object, a label) are not valid "
-        "for measuring; auto: found on some frames, where shifts are better known without them; "
-        "null: not looked for",
+        description=(
+            "ninths of the frame that go their own way (an object, a label) are not valid for "
+            "measuring; auto: found on some frames, if shifts are better known without them; "
+            "null: not looked for"
+        ),
     )
 
     @model_validator(mode="after")

@@ -17,19 +17,23 @@ NodeCount = Annotated[int, Field(ge=2, le=MOST_NODES)]
 
 
 class MotionSection(Section):
-    """What frames may do besides being shifted."""
+    """Motion of the frames beyond a shift."""
 
     model: Literal["auto", "translation", "rigid", "similarity", "affine", "local"] = Field(
         "translation",
-        description="translation; rigid: frames turn, too; similarity: they are magnified as well; "
-        "affine: and sheared; local: parts of the frame move by themselves, smoothly; of 2-D "
-        "frames; auto: the simplest that the measured pairs allow, but not local, chosen once; all "
-        "but translation read the frames again to solve",
+        description=(
+            "translation; for 2-D frames also rigid: with rotation; similarity: with rotation "
+            "and scale; affine: with shear, too; local: parts of the frame move on their own, "
+            "smoothly; auto: the simplest that the measured pairs allow, except local, chosen "
+            "once; all but translation read the frames again to solve"
+        ),
     )
     grid: Annotated[tuple[NodeCount, NodeCount], Listed] | None = Field(
         None,
-        description="nodes of local motion along y and x, evenly from the first to the last pixel; "
-        "null: as many as what lies between them can carry, told in the log; only with local",
+        description=(
+            "local: nodes along y and x, evenly from the first to the last pixel; null: as many "
+            "as the data support, stated in the log"
+        ),
     )
 
     @model_validator(mode="after")

@@ -16,9 +16,12 @@ class ObjectSection(Section):
 
     mask: str | None = Field(
         None,
-        description="mask of the object as it lies in the frame solve.anchor, in any format of the "
-        "stack, nonzero = the object; it follows the object, and what lies inside it is measured, "
-        "within register.max_shift from frame to frame; null: whole frames are",
+        description=(
+            "mask of the object as it lies in the frame solve.anchor, in any format of the "
+            "stack, nonzero = the object; the mask follows the object, within register.max_shift"
+            " from frame to frame, and only what lies inside it is measured; null: whole frames "
+            "are measured"
+        ),
     )
 
     @property

@@ -26,18 +26,19 @@ FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 
 
 class PreprocessSection(Section):
-    """What frames need before they are correlated; all of it knows the mask."""
+    """What is done to frames before they are correlated; every step respects the mask."""
 
     flat_field: str | None = Field(
         None, description="image to divide by, or 'median' for the stack's own median"
     )
     logarithm: bool = Field(
-        False, description="correlate the logarithm; pixels that are not positive are not valid"
+        False, description="correlate the logarithm; zero and negative pixels are not valid"
     )
     square_root: bool = Field(
         False,
-        description="correlate the square root, for counts of few photons; negative pixels are not "
-        "valid",
+        description=(
+            "correlate the square root, for low photon counts; negative pixels are not valid"
+        ),
     )
     fixed_pattern: str | None = Field(
         None,
@@ -46,13 +47,18 @@ class PreprocessSection(Section):
     )
     low_pass: Sigma | Literal["auto"] | None = Field(
         AUTO,
-        description="take the local mean over a Gaussian of this sigma, pixels, plane by plane; "
-        "null: off; auto: off, unless most pairs have no shift without it",
+        description=(
+            "Gaussian blur of this sigma, pixels, plane by plane; null: off; auto: off, unless "
+            "most pairs have no shift without it"
+        ),
     )
     high_pass: Sigma | Literal["auto"] | None = Field(
         AUTO,
-        description="subtract the local mean over a Gaussian of this sigma, pixels, plane by "
-        "plane; rims of frame and mask, 0.8 sigma, are not valid then; null: off; auto: likewise",
+        description=(
+            "subtract a Gaussian blur of this sigma, pixels, plane by plane; pixels within 0.8 "
+            "sigma of the edges of frame and mask are then not valid; null: off; auto: off, "
+            "unless most pairs have no shift without it"
+        ),
     )
 
     @property
@@ -85,26 +91,35 @@ class RegisterSection(Section):
 
     max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
         AUTO,
-        description="largest shift between the frames of a pair: pixels, or a length such as '3 "
-        "um'; one for all axes or one per axis; null: every shift at which frames "
-        "overlap; auto: as far as some pairs of coarse frames ask for, and widen",
+        description=(
+            "largest shift between the frames of a pair: pixels, or a length such as '3 um'; one"
+            " for all axes or one per axis; null: every shift at which the frames overlap; auto:"
+            " estimated from some pairs of coarse frames, with widen"
+        ),
     )
     widen: bool = Field(
         False,
-        description="search once more, at every shift at which frames overlap, for pairs that have "
-        "no shift within max_shift",
+        description=(
+            "for pairs that have no shift within max_shift, search again at every shift at which"
+            " the frames overlap"
+        ),
     )
     min_overlap: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="smallest overlapping fraction of the valid pixels, 0..1; null: no limit"
     )
     fft_tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
         None,
-        description="side of the tiles that are transformed, pixels, at least 16; a number or one "
-        "per axis; null: the fastest",
+        description=(
+            "side of the tiles for the Fourier transforms, pixels, at least 16; a number or one "
+            "per axis; null: the fastest"
+        ),
     )
     subpixel: bool = Field(True, description="measure fractions of a pixel")
     allow_inverted: bool = Field(
-        False, description="accept frames that are negatives of each other, as at another focus"
+        False,
+        description=(
+            "accept frames with inverted contrast relative to each other, as at another focus"
+        ),
     )
 
     @property
@@ -120,7 +135,7 @@ class RegisterSection(Section):
 
 
 class InitialShiftsSection(Section):
-    """What is known of the frames' shifts before: searches are centred on it."""
+    """Shifts of the frames known beforehand, on which searches are centred."""
 
     path: str | None = Field(
         None,
@@ -130,8 +145,10 @@ class InitialShiftsSection(Section):
     )
     columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
         None,
-        description="CSV columns for (z,) y, x; null for an axis: 0; null: the names of the axes; "
-        "a column 'frame' gives the frame of each line",
+        description=(
+            "CSV columns for (z,) y, x, with null for an axis that is 0; null: the names of the "
+            "axes; a column named frame gives the frame of each line"
+        ),
     )
     kind: Literal["shift", "drift"] = Field(
         "shift",
@@ -142,8 +159,10 @@ class InitialShiftsSection(Section):
     unit: str = Field("px", description="unit of the CSV file: px, or a unit of length such as um")
     scale: Finite | Annotated[tuple[Finite, ...], SomeListed] = Field(
         1.0,
-        description="factor for the values; a number or one per axis: -1 where an axis of the "
-        "stage runs against that of the image",
+        description=(
+            "factor for the values; a number or one per axis: -1 where an axis of the stage runs"
+            " opposite to that of the image"
+        ),
     )
     missing: Literal["error", "interpolate"] = Field(
         "error", description="frames without a value: error, or interpolate between the others"
@@ -185,13 +204,15 @@ class PairsSection(Section):
         None, description="list: [reference, moving] of every pair"
     )
     path: str | None = Field(
-        None, description="list: a CSV file instead, reference,moving in each line"
+        None, description="list: a CSV file instead, with 'reference,moving' in each line"
     )
 
     extra: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = Field(
         0.0,
-        description="a second round: at most this fraction more pairs, where the first left "
-        "disconnected parts, or frames with few usable pairs; 0: none",
+        description=(
+            "a second round: up to this fraction of further pairs, where the first round left "
+            "disconnected parts, or frames with few usable pairs; 0: none"
+        ),
     )
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ class InputSection(Section):
     axes: str | None = Field(
         None,
         pattern="^[tczyx]+$",
-        description="one letter of tczyx per array dimension, if the store does not name them",
+        description="one letter of tczyx per array dimension, if the store does not name its axes",
     )
     variable: str | None = Field(
         None,
@@ -73,15 +73,20 @@ class InputSection(Section):
     )
     reader: Path_ | None = Field(
         None,
-        description="file.py:function or package:function; called with the path, it returns the "
-        "array: for other formats",
+        description=(
+            "file.py:function or package:function, for other formats; called with the path, it "
+            "returns the array"
+        ),
     )
     raw: str | None = Field(
         None,
-        description="type and shape of a frame in a file that does not say so, 'uint16 512 x 640' "
-        "(rows x columns; little-endian, '>uint16': big-endian), with 'offset N' and 'gap N', "
-        "bytes before the first frame and before each, and 'count N', frames, if more follows "
-        "them; the path is then read so whatever its name",
+        description=(
+            "type and shape of a frame in a file that does not state them, such as 'uint16 512 x"
+            " 640' (rows x columns; little-endian, '>uint16': big-endian); with 'offset N' and "
+            "'gap N', the bytes before the first frame and before each frame, and 'count N', the"
+            " number of frames, if other data follow them; the path is then read like this "
+            "whatever its name"
+        ),
     )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
@@ -96,16 +101,20 @@ class InputSection(Section):
 
     frames: str | None = Field(
         None,
-        description="the frames that are used, 'start:stop:step' as in Python, such as "
-        "'155:245:3', with frames counted from 0 and stop not included; null: all. What a file or "
-        "a mask says of every frame is of all of the stack; settings count those that are used",
+        description=(
+            "the frames to use, 'start:stop:step' as in Python, such as '155:245:3', counted "
+            "from 0, stop not included; null: all. Values per frame in files and masks refer to "
+            "the whole stack; frame numbers in the settings count the frames that are used"
+        ),
     )
     region: Annotated[tuple[Side, ...], Spatial] | None = Field(
         None,
-        description="the box of every frame that is used, [first, stop] along each of (z,) y, x: "
-        "pixels, stop not included, or lengths such as '3 um' (to the nearest pixel); null: all of "
-        "an axis, or of the frame. Masks and camera images are of the whole frame; mask.border "
-        "counts from the sides of the box",
+        description=(
+            "the box to use of every frame, [first, stop] along each of (z,) y, x: pixels, stop "
+            "not included, or lengths such as '3 um' (to the nearest pixel); null: the whole "
+            "axis, or the whole frame. Masks and camera images are of the whole frame; "
+            "mask.border counts from the sides of the box"
+        ),
     )
 
     @field_validator("frames")
@@ -166,7 +175,8 @@ class ClusterSection(Section):
     workers: Count | None = Field(
         None,
         description=(
-            "largest number of worker processes; null: one per core here, or those of one batch job"
+            "largest number of worker processes; null: one per core of this machine, or those of"
+            " one batch job"
         ),
     )
     minimum: Index | None = Field(
@@ -178,8 +188,10 @@ class ClusterSection(Section):
     threads_per_worker: Count = Field(1, description="threads per worker")
     worker_memory: str | None = Field(
         None,
-        description="memory limit of a worker, such as '4 GiB': one that exceeds it is killed; "
-        "null: its share of this machine (kind local)",
+        description=(
+            "memory limit of a worker, such as '4 GiB'; a worker that exceeds it is killed; "
+            "null: its share of this machine's memory (kind local)"
+        ),
     )
     workers_per_job: Count = Field(1, description="batch jobs: workers per job")
     walltime: str | None = Field(None, description="batch jobs: time limit, such as '01:00:00'")
@@ -200,7 +212,7 @@ class ClusterSection(Section):
         "steadystack-jobs",
         min_length=1,
         description=(
-            "batch jobs: folder for their logs and certificates, which the jobs must see, too"
+            "batch jobs: folder for their logs and certificates, which the jobs must be able to see"
         ),
     )
     address: str | None = Field(
@@ -211,9 +223,11 @@ class ClusterSection(Section):
     )
     security: Literal["none", "temporary"] | Certificates | None = Field(
         None,
-        description="none: whoever reaches the scheduler can run code as you; temporary: "
-        "certificates made for this run; or files of yours: ca, cert, key; null: temporary, or "
-        "none for a cluster that is already running",
+        description=(
+            "none: anyone who can reach the scheduler can run code as you; temporary: "
+            "certificates made for this run; or your own files: ca, cert, key; null: temporary, "
+            "or none for a cluster that is already running"
+        ),
     )
     dashboard: bool = Field(
         False,
@@ -227,19 +241,26 @@ class ClusterSection(Section):
         0.1, description="fraction of the pairs that may fail for good before the run stops"
     )
     lost_after: Silence = Field(
-        15.0, description="seconds of silence after which the tasks of a host go to others"
+        15.0,
+        description=(
+            "seconds without a sign of life after which the tasks of a host go to other workers"
+        ),
     )
     worker_timeout: (
         Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=SECOND)] | None
     ) = Field(
         None,
-        description="seconds that a run waits while there is no worker; null: 60, or forever for "
-        "batch jobs, which may queue for long",
+        description=(
+            "seconds that a run waits while there is no worker; null: 60, or forever for batch "
+            "jobs, which may queue for a long time"
+        ),
     )
     task_memory: str | None = Field(
         None,
-        description="memory that one task may use, such as '512 MiB'; null: that, less if memory "
-        "here is short, more if one pair of frames needs it",
+        description=(
+            "memory that one task may use, such as '512 MiB'; null: 512 MiB, less if this "
+            "machine is short of memory, more if a single pair of frames needs it"
+        ),
     )
 
     @property

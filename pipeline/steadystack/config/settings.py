@@ -40,11 +40,13 @@ class SolveSection(Section):
     """How pair shifts become frame shifts."""
 
     anchor: Index = Field(0, description="the frame whose shift is 0")
-    robust: bool = Field(True, description="reject pairs that contradict the rest")
+    robust: bool = Field(True, description="reject pairs that contradict the others")
     leave_out_parts: bool = Field(
         True,
-        description="leave out parts of the frame that go their own way, such as an object, where "
-        "most parts go together; not with refine, which measures whole frames",
+        description=(
+            "leave out parts of the frame that go their own way, such as an object, if most "
+            "parts move together; not with refine, which measures whole frames"
+        ),
     )
     interpolate: Literal["linear", "spline"] | None = Field(
         None,
@@ -54,8 +56,10 @@ class SolveSection(Section):
     )
     refine: Index = Field(
         0,
-        description="rounds that measure every frame again, against the mean of the frames around "
-        "it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames",
+        description=(
+            "rounds in which every frame is measured again, against the mean of the frames "
+            "around it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames"
+        ),
     )
 
     @property
@@ -69,11 +73,13 @@ class ExternalReferenceSection(Section):
 
     path: str | None = Field(
         None,
-        description="an image in any format of the stack, such as of another session, or the mean "
-        "of another run; null: shifts are relative to the anchor; reads the frames",
+        description=(
+            "an image in any format of the stack, such as one from another session, or the mean "
+            "of another run; null: shifts are relative to the anchor; reads the frames"
+        ),
     )
     mask: str | None = Field(
-        None, description="its mask, nonzero = valid; what is not finite is never valid"
+        None, description="its mask, nonzero = valid; NaN and infinity are never valid"
     )
 
     @model_validator(mode="after")
@@ -89,8 +95,8 @@ class CorrectSection(Section):
     stack: str | None = Field(
         None,
         description=(
-            "another stack of the same frames, corrected instead; null: the input, "
-            "with all channels and planes"
+            "another stack of the same frames to correct instead; null: the input, with all "
+            "channels and planes"
         ),
     )
     interpolation: Literal["nearest", "linear", "cubic", "fourier"] = Field(
@@ -109,11 +115,15 @@ class CorrectSection(Section):
     )
     invalid: Literal["blank", "keep", "fill"] = Field(
         "blank",
-        description="invalid pixels: blank; keep: their values, moved by whole pixels; fill: small "
-        "holes and defects that were found from the valid pixels around them, the rest is blank",
+        description=(
+            "invalid pixels: blank; keep: their values, moved by whole pixels; fill: defects "
+            "that were found, and small holes, are filled in from the valid pixels around them, "
+            "the rest is blank"
+        ),
     )
     interpolated: Literal["moved", "unmoved", "blank"] = Field(
-        "moved", description="frames with a shift from solve.interpolate: moved, unmoved or blank"
+        "moved",
+        description="frames whose shift comes from solve.interpolate: moved, unmoved or blank",
     )
     unusable: Literal["unmoved", "blank"] = Field(
         "blank", description="frames without a shift: unmoved or blank"
@@ -125,9 +135,7 @@ class CorrectSection(Section):
     )
     levels: Annotated[int, Field(ge=1, le=32)] | None = Field(
         None,
-        description=(
-            "number of pyramid levels, full resolution included; null: down to 512 pixels"
-        ),
+        description="number of pyramid levels, full resolution included; null: down to 512 pixels",
     )
     chunks: ChunkSide | Annotated[tuple[ChunkSide, ...], SomeListed] | None = Field(
         None, description="chunk size along each axis of a frame, pixels; null: the input's"
@@ -135,7 +143,7 @@ class CorrectSection(Section):
     shards: ChunkSide | Annotated[tuple[ChunkSide, ...], SomeListed] | None = Field(
         None,
         description=(
-            "shard size along each axis of a frame, pixels; null: as the input, if chunks is null"
+            "shard size along each axis of a frame, pixels; null: the input's, if chunks is null"
         ),
     )
 
@@ -151,16 +159,23 @@ class MeanSection(Section):
 
     weights: Literal["none", "precision", "column"] = Field(
         "none",
-        description="none: all frames count alike; precision: as 1 / (1 + 12 s^2) with s, pixels, "
-        "the standard deviation of the frame's shift; column: as a column of a CSV file says",
+        description=(
+            "none: all frames count alike; precision: by 1 / (1 + 12 s^2), where s is the "
+            "standard deviation of the frame's shift in pixels; column: by a column of a CSV "
+            "file"
+        ),
     )
     path: str | None = Field(
         None,
-        description="column: a CSV file with a header and one line per frame, such as of doses; a "
-        "column frame gives the frame of each line",
+        description=(
+            "column: a CSV file with a header and one line per frame, such as of doses; a column"
+            " named frame gives the frame of each line"
+        ),
     )
     column: str | None = Field(
-        None, min_length=1, description="column: the heading of the weights, numbers of 0 or more"
+        None,
+        min_length=1,
+        description="column: the name of the column that holds the weights, numbers of 0 or more",
     )
 
     @model_validator(mode="after")
@@ -188,14 +203,19 @@ class OutputSection(Section):
     )
     mean: str | None = Field(
         None,
-        description="the mean of the steady series, of all frames that are ok: OME-Zarr (.zarr) or "
-        "OME-TIFF (.ome.tif), both also with sum, standard deviation, count and maximum, or .npy; "
-        "null: none",
+        description=(
+            "the mean of the steady series, over all frames that are ok: OME-Zarr (.zarr) or "
+            "OME-TIFF (.ome.tif), both also with sum, standard deviation, count and maximum, or "
+            ".npy; null: none"
+        ),
     )
     movie: str | None = Field(
         None,
-        description="a movie, as taken beside steady: .mp4 (H.264), at most 512 pixels a side, "
-        "volumes as their mean along z; null: none; extras: video, pictures",
+        description=(
+            "a movie of the series as taken beside the steady one: .mp4 (H.264), frames at most "
+            "512 pixels a side, volumes as their mean along z; null: none; extras: video, "
+            "pictures"
+        ),
     )
     report: str | None = Field(
         None, description="the report: a page (.html) or a picture (.png, .svg or .pdf); null: none"

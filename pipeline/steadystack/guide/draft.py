@@ -35,7 +35,7 @@ INIT_SETTINGS = """\
 input:
   path: {path}
 {input_keys}
-mask:                        # mask what does not move with the scene: it pulls shifts to zero
+mask:                        # mask what does not move with the scene: it pulls shifts towards zero
   # path: mask.npy           # or .tif, .zarr; nonzero = valid; one for all frames, {shape},
                              # or one per frame; invert: true swaps valid and invalid
   # rois:                    # or outlines, [y, x] in pixels, whose inside or outside is valid
@@ -51,8 +51,8 @@ preprocess:
   # low_pass: 1              # sigma, pixels: against noise of single pixels{pilot}
 
 register:
-  max_shift: auto            # pixels; largest shift between the frames of a pair; auto: as some
-                             # pairs of coarse frames ask for, and any where that finds none
+  max_shift: auto            # pixels; largest shift between the frames of a pair; auto: estimated
+                             # from some pairs of coarse frames, and every shift if a pair has none
 
 initial_shifts:              # stage positions, if known: max_shift then counts from them
   # path: positions.csv      # columns y, x in pixels; more in configs/full.yaml
@@ -66,7 +66,7 @@ output:
   report: {report}  # a page; .png, .svg or .pdf: one picture
   # corrected: {corrected}  # the corrected stack; or .ome.tif
   # mean: {mean}  # the mean of the moved frames; or .ome.tif, .npy
-  # movie: {movie}  # as taken beside steady (extras: video, pictures)
+  # movie: {movie}  # as taken, beside the steady series (extras: video, pictures)
 
 correct:                     # used if output.corrected or output.mean is set
   # border: crop             # only what every good frame shows; same: the frames' shape
