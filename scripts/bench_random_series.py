@@ -1,16 +1,18 @@
 """How true shifts, stated errors and verdicts are on random series with the faults of real ones.
 
     python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
-                                          [--columns 0.3]
+                                          [--columns 0.3] [--step 1]
     python scripts/bench_random_series.py --long [--count 3]
 
 Each member of `random_series` is measured with `estimate_shifts(frames, mask=...)`.
 Errors are those of frames that show the scene, relative to the anchor, frame 0, as what is stated
-of them is. Prints a Markdown table of truth against verdict, and one of the error over what is
-stated, by fault. With --faults only these may occur, "none" of them at all, and with --with-any at
-least one does; with --list there is a line for every member. Members 0 to 149 may be used to set
-something, 150 to 299 never are. With --columns every member gets columns of the camera that stand
-still, of so many deviations of the scene (of the frames, where noise is of photons).
+of them is. Prints a Markdown table of truth against verdict, shares that both are held to, the
+reasons of verdicts that are not good, and the error over what is stated, by fault. With --faults
+only these may occur, "none" of them at all, and with --with-any at least one does; with --list
+there is a line for every member; --step 2 takes every other one. Members 0 to 149 and even ones
+from 2000 on may be used to set something; 150 to 299 and odd ones from 2000 on never are. With
+--columns every member gets columns of the camera that stand still, of so many deviations of the
+scene (of the frames, where noise is of photons).
 
 With --long, members are 1000 frames over which features live 200 frames each.
 """
@@ -18,6 +20,7 @@ With --long, members are 1000 frames over which features live 200 frames each.
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -46,15 +49,22 @@ class Outcome:
     worst: float = np.nan
     lost: int = 0
     bad_called_ok: int = 0
+    reasons: tuple[str, ...] = ()  # of a verdict that is not good, with how bad each is
 
     def describe(self) -> str:
         made = ", ".join(f"{name} {value}" for name, value in self.series.faults.items())
+        why = f"; said: {', '.join(self.reasons)}" if self.reasons else ""
         return (
             f"{self.seed:4d} {self.series.scene:10s} {self.series.path:9s} "
             f"{self.series.noise:12s} {self.verdict:10s} {self.truth:7s} error {self.rms:.3f} px, "
             f"over stated {self.ratio:.2f} ({self.ratio_before:.2f} without parts), worst "
-            f"{self.worst:.2f} px; {self.lost} lost; {made}"
+            f"{self.worst:.2f} px; {self.lost} lost; {made}{why}"
         )
+
+    @property
+    def shows(self) -> int:
+        """How many frames show the scene."""
+        return int(np.isfinite(self.series.shift[:, 0]).sum())
 
 
 def judge(seed: int, series: Series) -> Outcome:
@@ -63,6 +73,8 @@ def judge(seed: int, series: Series) -> Outcome:
         warnings.simplefilter("ignore")
         found = steadystack.estimate_shifts(series.frames, mask=series.mask)
     verdict = str(found.attrs["verdict"])
+    findings = json.loads(found.attrs["verdict_reasons"])
+    reasons = tuple(f"{f['code']} ({f['trust']})" for f in findings if f["trust"] != "good")
     shift = found["frame_shift"].to_numpy()
     shows = np.isfinite(series.shift[:, 0])
     known = np.isfinite(shift[:, 0]) & (found["component"].to_numpy() == 0)
@@ -71,7 +83,9 @@ def judge(seed: int, series: Series) -> Outcome:
     statuses = found["frame_status"].to_numpy()
     bad_called_ok = int((~shows & known & (statuses == 0)).sum())
     if both.sum() < shows.sum() / 2:
-        return Outcome(seed, series, verdict, "lost", lost=lost, bad_called_ok=bad_called_ok)
+        return Outcome(
+            seed, series, verdict, "lost", lost=lost, bad_called_ok=bad_called_ok, reasons=reasons
+        )
     error = shift[both] - series.shift[both]
     stated = found["frame_shift_std"].to_numpy()[both]
     before = found["frame_stated_std"].to_numpy()[both]
@@ -86,7 +100,7 @@ def judge(seed: int, series: Series) -> Outcome:
     rms = float(np.sqrt(np.mean(error**2)))
     return Outcome(
         seed, series, verdict, truth, ratio, ratio_before, rms, float(worst.max()), lost,
-        bad_called_ok,
+        bad_called_ok, reasons,
     )  # fmt: skip
 
 
@@ -105,6 +119,8 @@ def print_tables(outcomes: list[Outcome]) -> None:
     for truth in TRUTHS:
         row = [count[truth, verdict] for verdict in VERDICTS]
         print(f"| {truth} | {' | '.join(map(str, row))} | {sum(row)} |")
+    _print_figures(outcomes)
+    _print_reasons(outcomes)
     ratios = defaultdict(list)
     for outcome in outcomes:
         names = list(outcome.series.faults) or ["none"]
@@ -122,12 +138,45 @@ def print_tables(outcomes: list[Outcome]) -> None:
     print(f"\nframes that show no scene, called ok: {sum(o.bad_called_ok for o in outcomes)}")
 
 
+def _print_figures(outcomes: list[Outcome]) -> None:
+    """The shares that verdicts, stated errors and errors are held to."""
+
+    def share(what: str, chosen: list[bool]) -> None:
+        if chosen:
+            print(f"{what}: {sum(chosen)} of {len(chosen)} ({np.mean(chosen):.0%})")
+
+    print()
+    share("right ones called check", [o.verdict == "check" for o in outcomes if o.truth == "right"])
+    good = [o for o in outcomes if o.verdict == "good"]
+    share("good ones within a factor of 2 of what is stated", [0.5 <= o.ratio <= 2 for o in good])
+    share("errors below 0.1 px", [o.rms < 0.1 for o in outcomes])
+    lost, shown = sum(o.lost for o in outcomes), sum(o.shows for o in outcomes)
+    print(f"frames that show the scene, lost: {lost} of {shown} ({lost / shown:.1%})")
+
+
+def _print_reasons(outcomes: list[Outcome]) -> None:
+    """How often each reason was given, and the only one, of right members and of others."""
+    given, alone = Counter[Any](), Counter[Any]()
+    for outcome in outcomes:
+        for reason in outcome.reasons:
+            is_right = outcome.truth == "right"
+            given[reason, is_right] += 1
+            alone[reason, is_right] += len(outcome.reasons) == 1
+    reasons = sorted({reason for reason, _ in given}, key=lambda r: (-alone[r, True], r))
+    print("\n| reason | right ones, alone | right ones | others, alone | others |"
+          "\n|---|---|---|---|---|")  # fmt: skip
+    for reason in reasons:
+        cells = [count[reason, right] for right in (True, False) for count in (alone, given)]
+        print(f"| {reason} | {' | '.join(map(str, cells))} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--step", type=int, default=1, help="of the members' numbers")
     parser.add_argument("--faults", nargs="*", choices=[*FAULTS, "none"])
     parser.add_argument(
         "--with-any", action="store_true", help="members without a fault do not count"
@@ -148,7 +197,7 @@ def main() -> None:
             outcomes.append(judge(seed, series))
             if arguments.list:
                 print(outcomes[-1].describe(), flush=True)
-        seed += 1
+        seed += arguments.step
     print_tables(outcomes)
 
 
