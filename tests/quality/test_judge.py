@@ -16,6 +16,7 @@ from steadystack.model import (
     ProbeCheck,
     Reason,
     SharpnessCheck,
+    StrangeParts,
     Trust,
 )
 from steadystack.quality import AdviceSettings, judge_series
@@ -256,3 +257,28 @@ def test_probes_spoil_nothing_where_moving_the_frames_sharpens_their_mean():
         sharpness = SharpnessCheck(32, still=1.0, moved=moved, error=0.001)
         said = judge_series(table, frames, probes=probes, sharpness=sharpness)
         assert [finding.trust for finding in said.findings] == [trust] * 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "trust"),
+    [(0, 4, Trust.GOOD), (2, 2, Trust.GOOD), (2, 3, Trust.CHECK), (1, 4, Trust.CHECK)],
+)
+def test_most_of_the_frame_is_what_is_left_of_it_and_not_of_what_was_left_before(
+    before, after, trust
+):
+    """So many of nine parts are not used from the start, so many of the rest are outvoted."""
+    pairs = np.array([(i, i + 1) for i in range(10)])
+    table = PairTable.unmeasured(pairs, 11, 2)
+    table.status[:] = PairStatus.OK.code
+    table.shift[:], table.shift_std[:] = 1.0, 0.01
+    table.frame_read_status[:] = FrameStatus.OK.code
+    weight = np.ones((11, 9), np.float32)
+    weight[:, :before], weight[:, before : before + after] = np.nan, 0
+    frames = replace(solve_shifts(table), part_weight=weight)
+    boxes = (((0, 9), (0, 9)),) * before
+    found = StrangeParts(11, 9, tuple(range(before)), "top", boxes=boxes)
+    said = judge_series(table, frames, parts=found)
+    assert said.trust is trust, said
+    finding = next(finding for finding in said.findings if finding.code == "parts_left_out")
+    used = (9 - before - after) / 9
+    assert (f"only {used:.0%} of the frame is used" in finding.words) is (used < 0.5)
