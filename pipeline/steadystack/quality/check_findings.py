@@ -134,16 +134,11 @@ def find_parts_left_out(
         )
     parts, ndim = frames.parts_left_out, frames.shift.shape[1]
     if parts:
-        names, count = (
-            name_parts(parts, ndim),
-            int(np.isfinite(frames.part_weight).any(axis=0).sum()),
-        )
+        names = name_parts(parts, ndim)
+        count = int(np.isfinite(frames.part_weight).any(axis=0).sum())
         used *= 1 - len(parts) / count
-        question = (
-            f": only {used:.0%} of the frame is used, is that what should stand still?"
-            if used < LEAST_USED
-            else ""
-        )
+        question = f": only {used:.0%} of the frame is used, is that what should stand still?"
+        question = question if used < LEAST_USED else ""
         yield Finding(
             Trust.CHECK if question else Trust.GOOD,
             Reason.PARTS_LEFT_OUT,
