@@ -194,6 +194,37 @@ def test_a_mask_leaves_out_what_is_wrong_in_the_image(tmp_path):
     assert np.abs(shifts["frame_shift"].to_numpy() - truth).max() < 0.2
 
 
+def test_parts_that_are_found_are_one_and_a_part_that_is_not_is_left_out():
+    strangers, _ = session(40, count=4)  # the anchor is one of them
+    early, truth = session(13, count=5)
+    late, truth_late = session(13, count=5, origin=(20, -22))  # further than pairs are searched
+    frames = np.concatenate([strangers, early, late])
+    truth = np.concatenate([truth, truth_late]) + JUMP
+    shifts = solved(frames, other_session(13, shape=(120, 130)))
+    fits = json.loads(shifts.attrs["external_reference"])["fits"]
+    assert [(fit["anchor"], fit["status"] == "ok") for fit in fits] == [
+        (0, False), (4, True), (9, True)
+    ]  # fmt: skip
+    assert json.loads(shifts.attrs["anchors"]) == [4, 0]
+    assert shifts["component"].to_numpy().tolist() == [1] * 4 + [0] * 10
+    ratio = (shifts["frame_shift"][4:] - truth) / shifts["frame_shift_std"][4:]
+    assert np.sqrt(np.mean(np.square(ratio.to_numpy()))) < 1.6
+    before = solved(frames, None)
+    np.testing.assert_array_equal(before["frame_shift"][:4], shifts["frame_shift"][:4])
+    steady = steadystack.correct(frames, shifts).to_numpy()
+    assert np.isnan(steady[:4]).all()
+    scene = Scene(13).view(SIZE, -JUMP)  # as in the image
+    for frame in steady[4:]:
+        shown = np.isfinite(frame)
+        assert np.corrcoef(frame[shown], scene[shown])[0, 1] > 0.85
+    reasons = json.loads(shifts.attrs["verdict_reasons"])
+    words = {reason["code"]: reason["words"] for reason in reasons}
+    assert "1 of 3 parts of the series were not found" in words["reference_not_found"]
+    assert "nor are they corrected" in words["reference_not_found"]
+    assert "falls into 2 parts" in words["parts"]
+    assert "anchor" not in words  # nothing is relative to a frame
+
+
 @pytest.mark.slow
 def test_refined_shifts_and_those_of_a_cluster_are_related_alike(tmp_path):
     frames, truth = session(9)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import steadystack
 from steadystack.dataset import save_shifts
 from steadystack.joining import describe_means, join_solved
 from steadystack.joining.joined_shifts import _join_times
 from support.members import slow_but
 from support.scenes import Scene
-from support.sessions import solved, three_sessions
+from support.sessions import COUNT, SIZE, session, solved, three_sessions
 
 
 def with_time(values, **about):
@@ -51,6 +52,30 @@ def test_it_is_read_as_it_was_written(tmp_path, suffix):
     lines = list(describe_means(joined))
     assert lines[0] == "a: 0.000 ± 0.000, 0.000 ± 0.000 px (mean of 8 frames)"
     assert lines[1].startswith("b: ")
+
+
+@pytest.mark.parametrize("seed", [4, 21])  # the first part is of the scene, or of another
+def test_each_has_all_parts_that_were_joined(seed):
+    scene, rng = Scene(4, waves=120), np.random.default_rng(4)
+    early, truth = session(Scene(seed, waves=120), rng)
+    late, truth_late = session(scene, rng, (16, -15))  # further than pairs are searched
+    whole, truth_whole = session(scene, rng, (8, -7))
+    broken = np.concatenate([early, late])
+    joined = join_solved([solved("whole", whole), solved("broken", broken)])
+    own, known = joined.each["broken"], np.arange(2 * COUNT) >= (0 if seed == 4 else COUNT)
+    assert own["component"].to_numpy().tolist() == (~known).astype(int).tolist()
+    of_all = joined.dataset.isel(frame=(joined.dataset["series"] == "broken").to_numpy())
+    assert of_all["component"].to_numpy().tolist() == (-1 * ~known).tolist()
+    np.testing.assert_array_equal(own["frame_shift"][known], of_all["frame_shift"][known])
+    assert np.isnan(of_all["frame_shift"][~known]).all()
+    error = own["frame_shift"].to_numpy() - np.concatenate([truth, truth_late]) + truth_whole[0]
+    assert np.abs(error[known]).max() < 0.15
+    steady = steadystack.correct(broken, own).to_numpy()
+    assert np.isnan(steady[~known]).all()
+    expected = scene.view(SIZE, truth_whole[0])  # as in the frame that lies at 0
+    for frame in steady[known]:
+        shown = np.isfinite(frame)
+        assert np.corrcoef(frame[shown], expected[shown])[0, 1] > 0.8
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 """Shifts relative to an image from outside of the series, such as of another session.
 
 The mean of every connected part of the series is registered to the image, wherever that may be.
-What is found is added to all shifts of the part, and its error to all of their errors. A part that
-cannot be found there keeps its shifts, relative to its anchor.
+What is found is added to all shifts of the part, and its error to all of their errors. Parts that
+are found are one, as they lie in one frame. A part that cannot be found there keeps its shifts,
+relative to its anchor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +24,7 @@ from steadystack.common_frame.series_mean import (
 from steadystack.conditioning import Conditioning, condition
 from steadystack.measure import Method
 from steadystack.model import (
+    LONE,
     Bools,
     FrameSource,
     FrameTable,
@@ -173,15 +176,22 @@ def move_by_fits(
 ) -> FrameTable:
     """The frames of the components that were found, moved by what was found, as `outside` tells.
 
-    `members` are the frames of the mean of each component.
+    They are component 0 from here on, as they lie in one frame; others, which do not compare with
+    them, stay as they are, and follow. Where none was found, all stays. `members` are the frames of
+    the mean of each component.
     """
     assert frames.outside is not None
-    if not any(fit.is_known for fit in frames.outside.fits):
+    fits = tuple(
+        replace(fit, anchor=frames.anchors[part]) if part < len(frames.anchors) else fit
+        for part, fit in enumerate(frames.outside.fits)
+    )
+    frames = replace(frames, outside=replace(frames.outside, fits=fits))
+    if not any(fit.is_known for fit in fits):
         return frames
     related = relate_to_means(pairs, frames, members)
     columns = ("shift", "stated_std", "part_std", "shift_std", "part_step")
     moved = {name: getattr(frames, name).copy() for name in columns}
-    for component, fit in enumerate(frames.outside.fits):
+    for component, fit in enumerate(fits):
         if not fit.is_known:
             continue
         inside = frames.component == component
@@ -189,4 +199,14 @@ def move_by_fits(
         moved["part_step"][inside] = related.part_step[inside]
         for name in ("stated_std", "part_std", "shift_std"):
             moved[name][inside] = np.hypot(getattr(related, name)[inside], fit.std)
-    return replace(frames, **moved)
+    return _put_in_one(replace(frames, **moved), [fit.is_known for fit in fits])
+
+
+def _put_in_one(frames: FrameTable, is_found: Sequence[bool]) -> FrameTable:
+    """The frames with all components that were found as number 0, and others from 1 on."""
+    first, lost = is_found.index(True), [part for part, found in enumerate(is_found) if not found]
+    number = np.zeros(len(is_found) + 1, np.int64)
+    number[lost] = 1 + np.arange(len(lost))
+    number[LONE] = LONE
+    anchors = tuple(frames.anchors[part] for part in (first, *lost))
+    return replace(frames, component=number[frames.component], anchors=anchors)

@@ -100,9 +100,9 @@ def read_lines(dataset: xr.Dataset) -> dict[int, FrameLine]:
 def _read_anchors(dataset: xr.Dataset, numbers: list[int]) -> list[int | None]:
     """Read of every frame the number of the frame that its shift is relative to; None: of none."""
     anchors, outside = json.loads(dataset.attrs["anchors"]), OutsideOutcome.of(dataset.attrs)
-    is_moved = [outside is not None and outside.fits[part].is_known for part in range(len(anchors))]
+    is_moved = outside is not None and outside.is_found
     return [
-        None if part < 0 or is_moved[part] else numbers[anchors[part]]
+        None if part < 0 or (part == 0 and is_moved) else numbers[anchors[part]]
         for part in dataset["component"].values.tolist()
     ]
 

@@ -75,7 +75,7 @@ def join_solved(
     moved = {
         one.name: _move(one, graph.make_outcome(number, path)) for number, one in enumerate(series)
     }
-    has_place = set(graph.series[_is_joined(graph) & (graph.component == 0)].tolist())
+    has_place = set(graph.series[_is_joined(graph)].tolist())
     each = {one.name: moved[one.name] for n, one in enumerate(series) if n in has_place}
     return JoinedSeries(_make_dataset(series, graph, moved), each)
 
@@ -162,8 +162,8 @@ def _place(dataset: xr.Dataset, graph: MeanGraph, number: int) -> dict[str, NDAr
     Others have no shift: their status is disconnected, if it was one of a frame with a shift.
     """
     columns = {name: dataset[name].to_numpy().copy() for name in OF_FRAMES}
-    joined = np.append(_is_joined(graph)[graph.series == number], False)  # of LONE, the last one
-    inside = joined[columns["component"]]
+    is_joined = bool(_is_joined(graph)[graph.series == number].any())
+    inside = (columns["component"] == 0) & is_joined
     had_shift = np.isfinite(columns["frame_shift"]).all(axis=1)
     for name in ("frame_shift", "frame_shift_std", "frame_stated_std", "frame_part_std"):
         columns[name][~inside] = np.nan

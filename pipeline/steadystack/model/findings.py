@@ -176,6 +176,7 @@ class OutsideFit:
     ncc, overlap : of the registration; None: not known
     frames : how many frames the mean is of that was registered
     conditioning : what was done to both images first, beside what is done to frames; "": nothing
+    anchor : the frame of the part whose shift was 0; None: not told
     """
 
     status: str
@@ -185,6 +186,7 @@ class OutsideFit:
     overlap: float | None = None
     frames: int = 0
     conditioning: str = ""
+    anchor: int | None = None
 
     @property
     def is_known(self) -> bool:
@@ -193,7 +195,7 @@ class OutsideFit:
 
 @dataclass(frozen=True)
 class OutsideOutcome:
-    """What became of an external reference: a fit for each component of the series, in order.
+    """What became of an external reference: a fit for each connected part of the pair graph.
 
     `path` is where it was read, "" if it was given as an array, `digest` that of its content.
     """
@@ -216,8 +218,13 @@ class OutsideOutcome:
     def name(self) -> str:
         return self.path or "the image"
 
+    @property
+    def is_found(self) -> bool:
+        """Whether some part was found, and component 0 lies in the frame of the image."""
+        return any(fit.is_known for fit in self.fits)
+
     def describe(self) -> Iterator[str]:
-        """What became of it, a line for each component of the series."""
+        """What became of it, a line for each connected part."""
         for number, fit in enumerate(self.fits):
             part = f"part {number}: " if len(self.fits) > 1 else ""
             if fit.is_known:
@@ -227,9 +234,10 @@ class OutsideOutcome:
                 )
                 yield f"{part}all shifts are moved by {values} px to lie on {self.name}"
             else:
+                note = ", and do not compare with those that were moved" if self.is_found else ""
                 yield (
                     f"{part}not found in {self.name} ({fit.status}): shifts stay relative to the "
-                    "anchor"
+                    f"anchor{note}"
                 )
 
 

@@ -152,7 +152,8 @@ COLUMNS = (
            "status of the frame when it was read, before the solve", flags=FrameStatus,
            measured=True),
     Column("component", "component", "frames", (FRAME,), "<i8", UNSOLVED,
-           "connected part of the pair graph; -1: no usable pair, -2: not solved yet"),
+           "connected part of the pair graph, of all that were found in an external reference 0; "
+           "shifts of different parts do not compare; -1: no usable pair, -2: not solved yet"),
     Column("pair_count", "pair_count", "frames", (FRAME,), "<i8", 0,
            "number of pairs in the solution"),
     Column("frame_ncc", "", "derived", (FRAME,), "<f8", NAN,
@@ -256,11 +257,12 @@ ATTRIBUTES = (
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component; was before, of "
-              "components that were found in an external reference"),
+              "what was found in an external reference"),
     Attribute("external_reference", "JSON", "what became of it: path and digest, and a fit for "
-              "each component, in order: status as of a pair; offset, pixels, that was added to "
-              "all of its shifts, and std, which is in all of their deviations, both empty if it "
-              "was not found; ncc, overlap, frames of its mean, conditioning; missing: none given"),
+              "each connected part of the pair graph: status as of a pair; offset, pixels, that "
+              "was added to all of its shifts, and std, which is in all of their deviations, both "
+              "empty if it was not found; ncc, overlap, frames of its mean, conditioning, and "
+              "anchor, the frame whose shift was 0; missing: none given"),
     Attribute("edited", "text", "when `steadystack.edit_shifts` put other shifts into it, UTC, ISO "
               "8601; missing: never"),
     Attribute("digests", "JSON", "hash of every variable, and of all other attributes: a dataset "

@@ -100,7 +100,7 @@ def judge_series(
             *find_biased_separations(pairs, frames, advice),
             *_find_large_errors(frames),
             *_find_lost_reference(outside),
-            *_find_lost_anchor(frames, anchor, advice),
+            *([] if outside and outside.is_found else _find_lost_anchor(frames, anchor, advice)),
         ]
     )
 
@@ -182,12 +182,17 @@ def _find_lost_reference(outside: OutsideOutcome | None) -> Iterator[Finding]:
         of_parts = (
             f"{len(lost)} of {count} parts of the series were" if count > 1 else "frames were"
         )
+        effect = "and their shifts are relative to the anchor"
+        if outside.is_found:
+            effect = (
+                "and their shifts do not compare with those of the others, nor are they corrected"
+            )
         yield Finding(
             Trust.UNRELIABLE,
             Reason.REFERENCE_NOT_FOUND,
             f"{of_parts} not found in the external reference {outside.path}".rstrip()
-            + f" ({lost[0].status}), and their shifts are relative to the anchor: give an image "
-            "that shows the same scene (external_reference.path), or leave it out",
+            + f" ({lost[0].status}), {effect}: give an image that shows the same scene "
+            "(external_reference.path), or leave it out",
         )
 
 
