@@ -55,6 +55,26 @@ def register_all(pictures: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
+def test_the_plan_tells_of_the_movie(frames, tmp_path):
+    write_stack(tmp_path / "stack.zarr", frames)
+    without = stages.plan(run_with(tmp_path, output={"shifts": str(tmp_path / "shifts.zarr")}))
+    config = run_with(tmp_path)
+    plan = stages.plan(config)
+    shape = (len(frames), *MoviePage((ENLARGED * SIZE[0], ENLARGED * SIZE[1]), 1.0, "").shape)
+    size = 1.5 * np.prod(shape)
+    assert (without.movie, plan.movie.shape, plan.movie.written_bytes) == (None, shape, size)
+    rows = dict(plan.describe())
+    assert rows["movie"] == str(shape)
+    # 76 bytes for each of its 72 x 80 pixels, and two pictures of nine times as many
+    assert rows["its tasks"] == f"{len(frames)} of up to 0.5 MiB of memory"
+    assert rows["disk"] != dict(without.describe())["disk"]
+    stages.run(config)
+    _, pictures = decode_halves(tmp_path / "movie.mp4")
+    assert pictures.shape == shape
+    assert 0 < (tmp_path / "movie.mp4").stat().st_size < size
+    assert stages.plan(config).movie == plan.movie
+
+
 def test_the_left_half_moves_and_the_right_one_stands_still(frames, tmp_path):
     """Frames of 72 x 80 with a mask, and their pictures registered without it."""
     valid = np.ones(SIZE, bool)

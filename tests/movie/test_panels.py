@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,9 @@ from steadystack.movie.panels import (
     PanelWork,
     _scale_motion,
     choose_bins,
+    choose_enlargement,
     draw_panels,
+    estimate_panel_bytes,
     sample_values,
 )
 from steadystack.readers import ArrayFrames
@@ -116,3 +119,40 @@ def test_local_shifts_of_bins_are_those_of_their_pixels():
     place = np.array([[5.0, 11.0]])
     in_pixels = 4 * place + 1.5  # the centre of that bin
     np.testing.assert_allclose(4 * binned.at_places(place), field[1].at_places(in_pixels))
+
+
+NODES = (np.array([0.0, 100.0, 200.0]), np.array([0.0, 150.0, 250.0]))
+MOTIONS = {
+    "shift": None,
+    "linear": 1.01 * np.eye(2)[None],
+    "local": LocalField(NODES, np.full((1, 3, 3, 2), 1.3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "motion"),
+    [
+        ((260, 300), "u2", "shift"),
+        ((40, 44), "f4", "linear"),
+        ((260, 300), "u2", "linear"),
+        ((260, 300), "f4", "local"),
+        ((1040, 1100), "u2", "shift"),
+        ((2100, 2000), "f4", "linear"),
+        ((40, 200, 220), "u2", "shift"),
+    ],
+)
+def test_the_memory_of_a_task_is_as_forecast(shape, dtype, motion, monkeypatch):
+    monkeypatch.setattr(panels, "READ_PIXELS", 2**20)
+    pixels = np.random.default_rng(0).integers(0, 200, (1, *shape)).astype(dtype)
+    bins = choose_bins(shape)
+    small = [size // step for size, step in zip(shape, bins, strict=True)]
+    shift = np.full((1, len(shape)), 1.3)
+    linear, enlarged = MOTIONS[motion], choose_enlargement(small)
+    work = work_of(pixels, shift, bins=bins, linear=linear, enlarged=enlarged)
+    draw_panels(0, work, 0, 200)  # what is set up once is not of the task
+    tracemalloc.start()
+    draw_panels(0, work, 0, 200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    planned = estimate_panel_bytes(shape, pixels.dtype.itemsize, 0, only_shifts=motion == "shift")
+    assert 0.5 * planned < peak < 1.05 * planned

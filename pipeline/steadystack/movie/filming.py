@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from steadystack.movie.panels import (
     choose_bins,
     choose_enlargement,
     draw_panels,
+    estimate_panel_bytes,
     sample_values,
 )
 from steadystack.outputs import (
@@ -69,6 +71,16 @@ class Movie:
     def rate(self) -> int:
         """Frames a second."""
         return int(np.clip(round(len(self.captions) / SECONDS), *RATES))
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of all pictures before they are compressed: greys, and half as many for colours."""
+        return len(self.captions) * math.prod(self.make_page().shape) * 3 // 2
+
+    def estimate_task_bytes(self, pixel_bytes: int, chunk_bytes: int, only_shifts: bool) -> int:
+        """The memory that a task takes at most, bytes; parameters as in `estimate_panel_bytes`."""
+        shape = self.work.source.frame_shape
+        return estimate_panel_bytes(shape, pixel_bytes, chunk_bytes, only_shifts=only_shifts)
 
     def make_page(self) -> MoviePage:
         """What stands around its frames."""

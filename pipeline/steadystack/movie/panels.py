@@ -16,6 +16,9 @@ from steadystack.warp import AnyMotion, LocalField, find_middle, warp
 LARGEST, SMALLEST = 512, 256
 PLANES = 32  # of a binned volume, at most
 READ_PIXELS = 2**24  # that are read at a time, by some 10 bytes each
+# What a task takes, bytes: of a pixel as it is read, beside its value twice; of a binned one as it
+# is held, and as it is moved, of a volume, of a frame by a shift, and by more than that.
+READ_BYTES, BINNED_BYTES, MOVED_BYTES = 4, 9, {"volume": 55, "shift": 76, "more": 120}
 DARKEST = 24  # grey value of the darkest known pixels; those that are not known are 0
 
 
@@ -52,6 +55,29 @@ class PanelWork:
         """The shape of a picture (y, x)."""
         height, width = (size * self.enlarged for size in self.binned_shape[-2:])
         return height, width
+
+
+def estimate_panel_bytes(
+    shape: tuple[int, ...], pixel_bytes: int, chunk_bytes: int, *, only_shifts: bool = True
+) -> int:
+    """Estimate the memory that drawing a frame ([z,] y, x) takes at most, bytes.
+
+    Parameters
+    ----------
+    pixel_bytes : of a pixel as it is read
+    chunk_bytes : that are decoded at a time
+    only_shifts : whether frames have no linear motion or local shifts
+    """
+    bins = choose_bins(shape)
+    binned = [size // step for size, step in zip(shape, bins, strict=True)]
+    row = bins[0] * math.prod(shape[1:])
+    read = min(max(READ_PIXELS // row, 1) * row, math.prod(shape))
+    kind = "volume" if len(shape) > 2 else "shift" if only_shifts else "more"
+    pixels, plane = math.prod(binned), math.prod(binned[-2:]) * choose_enlargement(binned) ** 2
+    return chunk_bytes + max(
+        BINNED_BYTES * pixels + (2 * pixel_bytes + READ_BYTES) * read,
+        MOVED_BYTES[kind] * pixels + 2 * plane,
+    )
 
 
 def choose_bins(shape: Sequence[int]) -> tuple[int, ...]:

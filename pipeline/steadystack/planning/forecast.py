@@ -39,10 +39,11 @@ OUTSIDE_READS, OUTSIDE_PIXEL_BYTES = 32, 700
 
 @dataclass(frozen=True)
 class CorrectedPlan:
-    """Forecast of the corrected stack, or the mean: pixels per array axis, levels, tasks, bytes.
+    """Forecast of the corrected stack, mean or movie: pixels per array axis, levels, tasks, bytes.
 
-    `written_bytes` are those of all levels before they are compressed. `known` says whether they
-    follow from shifts that are there: before, crop and expand count as if no frame moved.
+    A movie has no `levels`, 0. `written_bytes` are those of all levels before they are compressed.
+    `known` says whether they follow from shifts that are there: before, crop and expand count as if
+    no frame moved.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +58,10 @@ class CorrectedPlan:
         """Describe the corrected stack for a reader, as names and values."""
         condition = "" if self.known else " if nothing moved"
         return [
-            (self.what, f"{self.shape}{condition} in {self.levels} level(s)"),
+            (
+                self.what,
+                f"{self.shape}{condition}" + f" in {self.levels} level(s)" * bool(self.levels),
+            ),
             ("its tasks", f"{self.tasks} of up to {format_mib(self.task_bytes)} of memory"),
             ("to write", f"{format_mib(self.written_bytes)} before compression"),
         ]
@@ -75,8 +79,8 @@ class Plan:
     at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
     needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
     `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. The shifts
-    dataset has `dataset_bytes` before compression. `corrected` and `mean` are None where they are
-    not asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
+    dataset has `dataset_bytes` before compression. `corrected`, `mean` and `movie` are None where
+    they are not asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
     """
 
     frames: int
@@ -104,6 +108,7 @@ class Plan:
     dataset_bytes: int
     corrected: CorrectedPlan | None = None
     mean: CorrectedPlan | None = None
+    movie: CorrectedPlan | None = None
     auto: bool = False
     frame_reads: int = 0
     further_reads: int = 0
@@ -148,7 +153,7 @@ class Plan:
         elif self.wanted_workers:
             rows.append(("workers", f"{format_mib(self.worker_bytes)} each, wherever they run"))
         disk = self.dataset_bytes
-        for image in (self.corrected, self.mean):
+        for image in (self.corrected, self.mean, self.movie):
             if image:
                 rows += image.describe()
                 disk += image.written_bytes

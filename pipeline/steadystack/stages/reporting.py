@@ -44,7 +44,7 @@ from steadystack.model import (
     hide_secrets,
 )
 from steadystack.motion import ModelChoice
-from steadystack.movie import plan_movie, write_movie
+from steadystack.movie import Movie, plan_movie, write_movie
 from steadystack.object_windows import measure_in_windows
 from steadystack.outputs import (
     Origin,
@@ -55,7 +55,7 @@ from steadystack.outputs import (
     replacing_own_file,
     write_rows,
 )
-from steadystack.planning import Setup
+from steadystack.planning import CorrectedPlan, Setup
 from steadystack.quality import make_close_ups, verdict
 from steadystack.readers import StackSpec, locate_stack
 from steadystack.report import (
@@ -69,7 +69,7 @@ from steadystack.report import (
 from steadystack.run_log import read_log_lines
 from steadystack.stages.correcting import Progress, Summary, check_solved, tell_in_log
 from steadystack.stages.results import add_camera_images
-from steadystack.warp import Box, LocalField
+from steadystack.warp import AnyMotion, Box, LocalField
 
 # What `export` writes, by the end of the name.
 AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
@@ -203,27 +203,10 @@ def film_solved(
 ) -> Summary:
     """Write the movie of a solved run, of the frames that were measured, as taken beside steady."""
     check_solved(setup, shifts)
-    series, validity, how = setup.series, setup.series.validity, setup.config.correct
+    how = setup.config.correct
     movements = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
-    path = str(setup.config.output.movie)
-    movie = plan_movie(
-        path,
-        series.source_before_pilot,
-        movements.shift,
-        movements.linear,
-        numbers=series.frame_numbers,
-        time=series.time,
-        pixel_size=series.pixel_size,
-        unit=series.unit,
-        labels=how.labels,
-        made_of=[
-            series.digest,
-            *(validity.border, validity.invalid_values, validity.saturation, validity.valid_range),
-        ],
-        origin=Origin(
-            fingerprint=shifts.attrs.get("fingerprint", ""),
-            run=name_run(setup.config.output.shifts, path),
-        ),
+    movie = _plan_film(
+        setup, movements.shift, movements.linear, shifts.attrs.get("fingerprint", "")
     )
     write_movie(
         movie,
@@ -232,16 +215,52 @@ def film_solved(
         may_replace=may_replace,
         progress=tell_in_log(progress, "frames"),
     )
-    count = len(movie.captions)
+    count, shape = len(movie.captions), movie.make_page().shape
     return Summary(
-        path,
-        count,
-        blank=0,
-        shape=movie.make_page().shape,
-        levels=1,
-        tasks=count,
-        task_bytes=0,
+        movie.path, count, blank=0, shape=shape, levels=1, tasks=count, task_bytes=0, what="movie"
+    )
+
+
+def forecast_movie(setup: Setup) -> CorrectedPlan:
+    """What the movie of a run will be and need; the same whatever the shifts are."""
+    series, source = setup.series, setup.series.source
+    movie = _plan_film(setup, np.zeros((source.frame_count, len(source.frame_shape))))
+    is_shifted = not setup.config.motion.is_more_than_shift
+    return CorrectedPlan(
+        shape=(len(movie.captions), *movie.make_page().shape),
+        levels=0,
+        tasks=len(movie.captions),
+        task_bytes=movie.estimate_task_bytes(series.pixel_bytes, series.chunk_bytes, is_shifted),
+        written_bytes=movie.picture_bytes,
+        known=True,
         what="movie",
+    )
+
+
+def _plan_film(
+    setup: Setup,
+    shift: NDArray[np.float64],
+    linear: AnyMotion | None = None,
+    fingerprint: str = "",
+) -> Movie:
+    """Plan the movie of a run whose frames are moved so, as `find_movements` has them."""
+    series, validity = setup.series, setup.series.validity
+    path = str(setup.config.output.movie)
+    return plan_movie(
+        path,
+        series.source_before_pilot,
+        shift,
+        linear,
+        numbers=series.frame_numbers,
+        time=series.time,
+        pixel_size=series.pixel_size,
+        unit=series.unit,
+        labels=setup.config.correct.labels,
+        made_of=[
+            series.digest,
+            *(validity.border, validity.invalid_values, validity.saturation, validity.valid_range),
+        ],
+        origin=Origin(fingerprint=fingerprint, run=name_run(setup.config.output.shifts, path)),
     )
 
 

@@ -52,7 +52,7 @@ from steadystack.stages.measuring import (
     recall_run,
     settle_settings,
 )
-from steadystack.stages.reporting import check_report, film_solved, write_report
+from steadystack.stages.reporting import check_report, film_solved, forecast_movie, write_report
 from steadystack.stages.results import (
     check_neighbours,
     check_same_frames,
@@ -80,7 +80,12 @@ def plan(config: Config) -> Plan:
     if config.output.movie is not None:
         check_movie(config.output.movie)
     images = plan_correcting(setup)
-    return replace(make_plan(setup), corrected=images.get("corrected"), mean=images.get("mean"))
+    return replace(
+        make_plan(setup),
+        corrected=images.get("corrected"),
+        mean=images.get("mean"),
+        movie=None if config.output.movie is None else forecast_movie(setup),
+    )
 
 
 def run(
