@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from steadystack.checks import is_majority_confirmed
 from steadystack.measure import (
+    HeldFrames,
     ReadSummary,
     find_cheapest_cell,
     find_pair_centres,
@@ -30,6 +32,7 @@ from steadystack.model import (
 )
 from steadystack.planning import Setup, set_up
 from steadystack.quality import widen_errors
+from steadystack.register import Search
 from steadystack.solve import solve_shifts
 from steadystack.survey import find_coarse_shift
 
@@ -39,6 +42,11 @@ LAST, BACK = 2, 8
 MISSES = 3
 # Around the shift of the frame before so much of a side is searched where nothing is decided, px.
 SHARE, LEAST, MOST = 8, 32, 128
+# So many of these are held for the next frame, and the early one, if a frame has no more pixels: in
+# some 150 bytes for each of these in all.
+MOST_HELD, LARGEST_HELD = 2, 2**23
+# Their searches have room for shifts of so much, px, and for twice as much where they go farther.
+LEAST_REACH = 4
 # Pairs that may have a shift elsewhere.
 MAY_LIE_FARTHER = tuple(
     status.code
@@ -86,6 +94,7 @@ class ProvisionalShifts:
         )
         self._attributes = attributes or {}
         self._early, self._misses = -1, 0
+        self._held = HeldFrames()
         self._solved = self._solve(setup)
 
     def estimate(self, setup: Setup, frame: int) -> Estimate:
@@ -103,6 +112,7 @@ class ProvisionalShifts:
         """Forget what measuring a frame gave, to measure it again."""
         others = (self.table.reference != frame) & (self.table.moving != frame)
         self.table = self.table.select_pairs(np.flatnonzero(others))
+        self._held = HeldFrames()
         self.table.frame_read_status[frame] = FrameStatus.UNMEASURED.code
 
     def _tell(self, frame: int, is_first: bool) -> Estimate:
@@ -147,13 +157,14 @@ class ProvisionalShifts:
         """Measure the pairs of a frame: around where it is expected, or everywhere."""
         nearest = max(references, key=lambda one: (self._solved.component[one] != LONE, one))
         expected, near = self._expect(setup, frame, nearest), bound_around(setup)
-        found = measure_around(near, frame, references, expected)
+        found = measure_around(near, frame, references, expected, self._held)
         farther = near is not setup or setup.method.widen
         if farther and np.isin(found.status, MAY_LIE_FARTHER).all():
             coarse = find_coarse_shift(setup, nearest, frame)
             if coarse is not None:
                 expected[frame] = expected[nearest] + coarse
-                found = measure_around(near, frame, references, expected)
+                found = measure_around(near, frame, references, expected, self._held)
+        self._held.keep_only({*references[-MOST_HELD:], self._early, frame})
         early = found.ok[found.reference == self._early]
         self._misses = 0 if early.any() else self._misses + 1
         self.table = join(self.table, found)
@@ -191,18 +202,44 @@ def bound_around(setup: Setup) -> Setup:
 
 
 def measure_around(
-    setup: Setup, frame: int, references: Sequence[int], expected: NDArray[np.float64]
+    setup: Setup,
+    frame: int,
+    references: Sequence[int],
+    expected: NDArray[np.float64],
+    held: HeldFrames | None = None,
 ) -> PairTable:
-    """Measure the pairs of a frame, each around what is expected (frames, axes), px."""
+    """Measure the pairs of a frame, each around what is expected (frames, axes), px.
+
+    `held` are frames that need not be read, and made ready, again.
+    """
     source = setup.series.source
     pairs = np.array([[reference, frame] for reference in references])
     method = replace(setup.method, initial_shifts=expected, widen=False)
     centres = find_pair_centres(method, pairs)
     assert centres is not None
-    method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
+    method = replace(method, cell=choose_cell(centres, pairs, method.search))
+    if math.prod(method.search.shape) > LARGEST_HELD:
+        held = None
+    elif held is not None:
+        method = replace(method, keep=(*method.keep, "value"))
     table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
-    deque(measure_pairs(source, table, method, setup.size), maxlen=0)
+    deque(measure_pairs(source, table, method, setup.size, held=held), maxlen=0)
     return table
+
+
+def choose_cell(
+    centres: NDArray[np.int64], pairs: NDArray[np.int64], search: Search
+) -> tuple[int, ...]:
+    """Choose the cell of a frame's searches: one that stays, so that what is held can be used.
+
+    It has room for all centres, and twice as much for those that go farther; where that would be
+    much beside the search, it is the cheapest one.
+    """
+    reach = np.maximum(np.abs(centres).max(axis=0), LEAST_REACH)
+    half = 2 ** np.ceil(np.log2(reach)).astype(int)
+    if search.max_shift is not None and (2 * half <= search.max_shift).all():
+        return tuple((2 * half + 1).tolist())
+    return find_cheapest_cell(centres, pairs, search)
 
 
 def read_status(setup: Setup, frame: int) -> FrameStatus:

@@ -7,7 +7,7 @@ fixed pattern from the stack itself. `rounds` measures what a first round leaves
 `refinement` every frame anew against the mean of its neighbours.
 """
 
-from steadystack.measure.batch_tasks import BatchResult, measure_batch
+from steadystack.measure.batch_tasks import BatchResult, HeldFrames, measure_batch
 from steadystack.measure.batches import cut_into_batches, measure_pairs
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.camera_images import (
@@ -51,6 +51,7 @@ __all__ = [
     "BatchSize",
     "FrameGroup",
     "GroupMean",
+    "HeldFrames",
     "Method",
     "PatternEstimate",
     "ReadSummary",

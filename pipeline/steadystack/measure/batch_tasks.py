@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from steadystack.measure.method import (
     prepare_block,
     read_camera_images,
     read_common_mask,
+    reuse_mask,
 )
 from steadystack.measure.part_steps import PartAsker, find_last_rows
 from steadystack.model import (
@@ -27,8 +28,8 @@ from steadystack.model import (
     Registration,
     Surface,
 )
-from steadystack.ncc import MaskedImage, Terms
-from steadystack.parts import PartScores
+from steadystack.ncc import CachedMask, MaskedImage, Terms
+from steadystack.parts import PartScores, ScoreImage
 from steadystack.register import Search, compute_block_terms, make_surface, register_surfaces
 
 # Pairs that may have a shift beyond the lags that were searched.
@@ -77,19 +78,72 @@ class BlockResult:
         return BlockResult(self.pairs, self.centres, terms, summaries)
 
 
+@dataclass(eq=False)
+class HeldFrames:
+    """Frames that are ready, for the next batches in this process; no number depends on it.
+
+    All batches must be of one source and of one method, but for centres and cells of the search.
+    What was computed of frames stays for the last two searches.
+    """
+
+    _frames: dict[int, tuple[MaskedImage, ReadSummary, ScoreImage | None]] = field(
+        default_factory=dict
+    )
+    _lately: list[tuple[Search, CachedMask, dict[int, MaskedImage]]] = field(default_factory=list)
+
+    def keep_only(self, frames: Collection[int]) -> None:
+        """Let go of all frames but these."""
+        for frame in self._frames.keys() - set(frames):
+            del self._frames[frame]
+            for _, _, images in self._lately:
+                images.pop(frame, None)
+
+    def begin(self, search: Search, common: CachedMask) -> CachedMask:
+        """Begin a batch with a search; the mask that is common to all frames, as it is held."""
+        known = [one for one in self._lately if one[0] == search]
+        others = [one for one in self._lately if one[0] != search]
+        self._lately = [*others[-1:], *(known or [(search, common, {})])]
+        return self._lately[-1][1]
+
+    def get(self, frame: int) -> tuple[MaskedImage, ReadSummary, ScoreImage | None] | None:
+        """Get a frame for the batch that was begun; None: it is not here."""
+        if frame not in self._frames:
+            return None
+        search, common, images = self._lately[-1]
+        image, summary, smoothed = self._frames[frame]
+        if frame not in images:
+            masks = [common, *(other.mask for other in images.values())]
+            mask = reuse_mask(image.mask.pixels, masks, search.layouts[0])
+            images[frame] = replace(image, mask=mask, cache={})
+        return images[frame], summary, smoothed
+
+    def add(
+        self, frame: int, image: MaskedImage, summary: ReadSummary, smoothed: ScoreImage | None
+    ) -> None:
+        """Hold a frame of the batch that was begun, if it can be measured."""
+        if summary.pair_status is PairStatus.OK:
+            self._frames[frame] = image, summary, smoothed
+            self._lately[-1][2][frame] = image
+
+
 def measure_batch(
-    pairs: Ints, source: FrameSource, method: Method, centres: Ints | None = None
+    pairs: Ints,
+    source: FrameSource,
+    method: Method,
+    centres: Ints | None = None,
+    held: HeldFrames | None = None,
 ) -> BatchResult:
     """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once.
 
-    `centres` are those of their searches, of one cell; None: those that the method knows.
+    `centres` are those of their searches, of one cell; None: those that the method knows. `held`
+    are frames that need not be read, and where those that are read are added.
     """
     if centres is None:
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
     asker = PartAsker(method.search, pairs) if method.asks_parts else None
-    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker)
+    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker, held)
     result = _register_batch(pairs, centres, terms, summaries, method.search, asker)
     if method.widen and centres is None:
         _search_everywhere(result.table, source, method)
@@ -110,11 +164,14 @@ def _search_everywhere(table: PairTable, source: FrameSource, method: Method) ->
 
 
 def measure_task(
-    task: tuple[Ints, Ints | None], source: FrameSource, method: Method
+    task: tuple[Ints, Ints | None],
+    source: FrameSource,
+    method: Method,
+    held: HeldFrames | None = None,
 ) -> BatchResult:
     """Register the pairs of one task, (pairs, centres), on a worker."""
     pairs, centres = task
-    return measure_batch(pairs, source, method, centres)
+    return measure_batch(pairs, source, method, centres, held)
 
 
 def measure_block(
@@ -142,29 +199,39 @@ def _iterate_terms(
     method: Method,
     summaries: dict[int, ReadSummary],
     asker: PartAsker | None = None,
+    lasting: HeldFrames | None = None,
 ) -> Iterator[Terms | None]:
     """Yield the terms of every pair in a block, None if one of its frames is of no use.
 
     None also where the frames do not touch as far as is searched. Every frame that is read adds its
     summary to `summaries`: those of a pair are there when its terms are. A frame is held from its
-    first pair to its last; `asker` takes note of it.
+    first pair to its last, and in `lasting`; `asker` takes note of it.
     """
     camera_images = read_camera_images(method, source.frame_shape, block)
     common = read_common_mask(source, block, method)
     search = method.search
+    if lasting is not None:
+        common = lasting.begin(search, common)
     last_rows = find_last_rows(pairs)
     held: dict[int, MaskedImage] = {}
     for row, (reference, moving) in enumerate(pairs.tolist()):
         for frame in (reference, moving):
-            if frame not in summaries:
+            if frame in summaries:
+                continue
+            image, smoothed, known = None, None, lasting.get(frame) if lasting else None
+            if known is not None:
+                image, summaries[frame], smoothed = known
+            else:
                 masks = list(dict.fromkeys([common, *(image.mask for image in held.values())]))
                 image, summaries[frame] = prepare_block(
                     source, frame, block, method, camera_images, masks
                 )
-                if image is not None:
-                    held[frame] = image
-                    if asker is not None:
-                        asker.hold(frame, image)
+            if image is not None:
+                held[frame] = image
+                if asker is not None:
+                    smoothed = asker.hold(frame, image, smoothed)
+                if lasting is not None and known is None:
+                    lasting.add(frame, image, summaries[frame], smoothed)
         alone = len(search.blocks) == 1 and not all(
             summaries[frame].pair_status is PairStatus.OK for frame in (reference, moving)
         )

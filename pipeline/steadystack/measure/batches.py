@@ -15,6 +15,7 @@ from steadystack.cluster import Engine, Failure, as_cluster, run_tasks, run_tree
 from steadystack.measure.batch_tasks import (
     BatchResult,
     BlockResult,
+    HeldFrames,
     finish_batch,
     measure_block,
     measure_task,
@@ -49,6 +50,7 @@ def measure_pairs(
     *,
     client: Engine = None,
     on_batch: OnBatch | None = None,
+    held: HeldFrames | None = None,
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, or that failed.
 
@@ -56,7 +58,8 @@ def measure_pairs(
     before that `on_batch` is called with the table, the rows of the batch and the frames that were
     read for them. A row does not depend on its batch, nor on where that was run; how many batches
     there are goes by the threads of the engine. The pairs of a batch that is given up have the
-    status FAILED.
+    status FAILED. `held` are frames that need not be read, of pairs that are measured in this
+    process.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def measure_pairs(
         for chosen, centres in cut_into_batches(pairs, method, size)
     )
     if len(method.search.blocks) == 1:
-        results = run_tasks(client, measure_task, batches, *shared)
+        results = run_tasks(client, measure_task, batches, *shared, *([held] if held else []))
     else:
         results = _run_blocks(client, batches, method, shared)
     for batch, result in results:

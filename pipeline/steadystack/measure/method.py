@@ -196,7 +196,7 @@ def prepare_block(
         return None, ReadSummary(read.status, read.reason)
     low, high = find_extremes(read.image, read.valid)
     image, valid = condition(read.image, read.valid, method.conditioning, *camera_images)
-    mask = _reuse_mask(valid[inside], masks, method.search.layouts[block])
+    mask = reuse_mask(valid[inside], masks, method.search.layouts[block])
     prepared = make_masked_image(image[inside], mask)
     moments = Moments.compute(prepared, method.search.find_frame_parts(block)[1])
     summary = ReadSummary(read.status, "", low <= high, low, high, read.image.dtype, moments)
@@ -261,7 +261,8 @@ def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedM
     return CachedMask(narrow(pixels, method.conditioning)[inside])
 
 
-def _reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:
+def reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:
+    """The first of some masks that equals `pixels`, or one made from the first of them."""
     for mask in masks:
         if np.array_equal(mask.pixels, pixels):
             return mask

@@ -82,10 +82,14 @@ class PartAsker:
         self._last = find_last_rows(self.pairs)
         self._moves = [size > 1 for size in self.search.window.shape]
 
-    def hold(self, frame: int, image: MaskedImage) -> None:
-        """Take note of a frame, or of the block of it."""
+    def hold(
+        self, frame: int, image: MaskedImage, smoothed: ScoreImage | None = None
+    ) -> ScoreImage:
+        """Take note of a frame, or of the block of it; as it is `smoothed`, where that is known."""
         begin = [side.start for side in self.search.blocks[self.block].moving]
-        self._held[frame] = make_score_image(image.values, _smooth_mask(image.mask), begin)
+        smoothed = smoothed or make_score_image(image.values, _smooth_mask(image.mask), begin)
+        self._held[frame] = smoothed
+        return smoothed
 
     def compute_scores(self, row: int, shift: Floats, inverted: bool) -> PartScores | None:
         """What the parts say of a pair; None where a frame is not at hand."""
