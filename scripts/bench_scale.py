@@ -30,7 +30,7 @@ from steadystack.checks import check_series
 from steadystack.cluster import Cluster, connect, run_tasks
 from steadystack.config import ClusterSection
 from steadystack.measure import cut_into_batches, measure_batch, measure_pairs
-from steadystack.measure.batch_tasks import BatchResult
+from steadystack.measure.batch_results import BatchResult
 from steadystack.model import FRAME_RESULTS, FrameStatus, PairStatus, PairTable
 from steadystack.planning import Setup, make_series, open_series, set_up
 from steadystack.readers import ArrayFrames

@@ -79,6 +79,7 @@ def test_the_dataset_is_as_documented(folder):
         "pair_overlap": pair,
         "pair_part_std": ("pair", "axis"),
         "pair_part_step": ("pair", "part", "axis"),
+        "pair_channel_weight": ("pair", "channel"),
         "pair_weight": pair,
         "pair_status": pair,
     }

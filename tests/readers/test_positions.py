@@ -12,6 +12,7 @@ from steadystack.model import InputError
 from steadystack.outputs import write_stack
 from steadystack.readers import StackFrames, list_positions, locate_stack
 from support import STORES
+from support.stores import FRAMES, ome_04
 from support.tiff_files import PIXELS
 
 
@@ -86,3 +87,17 @@ def test_a_collection_of_series(tmp_path):
         assert spec.array.inner_path.split("/")[0] == ("0" if listed else "1")
     spec = locate_stack(str(tmp_path / "b.zarr"), series=1)
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, PIXELS[2, 1])
+
+
+def test_several_channels_by_number_and_name(tmp_path):
+    path = ome_04(tmp_path / "stack.zarr")
+    spec = locate_stack(path, channel=["GFP", 0])
+    assert (spec.channel, spec.several) == (1, (1, 0))
+    source = StackFrames(spec)
+    for channel, number in zip(source.channels, (1, 0), strict=True):
+        np.testing.assert_array_equal(channel.read(2).image, FRAMES[2, number])
+        assert not channel.channels
+    np.testing.assert_array_equal(source.read(2).image, FRAMES[2, 1])
+    assert not StackFrames(locate_stack(path, channel=["GFP"])).channels
+    with pytest.raises(InputError, match="none twice"):
+        locate_stack(path, channel=["GFP", 1])

@@ -107,7 +107,7 @@ class Probe:
             centres = find_pair_centres(method, pairs)
             assert centres is not None
             method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
-        table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
+        table = PairTable.of_frames(pairs, source)
         client = None if source.in_memory else self.client  # workers would get copies of it
         meter = StageMeter("measuring", "pairs")
         for _, done in measure_pairs(source, table, method, self.setup.size, client=client):

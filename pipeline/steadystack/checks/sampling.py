@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise, product
 from typing import Any
 
@@ -101,6 +102,11 @@ class KeptFrames:
     @property
     def in_memory(self) -> bool:
         return self.source.in_memory
+
+    @cached_property
+    def channels(self) -> tuple[FrameSource, ...]:
+        several = self.source.channels
+        return tuple(KeptFrames(one, self.most_bytes // len(several)) for one in several)
 
     def common_mask(self, region: Slices) -> Bools | None:
         return self.source.common_mask(region)

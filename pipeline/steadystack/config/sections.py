@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -37,6 +37,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Spatial = Field(strict=False, min_length=2, max_length=3)
 
 
+Channels = Annotated[tuple[Index | str, ...], Field(strict=False, min_length=1, max_length=6)]
+
+
 class InputSection(Section):
     """The stack."""
 
@@ -58,8 +61,11 @@ class InputSection(Section):
             "position in an ND2 file; needed if there are several"
         ),
     )
-    channel: Index | str | None = Field(
-        None, description="number or name; needed if there are several"
+    channel: Index | str | Channels | None = Field(
+        None,
+        description="number or name; needed if there are several; a list of up to 6: pairs are "
+        "measured in each of them, and joined by their errors to one shift; what is looked at "
+        "beside pairs is the first of them",
     )
     level: Index = Field(0, description="pyramid level; 0 is full resolution")
     axes: str | None = Field(
@@ -136,6 +142,30 @@ class InputSection(Section):
         if self.raw is not None and self.reader is not None:
             raise ValueError("reader and raw are two ways to read one file: leave one of them out")
         return self
+
+    def list_channels(self) -> tuple[int | str | None, ...]:
+        """List the channels that pairs are measured in; None: the only one that there is."""
+        return self.channel if isinstance(self.channel, tuple) else (self.channel,)
+
+    def check_channels(self, config: Any) -> None:
+        """Refuse settings, of the type Config, that are for one channel, if there are several."""
+        others = {
+            "preprocess.flat_field": config.preprocess.flat_field,
+            "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
+            "solve.refine": config.solve.refine,
+            f"motion.model {config.motion.model}": config.motion.is_more_than_shift,
+        }
+        for key, is_set in others.items():
+            if is_set and len(channels := self.list_channels()) > 1:
+                raise ValueError(
+                    f"input.channel {list(channels)} cannot be had with {key}, which is for one "
+                    "channel: leave it out, or choose one of them"
+                )
+
+    @property
+    def channel_labels(self) -> tuple[str, ...]:
+        """The names or numbers of the channels that pairs are measured in; "": the only one."""
+        return tuple("" if one is None else str(one) for one in self.list_channels())
 
     @property
     def one_path(self) -> str:

@@ -292,8 +292,9 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_object(self) -> Self:
+    def _check_alone(self) -> Self:
         self.object_.check_settings(self)
+        self.input.check_channels(self)
         return self
 
     @property

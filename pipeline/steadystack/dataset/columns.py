@@ -31,7 +31,7 @@ from steadystack.parts import compute_jackknife_std
 from steadystack.warp import compute_rotation, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 9
+FORMAT = 10
 # Rows that are computed with at a time, for the memory of very many.
 STRETCH = 4096
 # Columns that follow from the linear motion of 2-D frames.
@@ -51,6 +51,7 @@ def make_dataset(
     time: tuple[tuple[float, ...], str] | None = None,
     part_centres: NDArray[np.float64] | None = None,
     frame_numbers: Sequence[int] | None = None,
+    channels: Sequence[str] = ("",),
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """The dataset that a run leaves behind.
@@ -66,6 +67,7 @@ def make_dataset(
     time : time of every frame and its unit, where the input tells
     part_centres : of the parts of the frame (part, axis), pixels; None: not known
     frame_numbers : of the frames in their stack; None: from 0 on
+    channels : names of those that were measured
     attributes : written without the secrets of URLs; `ATTRIBUTES` has their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
@@ -76,6 +78,7 @@ def make_dataset(
     about = {item.name: {"long_name": item.meaning} for item in BESIDE}
     coordinates: dict[str, Any] = {
         "axis": ("axis", list(axes), about["axis"]),
+        "channel": ("channel", list(channels), about["channel"]),
         "frame": ("frame", np.array(frame_numbers or range(frame_count), np.int64), about["frame"]),
         "node_y": ("node_y", frames.nodes[0], about["node_y"] | {"units": "pixel"}),
         "node_x": ("node_x", frames.nodes[1], about["node_x"] | {"units": "pixel"}),

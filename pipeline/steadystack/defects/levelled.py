@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from steadystack.defects.lines import take_lines_away
-from steadystack.model import ChangedFrames, Frame, Slices
+from steadystack.model import ChangedFrames, Frame, FrameSource, Slices
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class LevelledFrames(ChangedFrames):
 
     rows: tuple[float, ...] = ()
     columns: tuple[float, ...] = ()
+
+    @property
+    def channels(self) -> tuple[FrameSource, ...]:
+        """Lines are those of the first channel, and stay in the others."""
+        first, *others = self.frames.channels or (None,)
+        return () if first is None else (replace(self, frames=first), *others)
 
     @property
     def digest(self) -> str:

@@ -88,7 +88,7 @@ class ProvisionalShifts:
         source = setup.series.source
         nothing = np.empty((0, 2), np.int64)
         self.table = (
-            PairTable.unmeasured(nothing, source.frame_count, len(source.frame_shape))
+            PairTable.of_frames(nothing, source)
             if table is None
             else table.select_pairs(np.flatnonzero(~table.to_do))
         )
@@ -222,7 +222,7 @@ def measure_around(
         held = None
     elif held is not None:
         method = replace(method, keep=(*method.keep, "value"))
-    table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
+    table = PairTable.of_frames(pairs, source)
     deque(measure_pairs(source, table, method, setup.size, held=held), maxlen=0)
     return table
 
@@ -260,7 +260,7 @@ def resize_frames(table: PairTable, count: int) -> PairTable:
     before = len(table.frame_read_status)
     if count <= before:
         return table
-    empty = PairTable.unmeasured(np.empty((0, 2), np.int64), count - before, table.shift.shape[1])
+    empty = PairTable.unmeasured(np.empty((0, 2), np.int64), count - before, *table.sizes_of_pair)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(table, name), getattr(empty, name)]) for name in FRAME_FIELDS
     }

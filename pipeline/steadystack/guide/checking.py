@@ -194,11 +194,12 @@ def describe(spec: StackSpec) -> list[tuple[str, str]]:
     """Describe how a stack is understood, as names and values."""
     sizes = ", ".join(f"{axis} {spec.size(axis)}" for axis in spec.axes)
     channels = ", ".join(spec.channel_names) or str(spec.size("c"))
+    chosen = ", ".join(map(str, spec.several or (spec.channel,)))
     rows = [
         ("stack", f"{spec.path} ({spec.kind})"),
         ("axes", sizes + _ask_about_axes(spec)),
         ("frames", f"{spec.frame_count} of {spec.frame_shape} {spec.dtype}"),
-        ("channel", f"{spec.channel} of {channels}" if spec.channel is not None else "only one"),
+        ("channel", f"{chosen} of {channels}" if spec.channel is not None else "only one"),
         ("pixel size", _describe_pixel_size(spec)),
         ("frame times", _describe_times(spec)),
         ("chunks", str(spec.chunks) + (f" in shards of {spec.shards}" if spec.shards else "")),

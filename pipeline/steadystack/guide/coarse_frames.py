@@ -99,7 +99,7 @@ class CoarseFrames:
     kept: tuple[Frame, ...]
     axes: tuple[str, ...]
 
-    in_memory = True
+    in_memory, channels = True, ()
 
     @property
     def frame_count(self) -> int:

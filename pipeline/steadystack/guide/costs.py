@@ -177,7 +177,7 @@ def _time(setup: Setup, pairs: Ints, clock: Clock) -> tuple[float, int]:
     0 frames where one of them cannot be.
     """
     source = setup.series.source
-    table = PairTable.unmeasured(pairs, source.frame_count, len(source.frame_shape))
+    table = PairTable.of_frames(pairs, source)
     started = clock()
     deque(measure_pairs(source, table, setup.method, setup.size), maxlen=0)
     seconds = clock() - started

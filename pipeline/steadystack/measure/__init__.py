@@ -1,14 +1,20 @@
 """Measure the pairs of a stack: frames read and prepared once per batch, rows filled once.
 
-`batches` are the tasks and `batch_tasks` what they do; `part_steps` asks the parts of the frame,
-`budget` says how large a batch is, `centres` where a pair is searched for if something is known
-before. `method` reads frames and prepares them; `camera_images` estimates the flat field and the
-fixed pattern from the stack itself. `rounds` measures what a first round leaves wanted, and
-`refinement` every frame anew against the mean of its neighbours.
+`batches` are the tasks, in a first round and where that leaves the graph weak, `batch_tasks` what
+they do, and `batch_results` what they give; `part_steps` asks the parts of the frame, `budget` says
+how large a batch is, `centres` where a pair is searched for if something is known before. `method`
+reads frames and prepares them; `camera_images` estimates the flat field and the fixed pattern from
+the stack itself. `refinement` measures every frame anew against the mean of its neighbours.
 """
 
-from steadystack.measure.batch_tasks import BatchResult, HeldFrames, measure_batch
-from steadystack.measure.batches import cut_into_batches, measure_pairs
+from steadystack.measure.batch_results import BatchResult
+from steadystack.measure.batch_tasks import HeldFrames, measure_batch
+from steadystack.measure.batches import (
+    add_second_round,
+    cut_into_batches,
+    measure_pairs,
+    measure_rounds,
+)
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.camera_images import (
     CAMERA_IMAGES,
@@ -42,7 +48,6 @@ from steadystack.measure.refinement import (
     estimate_refine_bytes,
     refine_shifts,
 )
-from steadystack.measure.rounds import add_second_round, measure_rounds
 
 __all__ = [
     "CAMERA_IMAGES",

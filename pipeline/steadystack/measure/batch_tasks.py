@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from steadystack.measure.batch_results import BatchResult, BlockResult, join_results
 from steadystack.measure.centres import find_pair_centres, make_search
 from steadystack.measure.method import (
     Method,
@@ -34,48 +33,6 @@ from steadystack.register import Search, compute_block_terms, make_surface, regi
 
 # Pairs that may have a shift beyond the lags that were searched.
 MAY_LIE_FARTHER = (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What a batch gave.
-
-    Attributes
-    ----------
-    table : the rows of its pairs
-    frames : numbers of the frames that were read, sorted
-    columns : what reading them gave, by the fields of `FRAME_RESULTS`; a value for each of `frames`
-    reasons : why a frame could not be read, by its number
-    """
-
-    table: PairTable
-    frames: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]
-    reasons: dict[int, str]
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """The terms of a batch's pairs in one block of their frames, or in several together.
-
-    `summaries` tell what reading that part of every frame gave.
-    """
-
-    pairs: Ints
-    centres: Ints | None
-    terms: list[Terms | None]
-    summaries: dict[int, ReadSummary]
-
-    def plus(self, other: BlockResult) -> BlockResult:
-        """The result of two blocks together; a pair without terms in one of them has none."""
-        terms = [
-            mine.add(others) if mine is not None and others is not None else None
-            for mine, others in zip(self.terms, other.terms, strict=True)
-        ]
-        summaries = {
-            frame: summary.plus(other.summaries[frame]) for frame, summary in self.summaries.items()
-        }
-        return BlockResult(self.pairs, self.centres, terms, summaries)
 
 
 @dataclass(eq=False)
@@ -136,8 +93,12 @@ def measure_batch(
     """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once.
 
     `centres` are those of their searches, of one cell; None: those that the method knows. `held`
-    are frames that need not be read, and where those that are read are added.
+    are frames that need not be read, and where those that are read are added. Where the source has
+    several channels, what each of them gives is joined, and none of their frames is held.
     """
+    if source.channels:
+        alone = [measure_batch(pairs, channel, method, centres) for channel in source.channels]
+        return join_results(alone)
     if centres is None:
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
@@ -146,21 +107,23 @@ def measure_batch(
     terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker, held)
     result = _register_batch(pairs, centres, terms, summaries, method.search, asker)
     if method.widen and centres is None:
-        _search_everywhere(result.table, source, method)
+        _search_everywhere(result, source, method)
     return result
 
 
-def _search_everywhere(table: PairTable, source: FrameSource, method: Method) -> None:
+def _search_everywhere(result: BatchResult, source: FrameSource, method: Method) -> None:
     """Search at every lag for the pairs of a batch that have no shift, one after the other."""
+    table = result.table
     rows = np.flatnonzero(np.isin(table.status, [status.code for status in MAY_LIE_FARTHER]))
     if not rows.size:
         return
     wide = replace(method, search=method.search.widen(), widen=False, keep=())
     pairs = np.stack([table.reference, table.moving], axis=1)
     for row in rows:
-        found = measure_batch(pairs[row : row + 1], source, wide).table
-        if found.status[0] != PairStatus.UNREADABLE.code:  # it could be read a moment ago
-            table.take_results(np.array([row]), found, np.array([0]))
+        found = measure_batch(pairs[row : row + 1], source, wide)
+        if found.table.status[0] != PairStatus.UNREADABLE.code:  # it could be read a moment ago
+            table.take_results(np.array([row]), found.table, np.array([0]))
+            result.covariance[row] = found.covariance[0]
 
 
 def measure_task(
@@ -259,7 +222,9 @@ def _register_batch(
 
     The parts of a pair are asked through `asker`.
     """
-    table = PairTable.unmeasured(pairs, 0, len(search.shape))
+    ndim = len(search.shape)
+    table = PairTable.unmeasured(pairs, 0, ndim)
+    covariance = np.full((len(pairs), ndim, ndim), np.nan)
     centre_of = [None] * len(pairs) if centres is None else centres.tolist()
     surfaces = (
         _make_surface([summaries[frame] for frame in pair], terms_of_pair, search, centre)
@@ -268,6 +233,7 @@ def _register_batch(
     scores: list[PartScores | None] = [None] * len(pairs)
     for row, registration in enumerate(register_surfaces(surfaces, search)):
         _set_row(table, row, registration)
+        covariance[row] = registration.covariance
         if asker is not None:
             if registration.status is PairStatus.OK:
                 scores[row] = asker.compute_scores(row, registration.shift, registration.ncc < 0)
@@ -281,7 +247,7 @@ def _register_batch(
         for column in FRAME_RESULTS
     }
     reasons = {frame: summary.reason for frame, summary in summaries.items() if summary.reason}
-    return BatchResult(table, frames, columns, reasons)
+    return BatchResult(table, frames, columns, reasons, covariance)
 
 
 def _make_surface(
@@ -304,4 +270,5 @@ def _set_row(table: PairTable, row: int, registration: Registration) -> None:
     table.second_peak_ratio[row] = registration.second_peak_ratio
     table.overlap[row] = registration.overlap
     table.fixed_pattern_share[row] = registration.fixed_pattern_share
+    table.channel_weight[row] = 1 if registration.status is PairStatus.OK else np.nan
     table.status[row] = registration.status.code

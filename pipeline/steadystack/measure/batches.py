@@ -1,4 +1,7 @@
-"""Batches of pairs as tasks; a batch of frames too large for a task is a tree of tasks."""
+"""Batches of pairs as tasks, in rounds: those of the strategy, then more where the graph is weak.
+
+A batch of frames too large for a task is a tree of tasks.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.cluster import Engine, Failure, as_cluster, run_tasks, run_trees, share
+from steadystack.measure.batch_results import BatchResult, BlockResult, join_results
 from steadystack.measure.batch_tasks import (
-    BatchResult,
-    BlockResult,
     HeldFrames,
     finish_batch,
     measure_block,
@@ -34,7 +37,8 @@ from steadystack.model import (
     RunError,
 )
 from steadystack.object_windows import find_steps
-from steadystack.pairs import batch_pairs
+from steadystack.pairs import batch_pairs, choose_extra_pairs
+from steadystack.solve import solve_shifts
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +91,7 @@ def measure_pairs(
     if len(method.search.blocks) == 1:
         results = run_tasks(client, measure_task, batches, *shared, *([held] if held else []))
     else:
-        results = _run_blocks(client, batches, method, shared)
+        results = _run_blocks_of_channels(client, batches, method, source, shared)
     for batch, result in results:
         if isinstance(result, Failure):
             _give_up(table, batch, result)
@@ -104,6 +108,34 @@ def measure_pairs(
         yield table, done
         if isinstance(result, Failure):
             _check_failed(table, as_cluster(client).max_failed, result)
+
+
+def _run_blocks_of_channels(
+    client: Engine,
+    batches: Iterable[tuple[NDArray[Any], tuple[Ints, Ints | None]]],
+    method: Method,
+    source: FrameSource,
+    shared: list[Any],
+) -> Iterator[tuple[NDArray[Any], BatchResult | Failure]]:
+    """Measure batches of frames in blocks; several channels one after the other, some at a time."""
+    if not source.channels:
+        yield from _run_blocks(client, batches, method, shared)
+        return
+    at_a_time = max(as_cluster(client).count_threads(), 1)
+    waiting = iter(batches)
+    while some := list(islice(waiting, at_a_time)):
+        found: dict[int, list[BatchResult]] = {int(rows[0]): [] for rows, _ in some}
+        failed: dict[int, Failure] = {}
+        for channel in source.channels:
+            sent = [share(client, channel) if source.in_memory else channel, shared[1]]
+            for rows, result in _run_blocks(client, some, method, sent):
+                if isinstance(result, Failure):
+                    failed[int(rows[0])] = result
+                else:
+                    found[int(rows[0])].append(result)
+        for rows, _ in some:
+            first = int(rows[0])
+            yield rows, failed[first] if first in failed else join_results(found[first])
 
 
 def _run_blocks(
@@ -192,3 +224,71 @@ def _check_failed(table: PairTable, most: float, failure: Failure) -> None:
             f"last one: {failure.reason}); what was measured is saved: run the same command to "
             "continue"
         ) from failure.error
+
+
+def measure_rounds(
+    source: FrameSource,
+    table: PairTable,
+    method: Method,
+    size: BatchSize,
+    first: int,
+    extra: float = 0.0,
+    *,
+    client: Engine = None,
+) -> Iterator[tuple[PairTable, int]]:
+    """Measure every pair of `table` that is not measured yet, then those of the second round.
+
+    Yields as `measure_pairs` does; the table grows once.
+
+    Parameters
+    ----------
+    first : rows of the first round, those of the strategy; what follows is of an earlier run
+    extra : pairs of the second round, at most so many times those of the first
+    """
+    head = table.select_pairs(slice(first))
+    if head.count([PairStatus.UNMEASURED]):
+        for table, done in measure_pairs(source, head, method, size, client=client):
+            yield table, done
+    both = add_second_round(table, method, first, extra)
+    if not both.same_pairs(table) or table.count([PairStatus.UNMEASURED]):
+        yield from measure_pairs(source, both, method, size, client=client)
+
+
+def add_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
+    """Append the pairs of the second round to the table, once those of its first are measured.
+
+    The further pairs follow from the rows of the first round alone, whatever the settings of the
+    solve are: a run that was stopped chooses the same ones. What was measured of them before is
+    kept.
+    """
+    head = table.select_pairs(slice(first))
+    budget = math.ceil(extra * first)
+    if head.count([PairStatus.UNMEASURED]) or not budget:
+        return head
+    solved = solve_shifts(head)
+    readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
+    offset = solved.shift - method.expected_shifts
+    bounds = method.search.max_shift
+    # The variance that more pairs can lower: they tell nothing of a frame's own error.
+    averaged = solved.stated_std**2 - solved.own_variance
+
+    def within_reach(reference: int, moving: int) -> bool:
+        distance = np.abs(offset[moving] - offset[reference])
+        return bounds is None or bool((distance <= np.array(bounds)).all())
+
+    extra_pairs = choose_extra_pairs(
+        np.stack([head.reference, head.moving], axis=1),
+        head.ok & ~solved.rejected,
+        solved.component,
+        readable,
+        budget,
+        std=np.sqrt(np.maximum(averaged, 0).sum(axis=1)),
+        within_reach=within_reach,
+    )
+    tail = PairTable.unmeasured(extra_pairs, len(head.frame_read_status), *head.sizes_of_pair)
+    before = table.select_pairs(slice(first, None))
+    rows = {pair: row for row, pair in enumerate(zip(before.reference, before.moving, strict=True))}
+    earlier = np.array([rows.get((i, j), -1) for i, j in extra_pairs.tolist()], np.int64)
+    again = np.flatnonzero(earlier >= 0)
+    tail.take_results(again, before, earlier[again])
+    return head.plus(tail)

@@ -93,12 +93,13 @@ class Sample:
 
     def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
         """Pairs (n, 2) of frames of the series, a static image of the part taken away."""
-        method = replace(self.method, asks_parts=False)
-        if pattern is not None:
+        source, method = self.source, replace(self.method, asks_parts=False)
+        if pattern is not None:  # it is that of the first channel
+            source = (*source.channels, source)[0]
             method = replace(method, fixed_pattern=self.on_frame(pattern))
-        table = PairTable.unmeasured(pairs, self.source.frame_count, len(self.source.frame_shape))
+        table = PairTable.of_frames(pairs, source)
         meter = StageMeter("measuring", "pairs")
-        for _, done in measure_pairs(self.source, table, method, self.size):
+        for _, done in measure_pairs(source, table, method, self.size):
             meter(done, len(pairs))
         return table
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,14 @@ class FrameSource(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether it holds its pixels, which is too much to be sent along with every task."""
+        ...
+
+    @property
+    def channels(self) -> tuple[FrameSource, ...]:
+        """The frames in each of the channels that pairs are measured in, of one shape.
+
+        What reads frames otherwise has the first of them. (): there is one.
+        """
         ...
 
     def common_mask(self, region: Slices) -> Bools | None:
@@ -245,6 +253,11 @@ class ChangedFrames:
     @property
     def in_memory(self) -> bool:
         return self.frames.in_memory
+
+    @property
+    def channels(self) -> tuple[FrameSource, ...]:
+        alone = (replace(self, frames=channel) for channel in self.frames.channels)
+        return cast(tuple[FrameSource, ...], tuple(alone))  # each reads, as a source does
 
     def common_mask(self, region: Slices) -> Bools | None:
         return self.frames.common_mask(region)

@@ -84,11 +84,13 @@ JOINED = "Joined series"  # the title of a dataset of several series in one fram
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
+CHANNEL = "channel"
 NODE_Y, NODE_X = "node_y", "node_x"
 DIMS = {
     FRAME: "the frames of the stack, in order",
     PAIR: "the pairs that were chosen, those of a second round behind the others",
     PART: "the parts of the frame that are asked by themselves, in array order",
+    CHANNEL: "the channels that are measured; one, if input.channel is no list",
     NODE_Y: "the nodes of local shifts along y; one, of which nothing is known, if there are none",
     NODE_X: "the nodes along x, likewise",
     AXIS: "the axes of a shift, in array order",
@@ -179,6 +181,9 @@ COLUMNS = (
     Column("pair_part_step", "part_step", "pairs", (PAIR, PART, AXIS), "<f4", NAN,
            "by how much what a part of the frame shows moves the pair's shift; all parts together "
            "sum to nothing; NaN: not known, or no such part", "pixel", measured=True),
+    Column("pair_channel_weight", "channel_weight", "pairs", (PAIR, CHANNEL), "<f4", NAN,
+           "how much of the pair's shift is from a channel, 0 to 1; 0: it contradicts the others, "
+           "or all contradict each other; NaN: no shift is known of it", measured=True),
     Column("pair_part_std", "", "derived", (PAIR, AXIS), "<f8", NAN,
            "what the disagreement of the frame's parts says of the error of pair_shift, by "
            "jackknife; NaN: not known", "pixel"),
@@ -191,6 +196,12 @@ COLUMNS = (
 BESIDE = (
     Beside("frame", (FRAME,), "<i8", "number of the frame in its stack"),
     Beside("axis", (AXIS,), "text", "name of the axis, such as y"),
+    Beside(
+        "channel",
+        (CHANNEL,),
+        "text",
+        "name or number of the channel, as input.channel has it; empty: there is one",
+    ),
     Beside(
         "node_y",
         (NODE_Y,),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model.findings import OutsideOutcome
+from steadystack.model.images import FrameSource
 from steadystack.model.schema import (
     FRAME_FIELDS,
     NODE_X,
@@ -33,9 +34,10 @@ class PairTable:
 
     `shift` and `shift_std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds
     the codes of `PairStatus`. `part_step` is (pairs, parts, axes) in pixels: by how much what a
-    part of the frame shows moves the shift; NaN where not known. `frame_read_status` has the codes
-    of `FrameStatus` for the frames that were read, by frame index, and UNMEASURED for the others.
-    `failures` has the reason of every row whose status is FAILED.
+    part of the frame shows moves the shift; NaN where not known. `channel_weight` is (pairs,
+    channels): how much of a shift is from each. `frame_read_status` has the codes of `FrameStatus`
+    for the frames that were read, by frame index, and UNMEASURED for the others. `failures` has the
+    reason of every row whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -47,17 +49,30 @@ class PairTable:
     overlap: NDArray[np.float64]
     fixed_pattern_share: NDArray[np.float64]
     part_step: NDArray[np.float32]
+    channel_weight: NDArray[np.float32]
     status: NDArray[np.int8]
     frame_read_status: NDArray[np.int8]
     failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int) -> PairTable:
+    def unmeasured(cls, pairs: Ints, frame_count: int, ndim: int, channels: int = 1) -> PairTable:
         """The table of `pairs`, an integer array (pairs, 2), before anything is measured."""
         sizes = {"pair": len(pairs), "frame": frame_count, "part": count_parts(ndim), "axis": ndim}
+        sizes["channel"] = channels
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("pairs")}
         columns["reference"][:], columns["moving"][:] = pairs[:, 0], pairs[:, 1]
         return cls(**columns)
+
+    @classmethod
+    def of_frames(cls, pairs: Ints, source: FrameSource) -> PairTable:
+        """The table of `pairs` (pairs, 2) of a source's frames, before anything is measured."""
+        ndim, channels = len(source.frame_shape), max(len(source.channels), 1)
+        return cls.unmeasured(pairs, source.frame_count, ndim, channels)
+
+    @property
+    def sizes_of_pair(self) -> tuple[int, int]:
+        """How many axes and channels it has room for, as `unmeasured` takes them."""
+        return self.shift.shape[1], self.channel_weight.shape[1]
 
     def select_pairs(self, which: slice | Ints) -> PairTable:
         """The table with some of its pairs, and all of its frames."""

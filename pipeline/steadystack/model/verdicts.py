@@ -98,6 +98,7 @@ class Reason(Word):
         "without one part of the frame the shifts are others, or none",
         "mask.path",
     )
+    CHANNELS = "channels", "channels contradict each other, or one says nothing", "input.channel"
     DETAIL = "detail", "fine detail alone says other shifts", "preprocess.high_pass"
     FAR_PAIRS = (
         "far_pairs",

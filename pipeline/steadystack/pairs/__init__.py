@@ -1,11 +1,12 @@
 """Which pairs of frames to measure, and which of them to measure together.
 
 `strategies` selects pairs, `batching` cuts them into batches; `weak` chooses further ones where a
-solution is weak.
-Integers in, integers out: nothing here reads a pixel.
+solution is weak. `channel_votes` joins what several channels say of a pair.
+Numbers in, numbers out: nothing here reads a pixel.
 """
 
 from steadystack.pairs.batching import batch_pairs, count_held_frames
+from steadystack.pairs.channel_votes import JoinedChannels, join_channels
 from steadystack.pairs.strategies import (
     LONG,
     STRATEGIES,
@@ -18,10 +19,12 @@ from steadystack.pairs.weak import choose_extra_pairs
 __all__ = [
     "LONG",
     "STRATEGIES",
+    "JoinedChannels",
     "Strategy",
     "batch_pairs",
     "choose_extra_pairs",
     "choose_strategy",
     "count_held_frames",
+    "join_channels",
     "select_pairs",
 ]

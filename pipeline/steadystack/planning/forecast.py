@@ -265,6 +265,7 @@ def make_plan(setup: Setup) -> Plan:
     task_bytes = [size.bytes_for(setup.pairs[batch]) for batch in batches]
     largest, further = int(np.argmax(task_bytes)), _count_further_frames(setup)
     read_pixels = sum(math.prod(block.moving_shape) for block in largest_search.blocks)
+    channels = max(len(series.source.channels), 1)
     is_local, in_process = section.kind == "local", section.kind == "in-process"
     return Plan(
         frames=series.source.frame_count,
@@ -286,7 +287,7 @@ def make_plan(setup: Setup) -> Plan:
         tasks=len(batches) * len(largest_search.blocks),
         frames_per_task=frames_read[largest],
         pairs_per_task=len(batches[largest]),
-        read_bytes=sum(frames_read) * read_pixels * series.pixel_bytes,
+        read_bytes=channels * sum(frames_read) * read_pixels * series.pixel_bytes,
         further_bytes=further * read_pixels * series.pixel_bytes,
         task_bytes=task_bytes[largest],
         refine_bytes=needs.refine,
@@ -317,6 +318,7 @@ def _count_dataset_bytes(setup: Setup) -> int:
         "pair": math.ceil((1 + setup.config.pairs.extra) * len(setup.pairs)),
         "frame": source.frame_count,
         "part": count_parts(len(source.frame_shape)),
+        "channel": max(len(source.channels), 1),
         **dict(zip(("node_y", "node_x"), setup.config.motion.most_nodes, strict=True)),
         "axis": len(source.frame_shape),
         "of_axis": len(source.frame_shape),

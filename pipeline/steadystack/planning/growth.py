@@ -193,7 +193,7 @@ def _join(before: PairTable, planned: np.ndarray[Any, np.dtype[np.int64]], count
     behind = kept[~np.isin(numbers, of_plan)]
     more = np.stack([before.reference[behind], before.moving[behind]], axis=1)
     pairs = np.concatenate([planned, more])
-    table = PairTable.unmeasured(pairs, count, before.shift.shape[1])
+    table = PairTable.unmeasured(pairs, count, *before.sizes_of_pair)
     of_all = pairs[:, 0] * count + pairs[:, 1]
     order = np.argsort(of_all)
     table.take_results(order[np.searchsorted(of_all, numbers, sorter=order)], before, kept)

@@ -81,7 +81,7 @@ def locate_outside_image(config: Config, spec: StackSpec) -> OutsideFile | None:
     It is read once, to be checked. Raises InputError for an image that cannot be compared with the
     frames of the stack.
     """
-    section, channel = config.external_reference, config.input.channel
+    section, channel = config.external_reference, config.input.list_channels()[0]
     if section.path is None:
         return None
     path = section.path

@@ -210,6 +210,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         sharpness=SharpnessCheck(**sharpness) if sharpness else None,
         parts=Pilot.parse(attributes[PILOT]).parts if PILOT in attributes else None,
         outside=OutsideOutcome.of(attributes),
+        channels=_list_channels(settings),
     )
     if EDITED not in attributes:
         return judged
@@ -219,6 +220,12 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         "reasons are those of the measured pairs"
     )
     return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *judged.findings])
+
+
+def _list_channels(settings: Mapping[str, Any]) -> list[str]:
+    """List the names or numbers of channels that were measured; []: there is one."""
+    channel = settings.get("input", {}).get("channel")
+    return [str(one) for one in channel] if isinstance(channel, list) else []
 
 
 def _read_advice_settings(

@@ -7,7 +7,7 @@ What is wrong with pairs is said in `pair_findings`; what the checks found is ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from steadystack.quality.pair_findings import (
     FEW,
     MANY,
     find_biased_separations,
+    find_contradicting_channels,
     find_contradictions,
     find_doubtful_pairs,
     find_rejected_pairs,
@@ -73,12 +74,13 @@ def judge_series(
     sharpness: SharpnessCheck | None = None,
     parts: StrangeParts | None = None,
     outside: OutsideOutcome | None = None,
+    channels: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
     `sharpness` are the results of the checks, `parts` one of the pilot, `outside` what became of an
-    external reference; None where there is none.
+    external reference; None where there is none. `channels` are the names of those measured.
     """
     is_told = parts is not None and parts.is_all
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
@@ -86,6 +88,7 @@ def judge_series(
     return Verdict.of(
         [
             *advise_on_mask(mask),
+            *find_contradicting_channels(pairs, channels),
             *find_doubtful_pairs(pairs, frames, advice),
             *find_parts_left_out(frames, parts, advice),
             *advise_on_moving_parts(motion, advice, len(frames.parts_left_out)),

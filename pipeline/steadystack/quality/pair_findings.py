@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -86,6 +86,8 @@ def find_doubtful_pairs(
         # Frames may be lost because their pairs end at the edge: they count, too.
         is_counted = is_readable if status is PairStatus.AT_SEARCH_LIMIT else has_shift
         usable = is_counted[pairs.reference] & is_counted[pairs.moving]
+        if status is PairStatus.AMBIGUOUS:  # of others, channels tell
+            usable &= ~is_undecided(pairs)
         total = int(usable.sum())
         count = int((pairs.status[usable] == status.code).sum())
         if count > FEW * total:
@@ -112,6 +114,48 @@ def find_doubtful_pairs(
                     f"frames apart: {far_why}"
                 )
             yield Finding(trust, Reason(f"pairs_{status}"), words)
+
+
+def is_undecided(pairs: PairTable) -> Bools:
+    """Which pairs (pairs,) have no shift as their channels contradict each other."""
+    weight = pairs.channel_weight
+    has_any = np.isfinite(weight).any(axis=1)
+    return np.asarray(has_any & (np.nan_to_num(weight).sum(axis=1) == 0), bool)
+
+
+def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Iterator[Finding]:
+    """Find channels that contradict the others of a pair, or that hardly say anything.
+
+    `names` are those of the channels. Counted are pairs in which any of them has a shift.
+    """
+    if len(names) < 2 or pairs.channel_weight.shape[1] == 1:  # a preview has the first alone
+        return
+    told, is_open = np.isfinite(pairs.channel_weight), is_undecided(pairs)
+    total = int(told.any(axis=1).sum())
+    if (count := int(is_open.sum())) > FEW * total:
+        yield Finding(
+            Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
+            Reason.CHANNELS,
+            f"channels contradict each other in {count} of {total} pairs, which have no shift for "
+            "it: do all show the same thing? leave out those that do not (input.channel)",
+        )
+    for number, name in enumerate(names):
+        outvoted = told[:, number] & (pairs.channel_weight[:, number] == 0) & ~is_open
+        silent = told.any(axis=1) & ~told[:, number]
+        if (count := int(outvoted.sum())) > FEW * total:
+            yield Finding(
+                Trust.GOOD,
+                Reason.CHANNELS,
+                f"channel {name} contradicts the majority of the others in {count} of {total} "
+                "pairs, and does not count there (something in its camera, or that moves by "
+                "itself?)",
+            )
+        if (count := int(silent.sum())) > MANY * total:
+            yield Finding(
+                Trust.GOOD,
+                Reason.CHANNELS,
+                f"channel {name} has no shift in {count} of {total} pairs",
+            )
 
 
 def _find_too_far(pairs: PairTable, usable: Bools) -> int:

@@ -55,6 +55,11 @@ class StackFrames:
 
     in_memory = False
 
+    @property
+    def channels(self) -> tuple[StackFrames, ...]:
+        alone = (replace(self.spec, channel=index, several=()) for index in self.spec.several)
+        return tuple(map(StackFrames, alone))
+
     def common_mask(self, region: Slices) -> None:
         """Return None: the store holds no mask."""
 
@@ -223,7 +228,7 @@ class ArrayFrames:
     stack: xr.DataArray
     validity: Validity = ALL_VALID
 
-    in_memory = True
+    in_memory, channels = True, ()
 
     @classmethod
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
@@ -262,10 +267,8 @@ class ArrayFrames:
         if isinstance(mask, xr.DataArray):
             mask = mask.transpose(*[d for d in ("t", "z", "y", "x") if d in mask.dims])
         values = as_mask(mask)
-        if values.shape == whole_shape:
-            values = values.reshape(stack.shape)
-        elif values.shape == whole_shape[1:]:
-            values = values.reshape(stack.shape[1:])
+        squeezed = {whole_shape: stack.shape, whole_shape[1:]: stack.shape[1:]}
+        values = values.reshape(squeezed.get(values.shape, values.shape))
         if values.shape not in (stack.shape, stack.shape[1:]):
             raise InputError(
                 f"the mask has the shape {values.shape}: it must be that of a frame, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import zarr
 
@@ -184,6 +184,28 @@ def find_channel(
             f"input.channel {channel} is out of range: {path} has {_list_channels(count, names)}"
         )
     return (channel or 0) if has_axis else None
+
+
+Channel: TypeAlias = int | str | Sequence[int | str] | None
+
+
+def find_channels(
+    path: str, count: int, names: Sequence[str], channel: Channel, has_axis: bool
+) -> dict[str, Any]:
+    """Find the channels given by numbers or names, as `channel` and `several` of a stack's spec.
+
+    `count` and `names` are those of the channels of the stack at `path`.
+    """
+    if channel is None or isinstance(channel, int | str):
+        return {"channel": find_channel(path, count, names, channel, has_axis)}
+    found = [find_channel(path, count, names, one, has_axis) for one in channel]
+    indices = [index for index in found if index is not None]
+    if not channel or len(set(indices)) < len(indices):
+        raise InputError(
+            f"input.channel {list(channel)} must name at least one channel, and none twice"
+        )
+    several = tuple(indices) if len(indices) > 1 else ()
+    return {"channel": found[0], "several": several}
 
 
 def _list_channels(count: int, names: Sequence[str]) -> str:

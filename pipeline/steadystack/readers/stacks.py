@@ -19,7 +19,7 @@ from steadystack.durable import get_place
 from steadystack.model import InputError, Slices
 from steadystack.ome import Coordinates, OmeImage, OmeVersion, find_time_unit, read_image
 from steadystack.readers.formats import find_array
-from steadystack.readers.positions import find_channel, identify_axes
+from steadystack.readers.positions import Channel, find_channels, identify_axes
 from steadystack.readers.references import (
     ArrayChoice,
     Cut,
@@ -43,6 +43,7 @@ class StackSpec:
     axes : axis name of every array dimension, in array order
     shape, chunks, dtype : of the array; `chunks` are the smallest blocks that decode by themselves
     channel : index along c, or None if there is no such axis
+    several : indices of the channels that are measured, from `channel` on; (): one is
     channel_names : names of the channels, as far as the store tells
     pixel_size, unit : size of a pixel along each spatial axis of the frame, NaN where it is not
         known, and its unit, "" if not known
@@ -77,6 +78,7 @@ class StackSpec:
     image: str | None = None
     level: int = 0
     uncut: StackSpec | None = None
+    several: tuple[int, ...] = ()
 
     @property
     def frame_numbers(self) -> range:
@@ -138,7 +140,7 @@ class StackSpec:
 def locate_stack(
     path: str,
     *,
-    channel: int | str | None = None,
+    channel: Channel = None,
     level: int = 0,
     axes: str | None = None,
     variable: str | None = None,
@@ -156,7 +158,7 @@ def locate_stack(
     Parameters
     ----------
     path : a store or file, an image or array in one, a folder or pattern of TIFF files
-    channel : number or name; needed if there are several
+    channel : number or name, or several; needed if there are several
     level : pyramid level, 0 is the full resolution
     axes : one letter of ``tczyx`` per array dimension, where the store does not tell or errs
     variable : name of the array in an xarray group; needed if there are several
@@ -204,8 +206,8 @@ def locate_stack(
         image=located.image,
         level=level,
     )
-    found = find_channel(path, spec.size("c"), spec.channel_names, channel, "c" in spec.axes)
-    spec = replace(spec, channel=found, **_choose_measures(spec, located, pixel_size))
+    chosen = find_channels(path, spec.size("c"), spec.channel_names, channel, "c" in spec.axes)
+    spec = replace(spec, **chosen, **_choose_measures(spec, located, pixel_size))
     return cut_stack(spec, find_frames(spec, frames), _find_region(spec, region))
 
 

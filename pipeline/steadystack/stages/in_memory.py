@@ -15,7 +15,15 @@ from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import Config, make_config, resolve_reader
 from steadystack.measure import measure_rounds
-from steadystack.model import Bools, Frame, FrameStatus, PairTable, as_settings, as_stack
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameStatus,
+    InputError,
+    PairTable,
+    as_settings,
+    as_stack,
+)
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import (
     Series,
@@ -92,6 +100,10 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
     The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
     If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
     """
+    if spec.several:
+        raise InputError(
+            f"input.channel {list(spec.several)} is several: an array holds one, choose it"
+        )
     frames = StackFrames(spec)
     dims = ("t", *spec.spatial)
     name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"

@@ -208,7 +208,7 @@ def _check_kept(setup: Setup, growth: Growth) -> None:
     setup = add_camera_images(setup, keep_at=setup.shifts_path.rstrip("/"), again=True)
     kept = growth.table.select_pairs(rows)
     pairs = np.stack([kept.reference, kept.moving], axis=1)
-    found = PairTable.unmeasured(pairs, len(kept.frame_read_status), kept.shift.shape[1])
+    found = PairTable.unmeasured(pairs, len(kept.frame_read_status), *kept.sizes_of_pair)
     deque(measure_pairs(setup.series.source, found, setup.method, setup.size), maxlen=0)
     same = found.ok & (np.abs(found.shift - kept.shift) <= SAME).all(axis=1)
     for row in np.flatnonzero(~same)[:1].tolist():

@@ -75,7 +75,7 @@ MOTION = "motion"  # the attribute that tells the model that was solved for
 
 def make_table(setup: Setup) -> PairTable:
     source = setup.series.source
-    return PairTable.unmeasured(setup.pairs, source.frame_count, len(source.frame_shape))
+    return PairTable.of_frames(setup.pairs, source)
 
 
 def load_own_shifts(setup: Setup) -> xr.Dataset:
@@ -225,6 +225,7 @@ def make_run_dataset(
         time=series.time,
         part_centres=_find_part_centres(setup),
         frame_numbers=series.frame_numbers,
+        channels=config.input.channel_labels[: table.channel_weight.shape[1]],
         attributes=attributes,
     )
 

@@ -1,0 +1,138 @@
+"""What batches of pairs give, in one channel and in several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.measure.method import ReadSummary
+from steadystack.model import PAIR_RESULTS, FrameStatus, Ints, PairStatus, PairTable
+from steadystack.ncc import Terms
+from steadystack.pairs import join_channels
+
+# What a pair without a shift in any channel tells, the first that one of them has; of a frame, the
+# first that is so in any channel.
+TOLD_OF_PAIR = (
+    PairStatus.UNREADABLE,
+    PairStatus.AT_SEARCH_LIMIT,
+    PairStatus.AMBIGUOUS,
+    PairStatus.INVERTED,
+    PairStatus.LOW_NCC,
+    PairStatus.LOW_OVERLAP,
+    PairStatus.FLAT,
+    PairStatus.EMPTY,
+)
+TOLD_OF_FRAME = (
+    FrameStatus.OK,
+    FrameStatus.INCOMPLETE,
+    FrameStatus.UNREADABLE,
+    FrameStatus.FLAT,
+    FrameStatus.EMPTY,
+    FrameStatus.MISSING,
+)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch gave.
+
+    Attributes
+    ----------
+    table : the rows of its pairs
+    frames : numbers of the frames that were read, sorted
+    columns : what reading them gave, by the fields of `FRAME_RESULTS`; a value for each of `frames`
+    reasons : why a frame could not be read, by its number
+    covariance : of the shifts (pairs, axes, axes), px²
+    """
+
+    table: PairTable
+    frames: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+    reasons: dict[int, str]
+    covariance: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """The terms of a batch's pairs in one block of their frames, or in several together.
+
+    `summaries` tell what reading that part of every frame gave.
+    """
+
+    pairs: Ints
+    centres: Ints | None
+    terms: list[Terms | None]
+    summaries: dict[int, ReadSummary]
+
+    def plus(self, other: BlockResult) -> BlockResult:
+        """The result of two blocks together; a pair without terms in one of them has none."""
+        terms = [
+            mine.add(others) if mine is not None and others is not None else None
+            for mine, others in zip(self.terms, other.terms, strict=True)
+        ]
+        summaries = {
+            frame: summary.plus(other.summaries[frame]) for frame, summary in self.summaries.items()
+        }
+        return BlockResult(self.pairs, self.centres, terms, summaries)
+
+
+def join_results(channels: Sequence[BatchResult]) -> BatchResult:
+    """Join what the channels of the same batch gave, of the same pairs and frames.
+
+    Shifts and errors follow from all channels that agree; what is no number of several, such as the
+    NCC, is of the one that counts most.
+    """
+    tables, rows = [result.table for result in channels], np.arange(len(channels[0].table.status))
+    covariances = np.stack([result.covariance for result in channels], axis=1)
+    joined = join_channels(np.stack([table.shift for table in tables], axis=1), covariances)
+    weight = np.einsum("pcii->pc", joined.weights) / joined.shift.shape[1]
+    status = np.stack([table.status for table in tables], axis=1)
+    is_known = np.asarray(status == PairStatus.OK.code)
+    has_shift = np.asarray(np.isfinite(joined.shift).all(axis=1))
+    is_any = is_known.any(axis=1)
+    told = _rank(status, TOLD_OF_PAIR).argmin(axis=1)
+    best = np.where(is_any, (weight + is_known).argmax(axis=1), told)
+    columns = {
+        column.field: np.stack([getattr(table, column.field) for table in tables])[best, rows]
+        for column in PAIR_RESULTS
+    }
+    steps = np.stack([table.part_step for table in tables], axis=1).astype(np.float64)
+    steps = np.where((weight > 0)[..., None, None], steps, 0)
+    columns |= {
+        "shift": joined.shift,
+        "shift_std": np.sqrt(np.einsum("pii->pi", joined.covariance)),
+        "part_step": np.where(
+            has_shift[:, None, None], np.einsum("pcij,pcsj->psi", joined.weights, steps), np.nan
+        ).astype(np.float32),
+        "channel_weight": np.where(is_known, weight, np.nan).astype(np.float32),
+        "status": np.where(
+            has_shift,
+            PairStatus.OK.code,
+            np.where(is_any, PairStatus.AMBIGUOUS.code, columns["status"]),
+        ).astype(np.int8),
+    }
+    first = channels[0]
+    read = np.stack([result.columns["frame_read_status"] for result in channels])
+    of_frame, frames = _rank(read, TOLD_OF_FRAME).argmin(axis=0), np.arange(len(first.frames))
+    reasons = [result.reasons for result in channels]
+    return BatchResult(
+        replace(first.table, **columns),
+        first.frames,
+        {
+            name: np.stack([result.columns[name] for result in channels])[of_frame, frames]
+            for name in first.columns
+        },
+        {frame: reason for each in reversed(reasons) for frame, reason in each.items()},
+        joined.covariance,
+    )
+
+
+def _rank(codes: NDArray[np.int8], order: Sequence[PairStatus | FrameStatus]) -> NDArray[np.int64]:
+    """The places of statuses, by their codes, in an order; behind it those that are not in it."""
+    places = np.full(len(type(order[0])), len(order))
+    places[[status.code for status in order]] = np.arange(len(order))
+    return np.asarray(places[codes], np.int64)

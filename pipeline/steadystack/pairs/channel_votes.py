@@ -1,0 +1,111 @@
+"""One shift of a pair from what each of its channels says.
+
+Channels that agree within their errors are joined by their inverse covariances. Where they do not,
+the majority counts, if there is one; a channel so noisy that it agrees with everybody decides
+nothing between two that do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Bools
+
+# Two channels contradict each other if they differ by more than this square of errors, which one in
+# ten thousand does by chance, by the number of axes, and by so many pixels.
+CONTRADICTS, NEAR_PX = {1: 15.1, 2: 18.4, 3: 21.1}, 0.1
+# From so many of its deviations on above what is expected, the disagreement of channels that are
+# joined widens their error.
+SURPRISES = 3.0
+# Of an error, px: those of images without noise are as good as nothing.
+LEAST_STD = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedChannels:
+    """Shifts of pairs, joined over their channels.
+
+    Attributes
+    ----------
+    shift, covariance : (pairs, axes) px and (pairs, axes, axes) px²; NaN where no channel has a
+        shift, or those that have one contradict each other without a majority
+    weights : (pairs, channels, axes, axes), by which shifts of channels add up; 0 of those that are
+        not used
+    """
+
+    shift: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def join_channels(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> JoinedChannels:
+    """Join the shifts of channels to one for each pair.
+
+    Parameters
+    ----------
+    shift : (pairs, channels, axes), px; NaN where a channel says nothing
+    covariance : (pairs, channels, axes, axes), px²
+
+    The covariance of what is joined is widened by how far channels differ, where that is more than
+    their errors.
+    """
+    used = _find_majority(_agree(shift, covariance))
+    axes = shift.shape[2]
+    floor = LEAST_STD**2 * np.eye(axes)
+    safe = np.where(used[..., None, None], covariance, np.eye(axes)) + floor
+    precision = np.where(used[..., None, None], np.linalg.inv(safe), 0)
+    total = precision.sum(axis=1)
+    known = np.asarray(used.any(axis=1))
+    joint = np.linalg.inv(np.where(known[:, None, None], total, np.eye(axes)))
+    weights = joint[:, None] @ precision
+    values = np.where(used[..., None], shift, 0)
+    joined = np.einsum("pcij,pcj->pi", weights, values)
+    off = np.where(used[..., None], values - joined[:, None], 0)
+    chi_squared = np.einsum("pci,pcij,pcj->p", off, precision, off)
+    freedom = np.maximum(used.sum(axis=1) - 1, 1) * axes
+    beyond = (chi_squared - SURPRISES * np.sqrt(2 * freedom)) / freedom
+    joint = joint * np.maximum(beyond, 1)[:, None, None]
+    return JoinedChannels(
+        np.where(known[:, None], joined, np.nan),
+        np.where(known[:, None, None], joint, np.nan),
+        weights,
+    )
+
+
+def _agree(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> Bools:
+    """Which channels of a pair agree (pairs, channels, channels); none with one without a shift."""
+    axes = shift.shape[2]
+    known: Bools = np.asarray(np.isfinite(shift).all(axis=2))
+    values = np.where(known[..., None], shift, 0)
+    errors = np.where(known[..., None, None], covariance, np.eye(axes))
+    off = values[:, :, None] - values[:, None]
+    both = errors[:, :, None] + errors[:, None] + LEAST_STD**2 * np.eye(axes)
+    squared = np.einsum("pabi,pabij,pabj->pab", off, np.linalg.inv(both), off)
+    alike = (squared <= CONTRADICTS[axes]) | (np.linalg.norm(off, axis=3) <= NEAR_PX)
+    return np.asarray(alike & known[:, :, None] & known[:, None], np.bool_)
+
+
+def _find_majority(agree: Bools) -> Bools:
+    """The channels (pairs, channels) of the largest set of which all agree, over half of them.
+
+    None of a pair with two such sets, of which nobody knows which is right.
+    """
+    pairs, channels = agree.shape[:2]
+    count = np.einsum("pcc->pc", agree).sum(axis=1)
+    used, found = np.zeros((pairs, channels), bool), np.zeros(pairs, bool)
+    for size in range(channels, 0, -1):
+        sets = np.zeros((pairs,), np.int64)
+        chosen = np.zeros((pairs, channels), bool)
+        for members in map(np.array, combinations(range(channels), size)):
+            together = agree[:, members][:, :, members].all(axis=(1, 2))
+            sets += together
+            chosen[np.ix_(np.flatnonzero(together), members)] = True
+        is_largest = ~found & (sets > 0)
+        counts = is_largest & (sets == 1) & (2 * size > count)
+        used[counts] = chosen[counts]
+        found |= is_largest
+    return used

@@ -1,0 +1,292 @@
+"""Runs that measure several channels: one shift for each frame, and what is told of channels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner
+
+import steadystack
+from followed_scenes import make_followed_scene
+from steadystack import stages
+from steadystack.cli import main
+from steadystack.dataset import load_shifts, read_pairs
+from steadystack.measure import measure_pairs
+from steadystack.model import FrameStatus, InputError, PairStatus, PairTable
+from steadystack.ncc import tiles
+from steadystack.outputs import write_image, write_stack
+from steadystack.planning import open_series, set_up
+from support.journals import assert_equal_tables
+from support.runs import walk
+from support.scenes import Scene, assert_same_numbers
+from support.settings import config_of, write_run
+
+SIZE = (64, 72)
+NOISE = (0.2, 1.5, 0.4)
+SEVERAL = {"path": "stack.zarr", "channel": [0, 1, 2]}
+QUICK = {
+    "mask": {"defects": None, "parts": None},
+    "register": {"max_shift": 8},
+    "preprocess": {"low_pass": None, "high_pass": None},
+    "pairs": {"strategy": "window", "width": 3},
+}
+
+
+def make_channels(truth=None, ways=(1, 1, 1), noise=NOISE, seed=0):
+    """Frames (t, c, y, x), a scene of its own in each channel, going so often the truth's way."""
+    truth, rng = walk() if truth is None else truth, np.random.default_rng(seed)
+    channels = [
+        [Scene(seed + 7 * number).view(SIZE, way * shift) for shift in truth]
+        for number, way in enumerate(ways)
+    ]
+    frames = np.stack(channels, axis=1)
+    frames += np.array(noise[: len(ways)])[:, None, None] * rng.normal(size=frames.shape)
+    return (1000 + 100 * frames).astype("f4")
+
+
+def write(folder, frames, **sections):
+    write_stack(folder / "stack.zarr", frames, axes="tcyx")
+    return settings(folder, **sections)
+
+
+def settings(folder, **sections):
+    usual = {"input": SEVERAL, "output": {"shifts": "shifts.zarr"}}
+    return config_of(folder, **QUICK | usual | sections)
+
+
+def assert_right(shifts, most=3.5):
+    """The shifts are those of the walk, within their errors."""
+    off = (shifts["frame_shift"].to_numpy() - walk())[1:]
+    relative = off / shifts["frame_shift_std"].to_numpy()[1:]
+    assert np.abs(relative).max() < most
+
+
+def measured(config):
+    """The layout of a run, and its pairs."""
+    series, _ = open_series(config)
+    setup = set_up(config, series)
+    table = PairTable.of_frames(setup.pairs, series.source)
+    *_, (table, _) = measure_pairs(series.source, table, setup.method, setup.size)
+    return setup, table
+
+
+def test_channels_give_one_shift_better_than_each_alone(tmp_path, hurried):
+    config = write(tmp_path, make_channels())
+    shifts = steadystack.run(config)
+    assert_right(shifts)
+    assert shifts["channel"].to_numpy().tolist() == ["0", "1", "2"]
+    weight = shifts["pair_channel_weight"].mean("pair").to_numpy()
+    assert weight[0] > weight[2] > weight[1] > 0
+    std = shifts["pair_shift_std"].mean().item()
+    for number in range(3):
+        one = settings(tmp_path, input={"path": "stack.zarr", "channel": number})
+        _, alone = measured(one)
+        assert alone.shift_std.mean() > std
+        np.testing.assert_array_equal(alone.channel_weight, 1)
+        assert one.fingerprint("") != config.fingerprint("")
+
+
+def test_a_channel_that_is_empty_in_some_frames_says_nothing_there(tmp_path, hurried):
+    frames = make_channels()
+    frames[[3, 7], 0] = 0
+    frames[5, :] = 0
+    shifts = steadystack.run(write(tmp_path, frames))
+    status = shifts["frame_status"].to_numpy()
+    assert status[5] == FrameStatus.FLAT.code
+    lost = np.arange(12) == 5
+    assert np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1).tolist() == (~lost).tolist()
+    off = np.abs(shifts["frame_shift"].to_numpy() - walk())[~lost]
+    assert off.max() < 0.3
+    is_there = np.isfinite(shifts["pair_channel_weight"].to_numpy())
+    ends = np.stack([shifts["pair_reference"], shifts["pair_moving"]])
+    assert not is_there[np.isin(ends, [3, 7]).any(axis=0), 0].any()
+    assert is_there[~np.isin(ends, [3, 5, 7]).any(axis=0)].all()
+
+
+def test_a_channel_that_goes_its_own_way_is_outvoted_and_told(tmp_path, hurried):
+    shifts = steadystack.run(write(tmp_path, make_channels(ways=(1, 1, -1), noise=(0.4,) * 3)))
+    assert_right(shifts)
+    told = [words for words in steadystack.verdict(shifts).reasons if "channel" in words]
+    assert len(told) == 1
+    assert told[0].startswith("channel 2 contradicts the majority of the others in ")
+    assert "contradicts the majority" in shifts.attrs["verdict_reasons"]
+
+
+def test_two_channels_that_contradict_each_other_are_told(tmp_path, hurried):
+    config = write(
+        tmp_path,
+        make_channels(ways=(1, -1), noise=(0.4, 0.4)),
+        input={"path": "stack.zarr", "channel": [0, 1]},
+    )
+    shifts = steadystack.run(config)
+    found = steadystack.verdict(shifts)
+    assert found.trust == "unreliable"
+    assert "channels contradict each other in" in str(found)
+    assert "fit equally well at another shift" not in str(found)
+    status = shifts["pair_status"].to_numpy()
+    assert (status == PairStatus.AMBIGUOUS.code).mean() > 0.5
+
+
+def test_one_channel_of_a_list_is_that_channel(tmp_path):
+    write(tmp_path, make_channels())
+    tables = [
+        measured(settings(tmp_path, input={"path": "stack.zarr", "channel": channel}))[1]
+        for channel in ([2], 2)
+    ]
+    assert_equal_tables(*tables)
+
+
+def test_blocks_give_what_whole_frames_give(tmp_path, monkeypatch):
+    frames = make_channels(walk()[:5])
+    frames[3, 0] = 0
+    config = write(tmp_path, frames, pairs={"strategy": "window", "width": 2})
+    _, whole = measured(config)
+    monkeypatch.setattr(tiles, "BLOCK_PIXELS", 1500)
+    setup, cut = measured(config)
+    assert len(setup.method.search.blocks) > 1
+    for name in ("status", "frame_read_status"):
+        np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name))
+    for name, most in (("shift", 1e-3), ("shift_std", 1e-3), ("channel_weight", 0.01)):
+        np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), atol=most)
+    np.testing.assert_allclose(cut.part_step, whole.part_step, atol=0.02)  # cut at other edges
+
+
+def test_each_channel_is_searched_farther_where_it_finds_nothing(tmp_path):
+    """By one of them alone the pairs would be found, too: the other is noise."""
+    truth = 6.0 * np.arange(4)[:, None] * np.array([1, -1])
+    frames = make_channels(truth, ways=(1, 1), noise=(0.2, 30))
+    config = write(
+        tmp_path,
+        frames,
+        input={"path": "stack.zarr", "channel": [1, 0]},
+        register={"max_shift": 3, "widen": True},
+        pairs={"strategy": "window", "width": 1},
+    )
+    _, table = measured(config)
+    assert table.ok.all()
+    np.testing.assert_allclose(table.shift, truth[1:] - truth[:-1], atol=0.1)
+    assert np.isnan(table.channel_weight[:, 0]).any()
+
+
+def test_a_run_goes_on_and_knows_its_channels(tmp_path, hurried):
+    write(tmp_path, make_channels(walk()[:6]))
+    whole = steadystack.run(settings(tmp_path, output={"shifts": "whole.zarr"}))
+    config = settings(tmp_path)
+    for part in ("1/2", "2/2"):
+        stages.measure(config, batches=part)
+    assert_same_numbers(whole, steadystack.run(config))
+    other = settings(tmp_path, input={"path": "stack.zarr", "channel": [0, 1]})
+    with pytest.raises(InputError, match=r"other settings \(input.channel"):
+        stages.solve(other)
+
+
+def test_a_series_of_channels_grows(tmp_path, hurried):
+    frames = make_channels(walk()[:8])
+    path = tmp_path / "stack.zarr"
+    array = zarr.create_array(
+        path, shape=(6, *frames.shape[1:]), chunks=(1, 1, *SIZE), dtype="f4",
+        dimension_names=["t", "c", "y", "x"],
+    )  # fmt: skip
+    array[:] = frames[:6]
+    steadystack.run(settings(tmp_path))
+    array.resize(frames.shape)
+    array[6:] = frames[6:]
+    grown = steadystack.run(settings(tmp_path))
+    once = steadystack.run(settings(tmp_path, output={"shifts": "once.zarr"}))
+    np.testing.assert_allclose(grown["frame_shift"], once["frame_shift"], atol=1e-6)
+    assert read_pairs(load_shifts(str(tmp_path / "shifts.zarr"))).channel_weight.shape[1] == 3
+
+
+def test_all_channels_are_corrected_by_the_one_shift(tmp_path, hurried):
+    config = write(
+        tmp_path,
+        make_channels(walk()[:5]),
+        output={"shifts": "shifts.zarr", "corrected": "steady.zarr", "report": "page.html"},
+    )
+    steadystack.run(config)
+    assert zarr.open(tmp_path / "steady.zarr")["0"].shape == (5, 3, *SIZE)
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"solve": {"refine": 1}}, r"\[0, 1, 2\] cannot be had with solve.refine"),
+        ({"motion": {"model": "rigid"}}, "motion.model rigid"),
+        ({"preprocess": {"flat_field": "median"}}, "preprocess.flat_field"),
+        ({"preprocess": {"fixed_pattern": "estimate"}}, "preprocess.fixed_pattern"),
+        ({"input": {"path": "s", "channel": []}}, "input.channel"),
+        ({"input": {"path": "s", "channel": list(range(7))}}, "input.channel"),
+    ],
+)
+def test_what_is_for_one_channel_is_refused(tmp_path, sections, words):
+    with pytest.raises(InputError, match=words):
+        settings(tmp_path, **sections)
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"), [([0, 0], "none twice"), ([0, 5], "input.channel 5 is out of range")]
+)
+def test_channels_that_are_not_there(tmp_path, channel, words):
+    config = write(tmp_path, make_channels(), input={"path": "stack.zarr", "channel": channel})
+    with pytest.raises(InputError, match=words):
+        stages.plan(config)
+
+
+def test_an_array_holds_one_channel(tmp_path):
+    write(tmp_path, make_channels())
+    with pytest.raises(InputError, match=r"input.channel \[0, 1\] is several"):
+        steadystack.open_stack(str(tmp_path / "stack.zarr"), channel=[0, 1])
+
+
+def test_check_names_the_channels(tmp_path):
+    write(tmp_path, make_channels())
+    path = tmp_path / "run.yaml"
+    path.write_text(json.dumps({"input": SEVERAL, **QUICK}))
+    told = CliRunner().invoke(main, ["check", str(path)])
+    assert told.exit_code == 0, told.output
+    assert "0, 1, 2 of 3" in told.output
+
+
+def test_plan_and_preview_know_of_channels(tmp_path, hurried):
+    config = write(tmp_path, make_channels(walk()[:8]))
+    one = settings(tmp_path, input={"path": "stack.zarr", "channel": 0})
+    assert stages.plan(config).read_bytes == 3 * stages.plan(one).read_bytes
+    path = tmp_path / "run.yaml"
+    path.write_text(json.dumps({"input": SEVERAL, **QUICK}))
+    told = CliRunner().invoke(main, ["preview", str(path)])
+    assert told.exit_code == 0, told.output
+
+
+def test_an_object_is_followed_in_the_first_channel_and_measured_in_all(tmp_path, hurried):
+    scene, rng = make_followed_scene(11, count=8), np.random.default_rng(0)
+    first = 3000 + 400 * scene.frames
+    second = 2000 + 200 * scene.frames + 150 * rng.normal(size=scene.frames.shape)
+    write_image(tmp_path / "object.zarr", scene.masks["object"])
+    two = np.stack([first, second], axis=1).astype("f4")
+    config = write(
+        tmp_path,
+        two,
+        input={"path": "stack.zarr", "channel": [0, 1]},
+        object={"mask": "object.zarr"},
+    )
+    shifts = steadystack.run(config)
+    off = (shifts["frame_shift"].to_numpy() + scene.paths["object"])[1:]
+    assert np.sqrt((off**2).mean()) < 2 * shifts["frame_shift_std"].to_numpy()[1:].mean()
+    weight = shifts["pair_channel_weight"].mean("pair").to_numpy()
+    assert weight[0] > weight[1] > 0
+
+
+def test_frames_are_followed_in_channels_while_they_are_written(tmp_path, hurried):
+    frames = make_channels(walk()[:5])
+    write_stack(tmp_path / "stack.zarr", frames, axes="tcyx")
+    path = write_run(tmp_path, **QUICK | {"input": SEVERAL, "output": {"shifts": "s.zarr"}})
+    told = CliRunner().invoke(main, ["follow", str(path), "--until", "5"])
+    assert told.exit_code == 0, told.output
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    for line, true in zip(lines, walk()[:5], strict=True):
+        assert abs(line["shift"]["y"] - true[0]) <= 5 * line["std"]["y"] + 1e-3
+    assert load_shifts(str(tmp_path / "s.zarr")).sizes["channel"] == 3
