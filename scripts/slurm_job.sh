@@ -29,6 +29,10 @@ if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     part=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))
     exec steadystack measure "$config" --batches "$part/$SLURM_ARRAY_TASK_COUNT"
 fi
+if [ -n "${2:-}" ]; then
+    echo "$2 shares are for an array of jobs: sbatch --array=1-$2 slurm_job.sh $config $2" >&2
+    exit 2
+fi
 workers=$((${SLURM_NTASKS:-1} - 1))
 if [ "$workers" -lt 1 ]; then
     exec steadystack run "$config"

@@ -109,3 +109,17 @@ def test_correct_tells_of_shifts_that_were_changed(series):
     changed = shifts.assign(frame_shift=shifts["frame_shift"] + 9)
     with pytest.warns(UserWarning, match=r"frame_shift is not what steadystack wrote"):
         steadystack.correct(frames, changed)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_mask_of_numbers_says_yes_or_no_as_everywhere(series, lazy):
+    stack, shifts, _ = series
+    dims = {"y": 40, "x": 44}
+    mask = xr.DataArray(np.full(tuple(dims.values()), 255.0), dims=tuple(dims))
+    mask[0, 0], mask[0, 1] = np.nan, 0
+    given = mask.chunk() if lazy else mask
+    is_valid = (mask > 0).drop_vars(mask.coords)
+    moved = steadystack.correct(stack, shifts, mask=given)
+    assert moved.equals(steadystack.correct(stack, shifts, mask=is_valid))
+    with pytest.raises(steadystack.InputError, match=r"between 0 and 1, such as 0\.5"):
+        steadystack.correct(stack, shifts, mask=given / 510).compute()

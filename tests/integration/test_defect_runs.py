@@ -90,8 +90,7 @@ def read_valid(folder):
     return zarr.open_group(folder / "filled.zarr", mode="r")["valid"][:]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
     frames, _, pixels = defective_series(1, frames=24)
     write_stack(tmp_path / "stack.zarr", frames)

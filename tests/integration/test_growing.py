@@ -399,7 +399,6 @@ def test_a_frame_that_was_not_there_yet_is_measured_when_the_series_grows(tmp_pa
     assert (grown["frame_status"] == FrameStatus.OK.code).all()
 
 
-@pytest.mark.slow
 def test_frames_of_a_slice_and_masks_for_each(tmp_path):
     """Every second frame of a region, with a mask for each frame: both grow."""
     sections = {

@@ -31,7 +31,6 @@ def measured(frames):
     return setup, table
 
 
-@pytest.mark.slow
 def test_an_object_is_confirmed():
     case = moving_object(np.random.default_rng(3), 0.12)
     setup, table = measured(case.frames[:20])

@@ -237,12 +237,14 @@ def test_shares_of_the_inputs_are_runs_of_their_own_and_a_run_of_all_finds_them_
 def test_every_input_is_in_one_share_and_those_are_alike_in_size(count):
     names = [f"p{number}" for number in range(7)]
     given = {"path": [f"{name}.zarr" for name in names]}
-    config = make_config({"input": given, "output": {"shifts": "{name}-s.zarr"}, "cluster": JOBS})
+    output = {"shifts": "{name}-s.zarr", "performance_report": "dask.html"}
+    config = make_config({"input": given, "output": output, "cluster": JOBS})
     shares = [share_inputs(config, f"{number}/{count}") for number in range(1, count + 1)]
     assert sorted(name for _, share in shares for name in share) == names
     sizes = {len(share) for _, share in shares}
     assert max(sizes) - min(sizes) <= 1
-    assert len({each.output.summary for each, _ in shares}) == count
+    for key in ("summary", "performance_report"):
+        assert len({getattr(each.output, key) for each, _ in shares}) == count
     assert {each.cluster.kind for each, _ in shares} == {"local"}  # a task is a job itself
 
 

@@ -58,8 +58,7 @@ def rms_without_common(found, truth, good=slice(None)):
     return float(np.sqrt(np.mean((error - error.mean(axis=0)) ** 2)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", slow_but([1], [1, 3]))
 def test_noise_stronger_than_the_scene_is_taken_to_the_bound(seeds):
     squares = []
     for seed in range(seeds):

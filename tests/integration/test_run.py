@@ -288,7 +288,6 @@ def test_three_dimensions(tmp_path):
     np.testing.assert_allclose(found["frame_shift"], truth, atol=0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_own_flat_field_knows_the_mask(tmp_path):
     """A third of the pixels are 0 and marked so: as good as if they were NaN."""
@@ -371,7 +370,7 @@ def test_axes_and_time_are_those_of_the_stack(frames):
 @pytest.mark.parametrize(
     "kind",
     slow_but(
-        ["static and NaN"],
+        ["masks on disk"],
         ["static and NaN", "a mask per frame", "masks on disk"],
     ),
 )

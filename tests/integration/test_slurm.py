@@ -108,7 +108,6 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here, m
     assert not marks()
 
 
-@pytest.mark.slow
 def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
     monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
     monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)

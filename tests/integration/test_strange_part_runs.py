@@ -98,7 +98,6 @@ def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
     assert parts.of == 9
 
 
-@pytest.mark.slow
 def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog):
     frames, truth = covered_series(3, "label", 0.08)
     write_stack(tmp_path / "stack.zarr", frames)

@@ -47,6 +47,8 @@ def test_names_are_what_tells_paths_apart(name):
         (["a.zarr", "a.ome.zarr"], {}, "two inputs have the name 'a'"),
         (["a.zarr", "*.zarr"], {}, "two inputs have the"),
         ("*.zarr", {"shifts": "{name}-shifts.zarr"}, "would be matched by input.path"),
+        ("*.zarr", {"shifts": "{name}.nc", "mean": "{name}-mean.zarr"}, "output.mean"),
+        ("*.zarr", {"shifts": "{name}.nc", "corrected": "{name}-c.zarr"}, "output.corrected"),
     ],
 )
 def test_inputs_that_cannot_be_told_apart_are_refused(tmp_path, paths, output, words):

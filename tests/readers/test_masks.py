@@ -124,3 +124,22 @@ def test_a_mask_that_cannot_be_decoded_makes_its_frame_unreadable(tmp_path):
     joined = ValidFrames(source, Validity((locate_mask(str(tmp_path / "m.zarr"), 3, (12, 14)),)))
     assert joined.read(1).status is FrameStatus.UNREADABLE
     assert joined.read(2).status is FrameStatus.OK
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_numbers_between_0_and_1_are_refused_before_a_frame_is_read(tmp_path, per_frame):
+    shape = (6, *SHAPE) if per_frame else SHAPE
+    values = np.ones(shape, "f4")
+    values[..., 3, 4] = 0.37
+    np.save(tmp_path / "m.npy", values)
+    with pytest.raises(InputError, match=r"such as 0.37: .*mask > 0.5"):
+        locate_mask(str(tmp_path / "m.npy"), 6, SHAPE)
+    np.save(tmp_path / "m.npy", np.ceil(values) * 255)
+    assert locate_mask(str(tmp_path / "m.npy"), 6, SHAPE).read(5, SHAPE).all()
+
+
+@pytest.mark.parametrize("labels", [(), (2,)])
+@pytest.mark.parametrize("invert", [False, True])
+def test_what_a_mask_does_not_know_is_not_valid(labels, invert):
+    known = MaskLabels(labels, invert).valid(np.array([0, 2, np.nan]))
+    assert known.tolist() == [invert, not invert, False]

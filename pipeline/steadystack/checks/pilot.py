@@ -105,7 +105,8 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
     Returns what `run_pilot` does; the outcome says how far to search, too.
     """
     with log_stage("pilot"):
-        tell("pilot: trying a few pairs, as a run does before it measures")
+        if len(setup.method.search.blocks) == 1:
+            tell("pilot: trying a few pairs, as a run does before it measures")
         reach = find_reach(setup)
         pilot, table = run_pilot(bound_search(setup, reach))
     return replace(pilot, reach=reach), table

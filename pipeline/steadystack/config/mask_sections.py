@@ -58,7 +58,7 @@ class RoiSection(Section):
 
 
 class MaskSection(Section):
-    """Which pixels are valid: every key given here excludes pixels."""
+    """Which pixels are valid: every cause given here excludes pixels."""
 
     path: str | None = Field(
         None,

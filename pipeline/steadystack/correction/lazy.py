@@ -263,8 +263,8 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
         values = plain if hasattr(plain, "__array_function__") else np.asarray(plain)
         variable = xr.Variable(_name_mask_axes(values.shape, stack, axes), values)
     if variable.dtype != bool:
-        variable = (variable != 0) & (variable == variable)  # as `as_mask` does, for lazy ones, too
-    if isinstance(variable.data, np.ndarray) and not as_mask(variable.data).any():
+        variable = xr.apply_ufunc(as_mask, variable, dask="parallelized", output_dtypes=[bool])
+    if isinstance(variable.data, np.ndarray) and not variable.data.any():
         raise InputError("the mask has no valid pixel: True (nonzero) means valid")
     return variable
 

@@ -53,7 +53,7 @@ def resolve_inputs(config: Config) -> dict[str, Config]:
         _check_placeholders(config, len(inputs))
     configs = {name: _make_single(config, path, name) for name, path in inputs}
     for single in configs.values():
-        _check_pattern(single.output.shifts, paths)
+        _check_patterns(single, paths)
     return configs
 
 
@@ -163,14 +163,16 @@ def _split_template(path: str) -> tuple[str, str]:
     return (f"{folders}/", "/".join(parts[count:])) if PLACEHOLDER in folders else ("", path)
 
 
-def _check_pattern(output: str, paths: Sequence[str]) -> None:
-    """Refuse an output that would be one of the inputs the next time."""
-    for pattern in paths:
-        if _is_pattern(pattern) and get_place(output).matches(pattern):
-            raise InputError(
-                f"output.shifts {output} would be matched by input.path {pattern}: write it "
-                "elsewhere"
-            )
+def _check_patterns(config: Config, paths: Sequence[str]) -> None:
+    """Refuse an output that would be one of the inputs the next time, or for another share."""
+    for key in ("shifts", "corrected", "mean", "movie", "report"):
+        output = getattr(config.output, key)
+        for pattern in paths:
+            if output is not None and _is_pattern(pattern) and get_place(output).matches(pattern):
+                raise InputError(
+                    f"output.{key} {output} would be matched by input.path {pattern}: write it "
+                    "elsewhere"
+                )
 
 
 def _make_single(config: Config, path: str, name: str) -> Config:

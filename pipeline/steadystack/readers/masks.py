@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -34,6 +35,8 @@ from steadystack.readers.references import (
 from steadystack.units import parse_layout
 from steadystack.validity import Mask, Validity, as_mask
 
+log = logging.getLogger(__name__)
+
 # How many frames' masks are joined to a common mask.
 FRAMES_SAMPLED = 5
 # Pixels up to which a static mask stays in memory; of a larger one only regions are read.
@@ -52,7 +55,8 @@ class MaskLabels:
 
     def valid(self, values: NDArray[Any]) -> Bools:
         is_listed = np.isin(values, self.labels) if self.labels else as_mask(values)
-        return ~is_listed if self.invert else is_listed
+        # what is not known is not valid, inverted or not
+        return ~is_listed & (values == values) if self.invert else is_listed
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,9 @@ class ValidFrames(ChangedFrames):
         sides = tuple((side.start, side.stop) for side in region)
         for mask in self.validity.masks:
             count = self.frame_count if mask.per_frame else 1
-            frames = np.unique(np.linspace(0, count - 1, FRAMES_SAMPLED).round().astype(int))
+            frames = tuple(_sample_frames(count))
             try:
-                union = _unite_masks(mask, self.frame_shape, sides, tuple(frames.tolist()))
+                union = _unite_masks(mask, self.frame_shape, sides, frames)
             except (MemoryError, UnreachableError):
                 raise
             except Exception:  # reported for the frame that needs it
@@ -132,16 +136,36 @@ def locate_mask(
 
     `path` may be a Zarr array, an OME-Zarr image or label image, TIFF or .npy. Dimensions of
     length 1 do not count; named ones may come in any order. Raises InputError if the mask has
-    neither the shape of a frame nor that of the stack. With `earlier` the digest of a mask per
-    frame is the one that it had when it was for so many frames, "" if it cannot have been.
+    neither the shape of a frame nor that of the stack, or numbers between 0 and 1. With `earlier`
+    the digest of a mask per frame is the one that it had when it was for so many frames, "" if it
+    cannot have been.
     """
     with get_place(path).explaining_outages():
         spec, array = _describe(path, frame_count, frame_shape, earlier=earlier)
         spec = replace(spec, labels=labels)
         if spec.per_frame:
+            if array.dtype.kind == "f":
+                _check_sample(spec, frame_count, frame_shape)
             return spec
         pixels = labels.valid(_read_all(array)).transpose(spec.axes)
     return replace(spec, digest=digest_content(np.packbits(pixels)))
+
+
+def _check_sample(spec: MaskSpec, frame_count: int, frame_shape: tuple[int, ...]) -> None:
+    """Refuse masks whose numbers are none of a mask, by those of some frames."""
+    for frame in _sample_frames(frame_count):
+        try:
+            spec.read(frame, frame_shape)
+        except (InputError, MemoryError, UnreachableError):
+            raise
+        except Exception:  # reported for the frame that needs it
+            log.info("the mask of frame %d in %s cannot be read", frame, spec.path)
+
+
+def _sample_frames(count: int) -> list[int]:
+    """Frames that are spread evenly over so many."""
+    frames = np.unique(np.linspace(0, count - 1, FRAMES_SAMPLED).round().astype(int))
+    return [int(frame) for frame in frames]
 
 
 def read_image(

@@ -105,7 +105,8 @@ def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
     """The settings of one of several runs that share the inputs, such as "3/16", and its inputs.
 
     The third of 16 takes every 16th input from the third on, so that inputs that are added at the
-    end move no other to another share. Its table is beside that of the whole; where workers are
+    end move no other to another share. Its table, and the report of Dask, are beside those of the
+    whole; where workers are
     batch jobs, it is one itself, and its workers are processes of its machine.
 
     Raises InputError if it is no share, or there are fewer inputs than shares.
@@ -113,8 +114,12 @@ def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
     number, count = parse_share(text, "--inputs")
     if not 1 <= number <= count:
         raise InputError(f"--inputs {text}: shares are numbered from 1 to {count}")
-    table = get_share_path(config.output.summary, number, count)
-    output = config.output.model_copy(update={"summary": table})
+    own = {
+        key: get_share_path(path, number, count)
+        for key in ("summary", "performance_report")
+        if (path := getattr(config.output, key)) is not None
+    }
+    output = config.output.model_copy(update=own)
     config = use_this_machine(config).model_copy(update={"output": output})
     inputs = resolve_inputs(config)
     if count > len(inputs):
