@@ -1,7 +1,7 @@
 """How exact shifts are, how honest their errors, and what is called a match.
 
-    python scripts/bench_accuracy.py [grid] [mixed] [colour] [kinds] [status] [lines] [cost]
-                                     [--pairs N] [--only KIND]
+    python scripts/bench_accuracy.py [grid] [mixed] [colour] [kinds] [volumes] [status] [lines]
+                                     [cost] [--pairs N] [--only KIND]
 
 Scenes are sums of Gaussian blobs, rendered where they are (nothing is interpolated), 256 x 256.
 Errors are compared with the Cramér-Rao bound of two noisy images. Prints Markdown tables.
@@ -15,6 +15,7 @@ colour  noise that is not white
 kinds   what real images are like: blur that changes, smooth objects, few photons, large detail,
         long axial blur, patterns that stand still; scikit-image, OpenCV's ECC with a mask, started
         from that, and TurboReg beside it
+volumes volumes of 1, 3 and 12 planes, blurred alike along all axes, or four times as much along z
 lines   lines, edges, ramps and waves, whose shift is not known along them: how many are called ok
 status  unrelated images that are called ok, and true pairs that are not
 cost    the step between the pixels as part of a pair at 512 x 512
@@ -32,7 +33,7 @@ import numpy as np
 from skimage.registration import phase_cross_correlation
 
 import steadystack
-from pair_kinds import KINDS, LINES, make_line_pair, make_pair
+from pair_kinds import KINDS, LINES, make_line_pair, make_pair, planes
 from scenes import MASKS, MORE_MASKS, Blobs, Pair, Views, add_artefacts, make_masks
 from steadystack import peak
 from steadystack.model import Registration
@@ -351,6 +352,49 @@ def kinds(count: int, only: str | None = None, with_peers: bool = True) -> None:
     print()
 
 
+def volumes(count: int) -> None:
+    """Volumes of a few planes."""
+    print_header(
+        "planes",
+        "blur along z over that along y",
+        "bound along z; along y and x, px",
+        "error along z; along y and x, px",
+        "errors / stated std",
+        "ambiguous",
+        "no shift",
+        "off by over 1 px",
+    )
+    for number, stretch in itertools.product((1, 3, 12), (1, 4)):
+        rng, errors, statuses = np.random.default_rng([number, stretch]), [], Counter()
+        bounds = []
+        for _ in range(count):
+            pair = planes(rng, number, stretch)
+            found = register_pair(
+                pair, (0, 16, 16) if number == 1 else (min(number - 1, 4), 16, 16)
+            )
+            statuses[str(found.status)] += 1
+            bounds.append(np.diag(pair.bound))
+            if found.status == "ok":
+                std = np.sqrt(np.diag(found.covariance))
+                errors.append((found.shift - pair.shift, std))
+        error, std = (np.array(column) for column in zip(*errors, strict=True))
+        off = np.abs(error).max(axis=1) > GROSS_PX
+        error, std = error[~off], std[~off]
+        z = np.divide(error, std, where=std > 0, out=np.full_like(error, np.nan))
+
+        def describe(square: np.ndarray) -> str:
+            mean = np.sqrt(np.array((square[:, 0].mean(), square[:, 1:].mean())))
+            return f"{mean[0]:.4f}; {mean[1]:.4f}"
+
+        print(
+            f"| {number} | {stretch} | {describe(np.array(bounds))} | {describe(error**2)} "
+            f"| {np.sqrt(np.nanmean(z**2)):.2f} | {statuses['ambiguous'] / count:.1%} "
+            f"| {1 - statuses['ok'] / count:.1%} | {off.sum() / count:.1%} |",
+            flush=True,
+        )
+    print()
+
+
 def lines(count: int) -> None:
     """Images whose shift is known across them only."""
     print_header("images", "called ok", "by scikit-image off by over 1 px")
@@ -453,6 +497,7 @@ def main() -> None:
         "mixed": mixed,
         "colour": colour,
         "kinds": kinds,
+        "volumes": volumes,
         "lines": lines,
         "status": status,
         "cost": cost,

@@ -148,6 +148,17 @@ def volumes(rng: np.random.Generator, number: int) -> Pair:
     return _pair(one, other, move, canvas.find_bound(0.3))
 
 
+def planes(rng: np.random.Generator, count: int, stretch: float) -> Pair:
+    """Volumes of so many planes, `stretch` times as blurred along z; one does not move along it."""
+    canvas = make_texture(rng, (count, 64, 64), 1.5, 0.2, stretch)
+    move = rng.uniform(-1, 1, 3) * [min(count - 1, 12) / 8, 5, 5]
+    one, other = (canvas.view(d) + 0.3 * rng.normal(size=canvas.size) for d in ((0, 0, 0), move))
+    slopes = np.stack([canvas.view([0, 0, 0], axis).ravel() for axis in range(3)])[count == 1 :]
+    bound = np.zeros((3, 3))
+    bound[count == 1 :, count == 1 :] = 2 * 0.3**2 * np.linalg.inv(slopes @ slopes.T)
+    return _pair(one, other, move, bound)
+
+
 def photons(rng: np.random.Generator, number: int) -> Pair:
     """One photon a pixel."""
     canvas, move = make_texture(rng, (160, 160), 1.2, 0.2), rng.uniform(-8, 8, 2)

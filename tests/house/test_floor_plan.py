@@ -62,7 +62,7 @@ PLAN = {
     "csv_files": (4, {"numpy", "xarray"}),
     "readers": (4, {"numpy", "zarr", "xarray", "dask"}),
     "outputs": (4, {"numpy", "zarr", "tifffile"}),
-    "register": (4, {"numpy", "xarray"}),
+    "register": (4, {"numpy", "scipy", "xarray"}),
     "run_log": (4, set()),
     "measure": (5, {"numpy"}),
     "correction": (5, {"numpy", "xarray"}),

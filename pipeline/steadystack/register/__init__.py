@@ -1,7 +1,8 @@
 """One pair of images: the lags that are searched, its surface, its shift.
 
 `translation` has the public functions for a `plain_pair` of arrays: measured again with parts of
-it that it would `leave_out`, and under other `conditionings`; the `quick` way is for checks.
+it that it would `leave_out`, by a `gradient_fit`, and under other `conditionings`; the `quick` way
+is for checks.
 `search` has the single steps, for frames that have other pairs or are read in blocks.
 """
 

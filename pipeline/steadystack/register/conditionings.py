@@ -13,6 +13,7 @@ import numpy as np
 
 from steadystack.conditioning import Conditioning
 from steadystack.model import PairStatus, Registration
+from steadystack.register.gradient_fit import fit_gradients
 from steadystack.register.leave_out import PairImages, widen, widen_by_parts
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, register_terms
@@ -30,6 +31,13 @@ TRIED = (
 # the NCC is less than this, or where there is no shift for one of these reasons.
 DISAGREES, MOSTLY_NOISE = 1.5, 0.3
 CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
+# The slopes of the images are asked, too, where the shift is this many times less certain along one
+# axis than along another, or the frame has fewer pixels along one: detail may be as long as that.
+LESS_CERTAIN, THIN = 2.0, 16
+# Along axes of so few pixels what the slopes do not confirm is good to this, px, and
+# splines of still fewer pixels to that.
+FEW, UNCONFIRMED_STD = 8, 1.0
+FEWEST, FEWEST_STD = 4, 0.1
 # Another is better than none if its deviation is less than this part.
 CLEARLY = 0.7
 # Two shifts agree within so many deviations of both, or this many pixels.
@@ -51,6 +59,7 @@ class Attempt:
     pair: PlainPair
     stated: Registration
     registration: Registration
+    by_gradients: bool = False
 
     @classmethod
     def make(
@@ -75,10 +84,48 @@ class Attempt:
         """Whether another conditioning may be better."""
         if not self.is_ok:
             return self.registration.status in CAN_BE_HELPED
-        if abs(self.registration.ncc) < MOSTLY_NOISE:
+        if abs(self.registration.ncc) < MOSTLY_NOISE and not self.by_gradients:
             return True
         before, after = np.diag(self.stated.covariance), np.diag(self.registration.covariance)
         return bool((after > DISAGREES**2 * before).any())
+
+    @property
+    def asks_for_gradients(self) -> bool:
+        """Whether a fit to the slopes of the images may be better."""
+        if not self.is_ok:
+            return False
+        variances = np.diag(self.registration.covariance)
+        searched = variances > 0
+        is_long = variances.max() > LESS_CERTAIN**2 * variances.min(where=searched, initial=np.inf)
+        is_thin = min(np.array(self.pair.reference.shape)[searched], default=THIN) < THIN
+        return bool(is_long or is_thin) or self.asks_for_others
+
+    def fit_gradients(self) -> Attempt:
+        """The same by the slopes of the images, if that is found nearby and is more certain.
+
+        If it is found elsewhere, the shift is as uncertain as both are apart.
+        """
+        found = fit_gradients(self.registration, self.pair)
+        if found is None:
+            return self
+        other = replace(self, stated=found[0], registration=found[1], by_gradients=True)
+        searched = np.array(self.pair.reference.shape)[np.diag(self.registration.covariance) > 0]
+        is_thin = searched.min() <= FEW
+        if self.differs_from(other) > 1:  # neither is known better than that
+            return replace(
+                self,
+                registration=widen(
+                    self.registration, np.abs(found[0].shift - self.registration.shift)
+                ),
+            )
+        return other if is_thin or other.std < self.std else self
+
+    def widen_thin(self) -> Attempt:
+        """The same, no more certain along axes of few pixels than can be known there."""
+        size, std = (FEWEST, FEWEST_STD) if self.by_gradients else (FEW, UNCONFIRMED_STD)
+        is_thin = np.array(self.pair.reference.shape) <= size
+        is_thin &= np.diag(self.registration.covariance) > 0
+        return replace(self, registration=widen(self.registration, np.where(is_thin, std, 0.0)))
 
     @property
     def is_ok(self) -> bool:
@@ -126,8 +173,14 @@ def register_conditioned(
         return first.registration
     share = first.registration.fixed_pattern_share
     best = first if share == 0 else _remove_fixed_pattern(first, make_search)
-    if best.asks_for_others and (best is not first or not share > 0):
+    may_be_conditioned = best is not first or not share > 0
+    if best.asks_for_gradients:
+        best = best.fit_gradients()
+        may_be_conditioned &= not (best.by_gradients and min(pair.reference.shape) <= FEW)
+    if best.asks_for_others and may_be_conditioned:
         best = _choose(best, [Attempt.make(*one, make_search) for one in best.condition()])
+    if best.is_ok:
+        best = best.widen_thin()
     return replace(best.registration, fixed_pattern_share=share)
 
 

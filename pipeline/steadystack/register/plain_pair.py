@@ -73,7 +73,7 @@ class PlainPair:
         Parts are those of the reference, and others are left out if the images are exchanged. The
         order does not depend on brightness and contrast. Tells whether they were exchanged.
         """
-        valid = self._find_valid()
+        valid = self.find_valid()
         if _make_key(self.reference, valid[0]) >= _make_key(self.moving, valid[1]):
             return self, False
         exchanged = replace(
@@ -123,7 +123,7 @@ class PlainPair:
     def condition(self, conditioning: Conditioning) -> PlainPair:
         """Condition both images; one of which rounding alone is left becomes flat."""
         conditioned = []
-        for image, valid in zip((self.reference, self.moving), self._find_valid(), strict=True):
+        for image, valid in zip((self.reference, self.moving), self.find_valid(), strict=True):
             changed, usable = condition(image, valid, conditioning)
             left, before = (values[where] for values, where in ((changed, usable), (image, valid)))
             if left.size and np.ptp(left) <= ROUNDING * np.ptp(before):
@@ -131,7 +131,7 @@ class PlainPair:
             conditioned.append((changed, usable))
         return self._replace_images(conditioned)
 
-    def _find_valid(self) -> tuple[Bools, Bools]:
+    def find_valid(self) -> tuple[Bools, Bools]:
         """Find the pixels of both images that are finite and not masked."""
         return (
             _find_valid_pixels(self.reference, self.reference_mask),
@@ -153,7 +153,7 @@ class PlainPair:
 
         Yields the name of each way with what it makes of the pair.
         """
-        images = list(zip((self.reference, self.moving), self._find_valid(), strict=True))
+        images = list(zip((self.reference, self.moving), self.find_valid(), strict=True))
         if self.reference.shape == self.moving.shape:
             fixed = find_shared_outliers(images)
             if fixed.any():
