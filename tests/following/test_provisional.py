@@ -83,13 +83,18 @@ def make_frames(kind):
     return frames, mask, truth
 
 
-def follow(frames, mask, forgotten=None):
-    """What is told of frames one after the other, and how often each was read."""
+def make_setup(frames, mask):
+    """The run of frames in memory that count how often they are read."""
     source = CountedFrames.checked(xr.DataArray(frames, dims=("t", "y", "x")), mask)
     object.__setattr__(source, "reads", Counter())
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 20},
                           "preprocess": {"low_pass": None, "high_pass": None}})  # fmt: skip
-    setup = set_up(config, make_series(source))
+    return set_up(config, make_series(source)), source
+
+
+def follow(frames, mask, forgotten=None):
+    """What is told of frames one after the other, and how often each was read."""
+    setup, source = make_setup(frames, mask)
     shifts = ProvisionalShifts(setup)
     told = []
     for frame in range(len(frames)):
@@ -113,6 +118,19 @@ def test_frames_that_are_held_are_not_read_again_and_change_nothing(kind, monkey
     assert np.abs(np.array([one.shift for one in held]) - truth).max() < 0.2
     assert reads[0] <= 4 < 10 < reads_alone[0]  # the early one
     assert reads.total() < 0.6 * reads_alone.total()
+
+
+def test_a_mask_that_is_edited_meanwhile_is_that_of_all_frames():
+    """Frames that were held would lie in the box of the mask as it was, 10 rows further up."""
+    frames, _, truth = make_frames("whole")
+    setups = []
+    for rows in (slice(0, 50), slice(10, 60)):
+        mask = np.zeros(SIZE, bool)
+        mask[rows] = True
+        setups.append(make_setup(frames, mask)[0])
+    shifts = ProvisionalShifts(setups[0])
+    told = [shifts.estimate(setups[frame >= 5], frame) for frame in range(9)]
+    assert np.abs(np.array([one.shift for one in told]) - truth[:9]).max() < 0.2
 
 
 def test_searches_stay_while_frames_drift_a_little():

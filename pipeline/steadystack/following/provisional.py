@@ -94,12 +94,14 @@ class ProvisionalShifts:
         )
         self._attributes = attributes or {}
         self._early, self._misses = -1, 0
-        self._held = HeldFrames()
+        self._held, self._prepared_by = HeldFrames(), list_preparation(setup)
         self._solved = self._solve(setup)
 
     def estimate(self, setup: Setup, frame: int) -> Estimate:
         """Measure a frame that is whole; the run is that of the stack as it is now."""
         self.table = resize_frames(self.table, setup.series.source.frame_count)
+        if (prepared_by := list_preparation(setup)) != self._prepared_by:
+            self._held, self._prepared_by = HeldFrames(), prepared_by
         references = self._choose_references(frame)
         if references:
             self._measure(setup, frame, references)
@@ -185,6 +187,13 @@ class ProvisionalShifts:
         return expected
 
 
+def list_preparation(setup: Setup) -> tuple[object, ...]:
+    """List what all frames are prepared by; a mask that is edited meanwhile is another one."""
+    validity, method = setup.series.validity, setup.method
+    masks = [mask.digest for mask in validity.masks if not mask.per_frame]
+    return method.region, method.conditioning, replace(validity, masks=()), tuple(masks)
+
+
 def bound_around(setup: Setup) -> Setup:
     """The run with a search that has bounds: those of the settings, or some around a centre."""
     if setup.method.search.max_shift is not None:
@@ -218,7 +227,8 @@ def measure_around(
     centres = find_pair_centres(method, pairs)
     assert centres is not None
     method = replace(method, cell=choose_cell(centres, pairs, method.search))
-    if math.prod(method.search.shape) > LARGEST_HELD:
+    has_camera_image = method.flat_field is not None or method.fixed_pattern is not None
+    if has_camera_image or math.prod(method.search.shape) > LARGEST_HELD:
         held = None
     elif held is not None:
         method = replace(method, keep=(*method.keep, "value"))

@@ -37,7 +37,7 @@ MAY_LIE_FARTHER = (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LO
 
 @dataclass(eq=False)
 class HeldFrames:
-    """Frames that are ready, for the next batches in this process; no number depends on it.
+    """Frames that are ready, for the next batches in this process; none changes but by rounding.
 
     All batches must be of one source and of one method, but for centres and cells of the search.
     What was computed of frames stays for the last two searches.
@@ -79,7 +79,8 @@ class HeldFrames:
     ) -> None:
         """Hold a frame of the batch that was begun, if it can be measured."""
         if summary.pair_status is PairStatus.OK:
-            self._frames[frame] = image, summary, smoothed
+            alone = replace(image, mask=CachedMask(image.mask.pixels), cache={})
+            self._frames[frame] = alone, summary, smoothed
             self._lately[-1][2][frame] = image
 
 
