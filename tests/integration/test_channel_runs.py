@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,9 +14,8 @@ import steadystack
 from followed_scenes import make_followed_scene
 from steadystack import stages
 from steadystack.cli import main
-from steadystack.dataset import load_shifts, read_pairs
 from steadystack.measure import measure_pairs
-from steadystack.model import FrameStatus, InputError, PairStatus, PairTable
+from steadystack.model import FrameStatus, InputError, PairStatus, PairTable, Trust
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
 from steadystack.planning import open_series, set_up
@@ -183,21 +183,16 @@ def test_a_run_goes_on_and_knows_its_channels(tmp_path, hurried):
         stages.solve(other)
 
 
-def test_a_series_of_channels_grows(tmp_path, hurried):
+def test_a_series_of_channels_that_has_grown_is_measured_anew(tmp_path, hurried):
+    """The last frame may have been written in some channels alone."""
     frames = make_channels(walk()[:8])
-    path = tmp_path / "stack.zarr"
-    array = zarr.create_array(
-        path, shape=(6, *frames.shape[1:]), chunks=(1, 1, *SIZE), dtype="f4",
-        dimension_names=["t", "c", "y", "x"],
-    )  # fmt: skip
-    array[:] = frames[:6]
+    write(tmp_path, frames[:6])
     steadystack.run(settings(tmp_path))
-    array.resize(frames.shape)
-    array[6:] = frames[6:]
-    grown = steadystack.run(settings(tmp_path))
-    once = steadystack.run(settings(tmp_path, output={"shifts": "once.zarr"}))
-    np.testing.assert_allclose(grown["frame_shift"], once["frame_shift"], atol=1e-6)
-    assert read_pairs(load_shifts(str(tmp_path / "shifts.zarr"))).channel_weight.shape[1] == 3
+    shutil.rmtree(tmp_path / "stack.zarr")
+    write(tmp_path, frames)
+    with pytest.raises(InputError, match=r"grown from 6 to 8 frames, .* several channels"):
+        steadystack.run(settings(tmp_path))
+    assert steadystack.run(settings(tmp_path), overwrite=True).sizes["frame"] == 8
 
 
 def test_all_channels_are_corrected_by_the_one_shift(tmp_path, hurried):
@@ -216,6 +211,8 @@ def test_all_channels_are_corrected_by_the_one_shift(tmp_path, hurried):
     [
         ({"solve": {"refine": 1}}, r"\[0, 1, 2\] cannot be had with solve.refine"),
         ({"motion": {"model": "rigid"}}, "motion.model rigid"),
+        ({"register": {"subpixel": False}}, "register.subpixel: false"),
+        ({"mask": {"saturation": "auto"}}, "mask.saturation: auto"),
         ({"preprocess": {"flat_field": "median"}}, "preprocess.flat_field"),
         ({"preprocess": {"fixed_pattern": "estimate"}}, "preprocess.fixed_pattern"),
         ({"input": {"path": "s", "channel": []}}, "input.channel"),
@@ -280,13 +277,34 @@ def test_an_object_is_followed_in_the_first_channel_and_measured_in_all(tmp_path
     assert weight[0] > weight[1] > 0
 
 
-def test_frames_are_followed_in_channels_while_they_are_written(tmp_path, hurried):
-    frames = make_channels(walk()[:5])
-    write_stack(tmp_path / "stack.zarr", frames, axes="tcyx")
+def test_following_is_for_one_channel(tmp_path):
     path = write_run(tmp_path, **QUICK | {"input": SEVERAL, "output": {"shifts": "s.zarr"}})
-    told = CliRunner().invoke(main, ["follow", str(path), "--until", "5"])
-    assert told.exit_code == 0, told.output
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
-    for line, true in zip(lines, walk()[:5], strict=True):
-        assert abs(line["shift"]["y"] - true[0]) <= 5 * line["std"]["y"] + 1e-3
-    assert load_shifts(str(tmp_path / "s.zarr")).sizes["channel"] == 3
+    told = CliRunner().invoke(main, ["follow", str(path)])
+    assert told.exit_code == 2
+    assert "input.channel [0, 1, 2] cannot be had with follow" in told.output
+
+
+def test_a_frame_that_is_lost_in_one_channel_is_read_again(tmp_path, hurried):
+    frames = make_channels()
+    config = write(tmp_path, frames)
+    [broken] = (tmp_path / "stack.zarr").rglob("c/5/1/0/0")
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:50])
+    lost = steadystack.run(config)
+    assert lost["frame_status"][5] == FrameStatus.UNREADABLE.code
+    broken.unlink()  # nor is it there
+    partly = steadystack.run(settings(tmp_path, output={"shifts": "partly.zarr"}))
+    assert partly["frame_read_status"][5] == FrameStatus.INCOMPLETE.code
+    assert np.isfinite(partly["frame_shift"][5]).all()
+    broken.write_bytes(whole)
+    found = steadystack.run(config)
+    assert_right(found)
+    assert np.isfinite(found["pair_channel_weight"]).all()
+
+
+def test_what_lies_beyond_the_search_in_one_channel_is_not_decided_by_another(tmp_path, hurried):
+    """The scene moves too far in the first one; in the other something stands still."""
+    frames = make_channels(walk() * 6, ways=(1, 0, 0), noise=(0.1,) * 3)
+    channels = {"path": "stack.zarr", "channel": [0, 1]}
+    found = steadystack.run(write(tmp_path, frames, input=channels, register={"max_shift": 3}))
+    assert steadystack.verdict(found).trust != Trust.GOOD

@@ -153,6 +153,8 @@ class InputSection(Section):
             "preprocess.flat_field": config.preprocess.flat_field,
             "preprocess.fixed_pattern": config.preprocess.fixed_pattern,
             "solve.refine": config.solve.refine,
+            "register.subpixel: false": not config.register_.subpixel,
+            "mask.saturation: auto": config.mask.saturation == "auto",
             f"motion.model {config.motion.model}": config.motion.is_more_than_shift,
         }
         for key, is_set in others.items():

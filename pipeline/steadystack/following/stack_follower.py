@@ -14,7 +14,7 @@ from steadystack.following.awaited_frames import AwaitedFrames, OpenStack
 from steadystack.following.earlier_run import EarlierRun, recall_earlier
 from steadystack.following.frame_lines import FrameLine
 from steadystack.following.provisional import ProvisionalShifts
-from steadystack.model import FrameStatus
+from steadystack.model import FrameStatus, InputError
 from steadystack.planning import LOOKED_AT_AGAIN, resolve_only_input
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,11 @@ def follow(config: Config, pace: Pace) -> Iterator[FrameLine]:
     """
     config = resolve_only_input(config)
     config.object_.check_command("follow")
+    if len(channels := config.input.list_channels()) > 1:
+        raise InputError(
+            f"input.channel {list(channels)} cannot be had with follow, which looks at one channel "
+            "of a frame that is written: choose one of them"
+        )
     awaited, measuring, last = AwaitedFrames(config, pace.patience), None, time.monotonic()
     while pace.until is None or awaited.next < pace.until:
         opened = awaited.look()

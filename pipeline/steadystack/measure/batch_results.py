@@ -14,8 +14,8 @@ from steadystack.model import PAIR_RESULTS, FrameStatus, Ints, PairStatus, PairT
 from steadystack.ncc import Terms
 from steadystack.pairs import join_channels
 
-# What a pair without a shift in any channel tells, the first that one of them has; of a frame, the
-# first that is so in any channel.
+# What a pair without a shift tells, the first that one of its channels has; and a frame. What can
+# be there later, or be read the next time, comes first.
 TOLD_OF_PAIR = (
     PairStatus.UNREADABLE,
     PairStatus.AT_SEARCH_LIMIT,
@@ -27,13 +27,16 @@ TOLD_OF_PAIR = (
     PairStatus.EMPTY,
 )
 TOLD_OF_FRAME = (
-    FrameStatus.OK,
-    FrameStatus.INCOMPLETE,
     FrameStatus.UNREADABLE,
+    FrameStatus.INCOMPLETE,
+    FrameStatus.OK,
     FrameStatus.FLAT,
     FrameStatus.EMPTY,
     FrameStatus.MISSING,
 )
+# Channels of a pair that has a shift, but elsewhere than is searched: they are no witnesses for
+# channels that have one here.
+ELSEWHERE = (PairStatus.AT_SEARCH_LIMIT, PairStatus.INVERTED)
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,19 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
     """Join what the channels of the same batch gave, of the same pairs and frames.
 
     Shifts and errors follow from all channels that agree; what is no number of several, such as the
-    NCC, is of the one that counts most.
+    NCC, is of the one that counts most. A pair that cannot be read in one channel is read again,
+    and where as many channels lie elsewhere as agree here, there is no majority.
     """
     tables, rows = [result.table for result in channels], np.arange(len(channels[0].table.status))
     covariances = np.stack([result.covariance for result in channels], axis=1)
     joined = join_channels(np.stack([table.shift for table in tables], axis=1), covariances)
-    weight = np.einsum("pcii->pc", joined.weights) / joined.shift.shape[1]
     status = np.stack([table.status for table in tables], axis=1)
-    is_known = np.asarray(status == PairStatus.OK.code)
+    is_read = (status != PairStatus.UNREADABLE.code).all(axis=1)
+    is_known = np.asarray(status == PairStatus.OK.code) & is_read[:, None]
+    elsewhere = np.isin(status, [one.code for one in ELSEWHERE]).sum(axis=1)
+    here = (joined.weights != 0).any(axis=(2, 3)).sum(axis=1)
+    joined = joined.without(~is_read | (elsewhere >= np.maximum(here, 1)))
+    weight = np.einsum("pcii->pc", joined.weights) / joined.shift.shape[1]
     has_shift = np.asarray(np.isfinite(joined.shift).all(axis=1))
     is_any = is_known.any(axis=1)
     told = _rank(status, TOLD_OF_PAIR).argmin(axis=1)
@@ -119,13 +127,17 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
     read = np.stack([result.columns["frame_read_status"] for result in channels])
     of_frame, frames = _rank(read, TOLD_OF_FRAME).argmin(axis=0), np.arange(len(first.frames))
     reasons = [result.reasons for result in channels]
+    of_frames = {
+        name: np.stack([result.columns[name] for result in channels])[of_frame, frames]
+        for name in first.columns
+    }
+    is_partly = (read == FrameStatus.MISSING.code).any(axis=0)
+    is_partly &= of_frames["frame_read_status"] == FrameStatus.OK.code
+    of_frames["frame_read_status"][is_partly] = FrameStatus.INCOMPLETE.code
     return BatchResult(
         replace(first.table, **columns),
         first.frames,
-        {
-            name: np.stack([result.columns[name] for result in channels])[of_frame, frames]
-            for name in first.columns
-        },
+        of_frames,
         {frame: reason for each in reversed(reasons) for frame, reason in each.items()},
         joined.covariance,
     )

@@ -41,6 +41,14 @@ class JoinedChannels:
     covariance: NDArray[np.float64]
     weights: NDArray[np.float64]
 
+    def without(self, pairs: Bools) -> JoinedChannels:
+        """The same, where some pairs (pairs,) have no shift."""
+        return JoinedChannels(
+            np.where(pairs[:, None], np.nan, self.shift),
+            np.where(pairs[:, None, None], np.nan, self.covariance),
+            np.where(pairs[:, None, None, None], 0, self.weights),
+        )
+
 
 def join_channels(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> JoinedChannels:
     """Join the shifts of channels to one for each pair.

@@ -65,7 +65,8 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
     Raises
     ------
     InputError
-        If `mask.saturation: auto` finds another value in all frames than in the first.
+        If pairs are measured in several channels, or `mask.saturation: auto` finds another value in
+        all frames than in the first.
     """
     fingerprint = setup.config.fingerprint(setup.series.digest)
     existing = list[str]()
@@ -89,6 +90,12 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
                 break
     else:
         return setup
+    if (source := undecided.series.source).channels:
+        raise InputError(
+            f"the stack has grown from {count} to {source.frame_count} frames, and a series that "
+            "is measured in several channels is not gone on with: give it another output.shifts, "
+            "or measure it anew with --overwrite"
+        )
     _check_saturation(undecided.series, earlier.series, count)
     table = read_pairs(dataset)
     replay_journal(path, owner, table)

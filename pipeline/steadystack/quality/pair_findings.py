@@ -144,17 +144,18 @@ def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Itera
         silent = told.any(axis=1) & ~told[:, number]
         if (count := int(outvoted.sum())) > FEW * total:
             yield Finding(
-                Trust.GOOD,
+                Trust.CHECK,
                 Reason.CHANNELS,
                 f"channel {name} contradicts the majority of the others in {count} of {total} "
-                "pairs, and does not count there (something in its camera, or that moves by "
-                "itself?)",
+                "pairs, and does not count there: which of them show what should stand still? "
+                "leave out the others (input.channel)",
             )
         if (count := int(silent.sum())) > MANY * total:
             yield Finding(
-                Trust.GOOD,
+                Trust.CHECK,
                 Reason.CHANNELS,
-                f"channel {name} has no shift in {count} of {total} pairs",
+                f"channel {name} has no shift in {count} of {total} pairs: leave it out "
+                "(input.channel) if it shows nothing; if not, do the others?",
             )
 
 

@@ -247,7 +247,7 @@ def _read_validity(source: FrameSource, block_id: tuple[int, ...] = ()) -> Bools
 
 
 def _open(config: Config, **other: Any) -> xr.DataArray:
-    keys = config.input.model_dump()
+    keys = config.input.model_dump() | {"channel": config.input.list_channels()[0]}
     return open_stack(keys.pop("path"), **keys | other)
 
 
