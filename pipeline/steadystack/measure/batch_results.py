@@ -104,7 +104,7 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
     is_any = is_known.any(axis=1)
     told = _rank(status, TOLD_OF_PAIR).argmin(axis=1)
     best = np.where(is_any, (weight + is_known).argmax(axis=1), told)
-    columns = {
+    columns: dict[str, Any] = {
         column.field: np.stack([getattr(table, column.field) for table in tables])[best, rows]
         for column in PAIR_RESULTS
     }
