@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -224,8 +223,8 @@ def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) 
     )
     frames = np.unique(np.linspace(0, spec.frame_count - 1, SEARCHED_FRAMES).round().astype(int))
     highest, count = -math.inf, 0
-    for index, channel in product(frames, source.channels or (source,)):
-        frame = channel.read(int(index), region)
+    for index in frames:
+        frame = source.read(int(index), region)
         if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
             continue
         values = frame.image[frame.valid]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.model import Bools, Registration, Slices
-from steadystack.register.leave_out import CUTS, FEWEST_PARTS, THINNEST, widen
+from steadystack.register.leave_out import FEWEST_PARTS, count_cuts, widen
 from steadystack.register.plain_pair import PlainPair
 
 Array: TypeAlias = NDArray[np.float64]
@@ -179,7 +179,7 @@ class Overlap:
         """The number of the part of the frame that every pixel lies in, flat."""
         numbers = np.zeros(self.valid.shape, np.intp)
         for axis, size in enumerate(self.valid.shape):
-            cuts = max(min(CUTS, size // THINNEST), 1)
+            cuts = count_cuts(size)
             lines = np.arange(size) * cuts // size
             numbers = numbers * cuts + lines.reshape(
                 [-1 if other == axis else 1 for other in range(self.valid.ndim)]

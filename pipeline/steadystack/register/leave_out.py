@@ -159,6 +159,11 @@ def _cut(images: PairImages) -> Iterator[Slices]:
         bounds = images._kept[0].mask.bounds
     edges = []
     for side in bounds:
-        cuts = max(min(CUTS, (side.stop - side.start) // THINNEST), 1)
+        cuts = count_cuts(side.stop - side.start)
         edges.append(np.linspace(side.start, side.stop, cuts + 1).round().astype(int).tolist())
     yield from product(*([slice(low, high) for low, high in pairwise(e)] for e in edges))
+
+
+def count_cuts(size: int) -> int:
+    """Count the parts that an axis of so many pixels is cut into."""
+    return max(min(CUTS, size // THINNEST), 1)

@@ -106,8 +106,8 @@ def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
 
     The third of 16 takes every 16th input from the third on, so that inputs that are added at the
     end move no other to another share. Its table, and the report of Dask, are beside those of the
-    whole; where workers are
-    batch jobs, it is one itself, and its workers are processes of its machine.
+    whole; where workers are batch jobs, it is one itself, and its workers are processes of its
+    machine.
 
     Raises InputError if it is no share, or there are fewer inputs than shares.
     """
