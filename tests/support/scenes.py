@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import xarray as xr
 from scipy import ndimage
@@ -19,14 +21,24 @@ class Scene:
 
     def view(self, shape: tuple[int, ...], origin: tuple[float, ...] | np.ndarray) -> np.ndarray:
         """The image whose first pixel lies at `origin`; of standard deviation 1."""
-        image = np.zeros(shape)
-        along = [start + np.arange(size) for start, size in zip(origin, shape, strict=True)]
-        for wave, phase in zip(self.wave, self.phase, strict=True):
-            part = np.exp(1j * phase)
-            for positions, k in zip(along, wave, strict=True):
-                part = np.multiply.outer(part, np.exp(1j * k * positions))
-            image += part.real
+        first, others = self._tabulate(tuple(shape))
+        start = self.wave @ np.asarray(origin, np.float64) + self.phase
+        first = first * np.exp(1j * start)[:, None]
+        image = first.real.T @ others.real - first.imag.T @ others.imag
+        image = image.reshape(shape)
         return image / np.sqrt(len(self.wave) / 2)
+
+    @lru_cache(maxsize=2)  # noqa: B019
+    def _tabulate(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Tabulate waves without phase along the first axis, and over all others, flat."""
+        first, *rest = (
+            np.exp(1j * np.outer(k, np.arange(size)))
+            for k, size in zip(self.wave.T, shape, strict=True)
+        )
+        others = np.ones((len(self.wave), 1), complex)
+        for waves in rest:
+            others = (others[:, :, None] * waves[:, None]).reshape(len(self.wave), -1)
+        return first, others
 
     def look(self, places: np.ndarray) -> np.ndarray:
         """What lies at places (..., ndim); of standard deviation 1."""
