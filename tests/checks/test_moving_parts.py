@@ -7,6 +7,7 @@ import pytest
 
 from bench_verdict import moving_object, noisy, turning, views, wander
 from steadystack.checks import check_moving_parts
+from steadystack.checks.moving_parts import CHECK_PAIRS
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
@@ -30,6 +31,14 @@ def test_parts_of_a_scene_that_drifts_move_together():
     assert found.moving == 0
     assert found.parts >= 8
     assert found.size < 0.1
+    assert found.pairs == CHECK_PAIRS // 2  # as no part moves in any of them
+
+
+def test_few_pairs_are_all_looked_at():
+    rng = np.random.default_rng(5)
+    found = motion_of(noisy(rng, views(rng, wander(rng)))[:6])
+    assert found.parts >= 8
+    assert 4 <= found.pairs < 8
 
 
 def test_an_object_is_found_where_it_is():
@@ -42,6 +51,7 @@ def test_an_object_is_found_where_it_is():
     found = motion_of(noisy(rng, frames))
     assert found.moving == 1
     assert found.where == "top left"
+    assert found.pairs == CHECK_PAIRS
     assert not found.linear
     assert 0.6 <= found.size <= 3.0  # 0.6 px times the 1 to 5 frames between the frames of a pair
 

@@ -33,7 +33,7 @@ from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 from steadystack.warp import LocalField, find_middle, make_affine
 
-CHECK_PAIRS = 12  # that are measured again
+CHECK_PAIRS = 12  # that are measured again, or half of them where nothing moves
 # A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
@@ -53,8 +53,9 @@ def check_moving_parts(
 
     That is the shift without those parts that were left out of the solution; where the solution has
     a linear motion, or a local one, it is that of the place of each part.
-    Of large frames the middle is used. None where there is too little to tell: few usable pairs,
-    frames too small to be cut, parts without a peak of their own.
+    Of large frames the middle is used, and of the pairs every other one where no part moves by
+    itself in any of these. None where there is too little to tell: few usable pairs, frames too
+    small to be cut, parts without a peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
@@ -64,9 +65,12 @@ def check_moving_parts(
     if len(usable_rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
     rows = sample_pairs(table, usable_rows, CHECK_PAIRS)
-    shifts, std = _measure_parts(source, method, table, rows)
-    if np.isfinite(solved.linear).any() or np.isfinite(solved.local_shift).any():
-        shifts -= _predict_motion(source, method, table, rows, solved)
+    rows, more = (rows[::2], rows[1::2]) if len(rows) >= 2 * FEWEST_PAIRS else (rows, rows[:0])
+    shifts, std = _measure_against_motion(source, method, table, rows, solved)
+    if len(more) and not _is_calm(shifts - table.shift[rows][:, None]):
+        further = _measure_against_motion(source, method, table, more, solved)
+        rows = np.concatenate([rows, more])
+        shifts, std = (np.concatenate(two) for two in zip((shifts, std), further, strict=True))
     off = shifts - table.shift[rows][:, None]
     judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(rows) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
@@ -97,6 +101,26 @@ def check_moving_parts(
         scene=float(_compute_typical_size(common[:, None])[0]),
         suits=_choose_model(off, judged, method.search.shape) if linearity > LINEAR else "",
     )
+
+
+def _measure_against_motion(
+    source: FrameSource,
+    method: Method,
+    table: PairTable,
+    rows: NDArray[np.intp],
+    solved: FrameTable,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure the shifts of parts as `_measure_parts` does, less what is known of their motion."""
+    shifts, std = _measure_parts(source, method, table, rows)
+    if np.isfinite(solved.linear).any() or np.isfinite(solved.local_shift).any():
+        shifts -= _predict_motion(source, method, table, rows, solved)
+    return shifts, std
+
+
+def _is_calm(off: NDArray[np.float64]) -> bool:
+    """Whether no part of any pair (pairs, parts, axes), as far as known, is off by `OFF_PX`."""
+    known = np.isfinite(off).all(axis=2)
+    return bool(known.any() and (np.linalg.norm(off[known], axis=1) < OFF_PX).all())
 
 
 def _compute_typical_size(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
