@@ -29,7 +29,7 @@ from steadystack.config.sections import (
 from steadystack.durable import get_place
 
 # Increased whenever the same settings measure other numbers than before.
-METHOD_VERSION = 9
+METHOD_VERSION = 10
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
 

@@ -1,4 +1,4 @@
-"""Patches: the lags around peaks, their spectra, and the grid that patches of a size share.
+"""The grid that patches of a size share, the lags around peaks, and their spectra.
 
 Everything works on many patches at once, along the leading axis, as most of the time for one goes
 into calls. Still the numbers of a patch do not depend on those beside it, to the last bit: matrices
@@ -8,7 +8,6 @@ are multiplied with each patch by itself (`multiply`), and nothing else mixes pa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
@@ -17,12 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from steadystack.model import Surface
-
 Array: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
-Index: TypeAlias = tuple[int, ...]
-SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # a request for the summit near this index
 
 # Lags on each side of a peak that the fit uses, by the number of searched axes.
 RADII = {1: 13, 2: 13, 3: 7}
@@ -298,37 +293,3 @@ def _multiply_outer(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """Multiply all elements along the last axes with each other, flat: (..., n * m)."""
     products = left[..., :, None] * right[..., None, :]
     return np.asarray(products.reshape(*left.shape[:-1], -1))
-
-
-def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
-    """Compute patches (surfaces, lags) of 1 - (mean square difference) / 2, a likeness of images.
-
-    Each patch is around the index of a request, over the `free` axes. The difference is that of the
-    overlapping pixels after both images are brought to the mean 0 and the deviation 1 of the index.
-    There the likeness equals the NCC; the NCC of other lags divides by deviations that change with
-    the region of the scene that overlaps, so that noise gives it a slope at the true shift, which
-    the mean square difference does not have. Unknown lags get the lowest value of the patch.
-    """
-    grid = make_grid(len(free))
-    ncc, variance_f, variance_g = np.full((3, len(requests), *grid.shape), np.nan)
-    for row, (surface, index) in enumerate(requests):
-        inside: list[slice] = []
-        outside: list[int | slice] = list(index)
-        for axis in free:
-            low, high = index[axis] - grid.radius, index[axis] + grid.radius + 1
-            start, stop = max(low, 0), min(high, surface.ncc.shape[axis])
-            outside[axis] = slice(start, stop)
-            inside.append(slice(start - low, stop - low))
-        region, slices = tuple(outside), tuple(inside)
-        ncc[row][slices] = surface.ncc[region]
-        variance_f[row], variance_g[row] = 1, 1
-        if surface.variances is not None:
-            for target, variance in zip((variance_f, variance_g), surface.variances, strict=True):
-                target[row][slices] = variance[region] / variance[index]
-    # rounding may have made variances of unknown lags negative
-    f, g = np.maximum(variance_f, 0), np.maximum(variance_g, 0)
-    # no lower than an NCC: a bright detail at the border of the overlap must not make a cliff
-    likeness = np.maximum(ncc * np.sqrt(f * g) - (f + g) / 2 + 1, -1)
-    flat = fft.ifftshift(likeness, range(1, likeness.ndim)).reshape(len(requests), -1)
-    lowest = np.fmin.reduce(flat, axis=1, keepdims=True)
-    return np.where(np.isfinite(flat), flat, lowest)

@@ -17,7 +17,7 @@ from steadystack.peak.choice import (
     estimate_tail_chance,
     find_peak,
 )
-from steadystack.peak.patch import Index, SurfaceAtLag
+from steadystack.peak.cutting import Index, SurfaceAtLag
 from steadystack.peak.still import find_fixed_patterns, remove_fixed_patterns
 from steadystack.peak.summit import Summit, find_local_summit, find_summits, is_located
 

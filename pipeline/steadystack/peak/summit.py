@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import Surface
-from steadystack.peak.patch import Array, Index, SurfaceAtLag
+from steadystack.peak.cutting import FEWEST_LAGS, Index, SurfaceAtLag
+from steadystack.peak.patch import Array
 from steadystack.peak.ridges import falls_off
 from steadystack.peak.surroundings import PeakSurroundings
 
 # Variance, px², where the summit is a whole lag without a maximum: up to a pixel to either side.
 NO_MAXIMUM = 1 / 3
+# Variance, px², along an axis of fewer than `FEWEST_LAGS` lags: images of 2 or 3 pixels.
+FEW_LAGS = 1 / 4
 # How often the patch may follow the filtered peak, and how often signal and noise are measured.
 MOVES, ROUNDS = 3, 3
 SETTLED = 0.05  # px: if the summit moves less, measuring around it again changes nothing
@@ -187,6 +190,9 @@ def _expand_axes(
     whole[:, free] += nearest.astype(int)
     offset[:, free] = positions - nearest
     spread[np.ix_(range(len(requests)), free, free)] = covariance
+    for row, (surface, _) in enumerate(requests):
+        few = [axis for axis in free if surface.ncc.shape[axis] < FEWEST_LAGS]
+        spread[row, few, few] += FEW_LAGS
     inside = np.clip(whole, 0, np.array([surface.ncc.shape for surface, _ in requests]) - 1)
     offset += whole - inside
     return [

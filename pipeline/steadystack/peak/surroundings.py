@@ -22,12 +22,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.peak.cutting import SurfaceAtLag, compute_likeness
 from steadystack.peak.patch import (
     Array,
     Grid,
     Spectrum,
-    SurfaceAtLag,
-    compute_likeness,
     make_grid,
     multiply,
     take_last,

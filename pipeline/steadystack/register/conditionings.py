@@ -34,10 +34,9 @@ CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
 # The slopes of the images are asked, too, where the shift is this many times less certain along one
 # axis than along another, or the frame has fewer pixels along one: detail may be as long as that.
 LESS_CERTAIN, THIN = 2.0, 16
-# Along axes of so few pixels what the slopes do not confirm is good to this, px, and
-# splines of still fewer pixels to that.
-FEW, UNCONFIRMED_STD = 8, 1.0
-FEWEST, FEWEST_STD = 4, 0.1
+# Along axes of so few pixels what the slopes do not confirm is good to this, px, and what they do
+# to that.
+FEW, UNCONFIRMED_STD, CONFIRMED_STD = 3, 1.0, 0.1
 # Another is better than none if its deviation is less than this part.
 CLEARLY = 0.7
 # Two shifts agree within so many deviations of both, or this many pixels.
@@ -122,8 +121,8 @@ class Attempt:
 
     def widen_thin(self) -> Attempt:
         """The same, no more certain along axes of few pixels than can be known there."""
-        size, std = (FEWEST, FEWEST_STD) if self.by_gradients else (FEW, UNCONFIRMED_STD)
-        is_thin = np.array(self.pair.reference.shape) <= size
+        std = CONFIRMED_STD if self.by_gradients else UNCONFIRMED_STD
+        is_thin = np.array(self.pair.reference.shape) <= FEW
         is_thin &= np.diag(self.registration.covariance) > 0
         return replace(self, registration=widen(self.registration, np.where(is_thin, std, 0.0)))
 

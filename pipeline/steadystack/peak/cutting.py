@@ -1,0 +1,76 @@
+"""Patches are cut out of surfaces, around their peaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from scipy import fft
+
+from steadystack.model import Surface
+from steadystack.peak.patch import Array, make_grid
+
+Index: TypeAlias = tuple[int, ...]
+SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # a request for the summit near this index
+
+# Surfaces of at least so many lags along an axis, those of 4 pixels, are continued beyond them.
+FEWEST_LAGS = 7
+
+
+def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
+    """Compute patches (surfaces, lags) of 1 - (mean square difference) / 2, a likeness of images.
+
+    Each patch is around the index of a request, over the `free` axes. The difference is that of the
+    overlapping pixels after both images are brought to the mean 0 and the deviation 1 of the index.
+    There the likeness equals the NCC; the NCC of other lags divides by deviations that change with
+    the region of the scene that overlaps, so that noise gives it a slope at the true shift, which
+    the mean square difference does not have. Beyond the last lag of an axis, where images of few
+    pixels no longer overlap, it goes on as it came: a cliff would pull the peak. Other unknown lags
+    get the lowest value of the patch.
+    """
+    grid = make_grid(len(free))
+    ncc, variance_f, variance_g = np.full((3, len(requests), *grid.shape), np.nan)
+    for row, (surface, index) in enumerate(requests):
+        inside: list[slice] = []
+        outside: list[int | slice] = list(index)
+        for axis in free:
+            low, high = index[axis] - grid.radius, index[axis] + grid.radius + 1
+            start, stop = max(low, 0), min(high, surface.ncc.shape[axis])
+            outside[axis] = slice(start, stop)
+            inside.append(slice(start - low, stop - low))
+        region, slices = tuple(outside), tuple(inside)
+        ncc[row][slices] = surface.ncc[region]
+        variance_f[row], variance_g[row] = 1, 1
+        if surface.variances is not None:
+            for target, variance in zip((variance_f, variance_g), surface.variances, strict=True):
+                target[row][slices] = variance[region] / variance[index]
+    # rounding may have made variances of unknown lags negative
+    f, g = np.maximum(variance_f, 0), np.maximum(variance_g, 0)
+    # no lower than an NCC: a bright detail at the border of the overlap must not make a cliff
+    likeness = np.maximum(ncc * np.sqrt(f * g) - (f + g) / 2 + 1, -1)
+    lowest = np.fmin.reduce(likeness, axis=tuple(range(1, likeness.ndim)))
+    for row, (surface, index) in enumerate(requests):
+        for along, axis in enumerate(free):
+            size, begin = surface.ncc.shape[axis], grid.radius - index[axis]
+            if size >= FEWEST_LAGS:
+                _extend(np.moveaxis(likeness[row], along, 0), begin, begin + size, lowest[row])
+    flat = fft.ifftshift(likeness, range(1, likeness.ndim)).reshape(len(requests), -1)
+    return np.where(np.isfinite(flat), flat, lowest[:, None])
+
+
+def _extend(values: Array, start: int, stop: int, lowest: float) -> None:
+    """Extend values (lags, ...) beyond the lags from `start` to `stop`, in place.
+
+    They are turned around the last of these, so that value and slope stay; where that has nothing
+    left to turn, the mean slope goes on. No value is less than `lowest`.
+    """
+    count = len(values)
+    for lags, first, last in (
+        (values, max(start, 0), stop - 1),
+        (values[::-1], max(count - stop, 0), count - 1 - start),
+    ):
+        for lag in range(last + 1, count):
+            inner = max(2 * last - lag, first)
+            step = (lags[last] - lags[inner]) * (lag - last) / (last - inner)
+            lags[lag] = np.maximum(lags[last] + step, lowest)
