@@ -15,7 +15,7 @@ colour  noise that is not white
 kinds   what real images are like: blur that changes, smooth objects, few photons, large detail,
         long axial blur, patterns that stand still; scikit-image, OpenCV's ECC with a mask, started
         from that, and TurboReg beside it
-volumes volumes of 1, 3 and 12 planes, blurred alike along all axes, or four times as much along z
+volumes volumes of 1 to 12 planes, blurred alike along all axes, or four times as much along z
 lines   lines, edges, ramps and waves, whose shift is not known along them: how many are called ok
 status  unrelated images that are called ok, and true pairs that are not
 cost    the step between the pixels as part of a pair at 512 x 512
@@ -364,7 +364,7 @@ def volumes(count: int) -> None:
         "no shift",
         "off by over 1 px",
     )
-    for number, stretch in itertools.product((1, 3, 12), (1, 4)):
+    for number, stretch in itertools.product((1, 3, 5, 8, 12), (1, 4)):
         rng, errors, statuses = np.random.default_rng([number, stretch]), [], Counter()
         bounds = []
         for _ in range(count):

@@ -25,7 +25,7 @@ from steadystack.peak.surroundings import PeakSurroundings
 # Variance, px², where the summit is a whole lag without a maximum: up to a pixel to either side.
 NO_MAXIMUM = 1 / 3
 # Variance, px², along an axis of fewer than `FEWEST_LAGS` lags: images of 2 or 3 pixels.
-FEW_LAGS = 1 / 4
+FEW_LAGS = 1.0
 # How often the patch may follow the filtered peak, and how often signal and noise are measured.
 MOVES, ROUNDS = 3, 3
 SETTLED = 0.05  # px: if the summit moves less, measuring around it again changes nothing

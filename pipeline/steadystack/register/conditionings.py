@@ -34,9 +34,10 @@ CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
 # The slopes of the images are asked, too, where the shift is this many times less certain along one
 # axis than along another, or the frame has fewer pixels along one: detail may be as long as that.
 LESS_CERTAIN, THIN = 2.0, 16
-# Along axes of so few pixels what the slopes do not confirm is good to this, px, and what they do
-# to that.
-FEW, UNCONFIRMED_STD, CONFIRMED_STD = 3, 1.0, 0.1
+# Along axes of so few pixels a fit to the slopes of the images is good to this, px.
+FEWEST, FEWEST_STD = 3, 0.1
+# Of images of so few pixels along an axis, a filter makes a peak where there is none.
+FEW = 8
 # Another is better than none if its deviation is less than this part.
 CLEARLY = 0.7
 # Two shifts agree within so many deviations of both, or this many pixels.
@@ -109,7 +110,7 @@ class Attempt:
             return self
         other = replace(self, stated=found[0], registration=found[1], by_gradients=True)
         searched = np.array(self.pair.reference.shape)[np.diag(self.registration.covariance) > 0]
-        is_thin = searched.min() <= FEW
+        is_thin = searched.min() <= FEWEST
         if self.differs_from(other) > 1:  # neither is known better than that
             return replace(
                 self,
@@ -121,10 +122,13 @@ class Attempt:
 
     def widen_thin(self) -> Attempt:
         """The same, no more certain along axes of few pixels than can be known there."""
-        std = CONFIRMED_STD if self.by_gradients else UNCONFIRMED_STD
-        is_thin = np.array(self.pair.reference.shape) <= FEW
+        if not self.by_gradients:
+            return self
+        is_thin = np.array(self.pair.reference.shape) <= FEWEST
         is_thin &= np.diag(self.registration.covariance) > 0
-        return replace(self, registration=widen(self.registration, np.where(is_thin, std, 0.0)))
+        return replace(
+            self, registration=widen(self.registration, np.where(is_thin, FEWEST_STD, 0.0))
+        )
 
     @property
     def is_ok(self) -> bool:
@@ -167,12 +171,17 @@ def register_conditioned(
     pair: PlainPair, make_search: Callable[[PlainPair], Search]
 ) -> Registration:
     """Register a pair, under another conditioning where that is clearly better than none."""
+    search = make_search(pair)
     first = Attempt.make(pair, "", make_search)
-    if len(make_search(pair).blocks) > 1:  # larger ones are not held conditioned
+    if len(search.blocks) > 1:  # larger ones are not held conditioned
         return first.registration
     share = first.registration.fixed_pattern_share
     best = first if share == 0 else _remove_fixed_pattern(first, make_search)
     may_be_conditioned = best is not first or not share > 0
+    if first.registration.status is PairStatus.AMBIGUOUS:
+        lags = zip(search.window.first, search.window.last, strict=True)
+        searched = [first < last for first, last in lags]
+        may_be_conditioned &= np.min(pair.reference.shape, where=searched, initial=FEW + 1) > FEW
     if best.asks_for_gradients:
         best = best.fit_gradients()
         may_be_conditioned &= not (best.by_gradients and min(pair.reference.shape) <= FEW)
