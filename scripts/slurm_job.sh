@@ -26,6 +26,11 @@ if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     if [ -n "${2:-}" ]; then
         exec steadystack run "$config" --inputs "$SLURM_ARRAY_TASK_ID/$2"
     fi
+    if [ "$SLURM_ARRAY_TASK_COUNT" = 1 ]; then
+        echo "one task alone does not know its part: submit the whole array again, in which tasks" \
+            "that are done end at once; or, to measure all, submit without --array" >&2
+        exit 2
+    fi
     part=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))
     exec steadystack measure "$config" --batches "$part/$SLURM_ARRAY_TASK_COUNT"
 fi
