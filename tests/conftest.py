@@ -42,6 +42,15 @@ def client():
 
 
 @pytest.fixture(scope="session")
+def workers():
+    """The settings of a cluster that runs already: one worker, a process of its own."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield {"kind": "address", "address": cluster.scheduler_address}
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """An S3 server of this process of tests."""
     from support.servers import S3Server

@@ -14,7 +14,7 @@ from steadystack.cli import main
 from steadystack.model import InputError
 from steadystack.readers import locate_stack
 from steadystack.readers.references import open_reference
-from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.drifting_files import TRUTH, make_frames, shifts_of
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,11 @@ def frames():
     return make_frames()
 
 
-def test_a_dataset_of_an_hdf5_file_is_measured(tmp_path, frames):
+def test_a_dataset_of_an_hdf5_file_is_measured(tmp_path, frames, workers):
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_dataset("entry/data", data=frames, chunks=(1, 16, 32), compression="gzip")
         file["entry/dark"] = frames[0]
-    shifts = shifts_of(tmp_path, WORKERS, path="scan.h5")
+    shifts = shifts_of(tmp_path, workers, path="scan.h5")
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
     spec = locate_stack(str(tmp_path / "scan.h5"))
     assert (spec.axes, spec.chunks, spec.kind) == (

@@ -16,7 +16,7 @@ import steadystack
 from steadystack.cli import main
 from steadystack.model import FrameStatus, InputError
 from steadystack.readers import StackFrames, locate_mask, locate_stack
-from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.drifting_files import TRUTH, make_frames, shifts_of
 from support.members import slow_but
 from support.microscope_files import CziWriter, write_czi, write_lif
 
@@ -38,14 +38,17 @@ def test_every_plane_is_read(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", slow_but(["czi"], WRITERS))
-@pytest.mark.parametrize(
-    "cluster", slow_but([WORKERS], [None, WORKERS]), ids=["here", "on workers"]
-)
-def test_a_file_of_a_microscope_is_measured(tmp_path, kind, cluster):
+@pytest.mark.parametrize("where", slow_but(["on workers"], ["here", "on workers"]))
+def test_a_file_of_a_microscope_is_measured(tmp_path, workers, kind, where):
     frames = make_frames()
     WRITERS[kind](tmp_path / f"a.{kind}", frames[:, None, None])
     np.save(tmp_path / "mask.npy", np.pad(np.ones((44, 60), bool), 2))
-    shifts = shifts_of(tmp_path, cluster, mask={"path": "mask.npy"}, path=f"a.{kind}")
+    shifts = shifts_of(
+        tmp_path,
+        workers if where == "on workers" else None,
+        mask={"path": "mask.npy"},
+        path=f"a.{kind}",
+    )
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.1)
 
 

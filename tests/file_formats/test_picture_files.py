@@ -14,7 +14,7 @@ import steadystack
 from steadystack.cli import main
 from steadystack.model import FrameStatus, InputError
 from steadystack.readers import StackFrames, locate_mask, locate_stack
-from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.drifting_files import TRUTH, make_frames, shifts_of
 from support.members import slow_but
 
 RNG = np.random.default_rng(5)
@@ -29,7 +29,7 @@ def write_pnm(path, pixels, most):
 
 
 @pytest.mark.parametrize("ending", slow_but(["png", "pgm"], ["png", "bmp", "pgm", "jpg"]))
-def test_a_folder_of_pictures_is_measured(tmp_path, ending):
+def test_a_folder_of_pictures_is_measured(tmp_path, workers, ending):
     """Frame 9 comes before frame 10; 12 bits of a PGM stay what they are."""
     (tmp_path / "frames").mkdir()
     frames = make_frames("u1" if ending in ("bmp", "jpg") else "u2")
@@ -49,7 +49,7 @@ def test_a_folder_of_pictures_is_measured(tmp_path, ending):
         np.testing.assert_allclose(stack.astype(int), frames.astype(int), atol=12)
     else:
         np.testing.assert_array_equal(stack, frames)
-    cluster = WORKERS if ending == "png" else None
+    cluster = workers if ending == "png" else None
     shifts = shifts_of(tmp_path, cluster, path=f"frames/f*.{ending}")
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.1)
 
@@ -115,8 +115,9 @@ def test_sixteen_bits_per_colour_are_not_cut_to_eight(tmp_path):
 
 
 @pytest.mark.parametrize("ending", slow_but(["jpg"], ["png", "jpg", "pgm"]))
-def test_a_picture_that_is_cut_off_is_named(tmp_path, ending):
+def test_a_picture_that_is_cut_off_is_named(tmp_path, monkeypatch, ending):
     """The first before anything begins; a later one is a frame that cannot be read."""
+    monkeypatch.setattr("steadystack.durable.outages.PAUSES_S", (0.0, 0.0, 0.0))
     for index in range(3):
         path = tmp_path / f"{index}.{ending}"
         pixels = COLOURED[index, ..., 0]

@@ -17,7 +17,7 @@ from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.model import InputError
 from steadystack.readers import StackFrames, locate_stack
-from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.drifting_files import TRUTH, make_frames, shifts_of
 
 READER = '''
 import numpy as np, xarray as xr, dask.array as da
@@ -119,9 +119,9 @@ def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
         ("int32 48x64", "<i4", 0),
     ],
 )
-def test_raw_numbers_are_measured(tmp_path, frames, layout, dtype, head):
+def test_raw_numbers_are_measured(tmp_path, frames, workers, layout, dtype, head):
     (tmp_path / "scan.tif").write_bytes(bytes(head) + frames.astype(dtype).tobytes())
-    cluster = WORKERS if head else None
+    cluster = workers if head else None
     shifts = shifts_of(tmp_path, cluster, path="scan.tif", raw=layout)
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
     spec = locate_stack(str(tmp_path / "scan.tif"), raw=layout)
@@ -210,8 +210,8 @@ def raw(tmp_path, frames):
     return tmp_path
 
 
-def test_a_reader_of_the_user_is_called_on_the_workers(raw):
-    shifts = shifts_of(raw, WORKERS, path="scan.raw", reader="mine.py:named")
+def test_a_reader_of_the_user_is_called_on_the_workers(raw, workers):
+    shifts = shifts_of(raw, workers, path="scan.raw", reader="mine.py:named")
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
 
 

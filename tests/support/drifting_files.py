@@ -9,7 +9,6 @@ import yaml
 import steadystack
 
 TRUTH = np.array([[0, 0], [1, -2], [3, -3], [4, -5], [6, -5]])
-WORKERS = {"kind": "local", "workers": 2}
 
 
 def make_frames(dtype=np.uint16):
