@@ -9,9 +9,10 @@ import re
 import stat
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster, Security
 
@@ -32,16 +33,48 @@ def test_a_scheduler_without_workers_is_told(monkeypatch):
         pass
 
 
-def test_without_the_certificate_nobody_gets_in():
-    with connect(ClusterSection(workers=1)) as cluster:
-        address = cluster.client.scheduler.address
-        assert address.startswith("tls://127.0.0.1:")
-        assert dict(run_tasks(cluster, abs, [(1, -1)])) == {1: 1}
-        for other in (None, Security.temporary()):
-            where = address if other else address.replace("tls://", "tcp://")
-            with pytest.raises(OSError, match=r"Timed out|handshake|certificate|closed"):
-                Client(where, security=other, timeout=2, set_as_default=False)
-        assert dict(run_tasks(cluster, abs, [(2, -2)])) == {2: 2}
+# The pages of Dask's schedulers and workers: a cluster that is open takes them from its own.
+ROUTES = {key: dask.config.get(key) for key in
+          ("distributed.scheduler.http.routes", "distributed.worker.http.routes")}  # fmt: skip
+
+
+@contextmanager
+def connect_noting(**settings):
+    """A cluster of one worker, and what it told when it started."""
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinds.log, "info", lambda text, *words: told.append(text % words))
+        with dask.config.set(ROUTES), connect(ClusterSection(workers=1, **settings)) as cluster:
+            patch.undo()
+            yield cluster, told
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """A cluster as it is by default: it, what its processes listen on, and what it told."""
+    at_rest = set(listening(os.getpid()))
+    with connect_noting() as (cluster, told):
+        yield cluster, list_sockets(cluster, at_rest), told
+
+
+@pytest.fixture
+def bare():
+    """The same without certificates."""
+    at_rest = set(listening(os.getpid()))
+    with connect_noting(security="none") as (cluster, told):
+        yield cluster, list_sockets(cluster, at_rest), told
+
+
+def test_without_the_certificate_nobody_gets_in(usual):
+    cluster, *_ = usual
+    address = cluster.client.scheduler.address
+    assert address.startswith("tls://127.0.0.1:")
+    assert dict(run_tasks(cluster, abs, [(1, -1)])) == {1: 1}
+    for other in (None, Security.temporary()):
+        where = address if other else address.replace("tls://", "tcp://")
+        with pytest.raises(OSError, match=r"Timed out|handshake|certificate|closed"):
+            Client(where, security=other, timeout=2, set_as_default=False)
+    assert dict(run_tasks(cluster, abs, [(2, -2)])) == {2: 2}
 
 
 def test_given_certificates_are_used_by_all(tmp_path):
@@ -154,22 +187,18 @@ def test_a_scheduler_file_may_still_be_written(tmp_path, monkeypatch):
     assert kinds._read_scheduler_address(file, "x") == "tcp://127.0.0.1:1"
 
 
-def test_nothing_listens_but_on_loopback():
-    at_rest = set(listening(os.getpid()))
-    with connect(ClusterSection(workers=1)) as cluster:
-        addresses = [socket.split(":")[0] for socket in list_sockets(cluster, at_rest)]
-    assert set(addresses) == {"0100007F"}  # 127.0.0.1
+def test_nothing_listens_but_on_loopback(usual):
+    _, sockets, _ = usual
+    assert {socket.split(":")[0] for socket in sockets} == {"0100007F"}  # 127.0.0.1
 
 
-def test_a_dashboard_is_there_only_if_it_is_wanted(monkeypatch):
+def test_a_dashboard_is_there_only_if_it_is_wanted(usual):
     pytest.importorskip("bokeh", reason="Dask draws its dashboard with bokeh")
-    told: list[str] = []
-    monkeypatch.setattr(kinds.log, "info", lambda text, *words: told.append(text % words))
-    for is_wanted in (False, True):
-        with connect(ClusterSection(workers=1, dashboard=is_wanted)) as cluster:
-            pages = read_pages(cluster.client.scheduler_info()["services"]["dashboard"])
-        assert set(pages.values()) == ({200} if is_wanted else {404}), pages
-        assert bool(told) == is_wanted
+    cluster, _, told = usual
+    assert set(read_dashboard(cluster).values()) == {404}
+    assert not told
+    with connect_noting(dashboard=True) as (cluster, told):
+        assert set(read_dashboard(cluster).values()) == {200}
     assert told[0].startswith("dashboard: http://127.0.0.1:")
 
 
@@ -196,13 +225,13 @@ bare = ssl._create_unverified_context()
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 
 async def ask(address, **options):
-    comm = await connect(address, timeout=5, **options)
+    comm = await connect(address, timeout=4, **options)
     await comm.write({"op": "identity", "reply": True})
     return (await comm.read())["type"]
 
 async def tell(port, name, scheme, options):
     try:
-        answer = await asyncio.wait_for(ask(f"{scheme}://127.0.0.1:{port}", **options), 10)
+        answer = await asyncio.wait_for(ask(f"{scheme}://127.0.0.1:{port}", **options), 4)
     except Exception as error:
         answer = "refused"
     print(json.dumps([os.getuid(), port, name, answer]), flush=True)
@@ -221,21 +250,24 @@ asyncio.run(main())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user of the machine")
 @pytest.mark.parametrize("security", slow_but([None], [None, "none"]))
-def test_another_user_of_the_machine_is_refused(security):
+def test_another_user_of_the_machine_is_refused(request, security):
     """By scheduler, workers and their nannies; without certificates all of them would answer."""
-    at_rest = set(listening(os.getpid()))
-    with connect(ClusterSection(workers=1, security=security)) as cluster:
-        ports = sorted({int(socket.split(":")[1], 16) for socket in list_sockets(cluster, at_rest)})
-        words = [sys.executable, "-c", STRANGER, json.dumps(ports)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-        pages = {port: read_pages(port) for port in ports}
-        assert dict(run_tasks(cluster, abs, [(1, -1)])) == {1: 1}
+    cluster, sockets, _ = request.getfixturevalue("bare" if security else "usual")
+    ports = sorted({int(socket.split(":")[1], 16) for socket in sockets})
+    words = [sys.executable, "-c", STRANGER, json.dumps(ports)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    pages = {port: read_pages(port) for port in ports}
+    assert dict(run_tasks(cluster, abs, [(1, -1)])) == {1: 1}
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 3 * len(ports) >= 9
     assert {uid for uid, *_ in answers} == {65534}
     types = {answer for *_, answer in answers} - {"refused"}
     assert types == ({"Scheduler", "Worker", "Nanny"} if security else set())
     assert {code for codes in pages.values() for code in codes.values()} <= {404, None}
+
+
+def read_dashboard(cluster):
+    return read_pages(cluster.client.scheduler_info()["services"]["dashboard"])
 
 
 def read_pages(port):
