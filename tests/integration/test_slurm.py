@@ -59,6 +59,7 @@ JOBS = {
     "walltime": "00:10:00",
     "directives": ["--comment=drift"],
 }
+ALONE = JOBS | {"workers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypa
     monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
     monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
     words = "echo 'no such module' >&2; exit 1"
-    config = load_config(written(folder, "none", **JOBS, prologue=[words]))
+    config = load_config(written(folder, "none", **ALONE, prologue=[words]))
     with pytest.raises(RunError, match=r"workers' jobs end before.*no such module"):
         stages.measure(config)
 
@@ -144,7 +145,7 @@ def test_what_jobs_import_instead_is_named(
     (tmp_path / f"{name}.py").write_text("raise RuntimeError('of a user')\n")
     monkeypatch.chdir(tmp_path)
     own = {"prologue": ["unset PYTHONSAFEPATH"], "job_folder": str(tmp_path / "logs")}
-    config = load_config(written(folder, f"instead-{name}", **JOBS, **own))
+    config = load_config(written(folder, f"instead-{name}", **ALONE, **own))
     with pytest.raises(error, match=words):
         stages.measure(config)
 
@@ -165,7 +166,7 @@ def test_a_run_is_a_job_with_its_own_workers(slurm, folder, here):
 
 @pytest.mark.parametrize("parts", slow_but([2], [2, 3]))
 def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here, parts):
-    path = written(folder, f"array{parts}", **JOBS)
+    path = written(folder, f"array{parts}", **ALONE)
     slurm(
         "sbatch", "--parsable", f"--array=1-{parts}", "--cpus-per-task=1", f"--chdir={folder}",
         f"--output={folder}/array{parts}-%a.log", SCRIPT, path,
@@ -173,5 +174,6 @@ def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here, 
     beds.wait_for(lambda: not slurm.jobs(), 120, "the jobs")
     logs = "".join(log.read_text() for log in folder.glob(f"array{parts}-*.log"))
     assert len(list(folder.glob(f"array{parts}.part-*-of-{parts}.zarr"))) == parts, logs
-    assert_same_numbers(here, stages.solve(load_config(path)))
+    gathered = load_config(written(folder, f"array{parts}", kind="in-process"))
+    assert_same_numbers(here, stages.solve(gathered))
     assert not list(folder.glob(f"array{parts}.part-*"))
