@@ -143,6 +143,13 @@ def hurried(monkeypatch):
 
 
 @pytest.fixture
+def unchecked(monkeypatch):
+    """Runs look for nothing that may be wrong beside the shifts: it is half of the time of some."""
+    for name in ("moving_parts", "fixed_pattern", "probe_pairs", "sharpness", "mask"):
+        monkeypatch.setattr(f"steadystack.checks.run_checks.check_{name}", lambda *_: None)
+
+
+@pytest.fixture
 def small_disk(request, tmp_path):
     """A disk of half a MiB, or of the size given as its parameter."""
     size = getattr(request, "param", "512k")

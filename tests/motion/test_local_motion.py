@@ -31,6 +31,7 @@ def errors(found, truth):
 
 
 @pytest.mark.parametrize(("seed", "size"), slow_but([(1, 2.0)], [(1, 2.0), (2, 0.5), (3, 3.0)]))
+@pytest.mark.usefixtures("unchecked")
 def test_nodes_go_where_the_frame_does(seed, size):
     series = bent_series(seed, size=size)
     mask = ellipse(series.frames.shape[1:], 0.95)
@@ -43,6 +44,7 @@ def test_nodes_go_where_the_frame_does(seed, size):
     assert np.isnan(found["frame_linear"]).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_without_local_motion_nodes_have_the_shift_of_their_frame(caplog):
     series = bent_series(5, size=0.0, noise=0.7)
     with caplog.at_level("INFO"):
@@ -66,6 +68,7 @@ def test_few_series_without_local_motion_get_a_field():
     assert fields <= 1
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_frames_that_are_not_known_have_no_local_shift():
     series = bent_series(4, count=5)
     series.frames[3] = 1.0  # flat
