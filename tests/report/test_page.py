@@ -113,7 +113,7 @@ def long_series(count: int) -> xr.Dataset:
     return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 
 
-@pytest.mark.parametrize("frames", slow_but([2_000], [2_000, MOST_ROWS]))
+@pytest.mark.parametrize("frames", slow_but([500], [500, MOST_ROWS]))
 def test_a_long_series_fits_on_a_page(tmp_path, monkeypatch, frames):
     monkeypatch.setattr("steadystack.report.page.MOST_ROWS", frames)
     rng = np.random.default_rng(1)
