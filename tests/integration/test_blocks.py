@@ -18,7 +18,7 @@ from support.members import slow_but
 from support.scenes import Scene, ellipse
 from support.settings import config_of
 
-SIZE = (150, 170)
+SIZE = (100, 150)
 ORIGINS = np.array([[0, 0], [1.3, -2.2], [3.1, 1.4], [2.2, 4.3], [-1.5, 3.4]])
 
 
@@ -35,7 +35,7 @@ def frames():
 
 def settings(folder, frames, **sections):
     stack = zarr.create_array(
-        folder / "stack.zarr", shape=frames.shape, chunks=(1, 64, 64), dtype="f4"
+        folder / "stack.zarr", shape=frames.shape, chunks=(1, 50, 64), dtype="f4"
     )
     stack[:] = frames
     write_image(folder / "mask.zarr", ellipse(SIZE, 0.96))

@@ -77,7 +77,7 @@ def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
     assert "2 of 3 workers fit" in (tmp_path / "run.log").read_text()
 
 
-def test_the_performance_report_is_written_on_request(tmp_path):
+def test_the_performance_report_is_written_on_request(tmp_path, workers):
     pytest.importorskip("bokeh", reason="Dask draws its report with bokeh: steadystack[dashboard]")
     frames, _ = drifting(count=8)
     write_stack(tmp_path / "stack.zarr", frames)
@@ -85,7 +85,7 @@ def test_the_performance_report_is_written_on_request(tmp_path):
         tmp_path,
         register={"max_shift": 8},
         output={"performance_report": "dask.html"},
-        cluster={"kind": "local", "workers": 1},
+        cluster=workers,
     )
     stages.run(config)
     assert "measure_batch" in (tmp_path / "dask.html").read_text()

@@ -92,6 +92,20 @@ def scheduler(folder: Path, env: dict[str, str] | None = None) -> Iterator[Path]
         yield file
 
 
+@pytest.fixture(scope="module")
+def usual_scheduler(tmp_path_factory):
+    with scheduler(tmp_path_factory.mktemp("scheduler")) as file:
+        yield file
+
+
+@pytest.fixture
+def free_scheduler(usual_scheduler):
+    """The file of a scheduler as it is meant to be, which has no workers."""
+    with Client(scheduler_file=str(usual_scheduler), set_as_default=False) as client:
+        beds.wait_for(lambda: not client.nthreads(), what="the end of workers")
+    return usual_scheduler
+
+
 def worker(file: Path, cwd: Path, env: dict[str, str]):
     """A worker as a user starts it, or dask-jobqueue, in that folder."""
     log = file.with_name(f"worker-{cwd.name}.log")
@@ -175,10 +189,10 @@ def test_a_users_own_module_is_found_by_local_workers(folder, tmp_path):
     assert not executed(folder)
 
 
-def test_a_file_in_place_of_the_package_is_named_and_not_executed(folder, tmp_path):
+def test_a_file_in_place_of_the_package_is_named_and_not_executed(folder, free_scheduler):
     lay(folder, "steadystack")
-    with scheduler(tmp_path) as file, worker(file, folder, surroundings()):
-        words = told(file)
+    with worker(free_scheduler, folder, surroundings()):
+        words = told(free_scheduler)
     assert words.startswith("worker tcp://127.0.0.1:")
     assert f"imports steadystack from {folder / 'steadystack.py'}, which is not" in words
     assert "PYTHONSAFEPATH=1" in words
@@ -199,11 +213,11 @@ def test_a_package_in_place_of_ours_is_named(folder, tmp_path):
     assert "from PYTHONPATH" in words
 
 
-def test_a_file_in_place_of_a_library_is_named(folder, tmp_path):
+def test_a_file_in_place_of_a_library_is_named(folder, free_scheduler):
     """Of one that the worker itself does without."""
     lay(folder, "xarray")
-    with scheduler(tmp_path) as file, worker(file, folder, surroundings()):
-        words = told(file)
+    with worker(free_scheduler, folder, surroundings()):
+        words = told(free_scheduler)
     assert "cannot import steadystack (RuntimeError: the xarray of a user)" in words
     assert f"{folder / 'xarray.py'} is imported instead of a library" in words
     assert "PYTHONSAFEPATH=1" in words
@@ -229,13 +243,10 @@ def environment(folder: Path, custom: str) -> dict[str, str]:
     return surroundings(folder, **SAFE)
 
 
-def test_other_versions_are_named(folder, tmp_path, recwarn):
+def test_other_versions_are_named(folder, tmp_path, free_scheduler, recwarn):
     ours = answer()
-    with (
-        scheduler(tmp_path) as file,
-        worker(file, folder, environment(tmp_path / "other", VERSIONS)),
-    ):
-        lines = told(file).splitlines()
+    with worker(free_scheduler, folder, environment(tmp_path / "other", VERSIONS)):
+        lines = told(free_scheduler).splitlines()
     assert len(lines) == 2
     for line, name, there in zip(
         lines, ("steadystack", "distributed"), ("0.0.9", "2025.1.0"), strict=True
