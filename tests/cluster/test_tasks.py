@@ -100,7 +100,7 @@ def hungry(item):
 
 
 def test_a_task_that_is_too_large_is_a_failure_and_takes_no_other_with_it():
-    asked = ClusterSection(workers=2, worker_memory="500 MiB", retries=1)
+    asked = ClusterSection(workers=1, worker_memory="500 MiB", retries=1)
     with connect(asked) as cluster:
         found = dict(run_tasks(cluster, hungry, ((item, item) for item in range(12))))
     failure = found.pop(3)
