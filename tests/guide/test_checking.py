@@ -146,8 +146,8 @@ def test_check_tries_pairs_and_names_the_conditioning_that_helps(tmp_path):
     rng = np.random.default_rng(1)
     said = []
     for name, sizes in (("large", (12.0, 20.0)), ("fine", (1.5, 4.0))):
-        frames = noisy(rng, views(rng, wander(rng, 0.4), sizes), 1.2)
-        np.save(tmp_path / f"{name}.npy", frames[:12])
+        frames = noisy(rng, views(rng, wander(rng, 0.4)[:12], sizes), 1.2)
+        np.save(tmp_path / f"{name}.npy", frames)
         config = make_config(
             {
                 "input": {"path": f"{name}.npy", "axes": "tyx"},
