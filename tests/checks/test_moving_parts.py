@@ -15,7 +15,6 @@ from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
 
-
 COUNT = 20  # of frames
 
 

@@ -30,6 +30,7 @@ def packed_clouds(path, zarr_format):
         return opened["bt"].to_numpy()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_packed_values_are_measured_and_corrected(tmp_path, zarr_format):
     values = packed_clouds(tmp_path / "stack.zarr", zarr_format)

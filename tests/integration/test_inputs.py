@@ -20,6 +20,7 @@ from support.scenes import Scene
 from support.settings import write_run
 from support.shell import shell
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 SHIFTS = np.array([[0, 0], [1, -2], [2.5, -3], [4, -5.5], [6, -6], [7, -8]])
 
 

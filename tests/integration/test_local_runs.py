@@ -55,6 +55,7 @@ def test_the_stack_on_disk_is_that_of_arrays_and_a_run_is_done_once(run):
     assert stages.run(config(folder)).attrs["created"] == shifts.attrs["created"]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_corrected_and_measured_again_little_is_left(run):
     folder, shifts = run
     truth = SERIES.at_nodes(shifts)

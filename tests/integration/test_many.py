@@ -27,6 +27,8 @@ from support.shell import shell
 # Workers that are batch jobs.
 JOBS = {"kind": "slurm", "workers": 2, "worker_memory": "1 GiB", "interface": "lo"}
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def series(seed, frames=6, size=(48, 52)):
     world = Scene(seed)

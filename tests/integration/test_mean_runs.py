@@ -17,6 +17,7 @@ from support.corrected import SIZE, frames_of, run_of
 from support.runs import write_settings
 from support.scenes import Scene
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 IMAGES = ("mean", "sum", "std", "count", "maximum")
 
 

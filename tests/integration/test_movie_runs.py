@@ -19,6 +19,7 @@ from support.corrected import SIZE, TRUTH, frames_of, run_of
 from support.runs import write_settings
 from support.scenes import Scene
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 ENLARGED = 3  # 80 px are shown as 240
 
 

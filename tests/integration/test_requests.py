@@ -54,7 +54,7 @@ class Requests:
 
 
 @pytest.mark.parametrize("every", slow_but([9], [9, 1]))
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("store", "unchecked")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_may_end_at_any_of_its_requests(folders, tmp_path, monkeypatch, every):
     """What is there then opens; the same command goes on and ends with the same numbers."""
