@@ -23,6 +23,7 @@ from support import ROOT
 from support.members import slow_but
 from support.scenes import rough
 from support.settings import write_run
+from support.shell import shell
 
 
 def started(folder, *words, **how):
@@ -34,12 +35,14 @@ def started(folder, *words, **how):
 
 @pytest.fixture
 def long_run(tmp_path):
-    """Settings of a run that would take minutes, in many batches on two worker processes."""
-    frames = np.stack([rough(seed, (160, 160), 1) for seed in range(40)])
+    """Settings of a run that would take half a minute, in many batches on two worker processes."""
+    frames = np.stack([rough(seed, (120, 120), 1) for seed in range(40)])
     write_stack(tmp_path / "stack.zarr", np.tile(frames, (15, 1, 1)).astype("f4"))
     return write_run(
         tmp_path,
-        register={"max_shift": 60},
+        mask={"defects": None, "parts": None},
+        preprocess={"low_pass": None, "high_pass": None},
+        register={"max_shift": 40},
         pairs={"strategy": "window", "width": 20},
         cluster={"kind": "local", "workers": 2, "task_memory": "20 MiB"},
     )
@@ -124,7 +127,7 @@ def end_at_every_step(folder, kind, stride=1):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stride", slow_but([60], [1, 12, 60]))
+@pytest.mark.parametrize("stride", slow_but([40], [1, 12, 40]))
 def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
     *rows, last = end_at_every_step(tmp_path / "run", "new", stride)
@@ -173,7 +176,11 @@ def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, le
     frames = np.stack([np.roll(rough(0, (70, 80), 1.5), frame, 0) for frame in range(6)])
     write_stack(tmp_path / "stack.zarr", frames.astype("f4"))
     settings = write_run(
-        tmp_path, register={"max_shift": 8}, output={"shifts": str(small_disk / "shifts.zarr")}
+        tmp_path,
+        mask={"defects": None, "parts": None},
+        preprocess={"low_pass": None, "high_pass": None},
+        register={"max_shift": 8},
+        output={"shifts": str(small_disk / "shifts.zarr")},
     )
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"), filler.open("wb", 0) as file:  # noqa: PT012
@@ -187,8 +194,7 @@ def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, le
     assert "Traceback" not in told
     assert "Logging error" not in told
     filler.unlink()
-    with started(tmp_path, "run", str(settings)) as run:
-        told = run.communicate()[1]
-    assert run.returncode == 0, told
+    again = shell("run", settings)
+    assert again.exit_code == 0, again.output
     assert load_shifts(str(small_disk / "shifts.zarr")).attrs["verdict"]
     assert "run is done" in (small_disk / "run.log").read_text()

@@ -1,6 +1,6 @@
 """Commands in processes that end before each kind of their changes on disk; see test_stop.
 
-An older result of every kind is at the place, and files of others lie around it. Whatever the
+An older result is at the place, and files of others lie around it. Whatever the
 step, each output is the old or the new one, whole; what is of others stays; the command, given
 again, ends as one that was not disturbed. A process of its own, because it forks.
 """
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import zarr
 from steadystack.cli import main
 from steadystack.durable import files
 from steadystack.outputs import write_stack
-from support.each_step import KILLED, WRONG, in_child
+from support.each_step import KILLED, WRONG, in_child, prepare_in_child
 from support.scenes import rough
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
@@ -205,8 +205,21 @@ def write_settings(folder: Path, change: Callable[[dict], None]) -> None:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
 
 
-def prepare(folder: Path) -> None:
-    """Stacks, an older result of every kind, and what is of others."""
+# What makes the older result of a walk, where it is not made by the run that all begin with.
+OLDER = {
+    "tiff": ("correct", "tiff.yaml"),
+    "report": ("report", "--figures", "figures", "run.yaml"),
+    "picture": ("report", "picture.yaml"),
+    "check": ("check", "--picture", "frames.png", "run.yaml"),
+    "csv": ("export", "shifts.zarr", "table.csv"),
+    "json": ("export", "shifts.zarr", "layers.json"),
+    "nc": ("export", "shifts.zarr", "table.nc"),
+    "many": ("run", "many.yaml"),
+}
+
+
+def prepare(folder: Path, names: Iterable[str]) -> None:
+    """Stacks, the older results of walks, and what is of others."""
     base = rough(0, (60, 60), 1)
     frames = np.stack(
         [base[t : t + 40, 10 - t : 50 - t] + 0.1 * rough(t, (40, 40), 0) for t in range(4)]
@@ -215,12 +228,7 @@ def prepare(folder: Path) -> None:
     for name in ("stack.zarr", "many/one.zarr", "many/two.zarr"):
         write_stack(folder / name, frames)
     write_settings(folder, lambda settings: None)
-    for arguments in (
-        ("run", "run.yaml"), ("run", "many.yaml"), ("correct", "tiff.yaml"),
-        ("report", "picture.yaml"), ("report", "--figures", "figures", "run.yaml"),
-        ("check", "--picture", "frames.png", "run.yaml"),
-        *(("export", "shifts.zarr", name) for name in ("table.csv", "layers.json", "table.nc")),
-    ):  # fmt: skip
+    for arguments in (("run", "run.yaml"), *(OLDER[name] for name in names if name in OLDER)):
         call(folder, arguments)
     for name in STRANGERS:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -297,7 +305,7 @@ def walk_one(folder: Path, name: str, stride: int) -> int:
 
 
 def go(folder: Path, strides: dict[str, int]) -> int:
-    if in_child(prepare, folder) != 0:
+    if prepare_in_child(prepare, folder, strides) != 0:
         return WRONG
     before = folder.parent / "before"
     shutil.copytree(folder, before)
