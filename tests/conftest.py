@@ -145,8 +145,13 @@ def hurried(monkeypatch):
 @pytest.fixture
 def unchecked(monkeypatch):
     """Runs look for nothing that may be wrong beside the shifts: it is half of the time of some."""
-    for name in ("moving_parts", "fixed_pattern", "probe_pairs", "sharpness", "mask"):
-        monkeypatch.setattr(f"steadystack.checks.run_checks.check_{name}", lambda *_: None)
+    runs.leave_out_checks(monkeypatch)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Pages have none, which take most of the time."""
+    monkeypatch.setattr("steadystack.report.page.draw_figures", lambda *_: iter(()))
 
 
 @pytest.fixture

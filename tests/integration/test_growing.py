@@ -182,6 +182,13 @@ def test_a_series_that_grows_is_that_of_one_go(tmp_path, monkeypatch, write, fra
     assert not list(tmp_path.glob(".*draft*"))
 
 
+@pytest.fixture(autouse=True)
+def checks_in_one_test(request):
+    """Elsewhere nothing is looked at beside the pairs."""
+    if request.function is not test_a_series_that_grows_is_that_of_one_go:
+        request.getfixturevalue("unchecked")
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A series of eight frames that is run."""

@@ -20,6 +20,8 @@ def settings(folder, max_shift=6, **sections):
     return make_config(
         {
             "input": {"path": "stack.zarr"},
+            "mask": {"defects": None, "parts": None},
+            "preprocess": {"low_pass": None, "high_pass": None},
             "register": {"max_shift": max_shift},
             "pairs": {"width": 2},
             **sections,
@@ -30,7 +32,7 @@ def settings(folder, max_shift=6, **sections):
 
 
 @pytest.fixture
-def folder(tmp_path, no_look_at_what_stands_still):
+def folder(tmp_path, unchecked, no_figures):
     base = rough(0, (80, 80), 1)
     frames = [
         base[10 + t : 58 + t, 12 - t : 60 - t] + 0.1 * rough(t, (48, 48), 0) for t in range(7)

@@ -16,7 +16,7 @@ from steadystack.quality import verdict
 from support.members import slow_but
 from support.scenes import Scene
 
-SHAPE, COUNT, JUMP = (140, 150), 14, np.array([21.0, -17.0])
+SHAPE, COUNT, JUMP = (100, 110), 14, np.array([21.0, -17.0])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def frames(path):
 
 
 @pytest.fixture
-def folder(tmp_path, frames, no_look_at_what_stands_still):
+def folder(tmp_path, frames, unchecked):
     write_stack(tmp_path / "stack.zarr", frames)
     return tmp_path
 

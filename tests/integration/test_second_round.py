@@ -19,6 +19,10 @@ from support.scenes import Scene
 from support.settings import write_run
 
 COUNT, BAD = 24, (10, 11, 12)
+AS_IT_IS = {"low_pass": None, "high_pass": None}
+ALONE = {"max_shift": 16, "defects": None, "parts": None, "preprocess": AS_IT_IS}
+
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def broken_series(seed: int = 3):
@@ -37,14 +41,15 @@ def settings_at(folder, **pairs):
     folder.mkdir(exist_ok=True)
     write_stack(folder / "stack.zarr", broken_series()[0])
     pairs = {"width": 3, **pairs}
-    return load_config(write_run(folder, register={"max_shift": 16}, pairs=pairs))
+    sections = {"mask": {"defects": None, "parts": None}, "preprocess": AS_IT_IS}
+    return load_config(write_run(folder, register={"max_shift": 16}, pairs=pairs, **sections))
 
 
 def test_a_series_that_falls_apart_is_joined():
     frames, shift = broken_series()
     options = {"strategy": "window", "width": 3}
-    apart = steadystack.estimate_shifts(frames, max_shift=16, pairs=options)
-    joined = steadystack.estimate_shifts(frames, max_shift=16, pairs={**options, "extra": 0.5})
+    apart = steadystack.estimate_shifts(frames, pairs=options, **ALONE)
+    joined = steadystack.estimate_shifts(frames, pairs={**options, "extra": 0.5}, **ALONE)
     assert int(apart["component"].max()) == 1
     assert int(joined["component"].max()) == 0
     good = np.setdiff1d(np.arange(COUNT), BAD)
@@ -63,7 +68,7 @@ def test_a_series_that_falls_apart_is_joined():
 def test_a_strong_series_gets_no_second_round():
     frames, _ = broken_series()
     good = frames[: BAD[0]]
-    found = steadystack.estimate_shifts(good, max_shift=16, pairs={"width": 3, "extra": 1.0})
+    found = steadystack.estimate_shifts(good, pairs={"width": 3, "extra": 1.0}, **ALONE)
     assert found.sizes["pair"] == len(select_pairs(len(good), "window", width=3))
 
 
