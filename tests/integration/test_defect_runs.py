@@ -14,13 +14,22 @@ from steadystack.survey import find_defects
 from support.defective import defective_series, lined_series
 from support.members import slow_but
 from support.scenes import assert_same_numbers, compute_error
-from support.settings import window_config as settings
+from support.settings import window_config
+
+# All else that a pilot looks for is set, and has tests of its own.
+FILTERS = {"low_pass": 1.0, "high_pass": None}
+ALONE = {"max_shift": 32, "parts": None, "preprocess": FILTERS}
+
+
+def settings(folder, **sections):
+    usual = {"mask": {"parts": None}, "preprocess": FILTERS}
+    return window_config(folder, **usual | sections)
 
 
 @pytest.mark.parametrize("seed", slow_but([4], range(30)))
 def test_defects_no_longer_hold_shifts_back(seed, hurried):
     frames, truth, pixels = defective_series(seed)
-    found = estimate_shifts(frames, max_shift=32)
+    found = estimate_shifts(frames, **ALONE)
     defects = Pilot.parse(found.attrs["pilot"]).defects
     assert np.isin(pixels, defects.pixels).mean() > 0.9
     stated = float(np.nanmedian(found["frame_shift_std"]))
@@ -28,8 +37,11 @@ def test_defects_no_longer_hold_shifts_back(seed, hurried):
     assert quality.verdict(found).trust is Trust.GOOD
 
 
-def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, caplog):
-    frames, truth, _ = defective_series(0)
+FRAMES = 28  # of the series that all stages go through
+
+
+def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, unchecked, no_figures, caplog):
+    frames, truth, _ = defective_series(0, frames=FRAMES)
     write_stack(tmp_path / "stack.zarr", frames)
     with caplog.at_level("INFO"):
         measured = stages.measure(settings(tmp_path))
@@ -45,15 +57,16 @@ def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, capl
     corrected = open_stack(tmp_path / "corrected.zarr")
     np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
     assert_filled(frames, solved, tmp_path)
-    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    in_memory = estimate_shifts(frames, pairs={"strategy": "window", "width": 3}, **ALONE)
     np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
-    off = settings(tmp_path, mask={"defects": None}, output={"shifts": "off.zarr"})
+    off = settings(tmp_path, mask={"defects": None, "parts": None}, output={"shifts": "off.zarr"})
     held_back = stages.run(off)
     assert compute_error(held_back, truth) > 2 * compute_error(solved, truth)
-    assert Pilot.parse(held_back.attrs["pilot"]).defects is None
+    assert "pilot" not in held_back.attrs
     assert held_back.attrs["fingerprint"] != solved.attrs["fingerprint"]
     for shifts, defects in (("shifts.zarr", None), ("off.zarr", "auto")):
-        other = settings(tmp_path, mask={"defects": defects}, output={"shifts": shifts})
+        mask = {"defects": defects, "parts": None}
+        other = settings(tmp_path, mask=mask, output={"shifts": shifts})
         for stage in (stages.run, stages.solve):
             with pytest.raises(InputError, match=r"mask\.defects"):
                 stage(other)
@@ -61,7 +74,7 @@ def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, hurried, capl
 
 def assert_filled(frames, solved, folder):
     """The corrected stack with defects filled in: written as the lazy one, and not called known."""
-    _, _, pixels = defective_series(0)
+    _, _, pixels = defective_series(0, frames=FRAMES)
     filling = settings(
         folder, correct={"invalid": "fill"}, output={"corrected": str(folder / "filled.zarr")}
     )
@@ -75,7 +88,7 @@ def assert_filled(frames, solved, folder):
     moved = np.array(
         correct(shown.reshape(frames.shape), solved, interpolation="nearest", fill_value=0)
     )
-    clean = np.array(correct(defective_series(0, count=0)[0], solved))
+    clean = np.array(correct(defective_series(0, count=0, frames=FRAMES)[0], solved))
     seen = np.isfinite(filled) & moved
     off_filled, off_as_it_is = (
         np.median(np.abs(image - clean)[seen]) for image in (filled, as_it_is)
@@ -90,8 +103,8 @@ def read_valid(folder):
     return zarr.open_group(folder / "filled.zarr", mode="r")["valid"][:]
 
 
-@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
-def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
+@pytest.mark.parametrize("workers", slow_but([1], [1, 2]))
+def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, unchecked, workers):
     frames, _, pixels = defective_series(1, frames=24)
     write_stack(tmp_path / "stack.zarr", frames)
     here = stages.run(settings(tmp_path))
@@ -117,7 +130,7 @@ def test_rows_and_columns_of_the_camera_no_longer_hold_shifts_back(seed, hurried
 
 
 @pytest.mark.slow
-def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, hurried, caplog):
+def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, unchecked, no_figures, caplog):
     frames, truth, rows, _ = lined_series(5, frames=24)
     frames = np.rint(frames).astype("u2")
     write_stack(tmp_path / "stack.zarr", frames)
@@ -134,7 +147,7 @@ def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, hurried, caplog
     stages.correct(settings(tmp_path, output=outputs))
     corrected = open_stack(tmp_path / "corrected.zarr")
     np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
-    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    in_memory = estimate_shifts(frames, pairs={"strategy": "window", "width": 3}, **ALONE)
     np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
     there = stages.run(
         settings(
@@ -145,8 +158,9 @@ def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, hurried, caplog
     )
     assert_same_numbers(solved, there)
     assert solved.attrs["fingerprint"] == there.attrs["fingerprint"]
-    off = stages.run(settings(tmp_path, mask={"defects": None}, output={"shifts": "off.zarr"}))
-    assert Pilot.parse(off.attrs["pilot"]).lines is None
+    off = {"mask": {"defects": None, "parts": None}, "output": {"shifts": "off.zarr"}}
+    off = stages.run(settings(tmp_path, **off))
+    assert "pilot" not in off.attrs
     assert compute_error(off, truth) > 2 * compute_error(solved, truth)
 
 

@@ -15,11 +15,21 @@ from steadystack.planning import open_series, set_up
 from support.covered import covered_series
 from support.members import slow_but
 from support.scenes import assert_same_numbers, compute_error
-from support.settings import window_config as settings
+from support.settings import window_config
+
+# All else that a pilot looks for is set, and has tests of its own.
+AS_IT_IS = {"low_pass": None, "high_pass": None}
+ALONE = {"max_shift": 32, "defects": None, "preprocess": AS_IT_IS}
+
+
+def settings(folder, **sections):
+    usual = {"mask": {"defects": None}, "preprocess": AS_IT_IS}
+    return window_config(folder, **usual | sections)
 
 
 def find_parts(shifts):
-    return Pilot.parse(shifts.attrs["pilot"]).parts
+    """What was found; None where nothing was to be decided."""
+    return Pilot.parse(shifts.attrs["pilot"]).parts if "pilot" in shifts.attrs else None
 
 
 @pytest.mark.parametrize("cover", ["object", "label"])
@@ -32,8 +42,8 @@ def test_what_goes_its_own_way_no_longer_pulls(cover, seeds, hurried):
     gains, errors, stated = [], [], []
     for seed in seeds:
         frames, truth = covered_series(seed, cover)
-        found = estimate_shifts(frames, max_shift=32)
-        pulled = estimate_shifts(frames, max_shift=32, parts=None)
+        found = estimate_shifts(frames, **ALONE)
+        pulled = estimate_shifts(frames, parts=None, **ALONE)
         assert find_parts(pulled) is None
         if find_parts(found) is None or not find_parts(found).boxes:
             assert (
@@ -51,21 +61,21 @@ def test_what_goes_its_own_way_no_longer_pulls(cover, seeds, hurried):
 
 
 @pytest.mark.parametrize("seed", slow_but([200], range(200, 212)))
-def test_a_label_by_which_all_stands_still_is_left_out(seed):
+def test_a_label_by_which_all_stands_still_is_left_out(seed, hurried):
     frames, truth = covered_series(seed, "label", 0.2, contrast=12)
-    found = estimate_shifts(frames, max_shift=32)
+    found = estimate_shifts(frames, **ALONE)
     parts = find_parts(found)
     assert parts.still
     assert len(parts.boxes) == 4
     assert "all stands still by 4 of 9 (middle left, middle, bottom left, bott" in parts.describe()
     assert compute_error(found, truth) < 2 * float(np.median(found["frame_shift_std"])) < 0.1
-    pulled = estimate_shifts(frames, max_shift=32, parts=None)
+    pulled = estimate_shifts(frames, parts=None, **ALONE)
     assert compute_error(pulled, truth) > 1
 
 
 def test_a_label_without_which_nothing_is_found_is_not_trusted():
     frames, truth = covered_series(0, "label", 0.06, side=150, noise=8, contrast=40)
-    found = estimate_shifts(frames, max_shift=16)
+    found = estimate_shifts(frames, **ALONE | {"max_shift": 16})
     parts = find_parts(found)
     assert parts.still
     assert not parts.boxes
@@ -78,11 +88,11 @@ def test_a_label_without_which_nothing_is_found_is_not_trusted():
 
 
 @pytest.mark.parametrize("seed", slow_but([7], range(60)))
-def test_of_a_scene_that_stands_still_nothing_is_left_out(seed):
+def test_of_a_scene_that_stands_still_nothing_is_left_out(seed, hurried):
     frames, _ = covered_series(seed, "nothing", noise=0.1)
     noise = [20, 100, 400][seed % 3] * np.random.default_rng(seed).normal(size=frames.shape)
     still = (frames[:1] + noise).astype("f4")
-    parts = find_parts(estimate_shifts(still, max_shift=16))
+    parts = find_parts(estimate_shifts(still, **ALONE | {"max_shift": 16}))
     assert not parts.boxes
     assert not parts.still
 
@@ -98,8 +108,8 @@ def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
     assert parts.of == 9
 
 
-def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog):
-    frames, truth = covered_series(3, "label", 0.08)
+def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, no_figures, caplog):
+    frames, truth = covered_series(3, "label", 0.08, frames=20)
     write_stack(tmp_path / "stack.zarr", frames)
     with caplog.at_level("INFO"):
         measured = stages.measure(settings(tmp_path))
@@ -119,13 +129,14 @@ def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, caplog
     stages.correct(settings(tmp_path, output=outputs))
     corrected = open_stack(tmp_path / "corrected.zarr")  # the label is in it
     np.testing.assert_allclose(corrected, correct(open_stack(tmp_path / "stack.zarr"), solved))
-    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    in_memory = estimate_shifts(frames, pairs={"strategy": "window", "width": 3}, **ALONE)
     np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
     off = stages.run(settings(tmp_path, mask={"parts": None}, output={"shifts": "off.zarr"}))
     assert find_parts(off) is None
     assert off.attrs["fingerprint"] != solved.attrs["fingerprint"]
     for shifts, setting in (("shifts.zarr", None), ("off.zarr", "auto")):
-        other = settings(tmp_path, mask={"parts": setting}, output={"shifts": shifts})
+        mask = {"parts": setting} | ({"defects": None} if setting else {})
+        other = settings(tmp_path, mask=mask, output={"shifts": shifts})
         for stage in (stages.run, stages.solve):
             with pytest.raises(InputError, match=r"mask\.parts"):
                 stage(other)
@@ -159,7 +170,7 @@ def test_what_is_too_little_to_tell_is_not_looked_at(tmp_path, made):
 
 
 def test_boxes_that_do_not_fit_are_no_outcome(tmp_path, hurried):
-    found = estimate_shifts(covered_series(3, "label", 0.08)[0], max_shift=32)
+    found = estimate_shifts(covered_series(3, "label", 0.08, frames=20)[0], **ALONE)
     values = json.loads(found.attrs["pilot"])
     assert Pilot.parse(json.dumps(values)).parts == find_parts(found)
     values["parts"]["boxes"] = [["a", 1]]

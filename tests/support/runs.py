@@ -47,7 +47,6 @@ def leave_out_checks(monkeypatch):
         monkeypatch.setattr(f"steadystack.checks.run_checks.check_{name}", lambda *_: None)
 
 
-
 def write_inputs(folder, frames):
     write_stack(folder / "stack.zarr", frames, pixel_size=(0.5, 0.5))
     write_image(folder / "mask.zarr", ellipse(SIZE, 0.95))
