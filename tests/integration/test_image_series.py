@@ -35,7 +35,14 @@ def rendered(seed: int, truth: np.ndarray, noise) -> np.ndarray:
 
 def solved(frames, width=6, **options):
     return steadystack.estimate_shifts(
-        frames, mask=MASK, max_shift=12, pairs={"strategy": "window", "width": width}, **options
+        frames,
+        mask=MASK,
+        max_shift=12,
+        pairs={"strategy": "window", "width": width},
+        defects=None,
+        parts=None,
+        preprocess={"low_pass": None, "high_pass": None},
+        **options,
     )
 
 

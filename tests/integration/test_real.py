@@ -68,7 +68,7 @@ ENGINES = {
 
 @pytest.mark.parametrize(
     ("frames", "engines"),
-    [(30, ["here"]), pytest.param(77, list(ENGINES), marks=pytest.mark.slow)],
+    [(20, ["here"]), pytest.param(77, list(ENGINES), marks=pytest.mark.slow)],
     ids=["the first frames", "all on any engine"],
 )
 def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path, frames, engines):
@@ -95,7 +95,7 @@ def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path, fram
     assert np.sqrt(np.mean(steps**2)) < 0.01
 
 
-def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data):
+def test_cloudy_dates_are_flagged_and_no_shift_is_made_up(real_data, unchecked):
     folder = real_data("eo_s2_ndvi")
     stack = np.load(folder / "data" / "NDVI.npy")[..., 0]
     clear = np.load(folder / "mask" / "CLM.npy")[..., 0] == 0
@@ -139,7 +139,7 @@ def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
     assert quality.verdict(found).trust is Trust.UNRELIABLE
 
 
-def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path):
+def test_a_written_copy_of_a_real_series_gives_the_same(real_data, tmp_path, unchecked):
     """What a lazy stack holds is what the run reads."""
     stack = steadystack.open_stack(str(real_data("haadf_tilt") / "haadf.ome.zarr")).isel(t=slice(6))
     write_stack(tmp_path / "copy.zarr", stack.to_numpy())
