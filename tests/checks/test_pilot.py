@@ -18,6 +18,7 @@ from support.members import slow_but
 from support.smooth import smooth_series
 
 OFF = {"low_pass": None, "high_pass": None}
+ALONE = {"max_shift": 24, "defects": None, "parts": None}
 
 
 def told(shifts):
@@ -26,15 +27,15 @@ def told(shifts):
 
 
 @pytest.mark.parametrize("seed", slow_but([1], [1, 2]))
-def test_the_conditioning_that_is_told_finds_the_drift(seed):
+def test_the_conditioning_that_is_told_finds_the_drift(seed, hurried):
     frames, truth = smooth_series(seed)
-    lost = steadystack.estimate_shifts(frames, max_shift=24, preprocess=OFF)
+    lost = steadystack.estimate_shifts(frames, preprocess=OFF, **ALONE)
     found = told(lost)
     assert found.found >= 6
     advice = json.loads(lost.attrs["verdict_reasons"])[0]["words"]
     assert f"set preprocess: {{{found.settings}}}" in advice
     settings = yaml.safe_load(f"{{{found.settings}}}")
-    cured = steadystack.estimate_shifts(frames, max_shift=24, preprocess=settings)
+    cured = steadystack.estimate_shifts(frames, preprocess=settings, **ALONE)
     error = cured["frame_shift"].to_numpy() - truth
     assert np.isfinite(error).all()
     stated = cured["frame_shift_std"].to_numpy()
@@ -42,11 +43,11 @@ def test_the_conditioning_that_is_told_finds_the_drift(seed):
     assert told(cured) is None
 
 
-def test_nothing_is_told_where_nothing_is_refused_or_nothing_helps():
+def test_nothing_is_told_where_nothing_is_refused_or_nothing_helps(hurried):
     rng = np.random.default_rng(3)
     frames = noisy(rng, views(rng, wander(rng, 0.4)))
-    assert told(steadystack.estimate_shifts(frames[:12], max_shift=24)) is None
-    assert told(steadystack.estimate_shifts(rng.normal(size=(12, 96, 96)), max_shift=24)) is None
+    assert told(steadystack.estimate_shifts(frames[:12], **ALONE)) is None
+    assert told(steadystack.estimate_shifts(rng.normal(size=(12, 96, 96)), **ALONE)) is None
 
 
 @pytest.mark.parametrize(("disagreement", "boxes"), [(0.05, 1), (4.0, 0)])

@@ -34,10 +34,21 @@ def scene(truth):
     return frames + noise(frames, 0.15)
 
 
-def shifts_of(frames, **how):
-    return steadystack.estimate_shifts(
-        frames.astype("f4"), **{"max_shift": 10, "pairs": LAGS, "preprocess": {}} | how
-    )
+# Nothing for a pilot to find.
+AS_IT_IS = {"low_pass": None, "high_pass": None}
+ALONE = {"defects": None, "parts": None, "preprocess": AS_IT_IS}
+
+
+def shifts_of(frames, preprocess=None, **how):
+    usual = ALONE | {"max_shift": 10, "pairs": LAGS, "preprocess": AS_IT_IS | (preprocess or {})}
+    return steadystack.estimate_shifts(frames.astype("f4"), **usual | how)
+
+
+@pytest.fixture
+def no_far_pairs(monkeypatch):
+    """Nor a look at the sharpness."""
+    for name in ("check_probe_pairs", "check_sharpness"):
+        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
 
 
 def rms(found, truth):
@@ -48,7 +59,7 @@ def rms(found, truth):
 # The cure
 
 
-def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene):
+def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene, no_far_pairs):
     spoiled = scene + 1.2 * make_pattern()
     clean = shifts_of(scene)
     raw = shifts_of(spoiled)
@@ -81,7 +92,7 @@ def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
     assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
 
 
-def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path):
+def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path, unchecked):
     gain = 1 + 0.2 * make_pattern(seed=9)
     write_image(tmp_path / "flat.zarr", gain)
     spoiled = (10 + scene + make_pattern()) * gain
@@ -89,7 +100,7 @@ def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path):
     assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
 
 
-def test_the_static_image_knows_the_mask(truth, scene):
+def test_the_static_image_knows_the_mask(truth, scene, unchecked):
     """A quarter of the pixels is lost, elsewhere in each frame, and dirt is masked."""
     spoiled = scene + make_pattern()
     lost = np.random.default_rng(4).random(scene.shape) < 0.25
@@ -108,6 +119,7 @@ def folder(tmp_path, scene):
 
 def settings(folder, **sections):
     usual = {
+        "mask": {"defects": None, "parts": None},
         "register": {"max_shift": 10},
         "preprocess": {"fixed_pattern": "estimate"},
         "pairs": LAGS,
@@ -182,7 +194,7 @@ def effect(found):
     return FixedPatternEffect(**json.loads(found.attrs["fixed_pattern_effect"]))
 
 
-def test_a_pull_is_told_with_its_size(truth, scene):
+def test_a_pull_is_told_with_its_size(truth, scene, no_far_pairs):
     found = shifts_of(scene + 0.45 * make_pattern())
     assert quality.verdict(found).trust is Trust.CHECK
     assert told(found)
@@ -218,7 +230,7 @@ CLEAN = {
 
 @pytest.mark.parametrize("name", slow_but(["hardly a drift", "bleaching"], CLEAN))
 @pytest.mark.parametrize("seed", slow_but([0], [0, 1]))
-def test_no_false_alarm(name, seed):
+def test_no_false_alarm(name, seed, no_far_pairs):
     truth, change = CLEAN[name]
     frames = views(truth, seed)
     found = shifts_of(change(frames) + noise(frames, 0.1, seed))
@@ -231,8 +243,8 @@ def test_little_or_blank_series_are_not_looked_at(scene):
     assert blank.attrs["fixed_pattern_effect"] == "null"
 
 
-def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
-    config = settings(folder, preprocess={})
+def test_it_is_looked_for_once_and_kept(folder, monkeypatch, no_far_pairs):
+    config = settings(folder, preprocess=AS_IT_IS)
     measured = stages.measure(config)
     assert effect(measured).certain
     monkeypatch.setattr("steadystack.checks.run_checks.check_fixed_pattern", None)
@@ -244,7 +256,7 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch):
         assert "pulls shifts towards zero" in kept.attrs["verdict_reasons"]
 
 
-def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch):
+def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch, no_far_pairs):
     monkeypatch.setattr("steadystack.checks.sampling.CHECK_PIXELS", 48 * 52)
     assert told(shifts_of(scene + make_pattern()))
     assert not told(shifts_of(scene))
@@ -263,7 +275,7 @@ def test_gains_and_offsets_of_frames_change_nothing(truth, scene):
 
 
 @pytest.mark.parametrize("part", slow_but([0.3], [0.15, 0.3]))
-def test_an_object_that_goes_its_own_way_does_not_win(truth, part):
+def test_an_object_that_goes_its_own_way_does_not_win(truth, part, unchecked):
     """It covers that part of the frame, has the scene's contrast, and moves against it."""
     frames = views(truth)
     own = views(-2 * truth, seed=7)
@@ -287,21 +299,23 @@ def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(
         inside = np.hypot(y - row, x - SIZE[1] / 3) < np.sqrt(0.08 * y.size / np.pi)
         still[frame][inside] = own[frame][inside]
     frames = still + noise(still, 0.1, seed)
-    found = shifts_of(frames, mask=None, preprocess={})
+    found = steadystack.estimate_shifts(frames.astype("f4"), max_shift=10, pairs=LAGS)
     assert rms(found, np.zeros((48, 2))) < 0.1
     assert quality.verdict(found).trust is not Trust.UNRELIABLE
     seen = json.loads(found.attrs["fixed_pattern_effect"])
     assert seen is None or seen["moving_share"] <= 0.5
 
 
-def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene):
+def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene, no_far_pairs):
     assert effect(shifts_of(scene + 1.2 * make_pattern())).moving_share > 0.5
 
 
 @pytest.mark.parametrize(
     ("seed", "share"), slow_but([(1, 0.7)], [(1, 0.7), (2, 0.7), (1, 0.0), (2, 0.0)])
 )
-def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(seed, share):
+def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(
+    seed, share, no_far_pairs
+):
     """Nine pairs of ten move by nothing, so that their mean shift says little of the few others."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(0, 0.05, (40, 2))
@@ -313,5 +327,6 @@ def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(se
     spots[tuple(rng.integers(0, len(spots), (2, 25)))] = 1
     spots = ndimage.gaussian_filter(spots, 4)
     frames += 0.4 * rng.normal(size=frames.shape) - share * spots / spots.std()
-    found = steadystack.estimate_shifts(frames[:, :100, :100].astype("f4"))
+    frames = frames[:, :100, :100].astype("f4")
+    found = steadystack.estimate_shifts(frames, **ALONE)
     assert (rms(found, truth) > 0.5) == told(found) == (share > 0)

@@ -45,7 +45,7 @@ def write_scene(folder, made, count=None):
 
 @pytest.mark.parametrize("what", ["object", "ground"])
 @pytest.mark.parametrize("scenes", slow_but([4], [4, 36]))
-def test_object_and_ground_are_known_to_their_errors(scenes, what, hurried):
+def test_object_and_ground_are_known_to_their_errors(scenes, what, unchecked):
     """Each goes its own way, followed by its own mask: errors in those that are stated."""
     squares, inside = [], []
     for seed in range(scenes):
@@ -107,7 +107,7 @@ def test_without_an_object_there_is_no_path(hurried):
     assert np.isnan(steadystack.estimate_shifts(scene.frames)["object_position"]).all()
 
 
-def test_the_command_line_holds_the_object_still(scene, tmp_path):
+def test_the_command_line_holds_the_object_still(scene, tmp_path, unchecked, no_figures):
     output = {"shifts": "out.zarr", "corrected": "steady.zarr", "report": "page.html"}
     path = str(write_run(tmp_path, output=output, **OBJECT))
     checked = CliRunner().invoke(main, ["check", path])
@@ -127,7 +127,7 @@ def test_the_command_line_holds_the_object_still(scene, tmp_path):
     assert after.min() > 0.85 > before.min()
 
 
-def test_a_killed_run_goes_on_with_the_same_windows(scene, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_with_the_same_windows(scene, tmp_path, monkeypatch, unchecked):
     write_image(tmp_path / "object.zarr", scene.masks["ground"])
     sections = OBJECT | {"register": {"max_shift": 6}}
     whole = steadystack.run(config_of(tmp_path, output={"shifts": "whole.zarr"}, **sections))
@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on_with_the_same_windows(scene, tmp_path, monkeypatch
     assert_same_numbers(whole, stages.solve(config))
 
 
-def test_a_finished_run_measures_nothing_again(scene, tmp_path, monkeypatch):
+def test_a_finished_run_measures_nothing_again(scene, tmp_path, monkeypatch, unchecked):
     config = config_of(tmp_path, output={"shifts": "out.zarr"}, **OBJECT)
     first = steadystack.run(config)
     read = note_reads(monkeypatch)
