@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,9 +64,11 @@ def test_few_unrelated_images_of_bright_details_pass(kind):
     """Chance lays bright details on each other: most are seen through, and all true pairs pass."""
     rng, believed = np.random.default_rng(8), 0
     make = {"stars": stars, "lognormal": lambda rng: np.exp(rng.normal(size=(96, 96)))}[kind]
-    for _ in range(40):
+    for number in range(24):
         unrelated = register_translation(make(rng), make(rng), max_shift=24)
         believed += unrelated.status == PairStatus.OK
+        if number % 2:
+            continue
         field = make(rng)
         pair = field[8:80, 8:80], field[3:75, 14:86]
         true = register_translation(*pair, max_shift=24, subpixel=False)
@@ -242,7 +246,7 @@ def test_a_peak_next_to_the_edge_is_fitted_with_lags_beyond_it():
 def test_gallery_one_mask_over_corrupted_pixels():
     reference, moving, mask = make_corrupted_pair(load_embedded_scene())
     found = steadystack.register_translation(
-        reference, moving, reference_mask=mask, moving_mask=mask, subpixel=False
+        reference, moving, reference_mask=mask, moving_mask=mask, max_shift=64, subpixel=False
     )
     assert found.shift.tolist() == [22, -13]
     assert found.status == PairStatus.OK
@@ -260,7 +264,10 @@ def test_gallery_two_different_windows():
 
 @pytest.mark.parametrize(
     ("name", "shift"),
-    [("X75Y75", (75, -75)), ("X-130Y130", (130, 130)), ("X130Y130", (130, -130))],
+    slow_but(
+        [("X-130Y130", (130, 130))],
+        [("X75Y75", (75, -75)), ("X-130Y130", (130, 130)), ("X130Y130", (130, -130))],
+    ),
 )
 def test_images_of_the_paper_with_default_settings(real_data, name, shift):
     folder = real_data("padfield")
@@ -275,7 +282,7 @@ def test_images_of_the_paper_with_default_settings(real_data, name, shift):
 
 
 def test_moved_by_whole_pixels_in_fourier_space():
-    reference = data.camera()
+    reference = data.camera()[::2, ::2]
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
     found = steadystack.register_translation(reference, moving, max_shift=32, subpixel=False)
     theirs, _, _ = phase_cross_correlation(reference, moving)
@@ -284,7 +291,7 @@ def test_moved_by_whole_pixels_in_fourier_space():
 
 def test_random_masks():
     rng = np.random.default_rng(674032722)
-    reference = data.camera()
+    reference = data.camera()[::2, ::2]
     moving = np.real(np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(reference), (-7, 12))))
     masks = rng.random((2, *reference.shape)) < 0.75
     found = steadystack.register_translation(
@@ -476,7 +483,7 @@ def test_images_that_meet_only_beyond_the_search():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 def test_swapping_the_pair_negates_the_shift(seed):
     rng = np.random.default_rng(seed)
     big = rough(seed, (60, 60), 1.5)
@@ -491,12 +498,18 @@ def test_swapping_the_pair_negates_the_shift(seed):
     np.testing.assert_allclose(one.shift, (down - 4, right - 4), atol=0.1)
 
 
-@given(st.floats(0.01, 100), st.floats(-1e4, 1e4))
-@settings(deadline=None, max_examples=15)
-def test_brightness_and_contrast_change_nothing(gain, offset):
+@cache
+def usual_pair():
+    """Two images, and how one lies in the other."""
     big = rough(2, (60, 60), 1.5)
-    reference, moving = big[5:53, 5:53], big[2:50, 9:57]
-    one = steadystack.register_translation(reference, moving, max_shift=10)
+    pair = big[5:53, 5:53], big[2:50, 9:57]
+    return *pair, steadystack.register_translation(*pair, max_shift=10)
+
+
+@given(st.floats(0.01, 100), st.floats(-1e4, 1e4))
+@settings(deadline=None, max_examples=8)
+def test_brightness_and_contrast_change_nothing(gain, offset):
+    reference, moving, one = usual_pair()
     two = steadystack.register_translation(reference, gain * moving + offset, max_shift=10)
     np.testing.assert_allclose(one.shift, two.shift, atol=1e-3)
     assert one.ncc == pytest.approx(two.ncc, abs=1e-4)
