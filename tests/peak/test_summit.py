@@ -35,14 +35,14 @@ def make_pair(rng):
     return frames, valid
 
 
-@pytest.mark.parametrize("seed", slow_but([0], range(12)))
+@pytest.mark.parametrize("seed", slow_but([0], range(24)))
 def test_the_way_up_from_a_shift_ends_at_the_chosen_lag(seed):
     """Or at one that is as high, but for the noise of white images.
 
     The surface is that of the images as they were measured: under the conditioning that is named.
     """
     rng, ok = np.random.default_rng(seed), 0
-    for _ in range(60):
+    for _ in range(30):
         frames, valid = make_pair(rng)
         masks = {"reference_mask": valid, "moving_mask": valid}
         found = steadystack.register_translation(*frames, **masks, max_shift=12)
@@ -59,4 +59,4 @@ def test_the_way_up_from_a_shift_ends_at_the_chosen_lag(seed):
         top = np.nanmax(ncc[13:-13, 13:-13])
         noise = (1 - top) / np.sqrt(float(surface["overlap_count"].to_numpy()[end]))
         assert top - ncc[end] <= 8 * noise + 1e-6
-    assert ok > 20
+    assert ok > 10
