@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from steadystack.dataset import (
     save_shifts,
 )
 from steadystack.model import FrameTable, InputError, PairTable
+from support.members import slow_but
 
 
 def make_solved(time=None):
@@ -91,8 +92,13 @@ def without_digests(dataset):
     return dataset
 
 
-@pytest.mark.parametrize("suffix", ["zarr", "nc"])
-@pytest.mark.parametrize("edit", list(EDITS))
+@pytest.mark.parametrize(
+    ("suffix", "edit"),
+    slow_but(
+        [*product(["zarr"], EDITS), *product(["nc"], ["a value", "an attribute", "lost digests"])],
+        product(["zarr", "nc"], EDITS),
+    ),
+)
 def test_an_edited_dataset_is_refused_by_name(tmp_path, suffix, edit):
     change, words = EDITS[edit]
     path = str(tmp_path / f"s.{suffix}")
@@ -127,13 +133,11 @@ def test_a_lost_chunk_is_refused_unless_nothing_was_in_it(tmp_path):
     expected, refused = load_shifts(str(whole)), 0
     files = [path for path in sorted(whole.rglob("*")) if path.is_file()]
     for file in files:
-        broken = tmp_path / "broken.zarr"
-        shutil.copytree(whole, broken)
-        (broken / file.relative_to(whole)).unlink()
-        words = read_refusal(broken, expected)
-        assert not words or str(broken) in words
+        away = file.rename(tmp_path / "away")
+        words = read_refusal(whole, expected)
+        assert not words or str(whole) in words
         refused += bool(words)
-        shutil.rmtree(broken)
+        away.rename(file)
     of_motion = (
         "frame_linear",
         "frame_rotation",
