@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import steadystack
 from steadystack import stages
 from steadystack.cli import main
+from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.outputs import write_image, write_stack
 from support.corrected import SIZE, TRUTH, frames_of, run_of
@@ -115,7 +116,9 @@ def test_a_disk_that_really_is_full(tmp_path, small_disk):
     write_stack(tmp_path / "stack.zarr", scene + rng.integers(0, 99, (6, 360, 160)).astype("u2"))
     config = run_of(
         tmp_path,
+        mask={"defects": None, "parts": None},
         register={"max_shift": 4},
+        pairs={"strategy": "consecutive"},
         output={
             "shifts": str(tmp_path / "shifts.zarr"),
             "corrected": str(small_disk / "steady.zarr"),
@@ -132,6 +135,22 @@ def test_a_disk_that_really_is_full(tmp_path, small_disk):
     again = CliRunner().invoke(main, ["correct", str(tmp_path / "run.yaml")])
     assert again.exit_code == 0, again.output
     assert (small_disk / "steady.zarr").exists()
+
+
+MEASURED = {
+    "input": {"path": "stack.zarr"},
+    "register": {"max_shift": 12},
+    "cluster": {"kind": "in-process"},
+}
+
+
+@pytest.fixture(scope="module")
+def solved(frames, tmp_path_factory):
+    """A folder with a stack and its shifts."""
+    folder = tmp_path_factory.mktemp("solved")
+    write_stack(folder / "stack.zarr", frames)
+    stages.run(make_config(MEASURED, folder))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -158,26 +177,19 @@ def test_a_disk_that_really_is_full(tmp_path, small_disk):
         ({"correct": {"stack": "{}/nothing.zarr"}}, "correct.stack: .*nothing.zarr does not exist"),
     ],
 )
-def test_bad_settings_are_told_in_a_line(frames, tmp_path, sections, words):
-    write_stack(tmp_path / "stack.zarr", frames)
-    text = json.dumps(sections).replace("{}/", f"{tmp_path}/")
-    given = {
-        "input": {"path": str(tmp_path / "stack.zarr")},
-        "register": {"max_shift": 12},
-        "cluster": {"kind": "in-process"},
-        **json.loads(text),
-    }
-    given["output"] = {"corrected": str(tmp_path / "steady.zarr")} | given.get("output", {})
-    if json.loads(text).get("output") == {}:
-        del given["output"]["corrected"]
-    (tmp_path / "run.yaml").write_text(json.dumps(given))
-    runner = CliRunner()
-    assert runner.invoke(main, ["measure", str(tmp_path / "run.yaml")]).exit_code in (0, 2)
-    assert runner.invoke(main, ["solve", str(tmp_path / "run.yaml")]).exit_code in (0, 2)
-    told = runner.invoke(main, ["correct", str(tmp_path / "run.yaml")])
+def test_bad_settings_are_told_in_a_line(solved, sections, words):
+    text = json.dumps(sections).replace("{}/", f"{solved}/")
+    given = {**MEASURED, "output": {}, **json.loads(text)}
+    if sections.get("output") != {}:
+        given["output"] = {"corrected": str(solved / "steady.zarr")} | given["output"]
+    path = solved / "run.yaml"
+    path.write_text(json.dumps(given))
+    files = {one.name for one in solved.iterdir()}
+    told = CliRunner().invoke(main, ["correct", str(path)])
     assert told.exit_code == 2, told.output
     assert len(told.stderr.splitlines()) == 1
     assert re.search(words, told.stderr)
+    assert {one.name for one in solved.iterdir()} == files
 
 
 def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
