@@ -70,7 +70,9 @@ def test_the_shell_says_what_was_done(folder):
 def test_init_check_and_run_are_a_way_in(folder):
     written = shell("init", folder / "stack.zarr", "--level", 0)
     assert written.exit_code == 0
-    (folder / "new.yaml").write_text(written.stdout)
+    assert "kind: local" in written.stdout
+    here = written.stdout.replace("kind: local", "kind: in-process")  # the tutorials start workers
+    (folder / "new.yaml").write_text(here)
     config = load_config(folder / "new.yaml")
     assert config.register_.max_shift == "auto"
     checked = shell("check", folder / "new.yaml")
