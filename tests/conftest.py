@@ -7,10 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
-from steadystack.cli import main
 from support import ROOT, runs
 
 DATA = ROOT.parent / "shared" / "data"
@@ -86,11 +84,11 @@ def report_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory):
-    """The folder of the demo, run once for all tests that look at it, and what it told."""
-    folder = tmp_path_factory.mktemp("demo") / "steadystack-demo"
-    done = CliRunner().invoke(main, ["demo", str(folder)])
-    assert done.exit_code == 0, done.output
-    return folder, done.output
+    """The folder of a smaller demo, run once for all tests that look at it, and what it told."""
+    from support.demonstrated import demonstrate, made_smaller
+
+    with made_smaller():
+        return demonstrate(tmp_path_factory.mktemp("demo") / "steadystack-demo")
 
 
 # The series of support.runs, for files that have none of their own under these names.

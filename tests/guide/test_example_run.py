@@ -13,11 +13,20 @@ from steadystack.cli import main
 from steadystack.example import make_drifting_series
 from steadystack.guide import load_embedded_scene
 from steadystack.model import FrameStatus
+from support.demonstrated import demonstrate, make_smaller_series
 
 
 @pytest.mark.xdist_group("demo")
 def test_the_demo_leaves_shifts_and_pictures(demonstration):
-    folder, told = demonstration
+    check_demo(*demonstration, make_smaller_series(load_embedded_scene()))
+
+
+@pytest.mark.slow
+def test_the_whole_demo_leaves_shifts_and_pictures(tmp_path):
+    check_demo(*demonstrate(tmp_path), make_drifting_series(load_embedded_scene()))
+
+
+def check_demo(folder, told, truth):
     error = float(re.search(r"known drift: ([\d.]+) px", told)[1])
     assert error < 0.1
     for picture in ("drift.png", "pairs.png"):
@@ -26,7 +35,6 @@ def test_the_demo_leaves_shifts_and_pictures(demonstration):
     with xr.open_zarr(folder / "shifts.zarr") as shifts:
         known = np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
         status = shifts["frame_status"].to_numpy()
-    truth = make_drifting_series(load_embedded_scene())
     assert np.flatnonzero(~known).tolist() == list(truth.dark)
     assert (status[~known] == FrameStatus.DISCONNECTED.code).all()
     again = CliRunner().invoke(main, ["run", str(folder / "demo.yaml")])
