@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
+import bench_verdict
 from bench_verdict import moving_object, noisy, views, wander
 from steadystack import estimate_shifts, stages
 from steadystack.checks.probe_pairs import check_majority
@@ -20,10 +22,20 @@ from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
 from support.settings import config_of
 
+PAIRS = {"width": 2}
+
+
+@cache
+def made_case(seed):
+    """An object in the middle that moves by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_verdict, "FRAMES", 20)
+        return moving_object(np.random.default_rng(seed), 0.12)
+
 
 def measured(frames):
     """A run of frames in memory, and its pairs."""
-    settings = {"input": {"path": "memory"}, "register": {"max_shift": 24}, "pairs": {"width": 2}}
+    settings = {"input": {"path": "memory"}, "register": {"max_shift": 24}, "pairs": PAIRS}
     source = ArrayFrames.checked(as_stack(frames), None)
     setup = set_up(make_config(settings), make_series(source))
     table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
@@ -32,8 +44,8 @@ def measured(frames):
 
 
 def test_an_object_is_confirmed():
-    case = moving_object(np.random.default_rng(3), 0.12)
-    setup, table = measured(case.frames[:20])
+    case = made_case(5)
+    setup, table = measured(case.frames)
     whole, solved = (solve_shifts(table, leave_out_parts=leave) for leave in (False, True))
     found = check_majority(setup, table, solved, whole)
     assert 4 in found.parts  # it is in the middle
@@ -59,9 +71,9 @@ def test_shifts_that_no_pair_confirms_are_not_taken(frames):
 
 @pytest.mark.parametrize("leave_out", [False, True])
 def test_the_dataset_tells_what_was_found(no_look_at_what_stands_still, leave_out):
-    case = moving_object(np.random.default_rng(5), 0.12)
+    case = made_case(5)
     solve = {"leave_out_parts": leave_out}
-    shifts = estimate_shifts(case.frames[:20], max_shift=24, solve=solve, parts=None)
+    shifts = estimate_shifts(case.frames, max_shift=24, solve=solve, parts=None, pairs=PAIRS)
     found = json.loads(shifts.attrs["majority_check"])
     assert np.isfinite(shifts["frame_part_weight"]).any() == leave_out
     assert found["confirmed"]  # it is looked at for a later solve, too
@@ -70,13 +82,13 @@ def test_the_dataset_tells_what_was_found(no_look_at_what_stands_still, leave_ou
 def test_the_solve_goes_by_its_setting_whatever_was_set_before(
     tmp_path, no_look_at_what_stands_still
 ):
-    case = moving_object(np.random.default_rng(5), 0.12)
-    write_stack(tmp_path / "stack.zarr", case.frames[:20].astype("f4"))
+    case = made_case(5)
+    write_stack(tmp_path / "stack.zarr", case.frames.astype("f4"))
 
     def config(leave_out):
         solve = {"leave_out_parts": leave_out}
         mask = {"parts": None}
-        return config_of(tmp_path, register={"max_shift": 24}, solve=solve, mask=mask)
+        return config_of(tmp_path, register={"max_shift": 24}, solve=solve, mask=mask, pairs=PAIRS)
 
     whole = stages.run(config(False))
     assert np.isnan(whole["frame_part_weight"]).all()

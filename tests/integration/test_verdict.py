@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import bench_verdict
 import steadystack
 from bench_verdict import SITUATIONS, judge, make_label
 from steadystack.model import LocalMotion
@@ -22,14 +23,32 @@ USUAL = (
 )
 
 
-@pytest.mark.parametrize("name", slow_but(USUAL, SITUATIONS))
+@pytest.fixture
+def shorter(monkeypatch):
+    """Series of half as many frames."""
+    monkeypatch.setattr(bench_verdict, "FRAMES", 20)
+
+
+@pytest.mark.usefixtures("shorter")
+@pytest.mark.parametrize("name", USUAL)
+def test_a_situation_of_each_kind_is_told_in_few_frames(name):
+    assert_told(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SITUATIONS)
 def test_every_situation_is_told(name):
+    assert_told(name)
+
+
+def assert_told(name):
     make, trusts, words = SITUATIONS[name]
     trust, reasons, _ = judge(make(np.random.default_rng(0)))
     assert trust.split()[0] in trusts.split(), reasons
     assert any(words in reason for reason in reasons), reasons
 
 
+@pytest.mark.usefixtures("shorter")
 @pytest.mark.parametrize(
     ("side", "brightness", "wins"),
     slow_but([(20, 30.0, True)], [(30, 5.0, False), (14, 5.0, False), (20, 30.0, True)]),
