@@ -90,7 +90,7 @@ def test_the_dataset_is_as_documented(folder):
     )
 
 
-@pytest.mark.parametrize("workers", slow_but([2], [1, 2]))
+@pytest.mark.parametrize("workers", slow_but([1], [1, 2]))  # 2 of them: test_faults
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
     small = {"kind": "in-process", "task_memory": "860 KiB"}  # many tasks
     here = steadystack.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
@@ -114,6 +114,7 @@ def test_batches_do_not_change_the_numbers(folder):
     assert_same_numbers(*results)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_in_python_as_in_the_shell(folder, frames, client):
     ran = steadystack.run(settings(folder))
     options = {
@@ -240,23 +241,21 @@ def test_too_small_a_search_is_named(truth):
 
 
 @pytest.mark.usefixtures("no_look_at_what_stands_still")
-def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path):
+@pytest.mark.parametrize("kind", slow_but(["in-process"], ["in-process", "local"]))
+def test_the_stack_s_own_flat_field_takes_away_what_stands_still(tmp_path, kind):
     """A fixed pattern as strong as the scene pulls small steps to zero; its median removes it."""
     truth = np.cumsum(np.full((40, 2), [0.35, -0.25]), axis=0)
     truth -= truth[0]
     pattern = np.exp(0.25 * rough(5, SIZE, 1.2) / rough(5, SIZE, 1.2).std())
     stack = (10 + 2.5 * views(truth, noise=0.02)) * pattern
     write_stack(tmp_path / "stack.zarr", stack.astype("f4"))
-    pairs = {"strategy": "separations", "separations": [1, 2, 4, 8]}
+    pairs = {"strategy": "separations", "separations": [1, 8]}
     errors = {}
-    for name, how, kind in (
-        ("none", {}, {"kind": "in-process"}),
-        ("median", {"flat_field": "median"}, {"kind": "local", "workers": 1}),
-    ):
+    for name, how in (("none", {}), ("median", {"flat_field": "median"})):
         found = steadystack.run(
             settings(
                 tmp_path, mask={}, preprocess=how, pairs=pairs, output={"shifts": f"{name}.zarr"},
-                cluster=kind,
+                cluster={"kind": kind} | ({} if kind == "in-process" else {"workers": 1}),
             )
         )  # fmt: skip
         errors[name] = np.nan_to_num(found["frame_shift"].to_numpy() - truth, nan=5.0)
@@ -409,7 +408,7 @@ def test_masks_that_are_nearly_common_give_what_single_pairs_give(tmp_path, monk
     alone = [wanted for wanted in products if wanted == ["cross"]]
     # of masks on disk only five are asked for what they have in common
     assert len(alone) >= (10 if kind == "masks on disk" else 15)
-    for row in range(15):
+    for row in range(0, 15, 2):
         a, b = int(shifts["pair_reference"][row]), int(shifts["pair_moving"][row])
         single = steadystack.register_translation(
             frames[a], frames[b], reference_mask=masks[a], moving_mask=masks[b], max_shift=10
