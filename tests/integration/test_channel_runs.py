@@ -59,7 +59,7 @@ def settings(folder, **sections):
 
 def assert_right(shifts, most=3.5):
     """The shifts are those of the walk, within their errors."""
-    off = (shifts["frame_shift"].to_numpy() - walk())[1:]
+    off = (shifts["frame_shift"].to_numpy() - walk()[: shifts.sizes["frame"]])[1:]
     relative = off / shifts["frame_shift_std"].to_numpy()[1:]
     assert np.abs(relative).max() < most
 
@@ -172,7 +172,7 @@ def test_each_channel_is_searched_farther_where_it_finds_nothing(tmp_path):
 
 
 def test_a_run_goes_on_and_knows_its_channels(tmp_path, hurried):
-    write(tmp_path, make_channels(walk()[:6]))
+    write(tmp_path, make_channels(walk()[:4]))
     whole = steadystack.run(settings(tmp_path, output={"shifts": "whole.zarr"}))
     config = settings(tmp_path)
     for part in ("1/2", "2/2"):
@@ -185,14 +185,14 @@ def test_a_run_goes_on_and_knows_its_channels(tmp_path, hurried):
 
 def test_a_series_of_channels_that_has_grown_is_measured_anew(tmp_path, hurried):
     """The last frame may have been written in some channels alone."""
-    frames = make_channels(walk()[:8])
-    write(tmp_path, frames[:6])
+    frames = make_channels(walk()[:6])
+    write(tmp_path, frames[:4])
     steadystack.run(settings(tmp_path))
     shutil.rmtree(tmp_path / "stack.zarr")
     write(tmp_path, frames)
-    with pytest.raises(InputError, match=r"grown from 6 to 8 frames, .* several channels"):
+    with pytest.raises(InputError, match=r"grown from 4 to 6 frames, .* several channels"):
         steadystack.run(settings(tmp_path))
-    assert steadystack.run(settings(tmp_path), overwrite=True).sizes["frame"] == 8
+    assert steadystack.run(settings(tmp_path), overwrite=True).sizes["frame"] == 6
 
 
 def test_all_channels_are_corrected_by_the_one_shift(tmp_path, hurried):
@@ -285,7 +285,7 @@ def test_following_is_for_one_channel(tmp_path):
 
 
 def test_a_frame_that_is_lost_in_one_channel_is_read_again(tmp_path, hurried):
-    frames = make_channels()
+    frames = make_channels(walk()[:8])
     config = write(tmp_path, frames)
     [broken] = (tmp_path / "stack.zarr").rglob("c/5/1/0/0")
     whole = broken.read_bytes()

@@ -22,6 +22,7 @@ from support.settings import config_of, write_run
 SIZE = (120, 130)
 CHOICE = {"frames": "2:13:2", "region": [[10, 100], ["5 um", "30 um"]]}  # x: 20 to 120
 FRAMES, PART = slice(2, 13, 2), (slice(10, 100), slice(20, 120))
+NEAR = {"register": {"max_shift": 12}, "pairs": {"width": 2}}
 NUMBERS = [2, 4, 6, 8, 10, 12]
 
 
@@ -34,13 +35,24 @@ def frames() -> np.ndarray:
     return (views + noise).astype("u2")
 
 
+def write_both(folder, frames):
+    size = (0.5, 0.25)
+    write_stack(folder / "stack.zarr", frames, pixel_size=size, frame_interval=2.0)
+    cut = frames[(FRAMES, *PART)]
+    write_stack(folder / "cut.zarr", cut, pixel_size=size, frame_interval=4.0)
+    return folder
+
+
 @pytest.fixture
 def folder(frames, tmp_path):
-    size = (0.5, 0.25)
-    write_stack(tmp_path / "stack.zarr", frames, pixel_size=size, frame_interval=2.0)
-    cut = frames[(FRAMES, *PART)]
-    write_stack(tmp_path / "cut.zarr", cut, pixel_size=size, frame_interval=4.0)
-    return tmp_path
+    return write_both(tmp_path, frames)
+
+
+@pytest.fixture(scope="module")
+def ran(frames, tmp_path_factory):
+    """A folder in which both have run, and their datasets."""
+    folder = write_both(tmp_path_factory.mktemp("ran"), frames)
+    return folder, *both(folder)
 
 
 def both(folder, cut=None, **sections):
@@ -48,7 +60,7 @@ def both(folder, cut=None, **sections):
 
     `cut` are the sections of the second that differ.
     """
-    usual = {"register": {"max_shift": 12}} | sections
+    usual = NEAR | sections
     outputs = [
         {name: f"{run}-{name}.zarr" for name in ("shifts", "corrected", "mean")}
         for run in ("chosen", "cut")
@@ -72,8 +84,8 @@ def images_of(folder, run):
     return corrected["0"][:], corrected["valid"][:], mean["0"][:], mean["count"][:]
 
 
-def test_it_is_the_run_of_a_stack_cut_by_hand_with_the_numbers_of_the_whole(folder):
-    chosen, by_hand = both(folder)
+def test_it_is_the_run_of_a_stack_cut_by_hand_with_the_numbers_of_the_whole(ran):
+    folder, chosen, by_hand = ran
     assert_same(chosen, by_hand)
     for found, expected in zip(images_of(folder, "chosen"), images_of(folder, "cut"), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -129,14 +141,15 @@ def test_what_is_given_for_the_whole_stack_is_cut_with_it(frames, folder):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_shifts_of_an_earlier_run_are_found_by_the_number_of_the_frame(frames, folder):
     coarse = {"shifts": "coarse.zarr"}
-    register = {"max_shift": 12}
-    known = stages.run(config_of(folder, output=coarse, register=register))
+    known = stages.run(config_of(folder, output=coarse, **NEAR))
     around = {
         "input": {"path": "stack.zarr", **CHOICE},
         "initial_shifts": {"path": "coarse.zarr"},
         "register": {"max_shift": 3},
+        "pairs": {"width": 2},
     }
     found = stages.run(config_of(folder, **around, output={"shifts": "fine.zarr"}))
     moved = known["frame_shift"].values[NUMBERS] - known["frame_shift"].values[2]
@@ -150,7 +163,7 @@ def test_shifts_of_an_earlier_run_are_found_by_the_number_of_the_frame(frames, f
 def test_other_frames_are_another_run(folder):
     def run(**choice):
         given = {"path": "stack.zarr", **CHOICE, **choice}
-        return stages.run(config_of(folder, input=given, register={"max_shift": 12}))
+        return stages.run(config_of(folder, input=given, **NEAR))
 
     first = run()
     again = run()
@@ -163,22 +176,20 @@ def test_other_frames_are_another_run(folder):
 
 def test_the_whole_by_other_words_is_the_whole(frames, folder):
     """A region of everything changes no digest of the stack, and no number."""
-    whole = stages.run(config_of(folder, register={"max_shift": 12}))
+    whole = stages.run(config_of(folder, **NEAR))
     said = {"path": "stack.zarr", "frames": "0:14", "region": [[0, 120], None]}
-    other = stages.run(
-        config_of(folder, input=said, register={"max_shift": 12}, output={"shifts": "other.zarr"})
-    )
+    other = stages.run(config_of(folder, input=said, output={"shifts": "other.zarr"}, **NEAR))
     assert_same(other, whole)
     assert other["frame"].equals(whole["frame"])
 
 
-def test_a_lazy_stack_of_them_lies_where_it_did_and_can_be_corrected(frames, folder):
+def test_a_lazy_stack_of_them_lies_where_it_did_and_can_be_corrected(frames, ran):
+    folder, chosen, _ = ran
     lazy = steadystack.open_stack(str(folder / "stack.zarr"), **CHOICE)
     np.testing.assert_array_equal(lazy, frames[(FRAMES, *PART)])
     np.testing.assert_array_equal(lazy["t"], np.array(NUMBERS) * 2.0)
     np.testing.assert_array_equal(lazy["y"], np.arange(10, 100) * 0.5)
     np.testing.assert_array_equal(lazy["x"], np.arange(20, 120) * 0.25)
-    chosen, _ = both(folder)
     np.testing.assert_array_equal(
         steadystack.mean(lazy, chosen)["mean"], images_of(folder, "chosen")[2]
     )

@@ -48,6 +48,14 @@ def folder(tmp_path, series, no_look_at_what_stands_still):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def whole(series, tmp_path_factory):
+    """What a run finds that never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_stack(folder / "stack.zarr", series[0])
+    return stages.run(settings(folder))
+
+
 @pytest.fixture
 def pilots(monkeypatch):
     """How many pilots have run."""
@@ -107,7 +115,7 @@ def test_every_stage_goes_by_what_was_decided(folder, pilots):
     page = (folder / "page.html").read_text()
     for line in Pilot.parse(solved.attrs["pilot"]).describe():
         assert line in page
-    stages.run(again, overwrite=True)
+    stages.run(settings(folder), overwrite=True)
     assert len(pilots) == 2
 
 
@@ -118,10 +126,9 @@ class Stop(BaseException):
 @pytest.mark.parametrize(
     "overwrite", slow_but([True], [False, True])
 )  # then beside an older dataset
-def test_a_run_that_was_stopped_goes_on_with_what_it_decided(folder, pilots, overwrite):
-    whole = stages.run(settings(folder, shifts="whole.zarr"))
+def test_a_run_that_was_stopped_goes_on_with_what_it_decided(folder, pilots, whole, overwrite):
     if overwrite:  # beside an older dataset
-        stages.run(settings(folder, {"high_pass": 30.0}))
+        stages.run(settings(folder, dict.fromkeys(DECIDED)))
 
     def stop(done, total):
         if done >= 3:
@@ -157,8 +164,7 @@ def test_a_pilot_that_is_stopped_leaves_nothing(folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_shares_decide_alike_and_are_gathered(folder, pilots):
-    whole = stages.run(settings(folder, shifts="whole.zarr"))
+def test_shares_decide_alike_and_are_gathered(folder, pilots, whole):
     for part in ("1/3", "2/3"):
         stages.measure(settings(folder), batches=part)
     count = len(pilots)

@@ -11,10 +11,17 @@ from steadystack import quality, stages
 from steadystack.dataset import load_shifts, save_shifts
 from steadystack.model import FrameStatus, PairStatus, Trust
 from steadystack.outputs import write_image, write_stack
-from support.runs import SIZE, note_reads, settings
+from support.runs import SIZE, note_reads, settings, write_inputs
 from support.scenes import assert_same_numbers, ellipse
 
 
+@pytest.fixture(scope="module")
+def whole(frames, tmp_path_factory):
+    """What a run finds that never stopped."""
+    return steadystack.run(settings(write_inputs(tmp_path_factory.mktemp("whole"), frames)))
+
+
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_an_edited_mask_or_channel_is_another_measurement(folder, frames):
     first = steadystack.run(settings(folder))
     mask = ellipse(SIZE, 0.6)
@@ -33,8 +40,8 @@ def test_an_edited_mask_or_channel_is_another_measurement(folder, frames):
     assert third.sizes["frame"] == 6
 
 
-def test_a_run_goes_on_where_it_stopped(folder):
-    whole = steadystack.run(settings(folder, output={"shifts": "whole.zarr"}))
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
+def test_a_run_goes_on_where_it_stopped(folder, whole):
     config = settings(
         folder,
         output={"shifts": "half.zarr"},
@@ -58,8 +65,9 @@ def test_a_run_goes_on_where_it_stopped(folder):
     assert_same_numbers(whole, stages.solve(config))
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_what_was_measured_stays_where_the_solve_ends_early(folder, monkeypatch, is_killed):
+def test_what_was_measured_stays_where_the_solve_ends_early(folder, whole, monkeypatch, is_killed):
     """The dataset is not saved between measuring and solving: the journal holds the rows."""
     config = settings(folder, output={"shifts": "half.zarr"})
 
@@ -78,8 +86,6 @@ def test_what_was_measured_stays_where_the_solve_ends_early(folder, monkeypatch,
     assert is_measured.all() != is_killed
     monkeypatch.setattr("steadystack.stages.measuring.measure_pairs", None)
     found = steadystack.run(config)
-    monkeypatch.undo()
-    whole = steadystack.run(settings(folder, output={"shifts": "whole.zarr"}))
     assert_same_numbers(whole, found)
     assert not list(folder.glob("*.journal*")) + list(folder.glob(".*journal*"))
 
@@ -127,6 +133,7 @@ def test_robust_and_interpolation_are_changed_without_measuring(folder, frames, 
     assert set(read) == {0, 5, 6, 11}  # whether these are the same still, and 6 is flat still
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_a_list_of_pairs_is_measured(folder, frames):
     listed = [[0, 3], [3, 7], [11, 7], [0, 11]]
     (folder / "pairs.csv").write_text(
@@ -159,6 +166,7 @@ def test_a_list_of_pairs_is_measured(folder, frames):
         stages.run(from_file)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_only_the_solve_may_change(folder):
     config = settings(folder)
     first = steadystack.run(config)
@@ -176,6 +184,7 @@ def test_only_the_solve_may_change(folder):
     steadystack.run(other, overwrite=True)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 @pytest.mark.parametrize("name", ["shifts.nc", "deep/er/shifts.zarr"])
 def test_outputs_elsewhere_and_as_netcdf(folder, name):
     found = steadystack.run(settings(folder, output={"shifts": name, "report": "deep/drift.svg"}))
@@ -188,6 +197,7 @@ def test_outputs_elsewhere_and_as_netcdf(folder, name):
     assert "<svg" in (folder / "deep" / "drift.svg").read_text()
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_report_and_solve_know_what_they_belong_to(folder):
     steadystack.run(settings(folder, output={"report": "drift.png"}))
     other = settings(folder, register={"max_shift": 9}, output={"report": "drift.png"})

@@ -158,7 +158,7 @@ def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
 
 
 def test_a_plate_has_a_dataset_and_a_page_for_every_well(tmp_path):
-    wells = {"A-1": (0.0, 1.0), "A-2": (0.7, -0.4), "B-1": (-0.5, -0.5)}
+    wells = {"A-1": (0.0, 1.0), "B-2": (0.7, -0.4)}
     for seed, (name, step) in enumerate(wells.items()):
         shifts, scene = np.arange(8)[:, None] * np.array([step]), Scene(seed)
         frames = np.stack([200 * scene.view((64, 72), shift) for shift in shifts])
