@@ -101,6 +101,7 @@ def test_it_is_the_run_of_a_stack_cut_by_hand_with_the_numbers_of_the_whole(ran)
         assert level[1]["translation"] == [origin[axis] for axis in axes]
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_what_is_given_for_the_whole_stack_is_cut_with_it(frames, folder):
     """Masks, drawn, static and per frame; camera images; positions; weights; another stack."""
     rng = np.random.default_rng(2)
@@ -160,6 +161,7 @@ def test_shifts_of_an_earlier_run_are_found_by_the_number_of_the_frame(frames, f
     np.testing.assert_allclose(again["frame_shift"], found["frame_shift"], atol=0.02)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_other_frames_are_another_run(folder):
     def run(**choice):
         given = {"path": "stack.zarr", **CHOICE, **choice}
@@ -174,6 +176,7 @@ def test_other_frames_are_another_run(folder):
         run(region=[[10, 100], None])
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_the_whole_by_other_words_is_the_whole(frames, folder):
     """A region of everything changes no digest of the stack, and no number."""
     whole = stages.run(config_of(folder, **NEAR))

@@ -179,6 +179,7 @@ def test_what_stands_still_is_in_the_camera_whatever_the_prior_is():
     assert errors[1] < 0.1 < errors[0]
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_the_second_pass_goes_with_a_prior():
     frames, shift = series(2, count=16, noise=1.0)
     initial_shifts = shift + np.random.default_rng(2).uniform(-1, 1, shift.shape)
@@ -195,6 +196,7 @@ def test_the_second_pass_goes_with_a_prior():
     assert errors[1] < errors[0] < 0.2
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_a_second_round_looks_where_the_prior_says():
     frames, shift = series(2, count=20)
     for bad in (9, 10, 11):
@@ -255,6 +257,7 @@ def lines(heading, values, separator=","):
         ),
     ],
 )
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_positions_in_a_text_file(tmp_path, keys, write):
     config, shift = run_at(tmp_path, keys, write(series(2)[1]))
     known = open_series(config)[0].initial_shifts
@@ -309,6 +312,7 @@ def test_a_prior_needs_a_bound_around_it_and_a_unit_needs_a_pixel_size(tmp_path)
         stages.plan(config)
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_shifts_of_a_coarser_run(tmp_path):
     """Found at half the resolution; they are in its pixels, twice as large."""
     frames, shift = series(2)
@@ -333,6 +337,7 @@ def test_shifts_of_a_coarser_run(tmp_path):
         stages.plan(run_at(tmp_path, {"path": "short.zarr"})[0])
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_other_positions_are_another_run(tmp_path):
     shift = series(2)[1]
     stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift))[0])

@@ -90,7 +90,8 @@ def test_the_dataset_is_as_documented(folder):
     )
 
 
-@pytest.mark.parametrize("workers", slow_but([1], [1, 2]))  # 2 of them: test_faults
+@pytest.mark.slow  # by default test_faults compares two workers, of which one is killed
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(folder, workers):
     small = {"kind": "in-process", "task_memory": "860 KiB"}  # many tasks
     here = steadystack.run(settings(folder, output={"shifts": "here.zarr"}, cluster=small))
