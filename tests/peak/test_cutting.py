@@ -83,11 +83,11 @@ def test_a_parabola_goes_on_falling_at_either_end():
     values = np.repeat((-((lags - 0.3) ** 2))[:, None], 2, axis=1)
     known = values.copy()
     known[:3], known[12:] = np.nan, np.nan
-    _extend(known, 3, 12, lowest=-1000.0)
+    _extend(known, lowest=-1000.0)
     np.testing.assert_array_equal(known[3:12], values[3:12])
     assert (np.diff(known[:8], axis=0) > 0).all()
     assert (np.diff(known[8:], axis=0) < 0).all()
     np.testing.assert_allclose(known[12:], 2 * values[11] - values[10:7:-1])
     known[:3], known[12:] = np.nan, np.nan
-    _extend(known, 3, 12, lowest=-20.0)
+    _extend(known, lowest=-20.0)
     assert known.min() == -20.0

@@ -25,9 +25,9 @@ def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> A
     overlapping pixels after both images are brought to the mean 0 and the deviation 1 of the index.
     There the likeness equals the NCC; the NCC of other lags divides by deviations that change with
     the region of the scene that overlaps, so that noise gives it a slope at the true shift, which
-    the mean square difference does not have. Beyond the last lag of an axis, where images of few
-    pixels no longer overlap, it goes on as it came: a cliff would pull the peak. Other unknown lags
-    get the lowest value of the patch.
+    the mean square difference does not have. Beyond the last known lag of an axis, as where images
+    of few pixels no longer overlap, it goes on as it came: a cliff would pull the peak. Other
+    unknown lags get the lowest value of the patch.
     """
     grid = make_grid(len(free))
     ncc, variance_f, variance_g = np.full((3, len(requests), *grid.shape), np.nan)
@@ -50,27 +50,30 @@ def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> A
     # no lower than an NCC: a bright detail at the border of the overlap must not make a cliff
     likeness = np.maximum(ncc * np.sqrt(f * g) - (f + g) / 2 + 1, -1)
     lowest = np.fmin.reduce(likeness, axis=tuple(range(1, likeness.ndim)))
-    for row, (surface, index) in enumerate(requests):
-        for along, axis in enumerate(free):
-            size, begin = surface.ncc.shape[axis], grid.radius - index[axis]
-            if size >= FEWEST_LAGS:
-                _extend(np.moveaxis(likeness[row], along, 0), begin, begin + size, lowest[row])
+    for patch, least in zip(likeness, lowest, strict=True):
+        if not np.isfinite(patch).all():
+            for axis in range(grid.ndim):
+                _extend(np.moveaxis(patch, axis, 0), float(least))
     flat = fft.ifftshift(likeness, range(1, likeness.ndim)).reshape(len(requests), -1)
     return np.where(np.isfinite(flat), flat, lowest[:, None])
 
 
-def _extend(values: Array, start: int, stop: int, lowest: float) -> None:
-    """Extend values (lags, ...) beyond the lags from `start` to `stop`, in place.
+def _extend(values: Array, lowest: float) -> None:
+    """Extend values (lags, ...) beyond the first and the last lag that is known, in place.
 
-    They are turned around the last of these, so that value and slope stay; where that has nothing
-    left to turn, the mean slope goes on. No value is less than `lowest`.
+    They are turned around that lag, so that value and slope stay; where that has nothing left to
+    turn, the mean slope goes on. No value rises, or is less than `lowest`. Few lags are left alone.
     """
     count = len(values)
+    known = np.flatnonzero(np.isfinite(values).reshape(count, -1).any(axis=1))
+    if len(known) < FEWEST_LAGS:
+        return
+    start, end = int(known[0]), int(known[-1])
     for lags, first, last in (
-        (values, max(start, 0), stop - 1),
-        (values[::-1], max(count - stop, 0), count - 1 - start),
+        (values, start, end),
+        (values[::-1], count - 1 - end, count - 1 - start),
     ):
         for lag in range(last + 1, count):
             inner = max(2 * last - lag, first)
             step = (lags[last] - lags[inner]) * (lag - last) / (last - inner)
-            lags[lag] = np.maximum(lags[last] + step, lowest)
+            lags[lag] = np.maximum(lags[last] + np.minimum(step, 0), lowest)
