@@ -16,7 +16,7 @@ import steadystack
 from steadystack.cli import main
 from steadystack.model import FrameStatus, InputError
 from steadystack.readers import StackFrames, locate_mask, locate_stack
-from support.drifting_files import TRUTH, WORKERS, make_frames, shifts_of
+from support.drifting_files import TRUTH, make_frames, shifts_of
 
 SCENES = gaussian_filter(
     np.random.default_rng(1).normal(128, 400, (57, 48, 64)).clip(0, 255), (0, 2, 2)
@@ -76,10 +76,10 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_a_video_is_measured_on_workers(tmp_path):
+def test_a_video_is_measured_on_workers(tmp_path, workers):
     frames = make_frames("u1")
     write(tmp_path / "a.avi", "ffv1", "gray", frames)
-    shifts = shifts_of(tmp_path, WORKERS, path="a.avi")
+    shifts = shifts_of(tmp_path, workers, path="a.avi")
     np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.1)
     np.testing.assert_allclose(shifts["time"], np.arange(5) / 5)
 
