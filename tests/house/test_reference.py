@@ -182,8 +182,8 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
     given = write_settings(folder, external_reference={"path": "image.npy"})
     shifts = steadystack.run(steadystack.load_config(given))
     edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
-    # of a series that grew, where a model was chosen, where frames were
-    others = {GROWN, MOTION_CHOICE, STACK_FRAMES}
+    # of a series that grew, where a model was chosen, where frames were, of a shared stage
+    others = {GROWN, MOTION_CHOICE, STACK_FRAMES, SHARED_DRIFT}
     assert set(first("### Attributes")) == {*edited.attrs} | others
     assert set(first("### Dims")) == set(shifts.sizes)
     beside = first("### Coordinates, and what the input tells of its pixels")

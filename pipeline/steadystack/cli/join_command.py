@@ -15,6 +15,12 @@ from steadystack.model import Trust, Verdict, escape_unprintable
 @click.command()
 @click.argument("configs", nargs=-1, required=True, type=click.Path(), metavar="CONFIG...")
 @click.option(
+    "--shared-drift",
+    is_flag=True,
+    help="The series are positions that drift alike, such as the fields of a plate: one set of "
+    "shifts for all, from all.",
+)
+@click.option(
     "--output",
     required=True,
     type=click.Path(),
@@ -28,16 +34,22 @@ from steadystack.model import Trust, Verdict, escape_unprintable
 )
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote there.")
 @reporting_errors
-def join(configs: tuple[str, ...], output: str, each: str | None, overwrite: bool) -> None:
+def join(
+    configs: tuple[str, ...], shared_drift: bool, output: str, each: str | None, overwrite: bool
+) -> None:
     """Join the series of finished runs in one frame: sessions of one specimen, fields that overlap.
 
     Each CONFIG is the settings of a run, which may have several inputs. The mean of each
     series is measured against all others; what is found is added to its shifts. The first series
-    keeps its own. Nothing of the runs is changed.
+    keeps its own. With --shared-drift series need show nothing in common, if one stage carries
+    them. Nothing of the runs is changed.
     """
     settings = [load_config(path) for path in configs]
-    joined = joining.join_series(settings, output=output, each=each, overwrite=overwrite)
-    for line in joining.describe_means(joined):
+    joined = joining.join_series(
+        settings, shared_drift=shared_drift, output=output, each=each, overwrite=overwrite
+    )
+    describe = joining.describe_positions if shared_drift else joining.describe_means
+    for line in describe(joined):
         echo(escape_unprintable(line))
     found = Verdict.read(joined.attrs)
     names = set(joined["series"].to_numpy().tolist())

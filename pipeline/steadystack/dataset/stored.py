@@ -171,7 +171,8 @@ def check_replaceable(path: str) -> None:
     where = get_place(path)
     if path.endswith(".nc") and where.is_file() and _is_netcdf_of_shifts(path):
         return
-    if where.is_occupied() and not where.get_child("pair_status").is_occupied():
+    ours = ("pair_status", "series_weight")  # the second of a drift that several series share
+    if where.is_occupied() and not any(where.get_child(name).is_occupied() for name in ours):
         raise InputError(f"{path} is not a shifts dataset: it will not be overwritten")
 
 

@@ -59,10 +59,13 @@ class SolvedSeries:
     known: Mapping[str, str]
 
 
-def open_finished(configs: Sequence[Config]) -> dict[str, tuple[Setup, xr.Dataset]]:
+def open_finished(
+    configs: Sequence[Config], *, by_means: bool = True
+) -> dict[str, tuple[Setup, xr.Dataset]]:
     """Open the finished runs of these settings, by the name of each series; reads no frame but few.
 
-    Settings of several inputs are one run for each.
+    Settings of several inputs are one run for each. `by_means`: they are to be joined by their
+    means, else by a drift that they share.
 
     Raises
     ------
@@ -78,8 +81,10 @@ def open_finished(configs: Sequence[Config]) -> dict[str, tuple[Setup, xr.Datase
             "there is one series: joining takes at least two, the settings of each, or settings "
             "with several inputs"
         )
-    found = {name: _open_one(name, config) for name, config in singles.items()}
-    check_alike({name: setup for name, (setup, _) in found.items()})
+    found = {name: _open_one(name, config, by_means) for name, config in singles.items()}
+    check_alike({name: setup for name, (setup, _) in found.items()}, same_shape=by_means)
+    if not by_means:
+        _check_same_times(found)
     return found
 
 
@@ -101,7 +106,7 @@ def _name_series(configs: Sequence[Config]) -> dict[str, Config]:
     return dict(zip(names, (config for _, config in named), strict=True))
 
 
-def _open_one(name: str, config: Config) -> tuple[Setup, xr.Dataset]:
+def _open_one(name: str, config: Config, by_means: bool) -> tuple[Setup, xr.Dataset]:
     """Open one finished run, with the camera images that it has made."""
     setup = recall_run(set_up(config, open_series(config)[0]))
     shifts = load_own_shifts(setup)
@@ -109,7 +114,7 @@ def _open_one(name: str, config: Config) -> tuple[Setup, xr.Dataset]:
         raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack run` first")
     check_same_frames(setup)
     setup = recall_motion(setup, shifts.attrs)
-    _check_joinable(name, setup)
+    _check_joinable(name, setup, by_means)
     for image in list_estimated_images(setup):
         path = get_camera_image_path(config.output.shifts, image)
         if not get_place(path).exists():
@@ -119,7 +124,7 @@ def _open_one(name: str, config: Config) -> tuple[Setup, xr.Dataset]:
     return setup, shifts
 
 
-def _check_joinable(name: str, setup: Setup) -> None:
+def _check_joinable(name: str, setup: Setup, by_means: bool) -> None:
     """Refuse a run whose mean cannot be made, or lies in another frame than its own."""
     config, search = setup.config, setup.method.search
     if config.motion.is_more_than_shift:
@@ -137,14 +142,14 @@ def _check_joinable(name: str, setup: Setup) -> None:
             f"{name}: its shifts are relative to an image from outside (external_reference.path), "
             "and series with the same one share its frame already: leave it out to join them"
         )
-    if len(search.blocks) > 1:
+    if by_means and len(search.blocks) > 1:
         raise InputError(
             f"{name}: series are joined where frames fit into one block, but {search.shape} pixels "
             f"take {len(search.blocks)}: use a coarser input.level"
         )
 
 
-def check_alike(setups: Mapping[str, Setup]) -> None:
+def check_alike(setups: Mapping[str, Setup], *, same_shape: bool = True) -> None:
     """Refuse series whose frames have other axes, shapes or sizes of pixels."""
     (first, of_first), *others = setups.items()
     one = of_first.series
@@ -154,7 +159,7 @@ def check_alike(setups: Mapping[str, Setup]) -> None:
             ("the axes", series.source.axes, one.source.axes),
             ("frames of", series.source.frame_shape, one.source.frame_shape),
         ):
-            if here != there:
+            if here != there and (same_shape or noun == "the axes"):
                 values = [" x ".join(map(str, value)) for value in (here, there)]
                 raise InputError(
                     f"{name} has {noun} {values[0]}, and {first} {values[1]}: series that are "
@@ -167,6 +172,44 @@ def check_alike(setups: Mapping[str, Setup]) -> None:
                 "that are joined need pixels of one size; if one of them is wrong, set "
                 "input.pixel_size"
             )
+
+
+def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
+    """Refuse series that do not have the same number of frames, or were not taken together."""
+    (first, (_, of_first)), *others = found.items()
+    for name, (_, shifts) in others:
+        here, there = shifts.sizes["frame"], of_first.sizes["frame"]
+        if here != there:
+            raise InputError(
+                f"{name} has {here} frames, and {first} {there}: positions that share a drift need "
+                "a frame each at every time; choose them alike by input.frames"
+            )
+    times = {name: _read_times(shifts) for name, (_, shifts) in found.items()}
+    known = [time for time in times.values() if time is not None]
+    if len(known) < len(times) or len({time[1:] for time in known}) > 1:
+        return
+    reference, unit, _ = known[0]
+    interval = float(np.median(np.abs(np.diff(reference))))
+    for name, (values, *_) in zip(times, known, strict=True):
+        off = np.abs(values - reference)
+        if interval > 0 and off.max() > interval / 2:
+            frame = int(off.argmax())
+            raise InputError(
+                f"frame {frame} of {name} was taken {off[frame]:.6g} {unit} from that of {first}, "
+                f"and frames follow every {interval:.6g}: positions that share a drift need frames "
+                "of the same times, to half of that; choose them alike by input.frames"
+            )
+
+
+def _read_times(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str, bool] | None:
+    """The times of frames, their unit, and whether they are dates; None: it is not told."""
+    if "time" not in shifts.coords:
+        return None
+    time = xr.decode_cf(shifts[["time"]])["time"]
+    if time.dtype.kind == "M":
+        since = time.to_numpy() - np.datetime64("1970-01-01")
+        return since / np.timedelta64(1, "s"), "s", True
+    return time.to_numpy().astype(np.float64), str(time.attrs.get("unit", "")), False
 
 
 def solve_again(name: str, setup: Setup, shifts: xr.Dataset, client: Engine = None) -> SolvedSeries:

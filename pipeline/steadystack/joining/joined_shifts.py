@@ -113,19 +113,19 @@ def _make_dataset(
         ("pair_reference", "index of the mean that stays"),
         ("pair_moving", "index of the mean that is moved"),
     ):
-        variables[name] = (*variables[name][:2], _tell(meaning))
+        variables[name] = (*variables[name][:2], tell(meaning))
     variables["pixel_size"] = first["pixel_size"].variable
     status = graph.solved["frame_status"].attrs
     about: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {
-        "mean_component": (("mean",), graph.component, _tell("connected part of its series")),
-        "mean_frames": (("mean",), graph.frames, _tell("number of frames that the mean is of")),
+        "mean_component": (("mean",), graph.component, tell("connected part of its series")),
+        "mean_frames": (("mean",), graph.frames, tell("number of frames that the mean is of")),
         "mean_status": (("mean",), graph.status, status),
-        "mean_offset": (("mean", "axis"), graph.offset, _tell(
+        "mean_offset": (("mean", "axis"), graph.offset, tell(
             "what was added to the shifts of the part; NaN: it was not joined", "pixel")),
-        "mean_offset_std": (("mean", "axis"), graph.std, _tell(
+        "mean_offset_std": (("mean", "axis"), graph.std, tell(
             "standard deviation of the offset, relative to the mean of the part that keeps its "
             "shifts; it is in frame_shift_std", "pixel")),
-        "mean_offset_covariance": (("mean", "of_mean", "axis"), graph.covariance, _tell(
+        "mean_offset_covariance": (("mean", "of_mean", "axis"), graph.covariance, tell(
             "covariance of the offsets of two parts", "pixel2")),
     }  # fmt: skip
     names = [one.name for one in series]
@@ -134,8 +134,8 @@ def _make_dataset(
         "axis": axes.variable,
         "frame": ("frame", np.concatenate([moved[name]["frame"].to_numpy() for name in names]),
                   first["frame"].attrs),
-        "series": ("frame", np.repeat(np.array(names), counts), _tell("name of its series")),
-        "mean_series": ("mean", np.array(names)[graph.series], _tell("name of its series")),
+        "series": ("frame", np.repeat(np.array(names), counts), tell("name of its series")),
+        "mean_series": ("mean", np.array(names)[graph.series], tell("name of its series")),
     }  # fmt: skip
     time = _join_times([moved[name] for name in names], counts)
     if time is not None:
@@ -144,7 +144,7 @@ def _make_dataset(
         "title": JOINED,
         "convention": SHIFT_CONVENTION,
         "frame_shape": json.dumps(series[0].setup.series.source.frame_shape),
-        "series": json.dumps([_describe(one, moved[one.name]) for one in series]),
+        "series": json.dumps([describe_run(one, moved[one.name]) for one in series]),
         "versions": json.dumps(collect_versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **Verdict.of(_judge(series, graph, moved)).attributes(),
@@ -152,7 +152,8 @@ def _make_dataset(
     return add_digests(xr.Dataset(variables | about, coordinates, attributes))
 
 
-def _tell(meaning: str, unit: str = "") -> dict[str, str]:
+def tell(meaning: str, unit: str = "") -> dict[str, str]:
+    """What a variable says of itself."""
     return {"long_name": meaning} | ({"units": unit} if unit else {})
 
 
@@ -194,7 +195,7 @@ def _join_times(
     return np.concatenate(values), dict(known[0].attrs)
 
 
-def _describe(series: SolvedSeries, dataset: xr.Dataset) -> dict[str, Any]:
+def describe_run(series: SolvedSeries, dataset: xr.Dataset) -> dict[str, Any]:
     """What tells which run a series is."""
     return {
         "name": series.name,

@@ -15,8 +15,9 @@ from steadystack.dataset import check_replaceable, read_attributes, save_shifts
 from steadystack.durable import get_place, make_absolute, paths_overlap
 from steadystack.joining.finished import open_finished, solve_again
 from steadystack.joining.joined_shifts import join_solved
+from steadystack.joining.shared_dataset import join_shared_drift
 from steadystack.measure import check_camera_image, get_camera_image_path
-from steadystack.model import JOINED, FrameStatus, InputError, OutsideOutcome
+from steadystack.model import JOINED, SHARED_DRIFT, FrameStatus, InputError, OutsideOutcome
 from steadystack.planning import Setup
 from steadystack.stages import copy_camera_images, list_estimated_images
 
@@ -24,6 +25,7 @@ from steadystack.stages import copy_camera_images, list_estimated_images
 def join_series(
     configs: Sequence[Config],
     *,
+    shared_drift: bool = False,
     output: str | None = None,
     each: str | None = None,
     overwrite: bool = False,
@@ -38,6 +40,9 @@ def join_series(
     Parameters
     ----------
     configs : settings of the runs, as `load_config` returns them; each may have several inputs
+    shared_drift : the series are positions that drift alike, such as the fields of a plate, taken
+        together by one stage: their means are not compared, and all get one set of shifts, from the
+        shifts of all
     output : where to write the dataset, too: .zarr, or .nc for NetCDF; None: nowhere
     each : a folder, where the shifts of every series are written, too, as `NAME.zarr`, for
         `output.shifts` of settings that are otherwise those of the run, and `steadystack correct`;
@@ -51,21 +56,24 @@ def join_series(
         ``frame_shift`` (frame, axis) of all frames of all series, with the coordinates ``series``
         and ``frame`` (its number in its stack); standard deviations are relative to the mean of the
         series that keeps its shifts. Frames of a series that was not found in the others are NaN,
-        and their status disconnected.
+        and their status disconnected. Of a shared drift ``frame_shift`` is that of all series, once
+        per frame, and ``series_residual`` (series, frame, axis) what each differs by.
 
     Raises
     ------
     InputError
         For less than two series, runs that are not finished, frames of other shapes, pixels of
-        other sizes, and where something else lies at `output`.
+        other sizes, and where something else lies at `output`. Of a shared drift shapes may be
+        others, but not the number of frames and their times.
     """
     if output is not None:
         output = make_absolute(output, Path.cwd())
-    found = open_finished(configs)
+    found = open_finished(configs, by_means=not shared_drift)
     targets = _choose_targets(found, output, each, overwrite)
     engine = client or get_current_client()
     solved = [solve_again(name, *run, engine) for name, run in found.items()]
-    joined = join_solved(solved, output or each or "", engine)
+    path = output or each or ""
+    joined = join_shared_drift(solved, path) if shared_drift else join_solved(solved, path, engine)
     if output is not None:
         _save(joined.dataset, output)
     for name, path in targets.items():
@@ -130,7 +138,7 @@ def _choose_targets(
 def _check_joined(path: str) -> None:
     """Refuse to replace what no earlier call wrote, such as the shifts of a run."""
     attributes = read_attributes(path)
-    if attributes.get("title") == JOINED:
+    if attributes.get("title") == JOINED or SHARED_DRIFT in attributes:
         return
     moved = OutsideOutcome.of(attributes)
     settings = json.loads(attributes.get("configuration", "{}"))

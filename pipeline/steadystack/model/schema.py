@@ -81,6 +81,7 @@ class Attribute:
 
 GROWN = "grown"  # the attribute that tells that the series has
 JOINED = "Joined series"  # the title of a dataset of several series in one frame
+SHARED_DRIFT = "shared_drift"  # the attribute that tells that shifts are those of all positions
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
@@ -274,6 +275,11 @@ ATTRIBUTES = (
               "was added to all of its shifts, and std, which is in all of their deviations, both "
               "empty if it was not found; ncc, overlap, frames of its mean, conditioning, and "
               "anchor, the frame whose shift was 0; missing: none given"),
+    Attribute("shared_drift", "JSON", "of the shifts that a position shares with others: the path "
+              "of their joined dataset; agrees: whether the position moves as the others do; "
+              "rms_px, excess: how far it is from the shared drift, pixels, and over what is "
+              "stated; frames_of_others: in how many frames only others have a shift; missing: "
+              "the shifts are its own"),
     Attribute("edited", "text", "when `steadystack.edit_shifts` put other shifts into it, UTC, ISO "
               "8601; missing: never"),
     Attribute("digests", "JSON", "hash of every variable, and of all other attributes: a dataset "

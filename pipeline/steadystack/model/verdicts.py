@@ -141,6 +141,11 @@ class Reason(Word):
         "series_not_joined",
         "a series was not found in those that it was to be joined with: its frames have no shift",
     )
+    NO_MAJORITY = (
+        "no_majority",
+        "positions that share a drift contradict each other, and no majority of them agrees",
+    )
+    OWN_DRIFT = "own_drift", "a position does not move as the others that share its drift"
     ANCHOR = (
         "anchor",
         "the anchor has no usable pair, and another frame is held at 0",

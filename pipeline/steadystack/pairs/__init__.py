@@ -6,7 +6,13 @@ Numbers in, numbers out: nothing here reads a pixel.
 """
 
 from steadystack.pairs.batching import batch_pairs, count_held_frames
-from steadystack.pairs.channel_votes import JoinedChannels, join_channels
+from steadystack.pairs.channel_votes import (
+    CONTRADICTS,
+    NEAR_PX,
+    JoinedChannels,
+    find_widening,
+    join_channels,
+)
 from steadystack.pairs.strategies import (
     LONG,
     STRATEGIES,
@@ -17,7 +23,9 @@ from steadystack.pairs.strategies import (
 from steadystack.pairs.weak import choose_extra_pairs
 
 __all__ = [
+    "CONTRADICTS",
     "LONG",
+    "NEAR_PX",
     "STRATEGIES",
     "JoinedChannels",
     "Strategy",
@@ -25,6 +33,7 @@ __all__ = [
     "choose_extra_pairs",
     "choose_strategy",
     "count_held_frames",
+    "find_widening",
     "join_channels",
     "select_pairs",
 ]

@@ -75,13 +75,24 @@ def join_channels(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -
     off = np.where(used[..., None], values - joined[:, None], 0)
     chi_squared = np.einsum("pci,pcij,pcj->p", off, precision, off)
     freedom = np.maximum(used.sum(axis=1) - 1, 1) * axes
-    beyond = (chi_squared - SURPRISES * np.sqrt(2 * freedom)) / freedom
-    joint = joint * np.maximum(beyond, 1)[:, None, None]
+    joint = joint * find_widening(chi_squared, freedom)[:, None, None]
     return JoinedChannels(
         np.where(known[:, None], joined, np.nan),
         np.where(known[:, None, None], joint, np.nan),
         weights,
     )
+
+
+def find_widening(
+    chi_squared: NDArray[np.float64], freedom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """By what to multiply variances of values that differ by more than these say; 1: by nothing.
+
+    `chi_squared` is the sum of their squared deviations over what is stated, of so many degrees of
+    `freedom`.
+    """
+    beyond = (chi_squared - SURPRISES * np.sqrt(2 * freedom)) / freedom
+    return np.asarray(np.maximum(beyond, 1))
 
 
 def _agree(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> Bools:

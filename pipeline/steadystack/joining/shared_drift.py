@@ -1,0 +1,125 @@
+"""One drift for all positions that share a stage, from the shifts of each.
+
+Shifts of a position are those of the stage, and a constant, as each is relative to a frame of its
+own. Positions are weighted by their errors; where some contradict each other, those count that
+agree with over half of them. Numbers in, numbers out: nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.joining.drift_fit import (
+    find_frame_widening,
+    find_known,
+    find_residual,
+    find_std,
+    leave_room,
+    widen,
+)
+from steadystack.joining.finished import SolvedSeries
+from steadystack.joining.position_votes import find_common_widening, find_of_positions, vote
+from steadystack.joining.shift_errors import ShiftErrors, find_shift_errors
+from steadystack.model import Bools
+from steadystack.quality import widen_errors
+
+
+@dataclass(frozen=True, eq=False)
+class PositionPart:
+    """Shifts (frames, axes), px, of a connected part of the position of that number; else NaN."""
+
+    position: int
+    shift: NDArray[np.float64]
+    errors: ShiftErrors
+
+
+@dataclass(frozen=True, eq=False)
+class SharedDrift:
+    """The drift that positions share, and how each of them fits.
+
+    Attributes
+    ----------
+    shift, std : (frames, axes) px; NaN where not known; relative to `anchor`
+    anchor : the first frame that is known, at 0; None: none is
+    weight : (positions, frames), how much of the drift in a frame is from a position, 0 to 1
+    residual : (positions, frames, axes) px: shift of the position, without its constant, minus the
+        drift; where no frame of that is known, minus the median of the positions
+    excess : (positions,) these over what is stated, root mean square; NaN where nothing is known
+    has_shift, contradicts : (positions, frames), and in which of these it contradicts others
+    agrees : (positions,) all but those that contradict others in more than half of their frames, or
+        typically are much further off than is stated
+    apart : (frames,) those that have nothing to do with the others, as no position has both
+    """
+
+    shift: NDArray[np.float64]
+    std: NDArray[np.float64]
+    anchor: int | None
+    weight: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    has_shift: Bools
+    contradicts: Bools
+    agrees: Bools
+    apart: Bools
+
+    @property
+    def known(self) -> Bools:
+        """Which frames have a shift (frames,)."""
+        return np.asarray(np.isfinite(self.shift).all(axis=1))
+
+
+def list_parts(series: Sequence[SolvedSeries]) -> Iterator[PositionPart]:
+    """List the connected parts of series, with their errors as datasets state them.
+
+    A series without any has one of which nothing is known.
+    """
+    for position, one in enumerate(series):
+        frames = widen_errors(one.frames, one.known)
+        if not frames.anchors:
+            unknown = np.full(frames.shift.shape, np.nan)
+            yield PositionPart(position, unknown, ShiftErrors.independent(unknown))
+        for component in range(len(frames.anchors)):
+            errors = find_shift_errors(one.pairs, frames, component)
+            shift = np.where(errors.known[:, None], frames.shift, np.nan)
+            yield PositionPart(position, shift, errors)
+
+
+def solve_shared_drift(parts: Sequence[PositionPart], count: int) -> SharedDrift:
+    """Solve for the drift of `count` positions, each of one or more parts, over the same frames."""
+    values = np.stack([part.shift for part in parts])
+    variance = np.stack([part.errors.compute_variance() for part in parts])
+    known = find_known(values) & find_known(variance)
+    values, variance = (np.where(known[..., None], one, np.nan) for one in (values, variance))
+    owner = np.array([part.position for part in parts])
+    stated, common = variance, find_common_widening(values, variance)
+    variance = stated * common
+    votes = vote(values, variance, owner, count)
+    fit, widening = widen(values, variance, votes.used, votes.offset)
+    used_frames = votes.used.any(axis=0)
+    anchor = int(used_frames.argmax()) if used_frames.any() else None
+    shift, std = np.full((2, *values.shape[1:]), np.nan)
+    if anchor is not None:
+        shift = fit.drift - fit.drift[anchor]
+        std = find_std(fit, [part.errors for part in parts], widening * common, anchor)
+        std *= np.sqrt(find_frame_widening(fit, values, variance * widening[:, None, None]))[
+            :, None
+        ]
+    off = find_residual(fit, values)
+    squared = np.nansum(off**2 / (stated * leave_room(fit.share)), axis=(1, 2))
+    per_position = np.stack([np.bincount(owner, some, count) for some in (
+        squared, known.sum(axis=1) * values.shape[2])])  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        excess = np.sqrt(per_position[0] / per_position[1])
+    residual = np.full((count, *values.shape[1:]), np.nan)
+    weight = np.zeros(residual.shape[:2])
+    for row, position in enumerate(owner):
+        residual[position][known[row]] = off[row][known[row]]
+        weight[position] += fit.share[row].mean(axis=1)
+    return SharedDrift(
+        shift, std, anchor, weight, residual, excess, find_of_positions(known, owner, count),
+        votes.contradicts, votes.agrees, votes.apart,
+    )  # fmt: skip

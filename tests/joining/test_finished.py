@@ -1,0 +1,51 @@
+"""What series have to have in common: times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from steadystack.joining.finished import _check_same_times
+from steadystack.model import InputError
+
+
+def with_times(**times) -> dict[str, Any]:
+    """Datasets with values of times and what tells their unit, or a number of frames alone."""
+    made = {}
+    for name, given in times.items():
+        if isinstance(given, int):
+            made[name] = (None, xr.Dataset(coords={"frame": np.arange(given)}))
+        else:
+            time = ("frame", np.array(given[0], float), given[1])
+            coordinates = {"frame": np.arange(len(given[0])), "time": time}
+            made[name] = (None, xr.Dataset(coords=coordinates))
+    return made
+
+
+SECONDS, HOURS = {"unit": "second"}, {"unit": "hour"}
+
+
+def test_times_are_alike_to_half_a_frame_interval():
+    _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=([4, 14, 24.9], SECONDS)))
+    with pytest.raises(InputError, match=r"frame 1 of b was taken 6 second .* every 10: "):
+        _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=([4, 16, 24], SECONDS)))
+    with pytest.raises(InputError, match="b has 2 frames, and a 3: "):
+        _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=2))
+
+
+def test_times_that_are_not_told_by_all_in_one_unit_are_not_compared():
+    _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=([5, 6, 7], HOURS)))
+    _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=3, c=([90, 91, 92], SECONDS)))
+    _check_same_times(with_times(a=([0, 0, 0], SECONDS), b=([1, 2, 3], SECONDS)))
+
+
+def test_dates_are_compared_whatever_they_count_from():
+    one = ([0, 60, 120], {"units": "seconds since 2026-03-02T10:00:00"})
+    later = ([0, 1, 2], {"units": "minutes since 2026-03-02T10:00:20"})
+    _check_same_times(with_times(a=one, b=later))
+    other_day = ([0, 1, 2], {"units": "minutes since 2026-03-03T10:00:20"})
+    with pytest.raises(InputError, match="frame 0 of b was taken 86420 s from that of a"):
+        _check_same_times(with_times(a=one, b=other_day))
