@@ -20,7 +20,7 @@ from steadystack.cli import main
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
 from steadystack.model import FrameStatus, LocalStatus, PairStatus, Reason, Trust
-from steadystack.model.schema import COLUMNS, GROWN, STACK_FRAMES
+from steadystack.model.schema import COLUMNS, GROWN, SHARED_DRIFT, STACK_FRAMES
 from steadystack.motion import MOTION_CHOICE
 from support import CONFIGS, ROOT
 from support.runs import write_settings
