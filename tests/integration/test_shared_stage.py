@@ -148,3 +148,18 @@ def test_two_that_contradict_each_other_are_unreliable(finished, tmp_path):
     assert (joined["frame_status"] == FrameStatus.INCONSISTENT.code).all()
     assert (joined["series_rms"] > 0.3).all()
     assert not (each / "A1.zarr").exists()
+
+
+def test_a_drift_that_is_hardly_known_is_said_to_be(finished, monkeypatch):
+    _, paths, *_ = finished
+    configs = [load_config(paths[name]) for name in ("A1", "A2", "B1")]
+    monkeypatch.setattr("steadystack.joining.shared_dataset.LARGE_ERROR_PX", 0.001)
+    joined = steadystack.join_series(configs, shared_drift=True)
+    reasons = json.loads(joined.attrs["verdict_reasons"])
+    assert (joined.attrs["verdict"], reasons[0]["code"]) == ("check", "large_errors")
+    assert "the shared drift is known to about 0.0 px only" in reasons[0]["words"]
+    monkeypatch.undo()
+    monkeypatch.setattr("steadystack.joining.shared_dataset.FAR_OFF", 0.01)
+    reasons = json.loads(steadystack.join_series(configs, shared_drift=True).verdict_reasons)
+    assert {one["code"] for one in reasons} == {"own_drift"}
+    assert "A1 differs from the shared drift by 0." in reasons[0]["words"]

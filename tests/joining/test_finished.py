@@ -49,3 +49,14 @@ def test_dates_are_compared_whatever_they_count_from():
     other_day = ([0, 1, 2], {"units": "minutes since 2026-03-03T10:00:20"})
     with pytest.raises(InputError, match="frame 0 of b was taken 86420 s from that of a"):
         _check_same_times(with_times(a=one, b=other_day))
+
+
+def test_frames_of_other_numbers_are_refused_where_no_time_tells_when_they_were():
+    found = with_times(a=4, b=4)
+    _check_same_times(found)
+    later = found["b"][1].assign_coords(frame=np.arange(1, 5))
+    with pytest.raises(InputError, match=r"b has the frames 1 to 4 of its stack, and a 0 to 3: "):
+        _check_same_times(found | {"b": (None, later)})
+    not_told = with_times(a=([0, 10, np.nan], SECONDS), b=([500, 510, 520], SECONDS))
+    _check_same_times(not_told)
+    _check_same_times(with_times(a=([3], SECONDS), b=([5], SECONDS)))

@@ -176,3 +176,39 @@ def test_one_that_is_stated_too_small_counts_less():
     assert found.agrees.all()
     weight = np.median(found.weight, axis=1)
     assert weight[2] < 0.6 * np.delete(weight, 2).min()
+
+
+def test_scatter_in_the_frame_that_is_held_is_in_all_others():
+    """Not so much that a position is left out; in any other frame it is in that one alone."""
+    count = 12
+    values = np.tile(wander(np.random.default_rng(3)), (count, 1, 1))
+    usual = solve_shared_drift([part(n, values[n]) for n in range(count)], count)
+    spread = np.where(np.arange(count) % 2, 0.2, -0.2)[:, None]
+    first, later = values.copy(), values.copy()
+    first[:, 0], later[:, 7] = first[:, 0] + spread, later[:, 7] + spread
+    of_first, of_later = (
+        solve_shared_drift([part(n, one[n]) for n in range(count)], count) for one in (first, later)
+    )
+    assert (of_first.std[1:] > 1.2 * usual.std[1:]).all()
+    assert (of_later.std[7] > 1.2 * usual.std[7]).all()
+    np.testing.assert_allclose(of_later.std[9], usual.std[9], rtol=0.1)
+
+
+def test_only_frames_in_which_others_have_a_shift_tell_how_far_one_is_off():
+    rng = np.random.default_rng(4)
+    values = wander(rng) + rng.normal(0, 0.1, (2, FRAMES, 2))
+    values[1, 5:] = np.nan
+    found = solve_shared_drift([part(n, values[n]) for n in range(2)], 2)
+    assert found.is_alone[0].tolist() == [False] * 5 + [True] * (FRAMES - 5)
+    assert 0.4 < found.excess[0] < 2
+    np.testing.assert_allclose(found.excess[0], found.excess[1], rtol=0.2)
+
+
+def test_of_two_of_unlike_errors_the_worse_is_far_off_or_nothing_is_known():
+    truth = wander(np.random.default_rng(5))
+    for away, is_known in ((4, True), (8, False)):
+        other = truth + np.linspace(0, away, FRAMES)[:, None]
+        found = solve_shared_drift([part(0, truth, 0.01), part(1, other, 0.2)], 2)
+        assert found.excess[1] > 2
+        assert np.isfinite(found.shift).any() == is_known
+        assert (found.anchor is not None) == is_known

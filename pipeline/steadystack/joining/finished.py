@@ -187,6 +187,11 @@ def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
     times = {name: _read_times(shifts) for name, (_, shifts) in found.items()}
     known = [time for time in times.values() if time is not None]
     if len(known) < len(times) or len({time[1:] for time in known}) > 1:
+        _check_same_numbers(
+            {name: shifts["frame"].to_numpy() for name, (_, shifts) in found.items()}
+        )
+        return
+    if of_first.sizes["frame"] < 2:
         return
     reference, unit, _ = known[0]
     interval = float(np.median(np.abs(np.diff(reference))))
@@ -201,15 +206,30 @@ def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
             )
 
 
+def _check_same_numbers(numbers: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse series of other frames of their stacks, where nothing else tells when these were."""
+    (first, of_first), *others = numbers.items()
+    for name, frames in others:
+        if not np.array_equal(frames, of_first):
+            raise InputError(
+                f"{name} has the frames {frames[0]} to {frames[-1]} of its stack, and {first} "
+                f"{of_first[0]} to {of_first[-1]}: positions that share a drift need a frame each "
+                "at every time; choose them alike by input.frames"
+            )
+
+
 def _read_times(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str, bool] | None:
-    """The times of frames, their unit, and whether they are dates; None: it is not told."""
+    """The times of frames, their unit, and whether they are dates; None: some are not told."""
     if "time" not in shifts.coords:
         return None
     time = xr.decode_cf(shifts[["time"]])["time"]
     if time.dtype.kind == "M":
         since = time.to_numpy() - np.datetime64("1970-01-01")
-        return since / np.timedelta64(1, "s"), "s", True
-    return time.to_numpy().astype(np.float64), str(time.attrs.get("unit", "")), False
+        values, unit, is_date = since / np.timedelta64(1, "s"), "s", True
+    else:
+        values, is_date = time.to_numpy().astype(np.float64), False
+        unit = str(time.attrs.get("unit", ""))
+    return (values, unit, is_date) if np.isfinite(values).all() else None
 
 
 def solve_again(name: str, setup: Setup, shifts: xr.Dataset, client: Engine = None) -> SolvedSeries:

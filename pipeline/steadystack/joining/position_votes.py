@@ -75,6 +75,9 @@ def vote(
             break
     used = used & agrees[owner, None]
     used &= _find_linked(used)[:, None]
+    asked = has_shift.any(axis=1)
+    if asked.sum() > 1 and 2 * (asked & agrees).sum() <= asked.sum():
+        used = np.zeros_like(used)  # nobody knows who is right
     lonely = np.asarray((apart & agrees[owner, None]).any(axis=0))
     return Votes(used, offset, contradicts, agrees, lonely)
 

@@ -28,18 +28,21 @@ from steadystack.model import (
     Trust,
     Verdict,
 )
+from steadystack.quality import LARGE_ERROR_PX
 from steadystack.run_log import collect_versions
 from steadystack.stages import make_run_dataset
 
-# What the verdict of a position says that the others make good, or that the shared drift says anew.
+# What the verdict of a position says that the others make good, or that the shared drift says anew;
+# not what a camera or a scene may do to all positions alike.
 MADE_GOOD = (
     Reason.LOST_FRAMES, Reason.PARTS, Reason.LARGE_ERRORS, Reason.ANCHOR, Reason.DISSIMILAR_FRAMES,
     Reason.REJECTED_PAIRS, Reason.CONTRADICTIONS, Reason.PAIRS_LOW_NCC, Reason.PAIRS_AMBIGUOUS,
-    Reason.PAIRS_AT_SEARCH_LIMIT, Reason.PAIRS_LOW_OVERLAP, Reason.PAIRS_INVERTED, Reason.DISTANCE,
-    Reason.FAR_PAIRS,
+    Reason.PAIRS_LOW_OVERLAP,
 )  # fmt: skip
 # The share of its frames in which a position may contradict the others before that is worth a look.
 MAY_CONTRADICT = 0.05
+# A position that is so many times further off than its errors say is worth a look.
+FAR_OFF = 2.0
 # The share of frames without any shift that makes all of them unreliable.
 MANY_LOST = 0.5
 
@@ -121,7 +124,7 @@ def _describe_positions(
         "series_agrees": (("series",), drift.agrees.astype(np.int8), tell(
             "0: the series goes its own way, and counts in no frame")),
         "series_rms": (("series",), rms, tell(
-            "root mean square length of series_residual", "pixel")),
+            "root mean square length of series_residual, where others have a shift, too", "pixel")),
         "series_excess": (("series",), drift.excess, tell(
             "root mean square of series_residual over what is stated")),
     }  # fmt: skip
@@ -168,7 +171,7 @@ def _find_status(series: Sequence[SolvedSeries], drift: SharedDrift) -> NDArray[
 def _find_rms(drift: SharedDrift) -> NDArray[np.float64]:
     """How far positions are from the shared drift (positions,), px; NaN where nothing is known."""
     squared = np.square(drift.residual).sum(axis=2)
-    known = np.isfinite(squared)
+    known = np.isfinite(squared) & ~drift.is_alone
     count = np.where(known.any(axis=1), known.sum(axis=1), np.nan)
     return np.asarray(np.sqrt(np.where(known, squared, 0).sum(axis=1) / count))
 
@@ -198,6 +201,13 @@ def _judge(
             "of their shifts are wrong; look at them one by one, and join those that are right"
         )
         yield None, Finding(Trust.UNRELIABLE, Reason.NO_MAJORITY, words)
+    elif (alone := int(drift.is_alone.any(axis=0).sum())) > MANY_LOST * len(drift.known):
+        words = f"{alone} of {len(drift.known)} frames are known from one position alone"
+        yield None, Finding(Trust.CHECK, Reason.NO_MAJORITY, words)
+    errors = np.nanmax(np.where(drift.known[:, None], drift.std, 0), axis=1)
+    if (errors > 0).any() and (typical := float(np.median(errors[errors > 0]))) > LARGE_ERROR_PX:
+        words = f"the shared drift is known to about {typical:.1f} px only"
+        yield None, Finding(Trust.CHECK, Reason.LARGE_ERRORS, words)
     if lost := int((~drift.known).sum()):
         total = len(drift.known)
         trust = Trust.UNRELIABLE if lost > MANY_LOST * total else Trust.CHECK
@@ -223,6 +233,11 @@ def _tell_own_drift(
         )
     if fights > max(MAY_CONTRADICT * count, 1):
         return f"{name}: {where}, and does not count there"
+    if drift.excess[position] > FAR_OFF:
+        return (
+            f"{name} differs from the shared drift by {rms[position]:.2f} px, "
+            f"{drift.excess[position]:.1f} times what is stated"
+        )
     return None
 
 
@@ -235,11 +250,12 @@ def _judge_positions(
     most.
     """
     counting = [n for n in range(len(series)) if drift.agrees[n] and drift.has_shift[n].any()]
+    shares = [2 * drift.is_alone[n].sum() < drift.has_shift[n].sum() for n in range(len(series))]
     left = {
         series[n].name: [
             finding
             for finding in Verdict.read(own[n].attrs).findings
-            if finding.code not in MADE_GOOD
+            if finding.code not in MADE_GOOD or not shares[n]
         ]
         for n in counting
     }
@@ -257,8 +273,8 @@ def describe_positions(joined: xr.Dataset) -> Iterator[str]:
     for number, name in enumerate(joined["series"].to_numpy().tolist()):
         has_shift = np.isfinite(joined["series_residual"].to_numpy()[number]).all(axis=1)
         of_others = int((known & ~has_shift).sum())
-        if has_shift.any():
-            rms, excess = (float(joined[key][number]) for key in ("series_rms", "series_excess"))
+        rms, excess = (float(joined[key][number]) for key in ("series_rms", "series_excess"))
+        if np.isfinite(rms):
             line = f"{rms:.3f} px from the shared drift, {excess:.2f} times what is stated"
         else:
             line = "no shift that can be compared"

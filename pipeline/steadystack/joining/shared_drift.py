@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.joining.drift_fit import (
+    ALL_OF_IT,
     find_frame_widening,
     find_known,
     find_residual,
@@ -67,6 +68,11 @@ class SharedDrift:
     apart: Bools
 
     @property
+    def is_alone(self) -> Bools:
+        """Where the drift is that of one position, nearly (positions, frames)."""
+        return np.asarray(self.weight >= ALL_OF_IT)
+
+    @property
     def known(self) -> Bools:
         """Which frames have a shift (frames,)."""
         return np.asarray(np.isfinite(self.shift).all(axis=1))
@@ -105,13 +111,13 @@ def solve_shared_drift(parts: Sequence[PositionPart], count: int) -> SharedDrift
     if anchor is not None:
         shift = fit.drift - fit.drift[anchor]
         std = find_std(fit, [part.errors for part in parts], widening * common, anchor)
-        std *= np.sqrt(find_frame_widening(fit, values, variance * widening[:, None, None]))[
-            :, None
-        ]
+        frames = find_frame_widening(fit, values, variance * widening[:, None, None])
+        std *= np.sqrt(np.maximum(frames, frames[anchor]))[:, None]  # the anchor's error is in all
     off = find_residual(fit, values)
-    squared = np.nansum(off**2 / (stated * leave_room(fit.share)), axis=(1, 2))
+    tells = known & find_known(off) & (fit.share < ALL_OF_IT).all(axis=2)
+    squared = np.where(tells[..., None], off**2 / (stated * leave_room(fit.share)), 0)
     per_position = np.stack([np.bincount(owner, some, count) for some in (
-        squared, known.sum(axis=1) * values.shape[2])])  # fmt: skip
+        squared.sum(axis=(1, 2)), tells.sum(axis=1) * values.shape[2])])  # fmt: skip
     with np.errstate(invalid="ignore"):
         excess = np.sqrt(per_position[0] / per_position[1])
     residual = np.full((count, *values.shape[1:]), np.nan)

@@ -1,9 +1,10 @@
 from .advice import AdviceSettings
 from .assessment import edit_shifts, judge_stored, verdict, widen_errors
-from .judge import judge_series
+from .judge import LARGE_ERROR_PX, judge_series
 from .worst_pairs import make_close_ups
 
 __all__ = [
+    "LARGE_ERROR_PX",
     "AdviceSettings",
     "edit_shifts",
     "judge_series",
