@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -177,3 +178,13 @@ def test_an_array_of_jobs_measures_parts_that_are_gathered(slurm, folder, here, 
     gathered = load_config(written(folder, f"array{parts}", kind="in-process"))
     assert_same_numbers(here, stages.solve(gathered))
     assert not list(folder.glob(f"array{parts}.part-*"))
+
+
+def test_one_task_of_an_array_alone_is_refused():
+    """It would take all pairs for its part."""
+    alone = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
+    done = subprocess.run(
+        ["bash", SCRIPT, "run.yaml"],
+        env=os.environ | alone, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "submit the whole array again" in done.stderr) == (2, True)
