@@ -126,8 +126,7 @@ def store(monkeypatch):
 @pytest.fixture
 def no_look_at_what_stands_still(monkeypatch):
     """Nor at pairs far apart: it would take most of the time, and has tests of its own."""
-    for name in ("check_fixed_pattern", "check_probe_pairs", "check_sharpness"):
-        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
+    runs.leave_out_checks(monkeypatch, ("fixed_pattern", "probe_pairs", "sharpness"))
 
 
 @pytest.fixture
@@ -136,8 +135,7 @@ def hurried(monkeypatch):
     from steadystack.checks import fixed_pattern_check
 
     monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell
-    for name in ("check_probe_pairs", "check_sharpness"):
-        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
+    runs.leave_out_checks(monkeypatch, ("probe_pairs", "sharpness"))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from steadystack.readers import ArrayFrames, ValidFrames
 from steadystack.solve import solve_shifts
 from steadystack.validity import BoxMask, Validity
 from support.members import slow_but
+from support.runs import leave_out_checks
 
 # Nothing for a pilot to find.
 ALONE = {
@@ -32,8 +33,7 @@ ALONE = {
 
 @pytest.fixture(autouse=True)
 def no_other_checks(monkeypatch):
-    for name in ("check_fixed_pattern", "check_sharpness", "check_moving_parts"):
-        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
+    leave_out_checks(monkeypatch, ("fixed_pattern", "sharpness", "moving_parts"))
 
 
 def probes_of(frames, **sections):

@@ -16,6 +16,7 @@ from steadystack.model import FixedPatternEffect, Trust
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
 from support.members import slow_but
+from support.runs import leave_out_checks
 from support.scenes import ellipse
 from support.settings import config_of
 from support.still import SIZE, make_pattern, noise, views, way
@@ -47,8 +48,7 @@ def shifts_of(frames, preprocess=None, **how):
 @pytest.fixture
 def no_far_pairs(monkeypatch):
     """Nor a look at the sharpness."""
-    for name in ("check_probe_pairs", "check_sharpness"):
-        monkeypatch.setattr(f"steadystack.checks.run_checks.{name}", lambda *_: None)
+    leave_out_checks(monkeypatch, ("probe_pairs", "sharpness"))
 
 
 def rms(found, truth):

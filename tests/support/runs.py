@@ -41,9 +41,13 @@ def note_reads(monkeypatch):
     return frames
 
 
-def leave_out_checks(monkeypatch):
-    """Let runs look for nothing that may be wrong beside the shifts."""
-    for name in ("moving_parts", "fixed_pattern", "probe_pairs", "sharpness", "mask"):
+# What runs look for that may be wrong beside the shifts.
+CHECKS = ("moving_parts", "fixed_pattern", "probe_pairs", "sharpness", "mask")
+
+
+def leave_out_checks(monkeypatch, names=CHECKS):
+    """Let runs look for none of these."""
+    for name in names:
         monkeypatch.setattr(f"steadystack.checks.run_checks.check_{name}", lambda *_: None)
 
 
