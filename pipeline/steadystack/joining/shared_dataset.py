@@ -58,12 +58,11 @@ def join_shared_drift(series: Sequence[SolvedSeries], path: str = "") -> JoinedS
     status = _find_status(series, drift)
     shared = list(_judge(series, drift))
     findings = [*shared, *_judge_positions(series, drift, own)]
-    rms = _find_rms(drift)
     columns = _make_columns(drift, status)
     variables: dict[str, Any] = {
         name: (own[0][name].dims, values, own[0][name].attrs) for name, values in columns.items()
     }
-    variables |= _describe_positions(drift, rms)
+    variables |= _describe_positions(drift)
     variables["pixel_size"] = own[0]["pixel_size"].variable
     coordinates: dict[str, Any] = {
         "axis": own[0]["axis"].variable,
@@ -72,7 +71,7 @@ def join_shared_drift(series: Sequence[SolvedSeries], path: str = "") -> JoinedS
     }
     if "time" in own[0].coords:
         coordinates["time"] = own[0]["time"].variable
-    about = [_describe(drift, rms, position) for position in range(len(series))]
+    about = [_describe(drift, position) for position in range(len(series))]
     runs = [describe_run(one, dataset) for one, dataset in zip(series, own, strict=True)]
     shapes = {dataset.attrs["frame_shape"] for dataset in own}
     attributes = {
@@ -109,7 +108,7 @@ def _make_columns(drift: SharedDrift, status: NDArray[np.int8]) -> dict[str, NDA
 
 
 def _describe_positions(
-    drift: SharedDrift, rms: NDArray[np.float64]
+    drift: SharedDrift,
 ) -> dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]:
     """What the joined dataset says of every position."""
     return {
@@ -123,7 +122,7 @@ def _describe_positions(
             "1: in this frame the series contradicts others, and does not count")),
         "series_agrees": (("series",), drift.agrees.astype(np.int8), tell(
             "0: the series goes its own way, and counts in no frame")),
-        "series_rms": (("series",), rms, tell(
+        "series_rms": (("series",), drift.rms, tell(
             "root mean square length of series_residual, where others have a shift, too", "pixel")),
         "series_excess": (("series",), drift.excess, tell(
             "root mean square of series_residual over what is stated")),
@@ -168,17 +167,9 @@ def _find_status(series: Sequence[SolvedSeries], drift: SharedDrift) -> NDArray[
     return status
 
 
-def _find_rms(drift: SharedDrift) -> NDArray[np.float64]:
-    """How far positions are from the shared drift (positions,), px; NaN where nothing is known."""
-    squared = np.square(drift.residual).sum(axis=2)
-    known = np.isfinite(squared) & ~drift.is_alone
-    count = np.where(known.any(axis=1), known.sum(axis=1), np.nan)
-    return np.asarray(np.sqrt(np.where(known, squared, 0).sum(axis=1) / count))
-
-
-def _describe(drift: SharedDrift, rms: NDArray[np.float64], position: int) -> dict[str, Any]:
+def _describe(drift: SharedDrift, position: int) -> dict[str, Any]:
     """What became of a position; null: not known."""
-    values = {"rms_px": float(rms[position]), "excess": float(drift.excess[position])}
+    values = {"rms_px": float(drift.rms[position]), "excess": float(drift.excess[position])}
     return {
         "agrees": bool(drift.agrees[position]),
         **{name: value if np.isfinite(value) else None for name, value in values.items()},
@@ -215,27 +206,25 @@ def _judge(
         yield None, Finding(trust, Reason.LOST_FRAMES, words)
     for position in range(len(series)):
         name = series[position].name
-        told = _tell_own_drift(name, drift, _find_rms(drift), position)
+        told = _tell_own_drift(name, drift, position)
         if told is not None:
             yield name, Finding(Trust.CHECK, Reason.OWN_DRIFT, told)
 
 
-def _tell_own_drift(
-    name: str, drift: SharedDrift, rms: NDArray[np.float64], position: int
-) -> str | None:
+def _tell_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
     """Tell in words how a position contradicts the others; None: it does not."""
     fights, count = (int(one[position].sum()) for one in (drift.contradicts, drift.has_shift))
     where = f"it contradicts others in {fights} of its {count} frames"
     if not drift.agrees[position]:
         return (
-            f"{name} goes its own way, by {rms[position]:.2f} px, {drift.excess[position]:.1f} "
-            f"times what is stated: {where}, and does not count"
+            f"{name} goes its own way, by {drift.rms[position]:.2f} px, "
+            f"{drift.excess[position]:.1f} times what is stated: {where}, and does not count"
         )
     if fights > max(MAY_CONTRADICT * count, 1):
         return f"{name}: {where}, and does not count there"
     if drift.excess[position] > FAR_OFF:
         return (
-            f"{name} differs from the shared drift by {rms[position]:.2f} px, "
+            f"{name} differs from the shared drift by {drift.rms[position]:.2f} px, "
             f"{drift.excess[position]:.1f} times what is stated"
         )
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class SharedDrift:
     Attributes
     ----------
     shift, std : (frames, axes) px; NaN where not known; relative to `anchor`
-    anchor : the first frame that is known, at 0; None: none is
+    anchor : the first frame that counts, at 0; None: none does
     weight : (positions, frames), how much of the drift in a frame is from a position, 0 to 1
     residual : (positions, frames, axes) px: shift of the position, without its constant, minus the
         drift; where no frame of that is known, minus the median of the positions
@@ -71,6 +72,14 @@ class SharedDrift:
     def is_alone(self) -> Bools:
         """Where the drift is that of one position, nearly (positions, frames)."""
         return np.asarray(self.weight >= ALL_OF_IT)
+
+    @cached_property
+    def rms(self) -> NDArray[np.float64]:
+        """How far positions are from the drift (positions,), px; NaN where no other has a shift."""
+        squared = np.square(self.residual).sum(axis=2)
+        known = np.isfinite(squared) & ~self.is_alone
+        count = np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+        return np.asarray(np.sqrt(np.where(known, squared, 0).sum(axis=1) / count))
 
     @property
     def known(self) -> Bools:
