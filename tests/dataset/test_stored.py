@@ -15,6 +15,7 @@ from steadystack.dataset import (
     make_dataset,
     read_pairs,
     save_shifts,
+    stored,
 )
 from steadystack.model import InputError, PairTable
 from steadystack.outputs import write_stack
@@ -46,6 +47,20 @@ def test_the_dataset_on_disk_is_the_one_in_memory(tmp_path, dataset, name):
     assert found["pair_status"].attrs["flag_meanings"].startswith("unmeasured ok")
     assert (read_pairs(found).status == 0).all()
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_large_dataset_is_written_as_a_small_one(tmp_path, dataset, monkeypatch):
+    read = {}
+    for held in (2**27, 0):
+        monkeypatch.setattr(stored, "HELD_BYTES", held)
+        save_shifts(dataset, str(tmp_path / f"{held}.zarr"))
+        folder = tmp_path / f"{held}.zarr"
+        read[held] = {
+            file.relative_to(folder): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+    assert read[0] == read[2**27]
 
 
 def test_any_xarray_opens_it(tmp_path, dataset):
