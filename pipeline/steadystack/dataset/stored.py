@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from zarr.abc.store import Store
-from zarr.storage import LocalStore, MemoryStore
 
 from steadystack.dataset.columns import FORMAT
 from steadystack.dataset.digests import (
@@ -58,11 +56,11 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
         for name, variable in dataset.variables.items()
     }
     # A hundred small files take zarr twice as long to write, one by one, as all the rest.
-    entries: dict[str, Any] | None = {} if dataset.nbytes <= HELD_BYTES else None
+    entries: dict[str, Any] = {}
     with get_place(path).replacing() as partial:
-        store: Store = LocalStore(partial) if entries is None else MemoryStore(entries)
+        store = entries if dataset.nbytes <= HELD_BYTES else partial
         dataset.to_zarr(store, mode="w", zarr_format=2, encoding=encoding)
-        for key, entry in (entries or {}).items():
+        for key, entry in entries.items():
             _write_file(partial / key, entry.to_bytes())
 
 
