@@ -310,13 +310,8 @@ def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene, no_far_
     assert effect(shifts_of(scene + 1.2 * make_pattern())).moving_share > 0.5
 
 
-@pytest.mark.parametrize(
-    ("seed", "share"), slow_but([(1, 0.7)], [(1, 0.7), (2, 0.7), (1, 0.0), (2, 0.0)])
-)
-def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(
-    seed, share, no_far_pairs
-):
-    """Nine pairs of ten move by nothing, so that their mean shift says little of the few others."""
+def resting_series(seed, share):
+    """Frames that rest between two jumps, their shifts, spots that stand still of that share."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(0, 0.05, (40, 2))
     steps[20] += (-0.1, -2.8)
@@ -327,6 +322,26 @@ def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(
     spots[tuple(rng.integers(0, len(spots), (2, 25)))] = 1
     spots = ndimage.gaussian_filter(spots, 4)
     frames += 0.4 * rng.normal(size=frames.shape) - share * spots / spots.std()
-    frames = frames[:, :100, :100].astype("f4")
-    found = steadystack.estimate_shifts(frames, **ALONE)
+    return frames[:, :100, :100].astype("f4"), truth
+
+
+@pytest.mark.parametrize(
+    ("seed", "share"), slow_but([(1, 0.7)], [(1, 0.7), (2, 0.7), (1, 0.0), (2, 0.0)])
+)
+@pytest.mark.parametrize("how", slow_but([{"max_shift": 20}], [ALONE, {"max_shift": 20}, {}]))
+def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(
+    seed, share, how, no_far_pairs
+):
+    """Nine pairs of ten move by nothing, so that their mean shift says little of the few others."""
+    frames, truth = resting_series(seed, share)
+    found = steadystack.estimate_shifts(frames, **how)
     assert (rms(found, truth) > 0.5) == told(found) == (share > 0)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.0])
+def test_pairs_across_a_jump_are_less_alike_only_where_something_stands_still(share, no_far_pairs):
+    """Noise is the same between the jumps."""
+    frames, _ = resting_series(1, share)
+    found = steadystack.estimate_shifts(frames, **ALONE)
+    loss = effect(found).loss
+    assert loss > 0.015 if share else abs(loss) < 0.006

@@ -213,6 +213,22 @@ def test_a_mean_that_moving_blurs_is_never_trusted_unless_what_stands_still_expl
     assert [finding.code for finding in both.findings] == ["fixed_pattern"]
 
 
+@pytest.mark.parametrize(("loss", "certain"), [(0.03, True), (0.01, True), (0.03, False)])
+def test_pairs_that_are_less_alike_across_jumps_are_worth_a_look(loss, certain):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    effect = FixedPatternEffect(32, 1.0, 1.0, 0.01, certain=certain, loss=loss)
+    findings = judge_series(table, frames, fixed_pattern=effect).findings
+    is_told = certain and loss > 0.02
+    assert [(f.trust, f.code) for f in findings] == (
+        [(Trust.CHECK, Reason.FIXED_PATTERN)] if is_told else []
+    )
+    assert all("3% less alike" in finding.words for finding in findings)
+    blurred = SharpnessCheck(32, still=1.0, moved=0.9, error=0.001)
+    both = judge_series(table, frames, sharpness=blurred, fixed_pattern=effect)
+    assert both.trust is Trust.UNRELIABLE  # that something may pull explains no blur
+
+
 @pytest.mark.parametrize(("share", "trust"), [(0.4, Trust.CHECK), (0.6, Trust.UNRELIABLE)])
 def test_what_moves_before_most_of_a_frame_that_stands_still_may_be_an_object(share, trust):
     table, frames = solved([PairStatus.OK] * 10)

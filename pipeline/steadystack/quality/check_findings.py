@@ -24,6 +24,9 @@ from steadystack.quality.advice import AdviceSettings
 # A static image is reported if it shortens shifts by more than this many pixels, this many standard
 # errors and this share of them; it wins if it leaves less than that share of a shift.
 PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
+# Pairs across the jumps of a series that rests lose this share of their NCC where what stands still
+# may have pulled them, and their shifts without it are not known well enough to say by how much.
+JUMPS_LOSE = 0.018
 # What moves in at most this share of the frame may as well be an object.
 MAJORITY = 0.5
 # Where hardly anything moves, a changing scene looks like a shortened shift: the pull must be more.
@@ -104,6 +107,21 @@ def advise_on_fixed_pattern(
             f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
             f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
             f"{effect.without_it:.2f} px without: {advice.static_removal}",
+        )
+
+
+def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -> Iterator[Finding]:
+    """Find out whether jumps may be pulled by what stands still, where no pull was found.
+
+    It is not known to be: moved by these shifts, the mean may yet not be blurred.
+    """
+    if effect is not None and effect.certain and effect.loss > JUMPS_LOSE:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
+            "stands still in the camera, and may pull shifts towards zero, or the scene became "
+            f"another one: {advice.static_removal}",
         )
 
 

@@ -32,6 +32,7 @@ from steadystack.model import (
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_fixed_pattern,
+    advise_on_jumps,
     advise_on_mask,
     advise_on_moving_parts,
     advise_on_probes,
@@ -85,6 +86,7 @@ def judge_series(
     is_told = parts is not None and parts.is_all
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
+    still = still or list(advise_on_jumps(fixed_pattern, advice))
     return Verdict.of(
         [
             *advise_on_mask(mask),
