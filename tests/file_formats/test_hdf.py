@@ -44,6 +44,23 @@ def test_a_file_of_hyperspy_is_an_hdf5_file(tmp_path, frames):
         assert locate_stack(name).kind == "HDF5 dataset /Experiments/movie/data"
 
 
+@pytest.mark.parametrize("names", [("time", "y", "x"), ("<undefined>",) * 3])
+def test_the_axes_of_hyperspy_tell_the_size_of_a_pixel(tmp_path, frames, names):
+    path = tmp_path / "movie.hspy"
+    with h5py.File(path, "w") as file:
+        file["Experiments/movie/data"] = frames
+        for number, (name, scale, unit) in enumerate(
+            zip(names, (0.5, 0.2, 0.25), ("s", "nm", "nm"), strict=True)
+        ):
+            about = {"name": name, "scale": scale, "units": unit, "offset": 2.0}
+            file.create_group(f"Experiments/movie/axis-{number}").attrs.update(about)
+    spec = locate_stack(str(path))
+    assert spec.axes == tuple("tyx")
+    assert (spec.pixel_size, spec.unit) == ((0.2, 0.25), "nm")
+    if names[0] == "time":
+        assert spec.time == (tuple(2 + 0.5 * np.arange(len(frames))), "s")
+
+
 def test_an_hdf5_file_of_several_datasets_asks_which(tmp_path, frames):
     path = str(tmp_path / "scan.hdf5")
     with h5py.File(path, "w") as file:

@@ -18,6 +18,8 @@ from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import Bools, InputError, Slices
 
 HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".hspy", ".nc")
+# What HyperSpy writes as the unit of an axis that has none, and names of axes that it may have.
+UNDEFINED, STACK_AXES = ("<undefined>", "None", "_None"), set("tzyx") | {"time"}
 # A file and a dataset in it, as in scan.h5:/entry/data
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, HDF_SUFFIXES))})):(/.*)", re.IGNORECASE)
 
@@ -182,6 +184,8 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
     if len(nexus) == dataset.ndim:
         names = [str(name) for name in nexus]
         along = [dataset.parent.get(name) for name in names]
+    elif "axis-0" in dataset.parent:
+        return _read_hyperspy_axes(dataset)
     else:
         along = [dim[0] if len(dim) else None for dim in dataset.dims]
         names = [
@@ -201,6 +205,33 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
         scale.append(find_spacing(values))
         units.append(unit)
     return names, scale, units, time
+
+
+def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
+    """Read names, spacing and units of axes, and times, from the groups axis-0, axis-1, ...
+
+    Names that are none of a stack, as of axes that nobody named, are not known.
+    """
+    found = [dataset.parent.get(f"axis-{number}") for number in range(dataset.ndim)]
+    about = [{} if one is None else _read_attributes(one) for one in found]
+    scale = [_read_number(one, "scale") for one in about]
+    if None in scale:
+        return None, None, None, None
+    names = [str(one.get("name", "")).lower() for one in about]
+    units = [str(one.get("units", "")) for one in about]
+    units = ["" if unit in UNDEFINED else unit for unit in units]
+    known = names if set(names) <= STACK_AXES and len(set(names)) == len(names) else None
+    time = None
+    if known and names[0] in ("t", "time") and scale[0]:
+        first = _read_number(about[0], "offset") or 0.0
+        time = read_times(first + scale[0] * np.arange(dataset.shape[0]), units[0], "")
+    return known, scale, units, time
+
+
+def _read_number(attributes: dict[str, Any], name: str) -> float | None:
+    """Read a number of an axis; None where there is none."""
+    value = attributes.get(name)
+    return float(value) if isinstance(value, int | float | np.number) else None
 
 
 def _read_attributes(node: Any) -> dict[str, Any]:
