@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -27,16 +27,18 @@ from steadystack.stages import (
 )
 from steadystack.units import find_micrometers, is_size, parse_region
 from steadystack.validity import Validity
+from steadystack.viewing.object_layer import list_positions
 
-# The layers' names; the last two are drawn on.
+# The layers' names; region and what is not valid are drawn on.
 STACK, STEADY, LEFT_OUT, PARTS = "stack", "steady", "left out", "parts"
-NOT_VALID, REGION = "not valid", "region"
+NOT_VALID, REGION, OBJECT = "not valid", "region", "object"
 # Units of time that are shown as such, by the names that stores have for them.
 SECONDS = {
     "ms": "ms", "millisecond": "ms", "milliseconds": "ms",
     "s": "s", "sec": "s", "second": "s", "seconds": "s",
     "min": "min", "minute": "min", "minutes": "min", "h": "h", "hour": "h", "hours": "h",
 }  # fmt: skip
+Kind: TypeAlias = Literal["image", "labels", "shapes", "tracks"]
 # By how much of a step the times of frames that are shown as even may differ from that.
 UNEVEN = 0.01
 
@@ -50,14 +52,15 @@ class ShownLayer:
     kind : what it holds
     name : what it is called
     data : pixels (t, [z,] y, x) of images and labels, lazy where they are many; labels that are
-        drawn on have no t; the corners (4, 2) of rectangles
+        drawn on have no t; the corners (4, 2) of rectangles; points of a track, see
+        `list_positions`
     scale, translate : along the axes of `data`: the step of a pixel, and where the centre of the
         first one lies; that of a whole frame is at 0
     units : of these, along each axis
     options : what else its kind takes
     """
 
-    kind: Literal["image", "labels", "shapes"]
+    kind: Kind
     name: str
     data: Any
     scale: tuple[float, ...]
@@ -183,7 +186,7 @@ def find_shown(config: Config) -> Shown:
     limits = {"contrast_limits": _find_limits(setup.series.whole_frames)}
 
     def lay(
-        kind: Literal["image", "labels", "shapes"],
+        kind: Kind,
         name: str,
         data: Any,
         first_pixel: Sequence[float],
@@ -212,6 +215,8 @@ def find_shown(config: Config) -> Shown:
             lay("shapes", PARTS, corners, corner[-2:], 2, edge_color="orange",
                 face_color="transparent")
         )  # fmt: skip
+    if shifts is not None and len(path := list_positions(shifts, corner)):
+        layers.append(lay("tracks", OBJECT, path, origin, ndim, tail_length=len(path)))
     if (drawn := _read_mask(config, whole, notes)) is not None:
         layers.append(lay("labels", NOT_VALID, drawn, origin, ndim - 1, opacity=0.5))
     region = _find_region(config, whole)

@@ -13,7 +13,15 @@ from steadystack.config import Config
 from steadystack.model import InputError
 from steadystack.planning import resolve_only_input
 from steadystack.viewing.drawings import save_drawn
-from steadystack.viewing.shown_layers import LEFT_OUT, NOT_VALID, PARTS, REGION, Shown, find_shown
+from steadystack.viewing.shown_layers import (
+    LEFT_OUT,
+    NOT_VALID,
+    OBJECT,
+    PARTS,
+    REGION,
+    Shown,
+    find_shown,
+)
 
 HELP = (
     "The steady stack lies below:\nhide 'stack' to see it.\n\n"
@@ -102,13 +110,13 @@ def open_window(
 def add_layers(viewer: Any, shown: Shown) -> None:
     """Add the layers to a viewer, or to the model of one."""
     for layer in shown.layers:
-        add = {"image": viewer.add_image, "labels": viewer.add_labels, "shapes": viewer.add_shapes}
+        add = getattr(viewer, f"add_{layer.kind}")
         options, data = dict(layer.options), layer.data
         if layer.name == NOT_VALID:
             data = data.copy()  # it is painted on
         if layer.kind == "shapes":
             options |= {"ndim": 2} | ({"shape_type": "rectangle"} if len(layer.data) else {})
-        added = add[layer.kind](
+        added = add(
             data if len(data) else None,
             name=layer.name,
             scale=layer.scale,
@@ -116,7 +124,7 @@ def add_layers(viewer: Any, shown: Shown) -> None:
             units=layer.units,
             **options,
         )
-        added.editable = layer.name not in (LEFT_OUT, PARTS)
+        added.editable = layer.name not in (LEFT_OUT, PARTS, OBJECT)
     viewer.dims.axis_labels = shown.axes
     viewer.dims.set_current_step(0, 0)
 
