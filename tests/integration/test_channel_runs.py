@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from click.testing import CliRunner
 
@@ -20,6 +21,7 @@ from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
 from steadystack.planning import open_series, set_up
 from support.journals import assert_equal_tables
+from support.members import slow_but
 from support.runs import walk
 from support.scenes import Scene, assert_same_numbers
 from support.settings import config_of, write_run
@@ -308,3 +310,95 @@ def test_what_lies_beyond_the_search_in_one_channel_is_not_decided_by_another(tm
     channels = {"path": "stack.zarr", "channel": [0, 1]}
     found = steadystack.run(write(tmp_path, frames, input=channels, register={"max_shift": 3}))
     assert steadystack.verdict(found).trust != Trust.GOOD
+
+
+OFFSETS = np.array([[0, 0], [1.3, -2.6], [-0.45, 0.2]])
+
+
+def make_offset_channels(own=0.0, seed=0):
+    """Channels (t, c, y, x) of one scene, off the first, the last with so much that is its own."""
+    rng = np.random.default_rng(seed)
+    frames = np.array(
+        [
+            [
+                Scene(seed).view(SIZE, shift + offset)
+                + own * (number == 2) * Scene(seed + 100).view(SIZE, shift + offset)
+                for number, offset in enumerate(OFFSETS)
+            ]
+            for shift in walk()
+        ]
+    )
+    return (1000 + 100 * (frames + 0.3 * rng.normal(size=frames.shape))).astype("f4")
+
+
+def read_offsets(shifts):
+    names = ("channel_offset", "channel_offset_std", "channel_offset_status")
+    return [shifts[name].to_numpy() for name in names]
+
+
+@pytest.mark.parametrize("seed", slow_but([0], range(6)))
+def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(tmp_path, hurried, seed):
+    """Laid on the first channel, the others have no shift left against it, frame by frame."""
+    output = {"shifts": "shifts.zarr", "corrected": "steady.zarr", "report": "page.html"}
+    config = write(
+        tmp_path,
+        make_offset_channels(own=0.5, seed=seed),
+        solve={"channel_offsets": True},
+        output=output,
+        correct={"border": "crop", "interpolation": "cubic"},
+    )
+    shifts = steadystack.run(config)
+    offset, std, status = read_offsets(shifts)
+    assert status.tolist() == [PairStatus.OK.code] * 3
+    assert (offset[0] == 0).all()
+    assert (std[0] == 0).all()
+    assert np.abs((offset - OFFSETS)[1:] / std[1:]).max() < 3.5
+    assert std.max() < 0.15
+    assert_right(shifts)
+    steady = zarr.open_group(config.output.corrected, mode="r")
+    assert steady["valid"][:].all()  # what is cropped is what every channel shows
+    for number in (1, 2):
+        left = [
+            steadystack.register_translation(steady["0"][frame, 0], steady["0"][frame, number])
+            for frame in (0, 6, 11)
+        ]
+        off = np.mean([pair.shift for pair in left], axis=0)
+        assert np.abs(off).max() < (0.06 if number == 1 else 0.25)
+    page = (tmp_path / "page.html").read_text()
+    assert "offset of channel 1" in page
+    stack = xr.DataArray(make_offset_channels(own=0.5, seed=seed), dims=("t", "c", "y", "x"))
+    lazy = steadystack.correct(stack, shifts, border="crop", interpolation="cubic")
+    np.testing.assert_array_equal(lazy.values, steady["0"][:])
+
+
+def test_offsets_are_asked_for_afterwards_without_measuring_again(tmp_path, hurried):
+    before = steadystack.run(write(tmp_path, make_offset_channels()))
+    offset, _, status = read_offsets(before)
+    assert np.isnan(offset).all()
+    assert set(status.tolist()) == {PairStatus.UNMEASURED.code}
+    after = stages.solve(settings(tmp_path, solve={"channel_offsets": True}))
+    np.testing.assert_array_equal(before["pair_shift"], after["pair_shift"])
+    np.testing.assert_array_equal(before["frame_shift"], after["frame_shift"])
+    assert np.abs(read_offsets(after)[0] - OFFSETS).max() < 0.06
+
+
+def test_channels_without_a_common_structure_have_no_offset_and_it_is_told(
+    tmp_path, hurried, caplog
+):
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    shading = np.exp(-((y - 30) ** 2 + (x - 40) ** 2) / 800)  # alike in all of them
+    frames = make_channels(noise=(0.3,) * 3) + 600 * shading
+    frames[:, 2] = 3000 - frames[:, 0]
+    config = write(tmp_path, frames.astype("f4"), solve={"channel_offsets": True})
+    shifts = steadystack.run(config)
+    offset, std, status = read_offsets(shifts)
+    assert np.isnan(offset[1:]).all()
+    assert np.isnan(std[1:]).all()
+    assert status[1] in (PairStatus.LOW_NCC.code, PairStatus.AMBIGUOUS.code)
+    assert status[2] == PairStatus.INVERTED.code
+    assert "offset of channel 2: not known, channels are inverted" in caplog.text
+
+
+def test_offsets_of_one_channel_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is one channel, and nothing to lay it on"):
+        settings(tmp_path, input={"path": "a.zarr", "channel": 1}, solve={"channel_offsets": True})

@@ -80,6 +80,9 @@ def test_the_dataset_is_as_documented(folder):
         "pair_part_std": ("pair", "axis"),
         "pair_part_step": ("pair", "part", "axis"),
         "pair_channel_weight": ("pair", "channel"),
+        "channel_offset": ("channel", "axis"),
+        "channel_offset_std": ("channel", "axis"),
+        "channel_offset_status": ("channel",),
         "pair_weight": pair,
         "pair_status": pair,
     }

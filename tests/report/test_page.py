@@ -109,6 +109,9 @@ def long_series(count: int) -> xr.Dataset:
         local_shift=np.full((count, 1, 1, 2), np.nan),
         local_shift_std=np.full((count, 1, 1, 2), np.nan),
         local_status=np.zeros((count, 1, 1), np.int8),
+        channel_offset=np.full((1, 2), np.nan),
+        channel_offset_std=np.full((1, 2), np.nan),
+        channel_offset_status=np.zeros(1, np.int8),
     )
     return make_dataset(table, frames, axes=("y", "x"), pixel_size=(0.5, 0.5), unit="micrometer")
 

@@ -181,8 +181,8 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 def solve(config: str) -> None:
     """Solve for the frames' shifts from measured pairs.
 
-    Takes seconds and measures no pair again; only `solve.refine`, `motion.model` and
-    `external_reference` read frames.
+    Takes seconds and measures no pair again; only `solve.refine`, `solve.channel_offsets`,
+    `motion.model` and `external_reference` read frames.
     """
     settings = load_config(config)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()

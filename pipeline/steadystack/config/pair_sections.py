@@ -1,4 +1,4 @@
-"""The sections of the settings that say how pairs are prepared, measured and chosen."""
+"""The sections of the settings that say how pairs are prepared, measured, chosen and solved."""
 
 from __future__ import annotations
 
@@ -223,3 +223,42 @@ class PairsSection(Section):
         if self.strategy != "list" and given:
             raise ValueError(f"{given[0]} is for strategy list, not {self.strategy}")
         return self
+
+
+class SolveSection(Section):
+    """How pair shifts become frame shifts."""
+
+    anchor: Index = Field(0, description="the frame whose shift is 0")
+    robust: bool = Field(True, description="reject pairs that contradict the others")
+    leave_out_parts: bool = Field(
+        True,
+        description=(
+            "leave out parts of the frame that go their own way, such as an object, if most "
+            "parts move together; not with refine, which measures whole frames"
+        ),
+    )
+    interpolate: Literal["linear", "spline"] | None = Field(
+        None,
+        description=(
+            "linear or spline: fill in shifts for frames that have none; null: they stay NaN"
+        ),
+    )
+    refine: Index = Field(
+        0,
+        description=(
+            "rounds in which every frame is measured again, against the mean of the frames "
+            "around it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames"
+        ),
+    )
+    channel_offsets: bool = Field(
+        False,
+        description=(
+            "where input.channel is a list: find a constant offset of each further channel from "
+            "the first, by which correct moves it, too; reads some frames"
+        ),
+    )
+
+    @property
+    def may_leave_out_parts(self) -> bool:
+        """Whether parts of the frame are left out, where pairs without them agree."""
+        return self.leave_out_parts and not self.refine

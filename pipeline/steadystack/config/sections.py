@@ -148,7 +148,12 @@ class InputSection(Section):
         return self.channel if isinstance(self.channel, tuple) else (self.channel,)
 
     def check_channels(self, config: Any) -> None:
-        """Refuse settings, of the type Config, that are for one channel, if there are several."""
+        """Refuse settings, of the type Config, that are for one channel, or for several."""
+        if config.solve.channel_offsets and len(self.list_channels()) < 2:
+            raise ValueError(
+                "solve.channel_offsets: there is one channel, and nothing to lay it on: make "
+                "input.channel a list of two or more, or leave it out"
+            )
         others = {
             "preprocess.flat_field": config.preprocess.flat_field,
             "preprocess.fixed_pattern": config.preprocess.fixed_pattern,

@@ -17,11 +17,11 @@ from steadystack.config.pair_sections import (
     PairsSection,
     PreprocessSection,
     RegisterSection,
+    SolveSection,
 )
 from steadystack.config.sections import (
     PIXEL,
     ClusterSection,
-    Index,
     InputSection,
     Section,
     SomeListed,
@@ -34,38 +34,6 @@ METHOD_VERSION = 10
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
-
-
-class SolveSection(Section):
-    """How pair shifts become frame shifts."""
-
-    anchor: Index = Field(0, description="the frame whose shift is 0")
-    robust: bool = Field(True, description="reject pairs that contradict the others")
-    leave_out_parts: bool = Field(
-        True,
-        description=(
-            "leave out parts of the frame that go their own way, such as an object, if most "
-            "parts move together; not with refine, which measures whole frames"
-        ),
-    )
-    interpolate: Literal["linear", "spline"] | None = Field(
-        None,
-        description=(
-            "linear or spline: fill in shifts for frames that have none; null: they stay NaN"
-        ),
-    )
-    refine: Index = Field(
-        0,
-        description=(
-            "rounds in which every frame is measured again, against the mean of the frames "
-            "around it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames"
-        ),
-    )
-
-    @property
-    def may_leave_out_parts(self) -> bool:
-        """Whether parts of the frame are left out, where pairs without them agree."""
-        return self.leave_out_parts and not self.refine
 
 
 class ExternalReferenceSection(Section):
@@ -304,6 +272,7 @@ class Config(Section):
             bool(self.solve.refine)
             or self.motion.is_more_than_shift
             or self.external_reference.path is not None
+            or self.solve.channel_offsets
         )
 
     @property

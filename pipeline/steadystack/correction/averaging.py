@@ -21,14 +21,11 @@ from steadystack.correction.chunks import (
     ChunkLayout,
     MeanLayout,
     Regions,
+    choose_chunks,
     cut_into_regions,
     make_levels,
 )
-from steadystack.correction.corrected import (
-    check_shifts_fit,
-    choose_chunks,
-    compute_digest,
-)
+from steadystack.correction.corrected import check_shifts_fit, compute_digest
 from steadystack.correction.moments import (
     IMAGES,
     MOMENT_BYTES,
@@ -44,9 +41,11 @@ from steadystack.correction.moments import (
 )
 from steadystack.correction.movements import (
     Weights,
+    add_channel_offsets,
     choose_canvas,
     find_movements,
     find_weights,
+    spread_offsets,
     spread_over_axes,
 )
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
@@ -106,6 +105,7 @@ def plan_mean(
     movements = find_movements(shifts, interpolated=section.interpolated, unusable=section.unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     check_shifts_fit(source, movements, axes, section)
+    movements = add_channel_offsets(movements, shifts, source.several, source.size("c"))
     canvas = choose_canvas(movements, [source.size(axis) for axis in axes], section.border)
     frame_weights = find_weights(shifts, weights)
     shift = spread_over_axes(movements.shift, axes, source.spatial)
@@ -127,6 +127,7 @@ def plan_mean(
         invalid="blank",
         validity=validity,
         channel=channel,
+        offsets=spread_offsets(movements.offsets, axes, source.spatial),
     )
     boxes = Regions(target.shape, regions.sides[1:])
     work = MeanWork(moving, target, boxes, batches, frame_weights)

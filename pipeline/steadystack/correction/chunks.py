@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from steadystack.config import CorrectSection
 from steadystack.model import InputError, Slices
+from steadystack.ome import OmeVersion
 from steadystack.outputs import VALID, Level
+from steadystack.readers import StackSpec
 from steadystack.warp import HOLE_REACH, REACH
 
 # The coarsest level is the first whose sides are all at most this long, pixels.
@@ -275,3 +278,62 @@ def make_valid_level(layout: ChunkLayout, region: Regions) -> Level:
 def _clip(sizes: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
     """The smaller ones of sizes and limits, per axis."""
     return tuple(min(size, limit) for size, limit in zip(sizes, limits, strict=True))
+
+
+def choose_chunks(
+    source: StackSpec,
+    axes: tuple[str, ...],
+    canvas_sides: dict[str, int],
+    section: CorrectSection,
+    version: OmeVersion,
+    interpolation: str,
+) -> ChunkLayout:
+    """Choose chunks and shards: those of the settings, or else those of the input.
+
+    `axes` are the array axes of the corrected stack, `canvas_sides` pixels by the name of the axis.
+    """
+    shape = {axis: canvas_sides.get(axis, source.size(axis)) for axis in axes}
+    input_chunks = dict(zip(source.axes, source.chunks, strict=True))
+    chunks = dict(input_chunks)
+    if section.chunks is not None:
+        chunks |= {"t": 1, "c": 1} | _expand_per_axis(
+            "correct.chunks", section.chunks, source.spatial
+        )
+    chunks = {axis: min(chunks[axis], shape[axis]) for axis in axes}
+    shards: dict[str, int] | None = None
+    if section.shards is not None:
+        shards = chunks | _expand_per_axis("correct.shards", section.shards, source.spatial)
+    elif section.chunks is None and version == "0.5" and source.shards is not None:
+        shards = dict(zip(source.axes, source.shards, strict=True))
+    if shards is not None and version == "0.4":
+        raise InputError("correct.shards: OME-Zarr 0.4 has no shards: set correct.format to 0.5")
+    if shards is not None:
+        for axis in axes:
+            shards[axis] = min(shards[axis], -(-shape[axis] // chunks[axis]) * chunks[axis])
+            if section.shards is not None and shards[axis] % chunks[axis]:
+                raise InputError(
+                    f"correct.shards: {shards[axis]} along {axis} is not a multiple of the "
+                    f"chunk's {chunks[axis]}"
+                )
+            shards[axis] = max(shards[axis] // chunks[axis], 1) * chunks[axis]
+    return ChunkLayout(
+        axes=axes,
+        shape=tuple(shape[axis] for axis in axes),
+        itemsize=np.dtype(source.dtype).itemsize,
+        chunks=tuple(chunks[axis] for axis in axes),
+        shards=None if shards is None else tuple(shards[axis] for axis in axes),
+        read=tuple(input_chunks[axis] for axis in axes),
+        interpolation=interpolation,
+        pyramid=section.levels != 1
+        and (section.levels is not None or max(canvas_sides.values()) > COARSEST),
+    )
+
+
+def _expand_per_axis(
+    key: str, setting: int | tuple[int, ...], axes: Sequence[str]
+) -> dict[str, int]:
+    """Expand a setting that is a number or a list to one number by the name of each axis."""
+    values = (setting,) * len(axes) if isinstance(setting, int) else setting
+    if len(values) != len(axes):
+        raise InputError(f"{key} has {len(values)} values for the axes {', '.join(axes)}")
+    return dict(zip(axes, values, strict=True))

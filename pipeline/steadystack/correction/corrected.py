@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 
 from steadystack.config import CorrectSection
 from steadystack.correction.chunks import (
-    COARSEST,
     ChunkLayout,
     Regions,
+    choose_chunks,
     cut_into_regions,
     make_levels,
     make_valid_level,
 )
 from steadystack.correction.movements import (
     Movements,
+    add_channel_offsets,
     choose_canvas,
     choose_fill_value,
     find_movements,
     find_shown_box,
     keep_near,
+    list_all,
+    spread_offsets,
     spread_over_axes,
 )
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
@@ -111,6 +114,7 @@ def plan_corrected(
         shape = [source.size(axis) for axis in axes]
         movements, stays = keep_near(movements, before.shift, before.linear, shape)
     shift = spread_over_axes(movements.shift, axes, spatial)
+    movements = add_channel_offsets(movements, shifts, source.several, source.size("c"))
     canvas, layout, regions, target = _choose_canvas_and_target(
         path, source, section, movements, axes, memory, before.sides if before else None
     )
@@ -128,6 +132,7 @@ def plan_corrected(
         invalid=section.invalid,
         validity=validity,
         channel=channel,
+        offsets=spread_offsets(movements.offsets, axes, spatial),
     )
     attributes = make_attributes(path, target, source, canvas, axes)
     how = {"how": compute_how(section, channel), "fingerprint": shifts.attrs.get("fingerprint", "")}
@@ -223,65 +228,6 @@ def check_shifts_fit(
         )
 
 
-def choose_chunks(
-    source: StackSpec,
-    axes: tuple[str, ...],
-    canvas_sides: dict[str, int],
-    section: CorrectSection,
-    version: OmeVersion,
-    interpolation: str,
-) -> ChunkLayout:
-    """Choose chunks and shards: those of the settings, or else those of the input.
-
-    `axes` are the array axes of the corrected stack, `canvas_sides` pixels by the name of the axis.
-    """
-    shape = {axis: canvas_sides.get(axis, source.size(axis)) for axis in axes}
-    input_chunks = dict(zip(source.axes, source.chunks, strict=True))
-    chunks = dict(input_chunks)
-    if section.chunks is not None:
-        chunks |= {"t": 1, "c": 1} | _expand_per_axis(
-            "correct.chunks", section.chunks, source.spatial
-        )
-    chunks = {axis: min(chunks[axis], shape[axis]) for axis in axes}
-    shards: dict[str, int] | None = None
-    if section.shards is not None:
-        shards = chunks | _expand_per_axis("correct.shards", section.shards, source.spatial)
-    elif section.chunks is None and version == "0.5" and source.shards is not None:
-        shards = dict(zip(source.axes, source.shards, strict=True))
-    if shards is not None and version == "0.4":
-        raise InputError("correct.shards: OME-Zarr 0.4 has no shards: set correct.format to 0.5")
-    if shards is not None:
-        for axis in axes:
-            shards[axis] = min(shards[axis], -(-shape[axis] // chunks[axis]) * chunks[axis])
-            if section.shards is not None and shards[axis] % chunks[axis]:
-                raise InputError(
-                    f"correct.shards: {shards[axis]} along {axis} is not a multiple of the "
-                    f"chunk's {chunks[axis]}"
-                )
-            shards[axis] = max(shards[axis] // chunks[axis], 1) * chunks[axis]
-    return ChunkLayout(
-        axes=axes,
-        shape=tuple(shape[axis] for axis in axes),
-        itemsize=np.dtype(source.dtype).itemsize,
-        chunks=tuple(chunks[axis] for axis in axes),
-        shards=None if shards is None else tuple(shards[axis] for axis in axes),
-        read=tuple(input_chunks[axis] for axis in axes),
-        interpolation=interpolation,
-        pyramid=section.levels != 1
-        and (section.levels is not None or max(canvas_sides.values()) > COARSEST),
-    )
-
-
-def _expand_per_axis(
-    key: str, setting: int | tuple[int, ...], axes: Sequence[str]
-) -> dict[str, int]:
-    """Expand a setting that is a number or a list to one number by the name of each axis."""
-    values = (setting,) * len(axes) if isinstance(setting, int) else setting
-    if len(values) != len(axes):
-        raise InputError(f"{key} has {len(values)} values for the axes {', '.join(axes)}")
-    return dict(zip(axes, values, strict=True))
-
-
 def compute_digest(
     source: StackSpec,
     section: CorrectSection,
@@ -292,8 +238,8 @@ def compute_digest(
 ) -> str:
     """Compute a short hash of everything that the pixels follow from.
 
-    `shift` (frames, spatial axes) are pixels, the linear motion is that of `movements`, `canvas`
-    the box of pixels that is shown.
+    `shift` (frames, spatial axes) are pixels, the linear motion, and offsets of channels, are
+    those of `movements`, `canvas` the box of pixels that is shown.
     """
     validity, channel = valid
     relevant = validity if channel is not None else validity.drop_value_causes()
@@ -311,6 +257,8 @@ def compute_digest(
     text = json.dumps(content, sort_keys=True).encode() + np.ascontiguousarray(shift).tobytes()
     if movements.linear is not None:
         text += np.ascontiguousarray(movements.linear).tobytes()
+    if movements.offsets is not None:
+        text += np.ascontiguousarray(movements.offsets).tobytes()
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -324,10 +272,10 @@ def _describe(
     plan: CorrectionPlan, section: CorrectSection, movements: Movements, axes: Sequence[str]
 ) -> dict[str, Any]:
     """Describe the stack by attributes that are stored beside the image's metadata."""
-    source, target = plan.source, plan.target
+    source, target, everywhere = plan.source, plan.target, list_all(movements)
     shape = [source.size(axis) for axis in axes]
-    good, linear = movements.good, movements.linear
-    common = find_shown_box(movements.shift[good], None if linear is None else linear[good], shape)
+    good, linear = everywhere.good, everywhere.linear
+    common = find_shown_box(everywhere.shift[good], None if linear is None else linear[good], shape)
     layout = [plan.regions.sides, [asdict(level) for level in target.levels]]
     return {
         "digest": target.digest,

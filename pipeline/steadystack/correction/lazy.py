@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from steadystack.correction.movements import (
     BORDERS,
+    Movements,
+    add_channel_offsets,
     choose_canvas,
     choose_fill_value,
     find_defects_left_out,
     find_movements,
     make_motion_array,
 )
+from steadystack.correction.regions import assign_box_coordinates
 from steadystack.dataset import is_edited
 from steadystack.model import (
     Bools,
@@ -62,7 +65,8 @@ def correct(
     ----------
     stack : DataArray with the dim t and the spatial dims the shifts have, or an array
         (t, [z,] y, x), in memory or of Dask; other dims (channels) are moved alike; a coordinate
-        ``valid``, as `open_stack` gives it, and NaN say what is not valid
+        ``valid``, as `open_stack` gives it, and NaN say what is not valid; the dim c is moved by
+        offsets of channels, too, where the dataset has them for its labels (without any: numbers)
     shifts : the dataset of `estimate_shifts` or `run`, or a part of it; a warning says if its
         shifts are not those that were solved for, unless `edit_shifts` put them in
     mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or with t in front one per
@@ -103,6 +107,7 @@ def correct(
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, len(movements.shift), axes)
+    movements = _add_channel_offsets(movements, stack, shifts)
     motion, nodes = make_motion_array(movements, interpolation, other_shape)
     if not other_shape:
         _check_shape(stack, shifts, axes)
@@ -123,7 +128,7 @@ def correct(
         _move_frame,
         pick(lazy),
         pick(xr.ones_like(lazy, bool) & valid & given_valid),
-        xr.DataArray(movements.shift[is_shown], dims=("t", "axis")),
+        _make_shift_array(movements, is_shown),
         motion.isel(t=is_shown),
         kwargs={
             "interpolation": interpolation,
@@ -147,7 +152,29 @@ def correct(
     filled = filled.transpose(*stack.dims)
     if border == "same":
         return filled.assign_coords(lazy.coords)
-    return _assign_box_coordinates(filled, lazy, axes, box)
+    return assign_box_coordinates(filled, lazy, axes, box)
+
+
+def _add_channel_offsets(
+    movements: Movements, stack: xr.DataArray, shifts: xr.Dataset
+) -> Movements:
+    """The movements with offsets of channels, where the stack has the channels of the dataset."""
+    if "c" not in stack.dims or "channel" not in shifts.coords:
+        return movements
+    count = stack.sizes["c"]
+    labels = [*map(str, stack["c"].to_numpy() if "c" in stack.coords else range(count))]
+    wanted = shifts["channel"].to_numpy().tolist()
+    is_there = set(wanted) <= set(labels)
+    channels = [labels.index(label) for label in wanted] if is_there else []
+    return add_channel_offsets(movements, shifts, channels, count)
+
+
+def _make_shift_array(movements: Movements, is_shown: Bools) -> xr.DataArray:
+    """The shifts of frames that are shown along t, axis, and c, where channels have offsets."""
+    shift = xr.DataArray(movements.shift[is_shown], dims=("t", "axis"))
+    if movements.offsets is None:
+        return shift
+    return shift + xr.DataArray(movements.offsets, dims=("c", "axis"))
 
 
 def _check_options(interpolation: str, border: str, invalid: str) -> None:
@@ -287,33 +314,6 @@ def _name_mask_axes(
             f"the mask has the shape {shape}, {problem}; the stack: {dict(stack.sizes)}"
         )
     return fitting[0]
-
-
-def _assign_box_coordinates(
-    filled: xr.DataArray, stack: xr.DataArray, axes: list[str], box: Box
-) -> xr.DataArray:
-    """Give a box of a stack its coordinates, those of the axes from where the box begins."""
-    others = {
-        name: coordinate
-        for name, coordinate in stack.coords.items()
-        if not set(axes) & set(coordinate.dims)
-    }
-    return filled.assign_coords(others).assign_coords(_make_coordinates(stack, axes, box))
-
-
-def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:
-    """Make the coordinates of a box by continuing those of the stack; pixels if it has none."""
-    coordinates = {}
-    for axis, first, size in zip(axes, box.first, box.shape, strict=True):
-        stack_coordinate = stack.coords.get(axis)
-        begin, step = 0.0, 1.0
-        if stack_coordinate is not None and stack_coordinate.size > 1:
-            begin = float(stack_coordinate[0])
-            step = float(stack_coordinate[-1] - stack_coordinate[0]) / (stack_coordinate.size - 1)
-        values = begin + step * (first + np.arange(size))
-        attributes = {} if stack_coordinate is None else stack_coordinate.attrs
-        coordinates[axis] = (axis, values, attributes)
-    return coordinates
 
 
 def _move_frame(

@@ -47,6 +47,7 @@ class Movements:
     good : (frames,) which frames are moved by a shift that is known
     linear : (frames, axes, axes) about the middle of a frame, or local shifts, which hold the
         shift; None: frames are shifted alone
+    offsets : (channels, axes) pixels, what each channel is moved by besides; None: none
     is_whole : (frames,) of which no pixel was missing when it was measured; None: all are
     """
 
@@ -54,6 +55,7 @@ class Movements:
     good: Bools
     linear: AnyMotion | None = None
     is_whole: Bools | None = None
+    offsets: NDArray[np.float64] | None = None
 
 
 def find_movements(
@@ -147,6 +149,32 @@ def keep_near(
     return replace(movements, shift=chosen, linear=turned), stays
 
 
+def add_channel_offsets(
+    movements: Movements, shifts: xr.Dataset, channels: Sequence[int], count: int
+) -> Movements:
+    """The movements with the offsets of the `count` channels of a stack, as far as any is known.
+
+    `channels` are the indices of those that were measured, in the order of the dataset.
+    """
+    if "channel_offset" not in shifts or len(channels) != shifts.sizes["channel"]:
+        return movements
+    known = np.nan_to_num(shifts["channel_offset"].to_numpy().astype(np.float64))
+    if not known.any():
+        return movements
+    offsets = np.zeros((count, known.shape[1]))
+    offsets[list(channels)] = known
+    return replace(movements, offsets=offsets)
+
+
+def list_all(movements: Movements) -> Movements:
+    """The movements of all frames, in one channel after another where these have offsets."""
+    if movements.offsets is None:
+        return movements
+    several = np.unique(movements.offsets, axis=0)
+    shift = (several[:, None] + movements.shift).reshape(-1, several.shape[1])
+    return Movements(shift, np.tile(movements.good, len(several)))
+
+
 def spread_over_axes(
     shift: NDArray[np.float64], axes: Sequence[str], spatial: Sequence[str]
 ) -> NDArray[np.float64]:
@@ -154,6 +182,13 @@ def spread_over_axes(
     spread = np.zeros((len(shift), len(spatial)))
     spread[:, [spatial.index(axis) for axis in axes]] = shift
     return spread
+
+
+def spread_offsets(
+    offsets: NDArray[np.float64] | None, axes: Sequence[str], spatial: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """Spread offsets of channels as `spread_over_axes` does shifts, if there are any."""
+    return None if offsets is None else spread_over_axes(offsets, axes, spatial)
 
 
 def get_linear(shifts: xr.Dataset) -> NDArray[np.float64] | None:
@@ -273,6 +308,7 @@ def choose_canvas(movements: Movements, shape: Sequence[int], border: str) -> Bo
     """
     if border == "same":
         return Box((0,) * len(shape), tuple(shape))
+    movements = list_all(movements)
     shown, linear = np.isfinite(movements.shift).all(axis=1), movements.linear
     if border == "expand" and linear is not None:
         return find_warped_whole_box(linear[shown], movements.shift[shown], shape)

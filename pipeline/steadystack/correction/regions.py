@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.correction.chunks import Regions, scale_to_level
@@ -48,6 +49,7 @@ class CorrectionPlan:
     invalid : what becomes of pixels that are not valid: "blank", "keep" or "fill"; see `move_part`
     validity : which pixels are valid in the frames that the shifts were measured on
     channel : the one whose values tell whether a pixel is valid; None: no channel
+    offsets : (channels of `source`, spatial axes) pixels, what each is moved by besides; None: none
     """
 
     source: StackSpec
@@ -61,10 +63,17 @@ class CorrectionPlan:
     validity: Validity
     channel: int | None
     linear: AnyMotion | None = None
+    offsets: NDArray[np.float64] | None = None
 
-    def find_source(self, frame: int, box: Box, margin: int) -> Slices | None:
+    def get_shift(self, frame: int, channel: int) -> NDArray[np.float64]:
+        """The shift of a frame in a channel (spatial axes,), pixels."""
+        offset = 0.0 if self.offsets is None else self.offsets[channel]
+        return np.asarray(self.shift[frame] + offset)
+
+    def find_source(self, frame: int, channel: int, box: Box, margin: int) -> Slices | None:
         """Find the region of a frame that a box of it needs, moved; None: it has no part in it."""
-        shift, shape, reach = self.shift[frame], self.source.frame_shape, REACH[self.interpolation]
+        shift, shape = self.get_shift(frame, channel), self.source.frame_shape
+        reach = REACH[self.interpolation]
         if not np.isfinite(shift).all():
             return None
         if self.linear is None:
@@ -80,6 +89,33 @@ def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
         tuple(first.get(axis, 0) for axis in source.spatial),
         tuple(sides.get(axis, source.size(axis)) for axis in source.spatial),
     )
+
+
+def assign_box_coordinates(
+    filled: xr.DataArray, stack: xr.DataArray, axes: list[str], box: Box
+) -> xr.DataArray:
+    """Give a box of a stack its coordinates, those of the axes from where the box begins."""
+    others = {
+        name: coordinate
+        for name, coordinate in stack.coords.items()
+        if not set(axes) & set(coordinate.dims)
+    }
+    return filled.assign_coords(others).assign_coords(_make_coordinates(stack, axes, box))
+
+
+def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[str, Any]:
+    """Make the coordinates of a box by continuing those of the stack; pixels if it has none."""
+    coordinates = {}
+    for axis, first, size in zip(axes, box.first, box.shape, strict=True):
+        stack_coordinate = stack.coords.get(axis)
+        begin, step = 0.0, 1.0
+        if stack_coordinate is not None and stack_coordinate.size > 1:
+            begin = float(stack_coordinate[0])
+            step = float(stack_coordinate[-1] - stack_coordinate[0]) / (stack_coordinate.size - 1)
+        values = begin + step * (first + np.arange(size))
+        attributes = {} if stack_coordinate is None else stack_coordinate.attrs
+        coordinates[axis] = (axis, values, attributes)
+    return coordinates
 
 
 def make_attributes(
@@ -178,9 +214,9 @@ def _move_group(
     shape, still = plan.source.frame_shape, np.eye(2)
     margin = HOLE_REACH if plan.invalid == "fill" else 0
     source_regions = {
-        frame: region
-        for frame in frames
-        if (region := plan.find_source(frame, box, margin)) is not None
+        (frame, channel): region
+        for frame, channel in product(frames, channels)
+        if (region := plan.find_source(frame, channel, box, margin)) is not None
     }
     if not source_regions:
         return
@@ -189,9 +225,9 @@ def _move_group(
         for sides in zip(*source_regions.values(), strict=True)
     )
     # Frames that stay blank are not read: broken chunks in them do no harm.
-    read_frames = range(min(source_regions), max(source_regions) + 1)
+    read_frames = range(min(source_regions)[0], max(source_regions)[0] + 1)
     pixels, valid = read_block(plan.source, read_frames, channels, region)
-    for frame, channel in product(source_regions, channels):
+    for frame, channel in source_regions:
         target_index = (frame - frames.start, channel - channels.start)
         source_index = (frame - read_frames.start, channel - channels.start)
         stored_valid = None if valid is None else valid[source_index]
@@ -201,7 +237,7 @@ def _move_group(
             region,
             shape,
             still if plan.linear is None else plan.linear[frame],
-            plan.shift[frame],
+            plan.get_shift(frame, channel),
             box.first,
             plan.interpolation,
             image[target_index],

@@ -31,7 +31,7 @@ from steadystack.parts import compute_jackknife_std
 from steadystack.warp import compute_rotation, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 10
+FORMAT = 11
 # Rows that are computed with at a time, for the memory of very many.
 STRETCH = 4096
 # Columns that follow from the linear motion of 2-D frames.

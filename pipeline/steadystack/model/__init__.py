@@ -81,7 +81,7 @@ from steadystack.model.schema import (
     columns_of,
     count_parts,
 )
-from steadystack.model.tables import FrameTable, PairTable
+from steadystack.model.tables import FrameTable, PairTable, describe_channel_offsets
 from steadystack.model.verdicts import Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
     LONE,
@@ -177,6 +177,7 @@ __all__ = [
     "as_stack",
     "columns_of",
     "count_parts",
+    "describe_channel_offsets",
     "escape_unprintable",
     "hide_in_values",
     "hide_secrets",

@@ -185,6 +185,14 @@ COLUMNS = (
     Column("pair_channel_weight", "channel_weight", "pairs", (PAIR, CHANNEL), "<f4", NAN,
            "how much of the pair's shift is from a channel, 0 to 1; 0: it contradicts the others, "
            "or all contradict each other; NaN: no shift is known of it", measured=True),
+    Column("channel_offset", "channel_offset", "frames", (CHANNEL, AXIS), "<f8", NAN,
+           "shift to apply to a channel besides that of its frame, to lay it on the first; one for "
+           "all frames, 0 of the first; NaN: not known, or solve.channel_offsets is false",
+           "pixel"),
+    Column("channel_offset_std", "channel_offset_std", "frames", (CHANNEL, AXIS), "<f8", NAN,
+           "standard deviation of channel_offset; 0 of the first", "pixel"),
+    Column("channel_offset_status", "channel_offset_status", "frames", (CHANNEL,), "|i1",
+           UNMEASURED, "status of channel_offset, in the words of pairs", flags=PairStatus),
     Column("pair_part_std", "", "derived", (PAIR, AXIS), "<f8", NAN,
            "what the disagreement of the frame's parts says of the error of pair_shift, by "
            "jackknife; NaN: not known", "pixel"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from steadystack.model.findings import OutsideOutcome
 from steadystack.model.images import FrameSource
 from steadystack.model.schema import (
+    CHANNEL,
     FRAME_FIELDS,
     NODE_X,
     NODE_Y,
@@ -156,6 +157,9 @@ class FrameTable:
     along y and x, pixels of the anchor; `local_status` (frames, rows, columns) holds the codes of
     `LocalStatus`. One node, where nothing is known, if the motion is not local.
 
+    `channel_offset` and `channel_offset_std` (channels, axes) are pixels, relative to the first
+    channel, NaN where not known; `channel_offset_status` (channels,) the codes of `PairStatus`.
+
     Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
     own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
     axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
@@ -183,6 +187,9 @@ class FrameTable:
     local_shift: NDArray[np.float64]
     local_shift_std: NDArray[np.float64]
     local_status: NDArray[np.int8]
+    channel_offset: NDArray[np.float64]
+    channel_offset_std: NDArray[np.float64]
+    channel_offset_status: NDArray[np.int8]
     nodes: tuple[NDArray[np.float64], NDArray[np.float64]] = NO_NODES
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
@@ -222,7 +229,32 @@ class FrameTable:
             **dict.fromkeys((NODE_Y, NODE_X), 1),
             "axis": ndim,
             "of_axis": ndim,
+            CHANNEL: pairs.channel_weight.shape[1],
         }
         columns: dict[str, Any] = {c.field: c.empty(sizes) for c in columns_of("frames")}
         columns["status"] = pairs.frame_read_status
         return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())
+
+
+def describe_channel_offsets(
+    labels: Sequence[str],
+    axes: Sequence[str],
+    offset: NDArray[np.float64],
+    std: NDArray[np.float64],
+    status: NDArray[np.int8],
+) -> Iterator[tuple[str, str]]:
+    """Yield what is told of the offset of each channel but the first: a name, and words.
+
+    Parameters
+    ----------
+    labels, axes : names of channels and of axes
+    offset, std, status : as the columns of `FrameTable` have them
+    """
+    for number in range(1, len(labels)):
+        found = PairStatus.from_code(status[number])
+        words = f"not known, channels are {found}: it is moved as the first"
+        if found is PairStatus.OK:
+            along = zip(axes, offset[number], std[number], strict=True)
+            words = ", ".join(f"{axis} {value:+.3f} ± {error:.3f}" for axis, value, error in along)
+            words += " px"
+        yield f"offset of channel {labels[number]}", words

@@ -26,6 +26,7 @@ from steadystack.report.figures import (
     encode_colours,
     encode_same_greys,
     encode_svg,
+    list_channel_offsets,
     save_figure,
     shrink,
 )
@@ -203,10 +204,10 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     shift = shifts["frame_shift"].to_numpy()
     shift = shift[np.isfinite(shift).all(axis=1)]
     total, pairs = shifts.sizes["frame"], shifts.sizes["pair"]
-    usable = int((shifts["pair_status"].to_numpy() == PairStatus.OK.code).sum())
+    is_ok = shifts["pair_status"].to_numpy() == PairStatus.OK.code
     facts = [
         ("frames with a shift", f"{len(shift)} of {total}"),
-        ("usable pairs", f"{usable} of {pairs}"),
+        ("usable pairs", f"{int(is_ok.sum())} of {pairs}"),
     ]
     if len(shift):
         names = [str(name) for name in shifts["axis"].to_numpy()]
@@ -223,13 +224,11 @@ def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
             facts.append(("median step", f"{np.median(steps):.3f} px"))
         if np.isfinite(std).any():
             facts.append(("median std of a shift", f"{np.nanmedian(std):.3f} px"))
-    facts += _list_turns(shifts)
+    facts += _list_turns(shifts) + list_channel_offsets(shifts)
     outside = OutsideOutcome.of(shifts.attrs)
     if outside is not None:
         facts.append(("external reference", "; ".join(outside.describe())))
-    residual = shifts["pair_residual"].to_numpy()[
-        shifts["pair_status"].to_numpy() == PairStatus.OK.code
-    ]
+    residual = shifts["pair_residual"].to_numpy()[is_ok]
     if np.isfinite(residual).any():
         facts.append(("rms residual", f"{np.sqrt(np.nanmean(residual**2)):.3f} px"))
     return facts

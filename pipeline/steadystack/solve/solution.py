@@ -18,7 +18,6 @@ from steadystack.model import (
     FrameStatus,
     FrameTable,
     InputError,
-    LocalStatus,
     PairTable,
 )
 from steadystack.parts import compute_jackknife_std
@@ -104,8 +103,8 @@ def solve_shifts(
     rejected = pairs.ok.copy()
     rejected[accepted] = False
     ends = np.concatenate([pairs.reference[accepted], pairs.moving[accepted]])
-    unknown = np.full((frame_count, *2 * shift.shape[1:]), np.nan)
-    solution = FrameTable(
+    solution = replace(
+        FrameTable.unsolved(pairs),
         shift=shift,
         shift_std=fit.std,
         stated_std=fit.stated_std,
@@ -119,13 +118,6 @@ def solve_shifts(
         residual=pairs.shift - (shift[pairs.moving] - shift[pairs.reference]),
         rejected=rejected,
         anchors=fit.anchors,
-        linear=unknown,
-        linear_std=unknown.copy(),
-        rotation_std=unknown[:, 0, 0].copy(),
-        scale_std=unknown[:, 0, 0].copy(),
-        local_shift=np.full((frame_count, 1, 1, shift.shape[1]), np.nan),
-        local_shift_std=np.full((frame_count, 1, 1, shift.shape[1]), np.nan),
-        local_status=np.full((frame_count, 1, 1), LocalStatus.UNKNOWN.code, np.int8),
         own_variance=fit.own_variance,
     )
     if leave_out_parts:

@@ -18,11 +18,18 @@ from steadystack.checks import (
     read_local_motion,
 )
 from steadystack.cluster import Engine
-from steadystack.common_frame import move_to_outside
+from steadystack.common_frame import measure_channel_offsets, move_to_outside
 from steadystack.dataset import get_journal_path, read_pairs
 from steadystack.durable import get_place
 from steadystack.measure import refine_shifts
-from steadystack.model import FrameTable, InputError, OutsideOutcome, PairStatus, PairTable
+from steadystack.model import (
+    FrameTable,
+    InputError,
+    OutsideOutcome,
+    PairStatus,
+    PairTable,
+    describe_channel_offsets,
+)
 from steadystack.motion import (
     MOTION_CHOICE,
     ModelChoice,
@@ -69,6 +76,8 @@ def solve_series(
         frames = solve_motion(source, pairs, frames, method, motion.model, **how)
     if settings.refine:
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
+    if settings.channel_offsets:
+        frames = _find_channel_offsets(setup, pairs, frames, client)
     if setup.series.outside is not None:
         frames = move_to_outside(source, pairs, frames, method, setup.series.outside, client=client)
         for line in frames.outside.describe() if frames.outside else ():
@@ -76,6 +85,20 @@ def solve_series(
     if settings.interpolate is None:
         return frames
     return interpolate_missing(frames, settings.interpolate)
+
+
+def _find_channel_offsets(
+    setup: Setup, pairs: PairTable, frames: FrameTable, client: Engine
+) -> FrameTable:
+    """The frames with the offsets of channels, told in the log."""
+    frames = measure_channel_offsets(
+        setup.series.source, pairs, frames, setup.method, setup.size, client=client
+    )
+    labels, axes = setup.config.input.channel_labels, setup.series.source.axes
+    found = frames.channel_offset, frames.channel_offset_std, frames.channel_offset_status
+    for name, words in describe_channel_offsets(labels, axes, *found):
+        log.log(logging.WARNING if words.startswith("not") else logging.INFO, "%s: %s", name, words)
+    return frames
 
 
 def _solve_alone(setup: Setup, pairs: PairTable, found: Mapping[str, str]) -> FrameTable:

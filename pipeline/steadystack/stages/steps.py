@@ -165,7 +165,8 @@ def measure(
 def solve(config: Config, *, cluster: ClusterOnDemand | None = None) -> xr.Dataset:
     """Solve for the frames' shifts from the measured pairs.
 
-    Only `solve.refine`, `motion.model` and `external_reference` read frames.
+    Only `solve.refine`, `solve.channel_offsets`, `motion.model` and `external_reference` read
+    frames.
     """
     with open_run(resolve_only_input(config), "solve", cluster) as opened:
         return solve_measured(opened, load_measured(opened))

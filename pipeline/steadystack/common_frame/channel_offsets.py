@@ -1,0 +1,263 @@
+"""A constant offset of every channel from the first, such as a chromatic shift.
+
+A frame of the first channel is paired with another frame of a further one, and what the frames'
+shifts explain is taken off: what is left is the offset, once for each pair. Pairs are of frames
+that moved between, so that what stands still in a camera that both channels share lies beside the
+scene. Channels that show other things of one scene differ alike in all pairs, so that this part of
+their stated error does not average out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.cluster import Engine
+from steadystack.common_frame.outside import AGREE, choose_fine_sigma
+from steadystack.measure import (
+    BatchSize,
+    Method,
+    find_cheapest_cell,
+    find_pair_centres,
+    has_shift,
+    measure_pairs,
+    spread_evenly,
+)
+from steadystack.model import (
+    Bools,
+    Frame,
+    FrameSource,
+    FrameTable,
+    Ints,
+    PairStatus,
+    PairTable,
+    RunError,
+    Slices,
+)
+from steadystack.parts import compute_jackknife_std
+
+# So many pairs are measured, and at least so many have to agree.
+MOST_PAIRS, FEWEST = 24, 4
+# Frames that moved this far between them, px, are paired, where there are enough.
+MOVED = 2.0
+# Pairs count within so many deviations of their median; with fine detail alone, offsets agree
+# within so many of both (`AGREE`), or this, px.
+OUTLYING, AGREE_PX = 4.0, 0.1
+
+
+@dataclass(frozen=True)
+class TwoChannels:
+    """The frames of one channel and, behind them, those of another; of one shape and mask."""
+
+    first: FrameSource
+    second: FrameSource
+
+    @property
+    def frame_count(self) -> int:
+        return 2 * self.first.frame_count
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.first.frame_shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.first.axes
+
+    @property
+    def in_memory(self) -> bool:
+        return self.first.in_memory
+
+    @property
+    def channels(self) -> tuple[FrameSource, ...]:
+        return ()
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        return self.first.common_mask(region)
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        count = self.first.frame_count
+        source, index = (self.first, frame) if frame < count else (self.second, frame - count)
+        return source.read(index, region)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelOffset:
+    """The offset of a channel from the first, and its deviations (axes,), px; NaN: not known."""
+
+    status: PairStatus
+    offset: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    @classmethod
+    def unknown(cls, status: PairStatus, ndim: int) -> ChannelOffset:
+        """Say why it is not known."""
+        return cls(status, np.full(ndim, np.nan), np.full(ndim, np.nan))
+
+
+def measure_channel_offsets(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    size: BatchSize,
+    *,
+    client: Engine = None,
+) -> FrameTable:
+    """Solved frames with the offset of every channel from the first, as far as it can be known.
+
+    Parameters
+    ----------
+    source : of several channels
+    pairs, frames : as they were measured and solved, shifted alone
+
+    Returns
+    -------
+    FrameTable
+        `channel_offset` and `channel_offset_std` (channels, axes), px, what has to be applied to a
+        channel besides the shift of its frame: 0 of the first, NaN where it is not known;
+        `channel_offset_status` says why.
+
+    Raises
+    ------
+    RunError
+        If pairs cannot be measured.
+    """
+    chosen = choose_pairs(pairs, frames)
+    offset, std = frames.channel_offset.copy(), frames.channel_offset_std.copy()
+    status = frames.channel_offset_status.copy()
+    offset[0], std[0], status[0] = 0, 0, PairStatus.OK.code
+    known = (has_shift(frames.shift) & (frames.component == 0))[:, None]
+    twice = np.tile(np.where(known, frames.shift, 0.0), (2, 1))
+    places = None if method.places is None else np.tile(method.places, (2, 1))
+    is_around = method.search.max_shift is not None and places is None
+    method = replace(
+        method,
+        keep=(),
+        places=places,
+        initial_shifts=twice if is_around else None,
+        asks_parts=True,
+    )
+    for number, channel in enumerate(source.channels[1:], 1):
+        two = TwoChannels(source.channels[0], channel)
+        found = ChannelOffset.unknown(PairStatus.EMPTY, len(two.axes))
+        if len(chosen) >= FEWEST:
+            found = _measure(two, chosen, twice, method, size, client)
+        status[number], offset[number], std[number] = found.status.code, found.offset, found.std
+    return replace(
+        frames, channel_offset=offset, channel_offset_std=std, channel_offset_status=status
+    )
+
+
+def choose_pairs(pairs: PairTable, frames: FrameTable) -> Ints:
+    """Choose pairs (n, 2) of frames that are used, no frame twice as the one or the other.
+
+    Those that moved between them, if there are enough: what stands still is then beside the scene.
+    """
+    used = pairs.ok & ~frames.rejected & (frames.component[pairs.reference] == 0)
+    rows = np.flatnonzero(used & has_shift(frames.shift[pairs.reference]))
+    ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
+    far = np.linalg.norm(frames.shift[ends[:, 1]] - frames.shift[ends[:, 0]], axis=1) >= MOVED
+    for some in (ends[far], ends):
+        alone = _use_once(some)
+        if len(alone) >= 2 * FEWEST:
+            break
+    return spread_evenly(alone, MOST_PAIRS)
+
+
+def _use_once(ends: Ints) -> Ints:
+    """The pairs (n, 2) whose first frame is first in none before, and the second likewise."""
+    first, second, kept = set[int](), set[int](), []
+    for row, (reference, moving) in enumerate(ends.tolist()):
+        if reference not in first and moving not in second:
+            first.add(reference)
+            second.add(moving)
+            kept.append(row)
+    return ends[kept]
+
+
+def _measure(
+    two: TwoChannels,
+    chosen: Ints,
+    twice: NDArray[np.float64],
+    method: Method,
+    size: BatchSize,
+    client: Engine,
+) -> ChannelOffset:
+    """The offset of the second channel, if it is about the same in fine detail.
+
+    Shading is alike in all channels of a microscope, whatever they show, and stands still: as far
+    as it pulls, the error tells.
+    """
+    ends = chosen + np.array([0, two.frame_count // 2])
+    plain = _measure_pairs(two, ends, twice, method, size, client)
+    if plain.status is not PairStatus.OK or method.conditioning.high_pass is not None:
+        return plain
+    fine = replace(method.conditioning, high_pass=choose_fine_sigma(two.frame_shape))
+    detail = _measure_pairs(two, ends, twice, replace(method, conditioning=fine), size, client)
+    if detail.status is not PairStatus.OK:
+        return detail
+    allowed = np.maximum(AGREE * np.hypot(plain.std, detail.std), AGREE_PX)
+    if (np.abs(plain.offset - detail.offset) > allowed).any():
+        return ChannelOffset.unknown(PairStatus.AMBIGUOUS, len(plain.offset))
+    return replace(plain, std=np.maximum(plain.std, np.abs(plain.offset - detail.offset)))
+
+
+def _measure_pairs(
+    two: TwoChannels,
+    ends: Ints,
+    twice: NDArray[np.float64],
+    method: Method,
+    size: BatchSize,
+    client: Engine,
+) -> ChannelOffset:
+    """The offset as pairs of frames (n, 2) of both channels have it, of shifts known twice."""
+    if method.initial_shifts is not None:
+        centres = find_pair_centres(method, ends)
+        assert centres is not None
+        method = replace(method, cell=find_cheapest_cell(centres, ends, method.search))
+    table = PairTable.of_frames(ends, two)
+    for _ in measure_pairs(two, table, method, size, client=None if two.in_memory else client):
+        pass
+    if table.count([PairStatus.FAILED, PairStatus.UNREADABLE]) == len(ends):
+        raise RunError(
+            "channel offsets cannot be measured: no frame could be read; the pairs are saved: "
+            "`steadystack solve` tries it again"
+        )
+    if 2 * table.ok.sum() <= len(ends) or table.ok.sum() < FEWEST:
+        codes = table.status[~table.ok].tolist()
+        told = max(codes, key=codes.count)
+        return ChannelOffset.unknown(list(PairStatus)[told], len(two.axes))
+    explained = twice[ends[:, 1]] - twice[ends[:, 0]]
+    ok = table.ok
+    return join_offsets((table.shift - explained)[ok], table.shift_std[ok], table.part_step[ok])
+
+
+def join_offsets(
+    values: NDArray[np.float64], std: NDArray[np.float64], part_step: NDArray[np.float32]
+) -> ChannelOffset:
+    """One offset from what pairs say; AMBIGUOUS where most lie away from their median.
+
+    What they scatter averages out. What is stated beyond that is alike in all of them, such as what
+    only one of the channels shows, and stays; where the parts of the frame disagree more than that,
+    on average over pairs, their jackknife is the error.
+
+    Parameters
+    ----------
+    values, std : (pairs, axes), px
+    part_step : (pairs, parts, axes), px
+    """
+    middle = np.median(values, axis=0)
+    spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    is_near = (np.abs(values - middle) <= OUTLYING * np.maximum(spread, std)).all(axis=1)
+    count = int(is_near.sum())
+    if count < FEWEST or 2 * count <= len(values):
+        return ChannelOffset.unknown(PairStatus.AMBIGUOUS, values.shape[1])
+    scatter = values[is_near].var(axis=0, ddof=1)
+    stated = (std[is_near] ** 2).mean(axis=0)
+    variance = np.maximum(stated - scatter, 0) + np.maximum(scatter, stated) / count
+    by_parts = compute_jackknife_std(part_step[is_near].mean(axis=0, dtype=np.float64)[None])[0]
+    error = np.fmax(np.sqrt(variance), by_parts)
+    return ChannelOffset(PairStatus.OK, values[is_near].mean(axis=0), error)
