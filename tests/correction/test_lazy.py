@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -99,6 +101,18 @@ def test_a_stack_that_does_not_fit_is_refused(series, change, words):
     stack, shifts, _ = series
     with pytest.raises(steadystack.InputError, match=words):
         steadystack.correct(change(stack), shifts)
+
+
+def test_a_whole_stack_is_not_moved_by_the_shifts_of_some_of_its_frames(series):
+    stack, shifts, _ = series
+    some = shifts.assign_coords(frame=range(5)).isel(frame=[1, 3])
+    with pytest.raises(steadystack.InputError, match=r"there are shifts for 2, those of some") as e:
+        steadystack.correct(stack, some)
+    way_out = re.search(r"take (stack\.isel\(.*\))", str(e.value))[1]
+    chosen = eval(way_out, {"stack": stack, "shifts": some})
+    np.testing.assert_array_equal(
+        steadystack.correct(chosen, some), steadystack.correct(stack, shifts).isel(t=[1, 3])
+    )
 
 
 def test_correct_tells_of_shifts_that_were_changed(series):

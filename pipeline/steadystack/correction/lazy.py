@@ -106,7 +106,7 @@ def correct(
     _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    _check_frames(stack, len(movements.shift), axes)
+    _check_frames(stack, shifts, axes)
     movements = _add_channel_offsets(movements, stack, shifts)
     motion, nodes = make_motion_array(movements, interpolation, other_shape)
     if not other_shape:
@@ -217,12 +217,16 @@ def _warn_if_changed(shifts: xr.Dataset) -> None:
         )
 
 
-def _check_frames(stack: xr.DataArray, count: int, axes: list[str]) -> None:
-    """Refuse a stack without `count` frames, or without the axes of the shifts."""
-    if "t" not in stack.dims or stack.sizes["t"] != count:
+def _check_frames(stack: xr.DataArray, shifts: xr.Dataset, axes: list[str]) -> None:
+    """Refuse a stack without a frame for each shift, or without the axes of the shifts."""
+    count, wanted = stack.sizes.get("t", 0), shifts.sizes["frame"]
+    if "t" not in stack.dims or count != wanted:
+        way_out = suggest_renaming(stack)
+        if "frame" in shifts.coords and wanted and count > shifts["frame"].max():
+            way_out = ', those of some of its frames: take stack.isel(t=shifts["frame"].values)'
         raise InputError(
-            f"the stack has {stack.sizes.get('t', 'no')} frames along t, but there are shifts for "
-            f"{count}{suggest_renaming(stack)}"
+            f"the stack has {count or 'no'} frames along t, but there are shifts for "
+            f"{wanted}{way_out}"
         )
     if not set(axes) <= set(spatial_dims(stack)):
         raise InputError(
