@@ -240,7 +240,7 @@ def test_another_reader_is_another_stack(raw):
         ("other.py:plain", r"other\.py cannot be read"),
         ("no_such_package:plain", "no_such_package cannot be imported"),
         ("mine.py:wrong", "returns a dict"),
-        ("mine.py:failing", "KeyError: 'no such scan'"),
+        ("mine.py:failing", r"cannot read scan\.raw: KeyError: 'no such scan'"),
     ],
 )
 def test_a_reader_that_is_none_is_told(raw, monkeypatch, reader, told):

@@ -156,7 +156,9 @@ def open_with(path: str, reader: str) -> FileArray:
     except InputError:
         raise
     except Exception as error:  # a reader of the user may raise anything
-        raise InputError(f"input.reader {reader}: {type(error).__name__}: {error}") from error
+        raise InputError(
+            f"input.reader {reader} cannot read {path}: {type(error).__name__}: {error}"
+        ) from error
     axes = [str(dim) for dim in array.dims] if hasattr(array, "dims") else None
     array = array.data if axes is not None else array
     if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
