@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import yaml
@@ -108,6 +110,12 @@ def test_drift_is_found_in_pixels_of_the_stack_and_a_run_is_left_alone(tmp_path)
     assert found.grain.steps == (3, 3)
     assert found.grain.frames == range(0, 17, 2)
     assert_right(found, truth)
+    found.shifts["frame_shift_std"][:, 1] *= 3  # each axis has its own: the verdict is by the worse
+    row = dict(found.describe())["drift"]
+    told = [float(word) for word in re.findall(r"± ([\d.]+)", row)]
+    errors = np.median(found.shifts["frame_shift_std"][1:], axis=0)
+    assert told == pytest.approx(errors, abs=0.005)
+    assert told[1] > 2 * told[0]
     assert found.shifts["frame"].to_numpy().tolist() == list(range(0, 17, 2))
     assert found.shifts["time"].to_numpy().tolist() == [2.0 * n for n in range(0, 17, 2)]
     assert found.shifts["pixel_size"].to_numpy().tolist() == [0.5, 0.25]

@@ -129,8 +129,8 @@ class MeanSection(Section):
         "none",
         description=(
             "none: all frames count alike; precision: by 1 / (1 + 12 s^2), where s is the "
-            "standard deviation of the frame's shift in pixels; column: by a column of a CSV "
-            "file"
+            "standard deviation of the frame's shift in pixels, root mean square over the "
+            "axes; column: by a column of a CSV file"
         ),
     )
     path: str | None = Field(

@@ -98,18 +98,24 @@ class Preview:
         components, frames = self.shifts["component"].to_numpy(), len(drift)
         largest = np.bincount(components[known & (components >= 0)]).argmax()
         known &= components == largest  # others are relative to frames of their own
+        errors = self.shifts["frame_shift_std"].to_numpy()[known]
         spans = ", ".join(
-            f"{axis} from {low:.1f} to {high:.1f}"
-            for axis, low, high in zip(
+            f"{axis} from {low:.1f} to {high:.1f}{_describe_error(error)}"
+            for axis, low, high, error in zip(
                 self.shifts["axis"].to_numpy().tolist(),
                 drift[known].min(axis=0) + 0.0,
                 drift[known].max(axis=0) + 0.0,
+                errors.T,
                 strict=True,
             )
         )
-        errors = self.shifts["frame_shift_std"].to_numpy()[known]
-        error = f", ± {np.nanmedian(errors):.2f}" if np.isfinite(errors).any() else ""
-        return f"{spans}{error} px of the stack, in {int(known.sum())} of {frames} frames"
+        return f"{spans} px of the stack, in {int(known.sum())} of {frames} frames"
+
+
+def _describe_error(errors: np.ndarray) -> str:
+    """Describe the typical error along an axis: without the anchor, as the verdict does."""
+    errors = errors[errors > 0]
+    return f" ± {np.median(errors):.2f}" if len(errors) else ""
 
 
 def preview(config: Config, progress: Callable[[int, int], None] | None = None) -> Preview:
