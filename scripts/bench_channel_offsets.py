@@ -40,6 +40,7 @@ class Case:
     shared: float = 1.0
     shading: float = 0.0
     pattern: float = 0.0
+    is_steady: bool = False  # the drift
 
 
 CASES = {
@@ -51,6 +52,7 @@ CASES = {
     "both on one pattern, 0.5": Case(pattern=0.5),
     "nothing in common": Case(own=1.0, shared=0.0),
     "nothing in common, both shaded": Case(own=1.0, shared=0.0, shading=6.0),
+    "a pattern alone, steady drift": Case(own=0.1, shared=0.0, pattern=0.4, is_steady=True),
     "the negative": Case(shared=-1.0),
 }
 
@@ -58,7 +60,8 @@ CASES = {
 def make_frames(case: Case, seed: int) -> NDArray[np.float32]:
     """Frames (t, c, y, x)."""
     rng = np.random.default_rng(seed)
-    drift = np.cumsum(rng.normal(0.4, 0.8, (FRAMES, 2)), axis=0)
+    steps = np.tile(rng.uniform(1, 2.5, 2), (FRAMES, 1))
+    drift = np.cumsum(steps if case.is_steady else rng.normal(0.4, 0.8, (FRAMES, 2)), axis=0)
     drift *= min(1, (MARGIN - 5) / np.abs(drift).max())
     whole, y, x = (SIDE + 2 * MARGIN,) * 2, *np.mgrid[:SIDE, :SIDE]
     scenes = [ndimage.gaussian_filter(rng.normal(size=whole), 2.0, mode="wrap") for _ in range(2)]

@@ -50,7 +50,7 @@ def test_the_axes_of_hyperspy_tell_the_size_of_a_pixel(tmp_path, frames, names):
     with h5py.File(path, "w") as file:
         file["Experiments/movie/data"] = frames
         for number, (name, scale, unit) in enumerate(
-            zip(names, (0.5, 0.2, 0.25), ("s", "nm", "nm"), strict=True)
+            zip(names, (0.5, -0.2, 0.25), ("s", "nm", "nm"), strict=True)  # y counts backwards
         ):
             about = {"name": name, "scale": scale, "units": unit, "offset": 2.0}
             file.create_group(f"Experiments/movie/axis-{number}").attrs.update(about)

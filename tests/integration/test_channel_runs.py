@@ -369,6 +369,13 @@ def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(tmp_pat
     stack = xr.DataArray(make_offset_channels(own=0.5, seed=seed), dims=("t", "c", "y", "x"))
     lazy = steadystack.correct(stack, shifts, border="crop", interpolation="cubic")
     np.testing.assert_array_equal(lazy.values, steady["0"][:])
+    whole = steadystack.correct(stack, shifts)
+    labelled = stack.assign_coords(c=["0", "1", "2"])
+    for some in (["2"], ["2", "0"], "1"):
+        chosen = steadystack.correct(labelled.sel(c=some), shifts)
+        np.testing.assert_array_equal(chosen, whole[:, np.array(some).astype(int)])
+    with pytest.warns(UserWarning, match=r"channels .*'2'.* the stack has .*GFP.*none is moved"):
+        steadystack.correct(stack.assign_coords(c=["DAPI", "GFP", "red"]), shifts)
 
 
 def test_offsets_are_asked_for_afterwards_without_measuring_again(tmp_path, hurried):
@@ -376,6 +383,9 @@ def test_offsets_are_asked_for_afterwards_without_measuring_again(tmp_path, hurr
     offset, _, status = read_offsets(before)
     assert np.isnan(offset).all()
     assert set(status.tolist()) == {PairStatus.UNMEASURED.code}
+    asked = settings(tmp_path, solve={"channel_offsets": True}, output={"corrected": "c.zarr"})
+    with pytest.raises(InputError, match="solved without channel_offsets: run `steadystack solve`"):
+        stages.correct(asked)
     after = stages.solve(settings(tmp_path, solve={"channel_offsets": True}))
     np.testing.assert_array_equal(before["pair_shift"], after["pair_shift"])
     np.testing.assert_array_equal(before["frame_shift"], after["frame_shift"])
@@ -396,7 +406,27 @@ def test_channels_without_a_common_structure_have_no_offset_and_it_is_told(
     assert np.isnan(std[1:]).all()
     assert status[1] in (PairStatus.LOW_NCC.code, PairStatus.AMBIGUOUS.code)
     assert status[2] == PairStatus.INVERTED.code
-    assert "offset of channel 2: not known, channels are inverted" in caplog.text
+    assert (
+        "offset of channel 2: not known, one channel is dark where the other is bright"
+        in caplog.text
+    )
+
+
+def test_a_camera_pattern_that_channels_share_is_no_offset(tmp_path, hurried):
+    """In a steady drift it is off the scene by the same in all pairs of one way."""
+    drift = np.arange(12)[:, None] * [2.4, 1.8]
+    still = np.random.default_rng(3).normal(size=SIZE)
+    frames = [
+        np.stack([Scene(0).view(SIZE, s), Scene(0).view(SIZE, s + 1), 0.1 * Scene(9).view(SIZE, s)])
+        for s in drift
+    ]
+    stack = (1000 + 100 * (np.stack(frames) + [[[[0.4]], [[0]], [[0.4]]]] * still)).astype("f4")
+    shifts = steadystack.run(write(tmp_path, stack, solve={"channel_offsets": True}))
+    offset, std, status = read_offsets(shifts)
+    assert status[1] == PairStatus.OK.code
+    assert np.abs(offset[1] - 1).max() < 4 * std[1].max() + 0.02
+    assert np.isnan(offset[2]).all()
+    assert status[2] in (PairStatus.LOW_NCC.code, PairStatus.AMBIGUOUS.code)
 
 
 def test_offsets_of_one_channel_are_refused(tmp_path):

@@ -1,10 +1,11 @@
 """A constant offset of every channel from the first, such as a chromatic shift.
 
-A frame of the first channel is paired with another frame of a further one, and what the frames'
-shifts explain is taken off: what is left is the offset, once for each pair. Pairs are of frames
-that moved between, so that what stands still in a camera that both channels share lies beside the
-scene. Channels that show other things of one scene differ alike in all pairs, so that this part of
-their stated error does not average out.
+Two frames are paired both ways, the one in the first channel and the other in a further one, and
+what the frames' shifts explain is taken off: what is left is the offset. Frames moved between the
+two, so that what stands still in a camera that both channels share lies beside the scene: to one
+side of it in one way, to the other in the other way. So does all that frames' shifts are wrong by.
+Where both ways agree, neither can be. Channels that show other things of one scene differ alike in
+all pairs, so that this part of their stated error does not average out.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ from steadystack.parts import compute_jackknife_std
 MOST_PAIRS, FEWEST = 24, 4
 # Frames that moved this far between them, px, are paired, where there are enough.
 MOVED = 2.0
-# Pairs count within so many deviations of their median; with fine detail alone, offsets agree
-# within so many of both (`AGREE`), or this, px.
+# Both ways of a pair agree within so many deviations or `AGREE_PX`, px, and pairs count within so
+# many of their median; with fine detail alone, offsets agree within `AGREE` of both, or `AGREE_PX`.
 OUTLYING, AGREE_PX = 4.0, 0.1
 
 
@@ -143,7 +144,9 @@ def measure_channel_offsets(
     for number, channel in enumerate(source.channels[1:], 1):
         two = TwoChannels(source.channels[0], channel)
         found = ChannelOffset.unknown(PairStatus.EMPTY, len(two.axes))
-        if len(chosen) >= FEWEST:
+        if _goes_its_own_way(pairs, number):
+            found = ChannelOffset.unknown(PairStatus.AMBIGUOUS, len(two.axes))
+        elif len(chosen) >= FEWEST:
             found = _measure(two, chosen, twice, method, size, client)
         status[number], offset[number], std[number] = found.status.code, found.offset, found.std
     return replace(
@@ -151,17 +154,28 @@ def measure_channel_offsets(
     )
 
 
+def _goes_its_own_way(pairs: PairTable, channel: int) -> bool:
+    """Whether most pairs that are known of a channel contradict the shifts of the others."""
+    weight = pairs.channel_weight[pairs.ok, channel]
+    weight = weight[np.isfinite(weight)]
+    return bool(2 * (weight == 0).sum() > len(weight))
+
+
 def choose_pairs(pairs: PairTable, frames: FrameTable) -> Ints:
-    """Choose pairs (n, 2) of frames that are used, no frame twice as the one or the other.
+    """Choose pairs (n, 2) of frames that have a shift, no frame twice as the one or the other.
 
     Those that moved between them, if there are enough: what stands still is then beside the scene.
+    Pairs that were measured come first, then frames that follow one another.
     """
-    used = pairs.ok & ~frames.rejected & (frames.component[pairs.reference] == 0)
-    rows = np.flatnonzero(used & has_shift(frames.shift[pairs.reference]))
-    ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
-    far = np.linalg.norm(frames.shift[ends[:, 1]] - frames.shift[ends[:, 0]], axis=1) >= MOVED
-    for some in (ends[far], ends):
-        alone = _use_once(some)
+    is_known = has_shift(frames.shift) & (frames.component == 0)
+    used = pairs.ok & ~frames.rejected & is_known[pairs.reference] & is_known[pairs.moving]
+    measured = np.stack([pairs.reference, pairs.moving], axis=1)[used]
+    known = np.flatnonzero(is_known)
+    further = np.concatenate([measured, np.stack([known[:-1], known[1:]], axis=1)])
+    alone = measured[:0]
+    for ends, least in ((measured, MOVED), (further, MOVED), (measured, 0.0), (further, 0.0)):
+        way = np.linalg.norm(frames.shift[ends[:, 1]] - frames.shift[ends[:, 0]], axis=1)
+        alone = _use_once(ends[way >= least])
         if len(alone) >= 2 * FEWEST:
             break
     return spread_evenly(alone, MOST_PAIRS)
@@ -191,7 +205,7 @@ def _measure(
     Shading is alike in all channels of a microscope, whatever they show, and stands still: as far
     as it pulls, the error tells.
     """
-    ends = chosen + np.array([0, two.frame_count // 2])
+    ends = np.concatenate([chosen, chosen[:, ::-1]]) + np.array([0, two.frame_count // 2])
     plain = _measure_pairs(two, ends, twice, method, size, client)
     if plain.status is not PairStatus.OK or method.conditioning.high_pass is not None:
         return plain
@@ -213,7 +227,10 @@ def _measure_pairs(
     size: BatchSize,
     client: Engine,
 ) -> ChannelOffset:
-    """The offset as pairs of frames (n, 2) of both channels have it, of shifts known twice."""
+    """The offset as pairs of frames of both channels have it, of shifts known twice.
+
+    `ends` (pairs, 2) has each pair of frames in one way, and then all of them in the other.
+    """
     if method.initial_shifts is not None:
         centres = find_pair_centres(method, ends)
         assert centres is not None
@@ -226,38 +243,55 @@ def _measure_pairs(
             "channel offsets cannot be measured: no frame could be read; the pairs are saved: "
             "`steadystack solve` tries it again"
         )
-    if 2 * table.ok.sum() <= len(ends) or table.ok.sum() < FEWEST:
+    ok: Bools = np.asarray(table.ok.reshape(2, -1).all(axis=0))
+    if 2 * ok.sum() <= len(ok) or ok.sum() < FEWEST:
         codes = table.status[~table.ok].tolist()
         told = max(codes, key=codes.count)
         return ChannelOffset.unknown(list(PairStatus)[told], len(two.axes))
     explained = twice[ends[:, 1]] - twice[ends[:, 0]]
-    ok = table.ok
-    return join_offsets((table.shift - explained)[ok], table.shift_std[ok], table.part_step[ok])
+    values = (table.shift - explained).reshape(2, len(ok), -1)[:, ok]
+    std = table.shift_std.reshape(2, len(ok), -1)[:, ok]
+    part_step = table.part_step.reshape(2, len(ok), *table.part_step.shape[1:])[:, ok]
+    return join_offsets(values, std, part_step, ends[: len(ok)][ok] % two.first.frame_count)
 
 
 def join_offsets(
-    values: NDArray[np.float64], std: NDArray[np.float64], part_step: NDArray[np.float32]
+    values: NDArray[np.float64],
+    std: NDArray[np.float64],
+    part_step: NDArray[np.float32],
+    frames: Ints,
 ) -> ChannelOffset:
-    """One offset from what pairs say; AMBIGUOUS where most lie away from their median.
+    """One offset from what pairs say; AMBIGUOUS where most of them do not agree.
 
-    What they scatter averages out. What is stated beyond that is alike in all of them, such as what
-    only one of the channels shows, and stays; where the parts of the frame disagree more than that,
-    on average over pairs, their jackknife is the error.
+    What they scatter averages out, once for every frame. What is stated beyond that is alike in all
+    of them, such as what only one of the channels shows, and stays; so does what both ways of a
+    pair differ by, more than is stated. Where the parts of the frame disagree more than that, on
+    average over pairs, their jackknife is the error.
 
     Parameters
     ----------
-    values, std : (pairs, axes), px
-    part_step : (pairs, parts, axes), px
+    values, std : (2, pairs, axes), px, of both ways of each pair
+    part_step : (2, pairs, parts, axes), px
+    frames : (pairs, 2), the frames of each
     """
-    middle = np.median(values, axis=0)
-    spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
-    is_near = (np.abs(values - middle) <= OUTLYING * np.maximum(spread, std)).all(axis=1)
-    count = int(is_near.sum())
-    if count < FEWEST or 2 * count <= len(values):
-        return ChannelOffset.unknown(PairStatus.AMBIGUOUS, values.shape[1])
-    scatter = values[is_near].var(axis=0, ddof=1)
-    stated = (std[is_near] ** 2).mean(axis=0)
-    variance = np.maximum(stated - scatter, 0) + np.maximum(scatter, stated) / count
-    by_parts = compute_jackknife_std(part_step[is_near].mean(axis=0, dtype=np.float64)[None])[0]
-    error = np.fmax(np.sqrt(variance), by_parts)
-    return ChannelOffset(PairStatus.OK, values[is_near].mean(axis=0), error)
+    single, mean, half = (std**2).mean(axis=0), values.mean(axis=0), (values[0] - values[1]) / 2
+    own = np.sqrt(single / 2)  # of the mean of both ways, and of half their difference
+    is_near = (np.abs(half) <= np.maximum(OUTLYING * own, AGREE_PX)).all(axis=1)
+    if is_near.any():
+        middle = np.median(mean[is_near], axis=0)
+        spread = 1.4826 * np.median(np.abs(mean[is_near] - middle), axis=0)
+        is_near &= (np.abs(mean - middle) <= OUTLYING * np.maximum(spread, own)).all(axis=1)
+    if is_near.sum() < FEWEST or 2 * is_near.sum() <= len(mean):
+        return ChannelOffset.unknown(PairStatus.AMBIGUOUS, values.shape[-1])
+    count = len(np.unique(frames[is_near])) / 2
+    scatter, between = mean[is_near].var(axis=0, ddof=1), (half[is_near] ** 2).mean(axis=0)
+    stated = single[is_near].mean(axis=0) / 2  # of a mean; what is in all pairs is there as well
+    alike = 2 * np.maximum(stated - np.minimum(scatter, between), 0)
+    variance = alike + np.maximum(scatter, stated) / count + np.maximum(between - stated, 0)
+    error = np.sqrt(variance)
+    steps = part_step[:, is_near].astype(np.float64)
+    has_step = np.isfinite(steps)
+    known = has_step.sum(axis=(0, 1))
+    steps = np.where(has_step, steps, 0).sum(axis=(0, 1)) / np.where(known, known, np.nan)
+    by_parts = compute_jackknife_std(steps[None])[0]
+    return ChannelOffset(PairStatus.OK, mean[is_near].mean(axis=0), np.fmax(error, by_parts))

@@ -25,7 +25,7 @@ from steadystack.correction.chunks import (
     cut_into_regions,
     make_levels,
 )
-from steadystack.correction.corrected import check_shifts_fit, compute_digest
+from steadystack.correction.corrected import check_shifts_fit, compute_digest, spread_offsets
 from steadystack.correction.moments import (
     IMAGES,
     MOMENT_BYTES,
@@ -45,7 +45,6 @@ from steadystack.correction.movements import (
     choose_canvas,
     find_movements,
     find_weights,
-    spread_offsets,
     spread_over_axes,
 )
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas

@@ -30,7 +30,6 @@ from steadystack.correction.movements import (
     find_shown_box,
     keep_near,
     list_all,
-    spread_offsets,
     spread_over_axes,
 )
 from steadystack.correction.regions import CorrectionPlan, make_attributes, place_canvas
@@ -226,6 +225,13 @@ def check_shifts_fit(
             f"the shifts are along {', '.join(axes)}, but {source.path} has frames along "
             f"{', '.join(source.spatial)}"
         )
+
+
+def spread_offsets(
+    offsets: NDArray[np.float64] | None, axes: Sequence[str], spatial: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """Spread offsets of channels as `spread_over_axes` does shifts, if there are any."""
+    return None if offsets is None else spread_over_axes(offsets, axes, spatial)
 
 
 def compute_digest(

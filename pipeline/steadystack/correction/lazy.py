@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from steadystack.correction.movements import (
     BORDERS,
     Movements,
-    add_channel_offsets,
     choose_canvas,
     choose_fill_value,
     find_defects_left_out,
     find_movements,
     make_motion_array,
 )
-from steadystack.correction.regions import assign_box_coordinates
+from steadystack.correction.regions import add_labelled_offsets, assign_box_coordinates
 from steadystack.dataset import is_edited
 from steadystack.model import (
     Bools,
@@ -107,7 +106,7 @@ def correct(
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     _check_frames(stack, shifts, axes)
-    movements = _add_channel_offsets(movements, stack, shifts)
+    movements = add_labelled_offsets(movements, stack, shifts)
     motion, nodes = make_motion_array(movements, interpolation, other_shape)
     if not other_shape:
         _check_shape(stack, shifts, axes)
@@ -128,7 +127,7 @@ def correct(
         _move_frame,
         pick(lazy),
         pick(xr.ones_like(lazy, bool) & valid & given_valid),
-        _make_shift_array(movements, is_shown),
+        _make_shift_array(movements, is_shown, stack),
         motion.isel(t=is_shown),
         kwargs={
             "interpolation": interpolation,
@@ -155,26 +154,13 @@ def correct(
     return assign_box_coordinates(filled, lazy, axes, box)
 
 
-def _add_channel_offsets(
-    movements: Movements, stack: xr.DataArray, shifts: xr.Dataset
-) -> Movements:
-    """The movements with offsets of channels, where the stack has the channels of the dataset."""
-    if "c" not in stack.dims or "channel" not in shifts.coords:
-        return movements
-    count = stack.sizes["c"]
-    labels = [*map(str, stack["c"].to_numpy() if "c" in stack.coords else range(count))]
-    wanted = shifts["channel"].to_numpy().tolist()
-    is_there = set(wanted) <= set(labels)
-    channels = [labels.index(label) for label in wanted] if is_there else []
-    return add_channel_offsets(movements, shifts, channels, count)
-
-
-def _make_shift_array(movements: Movements, is_shown: Bools) -> xr.DataArray:
+def _make_shift_array(movements: Movements, is_shown: Bools, stack: xr.DataArray) -> xr.DataArray:
     """The shifts of frames that are shown along t, axis, and c, where channels have offsets."""
     shift = xr.DataArray(movements.shift[is_shown], dims=("t", "axis"))
     if movements.offsets is None:
         return shift
-    return shift + xr.DataArray(movements.offsets, dims=("c", "axis"))
+    offsets = xr.DataArray(movements.offsets, dims=("c", "axis"))
+    return shift + (offsets if "c" in stack.dims else offsets[0])
 
 
 def _check_options(interpolation: str, border: str, invalid: str) -> None:

@@ -156,10 +156,8 @@ def add_channel_offsets(
 
     `channels` are the indices of those that were measured, in the order of the dataset.
     """
-    if "channel_offset" not in shifts or len(channels) != shifts.sizes["channel"]:
-        return movements
-    known = np.nan_to_num(shifts["channel_offset"].to_numpy().astype(np.float64))
-    if not known.any():
+    known = get_channel_offsets(shifts)
+    if known is None or len(channels) != len(known):
         return movements
     offsets = np.zeros((count, known.shape[1]))
     offsets[list(channels)] = known
@@ -184,11 +182,12 @@ def spread_over_axes(
     return spread
 
 
-def spread_offsets(
-    offsets: NDArray[np.float64] | None, axes: Sequence[str], spatial: Sequence[str]
-) -> NDArray[np.float64] | None:
-    """Spread offsets of channels as `spread_over_axes` does shifts, if there are any."""
-    return None if offsets is None else spread_over_axes(offsets, axes, spatial)
+def get_channel_offsets(shifts: xr.Dataset) -> NDArray[np.float64] | None:
+    """The offsets of all channels (channels, axes), px, 0 where not known; None: none is known."""
+    if "channel_offset" not in shifts:
+        return None
+    offsets = np.nan_to_num(shifts["channel_offset"].to_numpy().astype(np.float64))
+    return offsets if offsets.any() else None
 
 
 def get_linear(shifts: xr.Dataset) -> NDArray[np.float64] | None:

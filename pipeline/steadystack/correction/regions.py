@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -13,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.correction.chunks import Regions, scale_to_level
+from steadystack.correction.movements import Movements, get_channel_offsets
 from steadystack.durable import get_place
 from steadystack.model import Bools, Slices, UnreachableError
 from steadystack.ome import make_image_attributes
@@ -89,6 +91,27 @@ def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
         tuple(first.get(axis, 0) for axis in source.spatial),
         tuple(sides.get(axis, source.size(axis)) for axis in source.spatial),
     )
+
+
+def add_labelled_offsets(
+    movements: Movements, stack: xr.DataArray, shifts: xr.Dataset
+) -> Movements:
+    """The movements with offsets of channels, for each that the dataset has of the stack."""
+    offsets = get_channel_offsets(shifts)
+    if offsets is None or "c" not in (*stack.dims, *stack.coords):
+        return movements
+    labels = [str(label) for label in np.atleast_1d(stack["c"].to_numpy())]
+    wanted = shifts["channel"].to_numpy().tolist()
+    if not set(wanted) & set(labels):
+        warnings.warn(
+            f"offsets are of the channels {wanted}, and the stack has {labels}: none is moved by "
+            "its offset; give the stack the labels of the dataset (assign_coords)",
+            stacklevel=3,
+        )
+        return movements
+    still = np.zeros(offsets.shape[1])
+    found = [offsets[wanted.index(label)] if label in wanted else still for label in labels]
+    return replace(movements, offsets=np.stack(found))
 
 
 def assign_box_coordinates(

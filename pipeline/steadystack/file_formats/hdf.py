@@ -214,9 +214,10 @@ def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
     """
     found = [dataset.parent.get(f"axis-{number}") for number in range(dataset.ndim)]
     about = [{} if one is None else _read_attributes(one) for one in found]
-    scale = [_read_number(one, "scale") for one in about]
-    if None in scale:
+    steps = [_read_number(one, "scale") for one in about]
+    if None in steps:
         return None, None, None, None
+    scale = [abs(step) for step in steps if step is not None]  # some count backwards
     names = [str(one.get("name", "")).lower() for one in about]
     units = [str(one.get("units", "")) for one in about]
     units = ["" if unit in UNDEFINED else unit for unit in units]
@@ -229,9 +230,10 @@ def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _read_number(attributes: dict[str, Any], name: str) -> float | None:
-    """Read a number of an axis; None where there is none."""
+    """Read a number of an axis; None where there is none, or it is not finite."""
     value = attributes.get(name)
-    return float(value) if isinstance(value, int | float | np.number) else None
+    is_number = isinstance(value, int | float | np.number) and np.isfinite(value)
+    return float(value) if is_number else None
 
 
 def _read_attributes(node: Any) -> dict[str, Any]:

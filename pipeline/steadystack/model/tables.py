@@ -236,6 +236,14 @@ class FrameTable:
         return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())
 
 
+WHY_NO_OFFSET = {
+    PairStatus.LOW_NCC: "the channels have nothing in common",
+    PairStatus.AMBIGUOUS: "what pairs of frames say of it does not agree",
+    PairStatus.EMPTY: "too few pairs of frames could be asked",
+    PairStatus.INVERTED: "one channel is dark where the other is bright",
+}
+
+
 def describe_channel_offsets(
     labels: Sequence[str],
     axes: Sequence[str],
@@ -252,7 +260,8 @@ def describe_channel_offsets(
     """
     for number in range(1, len(labels)):
         found = PairStatus.from_code(status[number])
-        words = f"not known, channels are {found}: it is moved as the first"
+        why = WHY_NO_OFFSET.get(found, f"pairs of frames are {found}")
+        words = f"not known, {why}: it is moved as the first"
         if found is PairStatus.OK:
             along = zip(axes, offset[number], std[number], strict=True)
             words = ", ".join(f"{axis} {value:+.3f} ± {error:.3f}" for axis, value, error in along)

@@ -178,9 +178,13 @@ def tell_in_log(progress: Progress | None, unit: str = "tasks") -> Progress:
 
 
 def check_solved(setup: Setup, shifts: xr.Dataset) -> None:
+    path = setup.config.output.shifts
     if (shifts["component"] == UNSOLVED).all():
-        path = setup.config.output.shifts
         raise InputError(f"{path} is not solved yet: run `steadystack solve` first")
+    if setup.config.solve.channel_offsets and not shifts["channel_offset_status"].any():
+        raise InputError(
+            f"{path} was solved without channel_offsets: run `steadystack solve` first"
+        )
 
 
 def correct_solved(
