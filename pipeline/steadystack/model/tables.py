@@ -21,7 +21,7 @@ from steadystack.model.schema import (
     columns_of,
     count_parts,
 )
-from steadystack.model.words import Bools, Ints, PairStatus
+from steadystack.model.words import Bools, Ints, PairStatus, Status
 
 COUNTS = 0.5  # a part that counts for less is left out
 
@@ -236,7 +236,7 @@ class FrameTable:
         return cls(**columns, rejected=np.zeros(pair_count, bool), anchors=())
 
 
-WHY_NO_OFFSET = {
+WHY_NO_OFFSET: dict[Status, str] = {
     PairStatus.LOW_NCC: "the channels have nothing in common",
     PairStatus.AMBIGUOUS: "what pairs of frames say of it does not agree",
     PairStatus.EMPTY: "too few pairs of frames could be asked",
