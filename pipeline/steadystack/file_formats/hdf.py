@@ -232,8 +232,9 @@ def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
 def _read_number(attributes: dict[str, Any], name: str) -> float | None:
     """Read a number of an axis; None where there is none, or it is not finite."""
     value = attributes.get(name)
-    is_number = isinstance(value, int | float | np.number) and np.isfinite(value)
-    return float(value) if is_number else None
+    if isinstance(value, int | float | np.number) and np.isfinite(value):
+        return float(value)
+    return None
 
 
 def _read_attributes(node: Any) -> dict[str, Any]:
