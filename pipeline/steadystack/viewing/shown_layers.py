@@ -216,7 +216,9 @@ def find_shown(config: Config) -> Shown:
                 face_color="transparent")
         )  # fmt: skip
     if shifts is not None and len(path := list_positions(shifts, corner)):
-        layers.append(lay("tracks", OBJECT, path, origin, ndim, tail_length=len(path)))
+        layers.append(
+            lay("tracks", OBJECT, path, origin, ndim, tail_length=len(path), tail_width=5)
+        )
     if (drawn := _read_mask(config, whole, notes)) is not None:
         layers.append(lay("labels", NOT_VALID, drawn, origin, ndim - 1, opacity=0.5))
     region = _find_region(config, whole)
