@@ -144,7 +144,7 @@ def measure_channel_offsets(
     for number, channel in enumerate(source.channels[1:], 1):
         two = TwoChannels(source.channels[0], channel)
         found = ChannelOffset.unknown(PairStatus.EMPTY, len(two.axes))
-        if _goes_its_own_way(pairs, number):
+        if not _decides(pairs, 0) or _goes_its_own_way(pairs, number):
             found = ChannelOffset.unknown(PairStatus.AMBIGUOUS, len(two.axes))
         elif len(chosen) >= FEWEST:
             found = _measure(two, chosen, twice, method, size, client)
@@ -152,6 +152,11 @@ def measure_channel_offsets(
     return replace(
         frames, channel_offset=offset, channel_offset_std=std, channel_offset_status=status
     )
+
+
+def _decides(pairs: PairTable, channel: int) -> bool:
+    """Whether a channel has a part in the shifts of half of the pairs at least."""
+    return bool(2 * (pairs.channel_weight[pairs.ok, channel] > 0).sum() >= pairs.ok.sum())
 
 
 def _goes_its_own_way(pairs: PairTable, channel: int) -> bool:
@@ -286,7 +291,7 @@ def join_offsets(
     count = len(np.unique(frames[is_near])) / 2
     scatter, between = mean[is_near].var(axis=0, ddof=1), (half[is_near] ** 2).mean(axis=0)
     stated = single[is_near].mean(axis=0) / 2  # of a mean; what is in all pairs is there as well
-    alike = 2 * np.maximum(stated - np.minimum(scatter, between), 0)
+    alike = 2 * np.maximum(stated - (scatter + between) / 2, 0)
     variance = alike + np.maximum(scatter, stated) / count + np.maximum(between - stated, 0)
     error = np.sqrt(variance)
     steps = part_step[:, is_near].astype(np.float64)
