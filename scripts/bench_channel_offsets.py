@@ -10,7 +10,6 @@ on a pattern of the camera that stands still; of scenes that have nothing in com
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench_channels import FRAMES, MARGIN, SIDE
+from bench_channels import FRAMES, MARGIN, SIDE, print_table
 from steadystack.common_frame import measure_channel_offsets
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
@@ -28,7 +27,7 @@ from steadystack.model import PairStatus, PairTable
 from steadystack.planning import open_series, set_up
 from steadystack.solve import solve_shifts
 
-OFFSET, MEMBERS = np.array([1.3, -2.6]), 40
+OFFSET = np.array([1.3, -2.6])
 
 
 @dataclass(frozen=True)
@@ -116,12 +115,8 @@ def measure_case(case: Case, members: int) -> str:
 
 
 def main() -> None:
-    members = int(sys.argv[1]) if len(sys.argv) > 1 else MEMBERS
-    names = [list(CASES)[int(number)] for number in sys.argv[2:]] or list(CASES)
-    print("| second channel | error, px | error / stated | largest | known |")
-    print("|---|---|---|---|---|")
-    for name in names:
-        print(f"| {name} | {measure_case(CASES[name], members)} |", flush=True)
+    columns = "second channel | error, px | error / stated | largest | known"
+    print_table(CASES, columns, measure_case)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -138,13 +139,19 @@ def measure_case(channels: Sequence[Channel], members: int) -> str:
     )
 
 
-def main() -> None:
+def print_table(cases: dict[str, Any], columns: str, measure: Callable[[Any, int], str]) -> None:
+    """Print a line for each case that the command names by number, or for all."""
     members = int(sys.argv[1]) if len(sys.argv) > 1 else MEMBERS
-    names = [list(CASES)[int(number)] for number in sys.argv[2:]] or list(CASES)
-    print("| case | best alone, px | frames | all, px | frames | error / stated | weights |")
-    print("|---|---|---|---|---|---|---|")
+    names = [list(cases)[int(number)] for number in sys.argv[2:]] or list(cases)
+    print(f"| {columns} |")
+    print("|" + "---|" * (columns.count("|") + 1))
     for name in names:
-        print(f"| {name} | {measure_case(CASES[name], members)} |", flush=True)
+        print(f"| {name} | {measure(cases[name], members)} |", flush=True)
+
+
+def main() -> None:
+    columns = "case | best alone, px | frames | all, px | frames | error / stated | weights"
+    print_table(CASES, columns, measure_case)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from steadystack.measure import (
 )
 from steadystack.model import (
     Bools,
+    ChangedFrames,
     Frame,
     FrameSource,
     FrameTable,
@@ -49,38 +50,22 @@ OUTLYING, AGREE_PX = 4.0, 0.1
 
 
 @dataclass(frozen=True)
-class TwoChannels:
+class TwoChannels(ChangedFrames):
     """The frames of one channel and, behind them, those of another; of one shape and mask."""
 
-    first: FrameSource
     second: FrameSource
 
     @property
     def frame_count(self) -> int:
-        return 2 * self.first.frame_count
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return self.first.frame_shape
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.first.axes
-
-    @property
-    def in_memory(self) -> bool:
-        return self.first.in_memory
+        return 2 * self.frames.frame_count
 
     @property
     def channels(self) -> tuple[FrameSource, ...]:
         return ()
 
-    def common_mask(self, region: Slices) -> Bools | None:
-        return self.first.common_mask(region)
-
     def read(self, frame: int, region: Slices | None = None) -> Frame:
-        count = self.first.frame_count
-        source, index = (self.first, frame) if frame < count else (self.second, frame - count)
+        count = self.frames.frame_count
+        source, index = (self.frames, frame) if frame < count else (self.second, frame - count)
         return source.read(index, region)
 
 
@@ -257,7 +242,7 @@ def _measure_pairs(
     values = (table.shift - explained).reshape(2, len(ok), -1)[:, ok]
     std = table.shift_std.reshape(2, len(ok), -1)[:, ok]
     part_step = table.part_step.reshape(2, len(ok), *table.part_step.shape[1:])[:, ok]
-    return join_offsets(values, std, part_step, ends[: len(ok)][ok] % two.first.frame_count)
+    return join_offsets(values, std, part_step, ends[: len(ok)][ok] % two.frames.frame_count)
 
 
 def join_offsets(
