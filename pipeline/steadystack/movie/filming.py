@@ -252,6 +252,7 @@ def _encode(
         with av.open(str(new), "w", format="mp4", options={"movflags": "faststart"}) as file:
             stream: Any = file.add_stream(CODEC, rate=rate, options=QUALITY)
             stream.height, stream.width = shape
+            stream.codec_context.thread_count = 1  # with more, bytes differ now and then
             stream.pix_fmt, stream.gop_size = PIXELS, KEY_EVERY
             for done, picture in enumerate(pictures, 1):
                 frame = av.VideoFrame.from_ndarray(picture, format="gray")
