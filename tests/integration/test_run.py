@@ -56,6 +56,8 @@ def test_the_dataset_is_as_documented(folder):
         "frame_linear_std": ("frame", "axis", "of_axis"),
         "frame_rotation": frame,
         "frame_rotation_std": frame,
+        "frame_rotation_vector": (*frame, "axis"),
+        "frame_rotation_vector_std": (*frame, "axis"),
         "frame_scale": frame,
         "frame_scale_std": frame,
         "frame_local_shift": ("frame", "node_y", "node_x", "axis"),

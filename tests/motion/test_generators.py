@@ -5,17 +5,51 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.motion.generators import compute_linear_std, exponentiate, make_generators
-from support.turning import turn
+from steadystack.motion.generators import (
+    compute_linear_std,
+    compute_turn_rates,
+    count_turns,
+    exponentiate,
+    make_generators,
+)
+from support.turning import turn, turn_volume
 
-SHAPE = (60, 90)
+SHAPE, VOLUME, VOXEL = (60, 90), (10, 30, 40), (3.0, 1.0, 0.5)
 
 
-def test_a_coefficient_is_the_root_mean_square_motion_of_the_pixels():
-    places = np.indices(SHAPE).reshape(2, -1) - (np.array(SHAPE)[:, None] - 1) / 2
-    for generator in make_generators("affine", SHAPE):
+@pytest.mark.parametrize("pixel_size", [None, VOXEL])
+@pytest.mark.parametrize("shape", [SHAPE, VOLUME])
+def test_a_coefficient_is_the_root_mean_square_motion_of_the_pixels(shape, pixel_size):
+    size = None if pixel_size is None else pixel_size[-len(shape) :]
+    middle = (np.array(shape) - 1) / 2
+    places = np.indices(shape).reshape(len(shape), -1) - middle[:, None]
+    made = make_generators("affine", shape, size)
+    assert len(made) == len(shape) ** 2
+    for generator in made:
         moved = generator @ places
-        assert np.sqrt((moved**2).sum(axis=0).mean()) == pytest.approx(1, rel=0.15)
+        assert np.sqrt((moved**2).sum(axis=0).mean()) == pytest.approx(1)
+    flat = made.reshape(len(made), -1)
+    assert np.linalg.matrix_rank(flat) == len(made)  # together they make any matrix
+
+
+@pytest.mark.parametrize("pixel_size", [None, VOXEL])
+def test_turns_of_volumes_are_about_the_axes_that_they_are_said_to_be(pixel_size):
+    made = make_generators("similarity", VOLUME, pixel_size)
+    degrees = np.array([1.0, -2.0, 0.5])
+    for axis, rate in enumerate(compute_turn_rates(made)):
+        coefficients = np.zeros(4)
+        coefficients[axis] = degrees[axis] / rate
+        vector = np.eye(3)[axis] * degrees[axis]
+        truth = turn_volume(vector, pixel_size=pixel_size or (1, 1, 1))
+        np.testing.assert_allclose(exponentiate(coefficients, made), truth, atol=1e-12)
+    magnified = exponentiate([0, 0, 0, np.log(1.1) / made[count_turns(3), 0, 0]], made)
+    np.testing.assert_allclose(magnified, 1.1 * np.eye(3), atol=1e-12)
+
+
+def test_sizes_that_are_not_all_known_are_taken_to_be_alike():
+    alike = make_generators("rigid", VOLUME)
+    np.testing.assert_array_equal(make_generators("rigid", VOLUME, (np.nan, 0.1, 0.1)), alike)
+    np.testing.assert_array_equal(make_generators("rigid", VOLUME, (0.2, 0.2, 0.2)), alike)
 
 
 def test_turns_and_scales_are_what_they_are_called():

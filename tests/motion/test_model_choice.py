@@ -65,7 +65,7 @@ STEPS = np.arange(FRAMES)[:, None]
 def test_the_simplest_model_of_what_frames_do_is_chosen(monkeypatch, each, model):
     fit = fit_of(STEPS * each, unknown=[3])
     assert choose(monkeypatch, fit).model == model
-    strength = measure_strengths(fit)["turn"]
+    strength = measure_strengths(fit, 2)["turn"]
     known = np.delete(STEPS[:, 0], 3) * each[0]
     assert strength.size == pytest.approx(np.hypot(known.std(), 0.02), rel=0.3)
     assert strength.std == pytest.approx(0.02, rel=0.2)
@@ -81,7 +81,7 @@ def test_what_is_no_more_than_noise_or_goes_its_own_way_is_none(monkeypatch):
     # an object looks a little like every kind, and some groups of cells do not agree
     mixed = fit_of(STEPS * [0.12, 0.1, 0.03, 0.08], noise=0.08)
     assert mixed.value.shape == (FRAMES, 4)
-    strengths = measure_strengths(mixed)
+    strengths = measure_strengths(mixed, 2)
     assert [each.is_seen for each in strengths.values()] == [True, False, False]
     assert choose(monkeypatch, mixed).reason == "but rigid leaves nearly as much scale and shear"
     untold = choose(monkeypatch, turning, None)
@@ -100,12 +100,14 @@ def test_a_choice_is_read_as_it_was_written():
     )
 
 
-def test_volumes_are_shifted_alone():
+def test_thin_volumes_are_shifted_alone():
     rng = np.random.default_rng(0)
     volume = rng.normal(size=(12, 24, 24))
     stack = np.stack([np.roll(volume, (0, t, -t), (0, 1, 2)) for t in range(4)])
     found = estimate_shifts(stack, motion={"model": "auto"}, max_shift=5, parts=None, defects=None)
     told = json.loads(found.attrs["motion_choice"])
     assert told == {
-        "model": "translation", "strengths": {}, "reason": "frames of 3 axes are shifted alone",
-    }  # fmt: skip
+        "model": "translation",
+        "strengths": {},
+        "reason": "how parts of the frame move cannot be told",
+    }

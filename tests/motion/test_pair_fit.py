@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.motion.generators import make_generators
+from steadystack.motion.generators import exponentiate, make_generators
 from steadystack.motion.moved_images import move_score_image, smooth_further
-from steadystack.motion.pair_fit import fit_pair
+from steadystack.motion.pair_fit import choose_cell_sides, fit_pair
 from steadystack.parts import SmoothedMask, compute_jackknife_std, make_score_image
 from support.scenes import Scene, ellipse
-from support.turning import lay, turn
+from support.turning import lay, turn, turn_volume
 
 SHAPE, MIDDLE = (112, 120), np.array([55.5, 59.5])
 RADIUS = np.sqrt((112**2 - 1) / 12 + (120**2 - 1) / 12)
@@ -28,7 +28,7 @@ def ready(scene, linear, shift, mask=None, contrast=1.0, noise=None):
 
 
 def fitted(reference, moving, model="affine", sign=1):
-    return fit_pair(reference, moving, MIDDLE, make_generators(model, SHAPE), 10, sign)
+    return fit_pair(reference, moving, MIDDLE, make_generators(model, SHAPE), (10, 10), sign)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -40,6 +40,22 @@ def test_a_small_motion_is_what_has_to_be_applied_to_the_moving_frame(masked, si
     fit = fitted(ready(scene, np.eye(2), np.zeros(2), mask), moving, sign=sign)
     truth = [RADIUS * np.radians(0.2), RADIUS * np.log(1.002), 0, 0, *shift]
     np.testing.assert_allclose(fit.step, truth, atol=0.02)
+    np.testing.assert_allclose(fit.group_step.sum(axis=0), 0, atol=1e-3)
+
+
+def test_a_small_motion_of_a_volume_is_found_about_all_axes():
+    shape, middle = (20, 56, 60), np.array([9.5, 27.5, 29.5])
+    scene, places = Scene(3, ndim=3, detail=2.5, waves=60), np.moveaxis(np.indices(shape), 0, -1)
+    linear, shift = turn_volume((0.2, -0.15, 0.3), 1.002), np.array([0.1, 0.15, -0.1])
+    looks = [scene.look(lay(places, *motion, middle)) for motion in
+             ((np.eye(3), np.zeros(3)), (linear, shift))]  # fmt: skip
+    masked = SmoothedMask.make(np.ones(shape, bool))
+    pair = [smooth_further(make_score_image(look, masked, (0, 0, 0))) for look in looks]
+    generators = make_generators("affine", shape)
+    fit = fit_pair(*pair, middle, generators, choose_cell_sides(shape))
+    left = exponentiate(fit.step[:9], generators)
+    np.testing.assert_allclose(left - np.eye(3), linear - np.eye(3), atol=5e-4)
+    np.testing.assert_allclose(fit.step[9:], shift, atol=0.02)
     np.testing.assert_allclose(fit.group_step.sum(axis=0), 0, atol=1e-3)
 
 

@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from steadystack import FrameStatus, InputError, estimate_shifts
+from steadystack.warp import compute_rotation_vector
+from support.members import slow_but
 from support.scenes import ellipse
-from support.turning import corner_errors, turn, turned_series
+from support.turning import corner_errors, turn, turned_series, turned_volumes
 
 SETTINGS = {"max_shift": 12, "defects": None, "parts": None}
 
@@ -62,6 +65,51 @@ def test_errors_are_as_large_as_stated():
     assert 0.7 < np.sqrt(np.mean(np.square(off))) < 1.4
 
 
+def as_stack(series, pixel_size):
+    """The volumes with the places of their planes, lines and columns, micrometers."""
+    places = {
+        axis: (axis, np.arange(count) * size, {"units": "um"})
+        for axis, count, size in zip("zyx", series.frames.shape[1:], pixel_size, strict=True)
+    }
+    return xr.DataArray(series.frames, places, ("t", "z", "y", "x"))
+
+
+@pytest.mark.parametrize("model", slow_but(["similarity"], ["similarity", "rigid", "affine"]))
+@pytest.mark.usefixtures("unchecked")
+def test_volumes_turn_about_all_axes_whatever_the_size_of_their_voxels(model):
+    step, voxel = (0.5, -0.4, 0.3), (2.5, 1.0, 1.0)
+    scale = 0.0 if model == "rigid" else 0.002
+    series = turned_volumes(count=5, step=step, scale=scale, pixel_size=voxel)
+    series.frames[2] = 1.0  # flat
+    found = measured(as_stack(series, voxel), model, max_shift=6, solve={"interpolate": "linear"})
+    known = [0, 1, 3, 4]
+    assert corner_errors(found, series)[known].max() < 0.1
+    truth = compute_rotation_vector(series.linear, voxel)
+    np.testing.assert_allclose(found["frame_rotation_vector"], truth, atol=0.1)
+    std = found["frame_rotation_vector_std"].to_numpy()
+    assert (std[1:] > 0).all()
+    assert (std[2] > std[1]).all()
+    assert np.isnan(found["frame_rotation"]).all()
+    if model != "rigid":
+        np.testing.assert_allclose(found["frame_scale"], 1.002 ** np.arange(5), atol=1e-3)
+    rigid = np.linalg.svd(np.diag(voxel) @ found["frame_linear"][4].to_numpy() / voxel)[1]
+    assert model != "rigid" or np.ptp(rigid) < 1e-6
+
+
+@pytest.mark.slow
+def test_errors_of_volumes_are_as_large_as_stated():
+    off = []
+    for seed in range(6):
+        series = turned_volumes(seed, count=6, shape=(24, 56, 60), scale=0.001, noise=0.7)
+        found = measured(series.frames, "similarity", max_shift=6)
+        turn = found["frame_rotation_vector"] - compute_rotation_vector(series.linear)
+        off.append((turn / found["frame_rotation_vector_std"])[1:].to_numpy())
+        off.append(
+            ((found["frame_shift"] - series.shift) / found["frame_shift_std"])[1:].to_numpy()
+        )
+    assert 0.7 < np.sqrt(np.mean(np.square(off))) < 1.5
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_residuals_know_of_the_turn():
     series = turned_series(count=8, step=0.3)
@@ -75,7 +123,8 @@ def test_with_translation_nothing_is_told_of_it_and_nothing_changes():
     plain, told = estimate_shifts(series.frames, **SETTINGS), measured(series.frames, "translation")
     np.testing.assert_array_equal(plain["frame_shift"], told["frame_shift"])
     assert json.loads(plain.attrs["motion"])["model"] == "translation"
-    for name in ("linear", "rotation", "scale", "linear_std", "rotation_std", "scale_std"):
+    for name in ("linear", "rotation", "rotation_vector", "scale", "linear_std", "rotation_std",
+                 "rotation_vector_std", "scale_std"):  # fmt: skip
         assert np.isnan(plain[f"frame_{name}"]).all()
 
 
@@ -107,5 +156,7 @@ def test_what_it_does_not_do_is_told_before_work_starts():
         measured(series.frames, "elastic")
     with pytest.raises(InputError, match=r"solve\.refine 1 to 0"):
         measured(series.frames, "rigid", solve={"refine": 1})
-    with pytest.raises(InputError, match="is for 2-D frames, but these have 3 axes"):
-        measured(np.zeros((3, 12, 32, 32)), "rigid", max_shift=3)
+    with pytest.raises(InputError, match="local is for 2-D frames, but these have 3 axes"):
+        measured(np.zeros((3, 12, 32, 32)), "local", max_shift=3)
+    with pytest.raises(InputError, match="at least 8 pixels along each of two or three axes"):
+        measured(np.zeros((3, 7, 32, 32)), "rigid", max_shift=3)

@@ -105,6 +105,7 @@ def long_series(count: int) -> xr.Dataset:
         linear=np.full((count, 2, 2), np.nan),
         linear_std=np.full((count, 2, 2), np.nan),
         rotation_std=np.full(count, np.nan),
+        rotation_vector_std=np.full((count, 2), np.nan),
         scale_std=np.full(count, np.nan),
         local_shift=np.full((count, 1, 1, 2), np.nan),
         local_shift_std=np.full((count, 1, 1, 2), np.nan),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from support.scenes import Scene
 
@@ -50,11 +52,43 @@ def turned_series(
     return Turned(frames + rng.normal(0, noise, frames.shape), linear, shift)
 
 
+def turn_volume(vector, scale: float = 1.0, pixel_size=(1.0, 1.0, 1.0)) -> np.ndarray:
+    """The matrix over z, y and x, pixels, of a rotation vector (about z, y, x; degrees)."""
+    over_xyz = Rotation.from_rotvec(np.asarray(vector)[::-1], degrees=True).as_matrix()
+    lengths = np.diag(pixel_size)
+    return scale * np.linalg.inv(lengths) @ over_xyz[::-1, ::-1] @ lengths
+
+
+def turned_volumes(
+    seed=1,
+    count=6,
+    shape=(20, 56, 60),
+    step=(0.4, -0.3, 0.2),
+    scale=0.0,
+    pixel_size=(1.0, 1.0, 1.0),
+    noise=0.1,
+    detail=2.5,
+) -> Turned:
+    """Volumes that turn by the rotation vector `step` (degrees) each, on top of drift."""
+    rng = np.random.default_rng(seed)
+    scene, middle = Scene(seed, ndim=3, detail=detail, waves=80), (np.array(shape) - 1) / 2
+    shift = np.cumsum(rng.normal(0, 0.6, (count, 3)), axis=0)
+    shift -= shift[0]
+    linear = np.stack(
+        [turn_volume(np.multiply(step, t), (1 + scale) ** t, pixel_size) for t in range(count)]
+    )
+    places = np.moveaxis(np.indices(shape), 0, -1)
+    frames = np.stack(
+        [scene.look(lay(places, *motion, middle)) for motion in zip(linear, shift, strict=True)]
+    )
+    return Turned(frames + rng.normal(0, noise, frames.shape), linear, shift)
+
+
 def corner_errors(found, truth: Turned) -> np.ndarray:
     """How far off the corners of every frame are (frames, corners), px."""
     linear, shift = found["frame_linear"].to_numpy(), found["frame_shift"].to_numpy()
     size = np.array(truth.frames.shape[1:]) - 1
-    corners = np.array([[y, x] for y in (0, size[0]) for x in (0, size[1])])
+    corners = np.array(list(product(*((0, last) for last in size))))
     return np.stack(
         [
             np.linalg.norm(

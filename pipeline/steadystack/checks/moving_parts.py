@@ -192,7 +192,8 @@ def _predict_motion(
 
     NaN where the motion of a frame is not known.
     """
-    off = np.full((len(rows), PARTS**2, 2), np.nan)
+    ndim = len(source.frame_shape)
+    off = np.full((len(rows), PARTS**ndim, ndim), np.nan)
     is_local = bool(np.isfinite(solved.local_shift).any())
     find = _find_local_shifts if is_local else _find_linear_shifts
     for index, row in enumerate(rows):
@@ -208,12 +209,12 @@ def _predict_motion(
 def _find_linear_shifts(
     places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
 ) -> NDArray[np.float64]:
-    """The shifts (places, 2) of a pair, by linear motion, at places in its reference."""
+    """The shifts (places, axes) of a pair, by linear motion, at places in its reference."""
     affine = make_affine(solved.linear[list(ends)], solved.shift[list(ends)], find_middle(shape))
     if not np.isfinite(affine).all():
         return np.full_like(places, np.nan)
     lays = np.linalg.inv(affine[0]) @ affine[1]  # positions in the moving frame on the reference
-    come_from = np.linalg.solve(lays[:2, :2], (places - lays[:2, 2]).T).T
+    come_from = np.linalg.solve(lays[:-1, :-1], (places - lays[:-1, -1]).T).T
     return np.asarray(places - come_from)
 
 
@@ -292,13 +293,14 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
 
 
 def _choose_model(off: NDArray[np.float64], judged: NDArray[np.bool_], shape: Sequence[int]) -> str:
-    """Choose the simplest model that explains the parts' motion, which is linear; "": of volumes.
+    """Choose the simplest model that explains the parts' motion, which is linear.
 
     `off` is (pairs, parts, axes), pixels; `judged` says which parts count, `shape` is the frame's.
     """
-    if off.shape[2] != 2:
+    ndim = off.shape[2]
+    if ndim == 1:
         return ""
-    places = (np.array(list(product(range(PARTS), repeat=2)), float) - (PARTS - 1) / 2) * (
+    places = (np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2) * (
         np.array(shape) / PARTS
     )
     for model in ("rigid", "similarity"):
@@ -309,7 +311,7 @@ def _choose_model(off: NDArray[np.float64], judged: NDArray[np.bool_], shape: Se
             turns = np.einsum("gij,pj->pig", generators, places[is_known]).reshape(
                 -1, len(generators)
             )
-            terms = np.column_stack([turns, np.tile(np.eye(2), (is_known.sum(), 1))])
+            terms = np.column_stack([turns, np.tile(np.eye(ndim), (is_known.sum(), 1))])
             rest = motion[is_known].ravel()
             whole = max((rest**2).sum(), 1e-12)
             rest = rest - terms @ np.linalg.lstsq(terms, rest, rcond=None)[0]

@@ -12,6 +12,8 @@ from steadystack.model import InputError
 
 # Nodes of local motion along an axis, and how near they may be, pixels.
 MOST_NODES, SMALLEST_BOX = 65, 12
+# Frames and volumes that are thinner say too little of how they turn.
+SMALLEST_SIDE = 8
 CHOSEN_NODES = 13  # along an axis, at most, where the settings do not say
 NodeCount = Annotated[int, Field(ge=2, le=MOST_NODES)]
 
@@ -22,10 +24,10 @@ class MotionSection(Section):
     model: Literal["auto", "translation", "rigid", "similarity", "affine", "local"] = Field(
         "translation",
         description=(
-            "translation; for 2-D frames also rigid: with rotation; similarity: with rotation "
-            "and scale; affine: with shear, too; local: parts of the frame move on their own, "
-            "smoothly; auto: the simplest that the measured pairs allow, except local, chosen "
-            "once; all but translation read the frames again to solve"
+            "translation; rigid: with rotation; similarity: with rotation and scale; affine: with "
+            "shear, too; local: parts of 2-D frames move on their own, smoothly; auto: the "
+            "simplest that the measured pairs allow, except local, chosen once; all but "
+            "translation read the frames again to solve"
         ),
     )
     grid: Annotated[tuple[NodeCount, NodeCount], Listed] | None = Field(
@@ -58,7 +60,7 @@ class MotionSection(Section):
         return self.model == "local"
 
     def check_frames(self, shape: Sequence[int], blocks: int, subpixel: bool) -> None:
-        """Refuse volumes, frames of several blocks, shifts in whole pixels, and too many nodes.
+        """Refuse what does not suit a motion, or thin volumes, several blocks, too many nodes.
 
         Raises
         ------
@@ -67,10 +69,15 @@ class MotionSection(Section):
         """
         if self.model in ("auto", "translation"):
             return
-        if len(shape) != 2:
+        if self.is_local and len(shape) != 2:
             raise InputError(
-                f"motion.model {self.model} is for 2-D frames, but these have {len(shape)} axes, "
-                f"{tuple(shape)} pixels: set it to translation"
+                f"motion.model local is for 2-D frames, but these have {len(shape)} axes, "
+                f"{tuple(shape)} pixels: set it to translation, rigid, similarity or affine"
+            )
+        if len(shape) not in (2, 3) or min(shape) < SMALLEST_SIDE:
+            raise InputError(
+                f"motion.model {self.model} is for frames of at least {SMALLEST_SIDE} pixels along "
+                f"each of two or three axes, but these have {tuple(shape)}: set it to translation"
             )
         if blocks > 1:
             raise InputError(

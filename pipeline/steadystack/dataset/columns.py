@@ -28,15 +28,12 @@ from steadystack.model import (
     hide_in_values,
 )
 from steadystack.parts import compute_jackknife_std
-from steadystack.warp import compute_rotation, compute_scale
+from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
-FORMAT = 11
+FORMAT = 12
 # Rows that are computed with at a time, for the memory of very many.
 STRETCH = 4096
-# Columns that follow from the linear motion of 2-D frames.
-DERIVED_OF_LINEAR = {"frame_rotation": compute_rotation, "frame_scale": compute_scale}
-
 # Columns that are properties of the frames' table.
 OF_OBJECT = ("object_position", "object_position_std")
 
@@ -100,7 +97,11 @@ def make_dataset(
     dataset = xr.Dataset(
         {
             **{
-                column.name: (column.dims, _get_values(column, pairs, frames), column.attributes)
+                column.name: (
+                    column.dims,
+                    _get_values(column, pairs, frames, sizes),
+                    column.attributes,
+                )
                 for column in COLUMNS
             },
             "part_centre": (
@@ -118,16 +119,24 @@ def make_dataset(
     return add_digests(dataset)
 
 
-def _get_values(column: Column, pairs: PairTable, frames: FrameTable) -> NDArray[Any]:
+def _get_values(
+    column: Column, pairs: PairTable, frames: FrameTable, pixel_size: tuple[float, ...] | None
+) -> NDArray[Any]:
     """What a column of the dataset holds."""
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
     if column.name in OF_OBJECT:
         return np.asarray(getattr(frames, column.name))
-    if column.name in DERIVED_OF_LINEAR:
+    if column.name == "frame_rotation":
         in_plane = frames.linear.shape[1] == 2
-        derive = DERIVED_OF_LINEAR[column.name]
-        return derive(frames.linear) if in_plane else np.full(len(frames.linear), np.nan)
+        unknown = np.full(len(frames.linear), np.nan)
+        return compute_rotation(frames.linear, pixel_size) if in_plane else unknown
+    if column.name == "frame_rotation_vector":
+        is_volume = frames.linear.shape[1] == 3
+        unknown = np.full(frames.shift.shape, np.nan)
+        return compute_rotation_vector(frames.linear, pixel_size) if is_volume else unknown
+    if column.name == "frame_scale":
+        return compute_scale(frames.linear)
     if column.name == "pair_part_std":
         return _compute_part_std(pairs.part_step)
     if column.name == "pair_status":  # the solve has the last word

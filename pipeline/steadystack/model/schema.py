@@ -134,9 +134,15 @@ COLUMNS = (
     Column("frame_linear_std", "linear_std", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
            "standard deviation of frame_linear relative to the anchor"),
     Column("frame_rotation", "", "derived", (FRAME,), "<f8", NAN,
-           "how far frame_linear turns; from x to y is positive", "degree"),
+           "how far frame_linear turns; from x to y is positive; NaN: of volumes, too", "degree"),
     Column("frame_rotation_std", "rotation_std", "frames", (FRAME,), "<f8", NAN,
            "standard deviation of frame_rotation relative to the anchor", "degree"),
+    Column("frame_rotation_vector", "", "derived", (FRAME, AXIS), "<f8", NAN,
+           "how far frame_linear turns a volume: about the axis that the vector points along, by "
+           "its length; about z from x to y is positive, about y from z to x, about x from y to z; "
+           "NaN: not known, or frames are no volumes", "degree"),
+    Column("frame_rotation_vector_std", "rotation_vector_std", "frames", (FRAME, AXIS), "<f8", NAN,
+           "standard deviation of frame_rotation_vector relative to the anchor", "degree"),
     Column("frame_scale", "", "derived", (FRAME,), "<f8", NAN,
            "how much frame_linear magnifies lengths, the mean over directions"),
     Column("frame_scale_std", "scale_std", "frames", (FRAME,), "<f8", NAN,

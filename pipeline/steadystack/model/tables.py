@@ -151,7 +151,8 @@ class FrameTable:
 
     `linear` (frames, axes, axes) is the linear motion about the middle of a frame, `linear_std` its
     deviations, `rotation_std` and `scale_std` (frames,) those of its turn in degrees and of its
-    scale: NaN where not known, and where frames are shifted alone.
+    scale, `rotation_vector_std` (frames, axes) those of the turn of a volume: NaN where not known,
+    and where frames are shifted alone.
 
     `local_shift` and `local_shift_std` (frames, rows, columns, axes) are pixels at `nodes`, places
     along y and x, pixels of the anchor; `local_status` (frames, rows, columns) holds the codes of
@@ -183,6 +184,7 @@ class FrameTable:
     linear: NDArray[np.float64]
     linear_std: NDArray[np.float64]
     rotation_std: NDArray[np.float64]
+    rotation_vector_std: NDArray[np.float64]
     scale_std: NDArray[np.float64]
     local_shift: NDArray[np.float64]
     local_shift_std: NDArray[np.float64]

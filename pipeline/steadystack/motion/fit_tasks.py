@@ -17,7 +17,7 @@ from steadystack.measure import (
 )
 from steadystack.model import FrameSource, PairStatus
 from steadystack.motion.moved_images import move_score_image, smooth_further
-from steadystack.motion.pair_fit import CELLS, GROUPS, fit_pair
+from steadystack.motion.pair_fit import GROUPS, choose_cell_sides, fit_pair
 from steadystack.ncc import CachedMask
 from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
 
@@ -52,9 +52,9 @@ class PairsToFit(MovedPairs):
 
     Attributes
     ----------
-    linear, shift : (frames, 2, 2) and (frames, 2): their motion
-    generators : (generators, 2, 2), per pixel
-    middle : (2,) pixels, of a frame
+    linear, shift : (frames, axes, axes) and (frames, axes): their motion
+    generators : (generators, axes, axes), per pixel
+    middle : (axes,) pixels, of a frame
     """
 
     linear: NDArray[np.float64]
@@ -79,18 +79,19 @@ class FittedPairs:
     group_step: NDArray[np.float32]
 
     @classmethod
-    def unknown(cls, count: int, columns: int) -> FittedPairs:
-        """Nothing known of so many pairs."""
+    def unknown(cls, count: int, columns: int, ndim: int) -> FittedPairs:
+        """Nothing known of so many pairs of frames with so many axes."""
         return cls(
             np.full((count, columns), np.nan),
-            np.full((count, GROUPS**2, columns), np.nan, np.float32),
+            np.full((count, GROUPS[ndim] ** ndim, columns), np.nan, np.float32),
         )
 
 
 def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPairs:
     """Fit the motion that is left of every pair, on a worker; each frame is read once."""
-    fitted = FittedPairs.unknown(len(task.pairs), task.columns)
-    side = max(max(source.frame_shape) // CELLS, 4)
+    shape = source.frame_shape
+    fitted = FittedPairs.unknown(len(task.pairs), task.columns, len(shape))
+    sides = choose_cell_sides(shape)
     reader = FrameReader(source, method)
 
     def move(frame: int) -> ScoreImage | None:
@@ -103,7 +104,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
         at = np.searchsorted(task.frames, task.pairs[row])
         middle = task.middle + task.shift[at].mean(axis=0)
         sign = task.get_sign(row)
-        fit = fit_pair(reference, moving, middle, task.generators, side, sign)
+        fit = fit_pair(reference, moving, middle, task.generators, sides, sign)
         if fit is not None:
             fitted.step[row], fitted.group_step[row] = fit.step, fit.group_step
     return fitted

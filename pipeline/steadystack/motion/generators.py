@@ -1,6 +1,6 @@
 """The linear motions of a model: what they are made of, small ones as vectors, large as matrices.
 
-A linear motion is the exponential of a sum of generators: turning, magnifying, two shears. Small
+A linear motion is the exponential of a sum of generators: turns, a magnification, shears. Small
 motions add. Every generator is scaled so that a coefficient of 1 moves the pixels of a frame by
 1 pixel, root mean square: coefficients are pixels, as shifts are.
 """
@@ -8,6 +8,7 @@ motions add. Every generator is scaled so that a coefficient of 1 moves the pixe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +16,67 @@ from scipy import linalg
 
 from steadystack.model import Floats
 
-TURN = ((0.0, 1.0), (-1.0, 0.0))  # over y and x: x to y
-MAGNIFY = ((1.0, 0.0), (0.0, 1.0))
-SHEARS = (((1.0, 0.0), (0.0, -1.0)), ((0.0, 1.0), (1.0, 0.0)))
-GENERATORS = {
-    "rigid": (TURN,),
-    "similarity": (TURN, MAGNIFY),
-    "affine": (TURN, MAGNIFY, *SHEARS),
+# Over y and x, x to y; over z, y and x about z (x to y), y (z to x) and x (y to z).
+TURNS = {
+    2: (((0, 1), (-1, 0)),),
+    3: (
+        ((0, 0, 0), (0, 0, 1), (0, -1, 0)),
+        ((0, 0, -1), (0, 0, 0), (1, 0, 0)),
+        ((0, 1, 0), (-1, 0, 0), (0, 0, 0)),
+    ),
 }
+# Along the axes, beside the magnification; those across pairs of axes follow.
+STRETCHES = {2: ((1, -1),), 3: ((0, 1, -1), (2, -1, -1))}
 
 
-def make_generators(model: str, shape: Sequence[int]) -> NDArray[np.float64]:
-    """Make the generators (generators, 2, 2) of a model for frames of that shape."""
-    radius = np.sqrt(sum((size**2 - 1) / 12 for size in shape))
-    return np.asarray(np.array(GENERATORS[model]) / radius)
+def count_turns(ndim: int) -> int:
+    """How many of the generators turn frames of so many axes; the one after them magnifies."""
+    return len(TURNS[ndim])
+
+
+def make_generators(
+    model: str, shape: Sequence[int], pixel_size: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Make the generators (generators, axes, axes) of a model for frames of that shape.
+
+    Parameters
+    ----------
+    model : "rigid", "similarity" or "affine"
+    pixel_size : along each axis, in one unit: a turn keeps lengths in it; None, or NaN among
+        them: all alike
+    """
+    ndim = len(shape)
+    made = [np.array(turn, np.float64) for turn in TURNS[ndim]]
+    if pixel_size is not None and np.isfinite(pixel_size).all():
+        size = np.asarray(pixel_size, np.float64)
+        made = [turn * (size / size[:, None]) for turn in made]
+    if model != "rigid":
+        made.append(np.eye(ndim))
+    if model == "affine":
+        made += [np.diag(np.array(along, np.float64)) for along in STRETCHES[ndim]]
+        for axis, other in reversed(list(combinations(range(ndim), 2))):
+            across = np.zeros((ndim, ndim))
+            across[axis, other] = across[other, axis] = 1
+            made.append(across)
+    spread = np.array([(side**2 - 1) / 12 for side in shape])
+    return np.stack([one / np.sqrt((one**2 * spread).sum()) for one in made])
 
 
 def exponentiate(coefficients: Floats, generators: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make the matrices (..., 2, 2) of coefficients (..., generators), pixels."""
+    """Make the matrices (..., axes, axes) of coefficients (..., generators), pixels."""
     small = np.einsum("...g,gij->...ij", np.asarray(coefficients, np.float64), generators)
     return np.asarray(linalg.expm(small), np.float64)
+
+
+def compute_turn_rates(generators: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute by how many degrees those that turn do, per pixel of their coefficients (turns,)."""
+    turns = generators[: count_turns(generators.shape[1])]
+    return np.asarray(np.degrees(np.sqrt(-np.einsum("gij,gji->g", turns, turns) / 2)))
 
 
 def compute_linear_std(
     linear: NDArray[np.float64], std: NDArray[np.float64], generators: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the deviations of matrices (frames, 2, 2) from those of coefficients (frames, g)."""
+    """Compute the deviations of matrices (frames, axes, axes) from those of coefficients."""
     change = np.einsum("gij,fjk->fgik", generators, linear)
     return np.asarray(np.sqrt(np.einsum("fgik,fg->fik", change**2, std**2)))

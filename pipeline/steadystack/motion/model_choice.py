@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from steadystack.cluster import Engine
 from steadystack.measure import Method
 from steadystack.model import LONE, FrameSource, FrameTable, LocalMotion, PairTable
+from steadystack.motion.generators import count_turns
 from steadystack.motion.series_motion import look_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
@@ -26,7 +28,7 @@ LEAST_SHARE = 0.05
 # this share of what it takes away of another kind, if that is more than its deviation.
 MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
-KINDS = {"turn": (0,), "scale": (1,), "shear": (2, 3)}  # the generators of each
+KINDS = ("turn", "scale", "shear")
 MODELS = {"turn": "rigid", "scale": "similarity", "shear": "affine"}
 
 
@@ -95,6 +97,7 @@ def choose_model(
     method: Method,
     parts: LocalMotion | None,
     *,
+    pixel_size: Sequence[float] | None = None,
     anchor: int = 0,
     robust: bool = True,
     client: Engine = None,
@@ -108,11 +111,11 @@ def choose_model(
     ----------
     frames : as `solve_shifts` gives them, of any number of axes
     parts : what was found of how parts move against shifts; None: that cannot be told
-    method, anchor, robust, client : as in `solve_motion`
+    method, pixel_size, anchor, robust, client : as in `solve_motion`
     """
     why = ""
-    if len(source.frame_shape) != 2:
-        why = f"frames of {len(source.frame_shape)} axes are shifted alone"
+    if len(source.frame_shape) == 1:
+        why = "frames of one axis are shifted alone"
     elif len(method.search.blocks) > 1:
         why = "frames of several blocks are shifted alone"
     elif not method.search.subpixel:
@@ -122,9 +125,10 @@ def choose_model(
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     seen = look_once(
-        source, pairs, frames, method, "affine", anchor=anchor, robust=robust, client=client
-    )
-    strengths = measure_strengths(seen)
+        source, pairs, frames, method, "affine",
+        pixel_size=pixel_size, anchor=anchor, robust=robust, client=client,
+    )  # fmt: skip
+    strengths = measure_strengths(seen, len(source.frame_shape))
     if not strengths:
         return ModelChoice("translation", {}, f"fewer than {FEWEST_FRAMES} frames can be compared")
     least = LEAST_SHARE * max(each.size for each in strengths.values())
@@ -143,8 +147,8 @@ def choose_model(
     return ModelChoice(MODELS[taken[-1]], strengths)
 
 
-def measure_strengths(seen: GraphFit) -> dict[str, Strength]:
-    """Measure how much of each kind of motion frames have; {}: too few are known.
+def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
+    """Measure how much of each kind of motion frames of so many axes have; {}: too few are known.
 
     By how far frames are from their mean, not from the anchor, which alone is not interpolated.
     What would be so by chance follows from groups of cells, left out one by one: what only an
@@ -158,8 +162,9 @@ def measure_strengths(seen: GraphFit) -> dict[str, Strength]:
     off = value - value.mean(axis=0)
     std = compute_jackknife_std(moves - moves.mean(axis=0))
     std = np.maximum(std, np.nan_to_num(seen.stated_std[known]))
-    strengths = {}
-    for kind, columns in KINDS.items():
+    strengths, turns = {}, count_turns(ndim)
+    bounds = pairwise((0, turns, turns + 1, seen.value.shape[1]))
+    for kind, columns in zip(KINDS, (slice(*each) for each in bounds), strict=True):
         size, noise = (
             float(np.sqrt((values[:, columns] ** 2).sum(axis=1).mean())) for values in (off, std)
         )

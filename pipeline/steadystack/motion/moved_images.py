@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def move_score_image(
     """
     inverse = np.linalg.inv(linear)
     first, last = np.array(image.begin), np.array(image.begin) + image.values.shape - 1
-    corners = np.array([[y, x] for y in (first[0], last[0]) for x in (first[1], last[1])])
+    corners = np.array(list(product(*zip(first, last, strict=True))))
     moved = (corners - middle) @ np.asarray(linear).T + middle + shift
     begin = np.floor(moved.min(axis=0)).astype(int)
     shape = tuple((np.ceil(moved.max(axis=0)).astype(int) - begin + 1).tolist())
@@ -80,7 +81,12 @@ def _move(
     """Move values and weights of a frame; `interpolate` takes values, order of splines, mode."""
     values = interpolate(image.values, 3, "mirror")
     weights = np.ones_like(image.values) if image.weights is None else image.weights
-    inside = ndimage.binary_erosion(weights > 0, np.ones((2 * EDGE + 1,) * 2, bool), border_value=1)
+    inside = weights > 0
+    for axis in range(inside.ndim):
+        along = np.ones([2 * EDGE + 1 if each == axis else 1 for each in range(inside.ndim)], bool)
+        inside = ndimage.binary_erosion(inside, along, border_value=1)
+        if inside.ndim > 2:  # of few planes the outermost, smoothed from one side, are many
+            inside.swapaxes(0, axis)[[0, -1]] = False
     is_whole = interpolate(inside.astype(np.float32), 1, "constant") > WHOLE
     weights = interpolate(weights, 1, "constant") * is_whole
     return ScoreImage(values * is_whole, weights, begin)

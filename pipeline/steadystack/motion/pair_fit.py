@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,13 @@ from steadystack.model import Floats
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
 
 # A frame is cut into about so many cells along an axis; their scores are weighed one by one.
-CELLS = 12
+CELLS, SMALLEST_CELL = 12, {2: 4, 3: 2}  # by the number of axes
 # Cells whose steps are added for the error: so many groups along an axis, which repeat.
-GROUPS = 6
+GROUPS = {2: 6, 3: 4}
 # Cells that are off by more deviations of the others do not count (Tukey's biweight).
 BIWEIGHT = 6.0
 WEIGHING_STEPS = 3
-MEDIAN_LENGTH = 1.1774  # of a normal deviate in 2-D
+MEDIAN_LENGTH = {2: 1.1774, 3: 1.5382}  # of a normal deviate with so many axes
 LEAST_LEFT = 0.25
 FEWEST_CELLS = 12
 
@@ -37,14 +38,22 @@ class PairFit:
     group_step: NDArray[np.float64]
 
 
-def make_cells(image: ScoreImage, side: int) -> tuple[PartGrid, NDArray[np.intp]]:
+def choose_cell_sides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sides of cells of frames of that shape, pixels: squares; of volumes along each axis."""
+    smallest = SMALLEST_CELL[len(shape)]
+    if len(shape) == 2:
+        return (max(max(shape) // CELLS, smallest),) * 2
+    return tuple(max(size // CELLS, smallest) for size in shape)
+
+
+def make_cells(image: ScoreImage, sides: Sequence[int]) -> tuple[PartGrid, NDArray[np.intp]]:
     """Cut a moved frame into cells of a lattice; returns them and the group (cells,) of each."""
-    edges, numbers = [], []
-    for begin, size in zip(image.begin, image.values.shape, strict=True):
+    groups, edges, numbers = GROUPS[len(sides)], [], []
+    for begin, size, side in zip(image.begin, image.values.shape, sides, strict=True):
         low, high = begin // side, -(-(begin + size) // side)
         edges.append(tuple(side * number for number in range(low, high + 1)))
-        numbers.append(np.arange(low, high) // (CELLS // GROUPS) % GROUPS)
-    group = numbers[0][:, None] * GROUPS + numbers[1]
+        numbers.append(np.arange(low, high) // (CELLS // groups) % groups)
+    group = np.ravel_multi_index(np.meshgrid(*numbers, indexing="ij"), (groups,) * len(sides))
     return PartGrid(tuple(edges)), group.ravel()
 
 
@@ -53,23 +62,24 @@ def fit_pair(
     moving: ScoreImage,
     middle: Floats,
     generators: NDArray[np.float64],
-    side: int,
+    sides: Sequence[int],
     sign: int = 1,
 ) -> PairFit | None:
     """Fit the motion that is left to the scores of the cells; None: too little is seen.
 
     Parameters
     ----------
-    middle : that generators turn about (2,), pixels of the anchor
-    generators : (generators, 2, 2), per pixel
-    side : of a cell, pixels
+    middle : that generators turn about (axes,), pixels of the anchor
+    generators : (generators, axes, axes), per pixel
+    sides : of a cell along each axis, pixels
     sign : -1 where one image is the other's negative
     """
-    grid, group = make_cells(reference, side)
+    ndim = len(sides)
+    grid, group = make_cells(reference, sides)
     matched = match_contrast(reference, moving)
     if matched is None:
         return None
-    scores = compute_scores(reference, matched, np.zeros(2), grid, sign)
+    scores = compute_scores(reference, matched, np.zeros(ndim), grid, sign)
     whole, shared = np.trace(scores.plain.sum(axis=0)), np.trace(scores.shared)
     power = np.trace(scores.plain, axis1=1, axis2=2)
     seen = np.flatnonzero(power > 1e-3 * power.max())
@@ -78,7 +88,7 @@ def fit_pair(
     score, plain = scores.score[seen], scores.plain[seen]
     place = grid.centres[seen] - middle
     linear = np.einsum("gij,cj->cig", generators, place)
-    basis = np.concatenate([linear, np.broadcast_to(np.eye(2), (len(seen), 2, 2))], axis=2)
+    basis = np.concatenate([linear, np.tile(np.eye(ndim), (len(seen), 1, 1))], axis=2)
     left = np.zeros_like(score)
     for _ in range(WEIGHING_STEPS):
         weight, stiffness = _weigh(left, power[seen])
@@ -92,7 +102,7 @@ def fit_pair(
     moves = -np.linalg.solve(information, np.einsum("c,cia,ci->ac", weight, basis, left))
     of_cells = np.einsum("c,cia,cij,cjb->cab", weight, basis, plain, basis)
     shares = np.einsum("ab,cba->ca", np.linalg.inv(information), of_cells)
-    group_step, share = np.zeros((2, GROUPS**2, len(step)))
+    group_step, share = np.zeros((2, GROUPS[ndim] ** ndim, len(step)))
     np.add.at(group_step, group[seen], moves.T)
     np.add.at(share, group[seen], shares)
     # what noise adds to the information of gradients is none
@@ -127,7 +137,9 @@ def match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | No
     for values in (first, second):
         weighted = weights * values
         mean = float(weighted.sum(dtype=np.float64)) / total
-        square = float(np.einsum("ij,ij->", weighted, values, dtype=np.float64)) / total
+        square = (
+            float(np.einsum("i,i->", weighted.ravel(), values.ravel(), dtype=np.float64)) / total
+        )
         moments.append((mean, square - mean**2))
     (mean, variance), (other_mean, other_variance) = moments
     if min(variance, other_variance) <= 0:
@@ -145,7 +157,7 @@ def _weigh(
     Returns also how much softer the fit is than its weights say: they fall as a cell goes off.
     """
     distance = np.sqrt((left**2).sum(axis=1) / power)
-    scale = np.median(distance) / MEDIAN_LENGTH
+    scale = np.median(distance) / MEDIAN_LENGTH[left.shape[1]]
     if not scale:
         return np.ones(len(left)), 1.0
     square = np.minimum((distance / (BIWEIGHT * scale)) ** 2, 1)

@@ -29,7 +29,13 @@ from steadystack.model import (
     RunError,
 )
 from steadystack.motion.fit_tasks import FittedPairs, PairsToFit, fit_pairs
-from steadystack.motion.generators import compute_linear_std, exponentiate, make_generators
+from steadystack.motion.generators import (
+    compute_linear_std,
+    compute_turn_rates,
+    count_turns,
+    exponentiate,
+    make_generators,
+)
 from steadystack.pairs import batch_pairs
 from steadystack.parts import compute_jackknife_std
 from steadystack.register import Search
@@ -83,6 +89,7 @@ def solve_motion(
     method: Method,
     model: str,
     *,
+    pixel_size: Sequence[float] | None = None,
     anchor: int = 0,
     robust: bool = True,
     client: Engine = None,
@@ -94,12 +101,13 @@ def solve_motion(
     Parameters
     ----------
     frames : as `solve_shifts` gives them
-    method : of 2-D frames that are one block
+    method : of frames or volumes that are one block
     model : "rigid", "similarity" or "affine"
+    pixel_size : as in `make_generators`
     anchor, robust : as in `solve_shifts`
     """
     shape, count = source.frame_shape, len(frames.shift)
-    generators = make_generators(model, shape)
+    generators = make_generators(model, shape, pixel_size)
     shared = share_with_tasks(source, method, client)
     linear, shift = np.tile(np.eye(len(shape)), (count, 1, 1)), frames.shift.copy()
     for number in range(MOST_ROUNDS):
@@ -125,6 +133,7 @@ def look_once(
     method: Method,
     model: str,
     *,
+    pixel_size: Sequence[float] | None = None,
     anchor: int = 0,
     robust: bool = True,
     client: Engine = None,
@@ -136,7 +145,8 @@ def look_once(
     shape, count = source.frame_shape, len(frames.shift)
     linear = np.tile(np.eye(len(shape)), (count, 1, 1))
     rows = choose_pairs(pairs, frames.shift, frames.component, only_near=True)
-    task = _make_task(pairs, rows, linear, frames.shift, make_generators(model, shape), shape)
+    generators = make_generators(model, shape, pixel_size)
+    task = _make_task(pairs, rows, linear, frames.shift, generators, shape)
     fitted = _fit_all(task, source, client, share_with_tasks(source, method, client))
     return _solve(rows, task, fitted, anchor, robust).linear
 
@@ -197,7 +207,7 @@ def _fit_all(
             shift=task.shift[frames],
         )
 
-    whole = FittedPairs.unknown(len(task.pairs), task.columns)
+    whole = FittedPairs.unknown(len(task.pairs), task.columns, len(task.middle))
     for rows, answer in run_in_groups(
         fit_pairs, task.pairs, cut, source.frame_shape, client, shared
     ):
@@ -285,10 +295,11 @@ def _fill_in(
     predicted = np.linalg.solve(safe[pairs.reference], apart)[..., 0]
     weight, rejected = np.where(pairs.ok, 0.0, np.nan), pairs.ok.copy()
     weight[accepted], rejected[accepted] = fit.weights.mean(axis=1), False
-    radius = 1 / np.sqrt((generators[0] ** 2).sum() / 2)
-    scale_std = (
-        compute_scale(linear) * std[:, 1] / radius if size > 1 else np.full(len(std), np.nan)
-    )
+    turns, ndim = count_turns(shift.shape[1]), shift.shape[1]
+    rotation_std = std[:, :turns] * compute_turn_rates(generators)
+    unknown_std, scale_std = np.full((len(std), ndim), np.nan), np.full(len(std), np.nan)
+    if size > turns:
+        scale_std = compute_scale(linear) * std[:, turns] * generators[turns, 0, 0]
     return replace(
         frames,
         shift=shift,
@@ -306,7 +317,8 @@ def _fill_in(
         anchors=fit.anchors,
         linear=linear,
         linear_std=compute_linear_std(linear, std[:, :size], generators),
-        rotation_std=np.degrees(std[:, 0] / radius),
+        rotation_std=rotation_std[:, 0] if turns == 1 else unknown_std[:, 0],
+        rotation_vector_std=rotation_std if turns == ndim else unknown_std,
         scale_std=scale_std,
         own_variance=fit.own_variance,
         step_error=0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -9,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import LONE, Bools, FrameStatus, FrameTable, LocalStatus
-from steadystack.warp import compute_rotation, compute_scale
+from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
 Interpolation = Literal["linear", "spline"]
 
 
-def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable:
-    """Give shifts to frames that have none, where they lie between frames of one component."""
+def interpolate_missing(
+    frames: FrameTable, method: Interpolation, pixel_size: Sequence[float] | None = None
+) -> FrameTable:
+    """Give shifts to frames that have none, where they lie between frames of one component.
+
+    `pixel_size` is along each axis, for the errors of turns; None: all alike.
+    """
     shift, std, component = interpolate_columns(
         frames.shift, frames.shift_std, frames.component, method
     )
@@ -24,7 +30,9 @@ def interpolate_missing(frames: FrameTable, method: Interpolation) -> FrameTable
     filled = replace(frames, shift=shift, shift_std=std, component=component, status=status)
     if np.isfinite(frames.local_shift).any():
         return _fill_in_local(filled, frames, method)
-    return _fill_in_linear(filled, frames.component, method) if is_linear(frames) else filled
+    if not is_linear(frames):
+        return filled
+    return _fill_in_linear(filled, frames.component, method, pixel_size)
 
 
 def is_linear(frames: FrameTable) -> bool:
@@ -50,29 +58,36 @@ def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation
 
 
 def _fill_in_linear(
-    filled: FrameTable, component: NDArray[np.int64], method: Interpolation
+    filled: FrameTable,
+    component: NDArray[np.int64],
+    method: Interpolation,
+    pixel_size: Sequence[float] | None,
 ) -> FrameTable:
     """Give the linear motion, too, to frames that had none, of `component` before."""
     count, scale_std = len(filled.shift), filled.scale_std
     if not np.isfinite(scale_std).any():  # of a model without a scale, nothing is known of it
         scale_std = np.zeros(count)
-    values = [
-        filled.linear.reshape(count, -1),
-        compute_rotation(filled.linear)[:, None],
-        compute_scale(filled.linear)[:, None],
-    ]
-    stds = [filled.linear_std.reshape(count, -1), filled.rotation_std[:, None], scale_std[:, None]]
+    in_plane = filled.linear.shape[1] == 2
+    derive = compute_rotation if in_plane else compute_rotation_vector
+    turns = derive(filled.linear, pixel_size)
+    turns_std = filled.rotation_std if in_plane else filled.rotation_vector_std
+    values = [filled.linear, turns, compute_scale(filled.linear)]
+    stds = [filled.linear_std, turns_std, scale_std]
+    values, stds = ([each.reshape(count, -1) for each in columns] for columns in (values, stds))
     value, std, _ = interpolate_columns(
         np.concatenate(values, axis=1), np.concatenate(stds, axis=1), component, method
     )
-    shape = filled.linear.shape
-    return replace(
+    shape, size = filled.linear.shape, values[0].shape[1]
+    filled = replace(
         filled,
-        linear=value[:, :-2].reshape(shape),
-        linear_std=std[:, :-2].reshape(shape),
-        rotation_std=std[:, -2],
+        linear=value[:, :size].reshape(shape),
+        linear_std=std[:, :size].reshape(shape),
         scale_std=std[:, -1] if np.isfinite(filled.scale_std).any() else filled.scale_std,
     )
+    turns_std = std[:, size:-1].reshape(turns_std.shape)
+    if in_plane:
+        return replace(filled, rotation_std=turns_std)
+    return replace(filled, rotation_vector_std=turns_std)
 
 
 def interpolate_columns(

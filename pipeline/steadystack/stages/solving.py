@@ -73,7 +73,9 @@ def solve_series(
     if motion.is_local:
         frames = solve_local_motion(source, pairs, frames, method, motion.grid, **how)
     elif motion.is_more_than_shift:
-        frames = solve_motion(source, pairs, frames, method, motion.model, **how)
+        frames = solve_motion(
+            source, pairs, frames, method, motion.model, pixel_size=setup.series.pixel_size, **how
+        )
     if settings.refine:
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
     if settings.channel_offsets:
@@ -84,7 +86,7 @@ def solve_series(
             log.info("external reference: %s", line)
     if settings.interpolate is None:
         return frames
-    return interpolate_missing(frames, settings.interpolate)
+    return interpolate_missing(frames, settings.interpolate, setup.series.pixel_size)
 
 
 def _find_channel_offsets(
@@ -144,6 +146,7 @@ def settle_motion(
         _solve_alone(setup, pairs, found),
         setup.method,
         read_local_motion(alone),
+        pixel_size=setup.series.pixel_size,
         anchor=setup.config.solve.anchor,
         robust=setup.config.solve.robust,
         client=client,

@@ -18,6 +18,7 @@ from steadystack.warp.fields import AnyMotion, LocalField, make_nodes
 from steadystack.warp.holes import HOLE_REACH, fill_small_holes
 from steadystack.warp.linear import (
     compute_rotation,
+    compute_rotation_vector,
     compute_scale,
     find_middle,
     find_moved_corners,
@@ -54,6 +55,7 @@ __all__ = [
     "check_linear_interpolation",
     "choose_work_dtype",
     "compute_rotation",
+    "compute_rotation_vector",
     "compute_scale",
     "convert_dtype",
     "fill_small_holes",

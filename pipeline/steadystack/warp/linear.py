@@ -15,19 +15,61 @@ def find_middle(shape: Sequence[int]) -> NDArray[np.float64]:
     return (np.asarray(shape, np.float64) - 1) / 2
 
 
-def compute_rotation(linear: Floats) -> NDArray[np.float64]:
+def compute_rotation(
+    linear: Floats, pixel_size: Sequence[float] | None = None
+) -> NDArray[np.float64]:
     """Compute by how much matrices (..., 2, 2) over y and x turn, degrees; x to y is positive.
 
-    Of the rotation that is nearest to a matrix.
+    Of the rotation that is nearest to a matrix. `pixel_size` is along each axis; None, or NaN among
+    them: all alike.
     """
-    linear = np.asarray(linear, np.float64)
+    linear = _measure_in_lengths(linear, pixel_size)
     sine = linear[..., 0, 1] - linear[..., 1, 0]
     return np.asarray(np.degrees(np.arctan2(sine, linear[..., 0, 0] + linear[..., 1, 1])))
 
 
-def compute_scale(linear: Floats) -> NDArray[np.float64]:
-    """Compute by how much matrices (..., 2, 2) magnify: the root of the area's factor."""
+def compute_rotation_vector(
+    linear: Floats, pixel_size: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Compute the rotation vectors (..., 3) of matrices (..., 3, 3) over z, y and x, degrees.
+
+    Its length is the angle, its direction the axis; about z from x to y, about y from z to x, and
+    about x from y to z is positive. Of the rotation that is nearest to a matrix. NaN where a matrix
+    is. `pixel_size` is along each axis; None, or NaN among
+    them: all alike.
+    """
+    from scipy.spatial.transform import Rotation  # it takes long to import, and few series need it
+
+    linear = _measure_in_lengths(linear, pixel_size)
+    vectors = np.full(linear.shape[:-1], np.nan)
+    known = np.asarray(np.isfinite(linear).all(axis=(-2, -1)))
+    if known.any():
+        left, _, right = np.linalg.svd(linear[known])
+        left[..., -1] *= np.sign(np.linalg.det(left @ right))[..., None]
+        turns = Rotation.from_matrix((left @ right)[..., ::-1, ::-1])  # over x, y and z
+        vectors[known] = turns.as_rotvec(degrees=True)[..., ::-1]
+    return vectors
+
+
+def _measure_in_lengths(linear: Floats, pixel_size: Sequence[float] | None) -> NDArray[np.float64]:
+    """Matrices over positions in pixels as matrices over positions in a unit of length."""
     linear = np.asarray(linear, np.float64)
+    if pixel_size is None or not np.isfinite(pixel_size).all():
+        return linear
+    size = np.asarray(pixel_size, np.float64)
+    return np.asarray(linear * (size[:, None] / size))
+
+
+def compute_scale(linear: Floats) -> NDArray[np.float64]:
+    """Compute by how much matrices (..., axes, axes) magnify lengths, the mean over directions.
+
+    The root of the factor of areas, the cube root of that of volumes.
+    """
+    linear = np.asarray(linear, np.float64)
+    if linear.shape[-1] != 2:
+        known = np.asarray(np.isfinite(linear).all(axis=(-2, -1)))
+        safe = np.where(known[..., None, None], linear, 1.0)
+        return np.asarray(np.where(known, np.cbrt(np.abs(np.linalg.det(safe))), np.nan))
     area = linear[..., 0, 0] * linear[..., 1, 1] - linear[..., 0, 1] * linear[..., 1, 0]
     return np.asarray(np.sqrt(np.abs(area)))
 
