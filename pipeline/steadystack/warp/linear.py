@@ -53,11 +53,11 @@ def compute_rotation_vector(
 
 def _measure_in_lengths(linear: Floats, pixel_size: Sequence[float] | None) -> NDArray[np.float64]:
     """Matrices over positions in pixels as matrices over positions in a unit of length."""
-    linear = np.asarray(linear, np.float64)
+    matrices = np.asarray(linear, np.float64)
     if pixel_size is None or not np.isfinite(pixel_size).all():
-        return linear
+        return matrices
     size = np.asarray(pixel_size, np.float64)
-    return np.asarray(linear * (size[:, None] / size))
+    return np.asarray(matrices * (size[:, None] / size))
 
 
 def compute_scale(linear: Floats) -> NDArray[np.float64]:
