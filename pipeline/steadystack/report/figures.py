@@ -22,9 +22,7 @@ from steadystack.durable import get_place
 from steadystack.model import (
     Bools,
     InputError,
-    PairStatus,
     Registration,
-    describe_channel_offsets,
     escape_unprintable,
 )
 from steadystack.outputs import check_own_file, make_figure_metadata, replacing_own_file
@@ -240,12 +238,3 @@ def _encode_webp(pixels: NDArray[Any]) -> str:
     data = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(data, "WEBP", quality=WEBP_QUALITY, method=2)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
-
-
-def list_channel_offsets(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """What is told of offsets of channels, where they were asked for."""
-    names = ("channel", "axis", "channel_offset", "channel_offset_std", "channel_offset_status")
-    labels, axes, offset, std, status = (shifts[name].to_numpy() for name in names)
-    if status[0] == PairStatus.UNMEASURED.code:
-        return []
-    return list(describe_channel_offsets(labels.tolist(), axes.tolist(), offset, std, status))

@@ -16,17 +16,16 @@ from steadystack.model import (
     CloseUp,
     FrameStatus,
     Image,
-    OutsideOutcome,
     PairStatus,
     ReportImages,
 )
 from steadystack.outputs import replacing_own_file
+from steadystack.report.facts import list_facts
 from steadystack.report.figures import (
     apply_style,
     encode_colours,
     encode_same_greys,
     encode_svg,
-    list_channel_offsets,
     save_figure,
     shrink,
 )
@@ -174,7 +173,7 @@ def _render_html(page: Page, side: int) -> str:
         style=(source / "page.css").read_text(encoding="utf-8"),
         script=(source / "page.js").read_text(encoding="utf-8"),
         figures=figures,
-        facts=_list_facts(page.shifts),
+        facts=list_facts(page.shifts),
         images=[
             (name, encode_same_greys(*(shrink(image, side) for image in before_and_after)))
             for name, before_and_after in page.views.images.items()
@@ -197,78 +196,6 @@ def _place(box: Box, shifts: xr.Dataset) -> str:
         f"{begin}: {100 * low / size:.2f}%; {extent}: {100 * (high - low) / size:.2f}%"
         for (begin, extent), (low, high), size in sides
     )
-
-
-def _list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """List what a reader wants to know first, as names and values."""
-    shift = shifts["frame_shift"].to_numpy()
-    shift = shift[np.isfinite(shift).all(axis=1)]
-    total, pairs = shifts.sizes["frame"], shifts.sizes["pair"]
-    is_ok = shifts["pair_status"].to_numpy() == PairStatus.OK.code
-    facts = [
-        ("frames with a shift", f"{len(shift)} of {total}"),
-        ("usable pairs", f"{int(is_ok.sum())} of {pairs}"),
-    ]
-    if len(shift):
-        names = [str(name) for name in shifts["axis"].to_numpy()]
-        spans = shift.max(axis=0) - shift.min(axis=0)
-        steps = np.linalg.norm(np.diff(shift, axis=0), axis=1)
-        std = shifts["frame_shift_std"].to_numpy()
-        facts.append(
-            (
-                "range",
-                ", ".join(f"{name} {span:.2f} px" for name, span in zip(names, spans, strict=True)),
-            )
-        )
-        if len(steps):
-            facts.append(("median step", f"{np.median(steps):.3f} px"))
-        if np.isfinite(std).any():
-            facts.append(("median std of a shift", f"{np.nanmedian(std):.3f} px"))
-    facts += _list_turns(shifts) + list_channel_offsets(shifts)
-    outside = OutsideOutcome.of(shifts.attrs)
-    if outside is not None:
-        facts.append(("external reference", "; ".join(outside.describe())))
-    residual = shifts["pair_residual"].to_numpy()[is_ok]
-    if np.isfinite(residual).any():
-        facts.append(("rms residual", f"{np.sqrt(np.nanmean(residual**2)):.3f} px"))
-    return facts
-
-
-def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """How far frames turn and are magnified over the series, where that was measured.
-
-    Each with the deviation of the frame that is farthest from the anchor.
-    """
-    lines = []
-    for name, column, middle, scale, unit in (
-        ("turn", "frame_rotation", 0.0, 1.0, " degree"),
-        ("scale", "frame_scale", 1.0, 100.0, " %"),
-    ):
-        value, std = shifts[column].to_numpy() - middle, shifts[f"{column}_std"].to_numpy()
-        known = np.flatnonzero(np.isfinite(value) & np.isfinite(std))
-        if len(known):
-            farthest = known[np.argmax(np.abs(value[known]))]
-            low, high = scale * value[known].min(), scale * value[known].max()
-            lines.append((name, f"{low:+.3f} to {high:+.3f}{unit} ± {scale * std[farthest]:.3f}"))
-    return lines + _list_local_shifts(shifts)
-
-
-def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """How far nodes differ from the shift of their frame, and which does most, if any are known."""
-    values = shifts["frame_local_shift"].to_numpy()
-    std = shifts["frame_local_shift_std"].to_numpy()
-    if not np.isfinite(values).any():
-        return []
-    off = np.linalg.norm(values - shifts["frame_shift"].to_numpy()[:, None, None], axis=-1)
-    frame, row, column = np.unravel_index(np.nanargmax(off), off.shape)
-    y, x = shifts["node_y"].to_numpy()[row], shifts["node_x"].to_numpy()[column]
-    worst = float(np.linalg.norm(std[frame, row, column]))
-    line = (
-        f"up to {off[frame, row, column]:.2f} ± {worst:.2f} px from the shift of the frame: frame "
-        f"{int(shifts['frame'][frame])} at y {y:.0f}, x {x:.0f}, of {off.shape[1]} x "
-        f"{off.shape[2]} nodes"
-    )
-    return [("local motion", line)]
 
 
 def _describe_close_up(shifts: xr.Dataset, close_up: CloseUp, side: int) -> dict[str, Any]:
