@@ -112,6 +112,11 @@ def test_the_page_tells_of_the_worst_node_and_the_verdict_of_what_is_left(run):
     told = re.search(r"up to (\S+) ± \S+ px from the shift of the frame: frame (\d)", words)
     off = shifts["frame_local_shift"] - shifts["frame_shift"]
     assert float(told[1]) == pytest.approx(np.linalg.norm(off, axis=-1).max(), abs=0.01)
+    page = (folder / "page.html").read_text()
+    for name, words in (("traces", "over time"), ("shifts", f"frame {told[2]}, .* mean")):
+        assert re.search(f'id="figure-local-{name}" role="img" aria-label="[^"]*{words}', page)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
     alone = steadystack.estimate_shifts(FRAMES, max_shift=12, parts=None, defects=None)
     before, after = (json.loads(found.attrs["local_motion"]) for found in (alone, shifts))
     if before is not None:

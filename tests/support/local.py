@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
+from steadystack.model import LocalStatus
 from support.scenes import Scene
 
 STEPS = 30  # of a field that is inverted
+UNKNOWN = LocalStatus.UNKNOWN.code
 
 
 @dataclass
@@ -54,3 +57,23 @@ def bent_series(seed=1, count=8, shape=(112, 120), size=1.5, noise=0.2, detail=2
         series.frames[frame] = scene.look(places + series.forward(frame, places))
     series.frames += rng.normal(0, noise, series.frames.shape)
     return series
+
+
+def with_local_shifts(shifts: xr.Dataset, off, std=0.1, status=None, apart=10.0) -> xr.Dataset:
+    """A solved dataset with local shifts that are `off` (frames, rows, columns, 2) its frames'.
+
+    NaN of `off` is unknown; nodes are `apart` pixels, and seen unless `status` says otherwise.
+    """
+    order = ("frame", "node_y", "node_x")
+    local = shifts["frame_shift"].to_numpy()[:, None, None] + off
+    is_known = np.isfinite(local).all(axis=-1)
+    status = np.where(is_known, LocalStatus.OK.code if status is None else status, UNKNOWN)
+    places = {
+        f"node_{axis}": apart * np.arange(local.shape[1 + at]) for at, axis in enumerate("yx")
+    }
+    columns = {
+        "frame_local_shift": ((*order, "axis"), local),
+        "frame_local_shift_std": ((*order, "axis"), np.where(np.isfinite(local), std, np.nan)),
+        "frame_local_status": (order, status.astype("i1")),
+    }
+    return shifts.drop_vars([*columns, *places]).assign(columns).assign_coords(places)

@@ -1,10 +1,11 @@
 """Pictures of a shifts dataset for Python: they take axes, draw on them, and return them.
 
-`curves` draws tables, `pictures` images and masks, on a `canvas`.
+`curves` draws tables, `nodes` local shifts, `pictures` images and masks, on a `canvas`.
 """
 
 from steadystack.plot.canvas import COLOURS, lay_out, make_plain, new_figure, require_matplotlib
 from steadystack.plot.curves import drift, pairs, path, residuals
+from steadystack.plot.nodes import NodeShifts, local_shifts, local_traces
 from steadystack.plot.pictures import (
     before_after,
     check_picture,
@@ -15,6 +16,7 @@ from steadystack.plot.pictures import (
 
 __all__ = [
     "COLOURS",
+    "NodeShifts",
     "before_after",
     "check_picture",
     "draw_overlay",
@@ -22,6 +24,8 @@ __all__ = [
     "find_grey_range",
     "kymograph",
     "lay_out",
+    "local_shifts",
+    "local_traces",
     "make_plain",
     "new_figure",
     "pairs",

@@ -75,15 +75,15 @@ def get_axes(ax: Axes | None) -> Axes:
     return plt.gca()
 
 
-def thin_out(count: int, is_marked: Bools) -> NDArray[np.intp]:
+def thin_out(count: int, is_marked: Bools, most: int = MOST_POINTS) -> NDArray[np.intp]:
     """Choose which points to draw: all if they are few, else evenly spread and marked ones.
 
-    `is_marked` is (count,). Returns indices, sorted.
+    `is_marked` is (count,), `most` about how many are drawn. Returns indices, sorted.
     """
-    step = max(-(-count // MOST_POINTS), 1)
+    step = max(-(-count // most), 1)
     is_chosen = np.zeros(count, bool)
     is_chosen[::step] = True
     is_chosen[-1:] = True
-    if is_marked.sum() <= MOST_POINTS:
+    if is_marked.sum() <= most:
         is_chosen |= is_marked
     return np.flatnonzero(is_chosen)

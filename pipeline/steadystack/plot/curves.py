@@ -39,7 +39,7 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
-    abscissa, label = _get_abscissa(shifts)
+    abscissa, label = get_abscissa(shifts)
     is_interpolated = shifts["frame_status"].to_numpy() == FrameStatus.INTERPOLATED.code
     is_lost = ~np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1)
     drawn_frames = thin_out(len(abscissa), is_interpolated | is_lost)
@@ -121,7 +121,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     return ax
 
 
-def _get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
+def get_abscissa(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str]:
     """The frames' times (frames,) if they are known, else their indices, and the axis' label."""
     if "time" in shifts.coords and np.issubdtype(shifts["time"].dtype, np.floating):
         unit = make_plain(str(shifts["time"].attrs.get("unit", "")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from steadystack.model import OutsideOutcome, PairStatus, describe_channel_offsets
+from steadystack.model import LocalStatus, OutsideOutcome, PairStatus, describe_channel_offsets
+from steadystack.plot import NodeShifts
 
 
 def list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
@@ -64,20 +65,19 @@ def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
 
 def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     """How far nodes differ from the shift of their frame, and which does most, if any are known."""
-    values = shifts["frame_local_shift"].to_numpy()
-    std = shifts["frame_local_shift_std"].to_numpy()
-    if not np.isfinite(values).any():
+    nodes = NodeShifts.of(shifts)
+    if nodes is None:
         return []
-    off = np.linalg.norm(values - shifts["frame_shift"].to_numpy()[:, None, None], axis=-1)
-    frame, row, column = np.unravel_index(np.nanargmax(off), off.shape)
-    y, x = shifts["node_y"].to_numpy()[row], shifts["node_x"].to_numpy()[column]
-    worst = float(np.linalg.norm(std[frame, row, column]))
+    grid = f"{len(nodes.y)} x {len(nodes.x)} nodes"
+    if nodes.is_flat:
+        return [("local motion", f"none is seen: all {grid} have the shift of their frame")]
+    place = frame, row, column = nodes.find_farthest()
     line = (
-        f"up to {off[frame, row, column]:.2f} ± {worst:.2f} px from the shift of the frame: frame "
-        f"{int(shifts['frame'][frame])} at y {y:.0f}, x {x:.0f}, of {off.shape[1]} x "
-        f"{off.shape[2]} nodes"
+        f"up to {nodes.describe_farthest()} from the shift of the frame: frame "
+        f"{int(shifts['frame'][frame])} at y {nodes.y[row]:.0f}, x {nodes.x[column]:.0f}, of {grid}"
     )
-    return [("local motion", line)]
+    is_seen = nodes.status[place] == LocalStatus.OK.code
+    return [("local motion", line if is_seen else f"{line}; nothing is seen there")]
 
 
 def _list_channel_offsets(shifts: xr.Dataset) -> list[tuple[str, str]]:

@@ -100,6 +100,7 @@ def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str,
             "Drift over time, in physical units",
             _draw(plot.drift, shifts, (9, 3.6), physical=True),
         )
+    yield from _draw_local_shifts(shifts, views)
     if shifts.sizes["axis"] > 1:
         yield "path", "Path of the specimen", _draw(plot.path, shifts, (5.2, 4.2))
     yield "pairs", "NCC and overlap of pairs", _draw(plot.pairs, shifts, (5.2, 4.2))
@@ -133,6 +134,36 @@ def _draw(
     draw(shifts, figure.subplots(), **options)
     plot.lay_out(figure)
     return figure
+
+
+def _draw_local_shifts(
+    shifts: xr.Dataset, views: ReportImages
+) -> Iterator[tuple[str, str, Figure]]:
+    """Draw local shifts, where there are any: of some nodes over time, of a frame as arrows."""
+    nodes = plot.NodeShifts.of(shifts)
+    if nodes is None or nodes.is_flat:
+        return
+    figure = plot.new_figure(9, 3, layout=False)
+    count = len(nodes.choose_apart())
+    grid = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
+    plot.local_traces(shifts, list(grid))
+    plot.lay_out(figure)
+    caption = (
+        "Local shifts of the nodes that move most, less the shift of the frame, over time "
+        "(bands: ± 2 std; dotted: the frame of the arrows)"
+    )
+    yield "local-traces", caption, figure
+    image = views.images["mean"][1] if "mean" in views.images else None
+    height = float(np.clip(4 * np.ptp(nodes.y) / max(np.ptp(nodes.x), 1), 1.5, 7)) + 1.2
+    number = int(shifts["frame"][nodes.find_farthest()[0]])
+    caption = (
+        f"Local shifts of frame {number}, less the shift of the frame, as arrows"
+        f"{'' if image is None else ' on the mean of the moved frames'}: "
+        f"up to {nodes.describe_farthest()}, at node 1"
+    )
+    figure = plot.new_figure(5.2, height)
+    plot.local_shifts(shifts, figure.subplots(), image=image)
+    yield "local-shifts", caption, figure
 
 
 def _draw_kymographs(
