@@ -24,7 +24,7 @@ from support.scenes import ellipse
 from support.settings import config_of
 from support.turning import corner_errors, lay, turned_series
 
-SERIES = turned_series(3, count=8, scale=0.002)
+SERIES = turned_series(3, count=8, scale=0.002, pixel_size=(0.5, 0.25))
 FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
 SECTIONS = {
     "mask": {"defects": None, "parts": None},
@@ -174,7 +174,7 @@ def test_matrices_for_other_programs_lay_a_point_where_it_belongs(run, tmp_path)
 
 
 def test_another_model_is_solved_for_without_measuring(run, tmp_path):
-    write_stack(tmp_path / "stack.zarr", FRAMES)
+    write_stack(tmp_path / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
     with_turn = config(tmp_path, output={"shifts": str(tmp_path / "shifts.zarr")})
     without = config(
         tmp_path,

@@ -37,14 +37,28 @@ def lay(places, linear, shift, middle):
 
 
 def turned_series(
-    seed=1, count=10, shape=(112, 120), step=0.4, scale=0.0, shear=0.0, noise=0.1, detail=3.0
+    seed=1,
+    count=10,
+    shape=(112, 120),
+    step=0.4,
+    scale=0.0,
+    shear=0.0,
+    noise=0.1,
+    detail=3.0,
+    pixel_size=(1.0, 1.0),
 ) -> Turned:
     """Frames that turn by `step` degrees each, on top of drift."""
     rng = np.random.default_rng(seed)
     scene, middle = Scene(seed, detail=detail, waves=120), (np.array(shape) - 1) / 2
     shift = np.cumsum(rng.normal(0, 0.8, (count, 2)), axis=0)
     shift -= shift[0]
-    linear = np.stack([turn(step * t, (1 + scale) ** t, shear * t) for t in range(count)])
+    lengths = np.diag(pixel_size)
+    linear = np.stack(
+        [
+            np.linalg.inv(lengths) @ turn(step * t, (1 + scale) ** t, shear * t) @ lengths
+            for t in range(count)
+        ]
+    )
     places = np.moveaxis(np.indices(shape), 0, -1)
     frames = np.stack(
         [scene.look(lay(places, *motion, middle)) for motion in zip(linear, shift, strict=True)]

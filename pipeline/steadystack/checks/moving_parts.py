@@ -47,15 +47,19 @@ INVERTING_STEPS = 8  # of a field that lays places on the anchor: each leaves a 
 
 
 def check_moving_parts(
-    source: FrameSource, method: Method, table: PairTable, solved: FrameTable
+    source: FrameSource,
+    method: Method,
+    table: PairTable,
+    solved: FrameTable,
+    pixel_size: Sequence[float] | None = None,
 ) -> LocalMotion | None:
     """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
 
     That is the shift without those parts that were left out of the solution; where the solution has
     a linear motion, or a local one, it is that of the place of each part.
-    Of large frames the middle is used, and of the pairs every other one where no part moves by
-    itself in any of these. None where there is too little to tell: few usable pairs, frames too
-    small to be cut, parts without a peak of their own.
+    `pixel_size` is as in `motion.make_generators`. Of large frames the middle is used, and of the
+    pairs every other one where no part moves by itself in any of these. None where there is too
+    little to tell: few usable pairs, frames too small to be cut, parts without a peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
@@ -99,7 +103,11 @@ def check_moving_parts(
         still_where=", ".join(dict.fromkeys(name_part(part, ndim) for part in still_parts)),
         still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
         scene=float(_compute_typical_size(common[:, None])[0]),
-        suits=_choose_model(off, judged, method.search.shape) if linearity > LINEAR else "",
+        suits=(
+            _choose_model(off, judged, method.search.shape, pixel_size)
+            if linearity > LINEAR
+            else ""
+        ),
     )
 
 
@@ -292,7 +300,12 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
     return float(np.median(explained)) if explained else 0.0
 
 
-def _choose_model(off: NDArray[np.float64], judged: NDArray[np.bool_], shape: Sequence[int]) -> str:
+def _choose_model(
+    off: NDArray[np.float64],
+    judged: NDArray[np.bool_],
+    shape: Sequence[int],
+    pixel_size: Sequence[float] | None,
+) -> str:
     """Choose the simplest model that explains the parts' motion, which is linear.
 
     `off` is (pairs, parts, axes), pixels; `judged` says which parts count, `shape` is the frame's.
@@ -304,7 +317,7 @@ def _choose_model(off: NDArray[np.float64], judged: NDArray[np.bool_], shape: Se
         np.array(shape) / PARTS
     )
     for model in ("rigid", "similarity"):
-        generators = make_generators(model, shape)
+        generators = make_generators(model, shape, pixel_size)
         explained = []
         for motion in off:
             is_known = np.isfinite(motion).all(axis=1) & judged

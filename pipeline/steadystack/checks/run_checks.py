@@ -116,7 +116,7 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
     setup, table, solved = evidence.setup, evidence.table, evidence.solved
     source, method = setup.series.source, setup.method
     if name == LOCAL_MOTION:
-        return check_moving_parts(source, method, table, solved)
+        return check_moving_parts(source, method, table, solved, setup.series.pixel_size)
     if name == FIXED_PATTERN_EFFECT:
         return check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
     if name == SHARPNESS:
@@ -134,7 +134,11 @@ def check_linear_motion(
     """
     source = KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
-    again: dict[str, Any] = {LOCAL_MOTION: check_moving_parts(source, setup.method, table, solved)}
+    again: dict[str, Any] = {
+        LOCAL_MOTION: check_moving_parts(
+            source, setup.method, table, solved, setup.series.pixel_size
+        )
+    }
     if not setup.config.motion.is_local:  # shifts stay as they are
         again |= {SHARPNESS: check_sharpness(setup, solved), PROBES: None}
     return {**found, **{name: _write(check) for name, check in again.items()}}
