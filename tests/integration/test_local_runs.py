@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
+from scipy.interpolate import RegularGridInterpolator
 
 import steadystack
 from steadystack import stages
@@ -19,6 +20,7 @@ from steadystack.outputs import write_stack
 from steadystack.quality.assessment import widen_errors
 from steadystack.solve.gaps import interpolate_missing
 from support.local import bent_series
+from support.moved_points import Scene06
 from support.settings import config_of
 
 SERIES = bent_series(7, count=6, shape=(96, 104), size=1.5)
@@ -34,6 +36,13 @@ def config(folder, **sections):
     output = {name: str(folder / f"{name}.zarr") for name in ("shifts", "corrected")}
     output |= {"report": str(folder / "page.html"), "mean": str(folder / "mean.npy")}
     return config_of(folder, **SECTIONS | {"output": output} | sections)
+
+
+def read_field_at(shifts, frame, place):
+    """The shift at a place, as the docs say: cubic splines between the nodes."""
+    nodes = shifts["node_y"].to_numpy(), shifts["node_x"].to_numpy()
+    local = shifts["frame_local_shift"].to_numpy()[frame]
+    return RegularGridInterpolator(nodes, local, method="cubic")(place)[0]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +105,17 @@ def test_what_other_programs_read_is_told(run, tmp_path):
     for name in ("frames.json", "frames.affines.json", "frames.yml", "frames.xml"):
         with pytest.raises(steadystack.InputError, match=r"move locally.*export \.nc"):
             stages.export(path, str(tmp_path / name))
+    target = tmp_path / "frames.displacements.ome.zarr"
+    stages.export(path, str(target))
+    with pytest.raises(steadystack.InputError, match="exists: use --overwrite"):
+        stages.export(path, str(target))
+    point, size, scene = np.array([41.0, 62.0]), np.array([0.5, 0.25]), Scene06(target)
+    for frame in range(len(FRAMES)):
+        moved = scene.move("frames", "steady", frame, point * size) / size
+        expected = point + SERIES.forward(frame, point)
+        assert np.linalg.norm(moved - expected) < 0.5, (frame, moved, expected)
+        field = read_field_at(shifts, frame, moved)
+        np.testing.assert_allclose(moved - field, point, atol=0.01)  # what is shown there
     stages.export(path, str(tmp_path / "frames.csv"))
     rows = (tmp_path / "frames.csv").read_text().splitlines()
     assert len(rows) == 1 + len(FRAMES)

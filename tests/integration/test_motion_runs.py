@@ -20,6 +20,7 @@ from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.outputs import write_image, write_stack
 from steadystack.stages import solving
+from support.moved_points import Scene06
 from support.scenes import ellipse
 from support.settings import config_of
 from support.turning import corner_errors, lay, turned_series
@@ -167,6 +168,16 @@ def test_matrices_for_other_programs_lay_a_point_where_it_belongs(run, tmp_path)
         np.testing.assert_allclose(found[:2] / size, laid, atol=0.1)
         seen = np.array(pulled["affine_transform_zyx_list"][frame]) @ [0, *laid, 1]
         np.testing.assert_allclose(seen[:3], [0, *point], atol=0.1)
+    target = tmp_path / "frames.displacements.ome.zarr"
+    for options, code in (((), 0), ((), 2), (("--overwrite",), 0)):
+        told = CliRunner().invoke(main, [*export, f"{target}/", *options])
+        assert told.exit_code == code, told.output
+    scene = Scene06(target)
+    for frame, truth in enumerate(zip(SERIES.linear, SERIES.shift, strict=True)):
+        laid = scene.move("frames", "steady", frame, point * size)
+        np.testing.assert_allclose(laid / size, lay(point, *truth, SERIES.middle), atol=0.1)
+        back = scene.move("steady", "frames", frame, laid)
+        np.testing.assert_allclose(back / size, point, atol=1e-9)
     refused = CliRunner().invoke(main, [*export, str(tmp_path / "frames.xml")])
     assert refused.exit_code == 2
     assert "is one of t, y, x" in refused.stderr

@@ -216,12 +216,16 @@ def test_other_outputs(s3, folder, hurried):
     assert objects.is_any_below(f"{root}/s.nc.flat_field.zarr")
     stages.report(config, figures=f"{root}/figures")
     assert objects.is_object(f"{root}/figures/drift.svg")
-    for name in ("t.csv", "t.json", "t.nc"):
+    for name in ("t.csv", "t.json", "t.nc", "t.displacements.ome.zarr"):
         exported = CliRunner().invoke(main, ["export", f"{root}/s.nc", f"{root}/{name}"])
         assert exported.exit_code == 0, exported.output
         again = CliRunner().invoke(main, ["export", f"{root}/s.nc", f"{root}/{name}"])
         assert again.exit_code == 2
     assert objects.get(f"{root}/t.csv").data.count(b"\n") == 25
+    field = f"{root}/t.displacements.ome.zarr"
+    overwritten = CliRunner().invoke(main, ["export", f"{root}/s.nc", field, "--overwrite"])
+    assert overwritten.exit_code == 0, overwritten.output
+    assert b'"scene"' in objects.get(f"{field}/zarr.json").data
 
 
 @pytest.mark.parametrize("stage", slow_but(["measuring"], ["measuring", "correcting"]))

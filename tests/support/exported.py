@@ -7,7 +7,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from support.turning import turn
+from support.turning import turn, turn_volume
 
 COUNT, UNKNOWN, APART = 5, 2, 4  # frames; without a shift, and of another component
 
@@ -19,7 +19,10 @@ def make_shifts(
     rng = np.random.default_rng(7)
     shift = rng.normal(0, 4, (COUNT, len(axes)))
     shift[0], shift[UNKNOWN] = 0, np.nan
-    motion = np.stack([turn(3.0 * t, 1.01**t, 0.02 * t) for t in range(COUNT)])
+    if axes == "zyx":
+        motion = np.stack([turn_volume((3.0 * t, -t, 2.0 * t), 1.01**t) for t in range(COUNT)])
+    else:
+        motion = np.stack([turn(3.0 * t, 1.01**t, 0.02 * t) for t in range(COUNT)])
     motion[UNKNOWN] = np.nan
     component = np.zeros(COUNT, int)
     component[UNKNOWN], component[APART] = -1, 1

@@ -127,3 +127,44 @@ def test_boxes_hold_what_all_and_what_any_frames_show():
             "nearest", np.zeros(around.shape), around,
         )  # fmt: skip
         assert around.sum() == known.sum()
+
+
+def test_what_is_laid_somewhere_is_shown_there():
+    field = make_field(size=1.0, drift=(3.0, -5.0))
+    places = np.random.default_rng(1).uniform(-4, 70, (40, 2))
+    laid = field.lay(places)
+    np.testing.assert_allclose(laid - field.at_places(laid), places, atol=1e-5)
+
+
+def test_where_a_field_folds_no_place_is_told():
+    nodes = make_nodes(SHAPE, (2, 3))
+    values = np.zeros((2, 3, 2))
+    values[:, 1, 1], values[:, 2, 1] = 120, -120
+    laid = LocalField(nodes, values).lay(np.array([[30.0, 20.0], [30.0, 400.0]]))
+    assert np.isnan(laid[0]).all()
+    np.testing.assert_allclose(laid[1], [30, 280])
+
+
+def test_the_strongest_bends_are_those_of_polynomials():
+    nodes = make_nodes(SHAPE, (5, 6))
+    y, x = np.meshgrid(*nodes, indexing="ij")
+    values = np.stack([0.002 * y**2, 1e-5 * x**3], axis=-1)  # y moves y, and x moves x
+    found = LocalField(nodes, values).find_bends()
+    slope_y, slope_x, bend_y, bend_x = 0.004 * 59, 3e-5 * 69**2, 0.004, 6e-5 * 69
+    expected = bend_y / (1 - slope_y) ** 3, bend_x / (1 - slope_x) ** 3
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    compressed = LocalField(nodes, -values).find_bends()
+    np.testing.assert_allclose(compressed, [bend_y, bend_x], rtol=1e-9)
+
+
+def test_bends_are_those_of_where_things_are_laid():
+    """Second differences of `lay` come up to them, and not beyond, also where axes mix."""
+    field, step = make_field(size=1.5, grid=(3, 3)), 0.5
+    y, x = np.meshgrid(np.arange(-9, 69, step), np.arange(-9, 79, step), indexing="ij")
+    laid = field.lay(np.stack([y, x], -1).reshape(-1, 2)).reshape(*y.shape, 2)
+    inside = ((laid >= 0) & (laid <= np.array(SHAPE) - 1)).all(axis=-1, keepdims=True)
+    laid = np.where(inside, laid, np.nan)
+    seen = [np.nanmax(np.abs(np.diff(laid, 2, axis=axis))) / step**2 for axis in (0, 1)]
+    ratios = np.array(seen) / field.find_bends()
+    assert ratios.max() < 1.01
+    assert ratios.min() > 0.9

@@ -220,7 +220,7 @@ def correct(config: str, overwrite: bool) -> None:
 
 @main.command()
 @click.argument("shifts", type=click.Path())
-@click.argument("target", type=click.Path(dir_okay=False))
+@click.argument("target", type=click.Path())
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @reporting_errors
 def export(shifts: str, target: str, overwrite: bool) -> None:
@@ -228,7 +228,8 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 
     SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
     (layers for napari), .affines.json (a matrix per frame, as for multiview-stitcher), .yml or
-    .yaml (settings for biahub), .xml (for BigDataViewer) or .nc (NetCDF).
+    .yaml (settings for biahub), .xml (for BigDataViewer), .displacements.ome.zarr (fields that move
+    points, OME-Zarr 0.6) or .nc (NetCDF).
     """
     common_box = stages.export(shifts, target, overwrite=overwrite)
     note = (

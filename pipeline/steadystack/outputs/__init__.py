@@ -1,11 +1,19 @@
 """Write what a run leaves beside the shifts dataset.
 
 `pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
-`ome_tiff` is one file; `small` are single images, tables and stacks that are written at once.
-`kept` is what stays of a stack whose series has grown. `marks` tell files that were made here from
-those of others, which nothing replaces, and `origins` of which run images are.
+`ome_tiff` is one file; `small` are single images, tables and stacks that are written at once, and
+`field_groups` displacements of points. `kept` is what stays of a stack whose series has grown.
+`marks` tell files that were made here from those of others, which nothing replaces, and `origins`
+of which run images are.
 """
 
+from steadystack.outputs.field_groups import (
+    LEVEL,
+    FieldArray,
+    check_own_fields,
+    replacing_own_fields,
+    write_fields,
+)
 from steadystack.outputs.kept import (
     Written,
     is_laid_out_alike,
@@ -64,12 +72,14 @@ from steadystack.outputs.small import (
 
 __all__ = [
     "CORRECTED",
+    "LEVEL",
     "LISTED",
     "MEAN",
     "MOVIE",
     "OWN",
     "VALID",
     "WHAT",
+    "FieldArray",
     "Level",
     "Origin",
     "PyramidSpec",
@@ -77,6 +87,7 @@ __all__ = [
     "Written",
     "check_new_mask",
     "check_of_run",
+    "check_own_fields",
     "check_own_file",
     "check_own_preview",
     "check_own_tiff",
@@ -96,7 +107,9 @@ __all__ = [
     "read_stored_origin",
     "read_tiff_origin",
     "read_written",
+    "replacing_own_fields",
     "replacing_own_file",
+    "write_fields",
     "write_fractions",
     "write_image",
     "write_motion",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steadystack.checks import list_boxes
 from steadystack.cluster import Engine
-from steadystack.config import Config, make_config
+from steadystack.config import Config
 from steadystack.correction import (
     SeriesImages,
     find_movements,
@@ -26,9 +26,12 @@ from steadystack.dataset import check_replaceable, load_shifts, read_frames, rea
 from steadystack.durable import get_place
 from steadystack.exports import (
     find_common_part,
+    list_measured_files,
+    locate_measured_stack,
     make_affine_list,
     make_biahub_settings,
     make_bigdataviewer_xml,
+    make_displacements,
     make_frame_rows,
     make_motions,
     make_napari_layers,
@@ -39,7 +42,6 @@ from steadystack.model import (
     InputError,
     Pilot,
     ReportImages,
-    RunError,
     hide_in_values,
     hide_secrets,
 )
@@ -49,15 +51,18 @@ from steadystack.object_windows import measure_in_windows
 from steadystack.outputs import (
     Origin,
     check_of_run,
+    check_own_fields,
     check_own_file,
     explaining_write_errors,
     name_run,
+    replacing_own_fields,
     replacing_own_file,
+    write_fields,
     write_rows,
 )
 from steadystack.planning import CorrectedPlan, Setup
 from steadystack.quality import make_close_ups, verdict
-from steadystack.readers import StackSpec, locate_stack
+from steadystack.readers import StackSpec
 from steadystack.report import (
     Page,
     check_report_path,
@@ -72,6 +77,7 @@ from steadystack.stages.results import add_camera_images
 from steadystack.warp import AnyMotion, Box, LocalField
 
 # What `export` writes, by the end of the name.
+DISPLACEMENTS = ".displacements.ome.zarr"
 AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
@@ -269,7 +275,8 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
 
     ``.csv``: a row per frame, with its file if each is in one of many; ``.json``: a layer of napari
     per frame; ``.affines.json``: a matrix per frame; ``.yml``, ``.yaml``: settings of biahub;
-    ``.xml``: BigDataViewer; ``.nc``: all of it, NetCDF.
+    ``.xml``: BigDataViewer; ``.displacements.ome.zarr``: fields that move points, OME-Zarr 0.6;
+    ``.nc``: all of it, NetCDF.
 
     Returns
     -------
@@ -281,31 +288,39 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     InputError
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
-    suffix = PurePath(target).suffix
-    if suffix not in SUFFIXES:
+    target = target.rstrip("/")
+    is_field = target.endswith(DISPLACEMENTS)
+    suffix = DISPLACEMENTS if is_field else PurePath(target).suffix
+    if suffix not in (*SUFFIXES, DISPLACEMENTS):
         raise InputError(
             f"{target} must end in .csv, .json (for napari), .affines.json (a matrix for each "
-            "frame), .yml or .yaml (for biahub), .xml (for BigDataViewer) or .nc (NetCDF)"
+            "frame), .yml or .yaml (for biahub), .xml (for BigDataViewer), "
+            f"{DISPLACEMENTS} (fields that move points) or .nc (NetCDF)"
         )
-    if get_place(target).exists() and not overwrite:
+    if get_place(target).is_occupied() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
-    if suffix == ".nc":
-        check_replaceable(target)
-    else:
-        check_own_file(target)
+    check = {".nc": check_replaceable, DISPLACEMENTS: check_own_fields}.get(suffix, check_own_file)
+    check(target)
     dataset = load_shifts(shifts)
     if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
-    spec = _locate_stack(dataset)
+    spec = locate_measured_stack(dataset)
     shape = None if spec is None else spec.frame_shape
-    text = None if suffix in (".nc", ".csv") else _make_text(dataset, spec, target)
+    moved = make_displacements(dataset, spec, target, shifts) if is_field else None
+    is_made = is_field or suffix in (".nc", ".csv")
+    text = None if is_made else _make_text(dataset, spec, target)
     with explaining_write_errors(target):
         if suffix == ".nc":
             save_shifts(dataset, target)
+        elif moved is not None:
+            with replacing_own_fields(target) as partial:
+                write_fields(partial, moved.attributes, moved.about, moved.fields)
         else:
             with replacing_own_file(target) as partial:
                 if text is None:
-                    write_rows(partial, make_frame_rows(dataset, shape, _list_files(dataset, spec)))
+                    write_rows(
+                        partial, make_frame_rows(dataset, shape, list_measured_files(dataset, spec))
+                    )
                 else:
                     partial.write_bytes(text)
     return None if shape is None else find_common_part(dataset, shape)
@@ -316,8 +331,8 @@ def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes
     if isinstance(get_motion(shifts), LocalField):
         raise InputError(
             f"{target} knows shifts and matrices alone, and these frames move locally "
-            "(motion.model local): export .nc, which has all of it, or .csv, which has the frames' "
-            "own shifts"
+            f"(motion.model local): export .nc, which has all of it, {DISPLACEMENTS}, whose "
+            "fields move points, or .csv, which has the frames' own shifts"
         )
     motions, suffix = make_motions(shifts, spec), PurePath(target).suffix
     if suffix == ".xml":
@@ -328,22 +343,3 @@ def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes
     is_list = target.endswith(AFFINES)
     told = make_affine_list(motions) if is_list else make_napari_layers(motions)
     return json.dumps(told, indent=1).encode()
-
-
-def _locate_stack(shifts: xr.Dataset) -> StackSpec | None:
-    """The stack that was measured; None if it is not there any more."""
-    try:
-        config = make_config(json.loads(shifts.attrs["configuration"]))
-        spec = locate_stack(**config.input.model_dump())
-    except (InputError, RunError, KeyError, ValueError):
-        return None
-    axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
-    return spec if spec.spatial == axes else None
-
-
-def _list_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None:
-    """The file of each frame, where the stack is a series of files; None if they are others now."""
-    if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
-        return None
-    files = spec.array.list_frame_files(spec.path)
-    return files if files is not None and len(files) == shifts.sizes["frame"] else None

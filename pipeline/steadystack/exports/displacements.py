@@ -1,0 +1,249 @@
+"""The motion of frames as OME-Zarr 0.6 has it: what is added to a point of a frame to move it.
+
+Points are (t, y, x) or (t, z, y, x), in the units of the image's axes and from its origin; time
+stays. A field holds the displacements of points on a regular grid, and those between are
+interpolated linearly. There are two, one for each direction.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from steadystack.correction import get_motion
+from steadystack.durable import paths_overlap
+from steadystack.exports.affines import make_motions
+from steadystack.model import Bools, Floats, InputError, hide_secrets
+from steadystack.ome import Coordinates, make_field_attributes, make_scene_attributes
+from steadystack.outputs import LEVEL, FieldArray
+from steadystack.readers import StackSpec, get_coordinates
+from steadystack.warp import LocalField, find_moved_corners
+
+FRAMES, STEADY = "frames", "steady"  # the coordinate systems
+FORWARD, BACKWARD = "frames_to_steady", "steady_to_frames"  # the fields
+ENDS = {FORWARD: (FRAMES, STEADY), BACKWARD: (STEADY, FRAMES)}
+# Pixels by which a displacement that is interpolated may be off along an axis, for each axis of
+# the grid: less than 0.01 px in all.
+CLOSE = 0.0025
+FINEST = 0.25  # pixels between points, however bent a field is
+
+# Lays points (points, axes), pixels, of the frame of this index.
+Lay: TypeAlias = Callable[[int, Floats], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class PointGrid:
+    """A regular grid of points.
+
+    Attributes
+    ----------
+    first, step, count : of the points along each axis, pixels of the whole stack
+    """
+
+    first: tuple[float, ...]
+    step: tuple[float, ...]
+    count: tuple[int, ...]
+
+    @classmethod
+    def of_corners(cls, low: Floats, high: Floats) -> PointGrid:
+        """The corners of a box."""
+        sides = np.maximum(high - low, 1.0)
+        return cls(tuple(low.tolist()), tuple(sides.tolist()), (2,) * len(low))
+
+    def make_points(self) -> NDArray[np.float64]:
+        """The points (points, axes), pixels."""
+        sides = zip(self.first, self.step, self.count, strict=True)
+        lines = [first + step * np.arange(count) for first, step, count in sides]
+        return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, len(lines))
+
+
+@dataclass(frozen=True, eq=False)
+class Displacements:
+    """What a group of displacements is to hold.
+
+    Attributes
+    ----------
+    attributes : those of OME-Zarr
+    about : what else is told: the image, and the frames whose motion is not known
+    fields : by their names
+    """
+
+    attributes: Mapping[str, Any]
+    about: Mapping[str, Any]
+    fields: Mapping[str, FieldArray]
+
+
+def make_displacements(
+    shifts: xr.Dataset, spec: StackSpec | None, target: str, shifts_path: str
+) -> Displacements:
+    """Make the displacements of a shifts dataset.
+
+    Parameters
+    ----------
+    spec : the stack, whose axes, units and origin the points have
+    target : path of the group, which lies in none of the others
+
+    Raises
+    ------
+    InputError
+        If the stack is not there, or the target would lie in it or in the dataset.
+    """
+    if spec is None:
+        raise InputError(
+            f"{target} is for points of the stack that was measured, which is no longer there: put "
+            "it back, or export .affines.json (or .nc) instead"
+        )
+    for path in (spec.path, shifts_path):
+        if paths_overlap(target, path):
+            raise InputError(
+                f"{target} would lie in {hide_secrets(path)} or around it: nothing is written into "
+                "stores that hold something else; choose a path beside it"
+            )
+    field, whole = get_motion(shifts), spec.uncut or spec
+    if isinstance(field, LocalField):
+        known = np.isfinite(field.values).all(axis=(1, 2, 3))
+        known &= shifts["component"].to_numpy() == 0
+        ways = _make_local_ways(field, known, [spec.first_pixel[axis] for axis in spec.spatial])
+    else:
+        known, ways = _make_linear_ways(shifts, spec)
+    numbers = shifts["frame"].to_numpy().astype(int).tolist()
+    coordinates = get_coordinates(whole)
+    fields = {
+        name: _make_field(name, way, grid, spec.spatial, numbers, known, coordinates)
+        for name, (way, grid) in ways.items()
+    }
+    axes = _make_axes(spec.spatial, coordinates)
+    return Displacements(
+        attributes=make_scene_attributes({STEADY: axes, FRAMES: axes}, ENDS),
+        about={
+            "image": _name_image(whole, target),
+            "unknown_frames": [n for n, good in zip(numbers, known, strict=True) if not good],
+        },
+        fields=fields,
+    )
+
+
+def _make_linear_ways(
+    shifts: xr.Dataset, spec: StackSpec
+) -> tuple[Bools, dict[str, tuple[Lay, PointGrid]]]:
+    """Which frames are known, and how points are laid by matrices in both directions, and where.
+
+    A displacement is a linear function of the point: the corners say it all. Those of the way back
+    hold all that is seen in any frame.
+    """
+    motions, shape = make_motions(shifts, spec), (spec.uncut or spec).frame_shape
+    there = np.where(motions.known[:, None, None], motions.affine, np.eye(len(shape) + 1))
+    corners = np.concatenate([find_moved_corners(shape, matrix) for matrix in there])
+    ends = np.array(shape) - 1.0
+    low = np.minimum(np.floor(corners.min(axis=0)), 0.0)
+    high = np.maximum(np.ceil(corners.max(axis=0)), ends)
+    return motions.known, {
+        FORWARD: (partial(_lay, there), PointGrid.of_corners(np.zeros(len(shape)), ends)),
+        BACKWARD: (partial(_lay, np.linalg.inv(there)), PointGrid.of_corners(low, high)),
+    }
+
+
+def _lay(matrices: NDArray[np.float64], frame: int, points: Floats) -> NDArray[np.float64]:
+    matrix = matrices[frame]
+    return np.asarray(points @ matrix[:-1, :-1].T + matrix[:-1, -1])
+
+
+def _make_local_ways(
+    field: LocalField, known: Bools, first: Sequence[int]
+) -> dict[str, tuple[Lay, PointGrid]]:
+    """How points are laid by local shifts in both directions, and the grid for both.
+
+    The grid is that of the nodes' box, so dense that straight lines are close to the splines.
+
+    Parameters
+    ----------
+    first : pixel of the whole stack that the frames begin at
+    """
+    bends = np.max([field[frame].find_bends() for frame in np.flatnonzero(known)], axis=0)
+    grids = []
+    for nodes, bend in zip(field.nodes, bends.tolist(), strict=True):
+        side = float(nodes[-1] - nodes[0])
+        step = max(FINEST, np.sqrt(8 * CLOSE / max(bend, 1e-12)))
+        grids.append((float(nodes[0]), side, max(2, int(np.ceil(side / step)) + 1)))
+    start = np.array(first, np.float64)
+    grid = PointGrid(
+        first=tuple(low + float(at) for (low, _, _), at in zip(grids, first, strict=True)),
+        step=tuple(side / (count - 1) for _, side, count in grids),
+        count=tuple(count for _, _, count in grids),
+    )
+
+    def there(frame: int, points: Floats) -> NDArray[np.float64]:
+        return field[frame].lay(points - start) + start
+
+    def back(frame: int, points: Floats) -> NDArray[np.float64]:
+        return np.asarray(points - field[frame].at_places(points - start))
+
+    return {FORWARD: (there, grid), BACKWARD: (back, grid)}
+
+
+def _make_field(
+    name: str,
+    lay: Lay,
+    grid: PointGrid,
+    spatial: Sequence[str],
+    numbers: Sequence[int],
+    known: Bools,
+    coordinates: Coordinates,
+) -> FieldArray:
+    """The field of one direction; frames that are not known, or were not measured, are NaN.
+
+    Parameters
+    ----------
+    numbers : of the frames in the whole stack, ascending
+    """
+    every = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
+    rows = {(n - numbers[0]) // every: at for at, n in enumerate(numbers) if known[at]}
+    size = np.array([coordinates.step[axis] for axis in spatial])
+    points, shape = grid.make_points(), (1 + len(spatial), *grid.count)
+
+    def make_frame(row: int) -> NDArray[np.float64]:
+        values = np.full(shape, np.nan)
+        if row in rows:
+            moved = (lay(rows[row], points) - points) * size
+            values[0], values[1:] = 0.0, moved.T.reshape(len(spatial), *grid.count)
+        return values
+
+    starts = zip(spatial, grid.first, strict=True)
+    origin = [coordinates.origin[axis] + coordinates.step[axis] * first for axis, first in starts]
+    time, step = coordinates.origin["t"], coordinates.step["t"]
+    return FieldArray(
+        attributes=make_field_attributes(
+            ENDS[name][0],
+            _make_axes(spatial, coordinates),
+            step=[step * every, *(size * grid.step).tolist()],
+            origin=[time + step * numbers[0], *origin],
+            path=LEVEL,
+            name=name,
+        ),
+        names=("t", "c", *spatial),
+        shape=((numbers[-1] - numbers[0]) // every + 1, *shape),
+        make_frame=make_frame,
+    )
+
+
+def _make_axes(spatial: Sequence[str], coordinates: Coordinates) -> list[dict[str, Any]]:
+    """The axes of points; between frames there is nothing to interpolate: time is discrete."""
+    time: dict[str, Any] = {**coordinates.make_axis("t"), "discrete": True}
+    return [time, *(coordinates.make_axis(axis) for axis in spatial)]
+
+
+def _name_image(whole: StackSpec, target: str) -> str:
+    """Where the image is, seen from the group if both are on this machine."""
+    inside = f"/{whole.image}" if whole.image else ""
+    if "://" in whole.path or "://" in target:
+        return hide_secrets(whole.path + inside)
+    path = os.path.relpath(Path(whole.path).absolute(), Path(target).absolute())
+    return Path(path + inside).as_posix()
