@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from steadystack import estimate_shifts
 from steadystack.model import (
     FixedPatternEffect,
     FrameStatus,
@@ -21,6 +22,7 @@ from steadystack.model import (
 )
 from steadystack.quality import AdviceSettings, judge_series
 from steadystack.solve import solve_shifts
+from support.scenes import Scene, ellipse
 
 
 def solved(statuses, frame_status=FrameStatus.OK):
@@ -298,3 +300,45 @@ def test_most_of_the_frame_is_what_is_left_of_it_and_not_of_what_was_left_before
     finding = next(finding for finding in said.findings if finding.code == "parts_left_out")
     used = (9 - before - after) / 9
     assert (f"only {used:.0%} of the frame is used" in finding.words) is (used < 0.5)
+
+
+@pytest.mark.parametrize(("count", "by_parts", "trust"), [
+    (10, 0.3, Trust.CHECK), (10, 0.12, Trust.GOOD), (20, 0.3, Trust.GOOD), (10, np.nan, Trust.GOOD),
+])  # fmt: skip
+def test_parts_that_disagree_are_told_where_frames_are_too_few_to_look_for_what_stands_still(
+    count, by_parts, trust
+):
+    table, frames = solved([PairStatus.OK] * count)
+    known = np.arange(count + 1)[:, None] > 0
+    frames = replace(
+        frames,
+        shift_std=np.where(known, 0.3, 0.0),
+        stated_std=np.where(known, 0.05, 0.0),
+        part_std=np.where(known, by_parts, 0.0),
+    )
+    said = judge_series(table, frames)
+    assert said.trust is trust
+    if trust is Trust.CHECK:
+        assert said.findings[0].code is Reason.PARTS_DISAGREE
+        assert "by up to 0.3 px, 6.0 times what noise explains" in said.reasons[0]
+        assert said.reasons[0].endswith("goes its own way, mask it")
+        effect = FixedPatternEffect(12, 1.0, 1.0, error=0.0, certain=False)
+        assert judge_series(table, frames, fixed_pattern=effect).trust is Trust.GOOD
+
+
+@pytest.mark.slow
+def test_a_short_series_seen_through_a_round_field_of_view_is_worth_a_look():
+    scene, shape = Scene(5, detail=3.0), (120, 120)
+    drift = np.outer(np.arange(8), [0.5, -0.4])
+    inside = ellipse(shape)
+    rng = np.random.default_rng(5)
+    views = np.stack([scene.view(shape, at) for at in drift])
+    views += rng.normal(0, 0.2, views.shape)
+    frames = np.where(inside, views, rng.uniform(0, 3, views.shape))
+    found = estimate_shifts(frames, max_shift=12)
+    off = np.abs(found["frame_shift"] - drift).max()
+    assert off > 0.5
+    assert found.attrs["verdict"] != "good"
+    masked = estimate_shifts(frames, mask=inside, max_shift=12)
+    assert np.abs(masked["frame_shift"] - drift).max() < 0.1
+    assert masked.attrs["verdict"] == "good"

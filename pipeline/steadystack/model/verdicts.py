@@ -131,6 +131,11 @@ class Reason(Word):
         "pairs of one distance are all off what all pairs say in the same way",
         "preprocess.high_pass",
     )
+    PARTS_DISAGREE = (
+        "parts_disagree",
+        "parts of the frame disagree by far more than noise, in too few frames to tell why",
+        "mask.path",
+    )
     LARGE_ERRORS = "large_errors", "what is stated of the shifts is a good part of a pixel"
     REFERENCE_NOT_FOUND = (
         "reference_not_found",
