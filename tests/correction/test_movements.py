@@ -8,12 +8,14 @@ import pytest
 from steadystack.correction.movements import (
     NEAR,
     Movements,
+    choose_canvas,
     find_ok_frames,
     find_weights,
     keep_near,
 )
 from steadystack.model import FrameStatus, InputError
 from support.corrected import TRUTH, shifts_of
+from support.turning import turn, turn_volume
 
 OK = FrameStatus.OK.code
 
@@ -87,3 +89,22 @@ def test_a_frame_moves_as_far_as_its_farthest_corner(times):
     assert stays.tolist() == [times < 1]
     assert movements.linear is not None
     np.testing.assert_array_equal(movements.linear, still if times < 1 else turn[None])
+
+
+@pytest.mark.parametrize("border", ["crop", "expand"])
+@pytest.mark.parametrize("linear", [turn(20), turn_volume([15, -12, 8])])
+def test_the_box_is_that_of_all_channels_of_frames_that_turn(border, linear):
+    """As if each channel were a series of its own."""
+    ndim = len(linear)
+    motions, shape = np.stack([np.eye(ndim), linear]), (30, 40, 50)[-ndim:]
+    shift = np.array([np.zeros(ndim), np.arange(ndim) + 0.6])
+    offsets = np.array([np.zeros(ndim), np.arange(ndim) - 3.3])
+    good = np.array([True, True])
+    box = choose_canvas(Movements(shift, good, motions, None, offsets), shape, border)
+    alone = [choose_canvas(Movements(shift + by, good, motions), shape, border) for by in offsets]
+    first, stop = (np.array([getattr(one, name) for one in alone]) for name in ("first", "stop"))
+    outer, inner = (np.min, np.max) if border == "expand" else (np.max, np.min)
+    assert box.first == tuple(outer(first, axis=0))
+    assert box.stop == tuple(inner(stop, axis=0))
+    still = choose_canvas(Movements(shift, good, None, None, offsets), shape, border)
+    assert still.shape != box.shape

@@ -27,7 +27,9 @@ def read_view(view: ET.Element) -> np.ndarray:
     return whole
 
 
-@pytest.mark.parametrize(("axes", "linear"), [("yx", True), ("yx", False), ("zyx", False)])
+@pytest.mark.parametrize(
+    ("axes", "linear"), [("yx", True), ("yx", False), ("zyx", True), ("zyx", False)]
+)
 def test_every_view_lies_where_its_frame_belongs(tmp_path, axes, linear):
     depth, folder = (1 if axes == "yx" else 6), tmp_path / "stacks"
     folder.mkdir()

@@ -26,20 +26,27 @@ KNOWN = [frame for frame in range(COUNT) if frame not in (UNKNOWN, APART)]
 POINT, SIZE = np.array([9.0, 31.0]), np.array([0.5, 0.25])
 
 
-@pytest.mark.parametrize("linear", [True, False])
-def test_layers_are_moved_as_napari_does(linear):
-    shifts = make_shifts(linear=linear, size=SIZE)
+BOTH = pytest.mark.parametrize(
+    ("axes", "linear"), [("yx", True), ("yx", False), ("zyx", True), ("zyx", False)]
+)
+
+
+@BOTH
+def test_layers_are_moved_as_napari_does(axes, linear):
+    size, point = np.array([2.0, *SIZE])[-len(axes) :], np.array([5.0, *POINT])[-len(axes) :]
+    shifts = make_shifts(axes, linear=linear, size=size)
     layers = json.loads(json.dumps(make_napari_layers(make_motions(shifts, None))))
     assert [layer["frame"] for layer in layers] == KNOWN
     for layer in layers:
         assert ("affine" in layer) == linear
-        world = np.array([0, *POINT]) * layer["scale"] + layer["translate"]
-        world = (np.array(layer.get("affine", np.eye(4))) @ [*world, 1])[:3]
+        world = np.array([0, *point]) * layer["scale"] + layer["translate"]
+        affine = np.array(layer.get("affine", np.eye(len(axes) + 2)))
+        world = (affine @ [*world, 1])[:-1]
         assert world[0] == layer["frame"]
-        np.testing.assert_allclose(world[1:] / SIZE, lay_point(shifts, layer["frame"], POINT))
+        np.testing.assert_allclose(world[1:] / size, lay_point(shifts, layer["frame"], point))
 
 
-@pytest.mark.parametrize(("axes", "linear"), [("yx", True), ("yx", False), ("zyx", False)])
+@BOTH
 def test_listed_matrices_lay_points_in_units(axes, linear):
     size = [2.0, *SIZE][-len(axes) :]
     shifts = make_shifts(axes, linear=linear, size=size)
@@ -57,7 +64,7 @@ def test_listed_matrices_lay_points_in_units(axes, linear):
     assert make_affine_list(make_motions(make_shifts(axes, linear=False), None))["unit"] == "pixel"
 
 
-@pytest.mark.parametrize(("axes", "linear"), [("yx", True), ("yx", False), ("zyx", False)])
+@BOTH
 def test_biahub_pulls_points_back_to_where_they_were_seen(axes, linear):
     shifts = make_shifts(axes, linear=linear, numbers=[0, 2, 3, 5, 6])
     told = yaml.safe_load(yaml.safe_dump(make_biahub_settings(make_motions(shifts, None), None)))

@@ -14,6 +14,7 @@ from steadystack.movie import panels
 from steadystack.movie.panels import (
     DARKEST,
     PanelWork,
+    _read_binned,
     _scale_motion,
     choose_bins,
     choose_enlargement,
@@ -22,8 +23,9 @@ from steadystack.movie.panels import (
     sample_values,
 )
 from steadystack.readers import ArrayFrames
-from steadystack.warp import LocalField, make_nodes
+from steadystack.warp import LocalField, make_nodes, warp
 from support.scenes import Scene
+from support.turning import turn_volume
 
 
 def work_of(frames, shift, *, bins, mask=None, linear=None, enlarged=1, interpolation="cubic"):
@@ -94,6 +96,23 @@ def test_binned_frames_that_turn_fall_on_each_other():
     assert np.abs(unmoved - first)[shown].mean() > 10
 
 
+def test_binned_volumes_that_turn_fall_on_each_other():
+    world, size = Scene(6, ndim=3, detail=6.0, waves=80), (23, 66, 75)
+    middle, linear = (np.array(size) - 1) / 2, turn_volume([4, -5, 6], 1.02)
+    shift = np.array([1.3, 5.3, -4.1])
+    grid = np.moveaxis(np.indices(size).astype(float), 0, -1)
+    moving = world.look((grid - middle) @ linear.T + middle + shift)  # undone by the motion
+    frames = np.stack([world.look(grid), moving])
+    motions = np.stack([np.eye(3), linear])
+    work = work_of(frames, [[0, 0, 0], shift], bins=(2, 2, 2), linear=motions)
+    still = _read_binned(0, work)[0]
+    moved, known = warp(*_read_binned(1, work), *_scale_motion(1, work)[::-1], "cubic")
+    shown = ndimage.binary_erosion(known, iterations=2)
+    assert shown.mean() > 0.2
+    assert np.abs(moved - still)[shown].mean() < 0.03
+    assert np.abs(_read_binned(1, work)[0] - still)[shown].mean() > 0.3
+
+
 def test_a_volume_is_its_mean_along_z():
     rng = np.random.default_rng(1)
     frames = rng.uniform(0, 100, (1, 6, 10, 12))
@@ -124,6 +143,7 @@ def test_local_shifts_of_bins_are_those_of_their_pixels():
 NODES = (np.array([0.0, 100.0, 200.0]), np.array([0.0, 150.0, 250.0]))
 MOTIONS = {
     "shift": None,
+    "turned": turn_volume([2, 3, -2], 1.01)[None],
     "linear": 1.01 * np.eye(2)[None],
     "local": LocalField(NODES, np.full((1, 3, 3, 2), 1.3)),
 }
@@ -139,6 +159,8 @@ MOTIONS = {
         ((1040, 1100), "u2", "shift"),
         ((2100, 2000), "f4", "linear"),
         ((40, 200, 220), "u2", "shift"),
+        ((16, 60, 70), "u2", "turned"),
+        ((24, 150, 160), "f4", "turned"),
     ],
 )
 def test_the_memory_of_a_task_is_as_forecast(shape, dtype, motion, monkeypatch):

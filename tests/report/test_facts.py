@@ -105,3 +105,17 @@ def test_no_figure_of_local_motion_where_there_is_none(shifts, monkeypatch):
     assert not names_of(flat) & LOCAL
     told = "none is seen: all 5 x 6 nodes have the shift of their frame"
     assert dict(list_facts(flat))["local motion"] == told
+
+
+def test_turns_about_each_axis_are_told_where_they_are_known(shifts):
+    assert not any("turn" in name for name, _ in list_facts(shifts))
+    vector, std = (np.full((FRAMES, 2), np.nan) for _ in range(2))
+    vector[:3], std[:3] = [[0, 0], [0.5, -1.25], [0.25, 0]], [[0, 0], [0.01, 0.02], [0.03, 0.04]]
+    dims = ("frame", "axis")
+    turned = shifts.assign(
+        frame_rotation_vector=(dims, vector), frame_rotation_vector_std=(dims, std)
+    )
+    assert [fact for fact in list_facts(turned) if "turn" in fact[0]] == [
+        ("turn about y", "+0.000 to +0.500 degree ± 0.010"),
+        ("turn about x", "-1.250 to +0.000 degree ± 0.020"),
+    ]

@@ -13,7 +13,7 @@ COUNT, UNKNOWN, APART = 5, 2, 4  # frames; without a shift, and of another compo
 
 
 def make_shifts(
-    axes="yx", *, linear=True, shape=(40, 60), numbers=range(COUNT), size=None, settings=None
+    axes="yx", *, linear=True, shape=(9, 40, 60), numbers=range(COUNT), size=None, settings=None
 ) -> xr.Dataset:
     """A dataset of frames that wander and, if they are `linear`, turn and are magnified."""
     rng = np.random.default_rng(7)
@@ -41,7 +41,7 @@ def make_shifts(
             "pixel_size": ("axis", [np.nan] * len(axes) if size is None else list(size), unit),
         },
         attrs={
-            "motion": json.dumps({"centre": [(side - 1) / 2 for side in shape]}),
+            "motion": json.dumps({"centre": [(side - 1) / 2 for side in shape[-len(axes) :]]}),
             "configuration": json.dumps({"input": {"path": "nowhere.zarr"} | (settings or {})}),
         },
     )

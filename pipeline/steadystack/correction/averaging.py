@@ -68,7 +68,7 @@ from steadystack.outputs import (
 )
 from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
-from steadystack.warp import Box, choose_work_dtype
+from steadystack.warp import AnyMotion, Box, choose_work_dtype
 
 # Batches of frames per box of pixels, if it is the whole frame or not; frames worth a batch.
 BATCHES, FEW_BATCHES, LEAST_FRAMES = 64, 8, 8
@@ -109,7 +109,8 @@ def plan_mean(
     frame_weights = find_weights(shifts, weights)
     shift = spread_over_axes(movements.shift, axes, source.spatial)
     shift[frame_weights == 0] = np.nan
-    layout, regions, batches = _choose_boxes(source, section, axes, canvas, memory, frame_weights)
+    layout, regions, batches = _choose_boxes(source, section, axes, canvas, memory, frame_weights,
+                                              movements.linear)  # fmt: skip
     target = _make_target(path, source, section, layout, regions)
     digest = compute_digest(source, section, (validity, channel), movements, shift, canvas)
     digest = hashlib.sha256(digest.encode() + frame_weights.tobytes()).hexdigest()[:16]
@@ -143,6 +144,7 @@ def _choose_boxes(
     canvas: Box,
     memory: int,
     weights: NDArray[np.float64],
+    motion: AnyMotion | None,
 ) -> tuple[MeanLayout, Regions, tuple[range, ...]]:
     """Choose boxes of pixels whose moments fit into `memory` bytes, and batches of frames.
 
@@ -157,7 +159,7 @@ def _choose_boxes(
     chosen = choose_chunks(
         source, array_axes, dict(zip(axes, canvas.shape, strict=True)), section,
         section.format or choose_ome_version(source),
-        "nearest" if dtype.kind == "b" else section.interpolation,
+        "nearest" if dtype.kind == "b" else section.interpolation, motion,
     )  # fmt: skip
     pixel_bytes = WEIGHTED_BYTES if is_weighted(weights) else MOMENT_BYTES
     for most in (BATCHES, FEW_BATCHES):

@@ -13,7 +13,7 @@ from steadystack.model import InputError, Slices
 from steadystack.ome import OmeVersion
 from steadystack.outputs import VALID, Level
 from steadystack.readers import StackSpec
-from steadystack.warp import HOLE_REACH, REACH
+from steadystack.warp import HOLE_REACH, REACH, AnyMotion, find_spread
 
 # The coarsest level is the first whose sides are all at most this long, pixels.
 COARSEST = 512
@@ -70,6 +70,7 @@ class ChunkLayout:
     read : pixels of a chunk of the input
     interpolation : how frames are moved
     pyramid : whether there is more than one level
+    spread : see `find_spread`; (): nothing turns
     """
 
     axes: tuple[str, ...]
@@ -80,6 +81,7 @@ class ChunkLayout:
     read: tuple[int, ...]
     interpolation: str
     pyramid: bool
+    spread: tuple[tuple[float, ...], ...] = ()
 
     @property
     def unit(self) -> tuple[int, ...]:
@@ -94,13 +96,15 @@ class ChunkLayout:
         """Estimate from above the bytes that a task needs for a region with these sides."""
         pixels = math.prod(sides)
         reach = REACH[self.interpolation] + 1 + HOLE_REACH
+        box, shape = self.select_spatial(sides), self.select_spatial(self.shape)
+        wider = [
+            math.ceil(sum(more * side for more, side in zip(row, box, strict=True)))
+            for row in self.spread
+        ] or [0 for _ in box]
         window = math.prod(
-            -(-side // chunk) * chunk + (2 * reach if chunk < size else 0)
-            for side, chunk, size in zip(
-                self.select_spatial(sides),
-                self.select_spatial(self.read),
-                self.select_spatial(self.shape),
-                strict=True,
+            -(-min(side + more, size) // chunk) * chunk + (2 * reach if chunk < size else 0)
+            for side, more, chunk, size in zip(
+                box, wider, self.select_spatial(self.read), shape, strict=True
             )
         )
         planes_at_once = math.prod(
@@ -287,6 +291,7 @@ def choose_chunks(
     section: CorrectSection,
     version: OmeVersion,
     interpolation: str,
+    motion: AnyMotion | None = None,
 ) -> ChunkLayout:
     """Choose chunks and shards: those of the settings, or else those of the input.
 
@@ -326,6 +331,7 @@ def choose_chunks(
         interpolation=interpolation,
         pyramid=section.levels != 1
         and (section.levels is not None or max(canvas_sides.values()) > COARSEST),
+        spread=find_spread(motion, len(source.spatial)),
     )
 
 

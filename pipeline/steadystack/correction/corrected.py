@@ -177,6 +177,7 @@ def _choose_canvas_and_target(
         section,
         version,
         "nearest" if section.labels or dtype.kind == "b" else section.interpolation,
+        movements.linear,
     )
     regions = cut_into_regions(layout, memory, sides)
     target = PyramidSpec(
@@ -198,10 +199,10 @@ def _check_linear(
     """Refuse what a linear motion does not go with, if there is one."""
     if movements.linear is None:
         return
-    if list(spatial)[-2:] != list(axes):
+    if list(spatial)[-len(axes) :] != list(axes):
         raise InputError(
             f"frame_linear is along {', '.join(axes)}, but the stack has frames along "
-            f"{', '.join(spatial)}: their last two axes must be these"
+            f"{', '.join(spatial)}: their last {len(axes)} axes must be these"
         )
     if not section.labels:
         try:

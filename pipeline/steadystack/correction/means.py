@@ -50,7 +50,7 @@ def make_before_and_after(
     source : where frames are read
     shifts : (frames, axes) pixels; frames without a shift are in neither of the means and maxima,
         and only in the kymographs of the series as it is
-    linear : motion of 2-D frames about their middle (frames, 2, 2), or local shifts; None: they
+    linear : motion of frames about their middle (frames, axes, axes), or local shifts; None: they
         are shifted alone
     frames : indices of the frames to read; None: all
     band : lines that a kymograph averages over

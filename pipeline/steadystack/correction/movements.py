@@ -169,8 +169,10 @@ def list_all(movements: Movements) -> Movements:
     if movements.offsets is None:
         return movements
     several = np.unique(movements.offsets, axis=0)
-    shift = (several[:, None] + movements.shift).reshape(-1, several.shape[1])
-    return Movements(shift, np.tile(movements.good, len(several)))
+    shift, linear = (several[:, None] + movements.shift).reshape(-1, several.shape[1]), None
+    if isinstance(movements.linear, np.ndarray):
+        linear = np.tile(movements.linear, (len(several), 1, 1))
+    return Movements(shift, np.tile(movements.good, len(several)), linear)
 
 
 def spread_over_axes(

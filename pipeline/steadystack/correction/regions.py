@@ -43,8 +43,8 @@ class CorrectionPlan:
     target : the image that is written
     regions : the regions that the tasks write
     shift : (frames, spatial axes of `source`) pixels; NaN: the frame stays blank
-    linear : (frames, 2, 2) of the last two axes, about the middle of a frame, or local shifts;
-        None: shifts alone
+    linear : (frames, 2, 2) of the last two axes or, of volumes, (frames, 3, 3), about the middle of
+        a frame, or local shifts; None: shifts alone
     box : the pixels that are shown, along the spatial axes of `source`
     interpolation : see `warp.move`; "nearest" for label images
     labels : whether coarser levels take one pixel of several instead of their mean

@@ -116,7 +116,7 @@ def _get_middle(shifts: xr.Dataset) -> NDArray[np.float64]:
 
 
 def get_affines(shifts: xr.Dataset) -> NDArray[np.float64] | None:
-    """The matrices (frames, 3, 3) that lay positions (y, x, 1) in frames on the anchor, pixels.
+    """The matrices (frames, axes + 1, axes + 1) that lay (position, 1) in frames on the anchor, px.
 
     Of frames as they were measured. None where they are shifted alone.
     """

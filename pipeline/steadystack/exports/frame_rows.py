@@ -32,8 +32,10 @@ def make_frame_rows(
     shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
     known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
     anchor frame, the last one not included. Where frames have a linear motion: ``rotation``,
-    degrees, ``scale`` and their deviations, and the matrix that lays a position in the frame on the
-    anchor, pixels: ``y' = affine_yy y + affine_yx x + affine_y``. What is not known is None.
+    degrees, ``scale`` and their deviations, of volumes the rotation vector, ``rotation_z``,
+    ``rotation_y``, ``rotation_x``, and its deviations, ``rotation_std_z`` and so on; and the matrix
+    that lays a position in the frame on the anchor, pixels: ``y' = affine_yy y + affine_yx x +
+    affine_y``, of volumes the same with z. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
@@ -76,6 +78,10 @@ def _make_linear_cells(
         name: float(shifts[f"frame_{name}"][frame])
         for name in ("rotation", "rotation_std", "scale", "scale_std")
     }
+    if len(axes) > 2:
+        for name, column in (("rotation", "vector"), ("rotation_std", "vector_std")):
+            vector = shifts[f"frame_rotation_{column}"][frame].to_numpy().tolist()
+            values |= {f"{name}_{axis}": angle for axis, angle in zip(axes, vector, strict=True)}
     for axis, row in zip(axes, affine.tolist(), strict=False):
         values |= {
             f"affine_{axis}{of}": number for of, number in zip((*axes, ""), row, strict=True)

@@ -17,8 +17,10 @@ LARGEST, SMALLEST = 512, 256
 PLANES = 32  # of a binned volume, at most
 READ_PIXELS = 2**24  # that are read at a time, by some 10 bytes each
 # What a task takes, bytes: of a pixel as it is read, beside its value twice; of a binned one as it
-# is held, and as it is moved, of a volume, of a frame by a shift, and by more than that.
-READ_BYTES, BINNED_BYTES, MOVED_BYTES = 4, 9, {"volume": 55, "shift": 76, "more": 120}
+# is held, and as it is moved, of a volume, of a frame by a shift, and by more than that; and of a
+# pixel of a volume in addition, of those that are moved at a time.
+READ_BYTES, BINNED_BYTES, MOVED_BYTES = 4, 9, {"volume": 35, "shift": 76, "more": 120}
+BLOCK_BYTES, BLOCK_PIXELS = 102, 2**18
 DARKEST = 24  # grey value of the darkest known pixels; those that are not known are 0
 
 
@@ -30,8 +32,8 @@ class PanelWork:
     ----------
     source : where frames are read
     shift : (frames, axes) pixels; NaN: the frame is not shown steady
-    linear : (frames, 2, 2) motion of 2-D frames about their middle, or local shifts; None: they are
-        shifted alone
+    linear : (frames, axes, axes) motion of frames about their middle, or local shifts; None: they
+        are shifted alone
     bins : pixels of a frame that become one, along each axis
     enlarged : pixels of the picture that one of these is shown as, along each axis
     interpolation : how frames are moved, see `warp.warp`
@@ -73,10 +75,11 @@ def estimate_panel_bytes(
     row = bins[0] * math.prod(shape[1:])
     read = min(max(READ_PIXELS // row, 1) * row, math.prod(shape))
     kind = "volume" if len(shape) > 2 else "shift" if only_shifts else "more"
+    block = BLOCK_BYTES * min(math.prod(binned), BLOCK_PIXELS) if kind == "volume" else 0
     pixels, plane = math.prod(binned), math.prod(binned[-2:]) * choose_enlargement(binned) ** 2
     return chunk_bytes + max(
         BINNED_BYTES * pixels + (2 * pixel_bytes + READ_BYTES) * read,
-        MOVED_BYTES[kind] * pixels + 2 * plane,
+        MOVED_BYTES[kind] * pixels + block + 2 * plane,
     )
 
 
@@ -171,10 +174,9 @@ def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Any
     # The middle of the binned frame, in pixels of the whole one, is off by what bins leave out.
     middle = bins * find_middle(work.binned_shape) + (bins - 1) / 2
     off = middle - find_middle(work.source.frame_shape)
-    linear, last = work.linear[frame], bins[-2:]
-    moved = shift.copy()
-    moved[-2:] += (linear - np.eye(2)) @ off[-2:]
-    return moved / bins, linear * last / last[:, None]
+    linear = work.linear[frame]
+    moved = shift + (linear - np.eye(len(bins))) @ off
+    return moved / bins, linear * bins / bins[:, None]
 
 
 def _project(image: NDArray[np.floating], valid: Bools) -> tuple[NDArray[np.float64], Bools]:

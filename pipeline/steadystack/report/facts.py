@@ -49,12 +49,18 @@ def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
 
     Each with the deviation of the frame that is farthest from the anchor.
     """
+    vectors = [
+        (f"turn about {axis}", "frame_rotation_vector", {"axis": at}, 0.0, 1.0, " degree")
+        for at, axis in enumerate(shifts["axis"].to_numpy().tolist())
+    ]
     lines = []
-    for name, column, middle, scale, unit in (
-        ("turn", "frame_rotation", 0.0, 1.0, " degree"),
-        ("scale", "frame_scale", 1.0, 100.0, " %"),
+    for name, column, part, middle, scale, unit in (
+        ("turn", "frame_rotation", {}, 0.0, 1.0, " degree"),
+        *vectors,
+        ("scale", "frame_scale", {}, 1.0, 100.0, " %"),
     ):
-        value, std = shifts[column].to_numpy() - middle, shifts[f"{column}_std"].to_numpy()
+        value, std = (shifts[each].isel(part).to_numpy() for each in (column, f"{column}_std"))
+        value = value - middle
         known = np.flatnonzero(np.isfinite(value) & np.isfinite(std))
         if len(known):
             farthest = known[np.argmax(np.abs(value[known]))]

@@ -2,8 +2,8 @@
 
 `boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, by the
 filters of `separable`, and `turning` where frames have a `linear` motion as well, or one that is
-local, of `fields`; `filling` gives pixels values where a mask has none, and `holes` fills small
-ones for the eye.
+local, of `fields`, by `splines`; `filling` gives pixels values where a mask has none, and `holes`
+fills small ones for the eye.
 """
 
 from steadystack.warp.boxes import (
@@ -36,6 +36,7 @@ from steadystack.warp.moving import (
 )
 from steadystack.warp.turning import (
     check_linear_interpolation,
+    find_spread,
     find_warped_common_box,
     find_warped_part,
     find_warped_whole_box,
@@ -63,6 +64,7 @@ __all__ = [
     "find_middle",
     "find_moved_corners",
     "find_source_part",
+    "find_spread",
     "find_warped_common_box",
     "find_warped_part",
     "find_warped_whole_box",

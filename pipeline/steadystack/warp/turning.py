@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from steadystack.model import Bools, Floats, InputError, Slices
 from steadystack.warp.boxes import Box, convert_dtype
 from steadystack.warp.fields import AnyMotion, LocalField
-from steadystack.warp.filling import fill_around
 from steadystack.warp.holes import fill_small_holes
 from steadystack.warp.linear import find_middle, find_moved_corners, make_affine
-from steadystack.warp.moving import REACH, choose_work_dtype, move, move_part
+from steadystack.warp.moving import choose_work_dtype, move, move_part
 from steadystack.warp.separable import cut_into_blocks
+from steadystack.warp.splines import ORDERS, Interpolator
 
-# Interpolations that take a linear motion, and the order of their splines.
 # What the extremes of a field may be off, px: they are looked for on a grid.
 EXTREMES_OFF = 0.5
-ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
 
 
 def check_linear_interpolation(name: str) -> None:
@@ -41,6 +39,24 @@ def is_turned(motion: AnyMotion | None) -> bool:
     return not np.array_equal(motion, np.eye(len(motion)))
 
 
+def count_moved_axes(motion: AnyMotion) -> int:
+    """Count the axes that a motion is of: 3 for one of volumes; 2 for planes that move alike."""
+    return 2 if isinstance(motion, LocalField) else motion.shape[-1]
+
+
+def find_spread(motion: AnyMotion | None, ndim: int) -> tuple[tuple[float, ...], ...]:
+    """Find how much larger than a box the part of a frame is that it comes from, by turning.
+
+    Returns, for each of `ndim` axes, pixels along it per pixel of the box along each: the most of
+    all frames (frames, axes, axes); () where there is none, and of local shifts.
+    """
+    if motion is None or isinstance(motion, LocalField) or not motion.size:
+        return ()
+    size, spread = count_moved_axes(motion), np.zeros((ndim, ndim))
+    spread[ndim - size :, ndim - size :] = np.abs(np.linalg.inv(motion) - np.eye(size)).max(axis=0)
+    return tuple(map(tuple, spread.tolist()))
+
+
 @dataclass(frozen=True, eq=False)
 class _Source:
     """Where the pixels of a moved frame come from: ``inverse @ pixel + offset``, pixels of it."""
@@ -56,14 +72,12 @@ class _Source:
         return cls(affine[:-1, :-1], affine[:-1, -1])
 
     def locate(self, block: Slices) -> NDArray[np.float64]:
-        """The positions (2, y, x) that a block of the moved frame comes from."""
-        y, x = (np.arange(side.start, side.stop, dtype=np.float64) for side in block)
-        return np.stack(
-            [
-                at + row[0] * y[:, None] + row[1] * x
-                for at, row in zip(self.offset, self.inverse, strict=True)
-            ]
-        )
+        """The positions (axes, [z,] y, x) that a block of the moved frame comes from."""
+        along = np.ix_(*(np.arange(side.start, side.stop, dtype=np.float64) for side in block))
+        places = np.empty((len(block), *(side.stop - side.start for side in block)))
+        for at, row, place in zip(self.offset, self.inverse, places, strict=True):
+            place[...] = sum((by * pixel for by, pixel in zip(row, along, strict=True)), start=at)
+        return places
 
 
 def _find_source(
@@ -84,22 +98,23 @@ def find_warped_part(
 
     Parameters
     ----------
-    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels; or local shifts, which
-        hold the shift
-    frame_shape : ([z,] y, x); planes are warped alike
+    linear, shift : (2, 2) or, of volumes, (3, 3) about the middle of the frame, and (axes,) pixels;
+        or local shifts, which hold the shift
+    frame_shape : ([z,] y, x); planes are warped alike, but by (3, 3)
     reach, margin : as in `find_source_part`
     """
-    first, stop = box.first[-2:], box.stop[-2:]
-    corners = np.array([[y, x] for y in (first[0], stop[0] - 1) for x in (first[1], stop[1] - 1)])
+    ndim = count_moved_axes(linear)
+    ends = zip(box.first[-ndim:], box.stop[-ndim:], strict=True)
+    corners = np.array(list(product(*((first, stop - 1) for first, stop in ends))))
     if isinstance(linear, LocalField):
         least, most = linear.find_extremes()
         places = np.concatenate([corners - least + EXTREMES_OFF, corners - most - EXTREMES_OFF])
     else:
-        source = _Source.make(linear, np.asarray(shift)[-2:], frame_shape[-2:])
+        source = _Source.make(linear, np.asarray(shift)[-ndim:], frame_shape[-ndim:])
         places = corners @ source.inverse.T + source.offset
-    region = [slice(a, b) for a, b in zip(box.first[:-2], box.stop[:-2], strict=True)]
+    region = [slice(a, b) for a, b in zip(box.first[:-ndim], box.stop[:-ndim], strict=True)]
     for low, high, size in zip(
-        places.min(axis=0), places.max(axis=0), frame_shape[-2:], strict=True
+        places.min(axis=0), places.max(axis=0), frame_shape[-ndim:], strict=True
     ):
         begin = max(int(np.floor(low)) - reach - margin, 0)
         end = min(int(np.ceil(high)) + 1 + reach + margin, size)
@@ -118,7 +133,8 @@ def warp(
 ) -> tuple[NDArray[np.floating[Any]], Bools]:
     """Move `image` by a linear motion about its middle and a shift, as `move` does by a shift.
 
-    `linear` is (2, 2), or local shifts, which hold the shift; None: there is a shift alone.
+    `linear` is (2, 2), in volumes of each plane, or (3, 3), of volumes; or local shifts, which hold
+    the shift; None: there is a shift alone.
     """
     if linear is None or not is_turned(linear):
         return move(image, valid, shift, interpolation)
@@ -154,8 +170,8 @@ def warp_part(
     Parameters
     ----------
     region : must hold what `find_warped_part` returns
-    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels; that of planes is 0;
-        or local shifts, which hold the shift along the last two axes
+    linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels, along z 0: planes are
+        warped alike; of volumes also (3, 3); or local shifts, which hold the shift along y and x
     interpolation : "nearest", "linear" or "cubic", splines
     """
     if not is_turned(linear):
@@ -164,7 +180,7 @@ def warp_part(
             invalid=invalid,
         )  # fmt: skip
         return
-    if len(frame_shape) > 2:
+    if len(frame_shape) > count_moved_axes(linear):
         for plane in range(moved.shape[0]):
             at = first[0] + plane - region[0].start
             warp_part(
@@ -179,107 +195,82 @@ def warp_part(
         image, holes = fill_small_holes(image, valid)
         written_valid = valid | holes
     order = 0 if image.dtype == np.bool_ else ORDERS[interpolation]
-    values = _Interpolator.make(image, written_valid, order)
+    values = Interpolator.make(image, written_valid, order)
     for block in cut_into_blocks([slice(0, size) for size in moved.shape]):
         box = tuple(
             slice(side.start + low, side.stop + low) for side, low in zip(block, first, strict=True)
         )
         places = source.locate(box)
-        nearest = np.floor(places + 0.5).astype(np.intp)
-        sizes = np.array(frame_shape)[:, None, None]
-        inside = ((nearest >= 0) & (nearest < sizes)).all(axis=0)
-        y, x = (
-            np.clip(at - low, 0, size - 1)
-            for at, low, size in zip(nearest, begin, image.shape, strict=True)
-        )
-        known[block] |= inside if valid is None else inside & valid[y, x]
-        written = inside if written_valid is None else inside & written_valid[y, x]
+        inside, nearest = _find_nearest(places, begin, image.shape, frame_shape)
+        known[block] |= inside if valid is None else inside & valid[nearest]
+        written = inside if written_valid is None else inside & written_valid[nearest]
         if invalid == "keep" or not order:
             everywhere = inside if invalid == "keep" else written
-            np.copyto(moved[block], image[y, x], where=everywhere)
+            np.copyto(moved[block], image[nearest], where=everywhere)
         if order and written.any():
-            result = values.at(places - np.array(begin)[:, None, None])
-            np.copyto(moved[block], convert_dtype(result, moved.dtype), where=written)
+            for place, low in zip(places, begin, strict=True):
+                place -= low
+            np.copyto(moved[block], convert_dtype(values.at(places), moved.dtype), where=written)
 
 
-@dataclass(frozen=True, eq=False)
-class _Interpolator:
-    """The values of an image between its pixels; those not valid have no part in them."""
+def _find_nearest(
+    places: NDArray[np.float64], begin: Sequence[int], shape: Sequence[int], frame: Sequence[int]
+) -> tuple[Bools, tuple[NDArray[np.intp], ...]]:
+    """Which places (axes, ...) lie in the frame, and the pixels nearest to them.
 
-    values: NDArray[Any]
-    weights: NDArray[Any] | None
-    order: Any
-
-    @classmethod
-    def make(cls, image: NDArray[Any], valid: Bools | None, order: Any) -> _Interpolator:
-        """For splines of that order; 0: the nearest pixel is taken elsewhere."""
-        dtype = choose_work_dtype(image.dtype)
-        if not order:
-            return cls(image, None, order)
-        if order == 1:
-            if valid is None or valid.all():
-                return cls(image.astype(dtype, copy=False), None, order)
-            return cls(np.where(valid, image, 0).astype(dtype), valid.astype(dtype), order)
-        if valid is not None:
-            image = fill_around(image, valid, REACH["cubic"], dtype)
-        spline = np.empty(image.shape, dtype)
-        ndimage.spline_filter(image.astype(dtype, copy=False), order, output=spline, mode="reflect")
-        return cls(spline, None, order)
-
-    def at(self, places: NDArray[np.float64]) -> NDArray[Any]:
-        """The values at places (2, ...), pixels of the image."""
-
-        def look_up(values: NDArray[Any]) -> NDArray[Any]:
-            found = np.empty(places.shape[1:], values.dtype)
-            ndimage.map_coordinates(
-                values, places, output=found, order=self.order, mode="reflect", prefilter=False
-            )
-            return found
-
-        total = look_up(self.values)
-        if self.weights is None:
-            return total
-        weight = look_up(self.weights)
-        return np.asarray(total / np.where(weight > 0, weight, 1))
+    These are indices of the part of a frame of that shape that begins at `begin` and has `shape`.
+    """
+    inside, nearest = np.ones(places.shape[1:], bool), []
+    for place, low, side, size in zip(places, begin, shape, frame, strict=True):
+        pixel = np.floor(place + 0.5).astype(np.intp)
+        inside &= (pixel >= 0) & (pixel < size)
+        nearest.append(np.clip(pixel - low, 0, side - 1, out=pixel))
+    return inside, tuple(nearest)
 
 
 def find_warped_common_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box | None:
     """Find a box that all frames of that shape cover when warped; None if there is none.
 
-    The largest one for frames that do not turn; for others one that lies within their edges.
+    The largest one for frames that do not turn; for others one that lies within their edges: along
+    each axis from the innermost corner to the innermost one of the other end.
 
     Parameters
     ----------
-    linear, shifts : (frames, 2, 2) and (frames, 2) pixels, none of them NaN; or local shifts
+    linear, shifts : (frames, axes, axes) and (frames, axes) pixels, none of them NaN; or local
+        shifts
+    shape : ([z,] y, x) pixels, of the axes that move
     """
     if isinstance(linear, LocalField):
         least, most = linear.find_extremes()
         return _make_box((most - 0.5).max(axis=0), (least + shape - 0.5).min(axis=0))
-    corners = _find_corners(linear, shifts, shape)  # (frames, first or last y, first or last x, 2)
-    first = [corners[:, 0, :, 0].max(), corners[:, :, 0, 1].max()]
-    stop = [corners[:, 1, :, 0].min(), corners[:, :, 1, 1].min()]
+    corners = _find_corners(linear, shifts, shape)
+    places = [np.moveaxis(corners[..., axis], 1 + axis, 0) for axis in range(len(shape))]
+    first, stop = [place[0].max() for place in places], [place[1].min() for place in places]
     return _make_box(first, stop)
 
 
 def find_warped_whole_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box:
-    """Find a box that holds all frames of that shape, warped; the smallest where none is local."""
+    """Find a box that holds all frames of that shape, warped: their corners where none is local."""
     if isinstance(linear, LocalField):
         least, most = linear.find_extremes()
         box = _make_box((least - 0.5).min(axis=0), (most + shape - 0.5).max(axis=0))
     else:
-        corners = _find_corners(linear, shifts, shape).reshape(-1, 2)
+        corners = _find_corners(linear, shifts, shape).reshape(-1, len(shape))
         box = _make_box(corners.min(axis=0), corners.max(axis=0))
     assert box is not None
     return box
 
 
 def _find_corners(linear: Floats, shifts: Floats, shape: Sequence[int]) -> NDArray[np.float64]:
-    """Where the corners of the frames' areas lie (frames, 2, 2, axes), half a pixel further out."""
+    """Where the corners of the frames' areas lie, half a pixel further out than their pixels.
+
+    (frames, first or last along z, the same along y, along x, axes), without z of 2-D frames.
+    """
     affine = make_affine(linear, shifts, find_middle(shape))
     wide = [size + 1 for size in shape]
     corners = np.stack([find_moved_corners(wide, each) for each in affine])  # from pixel 0 to size
     half = affine[:, :-1, :-1] @ np.full(len(shape), 0.5)
-    return np.asarray((corners - half[:, None]).reshape(len(affine), 2, 2, 2))
+    return np.asarray((corners - half[:, None]).reshape(len(affine), *(2 for _ in wide), -1))
 
 
 def _make_box(first: Sequence[float] | Floats, stop: Sequence[float] | Floats) -> Box | None:
