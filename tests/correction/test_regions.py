@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
 import steadystack
+from steadystack.config import CorrectSection
+from steadystack.correction import plan_corrected, write_corrected
 from steadystack.correction import regions as regions_module
 from steadystack.outputs import write_stack
-from support.corrected import SIZE, frames_of, made, shifts_of
+from steadystack.readers import locate_stack
+from steadystack.validity import Validity
+from support.corrected import SIZE, TRUTH, frames_of, made, shifts_of
 from support.scenes import Scene
 
 
@@ -80,3 +85,50 @@ def test_coarser_levels_are_means_of_what_is_known(frames, tmp_path):
         full = np.isfinite(blocks).all(axis=(2, 4))
         assert np.abs(coarse - mean)[full].max() <= 1
         assert (np.abs(coarse - mean)[known] < 3000).all()  # no fill value is in it
+
+
+@pytest.mark.parametrize("border", ["same", "crop", "expand"])
+def test_offsets_of_channels_are_taken_off_where_frames_move_locally(frames, tmp_path, border):
+    """A channel is moved as a series whose local shifts have its offset in them."""
+    offsets, count = np.array([[0, 0], [2.3, -1.6]]), len(frames)
+    nodes = {"node_y": [0.0, 30.0, 71.0], "node_x": [0.0, 50.0, 79.0]}
+    local = np.random.default_rng(2).normal(0, 0.5, (count, 3, 3, 2))
+    dims = ("frame", "node_y", "node_x", "axis")
+
+    def moving_by(offset):
+        shifts = shifts_of(TRUTH + offset)
+        values = shifts["frame_shift"].to_numpy()[:, None, None] + local
+        return shifts.assign_coords(nodes).assign(frame_local_shift=(dims, values))
+
+    shifts = moving_by(0).assign(channel_offset=(("channel", "axis"), offsets))
+    stack = xr.DataArray(np.stack([frames, frames], axis=1), dims=tuple("tcyx"))
+    lazy = steadystack.correct(stack, shifts.assign_coords(channel=["0", "1"]), border=border)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=stack.shape, chunks=(1, 1, 30, 40), dtype="u2",
+        dimension_names=list("tcyx"), config={"write_empty_chunks": True},
+    )  # fmt: skip
+    array[:] = stack
+    corrected = plan_corrected(
+        str(tmp_path / "b.zarr"), locate_stack(str(tmp_path / "a.zarr"), channel=[0, 1]), shifts,
+        CorrectSection(border=border), Validity(), None, 2**29,
+    )  # fmt: skip
+    write_corrected(corrected, None)
+    found = zarr.open_group(tmp_path / "b.zarr", mode="r")["0"][:]
+    box = corrected.work.box
+    for channel, offset in enumerate(offsets):
+        alone = steadystack.correct(frames, moving_by(offset), border="expand")
+        y, x = (alone[axis].to_numpy() for axis in "yx")
+        places = np.ix_(
+            np.arange(box.first[0], box.stop[0]) - int(y[0]),
+            np.arange(box.first[1], box.stop[1]) - int(x[0]),
+        )
+        for images in (found, lazy.to_numpy()):
+            if border == "crop":
+                assert (images[:, channel] > 0).all()
+            inside = [(p >= 0) & (p < s) for p, s in zip(places, alone.shape[1:], strict=True)]
+            shown = np.broadcast_to(inside[0] & inside[1], box.shape)
+            rows, columns = (
+                np.clip(p, 0, s - 1) for p, s in zip(places, alone.shape[1:], strict=True)
+            )
+            expected = np.where(shown, alone.to_numpy()[:, rows, columns], 0)
+            assert np.abs(images[:, channel].astype(int) - expected).max() <= 1

@@ -110,6 +110,9 @@ def correct(
     motion, nodes = make_motion_array(movements, interpolation, other_shape)
     if not other_shape:
         _check_shape(stack, shifts, axes)
+    core = list(motion.dims[1:])
+    if nodes is not None and movements.offsets is not None:  # local shifts are all that is applied
+        motion = motion + _lay_out_offsets(movements.offsets, stack)
     is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
     fill = choose_fill_value(fill_value, stack.dtype)
     box = choose_canvas(movements, [stack.sizes[axis] for axis in axes], border)
@@ -137,7 +140,7 @@ def correct(
             "nodes": nodes,
             "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
         },
-        input_core_dims=[axes, axes, ["axis"], list(motion.dims[1:])],
+        input_core_dims=[axes, axes, ["axis"], core],
         output_core_dims=[moved_axes],
         vectorize=True,
         dask="parallelized",
@@ -159,8 +162,13 @@ def _make_shift_array(movements: Movements, is_shown: Bools, stack: xr.DataArray
     shift = xr.DataArray(movements.shift[is_shown], dims=("t", "axis"))
     if movements.offsets is None:
         return shift
-    offsets = xr.DataArray(movements.offsets, dims=("c", "axis"))
-    return shift + (offsets if "c" in stack.dims else offsets[0])
+    return shift + _lay_out_offsets(movements.offsets, stack)
+
+
+def _lay_out_offsets(offsets: NDArray[np.float64], stack: xr.DataArray) -> xr.DataArray:
+    """The offsets of channels (channels, axes) along c and axis; of a stack of one along axis."""
+    along = xr.DataArray(offsets, dims=("c", "axis"))
+    return along if "c" in stack.dims else along[0]
 
 
 def _check_options(interpolation: str, border: str, invalid: str) -> None:

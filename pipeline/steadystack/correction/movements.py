@@ -96,8 +96,7 @@ def find_movements(
         shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
         has_shift[is_interpolated] = False
     if isinstance(linear, LocalField):
-        alone = shift[:, None, None]
-        values = np.where(has_shift[:, None, None, None], linear.values, alone)
+        values = np.where(has_shift[:, None, None, None], linear.values, shift[:, None, None])
         linear = replace(linear, values=values)
     elif linear is not None:
         linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
@@ -168,11 +167,12 @@ def list_all(movements: Movements) -> Movements:
     """The movements of all frames, in one channel after another where these have offsets."""
     if movements.offsets is None:
         return movements
-    several = np.unique(movements.offsets, axis=0)
-    shift, linear = (several[:, None] + movements.shift).reshape(-1, several.shape[1]), None
-    if isinstance(movements.linear, np.ndarray):
-        linear = np.tile(movements.linear, (len(several), 1, 1))
-    return Movements(shift, np.tile(movements.good, len(several)), linear)
+    several, count = np.unique(movements.offsets, axis=0), len(movements.shift)
+    frames, by = np.tile(np.arange(count), len(several)), np.repeat(several, count, axis=0)
+    linear = None if movements.linear is None else movements.linear[frames]
+    if isinstance(linear, LocalField):
+        linear = linear.shifted(by)
+    return Movements(movements.shift[frames] + by, movements.good[frames], linear)
 
 
 def spread_over_axes(
@@ -311,11 +311,11 @@ def choose_canvas(movements: Movements, shape: Sequence[int], border: str) -> Bo
         return Box((0,) * len(shape), tuple(shape))
     movements = list_all(movements)
     shown, linear = np.isfinite(movements.shift).all(axis=1), movements.linear
+    good, known = movements.good, movements.shift[shown]
     if border == "expand" and linear is not None:
-        return find_warped_whole_box(linear[shown], movements.shift[shown], shape)
+        return find_warped_whole_box(linear[shown], known, shape)
     if border == "expand":
-        return find_whole_box(movements.shift[shown], shape)
-    good = movements.good
+        return find_whole_box(known, shape)
     common = find_shown_box(movements.shift[good], None if linear is None else linear[good], shape)
     if common is None:
         span = np.ptp(movements.shift[movements.good], axis=0)

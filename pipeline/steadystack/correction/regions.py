@@ -26,6 +26,7 @@ from steadystack.warp import (
     REACH,
     AnyMotion,
     Box,
+    LocalField,
     convert_dtype,
     find_source_part,
     find_warped_part,
@@ -72,6 +73,13 @@ class CorrectionPlan:
         offset = 0.0 if self.offsets is None else self.offsets[channel]
         return np.asarray(self.shift[frame] + offset)
 
+    def get_motion(self, frame: int, channel: int) -> AnyMotion:
+        """The linear motion of a frame, of a shift alone it is 1; or local shifts of a channel."""
+        motion = np.eye(2) if self.linear is None else self.linear[frame]
+        if isinstance(motion, LocalField) and self.offsets is not None:
+            return motion.shifted(self.offsets[channel, -2:])
+        return motion
+
     def find_source(self, frame: int, channel: int, box: Box, margin: int) -> Slices | None:
         """Find the region of a frame that a box of it needs, moved; None: it has no part in it."""
         shift, shape = self.get_shift(frame, channel), self.source.frame_shape
@@ -80,7 +88,8 @@ class CorrectionPlan:
             return None
         if self.linear is None:
             return find_source_part(box, shift, shape, reach, margin)
-        return find_warped_part(box, self.linear[frame], shift, shape, reach + 1, margin)
+        motion = self.get_motion(frame, channel)
+        return find_warped_part(box, motion, shift, shape, reach + 1, margin)
 
 
 def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
@@ -234,7 +243,7 @@ def _move_group(
 
     Fills `image` and `is_known`, both (t, c, [z,] y, x), for the pixels of `box`.
     """
-    shape, still = plan.source.frame_shape, np.eye(2)
+    shape = plan.source.frame_shape
     margin = HOLE_REACH if plan.invalid == "fill" else 0
     source_regions = {
         (frame, channel): region
@@ -259,7 +268,7 @@ def _move_group(
             _read_valid(plan, frame, channel, region, pixels[source_index], stored_valid),
             region,
             shape,
-            still if plan.linear is None else plan.linear[frame],
+            plan.get_motion(frame, channel),
             plan.get_shift(frame, channel),
             box.first,
             plan.interpolation,

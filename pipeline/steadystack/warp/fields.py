@@ -41,6 +41,10 @@ class LocalField:
         """The field of a frame, or those of some."""
         return LocalField(self.nodes, self.values[frames])
 
+    def shifted(self, offset: Floats) -> LocalField:
+        """The field with an offset (..., 2), pixels, added to all of its shifts."""
+        return LocalField(self.nodes, self.values + np.asarray(offset)[..., None, None, :])
+
     def at(self, y: Floats, x: Floats) -> NDArray[np.float64]:
         """The shifts (..., 2, y, x) at the crossings of these lines and columns, pixels.
 
