@@ -42,7 +42,7 @@ from steadystack.validity import Validity
 from steadystack.warp import Box, check_linear_interpolation
 
 # Raised whenever the same settings write other pixels than before.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
