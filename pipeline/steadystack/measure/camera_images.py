@@ -28,6 +28,7 @@ MARK = "steadystack_camera_image"  # the attribute of one that was made here: it
 # them that are so many of them apart.
 PATTERN_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
 PATTERN_SEPARATIONS = (1, 2, 4, 8)
+TRIED = 16  # of the closest first: where none has a shift, each looks at every shift, and in vain
 FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
 # Rounds of shifts and images, until what is left unexplained falls by less than this part.
 ROUNDS = 6
@@ -106,14 +107,19 @@ class Sample:
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
         """The shifts of the frames (frames, axes) with a static image taken away; NaN: not known.
 
-        Those of the largest part of the frames that usable pairs connect.
+        Those of the largest part of the frames that usable pairs connect; none where no close pair
+        is usable.
         """
         pairs = select_pairs(len(self.frames), "separations", separations=PATTERN_SEPARATIONS)
+        first = spread_evenly(np.flatnonzero(np.diff(pairs)[:, 0] == 1), TRIED)
+        pairs, rest = pairs[first], np.delete(pairs, first, axis=0)
         table = self.measured(self.frames[pairs], pattern)
+        if not table.ok.any():
+            return np.full((len(self.frames), table.shift.shape[1]), np.nan)
+        pairs = np.concatenate([rest, pairs])
+        table = self.measured(self.frames[rest], pattern).plus(table)
         solved = solve_shifts(table.select_frames(self.frames, pairs))
         largest = np.bincount(solved.component + 1)[1:]  # without those that have no pair
-        if not largest.size:
-            return np.full(solved.shift.shape, np.nan)
         alike = solved.component == int(largest.argmax())
         return np.where(alike[:, None], solved.shift, np.nan)
 
