@@ -153,6 +153,20 @@ def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
     assert not get_place(tmp_path / "exp1/f0.tif").matches(str(tmp_path / "exp[1]/*.tif"))
 
 
+def test_files_of_a_format_that_is_read_one_by_one_are_told_of(tmp_path):
+    """Not that they do not exist, nor that a folder of them is no store."""
+    (tmp_path / "radar").mkdir()
+    for number in (2, 10):
+        (tmp_path / "radar" / f"r{number}.h5").touch()
+    for path, named in (
+        ("radar", r"radar is not a Zarr store.*: it holds r2\.h5, r10\.h5; .*input\.reader"),
+        ("radar/*.h5", r"/\*\.h5 matches \S*r10\.h5 and others: a file per frame .*'\*\.tif'"),
+        ("radar/*.nc", r"radar/\*\.nc does not exist$"),
+    ):
+        with pytest.raises(InputError, match=named):
+            get_place(tmp_path / path).open_zarr()
+
+
 def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused(tmp_path):
     get_place(tmp_path / f"{'n' * 175}.zarr").check_name()
     with pytest.raises(InputError, match=r"has 255 bytes: that of an output may have 180"):

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from steadystack.durable import objects, remote
 from steadystack.durable.appender import ObjectRecords, SentLog
-from steadystack.durable.files import NO_ZARR, WORKSHOP, natural_sort_key
+from steadystack.durable.files import MAX_LISTED, NO_ZARR, WORKSHOP, natural_sort_key
 from steadystack.durable.locks import hold_lease
 from steadystack.durable.outages import describe_missing_bucket, is_bucket_missing
 from steadystack.durable.remote import RemotePlace
@@ -29,8 +29,6 @@ from steadystack.model import InputError, UnreachableError
 
 Answer = TypeVar("Answer")
 
-# Names that an error lists before it breaks off.
-MAX_LISTED = 8
 # Files that make a folder a Zarr array or group: written last, and deleted first.
 METADATA = (".zarray", ".zgroup", ".zmetadata", "zarr.json")
 # How often a folder is read again that another process changes meanwhile.

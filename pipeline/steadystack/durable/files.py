@@ -34,6 +34,12 @@ NO_ZARR = (
     "is not a Zarr store, and its name is of no other format (input.raw and input.reader are for "
     "others)"
 )
+ONE_BY_ONE = (
+    "a file per frame is read of TIFF files and pictures, by their folder or a pattern that ends "
+    "as they do ('*.tif'); of another format, name one file, or read all of them with a function "
+    "of yours (input.reader)"
+)
+MAX_LISTED, FEW_LISTED = 8, 3  # names that an error lists before it breaks off
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 # Records go to the system at once, which outlives the process, and to the disk so often, seconds.
 SYNC_INTERVAL_S = 1.0

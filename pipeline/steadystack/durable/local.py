@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from steadystack.durable import files
 from steadystack.durable.appender import FileLog
-from steadystack.durable.files import NO_ZARR, RecordFile, natural_sort_key
+from steadystack.durable.files import (
+    FEW_LISTED,
+    NO_ZARR,
+    ONE_BY_ONE,
+    RecordFile,
+    natural_sort_key,
+)
 from steadystack.durable.locks import hold_flock
 from steadystack.model import InputError
 
@@ -112,7 +118,17 @@ class LocalPlace:
         return str(PurePath(*map(escape, literal), *rest))
 
     def describe_missing(self) -> str:
-        return f"{self.path} does not exist"
+        files = self.list_matching() if self.has_wildcards else []
+        if not files:
+            return f"{self.path} does not exist"
+        return f"{self.path} matches {files[0]}{' and others' * (len(files) > 1)}: {ONE_BY_ONE}"
+
+    def _describe_no_zarr(self) -> str:
+        if not self.is_folder() or self.name.endswith(".zarr"):
+            return f"{self.path} {NO_ZARR}"
+        names = [PurePath(file).name for file in self.list_files()]
+        listed = ", ".join(names[:FEW_LISTED]) + ", ..." * (len(names) > FEW_LISTED)
+        return f"{self.path} {NO_ZARR}: it holds {listed or 'nothing'}; {ONE_BY_ONE}"
 
     def call_interruptibly(self, look: Callable[[], Answer]) -> Answer:
         return look()
@@ -140,7 +156,7 @@ class LocalPlace:
         try:
             return zarr.open(self.make_zarr_store(), mode="r")
         except FileNotFoundError as error:
-            raise InputError(f"{self.path} {NO_ZARR}") from error
+            raise InputError(self._describe_no_zarr()) from error
         except InputError:
             raise
         except Exception as error:  # a store may raise anything: metadata that is torn, no module
