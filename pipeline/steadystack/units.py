@@ -128,6 +128,15 @@ def is_size(value: float) -> bool:
     return 0 < value < math.inf
 
 
+def get_comparable_sizes(sizes: Sequence[float], unit: str) -> tuple[float, ...] | None:
+    """The sizes of a pixel along its axes if they compare; None: one is not known, or its unit.
+
+    `unit` is that of all, as `choose_common_unit` gives it.
+    """
+    is_one = all(map(is_size, sizes)) and "," not in unit
+    return tuple(sizes) if is_one else None
+
+
 def choose_common_unit(
     sizes: Sequence[float], units: Sequence[str]
 ) -> tuple[tuple[float, ...], str]:

@@ -85,7 +85,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
         with pytest.raises(ValueError, match=rf"another run \(process {run.pid} on"):
             stages.solve(load_config(long_run))
         (os.killpg if whole_group else os.kill)(run.pid, number)
-        told = run.communicate(timeout=60)[1]
+        told = run.communicate(timeout=180)[1]
     assert run.returncode == 128 + number, told
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     line = rf"stopped by {name}; (\d+) of 34170 pairs are measured and saved; "
@@ -169,7 +169,7 @@ def test_commands_may_end_before_every_kind_of_change_on_disk(tmp_path, commands
     assert min(int(line[2]) for line in told) >= 3, done.stdout
 
 
-@pytest.mark.parametrize("small_disk", ["1m"], indirect=True)
+@pytest.mark.parametrize("small_disk", ["1200k"], indirect=True)
 @pytest.mark.parametrize("left", slow_but([8192], [0, 8192, 65536]))
 def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, left):
     """The journal and the log, too: one line, and the run goes on when there is space."""

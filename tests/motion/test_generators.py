@@ -12,6 +12,7 @@ from steadystack.motion.generators import (
     exponentiate,
     make_generators,
 )
+from steadystack.warp import compute_rotation, compute_rotation_vector
 from support.turning import turn, turn_volume
 
 SHAPE, VOLUME, VOXEL = (60, 90), (10, 30, 40), (3.0, 1.0, 0.5)
@@ -46,10 +47,19 @@ def test_turns_of_volumes_are_about_the_axes_that_they_are_said_to_be(pixel_size
     np.testing.assert_allclose(magnified, 1.1 * np.eye(3), atol=1e-12)
 
 
-def test_sizes_that_are_not_all_known_are_taken_to_be_alike():
-    alike = make_generators("rigid", VOLUME)
-    np.testing.assert_array_equal(make_generators("rigid", VOLUME, (np.nan, 0.1, 0.1)), alike)
-    np.testing.assert_array_equal(make_generators("rigid", VOLUME, (0.2, 0.2, 0.2)), alike)
+def test_sizes_that_are_alike_change_nothing():
+    alike = make_generators("affine", VOLUME)
+    np.testing.assert_array_equal(make_generators("affine", VOLUME, (0.2, 0.2, 0.2)), alike)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, VOLUME])
+def test_only_turns_turn_in_lengths(shape):
+    """What is stated of a turn is the error of its own coefficients."""
+    voxel = VOXEL[-len(shape) :]
+    derive = compute_rotation if len(shape) == 2 else compute_rotation_vector
+    for generator in make_generators("affine", shape, voxel)[count_turns(len(shape)) :]:
+        small = exponentiate([0.05], generator[None])
+        np.testing.assert_allclose(derive(small, voxel), 0, atol=1e-9)
 
 
 def test_turns_and_scales_are_what_they_are_called():

@@ -38,7 +38,19 @@ def test_fields_are_written_frame_by_frame_and_replaced(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
 
 
-@pytest.mark.parametrize("what", ["stack", "file", "folder", "image inside", "field inside"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "stack",
+        "file",
+        "folder",
+        "image inside",
+        "coordinateTransformations/mine",
+        "coordinateTransformations/there/mine",
+        "notes.txt",
+        "coordinateTransformations/a.csv",
+    ],
+)
 def test_what_others_put_there_is_kept(tmp_path, what):
     path, pixels = tmp_path / "a.zarr", np.ones((2, 20, 20), "u1")
     if what == "stack":
@@ -48,10 +60,12 @@ def test_what_others_put_there_is_kept(tmp_path, what):
     elif what == "folder":
         path.mkdir()
         (path / "notes.txt").write_text("mine")
+    elif what.endswith((".txt", ".csv")):
+        write(path)
+        (path / what).write_text("mine")
     else:
         write(path)
-        inside = path / ("image" if what == "image inside" else "coordinateTransformations/mine")
-        write_stack(inside, pixels)
+        write_stack(path / what, pixels)
     before = set(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="will not be overwritten"):
         write(path)

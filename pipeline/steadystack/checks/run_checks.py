@@ -116,7 +116,7 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
     setup, table, solved = evidence.setup, evidence.table, evidence.solved
     source, method = setup.series.source, setup.method
     if name == LOCAL_MOTION:
-        return check_moving_parts(source, method, table, solved, setup.series.pixel_size)
+        return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
         return check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
     if name == SHARPNESS:
@@ -136,7 +136,7 @@ def check_linear_motion(
     setup = replace(setup, series=replace(setup.series, source=source))
     again: dict[str, Any] = {
         LOCAL_MOTION: check_moving_parts(
-            source, setup.method, table, solved, setup.series.pixel_size
+            source, setup.method, table, solved, setup.series.comparable_sizes
         )
     }
     if not setup.config.motion.is_local:  # shifts stay as they are

@@ -28,6 +28,7 @@ from steadystack.model import (
     hide_in_values,
 )
 from steadystack.parts import compute_jackknife_std
+from steadystack.units import get_comparable_sizes
 from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
 # Raised whenever columns or attributes are others than before: other versions are refused.
@@ -72,6 +73,7 @@ def make_dataset(
     # No unit and no step but 1: the input tells nothing of the size.
     sizes = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
     size = np.array(sizes or (np.nan,) * ndim)
+    comparable = get_comparable_sizes(size.tolist(), unit)
     about = {item.name: {"long_name": item.meaning} for item in BESIDE}
     coordinates: dict[str, Any] = {
         "axis": ("axis", list(axes), about["axis"]),
@@ -99,7 +101,7 @@ def make_dataset(
             **{
                 column.name: (
                     column.dims,
-                    _get_values(column, pairs, frames, sizes),
+                    _get_values(column, pairs, frames, comparable),
                     column.attributes,
                 )
                 for column in COLUMNS

@@ -83,6 +83,9 @@ class ObjectPlace(RemotePlace):
         names = sorted(listed, key=natural_sort_key)
         return [f"{self._folder}/{name}" for name in names if fnmatch.fnmatchcase(name, self.name)]
 
+    def list_below(self) -> list[str]:
+        return sorted(objects.list_below(self.path))
+
     def describe_missing(self) -> str:
         close_names = difflib.get_close_matches(self.name, _list_folder(self._folder), n=1)
         suggestion = f"; did you mean {close_names[0]}?" if close_names else ""

@@ -112,6 +112,10 @@ class LocalPlace:
         names = (entry.name for entry in self._path.iterdir() if not entry.name.startswith("."))
         return sorted((f"{self.path}/{name}" for name in names), key=natural_sort_key)
 
+    def list_below(self) -> list[str]:
+        files = (path for path in self._path.rglob("*") if not path.is_dir())
+        return sorted(path.relative_to(self._path).as_posix() for path in files)
+
     def _make_glob(self) -> str:
         """Make the pattern for `glob`, in which the part that exists stands for itself."""
         literal, rest = self.split_pattern()

@@ -232,6 +232,10 @@ class Place(Protocol):
         """List the files of a pattern or in a folder, in natural order: frame9 before frame10."""
         ...
 
+    def list_below(self) -> list[str]:
+        """List all files in a folder and its folders, by their path from it."""
+        ...
+
     # --- reading ---
 
     def describe_missing(self) -> str:

@@ -283,6 +283,9 @@ class WebPlace(RemotePlace):
             f"{self.path}: a web server does not list its files; s3:// and local folders do"
         )
 
+    def list_below(self) -> list[str]:
+        return self.list_files()
+
     def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
         return _get_web_store_class()(open_object_store(self.path), read_only=read_only)
 

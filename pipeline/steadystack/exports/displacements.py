@@ -33,7 +33,8 @@ ENDS = {FORWARD: (FRAMES, STEADY), BACKWARD: (STEADY, FRAMES)}
 # Pixels by which a displacement that is interpolated may be off along an axis, for each axis of
 # the grid: less than 0.01 px in all.
 CLOSE = 0.0025
-FINEST = 0.25  # pixels between points, however bent a field is
+# Pixels between points at least, however bent a field is, and bytes of a frame at most.
+FINEST, MOST_BYTES = 0.5, 2**26
 
 # Lays points (points, axes), pixels, of the frame of this index.
 Lay: TypeAlias = Callable[[int, Floats], NDArray[np.float64]]
@@ -173,6 +174,10 @@ def _make_local_ways(
         side = float(nodes[-1] - nodes[0])
         step = max(FINEST, np.sqrt(8 * CLOSE / max(bend, 1e-12)))
         grids.append((float(nodes[0]), side, max(2, int(np.ceil(side / step)) + 1)))
+    count = np.array([each for _, _, each in grids], np.float64)
+    if (wide := np.sqrt(8 * 3 * count.prod() / MOST_BYTES)) > 1:  # nearly folded somewhere
+        count = np.maximum(np.floor(count / wide), 2)
+    grids = [(*each[:2], int(n)) for each, n in zip(grids, count, strict=True)]
     start = np.array(first, np.float64)
     grid = PointGrid(
         first=tuple(low + float(at) for (low, _, _), at in zip(grids, first, strict=True)),

@@ -42,14 +42,11 @@ def make_generators(
     Parameters
     ----------
     model : "rigid", "similarity" or "affine"
-    pixel_size : along each axis, in one unit: a turn keeps lengths in it; None, or NaN among
-        them: all alike
+    pixel_size : along each axis, in one unit: a turn keeps lengths in it, and a shear has no turn;
+        None: all alike
     """
     ndim = len(shape)
     made = [np.array(turn, np.float64) for turn in TURNS[ndim]]
-    if pixel_size is not None and np.isfinite(pixel_size).all():
-        size = np.asarray(pixel_size, np.float64)
-        made = [turn * (size / size[:, None]) for turn in made]
     if model != "rigid":
         made.append(np.eye(ndim))
     if model == "affine":
@@ -58,6 +55,9 @@ def make_generators(
             across = np.zeros((ndim, ndim))
             across[axis, other] = across[other, axis] = 1
             made.append(across)
+    if pixel_size is not None:
+        size = np.asarray(pixel_size, np.float64)
+        made = [one * (size / size[:, None]) for one in made]
     spread = np.array([(side**2 - 1) / 12 for side in shape])
     return np.stack([one / np.sqrt((one**2 * spread).sum()) for one in made])
 

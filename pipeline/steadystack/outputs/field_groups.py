@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,7 @@ def check_own_fields(path: str) -> None:
         with place.explaining_outages():
             group = zarr.open_group(place.make_zarr_store(), mode="r")
             own: Any = group.attrs[OWN]
-            names = set(own[FIELDS])
-            inside: Any = group[FOLDER]
-            is_own = set(group.keys()) == {FOLDER} and set(inside.keys()) == names
+            is_own = _holds_only(path, own[FIELDS])
     except UnreachableError:
         raise
     except Exception:  # whatever lies there
@@ -61,6 +59,15 @@ def check_own_fields(path: str) -> None:
             f"{path} exists and is not what steadystack wrote there: it will not be overwritten; "
             "move it, or choose another path"
         )
+
+
+def _holds_only(path: str, names: Sequence[str]) -> bool:
+    """Whether nothing lies in a group but these fields."""
+    groups = ["", f"{FOLDER}/", *(f"{FOLDER}/{name}/" for name in names)]
+    metadata = {f"{group}zarr.json" for group in groups}
+    levels = tuple(f"{FOLDER}/{name}/{LEVEL}/" for name in names)
+    found = get_place(path).list_below()
+    return all(each in metadata or each.startswith(levels) for each in found)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from steadystack.readers import (
     list_earlier,
     locate_stack,
 )
+from steadystack.units import get_comparable_sizes
 from steadystack.validity import BoxMask, DefectMask, Mask, Validity
 
 
@@ -89,6 +90,11 @@ class Series:
         """Where windows that follow an object lie (frames, axes), pixels; None: there are none."""
         windows = self.source
         return list_places(windows.places) if isinstance(windows, ObjectWindows) else None
+
+    @property
+    def comparable_sizes(self) -> tuple[float, ...] | None:
+        """The sizes of a pixel along its axes, in one unit; None: they do not compare."""
+        return get_comparable_sizes(self.pixel_size, self.unit)
 
     @property
     def whole_frames(self) -> FrameSource:

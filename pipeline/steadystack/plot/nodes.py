@@ -78,11 +78,11 @@ class NodeShifts:
     def find_farthest(self) -> tuple[int, int, int]:
         """The frame, row and column of the node that is farthest from the shift of its frame.
 
-        Of those around which something is seen, if there are any.
+        Of those around which something is seen, if any of these is away from it.
         """
         size = np.nan_to_num(self.size, nan=-1)
         seen_size = np.where(self.status == LocalStatus.OK.code, size, -1)
-        best = (seen_size if seen_size.max() >= 0 else size).argmax()
+        best = (seen_size if seen_size.max() > LEAST else size).argmax()
         frame, row, column = np.unravel_index(best, size.shape)
         return int(frame), int(row), int(column)
 

@@ -90,6 +90,7 @@ def judge_series(
     external reference; None where there is none. `channels` are the names of those measured.
     """
     is_told = parts is not None and parts.is_all
+    strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
     still = still or list(advise_on_jumps(fixed_pattern, advice))
@@ -99,7 +100,7 @@ def judge_series(
             *find_contradicting_channels(pairs, channels),
             *find_doubtful_pairs(pairs, frames, advice),
             *find_parts_left_out(frames, parts, advice),
-            *advise_on_moving_parts(motion, advice, len(frames.parts_left_out)),
+            *strange,
             *still,
             *advise_on_probes(probes, advice, sharpness, is_told=is_told),
             *blurred,
@@ -109,7 +110,7 @@ def judge_series(
             *find_rejected_pairs(pairs, frames, advice),
             *find_contradictions(pairs, frames, advice),
             *find_biased_separations(pairs, frames, advice),
-            *([] if fixed_pattern else _find_disagreeing_parts(frames, advice)),
+            *([] if fixed_pattern or strange else _find_disagreeing_parts(frames, advice)),
             *_find_large_errors(frames),
             *_find_lost_reference(outside),
             *([] if outside and outside.is_found else _find_lost_anchor(frames, anchor, advice)),
@@ -175,12 +176,15 @@ def _find_components(frames: FrameTable, advice: AdviceSettings) -> Iterator[Fin
 
 
 def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether parts of a short series disagree by far more than their noise."""
+    """Find out whether parts of a short series disagree by far more than their noise.
+
+    Where frames move locally, that is what they do.
+    """
     known = (frames.component == 0) & (frames.shift_std > 0).all(axis=1)  # not the anchor
     by_parts, stated = frames.part_std[known], frames.stated_std[known]
     told = np.isfinite(by_parts).all(axis=1) & (stated > 0).all(axis=1)
     by_parts, stated = by_parts[told], stated[told]
-    if not len(by_parts) or np.isfinite(frames.shift).all(axis=1).sum() >= FEW_FRAMES:
+    if not 0 < len(by_parts) < FEW_FRAMES - 1 or np.isfinite(frames.local_shift).any():
         return
     times, largest = np.sqrt((by_parts**2).mean() / (stated**2).mean()), by_parts.max()
     if times > DISAGREE and largest > DISAGREE_PX:

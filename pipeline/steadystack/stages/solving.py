@@ -74,7 +74,13 @@ def solve_series(
         frames = solve_local_motion(source, pairs, frames, method, motion.grid, **how)
     elif motion.is_more_than_shift:
         frames = solve_motion(
-            source, pairs, frames, method, motion.model, pixel_size=setup.series.pixel_size, **how
+            source,
+            pairs,
+            frames,
+            method,
+            motion.model,
+            pixel_size=setup.series.comparable_sizes,
+            **how,
         )
     if settings.refine:
         frames = refine_shifts(source, pairs, frames, method, settings.refine, client=client)
@@ -86,7 +92,7 @@ def solve_series(
             log.info("external reference: %s", line)
     if settings.interpolate is None:
         return frames
-    return interpolate_missing(frames, settings.interpolate, setup.series.pixel_size)
+    return interpolate_missing(frames, settings.interpolate, setup.series.comparable_sizes)
 
 
 def _find_channel_offsets(
@@ -146,7 +152,7 @@ def settle_motion(
         _solve_alone(setup, pairs, found),
         setup.method,
         read_local_motion(alone),
-        pixel_size=setup.series.pixel_size,
+        pixel_size=setup.series.comparable_sizes,
         anchor=setup.config.solve.anchor,
         robust=setup.config.solve.robust,
         client=client,

@@ -20,8 +20,8 @@ def compute_rotation(
 ) -> NDArray[np.float64]:
     """Compute by how much matrices (..., 2, 2) over y and x turn, degrees; x to y is positive.
 
-    Of the rotation that is nearest to a matrix. `pixel_size` is along each axis; None, or NaN among
-    them: all alike.
+    Of the rotation that is nearest to a matrix. `pixel_size` is along each axis, in one unit; None:
+    all alike.
     """
     linear = _measure_in_lengths(linear, pixel_size)
     sine = linear[..., 0, 1] - linear[..., 1, 0]
@@ -35,8 +35,8 @@ def compute_rotation_vector(
 
     Its length is the angle, its direction the axis; about z from x to y, about y from z to x, and
     about x from y to z is positive. Of the rotation that is nearest to a matrix. NaN where a matrix
-    is. `pixel_size` is along each axis; None, or NaN among
-    them: all alike.
+    is. `pixel_size` is along each axis, in one unit; None:
+    all alike.
     """
     from scipy.spatial.transform import Rotation  # it takes long to import, and few series need it
 
@@ -54,7 +54,7 @@ def compute_rotation_vector(
 def _measure_in_lengths(linear: Floats, pixel_size: Sequence[float] | None) -> NDArray[np.float64]:
     """Matrices over positions in pixels as matrices over positions in a unit of length."""
     matrices = np.asarray(linear, np.float64)
-    if pixel_size is None or not np.isfinite(pixel_size).all():
+    if pixel_size is None:
         return matrices
     size = np.asarray(pixel_size, np.float64)
     return np.asarray(matrices * (size[:, None] / size))
