@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ import zarr
 import steadystack
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
-from steadystack.readers import StackFrames, locate_stack
+from steadystack.readers import StackFrames, get_coordinates, locate_stack
 from support.framed import SHAPE
 from support.stores import FRAMES, ome_04
 
@@ -99,3 +100,21 @@ def test_wrong_inputs_are_told(tmp_path):
     for name, keys, words in table_of_wrong_inputs(tmp_path):
         with pytest.raises(InputError, match=words):
             locate_stack(str(tmp_path / name), **keys)
+
+
+def test_another_pixel_size_leaves_the_origin_as_far_in_pixels(tmp_path):
+    """The store's origin is in its own unit, nanometers."""
+    path = tmp_path / "a.zarr"
+    write_stack(path, np.zeros((2, 8, 9), "u1"), pixel_size=(0.5, 0.5))
+    group = zarr.open_group(path)
+    ome = json.loads(json.dumps(dict(group.attrs)["ome"]))
+    for axis in ome["multiscales"][0]["axes"][-2:]:
+        axis["unit"] = "nanometer"
+    ome["multiscales"][0]["datasets"][0]["coordinateTransformations"] = [
+        {"type": "scale", "scale": [1.0, 500.0, 500.0]},
+        {"type": "translation", "translation": [0.0, 50_000.0, 1000.0]},
+    ]
+    group.attrs["ome"] = ome
+    for size, origin in ((None, (50_000.0, 1000.0)), (0.5, (50.0, 1.0)), (1.0, (100.0, 2.0))):
+        found = get_coordinates(locate_stack(str(path), pixel_size=size))
+        assert (found.origin["y"], found.origin["x"]) == pytest.approx(origin)

@@ -44,6 +44,12 @@ class Coordinates:
     unit: dict[str, str] = field(default_factory=dict)
     omero: Mapping[str, Any] = field(default_factory=dict)
 
+    def replace_step(self, axis: str, step: float) -> None:
+        """Put another step, which may be in another unit; the origin stays as far in pixels."""
+        if is_size(step) and is_size(self.step[axis]):
+            self.origin[axis] *= step / self.step[axis]
+        self.step[axis] = step
+
     def drop_unknown(self) -> None:
         """Put a step of 1 without a unit, which says nothing, where a step is not known."""
         for axis, step in self.step.items():

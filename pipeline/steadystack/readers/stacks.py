@@ -328,9 +328,7 @@ def get_coordinates(spec: StackSpec) -> Coordinates:
     )
     if unit != spec.unit or not np.array_equal(sizes, spec.pixel_size, equal_nan=True):
         for axis, size in zip(spec.spatial, spec.pixel_size, strict=True):
-            if axis in coordinates.origin and np.isfinite(size) and coordinates.step[axis]:
-                coordinates.origin[axis] *= size / coordinates.step[axis]  # as far in pixels
-            coordinates.step[axis] = size
+            coordinates.replace_step(axis, size)
             coordinates.unit[axis] = spec.unit or coordinates.unit.get(axis, "")
     coordinates.drop_unknown()
     if image is None and spec.time is not None and len(spec.time[0]) > 1:
