@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,10 @@ from distributed import Client, LocalCluster
 from support import ROOT, runs
 
 DATA = ROOT.parent / "shared" / "data"
+
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
         with pytest.raises(ValueError, match=rf"another run \(process {run.pid} on"):
             stages.solve(load_config(long_run))
         (os.killpg if whole_group else os.kill)(run.pid, number)
-        told = run.communicate(timeout=180)[1]
+        told = run.communicate(timeout=60)[1]
     assert run.returncode == 128 + number, told
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     line = rf"stopped by {name}; (\d+) of 34170 pairs are measured and saved; "
