@@ -34,7 +34,7 @@ ENDS = {FORWARD: (FRAMES, STEADY), BACKWARD: (STEADY, FRAMES)}
 # the grid: less than 0.01 px in all.
 CLOSE = 0.0025
 # Pixels between points at least, however bent a field is, and bytes of a frame at most.
-FINEST, MOST_BYTES = 0.5, 2**26
+FINEST, MOST_BYTES = 0.5, 2**24
 
 # Lays points (points, axes), pixels, of the frame of this index.
 Lay: TypeAlias = Callable[[int, Floats], NDArray[np.float64]]
