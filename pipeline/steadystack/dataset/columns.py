@@ -87,15 +87,6 @@ def make_dataset(
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
         coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
-    order = [item.name for item in ATTRIBUTES]  # an attribute that is not there is a mistake
-    values: dict[str, Any] = {
-        "title": "Frame shifts",
-        "format": FORMAT,
-        "convention": SHIFT_CONVENTION,
-        "failures": _group_by_reason(pairs.failures),
-        **(attributes or {}),
-    }
-    values = {name: hide_in_values(value) for name, value in values.items()}
     dataset = xr.Dataset(
         {
             **{
@@ -116,9 +107,22 @@ def make_dataset(
             "pixel_size": ("axis", size, about["pixel_size"] | ({"units": unit} if unit else {})),
         },
         coordinates,
-        dict(sorted(values.items(), key=lambda item: order.index(item[0]))),
+        _make_attributes(pairs, attributes or {}),
     )
     return add_digests(dataset)
+
+
+def _make_attributes(pairs: PairTable, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the dataset, in the order of `ATTRIBUTES`: others are a mistake."""
+    values = {
+        "title": "Frame shifts",
+        "format": FORMAT,
+        "convention": SHIFT_CONVENTION,
+        "failures": _group_by_reason(pairs.failures),
+        **attributes,
+    }
+    order = [item.name for item in ATTRIBUTES]
+    return {name: hide_in_values(values[name]) for name in sorted(values, key=order.index)}
 
 
 def _get_values(

@@ -169,20 +169,16 @@ def _make_local_ways(
     first : pixel of the whole stack that the frames begin at
     """
     bends = np.max([field[frame].find_bends() for frame in np.flatnonzero(known)], axis=0)
-    grids = []
-    for nodes, bend in zip(field.nodes, bends.tolist(), strict=True):
-        side = float(nodes[-1] - nodes[0])
-        step = max(FINEST, np.sqrt(8 * CLOSE / max(bend, 1e-12)))
-        grids.append((float(nodes[0]), side, max(2, int(np.ceil(side / step)) + 1)))
-    count = np.array([each for _, _, each in grids], np.float64)
+    low, high = (np.array([nodes[end] for nodes in field.nodes]) for end in (0, -1))
+    steps = np.maximum(FINEST, np.sqrt(8 * CLOSE / np.maximum(bends, 1e-12)))
+    count = np.maximum(np.ceil((high - low) / steps) + 1, 2)
     if (wide := np.sqrt(8 * 3 * count.prod() / MOST_BYTES)) > 1:  # nearly folded somewhere
         count = np.maximum(np.floor(count / wide), 2)
-    grids = [(*each[:2], int(n)) for each, n in zip(grids, count, strict=True)]
     start = np.array(first, np.float64)
     grid = PointGrid(
-        first=tuple(low + float(at) for (low, _, _), at in zip(grids, first, strict=True)),
-        step=tuple(side / (count - 1) for _, side, count in grids),
-        count=tuple(count for _, _, count in grids),
+        first=tuple((low + start).tolist()),
+        step=tuple(((high - low) / (count - 1)).tolist()),
+        count=tuple(count.astype(int).tolist()),
     )
 
     def there(frame: int, points: Floats) -> NDArray[np.float64]:
