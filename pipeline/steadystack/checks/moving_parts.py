@@ -43,7 +43,6 @@ OFF_PX, OFF_STD = 0.5, 3.0
 RESTS = 0.25
 # Frames turn or stretch if a linear function of the position explains this share of the motion.
 LINEAR = 0.8
-INVERTING_STEPS = 8  # of a field that lays places on the anchor: each leaves a small share
 
 
 def check_moving_parts(
@@ -231,9 +230,7 @@ def _find_local_shifts(
 ) -> NDArray[np.float64]:
     """The same by their local shifts."""
     still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
-    laid = places
-    for _ in range(INVERTING_STEPS):
-        laid = places + still.at_places(laid)
+    laid = still.lay(places)
     return np.asarray(places - (laid - moving.at_places(laid)))
 
 
