@@ -18,11 +18,11 @@ from support.settings import window_config
 
 # All else that a pilot looks for is set, and has tests of its own.
 FILTERS = {"low_pass": 1.0, "high_pass": None}
-ALONE = {"max_shift": 32, "parts": None, "preprocess": FILTERS}
+ALONE = {"max_shift": 32, "field_of_view": None, "parts": None, "preprocess": FILTERS}
 
 
 def settings(folder, **sections):
-    usual = {"mask": {"parts": None}, "preprocess": FILTERS}
+    usual = {"mask": {"field_of_view": None, "parts": None}, "preprocess": FILTERS}
     return window_config(folder, **usual | sections)
 
 
@@ -59,13 +59,17 @@ def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, unchecked, no
     assert_filled(frames, solved, tmp_path)
     in_memory = estimate_shifts(frames, pairs={"strategy": "window", "width": 3}, **ALONE)
     np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
-    off = settings(tmp_path, mask={"defects": None, "parts": None}, output={"shifts": "off.zarr"})
+    off = settings(
+        tmp_path,
+        mask={"defects": None, "field_of_view": None, "parts": None},
+        output={"shifts": "off.zarr"},
+    )
     held_back = stages.run(off)
     assert compute_error(held_back, truth) > 2 * compute_error(solved, truth)
     assert "pilot" not in held_back.attrs
     assert held_back.attrs["fingerprint"] != solved.attrs["fingerprint"]
     for shifts, defects in (("shifts.zarr", None), ("off.zarr", "auto")):
-        mask = {"defects": defects, "parts": None}
+        mask = {"defects": defects, "field_of_view": None, "parts": None}
         other = settings(tmp_path, mask=mask, output={"shifts": shifts})
         for stage in (stages.run, stages.solve):
             with pytest.raises(InputError, match=r"mask\.defects"):
@@ -158,7 +162,10 @@ def test_every_stage_goes_by_the_lines_that_were_found(tmp_path, unchecked, no_f
     )
     assert_same_numbers(solved, there)
     assert solved.attrs["fingerprint"] == there.attrs["fingerprint"]
-    off = {"mask": {"defects": None, "parts": None}, "output": {"shifts": "off.zarr"}}
+    off = {
+        "mask": {"defects": None, "field_of_view": None, "parts": None},
+        "output": {"shifts": "off.zarr"},
+    }
     off = stages.run(settings(tmp_path, **off))
     assert "pilot" not in off.attrs
     assert compute_error(off, truth) > 2 * compute_error(solved, truth)

@@ -55,7 +55,9 @@ def assert_told(name):
 )
 def test_a_part_that_stands_still_is_named_as_such(side, brightness, wins):
     case = make_label(side, brightness)(np.random.default_rng(3))
-    shifts = steadystack.estimate_shifts(case.frames, parts=None, **case.sections)
+    shifts = steadystack.estimate_shifts(
+        case.frames, parts=None, field_of_view=None, **case.sections
+    )
     found = LocalMotion(**json.loads(shifts.attrs["local_motion"]))
     assert (found.still, found.still_where, found.moving) == (1, "top left", 0)
     assert (found.still_pull > 0.9 * found.scene) is wins

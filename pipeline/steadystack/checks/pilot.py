@@ -17,8 +17,7 @@ from steadystack.defects import FEWEST_LOOKED_AT
 from steadystack.measure import spread_evenly
 from steadystack.model import (
     Bools,
-    Defects,
-    FixedLines,
+    FieldOfView,
     FrameSource,
     FrameTable,
     InputError,
@@ -36,7 +35,7 @@ from steadystack.planning import Setup, bound_search, decide, leave_out_defects
 from steadystack.register import CAN_BE_HELPED
 from steadystack.run_log import log_stage, tell
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import find_defects, find_lines, find_reach
+from steadystack.survey import find_defects, find_field_of_view, find_lines, find_reach
 
 AS_IT_IS = Conditioning()
 # Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
@@ -77,8 +76,8 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
-    defects, lines = _find_camera_defects(setup)
-    without = leave_out_defects(setup, defects.pixels if defects else (), lines)
+    found = _find_of_camera(setup)
+    without = decide(setup, found)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     nearest = np.sort(apart)
@@ -93,9 +92,9 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
             others = _list_others(setup.config, method.conditioning)
             trials += _try_all(without, pairs, others, None)
     except RunError:  # so many frames cannot be read that the run itself will tell
-        return Pilot(defects=defects, lines=lines), None
+        return found, None
     chosen = _choose(trials, len(pairs))
-    pilot = Pilot(len(pairs), tuple(trials), chosen, defects, lines=lines)
+    pilot = replace(found, pairs=len(pairs), trials=tuple(trials), chosen=chosen)
     return replace(pilot, parts=find_strange_parts(setup, pilot)), table
 
 
@@ -113,16 +112,35 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
 
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:
-    """Look for defects of the camera, and for parts that go their own way."""
-    defects, lines = _find_camera_defects(setup)
-    pilot = Pilot(defects=defects, lines=lines)
+    """Look for what of the frames is the camera's, and for parts that go their own way."""
+    pilot = _find_of_camera(setup)
     return replace(pilot, parts=find_strange_parts(setup, pilot))
 
 
-def _find_camera_defects(setup: Setup) -> tuple[Defects | None, FixedLines | None]:
-    """Look for pixels of the camera that stand out, and then, without them, for lines."""
+def _find_of_camera(setup: Setup) -> Pilot:
+    """Look for pixels of the camera that stand out, then for lines, then for the field of view."""
     defects = find_defects(setup)
-    return defects, find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
+    lines = find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
+    pilot = Pilot(defects=defects, lines=lines)
+    return replace(pilot, field_of_view=_find_what_is_seen(decide(setup, pilot)))
+
+
+def _find_what_is_seen(setup: Setup) -> FieldOfView | None:
+    """Find where frames show no scene, with boxes only if shifts are better known without that."""
+    found = find_field_of_view(setup)
+    if found is None or not found.boxes:
+        return found
+    probe, count = Probe(setup, setup.method, None), setup.series.source.frame_count
+    frames = np.asarray(spread_evenly(np.arange(count), FRAMES_OF_PARTS))
+    try:
+        whole, solved = _solve_pairs_of(frames, _measure_pairs_of(probe, frames))
+        boxes = [tuple(slice(*side) for side in box) for box in found.boxes]
+        without = _measure_pairs_of(probe, frames, probe.mask(boxes))
+    except RunError:
+        return replace(found, boxes=())
+    rest, known = _solve_pairs_of(frames, without)
+    found = replace(found, error=whole.error, error_without=rest.error)
+    return found if _is_told_better(whole, solved, rest, known) else replace(found, boxes=())
 
 
 def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
@@ -187,12 +205,19 @@ def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> Stra
     rest, without = _solve_pairs_of(frames, _measure_pairs_of(probe, frames, probe.mask(boxes)))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
-    is_better = rest.information > MORE_KNOWN * whole.information
-    change = np.linalg.norm(without.shift - solved.shift, axis=1)[solved.shift_std.any(axis=1)]
-    is_other = rest.error is not None and np.nanmedian(change) > MOVES * rest.error
-    if not (is_better or is_other) or rest.found < FOUND * whole.found:
+    if not _is_told_better(whole, solved, rest, without):
         return found
     return replace(found, boxes=_list_corners(boxes))
+
+
+def _is_told_better(whole: Trial, solved: FrameTable, rest: Trial, without: FrameTable) -> bool:
+    """Whether pairs tell far more of the shifts, or of others, without some of the frame."""
+    if rest.found < FOUND * whole.found:
+        return False
+    if rest.information > MORE_KNOWN * whole.information:
+        return True
+    change = np.linalg.norm(without.shift - solved.shift, axis=1)[solved.shift_std.any(axis=1)]
+    return rest.error is not None and bool(np.nanmedian(change) > MOVES * rest.error)
 
 
 def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> StrangeParts | None:

@@ -97,6 +97,14 @@ class MaskSection(Section):
             "null: not looked for"
         ),
     )
+    field_of_view: Literal["auto"] | None = Field(
+        AUTO,
+        description=(
+            "pixels along the border that show no scene (outside of a round field of view, a "
+            "stop) are not valid for measuring; auto: found on some frames, if shifts are better "
+            "known without them; null: not looked for"
+        ),
+    )
     parts: Literal["auto"] | None = Field(
         AUTO,
         description=(

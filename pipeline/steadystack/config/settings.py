@@ -287,9 +287,10 @@ class Config(Section):
     @property
     def is_decided(self) -> bool:
         """Whether nothing is left for a pilot to decide."""
-        asked = self.mask.defects, self.mask.parts, self.object_.mask
+        mask = self.mask
+        asked = mask.defects, mask.field_of_view, mask.parts, self.object_.mask
         sections = self.preprocess, self.register_
-        return asked == (None,) * 3 and all(section.is_decided for section in sections)
+        return asked == (None,) * 4 and all(section.is_decided for section in sections)
 
     def fingerprint(self, digest: str) -> str:
         """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.

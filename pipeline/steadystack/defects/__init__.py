@@ -1,8 +1,8 @@
 """Defects of a camera, found in a series whose scene moves.
 
 `outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
-columns that do; `levelled`: the frames of a series without these; `looked_at`: in how many frames
-they are looked for, and what that takes.
+columns that do; `unseen`: where frames show no scene; `levelled`: the frames of a series without
+lines; `looked_at`: in how many frames defects are looked for, and what that takes.
 """
 
 from steadystack.defects.levelled import LevelledFrames, LinelessFrames
@@ -27,6 +27,7 @@ from steadystack.defects.outstanding import (
     select_staying,
     standardize,
 )
+from steadystack.defects.unseen import find_unseen, list_runs
 
 __all__ = [
     "FEWEST_LOOKED_AT",
@@ -42,6 +43,8 @@ __all__ = [
     "count_places",
     "estimate_search_bytes",
     "find_outstanding",
+    "find_unseen",
+    "list_runs",
     "select_staying",
     "separate_lines",
     "standardize",

@@ -147,7 +147,7 @@ def _make_lines_on_pilot(
     except InputError:  # frames that no run can measure: `check` and `run` say why
         return ""
     lines = [
-        "both are auto, as are mask.defects, mask.parts and register.max_shift:",
+        "both are auto, as are mask.defects, mask.field_of_view, mask.parts, register.max_shift:",
         "a run tries some pairs first, and would choose now:",
         *pilot.describe(),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -26,7 +26,7 @@ from steadystack.config import (
 from steadystack.durable import get_place
 from steadystack.guide.coarse_frames import STILL, Grain, choose_grain, coarsen, enlarge
 from steadystack.guide.costs import Costs, estimate_costs
-from steadystack.model import InputError, hide_in_values, hide_secrets
+from steadystack.model import InputError, hide_in_values, hide_secrets, list_unseen
 from steadystack.outputs import check_own_preview
 from steadystack.planning import (
     Series,
@@ -38,7 +38,11 @@ from steadystack.planning import (
 )
 from steadystack.quality import verdict
 from steadystack.report import Page, check_report_path, save_page
-from steadystack.stages import estimate_series, find_boxes_left_out, make_report_images
+from steadystack.stages import (
+    estimate_series,
+    find_boxes_left_out,
+    make_report_images,
+)
 from steadystack.units import parse_shift_bounds
 
 # A low-pass of less than this, px of coarse frames, is what averaging does; a high-pass of less
@@ -178,7 +182,11 @@ def choose_settings(config: Config, series: Series, grain: Grain) -> Config:
     """
     return config.model_copy(
         update={
-            "mask": MaskSection(defects=config.mask.defects, parts=config.mask.parts),
+            "mask": MaskSection(
+                defects=config.mask.defects,
+                field_of_view=config.mask.field_of_view,
+                parts=config.mask.parts,
+            ),
             "preprocess": config.preprocess.model_copy(
                 update=_choose_conditioning(config, grain.steps[-1])
             ),
@@ -292,11 +300,19 @@ def _write_page(found: Preview, config: Config, measured: Setup, shifts: xr.Data
         views=replace(make_report_images(measured, shifts), close_ups=()),
         configuration=yaml.safe_dump(hide_in_values(config.dump()), sort_keys=False),
         versions=json.loads(shifts.attrs["versions"]),
-        left_out=[
-            [(low * step, high * step) for (low, high), step in zip(box, steps, strict=True)]
-            for box in find_boxes_left_out(measured, shifts)
-        ],
+        left_out=_enlarge(find_boxes_left_out(measured, shifts), steps),
+        unseen=_enlarge(list_unseen(shifts.attrs), steps),
         preview=[(name, value) for name, value in rows if name not in ("preview", "page", "")],
     )
     check_own_preview(found.page)
     save_page(page, found.page)
+
+
+def _enlarge(
+    boxes: Sequence[Sequence[tuple[int, int]]], steps: Sequence[int]
+) -> list[list[tuple[int, int]]]:
+    """Boxes of coarse frames as boxes of those of the stack."""
+    return [
+        [(low * step, high * step) for (low, high), step in zip(box, steps, strict=True)]
+        for box in boxes
+    ]

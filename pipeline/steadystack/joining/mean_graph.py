@@ -188,7 +188,7 @@ def _make_settings(config: Config, high_pass: float | str | None) -> Config:
     return make_config(
         {
             "input": {"path": "memory"},
-            "mask": {"defects": None, "parts": config.mask.parts},
+            "mask": {"defects": None, "field_of_view": None, "parts": config.mask.parts},
             "preprocess": {"low_pass": preprocess.low_pass, "high_pass": high_pass},
             "register": {
                 "max_shift": None,

@@ -26,6 +26,7 @@ from steadystack.model.arguments import (
 )
 from steadystack.model.findings import (
     EXTERNAL,
+    FieldOfView,
     FixedPatternEffect,
     LocalMotion,
     MajorityCheck,
@@ -60,6 +61,7 @@ from steadystack.model.pilot_outcome import (
     Reach,
     StrangeParts,
     Trial,
+    list_unseen,
 )
 from steadystack.model.redaction import hide_in_values, hide_secrets
 from steadystack.model.schema import (
@@ -131,6 +133,7 @@ __all__ = [
     "CloseUp",
     "Column",
     "Defects",
+    "FieldOfView",
     "Finding",
     "FixedLines",
     "FixedPatternEffect",
@@ -182,6 +185,7 @@ __all__ = [
     "hide_in_values",
     "hide_secrets",
     "is_of_one_value",
+    "list_unseen",
     "name_axes",
     "spatial_dims",
     "suggest_renaming",

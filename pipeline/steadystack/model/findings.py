@@ -35,6 +35,44 @@ class FixedPatternEffect:
 
 
 @dataclass(frozen=True)
+class FieldOfView:
+    """Where the frames of a series show no scene, found before measuring.
+
+    Attributes
+    ----------
+    frames : how many were looked at
+    share : which share of the frame seems to be outside; 0: all of it changes alike
+    error, error_without : of the frames' shifts with and without that, as it is stated, the median,
+        px; None: not known
+    boxes : of the pixels outside, if they are left out; per box and axis the first pixel and that
+        behind the last
+    """
+
+    frames: int
+    share: float = 0.0
+    error: float | None = None
+    error_without: float | None = None
+    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Parse what JSON has of one."""
+        boxes = tuple(tuple((int(one), int(end)) for one, end in box) for box in values["boxes"])
+        return cls(**{**values, "boxes": boxes})
+
+    def describe(self) -> str:
+        """What was found, in words."""
+        if not self.share:
+            return f"field of view: the whole frame, seen in {self.frames} frames"
+        words = f"field of view: {self.share:.0%} of the frame, along its border, shows no scene"
+        if not self.boxes:
+            return f"{words}, but without it shifts are no better known: it is not left out"
+        errors = [e for e in (self.error, self.error_without) if e is not None]
+        known = " -> ".join(f"{error:.2g} px" for error in errors)
+        return f"{words}, and is left out: shifts are known to {known}"
+
+
+@dataclass(frozen=True)
 class LocalMotion:
     """How parts of the frame move against the shift of the whole, seen on some pairs.
 

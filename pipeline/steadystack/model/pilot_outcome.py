@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from steadystack.model.findings import FieldOfView
+
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
 MOST_SIGMA = 1e6  # of a filter, px
 FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
@@ -232,6 +234,7 @@ class Pilot:
     reach : how far to search; None: it was not asked
     lines : what was found of rows and columns of the camera; None: they were not looked for
     path : where the object is that the mask of one frame follows; None: there is none
+    field_of_view : where frames show no scene; None: it was not looked for
     """
 
     pairs: int = 0
@@ -242,6 +245,7 @@ class Pilot:
     reach: Reach | None = None
     lines: FixedLines | None = None
     path: ObjectPath | None = None
+    field_of_view: FieldOfView | None = None
 
     @classmethod
     def parse(cls, text: str) -> Pilot:
@@ -261,6 +265,8 @@ class Pilot:
             path = values.pop("path", None)
             path = path and ObjectPath(tuple(_as_place(place) for place in path["places"]))
             found = {"defects": defects, "parts": parts, "reach": reach, "lines": lines}
+            field = values.pop("field_of_view", None)
+            found["field_of_view"] = field and FieldOfView.parse(field)
             pilot = cls(trials=trials, path=path, **found, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
@@ -284,14 +290,13 @@ class Pilot:
         return [*reach, *self.describe_trials(), *self.describe_left_out()]
 
     def describe_left_out(self) -> list[str]:
-        """What was found of the object, defects, lines and parts, a line for each, in words."""
-        found = (self.path, self.defects, self.lines, self.parts)
+        """A line for each of the object, defects, lines, field of view and parts, in words."""
+        found = (self.path, self.defects, self.lines, self.field_of_view, self.parts)
         return [one.describe() for one in found if one is not None]
 
     def describe_trials(self) -> list[str]:
         """A line for each trial, in words; none where none was made."""
-        found = self.defects or self.lines or self.parts or self.reach or self.path
-        if found and not self.pairs:
+        if not self.pairs and (self.reach or self.describe_left_out()):
             return []
         lines = []
         for number, trial in enumerate(self.trials):
@@ -303,6 +308,15 @@ class Pilot:
                 words += f", to {trial.error:.3g} px"
             lines.append(words + " (chosen)" * (number == self.chosen))
         return lines
+
+
+def list_unseen(attributes: Mapping[Any, Any]) -> list[list[tuple[int, int]]]:
+    """List the boxes of pixels that were left out as they show no scene, of a dataset's attributes.
+
+    Each is, along the last two axes, its first pixel and that behind the last.
+    """
+    field = Pilot.parse(attributes[PILOT]).field_of_view if PILOT in attributes else None
+    return [list(box[-2:]) for box in field.boxes] if field is not None else []
 
 
 def _as_numbers(lines: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,11 @@ class Reason(Word):
         "parts of the frame go their own way, and were not used",
         "mask.parts",
     )
+    FIELD_OF_VIEW = (
+        "field_of_view",
+        "part of the frame shows no scene, and was not used",
+        "mask.field_of_view",
+    )
     TURNING = (
         "turning",
         "the frames turn or stretch, and a shift is only the best translation",

@@ -23,7 +23,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import FixedLines, InputError, Pilot, Reach, hide_in_values
+from steadystack.model import InputError, Pilot, Reach, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
 from steadystack.planning.outside_image import check_one_block
@@ -89,6 +89,8 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
     series, config, chosen = follow_path(setup.series, pilot.path), setup.config, pilot.outcome
     if config.mask.defects is not None and pilot.defects is not None:
         series = leave_out(series, pixels=pilot.defects.pixels)
+    if config.mask.field_of_view is not None and pilot.field_of_view is not None:
+        series = leave_out(series, boxes=pilot.field_of_view.boxes)
     if config.mask.parts is not None and pilot.parts is not None:
         series = leave_out(series, boxes=pilot.parts.boxes)
     if config.mask.defects is not None and pilot.lines is not None:
@@ -113,12 +115,9 @@ def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
     return config.register_.decide(reach.bounds, reach.widen)
 
 
-def leave_out_defects(
-    setup: Setup, pixels: tuple[int, ...], lines: FixedLines | None = None
-) -> Setup:
-    """The same run without pixels, flat indices in a frame, and lines, that may be the camera's."""
+def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
+    """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
     series = leave_out(setup.series, pixels)
-    series = level(series, lines.rows, lines.columns) if lines is not None else series
     return _set_up_again(setup, setup.config, series) if series is not setup.series else setup
 
 

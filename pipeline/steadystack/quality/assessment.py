@@ -198,6 +198,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
+    pilot = Pilot.parse(attributes[PILOT]) if PILOT in attributes else Pilot()
     judged = judge_series(
         table,
         frames,
@@ -208,7 +209,8 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         mask=mask_check,
         probes=ProbeCheck(**probes) if probes else None,
         sharpness=SharpnessCheck(**sharpness) if sharpness else None,
-        parts=Pilot.parse(attributes[PILOT]).parts if PILOT in attributes else None,
+        parts=pilot.parts,
+        field=pilot.field_of_view,
         outside=OutsideOutcome.of(attributes),
         channels=_list_channels(settings),
     )

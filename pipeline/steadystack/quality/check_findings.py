@@ -8,6 +8,7 @@ import numpy as np
 
 from steadystack.checks import NO_MOTION_PX, name_parts
 from steadystack.model import (
+    FieldOfView,
     Finding,
     FixedPatternEffect,
     FrameTable,
@@ -122,6 +123,17 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
             f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
             "stands still in the camera, and may pull shifts towards zero, or the scene became "
             f"another one: {advice.static_removal}",
+        )
+
+
+def find_field_of_view(field: FieldOfView | None) -> Iterator[Finding]:
+    """Tell that part of the frame showed no scene, and was not used."""
+    if field is not None and field.boxes:
+        yield Finding(
+            Trust.GOOD,
+            Reason.FIELD_OF_VIEW,
+            f"{field.share:.0%} of the frame, along its border, shows no scene (outside of a round "
+            "field of view, a stop?), and was not used",
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from steadystack.model import (
     Bools,
+    FieldOfView,
     Finding,
     FixedPatternEffect,
     FrameStatus,
@@ -37,6 +38,7 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    find_field_of_view,
     find_parts_left_out,
 )
 from steadystack.quality.pair_findings import (
@@ -80,14 +82,16 @@ def judge_series(
     probes: ProbeCheck | None = None,
     sharpness: SharpnessCheck | None = None,
     parts: StrangeParts | None = None,
+    field: FieldOfView | None = None,
     outside: OutsideOutcome | None = None,
     channels: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
-    `sharpness` are the results of the checks, `parts` one of the pilot, `outside` what became of an
-    external reference; None where there is none. `channels` are the names of those measured.
+    `sharpness` are the results of the checks, `parts` and `field` of the pilot, `outside` what
+    became of an external reference; None where there is none. `channels` are the names of those
+    measured.
     """
     is_told = parts is not None and parts.is_all
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
@@ -99,6 +103,7 @@ def judge_series(
             *advise_on_mask(mask),
             *find_contradicting_channels(pairs, channels),
             *find_doubtful_pairs(pairs, frames, advice),
+            *find_field_of_view(field),
             *find_parts_left_out(frames, parts, advice),
             *strange,
             *still,

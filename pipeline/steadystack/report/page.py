@@ -62,6 +62,7 @@ class Page:
     log : lines on durations and failures
     left_out : boxes of parts of the frame that are left out: their edges along the last two axes,
         pixels from that of the frame
+    unseen : boxes of pixels, likewise, that are left out as they show no scene
     preview : what a page of some coarse frames says of itself and of the run, names and values
     run : the name of the run that it is of, see `outputs.name_run`; "": of none
     """
@@ -75,6 +76,7 @@ class Page:
     versions: Mapping[str, str] = field(default_factory=dict)
     log: Sequence[str] = ()
     left_out: Sequence[Box] = ()
+    unseen: Sequence[Box] = ()
     preview: Sequence[tuple[str, str]] = ()
     run: str = ""
 
@@ -210,6 +212,7 @@ def _render_html(page: Page, side: int) -> str:
             for name, before_and_after in page.views.images.items()
         ],
         left_out=[_place(box, page.shifts) for box in page.left_out],
+        unseen=[_place(box, page.shifts) for box in page.unseen],
         close_ups=[
             _describe_close_up(page.shifts, close_up, side // CLOSE_UP_SHRINK)
             for close_up in page.views.close_ups

@@ -7,7 +7,11 @@ from .in_memory import (
 )
 from .many_inputs import TABLED, Command, Outcome, run_all, share_inputs
 from .measuring import Progress, recall_run, recall_settings
-from .reporting import export, find_boxes_left_out, make_report_images
+from .reporting import (
+    export,
+    find_boxes_left_out,
+    make_report_images,
+)
 from .results import (
     add_camera_images,
     check_same_frames,

@@ -186,6 +186,7 @@ def estimate_shifts(
     external_reference: Any = None,
     object_mask: Any = None,
     defects: Literal["auto"] | None = "auto",
+    field_of_view: Literal["auto"] | None = "auto",
     parts: Literal["auto"] | None = "auto",
     client: Engine = None,
 ) -> xr.Dataset:
@@ -217,6 +218,8 @@ def estimate_shifts(
         model, refinement and images of the camera.
     defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
         not used, and rows and columns that do, of which that is subtracted; None: neither is
+    field_of_view : whether pixels along the border that show no scene, outside of a round field of
+        view, are looked for and not used, where shifts are better known without them; None: not
     parts : whether parts of the frame that go their own way, an object, a label, are looked for and
         not used, where shifts are better known without them; None: they are not
     client : a Dask client; None: the current one, or this process if there is none
@@ -237,7 +240,7 @@ def estimate_shifts(
     sections = {"preprocess": preprocess, "pairs": pairs, "motion": motion, "solve": solve}
     settings = {
         "input": {"path": "memory"},
-        "mask": {"defects": defects, "parts": parts},
+        "mask": {"defects": defects, "field_of_view": field_of_view, "parts": parts},
         "object": {"mask": None if object_mask is None else "memory"},
         "register": {"max_shift": max_shift, "min_overlap": min_overlap},
         **{name: section for name, section in sections.items() if section is not None},

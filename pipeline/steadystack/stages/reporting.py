@@ -44,6 +44,7 @@ from steadystack.model import (
     ReportImages,
     hide_in_values,
     hide_secrets,
+    list_unseen,
 )
 from steadystack.motion import ModelChoice
 from steadystack.movie import Movie, plan_movie, write_movie
@@ -114,6 +115,7 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         versions=json.loads(shifts.attrs["versions"]),
         log=read_log_lines(setup.config),
         left_out=find_boxes_left_out(setup, shifts),
+        unseen=list_unseen(shifts.attrs),
         run=run,
     )
     save_page(page, path)

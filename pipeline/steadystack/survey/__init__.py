@@ -2,7 +2,8 @@
 
 `reach`: how far they move, and so how far to search; `object_tracing`: where an object is that a
 mask of one frame follows; `defect_search`: what of the camera stands out
-wherever the scene is, pixels and whole lines; `unchanged`: whether frames are those that were
+wherever the scene is, pixels and whole lines; `field_search`: where frames show no scene;
+`unchanged`: whether frames are those that were
 measured.
 """
 

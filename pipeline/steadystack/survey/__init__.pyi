@@ -1,4 +1,5 @@
 from .defect_search import find_defects, find_lines
+from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .unchanged import FrameSums
@@ -9,6 +10,7 @@ __all__ = [
     "choose_reach",
     "find_coarse_shift",
     "find_defects",
+    "find_field_of_view",
     "find_lines",
     "find_reach",
     "follow_object",

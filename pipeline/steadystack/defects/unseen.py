@@ -1,0 +1,150 @@
+"""Where frames show no scene: outside of a round field of view, behind a stop, along a dead border.
+
+Its edge stands still in the camera, and holds shifts back. Where the scene moves, pixels outside
+change by their noise alone, whatever value they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.model import Bools, Floats
+
+# Sides, px, of the boxes whose means are told apart: details of a scene, above noise of single
+# pixels and below what a lamp lights; and of that over which changes are averaged.
+FINE, COARSE, AVERAGED = 3, 13, 9
+# Pixels inside change by so many times as much (in power) as those outside, at least; what changes
+# by less than this share of the former is outside as well as what does not change at all.
+LEAST_APART, NOTHING = 2.0, 0.02
+# Nearly all of the outside has hardly any details that stay (in power, of those that change
+# inside): what has them may be a scene at rest, in front of which something moves.
+MOST_STEADY, BLANK = 0.2, 0.95
+# The outside is of so many pixels at least, and of less than that share of the frame.
+FEWEST_PIXELS, LEAST_SHARE, MOST_SHARE = 50, 0.005, 0.65
+# Its edge is drawn into the scene by so many pixels: means of boxes reach across it.
+INTO_SCENE = 8
+BINS = 128  # of the histogram
+
+
+def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -> Bools:
+    """Find the pixels along the border of the frame that show no scene.
+
+    Parameters
+    ----------
+    images : of a frame each, (..., y, x), of like mean and deviation, as of `standardize`
+    valid : bool arrays of the same shapes
+
+    Returns
+    -------
+    bool array (y, x) : True outside; nowhere where all changes alike, and where too little is left
+    """
+    change, steady, often = _measure_details(images, valid)
+    nowhere = np.zeros(often.shape, bool)
+    if not often.any() or not change[often].any():
+        return nowhere
+    level = float(np.quantile(change[often], 0.75))
+    logarithm = np.log(np.maximum(change, NOTHING * level))
+    edge = _split(logarithm[often])
+    low = often & (logarithm < edge)
+    high = often & ~low
+    if not low.any() or not high.any():
+        return nowhere
+    if np.median(logarithm[high]) - np.median(logarithm[low]) < np.log(LEAST_APART):
+        return nowhere
+    # What is not at rest in front of a scene that is at rest is no field of view.
+    is_blank = steady < MOST_STEADY * level
+    unseen = _select_along_border(low, often, is_blank)
+    unseen = often & ndimage.binary_dilation(unseen, _DISC, iterations=INTO_SCENE)
+    return unseen if unseen.sum() < MOST_SHARE * often.sum() else nowhere
+
+
+_DISC = ndimage.generate_binary_structure(2, 1)
+
+
+def _measure_details(
+    images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]
+) -> tuple[Floats, Floats, Bools]:
+    """How strong details around pixels are that change over time, and those that stay, (y, x).
+
+    As variances; and where half of the frames are valid.
+    """
+    total, squares, weight = (np.zeros(images[0].shape) for _ in range(3))
+    for image, is_valid in zip(images, valid, strict=True):
+        share = is_valid.astype(np.float32)
+        details = _average(image, share, FINE) - _average(image, share, COARSE)
+        total += details * share
+        squares += np.square(details) * share
+        weight += share
+    count = np.maximum(weight, 1)
+    variance = np.maximum(squares / count - np.square(total / count), 0)
+    known, over_planes = (weight > 0).astype(np.float32), tuple(range(weight.ndim - 2))
+    change, steady = (
+        _average(values.astype(np.float32), known, AVERAGED).mean(axis=over_planes)
+        for values in (variance, np.square(total / count) - variance / np.maximum(count - 1, 1))
+    )
+    return change, steady, weight.mean(axis=over_planes) > len(images) / 2
+
+
+def _average(
+    image: NDArray[np.float32], weight: NDArray[np.float32], side: int
+) -> NDArray[np.float32]:
+    """The mean of the pixels in a box of that side around each, by their weights."""
+    sides = (1,) * (image.ndim - 2) + (side, side)
+    summed = ndimage.uniform_filter(image * weight, sides)
+    return np.asarray(summed / np.maximum(ndimage.uniform_filter(weight, sides), 1e-3))
+
+
+def _split(values: Floats) -> float:
+    """The value that parts others best into two groups (Otsu 1979)."""
+    counts, edges = np.histogram(values, BINS)
+    below = np.cumsum(counts)[:-1]
+    middles = (edges[1:] + edges[:-1]) / 2
+    moments = np.cumsum(counts * middles)
+    total, moment = below[-1] + counts[-1], moments[-1]
+    is_split = (below > 0) & (below < total)
+    apart = np.zeros(BINS - 1)
+    below, moments = below[is_split], moments[:-1][is_split]
+    apart[is_split] = np.square(moment * below / total - moments) / (below * (total - below))
+    return float(edges[int(np.argmax(apart)) + 1])
+
+
+def _select_along_border(low: Bools, often: Bools, is_blank: Bools) -> Bools:
+    """Those of the pixels that lie in a large enough region along the frame's border.
+
+    Away from its edge, and from the frame's, it must be blank.
+    """
+    wide = np.pad(low, 2 * FINE, mode="edge")
+    inner = (slice(2 * FINE, -2 * FINE),) * 2
+    opened = ndimage.binary_opening(wide, _DISC, iterations=FINE)[inner]
+    # What is not valid joins what lies behind it to the border.
+    labels, count = ndimage.label(opened | ~often)
+    along = {*labels[0], *labels[-1], *labels[:, 0], *labels[:, -1]} - {0}
+    sizes = np.bincount(labels[opened], minlength=count + 1)
+    least = max(FEWEST_PIXELS, LEAST_SHARE * low.size)
+    core = ndimage.binary_erosion(opened, _DISC, iterations=COARSE, border_value=1)
+    counts = np.bincount(labels[core], minlength=count + 1)
+    blank = np.bincount(labels[core & is_blank], minlength=count + 1)
+    is_unseen = (sizes >= least) & (blank >= BLANK * counts)
+    is_unseen[[number for number in range(count + 1) if number not in along]] = False
+    return np.asarray(opened & is_unseen[labels])
+
+
+def list_runs(chosen: Bools) -> list[tuple[tuple[int, int], ...]]:
+    """List boxes (y, x), first pixel and that behind the last, that cover pixels and no others.
+
+    Runs along x; those of rows one below the other that begin and end alike are one box.
+    """
+    boxes, open_runs = list[tuple[tuple[int, int], ...]](), dict[tuple[int, int], int]()
+    for y in range(len(chosen) + 1):
+        row = chosen[y] if y < len(chosen) else np.zeros(chosen.shape[1], bool)
+        ends = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]]).astype(np.int8)))
+        runs = {(int(first), int(stop)) for first, stop in ends.reshape(-1, 2)}
+        for run in sorted(open_runs.keys() - runs):
+            boxes.append(((open_runs.pop(run), y), run))
+        for run in runs - open_runs.keys():
+            open_runs[run] = y
+    return boxes

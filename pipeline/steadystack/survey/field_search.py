@@ -1,0 +1,76 @@
+"""Where the frames of a series show no scene, such as outside of a round field of view."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.defects import find_unseen, list_runs, standardize
+from steadystack.measure import spread_evenly
+from steadystack.model import Bools, FieldOfView, Slices
+from steadystack.planning import Setup
+from steadystack.run_log import count_steps
+
+# So many frames, spread over the series, tell what changes; as many as a scene takes to move.
+FRAMES, FEWEST_FRAMES = 16, 6
+# Larger frames are looked at by the means of boxes of pixels; so many along the longer side.
+MOST_ALONG = 512
+
+
+def find_field_of_view(setup: Setup) -> FieldOfView | None:
+    """Find which part of the frames shows no scene; whether it matters is still to be told.
+
+    Returns
+    -------
+    What was found, with boxes of all pixels outside. None: the settings do not ask for it, there
+    are too few frames, or they are measured in blocks or in windows, for which it would take long.
+    """
+    source, region = setup.series.source, setup.method.whole_region
+    is_whole = len(setup.method.search.blocks) == 1 and setup.series.places is None
+    is_asked = setup.config.mask.field_of_view is not None and len(region) > 1
+    if not (is_asked and is_whole) or source.frame_count < FEWEST_FRAMES:
+        return None
+    box = -(-max(side.stop - side.start for side in region[-2:]) // MOST_ALONG)
+    images, valid = list[NDArray[np.float32]](), list[Bools]()
+    frames = spread_evenly(np.arange(source.frame_count), FRAMES).tolist()
+    for frame in count_steps(frames, len(frames), "field of view", "frames"):
+        content = source.read(frame, region)
+        if content.valid.any():
+            image, is_valid = _shrink(standardize(content.image, content.valid), content.valid, box)
+            images.append(image)
+            valid.append(is_valid)
+    if len(images) < FEWEST_FRAMES:
+        return None
+    unseen = find_unseen(images, valid)
+    share = float(unseen.mean())
+    return FieldOfView(len(images), share, boxes=_list_boxes(unseen, box, region))
+
+
+def _shrink(
+    image: NDArray[np.float32], valid: Bools, box: int
+) -> tuple[NDArray[np.float32], Bools]:
+    """The means of square boxes of the valid pixels; those with half of their pixels are valid."""
+    if box == 1:
+        return image, valid
+    sums, counts, sizes = (
+        np.add.reduceat(
+            np.add.reduceat(pixels, np.arange(0, pixels.shape[-2], box), axis=-2),
+            np.arange(0, pixels.shape[-1], box),
+            axis=-1,
+        )
+        for pixels in (np.where(valid, image, 0), valid.astype(np.float32), np.ones(image.shape))
+    )
+    return np.asarray(sums / np.maximum(counts, 1)), np.asarray(counts >= sizes / 2)
+
+
+def _list_boxes(unseen: Bools, box: int, region: Slices) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """The boxes of a stack's pixels outside, in all planes; found in a region, by boxes of it."""
+    planes = tuple((side.start, side.stop) for side in region[:-2])
+    boxes = []
+    for run in list_runs(unseen):
+        sides = (
+            (side.start + first * box, min(side.start + stop * box, side.stop))
+            for (first, stop), side in zip(run, region[-2:], strict=True)
+        )
+        boxes.append((*planes, *sides))
+    return tuple(boxes)

@@ -1,0 +1,82 @@
+"""Runs on frames part of which shows no scene: found before measuring, told, left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from steadystack import estimate_shifts, open_stack, stages
+from steadystack.model import InputError, Pilot
+from steadystack.outputs import write_stack
+from support.members import slow_but
+from support.round_field import round_series
+from support.scenes import assert_same_numbers, compute_error
+from support.settings import window_config
+
+
+def find_field(shifts):
+    return Pilot.parse(shifts.attrs["pilot"]).field_of_view
+
+
+@pytest.mark.parametrize("seeds", slow_but([range(1, 4)], [range(1, 4), range(300, 360)]))
+def test_the_edge_of_a_round_field_no_longer_pulls(seeds, hurried):
+    before, after, ratios, left_out = [], [], [], 0
+    for seed in seeds:
+        frames, truth, _ = round_series(seed)
+        pulled = estimate_shifts(frames, field_of_view=None)
+        found = estimate_shifts(frames)
+        before.append(compute_error(pulled, truth))
+        after.append(compute_error(found, truth))
+        ratios.append(after[-1] / np.sqrt(2) / float(np.nanmedian(found["frame_shift_std"])))
+        if find_field(found).boxes:
+            left_out += 1
+            assert "field_of_view" in found.attrs["verdict_reasons"]
+    assert left_out >= 0.6 * len(seeds)
+    assert np.median(after) < 0.5 * np.median(before)
+    assert np.quantile(after, 0.9) < 0.3
+    assert np.median(ratios) < 2
+
+
+@pytest.mark.parametrize("seeds", slow_but([range(2)], [range(2), range(300, 360)]))
+def test_of_a_scene_that_fills_the_frame_nothing_is_left_out(seeds, hurried):
+    left_out = 0
+    for seed in seeds:
+        frames, _, _ = round_series(seed, outside=False)
+        found = estimate_shifts(frames)
+        left_out += bool(find_field(found).boxes)
+    assert left_out <= 0.05 * len(seeds)
+
+
+def test_every_stage_goes_by_the_field_of_view(tmp_path, hurried, no_figures, caplog):
+    frames, truth, _ = round_series(1)
+    write_stack(tmp_path / "stack.zarr", frames)
+    outputs = {"shifts": "shifts.zarr", "report": "page.html", "corrected": "corrected.zarr"}
+    config = window_config(tmp_path, output=outputs)
+    with caplog.at_level("INFO"):
+        measured = stages.measure(config)
+    field = find_field(measured)
+    assert field.boxes
+    assert f"pilot: {field.describe()}" in caplog.text
+    solved = stages.solve(config)
+    assert compute_error(solved, truth) < 0.1
+    stages.report(config)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<div class="unseen"><i style="top: 0.00%') > 0
+    assert "shows no scene" in page
+    stages.correct(config)
+    corrected = open_stack(tmp_path / "corrected.zarr")  # what lies outside is in it
+    assert np.isfinite(corrected[0].to_numpy()).mean() > 0.95
+    in_memory = estimate_shifts(frames, max_shift=32, pairs={"strategy": "window", "width": 3})
+    np.testing.assert_array_equal(in_memory["frame_shift"], solved["frame_shift"])
+    with pytest.raises(InputError, match=r"mask\.field_of_view"):
+        stages.solve(window_config(tmp_path, mask={"field_of_view": None}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
+    write_stack(tmp_path / "stack.zarr", round_series(1)[0])
+    here = stages.run(window_config(tmp_path))
+    cluster = {"kind": "local", "workers": workers}
+    away = {"output": {"shifts": "away.zarr"}, "cluster": cluster}
+    assert_same_numbers(stages.run(window_config(tmp_path, **away)), here)
