@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import steadystack
 from steadystack.cli import main
 from support import ROOT, beds
+from support.demonstrated import stay_in_process
 from support.members import slow_but
 
 README = ROOT / "README.md"
@@ -58,6 +59,8 @@ def test_the_python_of_a_page_runs(path, demonstration, monkeypatch):
     ),
 )
 def test_a_tutorial_runs_as_it_stands(name, call, tmp_path, monkeypatch):
+    if call == "in this process":
+        stay_in_process(monkeypatch)
     run_tutorial(name, tmp_path, monkeypatch, call_here if call == "in this process" else call_bash)
     if name == "first-series.md":
         assert (tmp_path / "series-report.html").stat().st_size > 10_000

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from steadystack.cli import main
+from steadystack.cluster import connect
 from steadystack.example import make_drifting_series
 from steadystack.guide import example_run
 from steadystack.register import register_translation
 
-make_smaller_series = partial(make_drifting_series, frame_count=20, size=144)
+make_smaller_series = partial(make_drifting_series, frame_count=16, size=128)
 
 
 def demonstrate(folder: Path) -> tuple[Path, str]:
@@ -25,10 +26,23 @@ def demonstrate(folder: Path) -> tuple[Path, str]:
     return folder, done.output
 
 
+def stay_in_process(patch: pytest.MonkeyPatch) -> None:
+    """Let no run start worker processes, which take most of the time of short ones."""
+
+    def connect_here(settings, **limits):
+        return connect(settings.model_copy(update={"kind": "in-process"}), **limits)
+
+    patch.setattr("steadystack.cluster.kinds.connect", connect_here)
+
+
 @contextmanager
 def made_smaller() -> Iterator[None]:
-    """Demos have half as many frames, smaller ones, and search their pairs not as far."""
+    """Demos have fewer frames, smaller ones, search their pairs not as far, and start no workers.
+
+    Whole ones are tried by `scripts/test --all`, with the workers of each command.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        stay_in_process(patch)
         patch.setattr(example_run, "make_drifting_series", make_smaller_series)
         near = partial(register_translation, max_shift=32)
         patch.setattr(example_run, "register_translation", near)
