@@ -37,7 +37,7 @@ def test_defects_no_longer_hold_shifts_back(seed, hurried):
     assert quality.verdict(found).trust is Trust.GOOD
 
 
-FRAMES = 28  # of the series that all stages go through
+FRAMES = 20  # of the series that all stages go through
 
 
 def test_every_stage_goes_by_the_defects_that_were_found(tmp_path, unchecked, no_figures, caplog):

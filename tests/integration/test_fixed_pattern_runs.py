@@ -228,7 +228,7 @@ CLEAN = {
 }
 
 
-@pytest.mark.parametrize("name", slow_but(["hardly a drift", "bleaching"], CLEAN))
+@pytest.mark.parametrize("name", slow_but(["hardly a drift"], CLEAN))
 @pytest.mark.parametrize("seed", slow_but([0], [0, 1]))
 def test_no_false_alarm(name, seed, no_far_pairs):
     truth, change = CLEAN[name]

@@ -76,7 +76,9 @@ SEARCHES = list(
     )
 )
 USUAL_SEARCHES = [
-    (how, kind, ndim) for how, kind, ndim in SEARCHES if ndim == 2 or kind == "static"
+    (how, kind, ndim)
+    for how, kind, ndim in SEARCHES
+    if (ndim == 2 and (how == "cells" or kind == "static")) or (how, kind) == ("tiles", "static")
 ]
 
 

@@ -20,12 +20,13 @@ from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.outputs import write_image, write_stack
 from steadystack.stages import solving
+from support.members import slow_but
 from support.moved_points import Scene06
 from support.scenes import ellipse
 from support.settings import config_of
 from support.turning import corner_errors, lay, turned_series
 
-SERIES = turned_series(3, count=8, scale=0.002, pixel_size=(0.5, 0.25))
+SERIES = turned_series(3, count=6, scale=0.002, pixel_size=(0.5, 0.25))
 FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
 SECTIONS = {
     "mask": {"defects": None, "parts": None},
@@ -48,7 +49,7 @@ def run(tmp_path_factory):
     return folder, stages.run(config(folder))
 
 
-@pytest.mark.parametrize("border", ["same", "crop"])
+@pytest.mark.parametrize("border", slow_but(["crop"], ["same", "crop"]))
 def test_corrected_and_measured_again_nothing_is_left(run, tmp_path, border):
     folder, shifts = run
     assert corner_errors(shifts, SERIES).max() < 0.1
@@ -117,9 +118,9 @@ def test_labels_stay_labels(run, tmp_path):
     stored = zarr.open_group(tmp_path / "corrected.zarr", mode="r")
     assert set(np.unique(stored["0"][:])) == {0, 70001}
     known = stored["valid"][:].all(axis=0)
-    agree = (stored["0"][7] == labels[0])[known].mean()
+    agree = (stored["0"][-1] == labels[0])[known].mean()
     assert agree > 0.9
-    assert agree > (labels[7] == labels[0])[known].mean() + 0.1
+    assert agree > (labels[-1] == labels[0])[known].mean() + 0.1
 
 
 def test_tables_and_layers_move_a_point_to_where_it_belongs(run, tmp_path):
@@ -236,7 +237,7 @@ def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypa
 @pytest.mark.slow
 def test_a_series_that_has_grown_keeps_its_model(tmp_path, monkeypatch):
     auto = config(tmp_path, motion={"model": "auto"})
-    write_stack(tmp_path / "stack.zarr", FRAMES[:6], pixel_size=(0.5, 0.25))
+    write_stack(tmp_path / "stack.zarr", FRAMES[:5], pixel_size=(0.5, 0.25))
     first = stages.run(auto)
     assert json.loads(first.attrs["motion_choice"])["model"] == "similarity"
     write_stack(tmp_path / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
@@ -248,7 +249,7 @@ def test_a_series_that_has_grown_keeps_its_model(tmp_path, monkeypatch):
 
 
 def test_where_a_translation_is_chosen_all_is_as_without():
-    series = turned_series(2, count=8, step=0.0, noise=0.5)
+    series = turned_series(2, count=6, step=0.0, noise=0.5)
     options = {"max_shift": 16, "parts": None, "defects": None}
     plain = steadystack.estimate_shifts(series.frames, **options)
     auto = steadystack.estimate_shifts(series.frames, motion={"model": "auto"}, **options)
@@ -296,10 +297,10 @@ def test_the_report_tells_of_turn_and_scale(run, tmp_path):
     stages.run(config(tmp_path, output=output, mask=mask))
     words = " ".join(re.sub("<[^>]*>", " ", page.read_text()).split())
     turn = re.search(r"turn (\S+) to (\S+) degree ± (\S+)", words)
-    assert [float(number) for number in turn.groups()[:2]] == pytest.approx([0, 2.8], abs=0.05)
+    assert [float(number) for number in turn.groups()[:2]] == pytest.approx([0, 2.0], abs=0.05)
     assert 0 < float(turn[3]) < 0.05
     scale = re.search(r"scale (\S+) to (\S+) % ± (\S+)", words)
-    assert float(scale[2]) == pytest.approx(100 * (1.002**7 - 1), abs=0.1)
+    assert float(scale[2]) == pytest.approx(100 * (1.002**5 - 1), abs=0.1)
 
 
 @pytest.mark.parametrize("image", [{"corrected": "c.ome.zarr"}, {"mean": "m.npy"}])

@@ -139,7 +139,11 @@ MEMORY_CASES = {
 }
 
 
-@pytest.mark.parametrize("name", MEMORY_CASES)
+USUAL_CASES = ("one mask", "high-pass", "a mask per frame, tiles", "all lags", "volumes")
+USUAL_CASES += ("a mask per frame, little memory",)
+
+
+@pytest.mark.parametrize("name", slow_but(USUAL_CASES, MEMORY_CASES))
 def test_the_memory_of_a_task_is_as_planned(name):
     shape, asked = MEMORY_CASES[name]
     rng = np.random.default_rng(0)

@@ -68,7 +68,7 @@ ENGINES = {
 
 @pytest.mark.parametrize(
     ("frames", "engines"),
-    [(20, ["here"]), pytest.param(77, list(ENGINES), marks=pytest.mark.slow)],
+    [(12, ["here"]), pytest.param(77, list(ENGINES), marks=pytest.mark.slow)],
     ids=["the first frames", "all on any engine"],
 )
 def test_a_tilt_series_steps_as_recorded_on_any_engine(real_data, tmp_path, frames, engines):

@@ -162,7 +162,7 @@ def test_brightness_may_change():
 def test_the_numbers_are_the_same_wherever_it_runs(tmp_path, monkeypatch, client, workers):
     monkeypatch.setattr(polish, "MEMBERS", 5)  # the groups are made here, whoever works on them
     monkeypatch.setattr(polish, "REACH", 4)
-    frames = 10 + series(8, 16, noise=0.5)[0]
+    frames = 10 + series(8, 12, noise=0.5)[0]
     write_stack(tmp_path / "stack.zarr", frames)
     write_image(tmp_path / "mask.zarr", MASK)
     own = {"high_pass": 20.0, "low_pass": None, "flat_field": "median"}

@@ -25,8 +25,8 @@ USUAL = (
 
 @pytest.fixture
 def shorter(monkeypatch):
-    """Series of half as many frames."""
-    monkeypatch.setattr(bench_verdict, "FRAMES", 20)
+    """Series of fewer frames."""
+    monkeypatch.setattr(bench_verdict, "FRAMES", 14)
 
 
 @pytest.mark.usefixtures("shorter")
