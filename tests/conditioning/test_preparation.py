@@ -21,6 +21,7 @@ from steadystack.conditioning import (
     subtract_line_means,
 )
 from support.masked import frames_behind
+from support.members import slow_but
 from support.scenes import Scene, ellipse, rough
 
 
@@ -214,7 +215,7 @@ def test_rims_go_and_leave_something_however_wide():
     np.testing.assert_array_equal(narrow(mask, Conditioning(logarithm=True)), mask)
 
 
-@pytest.mark.parametrize("high_pass", [3, 10])
+@pytest.mark.parametrize("high_pass", slow_but([3], [3, 10]))
 def test_rims_hold_no_shift_back(high_pass):
     """Of large details a narrow high-pass leaves little, and most of it where it is one-sided."""
     errors, ratios = [], []

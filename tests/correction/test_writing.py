@@ -24,6 +24,7 @@ from steadystack.outputs import TaskRecord, read_digest, write_image, write_stac
 from steadystack.readers import locate_stack
 from support import ROOT
 from support.corrected import TRUTH, frames_of, made, shifts_of
+from support.members import slow_but
 from support.scenes import Scene
 
 
@@ -48,8 +49,10 @@ def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolatio
     assert float(opened["x"][0]) == 0.25 * first
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize(
+    ("version", "sharded"),
+    slow_but([("0.4", False), ("0.5", True)], product(["0.4", "0.5"], [False, True])),
+)
 def test_all_channels_and_planes_with_their_metadata(frames, tmp_path, version, sharded):
     if version == "0.4" and sharded:
         pytest.skip("OME-Zarr 0.4 has no shards")

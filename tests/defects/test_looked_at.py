@@ -12,6 +12,7 @@ from steadystack.defects import count_looked_at, estimate_search_bytes
 from steadystack.outputs import write_stack
 from steadystack.planning import open_series, set_up
 from steadystack.survey import find_defects, find_lines
+from support.members import slow_but
 from support.scenes import Scene
 
 SIDE, COUNT = 256, 14
@@ -25,7 +26,7 @@ def lined_frames():
     return np.stack([1000 + 100 * (view + columns) for view in views])
 
 
-@pytest.mark.parametrize("dtype", ["u2", "f8"])
+@pytest.mark.parametrize("dtype", slow_but(["u2"], ["u2", "f8"]))
 def test_the_memory_of_the_search_is_as_forecast(tmp_path, dtype):
     write_stack(tmp_path / "stack.zarr", lined_frames().astype(dtype))
     given = {"input": {"path": "stack.zarr"}, "output": {"shifts": "shifts.zarr"}}

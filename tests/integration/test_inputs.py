@@ -16,6 +16,7 @@ from steadystack.model import FrameStatus
 from steadystack.outputs import write_stack
 from steadystack.readers import StackFrames, locate_stack
 from support import STORES
+from support.members import slow_but
 from support.scenes import Scene
 from support.settings import write_run
 from support.shell import shell
@@ -146,7 +147,7 @@ def growing_folder(path, count):
         tifffile.imwrite(path / f"f{index}.tif", frame)
 
 
-@pytest.mark.parametrize("grow", [growing_zarr, growing_folder])
+@pytest.mark.parametrize("grow", slow_but([growing_folder], [growing_zarr, growing_folder]))
 def test_a_stack_that_grows_while_it_is_read(tmp_path, grow):
     """A run keeps to the frames that it found; the next one goes on with those that are new."""
     path = tmp_path / "stack"

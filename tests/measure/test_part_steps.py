@@ -8,8 +8,12 @@ import pytest
 import steadystack
 from support.scenes import rough
 
+PLACES = [(70, 100), (110, 160), (150, 130)]
 
-@pytest.mark.parametrize("place", [(70, 100), (110, 160), (150, 130)])
+
+@pytest.mark.parametrize(
+    "place", [PLACES[0], pytest.param(PLACES[1], marks=pytest.mark.slow), PLACES[2]]
+)
 def test_the_part_that_pulls_lies_where_something_moves(place):
     """Outside of a rectangle nothing is valid, and nothing is read."""
     scene = rough(0, (200, 220), 2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 import steadystack
 from steadystack import peak
 from steadystack.model import PairStatus
+from support.members import slow_but
 from support.surfaces import bump, surface
 
 
@@ -47,8 +50,10 @@ def make_lattice(rng, noise, kind):
     return views
 
 
-@pytest.mark.parametrize("noise", [0.02, 0.3])
-@pytest.mark.parametrize("kind", ["waves", "dots"])
+@pytest.mark.parametrize(
+    ("kind", "noise"),
+    slow_but([("waves", 0.02), ("dots", 0.3)], product(["waves", "dots"], [0.02, 0.3])),
+)
 def test_another_period_of_a_lattice_is_as_good(kind, noise):
     """Whichever of its tops lies on a whole lag."""
     for seed in range(12):

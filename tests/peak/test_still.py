@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 import steadystack
 from steadystack.model import PairStatus
 from steadystack.peak.still import find_fixed_patterns, remove_fixed_patterns
+from support.members import slow_but
 from support.scenes import Scene
 from support.surfaces import bump, surface
 
@@ -19,8 +22,10 @@ def make_fixed(kind, rng, size):
     return np.broadcast_to(rng.normal(size=shape), (size, size))
 
 
-@pytest.mark.parametrize("kind", AXES)
-@pytest.mark.parametrize("strength", [0.3, 0.6])
+@pytest.mark.parametrize(
+    ("strength", "kind"),
+    slow_but([(0.6, "pixels"), (0.3, "columns"), (0.6, "rows")], product([0.3, 0.6], AXES)),
+)
 def test_the_share_is_that_of_the_variance(kind, strength):
     rng = np.random.default_rng(1)
     for seed in range(6):
@@ -35,8 +40,16 @@ def test_the_share_is_that_of_the_variance(kind, strength):
         assert found.fixed_pattern_share == pytest.approx(expected, rel=0.35)
 
 
-@pytest.mark.parametrize("detail", [1.0, 2.0, 6.0])
-@pytest.mark.parametrize("at", [(0.0, 0.0), (0.4, -0.3), (2.0, 0.0), (7.3, 4.1)])
+AT = ((0.0, 0.0), (0.4, -0.3), (2.0, 0.0), (7.3, 4.1))
+
+
+@pytest.mark.parametrize(
+    ("at", "detail"),
+    slow_but(
+        [(AT[0], 1.0), (AT[0], 6.0), (AT[1], 2.0), (AT[2], 6.0), (AT[3], 1.0)],
+        product(AT, [1.0, 2.0, 6.0]),
+    ),
+)
 def test_a_scene_alone_makes_none(detail, at):
     """Also one that does not move, and is sharp."""
     rng = np.random.default_rng(2)

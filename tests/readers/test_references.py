@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import product
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ import steadystack
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_stack
 from steadystack.readers import StackFrames, locate_stack
+from support.members import slow_but
 from support.microscope_files import write_czi, write_lif
 from support.stores import chunk_file
 
@@ -137,9 +139,15 @@ FORMATS = {
 }
 
 
+FRAMES = (None, "3:", "1:10:3")
+REGIONS = (None, [[5, 31], [20, 50]], [None, [0, 17]])
+
+
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("frames", [None, "3:", "1:10:3"])
-@pytest.mark.parametrize("region", [None, [[5, 31], [20, 50]], [None, [0, 17]]])
+@pytest.mark.parametrize(
+    ("frames", "region"),
+    slow_but([(None, None), ("1:10:3", REGIONS[1]), ("3:", REGIONS[2])], product(FRAMES, REGIONS)),
+)
 def test_frames_and_regions_of_every_format(tmp_path, name, frames, region):
     path, whole, keys = FORMATS[name](tmp_path)
     chosen = {None: slice(None), "3:": slice(3, None), "1:10:3": slice(1, 10, 3)}[frames]

@@ -141,7 +141,7 @@ def test_a_plane_stays_ambiguous_whatever_is_taken_away():
     assert register_translation(plane, plane).status == PairStatus.AMBIGUOUS
 
 
-@pytest.mark.parametrize("side", [64, 72])
+@pytest.mark.parametrize("side", slow_but([64], [64, 72]))
 def test_what_is_left_under_a_filter_does_not_hide_another_period(side):
     """A wide high-pass leaves so few pixels of a small image that other periods hardly overlap."""
     y, x = np.mgrid[:side, :side]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -37,8 +38,10 @@ def test_every_shift_has_a_covariance():
         assert (np.linalg.eigvalsh(one.covariance) > 0).all()
 
 
-@pytest.mark.parametrize("smooth", [0, 1, 3])
-@pytest.mark.parametrize("max_shift", [8, 24, None])
+@pytest.mark.parametrize(
+    ("max_shift", "smooth"),
+    slow_but([(8, 3), (24, 0), (None, 1)], product([8, 24, None], [0, 1, 3])),
+)
 def test_unrelated_images_have_no_shift(smooth, max_shift):
     mask = ellipse((64, 64))
     for seed in range(12):
@@ -64,7 +67,7 @@ def test_few_unrelated_images_of_bright_details_pass(kind):
     """Chance lays bright details on each other: most are seen through, and all true pairs pass."""
     rng, believed = np.random.default_rng(8), 0
     make = {"stars": stars, "lognormal": lambda rng: np.exp(rng.normal(size=(96, 96)))}[kind]
-    for number in range(24):
+    for number in range(12):
         unrelated = register_translation(make(rng), make(rng), max_shift=24)
         believed += unrelated.status == PairStatus.OK
         if number % 2:
@@ -75,7 +78,7 @@ def test_few_unrelated_images_of_bright_details_pass(kind):
         assert true.status == PairStatus.OK
         assert true.shift.tolist() == [-5, 6]
     # of 40: 5 stars, 0 lognormal; without looking at the tail 28 and 4
-    assert believed <= {"stars": 5, "lognormal": 0}[kind]
+    assert believed <= {"stars": 3, "lognormal": 0}[kind]
 
 
 def test_true_pairs_in_noise_have_one():
@@ -484,7 +487,7 @@ def test_images_that_meet_only_beyond_the_search():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=4)
 def test_swapping_the_pair_negates_the_shift(seed):
     rng = np.random.default_rng(seed)
     big = rough(seed, (60, 60), 1.5)
@@ -508,7 +511,7 @@ def usual_pair():
 
 
 @given(st.floats(0.01, 100), st.floats(-1e4, 1e4))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=4)
 def test_brightness_and_contrast_change_nothing(gain, offset):
     reference, moving, one = usual_pair()
     two = steadystack.register_translation(reference, gain * moving + offset, max_shift=10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -23,8 +25,9 @@ def look(frames, mask=None, **sections):
     return find_lines(setup), setup
 
 
-@pytest.mark.parametrize("seed", slow_but(range(2), range(40)))
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("seed", "masked"), slow_but([(0, False), (1, True)], product(range(40), [False, True]))
+)
 def test_rows_and_columns_are_found(seed, masked, hurried):
     frames, _, rows, columns = lined_series(seed)
     mask = ellipse(frames[0].shape) if masked else None
@@ -76,7 +79,10 @@ def test_where_they_are_not_asked_for_they_are_not_looked_for(hurried):
     assert look(frames[:11])[0] is None
 
 
-@pytest.mark.parametrize("preprocess", [{"square_root": True}, {"logarithm": True}])
+@pytest.mark.parametrize(
+    "preprocess",
+    slow_but([{"square_root": True}], [{"square_root": True}, {"logarithm": True}]),
+)
 def test_of_few_photons_lines_are_found_under_a_root_and_a_logarithm(preprocess, hurried):
     frames, _, _, columns = lined_series(4, noise=0.0)
     counts = np.random.default_rng(4).poisson(np.maximum(frames - 600, 0) / 40).astype("u2")
