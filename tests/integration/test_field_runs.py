@@ -47,6 +47,18 @@ def test_of_a_scene_that_fills_the_frame_nothing_is_left_out(seeds, hurried):
     assert left_out <= 0.05 * len(seeds)
 
 
+def test_hot_pixels_within_a_round_field_are_found(hurried):
+    frames, truth, seen = round_series(6)
+    hot = np.zeros_like(seen)
+    hot[tuple(np.random.default_rng(0).integers(30, 100, (2, 12)))] = True
+    assert seen[hot].all()
+    found = estimate_shifts(frames + 6 * hot.astype(np.float32))
+    assert find_field(found).boxes
+    defects = Pilot.parse(found.attrs["pilot"]).defects
+    assert set(np.flatnonzero(hot)) == set(defects.pixels)
+    assert compute_error(found, truth) < 0.1
+
+
 def test_every_stage_goes_by_the_field_of_view(tmp_path, hurried, no_figures, caplog):
     frames, truth, _ = round_series(1)
     write_stack(tmp_path / "stack.zarr", frames)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from steadystack.checks.probe_pairs import Probe, compute_own_errors, list_boxes
-from steadystack.checks.sampling import LEAST_SIDE, PARTS, name_parts
+from steadystack.checks.sampling import LEAST_SIDE, PARTS, list_squares, name_parts
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
@@ -118,18 +118,28 @@ def find_what_to_leave_out(setup: Setup) -> Pilot:
 
 
 def _find_of_camera(setup: Setup) -> Pilot:
-    """Look for pixels of the camera that stand out, then for lines, then for the field of view."""
-    defects = find_defects(setup)
-    lines = find_lines(leave_out_defects(setup, defects.pixels if defects else ()))
-    pilot = Pilot(defects=defects, lines=lines)
-    return replace(pilot, field_of_view=_find_what_is_seen(decide(setup, pilot)))
+    """Look for where frames show no scene, and for pixels and lines of the camera elsewhere.
+
+    These are looked for everywhere if shifts are no better known without what shows no scene.
+    """
+    field = find_field_of_view(setup)
+    pilot = _find_defects(setup, field)
+    if field is None or not field.boxes:
+        return replace(pilot, field_of_view=field)
+    field = _judge_field(decide(setup, pilot), field)
+    return replace(pilot if field.boxes else _find_defects(setup, None), field_of_view=field)
 
 
-def _find_what_is_seen(setup: Setup) -> FieldOfView | None:
-    """Find where frames show no scene, with boxes only if shifts are better known without that."""
-    found = find_field_of_view(setup)
-    if found is None or not found.boxes:
-        return found
+def _find_defects(setup: Setup, field: FieldOfView | None) -> Pilot:
+    """Look for pixels of the camera that stand out, then for lines, in the field of view."""
+    within = decide(setup, Pilot(field_of_view=field))
+    defects = find_defects(within)
+    lines = find_lines(leave_out_defects(within, defects.pixels if defects else ()))
+    return Pilot(defects=defects, lines=lines)
+
+
+def _judge_field(setup: Setup, found: FieldOfView) -> FieldOfView:
+    """What was found, with boxes only if shifts are better known without what shows no scene."""
     probe, count = Probe(setup, setup.method, None), setup.series.source.frame_count
     frames = np.asarray(spread_evenly(np.arange(count), FRAMES_OF_PARTS))
     try:
@@ -234,7 +244,7 @@ def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> Strange
     if whole.ok.sum() < FOUND * len(pairs) or not error or motion > HARDLY * error:
         return None
     shape = probe.grid.shape
-    for parts in [*((part,) for part in range(math.prod(shape))), *_list_squares(shape)]:
+    for parts in [*((part,) for part in range(math.prod(shape))), *list_squares(shape)]:
         boxes = list_boxes(probe.region, parts)
         rest = probe.measure(pairs, source=probe.mask(boxes))
         found = StrangeParts(
@@ -251,16 +261,6 @@ def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> Strange
         if known.error is not None and MOVES * known.error < _find_motion(rest):
             return replace(found, boxes=_list_corners(boxes))
     return None
-
-
-def _list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Every two by two parts of a grid, in all its planes."""
-    numbers = np.arange(math.prod(shape)).reshape(shape)
-    return [
-        tuple(numbers[..., y : y + 2, x : x + 2].ravel().tolist())
-        for y in range(shape[-2] - 1)
-        for x in range(shape[-1] - 1)
-    ]
 
 
 def _list_corners(boxes: list[Slices]) -> tuple[tuple[tuple[int, int], ...], ...]:

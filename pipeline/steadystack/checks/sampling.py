@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -132,3 +133,13 @@ class KeptFrames:
 
 def _count_bytes(frame: Frame) -> int:
     return frame.image.nbytes + frame.valid.nbytes
+
+
+def list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Every two by two parts of a grid, in all its planes."""
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    return [
+        tuple(numbers[..., y : y + 2, x : x + 2].ravel().tolist())
+        for y in range(shape[-2] - 1)
+        for x in range(shape[-1] - 1)
+    ]
