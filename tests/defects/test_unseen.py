@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steadystack.defects import find_unseen, list_runs, standardize
+from support.local import bent_series
 from support.members import slow_but
 from support.round_field import round_series
 from support.scenes import Scene
@@ -33,6 +34,18 @@ def test_where_all_changes_alike_nothing_is_found():
     noise = np.random.default_rng(0).normal(size=(16, 100, 110)).astype(np.float32)
     assert not find(noise).any()
     assert not find(np.zeros((16, 100, 110), np.float32)).any()
+
+
+@pytest.mark.parametrize("seeds", slow_but([range(20)], [range(20), range(100, 300)]))
+def test_of_a_scene_that_fills_the_frame_nothing_is_found(seeds):
+    found = [find(round_series(seed, outside=False)[0]).any() for seed in seeds]
+    assert np.mean(found) <= 0.03
+
+
+@pytest.mark.parametrize("seeds", slow_but([range(3)], [range(3), range(100, 130)]))
+def test_nor_is_anything_where_parts_of_it_move_less(seeds):
+    found = [find(bent_series(seed, size=3.0).frames).any() for seed in seeds]
+    assert np.mean(found) <= 0.03
 
 
 @pytest.mark.parametrize("seed", slow_but([0], range(40)))

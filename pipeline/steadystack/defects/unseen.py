@@ -20,9 +20,11 @@ FINE, COARSE, AVERAGED = 3, 13, 9
 # Pixels inside change by so many times as much (in power) as those outside, at least; what changes
 # by less than this share of the former is outside as well as what does not change at all.
 LEAST_APART, NOTHING = 2.0, 0.02
-# Nearly all of the outside has hardly any details that stay (in power, of those that change
-# inside): what has them may be a scene at rest, in front of which something moves.
-MOST_STEADY, BLANK = 0.2, 0.95
+# Most of the outside, so far from its edge, has hardly any details that stay (in power, of those
+# that change inside): what has them may be a scene at rest, in front of which something moves. And
+# what changes there is noise of single pixels: its means have hardly more power than those of white
+# noise, so many times as much, or half as much, for that of single pixels, as those inside.
+MOST_STEADY, WHITE, BLANK, AWAY = 0.2, 1.5, 0.8, 9
 # The outside is of so many pixels at least, and of less than that share of the frame.
 FEWEST_PIXELS, LEAST_SHARE, MOST_SHARE = 50, 0.005, 0.65
 # Its edge is drawn into the scene by so many pixels: means of boxes reach across it.
@@ -42,7 +44,7 @@ def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -
     -------
     bool array (y, x) : True outside; nowhere where all changes alike, and where too little is left
     """
-    change, steady, often = _measure_details(images, valid)
+    change, single, steady, often = _measure_details(images, valid)
     nowhere = np.zeros(often.shape, bool)
     if not often.any() or not change[often].any():
         return nowhere
@@ -55,8 +57,9 @@ def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -
         return nowhere
     if np.median(logarithm[high]) - np.median(logarithm[low]) < np.log(LEAST_APART):
         return nowhere
-    # What is not at rest in front of a scene that is at rest is no field of view.
-    is_blank = steady < MOST_STEADY * level
+    colour = FINE**2 * change / np.maximum(single, NOTHING * level)
+    is_white = colour < max(WHITE, float(np.median(colour[high])) / 2)
+    is_blank = (steady < MOST_STEADY * level) & (is_white | (change < NOTHING * level))
     unseen = _select_along_border(low, often, is_blank)
     unseen = often & ndimage.binary_dilation(unseen, _DISC, iterations=INTO_SCENE)
     return unseen if unseen.sum() < MOST_SHARE * often.sum() else nowhere
@@ -67,26 +70,29 @@ _DISC = ndimage.generate_binary_structure(2, 1)
 
 def _measure_details(
     images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]
-) -> tuple[Floats, Floats, Bools]:
-    """How strong details around pixels are that change over time, and those that stay, (y, x).
+) -> tuple[Floats, Floats, Floats, Bools]:
+    """How strong details around pixels are, (y, x), as variances; and where half is valid.
 
-    As variances; and where half of the frames are valid.
+    Those that change over time, single pixels that do, and details that stay.
     """
-    total, squares, weight = (np.zeros(images[0].shape) for _ in range(3))
+    weight = np.zeros(images[0].shape)
+    total, squares = np.zeros((2, *weight.shape)), np.zeros((2, *weight.shape))
     for image, is_valid in zip(images, valid, strict=True):
         share = is_valid.astype(np.float32)
-        details = _average(image, share, FINE) - _average(image, share, COARSE)
-        total += details * share
-        squares += np.square(details) * share
+        around = _average(image, share, COARSE)
+        for number, values in enumerate((_average(image, share, FINE), image)):
+            total[number] += (values - around) * share
+            squares[number] += np.square(values - around) * share
         weight += share
     count = np.maximum(weight, 1)
-    variance = np.maximum(squares / count - np.square(total / count), 0)
+    change, single = np.maximum(squares / count - np.square(total / count), 0)
+    steady = np.square(total[0] / count) - change / np.maximum(count - 1, 1)
     known, over_planes = (weight > 0).astype(np.float32), tuple(range(weight.ndim - 2))
-    change, steady = (
+    change, single, steady = (
         _average(values.astype(np.float32), known, AVERAGED).mean(axis=over_planes)
-        for values in (variance, np.square(total / count) - variance / np.maximum(count - 1, 1))
+        for values in (change, single, steady)
     )
-    return change, steady, weight.mean(axis=over_planes) > len(images) / 2
+    return change, single, steady, weight.mean(axis=over_planes) > len(images) / 2
 
 
 def _average(
@@ -115,20 +121,21 @@ def _split(values: Floats) -> float:
 def _select_along_border(low: Bools, often: Bools, is_blank: Bools) -> Bools:
     """Those of the pixels that lie in a large enough region along the frame's border.
 
-    Away from its edge, and from the frame's, it must be blank.
+    Away from its edge it must be blank.
     """
     wide = np.pad(low, 2 * FINE, mode="edge")
     inner = (slice(2 * FINE, -2 * FINE),) * 2
     opened = ndimage.binary_opening(wide, _DISC, iterations=FINE)[inner]
     # What is not valid joins what lies behind it to the border.
-    labels, count = ndimage.label(opened | ~often)
+    dark = opened | ~often
+    labels, count = ndimage.label(dark)
     along = {*labels[0], *labels[-1], *labels[:, 0], *labels[:, -1]} - {0}
     sizes = np.bincount(labels[opened], minlength=count + 1)
     least = max(FEWEST_PIXELS, LEAST_SHARE * low.size)
-    core = ndimage.binary_erosion(opened, _DISC, iterations=COARSE, border_value=1)
+    core = opened & ndimage.binary_erosion(dark, _DISC, iterations=AWAY, border_value=1)
     counts = np.bincount(labels[core], minlength=count + 1)
     blank = np.bincount(labels[core & is_blank], minlength=count + 1)
-    is_unseen = (sizes >= least) & (blank >= BLANK * counts)
+    is_unseen = (sizes >= least) & (blank >= BLANK * counts) & (counts > 0)
     is_unseen[[number for number in range(count + 1) if number not in along]] = False
     return np.asarray(opened & is_unseen[labels])
 
