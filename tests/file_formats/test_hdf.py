@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -159,3 +161,72 @@ def test_a_virtual_dataset_is_read_if_all_its_files_are_there(tmp_path, frames):
     (tmp_path / "part1.h5").unlink()
     with pytest.raises(InputError, match=r"part1\.h5 is not there"):
         steadystack.open_stack(path)
+
+
+def write_frames(folder, frames, name="entry/data"):
+    """A file for each frame, frame-9 before frame-10, with a dark image beside it."""
+    folder.mkdir()
+    for number, frame in enumerate(frames, 8):
+        with h5py.File(folder / f"frame-{number}.h5", "w") as file:
+            file[name], file["dark"] = frame, np.zeros_like(frame)
+
+
+def test_a_file_per_frame_is_a_stack(tmp_path, frames, workers):
+    write_frames(tmp_path / "scan", frames)
+    shifts = shifts_of(tmp_path, workers, path="scan/frame-*.h5:/entry/data")
+    np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)
+    spec = locate_stack(str(tmp_path / "scan"), variable="entry/data")
+    assert spec.kind == "5 HDF5 files, frame-8.h5 to frame-12.h5"
+    files = spec.array.list_frame_files(spec.path)
+    assert files == tuple(f"frame-{number}.h5" for number in range(8, 13))
+    (tmp_path / "scan" / "frame-9.h5").rename(tmp_path / "scan" / "frame-99.h5")
+    with pytest.raises(RuntimeError, match="have changed since the run began"):
+        spec.array.open(spec.path)
+
+
+def test_files_of_several_frames_follow_each_other(tmp_path, frames):
+    (tmp_path / "scan").mkdir()
+    for number, some in enumerate((frames[:3], frames[3:])):
+        with h5py.File(tmp_path / "scan" / f"data_{number}.h5", "w") as file:
+            file["data"] = some
+    with pytest.raises(InputError, match=r"without axis names: set input\.axes"):
+        locate_stack(str(tmp_path / "scan"))
+    spec = locate_stack(str(tmp_path / "scan"), axes="tyx")
+    pixels = open_reference(spec.path, spec.array)
+    whole = tuple(slice(0, size) for size in spec.shape)
+    np.testing.assert_array_equal(pixels.read(whole), frames)
+    with h5py.File(tmp_path / "scan" / "a.nxs", "w") as file:  # the first, which says it
+        file["data"] = frames[:2]
+        for dim, label in zip(file["data"].dims, ("time", "y", "x"), strict=True):
+            dim.label = label
+    assert locate_stack(str(tmp_path / "scan")).shape == (7, *frames.shape[1:])
+
+
+def test_what_to_do_with_a_file_of_one_frame_is_told(tmp_path, frames):
+    write_frames(tmp_path / "scan", frames)
+    write_frames(tmp_path / "plain", frames, "data")
+    one = str(tmp_path / "scan" / "frame-8.h5")
+    for path, advice in (
+        (one, r"all datasets have two dimensions \(/dark, /entry/data\).*'\*\.h5:/dark'"),
+        (f"{one}:/entry/data", r"pattern in quotes such as '\S*/scan/\*\.h5:/entry/data'"),
+        (f"{tmp_path}/scan/*.h5", r"HDF5 files, whose pattern names the dataset \('\*\.h5:/entry"),
+        (f"{tmp_path}/scan/none-*.h5:/entry/data", "no HDF5 file matches"),
+        (f"{tmp_path}/scan", r"2 or more dimensions: /dark, /entry/data"),
+        (f"{tmp_path}/scan/*.h5:/entry/light", "there is no dataset '/entry/light'"),
+    ):
+        with pytest.raises(InputError, match=advice):
+            locate_stack(path)
+    drafted = CliRunner().invoke(main, ["init", f"{tmp_path}/scan/*.h5:/entry/data"])
+    assert yaml.safe_load(drafted.output)["output"]["shifts"] == "scan-entry-data-shifts.zarr"
+
+
+def test_frames_in_datasets_of_one_file_are_read_by_a_function(tmp_path, frames):
+    """The one of the docs."""
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        for number, frame in enumerate(frames):
+            file[f"frames/{number:04d}"] = frame
+    page = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text()
+    (code,) = [part for part in page.split("```")[1::2] if "def read_datasets" in part]
+    (tmp_path / "mine.py").write_text(code.removeprefix("py\n"))
+    shifts = shifts_of(tmp_path, path="scan.h5", reader="mine.py:read_datasets")
+    np.testing.assert_allclose(shifts["frame_shift"], TRUTH, atol=0.05)

@@ -45,9 +45,10 @@ class InputSection(Section):
 
     path: Path_ | Annotated[tuple[Path_, ...], SomeListed] = Field(
         description="OME-Zarr 0.4 or 0.5 image, plate or collection, Zarr v2 or v3 array, xarray "
-        "group, TIFF file, folder or pattern of TIFF files or pictures, HDF5 file, MRC file, "
-        "video, CZI, LIF, ND2, .npy; local, s3:// or https://; for several stacks, a list or "
-        "another pattern such as 'plate.zarr/*/*/0'"
+        "group, TIFF file, folder or pattern of TIFF files or pictures, HDF5 file, folder or "
+        "pattern of HDF5 files such as 'f_*.h5:/entry/data', MRC file, video, CZI, LIF, ND2, "
+        ".npy; local, s3:// or https://; for several stacks, a list or another pattern such as "
+        "'plate.zarr/*/*/0'"
     )
     position: str | None = Field(
         None,

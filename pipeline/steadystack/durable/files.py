@@ -36,8 +36,9 @@ NO_ZARR = (
 )
 ONE_BY_ONE = (
     "a file per frame is read of TIFF files and pictures, by their folder or a pattern that ends "
-    "as they do ('*.tif'); of another format, name one file, or read all of them with a function "
-    "of yours (input.reader)"
+    "as they do ('*.tif'), and of HDF5 files, whose pattern names the dataset ('*.h5:/entry/data')"
+    "; of another format, name one file, or read all of them with a function of yours "
+    "(input.reader)"
 )
 MAX_LISTED, FEW_LISTED = 8, 3  # names that an error lists before it breaks off
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux

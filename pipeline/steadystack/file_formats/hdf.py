@@ -20,6 +20,7 @@ from steadystack.model import Bools, InputError, Slices
 HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".hspy", ".nc")
 # What HyperSpy writes as the unit of an axis that has none, and names of axes that it may have.
 UNDEFINED, STACK_AXES = ("<undefined>", "None", "_None"), set("tzyx") | {"time"}
+MOST_LISTED = 3  # names of datasets that an error lists before it breaks off
 # A file and a dataset in it, as in scan.h5:/entry/data
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, HDF_SUFFIXES))})):(/.*)", re.IGNORECASE)
 
@@ -110,10 +111,10 @@ def _check_sources(path: str, dataset: Any) -> None:
             )
 
 
-def open_hdf(path: str, variable: str = "") -> FileArray:
+def open_hdf(path: str, variable: str = "", fewest: int = 3) -> FileArray:
     """Open a dataset of an HDF5 file: the one that is named, NeXus's default, or the only one.
 
-    `path` or `variable` may name it.
+    `path` or `variable` may name it; one that nobody names has `fewest` dimensions or more.
 
     Raises InputError if there is no such dataset, or if several may be meant.
     """
@@ -130,7 +131,7 @@ def open_hdf(path: str, variable: str = "") -> FileArray:
             file = h5py.File(place.get_source(), "r", locking="best-effort")
         except FileNotFoundError as error:
             raise InputError(place.describe_missing()) from error
-        dataset = _choose_dataset(h5py, file, file_path, named or variable or None)
+        dataset = _choose_dataset(h5py, file, file_path, named or variable or None, fewest)
         _check_sources(file_path, dataset)
         pixels = HdfPixels(dataset)
         axes, scale, units, time = _read_hdf_axes(h5py, dataset)
@@ -138,11 +139,11 @@ def open_hdf(path: str, variable: str = "") -> FileArray:
     return FileArray(pixels, f"HDF5 dataset {name}", name, axes, scale, units, time)
 
 
-def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None) -> Any:
+def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None, fewest: int) -> Any:
     found: dict[str, Any] = {}
 
     def collect(_: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.ndim >= 3 and node.dtype.kind in "biuf":
+        if isinstance(node, h5py.Dataset) and node.ndim >= 2 and node.dtype.kind in "biuf":
             found[node.name] = node
 
     if name is not None:
@@ -153,15 +154,31 @@ def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None) -> Any:
             node.visititems(collect)
     else:
         signal = _follow_default(h5py, file)
-        if signal is not None:
+        if signal is not None and signal.ndim >= fewest:
             return signal
         file.visititems(collect)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    listed = ", ".join(sorted(found)) or "none"
+    stacks = [one for one in found.values() if one.ndim >= 3]
+    chosen = stacks if stacks or fewest > 2 else list(found.values())
+    if len(chosen) == 1:
+        return chosen[0]
+    problem = f"there is no dataset {name!r}" if name else "no dataset is chosen"
+    if found and not chosen:
+        raise InputError(_explain_flat(path, sorted(found)))
+    listed = ", ".join(sorted(one.name for one in chosen)) or "none"
     raise InputError(
-        f"{path}: {'there is no dataset ' + repr(name) if name else 'no dataset is chosen'}: set "
-        f"input.variable, or write {path}:/name (datasets with 3 or more dimensions: {listed})"
+        f"{path}: {problem}: set input.variable, or write {path}:/name (datasets with {fewest} or "
+        f"more dimensions: {listed})"
+    )
+
+
+def _explain_flat(path: str, names: list[str]) -> str:
+    """Say what to do with a file whose datasets, of these names, all have two dimensions."""
+    listed = ", ".join(names[:MOST_LISTED]) + ", ..." * (len(names) > MOST_LISTED)
+    return (
+        f"{path}: all datasets have two dimensions ({listed}), and a stack has three: a frame in "
+        f"each of many files is read by their folder, or by a pattern such as '*.h5:{names[0]}'; "
+        "for frames in datasets of one file, set input.reader to a function of yours that stacks "
+        "them"
     )
 
 
@@ -172,7 +189,7 @@ def _follow_default(h5py: Any, file: Any) -> Any:
         attributes = _read_attributes(group)
         if "signal" in attributes:
             signal = group.get(str(attributes["signal"]))
-            return signal if isinstance(signal, h5py.Dataset) and signal.ndim >= 3 else None
+            return signal if isinstance(signal, h5py.Dataset) else None
         group = group.get(str(attributes["default"])) if "default" in attributes else None
     return None
 

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from steadystack.config import Config
 from steadystack.durable import explaining_unreadable, get_place
-from steadystack.file_formats import PICTURE_SUFFIXES, TIFF_SUFFIXES
+from steadystack.file_formats import PICTURE_SUFFIXES, TIFF_SUFFIXES, split_hdf_path
 from steadystack.model import InputError, hide_secrets
 from steadystack.readers import INPUT_SUFFIXES, Positions, list_positions
 
@@ -83,7 +83,8 @@ def _count_alike(split_paths: Sequence[Sequence[str]]) -> int:
 
 def _is_pattern(path: str) -> bool:
     """Whether a path stands for many inputs, and not for the frames of one."""
-    is_series = path.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES))
+    inside = split_hdf_path(path)  # HDF5 files are frames where the dataset in each is named
+    is_series = path.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES)) or (inside and inside[1])
     return not is_series and get_place(path).has_wildcards
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.durable import get_place
-from steadystack.file_formats import Pixels
+from steadystack.file_formats import Pixels, split_hdf_path
 from steadystack.model import Bools, InputError, Slices, UnreachableError
 
 # Files that make a folder a Zarr array or group.
@@ -18,7 +18,12 @@ ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def list_series_files(path: str, suffixes: tuple[str, ...]) -> list[str] | None:
-    """List the files of a pattern or folder that end so, in natural order; None: it is neither."""
+    """List the files of a pattern or folder that end so, in natural order; None: it is neither.
+
+    The pattern of HDF5 files has the name of the dataset in each behind it.
+    """
+    inside = split_hdf_path(path)
+    path = inside[0] if inside and inside[1] else path
     place = get_place(path)
     if place.is_pattern and path.lower().endswith(suffixes):
         return place.list_files()

@@ -28,7 +28,7 @@ from steadystack.file_formats import (
 )
 from steadystack.model import InputError
 from steadystack.ome import OmeImage, PyramidLevel, read_image
-from steadystack.readers.many_files import locate_pictures, locate_tiff
+from steadystack.readers.many_files import locate_hdf_files, locate_pictures, locate_tiff
 from steadystack.readers.positions import AXIS_NAMES, choose_image
 from steadystack.readers.references import (
     ArrayChoice,
@@ -117,7 +117,8 @@ def _locate_raw(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    if split_hdf_path(path) is None:
+    inside = split_hdf_path(path)
+    if inside is None or get_place(inside[0]).is_pattern:
         return None
     return locate_in_file("hdf", path, choice.variable or "")
 
@@ -259,6 +260,7 @@ FORMATS = (
     _by_suffix("nd2", ND2_SUFFIXES),
     Format(TIFF_SUFFIXES, locate_tiff),
     Format(PICTURE_SUFFIXES, locate_pictures),
+    Format((), locate_hdf_files),
 )
 ZARR_SUFFIXES = (".zarr",)
 # Endings of input names, which do not belong to the name of what the input shows.

@@ -1,12 +1,14 @@
-"""TIFF files and pictures: one, or those of a pattern or folder as a stack."""
+"""TIFF files, pictures and HDF5 files: those of a pattern or folder as a stack."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from steadystack.durable import get_place
 from steadystack.file_formats import (
+    HDF_SUFFIXES,
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
     TiffImage,
@@ -14,10 +16,13 @@ from steadystack.file_formats import (
     explaining_damage,
     is_picture,
     is_tiff,
+    open_hdf,
     read_tiff,
+    split_hdf_path,
 )
 from steadystack.model import InputError
 from steadystack.readers.composed import list_series_files, open_files
+from steadystack.readers.positions import AXIS_NAMES
 from steadystack.readers.references import (
     ArrayChoice,
     InFile,
@@ -64,27 +69,66 @@ def _locate_series(
         raise InputError(f"{path}: no TIFF file matches")
     image, index = read_tiff(files[0], series, level)
     first, reference = _describe_tiff(image, index, level), InTiff(index, level)
-    axis_names, ndim = list(first.axes or ()), len(first.pixels.shape)
-    if axes is not None:
-        is_joined = len(axes) == ndim and axes[0] == "t"
-    else:
-        is_joined = ndim > 2 and axis_names[0] == "T" and "I" not in axis_names
-    if axes is None and ndim > 2 and not image.names_axes:
+    if axes is None and not image.names_axes:
+        _check_named(path, first)
+    return _join_files(path, files, first, reference, axes)
+
+
+def _check_named(path: str, first: LocatedArray) -> None:
+    """Raise InputError if each of many files, whose axes have no names, is more than a frame."""
+    if len(first.pixels.shape) > 2:
         raise InputError(
             f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
             "input.axes, such as tyx (frames, one file after the other) or tzyx (a volume per "
             "file)"
+        )
+
+
+def _join_files(
+    path: str,
+    files: Sequence[str],
+    first: LocatedArray,
+    reference: InTiff | InFile,
+    axes: str | None,
+) -> LocatedArray:
+    axis_names, ndim = list(first.axes or ()), len(first.pixels.shape)
+    if axes is not None:
+        is_joined = len(axes) == ndim and axes[0] == "t"
+    else:
+        is_joined = (
+            ndim > 2 and AXIS_NAMES.get(axis_names[0].lower()) == "t" and "I" not in axis_names
         )
     scale, units = list(first.scale or ()), list(first.units or ())
     return LocatedArray(
         open_files(files, reference, is_joined),
         InFiles.from_files(files, reference, is_joined),
         _name_files(files, first.kind),
-        axis_names if is_joined else ["t", *axis_names],
-        scale if is_joined else [math.nan, *scale],
-        units if is_joined else ["", *units],
+        axis_names if is_joined or not axis_names else ["t", *axis_names],
+        scale if is_joined or not scale else [math.nan, *scale],
+        units if is_joined or not units else ["", *units],
         first.channel_names,
     )
+
+
+def locate_hdf_files(path: str, choice: ArrayChoice) -> LocatedArray | None:
+    """Locate the stack in HDF5 files: those of a folder, or of a pattern and a dataset in each.
+
+    A dataset is a frame, a volume, or several frames, one file after another. None: there are none.
+    """
+    inside = split_hdf_path(path)
+    if inside and not inside[1]:
+        return None
+    files = list_series_files(path, HDF_SUFFIXES)
+    if files is None:
+        return None
+    if not files:
+        raise InputError(f"{path}: no HDF5 file matches")
+    named = inside[1] if inside else choice.variable
+    found = open_hdf(files[0], named or "", fewest=2)
+    first, reference = locate_in_file("hdf", files[0], found.name), InFile("hdf", found.name)
+    if choice.axes is None and not first.axes:
+        _check_named(path, first)
+    return _join_files(path, files, replace(first, kind="HDF5"), reference, choice.axes)
 
 
 def locate_pictures(path: str, choice: ArrayChoice) -> LocatedArray | None:

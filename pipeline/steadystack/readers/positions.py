@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import zarr
 
 from steadystack.durable import get_place
-from steadystack.file_formats import Pixels, is_picture, is_tiff
+from steadystack.file_formats import Pixels, is_picture, is_tiff, split_hdf_path
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
 
@@ -255,6 +255,13 @@ def identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tupl
             raise InputError(
                 f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
                 f"as '{path.rpartition('/')[0] or '.'}/*.{path.rpartition('.')[2]}'"
+            )
+        inside = split_hdf_path(path)
+        if inside and len(axes) == 2:
+            raise InputError(
+                f"{single}if each frame is a file, give the folder, or a pattern in quotes such as "
+                f"'{inside[0].rpartition('/')[0] or '.'}/*.{inside[0].rpartition('.')[2]}:"
+                f"{inside[1] or '/entry/data'}'"
             )
         raise InputError(f"{single}if one of them is time, set input.axes")
     return axes

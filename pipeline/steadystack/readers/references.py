@@ -13,6 +13,7 @@ import zarr
 
 from steadystack.durable import get_place
 from steadystack.file_formats import (
+    HDF_SUFFIXES,
     PICTURE_SUFFIXES,
     TIFF_SUFFIXES,
     FileArray,
@@ -123,7 +124,7 @@ class InFiles(_InOneFile):
     ----------
     is_joined : whether each file has the first axis of the array itself, not a single entry of it
     digest : of the names of the files
-    file_reference : the image in each file, of those that end as TIFF files or as pictures
+    file_reference : the image in each file, of those that end as TIFF files, pictures or HDF5
     """
 
     count: int
@@ -142,11 +143,16 @@ class InFiles(_InOneFile):
         return f"{self.count} files {arrangement} {self.digest} {self.file_reference}"
 
     def open(self, path: str) -> FilesPixels:
-        suffixes = TIFF_SUFFIXES if isinstance(self.file_reference, InTiff) else PICTURE_SUFFIXES
-        files = (list_series_files(path, suffixes) or [])[: self.count]
+        files = (list_series_files(path, self._suffixes) or [])[: self.count]
         if _digest_names(files) != self.digest:
             raise RuntimeError(f"the files of {path} have changed since the run began")
         return open_files(files, self.file_reference, self.is_joined)
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        if isinstance(self.file_reference, InTiff):
+            return TIFF_SUFFIXES
+        return HDF_SUFFIXES if self.file_reference.file_format == "hdf" else PICTURE_SUFFIXES
 
     def list_frame_files(self, path: str) -> tuple[str, ...]:
         pixels = self.open(path)
