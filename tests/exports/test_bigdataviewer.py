@@ -12,7 +12,7 @@ from steadystack.exports import make_bigdataviewer_xml, make_motions
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
 from steadystack.readers import locate_stack
-from support.exported import COUNT, lay_point, make_shifts
+from support.exported import COUNT, add_offsets, lay_point, make_shifts
 
 SIZE = (2.0, 0.5, 0.25)
 
@@ -83,3 +83,18 @@ def test_what_it_does_not_read_is_refused(tmp_path):
     coarse = replace(motions, level=2)
     with pytest.raises(InputError, match="pixels of level 0"):
         make_bigdataviewer_xml(coarse, deep, "a.xml")
+
+
+def test_each_channel_has_its_offset(tmp_path):
+    path = tmp_path / "stack.ome.zarr"
+    write_stack(path, np.zeros((COUNT, 3, 1, 40, 60), "u1"), axes="tczyx", pixel_size=SIZE)
+    spec, size = locate_stack(str(path), channel=[1, 0]), SIZE[-2:]
+    shifts = add_offsets(make_shifts("yx", size=size), [(0, 0), (1.25, -3.5)])
+    target = str(tmp_path / "steady.xml")
+    root = ET.fromstring(make_bigdataviewer_xml(make_motions(shifts, spec), spec, target))
+    point = np.array([9.0, 31.0])
+    for view in root.findall("ViewRegistrations/ViewRegistration"):
+        offset = {0: (1.25, -3.5)}.get(int(view.get("setup")), (0, 0))
+        world = (read_view(view) @ [*point[::-1], 0, 1])[:2][::-1]
+        laid = lay_point(shifts, int(view.get("timepoint")), point) + offset
+        np.testing.assert_allclose(world / size, laid)

@@ -19,7 +19,7 @@ from steadystack.exports import (
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
 from steadystack.readers import locate_stack
-from support.exported import APART, COUNT, UNKNOWN, lay_point, make_shifts
+from support.exported import APART, COUNT, UNKNOWN, add_offsets, lay_point, make_shifts
 from support.scenes import Scene
 
 KNOWN = [frame for frame in range(COUNT) if frame not in (UNKNOWN, APART)]
@@ -62,6 +62,35 @@ def test_listed_matrices_lay_points_in_units(axes, linear):
         laid = np.array(matrix) @ [*(point * size), 1]
         np.testing.assert_allclose(laid[:-1] / size, lay_point(shifts, frame, point))
     assert make_affine_list(make_motions(make_shifts(axes, linear=False), None))["unit"] == "pixel"
+
+
+@BOTH
+def test_each_channel_is_moved_by_its_offset_besides(axes, linear, caplog):
+    size, point = np.array([2.0, *SIZE])[-len(axes) :], np.array([5.0, *POINT])[-len(axes) :]
+    offsets = np.array([[0, 0, 0], [0.5, 1.25, -3.5]])[:, -len(axes) :]
+    shifts = add_offsets(make_shifts(axes, linear=linear, size=size), offsets)
+    motions = make_motions(shifts, None)
+    layers = json.loads(json.dumps(make_napari_layers(motions)))
+    assert [(layer["channel"], layer["frame"]) for layer in layers] == [
+        (channel, frame) for channel in (1, 0) for frame in KNOWN
+    ]
+    told = json.loads(json.dumps(make_affine_list(motions)))
+    assert told["channels"] == [1, 0]
+    for layer in layers:
+        assert layer["name"] == f"frame {layer['frame']}, channel {layer['channel']}"
+        number = told["channels"].index(layer["channel"])
+        expected = lay_point(shifts, layer["frame"], point) + offsets[number]
+        world = np.array([0, *point]) * layer["scale"] + layer["translate"]
+        world = (np.array(layer.get("affine", np.eye(len(axes) + 2))) @ [*world, 1])[1:-1]
+        np.testing.assert_allclose(world / size, expected)
+        laid = (np.array(told["affine"][layer["frame"]]) @ [*(point * size), 1])[:-1]
+        laid += told["channel_offset"][number]
+        np.testing.assert_allclose(laid / size, expected)
+    assert not caplog.records
+    make_biahub_settings(motions, None)
+    assert "biahub moves all channels alike" in caplog.text
+    unknown = add_offsets(shifts, [[0] * len(axes), [np.nan] * len(axes)])
+    assert "channels" not in make_affine_list(make_motions(unknown, None))
 
 
 @BOTH

@@ -57,3 +57,13 @@ def lay_point(shifts: xr.Dataset, frame: int, point, first=0.0) -> np.ndarray:
         return point + shift
     centre = np.array(json.loads(shifts.attrs["motion"])["centre"]) + first
     return centre + shifts["frame_linear"].to_numpy()[frame] @ (point - centre) + shift
+
+
+def add_offsets(shifts: xr.Dataset, offsets) -> xr.Dataset:
+    """The dataset with offsets (channels, axes), pixels, of channels 1, 0, ... of the stack."""
+    channels = [1, 0, *range(2, len(offsets))]
+    section = json.loads(shifts.attrs["configuration"])["input"] | {"channel": channels}
+    dims = ("channel", "axis")
+    found = shifts.assign(channel_offset=(dims, np.array(offsets, float)))
+    found = found.assign_coords(channel=[str(channel) for channel in channels])
+    return found.assign_attrs(configuration=json.dumps({"input": section}))

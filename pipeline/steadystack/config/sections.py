@@ -261,11 +261,9 @@ class ClusterSection(Section):
     )
     security: Literal["none", "temporary"] | Certificates | None = Field(
         None,
-        description=(
-            "none: anyone who can reach the scheduler can run code as you; temporary: "
-            "certificates made for this run; or your own files: ca, cert, key; null: temporary, "
-            "or none for a cluster that is already running"
-        ),
+        description="none: anyone who can reach the scheduler can run code as you; temporary: "
+        "certificates made for this run; or your own files: ca, cert, key; null: temporary, "
+        "or none for a cluster that is already running",
     )
     dashboard: bool = Field(
         False,
@@ -295,10 +293,8 @@ class ClusterSection(Section):
     )
     task_memory: str | None = Field(
         None,
-        description=(
-            "memory that one task may use, such as '512 MiB'; null: 512 MiB, less if this "
-            "machine is short of memory, more if a single pair of frames needs it"
-        ),
+        description="memory that one task may use, such as '512 MiB'; null: 512 MiB, less if this "
+        "machine is short of memory, more if a single pair of frames needs it",
     )
 
     @property

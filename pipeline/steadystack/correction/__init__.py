@@ -21,6 +21,7 @@ from steadystack.correction.movements import (
     find_defects_left_out,
     find_movements,
     find_shown_box,
+    get_channel_offsets,
     get_linear,
     get_motion,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "find_defects_left_out",
     "find_movements",
     "find_shown_box",
+    "get_channel_offsets",
     "get_linear",
     "get_motion",
     "make_before_and_after",

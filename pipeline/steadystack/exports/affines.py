@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.correction import get_linear
+from steadystack.correction import get_channel_offsets, get_linear
 from steadystack.model import Bools, InputError
 from steadystack.readers import StackSpec
 from steadystack.warp import make_affine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class Motions:
     is_linear : whether frames turn, too, or are magnified or sheared
     known : (frames,) whether the motion is known, and compares with the anchor's
     level : of the stack's pyramid, whose pixels those are
+    channels : those that were measured, names or numbers; (): the only one
+    offsets : (channels, axes) what is added to moved positions in each, pixels; None: nothing
     """
 
     numbers: tuple[int, ...]
@@ -41,6 +46,17 @@ class Motions:
     is_linear: bool
     known: Bools
     level: int = 0
+    channels: tuple[str | int, ...] = ()
+    offsets: NDArray[np.float64] | None = None
+
+    def warn_of_offsets(self, program: str) -> None:
+        """Log a warning where channels have offsets, for what moves all of them alike."""
+        if self.offsets is not None:
+            log.warning(
+                "%s moves all channels alike: their offsets (channel_offset) are not in this file; "
+                "correct, .json, .affines.json and .xml have them",
+                program,
+            )
 
     def check_level(self, program: str) -> None:
         """Raise InputError where a program counts pixels that were not measured."""
@@ -76,7 +92,8 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
         middle = _get_middle(shifts) + _find_first_pixel(shifts, spec, axes)
         affine = make_affine(linear, shift, middle)
     known = np.isfinite(affine).all(axis=(1, 2)) & (shifts["component"].to_numpy() == 0)
-    is_sized = has_pixel_size(shifts)
+    is_sized, section = has_pixel_size(shifts), _get_input(shifts)
+    channels = section.get("channel")
     return Motions(
         numbers=tuple(shifts["frame"].to_numpy().tolist()),
         axes=axes,
@@ -85,7 +102,9 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
         affine=np.where(known[:, None, None], affine, np.nan),
         is_linear=linear is not None,
         known=known,
-        level=int(_get_input(shifts).get("level") or 0),
+        level=int(section.get("level") or 0),
+        channels=tuple(channels) if isinstance(channels, list) else (),
+        offsets=get_channel_offsets(shifts),
     )
 
 

@@ -24,7 +24,8 @@ INSTEAD = "export .affines.json instead, or make it one"
 def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str) -> bytes:
     """Make the XML file by which BigDataViewer shows the stack with every frame at its place.
 
-    A setup for each channel; frames whose motion is not known are no time points.
+    A setup for each channel, which is moved by its offset, too, if it has one; frames whose motion
+    is not known are no time points.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
     _add(points, "integerpattern", ", ".join(str(motions.numbers[index]) for index in shown))
     _add(sequence, "MissingViews")
     registrations, moved = _add(root, "ViewRegistrations"), motions.compute_in_units()
+    offsets = _find_offsets(motions, whole)
     for index in shown:
         for channel in channels:
             view = {"timepoint": str(motions.numbers[index]), "setup": str(channel)}
@@ -71,10 +73,25 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
                 indicies=f"{channel} {view['timepoint']}",
             )  # fmt: skip
             entry = _add(registrations, "ViewRegistration", **view)
+            if channel in offsets:
+                _add_transform(entry, "channel offset", offsets[channel])
             _add_transform(entry, "steadystack", _to_xyz(moved[index]))
             _add_transform(entry, "calibration", pixel)
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _find_offsets(motions: Motions, stack: StackSpec) -> dict[int, NDArray[np.float64]]:
+    """The matrices (4, 4) over x, y, z, in units, of the channels that have offsets."""
+    if motions.offsets is None or len(stack.several) != len(motions.offsets):
+        return {}
+    found = {}
+    for channel, offset in zip(stack.several, motions.offsets, strict=True):
+        matrix = np.eye(len(offset) + 1)
+        matrix[:-1, -1] = offset * motions.size
+        if offset.any():
+            found[channel] = _to_xyz(matrix)
+    return found
 
 
 def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:

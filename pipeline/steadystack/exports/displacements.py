@@ -141,6 +141,7 @@ def _make_linear_ways(
     hold all that is seen in any frame.
     """
     motions, shape = make_motions(shifts, spec), (spec.uncut or spec).frame_shape
+    motions.warn_of_offsets("a field")
     there = np.where(motions.known[:, None, None], motions.affine, np.eye(len(shape) + 1))
     corners = np.concatenate([find_moved_corners(shape, matrix) for matrix in there])
     ends = np.array(shape) - 1.0

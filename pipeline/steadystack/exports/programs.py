@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadystack.exports.affines import Motions
 from steadystack.readers import StackSpec
@@ -16,24 +17,39 @@ def make_napari_layers(motions: Motions) -> list[dict[str, Any]]:
     A layer for every frame with a shift that compares with the anchor's, of the image
     ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
     taken out. Where frames have a linear motion, ``affine`` has that and the shift, in the unit of
-    the pixel size.
+    the pixel size. Where channels have offsets, there is a layer for every frame of each of them,
+    with the ``channel``, name or number, to be taken out, too.
     """
-    size, layers = list(motions.size), []
-    for index in np.flatnonzero(motions.known).tolist():
-        number, moved = motions.numbers[index], motions.affine[index, :-1, -1] * size
-        layer: dict[str, Any] = {
-            "frame": number,
-            "name": f"frame {number}",
-            "scale": [1.0, *size],
-            "translate": [float(number), *moved.tolist()],
-        }
-        if motions.is_linear:
-            affine = np.eye(len(size) + 2)  # of time, too, which stays
-            affine[1:, 1:] = motions.compute_in_units()[index]
-            layer["translate"] = [float(number), *[0.0] * len(size)]
-            layer["affine"] = affine.tolist()
-        layers.append(layer)
-    return layers
+    frames = np.flatnonzero(motions.known).tolist()
+    if motions.offsets is None:
+        still = np.zeros(len(motions.size))
+        return [_make_layer(motions, index, still) for index in frames]
+    return [
+        {"channel": channel}
+        | _make_layer(motions, index, offset)
+        | {"name": f"frame {motions.numbers[index]}, channel {channel}"}
+        for channel, offset in zip(motions.channels, motions.offsets, strict=True)
+        for index in frames
+    ]
+
+
+def _make_layer(motions: Motions, index: int, offset: NDArray[np.float64]) -> dict[str, Any]:
+    """The layer of a frame, of a channel that is moved by an offset, pixels, besides."""
+    size, number = list(motions.size), motions.numbers[index]
+    moved = (motions.affine[index, :-1, -1] + offset) * size
+    layer: dict[str, Any] = {
+        "frame": number,
+        "name": f"frame {number}",
+        "scale": [1.0, *size],
+        "translate": [float(number), *moved.tolist()],
+    }
+    if motions.is_linear:
+        affine = np.eye(len(size) + 2)  # of time, too, which stays
+        affine[1:, 1:] = motions.compute_in_units()[index]
+        affine[1:-1, -1] += offset * size
+        layer["translate"] = [float(number), *[0.0] * len(size)]
+        layer["affine"] = affine.tolist()
+    return layer
 
 
 def make_affine_list(motions: Motions) -> dict[str, Any]:
@@ -44,16 +60,22 @@ def make_affine_list(motions: Motions) -> dict[str, Any]:
     ``axes``, ``pixel_size``, ``unit`` ("pixel" where the size is not known), ``frames``: their
     numbers in the stack; ``affine``: a matrix for each, rows and columns along the axes and then
     1, which lays a point of the frame, in the unit, 0 at the centre of the first pixel of the
-    stack, on the anchor; None for frames whose motion is not known.
+    stack, on the anchor; None for frames whose motion is not known. Where channels have offsets:
+    ``channels``, names or numbers, and ``channel_offset``, along the axes for each, in the unit,
+    which is added to the points of that channel that a matrix has laid.
     """
     matrices = zip(motions.compute_in_units(), motions.known, strict=True)
-    return {
+    told: dict[str, Any] = {
         "axes": list(motions.axes),
         "pixel_size": list(motions.size),
         "unit": motions.unit or "pixel",
         "frames": list(motions.numbers),
         "affine": [matrix.tolist() if known else None for matrix, known in matrices],
     }
+    if motions.offsets is not None:
+        told["channels"] = list(motions.channels)
+        told["channel_offset"] = (motions.offsets * motions.size).tolist()
+    return told
 
 
 def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, Any]:
@@ -73,6 +95,7 @@ def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, 
         If another level of the stack than the first was measured.
     """
     motions.check_level("biahub")
+    motions.warn_of_offsets("biahub")
     ndim, whole = len(motions.axes), spec if spec is None else spec.uncut or spec
     count = max(motions.numbers) + 1
     count = count if whole is None else max(count, whole.frame_count)

@@ -1,7 +1,8 @@
 """Look at a stack and at its steady one in napari, and draw a region or a mask there.
 
-`shown_layers` says which layers there are, `object_layer` where an object is in them, `drawings`
-makes settings of what was drawn, and `window` shows them; only it knows napari.
+`shown_layers` says which layers there are, `channel_images` the pixels of each channel as taken and
+steady, `object_layer` where an object is in them, `drawings` makes settings of what was drawn, and
+`window` shows them; only it knows napari.
 """
 
 import lazy_loader

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.config import Config
-from steadystack.correction import correct
 from steadystack.durable import get_place
-from steadystack.model import UNSOLVED, Bools, FrameSource, FrameStatus, InputError
+from steadystack.model import UNSOLVED, InputError
 from steadystack.planning import Setup, open_series, resolve_only_input, set_up
-from steadystack.plot import find_grey_range
-from steadystack.readers import MaskLabels, StackSpec, locate_mask, may_lack_chunks
+from steadystack.readers import MaskLabels, StackSpec, locate_mask
 from steadystack.stages import (
     find_boxes_left_out,
     load_own_shifts,
-    open_stack,
     recall_settings,
 )
 from steadystack.units import find_micrometers, is_size, parse_region
-from steadystack.validity import Validity
+from steadystack.viewing.channel_images import (
+    choose_colours,
+    find_limits,
+    get_channel,
+    has_causes,
+    make_steady,
+    make_validity,
+    name_layers,
+    open_channel,
+)
 from steadystack.viewing.object_layer import list_positions
 
 # The layers' names; region and what is not valid are drawn on.
@@ -164,7 +168,7 @@ def _find_time_step(spec: StackSpec) -> tuple[float, float, str]:
 
 
 def find_shown(config: Config) -> Shown:
-    """Find what is shown of a run; reads one frame, for its range of values.
+    """Find what is shown of a run; reads one frame of each channel, for its range of values.
 
     The stack is shown with whole frames, also where the settings cut out a region; the steady one
     lies below, if there is a solved dataset of these settings: what is drawn is of frames as they
@@ -182,8 +186,7 @@ def find_shown(config: Config) -> Shown:
     notes: list[str] = []
     shifts = _load_shifts(setup, notes)
     corner = [spec.first_pixel[axis] for axis in spec.spatial]
-    stack = _open(config, region=None)
-    limits = {"contrast_limits": _find_limits(setup.series.whole_frames)}
+    looks = _choose_looks(config, setup)
 
     def lay(
         kind: Kind,
@@ -201,11 +204,14 @@ def find_shown(config: Config) -> Shown:
     ndim, origin = 1 + len(spec.spatial), [0] * len(spec.spatial)
     layers = []
     if shifts is not None:
-        steady, first_pixel = _make_steady(config, setup, spec, shifts, notes)
-        place = [begin + add for begin, add in zip(corner, first_pixel, strict=True)]
-        layers.append(lay("image", STEADY, steady, place, ndim, **limits))
-    layers.append(lay("image", STACK, stack.data, origin, ndim, **limits))
-    if _has_causes(setup, spec):
+        for number, name in enumerate(name_layers(STEADY, config)):
+            steady, first_pixel = make_steady(config, setup, spec, shifts, number, notes)
+            place = [begin + add for begin, add in zip(corner, first_pixel, strict=True)]
+            layers.append(lay("image", name, steady, place, ndim, **looks[number]))
+    for number, name in enumerate(name_layers(STACK, config)):
+        stack = open_channel(config, number, region=None)
+        layers.append(lay("image", name, stack.data, origin, ndim, **looks[number]))
+    if has_causes(setup, spec):
         left_out = (~make_validity(setup.series.whole_frames)).astype(np.uint8)
         layers.append(lay("labels", LEFT_OUT, left_out, corner, ndim, opacity=0.3))
     boxes = find_boxes_left_out(setup, shifts) if shifts is not None else []
@@ -230,32 +236,20 @@ def find_shown(config: Config) -> Shown:
     return Shown(title, ("t", *spec.spatial), tuple(layers), tuple(notes), spec, region, shifts)
 
 
+def _choose_looks(config: Config, setup: Setup) -> list[dict[str, Any]]:
+    """Choose what the images of each channel are drawn with; reads a frame of each."""
+    count, source = len(config.input.list_channels()), setup.series.whole_frames
+    return [
+        {"contrast_limits": find_limits(get_channel(source, number))}
+        | choose_colours(number, count)
+        for number in range(count)
+    ]
+
+
 def make_rectangle(box: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Make the corners (4, 2) of a box of pixels, (first, stop) along y and x: its outer edges."""
     (top, bottom), (left, right) = ((first - 0.5, stop - 0.5) for first, stop in box)
     return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
-
-
-def make_validity(source: FrameSource) -> da.Array:
-    """Which pixels of every frame are valid, (t, axes of a frame) bool, lazy: a frame at a time."""
-    shape = (source.frame_count, *source.frame_shape)
-    valid: da.Array = da.map_blocks(
-        _read_validity,
-        source,
-        chunks=da.core.normalize_chunks((1, *source.frame_shape), shape),
-        dtype=bool,
-        meta=np.empty((0,) * len(shape), bool),
-    )
-    return valid
-
-
-def _read_validity(source: FrameSource, block_id: tuple[int, ...] = ()) -> Bools:
-    return source.read(block_id[0]).valid[None]
-
-
-def _open(config: Config, **other: Any) -> xr.DataArray:
-    keys = config.input.model_dump() | {"channel": config.input.list_channels()[0]}
-    return open_stack(keys.pop("path"), **keys | other)
 
 
 def _find_region(config: Config, whole: StackSpec) -> tuple[tuple[int, int], ...]:
@@ -286,52 +280,6 @@ def _load_shifts(setup: Setup, notes: list[str]) -> xr.Dataset | None:
         notes.append(f"only the stack is shown: {path} is not solved yet")
         return None
     return shifts
-
-
-def _has_causes(setup: Setup, spec: StackSpec) -> bool:
-    """Whether pixels may be left out, as far as it is known before any is read."""
-    validity = setup.series.validity
-    given = any(validity.border) or replace(validity, border=()) != Validity()
-    by_pilot = setup.pilot is not None and bool(setup.pilot.describe_left_out())
-    return given or by_pilot or np.dtype(spec.dtype).kind == "f" or may_lack_chunks(spec)
-
-
-def _make_steady(
-    config: Config, setup: Setup, spec: StackSpec, shifts: xr.Dataset, notes: list[str]
-) -> tuple[da.Array, list[float]]:
-    """The steady stack by the section `correct`, lazy, and its first pixel in the frames."""
-    section, source = config.correct, setup.series.source_before_pilot
-    mask = None
-    if _has_causes(setup, spec):
-        mask = xr.DataArray(make_validity(source), dims=("t", *spec.spatial))
-    stack = _open(config).drop_vars(["t", *spec.spatial], errors="ignore")
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        steady = correct(
-            stack,
-            shifts,
-            mask=mask,
-            interpolation="nearest" if section.labels else section.interpolation,
-            fill_value=section.fill_value,
-            border=section.border,
-            invalid=section.invalid,
-            interpolated=section.interpolated,
-            unusable=section.unusable,
-        )
-    notes += [str(warning.message) for warning in told]
-    first_pixel = [
-        float(steady[axis][0]) if axis in steady.coords else 0.0 for axis in spec.spatial
-    ]
-    return steady.data, first_pixel
-
-
-def _find_limits(source: FrameSource) -> tuple[float, float]:
-    """The values of black and white, by the middle frame."""
-    frame = source.read(source.frame_count // 2)
-    if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
-        return 0.0, 1.0
-    low, high = find_grey_range(frame.image[frame.valid].astype(np.float64))
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _read_mask(config: Config, whole: StackSpec, notes: list[str]) -> NDArray[np.uint8] | None:

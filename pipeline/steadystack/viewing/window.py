@@ -24,7 +24,7 @@ from steadystack.viewing.shown_layers import (
 )
 
 HELP = (
-    "The steady stack lies below:\nhide 'stack' to see it.\n\n"
+    "The steady stack lies below:\nhide 'stack' to see it (of each\nchannel).\n\n"
     f"Draw a rectangle in '{REGION}',\nor paint in '{NOT_VALID}' what\n"
     "is to be left out; then save."
 )
