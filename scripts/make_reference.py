@@ -95,8 +95,9 @@ def section(title: str, about: dict[str, Any], parts: dict[str, Any], level: int
 
 def alternatives(field: dict[str, Any]) -> list[dict[str, Any]]:
     """The types that a value may have, null behind the others."""
-    found = field.get("anyOf") or field.get("oneOf") or [field]
-    return sorted(found, key=lambda one: one.get("type") == "null")
+    found = field.get("anyOf") or field.get("oneOf")
+    each = [one for inner in found for one in alternatives(inner)] if found else [field]
+    return sorted(each, key=lambda one: one.get("type") == "null")
 
 
 def items_of(one: dict[str, Any]) -> list[dict[str, Any]]:

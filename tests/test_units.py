@@ -14,6 +14,7 @@ from steadystack.units import (
     find_micrometers,
     parse_bytes,
     parse_layout,
+    parse_pixel_size,
     parse_region,
     parse_shift_bounds,
     parse_slice,
@@ -206,3 +207,34 @@ def test_layouts_are_read_as_they_are_written():
     assert layout == RawLayout(">f8", (3, 4, 5), 2, 7, 9)
     for made in (layout, RawLayout("<u1", (4, 5)), parse_layout("input.raw", "i2 4x5")):
         assert parse_layout("input.raw", str(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ("0.5 nm", (5e-4, 5e-4)),
+        (0.25, (0.25, 0.25)),
+        ("0.25", (0.25, 0.25)),
+        (np.float32(0.25), (0.25, 0.25)),
+        (np.array([0.25, 0.5]), (0.25, 0.5)),
+        (["1 Å", 2], (1e-4, 2.0)),
+        (["2e-3 mm", "0.3µm"], (2.0, 0.3)),
+    ],
+)
+def test_a_pixel_size_is_micrometers_or_has_a_unit(given, sizes):
+    assert parse_pixel_size(given, "yx") == sizes
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("0.5 px", r"'0\.5 px' is no length such as '0\.5 nm' \(pm, .*a number is micrometers"),
+        ("0.5 parsec", "is no length"),
+        ("1.2.3 nm", "is no length"),
+        ("-1 nm", "is not a size: it is above 0"),
+        ([1, 2, 3], "has 3 values for the axes y, x"),
+    ],
+)
+def test_what_is_no_pixel_size_is_told(given, words):
+    with pytest.raises(InputError, match=words):
+        parse_pixel_size(given, "yx")

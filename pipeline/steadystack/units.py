@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from steadystack.model import InputError
 
@@ -106,6 +107,39 @@ def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: st
             f"{key} {length!r} is neither pixels nor a length such as '3 um' ({LISTED})"
         )
     return float(match[1]) * micrometers / _convert_pixel_size(key, length, pixel_size, unit)
+
+
+def parse_micrometers(size: Any) -> Any:
+    """Parse the size of a pixel, such as "0.5 nm", into micrometers; what is no text stays.
+
+    Raises InputError for a text that is no length.
+    """
+    if not isinstance(size, str):
+        return size
+    match = re.fullmatch(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(\S*)\s*", size)
+    micrometers = find_micrometers(match[2] or "um") if match else None
+    try:
+        if match is not None and micrometers is not None:
+            return float(f"{float(match[1]) * micrometers:.12g}")  # 0.5 nm is 0.0005
+    except ValueError:  # 1.2.3
+        pass
+    raise InputError(f"{size!r} is no length such as '0.5 nm' ({LISTED}); a number is micrometers")
+
+
+def parse_pixel_size(
+    pixel_size: float | str | Sequence[float | str], axes: Sequence[str]
+) -> tuple[float, ...]:
+    """Parse the setting `input.pixel_size`, one for all axes or one per axis, into micrometers."""
+    given: Any = pixel_size
+    if isinstance(pixel_size, str) or not hasattr(pixel_size, "__len__"):  # a number of numpy, too
+        given = [pixel_size]
+    sizes = [float(parse_micrometers(size)) for size in given]
+    sizes = sizes * len(axes) if len(sizes) == 1 else sizes
+    if len(sizes) != len(axes):
+        raise InputError(f"input.pixel_size has {len(sizes)} values for the axes {', '.join(axes)}")
+    if not all(map(is_size, sizes)):
+        raise InputError(f"input.pixel_size {pixel_size} is not a size: it is above 0")
+    return tuple(sizes)
 
 
 def _convert_pixel_size(key: str, length: str, pixel_size: float, unit: str) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
 from steadystack.config import Config, make_config
+from steadystack.model import InputError
 from support import CONFIGS
 
 
@@ -31,6 +33,15 @@ def test_the_fingerprint_is_that_of_the_measuring():
     assert of(preprocess={"high_pass": 3.0}) != same
     assert of(pairs={"width": 6}) != same
     assert make_config({"input": {"path": "a"}}).fingerprint("other") != same
+
+
+def test_a_pixel_size_with_a_unit_is_kept_in_micrometers():
+    for given, kept in (("0.5 nm", 5e-4), (["1 um", "500 nm"], (1.0, 0.5)), (0.3, 0.3)):
+        config = make_config({"input": {"path": "a", "pixel_size": given}})
+        assert config.input.pixel_size == kept
+    for given in ("0.5 px", "-1 nm", ["1 nm", "wide"]):
+        with pytest.raises(InputError, match=r"input\.pixel_size"):
+            make_config({"input": {"path": "a", "pixel_size": given}})
 
 
 def test_the_schema_knows_every_key():

@@ -337,7 +337,9 @@ def read_offsets(shifts):
 
 
 @pytest.mark.parametrize("seed", slow_but([0], range(6)))
-def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(tmp_path, hurried, seed):
+def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(
+    tmp_path, hurried, caplog, seed
+):
     """Laid on the first channel, the others have no shift left against it, frame by frame."""
     output = {"shifts": "shifts.zarr", "corrected": "steady.zarr", "report": "page.html"}
     config = write(
@@ -366,6 +368,12 @@ def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(tmp_pat
         assert np.abs(off).max() < (0.06 if number == 1 else 0.25)
     page = (tmp_path / "page.html").read_text()
     assert "offset of channel 1" in page
+    stages.export(config.output.shifts, str(tmp_path / "layers.json"))
+    layers = json.loads((tmp_path / "layers.json").read_text())
+    third = [layer["translate"][1:] for layer in layers if layer["frame"] == 3]
+    np.testing.assert_allclose(np.array(third) - third[0], offset)
+    stages.export(config.output.shifts, str(tmp_path / "a.displacements.ome.zarr"))
+    assert "a field moves all channels alike" in caplog.text
     stack = xr.DataArray(make_offset_channels(own=0.5, seed=seed), dims=("t", "c", "y", "x"))
     lazy = steadystack.correct(stack, shifts, border="crop", interpolation="cubic")
     np.testing.assert_array_equal(lazy.values, steady["0"][:])

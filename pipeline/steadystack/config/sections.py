@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from steadystack.model import InputError
-from steadystack.units import parse_bytes, parse_layout, parse_slice
+from steadystack.units import parse_bytes, parse_layout, parse_micrometers, parse_slice
 
 AUTO: Final = "auto"  # a setting that a pilot decides on
 
@@ -27,7 +35,12 @@ class Section(BaseModel):
 # The units of numbers, which go into the schema of the settings.
 PIXEL, UM, SECOND = ({"unit": unit} for unit in ("pixels", "micrometers", "seconds"))
 Pixels = Annotated[int, Field(ge=0, json_schema_extra=PIXEL)]
-Size = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False, json_schema_extra=UM)]
+Size = Annotated[
+    float,
+    BeforeValidator(parse_micrometers),
+    Field(gt=0, allow_inf_nan=False, strict=False),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0} | UM, {"type": "string"}]}),
+]
 Length = (
     Annotated[float, Field(allow_inf_nan=False, json_schema_extra=PIXEL)] | str
 )  # or a text with a unit
@@ -57,10 +70,8 @@ class InputSection(Section):
     )
     series: Index | None = Field(
         None,
-        description=(
-            "number of the image in a collection, TIFF or LIF file, of the scene in a CZI, of the "
-            "position in an ND2 file; needed if there are several"
-        ),
+        description="number of the image in a collection, TIFF or LIF file, of the scene in a "
+        "CZI, of the position in an ND2 file; needed if there are several",
     )
     channel: Index | str | Channels | None = Field(
         None,
@@ -80,25 +91,21 @@ class InputSection(Section):
     )
     reader: Path_ | None = Field(
         None,
-        description=(
-            "file.py:function or package:function, for other formats; called with the path, it "
-            "returns the array"
-        ),
+        description="file.py:function or package:function, for other formats; called with the "
+        "path, it returns the array",
     )
     raw: str | None = Field(
         None,
-        description=(
-            "type and shape of a frame in a file that does not state them, such as 'uint16 512 x"
-            " 640' (rows x columns; little-endian, '>uint16': big-endian); with 'offset N' and "
-            "'gap N', the bytes before the first frame and before each frame, and 'count N', the"
-            " number of frames, if other data follow them; the path is then read like this "
-            "whatever its name"
-        ),
+        description="type and shape of a frame in a file that does not state them, such as "
+        "'uint16 512 x 640' (rows x columns; little-endian, '>uint16': big-endian); with 'offset "
+        "N' and 'gap N', the bytes before the first frame and before each frame, and 'count N', "
+        "the number of frames, if other data follow them; the path is then read like this "
+        "whatever its name",
     )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
-        description="micrometers, if the store gives none or a wrong one; one for all axes or one "
-        "per axis",
+        description="micrometers, or with a unit such as '0.5 nm', if the store gives none or a "
+        "wrong one; one for all axes or one per axis",
     )
     missing_chunks: Literal["invalid", "fill"] = Field(
         "invalid",
@@ -108,20 +115,16 @@ class InputSection(Section):
 
     frames: str | None = Field(
         None,
-        description=(
-            "the frames to use, 'start:stop:step' as in Python, such as '155:245:3', counted "
-            "from 0, stop not included; null: all. Values per frame in files and masks refer to "
-            "the whole stack; frame numbers in the settings count the frames that are used"
-        ),
+        description="the frames to use, 'start:stop:step' as in Python, such as '155:245:3', "
+        "counted from 0, stop not included; null: all. Values per frame in files and masks refer "
+        "to the whole stack; frame numbers in the settings count the frames that are used",
     )
     region: Annotated[tuple[Side, ...], Spatial] | None = Field(
         None,
-        description=(
-            "the box to use of every frame, [first, stop] along each of (z,) y, x: pixels, stop "
-            "not included, or lengths such as '3 um' (to the nearest pixel); null: the whole "
-            "axis, or the whole frame. Masks and camera images are of the whole frame; "
-            "mask.border counts from the sides of the box"
-        ),
+        description="the box to use of every frame, [first, stop] along each of (z,) y, x: "
+        "pixels, stop not included, or lengths such as '3 um' (to the nearest pixel); null: the "
+        "whole axis, or the whole frame. Masks and camera images are of the whole frame; "
+        "mask.border counts from the sides of the box",
     )
 
     @field_validator("frames")
@@ -212,24 +215,19 @@ class ClusterSection(Section):
     )
     workers: Count | None = Field(
         None,
-        description=(
-            "largest number of worker processes; null: one per core of this machine, or those of"
-            " one batch job"
-        ),
+        description="largest number of worker processes; null: one per core of this machine, or "
+        "those of one batch job",
     )
     minimum: Index | None = Field(
         None,
-        description=(
-            "smallest number of workers, kept while there is little to do; null: always all"
-        ),
+        description="smallest number of workers, kept while there is little to do; null: always "
+        "all",
     )
     threads_per_worker: Count = Field(1, description="threads per worker")
     worker_memory: str | None = Field(
         None,
-        description=(
-            "memory limit of a worker, such as '4 GiB'; a worker that exceeds it is killed; "
-            "null: its share of this machine's memory (kind local)"
-        ),
+        description="memory limit of a worker, such as '4 GiB'; a worker that exceeds it is "
+        "killed; null: its share of this machine's memory (kind local)",
     )
     workers_per_job: Count = Field(1, description="batch jobs: workers per job")
     walltime: str | None = Field(None, description="batch jobs: time limit, such as '01:00:00'")
@@ -249,9 +247,8 @@ class ClusterSection(Section):
     job_folder: str = Field(
         "steadystack-jobs",
         min_length=1,
-        description=(
-            "batch jobs: folder for their logs and certificates, which the jobs must be able to see"
-        ),
+        description="batch jobs: folder for their logs and certificates, which the jobs must be "
+        "able to see",
     )
     address: str | None = Field(
         None, description="address: that of a running Dask scheduler, such as tcp://10.0.0.5:8786"
@@ -278,18 +275,15 @@ class ClusterSection(Section):
     )
     lost_after: Silence = Field(
         15.0,
-        description=(
-            "seconds without a sign of life after which the tasks of a host go to other workers"
-        ),
+        description="seconds without a sign of life after which the tasks of a host go to other "
+        "workers",
     )
     worker_timeout: (
         Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=SECOND)] | None
     ) = Field(
         None,
-        description=(
-            "seconds that a run waits while there is no worker; null: 60, or forever for batch "
-            "jobs, which may queue for a long time"
-        ),
+        description="seconds that a run waits while there is no worker; null: 60, or forever for "
+        "batch jobs, which may queue for a long time",
     )
     task_memory: str | None = Field(
         None,

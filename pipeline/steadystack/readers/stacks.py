@@ -28,9 +28,10 @@ from steadystack.readers.references import (
     digest_metadata,
     open_reference,
 )
-from steadystack.units import choose_common_unit, is_size, parse_region, parse_slice
+from steadystack.units import choose_common_unit, parse_pixel_size, parse_region, parse_slice
 
 Missing = Literal["invalid", "fill"]
+PixelSize = float | str | Sequence[float | str] | None
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def locate_stack(
     missing_chunks: Missing = "invalid",
     position: str | None = None,
     series: int | None = None,
-    pixel_size: float | Sequence[float] | None = None,
+    pixel_size: PixelSize = None,
     reader: str | None = None,
     raw: str | None = None,
     frames: str | None = None,
@@ -165,7 +166,7 @@ def locate_stack(
     missing_chunks : see `StackSpec`
     position : image of a plate, such as ``B/03/0``; needed if there are several
     series : image of a collection or of a TIFF file, by its number; needed if there are several
-    pixel_size : micrometers, where the store does not tell or errs
+    pixel_size : micrometers, or such as "0.5 nm", where the store does not tell or errs
     reader : ``file.py:function`` or ``package:function`` that returns the array of a path
     raw : type and shape of a frame, such as "uint16 512 x 640 offset 4096", of a raw file
     frames : of which the stack consists: a slice such as "155:245:3"; None: all
@@ -264,7 +265,7 @@ def cut_stack(spec: StackSpec, frames: range, region: Mapping[str, tuple[int, in
 
 
 def _choose_measures(
-    spec: StackSpec, located: LocatedArray, pixel_size: float | Sequence[float] | None
+    spec: StackSpec, located: LocatedArray, pixel_size: PixelSize
 ) -> dict[str, Any]:
     """Choose pixel size, unit and times: as given, or else as the store has them."""
     scale = dict(zip(spec.axes, located.scale or [np.nan] * len(spec.axes), strict=True))
@@ -273,18 +274,7 @@ def _choose_measures(
         [scale[axis] for axis in spec.spatial], [units[axis] for axis in spec.spatial]
     )
     if pixel_size is not None:
-        sizes_given = [float(size) for size in np.ravel(pixel_size)]
-        sizes_given = sizes_given * len(sizes) if len(sizes_given) == 1 else sizes_given
-        if len(sizes_given) != len(sizes):
-            raise InputError(
-                f"input.pixel_size has {len(sizes_given)} values for the axes "
-                f"{', '.join(spec.spatial)}"
-            )
-        if not all(map(is_size, sizes_given)):
-            raise InputError(
-                f"input.pixel_size {pixel_size} is not a size: give micrometers, above 0"
-            )
-        sizes, unit = tuple(sizes_given), "micrometer"
+        sizes, unit = parse_pixel_size(pixel_size, spec.spatial), "micrometer"
     regular = compute_regular_times(scale.get("t"), units.get("t", ""), spec.frame_count)
     return {"pixel_size": sizes, "unit": unit, "time": located.time or regular}
 

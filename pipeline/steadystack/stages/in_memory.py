@@ -62,7 +62,7 @@ def open_stack(
     missing_chunks: Missing = "invalid",
     position: str | None = None,
     series: int | None = None,
-    pixel_size: float | Sequence[float] | None = None,
+    pixel_size: float | str | Sequence[float | str] | None = None,
     reader: str | None = None,
     raw: str | None = None,
     frames: str | None = None,
