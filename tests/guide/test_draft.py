@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -160,6 +162,35 @@ def test_init_and_run_take_every_name(tmp_path, monkeypatch, name):
     assert yaml.safe_load(uncommented)["output"]["corrected"] == f"{name}-corrected.ome.zarr"
     (folder / "run.yaml").write_text(made)
     assert shell("check", folder / "run.yaml").exit_code == 0
+
+
+def test_settings_beside_the_stack_name_it_as_it_was_typed(tmp_path, monkeypatch):
+    """They can then be moved together; settings that are written elsewhere have the whole path."""
+    here, away = tmp_path / "here", tmp_path / "away"
+    (here / "data").mkdir(parents=True)
+    np.save(here / "data" / "a.npy", scenes(4).astype("f4"))
+    (here / "mine.py").write_text(
+        "import numpy as np\n\ndef read(path):\n    return np.load(path)\n"
+    )
+    command = [sys.executable, "-m", "steadystack", "init", "data/a.npy"]
+    for target in ("run.yaml", "../run.yaml"):
+        with (here / target).open("w") as file:
+            given = [*command, "--axes", "tyx", "--reader", "mine.py:read"]
+            subprocess.run(given, cwd=here, stdout=file, check=True)
+    section = yaml.safe_load((tmp_path / "run.yaml").read_text())["input"]
+    assert section["path"] == f"{here}/data/a.npy"
+    assert section["reader"] == f"{here}/mine.py:read"
+    monkeypatch.chdir(here)
+    for typed in ("../here/data/a.npy", f"{here}/data/a.npy"):
+        made = yaml.safe_load(guide.init(typed, is_here=True, axes="tyx"))
+        assert made["input"]["path"] == f"{here}/data/a.npy"
+    monkeypatch.chdir(tmp_path)
+    here.rename(away)
+    section = yaml.safe_load((away / "run.yaml").read_text())["input"]
+    assert (section["path"], section["reader"]) == ("data/a.npy", "mine.py:read")
+    config = load_config(away / "run.yaml")
+    assert config.input.path == f"{away}/data/a.npy"
+    assert config.input.reader == f"{away}/mine.py:read"
 
 
 def test_a_long_name_of_an_input_leaves_room_for_those_of_the_outputs(tmp_path):

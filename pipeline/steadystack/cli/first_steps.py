@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
@@ -63,6 +66,7 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
 
     STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
     Redirect the output into a file: steadystack init STACK > run.yaml
+    If that lies in the working folder, relative paths below this stay relative in it.
     """
     if len(stack) > 1:
         raise InputError(
@@ -70,8 +74,21 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
             "pattern in quotes, such as 'frames/*.tif', so that the shell does not expand it"
         )
     with show_progress("looking", ""):
-        settings = guide.init(stack[0], **_take_given(keys))
+        settings = guide.init(stack[0], is_here=_is_output_here(), **_take_given(keys))
     click.echo(settings, nl=False)  # which need the whole URL
+
+
+def _is_output_here() -> bool:
+    """Whether the output is redirected into a file in the working folder."""
+    try:
+        output = os.fstat(sys.stdout.fileno())
+        if not stat.S_ISREG(output.st_mode):
+            return False
+        with os.scandir() as entries:
+            found = [entry for entry in entries if entry.inode() == output.st_ino]
+        return any(os.path.samestat(os.lstat(entry), output) for entry in found)
+    except (OSError, ValueError):  # a stream that is no file, or closed
+        return False
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -78,17 +78,22 @@ cluster:
 
 
 @log_stage("looking at the stack")
-def init(path: str, *, like: str | None = None, **keys: Any) -> str:
+def init(path: str, *, like: str | None = None, is_here: bool = False, **keys: Any) -> str:
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
-    `like` is the name of a preset, whose keys are put in (`list_presets` tells them).
+    `like` is the name of a preset, whose keys are put in (`list_presets` tells them); `is_here`
+    whether the file of the settings will lie in the working folder: what is below this, and given
+    so, then has the path that was given, and else an absolute one.
     Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
     to hold no data, and measures a few pairs, as a run does before it begins.
     """
     if like is not None:
         check_preset(like)
+    written = dict(keys)
     if keys.get("reader"):
         keys["reader"] = resolve_reader(keys["reader"], Path())
+        if not (is_here and _is_below(written["reader"])):
+            written["reader"] = keys["reader"]
     try:
         example = _choose_example(path, keys)
         spec = readers.locate_stack(
@@ -99,16 +104,16 @@ def init(path: str, *, like: str | None = None, **keys: Any) -> str:
     from steadystack.guide.checking import describe  # once there is a stack: it takes long
 
     planning.check_frames(spec)
-    lines = [f"  {key}: {format_scalar(value)}" for key, value in keys.items()]
+    lines = [f"  {key}: {format_scalar(value)}" for key, value in written.items()]
     facts = [f"{name}: {escape_unprintable(value)}" for name, value in describe(spec)[1:]]
     stem = _choose_stem(path, keys)
-    absolute_path = make_absolute(path, Path())
+    written_path = path if is_here and _is_below(path) else make_absolute(path, Path())
     invalid_values, border = _make_lines_on_data(spec)
     whole = (spec.uncut or spec).frame_shape
     text = INIT_SETTINGS.format(
         name=escape_unprintable(Path(path.rstrip("/")).name),
         kind=escape_unprintable(spec.kind),
-        path=format_scalar(absolute_path, quoted=True),
+        path=format_scalar(written_path, quoted=True),
         described="".join(f"\n#   {fact}" for fact in facts),
         input_keys="\n".join(lines) + ("\n" if lines else ""),
         shape=whole,  # that of masks, and in which shapes are drawn
@@ -120,6 +125,13 @@ def init(path: str, *, like: str | None = None, **keys: Any) -> str:
         **{name: format_scalar(stem + ending) for name, ending in OUTPUT_ENDINGS.items()},
     )
     return text if like is None else merge_preset(text, like)
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path is given as one below the working folder."""
+    named = PurePath(path)
+    is_elsewhere = "://" in path or path.startswith("~") or named.is_absolute()
+    return not is_elsewhere and ".." not in named.parts
 
 
 def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
