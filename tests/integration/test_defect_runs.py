@@ -13,7 +13,7 @@ from steadystack.planning import open_series, set_up
 from steadystack.survey import find_defects
 from support.defective import defective_series, lined_series
 from support.members import slow_but
-from support.scenes import assert_same_numbers, compute_error
+from support.scenes import Scene, assert_same_numbers, compute_error
 from support.settings import window_config
 
 # All else that a pilot looks for is set, and has tests of its own.
@@ -193,6 +193,27 @@ def test_where_nothing_can_be_told_nothing_is_left_out(tmp_path, made, too_many,
     assert found.too_many == too_many
     assert not found.pixels
     assert words in found.describe()
+
+
+def test_each_channel_has_defects_of_its_own(tmp_path):
+    """Those of a second channel held its shifts back, which then told of more than there was."""
+    frames, truth, pixels = defective_series(4, count=12, side=64)
+    rng, scene = np.random.default_rng(4), Scene(40)
+    others = np.stack([scene.view((64, 64), shift) for shift in truth])
+    others = others / others.std() + 0.5 * rng.normal(size=others.shape)
+    own = rng.choice(64 * 64, 12, replace=False)
+    others.reshape(len(frames), -1)[:, own] += 8 * rng.choice([-1, 1], 12)
+    stack = np.stack([frames, (500 + 30 * others).astype("f4"), frames], axis=1)
+    write_stack(tmp_path / "stack.zarr", stack, axes="tcyx")
+    config = settings(tmp_path, input={"path": "stack.zarr", "channel": [2, 1]})
+    found = find_defects(set_up(config, open_series(config)[0]))
+    expected = np.union1d(own, pixels)
+    assert np.isin(expected, found.pixels).mean() > 0.9
+    assert np.isin(found.pixels, expected).mean() > 0.9
+    assert f"{len(found.pixels)} pixels stand out wherever" in found.describe()
+    alone = settings(tmp_path, input={"path": "stack.zarr", "channel": 2})
+    of_one = find_defects(set_up(alone, open_series(alone)[0]))
+    assert set(of_one.pixels) == set(found.pixels) - set(own.tolist())
 
 
 def test_of_a_long_way_a_shorter_time_tells(tmp_path):

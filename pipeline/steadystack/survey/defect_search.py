@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ LINED = 0.25
 
 
 def find_defects(setup: Setup) -> Defects | None:
-    """Find pixels of the camera that stand out wherever the scene is.
+    """Find pixels of the camera that stand out wherever the scene is, in any channel.
 
     They are looked for in frames spread over the series, then in those of ever shorter times in
     its middle, until the pairs of these tell where the scene is. None: the settings do not ask for
@@ -56,31 +56,77 @@ def find_defects(setup: Setup) -> Defects | None:
     return found
 
 
-def _find_defects_in(setup: Setup, frames: Ints) -> Defects | None:
-    source = setup.series.source
-    steps = count_steps(np.asarray(frames).tolist(), len(frames), "defects", "frames")
-    read = [(frame, source.read(frame)) for frame in steps]
-    read = [(frame, content) for frame, content in read if content.valid.any()]
-    if len(read) < FEWEST_LOOKED_AT:
+def _find_defects_in(setup: Setup, frames: NDArray[np.int64]) -> Defects | None:
+    """Find the defects of each channel in some frames; None: there are too few in the first."""
+    sources = setup.series.source.channels or (setup.series.source,)
+    look = _look_at(sources[0], frames)
+    if look is None:
         return None
-    images = np.stack([standardize(content.image, content.valid) for _, content in read])
-    valid = np.stack([content.valid for _, content in read])
-    outstanding = find_outstanding(images, valid)
-    found = Defects(len(read), len(outstanding))
-    if not outstanding.size:
+    shown, most = look.frames, min(MOST_DEFECTS, MOST_SHARE * look.images[0].size)
+    standing = [find_outstanding(look.images, look.valid)]
+    for one in sources[1:]:
+        look = None  # of several channels, the images of one are held, and read again below
+        look = _look_at(one, frames)
+        standing.append(np.empty(0, np.intp) if look is None else find_outstanding(*look[1:]))
+    found = Defects(len(shown), sum(map(len, standing)))
+    if not found.outstanding:
         return found
-    if len(outstanding) > min(MOST_DEFECTS, MOST_SHARE * images[0].size):
+    standing = [pixels if len(pixels) <= most else pixels[:0] for pixels in standing]
+    every = np.unique(np.concatenate(standing))
+    if not every.size or len(every) > most:
         return replace(found, too_many=True)
-    without = leave_out_defects(setup, tuple(outstanding.tolist()))
-    shown = np.array([frame for frame, _ in read])
+    without = leave_out_defects(setup, tuple(every.tolist()))
     sample = Sample(without.series.source, without.method, without.size, shown, np.ones(len(shown)))
     try:
         positions = sample.shifts(None)
     except RunError:  # too many frames cannot be read
         return found
     known = has_shift(positions)
-    staying = select_staying(images[known], valid[known], outstanding, positions[known])
-    return replace(found, places=count_places(positions[known]), pixels=tuple(staying.tolist()))
+    shown, positions = shown[known], positions[known]
+    staying = []
+    for one, pixels in zip(sources, standing, strict=True):
+        if len(sources) > 1:
+            look = None
+            look = _look_at(one, shown) if len(pixels) else None
+        staying.append(_select(look, pixels, shown, positions))
+    pixels = np.unique(np.concatenate(staying))
+    return replace(found, places=count_places(positions), pixels=tuple(pixels.tolist()))
+
+
+class _Look(NamedTuple):
+    """What was read of some frames: their numbers, and as `standardize` gives them."""
+
+    frames: NDArray[np.int64]
+    images: NDArray[np.float32]
+    valid: Bools
+
+
+def _look_at(source: FrameSource, frames: NDArray[np.int64]) -> _Look | None:
+    """Read frames; None: too few of them have valid pixels."""
+    steps = count_steps(frames.tolist(), len(frames), "defects", "frames")
+    read = [(frame, source.read(frame)) for frame in steps]
+    read = [(frame, content) for frame, content in read if content.valid.any()]
+    if len(read) < FEWEST_LOOKED_AT:
+        return None
+    return _Look(
+        np.array([frame for frame, _ in read], np.int64),
+        np.stack([standardize(content.image, content.valid) for _, content in read]),
+        np.stack([content.valid for _, content in read]),
+    )
+
+
+def _select(
+    look: _Look | None,
+    pixels: NDArray[np.intp],
+    known: NDArray[np.int64],
+    positions: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """Select the pixels that stay; `positions` are of the frames `known`, in ascending order."""
+    if look is None:
+        return pixels[:0]
+    inside = np.isin(look.frames, known)
+    at = np.searchsorted(known, look.frames[inside])
+    return select_staying(look.images[inside], look.valid[inside], pixels, positions[at])
 
 
 def find_lines(setup: Setup) -> FixedLines | None:
