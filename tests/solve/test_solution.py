@@ -59,6 +59,16 @@ def test_hand_worked_graphs(name):
     np.testing.assert_array_equal(found.component, component)
 
 
+@pytest.mark.parametrize("blank", [(4, 5), (2, 5)])
+def test_a_frame_on_one_pair_has_no_shift_where_another_as_near_shows_none(blank):
+    firm = [(one, other, float(other - one)) for other in range(5) for one in range(other)]
+    found = solve_shifts(table(6, [*firm, (3, 5, 30.0), (*blank, None)]))
+    is_kept = blank == (2, 5)  # farther apart: what is seen there may be something else
+    np.testing.assert_allclose(found.shift[:, 0], [*range(5), 33 if is_kept else nan])
+    assert found.status[5] == (FrameStatus.OK if is_kept else FrameStatus.INCONSISTENT).code
+    assert found.rejected.tolist() == [False] * len(firm) + [not is_kept, False]
+
+
 def test_counts_weights_and_residuals():
     found = solve_shifts(table(3, [(0, 1, 1.0), (1, 2, 1.0), (0, 2, 2.3), (0, 1, None)]))
     assert found.pair_count.tolist() == [2, 2, 2]

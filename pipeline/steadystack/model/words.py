@@ -98,7 +98,10 @@ class FrameStatus(Status):
     FLAT = "flat", "all valid pixels are equal"
     UNREADABLE = "unreadable", "a chunk could not be decoded"
     DISCONNECTED = "disconnected", "it could be read, but none of its pairs is usable"
-    INCONSISTENT = "inconsistent", "it has usable pairs, but all or most contradict the rest"
+    INCONSISTENT = (
+        "inconsistent",
+        "it has usable pairs, but most contradict the rest, or nothing confirms the only one",
+    )
     INTERPOLATED = "interpolated", "no shift of its own: that of frames before and after it"
     DISSIMILAR = (
         "dissimilar",

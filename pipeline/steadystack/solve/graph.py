@@ -17,6 +17,7 @@ from steadystack.model import LONE, Bools, Ints
 MINORITY = 0.25
 # Fixed seed of the random labels that find bridges; 64-bit sums do not agree by chance.
 LABEL_SEED = 20120710
+NO_PAIRS = np.zeros((0, 2), np.int64)
 
 
 def label_connected(start: Ints, end: Ints, frame_count: int) -> NDArray[np.int64]:
@@ -87,15 +88,19 @@ def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
     return np.asarray(forest & (np.array(sums, np.uint64)[below] == 0), bool)
 
 
-def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> NDArray[np.bool_]:
+def drop_weak_links(
+    start: Ints, end: Ints, accepted: Bools, frame_count: int, blank: Ints = NO_PAIRS
+) -> NDArray[np.bool_]:
     """Drop accepted pairs that only seem to fit because others were rejected (bool).
 
     Two kinds of pairs fit in any case and prove nothing: those of a frame that hangs on a small
     fraction of its pairs (`MINORITY`), and a bridge to a branch of the graph that rejected pairs
-    lead to as well. Frames and branches that are cut off by that are not known.
+    lead to as well; where the branch is one frame, also blank ones of frames no farther apart.
+    `blank` (pairs, 2) are those that were looked at and show no shift. Frames and branches that
+    are cut off by that are not known.
     """
     accepted = accepted.copy()
-    if accepted.all():
+    if accepted.all() and not len(blank):
         return accepted
     ends = np.concatenate([start, end])
     while True:
@@ -112,14 +117,16 @@ def drop_weak_links(start: Ints, end: Ints, accepted: Bools, frame_count: int) -
         drops = few & (share <= other)
         lost = accepted & (drops[start] | drops[end])
         if not lost.any():
-            lost = _find_outvoted_bridges(start, end, accepted, frame_count)
+            lost = _find_outvoted_bridges(start, end, accepted, frame_count, blank)
         if not lost.any():
             return accepted
         accepted &= ~lost
 
 
-def _find_outvoted_bridges(start: Ints, end: Ints, accepted: Bools, frame_count: int) -> Bools:
-    """Find accepted bridges to a leaf of the graph that rejected pairs lead to as well (bool)."""
+def _find_outvoted_bridges(
+    start: Ints, end: Ints, accepted: Bools, frame_count: int, blank: Ints
+) -> Bools:
+    """Find accepted bridges to a leaf of the graph that others, unused, lead to as well (bool)."""
     rows = np.flatnonzero(accepted)
     bridge = np.zeros(len(start), bool)
     bridge[rows] = find_bridges(start[rows], end[rows], frame_count)
@@ -128,7 +135,19 @@ def _find_outvoted_bridges(start: Ints, end: Ints, accepted: Bools, frame_count:
     component = label_connected(start[accepted], end[accepted], frame_count)
     first, second = block[start], block[end]
     links = np.bincount(np.concatenate([first[bridge], second[bridge]]), minlength=frame_count)
-    refused = ~accepted & (first != second) & (component[start] == component[end])
-    against = np.bincount(np.concatenate([first[refused], second[refused]]), minlength=frame_count)
+    # how far apart the frames of a lone frame's bridge are: nearer ones should be no less alike
+    reach, lag = np.zeros(frame_count, np.int64), np.abs(end - start)[bridge]
+    for side in (first[bridge], second[bridge]):
+        np.maximum.at(reach, side, lag)
+    reach[np.bincount(block, minlength=frame_count) > 1] = 0
+    refused = np.stack([start, end], axis=1)[~accepted]
+    ends = np.concatenate([refused, blank])
+    is_blank, apart = np.arange(len(ends)) >= len(refused), np.abs(ends[:, 1] - ends[:, 0])
+    joins = (block[ends[:, 0]] != block[ends[:, 1]]) & (
+        component[ends[:, 0]] == component[ends[:, 1]]
+    )
+    against = np.zeros(frame_count, np.int64)
+    for side in block[ends].T:
+        np.add.at(against, side[joins & (~is_blank | (apart <= reach[side]))], 1)
     outvoted = (links == 1) & (against > 0)
     return np.asarray(bridge & (outvoted[first] | outvoted[second]), bool)

@@ -18,18 +18,21 @@ from steadystack.model import (
     FrameStatus,
     FrameTable,
     InputError,
+    PairStatus,
     PairTable,
 )
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve.factors import Solver
 from steadystack.solve.gaps import Interpolation, interpolate_missing
-from steadystack.solve.graph import choose_anchors, drop_weak_links, label_components
+from steadystack.solve.graph import NO_PAIRS, choose_anchors, drop_weak_links, label_components
 from steadystack.solve.jackknife import join_std, solve_parts
 from steadystack.solve.likeness import find_dissimilar_frames
 from steadystack.solve.majority import find_majority
 from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
 from steadystack.solve.system import System, estimate_own_variances, estimate_shared_fraction
 
+# Codes of pairs whose frames were laid on each other at all lags, and agree at none.
+SHOW_NO_SHIFT = [PairStatus.LOW_NCC.code, PairStatus.AMBIGUOUS.code]
 # No pair is taken to be more precise than this, px: the rounding of a single-precision surface.
 SMALLEST_STD = 1e-4
 # Relative distance of chi-square from its expectation at which the common variance is accepted.
@@ -54,7 +57,8 @@ def solve_shifts(
     """Find the shift of every frame that the usable pairs agree on best.
 
     Pairs that contradict the rest are rejected: they get no weight. A frame, or a branch of the
-    graph, that is left hanging on a pair or two while most of its pairs are rejected gets no shift.
+    graph, that is left hanging on a pair or two while most of its pairs are rejected gets no shift,
+    nor a frame that hangs on a single pair while another as near shows none: nothing confirms it.
     The stated variances alone do not make the weights: what biases a shift (static dirt, a scene
     that changes) is not in them. A common variance is added to all pairs of a component, per axis,
     as large as the residuals require (Paule & Mandel 1982), so that consistent pairs keep their
@@ -87,15 +91,16 @@ def solve_shifts(
     """
     frame_count = len(pairs.frame_read_status)
     check_anchor(anchor, frame_count)
-    rows = np.flatnonzero(pairs.ok)
+    rows, of_frames = np.flatnonzero(pairs.ok), np.stack([pairs.reference, pairs.moving], axis=1)
     fit = fit_graph(
-        np.stack([pairs.reference, pairs.moving], axis=1)[rows],
+        of_frames[rows],
         pairs.shift[rows],
         _fill_stated_variance(pairs)[rows],
         pairs.part_step[rows],
         frame_count,
         anchor=anchor,
         robust=robust,
+        blank=of_frames[np.isin(pairs.status, SHOW_NO_SHIFT)],
     )
     shift, accepted = fit.value, rows[fit.accepted]
     weight = np.where(pairs.ok, 0.0, np.nan)
@@ -166,6 +171,7 @@ def fit_graph(
     *,
     anchor: int = 0,
     robust: bool = True,
+    blank: NDArray[np.int64] = NO_PAIRS,
 ) -> GraphFit:
     """Find the values of frames whose differences pairs agree on best; see `solve_shifts`.
 
@@ -174,6 +180,7 @@ def fit_graph(
     pairs : (pairs, 2), reference and moving
     measured, variance : (pairs, columns), px and px²: moving less reference
     part_step : (pairs, parts, columns), px, by how much each part moves what is measured
+    blank : (more pairs, 2), that were looked at and show no shift
     """
     start, end = pairs[:, 0], pairs[:, 1]
     agree: Bools = np.ones(len(pairs), bool)
@@ -181,7 +188,7 @@ def fit_graph(
     if robust:
         system = System(start, end, frame_count, choose_anchors(component, anchor))
         agree = find_consistent_pairs(system, component[start], measured, variance)
-        agree = drop_weak_links(start, end, agree, frame_count)
+        agree = drop_weak_links(start, end, agree, frame_count, blank)
         component = label_components(start[agree], end[agree], frame_count, anchor)
     held = choose_anchors(component, anchor)
     fitted = _solve_least_squares(
