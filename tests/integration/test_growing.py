@@ -291,7 +291,7 @@ def test_what_the_first_frames_decided_stays(tmp_path, monkeypatch):
     then, now = (json.loads(shifts.attrs["configuration"]) for shifts in (first, grown))
     assert {name: then[name] for name in decided} == {name: now[name] for name in decided}
     sections = {name: now[name] for name in ("preprocess", "register")}
-    mask = {"defects": None, "parts": None}
+    mask = {"defects": None, "field_of_view": None, "parts": None}
     path = {"shifts": "whole.zarr"}
     whole = stages.run(settings(tmp_path, mask=mask, **sections, output=path))
     assert_same_result(grown, whole)

@@ -44,7 +44,7 @@ def settings(folder, shifts="shifts.zarr", kind="in-process", **register):
     return make_config(
         {
             "input": {"path": "stack.zarr"},
-            "mask": {"defects": None, "parts": None},
+            "mask": {"defects": None, "field_of_view": None, "parts": None},
             "preprocess": {"low_pass": None, "high_pass": None},
             "register": register,
             "pairs": {"width": 2},
