@@ -213,6 +213,8 @@ def test_layouts_are_read_as_they_are_written():
     ("given", "sizes"),
     [
         ("0.5 nm", (5e-4, 5e-4)),
+        ("5E-4", (5e-4, 5e-4)),  # as YAML reads it: a text
+        ("5e-1 nm", (5e-4, 5e-4)),
         (0.25, (0.25, 0.25)),
         ("0.25", (0.25, 0.25)),
         (np.float32(0.25), (0.25, 0.25)),

@@ -116,7 +116,7 @@ def parse_micrometers(size: Any) -> Any:
     """
     if not isinstance(size, str):
         return size
-    match = re.fullmatch(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(\S*)\s*", size)
+    match = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(\S*)\s*", size)
     micrometers = find_micrometers(match[2] or "um") if match else None
     try:
         if match is not None and micrometers is not None:

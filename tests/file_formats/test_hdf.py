@@ -213,6 +213,7 @@ def test_what_to_do_with_a_file_of_one_frame_is_told(tmp_path, frames):
         (f"{tmp_path}/scan/none-*.h5:/entry/data", "no HDF5 file matches"),
         (f"{tmp_path}/scan", r"2 or more dimensions: /dark, /entry/data"),
         (f"{tmp_path}/scan/*.h5:/entry/light", "there is no dataset '/entry/light'"),
+        (f"{tmp_path}/*/frame-8.h5:/entry/data", "and input.variable: /entry/data"),
     ):
         with pytest.raises(InputError, match=advice):
             locate_stack(path)

@@ -37,7 +37,7 @@ def started(folder, *words, **how):
 def long_run(tmp_path):
     """Settings of a run that would take minutes, in many batches on two worker processes."""
     frames = np.stack([rough(seed, (120, 120), 1) for seed in range(40)])
-    write_stack(tmp_path / "stack.zarr", np.tile(frames, (5, 1, 1)).astype("f4"))
+    write_stack(tmp_path / "stack.zarr", np.tile(frames, (15, 1, 1)).astype("f4"))
     return write_run(
         tmp_path,
         mask={"defects": None, "parts": None},
@@ -64,7 +64,7 @@ def goes_on(settings, saved):
             told += again.stderr.readline()
         again.send_signal(signal.SIGTERM)
         assert again.wait(60) == 128 + signal.SIGTERM
-    return f"{saved} of 10170 pairs are already measured" in told
+    return f"{saved} of 34170 pairs are already measured" in told
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_stopped_run_saves_and_leaves_nobody_behind(long_run, number, whole_gr
         told = run.communicate(timeout=60)[1]
     assert run.returncode == 128 + number, told
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    line = rf"stopped by {name}; (\d+) of 10170 pairs are measured and saved; "
+    line = rf"stopped by {name}; (\d+) of 34170 pairs are measured and saved; "
     line += rf"`steadystack run {re.escape(str(long_run))}` continues from there"
     found = re.search(line, told)
     assert found, told

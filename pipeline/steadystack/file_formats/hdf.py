@@ -157,17 +157,17 @@ def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None, fewest: i
         if signal is not None and signal.ndim >= fewest:
             return signal
         file.visititems(collect)
-    stacks = [one for one in found.values() if one.ndim >= 3]
-    chosen = stacks if stacks or fewest > 2 else list(found.values())
+    chosen = [one for one in found.values() if one.ndim >= fewest]
     if len(chosen) == 1:
         return chosen[0]
     problem = f"there is no dataset {name!r}" if name else "no dataset is chosen"
     if found and not chosen:
         raise InputError(_explain_flat(path, sorted(found)))
     listed = ", ".join(sorted(one.name for one in chosen)) or "none"
+    or_write = f", or write {path}:/name" if fewest > 2 else ""  # that file alone is no stack
     raise InputError(
-        f"{path}: {problem}: set input.variable, or write {path}:/name (datasets with {fewest} or "
-        f"more dimensions: {listed})"
+        f"{path}: {problem}: set input.variable{or_write} (datasets with {fewest} or more "
+        f"dimensions: {listed})"
     )
 
 

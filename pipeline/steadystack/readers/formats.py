@@ -118,8 +118,14 @@ def _locate_raw(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
     inside = split_hdf_path(path)
-    if inside is None or get_place(inside[0]).is_pattern:
+    place = None if inside is None else get_place(inside[0])
+    if inside is None or place is None or place.is_pattern:
         return None
+    if place.has_wildcards and inside[1]:
+        raise InputError(
+            f"{path}: files of several folders are several stacks: set input.path: '{inside[0]}' "
+            f"and input.variable: {inside[1]}"
+        )
     return locate_in_file("hdf", path, choice.variable or "")
 
 
