@@ -40,7 +40,7 @@ def long_run(tmp_path):
     write_stack(tmp_path / "stack.zarr", np.tile(frames, (15, 1, 1)).astype("f4"))
     return write_run(
         tmp_path,
-        mask={"defects": None, "parts": None},
+        mask={"defects": None, "field_of_view": None, "parts": None},
         preprocess={"low_pass": None, "high_pass": None},
         register={"max_shift": 40},
         pairs={"strategy": "window", "width": 60},
@@ -177,7 +177,7 @@ def test_a_full_disk_under_everything_that_a_run_writes(tmp_path, small_disk, le
     write_stack(tmp_path / "stack.zarr", frames.astype("f4"))
     settings = write_run(
         tmp_path,
-        mask={"defects": None, "parts": None},
+        mask={"defects": None, "field_of_view": None, "parts": None},
         preprocess={"low_pass": None, "high_pass": None},
         register={"max_shift": 8},
         output={"shifts": str(small_disk / "shifts.zarr")},
