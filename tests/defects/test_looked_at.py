@@ -6,12 +6,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from steadystack.config import make_config
-from steadystack.defects import count_looked_at, estimate_search_bytes
+from steadystack.defects import count_looked_at, estimate_field_bytes, estimate_search_bytes
 from steadystack.outputs import write_stack
-from steadystack.planning import open_series, set_up
-from steadystack.survey import find_defects, find_lines
+from steadystack.planning import make_series, open_series, set_up
+from steadystack.readers import ArrayFrames
+from steadystack.survey import find_defects, find_field_of_view, find_lines
 from support.members import slow_but
 from support.scenes import Scene
 
@@ -42,6 +44,22 @@ def test_the_memory_of_the_search_is_as_forecast(tmp_path, dtype):
         tracemalloc.stop()
         assert found.frames == COUNT
         assert 0.6 * forecast < peak < 1.1 * forecast
+
+
+@pytest.mark.parametrize("planes", slow_but([1], [1, 24]))
+def test_the_memory_of_looking_for_the_field_of_view_is_as_forecast(tmp_path, planes):
+    shape = (planes, SIDE, SIDE)[planes == 1 :]
+    frames = np.random.default_rng(1).integers(0, 1000, (COUNT, *shape)).astype("u2")
+    dims = ("t", "z", "y", "x") if planes > 1 else ("t", "y", "x")
+    source = ArrayFrames.checked(xr.DataArray(frames, dims=dims), None)
+    setup = set_up(make_config({"input": {"path": "memory"}}), make_series(source))
+    find_field_of_view(setup)
+    tracemalloc.start()
+    find_field_of_view(setup)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.4 * estimate_field_bytes(frames[0].size, 2) < peak
+    assert peak < 1.1 * estimate_field_bytes(frames[0].size, 2)
 
 
 def test_large_frames_are_looked_at_in_smaller_number():

@@ -62,6 +62,20 @@ def test_a_scene_at_rest_behind_what_moves_is_seen(seed):
     assert not find(np.array(frames, np.float32)).any()
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (8, 400), (400, 8), (128, 128)])
+@pytest.mark.parametrize("level", [0, 100])
+def test_where_most_of_the_frame_never_changes_nothing_is_found(shape, level):
+    rng, frames = np.random.default_rng(2), []
+    texture = Scene(1, 2, 2.0).view((6, 6), (0, 0))
+    for _ in range(8):
+        frame = np.full(shape, level, np.float32)
+        y, x = (int(rng.integers(side // 4, max(side // 4 + 1, side // 2 - 6))) for side in shape)
+        frame[y : y + 6, x : x + 6] = (1000 + 200 * texture)[: shape[0] - y, : shape[1] - x]
+        frames.append(frame)
+    assert not find(np.array(frames)).any()
+    assert not find(np.full((8, *shape), level, np.float32)).any()
+
+
 def test_invalid_pixels_join_what_lies_behind_them_to_the_border():
     frames, _, seen = round_series(2)
     valid = np.ones_like(seen)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 
 from steadystack import estimate_shifts, open_stack, stages
 from steadystack.model import InputError, Pilot
 from steadystack.outputs import write_stack
+from steadystack.planning import open_series, set_up
+from steadystack.stages.measuring import recall_settings
 from support.members import slow_but
 from support.round_field import round_series
-from support.scenes import assert_same_numbers, compute_error
+from support.scenes import Scene, assert_same_numbers, compute_error
 from support.settings import window_config
 
 
@@ -57,6 +61,35 @@ def test_hot_pixels_within_a_round_field_are_found(hurried):
     defects = Pilot.parse(found.attrs["pilot"]).defects
     assert set(np.flatnonzero(hot)) == set(defects.pixels)
     assert compute_error(found, truth) < 0.1
+
+
+def test_an_object_on_an_empty_ground_is_measured(hurried):
+    rng, texture = np.random.default_rng(3), Scene(1, 2, 2.0)
+    path, frames = rng.integers(-3, 4, (8, 2)), []
+    for y, x in path:
+        frame = np.zeros((128, 128))
+        frame[54 + y : 74 + y, 54 + x : 74 + x] = 1000 + 200 * texture.view((20, 20), (0, 0))
+        frames.append(frame)
+    found = estimate_shifts(np.array(frames, np.uint16))
+    assert not find_field(found).boxes
+    assert compute_error(found, -(path - path[0])) < 0.1
+
+
+def test_a_dataset_of_before_that_had_nothing_to_decide_is_gone_on_with(tmp_path, unchecked):
+    write_stack(tmp_path / "stack.zarr", round_series(1)[0])
+    mask, filters = {"defects": None, "parts": None}, {"low_pass": None, "high_pass": None}
+    old = window_config(tmp_path, mask={"field_of_view": None, **mask}, preprocess=filters)
+    new = window_config(tmp_path, mask=mask, preprocess=filters)
+    stages.measure(old)
+    with xr.open_zarr(old.output.shifts) as stored:
+        before = stored.load()
+    assert "pilot" not in before.attrs
+    setup = set_up(new, open_series(new)[0])
+    group = zarr.open_group(old.output.shifts, mode="r+")
+    group.attrs["fingerprint"] = new.fingerprint(setup.series.digest)
+    recalled = recall_settings(setup)
+    assert recalled.pilot == Pilot()
+    assert recalled.series.digest == setup.series.digest
 
 
 def test_every_stage_goes_by_the_field_of_view(tmp_path, hurried, no_figures, caplog):

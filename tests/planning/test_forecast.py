@@ -11,7 +11,7 @@ import xarray as xr
 
 import steadystack
 from steadystack.config import make_config
-from steadystack.defects import estimate_search_bytes
+from steadystack.defects import estimate_field_bytes, estimate_search_bytes
 from steadystack.measure import (
     Sample,
     estimate_fixed_pattern_bytes,
@@ -133,11 +133,15 @@ def test_the_forecast_counts_what_is_read_besides(tmp_path):
     assert polished.refine_bytes > 13 * 64 * 128 * 128
     needs = estimate_needs(opened(frames, solve={"refine": 2})[0])
     assert polished.worker_bytes == WORKER_BYTES + max(needs.task, needs.refine)
-    plain = make_plan(opened(frames, mask={"defects": None})[0])
-    searched = opened(frames, mask={"defects": "auto"})[0]
+    unasked = {"defects": None, "field_of_view": None}
+    plain = make_plan(opened(frames, mask=unasked)[0])
+    searched = opened(frames, mask=unasked | {"defects": "auto"})[0]
     of_search = estimate_search_bytes(len(frames), 128 * 128, frames.itemsize)
     assert make_plan(searched).own_bytes - plain.own_bytes == of_search > 12 * 11 * 128 * 128
-    settings = {"preprocess": {"fixed_pattern": "estimate"}, "mask": {"defects": None}}
+    looked_for = opened(frames, mask=unasked | {"field_of_view": "auto"})[0]
+    of_field = estimate_field_bytes(128 * 128, frames.itemsize)
+    assert make_plan(looked_for).own_bytes - plain.own_bytes == of_field > 90 * 128 * 128
+    settings = {"preprocess": {"fixed_pattern": "estimate"}, "mask": unasked}
     static = make_plan(opened(frames, **settings)[0])
     assert static.further_bytes == 12 * frames.nbytes
     assert static.own_bytes - plain.own_bytes >= estimate_fixed_pattern_bytes(128 * 128)

@@ -67,7 +67,7 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     of them have a shift as they are, nothing else is tried. Else that conditioning is taken whose
     pairs tell most: by how many have a shift, and by the errors that parts of the frame and noise
     state. Left out are defects of the camera, pixels and lines, and parts that go
-    their own way under the conditioning that is taken.
+    their own way under the conditioning that is taken, and what shows no scene.
 
     Returns
     -------

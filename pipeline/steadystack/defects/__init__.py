@@ -18,7 +18,10 @@ from steadystack.defects.lines import (
 )
 from steadystack.defects.looked_at import (
     FEWEST_LOOKED_AT,
+    FIELD_FRAMES,
+    FIELD_PIXELS,
     count_looked_at,
+    estimate_field_bytes,
     estimate_search_bytes,
 )
 from steadystack.defects.outstanding import (
@@ -31,6 +34,8 @@ from steadystack.defects.unseen import find_unseen, list_runs
 
 __all__ = [
     "FEWEST_LOOKED_AT",
+    "FIELD_FRAMES",
+    "FIELD_PIXELS",
     "LITTLE",
     "PLANE",
     "LevelledFrames",
@@ -41,6 +46,7 @@ __all__ = [
     "compute_side_profiles",
     "count_looked_at",
     "count_places",
+    "estimate_field_bytes",
     "estimate_search_bytes",
     "find_outstanding",
     "find_unseen",

@@ -30,6 +30,7 @@ FEWEST_PIXELS, LEAST_SHARE, MOST_SHARE = 50, 0.005, 0.65
 # Its edge is drawn into the scene by so many pixels: means of boxes reach across it.
 INTO_SCENE = 8
 BINS = 128  # of the histogram
+RESIDUE = 1e-6  # what running sums leave of nothing, as a share
 
 
 def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -> Bools:
@@ -49,6 +50,8 @@ def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -
     if not often.any() or not change[often].any():
         return nowhere
     level = float(np.quantile(change[often], 0.75))
+    if level <= RESIDUE * change[often].max():
+        return nowhere  # most of the frame does not change at all
     logarithm = np.log(np.maximum(change, NOTHING * level))
     edge = _split(logarithm[often])
     low = often & (logarithm < edge)

@@ -259,8 +259,8 @@ ATTRIBUTES = (
               "none was chosen"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each finds, and which was chosen; "
-              "pixels that are defects of the camera, and what its rows and columns add; missing: "
-              "none was auto"),
+              "pixels that are defects of the camera, what its rows and columns add, where frames "
+              "show no scene, and parts that go their own way; missing: none was auto"),
     Attribute("grown", "JSON", "frames: how many the series had each time before it grew; what "
               "was decided before measuring was so from the first number of them; fingerprints: of "
               "each time; kept: pairs behind those of the strategy, measured before; missing: it "

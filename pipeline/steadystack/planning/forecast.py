@@ -9,7 +9,7 @@ import numpy as np
 
 from steadystack.cluster import read_available_memory
 from steadystack.config import ClusterSection
-from steadystack.defects import estimate_search_bytes
+from steadystack.defects import estimate_field_bytes, estimate_search_bytes
 from steadystack.measure import (
     count_fixed_pattern_frames,
     cut_into_batches,
@@ -200,8 +200,10 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
     if setup.series.outside is not None:
         refine = max(refine, OUTSIDE_PIXEL_BYTES * pixels + setup.series.chunk_bytes)
     estimates = [0]
+    whole = math.prod(setup.series.source.frame_shape)
+    if config.mask.field_of_view is not None and len(search.blocks) == 1:
+        estimates.append(estimate_field_bytes(whole, setup.series.pixel_bytes))
     if config.mask.defects is not None and len(search.blocks) == 1:
-        whole = math.prod(setup.series.source.frame_shape)
         estimates.append(estimate_search_bytes(count, whole, setup.series.pixel_bytes))
     if config.preprocess.flat_field == "median":
         pixels = math.prod(search.blocks[0].moving_shape)

@@ -126,7 +126,7 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
         )
 
 
-def find_field_of_view(field: FieldOfView | None) -> Iterator[Finding]:
+def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:
     """Tell that part of the frame showed no scene, and was not used."""
     if field is not None and field.boxes:
         yield Finding(

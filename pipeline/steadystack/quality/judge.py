@@ -38,8 +38,8 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
-    find_field_of_view,
     find_parts_left_out,
+    find_unseen_left_out,
 )
 from steadystack.quality.pair_findings import (
     FEW,
@@ -103,7 +103,7 @@ def judge_series(
             *advise_on_mask(mask),
             *find_contradicting_channels(pairs, channels),
             *find_doubtful_pairs(pairs, frames, advice),
-            *find_field_of_view(field),
+            *find_unseen_left_out(field),
             *find_parts_left_out(frames, parts, advice),
             *strange,
             *still,

@@ -143,14 +143,15 @@ def recall_settings(setup: Setup) -> Setup:
         return setup
     found = setup
     for attributes in _read_begun(setup.config.output.shifts):
+        pilot = attributes.get(PILOT)  # earlier versions needed none where nothing was auto
         try:
-            recalled = decide(setup, Pilot.parse(attributes.get(PILOT, "")))
+            recalled = decide(setup, Pilot.parse(pilot) if pilot else Pilot())
         except (ValueError, InputError):
             continue  # it is from a run of other settings, or none of ours
         fingerprint = recalled.config.fingerprint(recalled.series.digest)
         if attributes.get("fingerprint") == fingerprint:
             return recalled
-        if not setup.config.object_.is_followed:  # a path is of its mask and anchor alone
+        if pilot and not setup.config.object_.is_followed:  # a path is of its mask and anchor alone
             found = recalled if found is setup else found
     return found
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.defects import find_unseen, list_runs, standardize
+from steadystack.defects import (
+    FIELD_FRAMES,
+    FIELD_PIXELS,
+    find_unseen,
+    list_runs,
+    standardize,
+)
 from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FieldOfView, Slices
 from steadystack.planning import Setup
 from steadystack.run_log import count_steps
 
-# So many frames, spread over the series, tell what changes; as many as a scene takes to move.
-FRAMES, FEWEST_FRAMES = 16, 6
+# At least so many frames tell what changes; as many as a scene takes to move.
+FEWEST_FRAMES = 6
 # Larger frames are looked at by the means of boxes of pixels; so many along the longer side.
 MOST_ALONG = 512
 
@@ -32,7 +38,7 @@ def find_field_of_view(setup: Setup) -> FieldOfView | None:
         return None
     box = -(-max(side.stop - side.start for side in region[-2:]) // MOST_ALONG)
     images, valid = list[NDArray[np.float32]](), list[Bools]()
-    frames = spread_evenly(np.arange(source.frame_count), FRAMES).tolist()
+    frames = spread_evenly(np.arange(source.frame_count), FIELD_FRAMES).tolist()
     for frame in count_steps(frames, len(frames), "field of view", "frames"):
         content = source.read(frame, region)
         if content.valid.any():
@@ -49,7 +55,13 @@ def find_field_of_view(setup: Setup) -> FieldOfView | None:
 def _shrink(
     image: NDArray[np.float32], valid: Bools, box: int
 ) -> tuple[NDArray[np.float32], Bools]:
-    """The means of square boxes of the valid pixels; those with half of their pixels are valid."""
+    """The means of square boxes of the valid pixels; those with half of their pixels are valid.
+
+    Of a volume, in as many planes as are to be held.
+    """
+    if image.ndim > 2:
+        planes = max(1, FIELD_PIXELS // (image[0].size // box**2 + 1))
+        image, valid = spread_evenly(image, planes), spread_evenly(valid, planes)
     if box == 1:
         return image, valid
     sums, counts, sizes = (
