@@ -31,7 +31,7 @@ from steadystack.model import (
     Trial,
 )
 from steadystack.pairs import select_pairs
-from steadystack.planning import Setup, bound_search, decide, leave_out_defects
+from steadystack.planning import Setup, bound_search, decide, leave_out_found
 from steadystack.register import CAN_BE_HELPED
 from steadystack.run_log import log_stage, tell
 from steadystack.solve import leave_out_strange_parts, solve_shifts
@@ -77,7 +77,7 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
     found = _find_of_camera(setup)
-    without = decide(setup, found)
+    without = leave_out_found(setup, found)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     nearest = np.sort(apart)
@@ -126,15 +126,15 @@ def _find_of_camera(setup: Setup) -> Pilot:
     pilot = _find_defects(setup, field)
     if field is None or not field.boxes:
         return replace(pilot, field_of_view=field)
-    field = _judge_field(decide(setup, pilot), field)
+    field = _judge_field(leave_out_found(setup, pilot), field)
     return replace(pilot if field.boxes else _find_defects(setup, None), field_of_view=field)
 
 
 def _find_defects(setup: Setup, field: FieldOfView | None) -> Pilot:
     """Look for pixels of the camera that stand out, then for lines, in the field of view."""
-    within = decide(setup, Pilot(field_of_view=field))
+    within = leave_out_found(setup, Pilot(field_of_view=field))
     defects = find_defects(within)
-    lines = find_lines(leave_out_defects(within, defects.pixels if defects else ()))
+    lines = find_lines(leave_out_found(within, Pilot(defects=defects)))
     return Pilot(defects=defects, lines=lines)
 
 

@@ -34,6 +34,19 @@ class FixedPatternEffect:
     loss: float = 0.0
 
 
+Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last
+
+
+def parse_boxes(values: Sequence[Any]) -> Boxes:
+    """Parse boxes of pixels, as JSON has them."""
+    return tuple(tuple((int(first), int(stop)) for first, stop in box) for box in values)
+
+
+def describe_errors(errors: Sequence[float | None]) -> str:
+    """Errors in px, one after the other, in words; those that are not known are left out."""
+    return " -> ".join(f"{error:.2g} px" for error in errors if error is not None)
+
+
 @dataclass(frozen=True)
 class FieldOfView:
     """Where the frames of a series show no scene, found before measuring.
@@ -52,13 +65,7 @@ class FieldOfView:
     share: float = 0.0
     error: float | None = None
     error_without: float | None = None
-    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Parse what JSON has of one."""
-        boxes = tuple(tuple((int(one), int(end)) for one, end in box) for box in values["boxes"])
-        return cls(**{**values, "boxes": boxes})
+    boxes: Boxes = ()
 
     def describe(self) -> str:
         """What was found, in words."""
@@ -67,8 +74,7 @@ class FieldOfView:
         words = f"field of view: {self.share:.0%} of the frame, along its border, shows no scene"
         if not self.boxes:
             return f"{words}, but without it shifts are no better known: it is not left out"
-        errors = [e for e in (self.error, self.error_without) if e is not None]
-        known = " -> ".join(f"{error:.2g} px" for error in errors)
+        known = describe_errors((self.error, self.error_without))
         return f"{words}, and is left out: shifts are known to {known}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.model.findings import FieldOfView
+from steadystack.model.findings import Boxes, FieldOfView, describe_errors, parse_boxes
 
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
 MOST_SIGMA = 1e6  # of a filter, px
@@ -145,7 +145,7 @@ class StrangeParts:
     names: str = ""
     error: float | None = None
     error_without: float | None = None
-    boxes: tuple[tuple[tuple[int, int], ...], ...] = ()
+    boxes: Boxes = ()
     still: bool = False
 
     @property
@@ -166,10 +166,9 @@ class StrangeParts:
         if not self.boxes:
             return f"{words}, but without them shifts are no better known: none is left out"
         errors = [e for e in (self.error, self.error_without) if e is not None]
-        known = " -> ".join(f"{error:.2g} px" for error in errors)
         if errors == sorted(errors):  # what outweighs a scene is known well
             return f"{words}, and are left out: they hold the shifts, that are others without them"
-        return f"{words}, and are left out: shifts are known to {known}"
+        return f"{words}, and are left out: shifts are known to {describe_errors(errors)}"
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,8 @@ class Pilot:
             path = path and ObjectPath(tuple(_as_place(place) for place in path["places"]))
             found = {"defects": defects, "parts": parts, "reach": reach, "lines": lines}
             field = values.pop("field_of_view", None)
-            found["field_of_view"] = field and FieldOfView.parse(field)
+            boxes = field and {"boxes": parse_boxes(field["boxes"])}
+            found["field_of_view"] = field and FieldOfView(**field | boxes)
             pilot = cls(trials=trials, path=path, **found, **values)
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
@@ -333,7 +333,5 @@ def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers and boxes of parts, as JSON has them, as tuples of whole numbers."""
     return {
         "parts": tuple(map(int, parts["parts"])),
-        "boxes": tuple(
-            tuple((int(first), int(stop)) for first, stop in box) for box in parts["boxes"]
-        ),
+        "boxes": parse_boxes(parts["boxes"]),
     }

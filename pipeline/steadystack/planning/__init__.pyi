@@ -15,7 +15,7 @@ from .layout import (
     count_wanted_workers,
     decide,
     get_default_task_bytes,
-    leave_out_defects,
+    leave_out_found,
     list_changed_settings,
     set_up,
 )
@@ -54,7 +54,7 @@ __all__ = [
     "follow_path",
     "format_mib",
     "get_default_task_bytes",
-    "leave_out_defects",
+    "leave_out_found",
     "list_changed_settings",
     "list_images",
     "look_again",

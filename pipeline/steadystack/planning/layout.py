@@ -86,15 +86,8 @@ def set_up(config: Config, series: Series) -> Setup:
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
     """The same run with settings that are "auto" as a pilot has them."""
-    series, config, chosen = follow_path(setup.series, pilot.path), setup.config, pilot.outcome
-    if config.mask.defects is not None and pilot.defects is not None:
-        series = leave_out(series, pixels=pilot.defects.pixels)
-    if config.mask.field_of_view is not None and pilot.field_of_view is not None:
-        series = leave_out(series, boxes=pilot.field_of_view.boxes)
-    if config.mask.parts is not None and pilot.parts is not None:
-        series = leave_out(series, boxes=pilot.parts.boxes)
-    if config.mask.defects is not None and pilot.lines is not None:
-        series = level(series, pilot.lines.rows, pilot.lines.columns)
+    config, chosen = setup.config, pilot.outcome
+    series = _leave_out_found(config, follow_path(setup.series, pilot.path), pilot)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
     register = _decide_search(config, pilot.reach)
     config = config.model_copy(update={"preprocess": preprocess, "register_": register})
@@ -115,9 +108,23 @@ def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
     return config.register_.decide(reach.bounds, reach.widen)
 
 
-def leave_out_defects(setup: Setup, pixels: tuple[int, ...]) -> Setup:
-    """The same run without pixels, flat indices in a frame, that may be defects of the camera."""
-    series = leave_out(setup.series, pixels)
+def _leave_out_found(config: Config, series: Series, pilot: Pilot) -> Series:
+    """The series without what a pilot found, as far as the settings ask for it."""
+    mask = config.mask
+    if mask.defects is not None and pilot.defects is not None:
+        series = leave_out(series, pixels=pilot.defects.pixels)
+    if mask.field_of_view is not None and pilot.field_of_view is not None:
+        series = leave_out(series, boxes=pilot.field_of_view.boxes)
+    if mask.parts is not None and pilot.parts is not None:
+        series = leave_out(series, boxes=pilot.parts.boxes)
+    if mask.defects is not None and pilot.lines is not None:
+        series = level(series, pilot.lines.rows, pilot.lines.columns)
+    return series
+
+
+def leave_out_found(setup: Setup, pilot: Pilot) -> Setup:
+    """The same run without what a pilot found in the frames; what is "auto" stays so."""
+    series = _leave_out_found(setup.config, setup.series, pilot)
     return _set_up_again(setup, setup.config, series) if series is not setup.series else setup
 
 

@@ -118,8 +118,10 @@ def _locate_raw(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
     inside = split_hdf_path(path)
-    place = None if inside is None else get_place(inside[0])
-    if inside is None or place is None or place.is_pattern:
+    if inside is None:
+        return None
+    place = get_place(inside[0])
+    if place.is_pattern:
         return None
     if place.has_wildcards and inside[1]:
         raise InputError(

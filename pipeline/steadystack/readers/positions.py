@@ -251,17 +251,13 @@ def identify_axes(array: Pixels, names: Sequence[str] | None, path: str) -> tupl
         raise InputError(f"{path} has the axes {axes}: a frame needs y and x; set input.axes")
     if "t" not in axes:
         single = f"{path} has the axes {', '.join(axes)} and no t: a time-lapse is needed; "
-        if is_picture(path) or (is_tiff(path) and len(axes) == 2):
+        inside = split_hdf_path(path)
+        if is_picture(path) or ((is_tiff(path) or inside) and len(axes) == 2):
+            file = inside[0] if inside else path
+            dataset = f":{inside[1] or '/entry/data'}" if inside else ""
             raise InputError(
                 f"{single}if each frame is a file, give the folder, or a pattern in quotes such "
-                f"as '{path.rpartition('/')[0] or '.'}/*.{path.rpartition('.')[2]}'"
-            )
-        inside = split_hdf_path(path)
-        if inside and len(axes) == 2:
-            raise InputError(
-                f"{single}if each frame is a file, give the folder, or a pattern in quotes such as "
-                f"'{inside[0].rpartition('/')[0] or '.'}/*.{inside[0].rpartition('.')[2]}:"
-                f"{inside[1] or '/entry/data'}'"
+                f"as '{file.rpartition('/')[0] or '.'}/*.{file.rpartition('.')[2]}{dataset}'"
             )
         raise InputError(f"{single}if one of them is time, set input.axes")
     return axes

@@ -27,8 +27,17 @@ from steadystack.defects import (
     standardize,
 )
 from steadystack.measure import Sample, has_shift, spread_evenly
-from steadystack.model import LEAST_WAY, Bools, Defects, FixedLines, FrameSource, Ints, RunError
-from steadystack.planning import Setup, leave_out_defects
+from steadystack.model import (
+    LEAST_WAY,
+    Bools,
+    Defects,
+    FixedLines,
+    FrameSource,
+    Ints,
+    Pilot,
+    RunError,
+)
+from steadystack.planning import Setup, leave_out_found
 from steadystack.run_log import count_steps
 
 # Defects are at most so many pixels, and this part of a frame.
@@ -75,7 +84,7 @@ def _find_defects_in(setup: Setup, frames: NDArray[np.int64]) -> Defects | None:
     every = np.unique(np.concatenate(standing))
     if not every.size or len(every) > most:
         return replace(found, too_many=True)
-    without = leave_out_defects(setup, tuple(every.tolist()))
+    without = leave_out_found(setup, Pilot(defects=replace(found, pixels=tuple(every.tolist()))))
     sample = Sample(without.series.source, without.method, without.size, shown, np.ones(len(shown)))
     try:
         positions = sample.shifts(None)
