@@ -9,9 +9,9 @@ from steadystack.model import InputError
 
 
 def test_nodes_are_counted_before_they_are_chosen():
-    assert MotionSection().most_nodes == (1, 1)
-    assert MotionSection(model="local", grid=[4, 7]).most_nodes == (4, 7)
-    assert min(MotionSection(model="local").most_nodes) > 2
+    assert MotionSection().count_most_nodes(2) == (1, 1)
+    assert MotionSection(model="local", grid=[4, 7]).count_most_nodes(2) == (4, 7)
+    assert min(MotionSection(model="local").count_most_nodes(3)) > 2
     with pytest.raises(ValueError, match="model is translation"):
         MotionSection(grid=[4, 7])
 
@@ -19,7 +19,7 @@ def test_nodes_are_counted_before_they_are_chosen():
 @pytest.mark.parametrize(
     ("shape", "blocks", "subpixel", "words"),
     [
-        ((8, 64, 64), 1, True, "for 2-D frames"),
+        ((8, 64, 64), 1, True, "has 2 numbers of nodes, but frames have 3 axes"),
         ((64, 64), 4, True, "take 4"),
         ((64, 64), 1, False, "subpixel: true"),
         ((64, 60), 1, True, "7 nodes along x, but frames of 60 pixels carry 6"),

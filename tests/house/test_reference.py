@@ -185,7 +185,7 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
     # of a series that grew, where a model was chosen, where frames were, of a shared stage
     others = {GROWN, MOTION_CHOICE, STACK_FRAMES, SHARED_DRIFT}
     assert set(first("### Attributes")) == {*edited.attrs} | others
-    assert set(first("### Dims")) == set(shifts.sizes)
+    assert set(first("### Dims")) == {*shifts.sizes, "node_z"}  # that of volumes
     beside = first("### Coordinates, and what the input tells of its pixels")
     assert set(shifts.variables) <= set(beside) | {column.name for column in COLUMNS}
 

@@ -179,3 +179,41 @@ def test_a_frame_that_does_not_compare_is_given_no_local_shift(run):
     filled = interpolate_missing(apart, "linear")
     assert np.isnan(filled.local_shift[3]).all()
     assert (filled.local_status[3] == LocalStatus.UNKNOWN.code).all()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_volumes_are_measured_written_drawn_and_exported(tmp_path):
+    series = bent_series(2, count=4, shape=(16, 60, 64), size=2.0, noise=0.1)
+    volumes = np.clip(20000 + 4000 * series.frames, 0, 65535).astype("u2")
+    write_stack(tmp_path / "stack.zarr", volumes, axes="tzyx", pixel_size=(1, 0.5, 0.25))
+    found = stages.run(config(tmp_path, register={"max_shift": [3, 8, 8]}))
+    loaded = load_shifts(str(tmp_path / "shifts.zarr"))
+    np.testing.assert_array_equal(loaded["frame_local_shift"], found["frame_local_shift"])
+    frames = read_frames(loaded)
+    assert [len(nodes) for nodes in frames.nodes] == list(frames.local_shift.shape[1:-1])
+    stored = zarr.open_group(tmp_path / "corrected.zarr", mode="r")
+    whole = steadystack.correct(volumes, found)
+    np.testing.assert_array_equal(stored["0"][:], whole)
+    crop = steadystack.correct(volumes, found, border="crop")
+    assert (crop > 0).all()
+    words = " ".join(re.sub("<[^>]*>", " ", (tmp_path / "page.html").read_text()).split())
+    off = np.linalg.norm(found["frame_local_shift"] - found["frame_shift"], axis=-1).max()
+    told = re.search(
+        r"up to (\S+) ± \S+ px .*? at z \d+, y \d+, x \d+, of (\d+ x \d+ x \d+)", words
+    )
+    assert float(told[1]) == pytest.approx(off, abs=0.01)
+    assert "at z" in (tmp_path / "page.html").read_text()
+    target = tmp_path / "frames.displacements.ome.zarr"
+    stages.export(str(tmp_path / "shifts.zarr"), str(target))
+    size, scene = np.array([1, 0.5, 0.25]), Scene06(target)
+    for point in ([8.0, 25.0, 40.0], [9.0, 33.0, 21.0]):
+        moved = scene.move("frames", "steady", 3, point * size) / size
+        expected = point + series.forward(3, np.array(point))
+        assert np.linalg.norm(moved - expected) < 0.7
+        back = scene.move("steady", "frames", 3, moved * size) / size
+        np.testing.assert_allclose(back, point, atol=0.02)
+    wanted = found["frame_shift"].to_numpy() + 0
+    wanted[2] += (1, 3, -2)
+    edited = steadystack.edit_shifts(found, wanted)["frame_local_shift"]
+    moved = edited[2] - found["frame_local_shift"][2]
+    np.testing.assert_allclose(moved, np.broadcast_to([1.0, 3.0, -2.0], moved.shape))

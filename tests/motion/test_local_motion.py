@@ -22,11 +22,15 @@ def measured(frames, grid=None, **settings):
 
 
 def errors(found, truth):
-    """Errors of nodes that are seen, of the frames but the first, with their stated deviations."""
+    """Errors of nodes that are seen, of the frames but the first, with their stated deviations.
+
+    What they are if frames are shifted alone lies between.
+    """
     seen = found["frame_local_status"].to_numpy() == LocalStatus.OK.code
     seen[0] = False
     off = found["frame_local_shift"].to_numpy() - truth
-    alone = found["frame_shift"].to_numpy()[:, None, None] - truth
+    nodes = tuple(range(1, truth.ndim - 1))
+    alone = np.expand_dims(found["frame_shift"].to_numpy(), nodes) - truth
     return off[seen], alone[seen], found["frame_local_shift_std"].to_numpy()[seen]
 
 
@@ -45,6 +49,34 @@ def test_nodes_go_where_the_frame_does(seed, size, less):
     assert (found["frame_local_shift"][0] == 0).all()
     assert json.loads(found.attrs["motion"])["model"] == "local"
     assert np.isnan(found["frame_linear"]).all()
+
+
+@pytest.mark.parametrize(
+    ("seed", "shape", "noise"),
+    slow_but(
+        [(1, (12, 64, 64), 0.2)],
+        [(1, (12, 64, 64), 0.2), (2, (40, 64, 64), 0.2), (3, (12, 64, 64), 1.0)],
+    ),
+)
+@pytest.mark.usefixtures("unchecked")
+def test_volumes_are_followed_along_three_axes(seed, shape, noise):
+    series = bent_series(seed, count=5, shape=shape, size=1.5, noise=noise)
+    found = measured(series.frames, max_shift=(4, 8, 8))
+    assert found["frame_local_shift"].dims == ("frame", "node_z", "node_y", "node_x", "axis")
+    off, alone, std = errors(found, series.at_nodes(found))
+    assert (np.sqrt(np.mean(off**2, axis=0)) < np.sqrt(np.mean(alone**2, axis=0)) / 1.5).all()
+    assert np.sqrt(np.mean(off**2)) < np.sqrt(np.mean(alone**2)) / 2.5
+    assert 0.3 < np.sqrt(np.mean((off / std) ** 2)) < 1.6
+    assert (found["frame_local_shift"][0] == 0).all()
+    steady = steadystack.correct(series.frames, found).to_numpy()
+    alone = found.drop_vars("frame_local_shift")
+    shifted = steadystack.correct(series.frames, alone).to_numpy()
+    inner = (slice(3, -3), slice(6, -6), slice(6, -6))
+    unlike = [
+        np.nanstd((each[-1] - series.frames[0])[inner]) - np.sqrt(2) * noise
+        for each in (steady, shifted)
+    ]
+    assert unlike[0] < 0.6 * unlike[1]
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -94,8 +126,12 @@ def test_frames_that_are_not_known_have_no_local_shift():
 
 def test_what_it_does_not_do_is_told_before_work_starts():
     frames = np.random.default_rng(1).normal(size=(3, 64, 64))
-    with pytest.raises(InputError, match="local is for 2-D frames, but these have 3 axes"):
-        measured(np.zeros((3, 12, 32, 32)), max_shift=3)
+    with pytest.raises(InputError, match=r"\[3, 3\] has 2 numbers of nodes.*3 axes"):
+        measured(np.zeros((3, 12, 32, 32)), [3, 3], max_shift=3)
+    with pytest.raises(InputError, match=r"2 nodes along z.*12 pixels carry 2|5 nodes along z"):
+        measured(np.zeros((3, 12, 32, 32)), [5, 3, 3], max_shift=3)
+    with pytest.raises(InputError, match="at least 8 pixels along"):
+        measured(np.zeros((3, 5, 32, 32)), max_shift=3)
     with pytest.raises(InputError, match=r"motion\.grid has 9 nodes along y.*carry 6 at most"):
         measured(frames, [9, 4])
     with pytest.raises(InputError, match=r"grid.*is of local motion, but model is rigid"):

@@ -48,6 +48,28 @@ def test_boxes_tell_what_is_left_of_each():
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.7])
+def test_boxes_of_volumes_tell_steps_and_errors_along_three_axes(noise):
+    shape, off = (24, 60, 64), []
+    boxes, nodes = BoxGrid(shape, (1, 3, 3)), make_nodes(shape, (2, 2, 2))
+    for seed in range(4):
+        rng, scene = np.random.default_rng(seed), Scene(seed, ndim=3, detail=2.0, waves=60)
+        pair = []
+        for at in (np.zeros(3), np.array([0.1, -0.15, 0.1])):
+            frame = scene.view(shape, at) + rng.normal(0, noise, shape)
+            frame = (frame - frame.mean()) / frame.std()
+            ready = smooth_further(
+                make_score_image(frame, SmoothedMask.make(np.ones(shape, bool)), (0, 0, 0))
+            )
+            still = LocalField(nodes, np.zeros((2, 2, 2, 3)))
+            pair.append(move_by_field(ready, still, shape))
+        step, variance, place = ask_boxes(*pair, boxes)
+        np.testing.assert_allclose(place, boxes.centres, atol=4)
+        np.testing.assert_allclose(step.mean(axis=0), [0.1, -0.15, 0.1], atol=0.04)
+        off.append((step - [0.1, -0.15, 0.1]) / np.sqrt(variance))
+    assert 0.4 < np.sqrt(np.mean(np.square(off))) < 1.6
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.7])
 def test_variances_are_as_large_as_errors(noise):
     off, boxes, mask = [], BoxGrid(SHAPE, (4, 5)), ellipse(SHAPE, 0.95)
     for seed in range(8):

@@ -157,7 +157,5 @@ def test_what_it_does_not_do_is_told_before_work_starts():
         measured(series.frames, "elastic")
     with pytest.raises(InputError, match=r"solve\.refine 1 to 0"):
         measured(series.frames, "rigid", solve={"refine": 1})
-    with pytest.raises(InputError, match="local is for 2-D frames, but these have 3 axes"):
-        measured(np.zeros((3, 12, 32, 32)), "local", max_shift=3)
     with pytest.raises(InputError, match="at least 8 pixels along each of two or three axes"):
         measured(np.zeros((3, 7, 32, 32)), "rigid", max_shift=3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+import steadystack
 from steadystack import plot
 from steadystack.model import LocalStatus, ReportImages
 from steadystack.report.facts import list_facts
@@ -119,3 +121,27 @@ def test_turns_about_each_axis_are_told_where_they_are_known(shifts):
         ("turn about y", "+0.000 to +0.500 degree ± 0.010"),
         ("turn about x", "-1.250 to +0.000 degree ± 0.020"),
     ]
+
+
+@pytest.fixture(scope="module")
+def volume_shifts():
+    """Of volumes that move by whole pixels."""
+    volume = np.random.default_rng(1).normal(size=(10, 24, 28))
+    frames = np.stack([np.roll(volume, frame % 3, axis=2) for frame in range(FRAMES)])
+    return steadystack.estimate_shifts(
+        frames, max_shift=3, defects=None, parts=None, field_of_view=None
+    )
+
+
+@pytest.mark.usefixtures("without_drift", "unchecked")
+def test_of_volumes_the_plane_of_the_farthest_node_is_drawn(volume_shifts):
+    off = np.random.default_rng(0).normal(0, 0.2, (FRAMES, 3, 5, 6, 3))
+    off[4, 1, 3, 2] = (0.5, 0.9, 1.2)
+    local = with_local_shifts(volume_shifts, off)
+    told = dict(list_facts(local))["local motion"]
+    assert re.search(r"up to 1\.58 ± .*frame 4 at z 10, y 30, x 20, of 3 x 5 x 6 nodes", told)
+    nodes = plot.NodeShifts.of(local)
+    np.testing.assert_allclose(nodes.off, off[:, 1])
+    figures = {name: each for name, _, each in draw_figures(local, ReportImages())}
+    assert "along y and x, at z 10" in figures["local-shifts"].axes[0].get_title()
+    assert "z 10, y 30, x 20" in figures["local-traces"].axes[0].get_title()

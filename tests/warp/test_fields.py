@@ -35,6 +35,56 @@ def test_a_field_has_its_values_at_the_nodes_and_is_constant_beyond():
     np.testing.assert_allclose(field.at_places(field.places), field.values.reshape(-1, 2))
 
 
+def test_a_field_of_volumes_is_that_of_three_axes():
+    shape, rng = (14, 30, 36), np.random.default_rng(8)
+    nodes = make_nodes(shape, (3, 4, 5))
+
+    def truth(z, y, x):
+        return np.stack([z * y / 90 - 1, (x / 20) ** 3 + z**2 / 50, y / 9 - x * z / 99])
+
+    field = LocalField(nodes, np.moveaxis(truth(*np.meshgrid(*nodes, indexing="ij")), 0, -1))
+    lines = [np.linspace(0, size - 1, 9) for size in shape]
+    crossings = np.meshgrid(*lines, indexing="ij")
+    np.testing.assert_allclose(field.at(*lines), truth(*crossings), atol=1e-9)
+    block = tuple(slice(low, low + 4) for low in (3, 8, 11))
+    pixels = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in block), indexing="ij"))
+    np.testing.assert_allclose(field.locate(block), pixels - truth(*pixels), atol=1e-9)
+    places = rng.uniform(2, 11, (20, 3))
+    np.testing.assert_allclose(field.at_places(places), truth(*places.T).T, atol=1e-9)
+    laid = field.lay(places)
+    np.testing.assert_allclose(laid - field.at_places(laid), places, atol=1e-5)
+    several = LocalField(nodes, np.stack([field.values, -field.values]))
+    low, high = several.find_extremes()
+    np.testing.assert_allclose(low[1], -high[0])
+    np.testing.assert_allclose(high[0, 0], 13 * 29 / 90 - 1)
+    known = several.flattened(np.array([False, True]), np.array([[9.0] * 3, [1.0, 2.0, 3.0]]))
+    np.testing.assert_array_equal(known.values[0], field.values)
+    assert (known.values[1] == (1, 2, 3)).all()
+
+
+def test_volumes_are_bent_as_shifts_of_whole_pixels_and_in_pieces():
+    shape, rng = (12, 30, 36), np.random.default_rng(8)
+    image, valid = rng.normal(size=shape), rng.random(shape) > 0.1
+    nodes = make_nodes(shape, (2, 3, 4))
+    alike = LocalField(nodes, np.broadcast_to([1.0, 3.0, -5.0], (2, 3, 4, 3)))
+    expected, known = warp(image, valid, None, np.array([1.0, 3.0, -5.0]), "linear")
+    moved, moved_known = warp(image, valid, alike, np.zeros(3), "linear")
+    np.testing.assert_array_equal(moved_known, known)
+    np.testing.assert_allclose(moved[known], expected[known], atol=1e-9)
+    field = LocalField(nodes, rng.normal(0, 1, (2, 3, 4, 3)))
+    whole, known = warp(image, valid, field, np.zeros(3), "linear")
+    box = Box((4, 10, 0), (6, 12, 36))
+    region = find_warped_part(box, field, np.zeros(3), shape, 2)
+    piece, piece_known = np.zeros(box.shape), np.zeros(box.shape, bool)
+    warp_part(
+        image[region], valid[region], region, shape, field, np.zeros(3), box.first, "linear",
+        piece, piece_known,
+    )  # fmt: skip
+    inside = tuple(slice(a, b) for a, b in zip(box.first, box.stop, strict=True))
+    np.testing.assert_array_equal(piece_known, known[inside])
+    np.testing.assert_allclose(piece[piece_known], whole[inside][piece_known], atol=1e-9)
+
+
 @pytest.mark.parametrize(("grid", "degree"), [((4, 6), 3), ((3, 3), 2), ((2, 2), 1)])
 def test_polynomials_are_interpolated_exactly(grid, degree):
     nodes = make_nodes(SHAPE, grid)

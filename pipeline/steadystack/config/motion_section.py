@@ -25,17 +25,19 @@ class MotionSection(Section):
         "translation",
         description=(
             "translation; rigid: with rotation; similarity: with rotation and scale; affine: with "
-            "shear, too; local: parts of 2-D frames move on their own, smoothly; auto: the "
+            "shear, too; local: parts of the frame move on their own, smoothly; auto: the "
             "simplest that the measured pairs allow, except local, chosen once; all but "
             "translation read the frames again to solve"
         ),
     )
-    grid: Annotated[tuple[NodeCount, NodeCount], Listed] | None = Field(
-        None,
-        description=(
-            "local: nodes along y and x, evenly from the first to the last pixel; null: as many "
-            "as the data support, stated in the log"
-        ),
+    grid: Annotated[tuple[NodeCount, ...], Listed, Field(min_length=2, max_length=3)] | None = (
+        Field(
+            None,
+            description=(
+                "local: nodes along y and x, of volumes along z, y and x, evenly from the first to "
+                "the last pixel; null: as many as the data support, stated in the log"
+            ),
+        )
     )
 
     @model_validator(mode="after")
@@ -47,12 +49,11 @@ class MotionSection(Section):
             )
         return self
 
-    @property
-    def most_nodes(self) -> tuple[int, int]:
-        """How many nodes there are at most along y and x; 1, of nothing, if there is no grid."""
+    def count_most_nodes(self, ndim: int) -> tuple[int, ...]:
+        """How many nodes there are at most along each axis; 1, of nothing, if there is no grid."""
         if not self.is_local:
-            return 1, 1
-        return self.grid or (CHOSEN_NODES, CHOSEN_NODES)
+            return (1,) * ndim
+        return self.grid or (CHOSEN_NODES,) * ndim
 
     @property
     def is_local(self) -> bool:
@@ -69,11 +70,6 @@ class MotionSection(Section):
         """
         if self.model in ("auto", "translation"):
             return
-        if self.is_local and len(shape) != 2:
-            raise InputError(
-                f"motion.model local is for 2-D frames, but these have {len(shape)} axes, "
-                f"{tuple(shape)} pixels: set it to translation, rigid, similarity or affine"
-            )
         if len(shape) not in (2, 3) or min(shape) < SMALLEST_SIDE:
             raise InputError(
                 f"motion.model {self.model} is for frames of at least {SMALLEST_SIDE} pixels along "
@@ -90,7 +86,12 @@ class MotionSection(Section):
                 f"motion.model {self.model} needs register.subpixel: true: set it to translation, "
                 "or change that"
             )
-        for axis, count, size in zip("yx", self.grid or (), shape, strict=False):
+        if self.grid is not None and len(self.grid) != len(shape):
+            raise InputError(
+                f"motion.grid {list(self.grid)} has {len(self.grid)} numbers of nodes, but frames "
+                f"have {len(shape)} axes, {tuple(shape)} pixels: give one for each, or null"
+            )
+        for axis, count, size in zip("zyx"[-len(shape) :], self.grid or (), shape, strict=False):
             most = size // SMALLEST_BOX + 1
             if count > most:
                 raise InputError(

@@ -323,7 +323,7 @@ def _move_frame(
     fill_value: float,
     box: Box,
     invalid: str,
-    nodes: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    nodes: tuple[NDArray[np.float64], ...] | None,
     defects: tuple[int, ...],
 ) -> NDArray[Any]:
     """Move one frame onto the pixels of `box`.

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.model import PILOT, Bools, FrameStatus, InputError, Pilot
+from steadystack.model import NODE_DIMS, PILOT, Bools, FrameStatus, InputError, Pilot
 from steadystack.warp import (
     AnyMotion,
     Box,
@@ -96,8 +96,7 @@ def find_movements(
         shift[is_interpolated] = 0.0 if interpolated == "unmoved" else np.nan
         has_shift[is_interpolated] = False
     if isinstance(linear, LocalField):
-        values = np.where(has_shift[:, None, None, None], linear.values, shift[:, None, None])
-        linear = replace(linear, values=values)
+        linear = linear.flattened(~has_shift, shift)
     elif linear is not None:
         linear = np.where(has_shift[:, None, None], linear, np.eye(shift.shape[1]))
     is_whole = np.ones(len(shift), bool)
@@ -204,9 +203,10 @@ def get_motion(shifts: xr.Dataset) -> AnyMotion | None:
     """The linear motion of all frames, or their local shifts; None where they are shifted alone."""
     if "frame_local_shift" not in shifts or not shifts["frame_local_shift"].notnull().any():
         return get_linear(shifts)
-    values = shifts["frame_local_shift"].transpose("frame", "node_y", "node_x", "axis").to_numpy()
-    y, x = (shifts[name].to_numpy().astype(np.float64) for name in ("node_y", "node_x"))
-    return LocalField((y, x), values.astype(np.float64))
+    dims = [name for name in NODE_DIMS if name in shifts["frame_local_shift"].dims]
+    values = shifts["frame_local_shift"].transpose("frame", *dims, "axis").to_numpy()
+    nodes = tuple(shifts[name].to_numpy().astype(np.float64) for name in dims)
+    return LocalField(nodes, values.astype(np.float64))
 
 
 def make_motion_array(
@@ -228,7 +228,7 @@ def make_motion_array(
             "do not have: correct whole frames, and cut them then"
         )
     if isinstance(movements.linear, LocalField):
-        dims = ("t", "node_y", "node_x", "axis")
+        dims = ("t", *NODE_DIMS[-movements.linear.ndim :], "axis")
         return xr.DataArray(movements.linear.values, dims=dims), movements.linear.nodes
     return xr.DataArray(movements.linear, dims=("t", "axis", "of_axis")), None
 

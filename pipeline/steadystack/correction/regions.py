@@ -77,7 +77,7 @@ class CorrectionPlan:
         """The linear motion of a frame, of a shift alone it is 1; or local shifts of a channel."""
         motion = np.eye(2) if self.linear is None else self.linear[frame]
         if isinstance(motion, LocalField) and self.offsets is not None:
-            return motion.shifted(self.offsets[channel, -2:])
+            return motion.shifted(self.offsets[channel, -motion.ndim :])
         return motion
 
     def find_source(self, frame: int, channel: int, box: Box, margin: int) -> Slices | None:

@@ -18,6 +18,7 @@ from steadystack.model import (
     ATTRIBUTES,
     BESIDE,
     COLUMNS,
+    NODE_DIMS,
     SHIFT_CONVENTION,
     Column,
     FrameTable,
@@ -79,23 +80,20 @@ def make_dataset(
         "axis": ("axis", list(axes), about["axis"]),
         "channel": ("channel", list(channels), about["channel"]),
         "frame": ("frame", np.array(frame_numbers or range(frame_count), np.int64), about["frame"]),
-        "node_y": ("node_y", frames.nodes[0], about["node_y"] | {"units": "pixel"}),
-        "node_x": ("node_x", frames.nodes[1], about["node_x"] | {"units": "pixel"}),
         "of_axis": ("of_axis", list(axes), about["of_axis"]),
     }
+    for name, nodes in zip(NODE_DIMS[-len(frames.nodes) :], frames.nodes, strict=True):
+        coordinates[name] = (name, nodes, about[name] | {"units": "pixel"})
     if time is not None:
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
         coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
+    values = {column: _get_values(column, pairs, frames, comparable) for column in COLUMNS}
     dataset = xr.Dataset(
         {
             **{
-                column.name: (
-                    column.dims,
-                    _get_values(column, pairs, frames, comparable),
-                    column.attributes,
-                )
-                for column in COLUMNS
+                column.name: (column.choose_dims(values.ndim), values, column.attributes)
+                for column, values in values.items()
             },
             "part_centre": (
                 ("part", "axis"),
@@ -122,6 +120,8 @@ def _make_attributes(pairs: PairTable, attributes: Mapping[str, Any]) -> dict[st
         **attributes,
     }
     order = [item.name for item in ATTRIBUTES]
+    if unknown := set(values) - set(order):
+        raise ValueError(f"a shifts dataset has no attributes {', '.join(sorted(unknown))}")
     return {name: hide_in_values(values[name]) for name in sorted(values, key=order.index)}
 
 
@@ -170,7 +170,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
         **_check_columns(dataset, "frames"),
         rejected=dataset["pair_status"].to_numpy() == PairStatus.REJECTED.code,
         anchors=tuple(json.loads(dataset.attrs.get("anchors", "[]"))),
-        nodes=(dataset["node_y"].to_numpy(), dataset["node_x"].to_numpy()),
+        nodes=tuple(dataset[name].to_numpy() for name in NODE_DIMS if name in dataset.dims),
     )
 
 
@@ -179,7 +179,7 @@ def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> di
     fields = {}
     for column in columns_of(table):
         variable = dataset.variables.get(column.name)
-        if variable is None or variable.dims != column.dims:
+        if variable is None or variable.dims != column.choose_dims(variable.ndim):
             has = "none" if variable is None else f"one over {', '.join(map(str, variable.dims))}"
             raise InputError(
                 f"a shifts dataset has a variable {column.name} over {', '.join(column.dims)}, "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -88,16 +90,31 @@ class LocalPlace:
         return PurePath(self.path).match(LocalPlace(pattern)._make_glob())
 
     def exists(self) -> bool:
-        return self._path.exists()
+        return self._find_mode() != 0
 
     def is_occupied(self) -> bool:
-        return self._path.exists()
+        return self.exists()
 
     def is_file(self) -> bool:
-        return self._path.is_file()
+        return stat.S_ISREG(self._find_mode())
 
     def is_folder(self) -> bool:
-        return self._path.is_dir()
+        return stat.S_ISDIR(self._find_mode())
+
+    def _find_mode(self) -> int:
+        """What is there, as the system tells it; 0: nothing.
+
+        What may not be looked at raises PermissionError: Python's own `exists` takes it for what is
+        not there from 3.14 on.
+        """
+        try:
+            return os.stat(self._path).st_mode
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return 0
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return 0
+            raise
 
     def list_siblings(self) -> list[str]:
         folder = self._path.parent

@@ -110,7 +110,7 @@ def make_displacements(
             )
     field, whole = get_motion(shifts), spec.uncut or spec
     if isinstance(field, LocalField):
-        known = np.isfinite(field.values).all(axis=(1, 2, 3))
+        known = np.isfinite(field.values).all(axis=tuple(range(1, field.values.ndim)))
         known &= shifts["component"].to_numpy() == 0
         ways = _make_local_ways(field, known, [spec.first_pixel[axis] for axis in spec.spatial])
     else:
@@ -173,7 +173,8 @@ def _make_local_ways(
     low, high = (np.array([nodes[end] for nodes in field.nodes]) for end in (0, -1))
     steps = np.maximum(FINEST, np.sqrt(8 * CLOSE / np.maximum(bends, 1e-12)))
     count = np.maximum(np.ceil((high - low) / steps) + 1, 2)
-    if (wide := np.sqrt(8 * 3 * count.prod() / MOST_BYTES)) > 1:  # nearly folded somewhere
+    held = 8 * (1 + field.ndim) * count.prod()
+    if (wide := (held / MOST_BYTES) ** (1 / field.ndim)) > 1:  # nearly folded somewhere
         count = np.maximum(np.floor(count / wide), 2)
     start = np.array(first, np.float64)
     grid = PointGrid(

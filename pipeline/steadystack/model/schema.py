@@ -21,7 +21,7 @@ class Column:
     name : in the dataset
     field : in the table in memory, a `PairTable` or a `FrameTable`
     table : which of the two; "derived": made of both when the dataset is
-    dims : of the variable; the last may be ``axis``
+    dims : of the variable; the last may be ``axis``; without ``node_z`` where there are none
     dtype : little-endian, as it is stored
     fill : what stands there before it is known
     meaning : what it is, for people
@@ -42,8 +42,17 @@ class Column:
     measured: bool = False
 
     def empty(self, sizes: dict[str, int]) -> NDArray[Any]:
-        """The column before anything is known, for dims of these sizes."""
-        return np.full([sizes[dim] for dim in self.dims], self.fill, self.dtype)
+        """The column before anything is known, for dims of these sizes; nodes along z are none."""
+        return np.full([sizes[dim] for dim in self._plane_dims], self.fill, self.dtype)
+
+    def choose_dims(self, count: int) -> tuple[str, ...]:
+        """The dims of values with so many axes."""
+        return self.dims if count == len(self.dims) else self._plane_dims
+
+    @property
+    def _plane_dims(self) -> tuple[str, ...]:
+        """The dims without nodes along z."""
+        return tuple(dim for dim in self.dims if dim != NODE_Z)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -86,12 +95,13 @@ FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
 CHANNEL = "channel"
-NODE_Y, NODE_X = "node_y", "node_x"
+NODE_DIMS = NODE_Z, NODE_Y, NODE_X = "node_z", "node_y", "node_x"
 DIMS = {
     FRAME: "the frames of the stack, in order",
     PAIR: "the pairs that were chosen, those of a second round behind the others",
     PART: "the parts of the frame that are asked by themselves, in array order",
     CHANNEL: "the channels that are measured; one, if input.channel is no list",
+    NODE_Z: "the nodes of local shifts of volumes along z; there is none if these have none",
     NODE_Y: "the nodes of local shifts along y; one, of which nothing is known, if there are none",
     NODE_X: "the nodes along x, likewise",
     AXIS: "the axes of a shift, in array order",
@@ -147,13 +157,13 @@ COLUMNS = (
            "how much frame_linear magnifies lengths, the mean over directions"),
     Column("frame_scale_std", "scale_std", "frames", (FRAME,), "<f8", NAN,
            "standard deviation of frame_scale relative to the anchor"),
-    Column("frame_local_shift", "local_shift", "frames", (FRAME, NODE_Y, NODE_X, AXIS), "<f8", NAN,
+    Column("frame_local_shift", "local_shift", "frames", (FRAME, *NODE_DIMS, AXIS), "<f8", NAN,
            "shift to apply to the frame at a node, all of it: what is shown there, once it is "
            "moved, lies in the frame at the node less this; NaN: not known, or the model is not "
            "local", "pixel"),
-    Column("frame_local_shift_std", "local_shift_std", "frames", (FRAME, NODE_Y, NODE_X, AXIS),
+    Column("frame_local_shift_std", "local_shift_std", "frames", (FRAME, *NODE_DIMS, AXIS),
            "<f8", NAN, "standard deviation of frame_local_shift relative to the anchor", "pixel"),
-    Column("frame_local_status", "local_status", "frames", (FRAME, NODE_Y, NODE_X), "|i1",
+    Column("frame_local_status", "local_status", "frames", (FRAME, *NODE_DIMS), "|i1",
            LocalStatus.UNKNOWN.code, "status of the local shift", flags=LocalStatus),
     Column("frame_status", "status", "frames", (FRAME,), "|i1", UNREAD,
            "status of the frame", flags=FrameStatus),
@@ -224,6 +234,7 @@ BESIDE = (
         "place of the node along y, pixels from the centre of the anchor frame's first one",
     ),
     Beside("node_x", (NODE_X,), "<f8", "place of the node along x, likewise"),
+    Beside("node_z", (NODE_Z,), "<f8", "place of the node along z, likewise, of volumes alone"),
     Beside("of_axis", (OF_AXIS,), "text", "name of the axis"),
     Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
     Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),

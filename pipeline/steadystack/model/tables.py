@@ -154,9 +154,9 @@ class FrameTable:
     scale, `rotation_vector_std` (frames, axes) those of the turn of a volume: NaN where not known,
     and where frames are shifted alone.
 
-    `local_shift` and `local_shift_std` (frames, rows, columns, axes) are pixels at `nodes`, places
-    along y and x, pixels of the anchor; `local_status` (frames, rows, columns) holds the codes of
-    `LocalStatus`. One node, where nothing is known, if the motion is not local.
+    `local_shift` and `local_shift_std` (frames, nodes along each axis, axes) are pixels at `nodes`,
+    places along [z,] y and x, pixels of the anchor; `local_status`, without axes, holds the codes
+    of `LocalStatus`. One node along y and x, where nothing is known, if the motion is not local.
 
     `channel_offset` and `channel_offset_std` (channels, axes) are pixels, relative to the first
     channel, NaN where not known; `channel_offset_status` (channels,) the codes of `PairStatus`.
@@ -192,7 +192,7 @@ class FrameTable:
     channel_offset: NDArray[np.float64]
     channel_offset_std: NDArray[np.float64]
     channel_offset_status: NDArray[np.int8]
-    nodes: tuple[NDArray[np.float64], NDArray[np.float64]] = NO_NODES
+    nodes: tuple[NDArray[np.float64], ...] = NO_NODES
     own_variance: NDArray[np.float64] | float = 0.0
     step_error: NDArray[np.float64] | float = 0.0
     outside: OutsideOutcome | None = None

@@ -8,6 +8,7 @@ a frame, beyond its own shift, is made a smooth field at the nodes of a grid.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,16 +32,17 @@ log = logging.getLogger(__name__)
 MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
 # Boxes along an axis that are tried, many first, and how small one may be, pixels. A pair knows the
 # shift of a box, in the median, to so many pixels.
-COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), 18, 0.35
+COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
 TRIED_PAIRS = 12
 SMALLEST_STD = 1e-4  # px, of a box in a pair
+MOST_BOXES = 256  # of volumes, where they are many soon: the prior is looked for among all
 # A node is seen where a box tells something whose middle is nearer along both axes, box sides.
 NEAR_BOX = 0.7
 
 
 @dataclass(frozen=True, eq=False)
 class _LocalRound:
-    """What a round gave: fields, deviations at nodes (frames, nodes, 2), boxes, and their prior."""
+    """What a round gave: fields, deviations at nodes (frames, nodes, axes), boxes, their prior."""
 
     field: LocalField
     std: NDArray[np.float64]
@@ -66,8 +68,8 @@ def solve_local_motion(
     Parameters
     ----------
     frames : as `solve_shifts` gives them
-    method : of 2-D frames that are one block
-    grid : nodes along y and x; None: as many as boxes between them can carry
+    method : of frames or volumes that are one block
+    grid : nodes along each axis; None: as many as boxes between them can carry
     anchor, robust : as in `solve_shifts`
     """
     shape, shared = tuple(source.frame_shape), share_with_tasks(source, method, client)
@@ -81,7 +83,7 @@ def solve_local_motion(
     if grid is None:
         boxes = _choose_boxes(shape, rows, frames, ask)
     else:
-        boxes = BoxGrid(shape, (grid[0] - 1, grid[1] - 1))
+        boxes = BoxGrid(shape, tuple(count - 1 for count in grid))
     nodes = make_nodes(shape, [count + 1 for count in boxes.counts])
     now = _start(nodes, frames, boxes)
     for number in range(MOST_ROUNDS):
@@ -107,7 +109,9 @@ def _choose_boxes(
     for count in COUNTS:
         counts = tuple(max(round(count * size / longest), 1) for size in shape)
         boxes = BoxGrid(shape, counts)
-        if boxes.sides.min() < SMALLEST_BOX and count > COUNTS[-1]:
+        cut = [side for side, along in zip(boxes.sides, counts, strict=True) if along > 1]
+        is_fine = len(shape) > 2 and math.prod(counts) > MOST_BOXES
+        if (is_fine or min(cut, default=np.inf) < SMALLEST_BOX[len(shape)]) and count > COUNTS[-1]:
             continue
         nodes = make_nodes(shape, [count + 1 for count in counts])
         scored = ask(chosen, _start(nodes, frames, boxes).field, boxes)
@@ -119,8 +123,10 @@ def _choose_boxes(
 def _start(nodes: Any, frames: FrameTable, boxes: BoxGrid) -> _LocalRound:
     """Frames that are shifted alone."""
     grid = [len(each) for each in nodes]
-    values = np.broadcast_to(frames.shift[:, None, None], (len(frames.shift), *grid, 2))
-    nothing = np.full((len(frames.shift), len(boxes.centres), 2), np.nan)
+    count, ndim = frames.shift.shape
+    alike = frames.shift.reshape(count, *(1 for _ in grid), ndim)
+    values = np.broadcast_to(alike, (count, *grid, ndim))
+    nothing = np.full((count, *boxes.centres.shape), np.nan)
     unknown = BoxShifts(boxes.centres, nothing, nothing, np.nan_to_num(frames.shift_std))
     flat = Prior(0.0, 1.0, np.zeros(len(values)), 0.0)
     return _LocalRound(LocalField(nodes, values.copy()), np.zeros(()), unknown, flat)
@@ -179,18 +185,18 @@ def _go_round(
 def _solve_boxes(
     ends: NDArray[np.int64], scored: ScoredPairs, count: int, anchor: int, robust: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve what is left over the graph of each box: values and variances (frames, boxes, 2).
+    """Solve what is left over the graph of each box: values and variances (frames, boxes, axes).
 
     NaN where a frame, or the anchor, is not seen there.
     """
-    left = np.full((count, scored.step.shape[1], 2), np.nan)
+    left = np.full((count, *scored.step.shape[1:]), np.nan)
     variance = np.full_like(left, np.nan)
     for box in range(left.shape[1]):
         told = np.flatnonzero(np.isfinite(scored.step[:, box]).all(axis=1))
         if not len(told):
             continue
         stated = np.maximum(scored.variance[told, box], SMALLEST_STD**2)
-        no_parts = np.full((len(told), 1, 2), np.nan, np.float32)
+        no_parts = np.full((len(told), 1, left.shape[2]), np.nan, np.float32)
         fit = fit_graph(
             ends[told], scored.step[told, box], stated, no_parts, count,
             anchor=anchor, robust=robust,
@@ -204,7 +210,7 @@ def _solve_boxes(
 
 def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTable:
     """The table of frames with their local shifts."""
-    values, grid = last.field.values, last.field.values.shape[1:3]
+    values, grid = last.field.values, last.field.values.shape[1:-1]
     std = last.std.reshape(values.shape)
     known = last.boxes.known
     off = np.abs(last.field.places[:, None] - last.boxes.places) / boxes.sides
@@ -213,7 +219,7 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
     status = np.where(seen & (not last.prior.is_flat), LocalStatus.OK.code, LocalStatus.FRAME.code)
     unknown = ~np.isfinite(frames.shift).all(axis=1) | (frames.component != 0)
     status[unknown] = LocalStatus.UNKNOWN.code
-    blank = unknown[:, None, None, None]
+    blank = unknown.reshape(-1, *(1 for _ in values.shape[1:]))
     _tell(last, boxes, seen[~unknown])
     return replace(
         frames,
@@ -226,9 +232,9 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
 
 def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
     """Tell on the log what became of it."""
-    rows, columns = (count + 1 for count in boxes.counts)
-    height, width = boxes.sides
-    grid = f"motion.model local: {rows} x {columns} nodes, {height:.0f} x {width:.0f} px apart"
+    counts = " x ".join(str(count + 1) for count in boxes.counts)
+    apart = " x ".join(f"{side:.0f}" for side in boxes.sides)
+    grid = f"motion.model local: {counts} nodes, {apart} px apart"
     if last.prior.is_flat:
         log.info("%s; no local motion is seen: all nodes have the frame's own shift", grid)
         return

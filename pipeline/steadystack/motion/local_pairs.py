@@ -21,8 +21,9 @@ CUTS = 4
 # A box tells something if it has this share of the gradients of the one that has most.
 LEAST_POWER = 0.03
 FEWEST_BOXES = 3
-# Median over mean of the noise of boxes, from four pieces of them and from all.
-MEDIAN_CHI = {2: 0.891, CUTS: 0.978}
+# Median over mean of the noise of boxes, from halves along each axis and from all pieces: of chi
+# squared with as many degrees of freedom as pieces less one, times axes. By axes.
+MEDIAN_CHI = {2: {2: 0.891, CUTS: 0.978}, 3: {2: 0.968, CUTS: 0.996}}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class BoxGrid:
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """The middles of the boxes (boxes, 2), pixels."""
+        """The middles of the boxes (boxes, axes), pixels."""
         along = [
             (np.arange(count) + 0.5) * side - 0.5
             for count, side in zip(self.counts, self.sides, strict=True)
@@ -58,11 +59,10 @@ class BoxGrid:
 
     def gather(self, pieces: NDArray[np.float64]) -> NDArray[np.float64]:
         """What is told of pieces (pieces, ...), by box (boxes, pieces of a box, ...)."""
-        rows, columns = self.counts
-        cut = pieces.reshape(rows, CUTS, columns, CUTS, *pieces.shape[1:])
-        return np.asarray(
-            np.moveaxis(cut, 2, 1).reshape(rows * columns, CUTS**2, *pieces.shape[1:])
-        )
+        ndim, rest = len(self.counts), pieces.shape[1:]
+        cut = pieces.reshape(*(each for count in self.counts for each in (count, CUTS)), *rest)
+        cut = np.moveaxis(cut, range(0, 2 * ndim, 2), range(ndim))
+        return np.asarray(cut.reshape(-1, CUTS**ndim, *rest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class PairsToScore(MovedPairs):
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """What has to be applied to moving frames beyond what was, (pairs, boxes, 2) pixels.
+    """What has to be applied to moving frames beyond what was, (pairs, boxes, axes) pixels.
 
     With its variance, px², and the place that it is of: where in the box there is something to see,
     in the mean, pixels. NaN where not known.
@@ -94,7 +94,7 @@ class ScoredPairs:
     @classmethod
     def unknown(cls, pairs: int, boxes: BoxGrid) -> ScoredPairs:
         """Nothing known of so many pairs."""
-        shape = (pairs, int(np.prod(boxes.counts)), 2)
+        shape = (pairs, int(np.prod(boxes.counts)), len(boxes.shape))
         return cls(*(np.full(shape, np.nan) for _ in range(3)))
 
 
@@ -116,7 +116,7 @@ def score_pairs(task: PairsToScore, source: FrameSource, method: Method) -> Scor
 def ask_boxes(
     reference: ScoreImage, moving: ScoreImage, boxes: BoxGrid, sign: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
-    """The steps, variances and places (boxes, 2) of a pair; None: too little is seen.
+    """The steps, variances and places (boxes, axes) of a pair; None: too little is seen.
 
     The noise of scores goes by the information of a box, times what the disagreement of pieces
     within boxes, which no shift of a box changes, says for all boxes together.
@@ -124,18 +124,21 @@ def ask_boxes(
     matched = match_contrast(reference, moving)
     if matched is None:
         return None
-    scores = compute_scores(reference, matched, np.zeros(2), boxes.pieces, sign)
+    ndim = len(boxes.shape)
+    scores = compute_scores(reference, matched, np.zeros(ndim), boxes.pieces, sign)
     whole, shared = np.trace(scores.plain.sum(axis=0)), np.trace(scores.shared)
     if shared <= 0 or whole <= 0:
         return None
     score, plain = boxes.gather(scores.score), boxes.gather(scores.plain).sum(axis=1)
-    smallest = np.linalg.eigvalsh(plain)[:, 0]
-    seen = np.flatnonzero(smallest > LEAST_POWER * np.trace(plain, axis1=1, axis2=2).max() / 2)
+    smallest, power = np.linalg.eigvalsh(plain)[:, 0], np.trace(plain, axis1=1, axis2=2) / ndim
+    # along z a volume may have far less detail than across it, and all boxes of it alike
+    most = power.max() if ndim == 2 else smallest.max()
+    seen = np.flatnonzero((smallest > LEAST_POWER * most) & (power > LEAST_POWER * power.max()))
     if len(seen) < FEWEST_BOXES:
         return None
     inverse = np.linalg.inv(plain[seen])
     noise, gain = _measure_noise(score[seen], inverse), whole / shared
-    step, variance, place = (np.full((len(plain), 2), np.nan) for _ in range(3))
+    step, variance, place = (np.full((len(plain), ndim), np.nan) for _ in range(3))
     step[seen] = -gain * np.einsum("bij,bj->bi", inverse, score[seen].sum(axis=1))
     variance[seen] = gain**2 * noise * np.diagonal(inverse, axis1=1, axis2=2)
     power = boxes.gather(np.trace(scores.plain, axis1=1, axis2=2))[seen]
@@ -152,16 +155,15 @@ def _measure_noise(score: NDArray[np.float64], inverse: NDArray[np.float64]) -> 
 
     Parameters
     ----------
-    score : (boxes, pieces, 2)
-    inverse : of the information of boxes (boxes, 2, 2)
+    score : (boxes, pieces, axes)
+    inverse : of the information of boxes (boxes, axes, axes)
     """
-    whole = score.reshape(len(score), CUTS, CUTS, 2)
-    found = {}
-    for cuts in MEDIAN_CHI:
-        side = CUTS // cuts
-        pieces = whole.reshape(len(score), cuts, side, cuts, side, 2).sum(axis=(2, 4))
-        off = pieces.reshape(len(score), cuts**2, 2)
+    ndim, found = score.shape[-1], {}
+    for cuts, median in MEDIAN_CHI[ndim].items():
+        whole = score.reshape(len(score), *(ndim * (cuts, CUTS // cuts)), ndim)
+        count = cuts**ndim
+        off = whole.sum(axis=tuple(range(2, 2 * ndim + 1, 2))).reshape(len(score), count, ndim)
         off = off - off.mean(axis=1, keepdims=True)
-        spread = np.einsum("bpi,bij,bpj->b", off, inverse, off) / 2 * (cuts**2 / (cuts**2 - 1))
-        found[cuts] = float(np.median(spread)) / MEDIAN_CHI[cuts]
+        spread = np.einsum("bpi,bij,bpj->b", off, inverse, off) / ndim * (count / (count - 1))
+        found[cuts] = float(np.median(spread)) / median
     return max(2 * found[2] - found[CUTS], found[CUTS])

@@ -61,9 +61,9 @@ class BoxShifts:
 
     Attributes
     ----------
-    places : (boxes, 2) pixels
-    off, variance : (frames, boxes, 2), px and px²; NaN where not known
-    common : (frames, 2) pixels, what the frame's own shift may be off
+    places : (boxes, axes) pixels
+    off, variance : (frames, boxes, axes), px and px²; NaN where not known
+    common : (frames, axes) pixels, what the frame's own shift may be off
     """
 
     places: NDArray[np.float64]
@@ -83,7 +83,7 @@ class BoxShifts:
         return BoxShifts(self.places, self.off[frames], self.variance[frames], self.common[frames])
 
     def fill(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values and variances (frames, 2, boxes), a very large one of what is not known."""
+        """Values and variances (frames, axes, boxes), a very large one of what is not known."""
         known = self.known[..., None]
         off, variance = (
             np.where(known, self.off, 0),
@@ -127,15 +127,15 @@ def estimate_prior(boxes: BoxShifts, longest: float, side: float) -> Prior:
 def find_fields(
     boxes: BoxShifts, prior: Prior, places: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the fields at places (places, 2): means and deviations (frames, places, 2), pixels."""
-    shape = (len(boxes.off), len(places), 2)
+    """Find the fields at places (places, axes): means and deviations (frames, places, axes), px."""
+    shape = (len(boxes.off), *places.shape)
     if prior.is_flat:
         return np.zeros(shape), np.broadcast_to(boxes.common[:, None], shape).copy()
     off, variance = boxes.fill()
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
     mean, std = np.zeros(shape), np.zeros(shape)
     for frame, size in enumerate(prior.size):
-        for axis in range(2):
+        for axis in range(shape[2]):
             common = boxes.common[frame, axis] ** 2
             whole = size**2 * among + common
             whole[np.diag_indices(len(whole))] += prior.factor * variance[frame, axis] + TINY

@@ -63,7 +63,8 @@ def move_score_image(
 def move_by_field(image: ScoreImage, field: LocalField, shape: Sequence[int]) -> ScoreImage:
     """Move a frame by its local shifts, onto the pixels of the anchor, of that shape."""
     places = field.locate(tuple(slice(0, size) for size in shape))
-    places -= np.array(image.begin)[:, None, None]
+    for place, first in zip(places, image.begin, strict=True):
+        place -= first
 
     def interpolate(values: NDArray[Any], order: Any, mode: Any) -> NDArray[np.float32]:
         moved = np.empty(tuple(shape), np.float32)

@@ -166,11 +166,11 @@ def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Any
     if work.linear is None:
         return shift / bins, None
     if isinstance(work.linear, LocalField):
-        y, x = (
-            (nodes - (step - 1) / 2) / step
-            for nodes, step in zip(work.linear.nodes, bins, strict=True)
+        nodes = tuple(
+            (along - (step - 1) / 2) / step
+            for along, step in zip(work.linear.nodes, bins, strict=True)
         )
-        return shift / bins, LocalField((y, x), work.linear.values[frame] / bins)
+        return shift / bins, LocalField(nodes, work.linear.values[frame] / bins)
     # The middle of the binned frame, in pixels of the whole one, is off by what bins leave out.
     middle = bins * find_middle(work.binned_shape) + (bins - 1) / 2
     off = middle - find_middle(work.source.frame_shape)

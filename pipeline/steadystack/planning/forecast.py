@@ -18,7 +18,7 @@ from steadystack.measure import (
     estimate_refine_bytes,
     list_searches,
 )
-from steadystack.model import COLUMNS, InputError, count_parts
+from steadystack.model import COLUMNS, NODE_DIMS, InputError, count_parts
 from steadystack.planning.layout import (
     MIB,
     OWN_BYTES,
@@ -316,14 +316,16 @@ def _count_threads(section: ClusterSection, fitting: int | None) -> int:
 def _count_dataset_bytes(setup: Setup) -> int:
     """Count the bytes of the shifts dataset before compression."""
     source = setup.series.source
+    ndim = len(source.frame_shape)
     sizes = {
         "pair": math.ceil((1 + setup.config.pairs.extra) * len(setup.pairs)),
         "frame": source.frame_count,
-        "part": count_parts(len(source.frame_shape)),
+        "part": count_parts(ndim),
         "channel": max(len(source.channels), 1),
-        **dict(zip(("node_y", "node_x"), setup.config.motion.most_nodes, strict=True)),
-        "axis": len(source.frame_shape),
-        "of_axis": len(source.frame_shape),
+        **dict.fromkeys(NODE_DIMS, 1),
+        **dict(zip(NODE_DIMS[-ndim:], setup.config.motion.count_most_nodes(ndim), strict=True)),
+        "axis": ndim,
+        "of_axis": ndim,
     }
     return sum(
         math.prod(sizes[dim] for dim in column.dims) * np.dtype(column.dtype).itemsize

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import Bools, InputError, LocalStatus, as_shifts
+from steadystack.model import NODE_DIMS, Bools, InputError, LocalStatus, as_shifts
 from steadystack.plot.canvas import COLOURS, WORSE, get_axes, make_plain, thin_out
 from steadystack.plot.curves import get_abscissa
 from steadystack.plot.pictures import find_grey_range
@@ -32,14 +32,18 @@ MOST_TRACED, APART, MOST_TRACE_POINTS = 4, 0.25, 500
 class NodeShifts:
     """Local shifts less the shift of their frame, at the nodes of a grid.
 
+    Of volumes the nodes of one plane of the grid, that of the node that is farthest.
+
     Attributes
     ----------
-    off : (frames, rows, columns, 2) y before x, pixels; NaN: not known
+    off : (frames, rows, columns, axes) [z,] y, x, pixels; NaN: not known
     std : likewise, its deviation: that of the whole local shift, as `frame_shift` is the number
         that the dataset holds
     size : (frames, rows, columns) pixels, how far they differ
     status : (frames, rows, columns) codes of `LocalStatus`
     y, x : (rows,), (columns,) places of the nodes, pixels of the anchor's frame
+    z : place of the plane, likewise; None: frames are no volumes
+    planes : of nodes, of which one is here
     """
 
     off: NDArray[np.float64]
@@ -48,22 +52,27 @@ class NodeShifts:
     status: NDArray[np.int8]
     y: NDArray[np.float64]
     x: NDArray[np.float64]
+    z: float | None = None
+    planes: int = 1
 
     @classmethod
     def of(cls, shifts: xr.Dataset) -> NodeShifts | None:
         """Those of a solved dataset; None: no local shift is known, as with other models."""
-        order = ("frame", "node_y", "node_x")
+        order = ("frame", *(name for name in NODE_DIMS if name in shifts.dims))
         local = shifts["frame_local_shift"].transpose(*order, "axis").to_numpy()
         if not np.isfinite(local).any():
             return None
-        off = local - shifts["frame_shift"].transpose("frame", "axis").to_numpy()[:, None, None]
-        return cls(
-            off,
-            shifts["frame_local_shift_std"].transpose(*order, "axis").to_numpy(),
-            np.linalg.norm(off, axis=-1),
-            shifts["frame_local_status"].transpose(*order).to_numpy(),
-            *(shifts[name].to_numpy() for name in ("node_y", "node_x")),
-        )
+        own = shifts["frame_shift"].transpose("frame", "axis").to_numpy()
+        off = local - np.expand_dims(own, tuple(range(1, len(order))))
+        std = shifts["frame_local_shift_std"].transpose(*order, "axis").to_numpy()
+        size = np.linalg.norm(off, axis=-1)
+        status = shifts["frame_local_status"].transpose(*order).to_numpy()
+        y, x = (shifts[name].to_numpy() for name in ("node_y", "node_x"))
+        if "node_z" not in order:
+            return cls(off, std, size, status, y, x)
+        plane, z = _find_farthest(size, status)[1], shifts["node_z"].to_numpy()
+        off, std, size, status = (values[:, plane] for values in (off, std, size, status))
+        return cls(off, std, size, status, y, x, float(z[plane]), len(z))
 
     @property
     def is_flat(self) -> bool:
@@ -80,11 +89,19 @@ class NodeShifts:
 
         Of those around which something is seen, if any of these is away from it.
         """
-        size = np.nan_to_num(self.size, nan=-1)
-        seen_size = np.where(self.status == LocalStatus.OK.code, size, -1)
-        best = (seen_size if seen_size.max() > LEAST else size).argmax()
-        frame, row, column = np.unravel_index(best, size.shape)
-        return int(frame), int(row), int(column)
+        frame, row, column = _find_farthest(self.size, self.status)
+        return frame, row, column
+
+    @property
+    def grid(self) -> str:
+        """How many nodes there are, in words."""
+        counts = (len(self.y), len(self.x))
+        return " x ".join(map(str, counts if self.z is None else (self.planes, *counts)))
+
+    def describe_place(self, row: int, column: int) -> str:
+        """Where a node lies, in words."""
+        plane = "" if self.z is None else f"z {self.z:.0f}, "
+        return f"{plane}y {self.y[row]:.0f}, x {self.x[column]:.0f}"
 
     def describe_farthest(self) -> str:
         """How far that is, with its deviation: of shifts that were edited none is known."""
@@ -137,7 +154,8 @@ def local_shifts(
 
     An arrow begins at its node and points to where the frame is moved there, beyond its own shift;
     an arrow above has the length of the number beside it. Hollow arrows are of nodes around which
-    nothing is seen; of many nodes some are drawn. Those of `local_traces` are numbered.
+    nothing is seen; of many nodes some are drawn. Those of `local_traces` are numbered. Of volumes
+    the plane of nodes that holds the farthest, and what it is moved by along y and x.
 
     Parameters
     ----------
@@ -160,7 +178,7 @@ def local_shifts(
     is_drawn = nodes.choose_arrows(frame)
     is_seen = nodes.status[frame] == LocalStatus.OK.code
     y, x = np.meshgrid(nodes.y, nodes.x, indexing="ij")
-    longest = float(nodes.size[frame, row, column])
+    in_plane, longest = nodes.off[frame][..., -2:], float(nodes.size[frame, row, column])
     # pixels of shift in a pixel of the picture; what is not seen may be longer, up to twice
     scale = max(longest, float(nodes.size[frame][is_drawn].max()) / 2) / nodes.find_room()
     if image is not None:
@@ -172,8 +190,8 @@ def local_shifts(
         (is_drawn & ~is_seen, {"fc": "none", "ec": WORSE, "lw": 0.7}),
     ):
         if chosen.any():
-            _draw_arrows(ax, y[chosen], x[chosen], nodes.off[frame][chosen], scale, **look)
-    tips = (np.stack([y, x], axis=-1) + nodes.off[frame] / scale)[is_drawn]
+            _draw_arrows(ax, y[chosen], x[chosen], in_plane[chosen], scale, **look)
+    tips = (np.stack([y, x], axis=-1) + in_plane / scale)[is_drawn]
     low_y, low_x = np.minimum(tips.min(axis=0), -0.5)
     high_y, high_x = np.maximum(tips.max(axis=0), (nodes.y[-1] + 0.5, nodes.x[-1] + 0.5))
     ax.set(xlim=(low_x, high_x), ylim=(high_y, low_y), aspect="equal")
@@ -182,7 +200,8 @@ def local_shifts(
     _draw_key(ax, shifts, longest, scale, (at, low_x))
     note = "\nhollow: nothing is seen there" if (is_drawn & ~is_seen).any() else ""
     number = int(shifts["frame"][frame])
-    ax.set_title(f"frame {number}: local shift - shift of the frame{note}", pad=26)
+    of = "" if nodes.z is None else f" along y and x, at z {nodes.z:.0f}"
+    ax.set_title(f"frame {number}: local shift - shift of the frame{of}{note}", pad=26)
     ax.set(xlabel="x / px", ylabel="y / px")
     return ax
 
@@ -229,10 +248,21 @@ def local_traces(shifts: xr.Dataset, axes: Sequence[Axes] | None = None) -> Sequ
             ax.fill_between(abscissa[drawn], lower, upper, color=colour, alpha=0.25, lw=0)
             ax.plot(abscissa[lacks], values[lacks], "o", ms=4, mfc="none", mec=colour, lw=0)
         ax.locator_params(axis="x", nbins=5, integer=label == "frame")
-        ax.set(xlabel=label, title=f"{number}: y {nodes.y[row]:.0f}, x {nodes.x[column]:.0f} px")
+        ax.set(xlabel=label, title=f"{number}: {nodes.describe_place(row, column)} px")
     axes[0].set_ylabel("local shift - shift of the frame / px")
     axes[0].legend(loc="best", frameon=False)
     return axes
+
+
+def _find_farthest(size: NDArray[np.float64], status: NDArray[np.int8]) -> tuple[int, ...]:
+    """The indices of the node that is farthest from its frame's shift, seen ones before others.
+
+    `size` and `status` are (frames, nodes along each axis), as `NodeShifts` has them.
+    """
+    size = np.nan_to_num(size, nan=-1)
+    seen_size = np.where(status == LocalStatus.OK.code, size, -1)
+    best = (seen_size if seen_size.max() > LEAST else size).argmax()
+    return tuple(int(index) for index in np.unravel_index(best, size.shape))
 
 
 def _require_nodes(shifts: xr.Dataset) -> tuple[xr.Dataset, NodeShifts]:
@@ -288,7 +318,7 @@ def _draw_key(
     words = f"{length:g} px"
     if np.isfinite(sizes).all():
         name = make_plain(str(shifts["pixel_size"].attrs.get("units", "unit")))
-        along = [f"{length * size:.3g}" for size in sizes]
+        along = [f"{length * size:.3g}" for size in sizes[-2:]]
         is_same = len(set(along)) == 1
         told = along[0] if is_same else f"y {along[0]}, x {along[1]}"
         words += f" = {told} {name}"

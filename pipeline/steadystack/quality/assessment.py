@@ -141,19 +141,20 @@ def _edit_local_shifts(
 ) -> dict[str, NDArray[Any]]:
     """Local shifts that go with those of frames that were changed; with no more deviations."""
     local, before = shifts["frame_local_shift"].to_numpy(), shifts["frame_shift"].to_numpy()
-    off = local - before[:, None, None]
-    moved = np.where(np.isfinite(off), off, 0) + after[:, None, None]
+    nodes = tuple(range(1, local.ndim - 1))
+    off = local - np.expand_dims(before, nodes)
+    moved = np.where(np.isfinite(off), off, 0) + np.expand_dims(after, nodes)
     has_shift = np.isfinite(after).all(axis=1)
     word = np.where(has_shift, LocalStatus.FRAME.code, LocalStatus.UNKNOWN.code)
-    changed = np.asarray(is_changed)[:, None, None]
+    changed = np.expand_dims(is_changed, nodes)
     status = shifts["frame_local_status"].to_numpy()
-    lacks = np.isnan(local).any(axis=3) | ~np.asarray(has_shift)[:, None, None]
+    lacks = np.isnan(local).any(axis=-1) | ~np.expand_dims(has_shift, nodes)
     return {
         "frame_local_shift": np.where(changed[..., None], moved, local),
         "frame_local_shift_std": np.where(
             changed[..., None], np.nan, shifts["frame_local_shift_std"].to_numpy()
         ),
-        "frame_local_status": np.where(changed & lacks, word[:, None, None], status),
+        "frame_local_status": np.where(changed & lacks, np.expand_dims(word, nodes), status),
     }
 
 
@@ -183,7 +184,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
     if excess == 1:
         return frames
-    own = frames.shift_std[:, None, None]  # a part of the error of every node
+    # a part of the error of every node
+    own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
     local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
     return replace(frames, shift_std=frames.shift_std * excess, local_shift_std=local_std)
 

@@ -74,13 +74,13 @@ def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
     nodes = NodeShifts.of(shifts)
     if nodes is None:
         return []
-    grid = f"{len(nodes.y)} x {len(nodes.x)} nodes"
+    grid = f"{nodes.grid} nodes"
     if nodes.is_flat:
         return [("local motion", f"none is seen: all {grid} have the shift of their frame")]
     place = frame, row, column = nodes.find_farthest()
     line = (
         f"up to {nodes.describe_farthest()} from the shift of the frame: frame "
-        f"{int(shifts['frame'][frame])} at y {nodes.y[row]:.0f}, x {nodes.x[column]:.0f}, of {grid}"
+        f"{int(shifts['frame'][frame])} at {nodes.describe_place(row, column)}, of {grid}"
     )
     is_seen = nodes.status[place] == LocalStatus.OK.code
     return [("local motion", line if is_seen else f"{line}; nothing is seen there")]

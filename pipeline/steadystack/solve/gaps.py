@@ -51,7 +51,8 @@ def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation
     compares = (frames.component == 0) | ((frames.component == LONE) & (filled.component == 0))
     value[~compares], std[~compares] = np.nan, np.nan
     status = frames.local_status.copy()
-    given = np.isfinite(value).all(axis=1) & (status == LocalStatus.UNKNOWN.code).all(axis=(1, 2))
+    is_unknown = (status == LocalStatus.UNKNOWN.code).reshape(count, -1).all(axis=1)
+    given = np.isfinite(value).all(axis=1) & is_unknown
     status[given] = LocalStatus.FRAME.code
     shaped = value.reshape(shape), std.reshape(shape)
     return replace(filled, local_shift=shaped[0], local_shift_std=shaped[1], local_status=status)

@@ -41,7 +41,7 @@ def is_turned(motion: AnyMotion | None) -> bool:
 
 def count_moved_axes(motion: AnyMotion) -> int:
     """Count the axes that a motion is of: 3 for one of volumes; 2 for planes that move alike."""
-    return 2 if isinstance(motion, LocalField) else motion.shape[-1]
+    return motion.ndim if isinstance(motion, LocalField) else motion.shape[-1]
 
 
 def find_spread(motion: AnyMotion | None, ndim: int) -> tuple[tuple[float, ...], ...]:
@@ -134,7 +134,7 @@ def warp(
     """Move `image` by a linear motion about its middle and a shift, as `move` does by a shift.
 
     `linear` is (2, 2), in volumes of each plane, or (3, 3), of volumes; or local shifts, which hold
-    the shift; None: there is a shift alone.
+    the shift along their axes; None: there is a shift alone.
     """
     if linear is None or not is_turned(linear):
         return move(image, valid, shift, interpolation)
@@ -171,7 +171,7 @@ def warp_part(
     ----------
     region : must hold what `find_warped_part` returns
     linear, shift : (2, 2) about the middle of the frame, and (axes,) pixels, along z 0: planes are
-        warped alike; of volumes also (3, 3); or local shifts, which hold the shift along y and x
+        warped alike; of volumes also (3, 3); or local shifts, which hold the shift along their axes
     interpolation : "nearest", "linear" or "cubic", splines
     """
     if not is_turned(linear):
