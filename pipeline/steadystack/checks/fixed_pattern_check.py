@@ -16,7 +16,6 @@ from steadystack.measure import (
     Sample,
     estimate_pattern,
     has_shift,
-    spread_evenly,
 )
 from steadystack.model import (
     FixedPatternEffect,
@@ -27,6 +26,7 @@ from steadystack.model import (
     PairStatus,
     PairTable,
 )
+from steadystack.pairs import spread_evenly
 from steadystack.register import register_as_it_is
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.

@@ -14,7 +14,6 @@ from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning
 from steadystack.config import AUTO, Config
 from steadystack.defects import FEWEST_LOOKED_AT
-from steadystack.measure import spread_evenly
 from steadystack.model import (
     Bools,
     FieldOfView,
@@ -30,7 +29,7 @@ from steadystack.model import (
     StrangeParts,
     Trial,
 )
-from steadystack.pairs import select_pairs
+from steadystack.pairs import select_pairs, spread_evenly
 from steadystack.planning import Setup, bound_search, decide, leave_out_found
 from steadystack.register import CAN_BE_HELPED
 from steadystack.run_log import log_stage, tell

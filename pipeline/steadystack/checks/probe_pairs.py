@@ -28,7 +28,6 @@ from steadystack.measure import (
     find_pair_centres,
     has_shift,
     measure_pairs,
-    spread_evenly,
 )
 from steadystack.model import (
     Bools,
@@ -41,6 +40,7 @@ from steadystack.model import (
     RunError,
     Slices,
 )
+from steadystack.pairs import spread_evenly
 from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, spread_by_separation
+from steadystack.measure import Method
 from steadystack.model import Bools, Frame, FrameSource, FrameStatus, PairTable, Slices
 from steadystack.ncc import cut_into_blocks
+from steadystack.pairs import spread_by_separation
 
 # A check looks at about this many pairs, and of large frames at so many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19

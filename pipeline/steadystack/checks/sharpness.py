@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from steadystack.checks.sampling import crop_to_middle
 from steadystack.conditioning import Conditioning, condition
-from steadystack.measure import Sample, has_shift, read_camera_images, spread_evenly
+from steadystack.measure import Sample, has_shift, read_camera_images
 from steadystack.model import Bools, FrameTable, SharpnessCheck
+from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.warp import find_middle, place_on_canvas, warp
 

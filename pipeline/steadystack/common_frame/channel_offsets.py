@@ -24,7 +24,6 @@ from steadystack.measure import (
     find_pair_centres,
     has_shift,
     measure_pairs,
-    spread_evenly,
 )
 from steadystack.model import (
     Bools,
@@ -38,6 +37,7 @@ from steadystack.model import (
     RunError,
     Slices,
 )
+from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 
 # So many pairs are measured, and at least so many have to agree.

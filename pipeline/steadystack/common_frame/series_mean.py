@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import FrameGroup, GroupMean, Method, has_shift, spread_evenly
+from steadystack.measure import FrameGroup, GroupMean, Method, has_shift
 from steadystack.model import (
     LONE,
     Bools,
@@ -22,6 +22,7 @@ from steadystack.model import (
     FrameTable,
     PairTable,
 )
+from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import System, compute_variances_about_mean, join_std
 

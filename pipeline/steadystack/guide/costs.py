@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steadystack.measure import measure_pairs, spread_by_separation, spread_evenly
+from steadystack.measure import measure_pairs
 from steadystack.model import Floats, FrameStatus, InputError, Ints, PairTable, Reach
+from steadystack.pairs import spread_by_separation, spread_evenly
 from steadystack.planning import Plan, Setup, bound_search, format_mib, make_plan
 from steadystack.survey import choose_reach, find_reach
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from steadystack import readers
 from steadystack.conditioning import looks_inverted
-from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FrameStatus, InputError
 from steadystack.outputs import check_new_mask, write_new_mask
+from steadystack.pairs import spread_evenly
 from steadystack.planning import check_frames
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.report import check_report_path, save_figure

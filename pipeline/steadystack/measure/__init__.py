@@ -29,8 +29,6 @@ from steadystack.measure.camera_images import (
     estimate_pattern,
     get_camera_image_path,
     has_shift,
-    spread_by_separation,
-    spread_evenly,
 )
 from steadystack.measure.centres import find_cheapest_cell, find_pair_centres, list_searches
 from steadystack.measure.method import (
@@ -85,6 +83,4 @@ __all__ = [
     "read_camera_images",
     "read_common_mask",
     "refine_shifts",
-    "spread_by_separation",
-    "spread_evenly",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from steadystack.measure.budget import BatchSize
 from steadystack.measure.method import CameraImage, Method, estimate_flat_field, read_camera_images
 from steadystack.model import Bools, Floats, FrameSource, InputError, Ints, PairTable
 from steadystack.outputs import write_image
-from steadystack.pairs import select_pairs
+from steadystack.pairs import select_pairs, spread_evenly
 from steadystack.run_log import StageMeter, count_steps
 from steadystack.solve import solve_shifts
 
@@ -330,20 +329,3 @@ def estimate_pattern(
 def has_shift(shifts: Floats) -> Bools:
     """Which rows (rows, axes) hold a shift."""
     return np.asarray(np.isfinite(shifts).all(axis=1))
-
-
-def spread_by_separation(apart: Ints, count: int) -> NDArray[np.intp]:
-    """Numbers of about so many pairs that are so far apart (pairs,), spread evenly over them.
-
-    Half are of the closer pairs, half of those that are further apart than the median.
-    """
-    is_far = apart > np.median(apart)
-    near, far = np.flatnonzero(~is_far), np.flatnonzero(is_far)
-    share = count // (2 if len(far) else 1)
-    return np.concatenate([spread_evenly(half, share) for half in (near, far)])
-
-
-def spread_evenly(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """At most so many of the values, spread evenly."""
-    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
-    return values[np.unique(chosen)] if len(values) else values

@@ -1,7 +1,8 @@
 """Which pairs of frames to measure, and which of them to measure together.
 
 `strategies` selects pairs, `batching` cuts them into batches; `weak` chooses further ones where a
-solution is weak. `channel_votes` joins what several channels say of a pair.
+solution is weak. `spreading` takes some of many. `channel_votes` joins what several channels say
+of a pair.
 Numbers in, numbers out: nothing here reads a pixel.
 """
 
@@ -13,6 +14,7 @@ from steadystack.pairs.channel_votes import (
     find_widening,
     join_channels,
 )
+from steadystack.pairs.spreading import spread_by_separation, spread_evenly
 from steadystack.pairs.strategies import (
     LONG,
     STRATEGIES,
@@ -36,4 +38,6 @@ __all__ = [
     "find_widening",
     "join_channels",
     "select_pairs",
+    "spread_by_separation",
+    "spread_evenly",
 ]

@@ -36,9 +36,9 @@ from steadystack.measure import (
     add_second_round,
     discard_camera_images,
     measure_pairs,
-    spread_evenly,
 )
 from steadystack.model import GROWN, PILOT, InputError, PairStatus, PairTable, Pilot
+from steadystack.pairs import spread_evenly
 from steadystack.planning import (
     Growth,
     Setup,

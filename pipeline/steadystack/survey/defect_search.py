@@ -26,7 +26,7 @@ from steadystack.defects import (
     separate_lines,
     standardize,
 )
-from steadystack.measure import Sample, has_shift, spread_evenly
+from steadystack.measure import Sample, has_shift
 from steadystack.model import (
     LEAST_WAY,
     Bools,
@@ -37,6 +37,7 @@ from steadystack.model import (
     Pilot,
     RunError,
 )
+from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup, leave_out_found
 from steadystack.run_log import count_steps
 

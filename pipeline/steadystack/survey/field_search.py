@@ -12,8 +12,8 @@ from steadystack.defects import (
     list_runs,
     standardize,
 )
-from steadystack.measure import spread_evenly
 from steadystack.model import Bools, FieldOfView, Slices
+from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.run_log import count_steps
 

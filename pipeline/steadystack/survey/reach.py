@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Sample, spread_by_separation
+from steadystack.measure import Sample
 from steadystack.model import Bools, Floats, Ints, PairStatus, Reach
+from steadystack.pairs import spread_by_separation
 from steadystack.planning import Setup
 from steadystack.register import register_as_it_is
 
