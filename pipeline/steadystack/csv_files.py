@@ -68,9 +68,10 @@ def read_positions(
         With the line or the column that is wrong, or with both numbers of frames.
     """
     with explaining_unreadable(path):
-        is_folder = Path(path).is_dir()
-    if Path(path).suffix in (".zarr", ".nc") or is_folder:
-        return _read_run(load_shifts(path, any_format=True), path, axes, frame_count, frames)
+        is_run = Path(path).suffix in (".zarr", ".nc") or Path(path).is_dir()
+        run = load_shifts(path, any_format=True) if is_run else None
+    if run is not None:
+        return _read_run(run, path, axes, frame_count, frames)
     names = list(axes) if columns is None else list(columns)
     if len(names) != len(axes):
         raise InputError(

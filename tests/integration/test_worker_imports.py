@@ -224,7 +224,7 @@ def test_a_file_in_place_of_a_library_is_named(folder, free_scheduler):
 
 
 VERSIONS = """import importlib.metadata as metadata
-real, others = metadata.version, {"steadystack": "0.0.9", "distributed": "2025.1.0"}
+real, others = metadata.version, {"steadystack": "0.0.9", "distributed": "2024.12.0"}
 metadata.version = lambda name: others.get(name) or real(name)
 """
 WITHOUT = """import sys
@@ -249,7 +249,7 @@ def test_other_versions_are_named(folder, tmp_path, free_scheduler, recwarn):
         lines = told(free_scheduler).splitlines()
     assert len(lines) == 2
     for line, name, there in zip(
-        lines, ("steadystack", "distributed"), ("0.0.9", "2025.1.0"), strict=True
+        lines, ("steadystack", "distributed"), ("0.0.9", "2024.12.0"), strict=True
     ):
         assert line.startswith("worker tcp://127.0.0.1:")
         assert f"has {name} {there}, and this process has {ours[name]}: install the same" in line
