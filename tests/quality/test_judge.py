@@ -133,7 +133,8 @@ def test_advice_knows_what_is_set():
         ),
         (
             AdviceSettings(fixed_pattern=True),
-            "mask it: the fixed pattern does not remove all of it",
+            "mask it, or give an image of it (preprocess.fixed_pattern): the one that was "
+            "subtracted does not remove all of it",
         ),
     ):
         assert str(judge_series(table, frames, advice=advice, fixed_pattern=pull)).endswith(

@@ -6,6 +6,7 @@ from .pilot import find_what_to_leave_out, run_pilot, try_pairs
 from .probe_pairs import check_probe_pairs, list_boxes
 from .run_checks import (
     CHECKED,
+    FIXED_PATTERN_EFFECT,
     PROBES,
     check_linear_motion,
     check_series,
@@ -17,6 +18,7 @@ from .sharpness import check_sharpness
 
 __all__ = [
     "CHECKED",
+    "FIXED_PATTERN_EFFECT",
     "NO_MOTION_PX",
     "PROBES",
     "Border",

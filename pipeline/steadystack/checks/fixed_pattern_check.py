@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import crop_to_middle, cut_into_parts, sample_pairs
+from steadystack.checks.sampling import (
+    MOVES_PX,
+    crop_to_middle,
+    cut_into_parts,
+    find_jumps,
+    sample_pairs,
+)
 from steadystack.measure import (
     FEWEST_FRAMES,
     BatchSize,
@@ -28,6 +34,7 @@ from steadystack.model import (
 )
 from steadystack.pairs import spread_evenly
 from steadystack.register import register_as_it_is
+from steadystack.survey import measure_slopes
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS = 40, 2
@@ -47,16 +54,17 @@ LITTLE = 0.02
 # series that were right two seemed to lose 6 and 7 %, by four errors; three with spots that stand
 # still lost it by eleven and more.
 LOST_PX, LOST_ERRORS = 0.15, 7.0
-# In such a series pairs that move by more than this, px, are compared with those that hardly move:
-# so many of them, of at least so many. Most of them lose this share of their NCC at least where
-# something stands still. (Of 19 random series without that none lost more than 0.5 %; those that
-# spots had pulled by over three times what was stated all lost 0.9 % or more.)
-MOVES_PX, RESTS_PX, MOST_MOVING, FEWEST_MOVING, LEAST_LOSS = 1.0, 0.5, 16, 4, 0.006
+# Most pairs across jumps lose this share of their NCC at least where something stands still. (Of 19
+# random series without that none lost more than 0.5 %; those that spots had pulled by over three
+# times what was stated all lost 0.9 % or more.)
+LEAST_LOSS = 0.006
 # Pairs that move are known to be not pulled if that is less than this share of them, error and all:
 # what stands still has other detail than the scene (a label, vignetting).
 NOT_PULLED = 0.02
 # What all pairs say by more standard errors than this is not replaced by a smaller share.
 KNOWN_ERRORS = 4.0
+# Shifts that differ by less than this, px, are small: the slopes tell what stands still.
+SMALL = 2.0
 # Something moves in a part of the frame if that changes by this share of what the most does.
 CHANGES = 0.15
 
@@ -72,12 +80,13 @@ def check_fixed_pattern(
     """Measure how far a static image pulls the measured pairs of a table towards zero.
 
     Some pairs are measured again with the static image and without it, in the middle of large
-    frames. So many parts of the frame are `left_out` as they go their own way. None where there is
-    too little to tell: few frames or usable pairs, or a series whose static image is subtracted
-    already. Nothing is measured again where what stands still has hardly any detail.
+    frames; shifts that are small beside the details of the scene do not separate the two, and are
+    told by their slopes, as is what is left of a static image that is subtracted already. So many
+    parts of the frame are `left_out` as they go their own way. None where there is too little to
+    tell: few frames or usable pairs.
     """
     usable_rows = np.flatnonzero(table.ok)
-    if method.fixed_pattern is not None or len(usable_rows) < FEWEST_CHECKED:
+    if len(usable_rows) < FEWEST_CHECKED:
         return None
     # components do not compare: the anchor's is used
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
@@ -90,9 +99,33 @@ def check_fixed_pattern(
     if len(frames) < 2 * FEWEST_FRAMES:
         return None
     sample = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
-    sample = _equalise_gains(sample, shifts[frames])
+    sample, slopes = _equalise_gains(sample, shifts[frames]), None
+    if not np.isfinite(solved.part_weight).any():  # what pulls parts that are left out is no matter
+        slopes = measure_slopes(sample, shifts[frames], solved.shift_std[frames])
+    is_small = bool(np.ptp(shifts[frames], axis=0).max() < SMALL)
+    is_told = slopes is not None and slopes.certain and is_small  # pairs tell hardly anything then
+    if is_told or method.fixed_pattern is not None:
+        return slopes
+    effect = _remeasure(sample, method, table, solved, shifts, left_out)
+    return _choose_larger(effect, slopes)
+
+
+def _remeasure(
+    sample: Sample,
+    method: Method,
+    table: PairTable,
+    solved: FrameTable,
+    shifts: NDArray[np.float64],
+    left_out: int,
+) -> FixedPatternEffect | None:
+    """Measure pairs of a sample with its static image and without it.
+
+    Nothing is measured again where what stands still has hardly any detail. `shifts` are those of
+    all frames (frames, axes), pixels.
+    """
+    frames, usable_rows = sample.frames, np.flatnonzero(table.ok)
     rows = sample_pairs(table, usable_rows)
-    jumps, loss = _find_jumps(table, usable_rows, shifts)
+    jumps, loss = find_jumps(table, usable_rows, shifts)
     if np.isfinite(solved.part_weight).any():  # what is not alike is left out
         loss = None
     count, rows = len(rows), np.concatenate([rows, np.setdiff1d(jumps, rows)])
@@ -130,35 +163,19 @@ def check_fixed_pattern(
     )
 
 
-def _find_jumps(table: PairTable, rows: Ints, shifts: Floats) -> tuple[Ints, float | None]:
-    """Find pairs across the jumps of a series that rests between them, and what they lose there.
-
-    Returns some of these rows of the table, and by which share their NCC is below that of the pairs
-    just before and after them that are as far apart and at rest: the lower quartile, as the frames
-    may have changed otherwise in some. What stands still is at another place of the scene after a
-    jump, noise and a scene that changes by and by are the same. None: there are few such pairs.
-    `shifts` are (frames, axes), pixels.
-    """
-    first, second = table.reference[rows], table.moving[rows]
-    lengths = np.linalg.norm(shifts[second] - shifts[first], axis=1)
-    at_rest = {
-        (int(one), int(other)): float(ncc)
-        for one, other, ncc in zip(
-            *(values[lengths < RESTS_PX] for values in (first, second, table.ncc[rows])),
-            strict=True,
-        )
-    }
-    moving, losses = [], []
-    for row in rows[lengths > MOVES_PX]:
-        one, other = int(table.reference[row]), int(table.moving[row])
-        beside = (2 * one - other, one), (other, 2 * other - one)
-        known = [at_rest[pair] for pair in beside if pair in at_rest]
-        if known and min(known) > 0:
-            moving.append(row)
-            losses.append(1 - float(table.ncc[row]) / float(np.mean(known)))
-    if len(moving) < FEWEST_MOVING:
-        return rows[:0], None
-    return spread_evenly(np.array(moving), MOST_MOVING), float(np.quantile(losses, 0.25))
+def _choose_larger(
+    effect: FixedPatternEffect | None, slopes: FixedPatternEffect | None
+) -> FixedPatternEffect | None:
+    """What pairs say of the pull, or slopes where these surely say more."""
+    if slopes is None or not slopes.certain or effect is None:
+        return effect or slopes
+    pull = slopes.without_it - slopes.with_it
+    is_certain = effect.certain and effect.without_it > 0
+    left = effect.with_it / effect.without_it if is_certain else 1.0
+    says_more = slopes.with_it < left * slopes.without_it
+    if pull > KNOWN_ERRORS * slopes.error and says_more:
+        return replace(slopes, loss=effect.loss)
+    return effect
 
 
 def _compare(

@@ -14,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import Method
-from steadystack.model import Bools, Frame, FrameSource, FrameStatus, PairTable, Slices
+from steadystack.model import (
+    Bools,
+    Floats,
+    Frame,
+    FrameSource,
+    FrameStatus,
+    Ints,
+    PairTable,
+    Slices,
+)
 from steadystack.ncc import cut_into_blocks
-from steadystack.pairs import spread_by_separation
+from steadystack.pairs import spread_by_separation, spread_evenly
 
 # A check looks at about this many pairs, and of large frames at so many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
@@ -24,6 +33,10 @@ CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
 KEPT_BYTES = 2**26
 # Series of more frames are checked where the run is led: what they have is not sent to workers.
 MOST_FRAMES = 20_000
+
+# In a series that rests between jumps, pairs that move by more than this, px, are compared with
+# those that hardly move: so many of them, of at least so many.
+MOVES_PX, RESTS_PX, MOST_MOVING, FEWEST_MOVING = 1.0, 0.5, 16, 4
 
 # Parts per axis, and the least pixels of one along an axis.
 PARTS, LEAST_SIDE = 3, 24
@@ -144,3 +157,34 @@ def list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         for y in range(shape[-2] - 1)
         for x in range(shape[-1] - 1)
     ]
+
+
+def find_jumps(table: PairTable, rows: Ints, shifts: Floats) -> tuple[Ints, float | None]:
+    """Find pairs across the jumps of a series that rests between them, and what they lose there.
+
+    Returns some of these rows of the table, and by which share their NCC is below that of the pairs
+    just before and after them that are as far apart and at rest: the lower quartile, as the frames
+    may have changed otherwise in some. What stands still is at another place of the scene after a
+    jump, noise and a scene that changes by and by are the same. None: there are few such pairs.
+    `shifts` are (frames, axes), pixels.
+    """
+    first, second = table.reference[rows], table.moving[rows]
+    lengths = np.linalg.norm(shifts[second] - shifts[first], axis=1)
+    at_rest = {
+        (int(one), int(other)): float(ncc)
+        for one, other, ncc in zip(
+            *(values[lengths < RESTS_PX] for values in (first, second, table.ncc[rows])),
+            strict=True,
+        )
+    }
+    moving, losses = [], []
+    for row in rows[lengths > MOVES_PX]:
+        one, other = int(table.reference[row]), int(table.moving[row])
+        beside = (2 * one - other, one), (other, 2 * other - one)
+        known = [at_rest[pair] for pair in beside if pair in at_rest]
+        if known and min(known) > 0:
+            moving.append(row)
+            losses.append(1 - float(table.ncc[row]) / float(np.mean(known)))
+    if len(moving) < FEWEST_MOVING:
+        return rows[:0], None
+    return spread_evenly(np.array(moving), MOST_MOVING), float(np.quantile(losses, 0.25))

@@ -1,8 +1,9 @@
 """Defects of a camera, found in a series whose scene moves.
 
 `outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
-columns that do; `unseen`: where frames show no scene; `levelled`: the frames of a series without
-lines; `looked_at`: in how many frames defects are looked for, and what that takes.
+columns that do; `unseen`: where frames show no scene; `moving_slopes`: what stands still beside a
+scene that moves by little; `levelled`: the frames of a series without lines; `looked_at`: in how
+many frames defects are looked for, and what that takes.
 """
 
 from steadystack.defects.levelled import LevelledFrames, LinelessFrames
@@ -24,6 +25,7 @@ from steadystack.defects.looked_at import (
     estimate_field_bytes,
     estimate_search_bytes,
 )
+from steadystack.defects.moving_slopes import MovingSlopes, choose_near, measure_moving_slopes
 from steadystack.defects.outstanding import (
     count_places,
     find_outstanding,
@@ -40,6 +42,8 @@ __all__ = [
     "PLANE",
     "LevelledFrames",
     "LinelessFrames",
+    "MovingSlopes",
+    "choose_near",
     "compute_lined_share",
     "compute_profiles",
     "compute_scene_slopes",
@@ -51,6 +55,7 @@ __all__ = [
     "find_outstanding",
     "find_unseen",
     "list_runs",
+    "measure_moving_slopes",
     "select_staying",
     "separate_lines",
     "standardize",

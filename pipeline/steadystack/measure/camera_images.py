@@ -34,6 +34,8 @@ ROUNDS = 6
 WORTHWHILE = 1e-3
 # The shifts found without the temporal mean must leave less than this part of what the others do.
 CLEARLY_LESS = 0.97
+# Sigmas of the filters, px, by which a scene is found that is faint beside what stands still.
+FAINT = (1.0, 10.0)
 # A series shows a scene that moves if its shifts differ by this much, px.
 MOVES = 1.0
 # Passes in the last round, when the shifts are known; before, they would run after wrong ones.
@@ -65,17 +67,20 @@ class Sample:
     """Some frames of a series, and how to measure them."""
 
     source: FrameSource
-    method: Method  # without a static image
+    method: Method  # with a static image it is for `images` alone
     size: BatchSize
     frames: NDArray[np.int64]
     gains: NDArray[np.float64]  # what their images are divided by
 
-    def images(self, chosen: Bools) -> Iterator[tuple[Floats, Bools]]:
-        """Those of the frames that are known, made ready but for static image and filters."""
-        method = replace(
-            self.method,
-            conditioning=replace(self.method.conditioning, low_pass=None, high_pass=None),
-        )
+    def images(self, chosen: Bools, *, filtered: bool = False) -> Iterator[tuple[Floats, Bools]]:
+        """Those of the frames that are known, made ready but for static image and filters.
+
+        With `filtered` also by those.
+        """
+        method = self.method
+        if not filtered:
+            unfiltered = replace(method.conditioning, low_pass=None, high_pass=None)
+            method = replace(method, conditioning=unfiltered)
         region, _ = method.part(0)
         flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
         frames, gains = self.frames[chosen], self.gains[chosen].tolist()
@@ -102,6 +107,12 @@ class Sample:
         for _, done in measure_pairs(source, table, method, self.size):
             meter(done, len(pairs))
         return table
+
+    def filtered(self, sigmas: tuple[float, float]) -> Sample:
+        """The same frames, measured with a low-pass and a high-pass of these sigmas, pixels."""
+        low, high = sigmas
+        conditioning = replace(self.method.conditioning, low_pass=low, high_pass=high)
+        return replace(self, method=replace(self.method, conditioning=conditioning))
 
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
         """The shifts of the frames (frames, axes) with a static image taken away; NaN: not known.
@@ -308,7 +319,12 @@ def estimate_pattern(
     shows with the mean of the frames taken away. From the better of both, shifts and image
     improve each other. `start` are shifts of the frames if they are known.
     """
-    starts = [sample.shifts(None) if start is None else start, sample.shifts(sample.mean())]
+    mean = sample.mean()
+    without = sample.shifts(mean)
+    if has_shift(without).mean() < ENOUGH:  # what is left may be faint
+        filtered = sample.filtered(FAINT).shifts(mean)
+        without = max(without, filtered, key=lambda shifts: int(has_shift(shifts).sum()))
+    starts = [sample.shifts(None) if start is None else start, without]
     best, other = map(sample.separated, starts)
     if best is None or other is None:
         best = best or other

@@ -118,8 +118,8 @@ COLUMNS = (
     Column("frame_shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "standard deviation of the shift relative to the anchor of the frame's component, or to "
            "the external reference if the component was found in it: the larger of the next two, "
-           "times what pairs far apart are off for it, if that is over 1",
-           "pixel"),
+           "times what pairs far apart are off for it, if that is over 1, and what something that "
+           "stands still takes off the shift, if it does", "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "what the noise of pairs and their residuals say of frame_shift_std", "pixel"),
     Column("frame_part_std", "part_std", "frames", (FRAME, AXIS), "<f8", NAN,

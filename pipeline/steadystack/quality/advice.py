@@ -119,7 +119,10 @@ class AdviceSettings:
     def static_removal(self) -> str:
         """Advice for what stands still in the camera."""
         if self.fixed_pattern:
-            return f"{self.masking}: the fixed pattern does not remove all of it"
+            return (
+                f"{self.masking}, or give an image of it (preprocess.fixed_pattern): the one that "
+                "was subtracted does not remove all of it"
+            )
         return f"{self.masking}, or set preprocess.fixed_pattern: estimate"
 
     @property

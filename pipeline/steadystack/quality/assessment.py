@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, PROBES
+from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -49,8 +49,12 @@ from steadystack.model import (
 )
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
+from steadystack.quality.check_findings import MAJORITY, is_pulled
 from steadystack.quality.judge import judge_series
 
+# Shifts that something holds back are stated to be off by so many times themselves at most: where
+# it wins, nothing is known of them.
+MOST_LACKING = 3.0
 EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
 
 
@@ -175,19 +179,29 @@ def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTable:
-    """The solved table, with errors that hold for pairs far apart, too, as the checks found them.
+    """The solved table, with errors that hold for what is in all near pairs alike.
 
-    What changes slowly is in all near pairs alike, and in no residual of theirs: the stated errors
-    are multiplied by the excess of the separation that differs most from the shifts.
+    What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
+    of the separation of pairs that differs most from the shifts. So is what stands still: that it
+    makes shifts shorter, by a share of them, is a part of their errors.
     """
     probes = json.loads(attributes.get(PROBES, "null"))
     excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
-    if excess == 1:
+    pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
+    effect = FixedPatternEffect(**pattern) if pattern else None
+    lacks = 0.0
+    if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
+        lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
+    if excess == 1 and not lacks:
         return frames
+    more = (excess**2 - 1) * frames.shift_std**2 + (lacks * frames.shift) ** 2
     # a part of the error of every node
-    own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
-    local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
-    return replace(frames, shift_std=frames.shift_std * excess, local_shift_std=local_std)
+    of_nodes = np.expand_dims(more, tuple(range(1, frames.local_shift_std.ndim - 1)))
+    return replace(
+        frames,
+        shift_std=np.sqrt(frames.shift_std**2 + more),
+        local_shift_std=np.sqrt(frames.local_shift_std**2 + of_nodes),
+    )
 
 
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:

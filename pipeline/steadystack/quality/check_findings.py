@@ -82,15 +82,20 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
         )
 
 
+def is_pulled(effect: FixedPatternEffect) -> bool:
+    """Whether something stands still indeed, and makes shifts clearly too small."""
+    least = PULL_AT_REST_PX if effect.with_it < NO_MOTION_PX else PULL_PX
+    pull = effect.without_it - effect.with_it
+    told = max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it)
+    return effect.certain and pull > told
+
+
 def advise_on_fixed_pattern(
     effect: FixedPatternEffect | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
     """Find out whether something that stands still in the camera makes shifts too small."""
-    if effect is None or not effect.certain:
-        return
-    least = PULL_AT_REST_PX if effect.with_it < NO_MOTION_PX else PULL_PX
-    pull = effect.without_it - effect.with_it
-    if pull > max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it):
+    if effect is not None and is_pulled(effect):
+        pull = effect.without_it - effect.with_it
         wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
         if wins and effect.moving_share <= MAJORITY:
             yield Finding(

@@ -1,10 +1,10 @@
-"""What some frames show before a run is laid out, or gone on with.
+"""What some frames show before a run is laid out, gone on with, or judged.
 
 `reach`: how far they move, and so how far to search; `object_tracing`: where an object is that a
 mask of one frame follows; `defect_search`: what of the camera stands out
 wherever the scene is, pixels and whole lines; `field_search`: where frames show no scene;
-`unchanged`: whether frames are those that were
-measured.
+`slope_search`: how far what stands still pulls small shifts; `unchanged`: whether frames are those
+that were measured.
 """
 
 import lazy_loader

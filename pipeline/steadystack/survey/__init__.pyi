@@ -2,6 +2,7 @@ from .defect_search import find_defects, find_lines
 from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
+from .slope_search import measure_slopes
 from .unchanged import FrameSums
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "find_lines",
     "find_reach",
     "follow_object",
+    "measure_slopes",
 ]

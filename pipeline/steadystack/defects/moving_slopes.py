@@ -1,0 +1,266 @@
+"""Which share of the slopes of a series moves with the scene, where the scene moves by little.
+
+Frames are ``scene(x + shift) + fixed(x) + noise``. Where shifts are small beside the details, the
+two images can hardly be separated, and shifts are measured too small by one factor: the share that
+the scene has in the mean square of the slopes. To first order a pixel changes by the scene's slope
+times the shift. So its regression on shifts that are too small by a factor gives the scene's slope
+divided by it; the slope of the mean of all frames is that of both images. The square of the
+correlation of these two, over all pixels, is the share, whatever the scale of the shifts; the
+regression of the second on the first is the factor, however they were measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.model import Bools, Floats
+
+# So many pixels beside what is not valid and along the border are not used: splines reach there.
+EDGE = 4
+# Pixels that are used are this share of the frame at least, and frames are so many.
+LEAST_USED, FEWEST_FRAMES = 0.15, 8
+# A direction tells something if frames move along it by so many deviations of their shifts, and by
+# this share of the variance along the other one.
+MOVES_STD, LEAST_VARIANCE = 5.0, 0.01
+# Changes with time are told from those with moves if so much of the variance of all is beside it.
+LEAST_BESIDE_TIME = 0.2
+# Blocks along an axis for the jackknife, as far as they have so many pixels.
+BLOCKS, BLOCK_SIDE = 4, 12
+LEFT_PIXELS = 2**16  # that tell what is left, at most
+# The scene moves in a block that has this share of the changes of the one that has most.
+CHANGES = 0.15
+
+
+@dataclass(frozen=True)
+class MovingSlopes:
+    """What share of the slopes moves.
+
+    Attributes
+    ----------
+    share : of their mean square that moves with the scene: the factor by which shifts of the frames
+        as they are come out too small
+    scale : by which factor the given shifts are too small
+    error, scale_error : their standard deviations, by jackknife over blocks of the frame
+    left : variance that slopes do not explain, as a multiple of what changes from frame to frame:
+        about 1, or more where the scene becomes another one
+    moving : share of the blocks in which something moves
+    """
+
+    share: float
+    error: float
+    scale: float
+    scale_error: float
+    left: float
+    moving: float
+
+
+def measure_moving_slopes(
+    images: NDArray[np.floating], valid: Bools, shifts: Floats, std: Floats
+) -> MovingSlopes | None:
+    """Measure which share of the slopes of frames moves with them.
+
+    Parameters
+    ----------
+    images : (frames, ...), of like mean and contrast, in order
+    valid : of a frame's shape, what all of them show
+    shifts, std : (frames, axes) pixels, by about a pixel around their mean, and their deviations
+
+    Returns
+    -------
+    None where too little moves, or too few pixels or frames are left.
+    """
+    used = _leave_out_edges(valid)
+    if used.mean() < LEAST_USED or len(images) < FEWEST_FRAMES:
+        return None
+    moves = shifts - shifts.mean(axis=0)
+    along = _find_directions(moves, std)
+    if not along.shape[1]:
+        return None
+    halves = [np.arange(half, len(images), 2) for half in (0, 1)]
+    compared = [
+        _compare(images, valid, moves, along, half, other, used)
+        for half, other in (halves, halves[::-1])
+    ]
+
+    def multiply(one: Floats, other: Floats) -> NDArray[np.float64]:
+        """Sums of products over the blocks of the frame (directions, *blocks)."""
+        return np.stack([_sum_blocks(product, used) for product in one * other])
+
+    # No noise is in both factors: changes are of another half than means.
+    (change, slope), (other_change, other_slope) = compared
+    products = np.stack([
+        multiply(change, other_change),
+        multiply(slope, other_slope),
+        (multiply(change, slope) + multiply(other_change, other_slope)) / 2,
+    ])  # fmt: skip
+    variance = ((moves @ along) ** 2).sum(axis=0)
+    by_block = np.einsum("pd...,d->p...", products, variance / variance.sum())
+    (share, scale), (error, scale_error) = _correlate(by_block)
+    if not np.isfinite([share, scale, error, scale_error]).all():
+        return None
+    moving = float(np.mean(by_block[0] > CHANGES * by_block[0].max()))
+    left = _find_left(images, moves @ along, used)
+    return MovingSlopes(share, error, scale, scale_error, left, moving)
+
+
+def _compare(
+    images: NDArray[np.floating],
+    valid: Bools,
+    moves: Floats,
+    along: NDArray[np.float64],
+    half: NDArray[np.intp],
+    other: NDArray[np.intp],
+    used: Bools,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How one half of the frames changes, and the mean of the other half moved as those are.
+
+    Both (directions, ...), and alike where nothing stands still: that mean is blurred by the moves
+    of its frames, so the changes are blurred by them, too.
+    """
+    weights = _make_weights(moves[half] @ along)
+    reach = int(np.ceil(np.abs(moves).max())) + 2
+    kernels, blur = (_make_kernels(moves[some], reach) for some in (half, other))
+    mean = np.where(valid, images[other].mean(axis=0), 0)
+    changes, blurred = np.tensordot(weights, images[half], (1, 0)), blur.mean(axis=0)
+    moved = np.stack([_convolve(_make_splines(each, valid), blurred) for each in changes])
+    splines, of_moves = _make_splines(mean, valid), np.tensordot(weights, kernels, (1, 0))
+    slopes = np.stack([_convolve(splines, each) for each in of_moves])
+    return _take_others_away(moved, slopes, mean, used), slopes
+
+
+def _convolve(splines: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of what the taps of a kernel take of splines; along the border it is not right."""
+    from scipy import signal  # it takes long to import, and few need it
+
+    return np.asarray(signal.fftconvolve(splines, np.flip(kernel), mode="same"))
+
+
+def _take_others_away(
+    changes: NDArray[np.float64], slopes: NDArray[np.float64], mean: Floats, used: Bools
+) -> NDArray[np.float64]:
+    """Changes (directions, ...) without those of contrast and focus, and by turns and stretches.
+
+    All of them follow from the mean image; they are fitted together with its slopes.
+    """
+    along = np.gradient(mean)
+    places = np.ix_(*(np.linspace(-1, 1, size) for size in mean.shape))
+    others = [mean, ndimage.laplace(mean)]
+    others += [place * slope for place in places for slope in along]
+    columns = np.stack([each[used] for each in (*slopes, *others)], axis=1)
+    sums, values = columns.T @ columns, columns.T @ changes[:, used].T
+    fitted = np.linalg.lstsq(sums, values, rcond=None)[0][len(slopes) :]
+    left = changes.copy()
+    left[:, used] -= (columns[:, len(slopes) :] @ fitted).T
+    return left
+
+
+def _leave_out_edges(valid: Bools) -> Bools:
+    """The pixels that lie away from what is not valid, and from the border."""
+    used = np.asarray(valid)
+    for axis, size in enumerate(valid.shape):
+        edge = min(EDGE, size // 8)
+        along = np.ones([2 * edge + 1 if each == axis else 1 for each in range(valid.ndim)], bool)
+        used = ndimage.binary_erosion(used, along, border_value=0)
+    return np.asarray(used)
+
+
+def _find_directions(moves: Floats, std: Floats) -> NDArray[np.float64]:
+    """Unit vectors (axes, directions) along which frames move by far more than by errors."""
+    variance, vectors = np.linalg.eigh(moves.T @ moves / len(moves))
+    noise = np.einsum("ad,a->d", vectors**2, np.nanmean(np.square(std), axis=0))
+    least = np.maximum(MOVES_STD**2 * noise, LEAST_VARIANCE * variance.max())
+    return np.asarray(vectors[:, (variance > least) & (variance > 0)])
+
+
+def _make_weights(moves: Floats) -> NDArray[np.float64]:
+    """Weights (directions, frames) of frames in the regression on moves (frames, directions).
+
+    What changes with time, as focus and brightness do, has no part in it, where that leaves enough
+    of all moves.
+    """
+    times = np.linspace(-1, 1, len(moves))
+    columns = np.column_stack([np.ones(len(moves)), times, times**2])
+    left = moves - columns @ (np.linalg.pinv(columns) @ moves)
+    if (left.var(axis=0) < LEAST_BESIDE_TIME * moves.var(axis=0)).any():
+        columns = columns[:, :1]
+    weights = np.linalg.pinv(np.column_stack([columns, moves]))
+    return np.asarray(weights[columns.shape[1] :])
+
+
+def _make_splines(image: Floats, valid: Bools) -> NDArray[np.float64]:
+    """The coefficients of cubic splines through an image; what is not valid is its mean."""
+    level = image[valid].mean()
+    return np.asarray(ndimage.spline_filter(np.where(valid, image, level), output=np.float64))
+
+
+def _make_kernels(moves: Floats, reach: int) -> NDArray[np.float64]:
+    """What coefficients of splines are correlated with to move an image (frames, taps, ...)."""
+    taps = np.arange(-reach, reach + 1)
+    kernels = np.ones(len(moves))
+    for axis in range(moves.shape[1]):
+        off = np.abs(moves[:, axis, None] - taps)
+        spline = np.where(off < 1, 2 / 3 - off**2 + off**3 / 2, np.maximum(2 - off, 0) ** 3 / 6)
+        kernels = kernels[..., None] * spline.reshape(len(moves), *(1,) * axis, -1)
+    return np.asarray(kernels)
+
+
+def _sum_blocks(values: Floats, used: Bools) -> NDArray[np.float64]:
+    """The sums of an image over blocks of its used pixels, as many along each axis as fit."""
+    sums = np.where(used, values, 0.0)
+    for axis, size in enumerate(used.shape):
+        count = int(np.clip(size // BLOCK_SIDE, 1, BLOCKS))
+        edges = np.linspace(0, size, count + 1).astype(int)[:-1]
+        sums = np.add.reduceat(sums, edges, axis=axis)
+    return np.asarray(sums)
+
+
+def _correlate(products: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """The squared correlation and the regression from products (3, *blocks), and their deviations.
+
+    By jackknife over blocks, and over whole bands of them, as some noise is of rows or columns: the
+    larger. NaN: not known.
+    """
+
+    def find(sums: Floats) -> NDArray[np.float64]:
+        changes, slopes, both = np.where((sums[0] > 0) & (sums[1] > 0), sums, np.nan)
+        return np.stack([both**2 / (changes * slopes), both / changes])
+
+    ndim = products.ndim - 1
+    cuts = [products.reshape(3, -1)]
+    for axis in [each for each in range(1, 1 + ndim) if products.shape[each] > 1]:
+        cuts.append(products.sum(axis=tuple(each for each in range(1, 1 + ndim) if each != axis)))
+    whole, std = cuts[0].sum(axis=1), []
+    for groups in cuts:
+        without, count = find(whole[:, None] - groups), groups.shape[1]
+        std.append(np.sqrt(without.var(axis=1) * (count - 1)))
+    return find(whole).tolist(), np.max(std, axis=0).tolist()
+
+
+def _find_left(images: NDArray[np.floating], moves: Floats, used: Bools) -> float:
+    """What slopes and bends leave of the variance, over that of steps from frame to frame."""
+    terms = [*moves.T]
+    bends = [one * other for at, one in enumerate(terms) for other in terms[at:]]
+    if len(images) > 2 * (1 + len(terms) + len(bends)):
+        terms += bends
+    columns = np.column_stack([np.ones(len(images)), *terms])
+    some = np.flatnonzero(used)
+    some = some[:: -(-len(some) // LEFT_PIXELS)]
+    pixels = images.reshape(len(images), -1)[:, some].astype(np.float64)
+    left = pixels - columns @ (np.linalg.pinv(columns) @ pixels)
+    steps = np.square(np.diff(left, axis=0)).mean() / 2
+    free = len(images) - columns.shape[1]
+    return float(np.square(left).sum() / (free * left.shape[1] * max(steps, 1e-30)))
+
+
+def choose_near(shifts: Floats, reach: float) -> NDArray[np.intp]:
+    """The frames nearest together, all within `reach` pixels of one along each axis: most of them.
+
+    `shifts` are (frames, axes), NaN where not known.
+    """
+    apart = np.abs(shifts[:, None] - shifts).max(axis=2)
+    near = apart <= reach  # NaN is not
+    return np.flatnonzero(near[near.sum(axis=1).argmax()])

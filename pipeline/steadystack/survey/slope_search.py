@@ -1,0 +1,72 @@
+"""How far what stands still pulls shifts that are small beside the details of the scene."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.defects import choose_near, measure_moving_slopes
+from steadystack.measure import Sample
+from steadystack.model import Bools, FixedPatternEffect
+
+# Frames lie within so many pixels of one of them along each axis; so many of them are looked at.
+REACH, MOST_FRAMES = 1.0, 32
+# They are this share of all at least: of a series that moves by more, pairs tell better.
+LEAST_NEAR = 0.5
+# A scene that becomes another one leaves so many times what changes from frame to frame. (Of 60
+# random series with faults those that did left 1.4 to 1.6; slow ones with a fixed pattern 1.0 to
+# 1.2.)
+MOST_LEFT = 1.3
+
+
+def measure_slopes(
+    sample: Sample, shifts: NDArray[np.float64], std: NDArray[np.float64]
+) -> FixedPatternEffect | None:
+    """Measure how far a static image pulls the shifts of a sample's frames towards zero.
+
+    By which share of the slopes moves; if a static image is subtracted, by which factor the slopes
+    of the frames without that are too large for the shifts. No pairs are measured anew: those that
+    are told are of the first half of the frames with the other. None where too little moves, or is
+    valid.
+
+    Parameters
+    ----------
+    shifts, std : (frames, axes) pixels, as they were measured; NaN where not known
+    """
+    near = choose_near(shifts, REACH)
+    if len(near) < LEAST_NEAR * len(shifts):
+        return None
+    near = near[np.unique(np.linspace(0, len(near) - 1, MOST_FRAMES).round().astype(int))]
+    chosen = np.zeros(len(shifts), bool)
+    chosen[near] = True
+    read, masks = list[NDArray[np.float32]](), list[Bools]()
+    for image, is_valid in sample.images(chosen, filtered=True):
+        level = image[is_valid].mean() if is_valid.any() else 0.0
+        read.append((image - level).astype(np.float32))
+        masks.append(is_valid)
+    images, valid = np.stack(read), np.logical_and.reduce(masks)
+    if not valid.any():
+        return None
+    for image in images:
+        image -= image[valid].mean()
+        image[~valid] = 0
+    moves = shifts[near]
+    found = measure_moving_slopes(images, valid, moves, std[near])
+    if found is None:
+        return None
+    share, error = found.share, found.error
+    if sample.method.fixed_pattern is not None:  # what was subtracted may hold some of the scene
+        share, error = found.scale, found.scale_error
+    half = (len(moves) + 1) // 2
+    length = float(np.linalg.norm(moves[half:] - moves[: len(moves) - half], axis=1).mean())
+    if share <= 0:
+        return None
+    share = min(share, 1.0)
+    return FixedPatternEffect(
+        pairs=len(moves) - half,
+        with_it=length,
+        without_it=length / share,
+        error=length * error / share**2,
+        certain=found.left < MOST_LEFT,
+        moving_share=found.moving,
+    )
