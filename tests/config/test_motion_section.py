@@ -30,3 +30,9 @@ def test_frames_that_cannot_move_so_are_refused(shape, blocks, subpixel, words):
     section.check_frames((64, 72), 1, True)
     with pytest.raises(InputError, match=words):
         section.check_frames(shape, blocks, subpixel)
+
+
+def test_a_volume_has_no_more_boxes_than_can_be_solved():
+    section = MotionSection(model="local", grid=[12, 12, 12])
+    with pytest.raises(InputError, match="1331 boxes between its nodes, of which 1000"):
+        section.check_frames((200, 200, 200), 1, True)

@@ -49,6 +49,9 @@ def test_what_is_not_valid_has_no_part_in_it():
     mask[30:36, 40:50] = False
     whole = measure_moving_slopes(np.where(mask, frames, 0), mask, shifts, std)
     assert whole.share == pytest.approx(share, abs=0.08)
+    assert whole.moving > 0.9
+    left = mask & (np.arange(SHAPE[1]) < SHAPE[1] // 2)
+    assert measure_moving_slopes(frames, left, shifts, std).moving > 0.8
     spoilt = measure_moving_slopes(np.where(mask, frames, 9.0), mask, shifts, std)
     assert spoilt.share == pytest.approx(whole.share, abs=0.01)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -14,7 +15,9 @@ from steadystack.model import InputError
 MOST_NODES, SMALLEST_BOX = 65, 12
 # Frames and volumes that are thinner say too little of how they turn.
 SMALLEST_SIDE = 8
-CHOSEN_NODES = 13  # along an axis, at most, where the settings do not say
+# Nodes along an axis, at most, where the settings do not say, by axes of a frame; and boxes between
+# those of a volume where they say.
+CHOSEN_NODES, MOST_BOXES = {1: 13, 2: 13, 3: 8}, 1000
 NodeCount = Annotated[int, Field(ge=2, le=MOST_NODES)]
 
 
@@ -53,7 +56,7 @@ class MotionSection(Section):
         """How many nodes there are at most along each axis; 1, of nothing, if there is no grid."""
         if not self.is_local:
             return (1,) * ndim
-        return self.grid or (CHOSEN_NODES,) * ndim
+        return self.grid or (CHOSEN_NODES[ndim],) * ndim
 
     @property
     def is_local(self) -> bool:
@@ -90,6 +93,12 @@ class MotionSection(Section):
             raise InputError(
                 f"motion.grid {list(self.grid)} has {len(self.grid)} numbers of nodes, but frames "
                 f"have {len(shape)} axes, {tuple(shape)} pixels: give one for each, or null"
+            )
+        boxes = math.prod(count - 1 for count in self.grid or ())
+        if len(shape) == 3 and boxes > MOST_BOXES:
+            raise InputError(
+                f"motion.grid {list(self.grid or ())} has {boxes} boxes between its nodes, of "
+                f"which {MOST_BOXES} are allowed at most: take fewer nodes, or null"
             )
         for axis, count, size in zip("zyx"[-len(shape) :], self.grid or (), shape, strict=False):
             most = size // SMALLEST_BOX + 1

@@ -31,8 +31,9 @@ LEAST_BESIDE_TIME = 0.2
 # Blocks along an axis for the jackknife, as far as they have so many pixels.
 BLOCKS, BLOCK_SIDE = 4, 12
 LEFT_PIXELS = 2**16  # that tell what is left, at most
-# The scene moves in a block that has this share of the changes of the one that has most.
-CHANGES = 0.15
+# The scene moves in a block that has this share of the changes a pixel of the one that has most;
+# blocks count that have this share of the used pixels of the one that has most.
+CHANGES, LEAST_SEEN = 0.15, 0.25
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def measure_moving_slopes(
     (share, scale), (error, scale_error) = _correlate(by_block)
     if not np.isfinite([share, scale, error, scale_error]).all():
         return None
-    moving = float(np.mean(by_block[0] > CHANGES * by_block[0].max()))
+    pixels = _sum_blocks(np.ones(used.shape), used)
+    seen = pixels > LEAST_SEEN * pixels.max()
+    change = by_block[0][seen] / pixels[seen]
+    moving = float(np.mean(change > CHANGES * change.max()))
     left = _find_left(images, moves @ along, used)
     return MovingSlopes(share, error, scale, scale_error, left, moving)
 
@@ -146,7 +150,7 @@ def _take_others_away(
 
     All of them follow from the mean image; they are fitted together with its slopes.
     """
-    along = np.gradient(mean)
+    along = [np.gradient(mean, axis=axis) for axis in range(mean.ndim)]
     places = np.ix_(*(np.linspace(-1, 1, size) for size in mean.shape))
     others = [mean, ndimage.laplace(mean)]
     others += [place * slope for place in places for slope in along]
@@ -171,7 +175,10 @@ def _leave_out_edges(valid: Bools) -> Bools:
 def _find_directions(moves: Floats, std: Floats) -> NDArray[np.float64]:
     """Unit vectors (axes, directions) along which frames move by far more than by errors."""
     variance, vectors = np.linalg.eigh(moves.T @ moves / len(moves))
-    noise = np.einsum("ad,a->d", vectors**2, np.nanmean(np.square(std), axis=0))
+    known = std[np.isfinite(std).all(axis=1)]
+    if not len(known):
+        return vectors[:, :0]
+    noise = np.einsum("ad,a->d", vectors**2, np.square(known).mean(axis=0))
     least = np.maximum(MOVES_STD**2 * noise, LEAST_VARIANCE * variance.max())
     return np.asarray(vectors[:, (variance > least) & (variance > 0)])
 

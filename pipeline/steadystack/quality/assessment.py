@@ -182,8 +182,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     """The solved table, with errors that hold for what is in all near pairs alike.
 
     What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
-    of the separation of pairs that differs most from the shifts. So is what stands still: that it
-    makes shifts shorter, by a share of them, is a part of their errors.
+    of the separation of pairs that differs most from the shifts. That what stands still makes
+    shifts, from that of the anchor, shorter by a share of them is one more part of their errors.
     """
     probes = json.loads(attributes.get(PROBES, "null"))
     excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
@@ -194,13 +194,16 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
     if excess == 1 and not lacks:
         return frames
-    more = (excess**2 - 1) * frames.shift_std**2 + (lacks * frames.shift) ** 2
+    moved = frames.shift.copy()
+    for number, anchor in enumerate(frames.anchors):
+        moved[frames.component == number] -= np.nan_to_num(frames.shift[anchor])
     # a part of the error of every node
-    of_nodes = np.expand_dims(more, tuple(range(1, frames.local_shift_std.ndim - 1)))
+    own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
+    local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
     return replace(
         frames,
-        shift_std=np.sqrt(frames.shift_std**2 + more),
-        local_shift_std=np.sqrt(frames.local_shift_std**2 + of_nodes),
+        shift_std=np.hypot(frames.shift_std * excess, lacks * moved),
+        local_shift_std=np.hypot(local_std, lacks * frames.local_shift),
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, Floats, Slices
 
 # Places per pixel of the grid of nodes at which the extremes of a field are looked for.
-FINER = 8
+FINER = {1: 8, 2: 8, 3: 4}  # by axes
 # Where something comes to lie is told to so much of a pixel, in so many rounds at most.
 CLOSE, ROUNDS = 1e-6, 50
 NODES = "rst"  # letters of the axes of nodes in sums
@@ -45,7 +45,7 @@ class LocalField:
         return LocalField(self.nodes, self.values[frames])
 
     def shifted(self, offset: Floats) -> LocalField:
-        """The field with an offset (..., 2), pixels, added to all of its shifts."""
+        """The field with an offset (..., axes), pixels, added to all of its shifts."""
         added = np.expand_dims(np.asarray(offset), tuple(range(-1 - self.ndim, -1)))
         return LocalField(self.nodes, self.values + added)
 
@@ -67,7 +67,8 @@ class LocalField:
         outermost ones it is constant.
         """
         along = [_make_weights(*each) for each in zip(self.nodes, lines, strict=True)]
-        return np.moveaxis(_weigh(along, self.values), -1, -1 - self.ndim)
+        shifts = np.moveaxis(_weigh(along, self.values), -1, -1 - self.ndim)
+        return np.ascontiguousarray(shifts)
 
     @property
     def places(self) -> NDArray[np.float64]:
@@ -119,7 +120,9 @@ class LocalField:
         # With q - shift(q) = p, the derivatives of q by p: the first, and from it the second.
         stretch = np.linalg.inv(np.eye(self.ndim) - slope)
         shown = np.einsum("...aii->...ai", bend)
-        taken = np.einsum("...ak,...kij,...ib,...jb->...ab", stretch, bend, stretch, stretch)
+        taken = np.einsum(
+            "...ak,...kij,...ib,...jb->...ab", stretch, bend, stretch, stretch, optimize=True
+        )
         most = np.abs(np.stack([shown, taken])).max(axis=tuple(range(-2 - self.ndim, -1)))
         return np.asarray(most.max(axis=0))
 
@@ -138,17 +141,18 @@ class LocalField:
         Of one frame after the other: a fine grid of a volume has many places.
         """
         frames = self.values.reshape(-1, *self.values.shape[-1 - self.ndim :])
-        most = np.empty((2, len(frames), self.ndim))
+        most, lines = np.empty((2, len(frames), self.ndim)), self._make_fine_lines()
+        along = [_make_weights(*each) for each in zip(self.nodes, lines, strict=True)]
         for row, values in enumerate(frames):
-            shifts = LocalField(self.nodes, values).at(*self._make_fine_lines())
-            along = tuple(range(1, shifts.ndim))
-            most[:, row] = shifts.min(axis=along), shifts.max(axis=along)
+            shifts = _weigh(along, values).reshape(-1, self.ndim)
+            most[:, row] = shifts.min(axis=0), shifts.max(axis=0)
         low, high = most.reshape(2, *self.values.shape[: -1 - self.ndim], self.ndim)
         return low, high
 
     def _make_fine_lines(self) -> list[NDArray[np.float64]]:
         """Places along each axis that are `FINER` than the nodes."""
-        return [np.linspace(n[0], n[-1], FINER * (len(n) - 1) + 1) for n in self.nodes]
+        finer = FINER[self.ndim]
+        return [np.linspace(n[0], n[-1], finer * (len(n) - 1) + 1) for n in self.nodes]
 
 
 # The motion of a frame, or of several: matrices (..., axes, axes), or local shifts.
