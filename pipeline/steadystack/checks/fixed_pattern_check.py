@@ -292,10 +292,8 @@ def _is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> boo
     leaves more, and its changes, which do not move with it, are easily taken for shifts.
     """
     close = pairs[np.argsort(np.abs(pairs[:, 1] - pairs[:, 0]), kind="stable")[: len(pairs) // 2]]
-    conditioning = replace(sample.method.conditioning, low_pass=None, high_pass=None)
-    unfiltered = replace(sample.method, conditioning=conditioning)
     pattern = estimate.separated.pattern
-    remeasured = replace(sample, method=unfiltered).measured(close, pattern)
+    remeasured = sample.filtered(None, None).measured(close, pattern)
     if not remeasured.ok.any():
         return False
     images = sample.images(has_shift(estimate.shifts))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,8 +59,7 @@ def _compare(
     """
     shape = tuple(side.stop - side.start for side in sample.method.part(0)[0])
     total, count = np.zeros((2, 2, *shape)), np.zeros((2, 2, *shape))  # (moved, half, ...)
-    conditioning = replace(sample.method.conditioning, low_pass=None, high_pass=None)
-    unfiltered = replace(sample.method, conditioning=conditioning)
+    unfiltered = sample.filtered(None, None).method
     _, static = read_camera_images(unfiltered, sample.source.frame_shape, 0)
     images = sample.images(np.ones(len(off), bool))
     for number, ((image, valid), shift) in enumerate(zip(images, off, strict=True)):

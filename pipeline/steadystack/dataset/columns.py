@@ -88,12 +88,12 @@ def make_dataset(
         # "units" would have xarray decode it: right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
         coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
-    values = {column: _get_values(column, pairs, frames, comparable) for column in COLUMNS}
+    columns = [(column, _get_values(column, pairs, frames, comparable)) for column in COLUMNS]
     dataset = xr.Dataset(
         {
             **{
                 column.name: (column.choose_dims(values.ndim), values, column.attributes)
-                for column, values in values.items()
+                for column, values in columns
             },
             "part_centre": (
                 ("part", "axis"),

@@ -206,11 +206,14 @@ def _make_splines(image: Floats, valid: Bools) -> NDArray[np.float64]:
 
 def _make_kernels(moves: Floats, reach: int) -> NDArray[np.float64]:
     """What coefficients of splines are correlated with to move an image (frames, taps, ...)."""
+    from scipy import interpolate  # it takes long to import, and few need it
+
+    # cubic, NaN where it has ended
+    basis = interpolate.BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
     taps = np.arange(-reach, reach + 1)
     kernels = np.ones(len(moves))
     for axis in range(moves.shape[1]):
-        off = np.abs(moves[:, axis, None] - taps)
-        spline = np.where(off < 1, 2 / 3 - off**2 + off**3 / 2, np.maximum(2 - off, 0) ** 3 / 6)
+        spline = np.nan_to_num(basis(moves[:, axis, None] - taps))
         kernels = kernels[..., None] * spline.reshape(len(moves), *(1,) * axis, -1)
     return np.asarray(kernels)
 

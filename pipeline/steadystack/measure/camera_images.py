@@ -77,10 +77,7 @@ class Sample:
 
         With `filtered` also by those.
         """
-        method = self.method
-        if not filtered:
-            unfiltered = replace(method.conditioning, low_pass=None, high_pass=None)
-            method = replace(method, conditioning=unfiltered)
+        method = self.method if filtered else self.filtered(None, None).method
         region, _ = method.part(0)
         flat_field, _ = read_camera_images(method, self.source.frame_shape, 0)
         frames, gains = self.frames[chosen], self.gains[chosen].tolist()
@@ -108,10 +105,9 @@ class Sample:
             meter(done, len(pairs))
         return table
 
-    def filtered(self, sigmas: tuple[float, float]) -> Sample:
-        """The same frames, measured with a low-pass and a high-pass of these sigmas, pixels."""
-        low, high = sigmas
-        conditioning = replace(self.method.conditioning, low_pass=low, high_pass=high)
+    def filtered(self, low_pass: float | None, high_pass: float | None) -> Sample:
+        """The same frames, measured with filters of these sigmas, pixels; None: without."""
+        conditioning = replace(self.method.conditioning, low_pass=low_pass, high_pass=high_pass)
         return replace(self, method=replace(self.method, conditioning=conditioning))
 
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
@@ -322,7 +318,7 @@ def estimate_pattern(
     mean = sample.mean()
     without = sample.shifts(mean)
     if has_shift(without).mean() < ENOUGH:  # what is left may be faint
-        filtered = sample.filtered(FAINT).shifts(mean)
+        filtered = sample.filtered(*FAINT).shifts(mean)
         without = max(without, filtered, key=lambda shifts: int(has_shift(shifts).sum()))
     starts = [sample.shifts(None) if start is None else start, without]
     best, other = map(sample.separated, starts)

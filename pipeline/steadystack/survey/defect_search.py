@@ -200,11 +200,9 @@ def _find_lines_in(setup: Setup, frames: Ints) -> FixedLines | None:
 def _find_positions(setup: Setup, frames: NDArray[np.int64]) -> NDArray[np.float64]:
     """The shifts of frames without any lines (frames, axes), in a band if not as they are; NaN."""
     source, method = LinelessFrames(setup.series.source), setup.method
-    band = replace(method.conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
+    plain = Sample(source, method, setup.size, frames, np.ones(len(frames)))
     positions = np.full((len(frames), len(source.frame_shape)), np.nan)
-    for conditioning in (method.conditioning, band):
-        tried = replace(method, conditioning=conditioning)
-        sample = Sample(source, tried, setup.size, frames, np.ones(len(frames)))
+    for sample in (plain, plain.filtered(LOW_PASS, HIGH_PASS)):
         try:
             positions = sample.shifts(None)
         except RunError:  # too many frames cannot be read

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from steadystack.defects import choose_near, measure_moving_slopes
 from steadystack.measure import Sample
 from steadystack.model import Bools, FixedPatternEffect
+from steadystack.pairs import spread_evenly
 
 # Frames lie within so many pixels of one of them along each axis; so many of them are looked at.
 REACH, MOST_FRAMES = 1.0, 32
@@ -36,7 +37,7 @@ def measure_slopes(
     near = choose_near(shifts, REACH)
     if len(near) < LEAST_NEAR * len(shifts):
         return None
-    near = near[np.unique(np.linspace(0, len(near) - 1, MOST_FRAMES).round().astype(int))]
+    near = spread_evenly(near, MOST_FRAMES)
     chosen = np.zeros(len(shifts), bool)
     chosen[near] = True
     read, masks = list[NDArray[np.float32]](), list[Bools]()
