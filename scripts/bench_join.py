@@ -172,7 +172,8 @@ def try_plate(seed: int, errors: PlateErrors, *, empty: bool, own_way: bool) -> 
 def bench_plates(plates: int) -> None:
     print(
         "\n| plate | error of the shared drift, px | of the best position, px | of the median "
-        "position, px | shared, over stated | frames with a shift | own way told | told of others |"
+        "position, px | shared, over stated | frames with a shift | own way reported "
+        "| others reported |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name, empty, own_way in (

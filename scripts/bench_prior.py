@@ -54,7 +54,7 @@ def main() -> None:
     steps = np.arange(FRAMES)[:, None]
     window: dict[str, Any] = {"strategy": "window", "width": 5}
     cases: list[tuple[str, NDArray[np.float64], dict[str, Any], int]] = [
-        ("drift of 5 px a frame, window of 5", steps * np.array([4.0, -3.0]), window, 24),
+        ("drift of 5 px per frame, window of 5", steps * np.array([4.0, -3.0]), window, 24),
         (
             "the same, lags 1, 2, 4, 8, 16",
             steps * np.array([4.0, -3.0]),
@@ -62,12 +62,12 @@ def main() -> None:
             72,
         ),
         (
-            "every 8 frames a jump of 190 px",
+            "a jump of 190 px every 8 frames",
             np.cumsum((steps % 8 == 0) * [150.0, -120.0], 0),
             window,
             160,
         ),
-        ("positions at random in 200 px", rng.uniform(-100, 100, (FRAMES, 2)), window, 204),
+        ("random positions within 200 px", rng.uniform(-100, 100, (FRAMES, 2)), window, 204),
     ]
     inside = (np.indices((SIDE, SIDE)) - SIDE / 2) / (0.42 * SIDE)
     ellipse = (inside**2).sum(axis=0) < 1

@@ -421,23 +421,23 @@ def presets_page() -> str:
         "<!-- Made by scripts/make_reference.py from the code: change it there. -->",
         "# Presets",
         "",
-        "Settings to start from, for a kind of microscope:",
+        "Settings to start from, by kind of microscopy:",
         "",
         "```sh",
         "steadystack init STACK --like low-dose-em > run.yaml",
         "steadystack init --list                                # lists them all",
         "```",
         "",
-        "The keys of the preset are added to what `init` finds out about the stack. Whatever "
+        "`init` adds the keys of the preset to what it finds out about the stack. Anything that "
         "depends on the size of things in pixels is left to the pilot. Each preset has a worked "
-        "case of the same name, with mask and outputs, tested on a series of its kind.",
+        "example of the same name, with mask and outputs, tested on a series of its kind.",
         "",
     ]
     for name, about in list_presets().items():
         text = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
         keys = [line for line in text.splitlines() if not line.startswith("#")]
         lines += [f"## {name}", "", about, "", "```yaml", *keys, "```", ""]
-        lines += [f"The worked case: [`{name}.yaml`](../configs/{name}.yaml).", ""]
+        lines += [f"Worked example: [`{name}.yaml`](../configs/{name}.yaml).", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
