@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 
 import steadystack
 from steadystack.cli import main
@@ -77,6 +77,52 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, name):
         block = pixels.read((slice(index, index + 1), slice(3, 40), slice(5, 64)))
         np.testing.assert_array_equal(block[0], expected[index, 3:40, 5:])
     np.testing.assert_array_equal(steadystack.open_stack(path), expected)
+
+
+CODECS = {
+    "lossless": ("ffv1", "gray", 12, 0.0),
+    "every frame by itself": ("mjpeg", "yuvj420p", 12, 0.0),
+    "a key at every frame": ("libx264", "yuv420p", 1, 0.0),
+    "H.264": ("libx264", "yuv420p", 12, 0.01),
+    "MPEG-4, vectors of half a pixel": ("mpeg4", "yuv420p", 12, 0.02),
+}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_where_a_codec_puts_frames_is_known_by_the_bits_it_spends(tmp_path, name):
+    codec, pixels, key_every, of_one_bit = CODECS[name]
+    path = write(tmp_path / "a.mkv", codec, pixels, key_every=key_every)
+    with av.open(path) as file:
+        bits = 8 * sum(packet.size for packet in file.demux(video=0))
+    expected = of_one_bit / np.sqrt(bits / SCENES.size)
+    assert locate_stack(path).codec_std == pytest.approx(expected)
+    assert locate_stack(path, frames="::2").codec_std == pytest.approx(expected)
+    assert expected < 0.1
+
+
+def test_a_codec_that_spends_hardly_any_bits_moves_frames_by_a_tenth_of_a_pixel(tmp_path):
+    path = write(tmp_path / "a.mp4", "libx264", "yuv420p", np.zeros((24, 256, 256), "u1"))
+    assert locate_stack(path).codec_std == 0.1
+
+
+def test_stated_errors_of_a_video_include_where_its_codec_puts_frames(tmp_path):
+    """The same frames as an array state less, and are right; those of the video would not hold."""
+    rng = np.random.default_rng(3)
+    scene = gaussian_filter(rng.normal(size=(160, 160)), 2)
+    truth = np.cumsum(rng.normal(0, 0.4, (24, 2)), axis=0)
+    truth -= truth[0]
+    frames = np.stack([shift(scene, -one, order=3)[32:128, 32:128] for one in truth])
+    frames = np.clip(128 + 45 * frames / frames.std(), 0, 255).round().astype("u1")
+    write(tmp_path / "a.mp4", "libx264", "yuv420p", frames, key_every=250, crf="30")
+    shifts = shifts_of(tmp_path, None, path="a.mp4")
+    off = (shifts["frame_shift"] - truth).to_numpy()[1:]
+    std = shifts["frame_shift_std"].to_numpy()
+    codec_std = shifts.attrs["codec_std"]
+    assert codec_std == locate_stack(str(tmp_path / "a.mp4")).codec_std > 0
+    alone = np.sqrt(std[1:] ** 2 - 2 * codec_std**2)
+    np.testing.assert_array_equal(std[0], 0)
+    assert np.sqrt((off**2).mean()) < 1.5 * np.sqrt((std[1:] ** 2).mean())
+    assert np.sqrt((off**2).mean()) > 2 * np.sqrt((alone**2).mean())
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from steadystack.cli import main
 from steadystack.config import Config
 from steadystack.config.loading import RENAMED
 from steadystack.model import FrameStatus, LocalStatus, PairStatus, Reason, Trust
-from steadystack.model.schema import COLUMNS, GROWN, SHARED_DRIFT, STACK_FRAMES
+from steadystack.model.schema import CODEC_STD, COLUMNS, GROWN, SHARED_DRIFT, STACK_FRAMES
 from steadystack.motion import MOTION_CHOICE
 from support import CONFIGS, ROOT
 from support.runs import write_settings
@@ -182,8 +182,8 @@ def test_every_column_coordinate_and_attribute_is_on_the_page(folder):
     given = write_settings(folder, external_reference={"path": "image.npy"})
     shifts = steadystack.run(steadystack.load_config(given))
     edited = steadystack.edit_shifts(shifts, shifts["frame_shift"])
-    # of a series that grew, where a model was chosen, where frames were, of a shared stage
-    others = {GROWN, MOTION_CHOICE, STACK_FRAMES, SHARED_DRIFT}
+    # of a series that grew, where a model was chosen, where frames were, of a shared stage, a video
+    others = {CODEC_STD, GROWN, MOTION_CHOICE, STACK_FRAMES, SHARED_DRIFT}
     assert set(first("### Attributes")) == {*edited.attrs} | others
     assert set(first("### Dims")) == {*shifts.sizes, "node_z"}  # that of volumes
     beside = first("### Coordinates, and what the input tells of its pixels")

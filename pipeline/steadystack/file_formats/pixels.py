@@ -85,6 +85,7 @@ class FileArray:
     axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
     time : time of every frame and its unit; None: not known
     channel_names : names of the channels; (): not known
+    codec_std : deviation, pixels, of where a codec puts the content of a frame
     """
 
     pixels: Pixels
@@ -95,6 +96,7 @@ class FileArray:
     units: Sequence[str] | None = None
     time: tuple[tuple[float, ...], str] | None = None
     channel_names: tuple[str, ...] = ()
+    codec_std: float = 0.0
 
 
 @contextmanager

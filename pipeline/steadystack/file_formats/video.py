@@ -23,6 +23,13 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv")
 # Where the brightness is in pixels of several bytes that lie in one plane: first byte, step.
 PACKED = {"yuyv422": (0, 2), "yvyu422": (0, 2), "uyvy422": (1, 2)}
 RGB = ("red", "green", "blue")
+# A codec that predicts frames from others, by motion vectors of a quarter of a pixel, puts the
+# content of a frame beside its place, all parts of it alike. By so many pixels where it spends one
+# bit on a pixel, and else by one over the root of the bits, within a factor of two (H.264, H.265
+# and MPEG-4: scripts/bench_video.py); by a tenth of a pixel at most. Codecs before H.264 have
+# vectors of half a pixel.
+STD_OF_ONE_BIT, MOST_STD = 0.01, 0.1
+OF_HALF_PIXELS = ("flv", "h261", "h263", "mpeg1", "mpeg2", "mpeg4", "msmpeg4", "wmv")
 
 
 class VideoPixels:
@@ -34,7 +41,7 @@ class VideoPixels:
     def __init__(self, path: str) -> None:
         self.path, self._lock = path, Lock()
         self._container, self._stream = _open(path)
-        self.stamps, self.keys = _list_stamps(path, self._container, self._stream)
+        self.stamps, self.keys, self._bytes = _list_stamps(path, self._container, self._stream)
         self._frames: Iterator[Any] = iter(())
         self._last = -1  # the frame that was decoded last
         first = self._decode(0)
@@ -52,6 +59,17 @@ class VideoPixels:
         return tuple(
             float((stamp - self.stamps[0]) * self._stream.time_base) for stamp in self.stamps
         )
+
+    @property
+    def codec_std(self) -> float:
+        """Standard deviation, pixels, of where the codec puts the content of a frame."""
+        codec = self._stream.codec_context.codec
+        is_predicted = not codec.intra_only and len(self.keys) < len(self.stamps)
+        if not (codec.lossy and is_predicted):
+            return 0.0
+        bits = 8 * self._bytes / (self.shape[0] * self.shape[1] * self.shape[2])
+        std = STD_OF_ONE_BIT * (2 if codec.name.startswith(OF_HALF_PIXELS) else 1)
+        return float(min(std / bits**0.5, MOST_STD))
 
     def describe(self, shape: tuple[int, ...] | None = None) -> Any:
         return [shape or self.shape, str(self.dtype), self._stream.codec_context.name]
@@ -152,7 +170,10 @@ def open_video(path: str, name: str = "") -> FileArray:
         pixels = VideoPixels(path)
     axes = ["t", "y", "x"] + (["c"] if pixels.channels else [])
     times = (pixels.times, "s")
-    return FileArray(pixels, "video", "", axes, time=times, channel_names=pixels.channels)
+    return FileArray(
+        pixels, "video", "", axes,
+        time=times, channel_names=pixels.channels, codec_std=pixels.codec_std,
+    )  # fmt: skip
 
 
 def _open(path: str) -> tuple[Any, Any]:
@@ -174,13 +195,17 @@ def _open(path: str) -> tuple[Any, Any]:
     return container, stream
 
 
-def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], list[int]]:
-    """List the time stamps of frames, in their order, and the numbers of those that are keys."""
-    packets, found = 0, []
+def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], list[int], int]:
+    """List the time stamps of frames, in their order, and the numbers of those that are keys.
+
+    And the bytes of all of them.
+    """
+    packets, found, size = 0, [], 0
     for packet in container.demux(stream):
         packets += packet.size > 0 or packet.dts is not None
         if packet.size and not packet.is_discard:
             found.append((packet.pts, bool(packet.is_keyframe)))
+            size += packet.size
     if packets < stream.frames:
         raise InputError(
             f"{path} is cut off: {packets} of {stream.frames} frames are there: copy it again, or "
@@ -200,7 +225,8 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
             "not record: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     found.sort()
-    return [stamp for stamp, _ in found], [i for i, (_, is_key) in enumerate(found) if is_key]
+    keys = [index for index, (_, is_key) in enumerate(found) if is_key]
+    return [stamp for stamp, _ in found], keys, size
 
 
 def _check_whole(path: str, stream: Any, stamps: Sequence[int | None]) -> None:

@@ -67,6 +67,7 @@ from steadystack.model.redaction import hide_in_values, hide_secrets
 from steadystack.model.schema import (
     ATTRIBUTES,
     BESIDE,
+    CODEC_STD,
     COLUMNS,
     DIMS,
     FRAME_CHECKSUMS,
@@ -109,6 +110,7 @@ from steadystack.model.words import (
 __all__ = [
     "ATTRIBUTES",
     "BESIDE",
+    "CODEC_STD",
     "COLUMNS",
     "DIMS",
     "EXTERNAL",

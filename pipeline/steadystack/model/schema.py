@@ -84,7 +84,7 @@ class Attribute:
     """An attribute of the shifts dataset; `holds` says how its value is to be read."""
 
     name: str
-    holds: Literal["text", "JSON", "whole number"]
+    holds: Literal["text", "JSON", "whole number", "number"]
     meaning: str
 
 
@@ -93,6 +93,7 @@ JOINED = "Joined series"  # the title of a dataset of several series in one fram
 SHARED_DRIFT = "shared_drift"  # the attribute that tells that shifts are those of all positions
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
+CODEC_STD = "codec_std"
 FRAME, PAIR, PART, AXIS, OF_AXIS = "frame", "pair", "part", "axis", "of_axis"
 CHANNEL = "channel"
 NODE_DIMS = NODE_Z, NODE_Y, NODE_X = "node_z", "node_y", "node_x"
@@ -279,6 +280,9 @@ ATTRIBUTES = (
     Attribute("frame_checksums", "JSON", "of the first, the middle and the last frame that were "
               "there, by index: CRC-32 of their pixels as the stack holds them; missing: an "
               "earlier version took none"),
+    Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
+              "puts the content of a frame, by the bits it spends on a pixel; part of "
+              "frame_shift_std; missing: none"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be told"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),

@@ -65,6 +65,7 @@ class Series:
         all of it is
     outside : the external reference; None: there is none
     drawn : mask of an object that is to be followed; None: there is none, or it is
+    codec_std : deviation, pixels, of where a codec puts the content of a frame
     """
 
     source: FrameSource
@@ -84,6 +85,7 @@ class Series:
     corner: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     outside: OutsideImage | None = None
     drawn: Mask | None = None
+    codec_std: float = 0.0
 
     @property
     def places(self) -> NDArray[np.int64] | None:
@@ -197,9 +199,8 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         initial_shifts=initial_shifts,
         frame_numbers=spec.frame_numbers,
         stack_frames=whole.frame_count,
-        corner=None
-        if spec.uncut is None
-        else (whole.frame_shape, tuple(spec.first_pixel[axis] for axis in whole.spatial)),
+        corner=spec.corner,
+        codec_std=spec.codec_std,
         outside=locate_outside_image(config, spec),
         drawn=next(iter(drawn), None),
     )

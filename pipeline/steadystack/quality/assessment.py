@@ -26,6 +26,7 @@ from steadystack.dataset import (
 )
 from steadystack.durable import get_place
 from steadystack.model import (
+    CODEC_STD,
     LONE,
     PILOT,
     Finding,
@@ -183,7 +184,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
 
     What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
     of the separation of pairs that differs most from the shifts. That what stands still makes
-    shifts, from that of the anchor, shorter by a share of them is one more part of their errors.
+    shifts, from that of the anchor, shorter by a share of them is one more part of their errors;
+    that the codec of a video puts frames, and the anchor, beside their places is another.
     """
     probes = json.loads(attributes.get(PROBES, "null"))
     excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
@@ -192,7 +194,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     lacks = 0.0
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
-    if excess == 1 and not lacks:
+    codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
+    if excess == 1 and not lacks and not codec_std:
         return frames
     moved = frames.shift.copy()
     for number, anchor in enumerate(frames.anchors):
@@ -200,9 +203,10 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     # a part of the error of every node
     own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
     local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
+    std = np.hypot(frames.shift_std * excess, lacks * moved)
     return replace(
         frames,
-        shift_std=np.hypot(frames.shift_std * excess, lacks * moved),
+        shift_std=np.hypot(std, np.where(frames.shift_std > 0, codec_std, 0.0)),
         local_shift_std=np.hypot(local_std, lacks * frames.local_shift),
     )
 

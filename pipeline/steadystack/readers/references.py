@@ -200,6 +200,7 @@ class LocatedArray:
     levels : shapes of the levels of the pyramid that the array is a level of
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
     scale_doubt : why `scale` is not to be believed; "": it is
+    codec_std : deviation, pixels, of where a codec puts the content of a frame
     """
 
     pixels: Pixels
@@ -213,6 +214,7 @@ class LocatedArray:
     levels: tuple[tuple[int, ...], ...] = ()
     image: str | None = None
     scale_doubt: str = ""
+    codec_std: float = 0.0
 
 
 def locate_in_file(file_format: str, path: str, name: str = "") -> LocatedArray:
@@ -227,6 +229,7 @@ def locate_in_file(file_format: str, path: str, name: str = "") -> LocatedArray:
         found.units,
         found.channel_names,
         time=found.time,
+        codec_std=found.codec_std,
     )
 
 

@@ -58,6 +58,7 @@ class StackSpec:
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
     level : number of the array's level in the pyramid
     uncut : the whole stack, of which this is some frames, or a region of them; None: it is whole
+    codec_std : deviation, pixels, of where a codec puts the content of a frame
     """
 
     path: str
@@ -80,6 +81,7 @@ class StackSpec:
     level: int = 0
     uncut: StackSpec | None = None
     several: tuple[int, ...] = ()
+    codec_std: float = 0.0
 
     @property
     def frame_numbers(self) -> range:
@@ -91,6 +93,14 @@ class StackSpec:
     def first_pixel(self) -> dict[str, int]:
         """The first pixel along each spatial axis of the array, counted in the whole stack."""
         return {axis: side[0] for axis, side in self.sides.items() if axis in "zyx"}
+
+    @property
+    def corner(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Shape of the whole frame, and the first pixel of the region; None: all of it is used."""
+        if self.uncut is None:
+            return None
+        first = self.uncut.spatial
+        return self.uncut.frame_shape, tuple(self.first_pixel[axis] for axis in first)
 
     @property
     def sides(self) -> dict[str, tuple[int, int, int]]:
@@ -206,6 +216,7 @@ def locate_stack(
         levels=located.levels,
         image=located.image,
         level=level,
+        codec_std=located.codec_std,
     )
     chosen = find_channels(path, spec.size("c"), spec.channel_names, channel, "c" in spec.axes)
     spec = replace(spec, **chosen, **_choose_measures(spec, located, pixel_size))

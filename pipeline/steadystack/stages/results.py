@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -38,6 +39,7 @@ from steadystack.measure import (
     get_camera_image_path,
 )
 from steadystack.model import (
+    CODEC_STD,
     EXTERNAL,
     FRAME_CHECKSUMS,
     GROWN,
@@ -193,7 +195,7 @@ def make_run_dataset(
 ) -> xr.Dataset:
     """The shifts dataset of a run, with what is known from before as further attributes."""
     series, config = setup.series, setup.config
-    attributes = {
+    attributes: dict[str, Any] = {
         "configuration": json.dumps(config.dump()),
         "fingerprint": config.fingerprint(series.digest),
         "input": config.input.one_path,
@@ -207,6 +209,8 @@ def make_run_dataset(
         attributes[STACK_FRAMES] = json.dumps(series.stack_frames)
     if setup.pilot is not None:
         attributes[PILOT] = setup.pilot.dump()
+    if series.codec_std:
+        attributes[CODEC_STD] = series.codec_std
     if frames is not None:
         middle = find_middle(series.whole_frames.frame_shape).tolist()
         attributes[MOTION] = json.dumps({"model": config.motion.model, "centre": middle})
