@@ -172,9 +172,9 @@ def settings() -> Iterator[str]:
     yield "## Settings"
     yield ""
     yield (
-        "Keys of the YAML file, with the section before the dot: `register.max_shift` is the key "
-        "`max_shift` in the section `register`. Paths are relative to the folder of the file. An "
-        "unknown key is an error."
+        "The keys of the YAML file, with the section before the dot: `register.max_shift` is the "
+        "key `max_shift` in the section `register`. Paths are relative to the folder of the file. "
+        "Unknown keys are errors."
     )
     yield ""
     for name, field in schema["properties"].items():
@@ -239,8 +239,8 @@ def statuses() -> Iterator[str]:
     yield "## Statuses"
     yield ""
     yield (
-        "The dataset holds the value. The attributes `flag_values` and `flag_meanings` of the "
-        "column name it, as does `steadystack.FrameStatus.from_code(value)`."
+        "The dataset stores the values. The attributes `flag_values` and `flag_meanings` of each "
+        "column name them, as does `steadystack.FrameStatus.from_code(value)`."
     )
     yield ""
     read = [status for status in FrameStatus if status.of_reading]
@@ -265,8 +265,8 @@ def verdict() -> Iterator[str]:
     yield "### Reasons"
     yield ""
     yield (
-        "The codes of `verdict_reasons`, which stay the same; causes come before effects. The key "
-        "is the one of the settings that helps first."
+        "The codes of `verdict_reasons`. They are stable; causes come before effects. The key is "
+        "the setting to try first."
     )
     yield ""
     yield from table(
@@ -382,7 +382,7 @@ def about_constant(module: ModuleType, name: str) -> str:
 def python() -> Iterator[str]:
     yield "## Python"
     yield ""
-    yield "Arguments behind a `*` are given by name. `help(name)` tells the whole of each."
+    yield "Arguments after a `*` are keyword-only. `help(name)` shows the full docstring of each."
     yield ""
     for module in (steadystack, steadystack.plot):
         for name in module.__all__:
@@ -392,7 +392,7 @@ def python() -> Iterator[str]:
 def renamed() -> Iterator[str]:
     yield "## Names that changed"
     yield ""
-    yield "What keys and values of the settings were called before; an old one is an error."
+    yield "Former names of keys and values in the settings. Using an old name is an error."
     yield ""
     rows = ((code(old), code(new)) for old, new in RENAMED.items())
     yield from table(("before", "now"), rows)
@@ -428,7 +428,7 @@ def presets_page() -> str:
         "steadystack init --list                                # lists them all",
         "```",
         "",
-        "`init` adds the keys of the preset to what it finds out about the stack. Anything that "
+        "The keys of the preset are added to what `init` finds out about the stack. Anything that "
         "depends on the size of things in pixels is left to the pilot. Each preset has a worked "
         "example of the same name, with mask and outputs, tested on a series of its kind.",
         "",

@@ -70,7 +70,7 @@ def test_what_the_system_refuses_is_no_bug(failing, error):
     failing(error)
     done = shell("init", "a.zarr")
     assert done.exit_code == 1
-    assert done.output.startswith("error: the system refused something, and steadystack did not")
+    assert done.output.startswith("error: an unexpected error of the operating system: ")
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ def test_nodes_are_counted_before_they_are_chosen():
 @pytest.mark.parametrize(
     ("shape", "blocks", "subpixel", "words"),
     [
-        ((8, 64, 64), 1, True, "has 2 numbers of nodes, but frames have 3 axes"),
+        ((8, 64, 64), 1, True, "has 2 values, but frames have 3 axes"),
         ((64, 64), 4, True, "take 4"),
         ((64, 64), 1, False, "subpixel: true"),
-        ((64, 60), 1, True, "7 nodes along x, but frames of 60 pixels carry 6"),
+        ((64, 60), 1, True, "7 nodes along x, but frames of 60 pixels allow at most 6"),
     ],
 )
 def test_frames_that_cannot_move_so_are_refused(shape, blocks, subpixel, words):
@@ -34,5 +34,5 @@ def test_frames_that_cannot_move_so_are_refused(shape, blocks, subpixel, words):
 
 def test_a_volume_has_no_more_boxes_than_can_be_solved():
     section = MotionSection(model="local", grid=[12, 12, 12])
-    with pytest.raises(InputError, match="1331 boxes between its nodes, of which 1000"):
+    with pytest.raises(InputError, match="1331 boxes between its nodes, but at most 1000"):
         section.check_frames((200, 200, 200), 1, True)

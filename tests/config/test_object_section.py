@@ -24,7 +24,7 @@ INPUT = {"input": {"path": "stack.zarr"}}
 )
 def test_what_cannot_be_had_with_an_object_is_refused(sections, key):
     make_config(INPUT | sections)
-    with pytest.raises(InputError, match=f"object.mask cannot be had with {key}: leave one"):
+    with pytest.raises(InputError, match=f"object.mask cannot be combined with {key}: leave one"):
         make_config(INPUT | sections | {"object": {"mask": "object.npy"}})
 
 

@@ -211,7 +211,7 @@ def test_all_channels_are_corrected_by_the_one_shift(tmp_path, hurried):
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"solve": {"refine": 1}}, r"\[0, 1, 2\] cannot be had with solve.refine"),
+        ({"solve": {"refine": 1}}, r"\[0, 1, 2\] cannot be combined with solve.refine"),
         ({"motion": {"model": "rigid"}}, "motion.model rigid"),
         ({"register": {"subpixel": False}}, "register.subpixel: false"),
         ({"mask": {"saturation": "auto"}}, "mask.saturation: auto"),
@@ -237,7 +237,7 @@ def test_channels_that_are_not_there(tmp_path, channel, words):
 
 def test_an_array_holds_one_channel(tmp_path):
     write(tmp_path, make_channels())
-    with pytest.raises(InputError, match=r"input.channel \[0, 1\] is several"):
+    with pytest.raises(InputError, match=r"input.channel \[0, 1\] names several"):
         steadystack.open_stack(str(tmp_path / "stack.zarr"), channel=[0, 1])
 
 
@@ -283,7 +283,7 @@ def test_following_is_for_one_channel(tmp_path):
     path = write_run(tmp_path, **QUICK | {"input": SEVERAL, "output": {"shifts": "s.zarr"}})
     told = CliRunner().invoke(main, ["follow", str(path)])
     assert told.exit_code == 2
-    assert "input.channel [0, 1, 2] cannot be had with follow" in told.output
+    assert "input.channel [0, 1, 2] cannot be combined with follow" in told.output
 
 
 def test_a_frame_that_is_lost_in_one_channel_is_read_again(tmp_path, hurried):
@@ -438,5 +438,7 @@ def test_a_camera_pattern_that_channels_share_is_no_offset(tmp_path, hurried):
 
 
 def test_offsets_of_one_channel_are_refused(tmp_path):
-    with pytest.raises(InputError, match="there is one channel, and nothing to lay it on"):
+    with pytest.raises(
+        InputError, match="there is only one channel, and no other to align it with"
+    ):
         settings(tmp_path, input={"path": "a.zarr", "channel": 1}, solve={"channel_offsets": True})

@@ -68,7 +68,7 @@ def test_it_ends_with_the_run_of_all_frames(tmp_path):
     for line, true in zip(lines, truth, strict=False):
         assert abs(line["shift"]["y"] - true[0]) <= 5 * line["std"]["y"] + 1e-3
         assert abs(line["shift"]["x"] - true[1]) <= 5 * line["std"]["x"] + 1e-3
-    assert "5 frames were followed; now the run of all frames" in done.stderr
+    assert "5 frames were followed; now running on all frames" in done.stderr
     assert ": good" in done.stderr
     other = write_run(tmp_path, "other", **SECTIONS | {"output": {"shifts": "other.zarr"}})
     whole = stages.run(load_config(other))
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_it_without_a_run(tmp_path, monkeypatch):
     done = shell("follow", write_run(tmp_path, **SECTIONS))
     assert done.exit_code == 130
     assert len(done.stdout.splitlines()) == 3
-    assert "stopped by Ctrl-C; 3 frames were followed, and the run has not begun" in done.stderr
+    assert "stopped by Ctrl-C; 3 frames were followed, and the run has not started" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"stack.zarr", "run.yaml"}
 
 

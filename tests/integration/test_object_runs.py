@@ -241,7 +241,7 @@ def test_commands_that_know_no_objects_refuse_them(scene, tmp_path, command):
 def test_arrays_beside_an_object_are_refused(key):
     scene = make_followed_scene(0, count=3)
     given = {"initial_shifts": np.zeros((3, 2)), "external_reference": scene.frames[0]}
-    with pytest.raises(steadystack.InputError, match=f"object.mask cannot be had with {key}"):
+    with pytest.raises(steadystack.InputError, match=f"object.mask cannot be combined with {key}"):
         estimate(scene, "object", **{key: given[key]})
     with pytest.raises(steadystack.InputError, match=r"object_mask has the shape \(5, 5\)"):
         steadystack.estimate_shifts(scene.frames, object_mask=np.ones((5, 5), bool))

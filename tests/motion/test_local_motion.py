@@ -126,15 +126,15 @@ def test_frames_that_are_not_known_have_no_local_shift():
 
 def test_what_it_does_not_do_is_told_before_work_starts():
     frames = np.random.default_rng(1).normal(size=(3, 64, 64))
-    with pytest.raises(InputError, match=r"\[3, 3\] has 2 numbers of nodes.*3 axes"):
+    with pytest.raises(InputError, match=r"\[3, 3\] has 2 values.*3 axes"):
         measured(np.zeros((3, 12, 32, 32)), [3, 3], max_shift=3)
     with pytest.raises(InputError, match=r"2 nodes along z.*12 pixels carry 2|5 nodes along z"):
         measured(np.zeros((3, 12, 32, 32)), [5, 3, 3], max_shift=3)
     with pytest.raises(InputError, match="at least 8 pixels along"):
         measured(np.zeros((3, 5, 32, 32)), max_shift=3)
-    with pytest.raises(InputError, match=r"motion\.grid has 9 nodes along y.*carry 6 at most"):
+    with pytest.raises(InputError, match=r"motion\.grid has 9 nodes along y.*allow at most 6"):
         measured(frames, [9, 4])
-    with pytest.raises(InputError, match=r"grid.*is of local motion, but model is rigid"):
+    with pytest.raises(InputError, match=r"grid.*is for local motion, but model is rigid"):
         estimate_shifts(frames, motion={"model": "rigid", "grid": [4, 4]})
     with pytest.raises(InputError, match=r"solve\.refine 1 to 0"):
         measured(frames, solve={"refine": 1})

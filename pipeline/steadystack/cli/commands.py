@@ -61,7 +61,7 @@ class Ordered(click.Group):
     "--debug",
     is_flag=True,
     envvar="STEADYSTACK_DEBUG",
-    help="Print the traceback of an unexpected error; so does STEADYSTACK_DEBUG=1.",
+    help="Print the traceback of an unexpected error. STEADYSTACK_DEBUG=1 does the same.",
 )
 @click.version_option(package_name="steadystack")
 def main(debug: bool) -> None:
@@ -85,11 +85,12 @@ def main(debug: bool) -> None:
 @config_argument
 @reporting_errors
 def preview(config: str) -> None:
-    """Take a coarse look at the whole series, and estimate what a run will cost.
+    """Take a coarse look at the whole series and estimate the cost of a run.
 
-    Takes some seconds: measures every nth frame, averaged over boxes of pixels, and one to three
+    Takes a few seconds: measures every nth frame, averaged over boxes of pixels, and one to three
     pairs at full size. Drift and errors are in pixels of the stack; time and memory of the whole
-    run are estimates. Writes NAME.preview.html beside the report of the run, or its shifts.
+    run are estimates. Writes NAME.preview.html beside the report of the run, or beside its shifts
+    if there is no report.
     """
     inputs = planning.resolve_inputs(load_config(config))
     for single in _iterate_inputs(inputs):
@@ -105,15 +106,18 @@ def preview(config: str) -> None:
     "--inputs",
     "share",
     metavar="I/N",
-    help="Run only share I of N of the inputs, such as 3/16: every 16th, from the third on.",
+    help=(
+        "Run only share I of N of the inputs, such as 3/16: every 16th input, starting at the "
+        "third."
+    ),
 )
 @scheduler_option
 @reporting_errors
 def run(config: str, overwrite: bool, share: str | None, scheduler_file: str | None) -> None:
-    """Measure, solve and report: the whole run of a YAML file.
+    """Do a whole run from a YAML file: measure, solve and report.
 
-    Continues where an earlier run with the same settings stopped. With several inputs, one that
-    fails does not stop the others; output.summary lists what became of each.
+    Continues where an earlier run with the same settings stopped. If one of several inputs fails,
+    the others still run; output.summary lists the outcome of each.
     """
     settings = override_cluster(load_config(config), scheduler_file)
     started = time.monotonic()
@@ -134,9 +138,9 @@ def run(config: str, overwrite: bool, share: str | None, scheduler_file: str | N
 @config_argument
 @reporting_errors
 def plan(config: str) -> None:
-    """Say what a run will do: pairs, tasks, bytes, memory.
+    """Show what a run will do: pairs, tasks, bytes, memory.
 
-    Reads no pixel of the stack.
+    Does not read any pixels of the stack.
     """
     for single in _iterate_inputs(planning.resolve_inputs(load_config(config))):
         print_table(stages.plan(single).describe())
@@ -148,14 +152,14 @@ def plan(config: str) -> None:
 @click.option(
     "--batches",
     metavar="I/N",
-    help="Measure only part I of N, such as 3/16, into a file beside the output.",
+    help="Measure only part I of N, such as 3/16, and write it to a file beside the output.",
 )
 @scheduler_option
 @reporting_errors
 def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: str | None) -> None:
-    """Measure the pairs that are not measured yet.
+    """Measure the pairs that have not been measured yet.
 
-    Parts that were measured with --batches are gathered first.
+    Parts that were measured with --batches are collected first.
     """
     settings = override_cluster(load_config(config), scheduler_file)
     inputs = planning.resolve_inputs(settings)
@@ -179,9 +183,9 @@ def measure(config: str, overwrite: bool, batches: str | None, scheduler_file: s
 @config_argument
 @reporting_errors
 def solve(config: str) -> None:
-    """Solve for the frames' shifts from measured pairs.
+    """Solve for the shifts of the frames from the measured pairs.
 
-    Takes seconds and measures no pair again; only `solve.refine`, `solve.channel_offsets`,
+    Takes seconds and does not measure any pair again; only `solve.refine`, `solve.channel_offsets`,
     `motion.model` and `external_reference` read frames.
     """
     settings = load_config(config)
@@ -197,13 +201,13 @@ def solve(config: str) -> None:
 
 @main.command()
 @config_argument
-@click.option("--overwrite", is_flag=True, help="Write them again, even if they exist.")
+@click.option("--overwrite", is_flag=True, help="Write the outputs again, even if they exist.")
 @reporting_errors
 def correct(config: str, overwrite: bool) -> None:
-    """Write the corrected stack of a solved run, its mean, and a movie of it.
+    """Write the corrected stack of a solved run, its mean and a movie.
 
-    They are written to output.corrected, output.mean and output.movie, whichever is set, with the
-    options of the sections `correct` and `mean`.
+    They are written to output.corrected, output.mean and output.movie, if these are set, with the
+    options in the sections `correct` and `mean`.
 
     Continues where an earlier call stopped.
     """
@@ -224,12 +228,12 @@ def correct(config: str, overwrite: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @reporting_errors
 def export(shifts: str, target: str, overwrite: bool) -> None:
-    """Write shifts for other programs.
+    """Export shifts for other programs.
 
     SHIFTS is what a run wrote to output.shifts; TARGET ends in .csv (a row per frame), .json
     (layers for napari), .affines.json (a matrix per frame, as for multiview-stitcher), .yml or
-    .yaml (settings for biahub), .xml (for BigDataViewer), .displacements.ome.zarr (fields that move
-    points, OME-Zarr 0.6) or .nc (NetCDF).
+    .yaml (settings for biahub), .xml (for BigDataViewer), .displacements.ome.zarr (displacement
+    fields for points, OME-Zarr 0.6) or .nc (NetCDF).
     """
     common_box = stages.export(shifts, target, overwrite=overwrite)
     note = (
@@ -246,7 +250,7 @@ def export(shifts: str, target: str, overwrite: bool) -> None:
 @click.option(
     "--figures",
     type=click.Path(file_okay=False),
-    help="Also write each figure as PNG and SVG into this folder.",
+    help="Also write each figure to this folder, as PNG and SVG.",
 )
 @reporting_errors
 def report(config: str, figures: str | None) -> None:
@@ -273,9 +277,9 @@ def report(config: str, figures: str | None) -> None:
 )
 @reporting_errors
 def check(config: str, picture: str | None) -> None:
-    """Show how settings, stack and mask are understood.
+    """Show how steadystack understands the settings, the stack and the mask.
 
-    Reads three frames, asks about anything odd in them, and tries a few pairs.
+    Reads three frames, points out anything odd in them, and tries a few pairs.
     """
     inputs = planning.resolve_inputs(load_config(config))
     if picture is not None and len(inputs) > 1:
@@ -303,9 +307,9 @@ def schema() -> None:
 @click.argument("directory", default="steadystack-demo", type=click.Path(file_okay=False))
 @reporting_errors
 def demo(directory: str) -> None:
-    """Make a small drifting time-lapse, run it, and draw the result.
+    """Make a small drifting time-lapse, run it, and plot the result.
 
-    Everything is written into DIRECTORY (steadystack-demo if not given).
+    Everything is written to DIRECTORY (default: steadystack-demo).
     """
     with show_progress() as progress:
         result = guide.demo(directory, progress=progress)

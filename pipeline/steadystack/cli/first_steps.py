@@ -24,7 +24,7 @@ STACK_OPTIONS = (
     click.option("--series", type=int, help="Number of the image in a collection or file."),
     click.option("--axes", help="One letter of tczyx per array dimension, such as tyx."),
     click.option("--variable", help="Array in a group or HDF5 file; needed if there are several."),
-    click.option("--reader", help="file.py:function that returns the array of the path."),
+    click.option("--reader", help="file.py:function that takes the path and returns the array."),
     click.option("--raw", help="Type and shape of a frame: 'uint16 512 x 640 offset 4096'."),
     click.option("--frames", help="Frames to use, start:stop:step, such as 155:245:3."),
 )
@@ -52,7 +52,7 @@ def _list_presets(context: click.Context, _: click.Parameter, given: bool) -> No
     is_eager=True,
     expose_value=False,
     callback=_list_presets,
-    help="List the kinds that --like knows.",
+    help="List the kinds that --like accepts.",
 )
 @stack_options
 @click.option(
@@ -65,8 +65,8 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
     """Look at a stack and print commented settings for it.
 
     STACK is a path, a URL (s3://, https://), or a pattern of files in quotes: 'frames/*.tif'.
-    Redirect the output into a file: steadystack init STACK > run.yaml
-    If that lies in the working folder, relative paths below this stay relative in it.
+    Redirect the output to a file: `steadystack init STACK > run.yaml`. If this file is in the
+    working folder, a relative path to a stack below that folder stays relative.
     """
     if len(stack) > 1:
         raise InputError(
@@ -100,17 +100,28 @@ def _is_output_here() -> bool:
     default="mean",
     help="What to threshold: the mean of the frames over time, or their deviation.",
 )
-@click.option("--threshold", type=float, help="Pixels above it are valid; Otsu's if not given.")
-@click.option("--below", is_flag=True, help="Valid are the pixels that do not lie above it.")
+@click.option(
+    "--threshold", type=float, help="Pixels above it are valid. Default: Otsu's threshold."
+)
+@click.option(
+    "--below",
+    is_flag=True,
+    help="Make the pixels that are not above the threshold valid instead.",
+)
 @click.option("--largest", is_flag=True, help="Keep only the largest region.")
-@click.option("--fill-holes", is_flag=True, help="Fill the holes of regions.")
-@click.option("--erode", type=click.IntRange(0), default=0, help="Pixels to remove along the rim.")
-@click.option("--rois", help="Regions of ImageJ (.roi, .zip) instead of a threshold.")
+@click.option("--fill-holes", is_flag=True, help="Fill holes in the regions.")
+@click.option(
+    "--erode",
+    type=click.IntRange(0),
+    default=0,
+    help="Pixels to remove along the edges of the regions.",
+)
+@click.option("--rois", help="ImageJ regions (.roi, .zip) to use instead of a threshold.")
 @click.option("--picture", help="Draw the mean and the invalid pixels: .png, .svg or .pdf.")
 @stack_options
 @reporting_errors
 def mask(stack: str, target: str, **options: Any) -> None:
-    """Make a mask of a stack: by a threshold of its mean or deviation, or from ImageJ's regions.
+    """Make a mask for a stack from a threshold on its mean or deviation, or from ImageJ regions.
 
     Reads up to 64 frames. Set mask.path to MASK.npy in the settings. An existing file is not
     replaced.

@@ -25,7 +25,7 @@ from steadystack.terminal import show_progress
     "--idle",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="End after so long without a frame.",
+    help="End after this long without a new frame.",
 )
 @click.option("--until", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
 @click.option(
@@ -34,7 +34,7 @@ from steadystack.terminal import show_progress
     metavar="SECONDS",
     default=10.0,
     show_default=True,
-    help="How long to wait for a frame that is not whole while later ones are.",
+    help="How long to wait for an incomplete frame if later frames are complete.",
 )
 @scheduler_option
 @reporting_errors
@@ -45,25 +45,27 @@ def follow(
     patience: float,
     scheduler_file: str | None,
 ) -> None:
-    """Print the shift of every frame while the stack is written, then run.
+    """Print the shift of every frame while the stack is being written, then run.
 
-    Prints a line of JSON for each frame as soon as it is whole; the stack need not be there yet.
-    At the end it does what `run` does. Everything but these lines goes to standard error. Ctrl-C
+    Prints a line of JSON for each frame as soon as it is complete; the stack need not exist yet. At
+    the end it does what `run` does. Everything except these lines goes to standard error. Ctrl-C
     ends it without the run.
     """
     settings = override_cluster(load_config(config), scheduler_file)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()
     if len(inputs) > 1:
-        raise InputError(f"input.path is {len(inputs)} inputs, but only one stack can be followed")
+        raise InputError(
+            f"input.path gives {len(inputs)} inputs, but only one stack can be followed"
+        )
     single, count = get_only_input(inputs), 0
     try:
         for line in following.follow(single, following.Pace(idle, until, patience=patience)):
             echo(line.dump())
             count += 1
     except KeyboardInterrupt as stop:
-        stop.add_note(f"{count} frames were followed, and the run has not begun")
+        stop.add_note(f"{count} frames were followed, and the run has not started")
         raise
-    echo(f"{count} frames were followed; now the run of all frames", err=True)
+    echo(f"{count} frames were followed; now running on all frames", err=True)
     with show_progress() as progress:
         shifts = stages.run(single, progress=progress)
     conclude(single, shifts, time.monotonic() - started, err=True)

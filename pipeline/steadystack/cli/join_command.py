@@ -17,32 +17,32 @@ from steadystack.model import Trust, Verdict, escape_unprintable
 @click.option(
     "--shared-drift",
     is_flag=True,
-    help="The series are positions that drift alike, such as the fields of a plate: one set of "
-    "shifts for all, from all.",
+    help="The series are positions that drift alike, such as the fields of a plate: find one set "
+    "of shifts for all of them, from all of them.",
 )
 @click.option(
     "--output",
     required=True,
     type=click.Path(),
-    help="Where the shifts of all frames go: .zarr, or .nc for NetCDF.",
+    help="Where to write the shifts of all frames: .zarr, or .nc for NetCDF.",
 )
 @click.option(
     "--each",
     metavar="FOLDER",
     type=click.Path(),
-    help="Also write the shifts of every series into FOLDER/NAME.zarr, for `steadystack correct`.",
+    help="Also write the shifts of every series to FOLDER/NAME.zarr, for `steadystack correct`.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote there.")
+@click.option("--overwrite", is_flag=True, help="Replace the output of an earlier call.")
 @reporting_errors
 def join(
     configs: tuple[str, ...], shared_drift: bool, output: str, each: str | None, overwrite: bool
 ) -> None:
-    """Join the series of finished runs in one frame: sessions of one specimen, fields that overlap.
+    """Align the series of finished runs: sessions of one specimen, or fields that overlap.
 
-    Each CONFIG is the settings of a run, which may have several inputs. The mean of each
-    series is measured against all others; what is found is added to its shifts. The first series
-    keeps its own. With --shared-drift series need show nothing in common, if one stage carries
-    them. Nothing of the runs is changed.
+    Each CONFIG is the settings file of a run, which may have several inputs. The mean of each
+    series is measured against the means of all others, and the offset found is added to the shifts
+    of the series; the first series keeps its shifts. With --shared-drift, the series need not show
+    anything in common, as long as they share a stage. The runs themselves are not changed.
     """
     settings = [load_config(path) for path in configs]
     joined = joining.join_series(

@@ -16,7 +16,7 @@ overwrite_option = click.option(
 scheduler_option = click.option(
     "--scheduler-file",
     type=click.Path(dir_okay=False),
-    help="Use the Dask scheduler that wrote this file, instead of the section `cluster`.",
+    help="Use the Dask scheduler that wrote this file instead of the section `cluster`.",
 )
 
 

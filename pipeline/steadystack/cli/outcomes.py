@@ -38,10 +38,10 @@ INTERRUPTED, TERMINATED = map(get_exit_code, (KeyboardInterrupt(), Stopped(signa
 EXIT_CODES = {
     0: "good or check",
     FAILED: "failed, even if only some of the pairs did",
-    WRONG_USE: "wrong use or settings",
+    WRONG_USE: "invalid usage or settings",
     UNRELIABLE: "finished, but the result is unreliable",
     INTERRUPTED: "stopped by Ctrl-C",
-    TERMINATED: "stopped by SIGTERM; by other signals, 128 and their number",
+    TERMINATED: "stopped by SIGTERM; for other signals, 128 plus the signal number",
 }
 GOES_ON_AFTER = "After 1, or after a stop, run the same command to continue."
 GOES_ON = (
@@ -114,7 +114,7 @@ def _print_unexpected(error: Exception) -> None:
     if path is None:
         click.echo(lines, err=True, nl=False)
     if isinstance(error, OSError | MemoryError):
-        cause = "the system refused something, and steadystack did not expect it"
+        cause = "an unexpected error of the operating system"
     else:
         cause = "this is a bug in steadystack"
     message = " ".join(str(error).split()) or "no message"

@@ -80,7 +80,7 @@ def load_config(path: str | Path) -> Config:
         state = "holds only comments" if text.strip() else "is empty"
         raise InputError(
             f"{path} {state}: `steadystack init STACK > {path.name}` writes settings into it; if "
-            "it did not, it printed the reason"
+            "it did not, it printed why"
         )
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: {NO_SECTIONS}")
@@ -175,7 +175,7 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
     lines: list[str] = []
     for number, (key, key_problems) in enumerate(by_key.items()):
         if len(lines) >= MAX_LINES:
-            return [*lines[:MAX_LINES], f"and {len(by_key) - number} more keys that are wrong"]
+            return [*lines[:MAX_LINES], f"and {len(by_key) - number} more invalid keys"]
         has_inner = any(other_key[: len(key)] == key != other_key for other_key in by_key)
         if has_inner and not _is_final(key_problems):
             continue  # the value is of the type whose problems are those of the inner keys
@@ -198,7 +198,7 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
             lines += [_explain(problem) for problem in inner_problems[:MAX_LINES]]
             if len(inner_problems) > MAX_LINES:
                 rest = len(inner_problems) - MAX_LINES
-                lines.append(f"{_format_location(key)}: and {rest} more values that are wrong")
+                lines.append(f"{_format_location(key)}: and {rest} more invalid values")
         else:
             value, description = key_problems[0]["input"], _describe(key)
             lines.append(f"{_format_location(key)}: {quote(value)} is not allowed; {description}")

@@ -40,7 +40,7 @@ class EllipseSection(Section):
 
 
 class RoiSection(Section):
-    """A part of the frame, by its outline: one of ellipse and polygon."""
+    """A region of the frame, given by its outline: either an ellipse or a polygon."""
 
     ellipse: EllipseSection | None = Field(None, description="by centre and radii")
     polygon: Annotated[tuple[Corner, ...], Field(strict=False, min_length=3)] | None = Field(
@@ -58,12 +58,13 @@ class RoiSection(Section):
 
 
 class MaskSection(Section):
-    """Which pixels are valid: every cause given here excludes pixels."""
+    """Which pixels are valid: every key that is set here excludes pixels."""
 
     path: str | None = Field(
         None,
         description=(
-            "mask in any format of the stack, nonzero = valid; one for all frames, or one per frame"
+            "mask in any supported stack format, nonzero = valid; one for all frames, or one "
+            "per frame"
         ),
     )
     labels: Annotated[tuple[Count, ...], SomeListed] | None = Field(
@@ -92,25 +93,25 @@ class MaskSection(Section):
     defects: Literal["auto"] | None = Field(
         AUTO,
         description=(
-            "hot and dead pixels of the camera are not valid for measuring, and offsets of its "
-            "rows and columns are subtracted for it; auto: found in the stack, if it moves; "
-            "null: not looked for"
+            "exclude hot and dead pixels of the camera from measuring, and subtract offsets of "
+            "its rows and columns; auto: find them in the stack, if it moves; null: do not look "
+            "for them"
         ),
     )
     field_of_view: Literal["auto"] | None = Field(
         AUTO,
         description=(
-            "pixels along the border that show no scene (outside of a round field of view, a "
-            "stop) are not valid for measuring; auto: found on some frames, if shifts are better "
-            "known without them; null: not looked for"
+            "exclude pixels along the border that show no scene (outside a round field of view, a "
+            "stop) from measuring; auto: find them on some frames, and exclude them if that makes "
+            "the shifts more precise; null: do not look for them"
         ),
     )
     parts: Literal["auto"] | None = Field(
         AUTO,
         description=(
-            "ninths of the frame that go their own way (an object, a label) are not valid for "
-            "measuring; auto: found on some frames, if shifts are better known without them; "
-            "null: not looked for"
+            "exclude ninths of the frame that go their own way (an object, a label) from "
+            "measuring; auto: find them on some frames, and exclude them if that makes the shifts "
+            "more precise; null: do not look for them"
         ),
     )
 
@@ -131,5 +132,8 @@ class MaskSection(Section):
         return self
 
     border: Pixels | Annotated[tuple[Pixels, ...], Listed] = Field(
-        0, description="pixels along each side that are not valid; a number or one per axis"
+        0,
+        description=(
+            "width in pixels along each side that is not valid; one number, or one per axis"
+        ),
     )

@@ -29,16 +29,17 @@ class MotionSection(Section):
         description=(
             "translation; rigid: with rotation; similarity: with rotation and scale; affine: with "
             "shear, too; local: parts of the frame move on their own, smoothly; auto: the "
-            "simplest that the measured pairs allow, except local, chosen once; all but "
-            "translation read the frames again to solve"
+            "simplest that fits the measured pairs, never local, chosen once; all but translation "
+            "read the frames again to solve"
         ),
     )
     grid: Annotated[tuple[NodeCount, ...], Listed, Field(min_length=2, max_length=3)] | None = (
         Field(
             None,
             description=(
-                "local: nodes along y and x, of volumes along z, y and x, evenly from the first to "
-                "the last pixel; null: as many as the data support, stated in the log"
+                "local: numbers of nodes along y and x, or along z, y and x for volumes, evenly "
+                "spaced from the first to the last pixel; null: as many as the data support; the "
+                "log states them"
             ),
         )
     )
@@ -47,8 +48,8 @@ class MotionSection(Section):
     def _check_grid(self) -> Self:
         if self.grid is not None and self.model != "local":
             raise ValueError(
-                f"grid {self.grid} is of local motion, but model is {self.model}: leave grid out, "
-                "or set model to local"
+                f"grid {self.grid} is for local motion, but model is {self.model}: leave grid "
+                "out, or set model to local"
             )
         return self
 
@@ -91,21 +92,21 @@ class MotionSection(Section):
             )
         if self.grid is not None and len(self.grid) != len(shape):
             raise InputError(
-                f"motion.grid {list(self.grid)} has {len(self.grid)} numbers of nodes, but frames "
-                f"have {len(shape)} axes, {tuple(shape)} pixels: give one for each, or null"
+                f"motion.grid {list(self.grid)} has {len(self.grid)} values, but frames have "
+                f"{len(shape)} axes, {tuple(shape)} pixels: give one value for each, or null"
             )
         boxes = math.prod(count - 1 for count in self.grid or ())
         if len(shape) == 3 and boxes > MOST_BOXES:
             raise InputError(
-                f"motion.grid {list(self.grid or ())} has {boxes} boxes between its nodes, of "
-                f"which {MOST_BOXES} are allowed at most: take fewer nodes, or null"
+                f"motion.grid {list(self.grid or ())} has {boxes} boxes between its nodes, but at "
+                f"most {MOST_BOXES} are allowed: use fewer nodes, or null"
             )
         for axis, count, size in zip("zyx"[-len(shape) :], self.grid or (), shape, strict=False):
             most = size // SMALLEST_BOX + 1
             if count > most:
                 raise InputError(
                     f"motion.grid has {count} nodes along {axis}, but frames of {size} pixels "
-                    f"carry {most} at most, {SMALLEST_BOX} pixels apart: take fewer, or null"
+                    f"allow at most {most}, {SMALLEST_BOX} pixels apart: use fewer, or null"
                 )
 
     @property

@@ -12,15 +12,15 @@ from steadystack.model import InputError
 
 
 class ObjectSection(Section):
-    """An object that moves by itself, to be measured alone."""
+    """An object that moves on its own and is measured alone."""
 
     mask: str | None = Field(
         None,
         description=(
-            "mask of the object as it lies in the frame solve.anchor, in any format of the "
-            "stack, nonzero = the object; the mask follows the object, within register.max_shift"
-            " from frame to frame, and only what lies inside it is measured; null: whole frames "
-            "are measured"
+            "mask of the object where it is in the frame solve.anchor, in any supported stack "
+            "format, nonzero = the object; the mask follows the object, within register.max_shift "
+            "from frame to frame, and only what is inside it is measured; null: whole frames are "
+            "measured"
         ),
     )
 
@@ -33,7 +33,7 @@ class ObjectSection(Section):
         """Refuse a command that measures whole frames, if an object is followed."""
         if self.is_followed:
             raise InputError(
-                f"object.mask: {command} measures whole frames, and no object in them: use "
+                f"object.mask: {command} measures whole frames, not an object in them: use "
                 "`steadystack run`, or leave object.mask out"
             )
 
@@ -54,4 +54,6 @@ class ObjectSection(Section):
         """Refuse what cannot be had with it, if one is followed: keys, and whether each is set."""
         for key, is_set in others.items():
             if self.is_followed and is_set:
-                raise ValueError(f"object.mask cannot be had with {key}: leave one of them out")
+                raise ValueError(
+                    f"object.mask cannot be combined with {key}: leave one of them out"
+                )

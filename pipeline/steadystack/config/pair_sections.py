@@ -42,8 +42,8 @@ class PreprocessSection(Section):
     )
     fixed_pattern: str | None = Field(
         None,
-        description="image to subtract, of what stands still in the camera; 'estimate' separates "
-        "it from the moving scene",
+        description="image of what stands still in the camera, to be subtracted; 'estimate': "
+        "separate it from the moving scene",
     )
     low_pass: Sigma | Literal["auto"] | None = Field(
         AUTO,
@@ -92,9 +92,9 @@ class RegisterSection(Section):
     max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
         AUTO,
         description=(
-            "largest shift between the frames of a pair: pixels, or a length such as '3 um'; one"
-            " for all axes or one per axis; null: every shift at which the frames overlap; auto:"
-            " estimated from some pairs of coarse frames, with widen"
+            "largest shift between the frames of a pair: pixels, or a length such as '3 um'; one "
+            "for all axes or one per axis; null: every shift at which the frames overlap; auto: "
+            "estimated from some pairs of coarse frames, and widen is switched on"
         ),
     )
     widen: bool = Field(
@@ -110,15 +110,16 @@ class RegisterSection(Section):
     fft_tile: TileSide | Annotated[tuple[TileSide, ...], SomeListed] | None = Field(
         None,
         description=(
-            "side of the tiles for the Fourier transforms, pixels, at least 16; a number or one "
-            "per axis; null: the fastest"
+            "side of the tiles for the Fourier transforms, pixels, at least 16; one number, or "
+            "one per axis; null: the fastest"
         ),
     )
     subpixel: bool = Field(True, description="measure fractions of a pixel")
     allow_inverted: bool = Field(
         False,
         description=(
-            "accept frames with inverted contrast relative to each other, as at another focus"
+            "accept pairs of frames whose contrast is inverted relative to each other, for "
+            "example by a change of focus"
         ),
     )
 
@@ -135,7 +136,7 @@ class RegisterSection(Section):
 
 
 class InitialShiftsSection(Section):
-    """Shifts of the frames known beforehand, on which searches are centred."""
+    """Shifts of the frames that are known beforehand; searches are centred on them."""
 
     path: str | None = Field(
         None,
@@ -146,8 +147,8 @@ class InitialShiftsSection(Section):
     columns: Annotated[tuple[str | None, ...], SomeListed] | None = Field(
         None,
         description=(
-            "CSV columns for (z,) y, x, with null for an axis that is 0; null: the names of the "
-            "axes; a column named frame gives the frame of each line"
+            "CSV columns for (z,) y, x, with null for an axis without shifts; null: columns named "
+            "like the axes; a column named frame gives the frame of each line"
         ),
     )
     kind: Literal["shift", "drift"] = Field(
@@ -160,8 +161,8 @@ class InitialShiftsSection(Section):
     scale: Finite | Annotated[tuple[Finite, ...], SomeListed] = Field(
         1.0,
         description=(
-            "factor for the values; a number or one per axis: -1 where an axis of the stage runs"
-            " opposite to that of the image"
+            "factor to multiply the values by; one number, or one per axis: -1 where an axis of "
+            "the stage runs opposite to that of the image"
         ),
     )
     missing: Literal["error", "interpolate"] = Field(
@@ -210,8 +211,8 @@ class PairsSection(Section):
     extra: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = Field(
         0.0,
         description=(
-            "a second round: up to this fraction of further pairs, where the first round left "
-            "disconnected parts, or frames with few usable pairs; 0: none"
+            "a second round: measure up to this fraction of additional pairs where the first "
+            "round left disconnected parts, or frames with few usable pairs; 0: none"
         ),
     )
 
@@ -246,15 +247,16 @@ class SolveSection(Section):
     refine: Index = Field(
         0,
         description=(
-            "rounds in which every frame is measured again, against the mean of the frames "
-            "around it; 0: none; 1 or 2 if noise is as strong as the scene; reads the frames"
+            "number of rounds in which every frame is measured again, against the mean of the "
+            "frames around it; 0: none; use 1 or 2 if noise is as strong as the scene; reads the "
+            "frames"
         ),
     )
     channel_offsets: bool = Field(
         False,
         description=(
-            "where input.channel is a list: find a constant offset of each further channel from "
-            "the first, by which correct moves it, too; reads some frames"
+            "if input.channel is a list: measure a constant offset of each further channel from "
+            "the first; `correct` applies it as well; reads some frames"
         ),
     )
 

@@ -76,8 +76,8 @@ class InputSection(Section):
     channel: Index | str | Channels | None = Field(
         None,
         description="number or name; needed if there are several; a list of up to 6: pairs are "
-        "measured in each of them, and joined by their errors to one shift; what is looked at "
-        "beside pairs is the first of them",
+        "measured in each of them and combined into one shift, weighted by their "
+        "errors; everything else looks at the first of them",
     )
     level: Index = Field(0, description="pyramid level; 0 is full resolution")
     axes: str | None = Field(
@@ -97,15 +97,15 @@ class InputSection(Section):
     raw: str | None = Field(
         None,
         description="type and shape of a frame in a file that does not state them, such as "
-        "'uint16 512 x 640' (rows x columns; little-endian, '>uint16': big-endian); with 'offset "
-        "N' and 'gap N', the bytes before the first frame and before each frame, and 'count N', "
-        "the number of frames, if other data follow them; the path is then read like this "
-        "whatever its name",
+        "'uint16 512 x 640' (rows x columns; little-endian, '>uint16': big-endian); "
+        "optionally with 'offset N' and 'gap N', the number of bytes before the first "
+        "frame and before each frame, and 'count N', the number of frames, if other "
+        "data follow them; the file is then read this way whatever its name",
     )
     pixel_size: Size | Annotated[tuple[Size, ...], SomeListed] | None = Field(
         None,
-        description="micrometers, or with a unit such as '0.5 nm', if the store gives none or a "
-        "wrong one; one for all axes or one per axis",
+        description="in micrometers, or with a unit such as '0.5 nm', if the store gives none or "
+        "a wrong one; one for all axes or one per axis",
     )
     missing_chunks: Literal["invalid", "fill"] = Field(
         "invalid",
@@ -121,10 +121,10 @@ class InputSection(Section):
     )
     region: Annotated[tuple[Side, ...], Spatial] | None = Field(
         None,
-        description="the box to use of every frame, [first, stop] along each of (z,) y, x: "
-        "pixels, stop not included, or lengths such as '3 um' (to the nearest pixel); null: the "
-        "whole axis, or the whole frame. Masks and camera images are of the whole frame; "
-        "mask.border counts from the sides of the box",
+        description="the box of every frame to use, [first, stop] along each of (z,) y, x: "
+        "pixels, stop not included, or lengths such as '3 um' (to the nearest pixel); "
+        "null: the whole axis, or the whole frame. Masks and camera images are of the "
+        "whole frame; mask.border counts from the sides of the box",
     )
 
     @field_validator("frames")
@@ -155,8 +155,8 @@ class InputSection(Section):
         """Refuse settings, of the type Config, that are for one channel, or for several."""
         if config.solve.channel_offsets and len(self.list_channels()) < 2:
             raise ValueError(
-                "solve.channel_offsets: there is one channel, and nothing to lay it on: make "
-                "input.channel a list of two or more, or leave it out"
+                "solve.channel_offsets: there is only one channel, and no other to align it with: "
+                "make input.channel a list of two or more, or leave it out"
             )
         others = {
             "preprocess.flat_field": config.preprocess.flat_field,
@@ -169,8 +169,8 @@ class InputSection(Section):
         for key, is_set in others.items():
             if is_set and len(channels := self.list_channels()) > 1:
                 raise ValueError(
-                    f"input.channel {list(channels)} cannot be had with {key}, which is for one "
-                    "channel: leave it out, or choose one of them"
+                    f"input.channel {list(channels)} cannot be combined with {key}, which is for "
+                    "one channel: leave it out, or choose one of the channels"
                 )
 
     @property
@@ -183,7 +183,7 @@ class InputSection(Section):
         """The path of the only input."""
         if not isinstance(self.path, str):
             raise InputError(
-                f"input.path is {len(self.path)} inputs, but this takes one: use run_all"
+                f"input.path gives {len(self.path)} inputs, but this takes one: use run_all"
             )
         return self.path
 
@@ -197,7 +197,7 @@ Silence = Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600, json_schema_extra=
 
 
 class Certificates(Section):
-    """Files of one authority, and of a certificate of its own with its key, in PEM."""
+    """PEM files: a certificate authority, and a certificate signed by it with its key."""
 
     ca: str = Field(min_length=1, description="certificate of the authority, a PEM file")
     cert: str = Field(min_length=1, description="certificate of scheduler, workers and client")
@@ -205,7 +205,7 @@ class Certificates(Section):
 
 
 class ClusterSection(Section):
-    """Where it runs; no result depends on it."""
+    """Where the run takes place; the results do not depend on it."""
 
     kind: Kind = Field(
         "local",
@@ -216,12 +216,12 @@ class ClusterSection(Section):
     workers: Count | None = Field(
         None,
         description="largest number of worker processes; null: one per core of this machine, or "
-        "those of one batch job",
+        "as many as one batch job has",
     )
     minimum: Index | None = Field(
         None,
         description="smallest number of workers, kept while there is little to do; null: always "
-        "all",
+        "keep all",
     )
     threads_per_worker: Count = Field(1, description="threads per worker")
     worker_memory: str | None = Field(
@@ -265,7 +265,7 @@ class ClusterSection(Section):
     dashboard: bool = Field(
         False,
         description="print the link of Dask's dashboard; a cluster that the run starts serves it "
-        "on 127.0.0.1, where everybody on that machine can read it (extra: dashboard)",
+        "on 127.0.0.1, where anyone on that machine can read it (extra: dashboard)",
     )
     retries: Index = Field(
         3, description="how often a task is retried after an error or the death of its worker"
@@ -312,7 +312,7 @@ class ClusterSection(Section):
                 raise ValueError(f"{key} {size!r} is not a size such as '512 MiB'")
         if self.minimum is not None and (self.workers is None or self.minimum > self.workers):
             raise ValueError(
-                f"minimum {self.minimum} needs the key 'workers' with at least that many"
+                f"minimum {self.minimum} needs the key 'workers', set to at least that many"
             )
         if self.security == "temporary" and not self.starts_cluster:
             raise ValueError(

@@ -37,13 +37,13 @@ ChunkSide = Annotated[int, Field(ge=1, json_schema_extra=PIXEL)]
 
 
 class ExternalReferenceSection(Section):
-    """An image from outside of the stack, to which all shifts are relative if it is found."""
+    """An image from outside the stack; if it is found, all shifts are relative to it."""
 
     path: str | None = Field(
         None,
         description=(
-            "an image in any format of the stack, such as one from another session, or the mean "
-            "of another run; null: shifts are relative to the anchor; reads the frames"
+            "an image in any supported stack format, such as one from another session, or the "
+            "mean of another run; null: shifts are relative to the anchor; reads the frames"
         ),
     )
     mask: str | None = Field(
@@ -53,7 +53,7 @@ class ExternalReferenceSection(Section):
     @model_validator(mode="after")
     def _check_mask(self) -> Self:
         if self.mask is not None and self.path is None:
-            raise ValueError("mask belongs to the image at the key 'path', which is not set")
+            raise ValueError("mask applies to the image at the key 'path', which is not set")
         return self
 
 
@@ -75,18 +75,18 @@ class CorrectSection(Section):
     )
     border: Literal["same", "crop", "expand"] = Field(
         "same",
-        description="same: the frames' shape; crop: what every good frame shows; expand: "
+        description="same: the frames' shape; crop: only what every good frame shows; expand: "
         "everything that any frame shows",
     )
     fill_value: float | None = Field(
-        None, description="value where nothing is known; null: NaN, or 0 for integers"
+        None, description="value of pixels where nothing is known; null: NaN, or 0 for integers"
     )
     invalid: Literal["blank", "keep", "fill"] = Field(
         "blank",
         description=(
-            "invalid pixels: blank; keep: their values, moved by whole pixels; fill: defects "
-            "that were found, and small holes, are filled in from the valid pixels around them, "
-            "the rest is blank"
+            "invalid pixels: blank; keep: keep their values, moved by whole pixels; fill: fill in "
+            "defects that were found, and small holes, from the valid pixels around them, and "
+            "leave the rest blank"
         ),
     )
     interpolated: Literal["moved", "unmoved", "blank"] = Field(
@@ -123,21 +123,21 @@ class CorrectSection(Section):
 
 
 class MeanSection(Section):
-    """How frames count in the mean of the steady series, if `output.mean` is set."""
+    """How frames are weighted in the mean of the corrected series, if `output.mean` is set."""
 
     weights: Literal["none", "precision", "column"] = Field(
         "none",
         description=(
-            "none: all frames count alike; precision: by 1 / (1 + 12 s^2), where s is the "
-            "standard deviation of the frame's shift in pixels, root mean square over the "
+            "none: all frames have the same weight; precision: by 1 / (1 + 12 s^2), where s is "
+            "the standard deviation of the frame's shift in pixels, root mean square over the "
             "axes; column: by a column of a CSV file"
         ),
     )
     path: str | None = Field(
         None,
         description=(
-            "column: a CSV file with a header and one line per frame, such as of doses; a column"
-            " named frame gives the frame of each line"
+            "column: a CSV file with a header and one line per frame, for example of doses; a "
+            "column named frame gives the frame of each line"
         ),
     )
     column: str | None = Field(
@@ -172,16 +172,16 @@ class OutputSection(Section):
     mean: str | None = Field(
         None,
         description=(
-            "the mean of the steady series, over all frames that are ok: OME-Zarr (.zarr) or "
-            "OME-TIFF (.ome.tif), both also with sum, standard deviation, count and maximum, or "
+            "the mean of the corrected series, over all frames that are ok: OME-Zarr (.zarr) or "
+            "OME-TIFF (.ome.tif), which also hold sum, standard deviation, count and maximum, or "
             ".npy; null: none"
         ),
     )
     movie: str | None = Field(
         None,
         description=(
-            "a movie of the series as taken beside the steady one: .mp4 (H.264), frames at most "
-            "512 pixels a side, volumes as their mean along z; null: none; extras: video, "
+            "a movie of the series as recorded beside the corrected one: .mp4 (H.264), frames at "
+            "most 512 pixels a side, volumes as their mean along z; null: none; extras: video, "
             "pictures"
         ),
     )
@@ -242,19 +242,19 @@ class Config(Section):
     def _check_motion(self) -> Self:
         if self.motion.is_more_than_shift and self.solve.refine:
             raise ValueError(
-                f"motion.model {self.motion.model} measures frames anew by itself: set "
+                f"motion.model {self.motion.model} already measures the frames again: set "
                 f"solve.refine {self.solve.refine} to 0"
             )
         if self.motion.is_more_than_shift and self.external_reference.path is not None:
             raise ValueError(
-                "external_reference is for shifts alone, and with motion.model "
+                "external_reference is for shifts alone, but with motion.model "
                 f"{self.motion.model} frames may turn, too: set motion.model to translation"
             )
         moves_frames = self.output.corrected is not None or self.output.mean is not None
         by_phase = self.correct.interpolation == "fourier" and not self.correct.labels
         if self.motion.is_more_than_shift and moves_frames and by_phase:
             raise ValueError(
-                "correct.interpolation 'fourier' is for shifts alone, and with motion.model "
+                "correct.interpolation 'fourier' is for shifts alone, but with motion.model "
                 f"{self.motion.model} frames may turn, too: set it to cubic, linear or nearest"
             )
         return self

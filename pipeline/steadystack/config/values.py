@@ -48,7 +48,7 @@ def convert_plain(value: Any, location: str = "settings", depth: int = 0) -> Any
         for key in value:
             if not isinstance(key, str):
                 raise InputError(
-                    f"{location}: the key {quote(key)} is not a text: keys are names, such as path"
+                    f"{location}: the key {quote(key)} is not text: keys are names, such as path"
                 )
         return {
             _convert_text(key, location): convert_plain(inner, _join(location, key), depth + 1)
@@ -110,12 +110,12 @@ class _SettingsLoader(yaml.SafeLoader):
         if not is_alias:
             self._measure(node)
         if id(node) not in self._sizes:
-            raise _make_error("an alias stands for what it is part of", mark)
+            raise _make_error("an alias refers to something that contains it", mark)
         values, depth = self._sizes[id(node)]
         if values > MAX_VALUES or depth + self._depth > MAX_DEPTH:
             raise _make_error(
-                f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels of them, with what aliases "
-                "stand for",
+                f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels of them, after expanding "
+                "aliases",
                 mark,
             )
         return node
@@ -140,9 +140,7 @@ class _SettingsLoader(yaml.SafeLoader):
         except Exception as error:  # PyYAML checks few of the values that have a tag
             text = quote(node.value) if isinstance(node, yaml.ScalarNode) else "this"
             kind = str(node.tag).rsplit(":", 1)[-1]
-            raise _make_error(f"{text} is not a value of the kind {kind}", node.start_mark) from (
-                error
-            )
+            raise _make_error(f"{text} is not a value of type {kind}", node.start_mark) from (error)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping whose keys are single values and occur once."""
@@ -165,8 +163,8 @@ class _SettingsLoader(yaml.SafeLoader):
         if ":" in text or (is_whole and re.fullmatch(r"[-+]?0[0-9]+", text)):
             base = 60 if ":" in text else 8
             raise _make_error(
-                f"{text} is {construct(node)} in YAML, to the base of {base}: write that number, "
-                f"or '{text}' if it is a text",
+                f"{text} is {construct(node)} in YAML, in base {base}: write that number, or "
+                f"'{text}' if it is text",
                 node.start_mark,
             )
         number: int | float = construct(node)

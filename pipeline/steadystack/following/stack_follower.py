@@ -54,8 +54,8 @@ def follow(config: Config, pace: Pace) -> Iterator[FrameLine]:
     config.object_.check_command("follow")
     if len(channels := config.input.list_channels()) > 1:
         raise InputError(
-            f"input.channel {list(channels)} cannot be had with follow, which looks at one channel "
-            "of a frame that is written: choose one of them"
+            f"input.channel {list(channels)} cannot be combined with follow, which looks at one "
+            "channel of each frame: choose one of them"
         )
     awaited, measuring, last = AwaitedFrames(config, pace.patience), None, time.monotonic()
     while pace.until is None or awaited.next < pace.until:

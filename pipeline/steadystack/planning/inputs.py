@@ -61,7 +61,7 @@ def resolve_only_input(config: Config) -> Config:
     """Make the settings of a run of one input; raises InputError if there are several."""
     configs = resolve_inputs(config)
     if len(configs) > 1:
-        raise InputError(f"input.path is {len(configs)} inputs, but this takes one: use run_all")
+        raise InputError(f"input.path gives {len(configs)} inputs, but this takes one: use run_all")
     return next(iter(configs.values()))
 
 

@@ -102,7 +102,8 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
     """
     if spec.several:
         raise InputError(
-            f"input.channel {list(spec.several)} is several: an array holds one, choose it"
+            f"input.channel {list(spec.several)} names several channels, but an array holds one: "
+            "choose one"
         )
     frames = StackFrames(spec)
     dims = ("t", *spec.spatial)
