@@ -232,7 +232,7 @@ def test_parts_that_are_found_are_one_and_a_part_that_is_not_is_left_out():
     reasons = json.loads(shifts.attrs["verdict_reasons"])
     words = {reason["code"]: reason["words"] for reason in reasons}
     assert "1 of 3 parts of the series were not found" in words["reference_not_found"]
-    assert "nor are they corrected" in words["reference_not_found"]
+    assert "so they are not corrected" in words["reference_not_found"]
     assert "falls into 2 parts" in words["parts"]
     assert "anchor" not in words  # nothing is relative to a frame
 

@@ -88,9 +88,9 @@ def test_sessions_are_joined_by_the_command(finished, tmp_path):
     assert not (each / "monday.zarr").exists()
     assert (each / "friday.zarr").exists()
     inside = shell("join", *paths.values(), "--output", each / "a.zarr", "--each", each)
-    assert (inside.exit_code, "lie in each other" in inside.output) == (2, True)
+    assert (inside.exit_code, " overlap: choose" in inside.output) == (2, True)
     again = shell("join", *paths.values(), "--output", output)
-    assert (again.exit_code, "--overwrite replaces it" in again.output) == (2, True)
+    assert (again.exit_code, "replace it with --overwrite" in again.output) == (2, True)
     over = folder / "monday-shifts.zarr"
     own = shell("join", paths["friday"], paths["other"], "--output", over, "--overwrite")
     assert (own.exit_code, "holds the shifts of a run" in own.output) == (2, True)

@@ -63,8 +63,8 @@ def test_all_positions_get_one_set_of_shifts(finished, tmp_path):
     done = shell(*command)
     assert done.exit_code == 0, done.output
     assert "A2: " in done.output
-    assert "; 2 of 8 frames by others alone" in done.output
-    assert "B2: goes its own way and does not count, " in done.output
+    assert "; 2 of 8 frames from others alone" in done.output
+    assert "B2: goes its own way and is not used, " in done.output
     assert f"8 frames of 4 series -> {output}: check" in done.output
     joined = read(output)
     assert joined["frame_shift"].shape == (COUNT, 2)
@@ -95,7 +95,7 @@ def test_all_positions_get_one_set_of_shifts(finished, tmp_path):
         assert json.loads(own.attrs["shared_drift"])["path"] == str(output)
         assert own.attrs["verdict"] == ("check" if name == "B2" else "good")
     again = shell(*command)
-    assert (again.exit_code, "--overwrite replaces it" in again.output) == (2, True)
+    assert (again.exit_code, "replace it with --overwrite" in again.output) == (2, True)
     assert shell(*command, "--overwrite").exit_code == 0
     exported = shell("export", output, tmp_path / "shifts.csv")
     assert (exported.exit_code, "holds several series" in exported.output) == (2, True)
@@ -132,7 +132,7 @@ def test_what_cannot_share_a_drift_is_refused(finished, tmp_path):
     first = load_config(paths["A1"])
     short = write_session(tmp_path, "short", np.random.default_rng(1).normal(1e3, 9, (6, 56, 60)))
     run(short)
-    with pytest.raises(InputError, match=r"short has 6 frames, and A1 8: .* by input.frames"):
+    with pytest.raises(InputError, match=r"short has 6 frames, and A1 8: .* with input.frames"):
         steadystack.join_series([first, load_config(short)], shared_drift=True)
     with pytest.raises(InputError, match="there is one series"):
         steadystack.join_series([first], shared_drift=True)
@@ -160,7 +160,7 @@ def test_a_drift_that_is_hardly_known_is_said_to_be(finished, monkeypatch):
     joined = steadystack.join_series(configs, shared_drift=True)
     reasons = json.loads(joined.attrs["verdict_reasons"])
     assert (joined.attrs["verdict"], reasons[0]["code"]) == ("check", "large_errors")
-    assert "the shared drift is known to about 0.0 px only" in reasons[0]["words"]
+    assert "the shared drift is known only to about 0.0 px" in reasons[0]["words"]
     monkeypatch.undo()
     monkeypatch.setattr("steadystack.joining.shared_dataset.FAR_OFF", 0.01)
     reasons = json.loads(steadystack.join_series(configs, shared_drift=True).verdict_reasons)

@@ -42,7 +42,7 @@ def test_the_path_of_an_object_is_read_as_it_was_written():
     ],
 )
 def test_what_is_none_is_told(text):
-    with pytest.raises(ValueError, match="no outcome of a pilot"):
+    with pytest.raises(ValueError, match="not the outcome of a pilot"):
         Pilot.parse(text)
 
 
@@ -52,7 +52,7 @@ def test_what_is_none_is_told(text):
         (FixedLines(20), "no rows or columns stand out in 20 frames"),
         (FixedLines(20, lined=True), "moves too little to tell"),
         (FixedLines(20, lined=True, ways=(0.1, 5.0)), "moves too little to tell"),
-        (FixedLines(20, lined=True, ways=(3.0, 5.0)), "moves with the scene"),
+        (FixedLines(20, lined=True, ways=(3.0, 5.0)), "move with the scene"),
         (FixedLines(20, True, (3.0, 5.0), (), (-2.0, 2.0)), "lines: columns of 2 (deviation"),
         (FixedLines(20, True, (3.0, 5.0), (1.0,), (-2.0, 2.0)), "lines: rows of 0 and columns of"),
     ],

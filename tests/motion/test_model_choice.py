@@ -77,15 +77,20 @@ def test_what_is_no_more_than_noise_or_goes_its_own_way_is_none(monkeypatch):
     assert choose(monkeypatch, turning, TURNS).model == "rigid"
     apart = choose(monkeypatch, turning, APART)
     assert apart.model == "translation"
-    assert apart.describe().endswith("but parts of the frame move by themselves")
+    assert apart.describe().endswith("but parts of the frame move independently")
     # an object looks a little like every kind, and some groups of cells do not agree
     mixed = fit_of(STEPS * [0.12, 0.1, 0.03, 0.08], noise=0.08)
     assert mixed.value.shape == (FRAMES, 4)
     strengths = measure_strengths(mixed, 2)
     assert [each.is_seen for each in strengths.values()] == [True, False, False]
-    assert choose(monkeypatch, mixed).reason == "but rigid leaves nearly as much scale and shear"
+    assert (
+        choose(monkeypatch, mixed).reason
+        == "but rigid leaves nearly as much scale and shear unexplained"
+    )
     untold = choose(monkeypatch, turning, None)
-    assert untold == ModelChoice("translation", {}, "how parts of the frame move cannot be told")
+    assert untold == ModelChoice(
+        "translation", {}, "how parts of the frame move cannot be determined"
+    )
     few = choose(monkeypatch, fit_of(STEPS * [0.2, 0, 0, 0], unknown=range(3, FRAMES)))
     assert few.reason == "fewer than 4 frames can be compared"
 
@@ -109,5 +114,5 @@ def test_thin_volumes_are_shifted_alone():
     assert told == {
         "model": "translation",
         "strengths": {},
-        "reason": "how parts of the frame move cannot be told",
+        "reason": "how parts of the frame move cannot be determined",
     }

@@ -95,7 +95,8 @@ def _name_series(configs: Sequence[Config]) -> dict[str, Config]:
     twice = [path for path in paths if paths.count(path) > 1]
     if twice:
         raise InputError(
-            f"{twice[0]} is the output.shifts of two of the series: a series is joined once"
+            f"{twice[0]} is the output.shifts of two of the series: a series can be joined only "
+            "once"
         )
     names = [name for name, _ in named]
     if len(set(names)) < len(names):
@@ -129,18 +130,19 @@ def _check_joinable(name: str, setup: Setup, by_means: bool) -> None:
     config, search = setup.config, setup.method.search
     if config.motion.is_more_than_shift:
         raise InputError(
-            f"{name}: series are joined by shifts alone, and its motion.model is "
+            f"{name}: series are joined by shifts alone, but its motion.model is "
             f"{config.motion.model}: set it to translation"
         )
     if config.object_.is_followed:
         raise InputError(
-            f"{name}: series are joined by their whole frames, and object.mask follows an object: "
+            f"{name}: series are joined by their whole frames, but object.mask follows an object: "
             "leave it out to join them"
         )
     if setup.series.outside is not None:
         raise InputError(
             f"{name}: its shifts are relative to an image from outside (external_reference.path), "
-            "and series with the same one share its frame already: leave it out to join them"
+            "and series with the same image are already aligned with it: leave it out to join "
+            "them"
         )
     if by_means and len(search.blocks) > 1:
         raise InputError(
@@ -163,13 +165,13 @@ def check_alike(setups: Mapping[str, Setup], *, same_shape: bool = True) -> None
                 values = [" x ".join(map(str, value)) for value in (here, there)]
                 raise InputError(
                     f"{name} has {noun} {values[0]}, and {first} {values[1]}: series that are "
-                    "joined need frames of one shape; cut them alike by input.region"
+                    "joined need frames of the same shape; crop them to it with input.region"
                 )
         sizes = find_other_size((series.pixel_size, series.unit), (one.pixel_size, one.unit))
         if sizes is not None:
             raise InputError(
                 f"{name} has pixels of {sizes[0]:.6g} um, and {first} of {sizes[1]:.6g} um: series "
-                "that are joined need pixels of one size; if one of them is wrong, set "
+                "that are joined need pixels of the same size; if one of them is wrong, set "
                 "input.pixel_size"
             )
 
@@ -182,7 +184,7 @@ def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
         if here != there:
             raise InputError(
                 f"{name} has {here} frames, and {first} {there}: positions that share a drift need "
-                "a frame each at every time; choose them alike by input.frames"
+                "one frame each at every time; choose the same ones with input.frames"
             )
     times = {name: _read_times(shifts) for name, (_, shifts) in found.items()}
     known = [time for time in times.values() if time is not None]
@@ -201,8 +203,9 @@ def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
             frame = int(off.argmax())
             raise InputError(
                 f"frame {frame} of {name} was taken {off[frame]:.6g} {unit} from that of {first}, "
-                f"and frames follow every {interval:.6g}: positions that share a drift need frames "
-                "of the same times, to half of that; choose them alike by input.frames"
+                f"and frames follow every {interval:.6g}: positions that share a drift need "
+                "frames taken at the same times, to within half of that; choose the same ones "
+                "with input.frames"
             )
 
 
@@ -213,8 +216,8 @@ def _check_same_numbers(numbers: Mapping[str, NDArray[np.int64]]) -> None:
         if not np.array_equal(frames, of_first):
             raise InputError(
                 f"{name} has the frames {frames[0]} to {frames[-1]} of its stack, and {first} "
-                f"{of_first[0]} to {of_first[-1]}: positions that share a drift need a frame each "
-                "at every time; choose them alike by input.frames"
+                f"{of_first[0]} to {of_first[-1]}: positions that share a drift need one frame "
+                "each at every time; choose the same ones with input.frames"
             )
 
 

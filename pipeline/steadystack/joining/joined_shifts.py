@@ -110,7 +110,7 @@ def _make_dataset(
         for name in OF_PAIRS
     }
     for name, meaning in (
-        ("pair_reference", "index of the mean that stays"),
+        ("pair_reference", "index of the mean that stays in place"),
         ("pair_moving", "index of the mean that is moved"),
     ):
         variables[name] = (*variables[name][:2], tell(meaning))
@@ -118,13 +118,13 @@ def _make_dataset(
     status = graph.solved["frame_status"].attrs
     about: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {
         "mean_component": (("mean",), graph.component, tell("connected part of its series")),
-        "mean_frames": (("mean",), graph.frames, tell("number of frames that the mean is of")),
+        "mean_frames": (("mean",), graph.frames, tell("number of frames in the mean")),
         "mean_status": (("mean",), graph.status, status),
         "mean_offset": (("mean", "axis"), graph.offset, tell(
-            "what was added to the shifts of the part; NaN: it was not joined", "pixel")),
+            "offset added to the shifts of the part; NaN: it was not joined", "pixel")),
         "mean_offset_std": (("mean", "axis"), graph.std, tell(
             "standard deviation of the offset, relative to the mean of the part that keeps its "
-            "shifts; it is in frame_shift_std", "pixel")),
+            "shifts; included in frame_shift_std", "pixel")),
         "mean_offset_covariance": (("mean", "of_mean", "axis"), graph.covariance, tell(
             "covariance of the offsets of two parts", "pixel2")),
     }  # fmt: skip

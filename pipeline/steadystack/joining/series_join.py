@@ -112,7 +112,7 @@ def _choose_targets(
         {} if folder is None else {name: folder.get_child(f"{name}.zarr").path for name in found}
     )
     if output is not None and each is not None and paths_overlap(output, each):
-        raise InputError(f"{output} and the folder {each} lie in each other: choose another path")
+        raise InputError(f"{output} and the folder {each} overlap: choose another path")
     for path in [*targets.values(), *([] if output is None else [output])]:
         for name, (setup, _) in found.items():
             own = {
@@ -121,14 +121,16 @@ def _choose_targets(
             }
             for key, other in own.items():
                 if paths_overlap(path, other):
-                    raise InputError(f"{path} would lie on the {key} of {name}: choose another")
+                    raise InputError(f"{path} would overwrite the {key} of {name}: choose another")
         where = get_place(path)
         where.check_writable()
         check_replaceable(path)
         if where.exists():
             _check_joined(path)
             if not overwrite:
-                raise InputError(f"{path} exists: choose another path, or --overwrite replaces it")
+                raise InputError(
+                    f"{path} exists: choose another path, or replace it with --overwrite"
+                )
     for name, path in targets.items():
         for image in list_estimated_images(found[name][0]):
             check_camera_image(get_camera_image_path(path, image))

@@ -113,19 +113,20 @@ def _describe_positions(
     """What the joined dataset says of every position."""
     return {
         "series_residual": (("series", "frame", "axis"), drift.residual, tell(
-            "shift of the series, without a constant of its own, minus the shared drift; where no "
-            "frame of that is known, minus the median of the series; NaN: it has no shift",
+            "shift of the series, up to a constant of its own, minus the shared drift; where the "
+            "shared drift is not known in any frame, minus the median of the series; NaN: it has "
+            "no shift",
             "pixel")),
         "series_weight": (("series", "frame"), drift.weight, tell(
-            "how much of the shared drift in the frame is from the series, 0 to 1")),
+            "weight of the series in the shared drift of the frame, 0 to 1")),
         "series_contradicts": (("series", "frame"), drift.contradicts.astype(np.int8), tell(
-            "1: in this frame the series contradicts others, and does not count")),
+            "1: in this frame the series contradicts others, and is not used")),
         "series_agrees": (("series",), drift.agrees.astype(np.int8), tell(
-            "0: the series goes its own way, and counts in no frame")),
+            "0: the series goes its own way, and is not used in any frame")),
         "series_rms": (("series",), drift.rms, tell(
             "root mean square length of series_residual, where others have a shift, too", "pixel")),
         "series_excess": (("series",), drift.excess, tell(
-            "root mean square of series_residual over what is stated")),
+            "root mean square of series_residual divided by the stated error")),
     }  # fmt: skip
 
 
@@ -184,7 +185,10 @@ def _judge(
     has_any = drift.has_shift.any(axis=1)
     asked, agree = int(has_any.sum()), int((has_any & drift.agrees).sum())
     if asked == 1:
-        words = "one position has shifts, and no other one says whether they are those of the stage"
+        words = (
+            "only one position has shifts, and no other one confirms that they are those of "
+            "the stage"
+        )
         yield None, Finding(Trust.CHECK, Reason.NO_MAJORITY, words)
     elif 2 * agree <= asked and asked:
         words = (
@@ -193,11 +197,11 @@ def _judge(
         )
         yield None, Finding(Trust.UNRELIABLE, Reason.NO_MAJORITY, words)
     elif (alone := int(drift.is_alone.any(axis=0).sum())) > MANY_LOST * len(drift.known):
-        words = f"{alone} of {len(drift.known)} frames are known from one position alone"
+        words = f"{alone} of {len(drift.known)} frames are known from a single position"
         yield None, Finding(Trust.CHECK, Reason.NO_MAJORITY, words)
     errors = np.nanmax(np.where(drift.known[:, None], drift.std, 0), axis=1)
     if (errors > 0).any() and (typical := float(np.median(errors[errors > 0]))) > LARGE_ERROR_PX:
-        words = f"the shared drift is known to about {typical:.1f} px only"
+        words = f"the shared drift is known only to about {typical:.1f} px"
         yield None, Finding(Trust.CHECK, Reason.LARGE_ERRORS, words)
     if lost := int((~drift.known).sum()):
         total = len(drift.known)
@@ -218,14 +222,14 @@ def _tell_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
     if not drift.agrees[position]:
         return (
             f"{name} goes its own way, by {drift.rms[position]:.2f} px, "
-            f"{drift.excess[position]:.1f} times what is stated: {where}, and does not count"
+            f"{drift.excess[position]:.1f} times the stated error: {where}, and is not used"
         )
     if fights > max(MAY_CONTRADICT * count, 1):
-        return f"{name}: {where}, and does not count there"
+        return f"{name}: {where}, and is not used there"
     if drift.excess[position] > FAR_OFF:
         return (
             f"{name} differs from the shared drift by {drift.rms[position]:.2f} px, "
-            f"{drift.excess[position]:.1f} times what is stated"
+            f"{drift.excess[position]:.1f} times the stated error"
         )
     return None
 
@@ -264,12 +268,12 @@ def describe_positions(joined: xr.Dataset) -> Iterator[str]:
         of_others = int((known & ~has_shift).sum())
         rms, excess = (float(joined[key][number]) for key in ("series_rms", "series_excess"))
         if np.isfinite(rms):
-            line = f"{rms:.3f} px from the shared drift, {excess:.2f} times what is stated"
+            line = f"{rms:.3f} px from the shared drift, {excess:.2f} times the stated error"
         else:
             line = "no shift that can be compared"
         if not joined["series_agrees"].to_numpy()[number]:
             fights = int(joined["series_contradicts"].to_numpy()[number].sum())
-            line = f"goes its own way and does not count, {line}, in {fights} frames"
+            line = f"goes its own way and is not used, {line}, in {fights} frames"
         if of_others:
-            line += f"; {of_others} of {len(known)} frames by others alone"
+            line += f"; {of_others} of {len(known)} frames from others alone"
         yield f"{name}: {line}"

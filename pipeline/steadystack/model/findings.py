@@ -73,7 +73,7 @@ class FieldOfView:
             return f"field of view: the whole frame, seen in {self.frames} frames"
         words = f"field of view: {self.share:.0%} of the frame, along its border, shows no scene"
         if not self.boxes:
-            return f"{words}, but without it shifts are no better known: it is not left out"
+            return f"{words}, but shifts are no more precise without it: it is not left out"
         known = describe_errors((self.error, self.error_without))
         return f"{words}, and is left out: shifts are known to {known}"
 
@@ -279,9 +279,11 @@ class OutsideOutcome:
                     f"{value:.3f} ± {std:.3f}"
                     for value, std in zip(fit.offset, fit.std, strict=True)
                 )
-                yield f"{part}all shifts are moved by {values} px to lie on {self.name}"
+                yield f"{part}all shifts are moved by {values} px to align them with {self.name}"
             else:
-                note = ", and do not compare with those that were moved" if self.is_found else ""
+                note = (
+                    (", and cannot be compared with those that were moved") if self.is_found else ""
+                )
                 yield (
                     f"{part}not found in {self.name} ({fit.status}): shifts stay relative to the "
                     f"anchor{note}"

@@ -76,9 +76,9 @@ class Defects:
             )
         words = f"defects: {self.outstanding} pixels stand out"
         if self.too_many:
-            return f"{words}, too many for defects: none is left out"
+            return f"{words}, which is too many for defects: none is left out"
         if self.places < FEWEST_PLACES:
-            return f"{words}, but the scene moves too little to tell whether it is theirs"
+            return f"{words}, but the scene moves too little to tell whether they are defects"
         return f"{words}, but not wherever the scene is"
 
 
@@ -113,14 +113,14 @@ class FixedLines:
         if found:
             return (
                 f"lines: {' and '.join(found)} (deviation, values of the stack) stand still in the "
-                "camera, and are subtracted for measuring"
+                "camera, and are subtracted before measuring"
             )
         if not self.ways or min(self.ways) < LEAST_WAY:
             return (
-                "lines: much is of whole rows or columns, but the scene moves too little to tell "
-                "whether they are the camera's"
+                "lines: whole rows or columns stand out, but the scene moves too little to tell "
+                "whether it is the camera"
             )
-        return "lines: much is of whole rows or columns, but moves with the scene"
+        return "lines: whole rows or columns stand out, but they move with the scene"
 
 
 @dataclass(frozen=True)
@@ -158,16 +158,21 @@ class StrangeParts:
         if not self.parts:
             return f"parts: none of {self.of} goes its own way in {self.frames} frames"
         if self.still:
-            words = f"parts: all stands still by {len(self.parts)} of {self.of} ({self.names})"
+            words = (
+                f"parts: everything stands still because of {len(self.parts)} of {self.of} "
+                f"({self.names})"
+            )
             if self.boxes:
                 return f"{words}, left out, as the others move"
-            return f"{words}, without which hardly a pair has a shift"
+            return f"{words}, without which hardly any pair has a shift"
         words = f"parts: {len(self.parts)} of {self.of} go their own way ({self.names})"
         if not self.boxes:
-            return f"{words}, but without them shifts are no better known: none is left out"
+            return f"{words}, but shifts are no more precise without them: none is left out"
         errors = [e for e in (self.error, self.error_without) if e is not None]
         if errors == sorted(errors):  # what outweighs a scene is known well
-            return f"{words}, and are left out: they hold the shifts, that are others without them"
+            return (
+                f"{words}, and are left out: they hold the shifts, which are different without them"
+            )
         return f"{words}, and are left out: shifts are known to {describe_errors(errors)}"
 
 
@@ -271,9 +276,9 @@ class Pilot:
             sigmas = pilot.outcome.low_pass, pilot.outcome.high_pass
             is_sound = all(sigma is None or 0 < sigma <= MOST_SIGMA for sigma in sigmas)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"no outcome of a pilot: {text[:100]}") from error
+            raise ValueError(f"not the outcome of a pilot: {text[:100]}") from error
         if not is_sound:
-            raise ValueError(f"no outcome of a pilot: filters of {sigmas} px")
+            raise ValueError(f"not the outcome of a pilot: filters of {sigmas} px")
         return pilot
 
     def dump(self) -> str:

@@ -99,14 +99,17 @@ CHANNEL = "channel"
 NODE_DIMS = NODE_Z, NODE_Y, NODE_X = "node_z", "node_y", "node_x"
 DIMS = {
     FRAME: "the frames of the stack, in order",
-    PAIR: "the pairs that were chosen, those of a second round behind the others",
-    PART: "the parts of the frame that are asked by themselves, in array order",
-    CHANNEL: "the channels that are measured; one, if input.channel is no list",
-    NODE_Z: "the nodes of local shifts of volumes along z; there is none if these have none",
-    NODE_Y: "the nodes of local shifts along y; one, of which nothing is known, if there are none",
+    PAIR: "the pairs that were chosen, those of a second round after the others",
+    PART: "the parts of the frame that are evaluated separately, in array order",
+    CHANNEL: "the channels that are measured; one, unless input.channel is a list",
+    NODE_Z: "the nodes of local shifts along z; only for volumes that have local shifts",
+    NODE_Y: (
+        "the nodes of local shifts along y; a single one without values if there are no local "
+        "shifts"
+    ),
     NODE_X: "the nodes along x, likewise",
     AXIS: "the axes of a shift, in array order",
-    OF_AXIS: "the same axes, of the position that a linear motion is applied to",
+    OF_AXIS: "the same axes, for the position that a linear motion is applied to",
 }
 # How often a frame with so many axes is cut into parts that are asked by themselves, along each.
 PART_CUTS = {1: (9,), 2: (3, 3), 3: (2, 2, 2)}
@@ -117,50 +120,53 @@ COLUMNS = (
     Column("frame_shift", "shift", "frames", (FRAME, AXIS), "<f8", NAN,
            "shift to apply to the frame", "pixel"),
     Column("frame_shift_std", "shift_std", "frames", (FRAME, AXIS), "<f8", NAN,
-           "standard deviation of the shift relative to the anchor of the frame's component, or to "
-           "the external reference if the component was found in it: the larger of the next two, "
-           "times what pairs far apart are off for it, if that is over 1, and what something that "
-           "stands still takes off the shift, if it does", "pixel"),
+           "standard deviation of the shift relative to the anchor of the frame's component, or "
+           "to the external reference if the component was found in it: the larger of "
+           "frame_stated_std and frame_part_std, times the factor by which pairs far apart are "
+           "off, if it is above 1, combined with what something that stands still takes off the "
+           "shift, if anything does", "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
-           "what the noise of pairs and their residuals say of frame_shift_std", "pixel"),
+           "estimate of frame_shift_std from the noise of the pairs and their residuals", "pixel"),
     Column("frame_part_std", "part_std", "frames", (FRAME, AXIS), "<f8", NAN,
-           "what the disagreement of the frame's parts says of frame_shift_std, by jackknife; NaN: "
-           "not known", "pixel"),
+           "jackknife estimate of frame_shift_std from the disagreement of the frame's parts; "
+           "NaN: not known", "pixel"),
     Column("frame_part_step", "part_step", "frames", (FRAME, PART, AXIS), "<f4", NAN,
-           "by how much what a part of the frame shows moves frame_shift, relative to the anchor "
-           "(to the mean of the component's frames if that was found in an external reference); "
-           "all parts together sum to about nothing; NaN: not known, or no such part", "pixel"),
+           "by how much the content of a part of the frame moves frame_shift, relative to the "
+           "anchor (to the mean of the component's frames if that was found in an external "
+           "reference); sums to about zero over all parts; NaN: not known, or no such part",
+           "pixel"),
     Column("frame_part_weight", "part_weight", "frames", (FRAME, PART), "<f4", NAN,
-           "how much what a part of the frame shows counts in frame_shift, 0 to 1: less where it "
-           "goes its own way; NaN: all parts count alike"),
+           "weight of a part of the frame in frame_shift, 0 to 1: less where it goes its own "
+           "way; NaN: all parts have the same weight"),
     Column("object_position", "", "derived", (FRAME, AXIS), "<f8", NAN,
-           "where the middle of the pixels of object.mask is that follows the object, from the "
-           "centre of a frame's first pixel; NaN: not known, or there is none", "pixel"),
+           "centre of the pixels of object.mask, which follows the object, from the centre of a "
+           "frame's first pixel; NaN: not known, or there is none", "pixel"),
     Column("object_position_std", "", "derived", (FRAME, AXIS), "<f8", NAN,
-           "standard deviation of object_position relative to that in the frame that the mask is "
-           "drawn on, the anchor", "pixel"),
+           "standard deviation of object_position relative to that in the anchor, the frame that "
+           "the mask is drawn on", "pixel"),
     Column("frame_linear", "linear", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
-           "linear motion to apply to the frame about the centre that the attribute motion tells; "
-           "frame_shift is that of this centre; NaN: not known, or the model is translation"),
+           "linear motion to apply to the frame about the centre given by the attribute motion; "
+           "frame_shift is the shift of this centre; NaN: not known, or the model is translation"),
     Column("frame_linear_std", "linear_std", "frames", (FRAME, AXIS, OF_AXIS), "<f8", NAN,
            "standard deviation of frame_linear relative to the anchor"),
     Column("frame_rotation", "", "derived", (FRAME,), "<f8", NAN,
-           "how far frame_linear turns; from x to y is positive; NaN: of volumes, too", "degree"),
+           "rotation angle of frame_linear; from x to y is positive; NaN: also for volumes",
+           "degree"),
     Column("frame_rotation_std", "rotation_std", "frames", (FRAME,), "<f8", NAN,
            "standard deviation of frame_rotation relative to the anchor", "degree"),
     Column("frame_rotation_vector", "", "derived", (FRAME, AXIS), "<f8", NAN,
-           "how far frame_linear turns a volume: about the axis that the vector points along, by "
-           "its length; about z from x to y is positive, about y from z to x, about x from y to z; "
-           "NaN: not known, or frames are no volumes", "degree"),
+           "rotation of a volume by frame_linear: about the direction of the vector, by its "
+           "length; about z from x to y is positive, about y from z to x, about x from y to z; "
+           "NaN: not known, or frames are not volumes", "degree"),
     Column("frame_rotation_vector_std", "rotation_vector_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "standard deviation of frame_rotation_vector relative to the anchor", "degree"),
     Column("frame_scale", "", "derived", (FRAME,), "<f8", NAN,
-           "how much frame_linear magnifies lengths, the mean over directions"),
+           "magnification of lengths by frame_linear, mean over directions"),
     Column("frame_scale_std", "scale_std", "frames", (FRAME,), "<f8", NAN,
            "standard deviation of frame_scale relative to the anchor"),
     Column("frame_local_shift", "local_shift", "frames", (FRAME, *NODE_DIMS, AXIS), "<f8", NAN,
-           "shift to apply to the frame at a node, all of it: what is shown there, once it is "
-           "moved, lies in the frame at the node less this; NaN: not known, or the model is not "
+           "total shift to apply to the frame at a node: what is seen at the node after the move "
+           "is at the node minus this shift in the frame; NaN: not known, or the model is not "
            "local", "pixel"),
     Column("frame_local_shift_std", "local_shift_std", "frames", (FRAME, *NODE_DIMS, AXIS),
            "<f8", NAN, "standard deviation of frame_local_shift relative to the anchor", "pixel"),
@@ -172,8 +178,9 @@ COLUMNS = (
            "status of the frame when it was read, before the solve", flags=FrameStatus,
            measured=True),
     Column("component", "component", "frames", (FRAME,), "<i8", UNSOLVED,
-           "connected part of the pair graph, of all that were found in an external reference 0; "
-           "shifts of different parts do not compare; -1: no usable pair, -2: not solved yet"),
+           "connected part of the pair graph; 0 for all that were found in an external "
+           "reference; shifts of different parts cannot be compared; -1: no usable pair, -2: not "
+           "solved yet"),
     Column("pair_count", "pair_count", "frames", (FRAME,), "<i8", 0,
            "number of pairs in the solution"),
     Column("frame_ncc", "", "derived", (FRAME,), "<f8", NAN,
@@ -184,7 +191,7 @@ COLUMNS = (
     Column("pair_shift", "shift", "pairs", (PAIR, AXIS), "<f8", NAN,
            "shift that aligns the moving frame with the reference", "pixel", measured=True),
     Column("pair_shift_std", "shift_std", "pairs", (PAIR, AXIS), "<f8", NAN,
-           "standard deviation by noise and overlap", "pixel", measured=True),
+           "standard deviation from noise and overlap", "pixel", measured=True),
     Column("pair_residual", "residual", "frames", (PAIR, AXIS), "<f8", NAN,
            "pair shift minus that of the solution of whole frames", "pixel"),
     Column("pair_ncc", "ncc", "pairs", (PAIR,), "<f8", NAN, "masked NCC at the peak",
@@ -194,25 +201,28 @@ COLUMNS = (
     Column("pair_overlap", "overlap", "pairs", (PAIR,), "<f8", NAN,
            "overlapping valid pixels, divided by those of the frame with fewer", measured=True),
     Column("pair_fixed_pattern_share", "fixed_pattern_share", "pairs", (PAIR,), "<f8", NAN,
-           "fraction of the images' variance that stands still in both, as far as it shows beside "
-           "the scene: single pixels, rows, columns; NaN: cannot be told", measured=True),
+           "fraction of the images' variance that stands still in both, as far as it is visible "
+           "beside the scene: single pixels, rows, columns; NaN: cannot be determined",
+           measured=True),
     Column("pair_part_step", "part_step", "pairs", (PAIR, PART, AXIS), "<f4", NAN,
-           "by how much what a part of the frame shows moves the pair's shift; all parts together "
-           "sum to nothing; NaN: not known, or no such part", "pixel", measured=True),
+           "by how much the content of a part of the frame moves the pair's shift; sums to zero "
+           "over all parts; NaN: not known, or no such part", "pixel", measured=True),
     Column("pair_channel_weight", "channel_weight", "pairs", (PAIR, CHANNEL), "<f4", NAN,
-           "how much of the pair's shift is from a channel, 0 to 1; 0: it contradicts the others, "
-           "or all contradict each other; NaN: no shift is known of it", measured=True),
+           "weight of a channel in the pair's shift, 0 to 1; 0: it contradicts the others, or all "
+           "contradict each other; NaN: the channel has no shift", measured=True),
     Column("channel_offset", "channel_offset", "frames", (CHANNEL, AXIS), "<f8", NAN,
-           "shift to apply to a channel besides that of its frame, to lay it on the first; one for "
-           "all frames, 0 of the first; NaN: not known, or solve.channel_offsets is false",
+           "shift to apply to a channel in addition to that of its frame, to align it with the "
+           "first channel; the same for all frames, 0 for the first channel; NaN: not known, or "
+           "solve.channel_offsets is false",
            "pixel"),
     Column("channel_offset_std", "channel_offset_std", "frames", (CHANNEL, AXIS), "<f8", NAN,
-           "standard deviation of channel_offset; 0 of the first", "pixel"),
+           "standard deviation of channel_offset; 0 for the first channel", "pixel"),
     Column("channel_offset_status", "channel_offset_status", "frames", (CHANNEL,), "|i1",
-           UNMEASURED, "status of channel_offset, in the words of pairs", flags=PairStatus),
+           UNMEASURED, "status of channel_offset, with the values of pair_status",
+           flags=PairStatus),
     Column("pair_part_std", "", "derived", (PAIR, AXIS), "<f8", NAN,
-           "what the disagreement of the frame's parts says of the error of pair_shift, by "
-           "jackknife; NaN: not known", "pixel"),
+           "jackknife estimate of the error of pair_shift from the disagreement of the frame's "
+           "parts; NaN: not known", "pixel"),
     Column("pair_weight", "weight", "frames", (PAIR,), "<f8", NAN, "weight in the solution",
            "pixel-2"),
     Column("pair_status", "status", "pairs", (PAIR,), "|i1", UNMEASURED,
@@ -226,90 +236,91 @@ BESIDE = (
         "channel",
         (CHANNEL,),
         "text",
-        "name or number of the channel, as input.channel has it; empty: there is one",
+        "name or number of the channel, as given in input.channel; empty: the only one",
     ),
     Beside(
         "node_y",
         (NODE_Y,),
         "<f8",
-        "place of the node along y, pixels from the centre of the anchor frame's first one",
+        "position of the node along y, pixels from the centre of the anchor frame's first pixel",
     ),
-    Beside("node_x", (NODE_X,), "<f8", "place of the node along x, likewise"),
-    Beside("node_z", (NODE_Z,), "<f8", "place of the node along z, likewise, of volumes alone"),
+    Beside("node_x", (NODE_X,), "<f8", "position of the node along x, likewise"),
+    Beside("node_z", (NODE_Z,), "<f8", "position of the node along z, likewise; only for volumes"),
     Beside("of_axis", (OF_AXIS,), "text", "name of the axis"),
-    Beside("time", (FRAME,), "<f8", "time of the frame, where the input tells it"),
-    Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN where the input tells nothing"),
+    Beside("time", (FRAME,), "<f8", "time of the frame, if the input gives it"),
+    Beside("pixel_size", (AXIS,), "<f8", "size of a pixel; NaN if the input does not give it"),
     Beside(
         "part_centre",
         (PART, AXIS),
         "<f8",
-        "where the middle of a part of the frame lies, "
-        "pixels from the centre of the frame's first one; NaN: no such part",
+        "centre of a part of the frame, pixels from the centre of the frame's first pixel; NaN: "
+        "no such part",
     ),
 )
 
 ATTRIBUTES = (
-    Attribute("title", "text", "what it is, for people"),
-    Attribute("format", "whole number", "of the dataset: one of another format is refused"),
+    Attribute("title", "text", "what the dataset is, for human readers"),
+    Attribute("format", "whole number", "version of the dataset's format: another one is refused"),
     Attribute("convention", "text", "what a shift, a pair's shift and a mask mean"),
     Attribute("failures", "JSON", "reason: rows of the pairs whose status is failed"),
     Attribute("configuration", "JSON", "all settings of the run, with their defaults"),
-    Attribute("fingerprint", "text", "hash of all that the measuring of pairs depends on"),
+    Attribute("fingerprint", "text", "hash of everything that the measurement of pairs depends on"),
     Attribute("input", "text", "path of the stack"),
-    Attribute("input_digest", "text", "hash of the stack's metadata, and of what other paths hold"),
-    Attribute("frame_shape", "JSON", "pixels of a frame along its axes"),
-    Attribute("stack_frames", "JSON", "of the whole stack, where input.frames is set; missing: it "
-              "is not"),
-    Attribute("versions", "JSON", "of Python and the libraries that it was made with"),
+    Attribute("input_digest", "text",
+              "hash of the stack's metadata, and of the contents of other paths"),
+    Attribute("frame_shape", "JSON", "size of a frame along its axes, pixels"),
+    Attribute("stack_frames", "JSON", "number of frames of the whole stack, if input.frames is "
+              "set; missing: it is not"),
+    Attribute("versions", "JSON", "versions of Python and the libraries that it was made with"),
     Attribute("created", "text", "when it was written, UTC, ISO 8601"),
-    Attribute("run", "text", "a name that tells it from all others; its journal bears it, too"),
-    Attribute("motion", "JSON", "model of what frames do besides being shifted, and the centre "
-              "that frame_linear is about, pixels from the centre of a frame's first one"),
-    Attribute("motion_choice", "JSON", "the model that was chosen where motion.model is auto, and "
-              "by how much frames turn, are magnified and sheared, each with its deviation, in "
-              "pixels, root mean square; and a reason, if it is translation for another; missing: "
-              "none was chosen"),
+    Attribute("run", "text", "a unique name, which its journal also has"),
+    Attribute("motion", "JSON", "model of the motion beyond shifts, and the centre of "
+              "frame_linear, pixels from the centre of a frame's first pixel"),
+    Attribute("motion_choice", "JSON", "the model that was chosen if motion.model is auto, and "
+              "by how much frames turn, are magnified and sheared, each with its standard "
+              "deviation, in pixels, root mean square; and a reason, if translation was chosen "
+              "for another one; missing: none was chosen"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
-              "auto: conditionings, how many of some pairs each finds, and which was chosen; "
-              "pixels that are defects of the camera, what its rows and columns add, where frames "
-              "show no scene, and parts that go their own way; missing: none was auto"),
+              "auto: conditionings, how many of some pairs each one finds, and which was chosen; "
+              "pixels that are defects of the camera, offsets of its rows and columns, where "
+              "frames show no scene, and parts that go their own way; missing: none was auto"),
     Attribute("grown", "JSON", "frames: how many the series had each time before it grew; what "
-              "was decided before measuring was so from the first number of them; fingerprints: of "
-              "each time; kept: pairs behind those of the strategy, measured before; missing: it "
-              "never grew"),
-    Attribute("frame_checksums", "JSON", "of the first, the middle and the last frame that were "
-              "there, by index: CRC-32 of their pixels as the stack holds them; missing: an "
-              "earlier version took none"),
-    Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
-              "puts the content of a frame, by the bits it spends on a pixel; part of "
-              "frame_shift_std; missing: none"),
+              "is decided before measuring was decided from the first number of them; "
+              "fingerprints: one for each time; kept: earlier pairs, listed after those of the "
+              "strategy; missing: it never grew"),
+    Attribute("frame_checksums", "JSON", "checksums of the first, the middle and the last frame "
+              "at the time, by index: CRC-32 of their pixels as stored in the stack; missing: "
+              "written by an earlier version"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
-              "shifts, seen on some pairs; null: it could not be told"),
-    Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
-    Attribute("mask_check", "JSON", "what masks leave of the frames and take away, likewise"),
-    Attribute("probe_check", "JSON", "what pairs further apart than those of the run say of the "
-              "shifts, and these pairs without parts of the frame and in fine detail, likewise"),
+              "shifts, seen on some pairs; null: it could not be determined"),
+    Attribute("local_motion", "JSON",
+              "how parts of the frame move relative to the whole, likewise"),
+    Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),
+    Attribute("probe_check", "JSON", "what pairs further apart than those of the run say about "
+              "the shifts, and these pairs without parts of the frame and in fine detail, "
+              "likewise"),
     Attribute("majority_check", "JSON", "what some pairs say without the parts of the frame that "
               "the majority of the parts would leave out; null: there are none"),
-    Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, as they are and "
+    Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, unmoved and "
               "moved, likewise"),
-    Attribute("other_conditioning", "JSON", "under which conditioning refused pairs have a shift, "
-              "if most are refused and there is one; null: there is none"),
+    Attribute("other_conditioning", "JSON", "the conditioning under which refused pairs have a "
+              "shift, if most are refused and there is one; null: there is none"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
-    Attribute("verdict_reasons", "JSON", "the findings behind it: trust, code, words, key of each"),
-    Attribute("anchors", "JSON", "the frames whose shift is 0, one per component; was before, of "
-              "what was found in an external reference"),
-    Attribute("external_reference", "JSON", "what became of it: path and digest, and a fit for "
-              "each connected part of the pair graph: status as of a pair; offset, pixels, that "
-              "was added to all of its shifts, and std, which is in all of their deviations, both "
-              "empty if it was not found; ncc, overlap, frames of its mean, conditioning, and "
-              "anchor, the frame whose shift was 0; missing: none given"),
-    Attribute("shared_drift", "JSON", "of the shifts that a position shares with others: the path "
+    Attribute("verdict_reasons", "JSON",
+              "the findings behind the verdict: trust, code, words and key of each"),
+    Attribute("anchors", "JSON", "the frames whose shift is 0, one per component; of components "
+              "found in an external reference, the frames whose shift was 0 before"),
+    Attribute("external_reference", "JSON", "the outcome: path and digest, and a fit for each "
+              "connected part of the pair graph: status as for a pair; offset, pixels, that was "
+              "added to all of its shifts, and std, which is included in all of their standard "
+              "deviations, both empty if it was not found; ncc, overlap, frames of its mean, "
+              "conditioning, and anchor, the frame whose shift was 0; missing: none given"),
+    Attribute("shared_drift", "JSON", "for shifts that a position shares with others: the path "
               "of their joined dataset; agrees: whether the position moves as the others do; "
-              "rms_px, excess: how far it is from the shared drift, pixels, and over what is "
-              "stated; frames_of_others: in how many frames only others have a shift; missing: "
-              "the shifts are its own"),
-    Attribute("edited", "text", "when `steadystack.edit_shifts` put other shifts into it, UTC, ISO "
+              "rms_px, excess: how far it is from the shared drift, in pixels, and relative to "
+              "the stated error; frames_of_others: in how many frames only others have a shift; "
+              "missing: the shifts are its own"),
+    Attribute("edited", "text", "when `steadystack.edit_shifts` replaced the shifts, UTC, ISO "
               "8601; missing: never"),
     Attribute("digests", "JSON", "hash of every variable, and of all other attributes: a dataset "
               "that does not match is refused"),

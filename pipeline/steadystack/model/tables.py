@@ -240,8 +240,8 @@ class FrameTable:
 
 WHY_NO_OFFSET: dict[Status, str] = {
     PairStatus.LOW_NCC: "the channels have nothing in common",
-    PairStatus.AMBIGUOUS: "what pairs of frames say of it does not agree",
-    PairStatus.EMPTY: "too few pairs of frames could be asked",
+    PairStatus.AMBIGUOUS: "pairs of frames disagree about it",
+    PairStatus.EMPTY: "too few pairs of frames could be measured",
     PairStatus.INVERTED: "one channel is dark where the other is bright",
 }
 
@@ -263,7 +263,7 @@ def describe_channel_offsets(
     for number in range(1, len(labels)):
         found = PairStatus.from_code(status[number])
         why = WHY_NO_OFFSET.get(found, f"pairs of frames are {found}")
-        words = f"not known, {why}: it is moved as the first"
+        words = f"not known, {why}: it is moved like the first"
         if found is PairStatus.OK:
             along = zip(axes, offset[number], std[number], strict=True)
             words = ", ".join(f"{axis} {value:+.3f} ± {error:.3f}" for axis, value, error in along)

@@ -14,8 +14,8 @@ class Trust(Word):
     """How far to trust a result, from the best to the worst."""
 
     GOOD = "good", "nothing speaks against it"
-    CHECK = "check", "finished, and something to look at"
-    UNRELIABLE = "unreliable", "finished, and not to be used as it is"
+    CHECK = "check", "finished, but there is something to look at"
+    UNRELIABLE = "unreliable", "finished, but not to be used as it is"
 
 
 class Reason(Word):
@@ -31,30 +31,30 @@ class Reason(Word):
         new._value_, new.meaning, new.key = word, meaning, key
         return new
 
-    EDITED = "edited", "the shifts of frames are not those that were solved for"
+    EDITED = "edited", "the shifts of frames were changed after the solve"
     MASK_INVERTED = (
         "mask_inverted",
-        "what the mask takes away looks like a scene, and what it leaves does not",
+        "what the mask excludes looks like a scene, and what it keeps does not",
         "mask.invert",
     )
     MASK_MAY_BE_INVERTED = (
         "mask_may_be_inverted",
-        "what the mask takes away moves, and what it leaves does not",
+        "what the mask excludes moves, and what it keeps does not",
         "mask.invert",
     )
     PAIRS_AT_SEARCH_LIMIT = (
         "pairs_at_search_limit",
-        "more than a few pairs stop at the edge of the search",
+        "more than a few pairs end at the edge of the search",
         "register.max_shift",
     )
     PAIRS_LOW_NCC = (
         "pairs_low_ncc",
-        "more than a few pairs are no more alike than chance",
+        "more than a few pairs correlate no better than unrelated images",
         "preprocess.high_pass",
     )
     PAIRS_AMBIGUOUS = (
         "pairs_ambiguous",
-        "more than a few pairs fit as well at another shift",
+        "more than a few pairs fit equally well at another shift",
         "register.max_shift",
     )
     PAIRS_LOW_OVERLAP = (
@@ -74,7 +74,7 @@ class Reason(Word):
     )
     PARTS_LEFT_OUT = (
         "parts_left_out",
-        "parts of the frame go their own way, and do not count",
+        "parts of the frame go their own way, and are left out of the shifts",
         "solve.leave_out_parts",
     )
     PARTS_NOT_USED = (
@@ -92,7 +92,7 @@ class Reason(Word):
         "the frames turn or stretch, and a shift is only the best translation",
         "motion.model",
     )
-    MOVING_PARTS = "moving_parts", "something in the frame moves by itself", "mask.path"
+    MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"
     FIXED_PATTERN = (
         "fixed_pattern",
         "what stands still in the camera pulls shifts towards zero",
@@ -100,20 +100,20 @@ class Reason(Word):
     )
     ONE_PART = (
         "one_part",
-        "without one part of the frame the shifts are others, or none",
+        "without one part of the frame, the shifts are different, or there are none",
         "mask.path",
     )
-    CHANNELS = "channels", "channels contradict each other, or one says nothing", "input.channel"
-    DETAIL = "detail", "fine detail alone says other shifts", "preprocess.high_pass"
+    CHANNELS = "channels", "channels contradict each other, or one has no shifts", "input.channel"
+    DETAIL = "detail", "fine detail alone gives different shifts", "preprocess.high_pass"
     FAR_PAIRS = (
         "far_pairs",
-        "pairs far apart differ from the shifts by more than was stated",
+        "pairs far apart differ from the shifts by more than the stated errors",
         "pairs.strategy",
     )
     LESS_SHARP = "less_sharp", "the mean of the frames is less sharp when they are moved"
     LOST_FRAMES = "lost_frames", "frames have no shift of their own"
     UNMEASURED_PAIRS = "unmeasured_pairs", "pairs are not measured yet: run again"
-    FAILED_PAIRS = "failed_pairs", "the tasks of pairs were given up: run again"
+    FAILED_PAIRS = "failed_pairs", "the tasks of some pairs were given up: run again"
     DISSIMILAR_FRAMES = "dissimilar_frames", "frames fit far less well than those around them"
     PARTS = (
         "parts",
@@ -128,12 +128,12 @@ class Reason(Word):
     CONTRADICTIONS = "contradictions", "pairs that are used contradict the others by over a pixel"
     NO_MOTION = (
         "no_motion",
-        "no pair moves: a camera that wins over the scene, or no drift",
+        "no pair moves: something in the camera outweighs the scene, or nothing drifts",
         "mask.path",
     )
     DISTANCE = (
         "distance",
-        "pairs of one distance are all off what all pairs say in the same way",
+        "pairs with the same separation all differ from the solution in the same way",
         "preprocess.high_pass",
     )
     PARTS_DISAGREE = (
@@ -141,7 +141,7 @@ class Reason(Word):
         "parts of the frame disagree by far more than noise, in too few frames to tell why",
         "mask.path",
     )
-    LARGE_ERRORS = "large_errors", "what is stated of the shifts is a good part of a pixel"
+    LARGE_ERRORS = "large_errors", "the stated errors of the shifts are a large fraction of a pixel"
     REFERENCE_NOT_FOUND = (
         "reference_not_found",
         "the external reference was not found: shifts are relative to the anchor",
@@ -149,7 +149,7 @@ class Reason(Word):
     )
     SERIES_NOT_JOINED = (
         "series_not_joined",
-        "a series was not found in those that it was to be joined with: its frames have no shift",
+        "a series was not found in those that it should be joined with: its frames have no shift",
     )
     NO_MAJORITY = (
         "no_majority",

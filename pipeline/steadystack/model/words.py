@@ -73,39 +73,45 @@ class PairStatus(Status):
     Measuring never sets `REJECTED`: before the solve these pairs are `OK`.
     """
 
-    UNMEASURED = "unmeasured", "not looked at yet: what a resumed run has to do"
-    OK = "ok", "measured, and it has a shift"
+    UNMEASURED = "unmeasured", "not measured yet: left for a resumed run"
+    OK = "ok", "measured, and has a shift"
     LOW_OVERLAP = "low_overlap", "no lag reaches the smallest allowed overlap"
-    LOW_NCC = "low_ncc", "the highest peak is no higher than chance makes them in this surface"
+    LOW_NCC = "low_ncc", "the highest peak is no higher than expected by chance"
     AT_SEARCH_LIMIT = "at_search_limit", "the maximum lies on the edge of the searched lags"
     AMBIGUOUS = "ambiguous", "another lag, away from the peak, is as significant"
     FLAT = "flat", "the valid pixels of one of the frames are all equal"
     EMPTY = "empty", "one of the frames has no valid pixel"
     UNREADABLE = "unreadable", "one of the frames could not be read"
     INVERTED = "inverted", "one frame is the other's negative: see `register.allow_inverted`"
-    REJECTED = "rejected", "it has a shift, but contradicts the rest: the solve gives it no weight"
-    FAILED = "failed", "its task was given up: it raised, or took its workers down with it"
+    REJECTED = "rejected", "has a shift, but contradicts the rest: the solve gives it no weight"
+    FAILED = "failed", "its task was given up: it raised an error, or killed its workers"
 
 
 class FrameStatus(Status):
     """Status of one frame. It has a measured shift if `OK`, `INCOMPLETE` or `DISSIMILAR`."""
 
-    UNMEASURED = "unmeasured", "no pair of this frame has been looked at yet"
-    OK = "ok", "all of it could be read; once solved, it has a shift"
-    INCOMPLETE = "incomplete", "some of its chunks are missing; the shift is from the others"
+    UNMEASURED = "unmeasured", "no pair of this frame has been measured yet"
+    OK = "ok", "could be read completely; once solved, it has a shift"
+    INCOMPLETE = (
+        "incomplete",
+        "some of its chunks are missing; the shift is measured from the others",
+    )
     MISSING = "missing", "all of its chunks are missing"
     EMPTY = "empty", "no valid pixel"
     FLAT = "flat", "all valid pixels are equal"
     UNREADABLE = "unreadable", "a chunk could not be decoded"
-    DISCONNECTED = "disconnected", "it could be read, but none of its pairs is usable"
+    DISCONNECTED = "disconnected", "could be read, but none of its pairs is usable"
     INCONSISTENT = (
         "inconsistent",
-        "it has usable pairs, but most contradict the rest, or nothing confirms the only one",
+        "has usable pairs, but most contradict the rest, or nothing confirms the only one",
     )
-    INTERPOLATED = "interpolated", "no shift of its own: that of frames before and after it"
+    INTERPOLATED = (
+        "interpolated",
+        "no shift of its own: interpolated from the frames before and after it",
+    )
     DISSIMILAR = (
         "dissimilar",
-        "its shift fits, but the frame shows far less of the scene than those around",
+        "its shift fits, but the frame shows far less of the scene than the frames around it",
     )
 
     @property
@@ -117,9 +123,12 @@ class FrameStatus(Status):
 class LocalStatus(Status):
     """Status of the local shift of a frame at a node."""
 
-    UNKNOWN = "unknown", "the frame has no shift that compares, or `motion.model` is not local"
-    OK = "ok", "measured: what lies around the node is seen"
-    FRAME = "frame", "nothing is seen around the node, or no local motion: the frame's own shift"
+    UNKNOWN = "unknown", "the frame has no comparable shift, or `motion.model` is not local"
+    OK = "ok", "measured: the scene around the node is visible"
+    FRAME = (
+        "frame",
+        "nothing is visible around the node, or there is no local motion: the frame's own shift",
+    )
 
 
 class InputError(ValueError):

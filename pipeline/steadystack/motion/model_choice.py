@@ -115,13 +115,13 @@ def choose_model(
     """
     why = ""
     if len(source.frame_shape) == 1:
-        why = "frames of one axis are shifted alone"
+        why = "frames with one axis can only be shifted"
     elif len(method.search.blocks) > 1:
-        why = "frames of several blocks are shifted alone"
+        why = "frames of several blocks can only be shifted"
     elif not method.search.subpixel:
-        why = "without register.subpixel frames are shifted alone"
+        why = "without register.subpixel, frames can only be shifted"
     elif parts is None:
-        why = "how parts of the frame move cannot be told"
+        why = "how parts of the frame move cannot be determined"
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     seen = look_once(
@@ -136,13 +136,13 @@ def choose_model(
     if not seen_kinds:
         return ModelChoice("translation", strengths)
     if parts.moving and not parts.linear:
-        return ModelChoice("translation", strengths, "but parts of the frame move by themselves")
+        return ModelChoice("translation", strengths, "but parts of the frame move independently")
     kinds = list(KINDS)
     taken = kinds[: kinds.index(seen_kinds[-1]) + 1]
     most = MOST_LEFT * max(strengths[kind].size for kind in taken)
     left = [kind for kind in kinds if kind not in taken and strengths[kind].size > most]
     if any(strengths[kind].size > strengths[kind].std for kind in left):
-        reason = f"but {MODELS[taken[-1]]} leaves nearly as much {' and '.join(left)}"
+        reason = f"but {MODELS[taken[-1]]} leaves nearly as much {' and '.join(left)} unexplained"
         return ModelChoice("translation", strengths, reason)
     return ModelChoice(MODELS[taken[-1]], strengths)
 

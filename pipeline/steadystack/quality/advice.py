@@ -136,7 +136,7 @@ class AdviceSettings:
             "list": "list more pairs",
         }
         if self.strategy == "all":
-            return "look at the frames between the parts, as all pairs are measured"
+            return "look at the frames between the parts, as all pairs are already measured"
         change = change_by_strategy.get(self.strategy, "set pairs.strategy: window")
         return f"measure more pairs ({change}, or {extra})"
 

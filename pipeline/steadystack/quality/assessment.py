@@ -175,7 +175,9 @@ def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         )
     if np.isinf(values).any():
         frame = int(np.flatnonzero(np.isinf(values).any(axis=1))[0])
-        raise InputError(f"frame_shift of frame {frame} is infinite: give pixels, or NaN for none")
+        raise InputError(
+            f"frame_shift of frame {frame} is infinite: give pixels, or NaN for no shift"
+        )
     return values.astype(np.float64)
 
 
@@ -241,8 +243,8 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         return judged
     when = f" at {attributes[EDITED]}" if attributes[EDITED] else ""
     words = (
-        f"shifts of frames were edited{when}, and are not those that were solved for: the other "
-        "reasons are those of the measured pairs"
+        f"shifts of frames were edited{when} after the solve: the other reasons are those of the "
+        "measured pairs"
     )
     return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *judged.findings])
 

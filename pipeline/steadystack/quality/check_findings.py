@@ -70,7 +70,7 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK,
             Reason.MASK_INVERTED,
-            "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
+            "the mask looks inverted: what it excludes looks like a scene, and what it keeps does "
             f"not; {OPPOSITE}",
         )
     elif mask.taken_moves:
@@ -101,10 +101,11 @@ def advise_on_fixed_pattern(
             yield Finding(
                 Trust.CHECK,
                 Reason.FIXED_PATTERN,
-                f"most of the frame stands still, and what moves by {effect.without_it:.2f} px "
-                f"between the frames of a pair is in {effect.moving_share:.0%} of it: right for an "
-                "object before a scene that stands still; wrong for a specimen before something "
-                f"that stands still in the camera, then: {advice.static_removal}",
+                f"most of the frame stands still, and only {effect.moving_share:.0%} of it moves, "
+                f"by {effect.without_it:.2f} px between the frames of a pair: this is right for "
+                "an object in front of a scene that stands still, but wrong for a specimen "
+                "behind something that stands still in the camera; in that case, "
+                f"{advice.static_removal}",
             )
             return
         yield Finding(
@@ -112,7 +113,7 @@ def advise_on_fixed_pattern(
             Reason.FIXED_PATTERN,
             f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
             f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
-            f"{effect.without_it:.2f} px without: {advice.static_removal}",
+            f"{effect.without_it:.2f} px without it: {advice.static_removal}",
         )
 
 
@@ -126,8 +127,8 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
             Trust.CHECK,
             Reason.FIXED_PATTERN,
             f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
-            "stands still in the camera, and may pull shifts towards zero, or the scene became "
-            f"another one: {advice.static_removal}",
+            "stands still in the camera and may pull shifts towards zero, or the scene changed: "
+            f"{advice.static_removal}",
         )
 
 
@@ -137,7 +138,7 @@ def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:
         yield Finding(
             Trust.GOOD,
             Reason.FIELD_OF_VIEW,
-            f"{field.share:.0%} of the frame, along its border, shows no scene (outside of a round "
+            f"{field.share:.0%} of the frame, along its border, shows no scene (outside a round "
             "field of view, a stop?), and was not used",
         )
 
@@ -155,12 +156,12 @@ def find_parts_left_out(
             Trust.UNRELIABLE,
             Reason.ONE_PART,
             f"one part of the frame holds the shifts at zero ({before.names}; a label, dirt, an "
-            f"object?), and without it hardly a pair has a shift: {advice.masking}",
+            f"object?), and without it hardly any pair has a shift: {advice.masking}",
         )
     elif before is not None and before.boxes:
         share = len(before.boxes) / before.of
         used -= share
-        question = ": is what is left what should stand still?" if share > MANY_PARTS else ""
+        question = ": is the rest the scene to be aligned?" if share > MANY_PARTS else ""
         yield Finding(
             Trust.CHECK if question else Trust.GOOD,
             Reason.PARTS_NOT_USED,
@@ -172,7 +173,7 @@ def find_parts_left_out(
         names = name_parts(parts, ndim)
         count = int(np.isfinite(frames.part_weight).any(axis=0).sum())
         used *= 1 - len(parts) / count
-        question = f": only {used:.0%} of the frame is used, is that what should stand still?"
+        question = f": only {used:.0%} of the frame is used; is that the scene to be aligned?"
         question = question if used < LEAST_USED else ""
         yield Finding(
             Trust.CHECK if question else Trust.GOOD,
@@ -198,7 +199,10 @@ def advise_on_moving_parts(
     if motion.linear:
         what, best = "the shift of the whole", "a shift is only the best translation"
         if advice.motion != "translation":
-            what, best = f"the {advice.motion} motion of the whole", "that is only the best one"
+            what, best = (
+                f"the {advice.motion} motion of the whole",
+                ("this is only the best such motion"),
+            )
         yield Finding(
             Trust.CHECK,
             Reason.TURNING,
@@ -255,25 +259,25 @@ def advise_on_probes(
         yield Finding(
             worst,
             Reason.ONE_PART,
-            f"one part of the frame decides the shifts ({probes.part}): without it pairs move by "
-            f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times what is stated (a label, "
-            f"dirt, an object?): {advice.masking}",
+            f"one part of the frame decides the shifts ({probes.part}): without it, pairs move by "
+            f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times the stated error (a "
+            f"label, dirt, an object?): {advice.masking}",
         )
     elif probes.lost > HANGS and probes.lost_next < HANGS_ON_NONE and not is_told:
         yield Finding(
             Trust.CHECK,
             Reason.ONE_PART,
-            f"the shifts depend on one part of the frame ({probes.lost_part}): without it "
-            f"{probes.lost:.0%} of the pairs looked at have no shift; if it is a label, dirt or an "
-            f"object, {advice.masking}",
+            f"the shifts depend on one part of the frame ({probes.lost_part}): without it, "
+            f"{probes.lost:.0%} of the pairs looked at have no shift; if it is a label, dirt or "
+            f"an object, {advice.masking}",
         )
     if probes.detail_excess > DETAIL_CHANGES and probes.detail_pull > CHANGES_PX:
         yield Finding(
             worst if probes.detail_excess > DETAIL_DIFFERS else Trust.CHECK,
             Reason.DETAIL,
             f"fine detail alone moves pairs by {probes.detail_pull:.2f} px, "
-            f"{probes.detail_excess:.1f} times what is stated (light that changes, something in "
-            f"front of the scene?): {advice.detail}",
+            f"{probes.detail_excess:.1f} times the stated error (light that changes, something "
+            f"in front of the scene?): {advice.detail}",
         )
     if probes.excess > FAR:
         spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
@@ -281,7 +285,7 @@ def advise_on_probes(
             worst if spoils else Trust.CHECK,
             Reason.FAR_PAIRS,
             f"pairs {probes.separation} frames apart are off the shifts by {probes.off:.2f} px, "
-            f"{probes.excess:.1f} times what was stated; the stated errors are widened by that: "
+            f"{probes.excess:.1f} times the stated error, which is widened accordingly: "
             f"something changes or stands still: {advice.far_pairs}",
         )
 
@@ -297,7 +301,7 @@ def advise_on_sharpness(
         yield Finding(
             Trust.UNRELIABLE,
             Reason.LESS_SHARP,
-            f"the mean of the frames has {loss / sharpness.still:.0%} less contrast in fine detail "
-            "when they are moved: what is seen in most of the frame does not move so: "
+            f"the mean of the frames has {loss / sharpness.still:.0%} less contrast in fine "
+            "detail when they are moved: what most of the frame shows does not move like that: "
             f"{advice.masking}",
         )

@@ -161,8 +161,8 @@ def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK if count > FEW * total else Trust.GOOD,
             Reason.DISSIMILAR_FRAMES,
-            f"{count} of {total} frames fit far worse than those around them, so that their "
-            f"shifts may be off (out of focus, covered?): {listed}",
+            f"{count} of {total} frames fit far worse than those around them, so their shifts may "
+            f"be off (out of focus, covered?): {listed}",
         )
 
 
@@ -197,8 +197,8 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
             Trust.CHECK,
             Reason.PARTS_DISAGREE,
             f"parts of the frame disagree about shifts by up to {largest:.1f} px, {times:.1f} "
-            "times what noise explains, in too few frames to tell why: if something stands still, "
-            "such as the edge of a round field of view, or goes its own way, "
+            "times what noise explains, in too few frames to tell why: if something stands "
+            "still, such as the edge of a round field of view, or goes its own way, "
             f"{advice.masking}",
         )
 
@@ -211,7 +211,7 @@ def _find_large_errors(frames: FrameTable) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK,
             Reason.LARGE_ERRORS,
-            f"the shifts are known to about {typical:.1f} px only",
+            f"the shifts are known only to about {typical:.1f} px",
         )
 
 
@@ -226,7 +226,8 @@ def _find_lost_reference(outside: OutsideOutcome | None) -> Iterator[Finding]:
         effect = "and their shifts are relative to the anchor"
         if outside.is_found:
             effect = (
-                "and their shifts do not compare with those of the others, nor are they corrected"
+                "and their shifts cannot be compared with those of the others, so they are "
+                "not corrected"
             )
         yield Finding(
             Trust.UNRELIABLE,

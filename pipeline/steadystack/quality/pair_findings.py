@@ -136,8 +136,8 @@ def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Itera
         yield Finding(
             Trust.UNRELIABLE if count > MANY * total else Trust.CHECK,
             Reason.CHANNELS,
-            f"channels contradict each other in {count} of {total} pairs, which have no shift for "
-            "it: do all show the same thing? leave out those that do not (input.channel)",
+            f"channels contradict each other in {count} of {total} pairs, which therefore have no "
+            "shift: do all show the same thing? leave out those that do not (input.channel)",
         )
     for number, name in enumerate(names):
         outvoted = told[:, number] & (pairs.channel_weight[:, number] == 0) & ~is_open
@@ -147,15 +147,15 @@ def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Itera
                 Trust.CHECK,
                 Reason.CHANNELS,
                 f"channel {name} contradicts the majority of the others in {count} of {total} "
-                "pairs, and does not count there: which of them show what should stand still? "
-                "leave out the others (input.channel)",
+                "pairs, and is not used there: which of them show the scene to be aligned? leave "
+                "out the others (input.channel)",
             )
         if (count := int(silent.sum())) > MANY * total:
             yield Finding(
                 Trust.CHECK,
                 Reason.CHANNELS,
                 f"channel {name} has no shift in {count} of {total} pairs: leave it out "
-                "(input.channel) if it shows nothing; if not, do the others?",
+                "(input.channel) if it shows nothing; if it shows the scene, do the others?",
             )
 
 
