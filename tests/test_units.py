@@ -230,10 +230,10 @@ def test_a_pixel_size_is_micrometers_or_has_a_unit(given, sizes):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("0.5 px", r"'0\.5 px' is no length such as '0\.5 nm' \(pm, .*a number is micrometers"),
-        ("0.5 parsec", "is no length"),
-        ("1.2.3 nm", "is no length"),
-        ("-1 nm", "is not a size: it is above 0"),
+        ("0.5 px", r"'0\.5 px' is not a length like '0\.5 nm' \(pm, .*a number is micrometers"),
+        ("0.5 parsec", "is not a length"),
+        ("1.2.3 nm", "is not a length"),
+        ("-1 nm", "is not a size: sizes are above 0"),
         ([1, 2, 3], "has 3 values for the axes y, x"),
     ],
 )

@@ -78,7 +78,7 @@ class SteadyAccessor:
         if micrometers is None or not all(map(is_size, np.ravel(size))):
             raise InputError(
                 f"unit {unit!r} needs the size of a pixel, which the stack does not give: set "
-                "input.pixel_size before the run, or take 'px'"
+                "input.pixel_size before the run, or use 'px'"
             )
         converted = found * (size * (micrometers / target)).drop_attrs()
         for name in converted.data_vars:
@@ -115,7 +115,7 @@ class SteadyAccessor:
                 )
             return values.isel(frame=int(places[0]))
         if "time" not in shifts.coords:
-            raise InputError("the stack has no times of its frames: give a frame instead")
+            raise InputError("the stack has no frame times: give a frame instead")
         known = shifts["time"].to_numpy()
         wanted = np.asarray(time, known.dtype)
         moments = wanted - known[0], known - known[0]

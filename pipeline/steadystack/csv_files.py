@@ -98,10 +98,10 @@ def read_weights(
         what = "no weight" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
         raise InputError(
             f"{path}: frame {frames[wrong[0]]} has {what} in column {column!r}, {len(wrong)} of "
-            f"{len(frames)} frames likewise: weights are 0 (does not count) or more"
+            f"{len(frames)} frames in all: weights are 0 (not used) or more"
         )
     if not weights.any():
-        raise InputError(f"{path}: all weights in column {column!r} are 0: no frame counts")
+        raise InputError(f"{path}: all weights in column {column!r} are 0: no frame is used")
     return weights
 
 

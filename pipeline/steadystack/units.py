@@ -123,7 +123,7 @@ def parse_micrometers(size: Any) -> Any:
             return float(f"{float(match[1]) * micrometers:.12g}")  # 0.5 nm is 0.0005
     except ValueError:  # 1.2.3
         pass
-    raise InputError(f"{size!r} is no length such as '0.5 nm' ({LISTED}); a number is micrometers")
+    raise InputError(f"{size!r} is not a length like '0.5 nm' ({LISTED}); a number is micrometers")
 
 
 def parse_pixel_size(
@@ -138,7 +138,7 @@ def parse_pixel_size(
     if len(sizes) != len(axes):
         raise InputError(f"input.pixel_size has {len(sizes)} values for the axes {', '.join(axes)}")
     if not all(map(is_size, sizes)):
-        raise InputError(f"input.pixel_size {pixel_size} is not a size: it is above 0")
+        raise InputError(f"input.pixel_size {pixel_size} is not a size: sizes are above 0")
     return tuple(sizes)
 
 
@@ -212,12 +212,12 @@ def parse_slice(key: str, text: str) -> slice:
     negative = [name for name, part in parts.items() if part is not None and part.startswith("-")]
     if negative or "-" in parts.values():
         raise InputError(
-            f"{key} {text!r}: {negative[0]} is negative: frames count from 0, and stay in their "
-            f"order: write it {example}"
+            f"{key} {text!r}: {negative[0]} is negative: frames count from 0, and stay in order: "
+            f"write it {example}"
         )
     numbers = [None if part is None else int(part) for part in (start, stop, step)]
     if numbers[2] == 0:
-        raise InputError(f"{key} {text!r}: step is 0: it is 1 or more")
+        raise InputError(f"{key} {text!r}: step is 0, but must be 1 or more")
     return slice(*numbers)
 
 

@@ -216,7 +216,7 @@ def test_an_untrustworthy_result_is_exit_code_3(tmp_path):
 
 def test_init_and_check_tell_when_they_try_pairs_and_how_far_they_are(folder, monkeypatch):
     """On standard error: what they print can be read by programs."""
-    told = "pilot: trying a few pairs, as a run does before it measures"
+    told = "pilot: trying a few pairs, as a run does before measuring"
     drafted = shell("init", folder / "stack.zarr")
     assert drafted.stderr.splitlines() == [told]
     assert told not in drafted.stdout

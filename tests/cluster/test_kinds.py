@@ -127,8 +127,8 @@ def test_keys_are_written_for_their_owner_alone(tmp_path):
     ("address", "security", "words"),
     [
         ("tls://127.0.0.1:1", None, r"tls://127\.0\.0\.1:1\)? speaks TLS.*\{ca: ca"),
-        ("tcp://127.0.0.1:1", "files", r"does not speak TLS.*begins with tls://"),
-        ("127.0.0.1:1", "files", r"does not speak TLS.*begins with tls://"),
+        ("tcp://127.0.0.1:1", "files", r"does not use TLS.*begins with tls://"),
+        ("127.0.0.1:1", "files", r"does not use TLS.*begins with tls://"),
         (
             "xyz://127.0.0.1:1",
             None,

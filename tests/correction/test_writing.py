@@ -269,7 +269,8 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     made(target, source)
     before = read_digest(str(target))
     with pytest.raises(
-        steadystack.InputError, match="other shifts or settings: `steadystack correct --overwrite`"
+        steadystack.InputError,
+        match="settings: write it again with `steadystack correct --overwrite`",
     ):
         made(target, source, interpolation="linear")
 

@@ -87,7 +87,7 @@ def test_what_a_stranger_calls_a_journal_is_told_of_and_stays(tmp_path, kind):
     else:
         kept = path
     kept.write_text("Monday: the stage was moved by hand.")
-    with pytest.raises(InputError, match=r"s\.zarr\.journal is in the way, and not made by"):
+    with pytest.raises(InputError, match=r"s\.zarr\.journal is in the way and was not made by"):
         noted(tmp_path / "s.zarr", measured())
     assert replay_journal(str(tmp_path / "s.zarr"), "me", unmeasured()) == 0
     discard_journal(str(tmp_path / "s.zarr"))

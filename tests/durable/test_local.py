@@ -160,7 +160,7 @@ def test_files_of_a_format_that_is_read_one_by_one_are_told_of(tmp_path):
         (tmp_path / "radar" / f"r{number}.h5").touch()
     for path, named in (
         ("radar", r"radar is not a Zarr store.*: it holds r2\.h5, r10\.h5; .*input\.reader"),
-        ("radar/*.h5", r"/\*\.h5 matches \S*r10\.h5 and others: a file per frame .*'\*\.tif'"),
+        ("radar/*.h5", r"/\*\.h5 matches \S*r10\.h5 and others: one file per frame .*'\*\.tif'"),
         ("radar/*.nc", r"radar/\*\.nc does not exist$"),
     ):
         with pytest.raises(InputError, match=named):
@@ -169,5 +169,7 @@ def test_files_of_a_format_that_is_read_one_by_one_are_told_of(tmp_path):
 
 def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused(tmp_path):
     get_place(tmp_path / f"{'n' * 175}.zarr").check_name()
-    with pytest.raises(InputError, match=r"has 255 bytes: that of an output may have 180"):
+    with pytest.raises(
+        InputError, match=r"has 255 bytes: the name of an output may have at most 180"
+    ):
         get_place(tmp_path / f"{'n' * 250}.zarr").check_name()

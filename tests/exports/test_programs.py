@@ -142,5 +142,5 @@ def test_biahub_is_told_of_the_whole_stack(tmp_path):
     )
     assert make_biahub_settings(whole, named)["time_indices"] == "all"
     coarse = make_motions(make_shifts(settings={"level": 1}), None)
-    with pytest.raises(InputError, match=r"input.level 1 were measured: export .affines.json"):
+    with pytest.raises(InputError, match=r"input.level 1 was measured: export .affines.json"):
         make_biahub_settings(coarse, None)

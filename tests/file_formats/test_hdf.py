@@ -209,7 +209,10 @@ def test_what_to_do_with_a_file_of_one_frame_is_told(tmp_path, frames):
     for path, advice in (
         (one, r"all datasets have two dimensions \(/dark, /entry/data\).*'\*\.h5:/dark'"),
         (f"{one}:/entry/data", r"pattern in quotes such as '\S*/scan/\*\.h5:/entry/data'"),
-        (f"{tmp_path}/scan/*.h5", r"HDF5 files, whose pattern names the dataset \('\*\.h5:/entry"),
+        (
+            f"{tmp_path}/scan/*.h5",
+            r"HDF5 files, by a pattern that names the dataset \('\*\.h5:/entry",
+        ),
         (f"{tmp_path}/scan/none-*.h5:/entry/data", "no HDF5 file matches"),
         (f"{tmp_path}/scan", r"2 or more dimensions: /dark, /entry/data"),
         (f"{tmp_path}/scan/*.h5:/entry/light", "there is no dataset '/entry/light'"),

@@ -173,7 +173,7 @@ def test_a_file_that_is_cut_off_is_told(tmp_path, kind, share):
     path = Path(WRITERS[kind](tmp_path / f"a.{kind}", PLANES))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(InputError, match=rf"a\.{kind}.*(cut off|cannot be read)"):
+    with pytest.raises(InputError, match=rf"a\.{kind}.*(truncated|cannot be read)"):
         locate_stack(str(path), channel=0)
 
 

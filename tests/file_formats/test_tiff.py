@@ -165,7 +165,7 @@ def test_a_tiff_that_is_cut_off(tmp_path, write, share):
     told = shell("run", write_run(tmp_path, input={"path": str(path), "axes": None}))
     assert told.exit_code == 2
     assert "a.tif" in told.stderr
-    assert "cut off" in told.stderr
+    assert "truncated" in told.stderr
     assert "Traceback" not in told.output
 
 
@@ -269,7 +269,7 @@ def test_a_list_of_pages_that_is_a_ring_is_told(tmp_path):
     content = bytearray(path.read_bytes())
     content[end : end + 4] = pages[1].to_bytes(4, "little")
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a.tif is cut off or damaged \(.*circular"):
+    with pytest.raises(InputError, match=r"a.tif is truncated or damaged \(.*circular"):
         locate_stack(str(path))
 
 
@@ -278,7 +278,7 @@ def test_a_tifffile_that_lacks_something_in_zarr_is_told_of_with_the_way_out(tmp
     pages(tmp_path / "a.tif")
     monkeypatch.delitem(sys.modules, "tifffile.zarr", raising=False)
     monkeypatch.setitem(sys.modules, "zarr.abc.store", None)  # to import from it is an ImportError
-    words = f"tifffile {tifffile.__version__} does not go with zarr {zarr.__version__}; pip install"
+    words = f"tifffile {tifffile.__version__} is not compatible with zarr {zarr.__version__}; pip"
     with pytest.raises(InputError, match=words) as raised:
         locate_stack(str(tmp_path / "a.tif"))
     assert "< 3" not in str(raised.value)

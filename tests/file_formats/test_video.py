@@ -210,7 +210,7 @@ def test_a_video_that_is_cut_off_is_told(tmp_path):
     write(path, "mjpeg", "yuvj420p")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"a\.avi is cut off: \d+ of 57 frames"):
+    with pytest.raises(InputError, match=r"a\.avi is truncated: \d+ of 57 frames"):
         locate_stack(str(path))
     write(tmp_path / "a.mp4", "mpeg4", "yuv420p")
     content = (tmp_path / "a.mp4").read_bytes()
@@ -222,7 +222,7 @@ def test_a_video_that_is_cut_off_is_told(tmp_path):
     content = (tmp_path / "a.mkv").read_bytes()
     for share in (0.3, 0.6, 0.9):
         (tmp_path / "a.mkv").write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match=r"a\.mkv is cut off: [\d.]+ of [\d.]+ s are there"):
+        with pytest.raises(InputError, match=r"a\.mkv is truncated: [\d.]+ of [\d.]+ s are there"):
             locate_stack(str(tmp_path / "a.mkv"))
 
 
@@ -265,7 +265,7 @@ def test_what_is_no_video_is_told(tmp_path, name, content, told):
 
 def test_an_order_that_avi_does_not_tell_is_refused(tmp_path):
     path = write(tmp_path / "a.avi", "libx264", "yuv420p", bf="3")
-    with pytest.raises(InputError, match="in another order than they are shown"):
+    with pytest.raises(InputError, match="in a different order than they are shown in"):
         locate_stack(path)
 
 

@@ -89,7 +89,7 @@ def test_a_pair_that_cannot_be_measured_tells_nothing(tmp_path, monkeypatch):
     found = costs.estimate_costs(set_up_run(tmp_path, frames), walk(), clock)
     assert np.isnan(found.whole_s)
     assert sum(map(len, clock.measured)) <= costs.TRIED
-    assert ("its time", "not known: the frames of no pair that was tried can be measured") in (
+    assert ("its time", "not known: none of the pairs that were tried could be measured") in (
         found.describe()
     )
 
@@ -129,4 +129,4 @@ def test_a_run_that_does_not_fit_is_told_with_the_search_that_is_enough(tmp_path
     ((name, words),) = found.describe()
     assert name == "the whole run"
     assert words.startswith("would be refused: the run needs")
-    assert words.endswith("by what was seen register.max_shift: [32, 32] is enough")
+    assert words.endswith("judging by this preview, register.max_shift: [32, 32] is enough")

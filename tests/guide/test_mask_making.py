@@ -87,7 +87,7 @@ def test_regions_of_imagej_are_where_imagej_has_them(tmp_path, stack):
     expected = (y >= 20) & (y < 50) & (x >= 10) & (x < 30)
     expected |= ((y + 0.5 - 14) / 10) ** 2 + ((x + 0.5 - 55) / 15) ** 2 <= 1
     np.testing.assert_array_equal(np.load(tmp_path / "mask.npy"), expected)
-    assert "inside of 2 region(s)" in done.output
+    assert "inside 2 region(s)" in done.output
 
 
 def test_a_region_without_an_inside_is_refused(tmp_path):
@@ -105,7 +105,7 @@ def test_a_region_without_an_inside_is_refused(tmp_path):
         (["{stack}", "none/mask.npy"], "its folder does not exist"),
         (["{stack}", "mask.npy", "--threshold", "1e9"], "no valid pixel"),
         (["{stack}", "mask.npy", "--rois", "none.roi"], "none.roi does not exist"),
-        (["{stack}", "mask.npy", "--rois", "{stack}"], "has no regions of ImageJ"),
+        (["{stack}", "mask.npy", "--rois", "{stack}"], "holds no ImageJ regions"),
         (["flat.npy", "mask.npy"], "no threshold separates them"),
         (["none.npy", "mask.npy"], "none.npy"),
         (["{stack}", "mask.npy", "--picture", "seen.bmp"], "must end in .png"),

@@ -274,7 +274,7 @@ def test_searches_are_around_initial_shifts(tmp_path):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        ({"valid_range": [2**15, None]}, "in no box of 3 x 3 pixels"),
+        ({"valid_range": [2**15, None]}, "no box of 3 x 3 pixels has"),
         ({"path": "nothing.zarr"}, "mask.path"),
     ],
 )

@@ -110,7 +110,7 @@ def test_masks_of_volumes_and_of_planes_that_move_alike():
 def test_masks_that_do_not_fit_are_refused(frames):
     shifts = shifts_of(TRUTH)
     for mask, words in (
-        (np.ones((3, 4), bool), r"shape \(3, 4\), which must be that of a frame"),
+        (np.ones((3, 4), bool), r"shape \(3, 4\), which must be the shape of a frame"),
         (np.zeros(SIZE, bool), "no valid pixel"),
         ("mask.zarr", "is a path"),
         (xr.Dataset({"mask": ("x", [1])}), "a Dataset is not a mask: give one of its arrays: mask"),
@@ -155,7 +155,7 @@ def test_what_is_no_shifts_dataset_is_told(frames, solved):
     for given, words in (
         (solved["frame_shift"], "not its variable frame_shift"),
         (stack, "not a DataArray"),
-        (TRUTH, "put shifts of your own into one"),
+        (TRUTH, "put your own shifts into one"),
         ("shifts.zarr", "is a path"),
         (solved.drop_vars("frame_shift"), "has no frame_shift"),
         (xr.Dataset({"frames": stack}), r"has no frame_shift.* \(it holds frames\)"),

@@ -382,7 +382,9 @@ def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(
     for some in (["2"], ["2", "0"], "1"):
         chosen = steadystack.correct(labelled.sel(c=some), shifts)
         np.testing.assert_array_equal(chosen, whole[:, np.array(some).astype(int)])
-    with pytest.warns(UserWarning, match=r"channels .*'2'.* the stack has .*GFP.*none is moved"):
+    with pytest.warns(
+        UserWarning, match=r"channels .*'2'.* the stack has .*GFP.*no channel is moved"
+    ):
         steadystack.correct(stack.assign_coords(c=["DAPI", "GFP", "red"]), shifts)
 
 

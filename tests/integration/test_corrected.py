@@ -167,7 +167,7 @@ def solved(frames, tmp_path_factory):
         ),
         ({"output": {"corrected": "{}/steady.png"}}, "must end in .zarr or .ome.tif"),
         ({"output": {"corrected": "https://server/a.zarr"}}, "cannot be written"),
-        ({"output": {}}, "output.corrected is not set"),
+        ({"output": {}}, "none of output.corrected, output.mean"),
         ({"correct": {"interpolation": "quintic"}}, "correct.interpolation"),
         ({"correct": {"fill_value": -1}}, "fill_value -1.0 cannot be stored as uint16"),
         ({"correct": {"chunks": [1, 2, 3]}}, "correct.chunks has 3 values for the axes y, x"),

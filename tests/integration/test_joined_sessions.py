@@ -147,7 +147,7 @@ def test_what_cannot_share_a_frame_is_refused(finished, tmp_path):
     theirs = tmp_path / "each" / "flat.zarr.flat_field.zarr" / "theirs"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("Monday")
-    with pytest.raises(InputError, match="in the way, and not made by steadystack"):
+    with pytest.raises(InputError, match="in the way and was not made by steadystack"):
         steadystack.join_series([monday, config], each=str(tmp_path / "each"))
     assert theirs.read_text() == "Monday"
     config = run("unmeasured")

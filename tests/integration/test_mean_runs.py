@@ -178,7 +178,7 @@ def test_the_plan_and_the_commands_tell_of_it(frames, tmp_path):
     assert again.output.startswith("mean of 6 frames of (72, 80), 1 level(s), 1 tasks of up to")
     path = write_settings(tmp_path, output={"shifts": "shifts.zarr"})
     nothing = CliRunner().invoke(main, ["correct", path])
-    assert "output.corrected is not set, nor is output.mean" in nothing.output
+    assert "none of output.corrected, output.mean and output.movie is set" in nothing.output
 
 
 def test_several_inputs_need_a_mean_each(frames, tmp_path):

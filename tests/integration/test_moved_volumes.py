@@ -186,7 +186,7 @@ def test_a_mask_beside_what_is_seen_has_no_part_in_it():
         assert np.isfinite(one).mean() > 0.7
     whole = xr.DataArray(stack, dims=tuple("tzyx"))
     other = whole.isel(z=slice(0, 9))
-    with pytest.raises(steadystack.InputError, match="about the middle of the frames"):
+    with pytest.raises(steadystack.InputError, match="about the centre of the measured frames"):
         steadystack.correct(other, turned_shifts(), other_shape=True)
     deep = volumes(1)[:, 0][:, :, None]  # planes, each of which has axes of its own
     with pytest.raises(steadystack.InputError, match="but the stack has"):

@@ -90,7 +90,7 @@ def test_a_missing_extra_is_told_of(tmp_path, monkeypatch, package, name):
 
 def test_an_ffmpeg_without_the_codec_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(filming, "CODEC", "h26x")
-    with pytest.raises(InputError, match=r"writes no H\.264"):
+    with pytest.raises(InputError, match=r"cannot write H\.264"):
         check_movie(str(tmp_path / "a.mp4"))
 
 

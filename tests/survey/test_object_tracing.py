@@ -81,7 +81,9 @@ def test_a_volume_is_followed():
 def test_a_frame_that_does_not_show_it_cannot_be_drawn_on():
     scene = make_followed_scene(0, count=3)
     scene.frames[0] = np.nan
-    with pytest.raises(InputError, match="less than 25% of the pixels are valid in frame 0"):
+    with pytest.raises(
+        InputError, match="less than 25% of the object's pixels are valid in frame 0"
+    ):
         trace(scene.frames, scene.masks["object"])
 
 

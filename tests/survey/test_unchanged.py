@@ -153,7 +153,7 @@ def test_what_was_begun_of_another_stack_is_not_gone_on_with(tmp_path, version):
     if version == "earlier":
         assert stages.run(config).sizes == dataset.sizes
         return
-    with pytest.raises(InputError, match="its pixels are others"):
+    with pytest.raises(InputError, match="its pixels have changed"):
         stages.run(config)
     if version == "this":
         return

@@ -171,5 +171,5 @@ def test_along_z_a_region_stays(drawn_on, tmp_path):
 def test_settings_that_are_gone_are_told(drawn_on):
     path, config, shown = drawn_on
     path.unlink()
-    with pytest.raises(InputError, match=r"run\.yaml cannot be read any more"):
+    with pytest.raises(InputError, match=r"run\.yaml can no longer be read"):
         save_drawn(config, replace(shown), [], shown.get("not valid").data)

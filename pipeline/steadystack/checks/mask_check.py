@@ -131,6 +131,6 @@ def find_doubt_of_mask(setup: Setup) -> str | None:
         return None
     number = setup.series.frame_numbers[middle]
     return (
-        f"frame {number}: the mask looks inverted: what it excludes looks like a scene, what it "
-        "keeps does not; set mask.invert? (`steadystack check --picture seen.png` draws both)"
+        f"frame {number}: the mask looks inverted: what it excludes looks like a scene, and what "
+        "it keeps does not; set mask.invert? (`steadystack check --picture seen.png` draws both)"
     )

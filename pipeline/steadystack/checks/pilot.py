@@ -104,7 +104,7 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     with log_stage("pilot"):
         if len(setup.method.search.blocks) == 1:
-            tell("pilot: trying a few pairs, as a run does before it measures")
+            tell("pilot: trying a few pairs, as a run does before measuring")
         reach = find_reach(setup)
         pilot, table = run_pilot(bound_search(setup, reach))
     return replace(pilot, reach=reach), table

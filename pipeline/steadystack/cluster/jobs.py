@@ -253,9 +253,7 @@ class JobQueue:
             self.last_job_seen = now
         if now - self.last_job_seen < GRACE_S:
             return ""
-        return (
-            f"the workers' jobs end before any worker has connected{_read_last_error(self.folder)}"
-        )
+        return f"the workers' jobs ended before any worker connected{_read_last_error(self.folder)}"
 
 
 def _is_in_queue(jobs: Sequence[str]) -> bool:
@@ -275,14 +273,14 @@ def _read_last_error(folder: str) -> str:
     """Read the last error, or else the last line, from the latest log of a worker's job."""
     logs = sorted(Path(folder).glob("*.err"), key=lambda path: path.stat().st_mtime)
     if not logs:
-        return f" and have left no log in {folder}"
+        return f" and left no log in {folder}"
     lines = logs[-1].read_text(errors="replace").strip().splitlines()
     # A worker that cannot read a task says why, and then that it ends.
     errors = [number for number, line in enumerate(lines, start=1) if ERROR_LINE.match(line)]
     if errors and " - INFO - " in lines[-1]:
         lines = lines[: errors[-1]]
     return (
-        f": {lines[-1] if lines else 'nothing in its log'}{_find_file_at_fault(lines)} ({logs[-1]})"
+        f": {lines[-1] if lines else 'its log is empty'}{_find_file_at_fault(lines)} ({logs[-1]})"
     )
 
 

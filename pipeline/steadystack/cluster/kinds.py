@@ -232,7 +232,9 @@ def _read_scheduler_address(path: Path, setting: str) -> str:
                 return address
         if time.monotonic() - begun > (COMPLETION_TIMEOUT_S if text else CONNECT_TIMEOUT_S):
             problem = (
-                "holds no whole JSON with an address" if text else "does not exist or is empty"
+                ("does not hold complete JSON with an address")
+                if text
+                else "does not exist or is empty"
             )
             raise InputError(
                 f"{setting} {problem}: start `dask scheduler --scheduler-file`, which writes it, "
@@ -248,13 +250,13 @@ def _check_encryption(setting: str, address: str, security: Security | None) -> 
     is_encrypted = address.startswith(("tls://", "wss://"))
     if is_encrypted and not has_certificates:
         raise InputError(
-            f"{setting} speaks TLS, and there is no certificate to reach it with: set "
-            "cluster.security to that of the scheduler, {ca: ca.pem, cert: cert.pem, key: key.pem}"
+            f"{setting} uses TLS, but no certificate is set for it: set cluster.security to that "
+            "of the scheduler, {ca: ca.pem, cert: cert.pem, key: key.pem}"
         )
     if not is_encrypted and options.get("require_encryption"):
         raise InputError(
-            f"{setting} does not speak TLS, but cluster.security gives certificates: give an "
-            "address that begins with tls://, or leave cluster.security out"
+            f"{setting} does not use TLS, but cluster.security gives certificates: give an address "
+            "that begins with tls://, or leave cluster.security out"
         )
 
 

@@ -181,7 +181,7 @@ class TaskFlow:
             failures = error.allowed_failures + 1
             worker = error.last_worker.address
             self.watch.note_death(worker)
-            reason = "its worker died (too little memory, or an import?) or was lost"
+            reason = "its worker died (too little memory, or a failed import?) or was lost"
         except TaskError as error:
             reason, worker = error.reason, error.worker
             log.debug("a task failed on %s: %s", worker, error.trace)

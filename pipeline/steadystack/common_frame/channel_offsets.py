@@ -231,7 +231,7 @@ def _measure_pairs(
     if table.count([PairStatus.FAILED, PairStatus.UNREADABLE]) == len(ends):
         raise RunError(
             "channel offsets cannot be measured: no frame could be read; the pairs are saved: "
-            "`steadystack solve` tries it again"
+            "`steadystack solve` tries again"
         )
     ok: Bools = np.asarray(table.ok.reshape(2, -1).all(axis=0))
     if 2 * ok.sum() <= len(ok) or ok.sum() < FEWEST:

@@ -87,8 +87,8 @@ def move_to_outside(
     for component, found in run_tasks(client, register_mean, work, *shared):
         if isinstance(found, Failure):
             raise RunError(
-                f"the external reference cannot be measured: {found.reason}; the pairs are "
-                "saved: `steadystack solve` tries it again"
+                f"the external reference cannot be measured: {found.reason}; the pairs are saved: "
+                "`steadystack solve` tries again"
             ) from found.error
         fits[component] = found
     outcome = OutsideOutcome(outside.path, outside.digest, tuple(fits))

@@ -316,8 +316,8 @@ def _write_file(
         if found is not None and found.digest == digest:
             return
         raise InputError(
-            f"{path} exists, but does not belong to these shifts and settings: `steadystack "
-            f"correct --overwrite` writes it again, or set another {MEAN}"
+            f"{path} exists, but does not belong to these shifts and settings: write it again with "
+            f"`steadystack correct --overwrite`, or set another {MEAN}"
         )
     with explaining_write_errors(path), TemporaryDirectory(prefix="steadystack-") as folder:
         images: dict[str, NDArray[Any]] = {

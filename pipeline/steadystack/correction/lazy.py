@@ -195,7 +195,7 @@ def order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
         raise InputError("the stack comes first: correct(stack, shifts)")
     if isinstance(shifts, np.ndarray):
         raise InputError(
-            "expected a shifts dataset, not an array: put shifts of your own into one, "
+            "expected a shifts dataset, not an array: put your own shifts into one, "
             'xarray.Dataset({"frame_shift": (("frame", "axis"), values)}, {"axis": ["y", "x"]})'
         )
     return as_stack(stack), as_shifts(shifts)
@@ -206,7 +206,7 @@ def _warn_if_changed(shifts: xr.Dataset) -> None:
     if "edited" not in shifts.attrs and is_edited(shifts):
         warnings.warn(
             "frame_shift is not what steadystack wrote into this dataset: it was changed or "
-            "damaged; steadystack.edit_shifts puts shifts of your own into it without this warning",
+            "damaged; steadystack.edit_shifts puts your own shifts into it without this warning",
             stacklevel=3,
         )
 
@@ -217,7 +217,7 @@ def _check_frames(stack: xr.DataArray, shifts: xr.Dataset, axes: list[str]) -> N
     if "t" not in stack.dims or count != wanted:
         way_out = suggest_renaming(stack)
         if "frame" in shifts.coords and wanted and count > shifts["frame"].max():
-            way_out = ', those of some of its frames: take stack.isel(t=shifts["frame"].values)'
+            way_out = ', for some of its frames: use stack.isel(t=shifts["frame"].values)'
         raise InputError(
             f"the stack has {count or 'no'} frames along t, but there are shifts for "
             f"{wanted}{way_out}"
@@ -306,7 +306,7 @@ def _name_mask_axes(
         problem = (
             "which fits several axes of the stack: make it a DataArray with named dims"
             if fitting
-            else "which must be that of a frame, or of all frames"
+            else "which must be the shape of a frame, or of all frames"
         )
         raise InputError(
             f"the mask has the shape {shape}, {problem}; the stack: {dict(stack.sizes)}"

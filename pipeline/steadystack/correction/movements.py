@@ -223,9 +223,9 @@ def make_motion_array(
     check_linear_interpolation(interpolation)
     if other_shape:
         raise InputError(
-            "other_shape=True: these frames turn or are magnified about the middle of the frames "
-            "that were measured, or move locally at places of them, which frames of another shape "
-            "do not have: correct whole frames, and cut them then"
+            "other_shape=True: these frames turn or are magnified about the centre of the measured "
+            "frames, or move locally at positions in them, which frames of another shape do not "
+            "have: correct whole frames, and crop them afterwards"
         )
     if isinstance(movements.linear, LocalField):
         dims = ("t", *NODE_DIMS[-movements.linear.ndim :], "axis")
@@ -289,11 +289,11 @@ def find_weights(shifts: xr.Dataset, weights: Weights) -> NDArray[np.float64]:
     if len(wrong):
         raise InputError(
             f"the weight of frame {wrong[0]} is {values[wrong[0]]:g}: weights are 0 or more, and "
-            f"every frame that is ok needs one ({len(wrong)} do not have it)"
+            f"every frame that is ok needs one ({len(wrong)} have none)"
         )
     found = np.where(ok, values, 0.0)
     if not found.any():
-        raise InputError("no frame counts: none is ok with a weight above 0, so there is no mean")
+        raise InputError("no frame is ok and has a weight above 0, so there is no mean")
     return found
 
 

@@ -113,8 +113,8 @@ def add_labelled_offsets(
     wanted = shifts["channel"].to_numpy().tolist()
     if not set(wanted) & set(labels):
         warnings.warn(
-            f"offsets are of the channels {wanted}, and the stack has {labels}: none is moved by "
-            "its offset; give the stack the labels of the dataset (assign_coords)",
+            f"the offsets are for the channels {wanted}, but the stack has {labels}: no channel "
+            "is moved by its offset; give the stack the labels of the dataset (assign_coords)",
             stacklevel=3,
         )
         return movements

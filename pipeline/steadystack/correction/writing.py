@@ -74,14 +74,14 @@ def find_state(
             else "the old one is removed at once"
         )
         raise InputError(
-            f"{path} was made with other shifts or settings: `steadystack correct --overwrite` "
-            f"writes it again ({replacement}), or set another {key}"
+            f"{path} was made with other shifts or settings: write it again with `steadystack "
+            f"correct --overwrite` ({replacement}), or set another {key}"
         )
     if begun is None or may_replace:
         return "new"
     if begun[0] != digest:
         raise InputError(
-            f"{build.path} was begun with other shifts or settings: `steadystack correct "
+            f"{build.path} was started with other shifts or settings: `steadystack correct "
             "--overwrite` starts over"
         )
     return "begun" if begun[1] == layout else "new"
@@ -229,7 +229,7 @@ def _keep_regions(corrected: Corrected) -> dict[int, list[int]]:
             is_first = all(sides[axis].start == 0 for axis in axes if axis in "zyx")
             known = before.fraction[sides["t"], sides.get("c", slice(None))] * pixels * is_first
             kept[number] = known.round().astype(int).ravel().tolist()
-    log.info("frames stay as they are: %d of %d tasks are spared", len(kept), corrected.tasks)
+    log.info("frames are unchanged: %d of %d tasks are skipped", len(kept), corrected.tasks)
     return kept
 
 
@@ -279,8 +279,8 @@ def write_tiff(
         if found is not None and found.digest == digest:
             return
         raise InputError(
-            f"{path} exists, but does not belong to these shifts and settings: `steadystack "
-            "correct --overwrite` writes it again, or set another output.corrected"
+            f"{path} exists, but does not belong to these shifts and settings: write it again with "
+            "`steadystack correct --overwrite`, or set another output.corrected"
         )
     sides = tuple(
         1 if axis in "tc" else size for axis, size in zip(target.axes, target.shape, strict=True)

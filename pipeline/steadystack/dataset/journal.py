@@ -97,7 +97,7 @@ def _read_own(journal: str) -> dict[str, bytes]:
         ours = False
     if not ours:
         raise InputError(
-            f"{journal} is in the way, and not made by steadystack: move it, or set another "
+            f"{journal} is in the way and was not made by steadystack: move it, or set another "
             "output.shifts"
         )
     return contents

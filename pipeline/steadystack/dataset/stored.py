@@ -26,8 +26,8 @@ HELD_BYTES = 2**27
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
 FIRST_WITH_DIGESTS = 3  # the format
 WAY_OUT = (
-    "measure again with --overwrite, or put back a copy of it (steadystack.edit_shifts writes "
-    "shifts of your own)"
+    "measure again with --overwrite, or restore a copy of it (steadystack.edit_shifts writes your "
+    "own shifts)"
 )
 
 
@@ -86,13 +86,13 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
         if not _looks_like_dataset(path):
             raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}") from error
         raise InputError(
-            f"{path} is not a shifts dataset ({_get_first_line(error)}): {WRITTEN_BY}; if that "
-            f"is what lies there, it was damaged: {WAY_OUT}"
+            f"{path} is not a shifts dataset ({_get_first_line(error)}): {WRITTEN_BY}; if it is "
+            f"one, it was damaged: {WAY_OUT}"
         ) from error
     if dataset.attrs.get("title") == JOINED:
         raise InputError(
-            f"{path} holds several series: expected the shifts of one, such as `steadystack join "
-            "--each` writes"
+            f"{path} holds several series: expected the shifts of one, as `steadystack join "
+            "--each` writes them"
         )
     written = _get_format(dataset)
     if "pair_status" not in dataset and not has_digests(dataset):

@@ -31,14 +31,14 @@ WORKSHOP, NEW, OLD, GONE = ".steadystack", "new", "old", "gone"
 MARK, MARKED = "made-by-steadystack", b"steadystack works here"
 # What is said of a path that exists and cannot be read.
 NO_ZARR = (
-    "is not a Zarr store, and its name is of no other format (input.raw and input.reader are for "
-    "others)"
+    "is not a Zarr store, and its name matches no other format (for others, there are input.raw "
+    "and input.reader)"
 )
 ONE_BY_ONE = (
-    "a file per frame is read of TIFF files and pictures, by their folder or a pattern that ends "
-    "as they do ('*.tif'), and of HDF5 files, whose pattern names the dataset ('*.h5:/entry/data')"
-    "; of another format, name one file, or read all of them with a function of yours "
-    "(input.reader)"
+    "one file per frame is possible with TIFF files and pictures, by their folder or a pattern "
+    "that ends as they do ('*.tif'), and with HDF5 files, by a pattern that names the dataset "
+    "('*.h5:/entry/data'); with other formats, name one file, or read all of them with a "
+    "function of your own (input.reader)"
 )
 MAX_LISTED, FEW_LISTED = 8, 3  # names that an error lists before it breaks off
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
@@ -106,8 +106,8 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     """Make the error for a path that cannot be written: OutputError if the disk is full."""
     if error.errno in DISK_FULL:
         return OutputError(
-            f"{path}: no space left on the disk; what was written is kept: free some space and "
-            "run the same command to continue"
+            f"{path}: no space left on the disk; what was written is kept: free some space and run "
+            "the same command to continue"
         )
     return InputError(f"{path} cannot be written: {error}")
 
@@ -134,7 +134,8 @@ def check_workshop(path: Path) -> bool:
         ours = folder.is_dir() and not any(folder.iterdir())
     if not ours:
         raise InputError(
-            f"{folder} is in the way, and not made by steadystack: move it, or set another output"
+            f"{folder} is in the way and was not made by steadystack: move it, or set another "
+            "output"
         )
     return True
 

@@ -194,8 +194,8 @@ class LocalPlace:
         length = len(os.fsencode(self.name))
         if length > LONGEST_NAME:
             raise InputError(
-                f"the name {self.name[:40]}... has {length} bytes: that of an output may have "
-                f"{LONGEST_NAME}, since files kept beside it have longer names"
+                f"the name {self.name[:40]}... has {length} bytes: the name of an output may have "
+                f"at most {LONGEST_NAME}, since files beside it have longer names"
             )
 
     def check_writable(self) -> None:

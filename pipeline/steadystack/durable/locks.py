@@ -110,8 +110,8 @@ def check_held() -> None:
     for lease in list(_held.values()):
         if lease.is_lost:
             raise OutputError(
-                f"{lease.path} was taken over by another run, because this one gave no sign for "
-                f"{EXPIRY_S:g} s: this run stops"
+                f"{lease.path} was taken over by another run, because this one gave no sign "
+                f"of life for {EXPIRY_S:g} s: this run stops"
             )
 
 

@@ -248,7 +248,7 @@ def explaining_refusals(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(
             f"{path} cannot be written: there is no bucket {urlsplit(path).netloc}, or it belongs "
-            "to somebody else"
+            "to someone else"
         ) from error
     except UnreachableError as error:
         cause = error.__cause__ or error

@@ -72,7 +72,7 @@ def describe_reason(error: BaseException) -> str:
     if "TimedOut" in text or "kind: Timeout" in text:
         return f"{server}no answer in time"
     if "InvalidContentType" in text:
-        return f"{server}it does not speak TLS: its address begins with http://, not https://"
+        return f"{server}it does not use TLS: its address begins with http://, not https://"
     quoted = re.findall(r'"([^"]+)"', text.partition("HttpError {")[2])
     if quoted:
         return f"{server}{quoted[-1]}"
@@ -181,7 +181,7 @@ def _run_aside(work: Callable[[], Answer]) -> Future[Answer]:
 def _explain_silence(path: str) -> str:
     """Explain why a server may be silent; "" if nothing is known."""
     if path.startswith(S3) and not _are_credentials_given():
-        return "no credentials are set: this machine is asked for a role"
+        return "no credentials are set: asking this machine for a role"
     address = urlsplit(_get_address(path))
     if address.hostname is None or urllib.request.getproxies().get(address.scheme):
         return ""

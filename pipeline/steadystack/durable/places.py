@@ -42,7 +42,7 @@ def make_absolute(path: str, folder: Path) -> str:
     """
     # What exists is literal: a name may begin with ~, as may one that stands for no user.
     is_literal = path.startswith("~") and os.path.lexists(folder / path)
-    circle = f"{path!r} cannot be a path: its links lead in a circle"
+    circle = f"{path!r} cannot be a path: its links form a loop"
     try:
         absolute = get_place(folder / path if is_literal else path).make_absolute(folder)
         if os.path.islink(absolute):  # what is resolved is none; Python 3.13 tells of no circle

@@ -327,7 +327,7 @@ def _get_web_store_class() -> type[ObjectStore[Any]]:
         supports_listing = False
 
         def list(self) -> AsyncGenerator[str, None]:
-            raise NotImplementedError("a web server does not list what it holds")
+            raise NotImplementedError("a web server does not list its contents")
 
         def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
             return self.list()

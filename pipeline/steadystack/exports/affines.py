@@ -53,8 +53,8 @@ class Motions:
         """Log a warning where channels have offsets, for what moves all of them alike."""
         if self.offsets is not None:
             log.warning(
-                "%s moves all channels alike: their offsets (channel_offset) are not in this file; "
-                "correct, .json, .affines.json and .xml have them",
+                "%s moves all channels alike: channel offsets (channel_offset) are not in this "
+                "file; correct, .json, .affines.json and .xml include them",
                 program,
             )
 
@@ -62,8 +62,8 @@ class Motions:
         """Raise InputError where a program counts pixels that were not measured."""
         if self.level:
             raise InputError(
-                f"{program} counts pixels of level 0, and those of input.level {self.level} were "
-                "measured: export .affines.json instead, which is in units"
+                f"{program} uses pixels of level 0, but input.level {self.level} was measured: "
+                "export .affines.json instead, which is in units of the pixel size"
             )
 
     def compute_in_units(self) -> NDArray[np.float64]:
@@ -116,9 +116,9 @@ def _find_first_pixel(
         return np.array([spec.first_pixel.get(axis, 0) for axis in axes], np.float64)
     if _get_input(shifts).get("region"):
         raise InputError(
-            "frames turn about the middle of input.region, and the stack, which is needed to find "
-            "that point, is no longer there: put it back, or export a table (.csv) or the "
-            "dataset (.nc)"
+            "frames turn about the centre of input.region, and the stack, which is needed to find "
+            "that point, is no longer there: restore it, or export a table (.csv) or the dataset "
+            "(.nc)"
         )
     return np.zeros(len(axes))
 

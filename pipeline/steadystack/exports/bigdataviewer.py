@@ -39,7 +39,7 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
     motions.check_level("BigDataViewer")
     if "://" in target:
         raise InputError(
-            f"BigDataViewer finds the stack from where its XML lies, and {target} is not on this "
+            f"BigDataViewer finds the stack relative to its XML file, but {target} is not on this "
             "machine: write it beside the stack"
         )
     whole, place, inside = _find_image(spec)
@@ -98,8 +98,8 @@ def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:
     """The whole stack, the folder that it lies in, and its path in there."""
     if spec is None:
         raise InputError(
-            "BigDataViewer needs the stack that was measured, which is no longer there: put "
-            "it back, or export .affines.json instead"
+            "BigDataViewer needs the stack that was measured, which is no longer there: restore "
+            "it, or export .affines.json instead"
         )
     whole = spec.uncut or spec
     if whole.image is None or whole.axes != AXES:
@@ -111,8 +111,8 @@ def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:
     path = Path(whole.path).absolute()
     if not path.exists():
         raise InputError(
-            f"BigDataViewer XML is written for stacks on this machine, and {whole.path} is not: "
-            "export .affines.json instead"
+            f"BigDataViewer XML can only be written for stacks on this machine, and {whole.path} "
+            "is not: export .affines.json instead"
         )
     return whole, path.parent, "/".join([path.name, *whole.image.split("/")]).rstrip("/")
 

@@ -99,14 +99,14 @@ def make_displacements(
     """
     if spec is None:
         raise InputError(
-            f"{target} is for points of the stack that was measured, which is no longer there: put "
-            "it back, or export .affines.json (or .nc) instead"
+            f"{target} is for points of the stack that was measured, which is no longer there: "
+            "restore it, or export .affines.json (or .nc) instead"
         )
     for path in (spec.path, shifts_path):
         if paths_overlap(target, path):
             raise InputError(
-                f"{target} would lie in {hide_secrets(path)} or around it: nothing is written into "
-                "stores that hold something else; choose a path beside it"
+                f"{target} would be inside {hide_secrets(path)} or around it: nothing is written "
+                "into stores that hold something else; choose a path beside it"
             )
     field, whole = get_motion(shifts), spec.uncut or spec
     if isinstance(field, LocalField):

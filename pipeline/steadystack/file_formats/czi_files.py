@@ -62,8 +62,8 @@ def _find_in_czi(path: str, name: str, file: Any) -> FileArray:
     size, end = Path(path).stat().st_size, int(file.header.directory_position)
     if end >= size:
         raise InputError(
-            f"{path} is cut off: it has {size} bytes, and the list of its parts is at {end}: copy "
-            "it again"
+            f"{path} is truncated: it has {size} bytes, but the list of its parts is at {end}: "
+            "copy it again"
         )
     tiles = _list_tiles(file)
     scenes = sorted({tile.scene for tile in tiles})
@@ -134,7 +134,9 @@ def _describe_czi(path: str, file: Any, tiles: Sequence[CziTile], name: str) -> 
     ]
     if others or len(samples) > 1 or ("C" in outer and samples != {1}):
         what = f"has several planes along {others[0]}" if others else "has colours and channels"
-        raise InputError(f"{path}: scene {name} {what}, which is not read: export it as OME-TIFF")
+        raise InputError(
+            f"{path}: scene {name} {what}, which cannot be read: export it as OME-TIFF"
+        )
     depth = samples.pop()
     root = ET.fromstring(file.metadata() or "<none/>")
     axes = [*outer, "Y", "X", *(("C",) if depth > 1 else ())]

@@ -106,8 +106,8 @@ def _check_sources(path: str, dataset: Any) -> None:
         name = source.file_name
         if name != "." and "%" not in name and not (folder / name).exists():
             raise InputError(
-                f"{path}: {dataset.name} is made of datasets in other files, and {name} is not "
-                "there: put it back, or read the files that are, one by one"
+                f"{path}: {dataset.name} refers to datasets in other files, and {name} is missing: "
+                "restore it, or read the existing files one by one"
             )
 
 
@@ -175,10 +175,10 @@ def _explain_flat(path: str, names: list[str]) -> str:
     """Say what to do with a file whose datasets, of these names, all have two dimensions."""
     listed = ", ".join(names[:MOST_LISTED]) + ", ..." * (len(names) > MOST_LISTED)
     return (
-        f"{path}: all datasets have two dimensions ({listed}), and a stack has three: a frame in "
-        f"each of many files is read by their folder, or by a pattern such as '*.h5:{names[0]}'; "
-        "for frames in datasets of one file, set input.reader to a function of yours that stacks "
-        "them"
+        f"{path}: all datasets have two dimensions ({listed}), but a stack has three: if every "
+        f"file holds one frame, give their folder, or a pattern such as '*.h5:{names[0]}'; if "
+        "the frames are datasets of one file, set input.reader to a function of your own that "
+        "stacks them"
     )
 
 

@@ -136,7 +136,7 @@ def _find_in_lif(path: str, name: str, file: Any) -> FileArray:
     size, end = Path(path).stat().st_size, image.memory_block.offset + image.nbytes
     if size < end:
         raise InputError(
-            f"{path} is cut off: it has {size} bytes, and image {number} ends at {end}: copy it "
+            f"{path} is truncated: it has {size} bytes, and image {number} ends at {end}: copy it "
             "again"
         )
 

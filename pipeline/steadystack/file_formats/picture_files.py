@@ -86,7 +86,7 @@ def _open_with_pillow(path: str) -> tuple[PicturePixels, tuple[str, ...]]:
     if channels and any(";16" in code for code in codes):
         raise InputError(
             f"{path} has 16 bits per colour, of which Pillow reads 8: write it as TIFF, or each "
-            "colour as a grey picture of 16 bits"
+            "colour as a greyscale picture of 16 bits"
         )
     shape = (size[1], size[0], *((len(channels),) if channels else ()))
     dtype = {"1": "?", "I": "i4", "F": "f4", "I;16": "u2", "I;16L": "u2", "I;16B": "u2"}
@@ -131,6 +131,6 @@ def _read_pnm(path: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[An
         content = file.read(count * dtype.itemsize)
     if len(content) < count * dtype.itemsize:
         raise ValueError(
-            f"{path} is cut off: {len(content)} of {count * dtype.itemsize} bytes of pixels"
+            f"{path} is truncated: {len(content)} of {count * dtype.itemsize} bytes of pixels"
         )
     return np.frombuffer(content, dtype).reshape(shape)

@@ -112,8 +112,8 @@ def explaining_damage(path: str, part: str) -> Iterator[None]:
         raise
     except Exception as error:  # a codec, a parser and a store may raise anything
         raise InputError(
-            f"{path}: {part} cannot be read ({type(error).__name__}: {error}): it is damaged, or "
-            "of a kind that is not supported; write it again, or give the path of something else"
+            f"{path}: {part} cannot be read ({type(error).__name__}: {error}): it is damaged or "
+            "not supported; write it again, or give another path"
         ) from error
 
 
@@ -128,7 +128,7 @@ def find_local(path: str) -> str:
     except FileNotFoundError as error:
         raise InputError(place.describe_missing()) from error
     if not isinstance(source, str):
-        raise InputError(f"{path}: such files are read from this machine only: copy it here")
+        raise InputError(f"{path}: such files can only be read from this machine: copy it here")
     if not place.is_file():
         raise InputError(f"{path} is a folder" if place.exists() else place.describe_missing())
     return source
@@ -142,8 +142,8 @@ def explain_versions(error: Exception) -> str:
     if not isinstance(error.__cause__, ImportError):
         return str(error)
     return (
-        f"tifffile {version('tifffile')} does not go with zarr {zarr.__version__}; pip install "
-        "--upgrade tifffile: zarr 3.2 and later need tifffile 2026.5.2 or later"
+        f"tifffile {version('tifffile')} is not compatible with zarr {zarr.__version__}; pip "
+        "install --upgrade tifffile: zarr 3.2 and later need tifffile 2026.5.2 or later"
     )
 
 

@@ -98,11 +98,11 @@ def open_raw(path: str, text: str) -> FileArray:
         around = f" after an offset of {layout.offset}" if layout.offset else ""
         between = f" with their gap of {layout.gap}" if layout.gap else ""
         wanted = f", fewer than {layout.count}" if lacking and layout.count else ""
-        way_out = f"; with 'count {found}' what follows the frames is left out" if found > 0 else ""
+        way_out = f"; with 'count {found}', what follows the frames is ignored" if found > 0 else ""
         raise InputError(
-            f"{path} has {size} bytes{around}: {max(found, 0)} frames of {entry_bytes} bytes"
-            f"{between}{wanted}, and {rest if found >= 0 else 0} bytes more: it is cut off, or "
-            f"input.raw {text!r} is not its layout{way_out}"
+            f"{path} has {size} bytes{around}: {max(found, 0)} frames of {entry_bytes} "
+            f"bytes{between}{wanted}, and {rest if found >= 0 else 0} bytes more: it is "
+            f"truncated, or input.raw {text!r} is not its layout{way_out}"
         )
     layout = replace(layout, count=layout.count or found)
     assert layout.count is not None

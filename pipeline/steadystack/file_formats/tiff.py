@@ -138,7 +138,7 @@ def _open(path: str) -> TiffFile:
     except FileNotFoundError as error:
         raise InputError(place.describe_missing()) from error
     except (tifffile.TiffFileError, struct.error, ValueError) as error:
-        raise InputError(f"{path} is not a TIFF file, or is cut off: {error}") from error
+        raise InputError(f"{path} is not a TIFF file, or is truncated: {error}") from error
     except (MemoryError, OSError, UnreachableError):
         raise
     except Exception as error:  # of a header that is damaged
@@ -169,7 +169,7 @@ def _raising_if_torn(path: str) -> Iterator[None]:
     damage = [text for text in messages if any(words in text for words in DAMAGE_MESSAGES)]
     if damage:
         raise InputError(
-            f"{path} is cut off or damaged ({damage[0]}): copy it again, or write the pages that "
+            f"{path} is truncated or damaged ({damage[0]}): copy it again, or write the pages that "
             "can be read to another file"
         )
 
@@ -218,7 +218,7 @@ def _join_images(images: Sequence[TiffPageSeries]) -> TiffPageSeries:
 def _get_series(file: TiffFile, path: str, series: int) -> TiffPageSeries:
     if series == ALL_IMAGES:
         if not _are_frames(file.series):
-            raise OSError(f"{path} no longer holds frames that are alike")
+            raise OSError(f"the frames of {path} are no longer alike")
         return _join_images(file.series)
     try:
         return file.series[series]

@@ -156,8 +156,8 @@ class VideoPixels:
         elif form.is_planar or len(form.components) == 1 or form.name in PACKED:
             return _take_brightness(frame)
         raise InputError(
-            f"{self.path} has pixels of the kind {form.name}, which are not read: convert it, such "
-            "as with ffmpeg to .avi with -c:v ffv1 -pix_fmt gray"
+            f"{self.path} has pixels of the format {form.name}, which cannot be read: convert it, "
+            "for example with ffmpeg to .avi with -c:v ffv1 -pix_fmt gray"
         )
 
 
@@ -208,21 +208,21 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
             size += packet.size
     if packets < stream.frames:
         raise InputError(
-            f"{path} is cut off: {packets} of {stream.frames} frames are there: copy it again, or "
-            "write those to another file (ffmpeg -i IN -c copy OUT)"
+            f"{path} is truncated: {packets} of {stream.frames} frames are there: copy it again, "
+            "or write those to another file (ffmpeg -i IN -c copy OUT)"
         )
     stamps = [stamp for stamp, _ in found]
     _check_whole(path, stream, stamps)
     if not found or None in stamps or len(set(stamps)) < len(stamps):
         raise InputError(
-            f"{path}: its {len(found)} frames do not each have a time stamp, by which they are "
+            f"{path}: not all of its {len(found)} frames have a time stamp, by which they are "
             "found: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     is_reordered = "avi" in container.format.name and stream.codec_context.has_b_frames
     if is_reordered and stamps == sorted(stamps):  # as they are stored
         raise InputError(
-            f"{path}: its frames are stored in another order than they are shown, which AVI does "
-            "not record: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
+            f"{path}: its frames are stored in a different order than they are shown in, which AVI "
+            "does not record: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     found.sort()
     keys = [index for index, (_, is_key) in enumerate(found) if is_key]
@@ -241,7 +241,7 @@ def _check_whole(path: str, stream: Any, stamps: Sequence[int | None]) -> None:
     step = (last - first) / (len(known) - 1)
     if last + 2.5 * step < duration:
         raise InputError(
-            f"{path} is cut off: {last + step:.6g} of {duration:.6g} s are there: copy it again, "
+            f"{path} is truncated: {last + step:.6g} of {duration:.6g} s are there: copy it again, "
             "or write those to another file (ffmpeg -i IN -c copy OUT)"
         )
 

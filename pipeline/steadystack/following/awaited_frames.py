@@ -102,8 +102,8 @@ class AwaitedFrames:
         if config.solve.anchor >= count:  # it comes later
             config = _replace_in(config, "solve", anchor=0)
         if name_later_frames(config, count):
-            self._say_once("pairs names frames that come later: until the end, each is measured "
-                           "against some before it")  # fmt: skip
+            self._say_once("pairs names frames that come later: until the end, each frame is "
+                           "measured against some before it")  # fmt: skip
             config = _replace_in(config, "pairs", strategy="consecutive", list=None, path=None)
         series, spec = open_series(config)
         if config.mask.saturation == "auto":  # as the first frames have it, and not looked for anew
@@ -161,12 +161,12 @@ class AwaitedFrames:
         spec, both = found.spec, (self._opened.spec, found.spec)
         if found.count < self.next:
             raise InputError(
-                f"{spec.path} has {found.count} frames, and {self.next} have been followed: it was "
+                f"{spec.path} has {found.count} frames, but {self.next} have been followed: it was "
                 "started over; run the command again"
             )
         kinds = [(one.spatial, one.frame_shape, one.dtype) for one in both]
         if kinds[0] != kinds[1]:
-            raise InputError(f"{spec.path} is another stack now: {kinds[0]} became {kinds[1]}")
+            raise InputError(f"{spec.path} is now a different stack: {kinds[0]} became {kinds[1]}")
 
     def find_next(self, opened: OpenStack, *, all_later: bool = False) -> FrameStatus | None:
         """Find out whether the frame `next` can be told of.

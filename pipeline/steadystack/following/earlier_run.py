@@ -63,7 +63,13 @@ def recall_earlier(undecided: Setup) -> EarlierRun:
     path = undecided.config.output.shifts
     for name in list_estimated_images(undecided):
         if not get_place(get_camera_image_path(path, name)).exists():
-            log.info("preprocess.%s is made of all frames at the end: first shifts lack it", name)
+            log.info(
+                (
+                    "preprocess.%s is made from all frames at the end: the first shifts are "
+                    "measured without it"
+                ),
+                name,
+            )
     if not get_place(path).exists():
         return EarlierRun(recall_settings(undecided).pilot)
     setup = recall_growth(recall_settings(undecided), undecided, (path,))

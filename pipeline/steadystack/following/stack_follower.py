@@ -90,10 +90,12 @@ class Measuring:
         if earlier.lines:
             log.info("%d frames are known from %s", len(earlier.lines), config.output.shifts)
         if config.motion.is_more_than_shift:
-            log.info("motion.model %s is solved for at the end: until then, shifts alone",
+            log.info("motion.model %s is solved for at the end: until then, only shifts",
                      config.motion.model)  # fmt: skip
         if config.external_reference.path is not None:
-            log.info("external_reference is looked for at the end: until then, `anchor` counts")
+            log.info(
+                "external_reference is used at the end: until then, shifts are relative to `anchor`"
+            )
         shifts = ProvisionalShifts(earlier.decide(opened.setup), earlier.table, earlier.attributes)
         return cls(earlier, shifts)
 

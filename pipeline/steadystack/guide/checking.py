@@ -167,7 +167,7 @@ def _ask_about_mask(frame: Frame, valid: Bools, has_mask: bool) -> list[str]:
         return []
     if looks_inverted(frame.image, frame.valid):
         return [
-            "the mask looks inverted: what it excludes looks like a scene, what it keeps does "
+            "the mask looks inverted: what it excludes looks like a scene, and what it keeps does "
             "not; True (nonzero) means valid; mask.invert swaps the two"
         ]
     if valid.mean() < FEW_VALID and has_mask:

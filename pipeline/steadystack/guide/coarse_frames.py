@@ -149,9 +149,9 @@ def coarsen(
     if not union.any():
         reason = next((f": {frame.reason}" for frame in frames if frame.reason), "")
         raise InputError(
-            f"a preview sees nothing in {len(frames)} frames: in no box of "
-            f"{' x '.join(map(str, grain.steps))} pixels at least {VALID_SHARE:.0%} are valid"
-            f"{reason}; `steadystack check` shows what is"
+            f"a preview sees nothing in {len(frames)} frames: no box of "
+            f"{' x '.join(map(str, grain.steps))} pixels has at least {VALID_SHARE:.0%} valid "
+            f"pixels{reason}; `steadystack check` shows what is valid"
         )
     shifts, time, chosen = series.initial_shifts, series.time, grain.frames
     return Series(

@@ -74,10 +74,10 @@ class Costs:
             return [("the whole run", f"would be refused: {self.refused}")]
         threads = f" with {plan.threads} threads at work" if plan.threads > 1 else ""
         known = (
-            f"about {format_duration(self.whole_s)}{threads}, until shifts and report are there: "
-            f"an estimate, from {self.measured} pair(s) measured at full size"
+            f"about {format_duration(self.whole_s)}{threads}, until shifts and report are written: "
+            f"an estimate from {self.measured} pair(s) measured at full size"
             if self.measured
-            else "not known: the frames of no pair that was tried can be measured"
+            else "not known: none of the pairs that were tried could be measured"
         )
         here = f", of {format_mib(plan.memory_bytes)} here" if plan.memory_bytes else ""
         elsewhere = not plan.workers and plan.worker_bytes
@@ -149,7 +149,7 @@ def _advise(reach: Reach) -> str:
     if not reach.widen or reach.bounds is None:
         return ""
     bounds = ", ".join(map(str, reach.bounds))
-    return f"; by what was seen register.max_shift: [{bounds}] is enough"
+    return f"; judging by this preview, register.max_shift: [{bounds}] is enough"
 
 
 def _list_candidates(pairs: Ints) -> Iterator[Ints]:

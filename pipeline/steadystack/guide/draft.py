@@ -38,17 +38,17 @@ input:
 mask:                        # mask what does not move with the scene: it pulls shifts towards zero
   # path: mask.npy           # or .tif, .zarr; nonzero = valid; one for all frames, {shape},
                              # or one per frame; invert: true swaps valid and invalid
-  # rois:                    # or outlines, [y, x] in pixels, whose inside or outside is valid
+  # rois:                    # or outlines, [y, x] in pixels; their inside or outside is valid
   #   - {{ellipse: {{centre: {centre}, radii: {radii}}}, valid: inside}}  # a field stop
   #   - {{polygon: [[0, 0], [0, {radii[1]}], [{radii[0]}, 0]], valid: outside}}  # dirt in a corner
 {invalid_values}
-  # saturation: auto         # leave out what is saturated
+  # saturation: auto         # exclude saturated pixels
 {border}
 
 preprocess:
   # fixed_pattern: estimate  # subtract what stands still and cannot be masked: a detector's pattern
   # high_pass: 20            # sigma, pixels: removes uneven light; larger than the details
-  # low_pass: 1              # sigma, pixels: against noise of single pixels{pilot}
+  # low_pass: 1              # sigma, pixels: reduces the noise of single pixels{pilot}
 
 register:
   max_shift: auto            # pixels; largest shift between the frames of a pair; auto: estimated
@@ -66,7 +66,7 @@ output:
   report: {report}  # a page; .png, .svg or .pdf: one picture
   # corrected: {corrected}  # the corrected stack; or .ome.tif
   # mean: {mean}  # the mean of the moved frames; or .ome.tif, .npy
-  # movie: {movie}  # as taken, beside the steady series (extras: video, pictures)
+  # movie: {movie}  # as recorded, beside the corrected series (extras: video, pictures)
 
 correct:                     # used if output.corrected or output.mean is set
   # border: crop             # only what every good frame shows; same: the frames' shape
@@ -160,7 +160,7 @@ def _make_lines_on_pilot(
         return ""
     lines = [
         "both are auto, as are mask.defects, mask.field_of_view, mask.parts, register.max_shift:",
-        "a run tries some pairs first, and would choose now:",
+        "a run tries some pairs first, and would now choose:",
         *pilot.describe(),
     ]
     return "".join(f"\n{_make_line('', line)}" for line in lines) if pilot.pairs else ""

@@ -76,7 +76,7 @@ def make_mask(
         rows.append(("valid", f"{by} {side} {level:g}" + (" (Otsu)" if threshold is None else "")))
     else:
         mask = _draw(drawn, spec.frame_shape)
-        rows.append(("valid", f"inside of {len(drawn)} region(s) of {rois}"))
+        rows.append(("valid", f"inside {len(drawn)} region(s) of {rois}"))
     mask = clean_mask(mask, largest=largest, fill_holes=fill_holes, erode=erode)
     if not mask.any():
         raise InputError("the mask has no valid pixel: choose another --threshold, or --below")
@@ -84,7 +84,9 @@ def make_mask(
     if mask.mean() < FEW_VALID:
         rows.append(("", "little is valid: is it the scene?"))
     if looks_inverted(np.nan_to_num(mean), mask):
-        rows.append(("", "what is not valid looks like a scene, what is does not: --below?"))
+        rows.append(
+            ("", ("what is not valid looks like a scene, and what is valid does not: use --below?"))
+        )
     write_new_mask(target, mask)
     rows.append(("mask", f"{target}, for mask.path"))
     if picture is not None:
@@ -135,14 +137,14 @@ def read_rois(path: str) -> list[Outlines]:
         import roifile
     except ImportError as error:
         raise InputError(
-            f"{path} has regions of ImageJ: that needs roifile (pip install 'steadystack[roi]')"
+            f"{path} holds ImageJ regions: that needs roifile (pip install 'steadystack[roi]')"
         ) from error
     try:
         found = roifile.roiread(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except Exception as error:  # a parser may raise anything
-        raise InputError(f"{path} has no regions of ImageJ ({error})") from error
+        raise InputError(f"{path} holds no ImageJ regions ({error})") from error
     return [_take_outlines(roi, path) for roi in (found if isinstance(found, list) else [found])]
 
 
@@ -153,7 +155,7 @@ def _take_outlines(roi: Any, path: str) -> Outlines:
         centre = tuple((low + high - 1) / 2 for low, high in sides)
         return [Ellipse(centre, tuple((high - low) / 2 for low, high in sides))]
     if kind not in ("RECT", "POLYGON", "FREEHAND", "TRACED"):
-        raise InputError(f"{path}: the region {roi.name or kind!r} is of the kind {kind}: no area")
+        raise InputError(f"{path}: the region {roi.name or kind!r} of kind {kind} has no area")
     return [_make_polygon(corners) for corners in roi.coordinates(multi=True)]
 
 

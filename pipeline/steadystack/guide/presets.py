@@ -28,7 +28,7 @@ def check_preset(name: str) -> None:
     if name not in known:
         close = get_close_matches(name, known, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"--like {name}: there are {', '.join(known)}{meant}")
+        raise InputError(f"--like {name}: the kinds are {', '.join(known)}{meant}")
 
 
 def read_preset(name: str) -> dict[str, Any]:

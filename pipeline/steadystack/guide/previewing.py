@@ -90,7 +90,7 @@ class Preview:
             *(("", reason) for reason in judged.reasons),
         ]
         if self.left_out:
-            rows.append(("left out", f"{', '.join(self.left_out)}: the run has it"))
+            rows.append(("left out", f"{', '.join(self.left_out)}: only in a run"))
         return [*rows, *self.costs.describe(), ("page", self.page)]
 
     def _describe_drift(self) -> str:

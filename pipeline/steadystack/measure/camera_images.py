@@ -233,7 +233,7 @@ def check_camera_image(path: str) -> None:
         ours = False
     if not ours:
         raise InputError(
-            f"{path} is in the way, and not made by steadystack: move it, or set another "
+            f"{path} is in the way and was not made by steadystack: move it, or set another "
             "output.shifts"
         )
 

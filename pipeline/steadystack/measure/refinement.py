@@ -119,7 +119,7 @@ def refine_shifts(
             if isinstance(answers, Failure):
                 raise RunError(
                     f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "
-                    "saved: `steadystack solve` tries it again"
+                    "saved: `steadystack solve` tries again"
                 ) from answers.error
             group = groups[number]
             measured[group.members], variance[group.members] = answers.shift, answers.variance

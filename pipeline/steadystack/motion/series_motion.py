@@ -243,7 +243,7 @@ def run_in_groups(
         if isinstance(answer, Failure):
             raise RunError(
                 f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "
-                "are saved: `steadystack solve` tries it again"
+                "are saved: `steadystack solve` tries again"
             ) from answer.error
         yield batches[number], answer
 

@@ -107,8 +107,8 @@ def check_movie(path: str) -> None:
         av.codec.Codec(CODEC, "w")
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{MOVIE}: the FFmpeg of PyAV {av.__version__} here writes no H.264: install PyAV from "
-            "its wheel (pip install --force-reinstall av), or leave it out"
+            f"{MOVIE}: the FFmpeg of this PyAV {av.__version__} cannot write H.264: install PyAV "
+            "from its wheel (pip install --force-reinstall av), or leave it out"
         ) from error
     get_place(path).check_writable()
     check_own_file(path, MOVIE)
@@ -185,8 +185,8 @@ def write_movie(
         if found is not None and found.digest == movie.origin.digest:
             return
         raise InputError(
-            f"{path} exists, but does not belong to these shifts and settings: `steadystack "
-            f"correct --overwrite` writes it again, or set another {MOVIE}"
+            f"{path} exists, but does not belong to these shifts and settings: write it again with "
+            f"`steadystack correct --overwrite`, or set another {MOVIE}"
         )
     work = share(client, movie.work)
     low, high = _find_contrast(movie, client, work)

@@ -126,7 +126,7 @@ class Plan:
             if groups
             else ""
         )
-        auto = " at most: auto, a run finds how far it searches" if self.auto else ""
+        auto = " at most (auto: a run determines how far it searches)" if self.auto else ""
         rows = [
             ("frames", f"{self.frames} of {self.frame_shape}"),
             ("pairs", f"{self.pairs}{more}"),
@@ -162,7 +162,7 @@ class Plan:
             (
                 "disk",
                 f"{format_mib(disk)} before compression; twice that with --overwrite, until the "
-                "new results are whole",
+                "new results are complete",
             ),
         ]
 

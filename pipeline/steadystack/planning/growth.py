@@ -93,8 +93,8 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
     if (source := undecided.series.source).channels:
         raise InputError(
             f"the stack has grown from {count} to {source.frame_count} frames, and a series that "
-            "is measured in several channels is not gone on with: give it another output.shifts, "
-            "or measure it anew with --overwrite"
+            "is measured in several channels cannot be continued: set another output.shifts, or "
+            "measure it again with --overwrite"
         )
     _check_saturation(undecided.series, earlier.series, count)
     table = read_pairs(dataset)
@@ -116,7 +116,7 @@ def look_again(table: PairTable, source: FrameSource) -> PairTable:
     there = [frame for frame in frames if _is_there(source.read(frame), bool(flat[frame]))]
     if not there:
         return table
-    log.info("%d frames that were missing, in part or of one value, are there now", len(there))
+    log.info("%d frames that were missing, incomplete or of one value are there now", len(there))
     rows = np.isin(table.reference, there) | np.isin(table.moving, there)
     table.status[rows] = PairStatus.UNMEASURED.code
     table.frame_read_status[there] = FrameStatus.UNMEASURED.code

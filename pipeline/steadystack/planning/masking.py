@@ -116,7 +116,8 @@ def cut_windows(source: FrameSource, drawn: Mask, path: ObjectPath | None) -> Ob
     known = {len(place) for place in places if place is not None}
     if len(places) != source.frame_count or known != {len(shape)}:
         raise InputError(
-            f"the path of an object in {len(places)} frames is not one in {source.frame_count}"
+            f"the path of an object in {len(places)} frames does not fit {source.frame_count} "
+            "frames"
         )
     mask = drawn.read(0, shape)
     box = find_box(mask)

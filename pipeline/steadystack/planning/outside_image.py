@@ -147,8 +147,8 @@ def _check_pixel_size(
     if differing is not None:
         raise InputError(
             f"{path} has pixels of {differing[0]:.6g} um, and the stack of {differing[1]:.6g} um: "
-            "scale the image to the pixels of the stack first, or, if one of them is wrong, set "
-            "input.pixel_size"
+            "scale the image to the pixels of the stack first, or, if one of the sizes is wrong, "
+            "set input.pixel_size"
         )
 
 

@@ -35,7 +35,7 @@ def check_paths(config: Config, *, with_summary: bool = False) -> None:
         pattern = config.input.one_path
         if get_place(pattern).has_wildcards and get_place(target).matches(pattern):
             raise InputError(
-                f"the output {target} ({key}) would be one of the inputs {pattern} the next time: "
+                f"the output {target} ({key}) would match the inputs {pattern} the next time: "
                 "choose another name or folder"
             )
     for (key, target), (other_key, other) in combinations(outputs.items(), 2):

@@ -148,7 +148,7 @@ class Growth:
     def describe(self, now: int) -> str:
         """What has grown, as text; `now` is how many frames the series has."""
         if self.frames[-1] == now:
-            return f"the stack has more frames than `input.frames` chooses, and these {now} stay"
+            return f"the stack has more frames than the {now} that `input.frames` chooses"
         return f"the stack has grown from {self.frames[-1]} to {now} frames"
 
 
@@ -316,9 +316,9 @@ def leave_out(
     source = series.source
     shape = source.frame_shape
     if pixels and not 0 <= min(pixels) <= max(pixels) < math.prod(shape):
-        raise InputError(f"pixel {max(pixels)} of {shape} pixels is left out: there is none")
+        raise InputError(f"pixel {max(pixels)} is left out, but frames have {shape} pixels")
     if any(len(box) != len(shape) for box in boxes):
-        raise InputError(f"boxes {boxes} are left out of frames of {shape} pixels: they do not fit")
+        raise InputError(f"boxes {boxes} do not fit frames of {shape} pixels")
     masks: list[Mask] = [DefectMask(shape, pixels)] * bool(pixels) + [BoxMask(boxes)] * bool(boxes)
     for mask in masks:
         assert isinstance(source, ValidFrames | ArrayFrames)
@@ -339,7 +339,7 @@ def level(series: Series, rows: tuple[float, ...], columns: tuple[float, ...]) -
         ("rows", "columns"), (rows, columns), series.source.frame_shape[-2:], strict=True
     ):
         if lines and len(lines) != size:
-            raise InputError(f"{len(lines)} {name} are subtracted of {size}: they do not fit")
+            raise InputError(f"{len(lines)} {name} are subtracted, but frames have {size}")
     source = LevelledFrames(series.source, rows, columns)
     digest = f"{series.digest}-{source.digest}"
     return replace(series, source=source, digest=digest, pixel_bytes=max(series.pixel_bytes, 4))

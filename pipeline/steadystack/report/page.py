@@ -151,17 +151,17 @@ def _draw_local_shifts(
     plot.local_traces(shifts, list(grid))
     plot.lay_out(figure)
     caption = (
-        "Local shifts of the nodes that move most, less the shift of the frame, over time "
-        "(bands: ± 2 std; dotted: the frame of the arrows)"
+        "Local shifts of the nodes that move most, minus the shift of the frame, over time (bands: "
+        "± 2 std; dotted: the frame of the arrows)"
     )
     yield "local-traces", caption, figure
     image = views.images["mean"][1] if "mean" in views.images else None
     height = float(np.clip(4 * np.ptp(nodes.y) / max(np.ptp(nodes.x), 1), 1.5, 7)) + 1.2
     number = int(shifts["frame"][nodes.find_farthest()[0]])
     caption = (
-        f"Local shifts of frame {number}, less the shift of the frame, as arrows"
-        f"{'' if image is None else ' on the mean of the moved frames'}: "
-        f"up to {nodes.describe_farthest()}, at node 1"
+        f"Local shifts of frame {number}, minus the shift of the frame, as "
+        f"arrows{'' if image is None else ' on the mean of the moved frames'}: up to "
+        f"{nodes.describe_farthest()}, at node 1"
     )
     figure = plot.new_figure(5.2, height)
     plot.local_shifts(shifts, figure.subplots(), image=image)
@@ -298,7 +298,7 @@ def _make_table(shifts: xr.Dataset) -> dict[str, Any]:
     columns["part"] = shifts["component"].to_numpy()[rows].tolist()
     names = [str(name) for name in FrameStatus]
     columns["status"] = [names[code] for code in status[rows].tolist()]
-    note = f"Every {step}th of {total} frames, and those that are not ok" if step > 1 else ""
+    note = f"Every {step}th of {total} frames, and all frames that are not ok" if step > 1 else ""
     data = json.dumps(
         {"names": list(columns), "columns": list(columns.values())}, separators=(",", ":")
     )

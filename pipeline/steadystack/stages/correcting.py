@@ -97,7 +97,9 @@ def check_corrected(config: Config) -> None:
             check_own_tiff(output.corrected)
     if output.mean is not None:
         if config.correct.labels:
-            raise InputError("output.mean: labels (correct.labels) have no mean: leave one out")
+            raise InputError(
+                "output.mean: labels (correct.labels) have no mean: leave one of them out"
+            )
         get_place(output.mean).check_writable()
         if output.mean.rstrip("/").endswith(".zarr"):
             read_digest(output.mean, MEAN)
@@ -120,8 +122,8 @@ def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
             continue
         if not _is_of_run(config, path, attributes):
             raise InputError(
-                f"{path} was made with the shifts of another run, or does not tell of which, and "
-                f"this one, whose stack has grown, would replace it: set another output.{key}, or "
+                f"{path} was made with the shifts of another run, or does not say which, and this "
+                f"run, whose stack has grown, would replace it: set another output.{key}, or "
                 "move what is there"
             )
 

@@ -177,13 +177,13 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     if growth.path != draft:
         if get_place(draft).exists():
             raise InputError(
-                f"the stack has grown, but {draft} was begun with other settings: go on with "
-                f"these, --overwrite starts over; delete it to continue with {path}"
+                f"the stack has grown, but {draft} was started with other settings: continue with "
+                f"those, start over with --overwrite, or delete it to continue with {path}"
             )
         discard_draft(path)  # what is left of one
         copy_camera_images(growth.path, draft)
     setup = replace(setup, draft=draft, growth=None)
-    with log_stage("checking what is kept"):
+    with log_stage("checking earlier pairs"):
         _check_kept(setup, growth)
         open_sums(setup).check(measured.attrs, growth.path)
     history = {name: getattr(growth, name) for name in ("frames", "fingerprints", "kept")}
@@ -194,7 +194,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
     first, now = growth.frames[0], setup.series.source.frame_count
     kept = len(growth.table.status) - int(growth.table.to_do.sum())
     log.info("%s: %d measured pairs are kept", growth.describe(now), kept)
-    log.info("what was decided before measuring stays as the first %d frames decided it", first)
+    log.info("what was decided before measuring stays as decided from the first %d frames", first)
     return setup
 
 
@@ -214,9 +214,9 @@ def _check_kept(setup: Setup, growth: Growth) -> None:
     same = found.ok & (np.abs(found.shift - kept.shift) <= SAME).all(axis=1)
     for row in np.flatnonzero(~same)[:1].tolist():
         raise InputError(
-            f"the stack has grown from {growth.frames[-1]} frames, but these are not what they "
-            f"were: the shift of frames {pairs[row].tolist()} was {kept.shift[row].round(4)} px, "
-            f"and is {found.shift[row].round(4)} px: use --overwrite to start over, or another "
+            f"the stack has grown from {growth.frames[-1]} frames, but these have changed: the "
+            f"shift of frames {pairs[row].tolist()} was {kept.shift[row].round(4)} px, and is "
+            f"{found.shift[row].round(4)} px: use --overwrite to start over, or another "
             "output.shifts"
         )
 

@@ -296,8 +296,8 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     if suffix not in (*SUFFIXES, DISPLACEMENTS):
         raise InputError(
             f"{target} must end in .csv, .json (for napari), .affines.json (a matrix for each "
-            "frame), .yml or .yaml (for biahub), .xml (for BigDataViewer), "
-            f"{DISPLACEMENTS} (fields that move points) or .nc (NetCDF)"
+            f"frame), .yml or .yaml (for biahub), .xml (for BigDataViewer), {DISPLACEMENTS} "
+            "(displacement fields for points) or .nc (NetCDF)"
         )
     if get_place(target).is_occupied() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
@@ -332,9 +332,9 @@ def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes
     """What a file that other programs read of the motion holds, by its ending."""
     if isinstance(get_motion(shifts), LocalField):
         raise InputError(
-            f"{target} knows shifts and matrices alone, and these frames move locally "
-            f"(motion.model local): export .nc, which has all of it, {DISPLACEMENTS}, whose "
-            "fields move points, or .csv, which has the frames' own shifts"
+            f"{target} can only hold shifts and matrices, but these frames move locally "
+            f"(motion.model local): export .nc, which holds everything, {DISPLACEMENTS}, whose "
+            "fields move points, or .csv, which holds the frames' own shifts"
         )
     motions, suffix = make_motions(shifts, spec), PurePath(target).suffix
     if suffix == ".xml":

@@ -101,16 +101,16 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     count, now = dataset.sizes["frame"], setup.series.source.frame_count
     if setup.growth is not None:
         raise InputError(
-            f"{setup.growth.describe(now)}, since {path} was measured: `steadystack run` "
-            "measures the pairs of the new ones and keeps the others"
+            f"{setup.growth.describe(now)}, since {path} was measured: `steadystack run` measures "
+            "the pairs of the new frames and keeps the others"
         )
     if count != now:
         frames = f"the stack now has {now} frames instead of {count}"
         if count < now and not changed:
-            frames += f", and its first {count} are not those that were measured"
+            frames += f", and the first {count} are not those that were measured"
         changed.append(frames)
-    difference = "; ".join(changed) or "the input's metadata, or the content of a file"
-    back = "put the frames that are gone back, " if count > now else ""
+    difference = "; ".join(changed) or "the input's metadata, or the contents of a file"
+    back = "restore the frames that are gone, " if count > now else ""
     raise InputError(
         f"{path} was measured with other settings ({difference}): {back}use --overwrite to start "
         "over, or another output.shifts"
@@ -244,7 +244,7 @@ def _place_object(setup: Setup, frames: FrameTable) -> FrameTable:
     off = np.abs(frames.object_position - at).max(axis=1)
     if (wrong := np.flatnonzero(off > OFF_WINDOW)).size:
         log.warning(
-            "object: the mask lies beside it by up to %.1f px in %d frames, the first is %d",
+            "object: the mask is off by up to %.1f px in %d frames, the first of them %d",
             *(off[wrong].max(), len(wrong), setup.series.frame_numbers[wrong[0]]),
         )
     return frames
@@ -297,7 +297,7 @@ def choose_draft(setup: Setup, overwrite: bool) -> Setup:
         return setup
     fingerprint = load_shifts(draft, any_format=True).attrs.get("fingerprint")
     if fingerprint != setup.config.fingerprint(setup.series.digest):
-        log.warning("%s was begun with other settings, and stays: --overwrite starts over", draft)
+        log.warning("%s was started with other settings, and stays: --overwrite starts over", draft)
         return setup
     return replace(setup, draft=draft)
 

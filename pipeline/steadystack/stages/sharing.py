@@ -64,7 +64,7 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
     if setup.growth is not None and (images := list_estimated_images(setup)):
         raise InputError(
             f"the series has grown, and its {' and '.join(images)} is that of the first frames, "
-            "which parts do not know: use steadystack run, which shares nothing out"
+            "which parts do not know: use `steadystack run` without parts"
         )
     if setup.growth is not None:
         pairs = pairs[setup.growth.table.to_do]

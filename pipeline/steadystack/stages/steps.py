@@ -193,7 +193,7 @@ def correct(
         images = _list_images(config)
         if not images:
             raise InputError(
-                "output.corrected is not set, nor is output.mean or output.movie: set one to the "
+                "none of output.corrected, output.mean and output.movie is set: set one to the "
                 "path of a .zarr or .ome.tif, or of an .mp4"
             )
         check_corrected(config)

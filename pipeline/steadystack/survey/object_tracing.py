@@ -84,12 +84,12 @@ class _Tracer:
         if frame.status is FrameStatus.UNREADABLE:
             raise InputError(
                 f"object.mask: frame {number}, which it is drawn on, cannot be read "
-                f"({frame.reason}): set solve.anchor to another one, and draw it there"
+                f"({frame.reason}): set solve.anchor to another frame, and draw it there"
             )
         if not tracer.is_seen(anchor, first):
             raise InputError(
-                f"object.mask: of the object, less than {LEAST_SEEN:.0%} of the pixels are valid "
-                f"in frame {number}, which it is drawn on: see the section mask, or set "
+                f"object.mask: less than {LEAST_SEEN:.0%} of the object's pixels are valid in "
+                f"frame {number}, which the mask is drawn on: see the section mask, or set "
                 "solve.anchor to another frame, and draw it there"
             )
         return tracer

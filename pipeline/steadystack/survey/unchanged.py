@@ -72,11 +72,12 @@ class FrameSums:
             status, found = self._sum(frame)
             if status is FrameStatus.UNREADABLE or found == expected:
                 continue
-            now = "it is missing" if status is FrameStatus.MISSING else "its pixels are others"
+            now = "it is missing" if status is FrameStatus.MISSING else "its pixels have changed"
             raise InputError(
                 f"frame {self._numbers[frame]} of the stack is not what it was when {path} was "
-                f"measured: {now}. If that was on purpose, `steadystack run --overwrite` measures "
-                "all of it again, or set another output.shifts; if not, put the old stack back"
+                f"measured: {now}. If that was on purpose, `steadystack run --overwrite` "
+                "measures everything again, or set another output.shifts; if not, restore the "
+                "old stack"
             )
 
     def _sum(self, frame: int) -> tuple[FrameStatus, str]:

@@ -45,7 +45,7 @@ def make_region(shapes: Sequence[NDArray[Any]], whole: StackSpec) -> Box | None:
     if not len(shapes):
         return None
     if len(shapes) > 1:
-        raise InputError(f"{len(shapes)} regions are drawn: leave one, as there can be one")
+        raise InputError(f"{len(shapes)} regions are drawn, but there can be only one: leave one")
     corners = np.asarray(shapes[0], float)[:, -2:]
     rows, columns = (
         (
@@ -74,7 +74,7 @@ def make_mask(painted: NDArray[Any]) -> Bools:
     """
     mask: Bools = np.asarray(painted) == 0
     if not mask.any():
-        raise InputError(f"all pixels are {NOT_VALID}: a mask must leave some")
+        raise InputError(f"all pixels are {NOT_VALID}: a mask must leave some valid")
     return mask
 
 
@@ -152,9 +152,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         found = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read any more: {error}") from error
+        raise InputError(f"{path} can no longer be read: {error}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path} holds no settings any more")
+        raise InputError(f"{path} no longer holds settings")
     return dict(found)
 
 

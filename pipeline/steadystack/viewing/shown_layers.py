@@ -269,7 +269,7 @@ def _load_shifts(setup: Setup, notes: list[str]) -> xr.Dataset | None:
     """The solved dataset of these settings; None with a note why there is none."""
     path = setup.config.output.shifts
     if not get_place(path).exists():
-        notes.append(f"{path} is not there: only the stack is shown, until it was run")
+        notes.append(f"{path} does not exist: only the stack is shown, until a run has written it")
         return None
     try:
         shifts = load_own_shifts(setup)
@@ -291,7 +291,8 @@ def _read_mask(config: Config, whole: StackSpec, notes: list[str]) -> NDArray[np
     mask = locate_mask(section.path, whole.frame_count, shape, labels)
     if mask.per_frame:
         notes.append(
-            f"mask.path is one per frame: none is drawn, as it would replace {section.path}"
+            "mask.path has one mask per frame: none can be drawn, as it would replace "
+            f"{section.path}"
         )
         return None
     return (~mask.read(0, shape)).astype(np.uint8)

@@ -24,9 +24,8 @@ from steadystack.viewing.shown_layers import (
 )
 
 HELP = (
-    "The steady stack lies below:\nhide 'stack' to see it (of each\nchannel).\n\n"
-    f"Draw a rectangle in '{REGION}',\nor paint in '{NOT_VALID}' what\n"
-    "is to be left out; then save."
+    "The corrected stack is below:\nhide 'stack' to see it (for\neach channel).\n\nDraw a "
+    f"rectangle in '{REGION}',\nor paint in '{NOT_VALID}' what\nto leave out; then save."
 )
 INSTALL = "pip install 'steadystack[napari]'"
 
@@ -99,7 +98,7 @@ def open_window(
         viewer.close()
         raise InputError(
             "napari draws with OpenGL, which this display does not have: use another one, or "
-            "xvfb-run for a window that nobody sees"
+            "xvfb-run for an invisible window"
         )
     add_layers(viewer, shown)
     follow_frames(viewer, shown)

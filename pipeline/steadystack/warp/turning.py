@@ -27,7 +27,7 @@ def check_linear_interpolation(name: str) -> None:
     """Raise InputError for an interpolation that frames cannot be turned by."""
     if name not in ORDERS:
         raise InputError(
-            f"interpolation {name!r} is for shifts alone, and these frames turn, are magnified or "
+            f"interpolation {name!r} is for shifts alone, but these frames turn, are magnified or "
             f"move locally: use {', '.join(ORDERS)}"
         )
 
