@@ -96,7 +96,7 @@ def test_the_shift_at_a_time_and_of_a_frame(solved):
     ):
         with pytest.raises(InputError, match=words):
             solved.steady.at(**given)
-    with pytest.raises(InputError, match="has no times"):
+    with pytest.raises(InputError, match="has no frame times"):
         shifts_of().steady.at(time=1.0)
 
 

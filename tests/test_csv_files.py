@@ -117,7 +117,7 @@ def test_weights_are_a_column_of_their_own(tmp_path):
         ("dose\n1\n2\n", "has 2 lines for 3 frames"),
         ("dose\n1\n2\n3\n4\n", "more lines than the 3 frames"),
         ("Weight\n1\n2\n3\n", "no column 'dose', but Weight: set mean.column"),
-        ("dose\n1\n-2\n3\n", "frame 1 has -2 in column 'dose', 1 of 3 frames likewise"),
+        ("dose\n1\n-2\n3\n", "frame 1 has -2 in column 'dose', 1 of 3 frames in all"),
         ("frame,dose\n0,1\n2,1\n", "frame 1 has no weight in column 'dose'"),
         ("dose\n1\nmuch\n3\n", "line 3: 'much' is not a number"),
         ("dose\n0\n0\n0\n", "all weights in column 'dose' are 0"),

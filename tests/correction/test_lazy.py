@@ -106,7 +106,7 @@ def test_a_stack_that_does_not_fit_is_refused(series, change, words):
 def test_a_whole_stack_is_not_moved_by_the_shifts_of_some_of_its_frames(series):
     stack, shifts, _ = series
     some = shifts.assign_coords(frame=range(5)).isel(frame=[1, 3])
-    with pytest.raises(steadystack.InputError, match=r"there are shifts for 2, those of some") as e:
+    with pytest.raises(steadystack.InputError, match=r"there are shifts for 2, for some") as e:
         steadystack.correct(stack, some)
     way_out = re.search(r"take (stack\.isel\(.*\))", str(e.value))[1]
     chosen = eval(way_out, {"stack": stack, "shifts": some})

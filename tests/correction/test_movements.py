@@ -49,7 +49,7 @@ def test_precision_is_that_of_a_pixel_beside_the_shift():
         ("dose", "weights 'dose' are not precision, None, or numbers"),
         (np.ones(5), r"the shape \(5,\): one for each of 6 frames"),
         (np.array([1, 2, -1, 1, 1, 1.0]), "the weight of frame 2 is -1"),
-        (np.array([1, np.nan, np.nan, 1, 1, 1.0]), r"the weight of frame 1 is nan.*\(2 do not"),
+        (np.array([1, np.nan, np.nan, 1, 1, 1.0]), r"the weight of frame 1 is nan.*\(2 have none"),
         (np.zeros(6), "no frame is ok and has a weight"),
     ],
 )

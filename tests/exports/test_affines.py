@@ -38,7 +38,7 @@ def test_a_point_of_a_region_comes_to_where_it_belongs(tmp_path, linear):
 
 
 def test_without_the_stack_a_region_that_turns_is_refused():
-    with pytest.raises(InputError, match=r"the middle of input\.region"):
+    with pytest.raises(InputError, match=r"the centre of input\.region"):
         make_motions(make_shifts(settings=REGION), None)
     shifted = make_motions(make_shifts(settings=REGION, linear=False), None)
     assert shifted.known.sum() == COUNT - 2

@@ -57,48 +57,50 @@ def correct(
 ) -> xr.DataArray:
     """Move every frame of a stack by its shift; lazy, a frame at a time.
 
-    Where the dataset has a linear motion, frames are moved by that and the shift at once; where it
-    has local shifts, by these.
+    If the dataset has a linear motion, frames are moved by it and the shift in one step; if it has
+    local shifts, frames are moved by those.
 
     Parameters
     ----------
-    stack : DataArray with the dim t and the spatial dims the shifts have, or an array
-        (t, [z,] y, x), in memory or of Dask; other dims (channels) are moved alike; a coordinate
-        ``valid``, as `open_stack` gives it, and NaN say what is not valid; the dim c is moved by
-        offsets of channels, too, where the dataset has them for its labels (without any: numbers)
-    shifts : the dataset of `estimate_shifts` or `run`, or a part of it; a warning says if its
-        shifts are not those that were solved for, unless `edit_shifts` put them in
-    mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or with t in front one per
-        frame; numpy, Dask (stays lazy), or a DataArray with dims of the stack. What is not valid
-        is moved by whole pixels, and has no part in the values beside it
+    stack : DataArray with the dim t and the spatial dims of the shifts, or an array (t, [z,] y, x),
+        in memory or a Dask array; other dims (channels) are moved alike. NaN, and a coordinate
+        ``valid`` as `open_stack` gives it, mark what is not valid. The entries of the dim c are
+        also moved by channel offsets, if the dataset has them for its labels (or numbers, without
+        labels)
+    shifts : the dataset of `estimate_shifts` or `run`, or a part of it; warns if the shifts were
+        changed after the solve, other than by `edit_shifts`
+    mask : bool array, True = valid: (y, x) or (z, y, x) for all frames, or one per frame with t in
+        front; numpy, Dask (stays lazy), or a DataArray with dims of the stack. Invalid pixels are
+        moved by whole pixels, and do not affect the values beside them
     interpolation : "nearest" (rounded to pixels, no value is invented; for label images), "linear",
         "cubic" or "fourier" (not where frames have a linear motion)
-    fill_value : where nothing is known: outside of a moved frame, and all of a blank one; None: NaN
-        for floating types, 0 for integers
+    fill_value : value where nothing is known: outside a moved frame, and in all of a blank one;
+        None: NaN for floating types, 0 for integers
     border : "same" (the frames' own shape), "crop" (what every good frame shows) or "expand"
         (everything that any frame shows)
     invalid : "blank" (`fill_value` where pixels are not valid), "keep" (their values) or "fill"
-        (small holes, and defects that shifts were measured without, have a mean of the valid pixels
+        (small holes, and defects that were excluded from measuring, get a mean of the valid pixels
         around them; the rest is blank)
-    interpolated : "moved", "unmoved" (as it is) or "blank": frames whose shift is interpolated
-    unusable : "unmoved" or "blank": frames that have no shift, or one that does not compare
-        (another component than the anchor's)
+    interpolated : "moved", "unmoved" (as it is) or "blank": what to do with frames whose shift is
+        interpolated
+    unusable : "unmoved" or "blank": what to do with frames that have no shift, or one that cannot
+        be compared (in a component other than the anchor's)
     other_shape : whether frames may have another shape than those that the shifts were measured
-        on, such as a part cut from them; shifts are then in pixels of this stack. Not where frames
-        have a linear motion, which is about their middle
+        on, such as a part cut from them; shifts are then in pixels of this stack. Not if frames
+        have a linear motion, which is about their centre
 
     Returns
     -------
     DataArray
-        Of the same dims and data type (rounded and clipped for integers). With another border than
-        "same" the spatial coordinates start where the box does, and are pixels if the stack has
-        none.
+        With the same dims and data type (rounded and clipped for integers). With a border other
+        than "same", the spatial coordinates start where the box does; they are pixels if the stack
+        has none.
 
     Raises
     ------
     InputError
-        For anything but a stack and a solved shifts dataset, and if stack, shifts and mask do not
-        match.
+        For anything other than a stack and a solved shifts dataset, and if stack, shifts and mask
+        do not match.
     """
     _check_options(interpolation, border, invalid)
     stack, shifts = order_dims(stack, shifts)

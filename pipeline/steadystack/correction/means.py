@@ -161,33 +161,33 @@ def mean(
     border: str = "same",
     other_shape: bool = False,
 ) -> xr.Dataset:
-    """Take the mean of the frames of a stack, every one moved by its shift, in one pass.
+    """Compute the mean of the frames of a stack, each moved by its shift, in one pass.
 
-    The same as the mean of `correct` of the frames as floating numbers: nothing is rounded, and
-    pixels that are not valid, or lie outside of a moved frame, do not count. A frame at a time, or
-    a chunk of them, is in memory.
+    The result equals the mean of `correct` applied to floating-point frames: nothing is rounded,
+    and pixels that are not valid, or outside a moved frame, are ignored. Only one frame, or a chunk
+    of frames, is in memory at a time.
 
     Parameters
     ----------
     stack, shifts, mask, interpolation, border, other_shape : as in `correct`
-    weights : None: all frames count alike; "precision": as ``1 / (1 + 12 s^2)`` with *s*, pixels,
-        the standard deviation of the frame's shift (root mean square over the axes); or numbers
-        (frames,) of 0 or more, such as the dose of each frame
-        Frames whose status is not ok, or that have no shift, do not count whatever their weight.
+    weights : None: all frames have the same weight; "precision": ``1 / (1 + 12 s^2)``, where *s* is
+        the standard deviation of the frame's shift in pixels (root mean square over the axes); or
+        numbers (frames,) of 0 or more, such as the dose of each frame
+        Frames whose status is not ok, or that have no shift, are ignored whatever their weight.
 
     Returns
     -------
     Dataset
-        With the dims of a frame, and of all others of the stack but t: ``mean``, ``sum`` (of
-        weight times value), ``std`` (sample standard deviation of a frame), ``maximum``, NaN where
-        no frame (std: less than two) is known, and ``count``, in how many frames a pixel is known.
-        Float32 for integers of up to 16 bits, booleans and float32, else float64; ``sum`` float64,
-        ``count`` uint32. The attribute ``frames`` is how many frames count.
+        With all dims of the stack except t: ``mean``, ``sum`` (of weight times value), ``std``
+        (sample standard deviation of a frame), ``maximum``, NaN where no frame (std: fewer than
+        two) is known, and ``count``, the number of frames in which a pixel is known. Float32 for
+        integers of up to 16 bits, booleans and float32, else float64; ``sum`` float64, ``count``
+        uint32. The attribute ``frames`` is the number of frames used.
 
     Raises
     ------
     InputError
-        As `correct`, for weights that do not fit, and where no frame counts.
+        As in `correct`, and for weights that do not fit, or if no frame can be used.
     """
     stack, shifts = order_dims(stack, shifts)
     groups = stack.chunksizes.get("t") or (1,) * stack.sizes.get("t", 0)

@@ -31,23 +31,23 @@ def join_series(
     overwrite: bool = False,
     client: Engine = None,
 ) -> xr.Dataset:
-    """Join series of one specimen, such as sessions, into one frame; each is a finished run.
+    """Align series of one specimen, such as sessions, with each other; each is a finished run.
 
-    The mean of the steady frames of each is measured against all others, and one solve gives each
-    series an offset, which is added to all of its shifts: frames of all series then lie on each
-    other. The first series keeps its shifts, if another one was found in it.
+    The mean of the aligned frames of each series is measured against those of all others, and one
+    solve gives each series an offset, which is added to all of its shifts, so that frames of all
+    series are aligned. The first series keeps its shifts, if another one was found in it.
 
     Parameters
     ----------
     configs : settings of the runs, as `load_config` returns them; each may have several inputs
-    shared_drift : the series are positions that drift alike, such as the fields of a plate, taken
-        together by one stage: their means are not compared, and all get one set of shifts, from the
-        shifts of all
-    output : where to write the dataset, too: .zarr, or .nc for NetCDF; None: nowhere
-    each : a folder, where the shifts of every series are written, too, as `NAME.zarr`, for
-        `output.shifts` of settings that are otherwise those of the run, and `steadystack correct`;
+    shared_drift : the series are positions that drift alike, such as the fields of a plate,
+        recorded together on one stage: their means are not compared, and all get one set of shifts,
+        from the shifts of all
+    output : where to write the dataset as well: .zarr, or .nc for NetCDF; None: nowhere
+    each : a folder for the shifts of every series as well, as `NAME.zarr`; use them as
+        `output.shifts` in the otherwise unchanged settings of the run, for `steadystack correct`;
         None: nowhere
-    overwrite : whether datasets that lie there are replaced
+    overwrite : whether to replace existing datasets
     client : a Dask client; None: the current one, or this process if there is none
 
     Returns
@@ -56,15 +56,15 @@ def join_series(
         ``frame_shift`` (frame, axis) of all frames of all series, with the coordinates ``series``
         and ``frame`` (its number in its stack); standard deviations are relative to the mean of the
         series that keeps its shifts. Frames of a series that was not found in the others are NaN,
-        and their status disconnected. Of a shared drift ``frame_shift`` is that of all series, once
-        per frame, and ``series_residual`` (series, frame, axis) what each differs by.
+        with the status disconnected. For a shared drift, ``frame_shift`` is common to all series,
+        once per frame, and ``series_residual`` (series, frame, axis) is the difference of each.
 
     Raises
     ------
     InputError
-        For less than two series, runs that are not finished, frames of other shapes, pixels of
-        other sizes, and where something else lies at `output`. Of a shared drift shapes may be
-        others, but not the number of frames and their times.
+        For fewer than two series, unfinished runs, different frame shapes or pixel sizes, and if
+        something else exists at `output`. With a shared drift, shapes may differ, but not the
+        number of frames and their times.
     """
     if output is not None:
         output = make_absolute(output, Path.cwd())

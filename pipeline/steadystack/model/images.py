@@ -131,18 +131,18 @@ class Registration:
     ncc : float
         Masked normalized cross-correlation at the peak, -1..1; negative for inverted contrast.
     second_peak_ratio : float
-        Significance of the best lag outside the peak's neighbourhood over that of the peak, 0..1;
-        near 1 the choice of the peak is arbitrary. NaN if the neighbourhood covers every lag.
+        Significance of the best lag outside the peak's neighbourhood, divided by that of the peak,
+        0..1; near 1 the choice of the peak is arbitrary. NaN if the neighbourhood covers every lag.
     overlap : float
-        Overlapping valid pixels at the peak over the smaller number of valid pixels, 0..1.
+        Overlapping valid pixels at the peak, divided by the smaller number of valid pixels, 0..1.
     status : PairStatus
-        Why there is a shift, or none.
+        Why there is a shift, or why there is none.
     conditioning : str
-        What was done to the images first, as settings of ``preprocess``: ``high_pass: 10``. Empty:
-        nothing.
+        What was done to the images before, as settings of ``preprocess``, such as ``high_pass:
+        10``. Empty: nothing.
     fixed_pattern_share : float
-        Fraction of the images' variance that stands still in both, as far as it shows beside the
-        scene: single pixels, rows, columns. NaN: cannot be told.
+        Fraction of the images' variance that stands still in both, as far as it is visible beside
+        the scene: single pixels, rows, columns. NaN: cannot be determined.
     """
 
     shift: Floats

@@ -132,9 +132,10 @@ class LocalStatus(Status):
 
 
 class InputError(ValueError):
-    """Wrong use: settings, a path, a stack or a mask that cannot be used.
+    """Invalid input: settings, a path, a stack or a mask that cannot be used.
 
-    Its message is one line per problem: the value, the limit, the way out; no secret of a URL.
+    The message has one line per problem: the value, the limit and a way out. Secrets in URLs are
+    left out.
     """
 
     def __init__(self, *args: object) -> None:
@@ -144,8 +145,8 @@ class InputError(ValueError):
 class RunError(RuntimeError):
     """A run that cannot continue: the scheduler is gone, no worker connects, too many tasks fail.
 
-    Its message is one line: what happened, and what to do; no secret of a URL. What was measured
-    is saved.
+    The message is one line: what happened, and what to do. Secrets in URLs are left out. What was
+    measured is saved.
     """
 
     def __init__(self, *args: object) -> None:

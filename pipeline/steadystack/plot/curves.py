@@ -35,7 +35,7 @@ def drift(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False)
     Raises
     ------
     InputError
-        For anything but a solved shifts dataset.
+        For anything other than a solved shifts dataset.
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
@@ -94,7 +94,7 @@ def path(shifts: xr.Dataset, ax: Axes | None = None, *, physical: bool = False) 
     Raises
     ------
     InputError
-        For anything but a solved shifts dataset, and for shifts along one axis.
+        For anything other than a solved shifts dataset, or for shifts along one axis.
     """
     shifts, ax = as_shifts(shifts, *NEEDED), get_axes(ax)
     scale, unit = _get_scale(shifts, physical)
@@ -167,8 +167,8 @@ def residuals(
     shifts : a solved shifts dataset
     ax : axes to draw on; None: the current ones
     kind : "lag" draws them over the lag, moving - reference; "matrix" draws their size over
-        reference and moving (or over reference and lag if all pairs are close), with rejected
-        pairs and those without a shift in colours of their own
+        reference and moving (or over reference and lag if all pairs are close), with separate
+        colours for rejected pairs and pairs without a shift
 
     Returns
     -------
@@ -177,7 +177,7 @@ def residuals(
     Raises
     ------
     InputError
-        For anything but a solved shifts dataset.
+        For anything other than a solved shifts dataset.
     """
     if kind not in ("lag", "matrix"):
         raise InputError(f"kind {kind!r} is neither lag nor matrix")
@@ -187,7 +187,7 @@ def residuals(
 
 
 def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw NCC over overlap of every pair, coloured by status; the dataset may be unsolved, too."""
+    """Draw NCC over overlap of every pair, coloured by status; the dataset need not be solved."""
     shifts = as_shifts(shifts, *ENDS, "pair_ncc", "pair_overlap", solved=False)
     ax = get_axes(ax)
     status = shifts["pair_status"].to_numpy()

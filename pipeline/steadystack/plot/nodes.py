@@ -30,20 +30,20 @@ MOST_TRACED, APART, MOST_TRACE_POINTS = 4, 0.25, 500
 
 @dataclass(frozen=True, eq=False)
 class NodeShifts:
-    """Local shifts less the shift of their frame, at the nodes of a grid.
+    """Local shifts minus the shift of their frame, at the nodes of a grid.
 
-    Of volumes the nodes of one plane of the grid, that of the node that is farthest.
+    For volumes, the nodes of one plane of the grid: the plane of the node that is farthest.
 
     Attributes
     ----------
     off : (frames, rows, columns, axes) [z,] y, x, pixels; NaN: not known
-    std : likewise, its deviation: that of the whole local shift, as `frame_shift` is the number
-        that the dataset holds
+    std : likewise, its standard deviation: that of the whole local shift, as `frame_shift` is the
+        number that the dataset holds
     size : (frames, rows, columns) pixels, how far they differ
     status : (frames, rows, columns) codes of `LocalStatus`
-    y, x : (rows,), (columns,) places of the nodes, pixels of the anchor's frame
-    z : place of the plane, likewise; None: frames are no volumes
-    planes : of nodes, of which one is here
+    y, x : (rows,), (columns,) positions of the nodes, pixels of the anchor's frame
+    z : position of the plane, likewise; None: frames are not volumes
+    planes : number of planes of nodes, of which this is one
     """
 
     off: NDArray[np.float64]
@@ -150,18 +150,18 @@ class NodeShifts:
 def local_shifts(
     shifts: xr.Dataset, ax: Axes | None = None, *, image: ArrayLike | None = None
 ) -> Axes:
-    """Draw local shifts less that of the frame as arrows, of the frame with the farthest node.
+    """Draw local shifts minus that of the frame as arrows, for the frame with the farthest node.
 
     An arrow begins at its node and points to where the frame is moved there, beyond its own shift;
-    an arrow above has the length of the number beside it. Hollow arrows are of nodes around which
-    nothing is seen; of many nodes some are drawn. Those of `local_traces` are numbered. Of volumes
-    the plane of nodes that holds the farthest, and what it is moved by along y and x.
+    the arrow above the axes gives the scale. Hollow arrows belong to nodes around which nothing is
+    visible; of many nodes, some are drawn. The nodes of `local_traces` are numbered. For volumes,
+    the plane of nodes with the farthest one is drawn, with its motion along y and x.
 
     Parameters
     ----------
     shifts : a solved shifts dataset, measured with motion.model local
     ax : axes to draw on; None: the current ones
-    image : (y, x) of the shape of a frame, such as the mean of the moved ones, to draw them on
+    image : (y, x) image of the shape of a frame to draw on, such as the mean of the moved frames
 
     Returns
     -------
@@ -170,7 +170,7 @@ def local_shifts(
     Raises
     ------
     InputError
-        For anything but a solved shifts dataset, and if no local motion was found.
+        For anything other than a solved shifts dataset, or if no local motion was found.
     """
     shifts, nodes = _require_nodes(shifts)
     ax = get_axes(ax)
@@ -207,10 +207,10 @@ def local_shifts(
 
 
 def local_traces(shifts: xr.Dataset, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """Draw local shifts less that of the frame over time, of the nodes that move most.
+    """Draw local shifts minus that of the frame over time, for the nodes that move most.
 
-    Bands are two standard deviations; hollow points are frames in which nothing is seen around the
-    node; the dotted line is the frame that `local_shifts` draws.
+    Bands are two standard deviations; hollow points are frames in which nothing is visible around
+    the node; the dotted line marks the frame that `local_shifts` draws.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def local_traces(shifts: xr.Dataset, axes: Sequence[Axes] | None = None) -> Sequ
     Raises
     ------
     InputError
-        For anything but a solved shifts dataset, and if no local motion was found.
+        For anything other than a solved shifts dataset, or if no local motion was found.
     """
     shifts, nodes = _require_nodes(shifts)
     chosen = nodes.choose_apart()

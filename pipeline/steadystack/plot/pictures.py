@@ -36,7 +36,7 @@ def before_after(
     after: xr.DataArray | ArrayLike,
     axes: tuple[Axes, Axes] | None = None,
 ) -> tuple[Axes, Axes]:
-    """Draw two images on the same grey scale; of stacks the means over t.
+    """Draw two images on the same grey scale; for stacks, their means over t.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def before_after(
     Raises
     ------
     InputError
-        For anything but images and stacks, such as a shifts dataset.
+        For anything other than images and stacks, such as a shifts dataset.
     """
     images = [_flatten(stack) for stack in (before, after)]
     if axes is None:
@@ -77,8 +77,8 @@ def kymograph(
 ) -> Axes:
     """Draw one line of a series over time: frames to the right, positions along `axis` downwards.
 
-    `image` has the shape (frames, positions), else InputError is raised; `span` gives the first and
-    last frame, if they are not the first and last row.
+    `image` must have the shape (frames, positions), else InputError is raised; `span` gives the
+    first and last frame, if they are not the first and last row.
     """
     values = _check_numbers(image, "one line of a stack over time, such as stack.isel(x=100)")
     if values.ndim != 2:

@@ -60,9 +60,9 @@ EDITED = "edited"  # the attribute that says when shifts were edited, "" if that
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
-    """How far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`.
+    """Judge how far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`.
 
-    Shifts that are not those that were solved for are a reason, too.
+    Shifts that were changed after the solve are a reason, too.
     """
     attributes = dict(shifts.attrs)
     if is_edited(shifts):
@@ -73,18 +73,18 @@ def verdict(shifts: xr.Dataset) -> Verdict:
 def edit_shifts(
     shifts: xr.Dataset, frame_shift: xr.DataArray | NDArray[Any], *, path: str | None = None
 ) -> xr.Dataset:
-    """Put other shifts of frames into a solved dataset, which then says that it was edited.
+    """Replace the frames' shifts in a solved dataset, which is then marked as edited.
 
-    What the pairs say of the frames stays as it was measured, and the verdict names the edit as a
-    reason to look. A shift that is changed has no standard deviation; a frame that had none of
-    its own is then "interpolated". `steadystack correct` takes the edited dataset at the path of
-    output.shifts; the next `solve`, or a `run` that solves again, writes its own shifts over it.
+    The measurements of the pairs stay unchanged, and the verdict lists the edit as a reason to
+    look. A changed shift has no standard deviation; a frame that had no shift of its own becomes
+    "interpolated". `steadystack correct` uses the edited dataset at the path of output.shifts; the
+    next `solve`, or a `run` that solves again, overwrites it with its own shifts.
 
     Parameters
     ----------
-    shifts : the dataset of `estimate_shifts` or `run`; it stays as it is
+    shifts : the dataset of `estimate_shifts` or `run`; it is not changed
     frame_shift : (frames, axes) pixels, for all frames, relative to the anchor; NaN: no shift
-    path : where to write the result, too: .zarr, or .nc for NetCDF; a shifts dataset that is there
+    path : where to write the result as well: .zarr, or .nc for NetCDF; an existing shifts dataset
         is replaced
 
     Returns
@@ -95,7 +95,7 @@ def edit_shifts(
     Raises
     ------
     InputError
-        For anything but a solved dataset and real numbers of the shape of its shifts.
+        If the dataset is not solved, or the shifts are not real numbers of the shape of its shifts.
     """
     needed = "component", "frame_status", "frame_shift_std", "object_position"
     shifts = as_shifts(shifts, *needed, "object_position_std")

@@ -32,21 +32,21 @@ def register_translation(
     subpixel: bool = True,
     allow_inverted: bool = False,
 ) -> Registration:
-    """The shift that aligns `moving` with `reference`, from the pixels that are valid in both.
+    """Measure the shift that aligns `moving` with `reference`, from pixels that are valid in both.
 
     Parameters
     ----------
     reference, moving : real arrays with 1 to 3 dimensions
         They may differ in shape; the shift is then measured between the first pixels of the two
-        arrays, not between their centres. NaN and infinite pixels are never valid, nor are those
-        that an array of `numpy.ma` has masked (there, True = masked).
+        arrays, not between their centres. NaN and infinite pixels are never valid, nor are pixels
+        masked in a `numpy.ma` array (there, True = masked).
     reference_mask, moving_mask : bool arrays of the shape of their image, True = valid
-        None: every finite pixel is valid. One mask says nothing of the other image.
+        None: every finite pixel is valid. Each mask applies to its own image only.
     max_shift : int, one int per axis, or None
         Largest shift searched for, pixels. None: every lag at which the images overlap.
     min_overlap : float in 0..1, or None
-        Lags at which fewer than this fraction of the smaller number of valid pixels overlap are
-        left out. None: no limit; the significance of the peak makes one unnecessary.
+        Ignore lags at which fewer than this fraction of the smaller number of valid pixels overlap.
+        None: no limit; the significance of the peak makes one unnecessary.
     subpixel : bool
         Whether to measure fractions of a pixel.
     allow_inverted : bool
@@ -57,12 +57,12 @@ def register_translation(
     -------
     Registration
         ``shift`` is what ``scipy.ndimage.shift(moving, shift)`` needs. It is NaN unless ``status``
-        is ok. ``covariance`` holds the noise, and what the parts of the images disagree about.
+        is ok. ``covariance`` includes the noise and the disagreement between parts of the images.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, complex images, and values out of range.
+        For shapes that do not match, complex images, and values out of range.
 
     See Also
     --------
@@ -111,20 +111,20 @@ def masked_ncc(
     min_overlap: float | None = None,
     dtype: DTypeLike = np.float32,
 ) -> xr.Dataset:
-    """The masked normalized cross-correlation of two images over integer shifts.
+    """Compute the masked normalized cross-correlation of two images over integer shifts.
 
     Parameters
     ----------
     reference, moving, reference_mask, moving_mask, max_shift, min_overlap
         As in `register_translation`.
     dtype : float32 or float64
-        Of the transforms and the result. Single precision is good to about 1e-6 where a tenth of
-        the pixels overlap, and less where only a few pixels do.
+        Of the transforms and the result. Single precision is accurate to about 1e-6 where a tenth
+        of the pixels overlap, and less accurate where only a few pixels do.
 
     Returns
     -------
     Dataset
-        ``ncc`` (-1..1; NaN where nothing or too little overlaps, or where what overlaps is flat)
+        ``ncc`` (-1..1; NaN where nothing or too little overlaps, or where the overlap is flat)
         and ``overlap_count`` (pixels) over the dims lag_y, lag_x (lag_z, ...), whose coordinates
         are the shifts in pixels.
     """

@@ -68,11 +68,11 @@ def open_stack(
     frames: str | None = None,
     region: Sequence[Any] | None = None,
 ) -> xr.DataArray:
-    """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
+    """Open a stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
     The parameters are the keys of the `input` section of the settings. Spatial coordinates are in
-    the unit of the pixel size; where chunks are missing in the store, a lazy boolean coordinate
-    ``valid`` says which pixels are there.
+    the unit of the pixel size. If chunks are missing in the store, a lazy boolean coordinate
+    ``valid`` marks the pixels that exist.
     """
     return _make_lazy(
         locate_stack(
@@ -191,45 +191,46 @@ def estimate_shifts(
     parts: Literal["auto"] | None = "auto",
     client: Engine = None,
 ) -> xr.Dataset:
-    """The shift of every frame of a stack, with all pairs and statuses behind it.
+    """Estimate the shift of every frame of a stack; returns them with all pairs and statuses.
 
     Parameters
     ----------
     stack : DataArray with the dims t and (z,) y, x, in memory or lazy; or an array (t, [z,] y, x)
-        What an array of `numpy.ma` has masked is not valid.
-        One channel: an array of four axes with 2 to 4 entries where planes would be is refused, as
-        it is nearly always (t, c, y, x); a DataArray with the dim z says that they are planes.
-    mask : bool array, True = valid; of the shape of a frame, or of all frames
-    max_shift, min_overlap : as in the `register` section of the settings; a `max_shift` of "auto"
-        is as far as some pairs of coarse frames ask for, and everywhere for pairs that have no
-        shift within that; None: every shift at which frames overlap
+        Pixels masked in a `numpy.ma` array are not valid.
+        It must be a single channel: an array with four axes and 2 to 4 entries where planes would
+        be is refused, as it is nearly always (t, c, y, x); if they are planes, pass a DataArray
+        with the dim z.
+    mask : bool array, True = valid; with the shape of a frame, or of all frames
+    max_shift, min_overlap : as in the `register` section of the settings; with a `max_shift` of
+        "auto" the range is estimated from some pairs of coarse frames, and pairs without a shift in
+        this range are searched at every shift; None: every shift at which frames overlap
     preprocess, pairs, motion, solve : as the sections of the settings, such as
         ``pairs={"strategy": "window", "width": 5}``
     initial_shifts : array (frames, axes), or the dataset of an earlier call
         Shifts known beforehand, pixels; the shift of a pair is searched within ± `max_shift`
-        around them. Of drift, or of positions of the specimen, give the negative.
-    external_reference : image (axes of a frame), or what `steadystack.mean` returned
-        To which the shifts are relative, if the mean of the frames is found in it; it may have
-        another size, and positions count from its first pixel. NaN and what `numpy.ma` has masked
-        is not valid. The attribute ``external_reference`` tells what became of it.
-    object_mask : bool array of the shape of a frame, True = an object
-        As it lies in the frame ``solve["anchor"]``, 0 if that is not given. It follows the object,
-        and what lies inside of it is measured, searched for within `max_shift` from frame to frame;
-        ``object_position`` is its path. Not with `initial_shifts`, `external_reference`, a motion
-        model, refinement and images of the camera.
-    defects : whether pixels of the camera that stand out wherever the scene is are looked for, and
-        not used, and rows and columns that do, of which that is subtracted; None: neither is
-    field_of_view : whether pixels along the border that show no scene, outside of a round field of
-        view, are looked for and not used, where shifts are better known without them; None: not
-    parts : whether parts of the frame that go their own way, an object, a label, are looked for and
-        not used, where shifts are better known without them; None: they are not
+        around them. If you have drift, or positions of the specimen, pass the negative.
+    external_reference : image (axes of a frame), or the result of `steadystack.mean`
+        The shifts are relative to it, if the mean of the frames is found in it; it may have another
+        size, and positions count from its first pixel. NaN and pixels masked by `numpy.ma` are not
+        valid. The attribute ``external_reference`` states the outcome.
+    object_mask : bool array with the shape of a frame, True = an object
+        The object where it is in the frame ``solve["anchor"]`` (0 if not given). The mask follows
+        the object, within `max_shift` from frame to frame, and only what is inside it is measured;
+        ``object_position`` is the path of the object. Not with `initial_shifts`,
+        `external_reference`, a motion model, refinement or images of the camera.
+    defects : "auto": find pixels of the camera that stand out wherever the scene is, and exclude
+        them, and subtract offsets of its rows and columns; None: neither
+    field_of_view : "auto": find pixels along the border that show no scene, outside a round field
+        of view, and exclude them if that makes the shifts more precise; None: do not
+    parts : "auto": find parts of the frame that go their own way, an object, a label, and exclude
+        them if that makes the shifts more precise; None: do not
     client : a Dask client; None: the current one, or this process if there is none
 
     Returns
     -------
     Dataset
-        ``frame_shift`` (frame, axis) in pixels is what ``scipy.ndimage.shift(frame, shift)`` needs
-        to lay a frame on the anchor; docs/dataset.md lists the other variables.
+        ``frame_shift`` (frame, axis), in pixels, is what ``scipy.ndimage.shift(frame, shift)``
+        needs to align a frame with the anchor; docs/dataset.md lists the other variables.
 
     Raises
     ------

@@ -64,12 +64,12 @@ def run_all(
     inputs: Mapping[str, Config] | None = None,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Run every input of the settings, one after the other; one that fails does not stop the rest.
+    """Run every input of the settings, one after the other; if one fails, the others still run.
 
-    Each continues where an earlier run stopped. After every input `told` is called with its
-    outcome and, where shifts are made, the table `output.summary` is rewritten. What is wrong for
-    all inputs is raised as InputError before the first one. `command` is the stage to run;
-    `inputs` are the settings of each input by name, if they are known already. Returns an outcome
+    Each continues where an earlier run stopped. After every input, `told` is called with its
+    outcome, and the table `output.summary` is rewritten if shifts are made. Problems that concern
+    all inputs are raised as InputError before the first one. `command` is the stage to run;
+    `inputs` are the settings of each input by name, if they are already known. Returns an outcome
     for each: name, status, numbers of pairs, verdict.
     """
     singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []

@@ -95,20 +95,20 @@ def run(
     progress: Progress | None = None,
     cluster: ClusterOnDemand | None = None,
 ) -> xr.Dataset:
-    """Measure, solve and report: the whole run. Returns the shifts dataset, which is also on disk.
+    """Measure, solve and report: do a whole run. Returns the shifts dataset, which is also on disk.
 
     Parameters
     ----------
     config : settings, as `load_config` returns them
     overwrite : whether to start over, even if the output exists
     progress : called with the numbers of measured pairs and of all pairs
-    cluster : one that serves other runs, too; None: that of the settings
+    cluster : a cluster that also serves other runs; None: the one in the settings
 
     Raises
     ------
     InputError
-        If the settings, the stack or the mask are unusable; before any frame is read. Also if
-        another run is writing the same output, or made what lies at `output.report`.
+        If the settings, the stack or the mask cannot be used; before any frame is read. Also if
+        another run is writing the same output, or wrote the existing `output.report`.
     """
     config = resolve_only_input(config)
     path = config.output.report
