@@ -91,7 +91,7 @@ def test_init_of_a_volume_runs(tmp_path):
     assert load_config(tmp_path / "new.yaml").register_.max_shift == "auto"
     planned = shell("plan", tmp_path / "new.yaml")
     assert planned.exit_code == 0
-    assert "at most: auto" in planned.output
+    assert "at most (auto" in planned.output
 
 
 def test_check_asks_what_a_person_would(folder, frames):

@@ -126,7 +126,7 @@ def test_keys_are_written_for_their_owner_alone(tmp_path):
 @pytest.mark.parametrize(
     ("address", "security", "words"),
     [
-        ("tls://127.0.0.1:1", None, r"tls://127\.0\.0\.1:1\)? speaks TLS.*\{ca: ca"),
+        ("tls://127.0.0.1:1", None, r"tls://127\.0\.0\.1:1\)? uses TLS.*\{ca: ca"),
         ("tcp://127.0.0.1:1", "files", r"does not use TLS.*begins with tls://"),
         ("127.0.0.1:1", "files", r"does not use TLS.*begins with tls://"),
         (
@@ -163,7 +163,9 @@ def test_a_torn_scheduler_file_is_told(tmp_path, monkeypatch, content):
     file = tmp_path / "scheduler.json"
     file.write_bytes(content)
     with (
-        pytest.raises(InputError, match=r"^cluster\.scheduler_file .*no whole JSON.*start `dask"),
+        pytest.raises(
+            InputError, match=r"^cluster\.scheduler_file .*does not hold complete JSON.*start `dask"
+        ),
         connect(ClusterSection(kind="scheduler-file", scheduler_file=str(file))),
     ):
         pass

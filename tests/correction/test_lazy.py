@@ -108,7 +108,7 @@ def test_a_whole_stack_is_not_moved_by_the_shifts_of_some_of_its_frames(series):
     some = shifts.assign_coords(frame=range(5)).isel(frame=[1, 3])
     with pytest.raises(steadystack.InputError, match=r"there are shifts for 2, for some") as e:
         steadystack.correct(stack, some)
-    way_out = re.search(r"take (stack\.isel\(.*\))", str(e.value))[1]
+    way_out = re.search(r"use (stack\.isel\(.*\))", str(e.value))[1]
     chosen = eval(way_out, {"stack": stack, "shifts": some})
     np.testing.assert_array_equal(
         steadystack.correct(chosen, some), steadystack.correct(stack, shifts).isel(t=[1, 3])

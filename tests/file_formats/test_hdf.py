@@ -159,7 +159,7 @@ def test_a_virtual_dataset_is_read_if_all_its_files_are_there(tmp_path, frames):
         file.create_virtual_dataset("data", layout)
     np.testing.assert_array_equal(steadystack.open_stack(path), frames)
     (tmp_path / "part1.h5").unlink()
-    with pytest.raises(InputError, match=r"part1\.h5 is not there"):
+    with pytest.raises(InputError, match=r"part1\.h5 is missing"):
         steadystack.open_stack(path)
 
 

@@ -300,7 +300,7 @@ def test_another_stack_at_the_same_place_is_refused(tmp_path, acting):
         )  # fmt: skip
 
     acting(exchange)
-    with pytest.raises(InputError, match="another stack"):
+    with pytest.raises(InputError, match="a different stack"):
         list(follow(settings(tmp_path), Pace()))
 
 
@@ -326,7 +326,7 @@ def test_a_stack_that_is_begun_anew_is_refused(tmp_path, acting):
 
     begin_zarr(tmp_path)
     acting(*(partial(append, index) for index in range(4)), lambda: None, begin_anew)
-    with pytest.raises(InputError, match="3 frames, and 4 have been followed: it was started over"):
+    with pytest.raises(InputError, match="3 frames, but 4 have been followed: it was started over"):
         list(follow(settings(tmp_path), Pace()))
 
 

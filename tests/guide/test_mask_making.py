@@ -94,7 +94,7 @@ def test_a_region_without_an_inside_is_refused(tmp_path):
     line = roifile.ImagejRoi.frompoints([[1, 2], [30, 40]])
     line.roitype = roifile.ROI_TYPE.POLYLINE
     line.tofile(tmp_path / "line.roi")
-    with pytest.raises(InputError, match="POLYLINE: no area"):
+    with pytest.raises(InputError, match="POLYLINE has no area"):
         read_rois(str(tmp_path / "line.roi"))
 
 

@@ -49,7 +49,7 @@ def test_every_pixel_of_a_frame_counts_and_no_other_frame():
     for frame, pixel in ((0, (0, 0)), (4, (17, 30)), (8, (39, 43))):
         changed = stack.copy()
         changed[frame][pixel] += 1
-        with pytest.raises(InputError, match=rf"frame {100 + frame} .* others.*--overwrite"):
+        with pytest.raises(InputError, match=rf"frame {100 + frame} .* have changed.*--overwrite"):
             sums_of(changed).check(attributes, "shifts.zarr")
     others = stack.copy()
     others[[1, 2, 3, 5, 6, 7]] = 0

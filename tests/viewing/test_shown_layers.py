@@ -104,7 +104,7 @@ def test_without_shifts_the_stack_is_shown_and_why_is_told(viewed):
     path = viewed[0]
     shown = find_shown(change(path, "other.yaml", output={"shifts": "none.zarr"}, mask=STILL))
     assert [layer.name for layer in shown.layers] == ["stack", "left out", "not valid", "region"]
-    assert "none.zarr is not there" in shown.notes[0]
+    assert "none.zarr does not exist" in shown.notes[0]
     assert shown.describe_frame(0) == "frame 1, 3 second"
     changed = find_shown(change(path, "other.yaml", register={"max_shift": 7}))
     assert changed.get("steady") is None
@@ -116,7 +116,7 @@ def test_a_mask_per_frame_is_not_drawn_on(viewed):
     np.save(path.with_name("masks.npy"), np.ones((1 + len(SHIFTS), *SIZE), bool))
     shown = find_shown(change(path, "other.yaml", mask={"path": "masks.npy"} | STILL))
     assert shown.get("not valid") is None
-    assert any("mask.path is one per frame" in note for note in shown.notes)
+    assert any("mask.path has one mask per frame" in note for note in shown.notes)
 
 
 def test_parts_that_were_left_out_are_boxes_in_their_place(viewed, monkeypatch):

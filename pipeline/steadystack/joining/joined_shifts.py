@@ -231,6 +231,6 @@ def _tell_lost(series: SolvedSeries, graph: MeanGraph, number: int) -> str:
     lost = [fit.status for fit in fits if not fit.is_known]
     part = "" if len(fits) == 1 else f"{len(lost)} of its {len(fits)} connected parts: "
     return (
-        f"{series.name}: {part}not found in the other series ({lost[0]}), and its frames have no "
-        "shift in their frame: leave it out, or add a series that shows some of both"
+        f"{series.name}: {part}not found in the other series ({lost[0]}), so its frames have no "
+        "shift relative to them: leave it out, or add a series that shows some of both"
     )

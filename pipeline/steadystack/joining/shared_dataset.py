@@ -124,7 +124,7 @@ def _describe_positions(
         "series_agrees": (("series",), drift.agrees.astype(np.int8), tell(
             "0: the series goes its own way, and is not used in any frame")),
         "series_rms": (("series",), drift.rms, tell(
-            "root mean square length of series_residual, where others have a shift, too", "pixel")),
+            "root mean square length of series_residual, where others also have a shift", "pixel")),
         "series_excess": (("series",), drift.excess, tell(
             "root mean square of series_residual divided by the stated error")),
     }  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}
-"""The colours of the axes, told apart by the colour-blind, too."""
+"""The colours of the axes, which the colour-blind can tell apart as well."""
 BAD, WORSE = "#cc79a7", "#e69f00"
 # Most points of a curve that are drawn, and most marks that are not drawn as pixels.
 MOST_POINTS, MOST_MARKS = 2000, 3000

@@ -42,8 +42,8 @@ def locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
         return None
     if not get_place(path).is_pattern and list_series_files(path, PICTURE_SUFFIXES):
         raise InputError(
-            f"{path} holds TIFF files and pictures: give a pattern of those that are meant, such "
-            f"as '{path.rstrip('/')}/*.tif'"
+            f"{path} holds TIFF files and pictures: give a pattern that matches the wanted ones, "
+            f"such as '{path.rstrip('/')}/*.tif'"
         )
     return _locate_series(path, files, choice.series, choice.level, choice.axes)
 
@@ -143,8 +143,8 @@ def locate_pictures(path: str, choice: ArrayChoice) -> LocatedArray | None:
     endings = sorted({file.rpartition(".")[2].lower().replace("jpeg", "jpg") for file in files})
     if len(endings) > 1:
         raise InputError(
-            f"{path} holds pictures that end in .{', .'.join(endings)}: give a pattern of those "
-            f"that are meant, such as '{path.rstrip('/')}/*.{endings[0]}'"
+            f"{path} holds pictures that end in .{', .'.join(endings)}: give a pattern that "
+            f"matches the wanted ones, such as '{path.rstrip('/')}/*.{endings[0]}'"
         )
     first, reference = locate_in_file("picture", files[0]), InFile("picture")
     with explaining_damage(files[0], "the picture"):
