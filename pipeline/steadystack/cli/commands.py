@@ -85,7 +85,7 @@ def main(debug: bool) -> None:
 @config_argument
 @reporting_errors
 def preview(config: str) -> None:
-    """Take a coarse look at the whole series and estimate the cost of a run.
+    """Take a coarse look at the series and estimate the cost of a run.
 
     Takes a few seconds: measures every nth frame, averaged over boxes of pixels, and one to three
     pairs at full size. Drift and errors are in pixels of the stack; time and memory of the whole
@@ -277,7 +277,7 @@ def report(config: str, figures: str | None) -> None:
 )
 @reporting_errors
 def check(config: str, picture: str | None) -> None:
-    """Show how steadystack understands the settings, the stack and the mask.
+    """Show how the settings, the stack and the mask are understood.
 
     Reads three frames, points out anything odd in them, and tries a few pairs.
     """

@@ -121,10 +121,10 @@ def _is_output_here() -> bool:
 @stack_options
 @reporting_errors
 def mask(stack: str, target: str, **options: Any) -> None:
-    """Make a mask for a stack from a threshold on its mean or deviation, or from ImageJ regions.
+    """Make a mask for a stack.
 
-    Reads up to 64 frames. Set mask.path to MASK.npy in the settings. An existing file is not
-    replaced.
+    From a threshold on the mean or the deviation of its frames, or from ImageJ regions. Reads up to
+    64 frames. Set mask.path to MASK.npy in the settings. An existing file is not replaced.
     """
     print_table(guide.make_mask(stack, target, **_take_given(options)))
 

@@ -45,11 +45,11 @@ def follow(
     patience: float,
     scheduler_file: str | None,
 ) -> None:
-    """Print the shift of every frame while the stack is being written, then run.
+    """Print shifts while the stack is being written, then do a run.
 
-    Prints a line of JSON for each frame as soon as it is complete; the stack need not exist yet. At
-    the end it does what `run` does. Everything except these lines goes to standard error. Ctrl-C
-    ends it without the run.
+    Prints the shift of each frame, a line of JSON, as soon as the frame is complete; the stack need
+    not exist yet. At the end it does what `run` does. Everything except these lines goes to
+    standard error. Ctrl-C ends it without the run.
     """
     settings = override_cluster(load_config(config), scheduler_file)
     inputs, started = planning.resolve_inputs(settings), time.monotonic()

@@ -37,12 +37,13 @@ from steadystack.model import Trust, Verdict, escape_unprintable
 def join(
     configs: tuple[str, ...], shared_drift: bool, output: str, each: str | None, overwrite: bool
 ) -> None:
-    """Align the series of finished runs: sessions of one specimen, or fields that overlap.
+    """Align the series of finished runs with each other.
 
-    Each CONFIG is the settings file of a run, which may have several inputs. The mean of each
-    series is measured against the means of all others, and the offset found is added to the shifts
-    of the series; the first series keeps its shifts. With --shared-drift, the series need not show
-    anything in common, as long as they share a stage. The runs themselves are not changed.
+    The series are sessions of one specimen, or fields that overlap. Each CONFIG is the settings
+    file of a run, which may have several inputs. The mean of each series is measured against the
+    means of all others, and the offset found is added to the shifts of the series; the first series
+    keeps its shifts. With --shared-drift, the series need not show anything in common, as long as
+    they share a stage. The runs themselves are not changed.
     """
     settings = [load_config(path) for path in configs]
     joined = joining.join_series(

@@ -14,10 +14,10 @@ from steadystack.config import load_config
 @config_argument
 @reporting_errors
 def view(config: str) -> None:
-    """Show the stack and the corrected stack in napari, and draw a region or a mask.
+    """Show a run in napari, and draw a region or a mask.
 
-    Frames are read when they are shown. A button saves what you draw, as NAME.drawn.yaml and
-    NAME.mask.npy beside CONFIG, which is not changed; existing files are not replaced. Needs napari
-    and a display: pip install 'steadystack[napari]'
+    Shows the stack and the corrected stack. Frames are read when they are shown. A button saves
+    what you draw, as NAME.drawn.yaml and NAME.mask.npy beside CONFIG, which is not changed;
+    existing files are not replaced. Needs napari and a display: pip install 'steadystack[napari]'
     """
     viewing.view(load_config(config), echo)
