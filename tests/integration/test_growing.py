@@ -222,7 +222,7 @@ def test_files_that_come_before_others_are_not_gone_on_with(tmp_path):
     stages.run(settings(tmp_path, "stack"))
     tifffile.imwrite(tmp_path / "stack" / "a.tif", series(9)[8])
     with pytest.raises(
-        InputError, match="9 frames instead of 8, and its first 8 are not those that were measured"
+        InputError, match="9 frames instead of 8, and the first 8 are not those that were measured"
     ):
         stages.run(settings(tmp_path, "stack"))
 

@@ -122,7 +122,7 @@ def test_what_other_programs_read_is_told(run, tmp_path):
     assert "rotation" not in rows[0]
     with pytest.raises(steadystack.InputError, match=r"'fourier' is for shifts alone"):
         steadystack.correct(FRAMES, shifts, interpolation="fourier")
-    with pytest.raises(steadystack.InputError, match="cut them then"):
+    with pytest.raises(steadystack.InputError, match="crop them afterwards"):
         steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
 
 

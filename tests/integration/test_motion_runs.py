@@ -279,7 +279,7 @@ def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):
     folder, shifts = run
     with pytest.raises(steadystack.InputError, match=r"'fourier' is for shifts alone"):
         steadystack.correct(FRAMES, shifts, interpolation="fourier")
-    with pytest.raises(steadystack.InputError, match="cut them then"):
+    with pytest.raises(steadystack.InputError, match="crop them afterwards"):
         steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
     (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
     with pytest.raises(steadystack.InputError, match=r"correct\.interpolation 'fourier'"):
