@@ -119,7 +119,7 @@ def test_the_command_line_holds_the_object_still(scene, tmp_path, unchecked, no_
     assert np.abs(shifts["frame_shift"].to_numpy() + scene.paths["object"]).max() < 0.2
     log = (tmp_path / "run.log").read_text()
     assert "object: seen in 8 of 8 frames" in log
-    assert "lies beside it" not in log
+    assert "the mask is off" not in log
     steady = zarr.open_array(tmp_path / "steady.zarr" / "0", mode="r")[:].astype(float)
     inside = scene.masks["object"]
     before = np.corrcoef([400 * frame[inside] for frame in scene.frames])[0, 1:]

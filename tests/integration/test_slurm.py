@@ -115,7 +115,7 @@ def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypa
     monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
     words = "echo 'no such module' >&2; exit 1"
     config = load_config(written(folder, "none", **ALONE, prologue=[words]))
-    with pytest.raises(RunError, match=r"workers' jobs end before.*no such module"):
+    with pytest.raises(RunError, match=r"workers' jobs ended before.*no such module"):
         stages.measure(config)
 
 
@@ -135,7 +135,7 @@ def test_jobs_import_nothing_of_the_working_folder(slurm, folder, here, marks):
             r"worker .* imports steadystack from .*steadystack\.py, which",
             marks=pytest.mark.slow,
         ),
-        ("dask", RunError, r"workers' jobs end.*RuntimeError: of a user, in .*dask\.py"),
+        ("dask", RunError, r"workers' jobs ended.*RuntimeError: of a user, in .*dask\.py"),
     ],
 )
 def test_what_jobs_import_instead_is_named(
