@@ -10,7 +10,7 @@ import pytest
 import steadystack
 from bench_verdict import noisy, views, wander
 from steadystack.checks import check_probe_pairs
-from steadystack.checks.probe_pairs import select_probe_pairs
+from steadystack.checks.sampling import select_probe_pairs
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, ProbeCheck, as_stack

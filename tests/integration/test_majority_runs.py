@@ -8,14 +8,16 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 import bench_verdict
 from bench_verdict import moving_object, noisy, views, wander
+from scenes import Blobs
 from steadystack import estimate_shifts, stages
 from steadystack.checks.probe_pairs import check_majority
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
-from steadystack.model import PairTable, as_stack
+from steadystack.model import MajorityCheck, PairTable, as_stack
 from steadystack.outputs import write_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
@@ -67,6 +69,25 @@ def test_shifts_that_no_pair_confirms_are_not_taken(frames):
     assert found.pairs >= 3
     assert not found.confirmed
     assert found.off_all < 0.1 < found.off_majority
+
+
+def test_a_label_over_two_parts_that_decides_against_the_others_is_named():
+    """Without either of its parts alone it still decides; far pairs and all parts agree."""
+    rng = np.random.default_rng(3)
+    shifts = rng.normal(0, 0.05, (24, 2))
+    shifts[16:] += rng.normal(size=2) * 3 + 2 * np.sign(rng.normal(size=2))
+    scene = Blobs.of(rng, (102, 102), (3.0,), reach=12)
+    frames = np.stack([scene.view((102, 102), shift) for shift in shifts])
+    frames = frames / frames.std() + rng.normal(0, 1.2, frames.shape)
+    text = gaussian_filter(rng.normal(size=(10, 50)), 0.8) > 0.1
+    frames[:, 88:98, 8:58] = np.where(text, 12, -6)
+    shifts_found = estimate_shifts(frames.astype("f4"))
+    found = MajorityCheck(**json.loads(shifts_found.attrs["majority_check"]))
+    reasons = json.loads(shifts_found.attrs["verdict_reasons"])
+    assert (found.parts, found.confirmed) == ([6, 7], False)
+    assert found.excess > 5
+    assert shifts_found.attrs["verdict"] == "unreliable"
+    assert "decide the shifts (bottom left, bottom middle), and most others" in reasons[0]["words"]
 
 
 @pytest.mark.parametrize("leave_out", [False, True])

@@ -12,6 +12,7 @@ from steadystack.model import (
     FixedPatternEffect,
     FrameStatus,
     LocalMotion,
+    MajorityCheck,
     PairStatus,
     PairTable,
     ProbeCheck,
@@ -202,6 +203,32 @@ def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said
     frames = replace(frames, shift_std=frames.shift_std / 10)
     findings = judge_series(table, frames, probes=probes).findings
     assert [(finding.trust, finding.code) for finding in findings] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("majority", "trust"),
+    [
+        (MajorityCheck((6, 7), 10, off_all=4.9, off_majority=4.8, excess=29.0), Trust.UNRELIABLE),
+        (MajorityCheck((6, 7), 10, off_all=4.9, off_majority=4.8, excess=1.4), Trust.GOOD),
+        (MajorityCheck((6, 7), 10, off_all=0.08, off_majority=0.08, excess=9.0), Trust.GOOD),
+        (MajorityCheck((6, 7), 10, 4.9, 0.1, confirmed=True, excess=9.0), Trust.GOOD),
+    ],
+)
+def test_parts_that_decide_against_most_others_are_named_unless_they_are_left_out(majority, trust):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    probes = ProbeCheck(30, lost_part="top", lost=1.0)
+    said = judge_series(table, frames, majority=majority)
+    assert said.trust is trust
+    if trust is Trust.UNRELIABLE:
+        (finding,) = judge_series(table, frames, majority=majority, probes=probes).findings
+        assert finding.code == "one_part"  # said once
+        assert finding.words.startswith(
+            "some parts of the frame decide the shifts (7, 8), and most"
+        )
+        sharper = SharpnessCheck(32, still=1.0, moved=1.2, error=0.01)
+        said = judge_series(table, frames, majority=majority, sharpness=sharper)
+        assert said.trust is Trust.CHECK
 
 
 def test_a_mean_that_moving_blurs_is_never_trusted_unless_what_stands_still_explains_it():

@@ -20,6 +20,7 @@ from steadystack.checks.sampling import (
     PARTS,
     cut_into_parts,
     name_part,
+    select_probe_pairs,
 )
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import (
@@ -48,10 +49,8 @@ from steadystack.run_log import StageMeter
 from steadystack.solve import weigh_parts
 from steadystack.validity import BoxMask, Validity
 
-# Separations, beyond those of the run, at which pairs are probed: these, and shares of the series.
-SEPARATIONS, SHARES = (8, 16, 32), (0.25, 0.5, 0.75)
-# Pairs of each separation, and how many of them must have a shift; pairs for each other question.
-PER_SEPARATION, FEWEST_OF_SEPARATION = 5, 3
+# So many pairs of a separation must have a shift; pairs for each other question.
+FEWEST_OF_SEPARATION = 3
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
 # Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
@@ -164,7 +163,7 @@ def check_probe_pairs(
     stated = compute_pair_errors(solved, pairs)
     try:
         whole = probe.measure(pairs)
-        check = _compare_separations(whole, solved, stated)
+        check = _compare_separations(whole, solved)
         rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
         if len(rows) < FEWEST_PAIRS:
             return check
@@ -201,17 +200,29 @@ def check_majority(
         rest = probe.measure(pairs, source=probe.mask(boxes), ask=False)
     except RunError:
         return MajorityCheck(parts, 0)
-    first, second = pairs[rest.ok].T
-    if len(first) < FEWEST_PAIRS:
-        return MajorityCheck(parts, len(first))
-    off_all, off_majority = (
-        float(
-            np.median(np.linalg.norm(rest.shift[rest.ok] - (shift[second] - shift[first]), axis=1))
-        )
-        for shift in (whole.shift, solved.shift)
-    )
+    rest = rest.select_pairs(np.flatnonzero(rest.ok))
+    if len(rest.ok) < FEWEST_PAIRS:
+        return MajorityCheck(parts, len(rest.ok))
+    (off_all, excess), (off_majority, less) = (_compare_all(rest, one) for one in (whole, solved))
     confirmed = off_majority < NEARER * off_all
-    return MajorityCheck(parts, len(first), off_all, off_majority, confirmed)
+    excess = less if confirmed else excess
+    return MajorityCheck(parts, len(rest.ok), off_all, off_majority, confirmed, excess)
+
+
+def _compare_all(measured: PairTable, solved: FrameTable) -> tuple[float, float]:
+    """By how much pairs differ from a solution, px, and from what is stated: the medians."""
+    off, error = (np.linalg.norm(each, axis=1) for each in _find_differences(measured, solved))
+    return float(np.median(off)), float(np.median(off / error))
+
+
+def _find_differences(
+    measured: PairTable, solved: FrameTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How pairs differ from a solution, and what is stated of that, pixels (pairs, axes)."""
+    pairs = np.stack([measured.reference, measured.moving], axis=1)
+    off = measured.shift - (solved.shift[pairs[:, 1]] - solved.shift[pairs[:, 0]])
+    stated = compute_pair_errors(solved, pairs)
+    return off, np.sqrt(stated**2 + compute_own_errors(measured) ** 2 + LEAST_ERROR**2)
 
 
 def _find_known(solved: FrameTable) -> Bools:
@@ -247,19 +258,6 @@ def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
     return boxes
 
 
-def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
-    """Choose pairs (pairs, 2) of known frames, further apart than those of a table."""
-    count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))
-    separations = {*SEPARATIONS, *(int(share * count) for share in SHARES)}
-    chosen = []
-    for separation in sorted(separations):
-        first = np.flatnonzero(known[: max(count - separation, 0)] & known[separation:])
-        if separation > far and len(first):
-            first = spread_evenly(first, PER_SEPARATION)
-            chosen.append(np.stack([first, first + separation], axis=1))
-    return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
-
-
 def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
     """Compute what is stated of the difference of two frames' shifts (pairs, axes), px."""
     first, second = pairs.T
@@ -276,13 +274,9 @@ def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:
     return np.asarray(np.fmax(pairs.shift_std, compute_jackknife_std(pairs.part_step)))
 
 
-def _compare_separations(
-    measured: PairTable, solved: FrameTable, stated: NDArray[np.float64]
-) -> ProbeCheck:
+def _compare_separations(measured: PairTable, solved: FrameTable) -> ProbeCheck:
     """Find the separation whose pairs differ most from the solution, for what is stated of it."""
-    difference = solved.shift[measured.moving] - solved.shift[measured.reference]
-    off = measured.shift - difference
-    error = np.sqrt(stated**2 + compute_own_errors(measured) ** 2 + LEAST_ERROR**2)
+    off, error = _find_differences(measured, solved)
     apart = measured.moving - measured.reference
     check = ProbeCheck(pairs=len(apart))
     for separation in np.unique(apart).tolist():

@@ -38,6 +38,10 @@ MOST_FRAMES = 20_000
 # those that hardly move: so many of them, of at least so many.
 MOVES_PX, RESTS_PX, MOST_MOVING, FEWEST_MOVING = 1.0, 0.5, 16, 4
 
+# Separations, beyond those of a run, at which pairs are probed: these, and shares of the series. So
+# many pairs of each.
+SEPARATIONS, SHARES, PER_SEPARATION = (8, 16, 32), (0.25, 0.5, 0.75), 5
+
 # Parts per axis, and the least pixels of one along an axis.
 PARTS, LEAST_SIDE = 3, 24
 NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
@@ -49,6 +53,19 @@ def sample_pairs(
     """Choose rows of the table, spread evenly over the series: half close pairs, half far ones."""
     apart = np.abs(table.moving - table.reference)[rows]
     return rows[spread_by_separation(apart, count)]
+
+
+def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
+    """Choose pairs (pairs, 2) of known frames, further apart than those of a table."""
+    count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))
+    separations = {*SEPARATIONS, *(int(share * count) for share in SHARES)}
+    chosen = []
+    for separation in sorted(separations):
+        first = np.flatnonzero(known[: max(count - separation, 0)] & known[separation:])
+        if separation > far and len(first):
+            first = spread_evenly(first, PER_SEPARATION)
+            chosen.append(np.stack([first, first + separation], axis=1))
+    return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
 
 
 def crop_to_middle(method: Method) -> Method:

@@ -170,6 +170,8 @@ class MajorityCheck:
     off_all, off_majority : by how much these differ from the shifts of the whole, and from those
         without the parts, the median, pixels
     confirmed : whether they are nearer to the latter
+    excess : by how many times the stated errors they differ from the shifts that were taken, the
+        median
     """
 
     parts: tuple[int, ...]
@@ -177,6 +179,7 @@ class MajorityCheck:
     off_all: float = 0.0
     off_majority: float = 0.0
     confirmed: bool = False
+    excess: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -292,8 +292,7 @@ ATTRIBUTES = (
               "at the time, by index: CRC-32 of their pixels as stored in the stack; missing: "
               "written by an earlier version"),
     Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
-              "puts the content of a frame, by the bits it spends on a pixel; part of "
-              "frame_shift_std; missing: none"),
+              "puts a frame, by its bits per pixel; part of frame_shift_std; missing: none"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be determined"),
     Attribute("local_motion", "JSON",

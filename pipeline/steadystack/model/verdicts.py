@@ -100,7 +100,7 @@ class Reason(Word):
     )
     ONE_PART = (
         "one_part",
-        "without one part of the frame, the shifts are different, or there are none",
+        "without one part of the frame, or a few, shifts differ, or there are none",
         "mask.path",
     )
     CHANNELS = "channels", "channels contradict each other, or one has no shifts", "input.channel"

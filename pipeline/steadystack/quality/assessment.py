@@ -36,6 +36,7 @@ from steadystack.model import (
     InputError,
     LocalMotion,
     LocalStatus,
+    MajorityCheck,
     MaskCheck,
     OtherConditioning,
     OutsideOutcome,
@@ -219,7 +220,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     A check that is not among the attributes, or is null, has no part in it.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask, probes, _, sharpness, other = (
+    pattern, motion, mask, probes, majority, sharpness, other = (
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
@@ -233,6 +234,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         motion=LocalMotion(**motion) if motion else None,
         mask=mask_check,
         probes=ProbeCheck(**probes) if probes else None,
+        majority=MajorityCheck(**majority) if majority else None,
         sharpness=SharpnessCheck(**sharpness) if sharpness else None,
         parts=pilot.parts,
         field=pilot.field_of_view,

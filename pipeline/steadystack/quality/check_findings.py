@@ -13,6 +13,7 @@ from steadystack.model import (
     FixedPatternEffect,
     FrameTable,
     LocalMotion,
+    MajorityCheck,
     MaskCheck,
     ProbeCheck,
     Reason,
@@ -253,9 +254,8 @@ def advise_on_probes(
     """
     if probes is None:
         return
-    sharpens = sharpness is not None and sharpness.moved > SHARPER * sharpness.still
-    worst = Trust.CHECK if sharpens else Trust.UNRELIABLE
-    if probes.part_excess > PART_CHANGES and probes.part_pull > CHANGES_PX:
+    worst = _choose_worst(sharpness)
+    if decides_alone(probes):
         yield Finding(
             worst,
             Reason.ONE_PART,
@@ -288,6 +288,42 @@ def advise_on_probes(
             f"{probes.excess:.1f} times the stated error, which is widened accordingly: "
             f"something changes or stands still: {advice.far_pairs}",
         )
+
+
+def advise_on_majority(
+    majority: MajorityCheck | None,
+    ndim: int,
+    advice: AdviceSettings,
+    sharpness: SharpnessCheck | None = None,
+) -> Iterator[Finding]:
+    """Find out whether parts decide the shifts that most of the parts contradict; one finding.
+
+    They were not left out, as pairs without them do not confirm what the others say.
+    """
+    if majority is None or majority.confirmed or majority.off_all <= CHANGES_PX:
+        return
+    if majority.excess > PART_CHANGES:
+        yield Finding(
+            _choose_worst(sharpness),
+            Reason.ONE_PART,
+            f"some parts of the frame decide the shifts ({name_parts(majority.parts, ndim)}), and "
+            f"most others contradict them: without them, pairs move by {majority.off_all:.2f} px, "
+            f"{majority.excess:.1f} times the stated error (a label, dirt, an object?): "
+            f"{advice.masking}",
+        )
+
+
+def decides_alone(probes: ProbeCheck | None) -> bool:
+    """Whether pairs differ from the shifts without one part of the frame."""
+    if probes is None:
+        return False
+    return probes.part_excess > PART_CHANGES and probes.part_pull > CHANGES_PX
+
+
+def _choose_worst(sharpness: SharpnessCheck | None) -> Trust:
+    """How bad it may be at worst: a mean that gets sharper by moving frames speaks for them."""
+    sharpens = sharpness is not None and sharpness.moved > SHARPER * sharpness.still
+    return Trust.CHECK if sharpens else Trust.UNRELIABLE
 
 
 def advise_on_sharpness(

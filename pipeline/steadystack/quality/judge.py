@@ -19,6 +19,7 @@ from steadystack.model import (
     FrameStatus,
     FrameTable,
     LocalMotion,
+    MajorityCheck,
     MaskCheck,
     OutsideOutcome,
     PairStatus,
@@ -34,10 +35,12 @@ from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_fixed_pattern,
     advise_on_jumps,
+    advise_on_majority,
     advise_on_mask,
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    decides_alone,
     find_parts_left_out,
     find_unseen_left_out,
 )
@@ -80,6 +83,7 @@ def judge_series(
     motion: LocalMotion | None = None,
     mask: MaskCheck | None = None,
     probes: ProbeCheck | None = None,
+    majority: MajorityCheck | None = None,
     sharpness: SharpnessCheck | None = None,
     parts: StrangeParts | None = None,
     field: FieldOfView | None = None,
@@ -88,12 +92,15 @@ def judge_series(
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
-    `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes` and
-    `sharpness` are the results of the checks, `parts` and `field` of the pilot, `outside` what
-    became of an external reference; None where there is none. `channels` are the names of those
-    measured.
+    `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes`,
+    `majority` and `sharpness` are the results of the checks, `parts` and `field` of the pilot,
+    `outside` what became of an external reference; None where there is none. `channels` are the
+    names of those measured.
     """
-    is_told = parts is not None and parts.is_all
+    outvoted = []
+    if not decides_alone(probes):  # a part that does is named with those
+        outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
+    is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
@@ -107,6 +114,7 @@ def judge_series(
             *find_parts_left_out(frames, parts, advice),
             *strange,
             *still,
+            *outvoted,
             *advise_on_probes(probes, advice, sharpness, is_told=is_told),
             *blurred,
             *_find_lost_frames(pairs, frames, advice),
