@@ -61,6 +61,11 @@ class VideoPixels:
         )
 
     @property
+    def codec(self) -> str:
+        """Name of the codec."""
+        return str(self._stream.codec_context.name)
+
+    @property
     def codec_std(self) -> float:
         """Standard deviation, pixels, of where the codec puts the content of a frame."""
         codec = self._stream.codec_context.codec
@@ -72,7 +77,7 @@ class VideoPixels:
         return float(min(std / bits**0.5, MOST_STD))
 
     def describe(self, shape: tuple[int, ...] | None = None) -> Any:
-        return [shape or self.shape, str(self.dtype), self._stream.codec_context.name]
+        return [shape or self.shape, str(self.dtype), self.codec]
 
     def read(self, region: Slices) -> NDArray[Any]:
         """Read a region; raises RuntimeError for a frame that cannot be decoded as it was."""
@@ -169,9 +174,11 @@ def open_video(path: str, name: str = "") -> FileArray:
     with explaining_damage(path, "the video"):
         pixels = VideoPixels(path)
     axes = ["t", "y", "x"] + (["c"] if pixels.channels else [])
-    times = (pixels.times, "s")
+    times, kind = (pixels.times, "s"), f"video, {pixels.codec}"
+    if pixels.codec_std:
+        kind += f", which moves what frames show by about {pixels.codec_std:.2g} px"
     return FileArray(
-        pixels, "video", "", axes,
+        pixels, kind, "", axes,
         time=times, channel_names=pixels.channels, codec_std=pixels.codec_std,
     )  # fmt: skip
 
