@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import steadystack
-from steadystack.measure import camera_images
+from steadystack.config import make_config
+from steadystack.measure import Sample, camera_images
+from steadystack.model import LONE, as_stack
+from steadystack.planning import make_series, set_up
+from steadystack.readers import ArrayFrames
 from support.runs import leave_out_checks
 from support.still import make_pattern, noise, views, way
 
@@ -67,3 +72,21 @@ def test_all_pairs_are_measured_where_close_ones_have_a_shift(measured):
     every = sum(24 - apart for apart in (1, 2, 4, 8))
     assert all(ok > 0 for _, ok in measured)
     assert measured[0][0] + measured[1][0] == every
+
+
+def test_frames_that_no_pair_connects_have_no_shift(monkeypatch):
+    """Pairs may be usable and each be rejected, as the only one of its frames."""
+    solve = camera_images.solve_shifts
+
+    def rejecting(table):
+        solved = solve(table)
+        assert table.ok.any()
+        return replace(solved, component=np.full_like(solved.component, LONE))
+
+    frames = views(way(12), shape=SHAPE) + make_pattern(SHAPE)
+    source = ArrayFrames.checked(as_stack(frames.astype("f4")), None)
+    setup = set_up(make_config({"input": {"path": "memory"}}), make_series(source))
+    sample = Sample(source, setup.method, setup.size, np.arange(12), np.ones(12))
+    assert np.isfinite(sample.shifts(None)).all()
+    monkeypatch.setattr(camera_images, "solve_shifts", rejecting)
+    assert np.isnan(sample.shifts(None)).all()

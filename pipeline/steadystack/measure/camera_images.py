@@ -125,7 +125,7 @@ class Sample:
         pairs = np.concatenate([rest, pairs])
         table = self.measured(self.frames[rest], pattern).plus(table)
         solved = solve_shifts(table.select_frames(self.frames, pairs))
-        largest = np.bincount(solved.component + 1)[1:]  # without those that have no pair
+        largest = np.bincount(solved.component + 1, minlength=2)[1:]  # without lone frames
         alike = solved.component == int(largest.argmax())
         return np.where(alike[:, None], solved.shift, np.nan)
 
