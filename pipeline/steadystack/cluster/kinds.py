@@ -232,7 +232,7 @@ def _read_scheduler_address(path: Path, setting: str) -> str:
                 return address
         if time.monotonic() - begun > (COMPLETION_TIMEOUT_S if text else CONNECT_TIMEOUT_S):
             problem = (
-                ("does not hold complete JSON with an address")
+                "does not hold complete JSON with an address"
                 if text
                 else "does not exist or is empty"
             )

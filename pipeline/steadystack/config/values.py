@@ -140,7 +140,7 @@ class _SettingsLoader(yaml.SafeLoader):
         except Exception as error:  # PyYAML checks few of the values that have a tag
             text = quote(node.value) if isinstance(node, yaml.ScalarNode) else "this"
             kind = str(node.tag).rsplit(":", 1)[-1]
-            raise _make_error(f"{text} is not a value of type {kind}", node.start_mark) from (error)
+            raise _make_error(f"{text} is not a value of type {kind}", node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping whose keys are single values and occur once."""

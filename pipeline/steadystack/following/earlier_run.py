@@ -64,10 +64,8 @@ def recall_earlier(undecided: Setup) -> EarlierRun:
     for name in list_estimated_images(undecided):
         if not get_place(get_camera_image_path(path, name)).exists():
             log.info(
-                (
-                    "preprocess.%s is made from all frames at the end: the first shifts are "
-                    "measured without it"
-                ),
+                "preprocess.%s is made from all frames at the end: the first shifts are "
+                "measured without it",
                 name,
             )
     if not get_place(path).exists():

@@ -84,9 +84,8 @@ def make_mask(
     if mask.mean() < FEW_VALID:
         rows.append(("", "little is valid: is it the scene?"))
     if looks_inverted(np.nan_to_num(mean), mask):
-        rows.append(
-            ("", ("what is not valid looks like a scene, and what is valid does not: use --below?"))
-        )
+        note = "what is not valid looks like a scene, and what is valid does not: use --below?"
+        rows.append(("", note))
     write_new_mask(target, mask)
     rows.append(("mask", f"{target}, for mask.path"))
     if picture is not None:

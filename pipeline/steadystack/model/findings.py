@@ -285,7 +285,7 @@ class OutsideOutcome:
                 yield f"{part}all shifts are moved by {values} px to align them with {self.name}"
             else:
                 note = (
-                    (", and cannot be compared with those that were moved") if self.is_found else ""
+                    ", and cannot be compared with those that were moved" if self.is_found else ""
                 )
                 yield (
                     f"{part}not found in {self.name} ({fit.status}): shifts stay relative to the "

@@ -202,7 +202,7 @@ def advise_on_moving_parts(
         if advice.motion != "translation":
             what, best = (
                 f"the {advice.motion} motion of the whole",
-                ("this is only the best such motion"),
+                "this is only the best such motion",
             )
         yield Finding(
             Trust.CHECK,
