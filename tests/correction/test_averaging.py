@@ -299,7 +299,7 @@ def test_a_corrected_stack_is_no_mean_and_labels_have_none(frames, tmp_path):
     write_stack(tmp_path / "stack.zarr", frames)
     corrected(tmp_path / "steady.zarr", tmp_path / "stack.zarr")
     mean = planned(tmp_path / "steady.zarr", tmp_path / "stack.zarr")
-    with pytest.raises(InputError, match="is not a mean of a steady series"):
+    with pytest.raises(InputError, match="is not a mean of a corrected series"):
         write_mean(mean, None, overwrite=True)
     made(tmp_path / "mean.zarr", tmp_path / "stack.zarr")
     with pytest.raises(InputError, match="is not a corrected stack"):

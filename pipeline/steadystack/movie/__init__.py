@@ -1,4 +1,4 @@
-"""A movie of a series, as taken beside steady.
+"""A movie of a series, as recorded beside corrected.
 
 `panels` are the pictures of a frame, as tasks make them, and `captions` what stands around them;
 `filming` plans the movie and writes it, by PyAV.

@@ -15,7 +15,7 @@ from steadystack.units import find_micrometers, is_size
 HEAD, FOOT, GAP, LEAST_WIDTH = 24, 30, 4, 200  # pixels of a movie
 FONT_SIZE, MARGIN = 15, 6
 INK, GAP_GREY = 255, 110
-NAMES = "as taken", "steady"
+NAMES = "as recorded", "corrected"
 TIME_SYMBOLS = {"second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
                 "minute": "min", "hour": "h", "day": "d"}  # fmt: skip
 # Lengths by unit, in letters that the font has: the largest is taken of which a bar is 1 or more.

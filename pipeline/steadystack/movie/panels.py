@@ -102,7 +102,7 @@ def sample_values(frame: int, work: PanelWork) -> NDArray[np.float32]:
 
 
 def draw_panels(frame: int, work: PanelWork, low: float, high: float) -> NDArray[np.uint8]:
-    """Draw a frame as it was taken and steady, (2, y, x) in greys; black where nothing is known.
+    """Draw a frame as recorded and corrected, (2, y, x) in greys; black where nothing is known.
 
     Values down from `low` are nearly black, those up from `high` white. Volumes are shown as their
     mean along z.

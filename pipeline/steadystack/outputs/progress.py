@@ -14,7 +14,7 @@ from steadystack.outputs.marks import Origin
 
 OWN = "steadystack"  # the attribute that tells where a stack comes from
 CORRECTED, MEAN, MOVIE = "output.corrected", "output.mean", "output.movie"
-WHAT = {CORRECTED: "a corrected stack", MEAN: "a mean of a steady series"}
+WHAT = {CORRECTED: "a corrected stack", MEAN: "a mean of a corrected series"}
 LISTED = "images"  # what a mean lists in the attribute, and no corrected stack does
 
 

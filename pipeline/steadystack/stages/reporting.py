@@ -209,7 +209,7 @@ def film_solved(
     may_replace: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Write the movie of a solved run, of the frames that were measured, as taken beside steady."""
+    """Write the movie of a solved run, of the frames measured, as recorded beside corrected."""
     check_solved(setup, shifts)
     how = setup.config.correct
     movements = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)

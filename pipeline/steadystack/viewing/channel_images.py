@@ -1,4 +1,4 @@
-"""The images that are shown of a run, for each channel: as taken and steady, not read yet."""
+"""The images that are shown of a run, for each channel: as recorded and corrected, not read yet."""
 
 from __future__ import annotations
 
