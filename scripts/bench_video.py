@@ -28,7 +28,7 @@ CODECS = {
     "H.264": ("libx264", "crf", 15, 35),
     "H.265": ("libx265", "crf", 18, 35),
     "MPEG-4": ("mpeg4", "qmin", 2, 12),
-    "MJPEG, each frame by itself": ("mjpeg", "qmin", 2, 12),
+    "MJPEG, each frame coded separately": ("mjpeg", "qmin", 2, 12),
 }
 
 

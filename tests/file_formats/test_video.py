@@ -97,7 +97,7 @@ def test_where_a_codec_puts_frames_is_known_by_the_bits_it_spends(tmp_path, name
     expected = of_one_bit / np.sqrt(bits / SCENES.size)
     assert locate_stack(path).codec_std == pytest.approx(expected)
     assert locate_stack(path, frames="::2").codec_std == pytest.approx(expected)
-    assert ("moves what frames show" in locate_stack(path).kind) == bool(of_one_bit)
+    assert ("displaces the content of frames" in locate_stack(path).kind) == bool(of_one_bit)
     assert expected < 0.1
 
 

@@ -176,7 +176,7 @@ def open_video(path: str, name: str = "") -> FileArray:
     axes = ["t", "y", "x"] + (["c"] if pixels.channels else [])
     times, kind = (pixels.times, "s"), f"video, {pixels.codec}"
     if pixels.codec_std:
-        kind += f", which moves what frames show by about {pixels.codec_std:.2g} px"
+        kind += f", which displaces the content of frames by about {pixels.codec_std:.2g} px"
     return FileArray(
         pixels, kind, "", axes,
         time=times, channel_names=pixels.channels, codec_std=pixels.codec_std,
