@@ -167,6 +167,15 @@ def test_errors_that_are_widened_widen_those_of_nodes(run):
     np.testing.assert_allclose(more, own, atol=1e-12)
 
 
+def test_where_a_codec_puts_frames_is_in_the_errors_of_nodes_too(run):
+    frames = read_frames(run[1])
+    wide = widen_errors(frames, {"codec_std": 0.03})
+    for name in ("shift_std", "local_shift_std"):
+        before, after = getattr(frames, name), getattr(wide, name)
+        expected = np.where(before > 0, 2 * 0.03**2, 0)
+        np.testing.assert_allclose(after**2 - before**2, expected, atol=1e-12)
+
+
 def test_a_frame_that_does_not_compare_is_given_no_local_shift(run):
     solved = read_frames(run[1])
     component = solved.component.copy()

@@ -22,6 +22,7 @@ from steadystack.outputs import write_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
+from support.members import slow_but
 from support.settings import config_of
 
 PAIRS = {"width": 2}
@@ -87,7 +88,29 @@ def test_a_label_over_two_parts_that_decides_against_the_others_is_named():
     assert (found.parts, found.confirmed) == ([6, 7], False)
     assert found.excess > 5
     assert shifts_found.attrs["verdict"] == "unreliable"
-    assert "decide the shifts (bottom left, bottom middle), and most others" in reasons[0]["words"]
+    assert (
+        "decide the shifts (bottom left, bottom middle) against most others" in reasons[0]["words"]
+    )
+
+
+@pytest.mark.parametrize("seed", slow_but([1], [1, 2]))
+def test_a_scene_in_one_part_may_decide_alone(seed):
+    """The other parts see light that flickers; pairs without that part are poor, and said to be."""
+    rng = np.random.default_rng(seed)
+    shifts = np.cumsum(rng.normal(0, 0.7, (24, 2)), axis=0)
+    scene = Blobs.of(rng, (120, 120), (2.5,), reach=15)
+    y, x = np.mgrid[:120, :120]
+    frames = []
+    for shift in shifts:
+        view = scene.view((120, 120), shift)
+        seen = np.exp(-((y - 100 + shift[0]) ** 2 / 200 + (x - 50 + shift[1]) ** 2 / 800))
+        light = gaussian_filter(rng.normal(size=(120, 120)), 8)
+        noise = rng.normal(0, 0.2, (120, 120))
+        frames.append(6 * seen * view / view.std() + 0.5 * light / light.std() + noise)
+    found = estimate_shifts(np.stack(frames).astype("f4"))
+    off = (found["frame_shift"] - (shifts - shifts[0])).to_numpy()
+    assert np.sqrt((off**2).mean()) < 0.06
+    assert "decide" not in found.attrs["verdict_reasons"]
 
 
 @pytest.mark.parametrize("leave_out", [False, True])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from steadystack.joining.shared_drift import PositionPart, solve_shared_drift
+from steadystack.joining.shared_drift import PositionPart, list_parts, solve_shared_drift
 from steadystack.joining.shift_errors import ShiftErrors
 from steadystack.solve import System
 from support.members import slow_but
+from support.sessions import solved
 
 FRAMES = 18
 
@@ -212,3 +215,15 @@ def test_of_two_of_unlike_errors_the_worse_is_far_off_or_nothing_is_known():
         assert found.excess[1] > 2
         assert np.isfinite(found.shift).any() == is_known
         assert (found.anchor is not None) == is_known
+
+
+def test_where_a_codec_puts_frames_is_in_the_errors_of_its_position():
+    rng = np.random.default_rng(5)
+    scene = rng.normal(size=(60, 60)).cumsum(0).cumsum(1)
+    frames = np.stack([scene[at : at + 48, 2 * at : 2 * at + 40] for at in range(6)])
+    one = solved("video", frames)
+    series = replace(one.setup.series, codec_std=0.05)
+    (plain,) = list_parts([one])
+    (video,) = list_parts([replace(one, setup=replace(one.setup, series=series))])
+    more = video.errors.compute_variance() - plain.errors.compute_variance()
+    np.testing.assert_allclose(more, 0.05**2 * (1 - 1 / 6), rtol=1e-6)  # about their mean

@@ -209,9 +209,8 @@ def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said
     ("majority", "trust"),
     [
         (MajorityCheck((6, 7), 10, off_all=4.9, off_majority=4.8, excess=29.0), Trust.UNRELIABLE),
-        (MajorityCheck((6, 7), 10, off_all=4.9, off_majority=4.8, excess=1.4), Trust.GOOD),
+        (MajorityCheck((6, 7), 10, off_all=4.9, off_majority=4.8, excess=3.9), Trust.GOOD),
         (MajorityCheck((6, 7), 10, off_all=0.08, off_majority=0.08, excess=9.0), Trust.GOOD),
-        (MajorityCheck((6, 7), 10, 4.9, 0.1, confirmed=True, excess=9.0), Trust.GOOD),
     ],
 )
 def test_parts_that_decide_against_most_others_are_named_unless_they_are_left_out(majority, trust):
@@ -223,9 +222,7 @@ def test_parts_that_decide_against_most_others_are_named_unless_they_are_left_ou
     if trust is Trust.UNRELIABLE:
         (finding,) = judge_series(table, frames, majority=majority, probes=probes).findings
         assert finding.code == "one_part"  # said once
-        assert finding.words.startswith(
-            "some parts of the frame decide the shifts (7, 8), and most"
-        )
+        assert "some parts decide the shifts (7, 8) against most others" in finding.words
         sharper = SharpnessCheck(32, still=1.0, moved=1.2, error=0.01)
         said = judge_series(table, frames, majority=majority, sharpness=sharper)
         assert said.trust is Trust.CHECK

@@ -203,9 +203,8 @@ def check_majority(
     rest = rest.select_pairs(np.flatnonzero(rest.ok))
     if len(rest.ok) < FEWEST_PAIRS:
         return MajorityCheck(parts, len(rest.ok))
-    (off_all, excess), (off_majority, less) = (_compare_all(rest, one) for one in (whole, solved))
+    (off_all, excess), (off_majority, _) = (_compare_all(rest, one) for one in (whole, solved))
     confirmed = off_majority < NEARER * off_all
-    excess = less if confirmed else excess
     return MajorityCheck(parts, len(rest.ok), off_all, off_majority, confirmed, excess)
 
 

@@ -29,7 +29,8 @@ RGB = ("red", "green", "blue")
 # and MPEG-4: scripts/bench_video.py); by a tenth of a pixel at most. Codecs before H.264 have
 # vectors of half a pixel.
 STD_OF_ONE_BIT, MOST_STD = 0.01, 0.1
-OF_HALF_PIXELS = ("flv", "h261", "h263", "mpeg1", "mpeg2", "mpeg4", "msmpeg4", "wmv")
+OF_HALF_PIXELS = ("flv", "h261", "h263", "mpeg1", "mpeg2", "mpeg4", "msmpeg4", "wmv1", "wmv2")
+WITHOUT_VECTORS = ("8bps", "cinepak", "msrle", "msvideo1", "rpza", "smc")
 
 
 class VideoPixels:
@@ -69,7 +70,8 @@ class VideoPixels:
     def codec_std(self) -> float:
         """Standard deviation, pixels, of where the codec puts the content of a frame."""
         codec = self._stream.codec_context.codec
-        is_predicted = not codec.intra_only and len(self.keys) < len(self.stamps)
+        is_predicted = not codec.intra_only and codec.name not in WITHOUT_VECTORS
+        is_predicted &= len(self.keys) < len(self.stamps)
         if not (codec.lossy and is_predicted):
             return 0.0
         bits = 8 * self._bytes / (self.shape[0] * self.shape[1] * self.shape[2])

@@ -8,7 +8,7 @@ agree with over half of them. Numbers in, numbers out: nothing here reads a file
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -99,6 +99,8 @@ def list_parts(series: Sequence[SolvedSeries]) -> Iterator[PositionPart]:
             yield PositionPart(position, unknown, ShiftErrors.independent(unknown))
         for component in range(len(frames.anchors)):
             errors = find_shift_errors(one.pairs, frames, component)
+            codec = errors.known[:, None] * one.setup.series.codec_std**2  # each frame by itself
+            errors = replace(errors, own=errors.own + codec)
             shift = np.where(errors.known[:, None], frames.shift, np.nan)
             yield PositionPart(position, shift, errors)
 

@@ -170,7 +170,7 @@ class MajorityCheck:
     off_all, off_majority : by how much these differ from the shifts of the whole, and from those
         without the parts, the median, pixels
     confirmed : whether they are nearer to the latter
-    excess : by how many times the stated errors they differ from the shifts that were taken, the
+    excess : by how many times the stated errors they differ from the shifts of the whole, the
         median
     """
 

@@ -124,7 +124,7 @@ COLUMNS = (
            "to the external reference if the component was found in it: the larger of "
            "frame_stated_std and frame_part_std, times the factor by which pairs far apart are "
            "off, if it is above 1, combined with what something that stands still takes off the "
-           "shift, if anything does", "pixel"),
+           "shift, if anything does, and with codec_std", "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "estimate of frame_shift_std from the noise of the pairs and their residuals", "pixel"),
     Column("frame_part_std", "part_std", "frames", (FRAME, AXIS), "<f8", NAN,
@@ -292,7 +292,7 @@ ATTRIBUTES = (
               "at the time, by index: CRC-32 of their pixels as stored in the stack; missing: "
               "written by an earlier version"),
     Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
-              "puts a frame, by its bits per pixel; part of frame_shift_std; missing: none"),
+              "puts a frame, by its bits per pixel; root two of it is in frame_shift_std"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs; null: it could not be determined"),
     Attribute("local_motion", "JSON",

@@ -271,11 +271,10 @@ def make_series(
         raise InputError("the mask has no valid pixel: True (nonzero) means valid")
     is_certain = source.stack.dtype.kind != "f" and "valid" not in source.stack.coords
     pixel_size, unit = source.pixel_size
-    chunks = source.stack.chunksizes
     return Series(
         source=source,
         pixel_bytes=source.stack.dtype.itemsize,
-        chunks=tuple(max(chunks.get(axis, (1,))) for axis in source.axes),
+        chunks=tuple(max(source.stack.chunksizes.get(axis, (1,))) for axis in source.axes),
         chunk_bytes=0,
         validity=source.validity,
         bounds=CachedMask(mask.values).bounds

@@ -206,11 +206,12 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     # a part of the error of every node
     own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
     local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
+    local_std = np.hypot(local_std, lacks * frames.local_shift)
     std = np.hypot(frames.shift_std * excess, lacks * moved)
     return replace(
         frames,
         shift_std=np.hypot(std, np.where(frames.shift_std > 0, codec_std, 0.0)),
-        local_shift_std=np.hypot(local_std, lacks * frames.local_shift),
+        local_shift_std=np.hypot(local_std, np.where(local_std > 0, codec_std, 0.0)),
     )
 
 

@@ -98,7 +98,7 @@ def judge_series(
     names of those measured.
     """
     outvoted = []
-    if not decides_alone(probes):  # a part that does is named with those
+    if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))

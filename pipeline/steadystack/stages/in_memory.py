@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import Config, make_config, resolve_reader
 from steadystack.measure import measure_rounds
 from steadystack.model import (
+    CODEC_STD,
     Bools,
     Frame,
     FrameStatus,
@@ -138,7 +140,8 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
         valid = lazy(_read_validity, bool)
         coordinates["valid"] = (dims, valid, {"long_name": "pixels of chunks that exist"})
     pixels = lazy(_read_pixels, spec.dtype)
-    return xr.DataArray(pixels, coordinates, dims, name="frames", attrs={"source": spec.path})
+    attributes = {"source": spec.path} | ({CODEC_STD: spec.codec_std} if spec.codec_std else {})
+    return xr.DataArray(pixels, coordinates, dims, name="frames", attrs=attributes)
 
 
 def _choose_steps(spec: StackSpec) -> list[tuple[float, str]]:
@@ -258,6 +261,7 @@ def estimate_shifts(
         config, object_mask, source, expected is not None, outside is not None
     )
     series = make_series(source, expected, outside, drawn)
+    series = replace(series, codec_std=float(source.stack.attrs.get(CODEC_STD, 0.0)))
     return estimate_series(config, series, client)[1]
 
 
