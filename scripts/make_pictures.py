@@ -27,8 +27,8 @@ from bench_verdict import SITUATIONS
 # The name of a picture: the situation that it shows.
 SHOWN = {
     "good": "a good series",
-    "turning": "a specimen that turns",
     "label": "a bright square that stands still",
+    "turning": "a specimen that turns",
     "still": "dirt that stands still, not masked",
     "lost": "eight frames of noise in the middle",
     "moving": "an object that moves independently, a third of the frame",

@@ -37,8 +37,10 @@ PULL_AT_REST_PX = 0.15
 SPOILT_PX = 0.5
 # Parts that stand still and are left out are told if they still pull by more pixels than this.
 STILL_PULLS_PX = 0.1
-# If more than this share of the parts were not used, the others are a bare majority.
-MANY_PARTS = 0.25
+# If more than this share of the parts were not used, the others are a bare majority. (Of 80 random
+# series with an object or a label, 16 had three of nine parts not used; none of these was off by
+# more than 1.8 times the stated error; with four of nine, one of 9 was unreliable for more.)
+MANY_PARTS = 1 / 3
 # What is left of the frame must be this much of it for most of it to have agreed. (Of random series
 # one had four of nine parts left, was off by 0.8 px, and was called good.)
 LEAST_USED = 0.5
