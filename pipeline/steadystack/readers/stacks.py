@@ -99,8 +99,8 @@ class StackSpec:
         """Shape of the whole frame, and the first pixel of the region; None: all of it is used."""
         if self.uncut is None:
             return None
-        first = self.uncut.spatial
-        return self.uncut.frame_shape, tuple(self.first_pixel[axis] for axis in first)
+        axes = self.uncut.spatial
+        return self.uncut.frame_shape, tuple(self.first_pixel[axis] for axis in axes)
 
     @property
     def sides(self) -> dict[str, tuple[int, int, int]]:
