@@ -160,15 +160,14 @@ def check_probe_pairs(
     if len(pairs) < FEWEST_PAIRS:
         return None
     probe = Probe(setup, _search_around(solved, setup.method), client, solved.part_weight)
-    stated = compute_pair_errors(solved, pairs)
     try:
         whole = probe.measure(pairs)
         check = _compare_separations(whole, solved)
         rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
         if len(rows) < FEWEST_PAIRS:
             return check
-        whole, stated, pairs = whole.select_pairs(rows), stated[rows], pairs[rows]
-        return _compare_ways(check, probe, pairs, whole, stated)
+        whole, pairs = whole.select_pairs(rows), pairs[rows]
+        return _compare_ways(check, probe, pairs, whole, compute_pair_errors(solved, pairs))
     except RunError:
         return None
 

@@ -305,19 +305,17 @@ def advise_on_majority(
 
     They were not left out, as pairs without them do not confirm what the others say.
     """
-    if majority is None or majority.off_all <= CHANGES_PX:
+    if majority is None or majority.off_all <= CHANGES_PX or majority.excess <= OUTVOTED:
         return
-    decide, them = "some parts decide", "them"
-    if len(majority.parts) == 1:
-        decide, them = "one part decides", "it"
-    if majority.excess > OUTVOTED:
-        yield Finding(
-            _choose_worst(sharpness),
-            Reason.ONE_PART,
-            f"{decide} the shifts ({name_parts(majority.parts, ndim)}) against most others: "
-            f"without {them}, pairs move by {majority.off_all:.2f} px, {majority.excess:.1f} times "
-            f"the stated error (a label, dirt, an object?): {advice.masking}",
-        )
+    is_one = len(majority.parts) == 1
+    decide, them = ("one part decides", "it") if is_one else ("some parts decide", "them")
+    yield Finding(
+        _choose_worst(sharpness),
+        Reason.ONE_PART,
+        f"{decide} the shifts ({name_parts(majority.parts, ndim)}) against most others: "
+        f"without {them}, pairs move by {majority.off_all:.2f} px, {majority.excess:.1f} times "
+        f"the stated error (a label, dirt, an object?): {advice.masking}",
+    )
 
 
 def decides_alone(probes: ProbeCheck | None) -> bool:
