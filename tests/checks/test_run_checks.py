@@ -1,4 +1,4 @@
-"""All checks of a run: the same wherever they are made, and a check that fails is told."""
+"""All checks of a run: the same wherever they are made, and one that fails is a finding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import pytest
 import zarr
 from distributed import Client, LocalCluster
 
+import steadystack
 from bench_verdict import noisy, views, wander
 from steadystack.checks import run_checks
-from steadystack.checks.run_checks import CHECKED, check_series
+from steadystack.checks.run_checks import (
+    CHECKED,
+    check_series,
+    is_checked,
+    read_failed_checks,
+)
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
-from steadystack.model import PairTable, RunError, as_stack
+from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, open_series, set_up
 from steadystack.readers import ArrayFrames
 
@@ -54,7 +60,7 @@ def test_checks_find_the_same_on_workers_as_in_the_process(tmp_path, frames):
         Client(cluster, set_as_default=False) as client,
     ):
         there = check_series(setup, table, client)
-    assert list(here) == list(CHECKED)
+    assert list(here) == [*CHECKED, "failed_checks"]
     assert there == here
     assert json.loads(here["local_motion"])["pairs"] == 12
     assert json.loads(here["probe_check"])["detail_excess"] > 0
@@ -75,12 +81,50 @@ def test_of_many_pairs_some_are_looked_at(frames, monkeypatch):
     assert seen[0].ok.all()
 
 
-def test_a_check_that_cannot_be_made_is_told(frames, monkeypatch):
-    def fail(*_):
-        raise ZeroDivisionError("nothing to divide by")
+def fail(*_):
+    raise ZeroDivisionError("nothing to divide by")
 
+
+def test_a_check_that_fails_costs_no_result(frames, monkeypatch):
     config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
     setup = set_up(config, make_series(ArrayFrames.checked(as_stack(frames), None)))
-    monkeypatch.setattr(run_checks, "check_sharpness", fail)
-    with pytest.raises(RunError, match="sharpness_check: ZeroDivisionError: nothing to divide by"):
-        check_series(setup, measure(setup))
+    table = measure(setup)
+    whole = check_series(setup, table)
+    assert is_checked(whole)
+    for name in ("check_sharpness", "check_majority", "check_probe_pairs"):
+        monkeypatch.setattr(run_checks, name, fail)
+    found = check_series(setup, table)
+    reason = "ZeroDivisionError: nothing to divide by"
+    failed = ["majority_check", "sharpness_check", "probe_check"]
+    assert read_failed_checks(found) == dict.fromkeys(failed, reason)
+    assert not is_checked(found)
+    assert {found[name] for name in failed} == {"null"}
+    others = set(CHECKED) - set(failed)
+    assert {name: found[name] for name in others} == {name: whole[name] for name in others}
+
+
+def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
+    tmp_path, frames, monkeypatch
+):
+    path = tmp_path / "stack.zarr"
+    stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")
+    stack[:] = frames
+    config = make_config(
+        {
+            "input": {"path": str(path)},
+            "register": {"max_shift": 24},
+            "cluster": {"kind": "in-process"},
+            "output": {"shifts": str(tmp_path / "shifts.zarr"), "report": None},
+        }
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(run_checks, "check_sharpness", fail)
+        shifts = steadystack.run(config)
+    assert shifts.attrs["verdict"] == "check"
+    (reason,) = json.loads(shifts.attrs["verdict_reasons"])
+    assert reason["code"] == "failed_checks"
+    assert "sharpness of the mean could not be checked (ZeroDivisionError" in reason["words"]
+    again = steadystack.run(config)
+    assert read_failed_checks(again.attrs) == {}
+    assert again.attrs["verdict"] == "good"
+    assert again.frame_shift.equals(shifts.frame_shift)

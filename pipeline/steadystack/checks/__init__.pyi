@@ -6,11 +6,14 @@ from .pilot import find_what_to_leave_out, run_pilot, try_pairs
 from .probe_pairs import check_probe_pairs, list_boxes
 from .run_checks import (
     CHECKED,
+    FAILED_CHECKS,
     FIXED_PATTERN_EFFECT,
     PROBES,
     check_linear_motion,
     check_series,
+    is_checked,
     is_majority_confirmed,
+    read_failed_checks,
     read_local_motion,
 )
 from .sampling import name_parts
@@ -18,6 +21,7 @@ from .sharpness import check_sharpness
 
 __all__ = [
     "CHECKED",
+    "FAILED_CHECKS",
     "FIXED_PATTERN_EFFECT",
     "NO_MOTION_PX",
     "PROBES",
@@ -33,9 +37,11 @@ __all__ = [
     "find_doubt_of_mask",
     "find_no_data",
     "find_what_to_leave_out",
+    "is_checked",
     "is_majority_confirmed",
     "list_boxes",
     "name_parts",
+    "read_failed_checks",
     "read_local_motion",
     "run_pilot",
     "try_pairs",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,12 @@ from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
-from steadystack.model import FrameSource, FrameTable, LocalMotion, PairTable, RunError
+from steadystack.model import FrameSource, FrameTable, LocalMotion, PairTable
 from steadystack.object_windows import measure_in_windows
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
+
+log = logging.getLogger(__name__)
 
 # The attributes of the dataset that hold what the checks found.
 FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = CHECKED = (
@@ -32,6 +36,7 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = C
     "sharpness_check",
     "other_conditioning",
 )
+FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not be made, and why
 
 
 MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
@@ -58,11 +63,12 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
 
     Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
+    Checks that fail by an error of their own, which are null, too, are in `FAILED_CHECKS`.
 
     Raises
     ------
     RunError
-        If a check is given up on the cluster.
+        If the scheduler is gone, or no worker comes.
     """
     in_windows = setup.method.places is not None
     table = measure_in_windows(table, setup.method.places)
@@ -75,40 +81,68 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     setup = replace(setup, series=replace(setup.series, source=source), pairs=setup.pairs[:0])
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)
-    majority = check_majority(setup, table, solved, whole, client)
+    found = _make({MAJORITY: partial(check_majority, setup, table, solved, whole, client)})
+    majority = _keep(found[MAJORITY])
     if majority is None or not majority.confirmed or not settings.may_leave_out_parts:
         solved = whole
     usable = np.flatnonzero(table.ok)
     if len(usable) > MOST_ROWS:
         usable = sample_pairs(table, usable, MOST_ROWS)
     evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out, in_windows)
-    results = {
-        **_look_for_each(evidence, client),
-        PROBES: check_probe_pairs(setup, table, solved, client),
-        MAJORITY: majority,
-        OTHER: check_other_conditionings(setup, table, client),
-    }
-    return {name: _write(results.get(name)) for name in CHECKED}
+    found |= _look_for_each(evidence, client)
+    found |= _make(
+        {
+            PROBES: partial(check_probe_pairs, setup, table, solved, client),
+            OTHER: partial(check_other_conditionings, setup, table, client),
+        }
+    )
+    return _write({name: found.get(name) for name in CHECKED})
 
 
-def _write(result: Any) -> str:
-    """The result of a check as JSON; null: nothing to tell."""
-    return json.dumps(asdict(result) if result else None)
+def _make(checks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """The results of checks that measure with the engine themselves; `Failure` of one that fails.
+
+    Errors that stop a run are raised.
+    """
+    return dict(run_tasks(None, _call, checks.items()))
+
+
+def _call(check: Callable[[], Any]) -> Any:
+    return check()
+
+
+def _keep(result: Any) -> Any:
+    """The result of a check; None if it failed."""
+    return None if isinstance(result, Failure) else result
+
+
+def _write(
+    results: Mapping[str, Any], failed_before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The attributes that hold results of checks, and which of all failed."""
+    failed = {name: why for name, why in (failed_before or {}).items() if name not in results}
+    for name, result in results.items():
+        if isinstance(result, Failure):
+            log.warning("%s could not be made: %s", name, result.reason)
+            log.debug("%s", name, exc_info=result.error)
+            failed[name] = result.reason
+    kept = {name: _keep(result) for name, result in results.items()}
+    written = {name: json.dumps(asdict(one) if one else None) for name, one in kept.items()}
+    return written | {FAILED_CHECKS: json.dumps(failed)}
 
 
 def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
-    """The results of the checks that measure by themselves, each a task of its own."""
+    """The results of the checks that measure by themselves, each a task of its own.
+
+    Of one that fails it is a `Failure`.
+    """
     source = evidence.setup.series.source
     if source.in_memory or source.frame_count > MOST_FRAMES:
         client = None
     names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK]  # the longest first
     if evidence.in_windows:
         names = [LOCAL_MOTION, SHARPNESS]
-    found = dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
-    for name, result in found.items():
-        if isinstance(result, Failure):
-            raise RunError(f"{name}: {result.reason}") from result.error
-    return found
+    return dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
 
 
 def _look_for(name: str, evidence: _Evidence) -> Any:
@@ -134,14 +168,23 @@ def check_linear_motion(
     """
     source = KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
-    again: dict[str, Any] = {
-        LOCAL_MOTION: check_moving_parts(
-            source, setup.method, table, solved, setup.series.comparable_sizes
-        )
+    sizes = setup.series.comparable_sizes
+    again: dict[str, Callable[[], Any]] = {
+        LOCAL_MOTION: partial(check_moving_parts, source, setup.method, table, solved, sizes)
     }
     if not setup.config.motion.is_local:  # shifts stay as they are
-        again |= {SHARPNESS: check_sharpness(setup, solved), PROBES: None}
-    return {**found, **{name: _write(check) for name, check in again.items()}}
+        again |= {SHARPNESS: partial(check_sharpness, setup, solved), PROBES: lambda: None}
+    return {**found, **_write(_make(again), read_failed_checks(found))}
+
+
+def read_failed_checks(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """Which checks could not be made, by the names of their attributes, and why."""
+    return dict(json.loads(attributes.get(FAILED_CHECKS, "{}")))
+
+
+def is_checked(attributes: Mapping[Any, Any]) -> bool:
+    """Whether all checks have been made, and none has failed."""
+    return set(CHECKED) <= set(attributes) and not read_failed_checks(attributes)
 
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:

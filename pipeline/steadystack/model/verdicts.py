@@ -114,6 +114,7 @@ class Reason(Word):
     LOST_FRAMES = "lost_frames", "frames have no shift of their own"
     UNMEASURED_PAIRS = "unmeasured_pairs", "pairs are not measured yet: run again"
     FAILED_PAIRS = "failed_pairs", "the tasks of some pairs were given up: run again"
+    FAILED_CHECKS = "failed_checks", "checks could not be made: run again"
     DISSIMILAR_FRAMES = "dissimilar_frames", "frames fit far less well than those around them"
     PARTS = (
         "parts",

@@ -6,7 +6,7 @@ What the checks of the run found is among the attributes of the dataset.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES
+from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES, read_failed_checks
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
@@ -57,6 +57,16 @@ from steadystack.quality.judge import judge_series
 # Shifts that something holds back are stated to be off by so many times themselves at most: where
 # it wins, nothing is known of them.
 MOST_LACKING = 3.0
+# What each of the checks looks at.
+LOOKED_AT = (
+    "what stands still in the camera",
+    "what moves independently",
+    "what the mask excludes",
+    "pairs far apart",
+    "parts of the frame that disagree",
+    "the sharpness of the mean",
+    "other conditionings",
+)
 EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
 
 
@@ -218,7 +228,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
     """The verdict on solved tables, with the settings and the checks that the attributes hold.
 
-    A check that is not among the attributes, or is null, has no part in it.
+    A check that is not among the attributes, or is null, has no part in it; one that failed is a
+    finding.
     """
     settings = json.loads(attributes["configuration"])
     pattern, motion, mask, probes, majority, sharpness, other = (
@@ -242,14 +253,27 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         outside=OutsideOutcome.of(attributes),
         channels=_list_channels(settings),
     )
+    findings = [*_find_failed_checks(attributes), *judged.findings]
     if EDITED not in attributes:
-        return judged
+        return Verdict.of(findings)
     when = f" at {attributes[EDITED]}" if attributes[EDITED] else ""
     words = (
         f"shifts of frames were edited{when} after the solve: the other reasons are those of the "
         "measured pairs"
     )
-    return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *judged.findings])
+    return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *findings])
+
+
+def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
+    """Find checks that could not be made: what they look for may be there."""
+    names = dict(zip(CHECKED, LOOKED_AT, strict=True))
+    for name, reason in read_failed_checks(attributes).items():
+        yield Finding(
+            Trust.CHECK,
+            Reason.FAILED_CHECKS,
+            f"{names[name]} could not be checked ({reason}): run again; if it fails again, "
+            "report it as a bug",
+        )
 
 
 def _list_channels(settings: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 
 from steadystack.checks import (
-    CHECKED,
     check_series,
     find_doubt_of_mask,
     find_what_to_leave_out,
+    is_checked,
     run_pilot,
 )
 from steadystack.cluster import Cluster, ClusterOnDemand
@@ -244,8 +244,8 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
         dataset = _load_begun(opened)
     table = _add_second_round(opened, look_again(read_pairs(dataset), opened.setup.series.source))
     missing, rows = int(table.to_do.sum()), len(table.status)
-    is_checked = opened.is_share or set(CHECKED) <= set(dataset.attrs)
-    if not missing and table.same_pairs(read_pairs(dataset)) and is_checked:
+    checked = opened.is_share or is_checked(dataset.attrs)
+    if not missing and table.same_pairs(read_pairs(dataset)) and checked:
         log.info("all %d pairs are already measured", rows)
         if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
             save_over_journal(dataset, opened.path)

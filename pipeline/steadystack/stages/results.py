@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED
+from steadystack.checks import CHECKED, FAILED_CHECKS
 from steadystack.dataset import (
     RUN,
     check_journal,
@@ -151,7 +151,7 @@ def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> d
 
     Not a choice of `motion.model` that could not be made, where pairs are not settled yet.
     """
-    lasting, attributes = (RUN, GROWN, FRAME_CHECKSUMS, *CHECKED), dataset.attrs
+    lasting, attributes = (RUN, GROWN, FRAME_CHECKSUMS, *CHECKED, FAILED_CHECKS), dataset.attrs
     choice = recall_choice(attributes)
     if is_settled and MOTION_CHOICE in attributes:
         choice = {MOTION_CHOICE: attributes[MOTION_CHOICE]}
