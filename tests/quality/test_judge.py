@@ -240,6 +240,19 @@ def test_a_mean_that_moving_blurs_is_never_trusted_unless_what_stands_still_expl
     assert [finding.code for finding in both.findings] == ["fixed_pattern"]
 
 
+@pytest.mark.parametrize(
+    ("noise", "pull", "told"), [(0.01, 0.06, 1), (0.03, 0.06, 0), (0.03, 0.2, 1)]
+)
+def test_pairs_that_move_by_no_more_than_their_noise_are_pulled_if_they_are_by_far(
+    noise, pull, told
+):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    effect = FixedPatternEffect(32, 0.06, 0.06 + pull, 0.01, certain=True, noise=noise)
+    codes = [finding.code for finding in judge_series(table, frames, fixed_pattern=effect).findings]
+    assert codes == ["fixed_pattern"] * told
+
+
 @pytest.mark.parametrize(("loss", "certain"), [(0.03, True), (0.01, True), (0.03, False)])
 def test_pairs_that_are_less_alike_across_jumps_are_worth_a_look(loss, certain):
     table, frames = solved([PairStatus.OK] * 10)

@@ -141,13 +141,13 @@ def _remeasure(
     if estimate is None:
         return None
     without_pattern = sample.measured(pairs, sample.of_half(estimate, passes=1).pattern)
+    shifts_with, std = table.shift[rows], table.shift_std[rows]
     if np.isfinite(solved.part_weight).any():  # what pulls parts that are left out is no matter
         shifts_with = shifts[pairs[:, 1]] - shifts[pairs[:, 0]]
-    elif sample.method.whole_region == method.whole_region:
-        shifts_with = table.shift[rows]
-    else:
+    elif sample.method.whole_region != method.whole_region:
         with_pattern = sample.measured(pairs, None)
         shifts_with = np.where(with_pattern.ok[:, None], with_pattern.shift, np.nan)
+        std = with_pattern.shift_std
     both_ok = without_pattern.ok & has_shift(shifts_with)
     if both_ok[:count].sum() < FEWEST_CHECKED:
         return None
@@ -160,6 +160,7 @@ def _remeasure(
         certain=is_certain or _is_left_behind(sample, shifts[frames]),
         moving_share=_find_moving_share(estimate, left_out),
         loss=effect.loss if is_certain else 0.0,
+        noise=float(np.sqrt(np.square(std[both_ok]).sum(axis=1).mean())),
     )
 
 

@@ -23,6 +23,7 @@ class FixedPatternEffect:
     moving_share : in which share of the parts of the frame something moves, as seen without it
     loss : by which share of their NCC pairs across the jumps of a series that rests are less alike
         than those beside them that are as far apart and at rest; 0 if that was not found
+    noise : the stated error of a pair's shift with it, rms length, pixels
     """
 
     pairs: int
@@ -32,6 +33,7 @@ class FixedPatternEffect:
     certain: bool
     moving_share: float = 1.0
     loss: float = 0.0
+    noise: float = 0.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

@@ -31,8 +31,9 @@ PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
 JUMPS_LOSE = 0.018
 # What moves in at most this share of the frame may as well be an object.
 MAJORITY = 0.5
-# Where hardly anything moves, a changing scene looks like a shortened shift: the pull must be more.
-PULL_AT_REST_PX = 0.15
+# Where hardly anything moves, by less than so many times the noise of a pair, a changing scene and
+# noise look like a shortened shift: the pull must be more px.
+AT_REST, PULL_AT_REST_PX = 3.0, 0.15
 # Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
 # Parts that stand still and are left out are told if they still pull by more pixels than this.
@@ -90,7 +91,8 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
 
 def is_pulled(effect: FixedPatternEffect) -> bool:
     """Whether something stands still indeed, and makes shifts clearly too small."""
-    least = PULL_AT_REST_PX if effect.with_it < NO_MOTION_PX else PULL_PX
+    rests = effect.with_it < max(NO_MOTION_PX, AT_REST * effect.noise)
+    least = PULL_AT_REST_PX if rests else PULL_PX
     pull = effect.without_it - effect.with_it
     told = max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it)
     return effect.certain and pull > told
