@@ -6,11 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import steadystack
 from steadystack.ncc import tiles
 from steadystack.register import leave_out
-from steadystack.register.leave_out import PairImages, compute_parts_std
+from steadystack.register.leave_out import PairImages, compute_spread, measure_spread
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, register_terms
 from support.scenes import Scene, ellipse
@@ -31,7 +32,7 @@ def make_pair(seed, shape, noise=0.3, mask=None):
 def test_it_is_that_of_masks_without_a_part(shape):
     pair, images, _ = make_pair(3, shape)
     registration = register_terms(images.compute_terms(), images.search)
-    found = compute_parts_std(registration, images)
+    found = measure_spread(registration, images).of_parts
     edges = [np.linspace(0, size, 4).round().astype(int) for size in shape]
     shifts = []
     for part in itertools.product(range(3), repeat=len(shape)):
@@ -55,7 +56,7 @@ def test_the_error_of_many_pairs_is_what_it_says():
         _, images, shift = make_pair(seed, (96, 96), 0.5, mask)
         registration = register_terms(images.compute_terms(), images.search)
         errors.append(registration.shift - shift)
-        found.append(compute_parts_std(registration, images))
+        found.append(measure_spread(registration, images).of_parts)
     assert 0.75 < np.sqrt(np.mean(np.square(np.array(errors) / found))) < 1.35
 
 
@@ -72,12 +73,14 @@ def test_images_in_blocks_have_the_same_parts(monkeypatch):
     mask = ellipse((120, 120))
     pair, images, _ = make_pair(7, (120, 120), mask=mask)
     registration = register_terms(images.compute_terms(), images.search)
-    whole = compute_parts_std(registration, images)
+    whole = measure_spread(registration, images).of_parts
     monkeypatch.setattr(tiles, "BLOCK_PIXELS", 2500)
     cut = PairImages(pair, Search.make((120, 120), (120, 120), (8, 8)))
     assert len(cut.search.blocks) > 1
     again = register_terms(cut.compute_terms(), cut.search)
-    found = compute_parts_std(again, cut)  # of other parts: those of the frame, not of the mask
+    found = measure_spread(
+        again, cut
+    ).of_parts  # of other parts: those of the frame, not of the mask
     assert (found < 3 * whole).all()
     assert (found > whole / 3).all()
 
@@ -85,4 +88,40 @@ def test_images_in_blocks_have_the_same_parts(monkeypatch):
 def test_too_few_parts_say_nothing():
     _, images, _ = make_pair(1, (14, 14), 0.01)
     registration = register_terms(images.compute_terms(), images.search)
-    assert np.isnan(compute_parts_std(registration, images)).all()
+    assert np.isnan(measure_spread(registration, images).of_parts).all()
+
+
+def spread_of_means(values, stated):
+    """The spread of the mean of values (3, 3, axes) that are what each part says."""
+    flat = values.reshape(9, -1)
+
+    def measure_without(groups):
+        return np.array([np.delete(flat, sorted(group), axis=0).mean(axis=0) for group in groups])
+
+    return compute_spread(list(np.ndindex(3, 3)), measure_without, np.asarray(stated))
+
+
+def test_neighbours_that_err_alike_are_in_the_error():
+    rng, errors, found = np.random.default_rng(0), [], []
+    for _ in range(300):  # displacements that are alike over a part and its neighbours
+        air = ndimage.gaussian_filter(rng.normal(size=(9, 9, 2)), (1, 1, 0))[3:6, 3:6]
+        errors.append(air.mean(axis=(0, 1)))
+        found.append(spread_of_means(air, (0.01, 0.01)))
+    errors = np.array(errors)
+    of_parts, of_bands = np.moveaxis(np.array(found), 1, 0)
+    typical = [np.median(np.abs(errors) / each) / 0.674 for each in (of_parts, of_bands)]
+    assert typical[0] > 2
+    assert typical[1] < 0.7 * typical[0]
+    assert (of_bands >= of_parts).all()
+
+
+def test_bands_are_asked_only_where_parts_disagree_by_more_than_noise():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(3, 3, 2)) + np.arange(3)[:, None, None] * np.array([1, 0])
+    of_parts, of_bands = spread_of_means(values, (2.0, 2.0))
+    np.testing.assert_array_equal(of_bands, of_parts)
+    expected = values.reshape(9, 2).std(axis=0, ddof=1) / 3
+    np.testing.assert_allclose(of_parts, expected)
+    _, of_bands = spread_of_means(values, (0.1, 0.1))
+    assert of_bands[0] > 1.2 * of_parts[0]
+    assert spread_of_means(values, (0.1, 0.0)).of_bands[1] == of_parts[1]  # not measured

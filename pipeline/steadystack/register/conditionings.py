@@ -14,7 +14,7 @@ import numpy as np
 from steadystack.conditioning import Conditioning
 from steadystack.model import PairStatus, Registration
 from steadystack.register.gradient_fit import fit_gradients
-from steadystack.register.leave_out import PairImages, widen, widen_by_parts
+from steadystack.register.leave_out import DISAGREES, PairImages, Spread, measure_spread, widen
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, register_terms
 
@@ -27,9 +27,9 @@ TRIED = (
     Conditioning(low_pass=1, high_pass=10),
     Conditioning(low_pass=1.5, high_pass=30),
 )
-# Others are tried where the parts disagree by more than this times what the noise explains, where
-# the NCC is less than this, or where there is no shift for one of these reasons.
-DISAGREES, MOSTLY_NOISE = 1.5, 0.3
+# Others are tried where the parts disagree by more than the noise explains, where the NCC is less
+# than this, or where there is no shift for one of these reasons.
+MOSTLY_NOISE = 0.3
 CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
 # The slopes of the images are asked, too, where the shift is this many times less certain along one
 # axis than along another, or the frame has fewer pixels along one: detail may be as long as that.
@@ -53,12 +53,18 @@ LARGEST_STD, RIVAL = 1.0, 0.7
 class Attempt:
     """A pair as measured under a conditioning, which the registration names.
 
-    `stated` is its registration before it was widened to what the parts disagree about.
+    Attempts are compared by what parts of the frame disagree about.
+
+    Attributes
+    ----------
+    stated : its registration before it was widened to that
+    spread : what parts, and bands of them, disagree about; None: there is no shift
     """
 
     pair: PlainPair
     stated: Registration
     registration: Registration
+    spread: Spread | None = None
     by_gradients: bool = False
 
     @classmethod
@@ -70,8 +76,9 @@ class Attempt:
         stated = register_terms(images.compute_terms(), images.search)
         if stated.status is not PairStatus.OK:
             return cls(pair, stated, stated)
-        widened = replace(widen_by_parts(stated, images), conditioning=name)
-        return cls(pair, stated, widened)
+        spread = measure_spread(stated, images)
+        widened = replace(widen(stated, spread.of_parts), conditioning=name)
+        return cls(pair, stated, widened, spread)
 
     def condition(self) -> Iterator[tuple[PlainPair, str]]:
         """Condition the pair in all ways, on top of what was done to it."""
@@ -108,14 +115,16 @@ class Attempt:
         found = fit_gradients(self.registration, self.pair)
         if found is None:
             return self
-        other = replace(self, stated=found[0], registration=found[1], by_gradients=True)
+        stated, spread = found
+        widened = widen(stated, spread.of_parts)
+        other = replace(self, stated=stated, registration=widened, spread=spread, by_gradients=True)
         searched = np.array(self.pair.reference.shape)[np.diag(self.registration.covariance) > 0]
         is_thin = searched.min() <= FEWEST
         if self.differs_from(other) > 1:  # neither is known better than that
             return replace(
                 self,
                 registration=widen(
-                    self.registration, np.abs(found[0].shift - self.registration.shift)
+                    self.registration, np.abs(stated.shift - self.registration.shift)
                 ),
             )
         return other if is_thin or other.std < self.std else self
@@ -129,6 +138,13 @@ class Attempt:
         return replace(
             self, registration=widen(self.registration, np.where(is_thin, FEWEST_STD, 0.0))
         )
+
+    @property
+    def result(self) -> Registration:
+        """The registration, no more certain than bands of the frame agree."""
+        if self.spread is None or not self.is_ok:
+            return self.registration
+        return widen(self.registration, self.spread.of_bands)
 
     @property
     def is_ok(self) -> bool:
@@ -156,8 +172,11 @@ class Attempt:
 
         The smallest of several estimated deviations is too small by chance, the next hardly.
         """
-        spread = np.sqrt(np.diag(other.registration.covariance))
-        return replace(self, registration=widen(self.registration, spread))
+        std = np.sqrt(np.diag(other.registration.covariance))
+        spread = self.spread
+        if spread is not None and other.spread is not None:
+            spread = Spread(spread.of_parts, np.fmax(spread.of_bands, other.spread.of_bands))
+        return replace(self, registration=widen(self.registration, std), spread=spread)
 
     def differs_from(self, other: Attempt) -> float:
         """By how much two shifts differ, in units of what is allowed."""
@@ -174,7 +193,7 @@ def register_conditioned(
     search = make_search(pair)
     first = Attempt.make(pair, "", make_search)
     if len(search.blocks) > 1:  # larger ones are not held conditioned
-        return first.registration
+        return first.result
     share = first.registration.fixed_pattern_share
     best = first if share == 0 else _remove_fixed_pattern(first, make_search)
     may_be_conditioned = best is not first or not share > 0
@@ -189,7 +208,7 @@ def register_conditioned(
         best = _choose(best, [Attempt.make(*one, make_search) for one in best.condition()])
     if best.is_ok:
         best = best.widen_thin()
-    return replace(best.registration, fixed_pattern_share=share)
+    return replace(best.result, fixed_pattern_share=share)
 
 
 def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Search]) -> Attempt:

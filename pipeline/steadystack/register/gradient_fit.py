@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.model import Bools, Registration, Slices
-from steadystack.register.leave_out import FEWEST_PARTS, count_cuts, widen
+from steadystack.register.leave_out import Groups, Spread, compute_spread, count_cuts
 from steadystack.register.plain_pair import PlainPair
 
 Array: TypeAlias = NDArray[np.float64]
@@ -76,7 +76,7 @@ class GradientFit:
             splines.append(ndimage.spline_filter(filled, order=5, mode="mirror"))
         return cls((splines[0], splines[1]), masks, tuple(free))
 
-    def find(self, start: Array) -> tuple[Array, Array, Array] | None:
+    def find(self, start: Array) -> tuple[Array, Array, Spread] | None:
         """Find the shift near `start` (axes,), px.
 
         Returns it, its covariance and its deviations by the jackknife over parts of the frame; None
@@ -209,7 +209,7 @@ class Overlap:
         slopes, of_half = self._slopes_of_both
         return mean, [mean * one - half * other for one, other in zip(slopes, of_half, strict=True)]
 
-    def solve(self, lengths: Array) -> tuple[Array, Array, Array]:
+    def solve(self, lengths: Array) -> tuple[Array, Array, Spread]:
         """Solve for how far the images are from one another along the axes `free`, px.
 
         Returns that, its covariance and its deviations by the jackknife over parts of the frame.
@@ -221,12 +221,17 @@ class Overlap:
         difference = self.half_difference[self.valid] * 2
         weights, covariance = _weigh(flat @ flat.T, whole[:, :-1])
         step = _solve_moments(weights, whole)[:size]
-        without = [_solve_moments(weights, whole - part)[:size] for part in table if part.any()]
-        spread = np.full(size, np.nan)
-        if len(without) >= FEWEST_PARTS:
-            off = np.array(without) - np.mean(without, axis=0)
-            spread = np.asarray(np.sqrt((len(off) - 1) / len(off) * (off**2).sum(axis=0)))
-        return step, covariance[:size, :size] * float((difference**2).mean()), spread
+        covariance = covariance[:size, :size] * float((difference**2).mean())
+        parts = table[table.any(axis=(1, 2))]
+
+        def measure_without(groups: Groups) -> Array:
+            rest = [whole - parts[sorted(group)].sum(axis=0) for group in groups]
+            return np.array([_solve_moments(weights, each)[:size] for each in rest])
+
+        grid = np.ndindex(*map(count_cuts, self.valid.shape))
+        places = [place for place, part in zip(grid, table, strict=True) if part.any()]
+        spread = compute_spread(places, measure_without, np.sqrt(np.diag(covariance)))
+        return step, covariance, spread
 
     def _compare(self, lengths: Array) -> tuple[list[Array], Array]:
         """Multiply what is compared with all that the difference of the images is made of.
@@ -257,11 +262,11 @@ class Overlap:
 
 def fit_gradients(
     registration: Registration, pair: PlainPair
-) -> tuple[Registration, Registration] | None:
+) -> tuple[Registration, Spread] | None:
     """Fit the shift of a registration that is ok once more, by the slopes of the images.
 
-    Returns it with its stated covariance, and with that widened to what the parts of the frame
-    disagree about; None if it is not found near the shift that was.
+    Returns it with its stated covariance, and what the parts of the frame disagree about; None if
+    it is not found near the shift that was.
     """
     free = np.flatnonzero(np.diag(registration.covariance) > 0).tolist()
     if not free or max(pair.reference.size, pair.moving.size) > MOST_PIXELS:
@@ -275,10 +280,9 @@ def fit_gradients(
     if not np.all(np.isfinite(covariance)) or not np.all(np.diag(covariance) > 0):
         return None
     ndim = len(shift)
-    whole, widths = np.zeros((ndim, ndim)), np.zeros(ndim)
-    whole[np.ix_(free, free)], widths[free] = covariance, spread
-    stated = replace(registration, shift=shift, covariance=whole)
-    return stated, widen(stated, widths)
+    whole, widths = np.zeros((ndim, ndim)), np.zeros((len(spread), ndim))
+    whole[np.ix_(free, free)], widths[:, free] = covariance, spread
+    return replace(registration, shift=shift, covariance=whole), Spread(*widths)
 
 
 def _weigh(noise: Array, slopes: Array) -> tuple[Array, Array]:

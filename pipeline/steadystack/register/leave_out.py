@@ -4,14 +4,20 @@ Terms add, so those of all parts but one are a sum over the others, and the fit 
 that found the shift. What it does then shows what the shift rests on, whatever the cause: noise of
 any colour, a scene that changes, an object that goes its own way, a filter that does not fit
 (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 3).
+
+The jackknife takes parts for independent. Where they disagree by more than noise explains, what is
+wrong may be larger than a part (turbulent air, a scene that deforms): neighbours err alike. So
+whole bands of parts are left out, too. That says little by itself, as bands are few; but what is
+wrong in that way has no direction of its own, so all axes tell of it together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -32,10 +38,15 @@ from steadystack.register.search import Search, compute_block_terms
 
 # Each axis is cut into so many parts, unless they would have fewer pixels than this.
 CUTS, THINNEST = 3, 8
-# With fewer parts their spread says nothing.
-FEWEST_PARTS = 4
+# With fewer parts their spread says nothing, nor does that of fewer bands.
+FEWEST_PARTS, FEWEST_BANDS = 4, 3
+# Parts that disagree by more than this times what the noise explains disagree about something else.
+DISAGREES = 1.5
 # Lags beyond those of the fit, in which the peak may move.
 ROOM = 2
+
+
+Groups = Sequence[set[int]]  # of parts, by their numbers
 
 
 @dataclass
@@ -76,9 +87,15 @@ class PairImages:
         return self.pair.reference.shape, self.pair.moving.shape
 
 
-def widen_by_parts(registration: Registration, images: PairImages) -> Registration:
-    """Widen the covariance of a shift to what the parts of the images disagree about."""
-    return widen(registration, compute_parts_std(registration, images))
+class Spread(NamedTuple):
+    """The error of a shift by the jackknife (axes,), px; NaN: there are too few parts to tell.
+
+    `of_parts` is what parts disagree about, `of_bands` what whole bands of them do, if that is
+    more. The first is the steadier one, the second the safer.
+    """
+
+    of_parts: NDArray[np.float64]
+    of_bands: NDArray[np.float64]
 
 
 def widen(registration: Registration, spread: NDArray[np.float64]) -> Registration:
@@ -92,34 +109,72 @@ def widen(registration: Registration, spread: NDArray[np.float64]) -> Registrati
     return replace(registration, covariance=registration.covariance * np.outer(widening, widening))
 
 
-def compute_parts_std(registration: Registration, images: PairImages) -> NDArray[np.float64]:
-    """Compute the standard deviation of a shift (axes,), px, by the delete-one jackknife.
-
-    NaN where there are too few parts to tell.
-    """
+def measure_spread(registration: Registration, images: PairImages) -> Spread:
+    """Measure the error of a shift by the delete-one jackknife."""
     centre = np.rint(registration.shift).astype(int)
     window = _choose_window(images, centre)
-    parts = [terms for terms in _compute_parts(images, window) if terms.reference.count]
-    if len(parts) < FEWEST_PARTS:
-        return np.full(len(centre), np.nan)
     index = tuple((centre - np.array(window.first)).tolist())
-    surfaces = []
-    for left_out in range(len(parts)):
-        rest = reduce(Terms.add, parts[:left_out] + parts[left_out + 1 :])
-        surface = compute_surface(rest, window, None)
-        if np.isfinite(surface.ncc[index]):  # not if the part is all that overlaps
-            surfaces.append(replace(surface, ncc=-surface.ncc) if registration.ncc < 0 else surface)
-    if len(surfaces) < FEWEST_PARTS:
-        return np.full(len(centre), np.nan)
-    shifts = np.array(
-        [
-            np.array(summit.index) + summit.offset
-            for summit in find_summits_near([(surface, index) for surface in surfaces])
-        ]
-    )
-    count = len(shifts)
+    parts = [each for each in _compute_parts(images, window) if each[1].reference.count]
+
+    def measure_without(groups: Groups) -> NDArray[np.float64]:
+        surfaces = []
+        for group in groups:
+            rest = [terms for number, (_, terms) in enumerate(parts) if number not in group]
+            surface = compute_surface(reduce(Terms.add, rest), window, None)
+            if np.isfinite(surface.ncc[index]):  # not if the group is all that overlaps
+                sign = -1 if registration.ncc < 0 else 1
+                surfaces.append((replace(surface, ncc=sign * surface.ncc), index))
+        found = find_summits_near(surfaces)
+        shifts = [np.array(summit.index) + summit.offset for summit in found]
+        return np.reshape(shifts, (len(shifts), len(centre)))
+
+    stated = np.sqrt(np.diag(registration.covariance))
+    return compute_spread([place for place, _ in parts], measure_without, stated)
+
+
+def compute_spread(
+    places: Sequence[tuple[int, ...]],
+    measure_without: Callable[[Groups], NDArray[np.float64]],
+    stated: NDArray[np.float64],
+) -> Spread:
+    """Compute the error of a shift by the jackknife over parts, and over bands of them if need be.
+
+    Parameters
+    ----------
+    places : of the parts in their grid, as indices
+    measure_without : the shifts (groups, axes) without each group of parts, given by their numbers;
+        some may be missing
+    stated : the error from the noise (axes,), px; 0 along an axis that is not measured
+    """
+    nothing = np.full(len(stated), np.nan)
+    if len(places) < FEWEST_PARTS:
+        return Spread(nothing, nothing)
+    shifts = measure_without([{number} for number in range(len(places))])
+    if len(shifts) < FEWEST_PARTS:
+        return Spread(nothing, nothing)
+    spread = of_parts = _jackknife(shifts)
+    measured = stated > 0
+    if not (spread > DISAGREES * stated)[measured].any():
+        return Spread(of_parts, of_parts)
+    of_bands = []
+    for along in zip(*places, strict=True):
+        bands = [{n for n, at in enumerate(along) if at == band} for band in sorted(set(along))]
+        if len(bands) >= FEWEST_BANDS:
+            shifts = measure_without(bands)
+            if len(shifts) == len(bands):
+                of_bands.append(_jackknife(shifts))
+    if of_bands:
+        spread = np.maximum(of_parts, np.sqrt(np.mean(np.square(of_bands), axis=0)))
+    # what noise does not explain is alike along all axes
+    excess = np.clip(spread**2 - stated**2, 0, None)[measured].mean()
+    alike = np.where(measured, np.sqrt(stated**2 + excess), 0)
+    return Spread(of_parts, np.maximum(spread, alike))
+
+
+def _jackknife(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The error of a shift from those (groups, axes) that leave a group out each, px."""
     off = shifts - shifts.mean(axis=0)
-    return np.asarray(np.sqrt((count - 1) / count * (off**2).sum(axis=0)))
+    return np.asarray(np.sqrt((1 - 1 / len(shifts)) * (off**2).sum(axis=0)))
 
 
 def _choose_window(images: PairImages, centre: NDArray[np.int64]) -> Window:
@@ -130,10 +185,13 @@ def _choose_window(images: PairImages, centre: NDArray[np.int64]) -> Window:
     return make_window(*images.shapes, None).limit_around(centre.tolist(), bounds)
 
 
-def _compute_parts(images: PairImages, window: Window) -> Iterator[Terms]:
-    """Compute the terms of every part of the reference that touches the moving image."""
+def _compute_parts(images: PairImages, window: Window) -> Iterator[tuple[tuple[int, ...], Terms]]:
+    """Compute the terms of every part of the reference that touches the moving image.
+
+    Yields the part's place in the grid and its terms.
+    """
     moving_shape = images.shapes[1]
-    for region in _cut(images):
+    for place, region in _cut(images):
         sides = [
             slice(max(side.start - high, 0), min(side.stop - low, size))
             for side, low, high, size in zip(
@@ -148,11 +206,14 @@ def _compute_parts(images: PairImages, window: Window) -> Iterator[Terms]:
         lags = wanted.clip_to(make_window(*shapes, None))
         layout = Layout.make(*shapes, lags)
         terms = compute_terms(reference, moving, layout, in_series=False, keep=(), lags=lags)
-        yield terms.change_window(lags, wanted)
+        yield place, terms.change_window(lags, wanted)
 
 
-def _cut(images: PairImages) -> Iterator[Slices]:
-    """Cut the valid part of the reference, unless that is read in blocks: then all of it."""
+def _cut(images: PairImages) -> Iterator[tuple[tuple[int, ...], Slices]]:
+    """Cut the valid part of the reference, unless that is read in blocks: then all of it.
+
+    Yields every part's place in the grid and its region.
+    """
     shape = images.shapes[0]
     bounds = tuple(slice(0, size) for size in shape)
     if images._kept is not None:
@@ -161,7 +222,8 @@ def _cut(images: PairImages) -> Iterator[Slices]:
     for side in bounds:
         cuts = count_cuts(side.stop - side.start)
         edges.append(np.linspace(side.start, side.stop, cuts + 1).round().astype(int).tolist())
-    yield from product(*([slice(low, high) for low, high in pairwise(e)] for e in edges))
+    sides = [[slice(low, high) for low, high in pairwise(e)] for e in edges]
+    yield from zip(np.ndindex(*map(len, sides)), product(*sides), strict=True)
 
 
 def count_cuts(size: int) -> int:
