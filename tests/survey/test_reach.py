@@ -55,6 +55,14 @@ def test_the_search_covers_what_the_pairs_move_by(shape, step, masked):
     assert Pilot.parse(Pilot(reach=reach).dump()).reach == reach
 
 
+@pytest.mark.parametrize("negative", [[4], [5, 6, 7, 8, 9]])
+def test_negatives_move_as_their_positives_do(negative):
+    frames = draw(walk(5.0), (150, 160))
+    expected = find_reach(opened(frames))
+    frames[negative] *= -1
+    assert find_reach(opened(frames)) == expected
+
+
 def test_where_little_would_be_won_every_shift_is_searched():
     frames = draw(walk(1.0), (60, 60))
     reach = find_reach(opened(frames))

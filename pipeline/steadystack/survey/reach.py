@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,9 +117,13 @@ def _register_coarse(
     (image, valid), (other, other_valid) = reference, moving
     if not (valid.any() and other_valid.any()):
         return None
-    found = register_as_it_is(image, other, reference_mask=valid, moving_mask=other_valid)
-    is_seen = found.status in (PairStatus.OK, PairStatus.INVERTED)
-    return np.asarray(found.shift, np.float64) if is_seen else None
+    register = partial(
+        register_as_it_is, image, other, reference_mask=valid, moving_mask=other_valid
+    )
+    found = register()
+    if found.status is PairStatus.INVERTED:
+        found = register(allow_inverted=True)
+    return np.asarray(found.shift, np.float64) if found.status is PairStatus.OK else None
 
 
 def average_boxes(
