@@ -253,6 +253,23 @@ def test_pairs_that_move_by_no_more_than_their_noise_are_pulled_if_they_are_by_f
     assert codes == ["fixed_pattern"] * told
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"changes": 0.2}, "hardly anything moves, but most of the frame changes"),
+        ({"changes": 0.03}, ""),
+        ({"lost": 0.9}, "without what stands still in the camera, 90% of the pairs have no shift"),
+        ({}, ""),
+    ],
+)
+def test_what_stands_still_may_win_without_a_pull_that_is_seen(found, words):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    effect = FixedPatternEffect(0, 0.1, 0.1, 0.0, certain=False, noise=0.05, **found)
+    findings = judge_series(table, frames, fixed_pattern=effect).findings
+    assert [finding.words.startswith(words) for finding in findings] == [True] * bool(words)
+
+
 @pytest.mark.parametrize(("loss", "certain"), [(0.03, True), (0.01, True), (0.03, False)])
 def test_pairs_that_are_less_alike_across_jumps_are_worth_a_look(loss, certain):
     table, frames = solved([PairStatus.OK] * 10)

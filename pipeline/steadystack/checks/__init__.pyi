@@ -1,5 +1,5 @@
 from .borders import Border, find_constant_border, find_no_data
-from .fixed_pattern_check import check_fixed_pattern
+from .fixed_pattern_check import check_fixed_pattern, is_at_rest
 from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from .moving_parts import check_moving_parts
 from .pilot import find_what_to_leave_out, run_pilot, try_pairs
@@ -37,6 +37,7 @@ __all__ = [
     "find_doubt_of_mask",
     "find_no_data",
     "find_what_to_leave_out",
+    "is_at_rest",
     "is_checked",
     "is_majority_confirmed",
     "list_boxes",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.checks.mask_check import NO_MOTION_PX
 from steadystack.checks.sampling import (
     MOVES_PX,
     crop_to_middle,
@@ -28,24 +29,15 @@ from steadystack.model import (
     Floats,
     FrameSource,
     FrameTable,
-    Ints,
-    PairStatus,
     PairTable,
 )
 from steadystack.pairs import spread_evenly
-from steadystack.register import register_as_it_is
-from steadystack.survey import measure_slopes
+from steadystack.survey import is_explained, is_left_behind, measure_changes, measure_slopes
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS = 40, 2
 FEWEST_CHECKED = 8
 LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are not alike at all
-# A static image is certain if a scene and a static image leave a residual of at most this many
-# times the noise, or if the means of the two halves of a series follow less than this share of a
-# drift of at least this many pixels.
-# Of 288 series without a static image (drifts of 0 to 10 px, noise of 0 to 3 deviations, bleaching,
-# flicker, scenes that change) two were reported, bleaching to a third at drifts of 1 and 3 px.
-MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 # A static image whose slopes have less than this share of the mean square of the scene's pulls by
 # less than anything that is told: in series that drift, such images were first told at 0.09.
 LITTLE = 0.02
@@ -65,6 +57,8 @@ NOT_PULLED = 0.02
 KNOWN_ERRORS = 4.0
 # Shifts that differ by less than this, px, are small: the slopes tell what stands still.
 SMALL = 2.0
+# Pairs that move by less than so many times their noise are at rest, by less px hardly move.
+AT_REST, HARDLY_PX = 3.0, 0.15
 # Something moves in a part of the frame if that changes by this share of what the most does.
 CHANGES = 0.15
 
@@ -107,7 +101,7 @@ def check_fixed_pattern(
     if is_told or method.fixed_pattern is not None:
         return slopes
     effect = _remeasure(sample, method, table, solved, shifts, left_out)
-    return _choose_larger(effect, slopes)
+    return _ask_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
 
 
 def _remeasure(
@@ -148,20 +142,54 @@ def _remeasure(
         with_pattern = sample.measured(pairs, None)
         shifts_with = np.where(with_pattern.ok[:, None], with_pattern.shift, np.nan)
         std = with_pattern.shift_std
-    both_ok = without_pattern.ok & has_shift(shifts_with)
+    known = has_shift(shifts_with)
+    both_ok = without_pattern.ok & known
+    if both_ok[:count].sum() < FEWEST_CHECKED <= known[:count].sum():
+        lost = 1 - float(both_ok[:count].sum() / known[:count].sum())
+        return replace(_describe(shifts_with[:count][known[:count]], std[:count]), lost=lost)
     if both_ok[:count].sum() < FEWEST_CHECKED:
         return None
     effect = _compare(
         shifts_with[both_ok], without_pattern.shift[both_ok], int(both_ok[:count].sum()), loss
     )
-    is_certain = _is_explained(sample, estimate, pairs[:count])
+    is_certain = is_explained(sample, estimate, pairs[:count])
     return replace(
         effect,
-        certain=is_certain or _is_left_behind(sample, shifts[frames]),
+        certain=is_certain or is_left_behind(sample, shifts[frames]),
         moving_share=_find_moving_share(estimate, left_out),
         loss=effect.loss if is_certain else 0.0,
-        noise=float(np.sqrt(np.square(std[both_ok]).sum(axis=1).mean())),
+        noise=_describe(shifts_with[both_ok], std[both_ok]).noise,
     )
+
+
+def _describe(shifts: Floats, std: Floats) -> FixedPatternEffect:
+    """The shifts (pairs, axes) of pairs with what stands still, of which nothing else is known."""
+    length = float(np.linalg.norm(shifts, axis=1).mean())
+    noise = float(np.sqrt(np.nanmean(np.square(std).sum(axis=1))))
+    return FixedPatternEffect(0, length, length, error=0.0, certain=False, noise=noise)
+
+
+def is_at_rest(effect: FixedPatternEffect) -> bool:
+    """Whether pairs move by no more than noise can make of them."""
+    return effect.with_it < max(NO_MOTION_PX, AT_REST * effect.noise)
+
+
+def _ask_at_rest(
+    effect: FixedPatternEffect | None,
+    sample: Sample,
+    table: PairTable,
+    shifts: NDArray[np.float64],
+) -> FixedPatternEffect | None:
+    """Add how much changes where pairs hardly move: those without what stands still may be lost.
+
+    `shifts` are those of all frames (frames, axes), pixels.
+    """
+    if effect is None:
+        rows = sample_pairs(table, np.flatnonzero(table.ok))
+        effect = _describe(table.shift[rows], table.shift_std[rows])
+    if is_at_rest(effect) or effect.with_it < HARDLY_PX:  # without the scene no pair has a shift
+        return replace(effect, changes=measure_changes(sample, shifts[sample.frames]), lost=0.0)
+    return effect if effect.pairs or effect.lost else None
 
 
 def _choose_larger(
@@ -286,23 +314,6 @@ def _has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
     return True
 
 
-def _is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool:
-    """Whether a static image and one scene leave little more than the noise of the frames.
-
-    The noise is what the closer half of the pairs does not have in common. A scene that changes
-    leaves more, and its changes, which do not move with it, are easily taken for shifts.
-    """
-    close = pairs[np.argsort(np.abs(pairs[:, 1] - pairs[:, 0]), kind="stable")[: len(pairs) // 2]]
-    pattern = estimate.separated.pattern
-    remeasured = sample.filtered(None, None).measured(close, pattern)
-    if not remeasured.ok.any():
-        return False
-    images = sample.images(has_shift(estimate.shifts))
-    variances = [np.var((image - pattern)[valid & np.isfinite(pattern)]) for image, valid in images]
-    noise = (1 - float(np.median(remeasured.ncc[remeasured.ok]))) * float(np.mean(variances))
-    return estimate.separated.residual < MOST_LEFT * noise
-
-
 def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
     """In which share of the parts of the frame the scene before a static image moves.
 
@@ -320,25 +331,6 @@ def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
     changes = np.array([np.nanmean(part**2) - noise for part in parts if np.isfinite(part).any()])
     moving = np.count_nonzero(changes > CHANGES * changes.max())
     return moving / (len(changes) + left_out)
-
-
-def _is_left_behind(sample: Sample, shifts: Floats) -> bool:
-    """Whether the means of the series' two halves lie on each other although the scene drifts.
-
-    `shifts` are (frames, axes), pixels.
-    """
-    half = len(sample.frames) // 2
-    halves = zip(
-        *(np.split(values, [half]) for values in (sample.frames, sample.gains)), strict=True
-    )
-    means = [replace(sample, frames=frames, gains=gains).mean() for frames, gains in halves]
-    bounds = [max(side // 4, 1) for side in means[0].shape]
-    registration = register_as_it_is(*means, max_shift=bounds)
-    drift = shifts[half:].mean(axis=0) - shifts[:half].mean(axis=0)
-    length = float(np.linalg.norm(drift))
-    if registration.status is not PairStatus.OK or length < LEAST_DRIFT:
-        return False
-    return float(registration.shift @ drift) < STAYS_BEHIND * length**2
 
 
 def _normalise(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,10 +2,12 @@
 
 `outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
 columns that do; `unseen`: where frames show no scene; `moving_slopes`: what stands still beside a
-scene that moves by little; `levelled`: the frames of a series without lines; `looked_at`: in how
-many frames defects are looked for, and what that takes.
+scene that moves by little; `changes`: what changes in one that hardly moves; `levelled`: the frames
+of a series without lines; `looked_at`: in how many frames defects are looked for, and what that
+takes.
 """
 
+from steadystack.defects.changes import compare_changes
 from steadystack.defects.levelled import LevelledFrames, LinelessFrames
 from steadystack.defects.lines import (
     LITTLE,
@@ -44,6 +46,7 @@ __all__ = [
     "LinelessFrames",
     "MovingSlopes",
     "choose_near",
+    "compare_changes",
     "compute_lined_share",
     "compute_profiles",
     "compute_scene_slopes",

@@ -24,6 +24,10 @@ class FixedPatternEffect:
     loss : by which share of their NCC pairs across the jumps of a series that rests are less alike
         than those beside them that are as far apart and at rest; 0 if that was not found
     noise : the stated error of a pair's shift with it, rms length, pixels
+    changes : where pairs are at rest, how much changes over most of the frame, relative to its
+        detail; 0 elsewhere
+    lost : if so many pairs have no shift without it that nothing can be compared, their share; 0
+        elsewhere
     """
 
     pairs: int
@@ -34,6 +38,8 @@ class FixedPatternEffect:
     moving_share: float = 1.0
     loss: float = 0.0
     noise: float = 0.0
+    changes: float = 0.0
+    lost: float = 0.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

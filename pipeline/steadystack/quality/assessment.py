@@ -51,8 +51,8 @@ from steadystack.model import (
 )
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.check_findings import MAJORITY, is_pulled
 from steadystack.quality.judge import judge_series
+from steadystack.quality.static_findings import MAJORITY, is_pulled
 
 # Shifts that something holds back are stated to be off by so many times themselves at most: where
 # it wins, nothing is known of them.

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from steadystack.checks import NO_MOTION_PX, name_parts
+from steadystack.checks import name_parts
 from steadystack.model import (
     FieldOfView,
     Finding,
-    FixedPatternEffect,
     FrameTable,
     LocalMotion,
     MajorityCheck,
@@ -22,18 +21,8 @@ from steadystack.model import (
     Trust,
 )
 from steadystack.quality.advice import AdviceSettings
+from steadystack.quality.static_findings import WINS
 
-# A static image is reported if it shortens shifts by more than this many pixels, this many standard
-# errors and this share of them; it wins if it leaves less than that share of a shift.
-PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
-# Pairs across the jumps of a series that rests lose this share of their NCC where what stands still
-# may have pulled them, and their shifts without it are not known well enough to say by how much.
-JUMPS_LOSE = 0.018
-# What moves in at most this share of the frame may as well be an object.
-MAJORITY = 0.5
-# Where hardly anything moves, by less than so many times the noise of a pair, a changing scene and
-# noise look like a shortened shift: the pull must be more px.
-AT_REST, PULL_AT_REST_PX = 3.0, 0.15
 # Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
 # Parts that stand still and are left out are told if they still pull by more pixels than this.
@@ -86,57 +75,6 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
             Reason.MASK_MAY_BE_INVERTED,
             f"the mask may be inverted: what it excludes moves, by {mask.taken_moves:.1f} px "
             f"between the frames of a pair, and what it keeps does not; {OPPOSITE}",
-        )
-
-
-def is_pulled(effect: FixedPatternEffect) -> bool:
-    """Whether something stands still indeed, and makes shifts clearly too small."""
-    rests = effect.with_it < max(NO_MOTION_PX, AT_REST * effect.noise)
-    least = PULL_AT_REST_PX if rests else PULL_PX
-    pull = effect.without_it - effect.with_it
-    told = max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it)
-    return effect.certain and pull > told
-
-
-def advise_on_fixed_pattern(
-    effect: FixedPatternEffect | None, advice: AdviceSettings
-) -> Iterator[Finding]:
-    """Find out whether something that stands still in the camera makes shifts too small."""
-    if effect is not None and is_pulled(effect):
-        pull = effect.without_it - effect.with_it
-        wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
-        if wins and effect.moving_share <= MAJORITY:
-            yield Finding(
-                Trust.CHECK,
-                Reason.FIXED_PATTERN,
-                f"most of the frame stands still, and only {effect.moving_share:.0%} of it moves, "
-                f"by {effect.without_it:.2f} px between the frames of a pair: this is right for "
-                "an object in front of a scene that stands still, but wrong for a specimen "
-                "behind something that stands still in the camera; in that case, "
-                f"{advice.static_removal}",
-            )
-            return
-        yield Finding(
-            Trust.UNRELIABLE if wins else Trust.CHECK,
-            Reason.FIXED_PATTERN,
-            f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
-            f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
-            f"{effect.without_it:.2f} px without it: {advice.static_removal}",
-        )
-
-
-def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether jumps may be pulled by what stands still, where no pull was found.
-
-    It is not known to be: moved by these shifts, the mean may yet not be blurred.
-    """
-    if effect is not None and effect.certain and effect.loss > JUMPS_LOSE:
-        yield Finding(
-            Trust.CHECK,
-            Reason.FIXED_PATTERN,
-            f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
-            "stands still in the camera and may pull shifts towards zero, or the scene changed: "
-            f"{advice.static_removal}",
         )
 
 

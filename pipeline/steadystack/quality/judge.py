@@ -1,8 +1,8 @@
 """The verdict, and what is wrong with the frames of a series.
 
 What is wrong with pairs is said in `pair_findings`; what the checks found is made into findings in
-`check_findings`. What to do about it is worded in `advice`, as properties of
-`AdviceSettings`.
+`check_findings`, and about what stands still in `static_findings`. What to do about it is worded in
+`advice`, as properties of `AdviceSettings`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from steadystack.model import (
 )
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
-    advise_on_fixed_pattern,
-    advise_on_jumps,
     advise_on_majority,
     advise_on_mask,
     advise_on_moving_parts,
@@ -53,6 +51,11 @@ from steadystack.quality.pair_findings import (
     find_doubtful_pairs,
     find_rejected_pairs,
     has_own_shift,
+)
+from steadystack.quality.static_findings import (
+    advise_on_fixed_pattern,
+    advise_on_jumps,
+    advise_on_what_may_win,
 )
 
 # The share of frames that may be lost before that is worth a look: a lost frame is told by its
@@ -104,7 +107,10 @@ def judge_series(
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
-    still = still or list(advise_on_jumps(fixed_pattern, advice))
+    still = still or [
+        *advise_on_jumps(fixed_pattern, advice),
+        *advise_on_what_may_win(fixed_pattern, advice),
+    ]
     return Verdict.of(
         [
             *advise_on_mask(mask),

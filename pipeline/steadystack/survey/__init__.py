@@ -3,8 +3,9 @@
 `reach`: how far they move, and so how far to search; `object_tracing`: where an object is that a
 mask of one frame follows; `defect_search`: what of the camera stands out
 wherever the scene is, pixels and whole lines; `field_search`: where frames show no scene;
-`slope_search`: how far what stands still pulls small shifts; `unchanged`: whether frames are those
-that were measured.
+`slope_search`: how far what stands still pulls small shifts; `static_evidence`: whether it is
+certain that something does; `change_search`: how much changes in a series that seems to be at rest;
+`unchanged`: whether frames are those that were measured.
 """
 
 import lazy_loader

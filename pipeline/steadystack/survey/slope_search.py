@@ -20,6 +20,29 @@ LEAST_NEAR = 0.5
 MOST_LEFT = 1.3
 
 
+def read_levelled(
+    sample: Sample, chosen: Bools, *, filtered: bool
+) -> tuple[NDArray[np.float32], Bools] | None:
+    """Read the chosen ones of a sample's frames, of mean 0 where all are valid, and 0 elsewhere.
+
+    Returns them (frames, ...), and what all of them show; None: nothing.
+    """
+    read, masks = list[NDArray[np.float32]](), list[Bools]()
+    for image, is_valid in sample.images(chosen, filtered=filtered):
+        level = image[is_valid].mean() if is_valid.any() else 0.0
+        read.append((image - level).astype(np.float32))
+        masks.append(is_valid)
+    if not read:
+        return None
+    images, valid = np.stack(read), np.logical_and.reduce(masks)
+    if not valid.any():
+        return None
+    for image in images:
+        image -= image[valid].mean()
+        image[~valid] = 0
+    return images, valid
+
+
 def measure_slopes(
     sample: Sample, shifts: NDArray[np.float64], std: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
@@ -40,19 +63,11 @@ def measure_slopes(
     near = spread_evenly(near, MOST_FRAMES)
     chosen = np.zeros(len(shifts), bool)
     chosen[near] = True
-    read, masks = list[NDArray[np.float32]](), list[Bools]()
-    for image, is_valid in sample.images(chosen, filtered=True):
-        level = image[is_valid].mean() if is_valid.any() else 0.0
-        read.append((image - level).astype(np.float32))
-        masks.append(is_valid)
-    images, valid = np.stack(read), np.logical_and.reduce(masks)
-    if not valid.any():
+    read = read_levelled(sample, chosen, filtered=True)
+    if read is None:
         return None
-    for image in images:
-        image -= image[valid].mean()
-        image[~valid] = 0
     moves = shifts[near]
-    found = measure_moving_slopes(images, valid, moves, std[near])
+    found = measure_moving_slopes(*read, moves, std[near])
     if found is None:
         return None
     share, error = found.share, found.error

@@ -1,0 +1,98 @@
+"""The findings about what stands still in the camera, and pulls shifts towards zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from steadystack.checks import is_at_rest
+from steadystack.model import Finding, FixedPatternEffect, Reason, Trust
+from steadystack.quality.advice import AdviceSettings
+
+# A static image is reported if it shortens shifts by more than this many pixels, this many standard
+# errors and this share of them; it wins if it leaves less than that share of a shift.
+PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
+# Pairs across the jumps of a series that rests lose this share of their NCC where what stands still
+# may have pulled them, and their shifts without it are not known well enough to say by how much.
+JUMPS_LOSE = 0.018
+# What moves in at most this share of the frame may as well be an object.
+MAJORITY = 0.5
+# At rest, a changing scene and noise look like a shortened shift: the pull must be more px.
+PULL_AT_REST_PX = 0.15
+# At rest, what changes over most of the frame is this much of its detail.
+CHANGES = 0.06
+
+
+def is_pulled(effect: FixedPatternEffect) -> bool:
+    """Whether something stands still indeed, and makes shifts clearly too small."""
+    least = PULL_AT_REST_PX if is_at_rest(effect) else PULL_PX
+    pull = effect.without_it - effect.with_it
+    told = max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it)
+    return effect.certain and pull > told
+
+
+def advise_on_fixed_pattern(
+    effect: FixedPatternEffect | None, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find out whether something that stands still in the camera makes shifts too small."""
+    if effect is not None and is_pulled(effect):
+        pull = effect.without_it - effect.with_it
+        wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
+        if wins and effect.moving_share <= MAJORITY:
+            yield Finding(
+                Trust.CHECK,
+                Reason.FIXED_PATTERN,
+                f"most of the frame stands still, and only {effect.moving_share:.0%} of it moves, "
+                f"by {effect.without_it:.2f} px between the frames of a pair: this is right for "
+                "an object in front of a scene that stands still, but wrong for a specimen "
+                "behind something that stands still in the camera; in that case, "
+                f"{advice.static_removal}",
+            )
+            return
+        yield Finding(
+            Trust.UNRELIABLE if wins else Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"something that stands still in the camera pulls shifts towards zero: {effect.pairs} "
+            f"pairs have a mean shift of {effect.with_it:.2f} px with it, and of "
+            f"{effect.without_it:.2f} px without it: {advice.static_removal}",
+        )
+
+
+def advise_on_what_may_win(
+    effect: FixedPatternEffect | None, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Find out whether what stands still may outweigh the scene, though no pull was found.
+
+    Most of the frame changes while nothing seems to move, or most pairs say nothing without it.
+    """
+    if effect is None:
+        return
+    if effect.lost:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"without what stands still in the camera, {effect.lost:.0%} of the pairs have no "
+            f"shift: it may outweigh the scene: {advice.static_removal}",
+        )
+    if effect.changes > CHANGES:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            "hardly anything moves, but most of the frame changes: either the scene changes where "
+            "it is, or something that stands still in the camera outweighs a scene that moves: "
+            f"{advice.static_removal}",
+        )
+
+
+def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -> Iterator[Finding]:
+    """Find out whether jumps may be pulled by what stands still, where no pull was found.
+
+    It is not known to be: moved by these shifts, the mean may yet not be blurred.
+    """
+    if effect is not None and effect.certain and effect.loss > JUMPS_LOSE:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
+            "stands still in the camera and may pull shifts towards zero, or the scene changed: "
+            f"{advice.static_removal}",
+        )
