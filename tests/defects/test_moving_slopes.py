@@ -92,3 +92,15 @@ def test_where_too_little_moves_or_is_left_nothing_is_told():
 def test_the_largest_group_of_frames_that_are_near_is_chosen():
     shifts = np.array([[0, 0], [9, 0], [9.5, 0.5], [np.nan, 0], [10, -0.9], [0.5, 0], [20, 0]])
     np.testing.assert_array_equal(choose_near(shifts, 1.0), [1, 2, 4])
+
+
+@pytest.mark.parametrize("shape", [(1, 200), (200, 1)])
+def test_frames_of_one_row_or_column_have_slopes_along_it(shape):
+    rng, line = np.random.default_rng(0), Scene(0, 1, detail=2.0)
+    along = int(np.argmax(shape))
+    shifts = np.zeros((24, 2))
+    shifts[:, along] = rng.uniform(-1, 1, 24)
+    frames = np.stack([line.view((200,), (move,)).reshape(shape) for move in shifts[:, along]])
+    frames += rng.normal(0, 0.05, frames.shape)
+    found = measure_moving_slopes(frames, np.ones(shape, bool), shifts, np.full(shifts.shape, 0.01))
+    assert found is None or found.share == pytest.approx(1, abs=0.1)
