@@ -150,8 +150,10 @@ def _take_others_away(
 
     All of them follow from the mean image; they are fitted together with its slopes.
     """
-    along = [np.gradient(mean, axis=axis) for axis, size in enumerate(mean.shape) if size > 1]
-    places = np.ix_(*(np.linspace(-1, 1, size) for size in mean.shape))
+    axes = [axis for axis, size in enumerate(mean.shape) if size > 1]
+    along = [np.gradient(mean, axis=axis) for axis in axes]
+    grid = np.ix_(*(np.linspace(-1, 1, size) for size in mean.shape))
+    places = [grid[axis] for axis in axes]
     others = [mean, ndimage.laplace(mean)]
     others += [place * slope for place in places for slope in along]
     columns = np.stack([each[used] for each in (*slopes, *others)], axis=1)
