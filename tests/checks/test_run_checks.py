@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 
 import steadystack
 from bench_verdict import noisy, views, wander
+from steadystack import stages
 from steadystack.checks import run_checks
 from steadystack.checks.run_checks import (
     CHECKED,
@@ -128,3 +129,33 @@ def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
     assert read_failed_checks(again.attrs) == {}
     assert again.attrs["verdict"] == "good"
     assert again.frame_shift.equals(shifts.frame_shift)
+
+
+@pytest.mark.parametrize("how", ["solved again", "measured again", "edited"])
+def test_a_failed_check_is_made_again_where_that_loses_nothing(tmp_path, frames, monkeypatch, how):
+    path, output = tmp_path / "stack.zarr", tmp_path / "shifts.zarr"
+    stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")
+    stack[:] = frames
+    config = make_config(
+        {
+            "input": {"path": str(path)},
+            "register": {"max_shift": 24},
+            "cluster": {"kind": "in-process"},
+            "output": {"shifts": str(output), "report": None},
+        }
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(run_checks, "check_sharpness", fail)
+        shifts = steadystack.run(config)
+    if how == "edited":
+        moved = shifts.frame_shift + 1
+        steadystack.edit_shifts(shifts, moved, path=output)
+        found = steadystack.run(config)
+        assert found.frame_shift.equals(moved)
+        assert list(read_failed_checks(found.attrs)) == ["sharpness_check"]
+    elif how == "measured again":
+        assert stages.measure(config).frame_shift.equals(shifts.frame_shift)
+    else:
+        found = stages.solve(config)
+        assert found.attrs["verdict"] == "good"
+        assert read_failed_checks(found.attrs) == {}

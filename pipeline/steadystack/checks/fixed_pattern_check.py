@@ -165,7 +165,9 @@ def _remeasure(
 def _describe(shifts: Floats, std: Floats) -> FixedPatternEffect:
     """The shifts (pairs, axes) of pairs with what stands still, of which nothing else is known."""
     length = float(np.linalg.norm(shifts, axis=1).mean())
-    noise = float(np.sqrt(np.nanmean(np.square(std).sum(axis=1))))
+    variance = np.square(std).sum(axis=1)
+    variance = variance[np.isfinite(variance)]
+    noise = float(np.sqrt(variance.mean())) if len(variance) else 0.0
     return FixedPatternEffect(0, length, length, error=0.0, certain=False, noise=noise)
 
 

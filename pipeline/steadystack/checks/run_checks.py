@@ -19,7 +19,7 @@ from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
-from steadystack.model import FrameSource, FrameTable, LocalMotion, PairTable
+from steadystack.model import EDITED, FrameSource, FrameTable, LocalMotion, PairTable
 from steadystack.object_windows import measure_in_windows
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
@@ -182,9 +182,14 @@ def read_failed_checks(attributes: Mapping[Any, Any]) -> dict[str, str]:
     return dict(json.loads(attributes.get(FAILED_CHECKS, "{}")))
 
 
-def is_checked(attributes: Mapping[Any, Any]) -> bool:
-    """Whether all checks have been made, and none has failed."""
-    return set(CHECKED) <= set(attributes) and not read_failed_checks(attributes)
+def is_checked(attributes: Mapping[Any, Any], *, failed_again: bool = True) -> bool:
+    """Whether all checks have been made, and none that failed is to be made again.
+
+    With `failed_again` they are, but for those of shifts that were edited: these would be lost.
+    """
+    if set(CHECKED) - set(attributes):
+        return False
+    return not (failed_again and read_failed_checks(attributes) and EDITED not in attributes)
 
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:

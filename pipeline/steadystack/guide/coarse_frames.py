@@ -46,7 +46,7 @@ STRIP_PIXELS = 2**20
 
 # What the checks tell in pixels, by the attribute of the dataset that holds it.
 LENGTHS = {
-    "fixed_pattern_effect": ("with_it", "without_it", "error"),
+    "fixed_pattern_effect": ("with_it", "without_it", "error", "noise"),
     "local_motion": ("size", "still_pull", "scene"),
     "mask_check": ("taken_moves",),
     "probe_check": ("off", "part_pull", "detail_pull"),

@@ -26,7 +26,7 @@ def join_series(
     configs: Sequence[Config],
     *,
     shared_drift: bool = False,
-    output: str | None = None,
+    output: str | Path | None = None,
     each: str | None = None,
     overwrite: bool = False,
     client: Engine = None,
@@ -67,7 +67,7 @@ def join_series(
         number of frames and their times.
     """
     if output is not None:
-        output = make_absolute(output, Path.cwd())
+        output = make_absolute(str(output), Path.cwd())
     found = open_finished(configs, by_means=not shared_drift)
     targets = _choose_targets(found, output, each, overwrite)
     engine = client or get_current_client()

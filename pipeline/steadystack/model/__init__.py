@@ -86,7 +86,7 @@ from steadystack.model.schema import (
     count_parts,
 )
 from steadystack.model.tables import FrameTable, PairTable, describe_channel_offsets
-from steadystack.model.verdicts import Finding, Reason, Trust, Verdict
+from steadystack.model.verdicts import EDITED, Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
     LONE,
     SHIFT_CONVENTION,
@@ -113,6 +113,7 @@ __all__ = [
     "CODEC_STD",
     "COLUMNS",
     "DIMS",
+    "EDITED",
     "EXTERNAL",
     "FEWEST_PLACES",
     "FRAME_CHECKSUMS",

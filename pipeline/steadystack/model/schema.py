@@ -307,7 +307,7 @@ ATTRIBUTES = (
               "moved, likewise"),
     Attribute("other_conditioning", "JSON", "the conditioning under which refused pairs have a "
               "shift, if most are refused and there is one; null: there is none"),
-    Attribute("failed_checks", "JSON", "checks that could not be made, and why; missing: none"),
+    Attribute("failed_checks", "JSON", "checks that could not be made, and why; {}: none"),
     Attribute("verdict", "text", "how far to trust the shifts: good, check or unreliable"),
     Attribute("verdict_reasons", "JSON", "findings behind the verdict: trust, code, words, key"),
     Attribute("anchors", "JSON", "the frames whose shift is 0, one per component; of components "

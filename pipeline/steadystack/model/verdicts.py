@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from steadystack.model.words import Word
 
+EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
+
 
 class Trust(Word):
     """How far to trust a result, from the best to the worst."""

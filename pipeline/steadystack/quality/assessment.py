@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from steadystack.dataset import (
 from steadystack.durable import get_place
 from steadystack.model import (
     CODEC_STD,
+    EDITED,
     LONE,
     PILOT,
     Finding,
@@ -67,7 +69,6 @@ LOOKED_AT = (
     "the sharpness of the mean",
     "other conditionings",
 )
-EDITED = "edited"  # the attribute that says when shifts were edited, "" if that is not known
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
@@ -82,7 +83,7 @@ def verdict(shifts: xr.Dataset) -> Verdict:
 
 
 def edit_shifts(
-    shifts: xr.Dataset, frame_shift: xr.DataArray | NDArray[Any], *, path: str | None = None
+    shifts: xr.Dataset, frame_shift: xr.DataArray | NDArray[Any], *, path: str | Path | None = None
 ) -> xr.Dataset:
     """Replace the frames' shifts in a solved dataset, which is then marked as edited.
 
@@ -140,9 +141,9 @@ def edit_shifts(
     edited = edited.assign_attrs({EDITED: datetime.now(UTC).isoformat(timespec="seconds")})
     edited = add_digests(edited.assign_attrs(verdict(edited).attributes()))
     if path is not None:
-        with get_place(path).holding_lock():
-            check_replaceable(path)
-            save_shifts(edited, path)
+        with get_place(str(path)).holding_lock():
+            check_replaceable(str(path))
+            save_shifts(edited, str(path))
     return edited
 
 

@@ -19,7 +19,7 @@ MAJORITY = 0.5
 # At rest, a changing scene and noise look like a shortened shift: the pull must be more px.
 PULL_AT_REST_PX = 0.15
 # At rest, what changes over most of the frame is this much of its detail.
-CHANGES = 0.06
+CHANGES = 0.04
 
 
 def is_pulled(effect: FixedPatternEffect) -> bool:

@@ -165,8 +165,9 @@ def compute_spread(
                 of_bands.append(_jackknife(shifts))
     if of_bands:
         spread = np.maximum(of_parts, np.sqrt(np.mean(np.square(of_bands), axis=0)))
-    # what noise does not explain is alike along all axes
-    excess = np.clip(spread**2 - stated**2, 0, None)[measured].mean()
+    # what noise does not explain is alike along all axes, and known from the one that is known best
+    unexplained = np.clip(spread**2 - stated**2, 0, None)[measured]
+    excess = float(np.average(unexplained, weights=stated[measured] ** -4.0))
     alike = np.where(measured, np.sqrt(stated**2 + excess), 0)
     return Spread(of_parts, np.maximum(spread, alike))
 

@@ -244,7 +244,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
         dataset = _load_begun(opened)
     table = _add_second_round(opened, look_again(read_pairs(dataset), opened.setup.series.source))
     missing, rows = int(table.to_do.sum()), len(table.status)
-    checked = opened.is_share or is_checked(dataset.attrs)
+    checked = opened.is_share or is_checked(dataset.attrs, failed_again=is_solved_next)
     if not missing and table.same_pairs(read_pairs(dataset)) and checked:
         log.info("all %d pairs are already measured", rows)
         if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else

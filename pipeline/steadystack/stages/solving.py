@@ -11,9 +11,9 @@ from typing import Any
 import xarray as xr
 
 from steadystack.checks import (
-    CHECKED,
     check_linear_motion,
     check_series,
+    is_checked,
     is_majority_confirmed,
     read_local_motion,
 )
@@ -199,8 +199,8 @@ def load_measured(opened: OpenRun) -> xr.Dataset:
     gather(opened.setup)
     measured = load_own_shifts(opened.setup)
     table = read_pairs(measured)
-    if not table.count([PairStatus.UNMEASURED]) and not set(CHECKED) <= set(measured.attrs):
-        return measure_all(opened)  # the last part has been gathered
+    if not table.count([PairStatus.UNMEASURED]) and not is_checked(measured.attrs):
+        return measure_all(opened, is_solved_next=True)  # the last part was gathered, or one failed
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(
             f"no pair of {opened.path} is measured yet: run `steadystack measure` first"

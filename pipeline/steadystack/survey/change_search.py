@@ -34,7 +34,7 @@ def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
         return 0.0
     chosen = np.zeros(len(shifts), bool)
     chosen[spread_evenly(near, MOST_FRAMES)] = True
-    read = read_levelled(sample, chosen, filtered=False)  # a filter makes neighbours of noise alike
+    read = read_levelled(sample, chosen, filtered=False)
     if read is None or len(read[0]) < FEWEST_FRAMES:
         return 0.0
     return compare_changes(*read)
