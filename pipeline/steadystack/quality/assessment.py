@@ -272,8 +272,8 @@ def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
         yield Finding(
             Trust.CHECK,
             Reason.FAILED_CHECKS,
-            f"{names.get(name, name)} could not be checked ({reason}): run again; if it fails again, "
-            "report it as a bug",
+            f"{names.get(name, name)} could not be checked ({reason}): run again; if it fails "
+            "again, report it as a bug",
         )
 
 
