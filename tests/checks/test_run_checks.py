@@ -41,18 +41,24 @@ def measure(setup):
     return table
 
 
-@pytest.mark.slow
-def test_checks_find_the_same_on_workers_as_in_the_process(tmp_path, frames):
-    path = tmp_path / "stack.zarr"
+def write_stack(folder, frames):
+    """Write frames to a Zarr array; the settings of a run of it."""
+    path = folder / "stack.zarr"
     stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")
     stack[:] = frames
-    config = make_config(
+    return make_config(
         {
             "input": {"path": str(path)},
             "register": {"max_shift": 24},
-            "output": {"shifts": str(tmp_path / "shifts.zarr")},
+            "cluster": {"kind": "in-process"},
+            "output": {"shifts": str(folder / "shifts.zarr"), "report": None},
         }
     )
+
+
+@pytest.mark.slow
+def test_checks_find_the_same_on_workers_as_in_the_process(tmp_path, frames):
+    config = write_stack(tmp_path, frames)
     setup = set_up(config, open_series(config)[0])
     table = measure(setup)
     here = check_series(setup, table)
@@ -107,17 +113,7 @@ def test_a_check_that_fails_costs_no_result(frames, monkeypatch):
 def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
     tmp_path, frames, monkeypatch
 ):
-    path = tmp_path / "stack.zarr"
-    stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")
-    stack[:] = frames
-    config = make_config(
-        {
-            "input": {"path": str(path)},
-            "register": {"max_shift": 24},
-            "cluster": {"kind": "in-process"},
-            "output": {"shifts": str(tmp_path / "shifts.zarr"), "report": None},
-        }
-    )
+    config = write_stack(tmp_path, frames)
     with monkeypatch.context() as broken:
         broken.setattr(run_checks, "check_sharpness", fail)
         shifts = steadystack.run(config)
@@ -133,23 +129,13 @@ def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
 
 @pytest.mark.parametrize("how", ["solved again", "measured again", "edited"])
 def test_a_failed_check_is_made_again_where_that_loses_nothing(tmp_path, frames, monkeypatch, how):
-    path, output = tmp_path / "stack.zarr", tmp_path / "shifts.zarr"
-    stack = zarr.create_array(path, shape=frames.shape, chunks=(1, *frames.shape[1:]), dtype="f4")
-    stack[:] = frames
-    config = make_config(
-        {
-            "input": {"path": str(path)},
-            "register": {"max_shift": 24},
-            "cluster": {"kind": "in-process"},
-            "output": {"shifts": str(output), "report": None},
-        }
-    )
+    config = write_stack(tmp_path, frames)
     with monkeypatch.context() as broken:
         broken.setattr(run_checks, "check_sharpness", fail)
         shifts = steadystack.run(config)
     if how == "edited":
         moved = shifts.frame_shift + 1
-        steadystack.edit_shifts(shifts, moved, path=output)
+        steadystack.edit_shifts(shifts, moved, path=tmp_path / "shifts.zarr")
         found = steadystack.run(config)
         assert found.frame_shift.equals(moved)
         assert list(read_failed_checks(found.attrs)) == ["sharpness_check"]

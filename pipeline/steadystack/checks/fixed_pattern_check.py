@@ -144,31 +144,35 @@ def _remeasure(
         std = with_pattern.shift_std
     known = has_shift(shifts_with)
     both_ok = without_pattern.ok & known
-    if both_ok[:count].sum() < FEWEST_CHECKED <= known[:count].sum():
-        lost = 1 - float(both_ok[:count].sum() / known[:count].sum())
-        return replace(_describe(shifts_with[:count][known[:count]], std[:count]), lost=lost)
-    if both_ok[:count].sum() < FEWEST_CHECKED:
-        return None
-    effect = _compare(
-        shifts_with[both_ok], without_pattern.shift[both_ok], int(both_ok[:count].sum()), loss
-    )
+    alike, of = int(both_ok[:count].sum()), int(known[:count].sum())
+    if alike < FEWEST_CHECKED:
+        if of < FEWEST_CHECKED:
+            return None
+        effect = _describe(shifts_with[:count][known[:count]], std[:count])
+        return replace(effect, lost=1 - alike / of)
+    effect = _compare(shifts_with[both_ok], without_pattern.shift[both_ok], alike, loss)
     is_certain = is_explained(sample, estimate, pairs[:count])
     return replace(
         effect,
         certain=is_certain or is_left_behind(sample, shifts[frames]),
         moving_share=_find_moving_share(estimate, left_out),
         loss=effect.loss if is_certain else 0.0,
-        noise=_describe(shifts_with[both_ok], std[both_ok]).noise,
+        noise=_find_noise(std[both_ok]),
     )
 
 
 def _describe(shifts: Floats, std: Floats) -> FixedPatternEffect:
     """The shifts (pairs, axes) of pairs with what stands still, of which nothing else is known."""
     length = float(np.linalg.norm(shifts, axis=1).mean())
+    noise = _find_noise(std)
+    return FixedPatternEffect(0, length, length, error=0.0, certain=False, noise=noise)
+
+
+def _find_noise(std: Floats) -> float:
+    """The rms length of the errors (pairs, axes) of shifts, px; NaN are left out."""
     variance = np.square(std).sum(axis=1)
     variance = variance[np.isfinite(variance)]
-    noise = float(np.sqrt(variance.mean())) if len(variance) else 0.0
-    return FixedPatternEffect(0, length, length, error=0.0, certain=False, noise=noise)
+    return float(np.sqrt(variance.mean())) if len(variance) else 0.0
 
 
 def is_at_rest(effect: FixedPatternEffect) -> bool:

@@ -58,13 +58,13 @@ def compare_changes(images: NDArray[np.floating], valid: Bools) -> float:
         [*levels, *_make_derivatives(half.mean(axis=0, dtype=np.float64))]
         for half in (images[::2], images[1::2])
     ]
-    parts = [
-        found
-        for box in _cut(valid.shape)
-        if np.count_nonzero(used[box]) >= FEWEST_PIXELS
-        and (found := _look_at(images[:, *box], [[c[box] for c in some] for some in columns],
-                               used[box], len(levels))) is not None
-    ]  # fmt: skip
+    parts = []
+    for box in _cut(valid.shape):
+        if np.count_nonzero(used[box]) >= FEWEST_PIXELS:
+            inside = [[column[box] for column in some] for some in columns]
+            found = _look_at(images[:, *box], inside, used[box], len(levels))
+            if found is not None:
+                parts.append(found)
     if len(parts) < 2 or _compare_frames(parts) < FRAMES_ALIKE:
         return 0.0
     return max(float(np.median([np.median(part.neighbours) for part in parts])), 0.0)

@@ -141,9 +141,10 @@ def edit_shifts(
     edited = edited.assign_attrs({EDITED: datetime.now(UTC).isoformat(timespec="seconds")})
     edited = add_digests(edited.assign_attrs(verdict(edited).attributes()))
     if path is not None:
-        with get_place(str(path)).holding_lock():
-            check_replaceable(str(path))
-            save_shifts(edited, str(path))
+        location = str(path)
+        with get_place(location).holding_lock():
+            check_replaceable(location)
+            save_shifts(edited, location)
     return edited
 
 

@@ -32,9 +32,7 @@ def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
     near, known = choose_near(shifts, REACH), np.isfinite(shifts).all(axis=1)
     if len(near) < LEAST_NEAR * known.sum():
         return 0.0
-    chosen = np.zeros(len(shifts), bool)
-    chosen[spread_evenly(near, MOST_FRAMES)] = True
-    read = read_levelled(sample, chosen, filtered=False)
+    read = read_levelled(sample, spread_evenly(near, MOST_FRAMES), filtered=False)
     if read is None or len(read[0]) < FEWEST_FRAMES:
         return 0.0
     return compare_changes(*read)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from steadystack.defects import choose_near, measure_moving_slopes
 from steadystack.measure import Sample
-from steadystack.model import Bools, FixedPatternEffect
+from steadystack.model import Bools, FixedPatternEffect, Ints
 from steadystack.pairs import spread_evenly
 
 # Frames lie within so many pixels of one of them along each axis; so many of them are looked at.
@@ -21,12 +21,14 @@ MOST_LEFT = 1.3
 
 
 def read_levelled(
-    sample: Sample, chosen: Bools, *, filtered: bool
+    sample: Sample, frames: Ints, *, filtered: bool
 ) -> tuple[NDArray[np.float32], Bools] | None:
-    """Read the chosen ones of a sample's frames, of mean 0 where all are valid, and 0 elsewhere.
+    """Read some of a sample's frames, by index, of mean 0 where all are valid, and 0 elsewhere.
 
-    Returns them (frames, ...), and what all of them show; None: nothing.
+    Returns them (frames, ...), in order, and what all of them show; None: nothing.
     """
+    chosen = np.zeros(len(sample.frames), bool)
+    chosen[frames] = True
     read, masks = list[NDArray[np.float32]](), list[Bools]()
     for image, is_valid in sample.images(chosen, filtered=filtered):
         level = image[is_valid].mean() if is_valid.any() else 0.0
@@ -61,9 +63,7 @@ def measure_slopes(
     if len(near) < LEAST_NEAR * len(shifts):
         return None
     near = spread_evenly(near, MOST_FRAMES)
-    chosen = np.zeros(len(shifts), bool)
-    chosen[near] = True
-    read = read_levelled(sample, chosen, filtered=True)
+    read = read_levelled(sample, near, filtered=True)
     if read is None:
         return None
     moves = shifts[near]
