@@ -1,7 +1,7 @@
 """How well the linear motion of frames is measured, beside pystackreg and OpenCV's ECC.
 
     python scripts/bench_motion.py [--seeds 2] [--frames 60] [--side 256] [--snr 0.5 2 20]
-        [--local 0 0.5 1 3] [--again]
+        [--local 0 0.5 1 3] [--again] [--in-time] [--tiles]
 
 Analytic scenes behind an ellipse, other pixels random: frames that wander and turn by some degrees
 a frame, and in some series are magnified by 0.05 % a frame. Prints a Markdown table: root mean
@@ -10,7 +10,10 @@ scale, shift). The peers that can be imported register every frame to the first 
 
 With `--local`, series whose parts move smoothly by up to so many pixels, a wave as long as a frame:
 errors of the nodes that are seen, with `motion.model` local and with the shift of the frame, in
-frames but the first; with `--again`, what is left when they are corrected and measured again.
+frames but the first; with `--again`, what is left when they are corrected and measured again; with
+`--in-time`, with `motion.smooth_in_time`; with `--tiles`, the median error of scikit-image's masked
+registration of a tile around every node to the first frame, as root mean squares of tiles would be
+those of outliers.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from skimage.registration import phase_cross_correlation
 
 import steadystack
 from local_series import LocalSeries, make_local_series
@@ -31,6 +35,7 @@ from steadystack.model import LocalStatus
 STEP, SIZES = 0.7, (1.5, 10.0)
 TURNS, SCALE = (0.02, 0.1), 5e-4
 SEEN = LocalStatus.OK.code
+LEAST_TILE = 0.4  # of its pixels are valid
 OUTSIDE = 3.0  # pixels beyond the mask are random up to this, in deviations of the scene
 
 
@@ -200,9 +205,27 @@ def format_row(case: str, name: str, found: list[Found], series: list[Series]) -
     return f"| {' | '.join(cells)} |"
 
 
-def measure_local(series: LocalSeries, again: bool) -> dict[str, np.ndarray]:
+def register_tiles(series: LocalSeries, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The shifts (frames but the first, nodes along y and x, 2) of tiles around nodes, px."""
+    half = int(1.5 * (y[1, 0] - y[0, 0]))
+    first, found = series.frames[0], np.full((len(series.frames) - 1, *y.shape, 2), np.nan)
+    for node in np.ndindex(y.shape):
+        tile = tuple(
+            slice(max(round(at[node]) - half, 0), round(at[node]) + half + 1) for at in (y, x)
+        )
+        mask = series.mask[tile]
+        if mask.mean() < LEAST_TILE:
+            continue
+        for frame, values in enumerate(series.frames[1:]):
+            found[frame][node], _, _ = phase_cross_correlation(
+                first[tile], values[tile], reference_mask=mask, moving_mask=mask
+            )
+    return found
+
+
+def measure_local(series: LocalSeries, options: argparse.Namespace) -> dict[str, np.ndarray]:
     """Errors of nodes, px: local, of the frame's shift, over stated; what is left; seconds."""
-    local = {"model": "local"}
+    local = {"model": "local", "smooth_in_time": options.in_time}
     start = time.perf_counter()
     found = steadystack.estimate_shifts(series.frames, mask=series.mask, motion=local)
     seconds = time.perf_counter() - start
@@ -223,8 +246,12 @@ def measure_local(series: LocalSeries, again: bool) -> dict[str, np.ndarray]:
         "beyond": beyond[seen],
         "seconds": np.array([seconds]),
         "left": np.array([]),
+        "tiles": np.array([]),
     }
-    if again:
+    if options.tiles:
+        tiles = np.abs(register_tiles(series, y, x) - truth)
+        told["tiles"] = tiles[np.isfinite(tiles).all(axis=-1) & seen]
+    if options.again:
         moved = steadystack.correct(series.frames, found, mask=series.mask).to_numpy()
         rest = steadystack.estimate_shifts(moved, motion=local)
         seen = rest["frame_local_status"].to_numpy() == SEEN
@@ -237,20 +264,21 @@ def print_local(options: argparse.Namespace) -> None:
     """Print the table of local motion."""
     print(
         "| series | nodes, px | with the shift of the frame, px | error over stated | from the "
-        "shift of the frame, over stated | left, px | s |\n|---|---|---|---|---|---|---|"
+        "shift of the frame, over stated | left, px | tiles, median px | s |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     for snr, size in product(options.snr, options.local):
         told = [
-            measure_local(
-                make_local_series(seed, options.frames, options.side, size, snr), options.again
-            )
+            measure_local(make_local_series(seed, options.frames, options.side, size, snr), options)
             for seed in range(options.seeds)
         ]
         joined = {key: np.concatenate([each[key] for each in told]) for key in told[0]}
         cells = [f"SNR {snr:g}, up to {size:g} px"]
         cells += [f"{root_mean_square(joined[key]):.3f}" for key in ("off", "alone")]
         cells += [f"{root_mean_square(joined[key]):.2f}" for key in ("ratio", "beyond")]
-        cells += [f"{root_mean_square(joined['left']):.3f}", f"{joined['seconds'].mean():.0f}"]
+        cells += [f"{root_mean_square(joined['left']):.3f}"]
+        cells += [f"{np.median(joined['tiles']):.3f}" if options.tiles else ""]
+        cells += [f"{joined['seconds'].mean():.0f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -261,7 +289,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.5, 2.0, 20.0])
     parser.add_argument("--local", type=float, nargs="+")
-    parser.add_argument("--again", action="store_true")
+    for flag in ("--again", "--in-time", "--tiles"):
+        parser.add_argument(flag, action="store_true")
     options = parser.parse_args()
     if options.local is not None:
         print_local(options)

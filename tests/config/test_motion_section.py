@@ -12,8 +12,12 @@ def test_nodes_are_counted_before_they_are_chosen():
     assert MotionSection().count_most_nodes(2) == (1, 1)
     assert MotionSection(model="local", grid=[4, 7]).count_most_nodes(2) == (4, 7)
     assert min(MotionSection(model="local").count_most_nodes(3)) > 2
-    with pytest.raises(ValueError, match="model is translation"):
-        MotionSection(grid=[4, 7])
+    # auto may choose them
+    assert MotionSection(model="auto").count_most_nodes(2) == (13, 13)
+    for what in ({"grid": [4, 7]}, {"smooth_in_time": True}):
+        with pytest.raises(ValueError, match="model is translation"):
+            MotionSection(**what)
+    assert MotionSection(model="auto", smooth_in_time=True).decide("local").smooth_in_time
 
 
 @pytest.mark.parametrize(

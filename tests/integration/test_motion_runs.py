@@ -20,6 +20,7 @@ from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.outputs import write_image, write_stack
 from steadystack.stages import solving
+from support.local import bent_series
 from support.members import slow_but
 from support.moved_points import Scene06
 from support.scenes import ellipse
@@ -217,6 +218,7 @@ def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypa
     assert json.loads(first.attrs["configuration"])["motion"] == {
         "model": "similarity",
         "grid": None,
+        "smooth_in_time": False,
     }
     chosen = json.loads(first.attrs["motion_choice"])
     assert chosen["model"] == "similarity"
@@ -230,6 +232,32 @@ def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypa
     assert json.loads(shifted.attrs["motion"])["model"] == "translation"
     again = stages.solve(auto)
     assert again.attrs["motion_choice"] == first.attrs["motion_choice"]
+    for name in known.variables:
+        np.testing.assert_array_equal(again[name], known[name])
+
+
+@pytest.mark.slow
+def test_local_motion_is_chosen_where_frames_bend(tmp_path):
+    series = bent_series(1, count=10, size=2.0)
+    frames = np.clip(20000 + 4000 * series.frames, 0, 65535).astype("u2")
+    write_stack(tmp_path / "stack.zarr", frames)
+    (tmp_path / "known").mkdir()
+    (tmp_path / "known/stack.zarr").symlink_to(tmp_path / "stack.zarr")
+    output = {name: str(tmp_path / f"{name}.zarr") for name in ("shifts", "corrected")}
+    output["report"] = str(tmp_path / "page.html")
+    auto = config(tmp_path, output=output, motion={"model": "auto"})
+    first = stages.run(auto)
+    assert json.loads(first.attrs["motion_choice"])["model"] == "local"
+    known = stages.run(config(tmp_path / "known", motion={"model": "local"}))
+    for name in known.variables:
+        np.testing.assert_array_equal(first[name], known[name])
+    here, there = (zarr.open(tmp_path / name / "corrected.zarr") for name in (".", "known"))
+    np.testing.assert_array_equal(here["0"][:], there["0"][:])
+    assert "# motion.model: auto, chosen once:\n#   local: " in (tmp_path / "page.html").read_text()
+    made = (tmp_path / "page.html").stat().st_mtime_ns
+    assert stages.run(auto).attrs["created"] == first.attrs["created"]
+    assert (tmp_path / "page.html").stat().st_mtime_ns == made
+    again = stages.solve(auto)
     for name in known.variables:
         np.testing.assert_array_equal(again[name], known[name])
 

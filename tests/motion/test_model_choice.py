@@ -10,7 +10,14 @@ import pytest
 from steadystack import estimate_shifts
 from steadystack.model import LocalMotion
 from steadystack.motion import ModelChoice, choose_model, model_choice
-from steadystack.motion.model_choice import Strength, measure_strengths
+from steadystack.motion.local_pairs import BoxGrid
+from steadystack.motion.local_prior import BoxShifts, estimate_prior
+from steadystack.motion.model_choice import (
+    LocalStrength,
+    Strength,
+    measure_local_strength,
+    measure_strengths,
+)
 from steadystack.solve import GraphFit
 
 FRAMES, GROUPS = 12, 36
@@ -34,7 +41,24 @@ def fit_of(value, noise=0.02, unknown=()) -> GraphFit:
     )
 
 
-def choose(monkeypatch, fit, parts=TOGETHER):
+GRID = BoxGrid((100, 100), (6, 6))
+BOX_NOISE = 0.1
+
+
+def AT_REST(frame, places):
+    return np.zeros_like(places)
+
+
+def boxes_of(field, noise=BOX_NOISE, seed=3):
+    """What boxes say of frames that a field moves by places, (places, axes)."""
+    rng = np.random.default_rng(seed)
+    off = np.stack([field(frame, GRID.centres) for frame in range(FRAMES)])
+    off = off + rng.normal(0, noise, off.shape)
+    boxes = BoxShifts(GRID.centres, off, np.full(off.shape, noise**2), np.zeros((FRAMES, 2)))
+    return GRID, boxes, estimate_prior(boxes, 100, 100 / 6)
+
+
+def choose(monkeypatch, fit, parts=TOGETHER, boxes=None):
     class Source:
         frame_shape = (100, 100)
 
@@ -43,6 +67,7 @@ def choose(monkeypatch, fit, parts=TOGETHER):
             blocks, subpixel = (0,), True
 
     monkeypatch.setattr(model_choice, "look_once", lambda *_, **__: fit)
+    monkeypatch.setattr(model_choice, "look_at_boxes", lambda *_, **__: boxes or boxes_of(AT_REST))
     return choose_model(Source(), None, None, Method(), parts)
 
 
@@ -95,9 +120,71 @@ def test_what_is_no_more_than_noise_or_goes_its_own_way_is_none(monkeypatch):
     assert few.reason == "fewer than 4 frames can be compared"
 
 
+def wave(size):
+    def field(frame, places):
+        growth = size * frame / (FRAMES - 1)
+        return growth * np.sin(2 * np.pi * places[:, ::-1] / 100 + [1, 2])
+
+    return field
+
+
+def turning(frame, places):
+    return 0.003 * frame * (places - 49.5)[:, ::-1] * [1, -1]
+
+
+def an_object(frame, places):
+    inside = (np.abs(places - [30, 60]) < 26).all(axis=1, keepdims=True)
+    return np.where(inside, frame * np.array([0.2, -0.1]), 0)
+
+
+def each_alone(frame, places):
+    return np.random.default_rng(frame).normal(0, 1, places.shape)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("field", "is_local"),
+    [
+        (wave(2.0), True),
+        (wave(0.6), True),
+        (wave(0.1), False),
+        (AT_REST, False),
+        (turning, False),
+        (an_object, False),
+        (each_alone, False),
+    ],
+)
+def test_boxes_that_go_where_those_around_them_do_move_locally(field, is_local, seed):
+    found = measure_local_strength(*boxes_of(field, seed=seed))
+    assert found.is_seen == is_local
+    if is_local:  # beside what is linear of the wave
+        assert 0.15 < found.size / field(FRAMES - 1, GRID.centres).max() < 0.5
+
+
+def test_local_motion_is_chosen_where_frames_do_not_turn_far(monkeypatch):
+    at_rest, bends = fit_of(STEPS * [0.0, 0, 0, 0]), boxes_of(wave(2.0))
+    choice = choose(monkeypatch, at_rest, APART, bends)
+    assert choice.model == "local"
+    assert "and their parts smoothly by 0." in choice.describe()
+    # what is linear of it may look like a shear; a field follows what turns a little ...
+    assert choose(monkeypatch, fit_of(STEPS * [0.05, 0, 0, 0.03]), APART, bends).model == "local"
+    # ... but not far
+    turned = choose(monkeypatch, fit_of(STEPS * [1.0, 0, 0, 0]), TURNS, bends)
+    assert turned.model == "rigid"
+    assert turned.local == choice.local
+    few = boxes_of(wave(2.0))[1].select(np.arange(3))
+    none = LocalStrength(0.0, 0.0, 0.0)
+    assert measure_local_strength(GRID, few, estimate_prior(few, 100, 100 / 6)) == none
+
+
 def test_a_choice_is_read_as_it_was_written():
     choice = ModelChoice("rigid", {"turn": Strength(0.5, 0.01), "scale": Strength(0.01, 0.02)})
     assert ModelChoice.of({"motion_choice": choice.dump()}) == choice
+    local = LocalStrength(0.3, 0.01, 0.8)
+    bent = ModelChoice("local", choice.strengths, "", local)
+    assert ModelChoice.of({"motion_choice": bent.dump()}) == bent
+    older = {"model": "rigid", "strengths": {}, "reason": ""}
+    assert ModelChoice.of({"motion_choice": json.dumps(older)}) == ModelChoice("rigid", {})
     assert ModelChoice.of({}) is None
     assert choice.describe() == (
         "rigid: frames differ by turn 0.5 ± 0.01 px, scale 0.01 ± 0.02 px (root mean square of "
@@ -115,4 +202,5 @@ def test_thin_volumes_are_shifted_alone():
         "model": "translation",
         "strengths": {},
         "reason": "how parts of the frame move cannot be determined",
+        "local": None,
     }

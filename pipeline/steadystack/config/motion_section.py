@@ -29,8 +29,8 @@ class MotionSection(Section):
         description=(
             "translation; rigid: with rotation; similarity: with rotation and scale; affine: with "
             "shear, too; local: parts of the frame move on their own, smoothly; auto: the "
-            "simplest that fits the measured pairs, never local, chosen once; all but translation "
-            "read the frames again to solve"
+            "simplest that fits the measured pairs, chosen once; all but translation read the "
+            "frames again to solve"
         ),
     )
     grid: Annotated[tuple[NodeCount, ...], Listed, Field(min_length=2, max_length=3)] | None = (
@@ -44,8 +44,21 @@ class MotionSection(Section):
         )
     )
 
+    smooth_in_time: bool = Field(
+        False,
+        description=(
+            "local: neighbouring frames are taken to deform alike, as far as the data say so; the "
+            "log states how much"
+        ),
+    )
+
     @model_validator(mode="after")
-    def _check_grid(self) -> Self:
+    def _check_what_is_local(self) -> Self:
+        if self.smooth_in_time and self.model not in ("local", "auto"):
+            raise ValueError(
+                f"smooth_in_time is for local motion, but model is {self.model}: leave it out, or "
+                "set model to local or auto"
+            )
         if self.grid is not None and self.model != "local":
             raise ValueError(
                 f"grid {self.grid} is for local motion, but model is {self.model}: leave grid "
@@ -55,7 +68,7 @@ class MotionSection(Section):
 
     def count_most_nodes(self, ndim: int) -> tuple[int, ...]:
         """How many nodes there are at most along each axis; 1, of nothing, if there is no grid."""
-        if not self.is_local:
+        if self.model not in ("local", "auto"):
             return (1,) * ndim
         return self.grid or (CHOSEN_NODES[ndim],) * ndim
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,13 @@ from steadystack.cluster import Engine
 from steadystack.measure import Method
 from steadystack.model import LONE, Bools, FrameSource, FrameTable, LocalStatus, PairTable
 from steadystack.motion.local_pairs import BoxGrid, PairsToScore, ScoredPairs, score_pairs
-from steadystack.motion.local_prior import BoxShifts, Prior, estimate_prior, find_fields
+from steadystack.motion.local_prior import (
+    BoxShifts,
+    Prior,
+    estimate_prior,
+    find_fields,
+    find_fields_in_time,
+)
 from steadystack.motion.series_motion import choose_pairs, run_in_groups, share_with_tasks
 from steadystack.solve import fit_graph
 from steadystack.warp import LocalField, make_nodes
@@ -38,16 +44,21 @@ SMALLEST_STD = 1e-4  # px, of a box in a pair
 MOST_BOXES = 256  # of volumes, where they are many soon: the prior is looked for among all
 # A node is seen where a box tells something whose middle is nearer along both axes, box sides.
 NEAR_BOX = 0.7
+_Ask = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
 
 
 @dataclass(frozen=True, eq=False)
 class _LocalRound:
-    """What a round gave: fields, deviations at nodes (frames, nodes, axes), boxes, their prior."""
+    """What a round gave: fields, deviations at nodes (frames, nodes, axes), boxes, their prior.
+
+    And how alike the fields of neighbouring frames are taken to be, 0 to 1.
+    """
 
     field: LocalField
     std: NDArray[np.float64]
     boxes: BoxShifts
     prior: Prior
+    memory: float = 0.0
 
 
 def solve_local_motion(
@@ -57,6 +68,7 @@ def solve_local_motion(
     method: Method,
     grid: Sequence[int] | None = None,
     *,
+    in_time: bool = False,
     anchor: int = 0,
     robust: bool = True,
     client: Engine = None,
@@ -70,38 +82,82 @@ def solve_local_motion(
     frames : as `solve_shifts` gives them
     method : of frames or volumes that are one block
     grid : nodes along each axis; None: as many as boxes between them can carry
+    in_time : whether fields are taken to be smooth in time, too
     anchor, robust : as in `solve_shifts`
     """
-    shape, shared = tuple(source.frame_shape), share_with_tasks(source, method, client)
-
-    def ask(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
-        return _ask_all(pairs, rows, field, boxes, client, shared)
-
-    component = np.where(frames.component == 0, 0, LONE)
-    rows = choose_pairs(pairs, frames.shift, component, only_near=True)
-    rows = rows[component[pairs.reference[rows]] == 0]
-    if grid is None:
-        boxes = _choose_boxes(shape, rows, frames, ask)
-    else:
-        boxes = BoxGrid(shape, tuple(count - 1 for count in grid))
-    nodes = make_nodes(shape, [count + 1 for count in boxes.counts])
-    now = _start(nodes, frames, boxes)
+    ask = _prepare_to_ask(source, pairs, method, client)
+    rows = _choose_rows(pairs, frames, only_near=True)
+    boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
     for number in range(MOST_ROUNDS):
         before = now
-        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust)
+        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
         if number and not (change > still).any():
             break
-        rows = choose_pairs(pairs, frames.shift, component, only_near=False)
-        rows = rows[component[pairs.reference[rows]] == 0]
+        rows = _choose_rows(pairs, frames, only_near=False)
     else:
         now = replace(now, std=np.hypot(now.std, change.reshape(now.std.shape)))
     return _fill_in(frames, now, boxes)
 
 
+def look_at_boxes(
+    source: FrameSource,
+    pairs: PairTable,
+    frames: FrameTable,
+    method: Method,
+    *,
+    anchor: int = 0,
+    robust: bool = True,
+    client: Engine = None,
+) -> tuple[BoxGrid, BoxShifts, Prior]:
+    """What boxes say of frames that are shifted alone, from one round of their near pairs.
+
+    With the boxes, and the prior of fields that what they say is likeliest with. Parameters are as
+    in `solve_local_motion`.
+    """
+    ask = _prepare_to_ask(source, pairs, method, client)
+    rows = _choose_rows(pairs, frames, only_near=True)
+    boxes, start = _choose_start(source.frame_shape, rows, frames, ask)
+    seen = _go_round(pairs, rows, start, frames, boxes, ask, anchor, robust)
+    return boxes, seen.boxes, seen.prior
+
+
+def _prepare_to_ask(source: FrameSource, pairs: PairTable, method: Method, client: Engine) -> _Ask:
+    """A function that asks the boxes of the pairs of some rows, of frames moved by a field."""
+    shared = share_with_tasks(source, method, client)
+
+    def ask(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
+        return _ask_all(pairs, rows, field, boxes, client, shared)
+
+    return ask
+
+
+def _choose_rows(pairs: PairTable, frames: FrameTable, *, only_near: bool) -> NDArray[np.intp]:
+    """Choose the rows of pairs of frames that compare with the anchor."""
+    component = np.where(frames.component == 0, 0, LONE)
+    rows = choose_pairs(pairs, frames.shift, component, only_near=only_near)
+    return np.asarray(rows[component[pairs.reference[rows]] == 0], np.intp)
+
+
+def _choose_start(
+    frame_shape: Sequence[int],
+    rows: NDArray[np.intp],
+    frames: FrameTable,
+    ask: _Ask,
+    grid: Sequence[int] | None = None,
+) -> tuple[BoxGrid, _LocalRound]:
+    """The boxes between the nodes of a grid, or the finest that pairs know; and the start."""
+    shape = tuple(frame_shape)
+    if grid is None:
+        boxes = _choose_boxes(shape, rows, frames, ask)
+    else:
+        boxes = BoxGrid(shape, tuple(count - 1 for count in grid))
+    return boxes, _start(make_nodes(shape, [count + 1 for count in boxes.counts]), frames, boxes)
+
+
 def _choose_boxes(
-    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, ask: Any
+    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, ask: _Ask
 ) -> BoxGrid:
     """Choose the finest boxes that pairs know the shifts of."""
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(TRIED_PAIRS, len(rows))).astype(int))]
@@ -161,9 +217,10 @@ def _go_round(
     before: _LocalRound,
     frames: FrameTable,
     boxes: BoxGrid,
-    ask: Any,
+    ask: _Ask,
     anchor: int,
     robust: bool,
+    in_time: bool = False,
 ) -> _LocalRound:
     """Measure what is left beside the fields, and find them anew."""
     field = before.field
@@ -177,9 +234,13 @@ def _go_round(
     off = field.at_places(place) + left - frames.shift[:, None]
     shifts = BoxShifts(place, off, variance, np.nan_to_num(frames.shift_std))
     prior = estimate_prior(shifts, max(boxes.shape), float(boxes.sides.max()))
-    mean, std = find_fields(shifts, prior, field.places)
+    memory = 0.0
+    if in_time:
+        mean, std, memory = find_fields_in_time(shifts, prior, field.places, anchor)
+    else:
+        mean, std = find_fields(shifts, prior, field.places)
     values = (frames.shift[:, None] + mean).reshape(field.values.shape)
-    return _LocalRound(LocalField(field.nodes, values), std, shifts, prior)
+    return _LocalRound(LocalField(field.nodes, values), std, shifts, prior, memory)
 
 
 def _solve_boxes(
@@ -239,8 +300,9 @@ def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
         log.info("%s; no local motion is seen: all nodes have the frame's own shift", grid)
         return
     share = 100 * seen.mean() if seen.size else 0.0
+    in_time = f", correlation of neighbouring frames {last.memory:g}" if last.memory else ""
     log.info(
-        "%s; local motion of up to %.2g px (root mean square of a frame), smooth over %.0f px; "
+        "%s; local motion of up to %.2g px (root mean square of a frame), smooth over %.0f px%s; "
         "%.0f %% of the nodes are seen",
-        grid, last.prior.size.max(), last.prior.length, share,
+        grid, last.prior.size.max(), last.prior.length, in_time, share,
     )  # fmt: skip

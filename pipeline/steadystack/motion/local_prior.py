@@ -4,15 +4,20 @@ What a frame does besides its own shift is a Gaussian process in space (Matérn,
 length and, frame by frame, a size; the noise of boxes is as they state, times a factor. All three
 are those of some that make the data likeliest (empirical Bayes; Rasmussen & Williams 2006,
 Gaussian Processes for Machine Learning, ch. 5).
+
+Where fields are smooth in time, too, they are one process over space and frames, of one size, whose
+memory (an autoregression of order 1) is likewise the likeliest.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg, sparse
+from scipy.sparse.linalg import splu
 
 from steadystack.model import Floats
 
@@ -28,6 +33,16 @@ SAMPLE = 16
 # There is a field if it makes a frame of the sample likelier than none by this, the logarithm, in
 # the mean: the noise of the anchor is in all of them alike.
 LEAST_GAIN = 3.0
+# How alike neighbouring frames are that is tried; and sizes, and variances of noise, as times of
+# those of frames by themselves; on so many frames in a row.
+MEMORIES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+SIZE_TIMES, NOISE_TIMES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8), (1.0, 1.4, 2.0, 2.8)
+# Fields of frames that are less alike are found frame by frame.
+LEAST_MEMORY = 0.8
+IN_A_ROW, CHOOSING_STEPS = 32, 2
+# Patterns of boxes that are told apart have more than this share of the variance of the strongest.
+LEAST_OF_PATTERN = 1e-3
+SAMPLES = 128  # that the deviations of smoothed fields are read off: to 6 %
 UNKNOWN_VARIANCE = 1e6  # px², of a box that tells nothing
 TINY = 1e-8  # px², for matrices that can be solved
 
@@ -145,6 +160,157 @@ def find_fields(
             left = size**2 + common - np.einsum("pb,bp->p", across, solved[:, :-1])
             std[frame, :, axis] = np.sqrt(np.maximum(left, 0))
     return mean, std
+
+
+def find_fields_in_time(
+    boxes: BoxShifts, prior: Prior, places: NDArray[np.float64], anchor: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Find the fields as `find_fields` does, but smooth in time as well, relative to the anchor.
+
+    Returns also how alike neighbouring frames are, 0 (not at all: as if they were not) to 1.
+    """
+    alone = *find_fields(boxes, prior, places), 0.0
+    if prior.is_flat:
+        return alone
+    among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
+    values, vectors = np.linalg.eigh(among)
+    strong = values > LEAST_OF_PATTERN * values[-1]
+    values, vectors = values[strong], vectors[:, strong]
+    # of boxes, and of places: patterns, of variance 1, and what is common to all
+    patterns = np.column_stack([vectors * np.sqrt(values), np.ones(len(among))])
+    here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
+    boxes = _tell_noise_apart(boxes, prior, anchor)
+    chain = _choose_chain(boxes, float(np.sqrt((prior.size**2).mean())), patterns)
+    if chain.memory < LEAST_MEMORY:
+        return alone
+    mean, std, _ = alone
+    missing = np.clip(1 - (here[:, :-1] ** 2).sum(axis=1), 0, 1)  # between boxes, of a variance
+    apart = 2 * chain.size**2 * (1 - chain.memory ** np.abs(np.arange(len(mean)) - anchor))
+    for axis in range(mean.shape[2]):
+        found, samples = chain.solve(boxes, patterns, axis)
+        mean[..., axis] = (found - found[anchor]) @ here.T
+        spread = np.einsum("fks,nk->fns", samples - samples[anchor], here).var(axis=2)
+        std[..., axis] = np.sqrt(spread + apart[:, None] * missing)
+    return mean, std, chain.memory
+
+
+def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
+    """What boxes say, with the noise of every frame by itself: half is the anchor's.
+
+    The anchor's own is that of a frame in the middle.
+    """
+    off, variance = boxes.fill()
+    variance = (prior.factor * variance / 2).swapaxes(1, 2)
+    told = np.delete(boxes.known, anchor, axis=0)
+    for box in np.flatnonzero(told.any(axis=0)):
+        variance[anchor, box] = np.median(
+            np.delete(variance[:, box], anchor, axis=0)[told[:, box]], axis=0
+        )
+    return BoxShifts(boxes.places, off.swapaxes(1, 2), variance, boxes.common)
+
+
+def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> _Chain:
+    """Choose memory, noise and size that make what boxes say likeliest, one after the other."""
+    first = max((len(boxes.off) - IN_A_ROW) // 2, 0)
+    some = boxes.select(np.arange(len(boxes.off))[first : first + IN_A_ROW])
+    told = [_make_rows(some, patterns, axis) for axis in range(some.off.shape[2])]
+    best = _Chain(size, 0.0, 1.0)
+    tried = {
+        "memory": MEMORIES,
+        "noise": NOISE_TIMES,
+        "size": [size * times for times in SIZE_TIMES],
+    }
+    for name, each in list(tried.items()) * CHOOSING_STEPS:
+        chains = [replace(best, **{name: value}) for value in each]
+        likely = [
+            sum(
+                chain.compute_likelihood(some.common[:, axis], *rows)
+                for axis, rows in enumerate(told)
+            )
+            for chain in chains
+        ]
+        best = chains[int(np.argmax(likely))]
+    return best
+
+
+def _make_rows(
+    boxes: BoxShifts, patterns: Floats, axis: int
+) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """What every box of every frame says of coefficients, over its deviation: rows and values.
+
+    Coefficients are (frames x patterns), then those of boxes in the anchor.
+    """
+    frames, root = len(boxes.off), 1 / np.sqrt(boxes.variance[..., axis].ravel() + TINY)
+    of_frames = sparse.kron(sparse.eye_array(frames), patterns)
+    of_anchor = sparse.kron(np.ones((frames, 1)), sparse.eye_array(len(patterns)))
+    rows = sparse.diags_array(root) @ sparse.hstack([of_frames, of_anchor])
+    return sparse.csr_array(rows), root * boxes.off[..., axis].ravel()
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Fields of frames in a row, alike between neighbours, and the noise of boxes.
+
+    Attributes
+    ----------
+    size : pixels
+    memory : correlation of neighbours, 0 to below 1
+    noise : times what is told of it, of variances
+    """
+
+    size: float
+    memory: float
+    noise: float
+
+    def make_root(self, common: NDArray[np.float64], patterns: int, boxes: int) -> sparse.csr_array:
+        """A square root of the information on coefficients beforehand.
+
+        Parameters
+        ----------
+        common : (frames,) pixels, what boxes of a frame are off together
+        patterns : of a frame, the last is what is common
+        boxes : in the anchor, of which nothing is known beforehand
+        """
+        scale = np.full(len(common), 1 / (self.size * np.sqrt(1 - self.memory**2)))
+        scale[0] = 1 / self.size
+        below = sparse.diags_array(-self.memory * scale[1:], offsets=-1)
+        root = sparse.diags_array(scale) + below
+        own = sparse.diags_array(1 / np.maximum(common, np.sqrt(TINY)))
+        last = np.arange(patterns) == patterns - 1
+        of_patterns, of_common = (
+            sparse.kron(each, sparse.diags_array(which * 1.0))
+            for each, which in ((root, ~last), (own, last))
+        )
+        of_anchor = sparse.eye_array(boxes) / np.sqrt(UNKNOWN_VARIANCE)
+        return sparse.csr_array(sparse.block_diag([of_patterns + of_common, of_anchor]))
+
+    def compute_likelihood(
+        self, common: NDArray[np.float64], rows: sparse.csr_array, values: Floats
+    ) -> float:
+        """The logarithm of the likelihood, but for what none of the attributes changes."""
+        boxes = len(values) // len(common)
+        root = self.make_root(common, (rows.shape[1] - boxes) // len(common), boxes)
+        whole = (root.T @ root + rows.T @ rows / self.noise).toarray()
+        lower = linalg.cholesky(whole, lower=True)
+        white = linalg.solve_triangular(lower, rows.T @ values / self.noise, lower=True)
+        spread = np.log(root.diagonal()).sum() - np.log(np.diagonal(lower)).sum()
+        left = (values @ values / self.noise - white @ white) / 2
+        return float(spread - left - len(values) * np.log(self.noise) / 2)
+
+    def solve(
+        self, boxes: BoxShifts, patterns: Floats, axis: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Coefficients (frames, patterns), and samples of what they may be off (..., samples)."""
+        rng, (frames, count) = np.random.default_rng(0), boxes.off.shape[:2]
+        rows, values = _make_rows(boxes, patterns, axis)
+        root = self.make_root(boxes.common[:, axis], patterns.shape[1], count)
+        rows, values = rows / np.sqrt(self.noise), values / np.sqrt(self.noise)
+        factors = splu(sparse.csc_array(root.T @ root + rows.T @ rows))
+        noise = root.T @ rng.normal(size=(root.shape[0], SAMPLES))
+        noise += rows.T @ rng.normal(size=(len(values), SAMPLES))
+        found = factors.solve(np.column_stack([rows.T @ values, noise]))
+        found = found[: frames * patterns.shape[1]].reshape(frames, -1, SAMPLES + 1)
+        return found[..., 0], found[..., 1:]
 
 
 def _correlate(places: Floats, others: Floats, length: float) -> NDArray[np.float64]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadystack.cluster import Engine
 from steadystack.measure import Method
-from steadystack.model import LONE, FrameSource, FrameTable, LocalMotion, PairTable
+from steadystack.model import LONE, Bools, Floats, FrameSource, FrameTable, LocalMotion, PairTable
 from steadystack.motion.generators import count_turns
+from steadystack.motion.local_motion import look_at_boxes
+from steadystack.motion.local_pairs import BoxGrid
+from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
 from steadystack.motion.series_motion import look_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
@@ -28,8 +32,18 @@ LEAST_SHARE = 0.05
 # this share of what it takes away of another kind, if that is more than its deviation.
 MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
+# Parts of frames move by themselves, smoothly, if boxes do that much beside turning and stretching
+# that those around them do, too; if so many of the boxes do, and do this share (of squares) of the
+# one that does most; and if what each does alone is no more than so much of it. An object moves few
+# boxes, features that come and go each alone.
+MOST_FOLLOW, LEAST_OF_MOST, MOST_ALONE = 0.5, 0.04, 0.45
+BOXES_PER_TERM = 3  # of a linear motion, along each axis: fewer do not tell what goes beyond it
+# Local motion is not measured in frames that turn or stretch by more, root mean square.
+MOST_LINEAR = 0.015
+LINEAR_STEPS = 12
 KINDS = ("turn", "scale", "shear")
-MODELS = {"turn": "rigid", "scale": "similarity", "shear": "affine"}
+LINEAR = ("rigid", "similarity", "affine")
+MODELS = dict(zip(KINDS, LINEAR, strict=True))
 
 
 @dataclass(frozen=True)
@@ -52,19 +66,44 @@ class Strength:
 
 
 @dataclass(frozen=True)
+class LocalStrength:
+    """How much boxes of frames do beside turning and stretching.
+
+    Attributes
+    ----------
+    size : by how much it differs between frames, as far as boxes do what those around them do:
+        pixels, root mean square
+    alone : what each does alone, beyond noise, likewise
+    following : share of the boxes that do more of the first
+    """
+
+    size: float
+    alone: float
+    following: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is a smooth motion of most of the frame."""
+        is_smooth = self.alone <= MOST_ALONE * self.size and self.following >= MOST_FOLLOW
+        return is_smooth and self.size > LEAST_PX
+
+
+@dataclass(frozen=True)
 class ModelChoice:
     """The model that was chosen where `motion.model` is auto.
 
     Attributes
     ----------
-    model : "translation", "rigid", "similarity" or "affine"
-    strengths : by kind of motion; {}: it was not looked for
+    model : "translation", "rigid", "similarity", "affine" or "local"
+    strengths : by kind of linear motion; {}: it was not looked for
     reason : why not, or why the model is translation all the same
+    local : how much parts of frames do beside it; None: that was not looked for
     """
 
     model: str
     strengths: Mapping[str, Strength]
     reason: str = ""
+    local: LocalStrength | None = None
 
     def dump(self) -> str:
         """As JSON, for the attribute of the dataset."""
@@ -77,7 +116,8 @@ class ModelChoice:
             return None
         told = json.loads(attributes[MOTION_CHOICE])
         strengths = {kind: Strength(**each) for kind, each in told["strengths"].items()}
-        return cls(told["model"], strengths, told["reason"])
+        local = LocalStrength(**told["local"]) if told.get("local") else None
+        return cls(told["model"], strengths, told["reason"], local)
 
     def describe(self) -> str:
         """What was chosen and why, in words."""
@@ -87,7 +127,15 @@ class ModelChoice:
         seen = ", ".join(
             f"{kind} {each.size:.2g} ± {each.std:.1g} px" for kind, each in self.strengths.items()
         )
-        return f"{self.model}: frames differ by {seen} (root mean square of their pixels){but}"
+        beside = ""
+        if self.local is not None and self.local.size:
+            beside = (
+                f", and their parts smoothly by {self.local.size:.2g} px, each alone by "
+                f"{self.local.alone:.2g} px"
+            )
+        return (
+            f"{self.model}: frames differ by {seen} (root mean square of their pixels){beside}{but}"
+        )
 
 
 def choose_model(
@@ -102,10 +150,11 @@ def choose_model(
     robust: bool = True,
     client: Engine = None,
 ) -> ModelChoice:
-    """Choose the simplest model that leaves no turn, scale or shear that frames have.
+    """Choose the simplest model that leaves no motion that frames have.
 
-    That of most of a frame is no motion of all of it: where parts move by themselves, and not as
-    they would if the frame turned or stretched, frames are shifted alone.
+    A turn, scale or shear of most of a frame is no motion of all of it: where parts move by
+    themselves, and not as they would if the frame turned or stretched, frames are shifted alone;
+    unless most boxes go where those around them do: that is local motion.
 
     Parameters
     ----------
@@ -124,13 +173,25 @@ def choose_model(
         why = "how parts of the frame move cannot be determined"
     if why or parts is None:
         return ModelChoice("translation", {}, why)
-    seen = look_once(
-        source, pairs, frames, method, "affine",
-        pixel_size=pixel_size, anchor=anchor, robust=robust, client=client,
-    )  # fmt: skip
+    how: dict[str, Any] = {"anchor": anchor, "robust": robust, "client": client}
+    seen = look_once(source, pairs, frames, method, "affine", pixel_size=pixel_size, **how)
     strengths = measure_strengths(seen, len(source.frame_shape))
     if not strengths:
         return ModelChoice("translation", {}, f"fewer than {FEWEST_FRAMES} frames can be compared")
+    linear = _choose_linear(strengths, parts)
+    local = measure_local_strength(*look_at_boxes(source, pairs, frames, method, **how))
+    explained = 0.0
+    if linear.model != "translation":
+        explained = max(strengths[kind].size for kind in KINDS[: LINEAR.index(linear.model) + 1])
+    radius = float(np.linalg.norm(source.frame_shape)) / np.sqrt(12)  # of pixels, about their mean
+    can_follow = explained < max(MOST_LINEAR * radius, local.size / MOST_LEFT)
+    if local.is_seen and can_follow:
+        return ModelChoice("local", strengths, "", local)
+    return replace(linear, local=local)
+
+
+def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> ModelChoice:
+    """Choose the simplest model that leaves no turn, scale or shear."""
     least = LEAST_SHARE * max(each.size for each in strengths.values())
     seen_kinds = [kind for kind, each in strengths.items() if each.is_seen and each.size > least]
     if not seen_kinds:
@@ -170,3 +231,53 @@ def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
         )
         strengths[kind] = Strength(size, noise)
     return strengths
+
+
+def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> LocalStrength:
+    """Measure how much boxes do beside turning and stretching, and whether those around do it, too.
+
+    What a box does is predicted from those of the other colour, as on a chessboard: its noise is
+    not in that, so that their product is of what they share.
+    """
+    known = boxes.known
+    seen = known.sum(axis=0) >= max(FEWEST_FRAMES, len(known) / 2)
+    told = (known & seen).sum(axis=1) >= BOXES_PER_TERM * (len(grid.shape) + 1)
+    if prior.is_flat or told.sum() < FEWEST_FRAMES:
+        return LocalStrength(0.0, 0.0, 0.0)
+    boxes, prior = boxes.select(np.flatnonzero(told)), replace(prior, size=prior.size[told])
+    colour, predicted = np.indices(grid.counts).sum(axis=0).ravel() % 2, np.zeros_like(boxes.off)
+    for some in (colour == 0, colour == 1):
+        others = BoxShifts(
+            boxes.places[~some], boxes.off[:, ~some], boxes.variance[:, ~some], boxes.common
+        )
+        predicted[:, some] = find_fields(others, prior, boxes.places[some])[0]
+    known = (boxes.known & seen)[..., None]
+    count = np.maximum(known.sum(axis=0), 1)  # frames that know a box
+    noise = (np.where(known, prior.factor * boxes.variance, 0).sum(axis=0) / count).sum(axis=1)
+    beside = []
+    for moves in (boxes.off, predicted):
+        # by how far frames are from their mean: the anchor's noise is in all of them alike
+        left = np.where(known, _take_linear_away(moves, boxes, known[..., 0]), 0)
+        beside.append(np.where(known, left - left.sum(axis=0) / count, 0))
+    own, shared = ((beside[0] * moves).sum(axis=(0, 2)) / count[:, 0] for moves in beside)
+    alone = own - noise - shared
+    follow = shared > np.maximum(max(LEAST_PX**2, LEAST_OF_MOST * shared.max()), alone)
+    size, left = (max(float(power[seen].mean()), 0.0) ** 0.5 for power in (shared, alone))
+    return LocalStrength(size, left, float(follow[seen].mean()))
+
+
+def _take_linear_away(moves: Floats, boxes: BoxShifts, known: Bools) -> NDArray[np.float64]:
+    """What is not linear in places, of moves of boxes (frames, boxes, axes) of which some count."""
+    left = np.full_like(boxes.off, np.nan)
+    terms = np.column_stack([np.ones(len(boxes.places)), boxes.places - boxes.places.mean(axis=0)])
+    for frame, told in enumerate(known):
+        for axis in range(left.shape[2]):
+            deviation = np.sqrt(boxes.variance[frame, told, axis] + TINY)
+            of_frame, root = moves[frame, told, axis], 1 / deviation
+            for _ in range(LINEAR_STEPS):  # the sum of absolute values: an object is left whole
+                weighted = terms[told] * root[:, None]
+                found = np.linalg.lstsq(weighted, of_frame * root, rcond=None)[0]
+                off = of_frame - terms[told] @ found
+                root = 1 / np.sqrt(deviation * np.maximum(np.abs(off), deviation))
+            left[frame, told, axis] = off
+    return left

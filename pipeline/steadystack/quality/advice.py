@@ -157,6 +157,13 @@ class AdviceSettings:
         simpler = ("translation", *MODELS[: MODELS.index(suits)]) if suits else ()
         return f": set motion: {{model: {suits}}}" if self.motion in simpler else ""
 
+    @property
+    def deforming(self) -> str:
+        """Advice for frames most of whose parts move by themselves; "": none."""
+        if self.motion in ("auto", "local"):
+            return ""
+        return ", or, if the specimen deforms, set motion: {model: auto}"
+
     def advise_on_separation(self, separation: int) -> str:
         """Advice for pairs that many frames apart, if something pulls them."""
         estimate = (

@@ -162,7 +162,8 @@ def advise_on_moving_parts(
         Reason.MOVING_PARTS,
         f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
         f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
-        f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it",
+        f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it"
+        f"{advice.deforming if motion.moving > motion.parts / 2 else ''}",
     )
 
 

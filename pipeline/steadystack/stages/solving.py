@@ -71,6 +71,7 @@ def solve_series(
         "anchor": settings.anchor, "robust": settings.robust, "client": client
     }  # fmt: skip
     if motion.is_local:
+        how["in_time"] = motion.smooth_in_time
         frames = solve_local_motion(source, pairs, frames, method, motion.grid, **how)
     elif motion.is_more_than_shift:
         frames = solve_motion(
