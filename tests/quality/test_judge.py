@@ -257,6 +257,7 @@ def test_pairs_that_move_by_no_more_than_their_noise_are_pulled_if_they_are_by_f
     ("found", "words"),
     [
         ({"changes": 0.2}, "hardly anything moves, but most of the frame changes"),
+        ({"unexplained": 0.1}, "shifts leave at least 10% of the detail of a frame unexplained"),
         ({"changes": 0.03}, ""),
         ({"lost": 0.9}, "without what stands still in the camera, 90% of the pairs have no shift"),
         ({}, ""),

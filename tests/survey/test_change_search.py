@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import steadystack
+from steadystack.survey import change_search
 from support.scenes import Scene
 
 
@@ -28,3 +29,27 @@ def test_a_scene_behind_a_display_that_wins_is_not_called_good(seed):
     shifts = steadystack.estimate_shifts(frames)
     assert np.abs(shifts.frame_shift - (path - path[0])).max() > 1
     assert shifts.attrs["verdict"] != "good"
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_few_frames_of_a_scene_behind_something_that_wins_are_not_called_good(count):
+    rng = np.random.default_rng(count)
+    still, behind = Scene(1, detail=2.0).view((120, 132), (0, 0)), Scene(2, detail=3.0)
+    path = np.cumsum(rng.normal(0, 2, (count, 2)), axis=0)
+    noise = 0.1 * rng.normal(size=(count, *still.shape))
+    frames = np.array([1.2 * still + behind.view(still.shape, at) for at in path]) + noise
+    shifts = steadystack.estimate_shifts(frames)
+    assert np.abs(shifts.frame_shift - (path - path[0])).max() > 1
+    assert shifts.attrs["verdict"] != "good"
+    assert "of the detail of a frame unexplained" in shifts.attrs["verdict_reasons"]
+    # of the scene alone, all is explained
+    frames = np.array([behind.view(still.shape, at) for at in path]) + noise
+    assert steadystack.estimate_shifts(frames).attrs["verdict"] == "good"
+
+
+def test_frames_that_do_not_overlap_leave_nothing_to_tell():
+    here, there = change_search._overlap((10, 12), np.array([-3.4, 20.0]))
+    image = np.arange(120).reshape(10, 12)
+    assert image[here].shape == image[there].shape == (7, 0)
+    here, there = change_search._overlap((10, 12), np.array([2.0, -1.0]))
+    np.testing.assert_array_equal(image[there] + 2 * 12 - 1, image[here])

@@ -32,15 +32,19 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.pairs import spread_evenly
-from steadystack.survey import is_explained, is_left_behind, measure_changes, measure_slopes
+from steadystack.survey import (
+    has_little_detail,
+    is_explained,
+    is_left_behind,
+    measure_changes,
+    measure_slopes,
+    measure_unexplained,
+)
 
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS = 40, 2
 FEWEST_CHECKED = 8
 LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are not alike at all
-# A static image whose slopes have less than this share of the mean square of the scene's pulls by
-# less than anything that is told: in series that drift, such images were first told at 0.09.
-LITTLE = 0.02
 # A series that rests between jumps is told by the pairs that move most, one of them left out, if
 # they lose more than this, px, and so many standard errors, as few pairs say it. Of 24 random
 # series that were right two seemed to lose 6 and 7 %, by four errors; three with spots that stand
@@ -76,16 +80,17 @@ def check_fixed_pattern(
     Some pairs are measured again with the static image and without it, in the middle of large
     frames; shifts that are small beside the details of the scene do not separate the two, and are
     told by their slopes, as is what is left of a static image that is subtracted already. So many
-    parts of the frame are `left_out` as they go their own way. None where there is too little to
-    tell: few frames or usable pairs.
+    parts of the frame are `left_out` as they go their own way. Of few frames it is only told how
+    much of them their shifts do not explain; None where there is too little to tell: few frames
+    that are near each other, or usable pairs.
     """
-    usable_rows = np.flatnonzero(table.ok)
-    if len(usable_rows) < FEWEST_CHECKED:
-        return None
     # components do not compare: the anchor's is used
     shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
+        few = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
+        return _look_at_few(few, table, shifts)
+    if np.count_nonzero(table.ok) < FEWEST_CHECKED:
         return None
     apart = np.abs(shifts[frames] - shifts[frames[len(frames) // 2]])
     near = (apart <= np.array(source.frame_shape) / 4).all(axis=1)
@@ -102,6 +107,26 @@ def check_fixed_pattern(
         return slopes
     effect = _remeasure(sample, method, table, solved, shifts, left_out)
     return _ask_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
+
+
+def _look_at_few(
+    sample: Sample, table: PairTable, shifts: NDArray[np.float64]
+) -> FixedPatternEffect | None:
+    """What shifts of all frames (frames, axes) leave unexplained of a few; None: nothing is told.
+
+    A static image that is known is none of the scene, nor are frames that turn or bend.
+    """
+    rows = np.flatnonzero(table.ok)
+    rows = rows[has_shift(shifts[table.reference[rows]]) & has_shift(shifts[table.moving[rows]])]
+    if not len(rows) or sample.method.fixed_pattern is not None:
+        return None
+    apart = np.abs(table.moving - table.reference)[rows]
+    rows = sample_pairs(table, rows[apart >= np.median(apart)])  # in which a scene moves most
+    pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
+    effect = _describe(table.shift[rows], table.shift_std[rows])
+    of_sample = np.searchsorted(sample.frames, pairs)
+    unexplained = measure_unexplained(sample, shifts[sample.frames], of_sample)
+    return replace(effect, unexplained=unexplained)
 
 
 def _remeasure(
@@ -124,7 +149,7 @@ def _remeasure(
         loss = None
     count, rows = len(rows), np.concatenate([rows, np.setdiff1d(jumps, rows)])
     pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
-    if _has_little_detail(sample, shifts[frames]):
+    if has_little_detail(sample, shifts[frames]):
         lengths = np.linalg.norm(shifts[pairs[:count, 1]] - shifts[pairs[:count, 0]], axis=1)
         lengths = lengths[np.isfinite(lengths)]
         if len(lengths) < FEWEST_CHECKED:
@@ -291,33 +316,6 @@ def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
     if not 0 < low < gains.min() <= gains.max() < high:
         return sample
     return replace(sample, gains=gains / typical)
-
-
-def _has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
-    """Whether what stands still has so little detail beside the scene that it pulls no shift.
-
-    Where two images are added up, the peak lies between those of both, nearer to the steeper: in a
-    small step, each counts by the mean square of its slope. That is the product of the slopes in
-    every other frame and in the rest, in which noise has no part. `shifts` are (frames, axes), px.
-    """
-    views = []
-    for half in range(2):
-        chosen = slice(half, None, 2)
-        some = replace(sample, frames=sample.frames[chosen], gains=sample.gains[chosen])
-        estimate = some.separated(shifts[chosen])
-        if estimate is None:
-            return False
-        pattern = estimate.separated.pattern
-        views.append((pattern, estimate.separated.view(shifts[len(shifts) // 2]) - pattern))
-    for axis in range(shifts.shape[1]):
-        if views[0][0].shape[axis] > 1:
-            static, moving = (
-                np.nanmean(np.diff(one, axis=axis) * np.diff(other, axis=axis))
-                for one, other in zip(*views, strict=True)
-            )
-            if not static < LITTLE * moving:
-                return False
-    return True
 
 
 def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:

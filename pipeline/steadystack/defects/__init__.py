@@ -2,9 +2,9 @@
 
 `outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
 columns that do; `unseen`: where frames show no scene; `moving_slopes`: what stands still beside a
-scene that moves by little; `changes`: what changes in one that hardly moves; `levelled`: the frames
-of a series without lines; `looked_at`: in how many frames defects are looked for, and what that
-takes.
+scene that moves by little; `changes`: what changes in one that hardly moves; `pair_changes`: what a
+frame leaves of another; `levelled`: the frames of a series without lines; `looked_at`: in how many
+frames defects are looked for, and what that takes.
 """
 
 from steadystack.defects.changes import compare_changes
@@ -34,6 +34,7 @@ from steadystack.defects.outstanding import (
     select_staying,
     standardize,
 )
+from steadystack.defects.pair_changes import compare_pair
 from steadystack.defects.unseen import find_unseen, list_runs
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "MovingSlopes",
     "choose_near",
     "compare_changes",
+    "compare_pair",
     "compute_lined_share",
     "compute_profiles",
     "compute_scene_slopes",

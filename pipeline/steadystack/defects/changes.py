@@ -53,13 +53,13 @@ def compare_changes(images: NDArray[np.floating], valid: Bools) -> float:
     used = np.asarray(ndimage.binary_erosion(valid, ones, border_value=0))
     if used.mean() < LEAST_USED:
         return 0.0
-    levels = _make_levels(valid.shape)
+    levels = make_levels(valid.shape)
     columns = [
-        [*levels, *_make_derivatives(half.mean(axis=0, dtype=np.float64))]
+        [*levels, *make_slopes(half.mean(axis=0, dtype=np.float64))]
         for half in (images[::2], images[1::2])
     ]
     parts = []
-    for box in _cut(valid.shape):
+    for box in cut_frame(valid.shape):
         if np.count_nonzero(used[box]) >= FEWEST_PIXELS:
             inside = [[column[box] for column in some] for some in columns]
             found = _look_at(images[:, *box], inside, used[box], len(levels))
@@ -81,9 +81,9 @@ def _look_at(
     left, means = np.empty((len(images), np.count_nonzero(used))), []
     for first, some in enumerate(columns):
         pixels = np.stack([column[used] for column in some], axis=1)
-        means.append(_take_away(pixels[:, levels], pixels[:, :levels]))
+        means.append(take_away(pixels[:, levels], pixels[:, :levels]))
         others = slice(1 - first, None, 2)  # no noise is in both
-        left[others] = _take_away(images[others][:, used], pixels)
+        left[others] = take_away(images[others][:, used], pixels)
     energy, detail = float(means[0] @ means[1]), _multiply_neighbours(np.stack(means), used).mean()
     if energy <= 0 or detail <= 0:
         return None
@@ -101,20 +101,20 @@ def _compare_frames(parts: list[_Part]) -> float:
     return float(np.sqrt(max(np.median(alike), 0.0)))
 
 
-def _cut(shape: tuple[int, ...]) -> Iterator[Slices]:
+def cut_frame(shape: tuple[int, ...]) -> Iterator[Slices]:
     """Cut a frame into parts."""
     edges = [np.linspace(0, size, CUTS + 1).astype(int).tolist() for size in shape]
     yield from product(*([slice(*pair) for pair in pairwise(e)] for e in edges))
 
 
-def _make_levels(shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
+def make_levels(shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
     """Brightness that is even, slopes or bends (1 + 2 axes)."""
     places = np.ix_(*(np.linspace(-1, 1, size) for size in shape))
     level = np.ones(shape)
     return [level, *(level * at for at in places), *(level * at**2 for at in places)]
 
 
-def _make_derivatives(mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def make_slopes(mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """The mean image, its slopes, bends and those of its bends: contrast, small motion, focus."""
     axes = [axis for axis, size in enumerate(mean.shape) if size > 2]
     slopes = {axis: np.gradient(mean, axis=axis) for axis in axes}
@@ -123,7 +123,7 @@ def _make_derivatives(mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     return [mean, *slopes.values(), *bends, ndimage.laplace(ndimage.laplace(mean))]
 
 
-def _take_away(values: Floats, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def take_away(values: Floats, columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """What columns (pixels, n) leave of values (..., pixels), by least squares."""
     basis = np.linalg.qr(columns)[0]
     left = values.astype(np.float64)

@@ -26,6 +26,8 @@ class FixedPatternEffect:
     noise : the stated error of a pair's shift with it, rms length, pixels
     changes : where pairs are at rest, how much changes over most of the frame, relative to its
         detail; 0 elsewhere
+    unexplained : in series of too few frames to look for it, how much of a frame others that are
+        moved onto it do not explain, relative to its detail, at least; 0 elsewhere
     lost : if so many pairs have no shift without it that nothing can be compared, their share; 0
         elsewhere
     """
@@ -40,6 +42,7 @@ class FixedPatternEffect:
     noise: float = 0.0
     changes: float = 0.0
     lost: float = 0.0
+    unexplained: float = 0.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

@@ -1,10 +1,10 @@
-from .change_search import measure_changes
+from .change_search import measure_changes, measure_unexplained
 from .defect_search import find_defects, find_lines
 from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .slope_search import measure_slopes
-from .static_evidence import is_explained, is_left_behind
+from .static_evidence import has_little_detail, is_explained, is_left_behind
 from .unchanged import FrameSums
 
 __all__ = [
@@ -17,8 +17,10 @@ __all__ = [
     "find_lines",
     "find_reach",
     "follow_object",
+    "has_little_detail",
     "is_explained",
     "is_left_behind",
     "measure_changes",
     "measure_slopes",
+    "measure_unexplained",
 ]

@@ -1,4 +1,4 @@
-"""How much of a series that seems to be at rest changes, over most of the frame.
+"""How much of a series changes, over most of the frame, beside what its shifts explain.
 
 Where something that stands still outweighs the scene, shifts say that nothing moves, and pairs
 without it may say nothing at all. But a scene that moves behind it changes most pixels.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.defects import choose_near, compare_changes
+from steadystack.defects import choose_near, compare_changes, compare_pair
 from steadystack.measure import Sample
+from steadystack.model import Slices
 from steadystack.pairs import spread_evenly
 from steadystack.survey.slope_search import read_levelled
 
@@ -18,6 +19,8 @@ from steadystack.survey.slope_search import read_levelled
 REACH, LEAST_NEAR = 0.5, 0.75
 # So many frames are looked at, at most, and no fewer.
 MOST_FRAMES, FEWEST_FRAMES = 24, 6
+# The middle one of parts is off by so much of the error of one; it counts less so many errors.
+MEDIAN_ERROR, ERRORS = 1.253, 2.0
 
 
 def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
@@ -36,3 +39,47 @@ def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
     if read is None or len(read[0]) < FEWEST_FRAMES:
         return 0.0
     return compare_changes(*read)
+
+
+def measure_unexplained(
+    sample: Sample, shifts: NDArray[np.float64], pairs: NDArray[np.int64]
+) -> float:
+    """Measure how much of frames is left where others, moved by their shifts, are taken away.
+
+    Relative to their detail, in the middle one of the parts of the frame and of the pairs, less two
+    errors: noise, an object in some parts, or a bad frame, leave nothing. 0 if nothing is told.
+
+    Parameters
+    ----------
+    shifts : (frames, axes) pixels, of the frames of the sample
+    pairs : (pairs, 2) of them, by index
+    """
+    read = list(sample.images(np.ones(len(sample.frames), bool)))
+    shares = []
+    for reference, moving in pairs.tolist():
+        here, there = _overlap(read[0][0].shape, shifts[moving] - shifts[reference])
+        (image, valid), (other, other_valid) = read[reference], read[moving]
+        used = valid[here] & other_valid[there]
+        if used.any():
+            first, second = (
+                np.where(used, each - each[used].mean(), 0) for each in (other[there], image[here])
+            )
+            shares.append(compare_pair(first, second, used))
+    told = np.array(shares).reshape(len(shares), -1, 2)
+    known = np.isfinite(told[..., 0])
+    told = told[known.any(axis=1)][:, known.any(axis=0)]
+    if not told.size:
+        return 0.0
+    parts = np.nanmedian(told, axis=0)
+    middle, error = np.median(parts, axis=0) * [1, MEDIAN_ERROR / len(parts) ** 0.5]
+    return float(max(middle - ERRORS * error, 0.0))
+
+
+def _overlap(shape: tuple[int, ...], shift: NDArray[np.float64]) -> tuple[Slices, Slices]:
+    """Where two frames lie on each other, as slices of each, if the second is shifted."""
+    here, there = [], []
+    for size, by in zip(shape, np.rint(shift).astype(int).tolist(), strict=True):
+        first, last = max(by, 0), max(size + min(by, 0), 0)
+        here.append(slice(min(first, last), last))
+        there.append(slice(min(first, last) - by, last - by))
+    return tuple(here), tuple(there)

@@ -1,0 +1,92 @@
+"""How much of a frame another one does not explain, from two frames alone.
+
+Noise takes no part in products of pixels that are some apart, within one frame or between two. They
+say how much detail frames have, how much of it they have in common, and so what is left of one if
+the other is taken away: nothing, if both show one scene.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from steadystack.defects.changes import (
+    APART,
+    EDGE,
+    FEWEST_PIXELS,
+    cut_frame,
+    make_levels,
+    make_slopes,
+    take_away,
+)
+from steadystack.model import Bools, Floats
+
+# Parts with less than this share of the detail of the one that has most say nothing, and fewer
+# parts than so many neither.
+LEAST_DETAIL, FEWEST_PARTS = 0.1, 4
+# Columns that differ by less than this share say the same.
+SMALLEST = 1e-3
+
+
+def compare_pair(first: Floats, second: Floats, used: Bools) -> NDArray[np.float64]:
+    """Compare two frames that lie on each other, part by part: what is left of the second.
+
+    Without what follows from the first by contrast, brightness, focus and shifts of less than a
+    pixel, and without noise, be it of rows or columns. Relative to the detail of the second: shares
+    around 0 if only noise is left, and their standard errors then (parts, 2); NaN where there is
+    too little to tell.
+    """
+    ones = np.ones([1 if size <= 2 * EDGE + 1 else 2 * EDGE + 1 for size in used.shape], bool)
+    inner = np.asarray(ndimage.binary_erosion(used, ones, border_value=0))
+    one, other = (each[inner].astype(np.float64) for each in (first, second))
+    power = float(other @ other)
+    gain = float(np.sign(one @ other) * np.sqrt(one @ one / power)) if power else 0.0
+    # half-way between both, where slopes tell most of a shift
+    levels, (mean, *slopes) = make_levels(used.shape), make_slopes((first + gain * second) / 2)
+    found = []
+    for box in cut_frame(used.shape):
+        inside = inner[box]
+        if np.count_nonzero(inside) < FEWEST_PIXELS:
+            found.append((np.nan, np.nan, np.nan))
+            continue
+        level = np.stack([each[box][inside] for each in levels], axis=1)
+        columns = [first, second, *slopes, *(mean * at for at in levels[1 : 1 + used.ndim])]
+        pixels = take_away(np.stack([each[box][inside] for each in columns]), level)
+        found.append(_compare_part(pixels, inside))
+    parts = np.array(found)
+    known = parts[:, 2] > LEAST_DETAIL * np.nanmax(parts[:, 2], initial=0)
+    known &= np.count_nonzero(known) >= FEWEST_PARTS
+    return np.where(known[:, None], parts[:, :2], np.nan)
+
+
+def _compare_part(pixels: NDArray[np.float64], inside: Bools) -> tuple[float, float, float]:
+    """What is left of the second of columns (n, pixels), its error if it is noise, and the detail.
+
+    Along the axis of less.
+    """
+    images = np.zeros((len(pixels), *inside.shape))
+    images[:, inside] = pixels
+    told = []
+    for axis, size in enumerate(inside.shape):
+        if size <= APART:
+            continue
+        here, there = (
+            tuple(side if each == axis else slice(None) for each in range(inside.ndim))
+            for side in (slice(APART, None), slice(None, -APART))
+        )
+        one, other = (images[:, *side].reshape(len(images), -1) for side in (here, there))
+        products = (one @ other.T + other @ one.T) / 2
+        detail = float(products[1, 1])
+        if detail <= 0:
+            return np.nan, np.nan, 0.0
+        rest = np.array([0, *range(2, len(images))])
+        scale = np.sqrt(np.maximum(np.abs(np.diagonal(products)[rest]), 1e-300))
+        system = products[np.ix_(rest, rest)] / np.outer(scale, scale)
+        aim = products[rest, 1] / scale
+        weights = np.linalg.lstsq(system, aim, rcond=SMALLEST)[0]
+        left = detail - 2 * weights @ aim + weights @ system @ weights
+        image = pixels[1] - (weights / scale) @ pixels[rest]
+        noise = max(float(image @ image) - left, 0.0) / np.sqrt(one.shape[1])
+        told.append((left / detail, noise / detail, detail))
+    return min(told) if told else (np.nan, np.nan, 0.0)
