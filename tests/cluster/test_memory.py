@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from distributed.system import MEMORY_LIMIT
+
+from steadystack.cluster import memory
 from steadystack.cluster.memory import read_cgroup_limit
 
 
@@ -25,3 +28,9 @@ def test_the_limit_of_a_batch_job_is_that_of_its_group_or_one_above(tmp_path):
         groups.write_text(lines + "\n")
         assert read_cgroup_limit(groups, mount) == limit
     assert read_cgroup_limit(tmp_path / "none", mount) == sys.maxsize
+
+
+def test_the_memory_of_the_machine_is_what_dask_finds(tmp_path, monkeypatch):
+    for machine in (memory.MACHINE, tmp_path / "none"):
+        monkeypatch.setattr(memory, "MACHINE", machine)
+        assert memory.read_available_memory() == min(MEMORY_LIMIT, read_cgroup_limit())

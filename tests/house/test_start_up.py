@@ -49,6 +49,13 @@ def test_a_worker_imports_what_it_measures_with():
     assert not imported & {"matplotlib", "pandas", "rich", "xarray"}
 
 
+def test_an_array_in_memory_is_measured_without_a_cluster():
+    stack = "numpy.random.default_rng(1).normal(size=(3, 32, 32))"
+    imported = list_imported(f"import numpy, steadystack; steadystack.estimate_shifts({stack})")
+    assert {"scipy", "xarray"} <= imported
+    assert not imported & {"distributed", "matplotlib", "rich", "tifffile"}
+
+
 def test_a_worker_of_the_command_imports_no_commands():
     """Its process imports the main module of the one that starts it."""
     assert not list_imported("import steadystack.__main__") & (HEAVY | {"click", "numpy"})

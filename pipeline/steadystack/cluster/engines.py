@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from distributed import Client
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 class Settings(Protocol):
@@ -91,7 +93,7 @@ class Cluster:
         return max(self.threads, present)
 
 
-Engine: TypeAlias = Cluster | Client | None  # None: in this process
+Engine: TypeAlias = "Cluster | Client | None"  # None: in this process
 
 
 def as_cluster(engine: Engine) -> Cluster:
@@ -101,6 +103,10 @@ def as_cluster(engine: Engine) -> Cluster:
 
 def get_current_client() -> Client | None:
     """Get the client that Dask would use here; None if there is none."""
+    if "distributed" not in sys.modules:  # which takes long to import, and nobody has a client
+        return None
+    from distributed import Client
+
     try:
         client: Client = Client.current()
     except ValueError:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path, PurePosixPath
-
-from distributed import Client
-from distributed.system import MEMORY_LIMIT
+from typing import TYPE_CHECKING
 
 from steadystack.model import InputError
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+MACHINE = Path("/proc/meminfo")
+# Files of the topmost group that Dask takes for limits, in cgroup v1 and v2, hard ones and soft.
+TOPMOST_LIMITS = (
+    "memory/memory.limit_in_bytes",
+    "memory/memory.soft_limit_in_bytes",
+    "memory.max",
+    "memory.high",
+    "memory.low",
+)
 
 
 def read_cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
@@ -49,7 +59,22 @@ PYTHON_BYTES = 150 * 2**20
 
 def read_available_memory() -> int:
     """Read the memory of this machine, or the limit of this process if it is less, in bytes."""
-    return min(int(MEMORY_LIMIT), read_cgroup_limit())
+    return min(_read_machine_memory(), read_cgroup_limit())
+
+
+def _read_machine_memory() -> int:
+    """Read the memory that Dask finds on this machine: on Linux without Dask, which takes long."""
+    try:
+        total = MACHINE.read_text(encoding="ascii").partition("MemTotal:")[2].split()[0]
+    except (OSError, IndexError):  # not Linux
+        from distributed.system import MEMORY_LIMIT
+
+        return int(MEMORY_LIMIT)
+    import resource  # which not every system has
+
+    limits = [limit for name in TOPMOST_LIMITS for limit in _read_limits(MOUNT / name)]
+    limits.append(resource.getrlimit(resource.RLIMIT_RSS)[1])
+    return min(int(total) * 1024, *(limit for limit in limits if limit > 0))
 
 
 def check_memory(client: Client, task_bytes: int) -> None:

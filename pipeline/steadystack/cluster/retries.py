@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
-
-from distributed import Client, Future, get_worker
-from distributed.scheduler import KilledWorker
+from typing import TYPE_CHECKING, Any
 
 from steadystack.cluster.engines import Cluster
 from steadystack.cluster.watch import Watch
 from steadystack.model import InputError, RunError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     except FATAL:
         raise
     except Exception as error:
+        from distributed import get_worker  # which a call in this process does without
+
         raise TaskError(
             _describe_error(error), get_worker().address, traceback.format_exc()
         ) from None
@@ -172,6 +174,8 @@ class TaskFlow:
 
     def _handle_outcome(self, work: TaskState, future: Future[Any]) -> Any:
         """Get the result of work, a `Failure`, or the work itself if it is to be tried again."""
+        from distributed.scheduler import KilledWorker  # which a call in this process does without
+
         failures = 1
         try:
             return future.result()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask.utils import funcname
-from distributed import Client, Future
 
 from steadystack.cluster.engines import Engine, as_cluster
 from steadystack.cluster.retries import Failure, TaskFlow, TaskState, attempt, try_here
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-
-from distributed import Client
+from typing import TYPE_CHECKING
 
 from steadystack.cluster import worker_check
 from steadystack.cluster.engines import Cluster
 from steadystack.model import RunError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # How long a list of workers counts as current, seconds: every task asks for it.
 LIST_INTERVAL_S = 1.0

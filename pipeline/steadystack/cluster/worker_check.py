@@ -7,13 +7,14 @@ import logging
 import queue
 from collections.abc import Iterable, Iterator, Mapping
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
-
-from distributed import Client
 
 from steadystack.cluster import probe
 from steadystack.model import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 log = logging.getLogger(__name__)
 

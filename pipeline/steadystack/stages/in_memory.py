@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -107,6 +106,8 @@ def _make_lazy(spec: StackSpec) -> xr.DataArray:
             f"input.channel {list(spec.several)} names several channels, but an array holds one: "
             "choose one"
         )
+    import dask.array as da  # it takes long to import, and a stack in memory does without
+
     frames = StackFrames(spec)
     dims = ("t", *spec.spatial)
     name = f"{spec.digest}-{spec.channel}-{spec.missing_chunks}"

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,7 @@ from steadystack.checks import (
     is_checked,
     run_pilot,
 )
-from steadystack.cluster import Cluster, ClusterOnDemand
+from steadystack.cluster import Cluster
 from steadystack.dataset import (
     Journal,
     check_replaceable,
@@ -32,11 +33,7 @@ from steadystack.dataset import (
     save_shifts,
 )
 from steadystack.durable import get_place
-from steadystack.measure import (
-    add_second_round,
-    discard_camera_images,
-    measure_pairs,
-)
+from steadystack.measure import add_second_round, discard_camera_images, measure_pairs
 from steadystack.model import GROWN, PILOT, InputError, PairStatus, PairTable, Pilot
 from steadystack.pairs import spread_evenly
 from steadystack.planning import (
@@ -68,6 +65,9 @@ from steadystack.stages.results import (
 )
 from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach, follow_object
+
+if TYPE_CHECKING:  # it knows Dask's clusters, which take long to import
+    from steadystack.cluster import ClusterOnDemand
 
 MOST_ROUNDS = 3
 # So many of the pairs that a series has kept are measured again when it grows; what may lie between
