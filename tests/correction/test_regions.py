@@ -13,7 +13,8 @@ from steadystack.correction import plan_corrected, write_corrected
 from steadystack.correction import regions as regions_module
 from steadystack.outputs import write_stack
 from steadystack.readers import locate_stack
-from steadystack.validity import Validity
+from steadystack.validity import ArrayMask, Validity
+from steadystack.warp import filling
 from support.corrected import SIZE, TRUTH, frames_of, made, shifts_of
 from support.scenes import Scene
 
@@ -68,6 +69,16 @@ def test_large_frames_go_by_pieces_that_read_what_they_need(tmp_path, monkeypatc
         differ = group[name][:].astype(int) - whole[name][:]
         assert np.abs(differ).max() <= 1
         assert (differ != 0).mean() < 0.01
+
+
+def test_what_fills_in_a_mask_is_found_once_wherever_frames_move(frames, tmp_path):
+    write_stack(tmp_path / "stack.zarr", frames)
+    mask = np.indices(SIZE)[0] < 40
+    filling._find_holes.cache_clear()
+    shifts = shifts_of(np.arange(len(frames))[:, None] * [4.3, -3.7])
+    made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts, interpolation="cubic",
+         validity=Validity((ArrayMask(mask),)))  # fmt: skip
+    assert filling._find_holes.cache_info().misses == 1
 
 
 def test_coarser_levels_are_means_of_what_is_known(frames, tmp_path):

@@ -10,12 +10,19 @@ from steadystack.warp import (
     find_common_box,
     find_source_part,
     find_whole_box,
+    join_parts,
 )
 
 
 def test_frames_that_miss_the_box_are_not_needed():
     assert find_source_part(Box((50, 0), (10, 10)), np.array([0.0, 0.0]), (40, 40), 1) is None
     assert find_source_part(Box((0, 0), (10, 10)), np.array([30.0, 0.0]), (40, 40), 12) is None
+
+
+def test_parts_are_joined_and_whole_along_axes_of_one_chunk():
+    parts = [(slice(3, 10), slice(0, 6)), (slice(5, 12), slice(8, 9))]
+    assert join_parts(parts, (40, 30), (16, 16)) == (slice(3, 12), slice(0, 9))
+    assert join_parts(parts, (40, 30), (16, 30)) == (slice(3, 12), slice(0, 30))
 
 
 def test_boxes_of_all_and_of_any_frame():

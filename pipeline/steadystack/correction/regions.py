@@ -30,6 +30,7 @@ from steadystack.warp import (
     convert_dtype,
     find_source_part,
     find_warped_part,
+    join_parts,
     warp_part,
 )
 
@@ -252,10 +253,9 @@ def _move_group(
     }
     if not source_regions:
         return
-    region = tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides))
-        for sides in zip(*source_regions.values(), strict=True)
-    )
+    source = plan.source
+    chunks = [source.chunks[source.axes.index(axis)] for axis in source.spatial]
+    region = join_parts(source_regions.values(), shape, chunks)
     # Frames that stay blank are not read: broken chunks in them do no harm.
     read_frames = range(min(source_regions)[0], max(source_regions)[0] + 1)
     pixels, valid = read_block(plan.source, read_frames, channels, region)

@@ -12,6 +12,7 @@ from steadystack.warp.boxes import (
     find_common_box,
     find_source_part,
     find_whole_box,
+    join_parts,
     round_shift,
 )
 from steadystack.warp.fields import AnyMotion, LocalField, make_nodes
@@ -69,6 +70,7 @@ __all__ = [
     "find_warped_part",
     "find_warped_whole_box",
     "find_whole_box",
+    "join_parts",
     "make_affine",
     "make_nodes",
     "move",

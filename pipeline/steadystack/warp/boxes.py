@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,22 @@ def find_source_part(
     return tuple(
         slice(max(side.start - margin, 0), min(side.stop + margin, size))
         for side, size in zip(region, frame_shape, strict=True)
+    )
+
+
+def join_parts(
+    parts: Iterable[Slices], frame_shape: Sequence[int], chunks: Sequence[int]
+) -> Slices:
+    """Join regions of frames that are read at once; along axes that a chunk holds, all is read.
+
+    It is decoded anyway, and frames that are cut alike, wherever they move, have the same mask, of
+    which what it takes to fill that in is kept.
+    """
+    return tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        if chunk < size
+        else slice(0, size)
+        for size, chunk, sides in zip(frame_shape, chunks, zip(*parts, strict=True), strict=True)
     )
 
 
