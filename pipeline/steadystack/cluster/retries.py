@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import traceback
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from steadystack.cluster.engines import Cluster
 from steadystack.cluster.watch import Watch
@@ -23,11 +25,17 @@ log = logging.getLogger(__name__)
 # Tasks handed to the scheduler per worker thread: enough that none waits for the next one, few
 # enough that the scheduler's memory does not grow with the length of the run.
 TASKS_PER_THREAD = 3
+# Results fetched at a time: some are images.
+FETCHED_TOGETHER = 16
 # How often the cluster is checked while no task finishes, seconds.
 POLL_S = 1.0
 # Errors that stop a run, whichever task raises them.
 FATAL = (InputError, RunError)
 MAX_REASON_LENGTH = 300  # letters of a reason
+
+
+# Submits the items of some work, to one of some workers by address; None: to any worker.
+Submit: TypeAlias = "Callable[[list[Any], list[str] | None], list[Future[Any]]]"
 
 
 @dataclass(frozen=True)
@@ -89,14 +97,14 @@ class TaskState:
     Attributes
     ----------
     count : number of tasks
-    submit : submits them to one of some workers, by address; None: to any worker
+    item : what they are made from
     failures : how often they have failed
     avoided_workers : addresses of workers on which they failed
     """
 
     key: Any
     count: int
-    submit: Callable[[list[str] | None], Future[Any]]
+    item: Any
     failures: int = 0
     avoided_workers: set[str] = field(default_factory=set)
 
@@ -106,71 +114,114 @@ class TaskFlow:
 
     Work that failed is a suspect: a task that kills its worker takes down those that wait beside
     it. Suspects are kept apart, one to a worker, so that the next death tells which one it was.
+
+    Parameters
+    ----------
+    submit : submits the work
+    together : how much is submitted at a time, if the threads want so much: each time takes a few
+        milliseconds, in which all workers wait; 1: results are fetched one by one, too
     """
 
-    def __init__(self, cluster: Cluster, client: Client, work: Iterator[TaskState]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        client: Client,
+        work: Iterator[TaskState],
+        submit: Submit,
+        together: int = 1,
+    ) -> None:
         self.client, self.retries = client, cluster.retries
-        self.unsubmitted = work
+        self.unsubmitted, self.submit, self.together = work, submit, together
         self.suspects: list[TaskState] = []
-        # Work with the worker that it is pinned to; "": none.
-        self.pending: dict[Future[Any], tuple[TaskState, str]] = {}
+        self.pending: dict[Future[Any], TaskState] = {}
+        self.pinned: dict[Future[Any], str] = {}  # to the addresses of workers
         self.finished: queue.Queue[Future[Any]] = queue.Queue()
+        self.fetched: deque[tuple[TaskState, Any]] = deque()  # what is to be yielded
+        self.under_way = 0  # tasks, until their result is yielded
         self.watch = Watch(cluster, client)
 
     def collect_results(self) -> Iterator[tuple[Any, Any]]:
         """Run the work; yields (key, result or Failure) in order of completion."""
         try:
             self._submit_more()
-            while self.pending or self.suspects:
-                future = self._get_finished()
-                if future not in self.pending:
-                    self._submit_more()
-                    continue
-                work, _ = self.pending.pop(future)
-                outcome = self._handle_outcome(work, future)
-                future.release()
+            while self.pending or self.suspects or self.fetched:
+                if not self.fetched:
+                    self._fetch_finished()
+                yielded = [self.fetched.popleft()] if self.fetched else []
+                self.under_way -= sum(work.count for work, _ in yielded)
                 self._submit_more()
-                if outcome is not work:
-                    yield work.key, outcome
+                yield from ((work.key, outcome) for work, outcome in yielded)
         finally:
             with suppress(Exception):  # of a scheduler that is gone
                 self.client.cancel(list(self.pending))
 
-    def _get_finished(self) -> Future[Any] | None:
-        """Get the next future that is finished; None if none is within `POLL_S`."""
+    def _fetch_finished(self) -> None:
+        """Fetch the results of finished work; what failed is handled once others are yielded."""
+        finished = [future for future in self._list_finished() if future in self.pending]
+        done = [future for future in finished if future.status == "finished"]
+        results: dict[Future[Any], Any] = {}
+        if len(done) > 1:
+            with suppress(Exception):  # each tells by itself
+                results = dict(zip(done, self.client.gather(done), strict=True))
+        for future in finished:
+            if done and future.status != "finished":
+                self.finished.put(future)
+                continue
+            work = self.pending.pop(future)
+            self.pinned.pop(future, None)
+            outcome = results[future] if future in results else self._handle_outcome(work, future)
+            future.release()
+            if outcome is work:
+                self.under_way -= work.count
+                self.suspects.append(work)
+            else:
+                self.fetched.append((work, outcome))
+
+    def _list_finished(self) -> list[Future[Any]]:
+        """List some futures that are finished; none if none is within `POLL_S`."""
         try:
-            return self.finished.get(timeout=POLL_S)
+            finished = [self.finished.get(timeout=POLL_S)]
         except queue.Empty:
             self.watch.check()
-            return None
+            return []
+        with suppress(queue.Empty):
+            while len(finished) < min(self.together, FETCHED_TOGETHER):
+                finished.append(self.finished.get_nowait())
+        return finished
 
     def _submit_more(self) -> None:
         """Submit as much as keeps the present workers busy; at least as much as for one thread."""
         threads = self.watch.list_workers()
         self._cancel_stranded()
-        pinned = {worker for _, worker in self.pending.values()}
+        pinned = set(self.pinned.values())
         while self.suspects and (free := [worker for worker in threads if worker not in pinned]):
             work = self.suspects.pop(0)
             others = (worker for worker in free if worker not in work.avoided_workers)
             chosen = next(others, free[0])
             pinned.add(chosen)
-            self._submit(work, chosen)
-        room = TASKS_PER_THREAD * max(sum(threads.values()), 1)
-        room -= sum(work.count for work, _ in self.pending.values())
-        while room > 0 and (work_or_none := next(self.unsubmitted, None)) is not None:
-            self._submit(work_or_none)
-            room -= work_or_none.count
+            self._submit([work], chosen)
+        thread_count = max(sum(threads.values()), 1)
+        least = min(self.together, thread_count)
+        while (room := TASKS_PER_THREAD * thread_count - self.under_way) >= least:
+            some = list(islice(self.unsubmitted, min(room, self.together)))
+            if not some:
+                return
+            self._submit(some)
 
     def _cancel_stranded(self) -> None:
         """Cancel what waits for a worker that is gone; it is tried again like a lost task."""
-        for future, (_, worker) in self.pending.items():
-            if worker and future.status == "pending" and self.watch.is_gone(worker):
+        for future, worker in self.pinned.items():
+            if future.status == "pending" and self.watch.is_gone(worker):
                 future.cancel()
 
-    def _submit(self, work: TaskState, worker: str = "") -> None:
-        future = work.submit([worker] if worker else None)
-        self.pending[future] = work, worker
-        future.add_done_callback(self.finished.put)
+    def _submit(self, some: Sequence[TaskState], worker: str = "") -> None:
+        futures = self.submit([work.item for work in some], [worker] if worker else None)
+        for work, future in zip(some, futures, strict=True):
+            self.pending[future] = work
+            self.under_way += work.count
+            if worker:
+                self.pinned[future] = worker
+            future.add_done_callback(self.finished.put)
 
     def _handle_outcome(self, work: TaskState, future: Future[Any]) -> Any:
         """Get the result of work, a `Failure`, or the work itself if it is to be tried again."""
@@ -201,5 +252,4 @@ class TaskFlow:
         if work.failures > self.retries:
             return Failure(reason, work.failures)
         log.info("retrying a task (%d of %d): %s", work.failures, self.retries, reason)
-        self.suspects.append(work)
         return work

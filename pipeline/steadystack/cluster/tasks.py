@@ -20,6 +20,9 @@ Item = TypeVar("Item")
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
+# Tasks that are submitted at a time.
+TOGETHER = 64
+
 
 def run_tasks(
     engine: Engine,
@@ -45,11 +48,9 @@ def run_tasks(
         for key, item in items:
             yield key, try_here(cluster, partial(function, item, *shared))
         return
-    submit = partial(_submit, cluster.client, function)
-    work = (
-        TaskState(key, 1, partial(_submit_to_workers, submit, item, *shared)) for key, item in items
-    )
-    yield from TaskFlow(cluster, cluster.client, work).collect_results()
+    work = (TaskState(key, 1, item) for key, item in items)
+    submit = partial(_submit_all, cluster.client, function, shared)
+    yield from TaskFlow(cluster, cluster.client, work, submit, TOGETHER).collect_results()
 
 
 def run_trees(
@@ -92,22 +93,36 @@ def run_trees(
             yield key, try_here(cluster, partial(harvest, leaves))
         return
 
-    def plant(leaves: Sequence[Item], workers: list[str] | None) -> Future[Any]:
+    def plant(trees: Sequence[Sequence[Item]], workers: list[str] | None) -> list[Future[Any]]:
         call = partial(_submit, client, workers=workers)
-        return call(finish, grow(call, leaves), *shared)
+        return [call(finish, grow(call, leaves), *shared) for leaves in trees]
 
-    work = (TaskState(key, len(leaves), partial(plant, leaves)) for key, leaves in items)
-    yield from TaskFlow(cluster, client, work).collect_results()
+    work = (TaskState(key, len(leaves), leaves) for key, leaves in items)
+    yield from TaskFlow(cluster, client, work, plant).collect_results()
 
 
 def _call(function: Callable[..., Result], *arguments: Any) -> Result:
     return function(*arguments)
 
 
-def _submit_to_workers(submit: Callable[..., Future[Any]], *arguments: Any) -> Future[Any]:
-    """Call `submit` with the last argument, the workers, as a keyword."""
-    *rest, workers = arguments
-    return submit(*rest, workers=workers)
+def _submit_all(
+    client: Client,
+    function: Callable[..., Any],
+    shared: Sequence[Any],
+    items: Sequence[Any],
+    workers: list[str] | None,
+) -> list[Future[Any]]:
+    """Submit ``function(item, *shared)`` for all items as one graph: each would cost a message."""
+    futures: list[Future[Any]] = client.map(
+        attempt,
+        [function] * len(items),
+        items,
+        *([value] * len(items) for value in shared),
+        key=[_make_key(function) for _ in items],
+        pure=False,
+        workers=workers,
+    )
+    return futures
 
 
 def _submit(
@@ -117,7 +132,11 @@ def _submit(
         attempt,
         function,
         *arguments,
-        key=f"{funcname(function)}-{uuid.uuid4()}",
+        key=_make_key(function),
         pure=False,
         workers=workers,
     )
+
+
+def _make_key(function: Callable[..., Any]) -> str:
+    return f"{funcname(function)}-{uuid.uuid4()}"
