@@ -4,7 +4,8 @@
 
 A stack is copied by Dask (from_zarr, to_zarr) and corrected on the same two worker processes, with
 the same chunks and codec; a stack of 1000 x 512 x 512 and one of 20 x 8192 x 8192 pixels, uint16,
-whole and behind an ellipse with 1 % dead pixels, which cubic splines have to fill in.
+whole and behind an ellipse with 1 % dead pixels, which cubic splines have to fill in. That mask is
+an array here, sent to the workers: their peak has it, and the forecast does not.
 Rounds in turns, the fastest of each.
 """
 

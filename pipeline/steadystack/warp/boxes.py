@@ -94,7 +94,7 @@ def join_parts(
     """Join regions of frames that are read at once; along axes that a chunk holds, all is read.
 
     It is decoded anyway, and frames that are cut alike, wherever they move, have the same mask, of
-    which what it takes to fill that in is kept.
+    which what fills it in is found once.
     """
     return tuple(
         slice(min(side.start for side in sides), max(side.stop for side in sides))
