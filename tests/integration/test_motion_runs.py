@@ -301,6 +301,10 @@ def test_the_verdict_names_the_model_and_is_content_with_it():
     assert steadystack.verdict(turned).trust == "good"
     before, after = (json.loads(found.attrs["local_motion"]) for found in (shifted, turned))
     assert after["size"] < 0.3 * before["size"]
+    # that shifts alone do not explain the frames is no matter then
+    before, after = (json.loads(found.attrs["fixed_pattern_effect"]) for found in (shifted, turned))
+    assert before["unexplained"] > 0.01
+    assert after == {**before, "unexplained": 0.0}
 
 
 def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):

@@ -114,7 +114,7 @@ def _look_at_few(
 ) -> FixedPatternEffect | None:
     """What shifts of all frames (frames, axes) leave unexplained of a few; None: nothing is told.
 
-    A static image that is known is none of the scene, nor are frames that turn or bend.
+    Where a static image is subtracted, what is left of it is not looked for in so few.
     """
     rows = np.flatnonzero(table.ok)
     rows = rows[has_shift(shifts[table.reference[rows]]) & has_shift(shifts[table.moving[rows]])]

@@ -164,7 +164,7 @@ def check_linear_motion(
     """Check what is left beside the linear, or local, motion of frames; attributes of the dataset.
 
     `found` is what the checks found of shifts alone: what pairs far apart say of them is not kept,
-    as such pairs turn.
+    as such pairs turn, nor what shifts leave unexplained of a few frames.
     """
     source = KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
@@ -174,6 +174,9 @@ def check_linear_motion(
     }
     if not setup.config.motion.is_local:  # shifts stay as they are
         again |= {SHARPNESS: partial(check_sharpness, setup, solved), PROBES: lambda: None}
+    pattern = json.loads(found.get(FIXED_PATTERN_EFFECT, "null"))
+    if pattern and pattern.get("unexplained"):
+        found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
 
 
