@@ -39,9 +39,11 @@ MEMORIES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 SIZE_TIMES, NOISE_TIMES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8), (1.0, 1.4, 2.0, 2.8)
 # Fields of frames that are less alike are found frame by frame.
 LEAST_MEMORY = 0.8
-IN_A_ROW, CHOOSING_STEPS = 32, 2
-# Patterns of boxes that are told apart have more than this share of the variance of the strongest.
-LEAST_OF_PATTERN = 1e-3
+CHOOSING_STEPS = 2
+# ... or more, at least, but with no more coefficients than these.
+MOST_IN_A_ROW, LEAST_IN_A_ROW, MOST_COEFFICIENTS = 32, 8, 1500
+# Patterns of boxes that have less than this share of the variance of noise cannot be seen.
+LEAST_OF_NOISE = 0.1
 SAMPLES = 128  # that the deviations of smoothed fields are read off: to 6 %
 UNKNOWN_VARIANCE = 1e6  # px², of a box that tells nothing
 TINY = 1e-8  # px², for matrices that can be solved
@@ -173,14 +175,15 @@ def find_fields_in_time(
     if prior.is_flat:
         return alone
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
+    boxes, size = _tell_noise_apart(boxes, prior, anchor), float(np.sqrt((prior.size**2).mean()))
     values, vectors = np.linalg.eigh(among)
-    strong = values > LEAST_OF_PATTERN * values[-1]
-    values, vectors = values[strong], vectors[:, strong]
+    seen = size**2 * values > LEAST_OF_NOISE * np.median(boxes.variance)
+    seen[-1] = True
+    values, vectors = values[seen], vectors[:, seen]
     # of boxes, and of places: patterns, of variance 1, and what is common to all
     patterns = np.column_stack([vectors * np.sqrt(values), np.ones(len(among))])
     here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
-    boxes = _tell_noise_apart(boxes, prior, anchor)
-    chain = _choose_chain(boxes, float(np.sqrt((prior.size**2).mean())), patterns)
+    chain = _choose_chain(boxes, size, patterns)
     if chain.memory < LEAST_MEMORY:
         return alone
     mean, std, _ = alone
@@ -211,8 +214,10 @@ def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
 
 def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> _Chain:
     """Choose memory, noise and size that make what boxes say likeliest, one after the other."""
-    first = max((len(boxes.off) - IN_A_ROW) // 2, 0)
-    some = boxes.select(np.arange(len(boxes.off))[first : first + IN_A_ROW])
+    most = MOST_COEFFICIENTS // patterns.shape[1]
+    count = min(len(boxes.off), max(min(most, MOST_IN_A_ROW), LEAST_IN_A_ROW))
+    first = (len(boxes.off) - count) // 2
+    some = boxes.select(np.arange(first, first + count))
     told = [_make_rows(some, patterns, axis) for axis in range(some.off.shape[2])]
     best = _Chain(size, 0.0, 1.0)
     tried = {
