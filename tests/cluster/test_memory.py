@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 from distributed.system import MEMORY_LIMIT
@@ -34,3 +35,13 @@ def test_the_memory_of_the_machine_is_what_dask_finds(tmp_path, monkeypatch):
     for machine in (memory.MACHINE, tmp_path / "none"):
         monkeypatch.setattr(memory, "MACHINE", machine)
         assert memory.read_available_memory() == min(MEMORY_LIMIT, read_cgroup_limit())
+
+
+def test_without_any_limit_it_is_all_of_the_machine(tmp_path, monkeypatch):
+    machine = tmp_path / "meminfo"
+    machine.write_text("MemTotal:  2048 kB\nMemFree: 7 kB\n")
+    monkeypatch.setattr(memory, "MACHINE", machine)
+    monkeypatch.setattr(memory, "MOUNT", tmp_path)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (-1, -1))
+    monkeypatch.setattr(memory, "read_cgroup_limit", lambda: sys.maxsize)
+    assert memory.read_available_memory() == 2048 * 1024

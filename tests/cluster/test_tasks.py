@@ -91,6 +91,26 @@ def test_wrong_use_is_raised_as_it_is(client, here):
     assert dict(run_tasks(client, double, numbered(3), 0)) == {0: 0, 1: 2, 2: 4}
 
 
+def wrong_use_at_five(item):
+    if item == 5:
+        raise InputError("five")
+    return item
+
+
+def test_what_stops_a_run_stops_it_soon_however_slowly_results_are_used(client):
+    found, waiting = [], threading.Event()
+
+    def use(results):
+        for each in results:
+            found.append(each)
+            waiting.wait(0.01)
+
+    with pytest.raises(InputError, match="five"):
+        use(run_tasks(client, wrong_use_at_five, numbered(300)))
+    assert len(found) < 100
+    assert all(key == result for key, result in found)
+
+
 def hungry(item):
     if item == 3:
         held = bytearray(700 * 2**20)

@@ -106,8 +106,8 @@ def test_frames_that_deform_gradually_help_each_other():
         boxes, truth = draw_in_time(seed, np.linspace(0, 1.5, 20))
         prior = estimate_prior(boxes, SIDE, SIDE / COUNT)
         alone, _ = find_fields(boxes, prior, places)
-        mean, std, memory = find_fields_in_time(boxes, prior, places, 0)
-        assert memory >= 0.95
+        mean, std, chain = find_fields_in_time(boxes, prior, places, 0)
+        assert chain.memory >= 0.95
         assert (mean[0] == 0).all()
         assert (std[0] < 1e-9).all()
         errors = [np.sqrt(np.mean((each - truth(places))[1:] ** 2)) for each in (mean, alone)]
@@ -122,8 +122,8 @@ def test_what_is_seen_clearly_is_not_smoothed_away(noise):
     boxes, truth = draw_in_time(6, np.linspace(0, 2.0, 10), noise, frames=10)
     prior = estimate_prior(boxes, SIDE, SIDE / COUNT)
     alone, _ = find_fields(boxes, prior, places)
-    mean, _, memory = find_fields_in_time(boxes, prior, places, 0)
-    assert memory >= 0.8
+    mean, _, chain = find_fields_in_time(boxes, prior, places, 0)
+    assert chain.memory >= 0.8
     errors = [np.sqrt(np.mean((each - truth(places))[1:] ** 2)) for each in (mean, alone)]
     assert errors[0] < 1.05 * errors[1]
 
@@ -134,8 +134,8 @@ def test_frames_that_deform_each_by_themselves_are_found_one_by_one(seed):
     boxes, _ = draw_in_time(seed, growth - growth[0])
     prior = estimate_prior(boxes, SIDE, SIDE / COUNT)
     alone = find_fields(boxes, prior, boxes.places)
-    mean, std, memory = find_fields_in_time(boxes, prior, boxes.places, 0)
-    assert memory == 0
+    mean, std, chain = find_fields_in_time(boxes, prior, boxes.places, 0)
+    assert chain is None
     np.testing.assert_array_equal(mean, alone[0])
     np.testing.assert_array_equal(std, alone[1])
 
@@ -153,14 +153,15 @@ def test_what_is_likeliest_is_what_dense_matrices_say():
     among = np.exp(-apart / 20)
     values, vectors = np.linalg.eigh(among)
     patterns = np.column_stack([vectors * np.sqrt(values), np.ones(count)])
-    chain = local_prior._Chain(0.7, 0.9, 1.3)
+    chain = local_prior.Chain(0.7, 0.9, 1.3)
     time = 0.9 ** np.abs(np.subtract.outer(np.arange(frames), np.arange(frames)))
     field = np.kron(0.7**2 * time, among)
     common = np.kron(np.diag(boxes.common[:, 0] ** 2), np.ones((count, count)))
     of_anchor = 1e6 * np.kron(np.ones((frames, frames)), np.eye(count))
     noise = np.diag(1.3 * (boxes.variance.ravel() + local_prior.TINY))
     whole, off = field + common + of_anchor + noise, boxes.off.ravel()
-    found, samples = chain.solve(boxes, patterns, 0)
+    found, sampled = chain.solve(boxes, patterns, 0)
+    samples = np.stack(list(sampled), axis=2)
     known = field + common
     expected = (known @ np.linalg.solve(whole, off)).reshape(frames, count)
     np.testing.assert_allclose(found @ patterns.T, expected, atol=1e-5)
@@ -178,7 +179,7 @@ def test_what_is_likeliest_is_what_dense_matrices_say():
 
     rows = local_prior._make_rows(boxes, patterns, 0)
     likely = [
-        local_prior._Chain(size, memory, 1.3).compute_likelihood(boxes.common[:, 0], *rows)
+        local_prior.Chain(size, memory, 1.3).compute_likelihood(boxes.common[:, 0], *rows)
         for size, memory in ((0.7, 0.9), (1.2, 0.3))
     ]
     assert likely[0] - likely[1] == pytest.approx(weigh(0.7, 0.9) - weigh(1.2, 0.3), rel=1e-3)

@@ -50,11 +50,16 @@ def AT_REST(frame, places):
 
 
 def boxes_of(field, noise=BOX_NOISE, seed=3):
-    """What boxes say of frames that a field moves by places, (places, axes)."""
+    """What boxes say of frames that a field moves by places, (places, axes).
+
+    Relative to the first frame, whose noise is in all.
+    """
     rng = np.random.default_rng(seed)
     off = np.stack([field(frame, GRID.centres) for frame in range(FRAMES)])
-    off = off + rng.normal(0, noise, off.shape)
-    boxes = BoxShifts(GRID.centres, off, np.full(off.shape, noise**2), np.zeros((FRAMES, 2)))
+    own = rng.normal(0, noise, off.shape)
+    variance = np.full(off.shape, 2 * noise**2)
+    variance[0] = 0
+    boxes = BoxShifts(GRID.centres, off + own - own[0], variance, np.zeros((FRAMES, 2)))
     return GRID, boxes, estimate_prior(boxes, 100, 100 / 6)
 
 

@@ -22,7 +22,8 @@ def test_frames_that_miss_the_box_are_not_needed():
 def test_parts_are_joined_and_whole_along_axes_of_one_chunk():
     parts = [(slice(3, 10), slice(0, 6)), (slice(5, 12), slice(8, 9))]
     assert join_parts(parts, (40, 30), (16, 16)) == (slice(3, 12), slice(0, 9))
-    assert join_parts(parts, (40, 30), (16, 30)) == (slice(3, 12), slice(0, 30))
+    assert join_parts(parts, (40, 18), (16, 18)) == (slice(3, 12), slice(0, 18))
+    assert join_parts(parts, (40, 30), (16, 30)) == (slice(3, 12), slice(0, 9))  # much more
 
 
 def test_boxes_of_all_and_of_any_frame():

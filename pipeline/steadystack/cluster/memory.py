@@ -74,7 +74,7 @@ def _read_machine_memory() -> int:
 
     limits = [limit for name in TOPMOST_LIMITS for limit in _read_limits(MOUNT / name)]
     limits.append(resource.getrlimit(resource.RLIMIT_RSS)[1])
-    return min(int(total) * 1024, *(limit for limit in limits if limit > 0))
+    return min([int(total) * 1024, *(limit for limit in limits if limit > 0)])
 
 
 def check_memory(client: Client, task_bytes: int) -> None:

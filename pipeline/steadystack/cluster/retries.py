@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # enough that the scheduler's memory does not grow with the length of the run.
 TASKS_PER_THREAD = 3
 # Results fetched at a time: some are images.
-FETCHED_TOGETHER = 16
+FETCHED_TOGETHER = 4
 # How often the cluster is checked while no task finishes, seconds.
 POLL_S = 1.0
 # Errors that stop a run, whichever task raises them.
@@ -137,6 +137,7 @@ class TaskFlow:
         self.pinned: dict[Future[Any], str] = {}  # to the addresses of workers
         self.finished: queue.Queue[Future[Any]] = queue.Queue()
         self.fetched: deque[tuple[TaskState, Any]] = deque()  # what is to be yielded
+        self.error: Exception | None = None  # that is raised after it
         self.under_way = 0  # tasks, until their result is yielded
         self.watch = Watch(cluster, client)
 
@@ -144,19 +145,25 @@ class TaskFlow:
         """Run the work; yields (key, result or Failure) in order of completion."""
         try:
             self._submit_more()
-            while self.pending or self.suspects or self.fetched:
+            while self.pending or self.suspects or self.fetched or self.error:
                 if not self.fetched:
+                    if self.error:
+                        raise self.error
                     self._fetch_finished()
                 yielded = [self.fetched.popleft()] if self.fetched else []
                 self.under_way -= sum(work.count for work, _ in yielded)
-                self._submit_more()
+                if not self.error:
+                    self._submit_more()
                 yield from ((work.key, outcome) for work, outcome in yielded)
         finally:
             with suppress(Exception):  # of a scheduler that is gone
                 self.client.cancel(list(self.pending))
 
     def _fetch_finished(self) -> None:
-        """Fetch the results of finished work; what failed is handled once others are yielded."""
+        """Fetch the results of finished work, and handle what failed.
+
+        An error that stops the run is kept until what was fetched beside it is yielded.
+        """
         finished = [future for future in self._list_finished() if future in self.pending]
         done = [future for future in finished if future.status == "finished"]
         results: dict[Future[Any], Any] = {}
@@ -164,12 +171,15 @@ class TaskFlow:
             with suppress(Exception):  # each tells by itself
                 results = dict(zip(done, self.client.gather(done), strict=True))
         for future in finished:
-            if done and future.status != "finished":
-                self.finished.put(future)
-                continue
             work = self.pending.pop(future)
             self.pinned.pop(future, None)
-            outcome = results[future] if future in results else self._handle_outcome(work, future)
+            try:
+                outcome = (
+                    results[future] if future in results else self._handle_outcome(work, future)
+                )
+            except Exception as error:
+                self.error = error
+                continue
             future.release()
             if outcome is work:
                 self.under_way -= work.count

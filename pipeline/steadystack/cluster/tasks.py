@@ -20,8 +20,8 @@ Item = TypeVar("Item")
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-# Tasks that are submitted at a time.
-TOGETHER = 64
+# Tasks that are submitted at a time: Dask warns of graphs of 10 MB.
+TOGETHER = 16
 
 
 def run_tasks(

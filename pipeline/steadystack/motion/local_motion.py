@@ -22,6 +22,7 @@ from steadystack.model import LONE, Bools, FrameSource, FrameTable, LocalStatus,
 from steadystack.motion.local_pairs import BoxGrid, PairsToScore, ScoredPairs, score_pairs
 from steadystack.motion.local_prior import (
     BoxShifts,
+    Chain,
     Prior,
     estimate_prior,
     find_fields,
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # Rounds, at most; the last is the first that moves no node by more pixels, or by more than this
 # part of its deviation.
 MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
+CHOOSING_ROUNDS = 2  # what fields are in time is chosen in the first ones
 # Boxes along an axis that are tried, many first, and how small one may be, pixels. A pair knows the
 # shift of a box, in the median, to so many pixels.
 COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
@@ -51,14 +53,14 @@ _Ask = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
 class _LocalRound:
     """What a round gave: fields, deviations at nodes (frames, nodes, axes), boxes, their prior.
 
-    And how alike the fields of neighbouring frames are taken to be, 0 to 1.
+    And what fields are in time, if they are smooth.
     """
 
     field: LocalField
     std: NDArray[np.float64]
     boxes: BoxShifts
     prior: Prior
-    memory: float = 0.0
+    chain: Chain | None = None
 
 
 def solve_local_motion(
@@ -90,7 +92,7 @@ def solve_local_motion(
     boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
     for number in range(MOST_ROUNDS):
         before = now
-        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
+        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time, number)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
         if number and not (change > still).any():
@@ -221,6 +223,7 @@ def _go_round(
     anchor: int,
     robust: bool,
     in_time: bool = False,
+    number: int = 0,
 ) -> _LocalRound:
     """Measure what is left beside the fields, and find them anew."""
     field = before.field
@@ -234,13 +237,13 @@ def _go_round(
     off = field.at_places(place) + left - frames.shift[:, None]
     shifts = BoxShifts(place, off, variance, np.nan_to_num(frames.shift_std))
     prior = estimate_prior(shifts, max(boxes.shape), float(boxes.sides.max()))
-    memory = 0.0
+    chain = before.chain if number >= CHOOSING_ROUNDS else None
     if in_time:
-        mean, std, memory = find_fields_in_time(shifts, prior, field.places, anchor)
+        mean, std, chain = find_fields_in_time(shifts, prior, field.places, anchor, chain)
     else:
         mean, std = find_fields(shifts, prior, field.places)
     values = (frames.shift[:, None] + mean).reshape(field.values.shape)
-    return _LocalRound(LocalField(field.nodes, values), std, shifts, prior, memory)
+    return _LocalRound(LocalField(field.nodes, values), std, shifts, prior, chain)
 
 
 def _solve_boxes(
@@ -300,7 +303,7 @@ def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
         log.info("%s; no local motion is seen: all nodes have the frame's own shift", grid)
         return
     share = 100 * seen.mean() if seen.size else 0.0
-    in_time = f", correlation of neighbouring frames {last.memory:g}" if last.memory else ""
+    in_time = f", correlation of neighbouring frames {last.chain.memory:g}" if last.chain else ""
     log.info(
         "%s; local motion of up to %.2g px (root mean square of a frame), smooth over %.0f px%s; "
         "%.0f %% of the nodes are seen",

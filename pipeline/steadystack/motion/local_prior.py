@@ -11,6 +11,7 @@ memory (an autoregression of order 1) is likewise the likeliest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -165,13 +166,17 @@ def find_fields(
 
 
 def find_fields_in_time(
-    boxes: BoxShifts, prior: Prior, places: NDArray[np.float64], anchor: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    boxes: BoxShifts,
+    prior: Prior,
+    places: NDArray[np.float64],
+    anchor: int,
+    chain: Chain | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Chain | None]:
     """Find the fields as `find_fields` does, but smooth in time as well, relative to the anchor.
 
-    Returns also how alike neighbouring frames are, 0 (not at all: as if they were not) to 1.
+    Returns also what they are in time: `chain`, or what is likeliest; None: not smooth.
     """
-    alone = *find_fields(boxes, prior, places), 0.0
+    alone = *find_fields(boxes, prior, places), None
     if prior.is_flat:
         return alone
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
@@ -183,18 +188,20 @@ def find_fields_in_time(
     # of boxes, and of places: patterns, of variance 1, and what is common to all
     patterns = np.column_stack([vectors * np.sqrt(values), np.ones(len(among))])
     here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
-    chain = _choose_chain(boxes, size, patterns)
+    chain = chain or _choose_chain(boxes, size, patterns)
     if chain.memory < LEAST_MEMORY:
         return alone
     mean, std, _ = alone
     missing = np.clip(1 - (here[:, :-1] ** 2).sum(axis=1), 0, 1)  # between boxes, of a variance
     apart = 2 * chain.size**2 * (1 - chain.memory ** np.abs(np.arange(len(mean)) - anchor))
     for axis in range(mean.shape[2]):
-        found, samples = chain.solve(boxes, patterns, axis)
+        found, sampled = chain.solve(boxes, patterns, axis)
         mean[..., axis] = (found - found[anchor]) @ here.T
-        spread = np.einsum("fks,nk->fns", samples - samples[anchor], here).var(axis=2)
+        spread = np.zeros(mean.shape[:2])
+        for sample in sampled:
+            spread += ((sample - sample[anchor]) @ here.T) ** 2 / SAMPLES
         std[..., axis] = np.sqrt(spread + apart[:, None] * missing)
-    return mean, std, chain.memory
+    return mean, std, chain
 
 
 def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
@@ -212,27 +219,21 @@ def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
     return BoxShifts(boxes.places, off.swapaxes(1, 2), variance, boxes.common)
 
 
-def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> _Chain:
+def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> Chain:
     """Choose memory, noise and size that make what boxes say likeliest, one after the other."""
     most = MOST_COEFFICIENTS // patterns.shape[1]
     count = min(len(boxes.off), max(min(most, MOST_IN_A_ROW), LEAST_IN_A_ROW))
     first = (len(boxes.off) - count) // 2
     some = boxes.select(np.arange(first, first + count))
     told = [_make_rows(some, patterns, axis) for axis in range(some.off.shape[2])]
-    best = _Chain(size, 0.0, 1.0)
-    tried = {
-        "memory": MEMORIES,
-        "noise": NOISE_TIMES,
-        "size": [size * times for times in SIZE_TIMES],
-    }
+    best = Chain(size, 0.0, 1.0)
+    sizes = [size * times for times in SIZE_TIMES]
+    tried = {"memory": MEMORIES, "noise": NOISE_TIMES, "size": sizes}
     for name, each in list(tried.items()) * CHOOSING_STEPS:
         chains = [replace(best, **{name: value}) for value in each]
         likely = [
-            sum(
-                chain.compute_likelihood(some.common[:, axis], *rows)
-                for axis, rows in enumerate(told)
-            )
-            for chain in chains
+            sum(c.compute_likelihood(some.common[:, axis], *rows) for axis, rows in enumerate(told))
+            for c in chains
         ]
         best = chains[int(np.argmax(likely))]
     return best
@@ -253,7 +254,7 @@ def _make_rows(
 
 
 @dataclass(frozen=True)
-class _Chain:
+class Chain:
     """Fields of frames in a row, alike between neighbours, and the noise of boxes.
 
     Attributes
@@ -304,18 +305,24 @@ class _Chain:
 
     def solve(
         self, boxes: BoxShifts, patterns: Floats, axis: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Coefficients (frames, patterns), and samples of what they may be off (..., samples)."""
+    ) -> tuple[NDArray[np.float64], Iterator[NDArray[np.float64]]]:
+        """Coefficients (frames, patterns), and samples of what they may be off, one by one."""
         rng, (frames, count) = np.random.default_rng(0), boxes.off.shape[:2]
         rows, values = _make_rows(boxes, patterns, axis)
         root = self.make_root(boxes.common[:, axis], patterns.shape[1], count)
         rows, values = rows / np.sqrt(self.noise), values / np.sqrt(self.noise)
         factors = splu(sparse.csc_array(root.T @ root + rows.T @ rows))
-        noise = root.T @ rng.normal(size=(root.shape[0], SAMPLES))
-        noise += rows.T @ rng.normal(size=(len(values), SAMPLES))
-        found = factors.solve(np.column_stack([rows.T @ values, noise]))
-        found = found[: frames * patterns.shape[1]].reshape(frames, -1, SAMPLES + 1)
-        return found[..., 0], found[..., 1:]
+
+        def solve(told: Floats) -> NDArray[np.float64]:
+            found = factors.solve(told)[: frames * patterns.shape[1]]
+            return np.asarray(found.reshape(frames, -1), np.float64)
+
+        def draw() -> Iterator[NDArray[np.float64]]:
+            for _ in range(SAMPLES):
+                noise = root.T @ rng.normal(size=root.shape[0])
+                yield solve(noise + rows.T @ rng.normal(size=len(values)))
+
+        return solve(rows.T @ values), draw()
 
 
 def _correlate(places: Floats, others: Floats, length: float) -> NDArray[np.float64]:

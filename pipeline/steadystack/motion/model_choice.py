@@ -36,7 +36,7 @@ FEWEST_FRAMES = 4
 # that those around them do, too; if so many of the boxes do, and do this share (of squares) of the
 # one that does most; and if what each does alone is no more than so much of it. An object moves few
 # boxes, features that come and go each alone.
-MOST_FOLLOW, LEAST_OF_MOST, MOST_ALONE = 0.5, 0.04, 0.45
+MOST_FOLLOW, LEAST_OF_MOST, MOST_ALONE = 0.5, 0.04, 0.6
 BOXES_PER_TERM = 3  # of a linear motion, along each axis: fewer do not tell what goes beyond it
 # Local motion is not measured in frames that turn or stretch by more, root mean square.
 MOST_LINEAR = 0.015
@@ -253,7 +253,8 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
         predicted[:, some] = find_fields(others, prior, boxes.places[some])[0]
     known = (boxes.known & seen)[..., None]
     count = np.maximum(known.sum(axis=0), 1)  # frames that know a box
-    noise = (np.where(known, prior.factor * boxes.variance, 0).sum(axis=0) / count).sum(axis=1)
+    # half of what is told is the anchor's
+    noise = (np.where(known, boxes.variance / 2, 0).sum(axis=0) / count).sum(axis=1)
     beside = []
     for moves in (boxes.off, predicted):
         # by how far frames are from their mean: the anchor's noise is in all of them alike

@@ -20,7 +20,7 @@ MAJORITY = 0.5
 PULL_AT_REST_PX = 0.15
 # At rest, what changes over most of the frame is this much of its detail.
 CHANGES = 0.04
-# In a few frames, what their shifts leave unexplained is at least this much of it. (Of 250 random
+# In a few frames, what their shifts leave unexplained is at least this much of it. (Of 256 random
 # series of 2 to 12 frames with faults whose shifts were right, ten were told for this alone, mostly
 # of living features; of 27 with something that stood still whose shifts were wrong, 23.)
 UNEXPLAINED = 0.01

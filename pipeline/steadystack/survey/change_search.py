@@ -47,7 +47,8 @@ def measure_unexplained(
     """Measure how much of frames is left where others, moved by their shifts, are taken away.
 
     Relative to their detail, in the middle one of the parts of the frame and of the pairs, less two
-    errors: noise, an object in some parts, or a bad frame, leave nothing. 0 if nothing is told.
+    errors: noise, an object in some parts, or a bad one of many frames, leave nothing. 0 if nothing
+    is told.
 
     Parameters
     ----------

@@ -91,17 +91,18 @@ def find_source_part(
 def join_parts(
     parts: Iterable[Slices], frame_shape: Sequence[int], chunks: Sequence[int]
 ) -> Slices:
-    """Join regions of frames that are read at once; along axes that a chunk holds, all is read.
+    """Join regions of frames that are read at once.
 
-    It is decoded anyway, and frames that are cut alike, wherever they move, have the same mask, of
-    which what fills it in is found once.
+    Along axes that a chunk holds all is read if it is at most twice as much: it is decoded anyway,
+    and frames that are cut alike, wherever they move, have the same mask, of which what fills it in
+    is found once.
     """
-    return tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides))
-        if chunk < size
-        else slice(0, size)
-        for size, chunk, sides in zip(frame_shape, chunks, zip(*parts, strict=True), strict=True)
-    )
+    joined = []
+    for size, chunk, sides in zip(frame_shape, chunks, zip(*parts, strict=True), strict=True):
+        first, stop = min(side.start for side in sides), max(side.stop for side in sides)
+        is_whole = chunk >= size and 2 * (stop - first) >= size
+        joined.append(slice(0, size) if is_whole else slice(first, stop))
+    return tuple(joined)
 
 
 def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
