@@ -81,7 +81,7 @@ def test_far_from_what_is_seen_it_is_the_shift_of_the_frame():
     assert estimate_prior(half.select(np.array([5])), SIDE, SIDE / COUNT).is_flat
 
 
-def draw_in_time(seed, growth, noise=0.25, frames=20):
+def draw_in_time(seed, growth, noise=0.25, frames=20, unseen=0.1):
     """Boxes of frames whose waves have these sizes, relative to the first, with the noise of it."""
     rng = np.random.default_rng(seed)
     along = (np.arange(COUNT) + 0.5) * SIDE / COUNT
@@ -94,7 +94,7 @@ def draw_in_time(seed, growth, noise=0.25, frames=20):
     own = rng.normal(0, noise, (frames, len(places), 2))
     off, variance = truth(places) + own - own[0], np.full(own.shape, 2 * noise**2)
     variance[0] = 0
-    some = rng.random((frames, len(places))) < 0.1  # are not seen
+    some = rng.random((frames, len(places))) < unseen
     some[0] = False
     off[some], variance[some] = np.nan, np.nan
     return BoxShifts(places, off, variance, np.zeros((frames, 2))), truth
@@ -116,10 +116,10 @@ def test_frames_that_deform_gradually_help_each_other():
     assert 0.7 < np.sqrt(np.mean(np.square(ratios))) < 1.4
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.05])
-def test_what_is_seen_clearly_is_not_smoothed_away(noise):
+@pytest.mark.parametrize(("noise", "unseen"), [(0.01, 0.1), (0.05, 0.1), (0.05, 0.8)])
+def test_what_is_seen_clearly_is_not_smoothed_away(noise, unseen):
     places = np.random.default_rng(9).uniform(20, 180, (30, 2))
-    boxes, truth = draw_in_time(6, np.linspace(0, 2.0, 10), noise, frames=10)
+    boxes, truth = draw_in_time(6, np.linspace(0, 2.0, 10), noise, frames=10, unseen=unseen)
     prior = estimate_prior(boxes, SIDE, SIDE / COUNT)
     alone, _ = find_fields(boxes, prior, places)
     mean, _, chain = find_fields_in_time(boxes, prior, places, 0)

@@ -180,9 +180,10 @@ def find_fields_in_time(
     if prior.is_flat:
         return alone
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
-    boxes, size = _tell_noise_apart(boxes, prior, anchor), float(np.sqrt((prior.size**2).mean()))
+    size, noise = float(np.sqrt((prior.size**2).mean())), np.median(boxes.variance[boxes.known])
+    boxes = _tell_noise_apart(boxes, prior, anchor)
     values, vectors = np.linalg.eigh(among)
-    seen = size**2 * values > LEAST_OF_NOISE * np.median(boxes.variance)
+    seen = size**2 * values > LEAST_OF_NOISE * noise
     seen[-1] = True
     values, vectors = values[seen], vectors[:, seen]
     # of boxes, and of places: patterns, of variance 1, and what is common to all
