@@ -165,7 +165,10 @@ def test_a_silent_stage_is_watched_while_it_works(monkeypatch, caplog):
             assert told.wait(60)
     finally:
         run_log.meter_log.removeHandler(handler)
-    assert not [each for each in threading.enumerate() if each.name == "watch saving"]
+    watching = [each for each in threading.enumerate() if each.name == "watch saving"]
+    for thread in watching:  # it may be about to end
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in watching)
 
 
 def count_told(records):

@@ -126,7 +126,7 @@ def _look_at_few(
     effect = _describe(table.shift[rows], table.shift_std[rows])
     of_sample = np.searchsorted(sample.frames, pairs)
     unexplained = measure_unexplained(sample, shifts[sample.frames], of_sample)
-    return replace(effect, unexplained=unexplained)
+    return replace(effect, unexplained=unexplained) if unexplained else None
 
 
 def _remeasure(
