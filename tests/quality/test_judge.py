@@ -380,10 +380,12 @@ def test_parts_that_disagree_are_told_where_frames_are_too_few_to_look_for_what_
         assert said.reasons[0].endswith("goes its own way, mask it")
         effect = FixedPatternEffect(12, 1.0, 1.0, error=0.0, certain=False)
         assert judge_series(table, frames, fixed_pattern=effect).trust is Trust.GOOD
+        few = replace(effect, unexplained=0.004)
+        assert judge_series(table, frames, fixed_pattern=few).reasons == said.reasons
         turn = LocalMotion(12, 9, 6, 2.0, "top left", linear=True)
-        assert [each.code for each in judge_series(table, frames, motion=turn).findings] == [
-            Reason.TURNING
-        ]
+        for left in (None, replace(effect, unexplained=0.2)):  # by shifts alone
+            turned = judge_series(table, frames, motion=turn, fixed_pattern=left)
+            assert [each.code for each in turned.findings] == [Reason.TURNING]
         followed = replace(frames, local_shift=np.zeros((count + 1, 2, 2, 1)))
         assert judge_series(table, followed).trust is Trust.GOOD
 

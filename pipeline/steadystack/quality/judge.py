@@ -107,9 +107,10 @@ def judge_series(
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
+    are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few to look for it
     still = still or [
         *advise_on_jumps(fixed_pattern, advice),
-        *advise_on_what_may_win(fixed_pattern, advice),
+        *advise_on_what_may_win(None if are_few and strange else fixed_pattern, advice),
     ]
     return Verdict.of(
         [
@@ -129,7 +130,7 @@ def judge_series(
             *find_rejected_pairs(pairs, frames, advice),
             *find_contradictions(pairs, frames, advice),
             *find_biased_separations(pairs, frames, advice),
-            *([] if fixed_pattern or strange else _find_disagreeing_parts(frames, advice)),
+            *(_find_disagreeing_parts(frames, advice) if are_few and not strange else []),
             *_find_large_errors(frames),
             *_find_lost_reference(outside),
             *([] if outside and outside.is_found else _find_lost_anchor(frames, anchor, advice)),
