@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from steadystack.defects import compare_pair
+from steadystack.defects import compare_pair, find_overlap
 from support.scenes import Scene
 
 SHAPE = (110, 126)
@@ -74,3 +74,11 @@ def test_where_little_is_valid_nothing_is_told():
     assert np.isnan(compare_pair(first[:1], second[:1], np.ones((1, SHAPE[1]), bool))).any()
     volume = np.stack([first, second, first, second, first, second])
     assert compare_pair(volume, volume, np.ones(volume.shape, bool)).shape == (27, 2)
+
+
+def test_frames_that_do_not_overlap_leave_nothing_to_tell():
+    here, there = find_overlap((10, 12), np.array([-3, 20]))
+    image = np.arange(120).reshape(10, 12)
+    assert image[here].shape == image[there].shape == (7, 0)
+    here, there = find_overlap((10, 12), np.array([2, -1]))
+    np.testing.assert_array_equal(image[there] + 2 * 12 - 1, image[here])

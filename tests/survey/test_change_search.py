@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import steadystack
-from steadystack.survey import change_search
 from support.scenes import Scene
 
 
@@ -45,11 +44,3 @@ def test_few_frames_of_a_scene_behind_something_that_wins_are_not_called_good(co
     # of the scene alone, all is explained
     frames = np.array([behind.view(still.shape, at) for at in path]) + noise
     assert steadystack.estimate_shifts(frames).attrs["verdict"] == "good"
-
-
-def test_frames_that_do_not_overlap_leave_nothing_to_tell():
-    here, there = change_search._overlap((10, 12), np.array([-3.4, 20.0]))
-    image = np.arange(120).reshape(10, 12)
-    assert image[here].shape == image[there].shape == (7, 0)
-    here, there = change_search._overlap((10, 12), np.array([2.0, -1.0]))
-    np.testing.assert_array_equal(image[there] + 2 * 12 - 1, image[here])

@@ -17,6 +17,7 @@ from steadystack.checks.sampling import (
     name_part,
     sample_pairs,
 )
+from steadystack.defects import find_overlap
 from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import (
     FrameSource,
@@ -178,7 +179,8 @@ def _measure_parts(
         if reference is None or moving is None:
             continue
         whole_shift = np.rint(table.shift[row]).astype(int)
-        boxes = list(enumerate(cut_into_parts(_find_overlap(method.search.shape, whole_shift))))
+        overlap, _ = find_overlap(method.search.shape, whole_shift)
+        boxes = list(enumerate(cut_into_parts(overlap)))
         for centre in (whole_shift, np.zeros_like(whole_shift)):
             left = [(part, box) for part, box in boxes if np.isnan(shifts[index, part]).any()]
             found = _register_parts(reference, moving, left, centre, method.search.allow_inverted)
@@ -204,7 +206,7 @@ def _predict_motion(
     is_local = bool(np.isfinite(solved.local_shift).any())
     find = _find_local_shifts if is_local else _find_linear_shifts
     for index, row in enumerate(rows):
-        overlap = _find_overlap(method.search.shape, np.rint(table.shift[row]).astype(int))
+        overlap, _ = find_overlap(method.search.shape, np.rint(table.shift[row]).astype(int))
         places = np.array(
             [[(side.start + side.stop - 1) / 2 for side in box] for box in cut_into_parts(overlap)]
         ) + [side.start for side in method.whole_region]
@@ -232,15 +234,6 @@ def _find_local_shifts(
     still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
     laid = still.lay(places)
     return np.asarray(places - (laid - moving.at_places(laid)))
-
-
-def _find_overlap(shape: Sequence[int], whole_shift: NDArray[np.int64]) -> Slices:
-    """Find where the frames of a pair overlap, as slices of the reference."""
-    ends = [
-        (max(shift, 0), size + min(shift, 0))
-        for size, shift in zip(shape, whole_shift.tolist(), strict=True)
-    ]
-    return tuple(slice(first, max(last, first)) for first, last in ends)
 
 
 def _register_parts(

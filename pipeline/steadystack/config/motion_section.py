@@ -54,7 +54,7 @@ class MotionSection(Section):
 
     @model_validator(mode="after")
     def _check_what_is_local(self) -> Self:
-        if self.smooth_in_time and self.model not in ("local", "auto"):
+        if self.smooth_in_time and not self.may_be_local:
             raise ValueError(
                 f"smooth_in_time is for local motion, but model is {self.model}: leave it out, or "
                 "set model to local or auto"
@@ -68,9 +68,14 @@ class MotionSection(Section):
 
     def count_most_nodes(self, ndim: int) -> tuple[int, ...]:
         """How many nodes there are at most along each axis; 1, of nothing, if there is no grid."""
-        if self.model not in ("local", "auto"):
+        if not self.may_be_local:
             return (1,) * ndim
         return self.grid or (CHOSEN_NODES[ndim],) * ndim
+
+    @property
+    def may_be_local(self) -> bool:
+        """Whether they may, or that may yet be chosen."""
+        return self.model in ("local", "auto")
 
     @property
     def is_local(self) -> bool:

@@ -34,7 +34,7 @@ from steadystack.defects.outstanding import (
     select_staying,
     standardize,
 )
-from steadystack.defects.pair_changes import compare_pair
+from steadystack.defects.pair_changes import compare_pair, find_overlap
 from steadystack.defects.unseen import find_unseen, list_runs
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "estimate_field_bytes",
     "estimate_search_bytes",
     "find_outstanding",
+    "find_overlap",
     "find_unseen",
     "list_runs",
     "measure_moving_slopes",

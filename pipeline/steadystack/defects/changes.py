@@ -49,8 +49,7 @@ def compare_changes(images: NDArray[np.floating], valid: Bools) -> float:
     frame, is no matter. 0 where there is too little to tell, or it may be noise. `valid`, of a
     frame's shape, is what all of them show.
     """
-    ones = np.ones([1 if size <= 2 * EDGE + 1 else 2 * EDGE + 1 for size in valid.shape], bool)
-    used = np.asarray(ndimage.binary_erosion(valid, ones, border_value=0))
+    used = leave_edges_out(valid)
     if used.mean() < LEAST_USED:
         return 0.0
     levels = make_levels(valid.shape)
@@ -101,6 +100,22 @@ def _compare_frames(parts: list[_Part]) -> float:
     return float(np.sqrt(max(np.median(alike), 0.0)))
 
 
+def leave_edges_out(valid: Bools) -> Bools:
+    """The valid pixels that have only such around them, within the frame."""
+    ones = np.ones([1 if size <= 2 * EDGE + 1 else 2 * EDGE + 1 for size in valid.shape], bool)
+    return np.asarray(ndimage.binary_erosion(valid, ones, border_value=0))
+
+
+def list_neighbours(shape: tuple[int, ...]) -> Iterator[tuple[Slices, Slices]]:
+    """Slices of pixels and of their neighbours, along each axis that has both."""
+    for axis, size in enumerate(shape):
+        if size > APART:
+            everything = [slice(None)] * len(shape)
+            here, there = everything.copy(), everything.copy()
+            here[axis], there[axis] = slice(APART, None), slice(None, -APART)
+            yield tuple(here), tuple(there)
+
+
 def cut_frame(shape: tuple[int, ...]) -> Iterator[Slices]:
     """Cut a frame into parts."""
     edges = [np.linspace(0, size, CUTS + 1).astype(int).tolist() for size in shape]
@@ -137,13 +152,8 @@ def _multiply_neighbours(values: Floats, used: Bools) -> NDArray[np.float64]:
     """
     images, least = np.zeros((len(values), *used.shape)), np.full(len(values), np.inf)
     images[:, used] = values
-    for axis, size in enumerate(used.shape):
-        if size > APART:
-            first, second = (
-                tuple(side if each == axis else slice(None) for each in range(used.ndim))
-                for side in (slice(APART, None), slice(None, -APART))
-            )
-            both = max(int(np.count_nonzero(used[first] & used[second])), 1)
-            products = images[:, *first] * images[:, *second]
-            least = np.minimum(least, products.reshape(len(values), -1).sum(axis=1) / both)
+    for first, second in list_neighbours(used.shape):
+        both = max(int(np.count_nonzero(used[first] & used[second])), 1)
+        products = images[:, *first] * images[:, *second]
+        least = np.minimum(least, products.reshape(len(values), -1).sum(axis=1) / both)
     return least

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.defects.pair_changes import find_overlap
 from steadystack.model import Bools, Floats
 
 # The plane of a frame: its rows differ along the first of these axes, its columns along the second.
@@ -136,20 +137,11 @@ def compute_scene_slopes(
     steps = np.rint(np.diff(positions, axis=0)).astype(int)
     known = [np.where(*one, np.nan) for one in zip(valid, frames, strict=True)]
     for first, second, step in zip(known[:-1], known[1:], steps, strict=True):
-        here, there = _overlap(step, first.shape)
+        here, there = find_overlap(first.shape, step)
         one, two = first[here], second[there]
         if min(one.shape[-2:]) > 1:
             found.append([_multiply(np.diff(one, axis=a), np.diff(two, axis=a)) for a in PLANE])
     return np.median(found, axis=0) if found else np.zeros(len(PLANE))
-
-
-def _overlap(step: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], ...]:
-    """Where two frames show the same, of which the second is to be moved by `step` more."""
-    here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(step.tolist(), shape, strict=True))
-    there = tuple(
-        slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step.tolist(), shape, strict=True)
-    )
-    return here, there
 
 
 def _separate(

@@ -7,26 +7,38 @@ the other is taken away: nothing, if both show one scene.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from steadystack.defects.changes import (
-    APART,
-    EDGE,
     FEWEST_PIXELS,
     cut_frame,
+    leave_edges_out,
+    list_neighbours,
     make_levels,
     make_slopes,
     take_away,
 )
-from steadystack.model import Bools, Floats
+from steadystack.model import Bools, Floats, Slices
 
 # Parts with less than this share of the detail of the one that has most say nothing, and fewer
 # parts than so many neither.
 LEAST_DETAIL, FEWEST_PARTS = 0.1, 4
 # Columns that differ by less than this share say the same.
 SMALLEST = 1e-3
+
+
+def find_overlap(shape: Sequence[int], shift: NDArray[np.int64]) -> tuple[Slices, Slices]:
+    """Where two frames lie on each other, as slices of each, if the second is shifted (axes,)."""
+    here, there = [], []
+    for size, by in zip(shape, shift.tolist(), strict=True):
+        last = max(size + min(by, 0), 0)
+        first = min(max(by, 0), last)
+        here.append(slice(first, last))
+        there.append(slice(first - by, last - by))
+    return tuple(here), tuple(there)
 
 
 def compare_pair(first: Floats, second: Floats, used: Bools) -> NDArray[np.float64]:
@@ -37,8 +49,7 @@ def compare_pair(first: Floats, second: Floats, used: Bools) -> NDArray[np.float
     around 0 if only noise is left, and their standard errors then (parts, 2); NaN where there is
     too little to tell.
     """
-    ones = np.ones([1 if size <= 2 * EDGE + 1 else 2 * EDGE + 1 for size in used.shape], bool)
-    inner = np.asarray(ndimage.binary_erosion(used, ones, border_value=0))
+    inner = leave_edges_out(used)
     one, other = (each[inner].astype(np.float64) for each in (first, second))
     power = float(other @ other)
     gain = float(np.sign(one @ other) * np.sqrt(one @ one / power)) if power else 0.0
@@ -68,13 +79,7 @@ def _compare_part(pixels: NDArray[np.float64], inside: Bools) -> tuple[float, fl
     images = np.zeros((len(pixels), *inside.shape))
     images[:, inside] = pixels
     told = []
-    for axis, size in enumerate(inside.shape):
-        if size <= APART:
-            continue
-        here, there = (
-            tuple(side if each == axis else slice(None) for each in range(inside.ndim))
-            for side in (slice(APART, None), slice(None, -APART))
-        )
+    for here, there in list_neighbours(inside.shape):
         one, other = (images[:, *side].reshape(len(images), -1) for side in (here, there))
         products = (one @ other.T + other @ one.T) / 2
         detail = float(products[1, 1])

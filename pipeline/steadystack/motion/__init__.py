@@ -11,10 +11,16 @@ boxes of the frame, and `local_prior` makes smooth fields of what they say.
 
 from steadystack.motion.generators import make_generators
 from steadystack.motion.local_motion import solve_local_motion
-from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
+from steadystack.motion.model_choice import (
+    LINEAR_MODELS,
+    MOTION_CHOICE,
+    ModelChoice,
+    choose_model,
+)
 from steadystack.motion.series_motion import solve_motion
 
 __all__ = [
+    "LINEAR_MODELS",
     "MOTION_CHOICE",
     "ModelChoice",
     "choose_model",

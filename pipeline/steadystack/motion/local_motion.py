@@ -91,8 +91,8 @@ def solve_local_motion(
     rows = _choose_rows(pairs, frames, only_near=True)
     boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
     for number in range(MOST_ROUNDS):
-        before = now
-        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time, number)
+        before = now if number >= CHOOSING_ROUNDS else replace(now, chain=None)
+        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
         if number and not (change > still).any():
@@ -223,7 +223,6 @@ def _go_round(
     anchor: int,
     robust: bool,
     in_time: bool = False,
-    number: int = 0,
 ) -> _LocalRound:
     """Measure what is left beside the fields, and find them anew."""
     field = before.field
@@ -237,9 +236,9 @@ def _go_round(
     off = field.at_places(place) + left - frames.shift[:, None]
     shifts = BoxShifts(place, off, variance, np.nan_to_num(frames.shift_std))
     prior = estimate_prior(shifts, max(boxes.shape), float(boxes.sides.max()))
-    chain = before.chain if number >= CHOOSING_ROUNDS else None
+    chain = None
     if in_time:
-        mean, std, chain = find_fields_in_time(shifts, prior, field.places, anchor, chain)
+        mean, std, chain = find_fields_in_time(shifts, prior, field.places, anchor, before.chain)
     else:
         mean, std = find_fields(shifts, prior, field.places)
     values = (frames.shift[:, None] + mean).reshape(field.values.shape)

@@ -176,12 +176,11 @@ def find_fields_in_time(
 
     Returns also what they are in time: `chain`, or what is likeliest; None: not smooth.
     """
-    alone = *find_fields(boxes, prior, places), None
     if prior.is_flat:
-        return alone
+        return *find_fields(boxes, prior, places), None
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
     size, noise = float(np.sqrt((prior.size**2).mean())), np.median(boxes.variance[boxes.known])
-    boxes = _tell_noise_apart(boxes, prior, anchor)
+    by_frame, boxes = boxes, _tell_noise_apart(boxes, prior, anchor)
     values, vectors = np.linalg.eigh(among)
     seen = size**2 * values > LEAST_OF_NOISE * noise
     seen[-1] = True
@@ -191,8 +190,9 @@ def find_fields_in_time(
     here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
     chain = chain or _choose_chain(boxes, size, patterns)
     if chain.memory < LEAST_MEMORY:
-        return alone
-    mean, std, _ = alone
+        return *find_fields(by_frame, prior, places), None
+    shape = (len(boxes.off), *places.shape)
+    mean, std = np.zeros(shape), np.zeros(shape)
     missing = np.clip(1 - (here[:, :-1] ** 2).sum(axis=1), 0, 1)  # between boxes, of a variance
     apart = 2 * chain.size**2 * (1 - chain.memory ** np.abs(np.arange(len(mean)) - anchor))
     for axis in range(mean.shape[2]):

@@ -42,8 +42,8 @@ BOXES_PER_TERM = 3  # of a linear motion, along each axis: fewer do not tell wha
 MOST_LINEAR = 0.015
 LINEAR_STEPS = 12
 KINDS = ("turn", "scale", "shear")
-LINEAR = ("rigid", "similarity", "affine")
-MODELS = dict(zip(KINDS, LINEAR, strict=True))
+LINEAR_MODELS = ("rigid", "similarity", "affine")  # simple ones first
+MODELS = dict(zip(KINDS, LINEAR_MODELS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,9 @@ def choose_model(
     local = measure_local_strength(*look_at_boxes(source, pairs, frames, method, **how))
     explained = 0.0
     if linear.model != "translation":
-        explained = max(strengths[kind].size for kind in KINDS[: LINEAR.index(linear.model) + 1])
+        explained = max(
+            strengths[kind].size for kind in KINDS[: LINEAR_MODELS.index(linear.model) + 1]
+        )
     radius = float(np.linalg.norm(source.frame_shape)) / np.sqrt(12)  # of pixels, about their mean
     can_follow = explained < max(MOST_LINEAR * radius, local.size / MOST_LEFT)
     if local.is_seen and can_follow:

@@ -7,11 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 
-from steadystack.model import (
-    OtherConditioning,
-)
-
-MODELS = ("rigid", "similarity", "affine")  # of linear motion, simple ones first
+from steadystack.model import OtherConditioning
+from steadystack.motion import LINEAR_MODELS
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ class AdviceSettings:
 
     def advise_on_turning(self, suits: str) -> str:
         """Advice for frames that turn or stretch, which a model `suits`; "": none does."""
-        simpler = ("translation", *MODELS[: MODELS.index(suits)]) if suits else ()
+        simpler = ("translation", *LINEAR_MODELS[: LINEAR_MODELS.index(suits)]) if suits else ()
         return f": set motion: {{model: {suits}}}" if self.motion in simpler else ""
 
     @property

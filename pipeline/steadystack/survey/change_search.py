@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.defects import choose_near, compare_changes, compare_pair
+from steadystack.defects import choose_near, compare_changes, compare_pair, find_overlap
 from steadystack.measure import Sample
-from steadystack.model import Slices
 from steadystack.pairs import spread_evenly
 from steadystack.survey.slope_search import read_levelled
 
@@ -58,7 +57,8 @@ def measure_unexplained(
     read = list(sample.images(np.ones(len(sample.frames), bool)))
     shares = []
     for reference, moving in pairs.tolist():
-        here, there = _overlap(read[0][0].shape, shifts[moving] - shifts[reference])
+        apart = np.rint(shifts[moving] - shifts[reference]).astype(int)
+        here, there = find_overlap(read[0][0].shape, apart)
         (image, valid), (other, other_valid) = read[reference], read[moving]
         used = valid[here] & other_valid[there]
         if used.any():
@@ -74,13 +74,3 @@ def measure_unexplained(
     parts = np.nanmedian(told, axis=0)
     middle, error = np.median(parts, axis=0) * [1, MEDIAN_ERROR / len(parts) ** 0.5]
     return float(max(middle - ERRORS * error, 0.0))
-
-
-def _overlap(shape: tuple[int, ...], shift: NDArray[np.float64]) -> tuple[Slices, Slices]:
-    """Where two frames lie on each other, as slices of each, if the second is shifted."""
-    here, there = [], []
-    for size, by in zip(shape, np.rint(shift).astype(int).tolist(), strict=True):
-        first, last = max(by, 0), max(size + min(by, 0), 0)
-        here.append(slice(min(first, last), last))
-        there.append(slice(min(first, last) - by, last - by))
-    return tuple(here), tuple(there)
