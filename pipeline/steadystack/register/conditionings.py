@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadystack.conditioning import Conditioning
-from steadystack.model import PairStatus, Registration
+from steadystack.model import PairStatus, Registration, Surface
+from steadystack.ncc import Terms
+from steadystack.peak import find_peak
 from steadystack.register.gradient_fit import fit_gradients
 from steadystack.register.leave_out import DISAGREES, PairImages, Spread, measure_spread, widen
 from steadystack.register.plain_pair import PlainPair
-from steadystack.register.search import Search, register_terms
+from steadystack.register.search import Search, make_surface, register_terms
 
 TRIED = (
     Conditioning(high_pass=3),
@@ -47,6 +50,10 @@ AS_GOOD = 2.0
 # Without one as the images are, the shift must be known this well, px, and its rival be at most
 # this part as significant.
 LARGEST_STD, RIVAL = 1.0, 0.7
+# Where one conditioning alone finds a shift, the highest peak of all others, which see other detail
+# of the scene, must be at the same lag, to so many pixels and deviations along each axis, and the
+# shift be known this well, px: along an edge it is not.
+SAME_LAG, SAME_LAG_DEVIATIONS, ALONE_STD = 1.0, 2.0, 0.35
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Attempt:
     ----------
     stated : its registration before it was widened to that
     spread : what parts, and bands of them, disagree about; None: there is no shift
+    highest : the lag of the highest peak where that is not believed, px
     """
 
     pair: PlainPair
@@ -66,6 +74,7 @@ class Attempt:
     registration: Registration
     spread: Spread | None = None
     by_gradients: bool = False
+    highest: NDArray[np.float64] | None = None
 
     @classmethod
     def make(
@@ -73,9 +82,12 @@ class Attempt:
     ) -> Attempt:
         """Measure a pair that was conditioned in the way of that name."""
         images = PairImages(pair, make_search(pair))
-        stated = register_terms(images.compute_terms(), images.search)
+        terms = images.compute_terms()
+        stated = register_terms(terms, images.search)
         if stated.status is not PairStatus.OK:
-            return cls(pair, stated, stated)
+            can_be_helped = stated.status in CAN_BE_HELPED
+            highest = _find_highest(terms, images.search) if can_be_helped else None
+            return cls(pair, stated, stated, highest=highest)
         spread = measure_spread(stated, images)
         widened = replace(widen(stated, spread.of_parts), conditioning=name)
         return cls(pair, stated, widened, spread)
@@ -238,5 +250,34 @@ def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     else:
         as_good = [other for other in rest if other.std < AS_GOOD * best.std]
         denied = any(best.differs_from(other) > 1 for other in as_good)
-        is_better = bool(agreeing) and not denied and best.std < LARGEST_STD
+        supported = bool(agreeing) or _is_unanimous(best, [as_it_is, *attempts])
+        is_better = supported and not denied and best.std < LARGEST_STD
     return best.widen_to(agreeing[0] if agreeing else best) if is_better else as_it_is
+
+
+def _find_highest(terms: Terms, search: Search) -> NDArray[np.float64] | None:
+    """Find the lag of the highest peak of a pair, whatever chance would make of it."""
+    surface = make_surface(terms, search)
+    if search.allow_inverted or not isinstance(surface, Surface):
+        return None
+    peak = find_peak(surface)
+    return None if peak is None else np.add(surface.first_lag, peak.index, dtype=np.float64)
+
+
+def _is_unanimous(best: Attempt, attempts: Sequence[Attempt]) -> bool:
+    """Whether the highest peak of a pair is at the shift of the best attempt in every other one.
+
+    Lines of text, say, are so alike that no peak of a surface stands out from the others, and a
+    long axial blur lets it hardly fall off along z; that coarse and fine detail have their peaks
+    at the same lag by chance is as rare as there are lags.
+    """
+    if not best.is_ok:
+        return False
+    if best.std > ALONE_STD or any(attempt.has_rival for attempt in attempts):
+        return False
+    lags = [attempt.highest for attempt in attempts if not attempt.is_ok]
+    found = best.registration
+    allowed = SAME_LAG + SAME_LAG_DEVIATIONS * np.sqrt(np.diag(found.covariance))
+    return all(
+        lag is not None and bool((np.abs(lag - found.shift) <= allowed).all()) for lag in lags
+    )
