@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import Bools, InputError, Slices, as_plain
+from steadystack.model import Bools, InputError, Slices, as_plain, find_finite_pixels
 
 
 class Mask(Protocol):
@@ -141,13 +141,6 @@ class Validity:
                 positions = np.arange(region[axis].start, region[axis].stop)
                 inside = (positions >= width) & (positions < shape[axis] - width)
                 yield inside.reshape([-1 if other == axis else 1 for other in range(len(shape))])
-
-
-def find_finite_pixels(image: NDArray[Any]) -> Bools:
-    """Find the finite pixels (bool array of the image's shape, that may be written to)."""
-    if np.issubdtype(image.dtype, np.inexact):
-        return np.asarray(np.isfinite(image))
-    return np.ones(image.shape, bool)
 
 
 def as_mask(values: ArrayLike) -> Bools:

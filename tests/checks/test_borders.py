@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steadystack.checks import find_constant_border, find_no_data
+from steadystack.checks.borders import find_far_value
 from support.scenes import Scene
 
 
@@ -99,3 +100,32 @@ def test_one_frame_tells_only_of_pixels_that_are_lost_singly():
     assert find_in([stop]) == {}
     assert set(find_in([lost])) == {0}
     assert find_no_data([(lost, np.zeros(SHAPE, bool))], 0.02) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "share", "is_far"),
+    [
+        (-9999.0, 0.02, True),
+        (1e20, 0.2, True),
+        (0.0, 0.02, True),
+        (80.0, 0.02, False),  # just darker than all others
+        (-9999.0, 0.0005, False),  # a hot pixel or two
+        (0.0, 0.8, False),  # what is dark around a scene
+    ],
+)
+def test_a_value_that_many_pixels_have_is_far_from_all_others(value, share, is_far):
+    rng = np.random.default_rng(7)
+    image = 100 + 5 * rng.normal(size=(96, 96))
+    valid = rng.random(image.shape) < 0.9
+    image[rng.random(image.shape) < share] = value
+    found = find_far_value(np.where(valid, image, np.nan), valid)
+    assert (found is not None) == is_far
+    if found is not None:
+        assert found[0] == value
+        assert found[1] == pytest.approx(share, rel=0.3)
+
+
+def test_a_scene_that_is_saturated_here_and_there_has_no_far_value():
+    scene = np.clip(100 + 100 * Scene(3).view((96, 96), (0, 0)), 0, 255).astype(np.uint8)
+    assert np.mean(scene == 255) > 0.003
+    assert find_far_value(scene, np.ones(scene.shape, bool)) is None

@@ -13,6 +13,7 @@ from steadystack.model import (
     FrameStatus,
     LocalMotion,
     MajorityCheck,
+    MaskCheck,
     PairStatus,
     PairTable,
     ProbeCheck,
@@ -45,6 +46,16 @@ def test_the_limit_that_was_too_low_is_told():
         "10 of 20 pairs end at the edge of the search: raise register.max_shift above 48"
     )
     assert judge_series(table, frames).reasons[0].endswith("raise register.max_shift")
+
+
+def test_a_value_far_from_all_others_is_named_where_something_is_wrong():
+    mask = MaskCheck(1.0, inverted=False, far_value=-9999.0, far_share=0.021)
+    wrong = judge_series(*solved([PairStatus.OK, PairStatus.AMBIGUOUS] * 10), mask=mask)
+    assert wrong.reasons[0] == (
+        "2.1% of the pixels are -9999, far from all others: if that is no data, set "
+        "mask.invalid_values: [-9999]"
+    )
+    assert judge_series(*solved([PairStatus.OK] * 10), mask=mask).trust is Trust.GOOD
 
 
 def test_few_frames_that_move_by_themselves_are_worth_a_look_and_many_spoil_it():

@@ -28,6 +28,10 @@ MOST_MOVED_PX, MOST_CHANGED, MOST_BESIDE = 0.05, 0.3, 0.2
 # distance of the median and by so many of the steps between values.
 MOST_TOGETHER, LEAST_APART, LEAST_STEPS = 0.15, 0.25, 4
 
+# Pixels of one value are far from all others if these are no nearer than so many times what 98 % of
+# them span. At least, and less than, these shares of the frame have that value.
+FAR, FREQUENT, MOST_FAR = 1.5, 0.003, 0.6
+
 
 @dataclass(frozen=True)
 class Border:
@@ -89,6 +93,22 @@ def find_frequent_extremes(values: NDArray[Any], least_share: float) -> list[tup
         if least_share < share < 1:
             extremes.append((extreme, share))
     return sorted(extremes)
+
+
+def find_far_value(image: NDArray[Any], valid: Bools) -> tuple[float, float] | None:
+    """Find the lowest or highest value, with its share, if many pixels have it far from all others.
+
+    None if there is none: a scene may be saturated, or dark around what it shows, but the rest of
+    it is not that far away.
+    """
+    values = image[valid]
+    for value, share in find_frequent_extremes(values, FREQUENT):
+        others = values[values != value]
+        low, high = np.percentile(others, (1, 99))
+        nearest = np.abs(others - value).min()
+        if share < MOST_FAR and nearest > max(FAR * (high - low), 0):
+            return value, share
+    return None
 
 
 def find_no_data(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.checks.borders import find_far_value
 from steadystack.checks.sampling import CHECK_PIXELS, sample_pairs
 from steadystack.conditioning import looks_inverted
 from steadystack.model import (
@@ -40,14 +42,16 @@ def check_mask(source: FrameSource, table: PairTable) -> MaskCheck | None:
     be read.
     """
     region = _find_middle(source.frame_shape, MOST_READ)
-    shares, inverted = [], []
+    shares, inverted, far = [], [], []
     for frame in sorted({0, source.frame_count // 2, source.frame_count - 1}):
         image, usable = _read_region(source, frame, region)
         if image is None:
             continue
         step = -(-image.size // MOST_SEEN)
         shares.append(float(usable.mean()))
-        inverted.append(looks_inverted(image[..., ::step, :], usable[..., ::step, :]))
+        thin, thin_usable = image[..., ::step, :], usable[..., ::step, :]
+        inverted.append(looks_inverted(thin, thin_usable))
+        far.append(find_far_value(thin, thin_usable))
     if not shares:
         return None
     valid = float(np.mean(shares))
@@ -56,7 +60,18 @@ def check_mask(source: FrameSource, table: PairTable) -> MaskCheck | None:
     if valid < 1 - LEAST_EXCLUDED and len(rows) >= FEWEST_PAIRS:
         is_at_rest = bool((np.abs(table.shift[rows]) < NO_MOTION_PX).all())
         excluded_motion = _measure_excluded_motion(source, table, rows) if is_at_rest else 0.0
-    return MaskCheck(valid, sum(inverted) > len(inverted) / 2, excluded_motion)
+    is_inverted = sum(inverted) > len(inverted) / 2
+    return MaskCheck(valid, is_inverted, excluded_motion, *_find_common(far))
+
+
+def _find_common(found: Sequence[tuple[float, float] | None]) -> tuple[float | None, float]:
+    """Find the value that most frames have, of one with its share for each; None if none is."""
+    values = Counter(each[0] for each in found if each is not None)
+    for value, count in values.most_common(1):
+        if 2 * count > len(found):
+            share = np.mean([each[1] for each in found if each is not None and each[0] == value])
+            return value, float(share)
+    return None, 0.0
 
 
 def _measure_excluded_motion(

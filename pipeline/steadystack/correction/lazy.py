@@ -29,10 +29,11 @@ from steadystack.model import (
     as_plain,
     as_shifts,
     as_stack,
+    find_finite_pixels,
     spatial_dims,
     suggest_renaming,
 )
-from steadystack.validity import as_mask, find_finite_pixels
+from steadystack.validity import as_mask
 from steadystack.warp import (
     INVALID,
     Box,

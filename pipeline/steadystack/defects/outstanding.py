@@ -59,7 +59,8 @@ def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.in
 
 def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
     """Give the valid pixels of a frame the mean 0 and the deviation 1; the others are 0."""
-    values = np.asarray(image, np.float32)
+    with np.errstate(over="ignore"):  # of what is not valid
+        values = np.asarray(image, np.float32)
     if not valid.any():
         return np.zeros(values.shape, np.float32)
     inside = values[valid].astype(np.float64)

@@ -47,6 +47,7 @@ from steadystack.model.images import (
     Registration,
     ReportImages,
     Surface,
+    find_finite_pixels,
     is_of_one_value,
 )
 from steadystack.model.pilot_outcome import (
@@ -187,6 +188,7 @@ __all__ = [
     "count_parts",
     "describe_channel_offsets",
     "escape_unprintable",
+    "find_finite_pixels",
     "hide_in_values",
     "hide_secrets",
     "is_of_one_value",

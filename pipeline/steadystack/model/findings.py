@@ -133,11 +133,15 @@ class MaskCheck:
     inverted : whether what is taken away looks like a scene, and what is left does not
     taken_moves : how far what is taken away moves between the frames of a pair, the median in
         pixels, where what is left does not move; 0 if that was not found
+    far_value, far_share : a value that many of the pixels that are left have, far from all others,
+        as "no data" is; None if there is none; and their mean share, 0..1
     """
 
     valid: float
     inverted: bool
     taken_moves: float = 0.0
+    far_value: float | None = None
+    far_share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slices
 
+# Numbers from this on do not fit in float32, in which images are looked at.
+TOO_LARGE = 1e38
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -271,3 +274,13 @@ def is_of_one_value(values: NDArray[Any]) -> bool:
     if first != first:
         return bool(np.isnan(values).all())
     return bool((values == first).all())
+
+
+def find_finite_pixels(image: NDArray[Any]) -> Bools:
+    """Find the pixels of finite numbers (bool array of the image's shape, that may be written to).
+
+    Numbers that are too large for float32 are as good as infinite.
+    """
+    if image.dtype.kind == "f" and image.dtype.itemsize > 4:
+        return np.asarray(np.abs(image) < TOO_LARGE)
+    return np.isfinite(image) if image.dtype.kind in "fc" else np.ones(image.shape, bool)

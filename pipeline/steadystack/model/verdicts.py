@@ -44,6 +44,11 @@ class Reason(Word):
         "what the mask excludes moves, and what it keeps does not",
         "mask.invert",
     )
+    NO_DATA = (
+        "no_data",
+        "many pixels have a value far from all others, and something else was found",
+        "mask.invalid_values",
+    )
     PAIRS_AT_SEARCH_LIMIT = (
         "pairs_at_search_limit",
         "more than a few pairs end at the edge of the search",

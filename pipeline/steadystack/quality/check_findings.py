@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -76,6 +76,18 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
             f"the mask may be inverted: what it excludes moves, by {mask.taken_moves:.1f} px "
             f"between the frames of a pair, and what it keeps does not; {OPPOSITE}",
         )
+
+
+def ask_about_far_value(mask: MaskCheck | None, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Ask whether a value far from all others is "no data", where something else was found."""
+    if mask is None or mask.far_value is None or all(f.trust is Trust.GOOD for f in found):
+        return
+    yield Finding(
+        Trust.CHECK,
+        Reason.NO_DATA,
+        f"{mask.far_share:.1%} of the pixels are {mask.far_value:g}, far from all others: if that "
+        f"is no data, set mask.invalid_values: [{mask.far_value:g}]",
+    )
 
 
 def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    ask_about_far_value,
     decides_alone,
     find_parts_left_out,
     find_unseen_left_out,
@@ -112,30 +113,28 @@ def judge_series(
         *advise_on_jumps(fixed_pattern, advice),
         *advise_on_what_may_win(None if are_few and strange else fixed_pattern, advice),
     ]
-    return Verdict.of(
-        [
-            *advise_on_mask(mask),
-            *find_contradicting_channels(pairs, channels),
-            *find_doubtful_pairs(pairs, frames, advice),
-            *find_unseen_left_out(field),
-            *find_parts_left_out(frames, parts, advice),
-            *strange,
-            *still,
-            *outvoted,
-            *advise_on_probes(probes, advice, sharpness, is_told=is_told),
-            *blurred,
-            *_find_lost_frames(pairs, frames, advice),
-            *_find_dissimilar_frames(frames),
-            *_find_components(frames, advice),
-            *find_rejected_pairs(pairs, frames, advice),
-            *find_contradictions(pairs, frames, advice),
-            *find_biased_separations(pairs, frames, advice),
-            *(_find_disagreeing_parts(frames, advice) if are_few and not strange else []),
-            *_find_large_errors(frames),
-            *_find_lost_reference(outside),
-            *([] if outside and outside.is_found else _find_lost_anchor(frames, anchor, advice)),
-        ]
-    )
+    found = [
+        *find_contradicting_channels(pairs, channels),
+        *find_doubtful_pairs(pairs, frames, advice),
+        *find_unseen_left_out(field),
+        *find_parts_left_out(frames, parts, advice),
+        *strange,
+        *still,
+        *outvoted,
+        *advise_on_probes(probes, advice, sharpness, is_told=is_told),
+        *blurred,
+        *_find_lost_frames(pairs, frames, advice),
+        *_find_dissimilar_frames(frames),
+        *_find_components(frames, advice),
+        *find_rejected_pairs(pairs, frames, advice),
+        *find_contradictions(pairs, frames, advice),
+        *find_biased_separations(pairs, frames, advice),
+        *(_find_disagreeing_parts(frames, advice) if are_few and not strange else []),
+        *_find_large_errors(frames),
+        *_find_lost_reference(outside),
+        *([] if outside and outside.is_found else _find_lost_anchor(frames, anchor, advice)),
+    ]
+    return Verdict.of([*advise_on_mask(mask), *ask_about_far_value(mask, found), *found])
 
 
 def _find_lost_frames(

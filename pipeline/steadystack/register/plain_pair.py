@@ -16,9 +16,9 @@ from steadystack.conditioning import (
     find_shared_outliers,
     subtract_line_means,
 )
-from steadystack.model import Bools, Slices, as_plain, name_axes
+from steadystack.model import Bools, Slices, as_plain, find_finite_pixels, name_axes
 from steadystack.ncc import CachedMask, MaskedImage, make_masked_image
-from steadystack.validity import as_mask, find_finite_pixels
+from steadystack.validity import as_mask
 
 # What a conditioning leaves of an image is nothing if its range is this part of what it was.
 ROUNDING = 1e-5
