@@ -6,12 +6,14 @@
 Analytic scenes behind an ellipse, other pixels random: frames that wander and turn by some degrees
 a frame, and in some series are magnified by 0.05 % a frame. Prints a Markdown table: root mean
 squares of the errors of turn, scale and corners, and of error over stated deviation (of turn,
-scale, shift). The peers that can be imported register every frame to the first one.
+scale, shift), beside the Cramér-Rao bound of two noisy frames. The peers that can be imported
+register every frame to the first one.
 
 With `--local`, series whose parts move smoothly by up to so many pixels, a wave as long as a frame:
 errors of the nodes that are seen, with `motion.model` local and with the shift of the frame, in
 frames but the first; with `--again`, what is left when they are corrected and measured again; with
-`--in-time`, with `motion.smooth_in_time`; with `--tiles`, the median error of scikit-image's masked
+`--in-time`, with `motion.smooth_in_time`; beside the Cramér-Rao bound of tiles of two frames that
+are as wide as nodes lie apart; with `--tiles`, the median error of scikit-image's masked
 registration of a tile around every node to the first frame, as root mean squares of tiles would be
 those of outliers.
 """
@@ -41,12 +43,16 @@ OUTSIDE = 3.0  # pixels beyond the mask are random up to this, in deviations of 
 
 @dataclass
 class Series:
-    """Frames, their mask, and what has to be applied: c + linear (p - c) + shift."""
+    """Frames, their mask, and what has to be applied: c + linear (p - c) + shift.
+
+    `slopes` are those of the first frame without its noise, in deviations of the noise per pixel.
+    """
 
     frames: np.ndarray
     mask: np.ndarray
     linear: np.ndarray
     shift: np.ndarray
+    slopes: np.ndarray
 
     @property
     def middle(self) -> np.ndarray:
@@ -86,11 +92,13 @@ def make_series(seed: int, frames: int, side: int, turn: float, scale: float, sn
         seen = ((centres > -reach) & (centres < side + reach)).all(axis=1)
         sigma = scene.sigma[seen] / np.sqrt(np.linalg.det(matrix))
         views.append(Blobs(centres[seen], sigma, scene.height[seen]).view(shape, (0, 0)))
-    stack = np.stack(views) / np.std(views)
+    contrast = float(np.std(views))
+    stack = np.stack(views) / contrast
+    slopes = np.stack([snr / contrast * scene.view(shape, (0, 0), axis) for axis in range(2)])
     mask = make_ellipse(shape)
     noisy = stack + rng.normal(0, 1 / snr, stack.shape)
     beyond = OUTSIDE * rng.random(stack.shape)
-    return Series(np.where(mask, noisy, beyond).astype(np.float32), mask, linear, shift)
+    return Series(np.where(mask, noisy, beyond).astype(np.float32), mask, linear, shift, slopes)
 
 
 def measure_ours(series: Series, model: str) -> Found:
@@ -174,12 +182,31 @@ def compute_errors(found: Found, series: Series) -> dict[str, np.ndarray]:
     }
 
 
+def compute_bound(series: Series, model: str) -> tuple[float, float]:
+    """The Cramér-Rao bound of two noisy frames: of the turn, degrees, and of the corners, px.
+
+    However many frames there are, a frame and the first one have their own noise.
+    """
+    y, x = np.indices(series.mask.shape) - series.middle[:, None, None]
+    ways = [(1, 0), (0, 1), (-x, y), (y, x)][: 4 if model == "similarity" else 3]
+    moved = np.stack([series.slopes[0] * dy + series.slopes[1] * dx for dy, dx in ways])
+    seen = moved[:, series.mask]
+    covariance = 2 * np.linalg.inv(seen @ seen.T)
+    half = series.middle
+    corners = [
+        np.array([(1, 0, -x, y), (0, 1, y, x)])[:, : len(ways)]
+        for y, x in product((-half[0], half[0]), (-half[1], half[1]))
+    ]
+    variances = [np.trace(corner @ covariance @ corner.T) for corner in corners]
+    return float(np.degrees(np.sqrt(covariance[2, 2]))), float(np.sqrt(np.mean(variances)))
+
+
 def root_mean_square(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(np.sqrt((known**2).mean())) if known.size else float("nan")
 
 
-def format_row(case: str, name: str, found: list[Found], series: list[Series]) -> str:
+def format_row(case: str, name: str, model: str, found: list[Found], series: list[Series]) -> str:
     """One line of the table, over all seeds of a case."""
     errors = [compute_errors(*pair) for pair in zip(found, series, strict=True)]
     joined = {key: np.concatenate([each[key] for each in errors]) for key in errors[0]}
@@ -192,9 +219,12 @@ def format_row(case: str, name: str, found: list[Found], series: list[Series]) -
         ratios.append(f"{root_mean_square(joined[key] / std):.2f}")
     lost = int((~np.isfinite(joined["rotation"])).sum())
     seconds = np.mean([one.seconds for one in found])
+    bounds = np.array([compute_bound(one, model) for one in series])
+    turn, corners = (root_mean_square(bound) for bound in bounds.T)
     cells = (
         case,
         name,
+        f"{turn:.4f}, {corners:.3f}",
         f"{root_mean_square(joined['rotation']):.4f}",
         f"{100 * root_mean_square(joined['scale']):.4f}",
         f"{root_mean_square(joined['corners']):.3f}",
@@ -223,6 +253,24 @@ def register_tiles(series: LocalSeries, y: np.ndarray, x: np.ndarray) -> np.ndar
     return found
 
 
+def compute_tile_bounds(series: LocalSeries, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The Cramér-Rao bounds (nodes along y and x) of shifts of tiles between two noisy frames, px.
+
+    Tiles are as wide as nodes lie apart: what they do is not known from their neighbours. NaN where
+    less than half of one is seen.
+    """
+    half, bounds = (y[1, 0] - y[0, 0]) / 2, np.full(y.shape, np.nan)
+    for node in np.ndindex(y.shape):
+        tile = tuple(
+            slice(max(round(at[node] - half), 0), round(at[node] + half) + 1) for at in (y, x)
+        )
+        mask = series.mask[tile]
+        if mask.mean() > 0.5:
+            slopes = series.slopes[:, *tile][:, mask]
+            bounds[node] = np.sqrt(np.trace(2 * np.linalg.inv(slopes @ slopes.T)) / 2)
+    return bounds
+
+
 def measure_local(series: LocalSeries, options: argparse.Namespace) -> dict[str, np.ndarray]:
     """Errors of nodes, px: local, of the frame's shift, over stated; what is left; seconds."""
     local = {"model": "local", "smooth_in_time": options.in_time}
@@ -244,6 +292,7 @@ def measure_local(series: LocalSeries, options: argparse.Namespace) -> dict[str,
         "alone": alone[seen],
         "ratio": (off / stated)[seen],
         "beyond": beyond[seen],
+        "bound": compute_tile_bounds(series, y, x).ravel(),
         "seconds": np.array([seconds]),
         "left": np.array([]),
         "tiles": np.array([]),
@@ -263,9 +312,9 @@ def measure_local(series: LocalSeries, options: argparse.Namespace) -> dict[str,
 def print_local(options: argparse.Namespace) -> None:
     """Print the table of local motion."""
     print(
-        "| series | nodes, px | with the shift of the frame, px | error over stated | from the "
-        "shift of the frame, over stated | left, px | tiles, median px | s |\n"
-        "|---|---|---|---|---|---|---|---|"
+        "| series | bound of tiles, px | nodes, px | with the shift of the frame, px | error over "
+        "stated | from the shift of the frame, over stated | left, px | tiles, median px | s |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for snr, size in product(options.snr, options.local):
         told = [
@@ -274,7 +323,7 @@ def print_local(options: argparse.Namespace) -> None:
         ]
         joined = {key: np.concatenate([each[key] for each in told]) for key in told[0]}
         cells = [f"SNR {snr:g}, up to {size:g} px"]
-        cells += [f"{root_mean_square(joined[key]):.3f}" for key in ("off", "alone")]
+        cells += [f"{root_mean_square(joined[key]):.3f}" for key in ("bound", "off", "alone")]
         cells += [f"{root_mean_square(joined[key]):.2f}" for key in ("ratio", "beyond")]
         cells += [f"{root_mean_square(joined['left']):.3f}"]
         cells += [f"{np.median(joined['tiles']):.3f}" if options.tiles else ""]
@@ -296,8 +345,9 @@ def main() -> None:
         print_local(options)
         return
     print(
-        "| series | by | turn, degree | scale, % | corners, px | error over stated: turn, scale, "
-        "shift | lost | s |\n|---|---|---|---|---|---|---|---|"
+        "| series | by | bound: turn, degree, corners, px | turn, degree | scale, % | corners, px "
+        "| error over stated: turn, scale, shift | lost | s |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for snr, turn, scale in product(options.snr, TURNS, (0.0, SCALE)):
         model = "similarity" if scale else "rigid"
@@ -307,10 +357,10 @@ def main() -> None:
             for seed in range(options.seeds)
         ]
         ours = [measure_ours(each, model) for each in series]
-        print(format_row(case, f"steadystack {model}", ours, series), flush=True)
+        print(format_row(case, f"steadystack {model}", model, ours, series), flush=True)
         for name, register in list_peers(model):
             found = [measure_by(register, each) for each in series]
-            print(format_row(case, name, found, series), flush=True)
+            print(format_row(case, name, model, found, series), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,17 @@ INVERTING_STEPS = 20
 
 @dataclass
 class LocalSeries:
-    """Frames and their mask; the drift, and waves of local motion that grow."""
+    """Frames and their mask; the drift, and waves of local motion that grow.
+
+    `slopes` are those of the first frame without its noise, in deviations of the noise per pixel.
+    """
 
     frames: np.ndarray
     mask: np.ndarray
     drift: np.ndarray
     size: np.ndarray
     phase: np.ndarray
+    slopes: np.ndarray
 
     def forward(self, frame: int, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where what lies at places of a frame belongs; the waves are as long as a frame."""
@@ -49,7 +53,12 @@ def make_local_series(seed: int, count: int, side: int, size: float, snr: float)
     drift = np.cumsum(rng.normal([0.3, -0.2], STEP, (count, 2)), axis=0)
     growth = size * np.sin(np.pi / 2 * np.arange(count) / (count - 1))
     series = LocalSeries(
-        np.zeros(0), make_ellipse(shape), drift - drift[0], growth, rng.uniform(0, 6, 2)
+        np.zeros(0),
+        make_ellipse(shape),
+        drift - drift[0],
+        growth,
+        rng.uniform(0, 6, 2),
+        np.zeros(0),
     )
     lengths = np.exp(rng.uniform(*np.log(DETAILS), WAVES))
     angle = rng.uniform(0, 2 * np.pi, WAVES)
@@ -62,6 +71,7 @@ def make_local_series(seed: int, count: int, side: int, size: float, snr: float)
         for (along_y, along_x), phase in zip(waves.astype(np.float32), phases, strict=True):
             stack[frame] += np.cos(along_y * at_y + along_x * at_x + np.float32(phase))
     stack /= stack.std()
+    series.slopes = snr * np.stack(np.gradient(stack[0].astype(float)))
     noisy = stack + rng.normal(0, 1 / snr, stack.shape)
     beyond = OUTSIDE * rng.random(stack.shape)
     series.frames = np.where(series.mask, noisy, beyond).astype(np.float32)
