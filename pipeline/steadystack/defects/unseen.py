@@ -7,6 +7,8 @@ change by their noise alone, whatever value they have.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,31 +82,61 @@ def _measure_details(
     """
     weight = np.zeros(images[0].shape)
     total, squares = np.zeros((2, *weight.shape)), np.zeros((2, *weight.shape))
+    share = _Weights(valid[0])
     for image, is_valid in zip(images, valid, strict=True):
-        share = is_valid.astype(np.float32)
-        around = _average(image, share, COARSE)
-        for number, values in enumerate((_average(image, share, FINE), image)):
-            total[number] += (values - around) * share
-            squares[number] += np.square(values - around) * share
-        weight += share
+        if not np.array_equal(is_valid, share.valid):
+            share = _Weights(is_valid)
+        around = share.average(image, COARSE)
+        for number, values in enumerate((share.average(image, FINE), image)):
+            detail = values - around
+            total[number] += share.weigh(detail)
+            squares[number] += share.weigh(np.square(detail))
+        weight += is_valid
     count = np.maximum(weight, 1)
     change, single = np.maximum(squares / count - np.square(total / count), 0)
     steady = np.square(total[0] / count) - change / np.maximum(count - 1, 1)
-    known, over_planes = (weight > 0).astype(np.float32), tuple(range(weight.ndim - 2))
+    known, over_planes = _Weights(weight > 0), tuple(range(weight.ndim - 2))
     change, single, steady = (
-        _average(values.astype(np.float32), known, AVERAGED).mean(axis=over_planes)
+        known.average(values.astype(np.float32), AVERAGED).mean(axis=over_planes)
         for values in (change, single, steady)
     )
     return change, single, steady, weight.mean(axis=over_planes) > len(images) / 2
 
 
-def _average(
-    image: NDArray[np.float32], weight: NDArray[np.float32], side: int
-) -> NDArray[np.float32]:
-    """The mean of the pixels in a box of that side around each, by their weights."""
-    sides = (1,) * (image.ndim - 2) + (side, side)
-    summed = ndimage.uniform_filter(image * weight, sides)
-    return np.asarray(summed / np.maximum(ndimage.uniform_filter(weight, sides), 1e-3))
+@dataclass(eq=False)
+class _Weights:
+    """Which pixels of an image count, and how much of the boxes around each does, by their side."""
+
+    valid: Bools
+    _shares: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    @cached_property
+    def are_all(self) -> bool:
+        return bool(self.valid.all())
+
+    def weigh(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The values where they count, 0 elsewhere."""
+        return values if self.are_all else values * self.valid.astype(np.float32)
+
+    def average(self, image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+        """The mean of the pixels in a box of that side around each, of those that count."""
+        means = _average_boxes(self.weigh(image), side)
+        if self.are_all:
+            return means
+        if side not in self._shares:
+            share = _average_boxes(self.valid.astype(np.float32), side)
+            self._shares[side] = np.maximum(share, 1e-3)
+        return np.asarray(means / self._shares[side])
+
+
+def _average_boxes(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The mean of a box of that side around each pixel, in its plane.
+
+    Lines along the last axis lie side by side in memory, so it is turned for the other.
+    """
+    turned = np.ascontiguousarray(image.swapaxes(-1, -2))
+    means = ndimage.uniform_filter1d(turned, side).swapaxes(-1, -2)
+    return np.asarray(ndimage.uniform_filter1d(np.ascontiguousarray(means), side))
 
 
 def _split(values: Floats) -> float:

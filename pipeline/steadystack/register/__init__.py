@@ -8,7 +8,11 @@ is for checks.
 
 from steadystack.register.conditionings import CAN_BE_HELPED
 from steadystack.register.plain_pair import PlainPair, check_max_shift
-from steadystack.register.quick import register_as_it_is, register_each_as_it_is
+from steadystack.register.quick import (
+    register_all_as_they_are,
+    register_as_it_is,
+    register_each_as_it_is,
+)
 from steadystack.register.search import (
     Search,
     compute_block_terms,
@@ -26,6 +30,7 @@ __all__ = [
     "compute_block_terms",
     "make_surface",
     "masked_ncc",
+    "register_all_as_they_are",
     "register_as_it_is",
     "register_each_as_it_is",
     "register_surfaces",

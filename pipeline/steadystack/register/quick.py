@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from steadystack.model import PairStatus, Registration, Slices
-from steadystack.ncc import MaskedImage
+from steadystack.model import Bools, Floats, PairStatus, Registration, Slices, Surface
+from steadystack.ncc import CachedMask, Kind, MaskedImage, make_masked_image
 from steadystack.parts import (
     PartGrid,
     ScoreImage,
@@ -19,7 +21,12 @@ from steadystack.parts import (
 from steadystack.peak import register_each
 from steadystack.register.leave_out import PairImages, widen
 from steadystack.register.plain_pair import PlainPair
-from steadystack.register.search import Search, make_surface
+from steadystack.register.search import Search, compute_block_terms, make_surface
+from steadystack.validity import find_finite_pixels
+
+# What was computed of an image is kept for its other pairs if transforms have so many pixels.
+KEPT_PIXELS = 2**17
+KINDS: tuple[Kind, ...] = ("mask", "value", "square")
 
 
 def register_as_it_is(
@@ -52,6 +59,45 @@ def register_each_as_it_is(
     surfaces = (make_surface(images.compute_terms(), images.search) for images in made)
     found = register_each(surfaces, allow_inverted=allow_inverted)
     return [_ask_parts(one, images) for one, images in zip(found, made, strict=True)]
+
+
+def register_all_as_they_are(
+    images: Mapping[int, tuple[Floats, Bools]],
+    pairs: Sequence[tuple[int, int]],
+    *,
+    allow_inverted: bool = False,
+) -> list[Registration]:
+    """Register pairs of small images of one shape, each with its mask, at every lag.
+
+    What is computed of an image serves all of its pairs. Errors are those of noise: parts are not
+    asked.
+    """
+    last_rows = {number: row for row, pair in enumerate(pairs) for number in pair}
+    masks: dict[bytes, CachedMask] = {}
+    held: dict[int, MaskedImage] = {}
+
+    def make(number: int) -> MaskedImage:
+        image, valid = images[number]
+        valid = valid & find_finite_pixels(image)
+        mask = masks.setdefault(np.packbits(valid).tobytes(), CachedMask(valid))
+        return make_masked_image(image, mask)
+
+    def make_surfaces() -> Iterator[Surface | Registration]:
+        for row, pair in enumerate(pairs):
+            for number in set(pair) - held.keys():
+                held[number] = make(number)
+            first, second = (held[number] for number in pair)
+            search = Search.make(
+                first.values.shape, second.values.shape, None, allow_inverted=allow_inverted
+            )
+            is_small = math.prod(search.layouts[0].fft_shape) <= KEPT_PIXELS
+            terms = compute_block_terms(first, second, search, 0, KINDS if is_small else None)
+            yield make_surface(terms, search)
+            for number in set(pair):
+                if last_rows[number] == row:
+                    del held[number]
+
+    return list(register_each(make_surfaces(), allow_inverted=allow_inverted))
 
 
 def _ask_parts(registration: Registration, images: PairImages) -> Registration:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from steadystack.measure import Sample
 from steadystack.model import Bools, Floats, Ints, PairStatus, Reach
 from steadystack.pairs import spread_by_separation
 from steadystack.planning import Setup
-from steadystack.register import register_as_it_is
+from steadystack.register import register_all_as_they_are
 
 # Largest side of coarse frames, px; how many pairs are looked at, half of them close, half far
 # apart; the share of them that must have a shift.
@@ -88,7 +89,7 @@ def find_coarse_shift(setup: Setup, reference: int, moving: int) -> NDArray[np.f
     pair = np.array([reference, moving])
     sample = Sample(setup.series.source, method, setup.size, pair, np.ones(2))
     images = [average_boxes(*image, steps) for image in sample.images(np.ones(2, bool))]
-    found = _register_coarse(images[0], images[1])
+    (found,) = _register_coarse(dict(enumerate(images)), np.array([[0, 1]]))
     return None if found is None else found * np.array(steps, float)
 
 
@@ -99,31 +100,26 @@ def _measure(
 
     `images` are averaged over boxes of `steps` pixels.
     """
-    moved = []
-    for pair in pairs.tolist():
-        found = _register_coarse(*(images[frame] for frame in pair))
-        if found is not None:
-            moved.append((np.abs(found) + 1) * steps)
-    return moved
+    found = _register_coarse(images, pairs)
+    return [(np.abs(shift) + 1) * steps for shift in found if shift is not None]
 
 
 def _register_coarse(
-    reference: tuple[Floats, Bools], moving: tuple[Floats, Bools]
-) -> NDArray[np.float64] | None:
-    """Find the shift of two coarse images with their masks, in their pixels; None: there is none.
+    images: Mapping[int, tuple[Floats, Bools]], pairs: Ints
+) -> list[NDArray[np.float64] | None]:
+    """Find the shifts of pairs of coarse images with their masks, in their pixels.
 
-    It may be that of the negative.
+    They may be those of the negative; None: there is none.
     """
-    (image, valid), (other, other_valid) = reference, moving
-    if not (valid.any() and other_valid.any()):
-        return None
-    register = partial(
-        register_as_it_is, image, other, reference_mask=valid, moving_mask=other_valid
-    )
-    found = register()
-    if found.status is PairStatus.INVERTED:
-        found = register(allow_inverted=True)
-    return np.asarray(found.shift, np.float64) if found.status is PairStatus.OK else None
+    both = [(int(reference), int(moving)) for reference, moving in pairs]
+    found = register_all_as_they_are(images, both)
+    inverted = [row for row, one in enumerate(found) if one.status is PairStatus.INVERTED]
+    again = register_all_as_they_are(images, [both[row] for row in inverted], allow_inverted=True)
+    for row, registration in zip(inverted, again, strict=True):
+        found[row] = registration
+    return [
+        np.asarray(one.shift, np.float64) if one.status is PairStatus.OK else None for one in found
+    ]
 
 
 def average_boxes(
@@ -137,6 +133,21 @@ def average_boxes(
     inside = tuple(slice(0, count * step) for count, step in zip(counts, steps, strict=True))
     boxes = [number for both in zip(counts, steps, strict=True) for number in both]
     within = tuple(range(1, len(boxes), 2))
-    known = valid[inside].reshape(boxes).sum(axis=within)
-    values = np.where(valid, image, 0).astype(np.float64)[inside].reshape(boxes).sum(axis=within)
+    if valid.all():
+        known, values = np.full(counts, math.prod(steps)), image
+    else:
+        known = valid[inside].reshape(boxes).sum(axis=within)
+        values = np.where(valid, image, 0)
+    values = _sum_boxes(values[inside], steps)
     return values / np.maximum(known, 1), known >= max(np.prod(steps) * share, 1)
+
+
+def _sum_boxes(values: Floats, steps: Sequence[int]) -> NDArray[np.float64]:
+    """Sum boxes with these sides, which fill an array."""
+    sums = values.astype(np.float64)
+    for axis, step in enumerate(steps):
+        if step > 1:
+            lines = np.moveaxis(sums, axis, 0)
+            added = reduce(np.add, (lines[first::step] for first in range(step)))
+            sums = np.moveaxis(added, 0, axis)
+    return sums
