@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadystack import ncc
-from steadystack.ncc import CachedMask, Layout, Window, compute_terms, make_masked_image, sums
+from steadystack.ncc import CachedMask, Layout, Window, box_sums, compute_terms, make_masked_image
 from support.members import slow_but
 from support.scenes import asked_of_transforms, ellipse, rough
 
@@ -163,8 +163,49 @@ def test_shared_masks_at_lags_on_one_side(ndim, window, tile):
 @pytest.mark.parametrize("shape", [(9,), (7, 100), (7, 300), (1, 400), (0, 400), (5, 20, 30)])
 def test_rows_are_added_up_as_numpy_does_to_the_last_bit(shape):
     rows = np.random.default_rng(4).normal(size=shape)
-    for array in (rows, np.asfortranarray(rows)):
-        found = sums._sum_up(array)
-        np.testing.assert_array_equal(found[1:], np.cumsum(array, axis=0))
-        assert found.shape == (shape[0] + 1, *shape[1:])
-        assert not found[0].any()
+    for axis in range(len(shape)):
+        found = np.zeros([size + (n == axis) for n, size in enumerate(shape)])
+        box_sums._cut(found, axis, 1, None)[...] = rows
+        box_sums._add_up(found, axis)
+        np.testing.assert_array_equal(
+            box_sums._cut(found, axis, 1, None), np.cumsum(rows, axis=axis)
+        )
+        assert not box_sums._cut(found, axis, 0, 1).any()
+
+
+@pytest.mark.parametrize("hole", [(slice(0, 20), slice(13, 40)), (slice(30, 44), slice(9, 11))])
+def test_a_box_that_a_mask_lacks_needs_no_transform_of_the_mask(monkeypatch, hole):
+    shape = (60, 44)
+    pixels = np.zeros(shape, bool)
+    pixels[2:, :43] = True
+    pixels[2:, :43][hole] = False
+    rng, layout = np.random.default_rng(3), Layout.make(shape, shape, Window((-9, 3), (30, 12)))
+    images = rng.normal(5, 2, (2, *shape))
+    asked = asked_of_transforms(monkeypatch)
+    found = []
+    for may_lack_box in (False, True):
+        asked.clear()
+        mask = CachedMask(pixels, may_lack_box=may_lack_box)
+        both = [make_masked_image(image, mask, np.float64) for image in images]
+        found.append([compute_terms(*both, layout, in_series=series) for series in (False, True)])
+    assert asked == [["cross"], ["cross"]]
+    for by_transforms, by_boxes in zip(*found, strict=True):
+        for name in ("count", "cross", "sum_f", "sum_g", "square_f", "square_g"):
+            np.testing.assert_allclose(
+                getattr(by_boxes, name), getattr(by_transforms, name), atol=1e-9, err_msg=name
+            )
+    pixels[40, 30] = False
+    assert not CachedMask(pixels, may_lack_box=True).boxes
+
+
+@pytest.mark.parametrize("side", [slice(0, 9), slice(4, 5), slice(6, 6)])
+@pytest.mark.parametrize("lags", [(-3, 4), (-20, 20), (2, 8), (-7, -6), (9, 30)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sums_under_a_moved_side(side, lags, axis):
+    rows = np.random.default_rng(5).integers(0, 99, (9, 9)).astype(np.float32)
+    found = box_sums._compute_sliding_sums([rows, 2 * rows], axis, side, *lags)
+    for number, lag in enumerate(range(lags[0], lags[1] + 1)):
+        low, high = (min(max(end + lag, 0), 9) for end in (side.start, side.stop))
+        expected = box_sums._cut(rows, axis, low, high).sum(axis=axis)
+        for sums, times in zip(found, (1, 2), strict=True):
+            np.testing.assert_array_equal(sums.take(number, axis), times * expected)

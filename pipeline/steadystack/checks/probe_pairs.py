@@ -99,7 +99,8 @@ class Probe:
 
         Unless that is needed, as parts count differently.
         """
-        source, method = source or self.setup.series.source, method or self.method
+        method = replace(method or self.method, may_lack_box=source is not None)
+        source = source or self.setup.series.source
         if not ask and (self.part_weight is None or not np.isfinite(self.part_weight).any()):
             method = replace(method, asks_parts=False)
         if method.initial_shifts is not None:

@@ -72,6 +72,8 @@ class Method:
     cell : centres that are this near to each other along each axis share transforms, px
     widen : whether pairs without a shift in the search are searched for at every lag
     asks_parts : whether every pair is asked of the parts of the frame; no shift depends on it
+    may_lack_box : whether frames may lack a box, which then takes less time; no shift depends on
+        it but by rounding
     """
 
     search: Search
@@ -85,6 +87,7 @@ class Method:
     cell: tuple[int, ...] = ()
     widen: bool = False
     asks_parts: bool = True
+    may_lack_box: bool = False
 
     @property
     def whole_region(self) -> Slices:
@@ -258,7 +261,8 @@ def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedM
     pixels = source.common_mask(region)
     if pixels is None:
         pixels = np.ones([side.stop - side.start for side in region], bool)
-    return CachedMask(narrow(pixels, method.conditioning)[inside])
+    pixels = narrow(pixels, method.conditioning)[inside]
+    return CachedMask(pixels, may_lack_box=method.may_lack_box)
 
 
 def reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:

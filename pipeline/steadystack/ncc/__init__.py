@@ -1,7 +1,7 @@
 """Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient.
 
 `masked` images and their masks are cut into `tiles`; `sums` computes the terms of a pair over a
-window of `lags`; `terms` adds them up and computes the surface from them.
+window of `lags`, some as `box_sums`; `terms` adds them up and computes the surface from them.
 """
 
 from steadystack.ncc.lags import Window, make_window

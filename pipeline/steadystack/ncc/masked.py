@@ -6,6 +6,7 @@ transformed once, and a mask that all frames share once for all of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -20,6 +21,7 @@ from steadystack.ncc.tiles import Layout
 Complexes: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 Role: TypeAlias = Literal["reference", "moving"]
 Kind: TypeAlias = Literal["mask", "value", "square"]
+SignedBox: TypeAlias = tuple[int, Slices]  # 1: its pixels are added, -1: taken away
 
 # Valid pixels that the level of an image is estimated from, at most about this many.
 SAMPLE_PIXELS = 2**12
@@ -41,12 +43,15 @@ class Scaling:
 class CachedMask:
     """A mask with a cache of what was computed from it: its transforms, its overlap with itself.
 
-    `parent` is a mask that has all of its pixels and a few more, if there is one. The `cache`
-    holds for one layout: a mask, like an image, is used with one layout only.
+    `parent` is a mask that has all of its pixels and a few more, if there is one. Where it
+    `may_lack_box`, a box that it lacks is looked for, as sums under both boxes take less time; they
+    are the same but for rounding. The `cache` holds for one layout: a mask, like an image, is used
+    with one layout only.
     """
 
     pixels: Bools
     parent: CachedMask | None = None
+    may_lack_box: bool = False
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -67,19 +72,28 @@ class CachedMask:
     @cached_property
     def bounds(self) -> Slices:
         """The smallest box that holds all valid pixels; empty where there are none."""
-        ndim = self.pixels.ndim
-        sides = []
-        for axis in range(ndim):
-            filled = np.flatnonzero(
-                self.pixels.any(axis=tuple(other for other in range(ndim) if other != axis))
-            )
-            sides.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
-        return tuple(sides)
+        return _find_bounds(self.pixels)
 
     @cached_property
     def is_box(self) -> bool:
         """Whether the valid pixels fill a box, such as the whole image or all but a border."""
-        return self.count == int(np.prod([side.stop - side.start for side in self.bounds]))
+        return self.count == _count_pixels(self.bounds)
+
+    @cached_property
+    def boxes(self) -> tuple[SignedBox, ...]:
+        """Boxes whose sum the mask is: one, or that and one within that it lacks; else none."""
+        if self.is_box:
+            return ((1, self.bounds),)
+        if self.may_lack_box:
+            lacking = ~self.pixels[self.bounds]
+            inside = _find_bounds(lacking)
+            if _count_pixels(inside) == _count_pixels(self.bounds) - self.count:
+                box = tuple(
+                    slice(outer.start + side.start, outer.start + side.stop)
+                    for outer, side in zip(self.bounds, inside, strict=True)
+                )
+                return (1, self.bounds), (-1, box)
+        return ()
 
 
 @dataclass(eq=False)
@@ -152,6 +166,20 @@ class MaskedImage:
             region = slices.reference if role == "reference" else slices.moving
             self.mask.cache[key] = int(np.count_nonzero(self.mask.pixels[region]))
         return int(self.mask.cache[key])
+
+
+def _find_bounds(pixels: Bools) -> Slices:
+    """The smallest box that holds all pixels that are True; empty where there are none."""
+    sides = []
+    for axis in range(pixels.ndim):
+        others = tuple(other for other in range(pixels.ndim) if other != axis)
+        filled = np.flatnonzero(pixels.any(axis=others))
+        sides.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
+    return tuple(sides)
+
+
+def _count_pixels(box: Slices) -> int:
+    return math.prod(side.stop - side.start for side in box)
 
 
 def find_extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:

@@ -7,7 +7,8 @@ have a cheaper way than transforms for every pair:
   computed once; those of the moving image are those of the reference mirrored,
   S_g(u) = S_f(-u), if the window holds both lags;
 * a **few** pixels that a mask lacks of the shared one are subtracted one by one;
-* under a mask that is a **box**, such as the whole frame, they are differences of prefix sums.
+* under a mask that is a **box**, such as the whole frame, they are differences of prefix sums;
+  and, where that is asked for, under one that lacks a box within.
 
 In a series the way depends on the layout and on the two masks alone, so that the numbers of a pair
 do not depend on the pairs that it is measured with.
@@ -18,14 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from steadystack.model import Bools, Floats, Slices
+from steadystack.model import Bools
+from steadystack.ncc.box_sums import compute_box_sums, count_box_overlap
 from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import CachedMask, Complexes, Kind, MaskedImage, Role
 from steadystack.ncc.terms import FramePart, Lags, Moments, Terms
@@ -38,9 +39,6 @@ Factors: TypeAlias = tuple[Kind, Kind]
 # the size of the transforms saved; fewer lags than PIXEL_LAGS make no pixel cheaper.
 FEW_PIXELS_COST = 1
 PIXEL_LAGS = 4096
-# From so many pixels on rows are added up one by one in less time than NumPy takes along the other
-# axis, from one line of the cache to another.
-LONG_ROW = 256
 
 
 def compute_terms(
@@ -69,8 +67,8 @@ def compute_terms(
     by_transform: dict[str, Factors] = {"cross": ("value", "value")}
     terms: dict[str, Lags] = {}
     share_mask = in_series and layout.one_shape and m.base is k.base
-    if m.is_box and k.is_box:
-        terms["count"] = count_box_overlap(m.bounds, k.bounds, window)
+    if m.boxes and k.boxes:
+        terms["count"] = count_box_overlap(m.boxes, k.boxes, window)
     elif share_mask:
         terms["count"] = _compute_base_count(reference, layout, keep)[layout.window.locate(window)]
         terms["count"] = terms["count"] - _sum_around(k.lacking_pixels, m.pixels, window)[0]
@@ -85,8 +83,8 @@ def compute_terms(
         terms["sum_f"], terms["square_f"] = sums - _sum_around(
             k.lacking_pixels, reference.values, window
         )
-    elif k.is_box:
-        terms["sum_f"], terms["square_f"] = compute_box_sums(reference.values, k.bounds, window)
+    elif k.boxes:
+        terms["sum_f"], terms["square_f"] = compute_box_sums(reference.values, k.boxes, window)
     else:
         by_transform |= {"sum_f": ("value", "mask"), "square_f": ("square", "mask")}
 
@@ -94,9 +92,9 @@ def compute_terms(
         sums = _compute_base_sums(moving, "moving", layout, keep)[:, *layout.window.locate(window)]
         around = _flip_lags(_sum_around(m.lacking_pixels, moving.values, -window))
         terms["sum_g"], terms["square_g"] = sums - around
-    elif m.is_box:
+    elif m.boxes:
         terms["sum_g"], terms["square_g"] = _flip_lags(
-            compute_box_sums(moving.values, m.bounds, -window)
+            compute_box_sums(moving.values, m.boxes, -window)
         )
     else:
         by_transform |= {"sum_g": ("mask", "value"), "square_g": ("mask", "square")}
@@ -164,10 +162,10 @@ def _compute_base_sums(
         return _flip_lags(_compute_base_sums(image, "reference", layout, keep))
     if ("own", role) not in image.cache:
         base = image.mask.base
-        if base.is_box and role == "reference":
-            sums = compute_box_sums(image.values, base.bounds, layout.window)
-        elif base.is_box:
-            sums = _flip_lags(compute_box_sums(image.values, base.bounds, -layout.window))
+        if base.boxes and role == "reference":
+            sums = compute_box_sums(image.values, base.boxes, layout.window)
+        elif base.boxes:
+            sums = _flip_lags(compute_box_sums(image.values, base.boxes, -layout.window))
         else:
             kinds: tuple[Kind, Kind] = ("value", "square")
             factors: dict[str, Factors] = {
@@ -184,8 +182,8 @@ def _compute_base_count(image: MaskedImage, layout: Layout, keep: Collection[Kin
     """Count the overlap of the base of an image's mask with itself, cached with the base: lags."""
     base = image.mask.base
     if "count" not in base.cache:
-        if base.is_box:
-            count = count_box_overlap(base.bounds, base.bounds, layout.window)
+        if base.boxes:
+            count = count_box_overlap(base.boxes, base.boxes, layout.window)
         else:
             under_base = replace(image, mask=base)
             count = _correlate(under_base, under_base, layout, {"count": ("mask", "mask")}, keep)[
@@ -281,61 +279,3 @@ def _transform_back(product: NDArray[Any], layout: Layout, window: Window) -> La
         product = take_lags(fft.ifft(product, axis=axis, workers=1), axis)
     lines = fft.irfft(product, layout.fft_shape[last], axis=last, workers=1)
     return take_lags(lines, last).astype(np.float64)
-
-
-def count_box_overlap(reference: Slices, moving: Slices, window: Window) -> NDArray[np.float64]:
-    """Count the pixels that two boxes have in common at every lag."""
-    lengths = []
-    for f, g, lo, hi in zip(reference, moving, window.first, window.last, strict=True):
-        lags = np.arange(lo, hi + 1)
-        common = np.minimum(f.stop, g.stop + lags) - np.maximum(f.start, g.start + lags)
-        lengths.append(np.maximum(common, 0).astype(np.float64))
-    return np.asarray(reduce(np.multiply.outer, lengths))
-
-
-def compute_box_sums(values: Floats, box: Slices, window: Window) -> NDArray[np.float64]:
-    """Sum an image and its square under a box moved by every lag: (2, *lags)."""
-    sums = []
-    for array in (values, values * values):
-        for axis, side in enumerate(box):
-            array = _compute_sliding_sum(array, axis, side, window.first[axis], window.last[axis])
-        sums.append(array)
-    return np.stack(sums)
-
-
-def _compute_sliding_sum(array: Floats, axis: int, side: slice, first: int, last: int) -> Floats:
-    """Sum along an axis over ``side`` moved by every lag from `first` to `last`.
-
-    Rows that lie in all of these ranges are added once; only the others go through prefix sums.
-    """
-    rows = np.moveaxis(array, axis, 0)
-    lags = np.arange(first, last + 1)
-    starts = np.clip(side.start + lags, 0, len(rows))
-    stops = np.maximum(np.clip(side.stop + lags, 0, len(rows)), starts)
-    inner = slice(int(starts[-1]), max(int(stops[0]), int(starts[-1])))
-    pieces = np.concatenate(
-        [
-            rows[starts[0] : inner.start].astype(np.float64),
-            rows[inner].sum(axis=0, dtype=np.float64, keepdims=True),
-            rows[inner.stop : max(stops[-1], inner.stop)].astype(np.float64),
-        ]
-    )
-    prefix = _sum_up(pieces)
-
-    def locate(position: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Indices into the prefix sums of positions along the axis; the inner rows count as one."""
-        skipped = np.where(position >= inner.stop, inner.stop - inner.start - 1, 0)
-        return np.asarray(position - starts[0] - skipped)
-
-    return np.moveaxis(prefix[locate(stops)] - prefix[locate(starts)], 0, axis)
-
-
-def _sum_up(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum the first 0, 1, ... rows, one after the other."""
-    if not (len(rows) and rows.flags.c_contiguous and rows[0].size >= LONG_ROW):
-        return np.concatenate([np.zeros((1, *rows.shape[1:])), np.cumsum(rows, axis=0)])
-    prefix = np.empty((len(rows) + 1, *rows.shape[1:]))
-    prefix[0], prefix[1] = 0, rows[0]
-    for row in range(1, len(rows)):
-        np.add(prefix[row], rows[row], out=prefix[row + 1])
-    return prefix

@@ -1,0 +1,136 @@
+"""Sums of an image under boxes that are moved by every lag, as differences of prefix sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Floats, Ints, Slices
+from steadystack.ncc.lags import Window
+from steadystack.ncc.masked import SignedBox
+
+
+def count_box_overlap(
+    reference: Sequence[SignedBox], moving: Sequence[SignedBox], window: Window
+) -> NDArray[np.float64]:
+    """Count the pixels that two masks, as of `CachedMask.boxes`, have in common at every lag."""
+    counts = [
+        sign * other_sign * _count_overlap(box, other, window)
+        for (sign, box), (other_sign, other) in product(reference, moving)
+    ]
+    return np.asarray(reduce(np.add, counts))
+
+
+def _count_overlap(reference: Slices, moving: Slices, window: Window) -> NDArray[np.float64]:
+    """Count the pixels that two boxes have in common at every lag."""
+    lengths = []
+    for f, g, lo, hi in zip(reference, moving, window.first, window.last, strict=True):
+        lags = np.arange(lo, hi + 1)
+        common = np.minimum(f.stop, g.stop + lags) - np.maximum(f.start, g.start + lags)
+        lengths.append(np.maximum(common, 0).astype(np.float64))
+    return np.asarray(reduce(np.multiply.outer, lengths))
+
+
+def compute_box_sums(
+    values: Floats, boxes: Sequence[SignedBox], window: Window
+) -> NDArray[np.float64]:
+    """Sum an image and its square under a mask moved by every lag: (2, *lags).
+
+    `boxes` are those of the mask, as of `CachedMask.boxes`.
+    """
+    (_, first), *others = boxes
+    sums = _compute_sums(values, first, window)
+    for sign, box in others:
+        sums += sign * _compute_sums(values, box, window)
+    return sums
+
+
+def _compute_sums(values: Floats, box: Slices, window: Window) -> NDArray[np.float64]:
+    """Sum an image and its square under a box moved by every lag: (2, *lags)."""
+    region, inside = [], []  # all that is ever under the box, and the box in it
+    for side, first, last, size in zip(box, window.first, window.last, values.shape, strict=True):
+        low = min(max(side.start + first, 0), size)
+        region.append(slice(low, max(min(side.stop + last, size), low)))
+        inside.append(slice(side.start - low, side.stop - low))
+    values = values[tuple(region)]
+    arrays: list[Floats] = [values, values * values]
+    for axis, side in enumerate(inside):
+        sums = _compute_sliding_sums(arrays, axis, side, window.first[axis], window.last[axis])
+        arrays = list(sums)
+    return sums
+
+
+def _compute_sliding_sums(
+    arrays: Sequence[Floats], axis: int, side: slice, first: int, last: int
+) -> NDArray[np.float64]:
+    """Sum arrays of one shape along an axis over ``side`` moved by every lag from first to last.
+
+    Rows that lie in all of these ranges are added once; only the others go through prefix sums.
+    """
+    shape, lags = list(arrays[0].shape), np.arange(first, last + 1)
+    starts = np.clip(side.start + lags, 0, shape[axis])
+    stops = np.maximum(np.clip(side.stop + lags, 0, shape[axis]), starts)
+    begin, inner = int(starts[0]), slice(int(starts[-1]), max(int(stops[0]), int(starts[-1])))
+    end = max(int(stops[-1]), inner.stop)
+    shape[axis] = inner.start - begin + 1 + end - inner.stop + 1
+    prefix = np.zeros((len(arrays), *shape))
+    for array, sums in zip(arrays, prefix, strict=True):
+        one = inner.start - begin + 1  # the inner rows count as one
+        _cut(sums, axis, 1, one)[...] = _cut(array, axis, begin, inner.start)
+        _cut(array, axis, inner.start, inner.stop).sum(
+            axis=axis, dtype=np.float64, keepdims=True, out=_cut(sums, axis, one, one + 1)
+        )
+        _cut(sums, axis, one + 1, None)[...] = _cut(array, axis, inner.stop, end)
+        _add_up(sums, axis)
+    shape[axis] = len(lags)
+    found = np.empty((len(arrays), *shape))
+
+    def locate(positions: Ints) -> Ints:
+        """Indices into the prefix sums of positions along the axis."""
+        skipped = np.where(positions >= inner.stop, inner.stop - inner.start - 1, 0)
+        return np.asarray(positions - begin - skipped)
+
+    for run, there in _list_runs(locate(stops)):
+        _cut(found, axis + 1, *run)[...] = _cut(prefix, axis + 1, *there)
+    for run, there in _list_runs(locate(starts)):
+        part = _cut(found, axis + 1, *run)
+        part -= _cut(prefix, axis + 1, *there)
+    return found
+
+
+def _cut(
+    array: NDArray[Any], axis: int, start: int, stop: int | None, step: int = 1
+) -> NDArray[Any]:
+    """Cut an array along one axis."""
+    return array[(slice(None),) * axis + (slice(start, stop, step),)]
+
+
+def _add_up(sums: NDArray[np.float64], axis: int) -> None:
+    """Replace the rows along an axis by the sums of all until each, in place; the first is 0.
+
+    They are added as lines of memory, which NumPy does along the last axis alone.
+    """
+    if axis == sums.ndim - 1:
+        np.cumsum(sums, axis=axis, out=sums)
+        return
+    for before, row in pairwise(np.moveaxis(sums, axis, 0)[1:]):
+        np.add(before, row, out=row)
+
+
+def _list_runs(indices: Ints) -> Iterator[tuple[tuple[int, int], tuple[int, int, int]]]:
+    """List where indices, which do not fall, rise evenly or stay.
+
+    Yields the first of each run and that behind it, and the slice of what they point to; of one
+    alone where they stay.
+    """
+    steps, numbers = np.diff(indices), indices.tolist()
+    edges = [0, *(np.flatnonzero(np.diff(steps)) + 2).tolist(), len(numbers)]
+    for start, stop in pairwise(edges):
+        if start < stop:
+            step = max(numbers[min(start + 1, stop - 1)] - numbers[start], 1)
+            yield (start, stop), (numbers[start], numbers[stop - 1] + 1, step)
