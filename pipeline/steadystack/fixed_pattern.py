@@ -11,7 +11,7 @@ and few steps leave it out (Hanke 1995, Conjugate gradient type methods for ill-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -112,9 +112,15 @@ class SeparatedImages:
 
     def view(self, shift: Floats) -> Single:
         """Predict a frame of that shift, without noise and up to its mean; 0 if not known."""
-        ramp = np.conj(self.canvas.compute_ramp(shift))
-        scene = self.canvas.transform_back_to_frame(self.canvas.transform(self.scene) * ramp)
-        return np.asarray(np.where(self.known, scene + self.pattern, 0), np.float32)
+        return next(self.view_each([shift]))
+
+    def view_each(self, shifts: Iterable[Floats]) -> Iterator[Single]:
+        """Predict a frame of each shift, as `view` does; the scene is transformed once."""
+        spectrum, known = self.canvas.transform(self.scene), self.known
+        for shift in shifts:
+            ramp = np.conj(self.canvas.compute_ramp(shift))
+            scene = self.canvas.transform_back_to_frame(spectrum * ramp)
+            yield np.asarray(np.where(known, scene + self.pattern, 0), np.float32)
 
 
 def separate(
@@ -142,13 +148,15 @@ def separate(
     """
     sums = _SpectralSums.compute(frames, shifts, before)
     canvas, is_known, number = sums.canvas, sums.count > 0, len(shifts)
+    ramps_back, are_known = np.conj(sums.ramps), bool(is_known.all())
 
     def invert(weight: Single) -> Single:
         return np.asarray(weight / (weight**2 + (DAMPING * number) ** 2), np.float32)
 
     def move_back(scene: Single) -> Single:
-        moved = canvas.transform_back_to_frame(canvas.transform(scene) * np.conj(sums.ramps))
-        return np.asarray(np.where(is_known, moved / number, 0), np.float32)
+        moved = canvas.transform_back_to_frame(canvas.transform(scene) * ramps_back)
+        moved = np.asarray(moved / number, np.float32)
+        return moved if are_known else np.where(is_known, moved, np.float32(0))
 
     def move_forth(pattern: Single) -> Single:
         return canvas.transform_back(canvas.transform(pattern) * sums.ramps) * whole
@@ -234,6 +242,10 @@ def _centre(
 
     Returns the values and which of them are known.
     """
+    if before is None and valid.all():
+        image = np.ascontiguousarray(image)
+        level = image.sum(dtype=np.float64) / max(valid.size, 1)
+        return (image - level).astype(np.float32), valid
     count = max(int(valid.sum()), 1)
     values = np.where(valid, image, 0)
     if before is None or np.array_equal(valid, before.known):

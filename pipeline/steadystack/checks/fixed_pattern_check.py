@@ -307,8 +307,10 @@ def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
         return sample
     is_solved, gains = has_shift(estimate.shifts), np.ones(len(shifts))
     rows = np.flatnonzero(is_solved)
-    for row, (image, valid) in zip(rows, sample.images(is_solved), strict=True):
-        view = estimate.separated.view(shifts[row])[valid]
+    views = estimate.separated.view_each(shifts[rows])
+    images = sample.images(is_solved)
+    for row, (image, valid), predicted in zip(rows, images, views, strict=True):
+        view = predicted[valid]
         view = view - view.mean()
         gains[row] = float((image[valid] * view).sum() / max(float((view**2).sum()), 1e-30))
     typical = float(np.median(gains))

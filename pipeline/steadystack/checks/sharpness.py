@@ -65,15 +65,16 @@ def _compare(
     for number, ((image, valid), shift) in enumerate(zip(images, off, strict=True)):
         if static is not None:
             image, valid = image - static, valid & np.isfinite(static)
-        if not valid.any() or not (contrast := float(image[valid].std())):
+        pixels = image.ravel() if valid.all() else image[valid]
+        if not pixels.size or not (contrast := float(pixels.std())):
             continue
-        image = np.where(valid, (image - image[valid].mean()) / contrast, 0).astype(np.float32)
+        image = np.where(valid, (image - pixels.mean()) / contrast, 0).astype(np.float32)
         if turns is None:
             moved = place_on_canvas(image, valid, shift, (0,) * len(shape), shape)
         else:
             moved = warp(image, valid, turns[number], shift, "cubic")
         for row, (values, known) in enumerate([(image, valid), moved]):
-            total[row, number % 2] += np.where(known, values, 0)
+            total[row, number % 2] += values if known.all() else np.where(known, values, 0)
             count[row, number % 2] += known
     seen = np.asarray((count >= len(off) / 4).all(axis=(0, 1)))
     details, inside = _find_details(total / np.maximum(count, 1), seen)

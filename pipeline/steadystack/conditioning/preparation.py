@@ -148,6 +148,8 @@ def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[n
 
 
 def _take_mean_away(image: NDArray[Any], valid: Bools) -> NDArray[np.float64]:
+    if valid.size and valid.all():
+        return np.asarray(image - image.ravel().mean(dtype=np.float64), np.float64)
     centre = image[valid].mean(dtype=np.float64) if valid.any() else 0
     return np.where(valid, image - np.float64(centre), 0).astype(np.float64, copy=False)
 

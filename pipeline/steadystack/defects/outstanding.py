@@ -146,9 +146,11 @@ def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
         values = np.asarray(image, np.float32)
     if not valid.any():
         return np.zeros(values.shape, np.float32)
-    inside = values[valid].astype(np.float64)
+    are_all = bool(valid.all())
+    inside = (values.ravel() if are_all else values[valid]).astype(np.float64)
     mean, deviation = float(inside.mean()), float(inside.std()) or 1.0
-    return np.where(valid, (values - mean) / deviation, 0).astype(np.float32)
+    values = (values - mean) / deviation
+    return values if are_all else np.where(valid, values, 0).astype(np.float32)
 
 
 def count_places(positions: Floats) -> int:

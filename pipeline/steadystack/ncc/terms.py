@@ -322,15 +322,24 @@ def compute_surface(
     f, g = terms.reference, terms.moving
     smaller = min(f.count, g.count)
     per_pixel = 1 / np.maximum(count, 1)
-    variance_f = terms.square_f - terms.sum_f * terms.sum_f * per_pixel
-    variance_g = terms.square_g - terms.sum_g * terms.sum_g * per_pixel
-    covariance = terms.cross - terms.sum_f * terms.sum_g * per_pixel
+
+    def subtract_means(products: Lags, first: Lags, second: Lags) -> Lags:
+        of_means = first * second
+        of_means *= per_pixel
+        return np.subtract(products, of_means, out=of_means)
+
+    variance_f = subtract_means(terms.square_f, terms.sum_f, terms.sum_f)
+    variance_g = subtract_means(terms.square_g, terms.sum_g, terms.sum_g)
+    ncc = subtract_means(terms.cross, terms.sum_f, terms.sum_g)
     noise = ROUNDING * float(np.finfo(dtype).eps) * smaller
     is_known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
     if min_overlap is not None:
         is_known &= count >= min_overlap * smaller
-    scale = np.sqrt(np.where(is_known, variance_f * variance_g, 1))
-    ncc = np.where(is_known, np.clip(covariance / scale, -1, 1), np.nan)
+    scale = variance_f * variance_g
+    if not is_known.all():
+        scale[~is_known], ncc[~is_known] = 1, np.nan
+    ncc /= np.sqrt(scale, out=scale)
+    np.clip(ncc, -1, 1, out=ncc)
     return Surface(
         ncc=ncc.astype(dtype),
         overlap_count=count,

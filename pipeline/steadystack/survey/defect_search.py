@@ -214,6 +214,8 @@ def _find_positions(setup: Setup, frames: NDArray[np.int64]) -> NDArray[np.float
 
 def _center(image: NDArray[Any], valid: Bools) -> NDArray[np.float32]:
     """The valid pixels of an image without their mean; the others are 0."""
+    if valid.all():
+        return np.asarray(image - image.ravel().mean(dtype=np.float64), np.float32)
     mean = image[valid].mean(dtype=np.float64)
     return np.where(valid, image - mean, 0).astype(np.float32)
 
