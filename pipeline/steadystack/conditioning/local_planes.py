@@ -108,15 +108,22 @@ def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> 
     """
     around = _find_neighbourhood(valid, sigma)
     along = _sum_along(values, sigma)
-    plane = _sum_across(along, sigma) * around.inverse_weight
+    if values.ndim > 1:  # in which the other axis is the last
+        along = _turn(along)
+    plane = _sum_turned(along, sigma)
+    plane *= around.inverse_weight
     mean = plane.copy()
     for axis, places in enumerate(_list_places(valid.shape)):
-        is_last = axis == values.ndim - 1  # places along others are weights of whole lines
-        moment = (
-            _sum_locally(values * places, sigma) if is_last else _sum_across(along * places, sigma)
-        )
+        if axis == values.ndim - 1:
+            moment = _sum_locally(values * places, sigma)
+        else:  # places along other axes are weights of whole lines
+            moment = _sum_turned(along * places.swapaxes(-1, -2), sigma)
         moment *= around.inverse_weight
-        plane -= around.pull[axis] * (moment - (around.centre[axis] + places) * mean)
+        tilt = around.centre[axis] + places
+        tilt *= mean
+        np.subtract(moment, tilt, out=tilt)
+        tilt *= around.pull[axis]
+        plane -= tilt
     return plane
 
 
@@ -244,7 +251,12 @@ def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64
 
 def _sum_across(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Sum along the last axis but one, if there is one."""
-    return sums if sums.ndim == 1 else _turn(_sum_along(_turn(sums), sigma))
+    return sums if sums.ndim == 1 else _sum_turned(_turn(sums), sigma)
+
+
+def _sum_turned(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Sum along the last axis but one, if there is one, which has been turned to the last."""
+    return sums.copy() if sums.ndim == 1 else _turn(_sum_along(sums, sigma))
 
 
 def _sum_along(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

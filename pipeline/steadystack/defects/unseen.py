@@ -86,8 +86,8 @@ def _measure_details(
     for image, is_valid in zip(images, valid, strict=True):
         if not np.array_equal(is_valid, share.valid):
             share = _Weights(is_valid)
-        around = share.average(image, COARSE)
-        for number, values in enumerate((share.average(image, FINE), image)):
+        around, fine = share.average(image, COARSE, FINE)
+        for number, values in enumerate((fine, image)):
             detail = values - around
             total[number] += share.weigh(detail)
             squares[number] += share.weigh(np.square(detail))
@@ -97,7 +97,7 @@ def _measure_details(
     steady = np.square(total[0] / count) - change / np.maximum(count - 1, 1)
     known, over_planes = _Weights(weight > 0), tuple(range(weight.ndim - 2))
     change, single, steady = (
-        known.average(values.astype(np.float32), AVERAGED).mean(axis=over_planes)
+        known.average(values.astype(np.float32), AVERAGED)[0].mean(axis=over_planes)
         for values in (change, single, steady)
     )
     return change, single, steady, weight.mean(axis=over_planes) > len(images) / 2
@@ -118,25 +118,29 @@ class _Weights:
         """The values where they count, 0 elsewhere."""
         return values if self.are_all else values * self.valid.astype(np.float32)
 
-    def average(self, image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-        """The mean of the pixels in a box of that side around each, of those that count."""
-        means = _average_boxes(self.weigh(image), side)
+    def average(self, image: NDArray[np.float32], *sides: int) -> list[NDArray[np.float32]]:
+        """The means of the pixels in boxes of these sides around each, of those that count."""
+        means = _average_boxes(self.weigh(image), sides)
         if self.are_all:
             return means
-        if side not in self._shares:
-            share = _average_boxes(self.valid.astype(np.float32), side)
+        unknown = [side for side in sides if side not in self._shares]
+        for side, share in zip(
+            unknown, _average_boxes(self.valid.astype(np.float32), unknown), strict=True
+        ):
             self._shares[side] = np.maximum(share, 1e-3)
-        return np.asarray(means / self._shares[side])
+        return [one / self._shares[side] for one, side in zip(means, sides, strict=True)]
 
 
-def _average_boxes(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The mean of a box of that side around each pixel, in its plane.
+def _average_boxes(image: NDArray[np.float32], sides: Sequence[int]) -> list[NDArray[np.float32]]:
+    """The means of boxes of these sides around each pixel, in its plane.
 
     Lines along the last axis lie side by side in memory, so it is turned for the other.
     """
-    turned = np.ascontiguousarray(image.swapaxes(-1, -2))
-    means = ndimage.uniform_filter1d(turned, side).swapaxes(-1, -2)
-    return np.asarray(ndimage.uniform_filter1d(np.ascontiguousarray(means), side))
+    turned, means = np.ascontiguousarray(image.swapaxes(-1, -2)), []
+    for side in sides:
+        lines = ndimage.uniform_filter1d(turned, side).swapaxes(-1, -2)
+        means.append(ndimage.uniform_filter1d(np.ascontiguousarray(lines), side))
+    return means
 
 
 def _split(values: Floats) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -52,9 +53,11 @@ class SmoothedMask:
     @classmethod
     def make(cls, mask: Bools) -> SmoothedMask:
         """Smooth a mask, True = valid."""
-        fraction = smooth(mask.astype(np.float32))
-        if mask.all():  # weights differ from 1 at the edges only
+        if mask.all():  # weights differ from 1 at the edges only; products of halves are exact
+            along = [smooth(np.ones(size, np.float32)) for size in mask.shape]
+            fraction = np.asarray(reduce(np.multiply.outer, along))
             return cls(fraction, mask, fraction, None)
+        fraction = smooth(mask.astype(np.float32))
         filled = mask | (fraction >= LEAST_VALID)
         filled_fraction = smooth(filled.astype(np.float32))
         weights = np.clip((filled_fraction - LEAST_FILLED) / (1 - LEAST_FILLED), 0, 1)
