@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,9 @@ from steadystack.register import Search, compute_block_terms, make_surface, regi
 
 # Pairs that may have a shift beyond the lags that were searched.
 MAY_LIE_FARTHER = (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
+# So many of them are searched for at every lag together, or one, as have so many pixels in both of
+# their frames; of each about 80 bytes are held.
+TOGETHER_PIXELS = 2**19
 
 
 @dataclass(eq=False)
@@ -113,18 +117,21 @@ def measure_batch(
 
 
 def _search_everywhere(result: BatchResult, source: FrameSource, method: Method) -> None:
-    """Search at every lag for the pairs of a batch that have no shift, one after the other."""
+    """Search at every lag for the pairs of a batch that have no shift, a few at a time."""
     table = result.table
     rows = np.flatnonzero(np.isin(table.status, [status.code for status in MAY_LIE_FARTHER]))
     if not rows.size:
         return
     wide = replace(method, search=method.search.widen(), widen=False, keep=())
     pairs = np.stack([table.reference, table.moving], axis=1)
-    for row in rows:
-        found = measure_batch(pairs[row : row + 1], source, wide)
-        if found.table.status[0] != PairStatus.UNREADABLE.code:  # it could be read a moment ago
-            table.take_results(np.array([row]), found.table, np.array([0]))
-            result.covariance[row] = found.covariance[0]
+    together = max(TOGETHER_PIXELS // (2 * math.prod(method.search.shape)), 1)
+    for first in range(0, len(rows), together):
+        some = rows[first : first + together]
+        found = measure_batch(pairs[some], source, wide)
+        # those that are not could be read a moment ago
+        read = np.flatnonzero(found.table.status != PairStatus.UNREADABLE.code)
+        table.take_results(some[read], found.table, read)
+        result.covariance[some[read]] = found.covariance[read]
 
 
 def measure_task(
