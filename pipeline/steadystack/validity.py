@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import Bools, InputError, Slices, as_plain, find_finite_pixels
+from steadystack.model import TOO_LARGE, Bools, InputError, Slices, as_plain, find_finite_pixels
 
 
 class Mask(Protocol):
@@ -122,7 +122,7 @@ class Validity:
 
     def _check_values(self, image: NDArray[Any]) -> Bools:
         """Find the pixels whose values are valid (bool array of the image's shape)."""
-        valid = find_finite_pixels(image)
+        valid = find_finite_pixels(image, TOO_LARGE)
         for value in self.invalid_values:
             valid &= image != value
         low, high = self.valid_range or (None, None)

@@ -20,9 +20,10 @@ def test_finite_pixels_are_those_that_can_be_computed_with(dtype):
     if image.dtype.itemsize == 8 and image.dtype.kind == "f":
         image[3, 1:3] = 1e150, -1e300
         expected[3, 1:3] = False
-    found = find_finite_pixels(image)
+    found = find_finite_pixels(image, 1e38)
     np.testing.assert_array_equal(found, expected)
     assert found.flags.writeable
+    assert find_finite_pixels(image).sum() == np.isfinite(image).sum()
 
 
 def test_numbers_that_cannot_be_squared_are_not_valid():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.conditioning.local_planes import find_even_surroundings, find_reach, fit_planes
-from steadystack.model import Bools, Floats, find_finite_pixels
+from steadystack.model import TOO_LARGE, Bools, Floats, find_finite_pixels
 
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
 OUTLIER_BOX, OUTLIER_DEVIATIONS = 3, 6.0
@@ -183,7 +183,7 @@ def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
     In a scene neighbouring pixels vary alike. Pixels show nothing if most have one value (a beam
     stop, saturation), or if they vary far less and each on its own.
     """
-    finite = find_finite_pixels(image)
+    finite = find_finite_pixels(image, TOO_LARGE)
     kept, taken = usable & finite, ~usable & finite
     if kept.sum() < LEAST_PIXELS or taken.sum() < LEAST_PIXELS:
         return False

@@ -38,6 +38,7 @@ from steadystack.model.findings import (
     SharpnessCheck,
 )
 from steadystack.model.images import (
+    TOO_LARGE,
     ChangedFrames,
     CloseUp,
     Frame,
@@ -133,6 +134,7 @@ __all__ = [
     "SHARED_DRIFT",
     "SHIFT_CONVENTION",
     "STACK_FRAMES",
+    "TOO_LARGE",
     "UNSOLVED",
     "Bools",
     "ChangedFrames",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slices
 
-# Numbers from this on do not fit in float32, in which images are looked at.
+# Numbers from this on do not fit in float32, in which frames of a series are looked at.
 TOO_LARGE = 1e38
 
 
@@ -276,11 +276,11 @@ def is_of_one_value(values: NDArray[Any]) -> bool:
     return bool((values == first).all())
 
 
-def find_finite_pixels(image: NDArray[Any]) -> Bools:
+def find_finite_pixels(image: NDArray[Any], too_large: float = np.inf) -> Bools:
     """Find the pixels of finite numbers (bool array of the image's shape, that may be written to).
 
-    Numbers that are too large for float32 are as good as infinite.
+    Numbers from `too_large` on are as good as infinite.
     """
     if image.dtype.kind == "f" and image.dtype.itemsize > 4:
-        return np.asarray(np.abs(image) < TOO_LARGE)
+        return np.asarray(np.abs(image) < too_large)
     return np.isfinite(image) if image.dtype.kind in "fc" else np.ones(image.shape, bool)

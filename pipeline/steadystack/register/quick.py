@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from steadystack.model import Bools, Floats, PairStatus, Registration, Slices, Surface
+from steadystack.model import (
+    Bools,
+    Floats,
+    PairStatus,
+    Registration,
+    Slices,
+    Surface,
+    find_finite_pixels,
+)
 from steadystack.ncc import CachedMask, Kind, MaskedImage, make_masked_image
 from steadystack.parts import (
     PartGrid,
@@ -22,7 +30,6 @@ from steadystack.peak import register_each
 from steadystack.register.leave_out import PairImages, widen
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, compute_block_terms, make_surface
-from steadystack.validity import find_finite_pixels
 
 # What was computed of an image is kept for its other pairs if transforms have so many pixels.
 KEPT_PIXELS = 2**17
