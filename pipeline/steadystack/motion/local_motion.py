@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 # Rounds, at most; the last is the first that moves no node by more pixels, or by more than this
 # part of its deviation.
 MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
-CHOOSING_ROUNDS = 2  # what fields are in time is chosen in the first ones
 # Boxes along an axis that are tried, many first, and how small one may be, pixels. A pair knows the
 # shift of a box, in the median, to so many pixels.
 COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
@@ -91,7 +90,7 @@ def solve_local_motion(
     rows = _choose_rows(pairs, frames, only_near=True)
     boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
     for number in range(MOST_ROUNDS):
-        before = now if number >= CHOOSING_ROUNDS else replace(now, chain=None)
+        before = now
         now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
@@ -238,7 +237,7 @@ def _go_round(
     prior = estimate_prior(shifts, max(boxes.shape), float(boxes.sides.max()))
     chain = None
     if in_time:
-        mean, std, chain = find_fields_in_time(shifts, prior, field.places, anchor, before.chain)
+        mean, std, chain = find_fields_in_time(shifts, prior, field.places, anchor)
     else:
         mean, std = find_fields(shifts, prior, field.places)
     values = (frames.shift[:, None] + mean).reshape(field.values.shape)

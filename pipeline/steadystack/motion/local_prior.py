@@ -166,15 +166,11 @@ def find_fields(
 
 
 def find_fields_in_time(
-    boxes: BoxShifts,
-    prior: Prior,
-    places: NDArray[np.float64],
-    anchor: int,
-    chain: Chain | None = None,
+    boxes: BoxShifts, prior: Prior, places: NDArray[np.float64], anchor: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Chain | None]:
     """Find the fields as `find_fields` does, but smooth in time as well, relative to the anchor.
 
-    Returns also what they are in time: `chain`, or what is likeliest; None: not smooth.
+    Returns also what they are in time, the likeliest; None: not smooth.
     """
     if prior.is_flat:
         return *find_fields(boxes, prior, places), None
@@ -188,7 +184,7 @@ def find_fields_in_time(
     # of boxes, and of places: patterns, of variance 1, and what is common to all
     patterns = np.column_stack([vectors * np.sqrt(values), np.ones(len(among))])
     here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
-    chain = chain or _choose_chain(boxes, size, patterns)
+    chain = _choose_chain(boxes, size, patterns)
     if chain.memory < LEAST_MEMORY:
         return *find_fields(by_frame, prior, places), None
     shape = (len(boxes.off), *places.shape)
