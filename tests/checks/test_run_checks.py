@@ -24,6 +24,7 @@ from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, open_series, set_up
 from steadystack.readers import ArrayFrames
+from support.scenes import Scene
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,15 @@ def test_a_failed_check_is_made_again_where_that_loses_nothing(tmp_path, frames,
         found = stages.solve(config)
         assert found.attrs["verdict"] == "good"
         assert read_failed_checks(found.attrs) == {}
+
+
+@pytest.mark.parametrize("dtype", ["f2", "?", "g", ">f2"])
+def test_checks_are_made_of_any_numbers(dtype):
+    """Most of SciPy's filters know neither half precision nor booleans."""
+    rng, scene = np.random.default_rng(1), Scene(3)
+    frames = np.stack([scene.view((96, 96), (0.7 * i, 0.5 * i)) for i in range(18)])
+    frames += 0.1 * rng.normal(size=frames.shape)
+    frames = frames > 0.3 if dtype == "?" else (100 + 20 * frames).astype(dtype)
+    found = steadystack.estimate_shifts(frames, max_shift=16)
+    assert json.loads(found.attrs["failed_checks"]) == {}
+    np.testing.assert_allclose(found["frame_shift"][-1], (0.7 * 17, 0.5 * 17), atol=0.1)

@@ -150,6 +150,11 @@ def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
     steadystack.correct(binned, shifts)
 
 
+def test_complex_numbers_are_not_cut(frames, solved):
+    with pytest.raises(InputError, match="complex64: real numbers are needed"):
+        steadystack.correct(xr.DataArray(frames.astype("c8"), dims=("t", "y", "x")), solved)
+
+
 def test_what_is_no_shifts_dataset_is_told(frames, solved):
     stack = xr.DataArray(frames, dims=("t", "y", "x"))
     for given, words in (

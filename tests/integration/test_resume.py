@@ -11,6 +11,8 @@ from steadystack import quality, stages
 from steadystack.dataset import load_shifts, save_shifts
 from steadystack.model import FrameStatus, PairStatus, Trust
 from steadystack.outputs import write_image, write_stack
+from steadystack.stages import steps
+from support.members import slow_but
 from support.runs import SIZE, note_reads, settings, write_inputs
 from support.scenes import assert_same_numbers, ellipse
 
@@ -207,3 +209,41 @@ def test_report_and_solve_know_what_they_belong_to(folder):
     for stage in (stages.report, stages.solve):
         with pytest.raises(steadystack.InputError, match="measure"):
             stage(fresh)
+
+
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
+@pytest.mark.parametrize("name", slow_but(["drift.png"], ["drift.png", "drift.svg", "drift.html"]))
+def test_the_report_is_that_of_the_shifts(folder, name):
+    """It is drawn again where they are others, and stays where they are not."""
+    page = folder / name
+    steadystack.run(settings(folder, output={"report": name}))
+    first = page.stat().st_mtime_ns
+    steadystack.run(settings(folder, output={"report": name}))
+    assert page.stat().st_mtime_ns == first
+    anchored = settings(folder, solve={"anchor": 5}, output={"report": name})
+    stages.solve(anchored)
+    assert page.stat().st_mtime_ns == first
+    steadystack.run(anchored)  # solved already
+    second = page.stat().st_mtime_ns
+    assert second != first
+    steadystack.run(anchored)
+    assert page.stat().st_mtime_ns == second
+
+
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
+def test_a_report_of_a_run_that_was_stopped_before_it_is_drawn(folder, monkeypatch):
+    page = folder / "drift.png"
+    steadystack.run(settings(folder, output={"report": page.name}))
+    old = page.read_bytes()
+    other = settings(folder, register={"max_shift": 9}, output={"report": page.name})
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "write_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            steadystack.run(other, overwrite=True)
+    assert page.read_bytes() == old
+    steadystack.run(other)
+    assert page.read_bytes() != old
+
+
+def stop(*_):
+    raise KeyboardInterrupt

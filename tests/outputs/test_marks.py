@@ -10,6 +10,7 @@ from steadystack.outputs import (
     Origin,
     check_of_run,
     check_own_file,
+    is_of_state,
     make_figure_metadata,
     mark_page,
     name_run,
@@ -97,6 +98,22 @@ def test_a_page_tells_of_which_run_it_is(tmp_path, suffix):
     check_of_run(str(path), "0a1b", "output.report")
     with pytest.raises(InputError, match=r"output\.report .* another run.* set another output"):
         check_of_run(str(path), "0a1c", "output.report")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html"])
+def test_a_page_tells_what_its_run_was_then(tmp_path, suffix):
+    """Whatever bytes come behind it in the file."""
+    path = tmp_path / f"a{suffix}"
+    assert not is_of_state(str(path), "0a1b-77")
+    for state in range(10, 20):
+        if suffix == ".html":
+            path.write_text("<html></html>")
+            mark_page(path, f"0a1b-{state}")
+        else:
+            draw(path, f"0a1b-{state}")
+        assert is_of_state(str(path), f"0a1b-{state}")
+        assert not is_of_state(str(path), f"0a1b-{state + 1}")
+        check_of_run(str(path), "0a1b", "output.report")
 
 
 def test_a_run_is_named_by_where_its_dataset_lies_seen_from_its_files(tmp_path):

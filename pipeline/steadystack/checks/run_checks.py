@@ -77,7 +77,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     masked: FrameSource = source
     left_out = len(setup.pilot.parts.boxes) if setup.pilot and setup.pilot.parts else 0
     if left_out:
-        masked = setup.series.source_before_pilot
+        masked = KeptFrames(setup.series.source_before_pilot)
     setup = replace(setup, series=replace(setup.series, source=source), pairs=setup.pairs[:0])
     whole = solve_shifts(table, leave_out_parts=False)
     solved = leave_out_strange_parts(whole)

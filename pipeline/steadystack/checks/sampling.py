@@ -112,7 +112,8 @@ def name_parts(parts: Sequence[int], ndim: int) -> str:
 class KeptFrames:
     """The frames of a source, of which those read last stay in memory, as far as they fit.
 
-    They are not to be written to. Pickled, it holds none.
+    They are not to be written to, and of a data type that SciPy computes with. Pickled, it holds
+    none.
     """
 
     source: FrameSource
@@ -151,6 +152,8 @@ class KeptFrames:
             found = self.source.read(frame, region)
             if found.status is FrameStatus.UNREADABLE:
                 return found
+            dtype = _choose_dtype(found.image.dtype)
+            found = replace(found, image=found.image.astype(dtype, copy=False))
             self.kept[key] = found
             while sum(map(_count_bytes, self.kept.values())) > self.most_bytes:
                 self.kept.popitem(last=False)
@@ -205,3 +208,12 @@ def find_jumps(table: PairTable, rows: Ints, shifts: Floats) -> tuple[Ints, floa
     if len(moving) < FEWEST_MOVING:
         return rows[:0], None
     return spread_evenly(np.array(moving), MOST_MOVING), float(np.quantile(losses, 0.25))
+
+
+def _choose_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose the data type of images to look at: one that holds their values and SciPy takes."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return dtype

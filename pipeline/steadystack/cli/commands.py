@@ -196,7 +196,7 @@ def solve(config: str) -> None:
             return
         single = get_only_input(inputs)
         shifts = stages.solve(single)
-    conclude(single, shifts, time.monotonic() - started)
+    conclude(single, shifts, time.monotonic() - started, shifts_alone=True)
 
 
 @main.command()

@@ -184,8 +184,18 @@ def run_each(
             sys.exit(code)
 
 
-def conclude(single: Config, shifts: xr.Dataset, seconds: float, *, err: bool = False) -> None:
-    """Print what was written and the verdict; exits if pairs failed or the result is unreliable."""
+def conclude(
+    single: Config,
+    shifts: xr.Dataset,
+    seconds: float,
+    *,
+    err: bool = False,
+    shifts_alone: bool = False,
+) -> None:
+    """Print what was written and the verdict; exits if pairs failed or the result is unreliable.
+
+    With `shifts_alone`, nothing else was written, and what is there is of other shifts.
+    """
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (
         ("report", output.report),
@@ -193,7 +203,7 @@ def conclude(single: Config, shifts: xr.Dataset, seconds: float, *, err: bool = 
         ("mean", output.mean),
         ("movie", output.movie),
     ):
-        if path is not None and get_place(path).exists():
+        if path is not None and not shifts_alone and get_place(path).exists():
             echo(f"{name} -> {escape_unprintable(path)}", err=err)
     echo(
         f"{shifts.sizes['frame']} frames, {format_usable(shifts)}, {seconds:.1f} s -> "

@@ -216,6 +216,8 @@ def _warn_if_changed(shifts: xr.Dataset) -> None:
 
 def _check_frames(stack: xr.DataArray, shifts: xr.Dataset, axes: list[str]) -> None:
     """Refuse a stack without a frame for each shift, or without the axes of the shifts."""
+    if stack.dtype.kind not in "biuf":
+        raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
     count, wanted = stack.sizes.get("t", 0), shifts.sizes["frame"]
     if "t" not in stack.dims or count != wanted:
         way_out = suggest_renaming(stack)

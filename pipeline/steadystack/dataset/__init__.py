@@ -5,7 +5,7 @@
 """
 
 from steadystack.dataset.columns import make_dataset, read_frames, read_pairs
-from steadystack.dataset.digests import add_digests, is_edited
+from steadystack.dataset.digests import add_digests, digest_solution, is_edited
 from steadystack.dataset.journal import (
     RUN,
     Journal,
@@ -28,6 +28,7 @@ __all__ = [
     "add_digests",
     "check_journal",
     "check_replaceable",
+    "digest_solution",
     "discard_journal",
     "get_journal_owner",
     "get_journal_path",

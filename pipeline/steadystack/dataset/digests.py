@@ -36,6 +36,17 @@ def list_changed_parts(dataset: xr.Dataset) -> list[str]:
     return [name for name, digest in expected.items() if actual.get(name) != digest]
 
 
+def digest_solution(shifts: xr.Dataset) -> str:
+    """A short digest of what a dataset says of the frames and of the pairs' use, and of it all."""
+    digest = hashlib.sha256()
+    for name, variable in sorted(shifts.variables.items(), key=str):
+        if str(name).startswith("frame") or name == "pair_status":
+            digest.update(f"{name}:{_compute_digest(str(name), variable)};".encode())
+    for name in ("verdict", "verdict_reasons", "configuration"):
+        digest.update(f"{name}:{shifts.attrs.get(name)};".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
 def is_edited(shifts: xr.Dataset) -> bool:
     """Whether the shifts of frames are others than those that steadystack wrote into the dataset.
 

@@ -69,6 +69,14 @@ def name_run(shifts: str, path: str) -> str:
     return hashlib.sha256("/".join(way).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
+def is_of_state(path: str, run: str) -> bool:
+    """Whether there is a page or picture at a path, made here for the very state that `run` names.
+
+    That is the name of a run, and what it was then, as the page was given it.
+    """
+    return get_place(path).is_file() and f"{OF_RUN} {run}".encode("ascii") in _read_ends(path)
+
+
 def make_figure_metadata(suffix: str, run: str = "") -> dict[str, str | None]:
     """The metadata that marks a figure, as matplotlib's ``savefig`` takes it; it has no date.
 
@@ -117,7 +125,7 @@ def check_of_run(path: str, run: str, key: str) -> None:
     if not place.is_file() or PurePath(path).suffix not in MARKS:
         return
     found = re.search(rf"{OF_RUN} (\w+)".encode(), _read_ends(path))
-    if found and found[1].decode("ascii") != run:
+    if found and not found[1].startswith(run.encode("ascii")):  # other bytes may follow
         raise InputError(
             f"{key} {path} is the page of another run, whose output.shifts is another: it will not "
             f"be overwritten; set another {key}, or move it"

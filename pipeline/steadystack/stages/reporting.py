@@ -75,6 +75,7 @@ from steadystack.report import (
 from steadystack.run_log import read_log_lines
 from steadystack.stages.correcting import Progress, Summary, check_solved, tell_in_log
 from steadystack.stages.results import add_camera_images
+from steadystack.stages.solving import name_state
 from steadystack.warp import AnyMotion, Box, LocalField
 
 # What `export` writes, by the end of the name.
@@ -100,7 +101,7 @@ def check_report(config: Config, *, overwrite: bool = False) -> None:
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
     """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
     name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
-    judgement, run = verdict(shifts), name_run(setup.config.output.shifts, path)
+    judgement, run = verdict(shifts), name_state(setup, shifts, path)
     if Path(path).suffix != ".html" and figures is None:
         before, after = _make_means(setup, shifts)
         save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path, run=run)

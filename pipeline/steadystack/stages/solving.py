@@ -19,7 +19,7 @@ from steadystack.checks import (
 )
 from steadystack.cluster import Engine
 from steadystack.common_frame import measure_channel_offsets, move_to_outside
-from steadystack.dataset import get_journal_path, read_pairs
+from steadystack.dataset import digest_solution, get_journal_path, read_pairs
 from steadystack.durable import get_place
 from steadystack.measure import refine_shifts
 from steadystack.model import (
@@ -37,6 +37,7 @@ from steadystack.motion import (
     solve_local_motion,
     solve_motion,
 )
+from steadystack.outputs import is_of_state, name_run
 from steadystack.planning import Setup
 from steadystack.run_log import collect_versions, log_stage
 from steadystack.solve import interpolate_missing, solve_shifts
@@ -193,6 +194,16 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     known, outside = OutsideOutcome.of(dataset.attrs), opened.setup.series.outside
     same &= (known and known.digest) == (outside and outside.digest)
     return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
+
+
+def name_state(setup: Setup, shifts: xr.Dataset, path: str) -> str:
+    """Name the run for its report at a path, and what it is: a page of other shifts is not its."""
+    return f"{name_run(setup.config.output.shifts, path)}-{digest_solution(shifts)}"
+
+
+def is_reported(setup: Setup, shifts: xr.Dataset, path: str) -> bool:
+    """Whether the report at a path is that of these solved shifts."""
+    return is_of_state(path, name_state(setup, shifts, path))
 
 
 def load_measured(opened: OpenRun) -> xr.Dataset:

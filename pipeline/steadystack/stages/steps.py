@@ -52,7 +52,12 @@ from steadystack.stages.measuring import (
     recall_run,
     settle_settings,
 )
-from steadystack.stages.reporting import check_report, film_solved, forecast_movie, write_report
+from steadystack.stages.reporting import (
+    check_report,
+    film_solved,
+    forecast_movie,
+    write_report,
+)
 from steadystack.stages.results import (
     check_neighbours,
     check_same_frames,
@@ -67,7 +72,7 @@ from steadystack.stages.sharing import (
     select_share,
     use_this_machine,
 )
-from steadystack.stages.solving import is_solved, load_measured, solve_measured
+from steadystack.stages.solving import is_reported, is_solved, load_measured, solve_measured
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +126,7 @@ def run(
         measured = measure_all(opened, is_solved_next=True)
         done = is_solved(opened, measured)
         solved = measured if done else solve_measured(opened, measured)
-        if path is not None and not (done and get_place(path).exists()):
+        if path is not None and not (done and is_reported(opened.setup, solved, path)):
             with log_stage("report"):
                 write_report(opened.setup, solved, path)
         for name, write in _list_images(config):
