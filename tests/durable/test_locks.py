@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 
 import obstore
 import pytest
@@ -53,9 +55,24 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("filelock.FileLock.acquire", unknown)
+    with get_place(str(tmp_path / "c.zarr")).holding_lock("corrected"):
+        pass
+    assert not caplog.text  # it is told once in a run
     with get_place(str(tmp_path / "s.zarr")).holding_lock():
         pass
     assert "cannot be locked" in caplog.text
+
+
+def test_the_lock_of_an_image_names_its_setting_and_leaves_nothing(tmp_path):
+    place = get_place(str(tmp_path / "c.zarr"))
+    told = r"c\.zarr is being written by .*: wait for it, stop it, or set another output\.corr"
+    for _ in range(2):
+        with place.holding_lock("corrected"):
+            with pytest.raises(InputError, match=told), place.holding_lock("corrected"):
+                pass
+            with pytest.raises(InputError, match=told), place.holding_lock("corrected"):
+                pass
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_is_a_lease(store):
@@ -66,11 +83,38 @@ def test_a_lock_is_a_lease(store):
             get_place(PATH).holding_lock(),
         ):
             pass
+        with (
+            pytest.raises(InputError, match=r"set another output\.mean; if it has died"),
+            get_place(PATH).holding_lock("mean"),
+        ):
+            pass
         leases.check_held()
     assert not listed(store)
     objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
     with pytest.raises(InputError, match="its lock expires in 1"), get_place(PATH).holding_lock():
         pass
+
+
+@pytest.mark.usefixtures("store")
+def test_the_leases_of_a_run_wait_once_for_a_store_that_is_silent(monkeypatch):
+    monkeypatch.setattr(leases, "END_TIMEOUT_S", 1.0)
+    answers, delete, paths = threading.Event(), objects.delete, []
+
+    def late(path):
+        answers.wait()
+        delete(path)
+        paths.append(path)
+
+    monkeypatch.setattr(objects, "delete", late)
+    with get_place(PATH).holding_lock(), ExitStack() as ends:
+        for name in "abc":
+            ends.enter_context(get_place(f"{PATH}-{name}").holding_lock("mean"))
+        begun = time.monotonic()
+    assert 1 <= time.monotonic() - begun < 2
+    answers.set()
+    for thread in leases._late:
+        thread.join()
+    assert len(paths) == 4
 
 
 def test_a_process_number_that_is_another_s_now(store):
@@ -101,6 +145,9 @@ def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, 
         return put(store, key, content, **more)
 
     monkeypatch.setattr(obstore, "put", without)
+    with get_place(PATH).holding_lock("corrected"):
+        pass
+    assert not caplog.text  # it is told once in a run
     with get_place(PATH).holding_lock():
         pass
     assert "cannot be locked (its store has no conditional requests)" in caplog.text

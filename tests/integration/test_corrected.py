@@ -18,7 +18,8 @@ from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
-from steadystack.outputs import write_image, write_stack
+from steadystack.model import InputError
+from steadystack.outputs import read_origin, write_image, write_stack
 from support.corrected import SIZE, TRUTH, frames_of, run_of
 from support.members import slow_but
 from support.scenes import Scene
@@ -49,6 +50,51 @@ def test_corrected_and_measured_again_nothing_is_left(frames, tmp_path, interpol
         assert valid.all()
     if border == "expand":
         assert (valid.sum(axis=(1, 2)) == np.prod(SIZE)).all()
+
+
+def fingerprint_of(image):
+    return read_origin(str(image)).fingerprint
+
+
+@pytest.mark.parametrize("command", ["correct", "run"])
+def test_an_image_that_another_run_is_writing_is_left_alone(frames, tmp_path, command):
+    """Two runs with shifts of their own that name one image: its frames would be of both."""
+    write_stack(tmp_path / "a.zarr", frames)
+    write_stack(tmp_path / "b.zarr", frames[::-1])
+    image, told = tmp_path / "steady.ome.zarr", []
+    names = {"corrected": str(image), "report": str(tmp_path / "report.png")}
+    first, second = (
+        run_of(
+            tmp_path,
+            input={"path": str(tmp_path / f"{name}.zarr")},
+            cluster={"kind": "in-process", "task_memory": "30 MiB"},
+            output={"shifts": str(tmp_path / f"{name}-shifts.zarr"), **names},
+        )
+        for name in "ab"
+    )
+    for config in (first, second):
+        stages.measure(config)
+        stages.solve(config)
+
+    def progress(done, total):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(InputError) as refusal:
+            getattr(stages, command)(second, overwrite=True)
+        told.append(str(refusal.value))
+        assert [path for path in sorted(tmp_path.rglob("*")) if "lock" not in path.name] == [
+            path for path in before if "lock" not in path.name
+        ]
+
+    (tmp_path / ".steady.ome.zarr.lock").write_text("{}")  # of a run that was killed
+    stages.correct(first, progress=progress)
+    assert told
+    for line in told:
+        assert line.startswith(f"{image} is being written by another run (process ")
+        assert line.endswith("wait for it, stop it, or set another output.corrected")
+    assert fingerprint_of(image) == load_shifts(first.output.shifts).attrs["fingerprint"]
+    assert not (tmp_path / ".steady.ome.zarr.lock").exists()
+    stages.correct(second, overwrite=True)
+    assert fingerprint_of(image) == load_shifts(second.output.shifts).attrs["fingerprint"]
 
 
 def test_a_frame_with_an_invalid_area_keeps_exactly_that_moved(frames, tmp_path):

@@ -209,8 +209,8 @@ class ObjectPlace(RemotePlace):
     def is_cut_off_by(self, error: BaseException) -> bool:
         return isinstance(error, UnreachableError)
 
-    def holding_lock(self) -> AbstractContextManager[None]:
-        return hold_lease(self.path)
+    def holding_lock(self, key: str = "") -> AbstractContextManager[None]:
+        return hold_lease(self.path, key)
 
     def open_records(self) -> ObjectRecords:
         return ObjectRecords(self.path)

@@ -235,8 +235,8 @@ class LocalPlace:
     def is_cut_off_by(self, error: BaseException) -> bool:
         return False
 
-    def holding_lock(self) -> AbstractContextManager[None]:
-        return hold_flock(self.path)
+    def holding_lock(self, key: str = "") -> AbstractContextManager[None]:
+        return hold_flock(self.path, key)
 
     def open_records(self) -> RecordFile:
         return RecordFile(self._path)

@@ -33,15 +33,17 @@ END_TIMEOUT_S = 10.0
 MAX_TRIES = 5
 
 _held: dict[str, Lease] = {}  # the leases of this process, by their tokens
+_late: list[threading.Thread] = []  # those that end leases of a store that does not answer
 
 
 @contextmanager
-def hold_flock(path: str) -> Iterator[None]:
+def hold_flock(path: str, key: str = "") -> Iterator[None]:
     """Keep other runs off the output at `path` of this machine during the block.
 
     The lock is the system's (``flock``) on a small hidden file beside the output: it ends with the
-    process, however that ends; the file stays. On NFS it holds between machines. Where the file
-    system knows no locks the run goes on with a warning.
+    process, however that ends. The file stays, but that of what is written beside the shifts, whose
+    `key` is as in `places.Place`. On NFS the lock holds between machines. Where the file system
+    knows no locks the run goes on with a warning.
 
     Raises InputError that tells who holds it.
     """
@@ -53,13 +55,13 @@ def hold_flock(path: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"{path} is being written by another run ({_read_holder(file)}): wait for it, or "
-            "stop it"
+            f"{path} is being written by another run ({_read_holder(file)}): {_advise(key)}"
         ) from None
     except (OSError, NotImplementedError) as error:
         if not os.access(output.parent, os.W_OK) or not output.parent.is_dir():
             raise InputError(f"{path} cannot be written: {error}") from error
-        log.warning("%s cannot be locked (%s): do not start a second run on it", path, error)
+        if not key:
+            log.warning("%s cannot be locked (%s): do not start a second run on it", path, error)
         yield
         return
     try:
@@ -67,7 +69,15 @@ def hold_flock(path: str) -> Iterator[None]:
             file.write_text(json.dumps(identify_process()), encoding="utf-8")
         yield
     finally:
+        if key:  # one that opened it meanwhile finds that it is deleted, and has no lock
+            with suppress(OSError):
+                file.unlink()
         lock.release()
+
+
+def _advise(key: str) -> str:
+    other = f", stop it, or set another output.{key}" if key else ", or stop it"
+    return f"wait for it{other}"
 
 
 def _read_holder(file: Path) -> str:
@@ -79,15 +89,17 @@ def _read_holder(file: Path) -> str:
 
 
 @contextmanager
-def hold_lease(path: str) -> Iterator[None]:
+def hold_lease(path: str, key: str = "") -> Iterator[None]:
     """Keep other runs off the remote output at `path` during the block.
+
+    `key` is as in `places.Place`.
 
     Raises
     ------
     InputError
         That tells who holds it and for how long, or why nothing can be written there.
     """
-    lease = Lease(path)
+    lease = Lease(path, key)
     _held[lease.token] = lease
     try:
         with objects.explaining_refusals(path):
@@ -100,7 +112,9 @@ def hold_lease(path: str) -> Iterator[None]:
             lease.end_event.set()
             ending = threading.Thread(target=lease.end, args=(renewing,), daemon=True)
             ending.start()
-            ending.join(END_TIMEOUT_S)
+            # where one waits in vain, the others of a run do not, too
+            ending.join(0 if any(late.is_alive() for late in _late) else END_TIMEOUT_S)
+            _late[:] = [thread for thread in (*_late, ending) if thread.is_alive()]
     finally:
         del _held[lease.token]
 
@@ -118,8 +132,9 @@ def check_held() -> None:
 class Lease:
     """A lease on the output at `path`; `lost` once another run has taken it over."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: str = "") -> None:
         self.path, self.lock_path = path, objects.get_hidden_sibling(path, ".lock")
+        self.key = key
         self.token = uuid4().hex
         self.holder = identify_process() | {"token": self.token}
         self.end_event, self.is_lost = threading.Event(), False
@@ -138,11 +153,12 @@ class Lease:
             except objects.ConditionsUnknown:
                 has_conditions = False
             if not has_conditions:
-                log.warning(
-                    "%s cannot be locked (its store has no conditional requests): do not start a "
-                    "second run on it",
-                    self.path,
-                )
+                if not self.key:
+                    log.warning(
+                        "%s cannot be locked (its store has no conditional requests): do not start "
+                        "a second run on it",
+                        self.path,
+                    )
                 self.has_conditions = False
                 self.version = self._put(None)
             if self.version is not None:
@@ -199,7 +215,7 @@ class Lease:
             return
         raise InputError(
             f"{self.path} is being written by another run ({who}, since "
-            f"{holder.get('since', 'not known')}): wait for it, or stop it; if it has died, its "
+            f"{holder.get('since', 'not known')}): {_advise(self.key)}; if it has died, its "
             f"lock expires in {EXPIRY_S - age:.0f} s"
         )
 

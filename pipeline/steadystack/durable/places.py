@@ -320,10 +320,11 @@ class Place(Protocol):
         """Whether an error says that this place cannot be written for now."""
         ...
 
-    def holding_lock(self) -> AbstractContextManager[None]:
+    def holding_lock(self, key: str = "") -> AbstractContextManager[None]:
         """Keep other runs off this output during the block.
 
-        Raises InputError that tells who holds it.
+        Raises InputError that tells who holds it. `key` is that of the settings that asks for what
+        is written beside the shifts; that it cannot be locked is told of the shifts alone.
         """
         ...
 

@@ -77,6 +77,9 @@ from steadystack.stages.solving import is_reported, is_solved, load_measured, so
 log = logging.getLogger(__name__)
 
 MEASURING = ("run", "measure")  # the commands that may begin a dataset
+# What commands write beside the shifts, by the keys of its settings.
+IMAGES = ("corrected", "mean", "movie")
+WRITTEN = {"run": (*IMAGES, "report"), "correct": IMAGES, "report": ("report",)}
 
 
 def plan(config: Config) -> Plan:
@@ -203,18 +206,10 @@ def correct(
             )
         check_corrected(config)
         shifts = load_own_shifts(opened.setup)
-        written = []
+        written, how = [], {"overwrite": overwrite, "progress": progress}
         for name, write in images:
             with log_stage(name):
-                written.append(
-                    write(
-                        opened.setup,
-                        shifts,
-                        opened.engine(),
-                        overwrite=overwrite,
-                        progress=progress,
-                    )
-                )
+                written.append(write(opened.setup, shifts, opened.engine(), **how))
         return replace(written[0], further=tuple(written[1:]))
 
 
@@ -240,7 +235,8 @@ def report(config: Config, *, figures: str | None = None) -> str:
     check_same_frames(setup)
     if (shifts["component"] == UNSOLVED).all():
         raise InputError(f"{config.output.shifts} is not solved yet: run `steadystack solve` first")
-    write_report(setup, shifts, path, figures)
+    with _holding_written(config, "report"):
+        write_report(setup, shifts, path, figures)
     return path
 
 
@@ -260,6 +256,7 @@ def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
     with TemporaryDirectory(prefix="steadystack-") as folder:
         made = Path(folder, "report.html")
         with (
+            where.holding_lock("performance_report"),
             _put_report(where, made, run),
             open_cluster_on_demand(config.cluster, str(made)) as cluster,
         ):
@@ -279,6 +276,16 @@ def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
     if made.exists():  # not without workers
         mark_page(made, run)
         where.put(made)
+
+
+@contextmanager
+def _holding_written(config: Config, command: str) -> Iterator[None]:
+    """Keep runs with other shifts off what a command writes beside its own."""
+    with ExitStack() as locks:
+        for key in WRITTEN.get(command, ()):
+            if (path := getattr(config.output, key)) is not None:
+                locks.enter_context(get_place(path).holding_lock(key))
+        yield
 
 
 def _set_up(config: Config) -> Setup:
@@ -314,6 +321,7 @@ def open_run(
         workers = count_fitting_workers(setup) if works else None
         with (
             get_place(path).holding_lock(),
+            _holding_written(config, command),
             log_to_output(config, command, begun),
             log_stage("closing"),
             ends.pop_all(),  # workers end while there is a log to tell of it
