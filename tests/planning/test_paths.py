@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from steadystack.config import load_config, make_config
 from steadystack.model import InputError
-from steadystack.planning import check_paths
+from steadystack.outputs import write_stack
+from steadystack.planning import check_paths, open_series
 
 SETTINGS = """
 input:
@@ -95,3 +97,35 @@ def test_an_output_that_the_pattern_of_inputs_finds_is_refused(folder):
 def test_neighbours_are_no_overlap(folder):
     check_paths(read(folder, "corrected: data/stack.zarr.corrected.zarr"))
     check_paths(read(folder, "report: data/report.html"))
+
+
+def settings_of(folder, dtype, corrected="steady.ome.tif", other=None):
+    np.save(folder / f"{dtype}.npy", np.arange(4 * 20 * 20).reshape(4, 20, 20).astype(dtype))
+    return make_config(
+        {
+            "input": {"path": f"{dtype}.npy", "axes": "tyx"},
+            "correct": {"stack": other},
+            "output": {"shifts": "shifts.zarr", "corrected": corrected},
+        },
+        folder,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", "f2"])
+def test_pixels_that_ome_tiff_cannot_hold_are_refused_before_any_is_read(tmp_path, dtype):
+    with pytest.raises(InputError, match=f"OME-TIFF cannot hold {np.dtype(dtype)}: let it"):
+        open_series(settings_of(tmp_path, dtype))
+    open_series(settings_of(tmp_path, dtype, "steady.ome.zarr"))
+
+
+@pytest.mark.parametrize("dtype", ["?", ">u2", "i4", "f8"])
+def test_pixels_that_ome_tiff_can_hold_are_not_refused(tmp_path, dtype):
+    open_series(settings_of(tmp_path, dtype))
+
+
+def test_the_pixels_of_the_stack_that_is_moved_count(folder):
+    write_stack(folder / "wide.ome.zarr", np.zeros((4, 20, 20), "u8"))
+    write_stack(folder / "narrow.ome.zarr", np.zeros((4, 20, 20), "u2"))
+    open_series(settings_of(folder, "i8", other="narrow.ome.zarr"))
+    with pytest.raises(InputError, match="OME-TIFF cannot hold uint64"):
+        open_series(settings_of(folder, "u2", other="wide.ome.zarr"))

@@ -22,13 +22,15 @@ UNITS = {
     "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "meter": "m", "angstrom": "Å",
     "picometer": "pm", "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "day": "d",
 }  # fmt: skip
+# What its pixels may be, beside booleans, which are written as uint8.
+HELD = ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "c8", "c16")
 
 
 def check_tiff(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
     """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
     if find_spec("tifffile") is None:
         raise InputError(f"{key} {path} is TIFF: install steadystack[tiff], or let it end in .zarr")
-    if (dtype.kind in "iu" and dtype.itemsize > 4) or dtype == np.float16:
+    if dtype.kind != "b" and dtype.str[1:] not in HELD:
         raise InputError(f"{key} {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr")
 
 

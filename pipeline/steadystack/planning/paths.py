@@ -1,13 +1,18 @@
-"""Refuse outputs that lie on, in or around what a run reads, or each other."""
+"""Refuse outputs that lie on, in or around what a run reads, or each other, or cannot hold it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
 
+import numpy as np
+
 from steadystack.config import Certificates, Config
 from steadystack.durable import get_place, paths_overlap
 from steadystack.model import InputError
+from steadystack.outputs import check_tiff
+from steadystack.planning.masking import naming_key
+from steadystack.readers import StackSpec, locate_stack
 
 
 def check_paths(config: Config, *, with_summary: bool = False) -> None:
@@ -43,6 +48,17 @@ def check_paths(config: Config, *, with_summary: bool = False) -> None:
             raise InputError(
                 f"{key} {target} and {other_key} {other} overlap: neither may lie inside the other"
             )
+
+
+def check_pixels(config: Config, spec: StackSpec) -> None:
+    """Refuse a corrected stack in a TIFF file that cannot hold the pixels of the stack moved."""
+    path, other = config.output.corrected, config.correct.stack
+    if path is None or path.rstrip("/").endswith(".zarr"):
+        return
+    if other is not None:
+        with naming_key("correct.stack"):
+            spec = locate_stack(other, channel=0)
+    check_tiff(path, np.dtype(spec.dtype))
 
 
 def _list_inputs(config: Config) -> dict[str, str]:

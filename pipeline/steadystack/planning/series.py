@@ -27,7 +27,7 @@ from steadystack.planning.masking import (
     parse_border,
 )
 from steadystack.planning.outside_image import digest_camera_images, locate_outside_image
-from steadystack.planning.paths import check_paths
+from steadystack.planning.paths import check_paths, check_pixels
 from steadystack.readers import (
     ArrayFrames,
     ImagePart,
@@ -157,6 +157,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
     spec = locate_stack(**config.input.model_dump())
     check_frames(spec)
     check_paths(config)
+    check_pixels(config, spec)
     source: FrameSource = StackFrames(spec)
     saturation = find_saturation(config.mask, source, spec)
     masks = locate_masks(config, spec)
