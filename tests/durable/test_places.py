@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from steadystack.durable import get_place, make_absolute, paths_overlap
@@ -37,6 +39,14 @@ def test_a_name_may_begin_with_the_sign_of_a_home_folder(tmp_path, monkeypatch):
     for name in ("~nobody-of-that-name.zarr", "~"):
         (tmp_path / name).mkdir()
         assert make_absolute(name, tmp_path) == str(tmp_path / name)
+
+
+def test_what_stands_for_no_user_is_taken_literally(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody.npy").touch()
+    for folder in (tmp_path, Path(), Path("below/..")):
+        for name in ("~nobody-of-that-name/a.zarr", "~nobody.npy"):
+            assert make_absolute(name, folder) == str(tmp_path / name)
 
 
 def test_what_cannot_be_a_path_is_refused(tmp_path):

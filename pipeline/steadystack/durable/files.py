@@ -54,6 +54,14 @@ def natural_sort_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece]
 
 
+def expand_user(path: str) -> Path:
+    """Put the home folder of a user in place of ~ or ~NAME at the beginning of a path.
+
+    As in a shell, what stands for no user stays as it is.
+    """
+    return Path(os.path.expanduser(path))
+
+
 @dataclass(frozen=True)
 class RecordFile:
     """Records in one file."""

@@ -24,6 +24,7 @@ from steadystack.durable.files import (
     NO_ZARR,
     ONE_BY_ONE,
     RecordFile,
+    expand_user,
     natural_sort_key,
 )
 from steadystack.durable.locks import hold_flock
@@ -60,7 +61,7 @@ class LocalPlace:
         return self._path.name
 
     def make_absolute(self, folder: Path) -> str:
-        return str((folder / self._path.expanduser()).resolve())
+        return str((folder / expand_user(self.path)).resolve())
 
     def get_sibling(self, name: str) -> LocalPlace:
         return LocalPlace(str(self._path.with_name(name)))

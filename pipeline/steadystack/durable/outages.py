@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from steadystack.durable.files import expand_user
 from steadystack.model import InputError, UnreachableError
 
 Answer = TypeVar("Answer")
@@ -205,7 +205,7 @@ def _get_address(path: str) -> str:
 
 
 def _are_credentials_given() -> bool:
-    profile = Path("~/.aws/credentials").expanduser()
+    profile = expand_user("~/.aws/credentials")
     return any(name in os.environ for name in CREDENTIAL_VARIABLES) or profile.exists()
 
 

@@ -40,7 +40,8 @@ def make_absolute(path: str, folder: Path) -> str:
 
     Raises InputError for what no path can be.
     """
-    # What exists is literal: a name may begin with ~, as may one that stands for no user.
+    folder = folder.absolute()  # what begins with it never begins with ~
+    # What exists is literal: a name may begin with ~.
     is_literal = path.startswith("~") and os.path.lexists(folder / path)
     circle = f"{path!r} cannot be a path: its links form a loop"
     try:
@@ -49,8 +50,6 @@ def make_absolute(path: str, folder: Path) -> str:
             raise InputError(circle)
         return absolute
     except RuntimeError as error:
-        if "home" in str(error):
-            return get_place(folder / path).make_absolute(folder)
         raise InputError(circle) from error
     except InputError:
         raise

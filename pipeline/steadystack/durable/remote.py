@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.durable.files import NO_ZARR
+from steadystack.durable.files import NO_ZARR, expand_user
 from steadystack.durable.outages import (
     S3,
     await_answer,
@@ -109,7 +109,7 @@ def _read_profile() -> dict[str, Any]:
     """Read the credentials of a profile in ~/.aws; empty without one, or without boto3."""
     if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_SKIP_SIGNATURE" in os.environ:
         return {}
-    if "AWS_PROFILE" not in os.environ and not Path("~/.aws/credentials").expanduser().exists():
+    if "AWS_PROFILE" not in os.environ and not expand_user("~/.aws/credentials").exists():
         return {}
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider
