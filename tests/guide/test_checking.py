@@ -99,6 +99,7 @@ def test_check_draws_frames_and_mask_together(tmp_path):
     for wrong, what in (
         ("seen.bmp", "must end in .png"),
         ("no/seen.png", "its folder does not exist"),
+        ("a.zarr/seen.png", "overlap: neither may lie inside the other"),
     ):
         told = CliRunner().invoke(main, [*words, str(tmp_path / wrong)])
         assert told.exit_code == 2

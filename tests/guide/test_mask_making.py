@@ -9,6 +9,7 @@ import pytest
 import roifile
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 
 import steadystack
 from steadystack.cli import main
@@ -143,3 +144,17 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "roifile", None)
     with pytest.raises(InputError, match=r"steadystack\[roi\]"):
         read_rois("regions.zip")
+
+
+@pytest.mark.parametrize("path", ["pictures", "pictures/*.png"])
+def test_a_picture_is_not_drawn_among_the_frames(tmp_path, path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        Image.fromarray(np.eye(20, dtype="u1") * 200).save(f"pictures/{number}.png")
+    told = run(path, "mask.npy", "--picture", "pictures/seen.png")
+    assert told.exit_code == 2
+    assert "pictures/seen.png (--picture)" in told.output
+    assert len(list((tmp_path / "pictures").iterdir())) == 3
+    assert not (tmp_path / "mask.npy").exists()
+    assert run(path, "mask.npy", "--picture", "seen.png").exit_code == 0

@@ -287,6 +287,11 @@ def test_from_the_shell_with_tiff_and_tables(frames, tmp_path):
     assert (fourth["first_x"], fourth["stop_x"]) == ("4", "84")
     assert runner.invoke(main, [*export, str(tmp_path / "a.csv")]).exit_code == 2
     assert runner.invoke(main, [*export, str(tmp_path / "a.txt")]).exit_code == 2
+    for store in ("shifts.zarr", "stack.zarr"):
+        told = runner.invoke(main, [*export, str(tmp_path / store / "a.csv")])
+        assert told.exit_code == 2
+        assert "nothing is written into stores that hold something else" in told.stderr
+        assert not (tmp_path / store / "a.csv").exists()
     nothing = runner.invoke(main, ["export", str(tmp_path / "steady.ome.tif"), "b.csv"])
     assert nothing.exit_code == 2
     assert nothing.output.count("\n") == 1

@@ -8,7 +8,7 @@ import pytest
 from steadystack.config import load_config, make_config
 from steadystack.model import InputError
 from steadystack.outputs import write_stack
-from steadystack.planning import check_paths, open_series
+from steadystack.planning import check_further, check_paths, open_series
 
 SETTINGS = """
 input:
@@ -97,6 +97,26 @@ def test_an_output_that_the_pattern_of_inputs_finds_is_refused(folder):
 def test_neighbours_are_no_overlap(folder):
     check_paths(read(folder, "corrected: data/stack.zarr.corrected.zarr"))
     check_paths(read(folder, "report: data/report.html"))
+
+
+def test_a_picture_asked_for_by_an_option_lies_in_nothing_that_is_read_or_written(
+    folder, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    config = read(folder, "corrected: out/steady.zarr")
+    for target, words in (
+        ("data/stack.zarr/seen.png", r"--picture.*input\.path"),
+        ("out/../data/mask.zarr/seen.png", r"--picture.*mask\.path"),
+        ("out/shifts.zarr/seen.png", r"--picture.*output .*output\.shifts"),
+        ("out/steady.zarr/seen.png", r"--picture.*output .*output\.corrected"),
+        ("run.yaml", "the settings"),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_further(config, "--picture", target)
+    check_further(config, "--picture", "data/seen.png")
+    config = make_config({"input": {"path": "data/*.png"}}, folder)
+    with pytest.raises(InputError, match="would match the inputs"):
+        check_further(config, "--picture", "data/seen.png")
 
 
 def settings_of(folder, dtype, corrected="steady.ome.tif", other=None):

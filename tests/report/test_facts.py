@@ -13,7 +13,7 @@ import steadystack
 from steadystack import plot
 from steadystack.model import LocalStatus, ReportImages
 from steadystack.report.facts import list_facts
-from steadystack.report.page import Page, draw_figures, save_figures
+from steadystack.report.page import Page, draw_figures, list_figure_paths, save_figures
 from support.local import with_local_shifts
 from support.reported import FRAMES
 
@@ -92,6 +92,7 @@ def test_arrows_lie_on_the_mean_of_the_moved_frames(shifts, tmp_path, monkeypatc
     assert "on the mean" in caption
     assert "up to 1.50 ± 0.14 px" in caption
     paths = save_figures(Page("bent", local, "good", [], views), str(tmp_path))
+    assert set(paths) <= set(list_figure_paths(str(tmp_path)))
     written = {f"{tmp_path}/{name}.{suffix}" for name in LOCAL for suffix in ("png", "svg")}
     assert written == set(paths)
     assert all(Path(path).stat().st_size > 5000 for path in paths)

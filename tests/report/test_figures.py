@@ -22,10 +22,17 @@ def test_figures_are_files_too(folder):
     settings = str(write(folder, report=str(folder / "drift.png")))  # the page is there already
     done = CliRunner().invoke(main, ["report", settings, "--figures", str(folder / "f")])
     assert done.exit_code == 0, done.output
+    assert (folder / "drift.png").read_bytes().startswith(b"\x89PNG")
     kinds = {path.suffix for path in (folder / "f").iterdir()}
     names = {path.stem for path in (folder / "f").iterdir()}
     assert kinds == {".png", ".svg"}
     assert {"drift", "drift-physical", "path", "pairs", "residuals", "matrix"} <= names
+    for store in ("stack.zarr", "shifts.zarr"):
+        inside = folder / store / "figures"
+        told = CliRunner().invoke(main, ["report", settings, "--figures", str(inside)])
+        assert told.exit_code == 2
+        assert "(--figures)" in told.stderr
+        assert not inside.exists()
 
 
 def write(folder, **output):

@@ -10,7 +10,11 @@ from steadystack.exports.affines import Motions, make_motions
 from steadystack.exports.bigdataviewer import make_bigdataviewer_xml
 from steadystack.exports.displacements import Displacements, make_displacements
 from steadystack.exports.frame_rows import find_common_part, make_frame_rows
-from steadystack.exports.measured_stack import list_measured_files, locate_measured_stack
+from steadystack.exports.measured_stack import (
+    check_target,
+    list_measured_files,
+    locate_measured_stack,
+)
 from steadystack.exports.programs import (
     make_affine_list,
     make_biahub_settings,
@@ -20,6 +24,7 @@ from steadystack.exports.programs import (
 __all__ = [
     "Displacements",
     "Motions",
+    "check_target",
     "find_common_part",
     "list_measured_files",
     "locate_measured_stack",

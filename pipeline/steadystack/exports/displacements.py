@@ -19,8 +19,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.correction import get_motion
-from steadystack.durable import paths_overlap
 from steadystack.exports.affines import make_motions
+from steadystack.exports.measured_stack import refuse_inside
 from steadystack.model import Bools, Floats, InputError, hide_secrets
 from steadystack.ome import Coordinates, make_field_attributes, make_scene_attributes
 from steadystack.outputs import LEVEL, FieldArray
@@ -102,12 +102,7 @@ def make_displacements(
             f"{target} is for points of the stack that was measured, which is no longer there: "
             "restore it, or export .affines.json (or .nc) instead"
         )
-    for path in (spec.path, shifts_path):
-        if paths_overlap(target, path):
-            raise InputError(
-                f"{target} would be inside {hide_secrets(path)} or around it: nothing is written "
-                "into stores that hold something else; choose a path beside it"
-            )
+    refuse_inside(target, (spec.path, shifts_path))
     field, whole = get_motion(shifts), spec.uncut or spec
     if isinstance(field, LocalField):
         known = np.isfinite(field.values).all(axis=tuple(range(1, field.values.ndim)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import xarray as xr
 
 from steadystack.config import make_config
-from steadystack.model import InputError, RunError
+from steadystack.durable import paths_overlap
+from steadystack.model import InputError, RunError, hide_secrets
 from steadystack.readers import StackSpec, locate_stack
 
 
@@ -20,6 +22,27 @@ def locate_measured_stack(shifts: xr.Dataset) -> StackSpec | None:
         return None
     axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
     return spec if spec.spatial == axes else None
+
+
+def check_target(target: str, shifts_path: str, shifts: xr.Dataset) -> None:
+    """Refuse a target in or around the dataset, or a store of the run that it is of."""
+    try:
+        config = make_config(json.loads(shifts.attrs["configuration"]))
+        stores = [config.input.one_path, config.output.corrected or "", config.output.mean or ""]
+    except (InputError, KeyError, ValueError):
+        stores = []
+    zarr_stores = (path for path in stores if path.rstrip("/").endswith(".zarr"))
+    refuse_inside(target, [shifts_path, *zarr_stores])
+
+
+def refuse_inside(target: str, paths: Iterable[str]) -> None:
+    """Raise InputError if a target lies in one of the paths, or around it."""
+    for path in paths:
+        if paths_overlap(target, path):
+            raise InputError(
+                f"{target} would be inside {hide_secrets(path)} or around it: nothing is written "
+                "into stores that hold something else; choose a path beside it"
+            )
 
 
 def list_measured_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from steadystack.checks import Border, find_constant_border, find_no_data, try_p
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus
-from steadystack.planning import Series, Setup, make_plan, open_series, set_up
+from steadystack.planning import Series, Setup, check_further, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
@@ -36,6 +36,7 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
     """
     if picture is not None:
         check_picture(picture)
+        check_further(config, "--picture", picture)
     series, spec = open_series(config)
     setup = set_up(config, series)
     rows = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,10 +13,11 @@ from numpy.typing import NDArray
 
 from steadystack import readers
 from steadystack.conditioning import looks_inverted
+from steadystack.durable import make_absolute
 from steadystack.model import Bools, FrameStatus, InputError
 from steadystack.outputs import check_new_mask, write_new_mask
 from steadystack.pairs import spread_evenly
-from steadystack.planning import check_frames
+from steadystack.planning import check_frames, check_target
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.report import check_report_path, save_figure
 from steadystack.segmentation import (
@@ -64,6 +67,8 @@ def make_mask(
     if picture is not None:
         check_picture(picture)
         check_report_path(picture, "--picture")
+        stack_path = make_absolute(stack, Path.cwd())
+        check_target("--picture", os.path.abspath(picture), {"STACK": stack_path})
     drawn = None if rois is None else read_rois(rois)
     spec = readers.locate_stack(stack, **keys)
     check_frames(spec)

@@ -21,7 +21,7 @@ from .layout import (
 )
 from .masking import convert_object_mask
 from .outside_image import convert_outside_image, digest_camera_images, find_other_size
-from .paths import check_paths
+from .paths import check_further, check_paths, check_target
 from .series import (
     Growth,
     Series,
@@ -42,7 +42,9 @@ __all__ = [
     "Setup",
     "bound_search",
     "check_frames",
+    "check_further",
     "check_paths",
+    "check_target",
     "convert_initial_shifts",
     "convert_object_mask",
     "convert_outside_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import combinations
 
@@ -13,6 +14,8 @@ from steadystack.model import InputError
 from steadystack.outputs import check_tiff
 from steadystack.planning.masking import naming_key
 from steadystack.readers import StackSpec, locate_stack
+
+JOURNAL, LOG = "the journal", "the log"
 
 
 def check_paths(config: Config, *, with_summary: bool = False) -> None:
@@ -31,22 +34,33 @@ def check_paths(config: Config, *, with_summary: bool = False) -> None:
     """
     outputs = _list_outputs(config, with_summary)
     for key, target in outputs.items():
-        for other_key, source in _list_inputs(config).items():
-            if paths_overlap(source, target):
-                raise InputError(
-                    f"the output {target} ({key}) and the input {source} ({other_key}) overlap: "
-                    "neither may lie inside the other"
-                )
-        pattern = config.input.one_path
-        if get_place(pattern).has_wildcards and get_place(target).matches(pattern):
-            raise InputError(
-                f"the output {target} ({key}) would match the inputs {pattern} the next time: "
-                "choose another name or folder"
-            )
+        check_target(key, target, _list_inputs(config))
     for (key, target), (other_key, other) in combinations(outputs.items(), 2):
         if paths_overlap(target, other):
             raise InputError(
                 f"{key} {target} and {other_key} {other} overlap: neither may lie inside the other"
+            )
+
+
+def check_further(config: Config, key: str, target: str) -> None:
+    """Refuse a file, asked for by an option, on or in an input, the settings or an output."""
+    path = target if "://" in target else os.path.abspath(target)
+    check_target(key, path, _list_inputs(config) | _list_outputs(config, with_summary=True))
+
+
+def check_target(key: str, target: str, sources: Mapping[str, str]) -> None:
+    """Refuse a target on, in or around one of the sources, or which the next run would read."""
+    for other_key, source in sources.items():
+        kind = "output" if _is_output(other_key) else "input"
+        if paths_overlap(source, target):
+            raise InputError(
+                f"the output {target} ({key}) and the {kind} {source} ({other_key}) overlap: "
+                "neither may lie inside the other"
+            )
+        if get_place(source).has_wildcards and get_place(target).matches(source):
+            raise InputError(
+                f"the output {target} ({key}) would match the inputs {source} the next time: "
+                "choose another name or folder"
             )
 
 
@@ -85,6 +99,10 @@ def _list_inputs(config: Config) -> dict[str, str]:
     return {key: path for key, path in paths.items() if path is not None and path not in words}
 
 
+def _is_output(key: str) -> bool:
+    return key.startswith("output.") or key in (JOURNAL, LOG)
+
+
 def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
     """What a run writes where the settings say, by key, and its log and journal."""
     output = config.output
@@ -97,7 +115,7 @@ def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
         "output.report": output.report,
         "output.performance_report": output.performance_report,
         "output.summary": output.summary if with_summary else None,
-        "the journal": f"{shifts}.journal",
-        "the log": get_place(shifts).get_sibling("run.log").path,
+        JOURNAL: f"{shifts}.journal",
+        LOG: get_place(shifts).get_sibling("run.log").path,
     }
     return {key: path for key, path in paths.items() if path is not None}

@@ -43,6 +43,12 @@ SHOWN_OF_PAIR = (
     "pair_reference", "pair_moving", "pair_status", "pair_shift", "pair_residual", "pair_ncc",
     "pair_overlap", "pair_second_peak_ratio", "pair_fixed_pattern_share",
 )  # fmt: skip
+# The names of figures, and as what files they are written.
+FIGURES = (
+    "drift", "drift-physical", "local-traces", "local-shifts", "path", "pairs", "residuals",
+    "matrix", "kymograph-z", "kymograph-y", "kymograph-x",
+)  # fmt: skip
+FIGURE_SUFFIXES = ("png", "svg")
 # Most frames in the table, evenly spread, and most frames beside them that are not ok.
 MOST_ROWS = 20_000
 
@@ -117,11 +123,18 @@ def draw_figures(shifts: xr.Dataset, views: ReportImages) -> Iterator[tuple[str,
         )
 
 
+def list_figure_paths(folder: str) -> list[str]:
+    """List the paths that `save_figures` may write."""
+    return [
+        f"{folder.rstrip('/')}/{name}.{suffix}" for name in FIGURES for suffix in FIGURE_SUFFIXES
+    ]
+
+
 def save_figures(page: Page, folder: str) -> list[str]:
     """Write the figures of a page as PNG and SVG into a folder; returns their paths."""
     paths = []
     for name, _, figure in draw_figures(page.shifts, page.views):
-        for suffix in ("png", "svg"):
+        for suffix in FIGURE_SUFFIXES:
             path = f"{folder.rstrip('/')}/{name}.{suffix}"
             save_figure(figure, path, key="--figures", dpi=150)
             paths.append(path)

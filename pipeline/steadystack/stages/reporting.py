@@ -25,6 +25,7 @@ from steadystack.correction import (
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
 from steadystack.exports import (
+    check_target,
     find_common_part,
     list_measured_files,
     locate_measured_stack,
@@ -102,10 +103,11 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
     """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
     name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
     judgement, run = verdict(shifts), name_state(setup, shifts, path)
-    if Path(path).suffix != ".html" and figures is None:
+    if Path(path).suffix != ".html":
         before, after = _make_means(setup, shifts)
         save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path, run=run)
-        return
+        if figures is None:
+            return
     page = Page(
         title=name,
         shifts=shifts,
@@ -119,7 +121,8 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         unseen=list_unseen(shifts.attrs),
         run=run,
     )
-    save_page(page, path)
+    if Path(path).suffix == ".html":
+        save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
 
@@ -307,6 +310,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     dataset = load_shifts(shifts)
     if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
+    check_target(target, shifts, dataset)
     spec = locate_measured_stack(dataset)
     shape = None if spec is None else spec.frame_shape
     moved = make_displacements(dataset, spec, target, shifts) if is_field else None
@@ -343,6 +347,5 @@ def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes
     if suffix != ".json":
         settings = make_biahub_settings(motions, spec)
         return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).encode()
-    is_list = target.endswith(AFFINES)
-    told = make_affine_list(motions) if is_list else make_napari_layers(motions)
+    told = make_affine_list(motions) if target.endswith(AFFINES) else make_napari_layers(motions)
     return json.dumps(told, indent=1).encode()

@@ -26,6 +26,7 @@ from steadystack.outputs import check_of_run, check_own_file, mark_page, name_ru
 from steadystack.planning import (
     Plan,
     Setup,
+    check_further,
     count_fitting_workers,
     count_wanted_workers,
     make_plan,
@@ -34,6 +35,7 @@ from steadystack.planning import (
     set_up,
 )
 from steadystack.quality import verdict
+from steadystack.report import list_figure_paths
 from steadystack.run_log import log_stage, log_to_output
 from steadystack.stages.correcting import (
     Summary,
@@ -229,6 +231,8 @@ def report(config: Config, *, figures: str | None = None) -> str:
             "output.report is not set: set it to the path of a .html, .png, .svg or .pdf"
         )
     config = resolve_only_input(config)
+    for target in list_figure_paths(figures) if figures is not None else ():
+        check_further(config, "--figures", target)
     setup = _set_up(config)
     shifts = load_own_shifts(setup)
     check_report(config)
