@@ -100,14 +100,15 @@ def check_report(config: Config, *, overwrite: bool = False) -> None:
 
 
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
-    """Write the report of solved shifts, by its suffix; and its figures into a folder, if asked."""
+    """Write the report of solved shifts, by its suffix; its figures into a folder, if asked."""
     name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
     judgement, run = verdict(shifts), name_state(setup, shifts, path)
-    if Path(path).suffix != ".html":
-        before, after = _make_means(setup, shifts)
-        save_figure(draw_series(shifts, before, after, f"{name}: {judgement}"), path, run=run)
-        if figures is None:
-            return
+    is_page = Path(path).suffix == ".html"
+    if not is_page:
+        drawn = draw_series(shifts, *_make_means(setup, shifts), f"{name}: {judgement}")
+        save_figure(drawn, path, run=run)
+    if not is_page and figures is None:
+        return
     page = Page(
         title=name,
         shifts=shifts,
@@ -121,7 +122,7 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
         unseen=list_unseen(shifts.attrs),
         run=run,
     )
-    if Path(path).suffix == ".html":
+    if is_page:
         save_page(page, path)
     if figures is not None:
         save_figures(page, figures)
@@ -197,11 +198,8 @@ def make_report_images(setup: Setup, shifts: xr.Dataset) -> ReportImages:
 
 
 def _make_means(setup: Setup, shifts: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return make_mean_before_and_after(
-        setup.series.source_before_pilot,
-        shifts["frame_shift"].to_numpy(),
-        linear=get_motion(shifts),
-    )
+    source, shift = setup.series.source_before_pilot, shifts["frame_shift"].to_numpy()
+    return make_mean_before_and_after(source, shift, linear=get_motion(shifts))
 
 
 def film_solved(

@@ -134,16 +134,11 @@ def run(
         if path is not None and not (done and is_reported(opened.setup, solved, path)):
             with log_stage("report"):
                 write_report(opened.setup, solved, path)
+        how = {"overwrite": overwrite, "may_replace": bool(opened.setup.draft)}
         for name, write in _list_images(config):
             if (solved["component"] >= 0).any():
                 with log_stage(name):
-                    write(
-                        opened.setup,
-                        solved,
-                        opened.engine(),
-                        overwrite=overwrite,
-                        may_replace=bool(opened.setup.draft),
-                    )
+                    write(opened.setup, solved, opened.engine(), **how)
         log.info("%s", verdict(solved))
         with log_stage("publishing"):
             return publish_draft(opened.setup, solved)
