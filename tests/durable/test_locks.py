@@ -50,6 +50,15 @@ def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(
         pass
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only Linux has /proc")
+def test_where_no_file_can_be_the_reason_is_told_and_no_other_run():
+    with (
+        pytest.raises(InputError, match=r"^/proc/s.zarr cannot be written: "),
+        get_place("/proc/s.zarr").holding_lock(),
+    ):
+        pass
+
+
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
     def unknown(*_):
         raise OSError(95, "Operation not supported")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import numpy as np
@@ -158,3 +160,18 @@ def test_a_picture_is_not_drawn_among_the_frames(tmp_path, path, monkeypatch):
     assert len(list((tmp_path / "pictures").iterdir())) == 3
     assert not (tmp_path / "mask.npy").exists()
     assert run(path, "mask.npy", "--picture", "seen.png").exit_code == 0
+
+
+def test_a_mask_that_a_full_disk_does_not_take_is_told_of(tmp_path, stack, monkeypatch):
+    def open_full(path, mode):
+        path.touch()
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr("pathlib.Path.open", open_full)
+    told = run(stack, tmp_path / "mask.npy")
+    assert told.exit_code == 1
+    reason = os.strerror(errno.ENOSPC)
+    assert told.output.splitlines()[-1] == (
+        f"error: {tmp_path / 'mask.npy'} cannot be written: {reason}"
+    )
+    assert not (tmp_path / "mask.npy").exists()

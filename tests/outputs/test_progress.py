@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+import pytest
 import zarr
 
 from steadystack.durable import get_place, objects
-from steadystack.outputs import TaskRecord, read_begun, read_digest
+from steadystack.model import InputError, OutputError
+from steadystack.outputs import (
+    TaskRecord,
+    read_begun,
+    read_digest,
+    writing_at_once,
+)
 from support.objects import listed
 
 
@@ -36,3 +46,12 @@ def test_a_record_of_tasks(store):
     build.settle()
     assert listed(store) == ["c.zarr/zarr.json", "zarr.json"]
     assert read_digest(stack) == "digest"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, OutputError), (errno.EACCES, InputError)]
+)
+def test_why_a_file_cannot_be_written_is_told_in_a_line(number, kind):
+    with pytest.raises(kind) as raised, writing_at_once("a.png"):
+        raise OSError(number, os.strerror(number), "a.png")
+    assert str(raised.value) == f"a.png cannot be written: {os.strerror(number)}"

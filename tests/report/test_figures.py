@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -74,3 +77,18 @@ def test_a_name_is_drawn_as_it_is(folder, tmp_path):
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
         drawn = figure.get_suptitle().replace(r"\$", "$")
         assert drawn == name.replace("\n", r"\n")
+
+
+@pytest.mark.parametrize("words", [["report"], ["check", "--picture", "seen.png"], ["preview"]])
+def test_a_full_disk_is_told_in_a_line(folder, words, monkeypatch):
+    def fill(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.chdir(folder)
+    settings = str(write(folder, report=str(folder / "page.html")))
+    monkeypatch.setattr("steadystack.durable.files.open_workshop", fill)
+    told = CliRunner().invoke(main, [words[0], settings, *words[1:]])
+    assert told.exit_code == 1
+    last = told.output.splitlines()[-1]
+    assert last.endswith(f" cannot be written: {os.strerror(errno.ENOSPC)}"), last
+    assert "traceback" not in told.output

@@ -6,7 +6,7 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 `outages` says why a store gives nothing.
 """
 
-from steadystack.durable.files import explain_unwritable, link_file
+from steadystack.durable.files import explain_unwritable, explain_unwritten, link_file
 from steadystack.durable.local import ZIP_SUFFIXES
 from steadystack.durable.outages import retry_read
 from steadystack.durable.places import (
@@ -23,6 +23,7 @@ __all__ = [
     "Place",
     "RecordWriter",
     "explain_unwritable",
+    "explain_unwritten",
     "explaining_unreadable",
     "get_place",
     "link_file",

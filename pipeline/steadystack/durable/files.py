@@ -120,6 +120,12 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     return InputError(f"{path} cannot be written: {error}")
 
 
+def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
+    """Make the error for a file that is written at once, with nothing to continue."""
+    kind = OutputError if error.errno in DISK_FULL else InputError
+    return kind(f"{path} cannot be written: {error.strerror or error}")
+
+
 def get_workshop(path: Path) -> Path:
     """The hidden folder beside a path in which what is to lie there is made."""
     return path.with_name(f".{path.name}{WORKSHOP}")

@@ -54,6 +54,8 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
         lock = FileLock(file, blocking=False, fallback_to_soft=False, is_singleton=False)
         lock.acquire()
     except Timeout:
+        if not file.exists() and (reason := _find_refusal(file)):
+            raise InputError(f"{path} cannot be written: {reason}") from None
         raise InputError(
             f"{path} is being written by another run ({_read_holder(file)}): {_advise(key)}"
         ) from None
@@ -78,6 +80,15 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
 def _advise(key: str) -> str:
     other = f", stop it, or set another output.{key}" if key else ", or stop it"
     return f"wait for it{other}"
+
+
+def _find_refusal(file: Path) -> str:
+    """Find out why there can be no file; "": there can be one."""
+    try:
+        file.touch()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _read_holder(file: Path) -> str:

@@ -53,6 +53,7 @@ from steadystack.outputs.progress import (
     read_begun,
     read_digest,
     read_stored_origin,
+    writing_at_once,
 )
 from steadystack.outputs.pyramids import (
     VALID,
@@ -121,4 +122,5 @@ __all__ = [
     "write_rows",
     "write_stack",
     "write_table",
+    "writing_at_once",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import zarr
 
-from steadystack.durable import RecordWriter, explain_unwritable, get_place
+from steadystack.durable import RecordWriter, explain_unwritable, explain_unwritten, get_place
 from steadystack.model import InputError, OutputError, UnreachableError
 from steadystack.outputs.marks import Origin
 
@@ -116,3 +116,12 @@ def explaining_write_errors(path: str) -> Iterator[None]:
         if not isinstance(explained, OutputError):
             explained = OutputError(str(explained))
         raise explained from error
+
+
+@contextmanager
+def writing_at_once(path: str) -> Iterator[None]:
+    """Turn an OSError that is raised inside into a line that tells why a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise explain_unwritten(path, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from steadystack.durable import explain_unwritten
 from steadystack.model import Bools, InputError
 from steadystack.ome import Coordinates, make_image_attributes
 from steadystack.outputs.marks import replacing_own_file
+from steadystack.outputs.progress import writing_at_once
 
 
 def write_stack(
@@ -84,25 +87,25 @@ def write_new_mask(path: str, mask: Bools) -> None:
     try:
         with Path(path).open("xb") as file:
             begun = True
-            np.save(file, mask)
+            content = io.BytesIO()  # NumPy does not tell why it cannot write to a file itself
+            np.save(content, mask)
+            file.write(content.getbuffer())
     except FileExistsError as error:
         raise InputError(f"{path} exists: it is not replaced") from error
     except OSError as error:
         if begun:
             Path(path).unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        raise explain_unwritten(path, error) from error
 
 
 def write_table(path: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a CSV file of rows under the `names` of their columns; replaces an existing file."""
-    try:
-        with (
-            replacing_own_file(path, "output.summary") as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            csv.writer(file).writerows([names, *rows])
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
+    with (
+        writing_at_once(path),
+        replacing_own_file(path, "output.summary") as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file).writerows([names, *rows])
 
 
 def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,7 +25,12 @@ from steadystack.model import (
     Registration,
     escape_unprintable,
 )
-from steadystack.outputs import check_own_file, make_figure_metadata, replacing_own_file
+from steadystack.outputs import (
+    check_own_file,
+    make_figure_metadata,
+    replacing_own_file,
+    writing_at_once,
+)
 from steadystack.plot import COLOURS, find_grey_range
 
 if TYPE_CHECKING:
@@ -118,6 +123,7 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120, run
     check_report_path(path, key or "output.report")
     suffix = PurePath(path).suffix
     with (
+        writing_at_once(path),
         replacing_own_file(path, key) as partial,
         warnings.catch_warnings(),
         rc_context({"svg.hashsalt": "steadystack"}),

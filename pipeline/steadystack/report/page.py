@@ -19,7 +19,7 @@ from steadystack.model import (
     PairStatus,
     ReportImages,
 )
-from steadystack.outputs import replacing_own_file
+from steadystack.outputs import replacing_own_file, writing_at_once
 from steadystack.report.facts import list_facts
 from steadystack.report.figures import (
     apply_style,
@@ -94,7 +94,7 @@ def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
         content = _render_html(page, side).encode(errors="backslashreplace")
         if len(content) <= most_bytes:
             break
-    with replacing_own_file(path, "output.report") as partial:
+    with writing_at_once(path), replacing_own_file(path, "output.report") as partial:
         partial.write_bytes(content)
 
 
