@@ -43,9 +43,13 @@ def test_every_view_lies_where_its_frame_belongs(tmp_path, axes, linear):
     assert root.find("SequenceDescription/Timepoints/integerpattern").text == "0, 1, 3"
     setups = root.findall("SequenceDescription/ViewSetups/ViewSetup")
     assert [setup.find("size").text for setup in setups] == [f"60 40 {depth}"] * 2
+    assert {setup.find("voxelSize/size").text for setup in setups} == {"0.25 0.5 2.0"}
     loader = root.find("SequenceDescription/ImageLoader")
     assert (loader.get("format"), loader.get("version")) == ("bdv.multimg.zarr", "3.0")
     zarr = (target.parent / loader.find("zarr").text).resolve()
+    calibration = root.find("ViewRegistrations/ViewRegistration/ViewTransform[last()]/affine")
+    numbers = np.array(calibration.text.split(), float).reshape(3, 4)
+    np.testing.assert_array_equal(numbers[:, :3], np.diag(SIZE[::-1]))
     point = np.array([3.0, 9.0, 31.0])[-len(axes) :]
     views = root.findall("ViewRegistrations/ViewRegistration")
     groups = loader.findall("zgroups/zgroup")

@@ -144,3 +144,17 @@ def test_biahub_is_told_of_the_whole_stack(tmp_path):
     coarse = make_motions(make_shifts(settings={"level": 1}), None)
     with pytest.raises(InputError, match=r"input.level 1 was measured: export .affines.json"):
         make_biahub_settings(coarse, None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("micrometer", 2), ("nanometer", 2000), ("", 1), ("parsec", 1)]
+)
+def test_the_step_between_planes_is_told_of_stacks_of_single_planes(tmp_path, unit, expected):
+    frames = np.zeros((5, 1, 1, 40, 60), "u1")
+    write_stack(tmp_path / "stack.zarr", frames, axes="tczyx", pixel_size=(2, 0.5, 0.25))
+    motions = replace(make_motions(make_shifts(size=SIZE), None), unit=unit)
+    told = make_biahub_settings(motions, locate_stack(str(tmp_path / "stack.zarr")))
+    assert told["output_voxel_size"] == [1, 1, expected, 0.5, 0.25]
+    np.save(tmp_path / "plain.npy", frames[:, 0, 0])
+    plain = make_biahub_settings(motions, locate_stack(str(tmp_path / "plain.npy"), axes="tyx"))
+    assert plain["output_voxel_size"] == [1, 1, 1, 0.5, 0.25]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from steadystack.correction import get_channel_offsets, get_linear
 from steadystack.model import Bools, InputError
-from steadystack.readers import StackSpec
+from steadystack.readers import StackSpec, get_coordinates
+from steadystack.units import find_micrometers, is_size
 from steadystack.warp import make_affine
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,21 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
         channels=tuple(channels) if isinstance(channels, list) else (),
         offsets=get_channel_offsets(shifts),
     )
+
+
+def find_plane_step(motions: Motions, spec: StackSpec | None) -> float:
+    """Find the step along z of a stack of single planes, in the unit of the matrices.
+
+    1 where it is not known in that unit, as for stacks without that axis.
+    """
+    if spec is None:
+        return 1.0
+    coordinates = get_coordinates(spec.uncut or spec)
+    step, unit = coordinates.step["z"], coordinates.unit.get("z", "")
+    if unit != motions.unit:
+        from_unit, to_unit = find_micrometers(unit), find_micrometers(motions.unit)
+        step = step * from_unit / to_unit if from_unit and to_unit else 1.0
+    return float(step) if is_size(step) else 1.0
 
 
 def _find_first_pixel(

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.exports.affines import Motions
+from steadystack.exports.affines import Motions, find_plane_step
 from steadystack.model import InputError
 from steadystack.readers import StackSpec
 
@@ -45,6 +45,8 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
     whole, place, inside = _find_image(spec)
     base = Path(target).absolute().parent
     pixel, unit = _to_xyz(np.diag([*motions.size, 1.0])), motions.unit or "pixel"
+    if len(motions.size) < 3:
+        pixel[2, 2] = find_plane_step(motions, whole)
     root = ET.Element("SpimData", version="0.2")
     _add(root, "BasePath", ".", type="relative")
     sequence = _add(root, "SequenceDescription")

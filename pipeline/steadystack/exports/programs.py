@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.exports.affines import Motions
+from steadystack.exports.affines import Motions, find_plane_step
 from steadystack.readers import StackSpec
 
 
@@ -107,11 +107,12 @@ def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, 
     known = np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2))).tolist()
     channels = [] if whole is None else list(whole.channel_names)
     chosen = None if whole is None else whole.channel
+    depth = [find_plane_step(motions, whole)] * (3 - ndim)
     return {
         "stabilization_estimation_channel": channels[chosen or 0] if channels else "",
         "stabilization_type": "affine" if motions.is_linear else "zyx"[3 - ndim :][::-1],
         "stabilization_channels": channels,
         "affine_transform_zyx_list": matrices.tolist(),
         "time_indices": "all" if len(known) == count else known,
-        "output_voxel_size": [1.0, 1.0, *[1.0] * (3 - ndim), *motions.size],
+        "output_voxel_size": [1.0, 1.0, *depth, *motions.size],
     }
