@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import xarray as xr
 
 from steadystack.csv_files import read_positions
 from steadystack.dataset import (
+    check_holds_no_more,
     check_replaceable,
     load_shifts,
     make_dataset,
@@ -17,6 +19,7 @@ from steadystack.dataset import (
     save_shifts,
     stored,
 )
+from steadystack.durable import get_place
 from steadystack.model import InputError, PairTable
 from steadystack.outputs import write_stack
 from support.stores import FRAMES
@@ -81,6 +84,19 @@ def test_only_shifts_datasets_are_overwritten(tmp_path, dataset):
     for name in ("a.zarr", "notes.nc"):
         with pytest.raises(InputError, match=r"not a shifts dataset"):
             check_replaceable(str(tmp_path / name))
+
+
+def test_what_lies_in_a_dataset_beside_its_columns_is_named(tmp_path, dataset):
+    path = str(tmp_path / "s.zarr")
+    check_holds_no_more(path)  # nothing is there
+    save_shifts(dataset, path)
+    check_holds_no_more(path)
+    get_place(path).get_child(".DS_Store").put(Path(__file__))
+    check_holds_no_more(path)
+    get_place(path).get_child("tracks/c").put(Path(__file__))
+    with pytest.raises(InputError, match=r"s\.zarr/tracks was not written .* set another out"):
+        check_holds_no_more(path)
+    check_holds_no_more(path, also=["tracks"])
 
 
 def test_a_path_that_holds_no_shifts(tmp_path):

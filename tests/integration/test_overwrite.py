@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
-from steadystack import stages
+from steadystack import edit_shifts, stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.model import InputError, RunError
@@ -31,13 +32,17 @@ def settings(folder, max_shift=6, **sections):
     )
 
 
-@pytest.fixture
-def folder(tmp_path, unchecked, no_figures):
+def grown(count=9):
     base = rough(0, (80, 80), 1)
     frames = [
-        base[10 + t : 58 + t, 12 - t : 60 - t] + 0.1 * rough(t, (48, 48), 0) for t in range(7)
+        base[10 + t : 58 + t, 12 - t : 60 - t] + 0.1 * rough(t, (48, 48), 0) for t in range(count)
     ]
-    write_stack(tmp_path / "stack.zarr", np.stack(frames).astype("f4"))
+    return np.stack(frames).astype("f4")
+
+
+@pytest.fixture
+def folder(tmp_path, unchecked, no_figures):
+    write_stack(tmp_path / "stack.zarr", grown(7))
     stages.run(settings(tmp_path))
     return tmp_path
 
@@ -107,6 +112,59 @@ def test_what_strangers_lay_around_stays(folder):
         stages.run(settings(folder), overwrite=overwrite)
         stages.solve(settings(folder))
     assert all((folder / name / "theirs").read_text() == name for name in strangers)
+
+
+@pytest.mark.parametrize("name", ["steady.ome.zarr/labels/nuclei", "mean.ome.zarr/notes.txt"])
+def test_what_others_put_into_an_image_is_not_deleted_with_it(folder, name):
+    images = {"corrected": "steady.ome.zarr", "mean": "mean.ome.zarr"}
+    config = settings(folder, output=images)
+    stages.correct(config)
+    stages.correct(config, overwrite=True)
+    theirs, image = folder / name, name.partition("/")[0]
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("mine")
+    (folder / image / ".DS_Store").touch()
+    stages.run(config)  # nothing is to be replaced
+    told = rf"{image}/\w+(\.txt)? was not written by .* with .*{image}.*: move it, or set another"
+    before = sorted(folder.rglob("*"))
+    for command in (stages.correct, stages.run):
+        with pytest.raises(InputError, match=told):
+            command(config, overwrite=True)
+    write_stack(folder / "stack.zarr", grown())
+    with pytest.raises(InputError, match=told):
+        stages.run(config)
+    assert theirs.read_text() == "mine"
+    assert {path for path in before if path.name != ".shifts.zarr.lock"} <= set(folder.rglob("*"))
+    for path in (theirs, theirs.parent):
+        if path != folder / image:
+            path.unlink() if path.is_file() else path.rmdir()
+    stages.run(config)
+    assert zarr.open_array(folder / "steady.ome.zarr" / "0", mode="r").shape[0] == 9
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "tracks"])
+def test_what_others_put_into_the_dataset_is_not_deleted_with_it(folder, name):
+    theirs = folder / "shifts.zarr" / name
+    theirs.mkdir() if name == "tracks" else theirs.write_text("mine")
+    stages.run(settings(folder))  # nothing is to be replaced
+    told = rf"shifts\.zarr/{name} was not written by .*: move it, or "
+    again = settings(folder, solve={"robust": False})
+    with pytest.raises(InputError, match=told):
+        stages.solve(settings(folder))
+    with pytest.raises(InputError, match=told):
+        stages.run(again)
+    with pytest.raises(InputError, match=told):
+        stages.run(settings(folder), overwrite=True)
+    shifts = load_shifts(str(folder / "shifts.zarr"))
+    with pytest.raises(InputError, match=told + "choose another path"):
+        edit_shifts(shifts, shifts["frame_shift"] + 1, path=folder / "shifts.zarr")
+    write_stack(folder / "stack.zarr", grown())
+    with pytest.raises(InputError, match=told):
+        stages.run(settings(folder))
+    assert theirs.exists()
+    assert not (folder / ".shifts.draft.zarr").exists()
+    theirs.rename(folder / name)
+    assert stages.run(settings(folder)).sizes["frame"] == 9
 
 
 @pytest.mark.parametrize(

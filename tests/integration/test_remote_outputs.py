@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -404,6 +405,22 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(s3, folder, hurried)
     assert "is being written by another run (process" in words
     assert "its lock expires in" in words
     assert not objects.is_object(f"{root_of(folder)}/.shifts.zarr.lock")
+
+
+def test_what_others_put_into_an_output_is_not_deleted_with_it(s3, folder, hurried):
+    config, root = of(folder, "there-corrected"), root_of(folder)
+    stages.run(config)
+    stages.correct(config, overwrite=True)
+    stages.solve(config)
+    for store, command in (
+        ("steady.zarr", partial(stages.correct, overwrite=True)),
+        ("shifts.zarr", stages.solve),
+    ):
+        theirs = f"{root}/{store}/labels/nuclei"
+        objects.put(theirs, b"mine")
+        with pytest.raises(InputError, match=rf"{store}/labels was not written by steadystack"):
+            command(config)
+        assert objects.get(theirs).data == b"mine"
 
 
 def eventually_locked(path):

@@ -21,6 +21,7 @@ from steadystack.outputs import (
     CORRECTED,
     OWN,
     TaskRecord,
+    check_image_holds_no_more,
     check_own_tiff,
     check_tiff,
     create_pyramid,
@@ -185,6 +186,7 @@ def write_in_steps(
     if state == "done":
         build.tidy()
         return
+    check_image_holds_no_more(path, steps.key)
     if state == "new":
         with explaining_write_errors(path), build.beginning() as records:
             steps.begin()

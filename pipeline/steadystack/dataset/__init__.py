@@ -16,6 +16,7 @@ from steadystack.dataset.journal import (
     replay_journal,
 )
 from steadystack.dataset.stored import (
+    check_holds_no_more,
     check_replaceable,
     load_shifts,
     read_attributes,
@@ -26,6 +27,7 @@ __all__ = [
     "RUN",
     "Journal",
     "add_digests",
+    "check_holds_no_more",
     "check_journal",
     "check_replaceable",
     "digest_solution",

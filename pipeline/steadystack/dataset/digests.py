@@ -72,6 +72,12 @@ def has_digests(dataset: xr.Dataset) -> bool:
     return DIGESTS in dataset.attrs
 
 
+def list_digested(attributes: Mapping[Any, Any]) -> list[str] | None:
+    """List the variables that a dataset was written with; None if its attributes do not tell."""
+    digests = _read_digests(attributes)
+    return None if digests is None else list(digests)
+
+
 def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, str] | None:
     """Read the digests that the attributes hold; None if they cannot be read."""
     try:

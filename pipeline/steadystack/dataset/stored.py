@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,9 @@ from steadystack.dataset.digests import (
     add_digests,
     has_digests,
     list_changed_parts,
+    list_digested,
 )
-from steadystack.durable import explain_unwritable, get_place
+from steadystack.durable import check_nothing_else, explain_unwritable, get_place
 from steadystack.model import JOINED, InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
@@ -187,6 +189,31 @@ def check_replaceable(path: str) -> None:
     ours = ("pair_status", "series_weight")  # the second of a drift that several series share
     if where.is_occupied() and not any(where.get_child(name).is_occupied() for name in ours):
         raise InputError(f"{path} is not a shifts dataset: it will not be overwritten")
+
+
+def check_holds_no_more(
+    path: str, also: Collection[Hashable] = (), way_out: str = "set another output.shifts"
+) -> None:
+    """Raise InputError if a dataset that is to be replaced holds what was not written with it.
+
+    `also` are variables that the new one has, too. What is no dataset of ours, or is damaged, is
+    not looked at.
+    """
+    if path.endswith(".nc") or not get_place(path).exists():
+        return
+    if (ours := list_digested(_read_group_attributes(path))) is not None:
+        listed = get_place(path).get_child("zarr.json").list_siblings()
+        check_nothing_else(path, listed, {*ours, *also}, way_out)
+
+
+def _read_group_attributes(path: str) -> dict[str, Any]:
+    """Read the attributes of a Zarr group as they are stored; none if it cannot be read."""
+    try:
+        return dict(get_place(path).open_zarr().attrs)
+    except UnreachableError:
+        raise
+    except Exception:  # whatever lies there
+        return {}
 
 
 def _is_netcdf_of_shifts(path: str) -> bool:

@@ -6,7 +6,12 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 `outages` says why a store gives nothing.
 """
 
-from steadystack.durable.files import explain_unwritable, explain_unwritten, link_file
+from steadystack.durable.files import (
+    check_nothing_else,
+    explain_unwritable,
+    explain_unwritten,
+    link_file,
+)
 from steadystack.durable.local import ZIP_SUFFIXES
 from steadystack.durable.outages import retry_read
 from steadystack.durable.places import (
@@ -22,6 +27,7 @@ __all__ = [
     "ZIP_SUFFIXES",
     "Place",
     "RecordWriter",
+    "check_nothing_else",
     "explain_unwritable",
     "explain_unwritten",
     "explaining_unreadable",

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -124,6 +124,27 @@ def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
     """Make the error for a file that is written at once, with nothing to continue."""
     kind = OutputError if error.errno in DISK_FULL else InputError
     return kind(f"{path} cannot be written: {error.strerror or error}")
+
+
+def check_nothing_else(
+    folder: str, listed: Iterable[str], ours: Collection[object], way_out: str
+) -> None:
+    """Raise InputError if a Zarr group of ours has anything in it but these arrays.
+
+    Hidden files do not count: systems leave them wherever they look.
+
+    Parameters
+    ----------
+    listed : the paths of all that is in it
+    way_out : what can be done instead of moving what others put there
+    """
+    names = {path.rsplit("/", 1)[-1] for path in listed}
+    others = sorted(name for name in names - {"zarr.json"} if name[0] != "." and name not in ours)
+    if others:
+        raise InputError(
+            f"{folder}/{others[0]} was not written by steadystack, and would be deleted with "
+            f"{folder}, which is to be replaced: move it, or {way_out}"
+        )
 
 
 def get_workshop(path: Path) -> Path:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from steadystack.cluster import Engine, get_current_client
 from steadystack.config import Config
-from steadystack.dataset import check_replaceable, read_attributes, save_shifts
+from steadystack.dataset import check_holds_no_more, check_replaceable, read_attributes, save_shifts
 from steadystack.durable import get_place, make_absolute, paths_overlap
 from steadystack.joining.finished import open_finished, solve_again
 from steadystack.joining.joined_shifts import join_solved
@@ -131,6 +131,7 @@ def _choose_targets(
                 raise InputError(
                     f"{path} exists: choose another path, or replace it with --overwrite"
                 )
+            check_holds_no_more(path, way_out="choose another path")
     for name, path in targets.items():
         for image in list_estimated_images(found[name][0]):
             check_camera_image(get_camera_image_path(path, image))

@@ -16,6 +16,7 @@ from steadystack.outputs.field_groups import (
 )
 from steadystack.outputs.kept import (
     Written,
+    check_image_holds_no_more,
     is_laid_out_alike,
     link_region,
     read_written,
@@ -87,6 +88,7 @@ __all__ = [
     "PyramidSpec",
     "TaskRecord",
     "Written",
+    "check_image_holds_no_more",
     "check_new_mask",
     "check_of_run",
     "check_own_fields",

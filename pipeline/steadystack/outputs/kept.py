@@ -12,12 +12,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from steadystack.durable import get_place, link_file
+from steadystack.durable import check_nothing_else, get_place, link_file
 from steadystack.model import Slices
-from steadystack.outputs.progress import OWN
-from steadystack.outputs.pyramids import FRACTION, Level, PyramidSpec
+from steadystack.outputs.progress import LISTED, OWN
+from steadystack.outputs.pyramids import FRACTION, VALID, Level, PyramidSpec
 
 SHIFT, LINEAR = "frame_shift", "frame_linear"  # arrays beside the levels
+MAX_LEVELS = 64  # more than an image can have: each has half the pixels along a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,24 @@ def read_written(path: str) -> Written | None:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, FileNotFoundError):
         return None  # it was written by an earlier version, or is none of ours
+
+
+def check_image_holds_no_more(path: str, key: str) -> None:
+    """Raise InputError if the stack or mean at a path, to be replaced, holds what others put there.
+
+    That may be labels, or notes. What is none of ours is not looked at.
+    """
+    place = get_place(path)
+    if not path.rstrip("/").endswith(".zarr") or not place.open_build().is_whole():
+        return
+    try:
+        with place.explaining_outages():
+            own: Any = zarr.open_group(place.make_zarr_store(), mode="r").attrs[OWN]
+        ours = {VALID, FRACTION, SHIFT, LINEAR, *own.get(LISTED, ())}
+    except (AttributeError, KeyError, TypeError, ValueError, FileNotFoundError):
+        return
+    listed, levels = place.get_child("zarr.json").list_siblings(), map(str, range(MAX_LEVELS))
+    check_nothing_else(path, listed, {*levels, *ours}, f"set another {key}")
 
 
 def write_motion(

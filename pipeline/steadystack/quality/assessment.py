@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES, read_failed_checks
 from steadystack.dataset import (
     add_digests,
+    check_holds_no_more,
     check_replaceable,
     is_edited,
     read_frames,
@@ -144,6 +145,7 @@ def edit_shifts(
         location = str(path)
         with get_place(location).holding_lock():
             check_replaceable(location)
+            check_holds_no_more(location, edited.variables, "choose another path")
             save_shifts(edited, location)
     return edited
 

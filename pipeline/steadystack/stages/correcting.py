@@ -29,9 +29,11 @@ from steadystack.durable import get_place
 from steadystack.model import GROWN, UNSOLVED, InputError
 from steadystack.movie import check_movie
 from steadystack.outputs import (
+    CORRECTED,
     MEAN,
     OWN,
     Written,
+    check_image_holds_no_more,
     check_own_tiff,
     name_run,
     read_digest,
@@ -86,25 +88,22 @@ class Summary:
         return "; ".join([own, *map(str, self.further)])
 
 
-def check_corrected(config: Config) -> None:
+def check_corrected(config: Config, *, replaces: bool) -> None:
     """Refuse what can be known to go wrong before anything is measured."""
     output = config.output
-    if output.corrected is not None:
-        get_place(output.corrected).check_writable()
-        if output.corrected.rstrip("/").endswith(".zarr"):
-            read_digest(output.corrected)
-        else:
-            check_own_tiff(output.corrected)
-    if output.mean is not None:
-        if config.correct.labels:
-            raise InputError(
-                "output.mean: labels (correct.labels) have no mean: leave one of them out"
-            )
-        get_place(output.mean).check_writable()
-        if output.mean.rstrip("/").endswith(".zarr"):
-            read_digest(output.mean, MEAN)
-        else:
-            check_own_mean(output.mean)
+    if output.mean is not None and config.correct.labels:
+        raise InputError("output.mean: labels (correct.labels) have no mean: leave one of them out")
+    paths = {CORRECTED: (output.corrected, check_own_tiff), MEAN: (output.mean, check_own_mean)}
+    for key, (path, check_own) in paths.items():
+        if path is None:
+            continue
+        get_place(path).check_writable()
+        if not path.rstrip("/").endswith(".zarr"):
+            check_own(path)
+            continue
+        read_digest(path, key)
+        if replaces:
+            check_image_holds_no_more(path, key)
     if output.movie is not None:
         check_movie(output.movie)
 

@@ -19,7 +19,12 @@ from steadystack.checks import (
 )
 from steadystack.cluster import Engine
 from steadystack.common_frame import measure_channel_offsets, move_to_outside
-from steadystack.dataset import digest_solution, get_journal_path, read_pairs
+from steadystack.dataset import (
+    check_holds_no_more,
+    digest_solution,
+    get_journal_path,
+    read_pairs,
+)
 from steadystack.durable import get_place
 from steadystack.measure import refine_shifts
 from steadystack.model import (
@@ -225,6 +230,7 @@ def solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
 
     Where that fails, what was measured is on disk.
     """
+    check_holds_no_more(opened.path)
     try:
         result = _solve_measured(opened, measured)
     except BaseException as error:

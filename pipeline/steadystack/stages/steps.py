@@ -18,7 +18,7 @@ import xarray as xr
 
 from steadystack.cluster import ClusterOnDemand, open_cluster_on_demand
 from steadystack.config import Config
-from steadystack.dataset import read_attributes
+from steadystack.dataset import check_holds_no_more, read_attributes
 from steadystack.durable import Place, get_place
 from steadystack.model import UNSOLVED, InputError
 from steadystack.movie import check_movie
@@ -124,7 +124,7 @@ def run(
     path = config.output.report
     check_report(config, overwrite=overwrite)
     with open_run(config, "run", cluster, progress, overwrite=overwrite) as opened:
-        check_corrected(config)
+        check_corrected(config, replaces=overwrite or bool(opened.setup.draft))
         if opened.setup.draft and not overwrite:
             check_of_series(config, read_attributes(opened.setup.draft))
         plan_images(opened.setup)
@@ -201,7 +201,7 @@ def correct(
                 "none of output.corrected, output.mean and output.movie is set: set one to the "
                 "path of a .zarr or .ome.tif, or of an .mp4"
             )
-        check_corrected(config)
+        check_corrected(config, replaces=overwrite)
         shifts = load_own_shifts(opened.setup)
         written, how = [], {"overwrite": overwrite, "progress": progress}
         for name, write in images:
@@ -327,6 +327,9 @@ def open_run(
             log_stage("between stages"),
         ):
             settle_neighbours(path)
+            is_replaced = overwrite or command == "solve" or setup.growth is not None
+            if is_replaced:
+                check_holds_no_more(path)
             if command in MEASURING:
                 check_neighbours(setup)
             if workers is not None and workers < count_wanted_workers(config.cluster):
@@ -339,6 +342,8 @@ def open_run(
                 if overwrite:
                     remove_shares(path)
                 opened = replace(opened, setup=begin(setup, overwrite))
+                if opened.setup.draft and not is_replaced:  # an earlier one
+                    check_holds_no_more(path)
             check_same_frames(opened.setup)
             if command in MEASURING:
                 if not opened.setup.is_settled and not config.cluster.starts_cluster:
