@@ -54,12 +54,7 @@ from steadystack.stages.measuring import (
     recall_run,
     settle_settings,
 )
-from steadystack.stages.reporting import (
-    check_report,
-    film_solved,
-    forecast_movie,
-    write_report,
-)
+from steadystack.stages.reporting import check_report, film_solved, forecast_movie, write_report
 from steadystack.stages.results import (
     check_neighbours,
     check_same_frames,
