@@ -134,6 +134,23 @@ def test_other_lines_of_a_page_are_not_the_same():
     assert PairStatus.OK not in found
 
 
+def test_what_stands_still_before_a_scene_that_moves_is_not_taken_for_it():
+    """Fine detail of the camera and a coarse scene: the filter that sees the first is not right."""
+    rng, wrong = np.random.default_rng(11), 0
+    for _ in range(12):
+        scene, camera = (
+            ndimage.gaussian_filter(rng.normal(size=(96, 116)), rng.uniform(*sigma), mode="wrap")
+            for sigma in ((3, 7), (0.8, 1.6))
+        )
+        scene, camera = scene / scene.std(), camera[:, :96] / camera.std() * rng.uniform(0.3, 0.9)
+        move = int(rng.integers(5, 14))
+        views = [scene[:, at : at + 96] + camera for at in (move, 0)]
+        views = [view + 0.2 * rng.normal(size=view.shape) for view in views]
+        found = register_translation(*views, max_shift=16)
+        wrong += bool(found.status == PairStatus.OK and np.abs(found.shift[1]) < move - 2)
+    assert wrong == 0
+
+
 def test_what_was_done_is_named():
     """As settings: a run with them has it, too."""
     names = set()
@@ -207,6 +224,11 @@ def test_one_way_alone_is_believed_where_the_peaks_of_all_are_at_its_shift(
     way = make_attempt((2.3, -2.8), (deviation, deviation))
     first, *rest = [make_lost(highest) for highest in others]
     assert _choose(first, [way, *rest]).is_ok == is_taken
+    elsewhere = make_attempt((9.0, 1.0), (0.3, 0.3))  # less certain, but somewhere else
+    assert not _choose(first, [way, *rest, elsewhere]).is_ok
+    assert not _choose(first, [way, rest[0]]).is_ok  # few votes
+    still = [make_lost((0, 0)) for _ in range(3)]
+    assert not _choose(still[0], [make_attempt((0.1, 0.2), (0.05, 0.05)), *still[1:]]).is_ok
     assert not _choose(first, [way, make_lost(others[0], rival=0.9)]).is_ok  # a lattice
     assert not _choose(first, [way, replace(rest[0], highest=None)]).is_ok
 

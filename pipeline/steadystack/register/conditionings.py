@@ -54,6 +54,8 @@ LARGEST_STD, RIVAL = 1.0, 0.7
 # of the scene, must be at the same lag, to so many pixels and deviations along each axis, and the
 # shift be known this well, px: along an edge it is not.
 SAME_LAG, SAME_LAG_DEVIATIONS, ALONE_STD = 1.0, 2.0, 0.35
+# At least so many others must have one; not at lag zero, where fine detail of the camera has it.
+FEWEST_VOTES = 3
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,27 @@ class Attempt:
             spread = Spread(spread.of_parts, np.fmax(spread.of_bands, other.spread.of_bands))
         return replace(self, registration=widen(self.registration, std), spread=spread)
 
+    @property
+    def is_still(self) -> bool:
+        """Whether the shift is about zero, as that of the camera's own detail is."""
+        return bool((np.abs(self.registration.shift) < SAME_LAG).all())
+
+    def give_up(self) -> Attempt:
+        """The same without a shift: there are two motions, and one may be none of the scene."""
+        known = self.registration
+        lost = Registration.unknown(
+            len(known.shift),
+            PairStatus.AMBIGUOUS,
+            ncc=known.ncc,
+            second_peak_ratio=known.second_peak_ratio,
+            overlap=known.overlap,
+        )
+        return replace(self, registration=lost) if self.is_ok else self
+
+    def contradicts(self, other: Attempt) -> bool:
+        """Whether the other has another shift."""
+        return other.is_ok and self.differs_from(other) > 1
+
     def differs_from(self, other: Attempt) -> float:
         """By how much two shifts differ, in units of what is allowed."""
         one, two = self.registration, other.registration
@@ -238,6 +261,7 @@ def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Sea
 
 def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     """Choose between a pair as it is, and the same under other conditionings."""
+    every = [as_it_is, *attempts]
     if as_it_is.registration.status is PairStatus.AMBIGUOUS:  # less of a scene hides rivals
         attempts = [each for each in attempts if 2 * each.valid_count >= as_it_is.valid_count]
     others = [attempt for attempt in attempts if attempt.is_ok]
@@ -250,8 +274,10 @@ def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     else:
         as_good = [other for other in rest if other.std < AS_GOOD * best.std]
         denied = any(best.differs_from(other) > 1 for other in as_good)
-        supported = bool(agreeing) or _is_unanimous(best, [as_it_is, *attempts])
+        supported = bool(agreeing) or _is_unanimous(best, every)
         is_better = supported and not denied and best.std < LARGEST_STD
+    if is_better and best.is_still and any(best.contradicts(each) for each in every):
+        return as_it_is.give_up()
     return best.widen_to(agreeing[0] if agreeing else best) if is_better else as_it_is
 
 
@@ -269,14 +295,16 @@ def _is_unanimous(best: Attempt, attempts: Sequence[Attempt]) -> bool:
 
     Lines of text, say, are so alike that no peak of a surface stands out from the others, and a
     long axial blur lets it hardly fall off along z; that coarse and fine detail have their peaks
-    at the same lag by chance is as rare as there are lags.
+    at the same lag by chance is as rare as there are lags. What stands still before a scene is
+    seen in fine detail alone, or at no lag but zero.
     """
-    if not best.is_ok:
+    if not best.is_ok or best.std > ALONE_STD or any(each.has_rival for each in attempts):
         return False
-    if best.std > ALONE_STD or any(attempt.has_rival for attempt in attempts):
+    found, lags = best.registration, [each.highest for each in attempts if not each.is_ok]
+    if best.is_still or any(best.contradicts(each) for each in attempts):
         return False
-    lags = [attempt.highest for attempt in attempts if not attempt.is_ok]
-    found = best.registration
+    if len(lags) < FEWEST_VOTES:
+        return False
     allowed = SAME_LAG + SAME_LAG_DEVIATIONS * np.sqrt(np.diag(found.covariance))
     return all(
         lag is not None and bool((np.abs(lag - found.shift) <= allowed).all()) for lag in lags
