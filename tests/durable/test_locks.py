@@ -72,6 +72,37 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
     assert "cannot be locked" in caplog.text
 
 
+def test_a_lock_of_another_user_keeps_others_off_the_image(tmp_path, monkeypatch):
+    """Where shifts are one's own and the image is in a shared folder, nothing else tells of it."""
+    place = get_place(str(tmp_path / "steady.zarr"))
+
+    def refuse(lock):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(leases.FileLock, "acquire", refuse)
+    words = (
+        "cannot be locked.*another user's: wait for it, stop it, or set another output.corrected"
+    )
+    with pytest.raises(InputError, match=words), place.holding_lock("corrected"):
+        pass
+
+
+def test_a_run_that_ends_at_that_moment_keeps_nobody_off(tmp_path, monkeypatch):
+    """Its lock file is gone, and the next one is tried."""
+    place, tried = get_place(str(tmp_path / "steady.zarr")), []
+    acquire = leases.FileLock.acquire
+
+    def late(lock):
+        tried.append(0)
+        if len(tried) == 1:
+            raise leases.Timeout(str(tmp_path))
+        return acquire(lock)
+
+    monkeypatch.setattr(leases.FileLock, "acquire", late)
+    with place.holding_lock("corrected"):
+        assert len(tried) == 2
+
+
 def test_the_lock_of_an_image_names_its_setting_and_leaves_nothing(tmp_path):
     place = get_place(str(tmp_path / "c.zarr"))
     told = r"c\.zarr is being written by .*: wait for it, stop it, or set another output\.corr"

@@ -6,10 +6,11 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from scipy import ndimage
 
 import steadystack
-from steadystack.model import InputError, as_plain, as_settings, as_stack
+from steadystack.model import InputError, as_plain, as_settings, as_stack, write_number
 
 TRUE = (5, -7)
 
@@ -94,3 +95,25 @@ def test_settings_may_hold_numbers_and_arrays_of_numpy():
     pairs = {"strategy": "separations", "separations": np.array([1, 2])}
     shifts = steadystack.estimate_shifts(stack, max_shift=np.array([20, 20]), pairs=pairs)
     assert len(shifts["pair_status"]) == 5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.0,
+        0,
+        2**63,
+        -9999.0,
+        -2147483648.0,
+        4294967295.0,
+        1e20,
+        0.1,
+        -0.0,
+        float(np.finfo("f4").min),
+        1.5e-9,
+    ],
+)
+def test_a_number_in_settings_is_that_number(value):
+    text = write_number(value)
+    assert float(text) == value
+    assert yaml.safe_load(f"[{text}]") == [value]

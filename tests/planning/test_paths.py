@@ -149,3 +149,8 @@ def test_the_pixels_of_the_stack_that_is_moved_count(folder):
     open_series(settings_of(folder, "i8", other="narrow.ome.zarr"))
     with pytest.raises(InputError, match="OME-TIFF cannot hold uint64"):
         open_series(settings_of(folder, "u2", other="wide.ome.zarr"))
+
+
+def test_a_stack_that_is_moved_may_be_gone_where_nothing_is_moved(folder):
+    """The solve does without it."""
+    open_series(settings_of(folder, "u2", other="gone.ome.zarr"))

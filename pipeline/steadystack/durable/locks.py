@@ -51,8 +51,7 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     file = output.with_name(f".{output.name}.lock")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file, blocking=False, fallback_to_soft=False, is_singleton=False)
-        lock.acquire()
+        lock = _acquire(file)
     except Timeout:
         if not file.exists() and (reason := _find_refusal(file)):
             raise InputError(f"{path} cannot be written: {reason}") from None
@@ -62,6 +61,10 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         if not os.access(output.parent, os.W_OK) or not output.parent.is_dir():
             raise InputError(f"{path} cannot be written: {error}") from error
+        if key and isinstance(error, PermissionError):
+            raise InputError(
+                f"{path} cannot be locked: {file} is another user's: {_advise(key)}"
+            ) from error
         if not key:
             log.warning("%s cannot be locked (%s): do not start a second run on it", path, error)
         yield
@@ -75,6 +78,18 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
             with suppress(OSError):
                 file.unlink()
         lock.release()
+
+
+def _acquire(file: Path) -> FileLock:
+    """Acquire the lock of a file; Timeout if another holds it, and does not end at that moment."""
+    lock = FileLock(file, blocking=False, fallback_to_soft=False, is_singleton=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        if file.exists():
+            raise
+        lock.acquire()
+    return lock
 
 
 def _advise(key: str) -> str:

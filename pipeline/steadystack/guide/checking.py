@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadystack.checks import Border, find_constant_border, find_no_data, try_pairs
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
-from steadystack.model import Bools, Frame, FrameStatus, PairStatus
+from steadystack.model import Bools, Frame, FrameStatus, PairStatus, write_number
 from steadystack.planning import Series, Setup, check_further, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
@@ -156,7 +156,7 @@ def _ask_about_values(frame: Frame, shares: Mapping[float, float]) -> list[str]:
     questions = [_ask_about_border(border)] if border else []
     return questions + [
         f"{share:.0%} of the pixels are {value:g}: no data? then set mask.invalid_values: "
-        f"[{value:g}]"
+        f"[{write_number(value)}]"
         for value, share in shares.items()
         if share and (border is None or value != border.value)
     ]
@@ -180,7 +180,7 @@ def _ask_about_border(border: Border) -> str:
     """Ask whether a border of one value holds no data, with the keys that exclude it."""
     return (
         f"a border of {border.value:g}, up to {max(border.widths)} pixels wide: no data? then set "
-        f"mask.border: {max(border.widths)}, or mask.invalid_values: [{border.value:g}]"
+        f"mask.border: {max(border.widths)}, or mask.invalid_values: [{write_number(border.value)}]"
     )
 
 

@@ -13,7 +13,7 @@ from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import ZIP_SUFFIXES, get_place, make_absolute
 from steadystack.file_formats import split_hdf_path
 from steadystack.guide.presets import check_preset, merge_preset, read_preset
-from steadystack.model import InputError, escape_unprintable, hide_secrets
+from steadystack.model import InputError, escape_unprintable, hide_secrets, write_number
 from steadystack.run_log import log_stage
 
 # Larger frames are not read: that would take long over a network.
@@ -191,7 +191,7 @@ def _make_lines_on_data(spec: readers.StackSpec) -> tuple[str, str]:
         findings.append(f"it has a border of {border.value:g}" if findings else
                     f"the middle frame has a border of {border.value:g}")  # fmt: skip
         values = list(dict.fromkeys([*values, border.value]))
-    listed = ", ".join(f"{value:g}" for value in values) or "0"
+    listed = ", ".join(map(write_number, values)) or "0"
     note = f": {', '.join(findings)}" if findings else ""
     width_note = f"; {width} wide in the middle frame" if width else ""
     return (

@@ -23,6 +23,7 @@ from steadystack.model.arguments import (
     as_stack,
     spatial_dims,
     suggest_renaming,
+    write_number,
 )
 from steadystack.model.findings import (
     EXTERNAL,
@@ -198,4 +199,5 @@ __all__ = [
     "name_axes",
     "spatial_dims",
     "suggest_renaming",
+    "write_number",
 ]

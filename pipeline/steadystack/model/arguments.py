@@ -211,3 +211,11 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
             "`steadystack solve`"
         )
     return shifts
+
+
+def write_number(value: float) -> str:
+    """Write a number so that settings that hold the text mean that very number."""
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 2**53):
+        return str(int(value))
+    text = repr(value)
+    return text if "." in text or "e" not in text else text.replace("e", ".0e")

@@ -37,6 +37,7 @@ from steadystack.outputs.marks import (
 from steadystack.outputs.ome_tiff import (
     check_own_tiff,
     check_tiff,
+    check_tiff_holds,
     read_tiff_origin,
     write_ome_tiff,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "check_own_preview",
     "check_own_tiff",
     "check_tiff",
+    "check_tiff_holds",
     "create_pyramid",
     "explaining_write_errors",
     "is_laid_out_alike",

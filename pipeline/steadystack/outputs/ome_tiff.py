@@ -30,6 +30,11 @@ def check_tiff(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
     """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
     if find_spec("tifffile") is None:
         raise InputError(f"{key} {path} is TIFF: install steadystack[tiff], or let it end in .zarr")
+    check_tiff_holds(path, dtype, key)
+
+
+def check_tiff_holds(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
+    """Refuse pixels that OME-TIFF does not hold."""
     if dtype.kind != "b" and dtype.str[1:] not in HELD:
         raise InputError(f"{key} {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr")
 

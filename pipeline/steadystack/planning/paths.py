@@ -11,8 +11,7 @@ import numpy as np
 from steadystack.config import Certificates, Config
 from steadystack.durable import get_place, paths_overlap
 from steadystack.model import InputError
-from steadystack.outputs import check_tiff
-from steadystack.planning.masking import naming_key
+from steadystack.outputs import check_tiff_holds
 from steadystack.readers import StackSpec, locate_stack
 
 JOURNAL, LOG = "the journal", "the log"
@@ -70,9 +69,11 @@ def check_pixels(config: Config, spec: StackSpec) -> None:
     if path is None or path.rstrip("/").endswith(".zarr"):
         return
     if other is not None:
-        with naming_key("correct.stack"):
+        try:
             spec = locate_stack(other, channel=0)
-    check_tiff(path, np.dtype(spec.dtype))
+        except InputError:
+            return  # told where it is moved: other commands do without it
+    check_tiff_holds(path, np.dtype(spec.dtype))
 
 
 def _list_inputs(config: Config) -> dict[str, str]:

@@ -19,6 +19,7 @@ from steadystack.model import (
     SharpnessCheck,
     StrangeParts,
     Trust,
+    write_number,
 )
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.static_findings import WINS
@@ -82,11 +83,12 @@ def ask_about_far_value(mask: MaskCheck | None, found: Sequence[Finding]) -> Ite
     """Ask whether a value far from all others is "no data", where something else was found."""
     if mask is None or mask.far_value is None or all(f.trust is Trust.GOOD for f in found):
         return
+    value = write_number(mask.far_value)
     yield Finding(
         Trust.CHECK,
         Reason.NO_DATA,
-        f"{mask.far_share:.1%} of the pixels are {mask.far_value:g}, far from all others: if that "
-        f"is no data, set mask.invalid_values: [{mask.far_value:g}]",
+        f"{mask.far_share:.1%} of the pixels are {value}, far from all others: if that is no data, "
+        f"set mask.invalid_values: [{value}]",
     )
 
 

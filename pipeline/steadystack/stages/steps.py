@@ -250,7 +250,6 @@ def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
     with TemporaryDirectory(prefix="steadystack-") as folder:
         made = Path(folder, "report.html")
         with (
-            where.holding_lock("performance_report"),
             _put_report(where, made, run),
             open_cluster_on_demand(config.cluster, str(made)) as cluster,
         ):
