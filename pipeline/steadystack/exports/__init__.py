@@ -11,7 +11,7 @@ from steadystack.exports.bigdataviewer import make_bigdataviewer_xml
 from steadystack.exports.displacements import Displacements, make_displacements
 from steadystack.exports.frame_rows import find_common_part, make_frame_rows
 from steadystack.exports.measured_stack import (
-    check_target,
+    check_export_target,
     list_measured_files,
     locate_measured_stack,
 )
@@ -24,7 +24,7 @@ from steadystack.exports.programs import (
 __all__ = [
     "Displacements",
     "Motions",
-    "check_target",
+    "check_export_target",
     "find_common_part",
     "list_measured_files",
     "locate_measured_stack",

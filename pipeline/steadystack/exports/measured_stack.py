@@ -24,7 +24,7 @@ def locate_measured_stack(shifts: xr.Dataset) -> StackSpec | None:
     return spec if spec.spatial == axes else None
 
 
-def check_target(target: str, shifts_path: str, shifts: xr.Dataset) -> None:
+def check_export_target(target: str, shifts_path: str, shifts: xr.Dataset) -> None:
     """Refuse a target in or around the dataset, or a store of the run that it is of."""
     try:
         config = make_config(json.loads(shifts.attrs["configuration"]))

@@ -25,7 +25,7 @@ from steadystack.correction import (
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
 from steadystack.durable import get_place
 from steadystack.exports import (
-    check_target,
+    check_export_target,
     find_common_part,
     list_measured_files,
     locate_measured_stack,
@@ -308,7 +308,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     dataset = load_shifts(shifts)
     if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
-    check_target(target, shifts, dataset)
+    check_export_target(target, shifts, dataset)
     spec = locate_measured_stack(dataset)
     shape = None if spec is None else spec.frame_shape
     moved = make_displacements(dataset, spec, target, shifts) if is_field else None
