@@ -13,6 +13,7 @@ import xarray as xr
 from steadystack.dataset import (
     add_digests,
     check_replaceable,
+    digest_solution,
     is_edited,
     load_shifts,
     make_dataset,
@@ -172,6 +173,23 @@ def test_edited_shifts_are_told_from_those_that_were_written():
     assert is_edited(edited)
     assert not is_edited(add_digests(edited))
     assert is_edited(dataset.assign_attrs(edited="2026-01-01"))
+
+
+def test_a_solution_has_one_digest_wherever_it_lies_and_another_if_it_is_another(tmp_path):
+    dataset = make_solved()
+    digest = digest_solution(dataset)
+    for path in (tmp_path / "s.zarr", tmp_path / "s.nc"):
+        save_shifts(dataset, str(path))
+        assert digest_solution(load_shifts(str(path))) == digest
+    elsewhere = json.dumps({"output": {"shifts": "elsewhere.zarr"}})
+    assert digest_solution(dataset.assign_attrs(configuration=elsewhere)) == digest
+    anchored = json.dumps({"solve": {"anchor": 5}})
+    for other in (
+        dataset.assign(frame_shift=dataset["frame_shift"] + 1),
+        dataset.assign_attrs(verdict="check"),
+        dataset.assign_attrs(configuration=anchored),
+    ):
+        assert digest_solution(other) != digest
 
 
 def test_a_dataset_that_is_only_stored_otherwise_is_not_edited(tmp_path):

@@ -37,13 +37,18 @@ def list_changed_parts(dataset: xr.Dataset) -> list[str]:
 
 
 def digest_solution(shifts: xr.Dataset) -> str:
-    """A short digest of what a dataset says of the frames and of the pairs' use, and of it all."""
+    """A short digest of what a dataset says of the frames, of the pairs' use, and of it all.
+
+    It is the same wherever the stack and the outputs lie.
+    """
     digest = hashlib.sha256()
     for name, variable in sorted(shifts.variables.items(), key=str):
         if str(name).startswith("frame") or name == "pair_status":
             digest.update(f"{name}:{_compute_digest(str(name), variable)};".encode())
-    for name in ("verdict", "verdict_reasons", "configuration"):
-        digest.update(f"{name}:{shifts.attrs.get(name)};".encode(errors="surrogateescape"))
+    settings = json.loads(shifts.attrs.get("configuration", "{}"))
+    known = {name: settings.get(name) for name in ("register", "solve", "motion")}
+    known |= {name: shifts.attrs.get(name) for name in ("verdict", "verdict_reasons")}
+    digest.update(json.dumps(known, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
