@@ -129,3 +129,15 @@ def test_a_scene_that_is_saturated_here_and_there_has_no_far_value():
     scene = np.clip(100 + 100 * Scene(3).view((96, 96), (0, 0)), 0, 255).astype(np.uint8)
     assert np.mean(scene == 255) > 0.003
     assert find_far_value(scene, np.ones(scene.shape, bool)) is None
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
+def test_integers_next_to_their_highest_value_are_not_far_from_it(dtype):
+    """Their difference from it would wrap."""
+    most = 250 if dtype == "u1" else 30000
+    image = np.random.default_rng(3).integers(most - 40, most, (96, 96)).astype(dtype)
+    image[::12] = most + 3
+    valid = np.ones(image.shape, bool)
+    assert find_far_value(image, valid) is None
+    image[::12] = 0
+    assert find_far_value(image, valid) == (0, pytest.approx(1 / 12))

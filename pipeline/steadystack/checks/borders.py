@@ -103,10 +103,10 @@ def find_far_value(image: NDArray[Any], valid: Bools) -> tuple[float, float] | N
     """
     values = image[valid]
     for value, share in find_frequent_extremes(values, FREQUENT):
-        others = values[values != value]
+        others = values[values != value].astype(np.float64)  # differences of integers wrap
         low, high = np.percentile(others, (1, 99))
         nearest = np.abs(others - value).min()
-        if share < MOST_FAR and nearest > max(FAR * (high - low), 0):
+        if share < MOST_FAR and nearest > FAR * (high - low):
             return value, share
     return None
 
