@@ -176,6 +176,11 @@ class Registration:
             status=status,
         )
 
+    def without_shift(self, status: PairStatus) -> Registration:
+        """The same without its shift and covariance, and the status that says why."""
+        unknown = Registration.unknown(len(self.shift), status)
+        return replace(self, shift=unknown.shift, covariance=unknown.covariance, status=status)
+
 
 Image: TypeAlias = NDArray[np.floating[Any]]
 

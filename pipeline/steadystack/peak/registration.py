@@ -157,7 +157,7 @@ def _register(
         if negative.status is PairStatus.OK and allow_inverted:
             return _choose_sign(negative, highest / lowest)
         if negative.status is PairStatus.OK:
-            return _make_without_shift(negative, PairStatus.INVERTED)
+            return negative.without_shift(PairStatus.INVERTED)
     registration = yield from _register_significance(surface, z, subpixel)
     if allow_inverted and registration.status is PairStatus.OK:
         return _choose_sign(registration, lowest / highest)
@@ -170,16 +170,8 @@ def _choose_sign(registration: Registration, rival: float) -> Registration:
     `rival` is the height of that peak over the registration's own.
     """
     if rival > AMBIGUOUS_FRACTION:
-        return replace(
-            _make_without_shift(registration, PairStatus.AMBIGUOUS), second_peak_ratio=rival
-        )
+        return replace(registration.without_shift(PairStatus.AMBIGUOUS), second_peak_ratio=rival)
     return registration
-
-
-def _make_without_shift(registration: Registration, status: PairStatus) -> Registration:
-    """Take away the shift of a registration and its covariance, and set its status."""
-    unknown = Registration.unknown(len(registration.shift), status)
-    return replace(registration, shift=unknown.shift, covariance=unknown.covariance, status=status)
 
 
 def _register_significance(
@@ -198,7 +190,7 @@ def _register_significance(
     other, _ = yield from _register_highest(without, compute_significance(without), subpixel)
     if other.status is PairStatus.OK and not _is_same_shift(registration, other):
         share = max(pattern.share for pattern in patterns)
-        ambiguous = _make_without_shift(registration, PairStatus.AMBIGUOUS)
+        ambiguous = registration.without_shift(PairStatus.AMBIGUOUS)
         return replace(ambiguous, fixed_pattern_share=share)
     # a scene of sharp details that does not move makes a crest at zero, too
     certain = [pattern.share for pattern in patterns if pattern.apart]

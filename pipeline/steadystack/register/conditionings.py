@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from steadystack.conditioning import Conditioning
 from steadystack.model import PairStatus, Registration, Surface
-from steadystack.ncc import Terms
 from steadystack.peak import find_peak
 from steadystack.register.gradient_fit import fit_gradients
 from steadystack.register.leave_out import DISAGREES, PairImages, Spread, measure_spread, widen
 from steadystack.register.plain_pair import PlainPair
-from steadystack.register.search import Search, make_surface, register_terms
+from steadystack.register.search import Search, make_surface, register_surfaces
 
 TRIED = (
     Conditioning(high_pass=3),
@@ -84,11 +83,11 @@ class Attempt:
     ) -> Attempt:
         """Measure a pair that was conditioned in the way of that name."""
         images = PairImages(pair, make_search(pair))
-        terms = images.compute_terms()
-        stated = register_terms(terms, images.search)
+        surface = make_surface(images.compute_terms(), images.search)
+        (stated,) = register_surfaces([surface], images.search)
         if stated.status is not PairStatus.OK:
             can_be_helped = stated.status in CAN_BE_HELPED
-            highest = _find_highest(terms, images.search) if can_be_helped else None
+            highest = _find_highest(surface, images.search) if can_be_helped else None
             return cls(pair, stated, stated, highest=highest)
         spread = measure_spread(stated, images)
         widened = replace(widen(stated, spread.of_parts), conditioning=name)
@@ -199,14 +198,7 @@ class Attempt:
 
     def give_up(self) -> Attempt:
         """The same without a shift: there are two motions, and one may be none of the scene."""
-        known = self.registration
-        lost = Registration.unknown(
-            len(known.shift),
-            PairStatus.AMBIGUOUS,
-            ncc=known.ncc,
-            second_peak_ratio=known.second_peak_ratio,
-            overlap=known.overlap,
-        )
+        lost = replace(self.registration.without_shift(PairStatus.AMBIGUOUS), conditioning="")
         return replace(self, registration=lost) if self.is_ok else self
 
     def contradicts(self, other: Attempt) -> bool:
@@ -281,9 +273,8 @@ def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
     return best.widen_to(agreeing[0] if agreeing else best) if is_better else as_it_is
 
 
-def _find_highest(terms: Terms, search: Search) -> NDArray[np.float64] | None:
-    """Find the lag of the highest peak of a pair, whatever chance would make of it."""
-    surface = make_surface(terms, search)
+def _find_highest(surface: Surface | Registration, search: Search) -> NDArray[np.float64] | None:
+    """Find the lag of the highest peak of a surface, whatever chance would make of it."""
     if search.allow_inverted or not isinstance(surface, Surface):
         return None
     peak = find_peak(surface)
@@ -301,9 +292,9 @@ def _is_unanimous(best: Attempt, attempts: Sequence[Attempt]) -> bool:
     if not best.is_ok or best.std > ALONE_STD or any(each.has_rival for each in attempts):
         return False
     found, lags = best.registration, [each.highest for each in attempts if not each.is_ok]
-    if best.is_still or any(best.contradicts(each) for each in attempts):
+    if len(lags) < FEWEST_VOTES or best.is_still:
         return False
-    if len(lags) < FEWEST_VOTES:
+    if any(best.contradicts(each) for each in attempts):
         return False
     allowed = SAME_LAG + SAME_LAG_DEVIATIONS * np.sqrt(np.diag(found.covariance))
     return all(
