@@ -2,8 +2,7 @@
 
 `run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts`, `mask_check`,
 `probe_pairs` and `sharpness` are these; `pilot` tries conditionings, before a run and after it;
-`sampling` says which pairs and pixels they look at; `borders` finds pixels that seem to hold no
-data.
+`sampling` says which pairs and pixels they look at; `probing` measures pairs anew, otherwise.
 """
 
 import lazy_loader

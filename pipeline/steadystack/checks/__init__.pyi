@@ -1,9 +1,9 @@
-from .borders import Border, find_constant_border, find_no_data
 from .fixed_pattern_check import check_fixed_pattern, is_at_rest
 from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
 from .moving_parts import check_moving_parts
 from .pilot import find_what_to_leave_out, run_pilot, try_pairs
-from .probe_pairs import check_probe_pairs, list_boxes
+from .probe_pairs import check_probe_pairs
+from .probing import list_boxes
 from .run_checks import (
     CHECKED,
     FAILED_CHECKS,
@@ -25,7 +25,6 @@ __all__ = [
     "FIXED_PATTERN_EFFECT",
     "NO_MOTION_PX",
     "PROBES",
-    "Border",
     "check_fixed_pattern",
     "check_linear_motion",
     "check_mask",
@@ -33,9 +32,7 @@ __all__ = [
     "check_probe_pairs",
     "check_series",
     "check_sharpness",
-    "find_constant_border",
     "find_doubt_of_mask",
-    "find_no_data",
     "find_what_to_leave_out",
     "is_at_rest",
     "is_checked",

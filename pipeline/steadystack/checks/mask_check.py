@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.borders import find_far_value
 from steadystack.checks.sampling import CHECK_PIXELS, sample_pairs
 from steadystack.conditioning import looks_inverted
 from steadystack.model import (
@@ -23,6 +22,7 @@ from steadystack.model import (
 )
 from steadystack.planning import Setup
 from steadystack.register import register_as_it_is
+from steadystack.survey import find_far_value
 
 # Less than this in every pair is what a picture of the camera itself does.
 NO_MOTION_PX = 0.05

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadystack.checks.probe_pairs import Probe, compute_own_errors, list_boxes
+from steadystack.checks.probing import Probe, compute_own_errors, list_boxes
 from steadystack.checks.sampling import LEAST_SIDE, PARTS, list_squares, name_parts
 from steadystack.cluster import Engine
 from steadystack.conditioning import Conditioning

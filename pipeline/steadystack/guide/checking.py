@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks import Border, find_constant_border, find_no_data, try_pairs
+from steadystack.checks import try_pairs
 from steadystack.conditioning import condition, looks_inverted
 from steadystack.config import Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus, write_number
@@ -18,6 +18,7 @@ from steadystack.plot import check_picture, draw_overlay
 from steadystack.readers import StackSpec, list_positions
 from steadystack.report import save_figure
 from steadystack.run_log import log_stage
+from steadystack.survey import Border, find_constant_border, find_no_data
 from steadystack.units import find_micrometers
 
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack import checks, planning, readers
+from steadystack import checks, planning, readers, survey
 from steadystack.config import format_scalar, make_config, resolve_reader
 from steadystack.durable import ZIP_SUFFIXES, get_place, make_absolute
 from steadystack.file_formats import split_hdf_path
@@ -178,8 +178,8 @@ def _make_lines_on_data(spec: readers.StackSpec) -> tuple[str, str]:
     if spec.frame_bytes <= MOST_READ:
         frames = [readers.StackFrames(spec).read(index) for index in indices]
         pixels = [(frame.image, frame.valid & np.isfinite(frame.image)) for frame in frames]
-        border = checks.find_constant_border(*pixels[indices.index(middle)])
-        shares = checks.find_no_data(pixels, FEW)
+        border = survey.find_constant_border(*pixels[indices.index(middle)])
+        shares = survey.find_no_data(pixels, FEW)
     findings = [
         f"{share[indices.index(middle)]:.0%} of the middle frame is {value:g}"
         for value, share in shares.items()

@@ -5,7 +5,8 @@ mask of one frame follows; `defect_search`: what of the camera stands out
 wherever the scene is, pixels and whole lines; `field_search`: where frames show no scene;
 `slope_search`: how far what stands still pulls small shifts; `static_evidence`: whether it is
 certain that something does; `change_search`: how much changes beside what shifts explain;
-`unchanged`: whether frames are those that were measured.
+`borders`: pixels that seem to hold no data; `unchanged`: whether frames are those that were
+measured.
 """
 
 import lazy_loader

@@ -1,3 +1,4 @@
+from .borders import Border, find_constant_border, find_far_value, find_no_data
 from .change_search import measure_changes, measure_unexplained
 from .defect_search import find_defects, find_lines
 from .field_search import find_field_of_view
@@ -8,13 +9,17 @@ from .static_evidence import has_little_detail, is_explained, is_left_behind
 from .unchanged import FrameSums
 
 __all__ = [
+    "Border",
     "FrameSums",
     "average_boxes",
     "choose_reach",
     "find_coarse_shift",
+    "find_constant_border",
     "find_defects",
+    "find_far_value",
     "find_field_of_view",
     "find_lines",
+    "find_no_data",
     "find_reach",
     "follow_object",
     "has_little_detail",

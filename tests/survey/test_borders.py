@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steadystack.checks import find_constant_border, find_no_data
-from steadystack.checks.borders import find_far_value
+from steadystack.survey import find_constant_border, find_far_value, find_no_data
 from support.scenes import Scene
 
 

@@ -1,0 +1,133 @@
+"""How pairs are measured anew: without some of the frame, or otherwise than in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.checks.sampling import MOST_FRAMES
+from steadystack.cluster import Engine, Failure, run_tasks
+from steadystack.measure import Method, find_cheapest_cell, find_pair_centres, measure_pairs
+from steadystack.model import FrameSource, Ints, PairTable, RunError, Slices
+from steadystack.parts import PartGrid, compute_jackknife_std
+from steadystack.planning import Setup
+from steadystack.readers import ValidFrames
+from steadystack.run_log import StageMeter
+from steadystack.solve import weigh_parts
+from steadystack.validity import BoxMask, Validity
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How pairs are measured anew: around the shifts that were solved for, if any were.
+
+    `part_weight` (frames, parts) is how much parts count in these; None: all alike.
+    """
+
+    setup: Setup
+    method: Method
+    client: Engine
+    part_weight: NDArray[np.float32] | None = None
+
+    @property
+    def region(self) -> Slices:
+        """The part of the frame that is correlated."""
+        return self.method.whole_region
+
+    @property
+    def grid(self) -> PartGrid:
+        """The parts of that."""
+        return make_grid(self.region)
+
+    def mask(self, boxes: Sequence[Slices]) -> FrameSource:
+        """The frames without some boxes."""
+        mask = BoxMask(tuple(tuple((side.start, side.stop) for side in box) for box in boxes))
+        return ValidFrames(self.setup.series.source, Validity((mask,)))
+
+    def measure(
+        self,
+        pairs: Ints,
+        *,
+        source: FrameSource | None = None,
+        method: Method | None = None,
+        ask: bool = True,
+    ) -> PairTable:
+        """Measure pairs (pairs, 2) of frames; without `ask` not what their parts say.
+
+        Unless that is needed, as parts count differently.
+        """
+        method = replace(method or self.method, may_lack_box=source is not None)
+        source = source or self.setup.series.source
+        if not ask and (self.part_weight is None or not np.isfinite(self.part_weight).any()):
+            method = replace(method, asks_parts=False)
+        if method.initial_shifts is not None:
+            centres = find_pair_centres(method, pairs)
+            assert centres is not None
+            method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
+        table = PairTable.of_frames(pairs, source)
+        client = None if source.in_memory else self.client  # workers would get copies of it
+        meter = StageMeter("measuring", "pairs")
+        for _, done in measure_pairs(source, table, method, self.setup.size, client=client):
+            meter(done, len(pairs))
+        if self.part_weight is None:
+            return table
+        weighed = weigh_parts(table.shift, table.part_step, pairs, self.part_weight)
+        return replace(table, shift=weighed)
+
+    def measure_each(
+        self, pairs: Ints, ways: Sequence[tuple[FrameSource, Method]]
+    ) -> list[PairTable]:
+        """Measure pairs (pairs, 2) from each source by its method, not what their parts say.
+
+        Each way is a task, if frames are not of blocks, which are tasks themselves.
+
+        Raises
+        ------
+        RunError
+            If one of them cannot be measured.
+        """
+        source, blocks = self.setup.series.source, self.method.search.blocks
+        if source.in_memory or source.frame_count > MOST_FRAMES or len(blocks) > 1:
+            return [_measure_way(way, pairs, self) for way in ways]
+        there = replace(self, client=None, setup=replace(self.setup, pairs=self.setup.pairs[:0]))
+        found = dict(run_tasks(self.client, _measure_way, enumerate(ways), pairs, there))
+        tables = []
+        for _, table in sorted(found.items()):
+            if isinstance(table, Failure):
+                raise RunError(f"pairs cannot be measured: {table.reason}") from table.error
+            tables.append(table)
+        return tables
+
+
+def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> PairTable:
+    """A task: pairs from frames by a method."""
+    source, method = way
+    return probe.measure(pairs, source=source, method=method, ask=False)
+
+
+def make_grid(region: Slices) -> PartGrid:
+    """The parts of a region of the frame."""
+    return PartGrid.make([side.stop - side.start for side in region])
+
+
+def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
+    """The boxes of some parts of a region of the frame."""
+    grid = make_grid(region)
+    boxes = []
+    for part in parts:
+        place = np.unravel_index(part, grid.shape)
+        boxes.append(
+            tuple(
+                slice(side.start + edges[at], side.start + edges[at + 1])
+                for side, edges, at in zip(region, grid.edges, place, strict=True)
+            )
+        )
+    return boxes
+
+
+def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:
+    """Compute the errors of pairs by noise or by their parts, the larger (pairs, axes), px."""
+    return np.asarray(np.fmax(pairs.shift_std, compute_jackknife_std(pairs.part_step)))
