@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import steadystack
 from bench_verdict import noisy, views, wander
@@ -21,6 +22,7 @@ from steadystack.solve import solve_shifts
 from steadystack.validity import BoxMask, Validity
 from support.members import slow_but
 from support.runs import leave_out_checks
+from support.scenes import Scene
 
 # Nothing for a pilot to find.
 ALONE = {
@@ -112,6 +114,47 @@ def test_far_pairs_tell_what_near_ones_do_not_and_errors_are_widened():
     assert np.sqrt(np.mean((error / stated[1:]) ** 2)) < 2
 
 
+def behind(pattern, frames, noise=0.05, seed=7):
+    """A coarse scene that drifts behind fine detail, so much of it, that stands still."""
+    rng = np.random.default_rng(seed)
+    scene, truth = Scene(seed, detail=8.0), np.arange(frames)[:, None] * np.array([0.25, -0.2])
+    fine = ndimage.gaussian_filter(rng.normal(size=(128, 128)), 1.0)
+    drifting = np.stack([scene.view((128, 128), way) for way in truth])
+    return noisy(rng, drifting + pattern * fine / fine.std(), noise), truth
+
+
+@pytest.mark.parametrize("frames", [12, 40])
+@pytest.mark.parametrize("pattern", [0.4, 1.0])
+def test_what_fine_detail_that_stands_still_hides_is_seen_in_coarse_detail(frames, pattern):
+    """Whether there are pairs further apart than those of the run, or not."""
+    series, truth = behind(pattern, frames)
+    shifts = steadystack.estimate_shifts(series, **ALONE)
+    error = shifts["frame_shift"].to_numpy() - truth
+    assert np.abs(error).max() > 0.5  # it does hold them back
+    found = ProbeCheck(**json.loads(shifts.attrs["probe_check"]))
+    assert found.coarse_low_pass == 4
+    assert found.coarse_moves >= found.coarse_pull > 0.2
+    assert "coarse_detail" in shifts.attrs["verdict_reasons"]
+    assert "set preprocess.low_pass: 4" in shifts.attrs["verdict_reasons"]
+    before = np.fmax(shifts["frame_stated_std"], shifts["frame_part_std"]).to_numpy()
+    assert shifts["frame_shift_std"].to_numpy().max() > 2.5 * before.max()
+    smoothed = ALONE | {"preprocess": {"low_pass": 4.0, "high_pass": None}}
+    there = steadystack.estimate_shifts(series, **smoothed)["frame_shift"].to_numpy() - truth
+    assert np.abs(there).max() < 0.5 * np.abs(error).max()
+
+
+@pytest.mark.parametrize("frames", [12, 40])
+def test_coarse_detail_says_nothing_where_it_moves_no_further(frames):
+    series, _ = behind(0.0, frames, noise=0.5)
+    assert probes_of(series).coarse_excess < 1.5
+    rng = np.random.default_rng(8)
+    light = 2.0 * Scene(9, detail=24.0).view((128, 128), (0, 0))  # stands still
+    fine = np.stack(
+        [Scene(8).view((128, 128), way) for way in np.arange(frames)[:, None] * [0.3, 0]]
+    )
+    assert probes_of(noisy(rng, fine + light)).coarse_excess == 0
+
+
 def test_probes_are_further_apart_than_the_pairs_and_of_known_frames():
     def table(strategy, **options):
         return PairTable.unmeasured(select_pairs(60, strategy, **options), 60, 2)
@@ -129,7 +172,8 @@ def test_too_little_to_tell_is_none():
     rng = np.random.default_rng(5)
     assert probes_of(rng.normal(size=(6, 64, 64))) is None
     frames = noisy(rng, views(rng, wander(rng, 0.3)))
-    assert probes_of(frames[:24], pairs={"strategy": "all"}) is None
+    assert probes_of(frames[:3, :96, :96], pairs={"strategy": "all"}) is None
+    assert probes_of(frames[:24, :96, :96], pairs={"strategy": "all"}).pairs == 0  # none further
     assert probes_of(frames[:, :64, :64]).part_excess == 0  # no room for parts
 
 

@@ -207,6 +207,10 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
         (ProbeCheck(30, detail_pull=0.2, detail_excess=1.2), None),
         (ProbeCheck(30, detail_pull=0.2, detail_excess=1.4), (Trust.CHECK, "detail")),
         (ProbeCheck(30, detail_pull=0.2, detail_excess=2.1), (Trust.UNRELIABLE, "detail")),
+        (ProbeCheck(30, coarse_pull=0.2, coarse_excess=2.4), None),
+        (ProbeCheck(30, coarse_pull=0.04, coarse_excess=9.0), None),
+        (ProbeCheck(0, coarse_pull=0.2, coarse_excess=2.6), (Trust.CHECK, "coarse_detail")),
+        (ProbeCheck(30, coarse_pull=0.2, coarse_excess=4.1), (Trust.UNRELIABLE, "coarse_detail")),
     ],
 )
 def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said):

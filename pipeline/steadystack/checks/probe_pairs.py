@@ -3,7 +3,8 @@
 The pairs of a run are close in time, and all see the same things in the same way: a scene that
 changes holds each of them back a little, and a label that outweighs the scene is in all of them.
 A few pairs are measured that the run has not: so far apart that the run has none, without one part
-of the frame after another, and in fine detail alone.
+of the frame after another, in fine detail alone, and in coarse detail alone, which shows what fine
+detail that stands still in the camera hides.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ FEWEST_OF_SEPARATION = 3
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
 # Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
+# Coarse detail: a Gaussian of so many pixels, or so many times the one in use, is taken. Its shifts
+# tell something if they are longer by this share of what they differ.
+COARSE, COARSER, LONGER = 4.0, 2.0, 0.5
 # Parts are left out if pairs without them differ from the shifts so by less than this share of what
 # they differ from those of the whole.
 NEARER = 0.7
@@ -53,22 +57,28 @@ def check_probe_pairs(
 ) -> ProbeCheck | None:
     """Measure some pairs anew, and compare them with the shifts that follow from the table.
 
-    None where there is too little to tell: a short series, a run that has all separations, or
-    nothing that can be measured.
+    A run that has all separations, as that of a short series, has no others: of its own pairs,
+    those furthest apart are asked for coarse detail alone. None where there is too little to tell,
+    or nothing can be measured.
     """
     known = _find_known(solved)
     pairs = select_probe_pairs(table, known)
-    if len(pairs) < FEWEST_PAIRS:
-        return None
     probe = Probe(setup, _search_around(solved, setup.method), client, solved.part_weight)
     try:
+        if len(pairs) < FEWEST_PAIRS:
+            rows = _select_farthest(table, known)
+            if len(rows) < FEWEST_PAIRS:
+                return None
+            own = probe.weigh(table.select_pairs(spread_evenly(rows, FEW_PAIRS)))
+            return _compare_coarse(ProbeCheck(pairs=0), probe, own, solved)
         whole = probe.measure(pairs)
         check = _compare_separations(whole, solved)
         rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
         if len(rows) < FEWEST_PAIRS:
             return check
-        whole, pairs = whole.select_pairs(rows), pairs[rows]
-        return _compare_ways(check, probe, pairs, whole, compute_pair_errors(solved, pairs))
+        whole = whole.select_pairs(rows)
+        check = _compare_coarse(check, probe, whole, solved)
+        return _compare_ways(check, probe, pairs[rows], whole, solved)
     except RunError:
         return None
 
@@ -86,11 +96,9 @@ def check_majority(
         return None
     known = _find_known(solved)
     pairs = select_probe_pairs(table, known)
-    if len(pairs) < FEWEST_PAIRS:  # those of the run that are furthest apart
-        usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
-        apart = np.abs(table.moving - table.reference)[usable]
-        usable = usable[np.argsort(-apart, kind="stable")[: 2 * FEW_PAIRS]]
-        pairs = np.stack([table.reference, table.moving], axis=1)[usable]
+    if len(pairs) < FEWEST_PAIRS:
+        rows = _select_farthest(table, known)
+        pairs = np.stack([table.reference, table.moving], axis=1)[rows]
     pairs = pairs[spread_evenly(np.arange(len(pairs)), 2 * FEW_PAIRS)]
     if len(pairs) < FEWEST_PAIRS:
         return MajorityCheck(parts, 0)
@@ -106,6 +114,13 @@ def check_majority(
     (off_all, excess), (off_majority, _) = (_compare_all(rest, one) for one in (whole, solved))
     confirmed = off_majority < NEARER * off_all
     return MajorityCheck(parts, len(rest.ok), off_all, off_majority, confirmed, excess)
+
+
+def _select_farthest(table: PairTable, known: Bools) -> NDArray[np.intp]:
+    """Choose the rows of the pairs of a run, of known frames, that are furthest apart."""
+    usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
+    apart = np.abs(table.moving - table.reference)[usable]
+    return usable[np.argsort(-apart, kind="stable")[: 2 * FEW_PAIRS]]
 
 
 def _compare_all(measured: PairTable, solved: FrameTable) -> tuple[float, float]:
@@ -168,12 +183,13 @@ def _compare_ways(
     probe: Probe,
     pairs: Ints,
     whole: PairTable,
-    stated: NDArray[np.float64],
+    solved: FrameTable,
 ) -> ProbeCheck:
     """Compare pairs with what they say without each part of the frame, and in fine detail alone.
 
     Tells the part without which their shifts change most, and without which most are lost.
     """
+    stated = compute_pair_errors(solved, pairs)
     parts, boxes = _list_parts(probe.region)
     ways = [(probe.mask([box]), probe.method) for box in boxes]
     conditioning = probe.method.conditioning
@@ -184,17 +200,46 @@ def _compare_ways(
         ways.insert(0, (probe.setup.series.source, method))
     found = probe.measure_each(pairs, ways)
     if asks_detail:
-        pull, excess = _compare(whole, found.pop(0), stated)
+        detail = found.pop(0)
+        pull, excess = _compare(whole, detail, stated, detail.shift_std)
         check = replace(check, detail_pull=pull, detail_excess=excess)
     lost = [float((~rest.ok).mean()) for rest in found]
     if any(lost):
         second, most = sorted(lost)[-2:]
         check = replace(check, lost=most, lost_next=second, lost_part=parts[lost.index(most)])
     for name, rest in zip(parts, found, strict=True):
-        pull, excess = _compare(whole, rest, stated)
+        pull, excess = _compare(whole, rest, stated, rest.shift_std)
         if excess > check.part_excess:
             check = replace(check, part=name, part_pull=pull, part_excess=excess)
     return check
+
+
+def _compare_coarse(
+    check: ProbeCheck, probe: Probe, whole: PairTable, solved: FrameTable
+) -> ProbeCheck:
+    """Compare pairs with what they say in coarse detail alone, if that moves them further.
+
+    Fine detail that stands still in the camera is not in it. Light that stands still is, and makes
+    shifts shorter: that tells nothing of those of the whole.
+    """
+    used = probe.method.conditioning
+    sigma = max(COARSE, COARSER * (used.low_pass or 0.0))
+    if used.high_pass is not None and used.high_pass < COARSER * sigma:
+        return check  # next to nothing is left
+    pairs = np.stack([whole.reference, whole.moving], axis=1)
+    conditioning = replace(used, low_pass=sigma)
+    coarse = probe.measure(pairs, method=replace(probe.method, conditioning=conditioning))
+    errors = compute_own_errors(coarse)
+    pull, excess = _compare(whole, coarse, compute_pair_errors(solved, pairs), errors)
+    rows = whole.ok & coarse.ok
+    if not rows.any():
+        return check
+    moved, moves = (np.linalg.norm(one.shift[rows], axis=1) for one in (whole, coarse))
+    further = float(np.median(moves - moved))
+    if further <= LONGER * pull:
+        return check
+    check = replace(check, coarse_pull=further, coarse_excess=excess)
+    return replace(check, coarse_moves=float(np.median(moves)), coarse_low_pass=sigma)
 
 
 def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:
@@ -207,12 +252,18 @@ def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:
 
 
 def _compare(
-    whole: PairTable, other: PairTable, stated: NDArray[np.float64]
+    whole: PairTable,
+    other: PairTable,
+    stated: NDArray[np.float64],
+    errors: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """By how much pairs change, px, and how often what is stated of them; 0 if not known."""
+    """By how much pairs change, px, and how often what is stated of them; 0 if not known.
+
+    `errors` are those of the others (pairs, axes), px.
+    """
     rows = whole.ok & other.ok
     if rows.sum() < FEWEST_PAIRS:
         return 0.0, 0.0
     change = ((other.shift - whole.shift)[rows] ** 2).sum(axis=1)
-    error = (stated**2 + LEAST_ERROR**2 + other.shift_std**2)[rows].sum(axis=1)
+    error = (stated**2 + LEAST_ERROR**2 + errors**2)[rows].sum(axis=1)
     return float(np.sqrt(np.median(change))), float(np.sqrt(np.median(change / error)))

@@ -72,8 +72,13 @@ class Probe:
         meter = StageMeter("measuring", "pairs")
         for _, done in measure_pairs(source, table, method, self.setup.size, client=client):
             meter(done, len(pairs))
+        return self.weigh(table)
+
+    def weigh(self, table: PairTable) -> PairTable:
+        """The table, with parts counted as they do in these frames."""
         if self.part_weight is None:
             return table
+        pairs = np.stack([table.reference, table.moving], axis=1)
         weighed = weigh_parts(table.shift, table.part_step, pairs, self.part_weight)
         return replace(table, shift=weighed)
 

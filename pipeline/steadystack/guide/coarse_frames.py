@@ -49,9 +49,11 @@ LENGTHS = {
     "fixed_pattern_effect": ("with_it", "without_it", "error", "noise"),
     "local_motion": ("size", "still_pull", "scene"),
     "mask_check": ("taken_moves",),
-    "probe_check": ("off", "part_pull", "detail_pull"),
+    "probe_check": (
+        "off", "part_pull", "detail_pull", "coarse_pull", "coarse_moves", "coarse_low_pass",
+    ),
     "majority_check": ("off_all", "off_majority"),
-}
+}  # fmt: skip
 
 STILL = ("median", "estimate")  # camera images that are made of the stack itself
 

@@ -45,8 +45,8 @@ OF_PAIRS = (
 # Findings about the means that are about the joining; others are of series in time.
 OF_MEANS = (
     Reason.STILL_PARTS, Reason.PARTS_LEFT_OUT, Reason.PARTS_NOT_USED, Reason.TURNING,
-    Reason.MOVING_PARTS, Reason.ONE_PART, Reason.DETAIL, Reason.REJECTED_PAIRS,
-    Reason.CONTRADICTIONS, Reason.LARGE_ERRORS,
+    Reason.MOVING_PARTS, Reason.ONE_PART, Reason.DETAIL, Reason.COARSE_DETAIL,
+    Reason.REJECTED_PAIRS, Reason.CONTRADICTIONS, Reason.LARGE_ERRORS,
 )  # fmt: skip
 
 

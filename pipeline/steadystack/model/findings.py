@@ -158,6 +158,10 @@ class ProbeCheck:
     lost_part, lost : without which most of them have no shift, and the share of these, 0..1
     lost_next : the share that has none without the part that comes next, 0..1
     detail_pull, detail_excess : by how much they change, likewise, in fine detail alone
+    coarse_pull, coarse_excess : by how much further they move, the median, pixels, and by how much
+        they change, over what is stated, in coarse detail, if that moves further
+    coarse_moves : how far that moves between the frames of a pair, the median, pixels
+    coarse_low_pass : the Gaussian that leaves it, sigma in pixels
     """
 
     pairs: int
@@ -172,6 +176,10 @@ class ProbeCheck:
     detail_pull: float = 0.0
     detail_excess: float = 0.0
     lost_next: float = 0.0
+    coarse_pull: float = 0.0
+    coarse_excess: float = 0.0
+    coarse_moves: float = 0.0
+    coarse_low_pass: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,11 @@ class Reason(Word):
     )
     CHANNELS = "channels", "channels contradict each other, or one has no shifts", "input.channel"
     DETAIL = "detail", "fine detail alone gives different shifts", "preprocess.high_pass"
+    COARSE_DETAIL = (
+        "coarse_detail",
+        "coarse detail alone moves further: fine detail that stands still may hold shifts back",
+        "preprocess.low_pass",
+    )
     FAR_PAIRS = (
         "far_pairs",
         "pairs far apart differ from the shifts by more than the stated errors",

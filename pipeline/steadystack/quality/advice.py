@@ -122,6 +122,10 @@ class AdviceSettings:
             )
         return f"{self.masking}, or set preprocess.fixed_pattern: estimate"
 
+    def static_detail(self, low_pass: float) -> str:
+        """Advice for fine detail that stands still, which a Gaussian of so many px takes away."""
+        return f"{self.masking}, or set preprocess.low_pass: {low_pass:g}"
+
     @property
     def more_pairs(self) -> str:
         """Advice for a graph of pairs that is too weak."""

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES, read_failed_checks
+from steadystack.checks import CHECKED, FIXED_PATTERN_EFFECT, PROBES, SHARPNESS, read_failed_checks
 from steadystack.dataset import (
     add_digests,
     check_holds_no_more,
@@ -54,6 +54,7 @@ from steadystack.model import (
 )
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
+from steadystack.quality.check_findings import gets_sharper, is_held_back
 from steadystack.quality.judge import judge_series
 from steadystack.quality.static_findings import MAJORITY, is_pulled
 
@@ -200,12 +201,17 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     """The solved table, with errors that hold for what is in all near pairs alike.
 
     What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
-    of the separation of pairs that differs most from the shifts. That what stands still makes
-    shifts, from that of the anchor, shorter by a share of them is one more part of their errors;
-    that the codec of a video puts frames, and the anchor, beside their places is another.
+    of the separation of pairs that differs most from the shifts, or of pairs in coarse detail if
+    the mean of the frames does not get sharper. That what stands still makes shifts, from that of
+    the anchor, shorter by a share of them is one more part of their errors; that the codec of a
+    video puts frames, and the anchor, beside their places is another.
     """
-    probes = json.loads(attributes.get(PROBES, "null"))
-    excess = max(ProbeCheck(**probes).excess if probes else 0.0, 1.0)
+    found = json.loads(attributes.get(PROBES, "null"))
+    probes = ProbeCheck(**found) if found else ProbeCheck(0)
+    sharpness = json.loads(attributes.get(SHARPNESS, "null"))
+    if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
+        probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
+    excess = max(probes.excess, 1.0)
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
     lacks = 0.0
