@@ -112,6 +112,17 @@ def test_dates_and_frames_that_do_not_compare():
     assert shifts.steady.at(frame=3).isnull().all()
 
 
+def test_times_that_are_unknown_or_not_in_order(solved):
+    values = solved["frame_shift"].to_numpy()
+    times = [np.nan, 0.0, 4.0, 3.0, 5.0]  # the clock was set back by 2
+    shifts = solved.assign_coords(time=("frame", times))
+    found = shifts.steady.at(time=[0.0, 1.5, 3.5, 4.5])
+    between = [(values[i] + values[j]) / 2 for i, j in ((1, 3), (3, 2), (2, 4))]
+    np.testing.assert_allclose(found, [values[1], *between])
+    with pytest.raises(InputError, match="no frame has a time: give a frame"):
+        solved.assign_coords(time=("frame", [np.nan] * 5)).steady.at(time=0.0)
+
+
 def test_it_shows_itself(solved, monkeypatch):
     reason = solved.copy()
     reason["frame_status"] = reason["frame_status"].copy()

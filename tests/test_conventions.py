@@ -99,3 +99,12 @@ def test_dates_are_times():
     assert read_times(np.array([1, 2]), "hours since 2020-01-01", "standard")[1] == (
         "hours since 2020-01-01"
     )
+
+
+def test_a_date_that_is_not_known_has_no_time():
+    dates = np.array(["2020-01-01", "NaT", "2020-01-03"], "datetime64[ns]")
+    stored = xr.conventions.encode_cf_variable(xr.Variable("t", dates))
+    assert stored.dtype.kind == "i"
+    times, unit = read_times(stored.to_numpy(), stored.attrs["units"])
+    np.testing.assert_array_equal(times, (0, np.nan, 2))
+    assert unit.startswith("days since 2020-01-01")

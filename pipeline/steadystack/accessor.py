@@ -116,13 +116,16 @@ class SteadyAccessor:
             return values.isel(frame=int(places[0]))
         if "time" not in shifts.coords:
             raise InputError("the stack has no frame times: give a frame instead")
-        known = shifts["time"].to_numpy()
-        wanted = np.asarray(time, known.dtype)
-        moments = wanted - known[0], known - known[0]
+        known, has_time = shifts["time"].to_numpy(), shifts["time"].notnull().to_numpy()
+        if not has_time.any():
+            raise InputError("no frame has a time: give a frame instead")
+        wanted, first = np.asarray(time, known.dtype), known[has_time][0]
+        moments = wanted - first, known[has_time] - first
         elapsed, times = (np.asarray(each / np.ones(1, each.dtype)) for each in moments)
+        in_order = np.argsort(times, kind="stable")  # clocks are set back
         along = [
-            np.interp(np.ravel(elapsed), times, column, np.nan, np.nan)
-            for column in values.to_numpy().T
+            np.interp(np.ravel(elapsed), times[in_order], column[in_order], np.nan, np.nan)
+            for column in values.to_numpy()[has_time].T
         ]
         found = xr.DataArray(
             np.stack(along, axis=-1),

@@ -21,6 +21,7 @@ from steadystack.units import is_size
 PACKING = ("scale_factor", "add_offset")
 FILLS = ("_FillValue", "missing_value")
 LIMITS = ("valid_min", "valid_max", "valid_range")
+NO_TIME = np.iinfo(np.int64).min  # what xarray stores for a date that is not known
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ def read_times(
         return tuple(seconds), "second"
     if calendar.lower() not in ("", "standard", "gregorian", "proleptic_gregorian"):
         unit = unit.partition(" since ")[0]
-    return tuple(float(value) for value in values), unit
+    unknown = values == NO_TIME if values.dtype.kind == "i" else np.zeros(len(values), bool)
+    return tuple(np.where(unknown, np.nan, values.astype(float)).tolist()), unit
 
 
 def _count_seconds(durations: NDArray[np.timedelta64]) -> tuple[float, ...]:

@@ -46,6 +46,21 @@ def test_a_file_of_hyperspy_is_an_hdf5_file(tmp_path, frames):
         assert locate_stack(name).kind == "HDF5 dataset /Experiments/movie/data"
 
 
+@pytest.mark.parametrize("dims", [("t", "y", "x"), ("y", "x", "time")])
+def test_times_are_told_wherever_the_axis_is(tmp_path, frames, dims):
+    times = np.arange(len(frames)) ** 2.0
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        order = [("t", "y", "x").index(dim[0]) for dim in dims]
+        stack = file.create_dataset("data", data=frames.transpose(order))
+        for number, dim in enumerate(dims):
+            file[dim] = times if dim[0] == "t" else np.arange(stack.shape[number])
+            file[dim].attrs["units"] = "min" if dim[0] == "t" else "nm"
+            file[dim].make_scale(dim)
+            stack.dims[number].attach_scale(file[dim])
+    spec = locate_stack(str(tmp_path / "scan.h5"))
+    assert spec.time == (tuple(times), "min")
+
+
 @pytest.mark.parametrize("names", [("time", "y", "x"), ("<undefined>",) * 3])
 def test_the_axes_of_hyperspy_tell_the_size_of_a_pixel(tmp_path, frames, names):
     path = tmp_path / "movie.hspy"

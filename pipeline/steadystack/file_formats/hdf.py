@@ -217,7 +217,7 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
         values = np.asarray(one[:]) if is_numbers else None
         attributes = _read_attributes(one) if is_numbers else {}
         unit = str(attributes.get("units", ""))
-        if axis == 0 and values is not None and names[0].lower() in ("t", "time"):
+        if values is not None and names[axis].lower() in ("t", "time"):
             time = read_times(values, unit, str(attributes.get("calendar", "")))
         scale.append(find_spacing(values))
         units.append(unit)
@@ -240,9 +240,11 @@ def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
     units = ["" if unit in UNDEFINED else unit for unit in units]
     known = names if set(names) <= STACK_AXES and len(set(names)) == len(names) else None
     time = None
-    if known and names[0] in ("t", "time") and scale[0]:
-        first = _read_number(about[0], "offset") or 0.0
-        time = read_times(first + scale[0] * np.arange(dataset.shape[0]), units[0], "")
+    for axis, name in enumerate(known or ()):
+        if name in ("t", "time") and scale[axis]:
+            first = _read_number(about[axis], "offset") or 0.0
+            counted = first + scale[axis] * np.arange(dataset.shape[axis])
+            time = read_times(counted, units[axis], "")
     return known, scale, units, time
 
 
