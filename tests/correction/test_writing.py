@@ -49,6 +49,19 @@ def test_the_store_holds_what_the_lazy_array_does(frames, tmp_path, interpolatio
     assert float(opened["x"][0]) == 0.25 * first
 
 
+def test_frames_that_turn_may_be_stored_as_volumes_of_a_single_plane(frames, tmp_path):
+    """As most writers of OME-Zarr do: t, c, z, y, x."""
+    turned = np.tile([[0.999, -0.04], [0.04, 0.999]], (len(frames), 1, 1))
+    shifts = shifts_of().assign(frame_linear=(("frame", "axis", "of_axis"), turned))
+    array = zarr.create_array(
+        tmp_path / "stack.zarr", data=frames[:, None, None], chunks=(1, 1, 1, 36, 40),
+        dimension_names=list("tczyx"),
+    )  # fmt: skip
+    _, result = made(tmp_path / "steady.zarr", tmp_path / "stack.zarr", shifts)
+    assert result["0"].shape == array.shape
+    np.testing.assert_array_equal(result["0"][:, 0, 0], steadystack.correct(frames, shifts).values)
+
+
 @pytest.mark.parametrize(
     ("version", "sharded"),
     slow_but([("0.4", False), ("0.5", True)], product(["0.4", "0.5"], [False, True])),

@@ -331,7 +331,7 @@ def choose_chunks(
         interpolation=interpolation,
         pyramid=section.levels != 1
         and (section.levels is not None or max(canvas_sides.values()) > COARSEST),
-        spread=find_spread(motion, len(source.spatial)),
+        spread=find_spread(motion, sum(axis in "zyx" for axis in axes)),  # a single plane, too
     )
 
 
