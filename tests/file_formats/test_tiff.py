@@ -282,3 +282,29 @@ def test_a_tifffile_that_lacks_something_in_zarr_is_told_of_with_the_way_out(tmp
     with pytest.raises(InputError, match=words) as raised:
         locate_stack(str(tmp_path / "a.tif"))
     assert "< 3" not in str(raised.value)
+
+
+def test_an_ome_tiff_of_several_files_is_one_stack(tmp_path):
+    """Each describes, and stands for, all of them: as frames they would be there many times."""
+    names = [f"t{i}.ome.tif" for i in range(3)]
+    parts = "".join(
+        f'<TiffData FirstT="{i}" IFD="0"><UUID FileName="{name}">urn:uuid:{i}</UUID></TiffData>'
+        for i, name in enumerate(names)
+    )
+    for i, name in enumerate(names):
+        described = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{i}">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+            f'SizeX="20" SizeY="24" SizeZ="1" SizeC="1" SizeT="3">{parts}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(
+            tmp_path / name, np.full((24, 20), i, "u2"), description=described, metadata=None
+        )
+    for name in names:
+        stack = steadystack.open_stack(str(tmp_path / name))
+        assert stack[:, 0, 0].values.tolist() == [0, 1, 2]
+    for several in (tmp_path, tmp_path / "t*.ome.tif"):
+        with pytest.raises(InputError, match=r"t0\.ome\.tif is part of an OME-TIFF of 3 files"):
+            locate_stack(str(several))
+    (tmp_path / names[1]).unlink()
+    assert steadystack.open_stack(str(tmp_path / names[0])).shape == (3, 24, 20)

@@ -19,7 +19,7 @@ import zarr
 
 from steadystack.durable import get_place
 from steadystack.file_formats.pixels import explain_versions, explaining_damage
-from steadystack.file_formats.tiff_metadata import read_metadata
+from steadystack.file_formats.tiff_metadata import list_ome_files, read_metadata
 from steadystack.model import InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class TiffImage:
     channel_names: tuple[str, ...]
     levels: tuple[tuple[int, ...], ...]
     names_axes: bool  # whether metadata name the axes; else they follow from the order of pages
+    files: tuple[str, ...] = ()  # that hold its pixels, where an OME-TIFF names them
 
 
 def is_tiff(path: str) -> bool:
@@ -121,6 +122,7 @@ def _describe_image(file: TiffFile, path: str, index: int, level: int) -> TiffIm
         names,
         levels,
         chosen.kind in KINDS,
+        list_ome_files(file),
     )
 
 

@@ -45,6 +45,16 @@ def read_metadata(
     return sizes, units, names
 
 
+def list_ome_files(file: TiffFile) -> tuple[str, ...]:
+    """List the files that hold the pixels of an OME-TIFF, if its OME-XML names them."""
+    try:
+        root = ET.fromstring(file.ome_metadata or "<none/>")
+    except ET.ParseError:
+        return ()
+    names = (node.get("FileName") for node in root.iter() if node.tag.endswith("}UUID"))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def _parse_number(value: Any) -> float:
     """Parse a number of the metadata; NaN if it is none."""
     try:

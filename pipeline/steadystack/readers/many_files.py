@@ -68,6 +68,11 @@ def _locate_series(
     if not files:
         raise InputError(f"{path}: no TIFF file matches")
     image, index = read_tiff(files[0], series, level)
+    if len(files) > 1 and len(image.files) > 1:
+        raise InputError(
+            f"{files[0]} is part of an OME-TIFF of {len(image.files)} files, and stands for all of "
+            "them: give the path of this file alone (or read them one by one with input.reader)"
+        )
     first, reference = _describe_tiff(image, index, level), InTiff(index, level)
     if axes is None and not image.names_axes:
         _check_named(path, first)
