@@ -156,6 +156,19 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
         stages.correct(config)
 
 
+def test_all_planes_are_moved_of_which_a_projection_was_measured(frames, tmp_path):
+    """The projection is stored as most writers do: as volumes of a single plane."""
+    planes = np.stack([frames, frames // 2, frames // 3], axis=1)
+    write_stack(tmp_path / "stack.zarr", frames[:, None], axes="tzyx")
+    write_stack(tmp_path / "planes.zarr", planes, axes="tzyx")
+    config = run_of(tmp_path, correct={"stack": str(tmp_path / "planes.zarr")})
+    shifts = stages.run(config)
+    written = zarr.open_group(config.output.corrected, mode="r")["0"]
+    assert written.shape == planes.shape
+    moved = steadystack.correct(frames // 3, shifts)
+    np.testing.assert_array_equal(written[:, 2], moved.values)
+
+
 def test_a_disk_that_really_is_full(tmp_path, small_disk):
     rng = np.random.default_rng(1)
     scene = rng.integers(0, 60000, (360, 160)).astype("u2")  # no codec makes less of it

@@ -343,5 +343,7 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
             "number and size of the frames must agree"
         )
     sides = measured.sides
-    region = {axis: sides[axis][:2] for axis in spec.spatial if axis in sides}
+    region = {
+        axis: sides[axis][:2] for axis in whole.spatial
+    }  # planes may be those of a projection
     return cut_stack(spec, measured.frame_numbers, region)
