@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -59,6 +60,38 @@ def test_times_are_told_wherever_the_axis_is(tmp_path, frames, dims):
             stack.dims[number].attach_scale(file[dim])
     spec = locate_stack(str(tmp_path / "scan.h5"))
     assert spec.time == (tuple(times), "min")
+
+
+def test_emd_files_tell_their_axes(tmp_path, frames):
+    """Both kinds: that of Berkeley with dim1, dim2, ..., and that of Velox."""
+    last = np.moveaxis(frames, 0, 2)
+    with h5py.File(tmp_path / "berkeley.emd", "w") as file:
+        file["data/movie/data"] = last
+        file["data/movie"].attrs["emd_group_type"] = 1
+        for number, (name, unit) in enumerate((("y", "[n_m]"), ("x", "[n_m]"), ("time", "[s]"))):
+            dim = file.create_dataset(
+                f"data/movie/dim{number + 1}", data=np.arange(last.shape[number]) * 0.5
+            )
+            dim.attrs.update({"name": name, "units": unit})
+    about = {"PixelSize": {"width": "2e-10", "height": "3e-10"}}
+    text = json.dumps({"BinaryResult": about | {"PixelUnitX": "m", "PixelUnitY": "m"}}).encode()
+    with h5py.File(tmp_path / "velox.emd", "w") as file:
+        file["Data/Image/0a1b/Data"] = last
+        file["Data/Image/0a1b/Metadata"] = np.tile(
+            np.frombuffer(text + b"\0" * 9, "u1")[:, None], (1, len(frames))
+        )
+    with h5py.File(tmp_path / "damaged.emd", "w") as file:
+        file["Data/Image/0a1b/Data"] = last
+        file["Data/Image/0a1b/Metadata"] = np.zeros((9, len(frames)), "u1")
+    sizes = {"berkeley": ((0.5, 0.5), "nm"), "velox": ((3e-10, 2e-10), "m")}
+    for name in ("berkeley", "velox", "damaged"):
+        stack = steadystack.open_stack(str(tmp_path / f"{name}.emd"))
+        np.testing.assert_array_equal(stack, frames)
+        spec = locate_stack(str(tmp_path / f"{name}.emd"))
+        assert (spec.time is not None) == (name == "berkeley")
+        if name in sizes:
+            np.testing.assert_allclose(spec.pixel_size, sizes[name][0])
+            assert spec.unit == sizes[name][1]
 
 
 @pytest.mark.parametrize("names", [("time", "y", "x"), ("<undefined>",) * 3])

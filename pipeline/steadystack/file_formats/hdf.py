@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import Bools, InputError, Slices
 
 HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".hspy", ".nc")
+# Where Velox puts images: y, x and frames.
+VELOX = re.compile("/Data/Image/[^/]+/Data")
 # What HyperSpy writes as the unit of an axis that has none, and names of axes that it may have.
 UNDEFINED, STACK_AXES = ("<undefined>", "None", "_None"), set("tzyx") | {"time"}
 MOST_LISTED = 3  # names of datasets that an error lists before it breaks off
@@ -203,6 +206,14 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
         along = [dataset.parent.get(name) for name in names]
     elif "axis-0" in dataset.parent:
         return _read_hyperspy_axes(dataset)
+    elif VELOX.fullmatch(dataset.name) and dataset.ndim == 3:
+        return (["y", "x", "t"], *_read_velox_scale(dataset), None)
+    elif "emd_group_type" in beside:  # EMD of Berkeley: dim1, dim2, ...
+        along = [dataset.parent.get(f"dim{number + 1}") for number in range(dataset.ndim)]
+        named = [{} if one is None else _read_attributes(one) for one in along]
+        names = [str(one.get("name", "")).strip().lower() for one in named]
+        if not set(names) <= STACK_AXES or len(set(names)) < len(names):
+            return None, None, None, None
     else:
         along = [dim[0] if len(dim) else None for dim in dataset.dims]
         names = [
@@ -217,7 +228,10 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
         values = np.asarray(one[:]) if is_numbers else None
         attributes = _read_attributes(one) if is_numbers else {}
         unit = str(attributes.get("units", ""))
-        if values is not None and names[axis].lower() in ("t", "time"):
+        if unit.startswith("["):  # EMD: [n_m]
+            unit = unit.strip("[]").replace("_", "")
+        count = dataset.shape[axis]
+        if values is not None and len(values) == count and names[axis].lower() in ("t", "time"):
             time = read_times(values, unit, str(attributes.get("calendar", "")))
         scale.append(find_spacing(values))
         units.append(unit)
@@ -246,6 +260,18 @@ def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
             counted = first + scale[axis] * np.arange(dataset.shape[axis])
             time = read_times(counted, units[axis], "")
     return known, scale, units, time
+
+
+def _read_velox_scale(dataset: Any) -> tuple[list[float], list[str]]:
+    """Read the size of a pixel along y, x and t from the JSON of an EMD file of Velox."""
+    try:
+        text = bytes(dataset.parent["Metadata"][:, 0]).partition(b"\0")[0]
+        about = json.loads(text)["BinaryResult"]
+        scale = [float(about["PixelSize"][side]) for side in ("height", "width")]
+        units = [str(about[f"PixelUnit{axis}"]) for axis in "YX"]
+    except (KeyError, TypeError, ValueError):  # there is none, or it is damaged
+        return [np.nan] * 3, [""] * 3
+    return [*scale, np.nan], [*units, ""]
 
 
 def _read_number(attributes: dict[str, Any], name: str) -> float | None:
