@@ -294,9 +294,15 @@ def _describe(
         "box": asdict(plan.box),
         "common": asdict(common) if common else None,
         "blank": np.flatnonzero(np.isnan(movements.shift).any(axis=1)).tolist(),
-        # OME-Zarr knows evenly spaced frames alone.
-        **({"time": list(source.time)} if source.time and not _is_even(source.time[0]) else {}),
+        **_tell_times(source.time),
     }
+
+
+def _tell_times(time: tuple[Sequence[float], str] | None) -> dict[str, Any]:
+    """The times that OME-Zarr cannot tell, of frames that are not evenly spaced; None: unknown."""
+    if time is None or _is_even(time[0]):
+        return {}
+    return {"time": [[each if np.isfinite(each) else None for each in time[0]], time[1]]}
 
 
 def _is_even(times: Sequence[float]) -> bool:

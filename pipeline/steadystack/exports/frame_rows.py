@@ -27,15 +27,15 @@ def make_frame_rows(
 
     Returns
     -------
-    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it, ``status``,
-    ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and ``translate_y``, the
-    shift in the unit of the pixel size (pixels if that is not known); and, where the shape is
-    known, the box in which the moved frame lies: ``first_y`` and ``stop_y``, whole pixels of the
-    anchor frame, the last one not included. Where frames have a linear motion: ``rotation``,
-    degrees, ``scale`` and their deviations, of volumes the rotation vector, ``rotation_z``,
-    ``rotation_y``, ``rotation_x``, and its deviations, ``rotation_std_z`` and so on; and the matrix
-    that lays a position in the frame on the anchor, pixels: ``y' = affine_yy y + affine_yx x +
-    affine_y``, of volumes the same with z. What is not known is None.
+    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it (dates as ISO
+    8601 has them), ``status``, ``component``; along every axis ``shift_y``, ``shift_std_y`` in
+    pixels and ``translate_y``, the shift in the unit of the pixel size (pixels if that is not
+    known); and, where the shape is known, the box in which the moved frame lies: ``first_y`` and
+    ``stop_y``, whole pixels of the anchor frame, the last one not included. Where frames have a
+    linear motion: ``rotation``, degrees, ``scale`` and their deviations, of volumes the rotation
+    vector, ``rotation_z``, ``rotation_y``, ``rotation_x``, and its deviations, ``rotation_std_z``
+    and so on; and the matrix that lays a position in the frame on the anchor, pixels: ``y' =
+    affine_yy y + affine_yx x + affine_y``, of volumes the same with z. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
@@ -46,7 +46,7 @@ def make_frame_rows(
         if files is not None:
             row["file"] = files[frame]
         if "time" in shifts.coords:
-            row["time"] = float(shifts["time"][frame])
+            row["time"] = _tell_time(shifts["time"].to_numpy()[frame])
         row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
         row["component"] = int(shifts["component"][frame])
         for name, numbers in (
@@ -68,6 +68,15 @@ def make_frame_rows(
                 row[f"stop_{axis}"] = None if box is None else box.stop[at]
         rows.append(row)
     return rows
+
+
+def _tell_time(time: np.datetime64 | np.floating[Any]) -> str | float | None:
+    """A date as text of ISO 8601, or a number; None where it is not known."""
+    if np.isnat(time) if isinstance(time, np.datetime64) else not np.isfinite(time):
+        return None
+    if isinstance(time, np.datetime64):
+        return str(np.datetime_as_string(time, unit="us"))
+    return float(time)
 
 
 def _make_linear_cells(
