@@ -156,6 +156,22 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
         stages.correct(config)
 
 
+def test_the_units_of_a_tiff_are_spelled_as_formats_want_them(frames, tmp_path):
+    about = {"axes": "TYX", "unit": "micron", "finterval": 2.0}
+    tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, resolution=(4, 2), metadata=about)
+    output = {"shifts": "shifts.zarr", "corrected": "steady.ome.tif"}
+    stages.run(run_of(tmp_path, input={"path": "a.tif"}, output=output))
+    with tifffile.TiffFile(tmp_path / "steady.ome.tif") as file:
+        pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert [pixels[f"PhysicalSize{axis}"] for axis in "XY"] == [0.25, 0.5]
+    assert pixels["PhysicalSizeXUnit"] == "µm"
+    output["corrected"] = "steady.zarr"
+    stages.correct(run_of(tmp_path, input={"path": "a.tif"}, output=output))
+    attributes = dict(zarr.open_group(tmp_path / "steady.zarr", mode="r").attrs)
+    axes = attributes["ome"]["multiscales"][0]["axes"]
+    assert [axis["unit"] for axis in axes] == ["second", "micrometer", "micrometer"]
+
+
 def test_all_planes_are_moved_of_which_a_projection_was_measured(frames, tmp_path):
     """The projection is stored as most writers do: as volumes of a single plane."""
     planes = np.stack([frames, frames // 2, frames // 3], axis=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from steadystack.units import is_size
+from steadystack.units import NAMES, find_micrometers, is_size
 
 OmeVersion = Literal["0.4", "0.5"]
 
@@ -26,6 +26,12 @@ def find_time_unit(unit: str) -> str | None:
     text = unit.partition(" since ")[0].strip()
     name = text.lower().removesuffix("s")
     return name if name in TIME_NAMES else TIME_UNITS.get(text) or TIME_UNITS.get(text.lower())
+
+
+def find_length_unit(unit: str) -> str | None:
+    """Find how OME-Zarr spells a unit of length, micrometer for µm; None if it is none."""
+    micrometers = find_micrometers(unit)
+    return next((name for name, size in NAMES.items() if size == micrometers), None)
 
 
 @dataclass
@@ -61,7 +67,10 @@ class Coordinates:
     def make_axis(self, name: str) -> dict[str, str]:
         """Make the entry of an axis in the metadata: its name, type and, if known, unit."""
         entry = {"name": name, "type": KINDS.get(name, "space")}
-        return entry | ({"unit": self.unit[name]} if self.unit.get(name) else {})
+        unit = self.unit.get(name, "")
+        if entry["type"] != "channel":
+            unit = (find_time_unit if name == "t" else find_length_unit)(unit) or unit
+        return entry | ({"unit": unit} if unit else {})
 
 
 def make_image_attributes(

@@ -20,7 +20,9 @@ MADE_OF = "steadystack, made of"
 # Units as OME-XML spells them.
 UNITS = {
     "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "meter": "m", "angstrom": "Å",
-    "picometer": "pm", "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "day": "d",
+    "picometer": "pm", "centimeter": "cm", "kilometer": "km", "inch": "in", "second": "s",
+    "millisecond": "ms", "microsecond": "µs", "nanosecond": "ns", "minute": "min", "hour": "h",
+    "day": "d",
 }  # fmt: skip
 # What its pixels may be, beside booleans, which are written as uint8.
 HELD = ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "c8", "c16")
