@@ -16,9 +16,10 @@ from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
 
 
-def sharpness_of(frames, shifts, mask=None):
+def sharpness_of(frames, shifts, mask=None, **preprocess):
     """The check with these shifts (frames, axes)."""
-    config = make_config({"input": {"path": "memory"}, "register": {"max_shift": 24}})
+    settings = {"input": {"path": "memory"}, "register": {"max_shift": 24}}
+    config = make_config(settings | {"preprocess": preprocess})
     setup = set_up(config, make_series(ArrayFrames.checked(as_stack(frames), mask)))
     table = PairTable.unmeasured(setup.pairs, len(frames), 2)
     table.status[:] = PairStatus.OK.code
@@ -50,6 +51,16 @@ def test_noise_has_no_contrast_but_for_its_error(seed):
     found = sharpness_of(rng.normal(size=(40, 96, 96)), rng.normal(0, 2, (40, 2)))
     assert abs(found.still) < 4 * found.error
     assert abs(found.moved) < 4 * found.error
+
+
+def test_fine_detail_that_pairs_do_not_see_is_not_compared():
+    """It stands still, and smoothed for measuring it is no detail of the scene that moves."""
+    rng = np.random.default_rng(7)
+    truth = wander(rng, 0.3)
+    frames = views(rng, truth, (5.0, 12.0)) + rng.normal(size=(128, 128))
+    as_they_are, smoothed = sharpness_of(frames, truth), sharpness_of(frames, truth, low_pass=4.0)
+    assert as_they_are.still - as_they_are.moved > 10 * as_they_are.error
+    assert smoothed.moved > smoothed.still
 
 
 def test_what_is_masked_has_no_part_in_it():

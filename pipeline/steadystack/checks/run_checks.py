@@ -16,13 +16,23 @@ from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
-from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, sample_pairs
+from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, crop_to_middle, sample_pairs
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
-from steadystack.model import EDITED, FrameSource, FrameTable, LocalMotion, PairTable
+from steadystack.measure import Sample, has_shift
+from steadystack.model import (
+    EDITED,
+    FixedPatternEffect,
+    FrameSource,
+    FrameTable,
+    LocalMotion,
+    PairTable,
+)
 from steadystack.object_windows import measure_in_windows
+from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
+from steadystack.survey import tell_separable
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +50,7 @@ FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not
 
 
 MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
+SEPARATED = 64  # frames by which it is told whether a fixed pattern can be told from the scene
 
 
 @dataclass(frozen=True)
@@ -152,10 +163,24 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
     if name == LOCAL_MOTION:
         return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
-        return check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
+        found = check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
+        return _ask_what_is_separable(found, setup, solved)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
     return check_mask(evidence.masked, table)
+
+
+def _ask_what_is_separable(
+    found: FixedPatternEffect | None, setup: Setup, solved: FrameTable
+) -> FixedPatternEffect | None:
+    """Add what the scene's motion tells from a fixed pattern, if that was estimated with it."""
+    if setup.config.preprocess.fixed_pattern != "estimate":
+        return found
+    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
+    frames = spread_evenly(np.flatnonzero(has_shift(shifts)), SEPARATED)
+    method = replace(crop_to_middle(setup.method), fixed_pattern=None)
+    sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
+    return tell_separable(found, sample, shifts[frames])
 
 
 def check_linear_motion(

@@ -16,16 +16,19 @@ from steadystack.warp import find_middle, place_on_canvas, warp
 # So many frames are laid on each other, and at least so many; of those that lie near to their
 # median, so that they show the same: within this share of a frame.
 FRAMES, FEWEST, NEAR = 32, 8, 0.25
-# Details of these sizes, px, count: a Gaussian is taken, a local plane is taken away.
-BAND = Conditioning(low_pass=1.0, high_pass=4.0)
-# Pixels that such details share, and the least share of the frame in which they are compared.
+# The finest details that pairs see count, of these sizes, px, or larger: a Gaussian of the first is
+# taken, a local plane of so many times that is taken away.
+FINEST, BAND = 1.0, 4.0
+# Pixels that the finest such details share, and the least share of the frame in which they are
+# compared.
 DETAIL_PIXELS, LEAST_SHARE = 12, 0.05
 
 
 def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
     """Compare the contrast of fine detail in both means, on the same pixels.
 
-    The contrast is the product of the means of every other frame and of the rest, in which noise
+    Of what `preprocess.low_pass` takes away pairs see nothing, nor is it compared. The contrast is
+    the product of the means of every other frame and of the rest, in which noise
     has no part. Of large frames the middle is used. None where there is too little to tell.
     """
     linear, middle = solved.linear, find_middle(setup.series.source.frame_shape)
@@ -77,17 +80,22 @@ def _compare(
             total[row, number % 2] += values if known.all() else np.where(known, values, 0)
             count[row, number % 2] += known
     seen = np.asarray((count >= len(off) / 4).all(axis=(0, 1)))
-    details, inside = _find_details(total / np.maximum(count, 1), seen)
+    low_pass = max(FINEST, sample.method.conditioning.low_pass or 0.0)
+    details, inside = _find_details(total / np.maximum(count, 1), seen, low_pass)
     if inside.sum() < LEAST_SHARE * inside.size:
         return None
     still, moved_contrast = (float((one * other)[inside].mean()) for one, other in details)
     noise = float(((details[0][0] - details[0][1])[inside] ** 2).mean()) / 4
-    error = noise * np.sqrt(2 * DETAIL_PIXELS / inside.sum())
+    shared = DETAIL_PIXELS * (low_pass / FINEST) ** 2
+    error = noise * np.sqrt(2 * shared / inside.sum())
     return SharpnessCheck(len(off), still, moved_contrast, float(error))
 
 
-def _find_details(means: NDArray[np.float64], seen: Bools) -> tuple[NDArray[np.float64], Bools]:
-    """The fine detail of means (2, 2, pixels), and where all of them have it."""
-    found = [[condition(mean, seen, BAND, None) for mean in halves] for halves in means]
+def _find_details(
+    means: NDArray[np.float64], seen: Bools, low_pass: float
+) -> tuple[NDArray[np.float64], Bools]:
+    """The fine detail of means (2, 2, pixels), as a low-pass leaves it, and where all have it."""
+    band = Conditioning(low_pass=low_pass, high_pass=BAND * low_pass)
+    found = [[condition(mean, seen, band, None) for mean in halves] for halves in means]
     details = np.array([[np.asarray(image, np.float64) for image, _ in row] for row in found])
     return details, np.logical_and.reduce([valid for row in found for _, valid in row])

@@ -34,8 +34,9 @@ ROUNDS = 6
 WORTHWHILE = 1e-3
 # The shifts found without the temporal mean must leave less than this part of what the others do.
 CLEARLY_LESS = 0.97
-# Sigmas of the filters, px, by which a scene is found that is faint beside what stands still.
-FAINT = (1.0, 10.0)
+# Sigmas of the filters, px, by which a scene is found that is faint beside what stands still, and
+# of that which leaves a coarse one behind a fine image.
+FAINT, COARSE = (1.0, 10.0), 4.0
 # A series shows a scene that moves if its shifts differ by this much, px.
 MOVES = 1.0
 # Passes in the last round, when the shifts are known; before, they would run after wrong ones.
@@ -312,8 +313,8 @@ def estimate_pattern(
     """The static image that leaves least unexplained.
 
     Where it wins outright, all shifts are 0 and it holds the whole scene: whether there is more
-    shows with the mean of the frames taken away. From the better of both, shifts and image
-    improve each other. `start` are shifts of the frames if they are known.
+    shows with the mean of the frames taken away, or, if that is fine, in coarse detail (not asked
+    where `start`, shifts of the frames, is known). From the best, both improve each other.
     """
     mean = sample.mean()
     without = sample.shifts(mean)
@@ -321,21 +322,27 @@ def estimate_pattern(
         filtered = sample.filtered(*FAINT).shifts(mean)
         without = max(without, filtered, key=lambda shifts: int(has_shift(shifts).sum()))
     starts = [sample.shifts(None) if start is None else start, without]
-    best, other = map(sample.separated, starts)
-    if best is None or other is None:
-        best = best or other
-    elif other.count >= best.count / 2:
-        less = other.separated.residual < CLEARLY_LESS * best.separated.residual
-        best = other if less else best
-    if best is None:
-        return None
-    for _ in range(rounds):
-        before = best.separated
+    best = _choose(*map(sample.separated, starts))
+    if start is None:
+        coarse = sample.separated(sample.filtered(COARSE, None).shifts(None))
+        if coarse is not None and _choose(best, coarse) is coarse:
+            shifts = sample.shifts(coarse.separated.pattern)  # in all detail
+            best = _choose(best, sample.separated(shifts, coarse.separated))
+    while best is not None and rounds:
+        before, rounds = best.separated, rounds - 1
         again = sample.separated(sample.shifts(before.pattern), before)
         if again is None or again.separated.residual > (1 - WORTHWHILE) * before.residual:
             break
         best = again
     return best
+
+
+def _choose(one: PatternEstimate | None, other: PatternEstimate | None) -> PatternEstimate | None:
+    """The other of two if it leaves clearly less unexplained, of enough frames; else the one."""
+    if one is None or other is None:
+        return one or other
+    less = other.separated.residual < CLEARLY_LESS * one.separated.residual
+    return other if less and other.count >= one.count / 2 else one
 
 
 def has_shift(shifts: Floats) -> Bools:

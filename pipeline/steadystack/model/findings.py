@@ -30,6 +30,8 @@ class FixedPatternEffect:
         moved onto it do not explain, relative to its detail, at least; 0 elsewhere
     lost : if so many pairs have no shift without it that nothing can be compared, their share; 0
         elsewhere
+    separable : where it was estimated from the series, the share of what shows shifts that the
+        scene's own motion tells from it, along the axis where that is least; 1 elsewhere
     """
 
     pairs: int
@@ -43,6 +45,7 @@ class FixedPatternEffect:
     changes: float = 0.0
     lost: float = 0.0
     unexplained: float = 0.0
+    separable: float = 1.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

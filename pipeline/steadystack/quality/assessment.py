@@ -56,7 +56,7 @@ from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import gets_sharper, is_held_back
 from steadystack.quality.judge import judge_series
-from steadystack.quality.static_findings import MAJORITY, is_pulled
+from steadystack.quality.static_findings import LEAST_SEPARABLE, MAJORITY, is_pulled
 
 # Shifts that something holds back are stated to be off by so many times themselves at most: where
 # it wins, nothing is known of them.
@@ -202,19 +202,21 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
 
     What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
     of the separation of pairs that differs most from the shifts, or of pairs in coarse detail if
-    the mean of the frames does not get sharper. That what stands still makes shifts, from that of
-    the anchor, shorter by a share of them is one more part of their errors; that the codec of a
-    video puts frames, and the anchor, beside their places is another.
+    the mean of the frames does not get sharper; or divided by the share of the scene's detail that
+    could be told from a fixed pattern, where that was estimated. That what stands still makes
+    shifts, from that of the anchor, shorter by a share of them is one more part of their errors;
+    that the codec of a video puts frames, and the anchor, beside their places is another.
     """
     found = json.loads(attributes.get(PROBES, "null"))
     probes = ProbeCheck(**found) if found else ProbeCheck(0)
     sharpness = json.loads(attributes.get(SHARPNESS, "null"))
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
-    excess = max(probes.excess, 1.0)
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
-    lacks = 0.0
+    excess, lacks = max(probes.excess, 1.0), 0.0
+    if effect is not None:
+        excess = max(excess, 1 / max(effect.separable, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
     codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))

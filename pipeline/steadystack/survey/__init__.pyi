@@ -5,7 +5,7 @@ from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .slope_search import measure_slopes
-from .static_evidence import has_little_detail, is_explained, is_left_behind
+from .static_evidence import has_little_detail, is_explained, is_left_behind, tell_separable
 from .unchanged import FrameSums
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "measure_changes",
     "measure_slopes",
     "measure_unexplained",
+    "tell_separable",
 ]

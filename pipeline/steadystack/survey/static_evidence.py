@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import PatternEstimate, Sample, has_shift
-from steadystack.model import Floats, Ints, PairStatus
+from steadystack.model import FixedPatternEffect, Floats, Ints, PairStatus
 from steadystack.register import register_as_it_is
 
 # A static image is certain if a scene and a static image leave a residual of at most this many
@@ -20,6 +23,8 @@ MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 # A static image whose slopes have less than this share of the mean square of the scene's pulls by
 # less than anything that is told: in series that drift, such images were first told at 0.09.
 LITTLE = 0.02
+# Passes by which a static image and a scene are separated whose shifts are known.
+PASSES = 4
 
 
 def is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool:
@@ -83,3 +88,52 @@ def has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
             if not static < LITTLE * moving:
                 return False
     return True
+
+
+def tell_separable(
+    effect: FixedPatternEffect | None, sample: Sample, shifts: NDArray[np.float64]
+) -> FixedPatternEffect | None:
+    """Add to an effect what of the scene a static image could not take that was estimated from it.
+
+    Detail much wider than the scene moves is nearly alike in all frames: the share of it that is
+    their mean may as well stand still. Detail counts by what it tells of a shift, the square of
+    its slope. `shifts` are those of the sample's frames (frames, axes), px. None stays where
+    nothing can be separated.
+    """
+    estimate = sample.separated(shifts, passes=PASSES)
+    if estimate is None:
+        return effect
+    moved = estimate.shifts[has_shift(estimate.shifts)]
+    static = np.nan_to_num(estimate.separated.pattern)
+    scene = estimate.separated.view(moved[len(moved) // 2]) - static
+    share = _find_separable_share(scene, moved, sample.method.conditioning.low_pass)
+    effect = effect or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
+    return replace(effect, separable=share)
+
+
+def _find_separable_share(scene: Floats, shifts: Floats, low_pass: float | None) -> float:
+    """Find the share of the squares of a scene's slopes that is not alike where it is shifted.
+
+    Along the axis where it is least. `shifts` are (frames, axes), px, `low_pass` the Gaussian of
+    which the scene is seen, sigma in px.
+    """
+
+    def multiply(factors: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return reduce(np.multiply, factors)
+
+    shape = scene.shape
+    window = reduce(np.multiply.outer, [np.hanning(size + 2)[1:-1] for size in shape])
+    sides = [*(np.fft.fftfreq(size) for size in shape[:-1]), np.fft.rfftfreq(shape[-1])]
+    waves = [2 * np.pi * one for one in np.meshgrid(*sides, indexing="ij", sparse=True)]
+    power = np.abs(np.fft.rfftn((scene - scene.mean()) * window)) ** 2
+    power = power * multiply(np.exp(-((k * (low_pass or 0.0)) ** 2)) for k in waves)
+    mean = np.zeros(power.shape, complex)
+    for shift in shifts:
+        mean += multiply(np.exp(1j * k * by) for k, by in zip(waves, shift, strict=True))
+    differs = 1 - np.abs(mean / len(shifts)) ** 2
+    shares = []
+    for k, size in zip(waves, shape, strict=True):
+        slopes = k**2 * power
+        if size > 1 and slopes.any():
+            shares.append(float((slopes * differs).sum() / slopes.sum()))
+    return min(shares, default=1.0)
