@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steadystack.defects import count_places, find_outstanding, select_staying, standardize
-from steadystack.defects.outstanding import _average_middle
+from steadystack.defects.pixel_order import average_middle
 from support.defective import defective_series
 from support.members import slow_but
 from support.scenes import Scene
@@ -122,5 +122,5 @@ def test_the_middle_half_is_that_of_sorted_values(shape):
     frames[frames < -1] = 0  # many alike
     kept, quarter = frames.copy(), shape[0] // 4
     expected = np.sort(frames, axis=0)[quarter : shape[0] - quarter].mean(axis=0)
-    np.testing.assert_array_equal(_average_middle(frames), expected)
+    np.testing.assert_array_equal(average_middle(frames), expected)
     np.testing.assert_array_equal(frames, kept)

@@ -4,7 +4,7 @@
 columns that do; `unseen`: where frames show no scene; `moving_slopes`: what stands still beside a
 scene that moves by little; `changes`: what changes in one that hardly moves; `pair_changes`: what a
 frame leaves of another; `levelled`: the frames of a series without lines; `looked_at`: in how many
-frames defects are looked for, and what that takes.
+frames defects are looked for, and what that takes; `pixel_order`: the middle values of pixels.
 """
 
 from steadystack.defects.changes import compare_changes

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from steadystack.defects.pixel_order import average_middle, find_medians
 from steadystack.model import FEWEST_PLACES, Bools, Floats, Ints
 
 # The neighbourhood that a pixel is compared with, its side in pixels; plane by plane.
@@ -50,19 +51,10 @@ def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.in
         known = ndimage.minimum_filter(often, size=_get_sizes(often.ndim))
     if not known.any():
         return np.empty(0, np.intp)
-    typical = _average_middle(frames)
-    apart = typical - ndimage.median_filter(typical, size=_get_sizes(typical.ndim))
+    typical = average_middle(frames)
+    apart = typical - find_medians(typical, _get_sizes(typical.ndim))
     deviation = max(1.4826 * float(np.median(np.abs(apart[known]))), LEAST_DEVIATION)
     return np.flatnonzero(known & (np.abs(apart) > STANDS_OUT * deviation))
-
-
-def _average_middle(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of the middle half of the values of each pixel of frames (frames, *axes)."""
-    quarter = len(frames) // 4
-    ordered = np.array(frames.reshape(len(frames), -1).T, order="C")
-    ordered.sort(axis=1)  # along memory, which takes less time
-    middle = np.ascontiguousarray(ordered.T[quarter : len(frames) - quarter])
-    return np.asarray(middle.mean(axis=0).reshape(frames.shape[1:]))
 
 
 def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
