@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.model import Bools, Floats, Slices, Surface
+from steadystack.peak.maxima import dilate, find_maxima, find_quartiles
 
 # A peak is believed if it stands this many standard deviations above the highest that chance is
 # expected to make in the surface. Of 2200 pairs of unrelated images (64 and 128 px, smooth over 0
@@ -77,11 +77,16 @@ def compute_significance(surface: Surface) -> Floats:
 
     The array has the shape and precision of the NCC; an NCC of 1 counts as slightly below 1.
     """
-    dtype, count = surface.ncc.dtype, surface.overlap_count
-    root = np.sqrt(np.where(count > 3, count - 3, np.nan).astype(dtype, copy=False))
+    ncc = surface.ncc
+    root = np.subtract(surface.overlap_count, 3, out=np.empty_like(ncc), casting="same_kind")
+    if not root.min(initial=1) > 0:
+        root[~(root > 0)] = np.nan
+    np.sqrt(root, out=root)
     with np.errstate(divide="ignore"):
-        fisher = np.clip(np.arctanh(surface.ncc), -LARGEST_FISHER, LARGEST_FISHER)
-    return np.asarray(np.fmax(fisher * root, -np.inf, dtype=dtype))  # -inf in place of NaN
+        z = np.arctanh(ncc)
+    np.clip(z, -LARGEST_FISHER, LARGEST_FISHER, out=z)
+    z *= root
+    return np.asarray(np.fmax(z, -np.inf, out=z))  # -inf in place of NaN
 
 
 def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
@@ -97,7 +102,7 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
         return None
     box, hill = _find_hill(z, top)
     away = np.isfinite(z)
-    away[box] &= ~_dilate(hill)
+    away[box] &= ~dilate(hill)
     searched_box = _intersect(box, searched)
     hill = hill[_locate_within(box, searched_box)]
     away_z = searched_z[away[searched]]
@@ -124,24 +129,39 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
     are compared; 1 where that part decides, 0 without a maximum that may be as high. Only those are
     looked at whose overlap is at least half of the peak's.
     """
-    region, count = surface.searched, surface.overlap_count
-    away = away & (count >= count[index] / 2)
-    others = np.where(away, surface.ncc, -np.inf)
-    if not float(np.fmax.reduce(others[region], axis=None)) > REPETITION_NCC * surface.ncc[index]:
+    count = surface.overlap_count
+    enough = count >= count[index] / 2
+    box = _find_box(enough)
+    searched_box = _intersect(box, surface.searched)
+    region = _locate_within(box, searched_box)
+    at = tuple(place - side.start for place, side in zip(index, box, strict=True))
+    ncc, away, count = surface.ncc[box], away[box] & enough[box], count[box]
+    others = np.where(away[region], ncc[region], -np.inf)
+    if not float(np.fmax.reduce(others, axis=None)) > REPETITION_NCC * ncc[at]:
         return 0.0
-    ncc = np.where(np.isfinite(surface.ncc), surface.ncc, -np.inf)
-    is_top = away & (ncc >= _dilate(ncc))
+    ncc = np.where(np.isfinite(ncc), ncc, -np.inf)
+    is_top = away & (ncc >= dilate(ncc))
     places = np.argwhere(is_top[region]) + [side.start for side in region]
     if not len(places):
         return 0.0
     order = np.argsort(ncc[tuple(places.T)])[::-1][:MOST_REPETITIONS]
-    places = np.concatenate([[index], places[order]])
+    places = np.concatenate([[at], places[order]])
     heights, falls = _find_heights(ncc, places)
     if (heights[1:] + MISSED_FALL * falls[1:]).max() >= heights[0]:
         return 1.0
     weight = np.sqrt(np.maximum(count[tuple(places.T)] - 3, 0))
     z = np.arctanh(np.minimum(heights, LARGEST_NCC)) * weight
     return float(z[1:].max() / z[0]) if z[0] > 0 else 0.0
+
+
+def _find_box(chosen: Bools) -> Slices:
+    """Find a box that holds chosen lags, some of them, and one lag more on each side of them."""
+    sides = []
+    for axis, size in enumerate(chosen.shape):
+        others = tuple(other for other in range(chosen.ndim) if other != axis)
+        filled = np.flatnonzero(chosen.any(axis=others))
+        sides.append(slice(max(int(filled[0]) - 1, 0), min(int(filled[-1]) + 2, size)))
+    return tuple(sides)
 
 
 def _find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -201,18 +221,6 @@ def _locate_within(box: Slices, region: Slices) -> Slices:
     )
 
 
-def _dilate(values: NDArray[Any]) -> NDArray[Any]:
-    """Replace each value by the highest among it and its neighbours, diagonal ones included."""
-    highest = values
-    for axis in range(values.ndim):
-        lines = highest.swapaxes(axis, 0)
-        neighbours = lines.copy()
-        np.maximum(neighbours[1:], lines[:-1], out=neighbours[1:])
-        np.maximum(neighbours[:-1], lines[1:], out=neighbours[:-1])
-        highest = neighbours.swapaxes(axis, 0)
-    return highest
-
-
 def _climb_within(ncc: Floats, box: Slices, start: tuple[int, ...]) -> tuple[int, ...]:
     """Climb within a box; `ncc` is over the box, `start` and the result index the surface."""
     begin = tuple(side.start for side in box)
@@ -251,12 +259,12 @@ def estimate_tail_chance(peak: Peak, position: Floats, searched: Slices) -> floa
         return -np.inf
     if peak.significance >= CLEAR_FACTOR * highest:  # above every limit, whatever the tail
         return CLEAR_FACTOR * highest
-    excess, heaviness = _measure_tail(_find_maxima(odd))
+    excess, heaviness = _measure_tail(find_maxima(odd))
     light = max(ODD_FACTOR * highest, highest + ODD_SCALES * excess)
     if heaviness < HEAVY_TAIL:
         return light
     heavy = highest * float(np.exp(min(HEAVY_POWER * heaviness, HEAVY_MOST)))
-    maxima = _find_maxima(np.where(peak.away, peak.z, -np.inf)[searched])
+    maxima = find_maxima(np.where(peak.away, peak.z, -np.inf)[searched])
     if len(maxima) < FEWEST_MAXIMA:
         return max(light, heavy)
     limit = float(maxima[0])
@@ -295,20 +303,17 @@ def _move(values: Floats, axis: int, step: float) -> Floats:
         t / 2 + 2 * t**2 - 3 * t**3 / 2,
         -(t**2) / 2 + t**3 / 2,
     )
-    lines = values.swapaxes(axis, 0)
-    size = len(lines)
-    padded = np.concatenate([lines[:1], lines[:1], lines, lines[-1:], lines[-1:]])
-    moved = taps[0] * padded[1 + first : 1 + first + size]
-    for k in (1, 2, 3):
-        moved += taps[k] * padded[1 + first + k : 1 + first + k + size]
-    return np.asarray(moved).swapaxes(axis, 0)
-
-
-def _find_maxima(values: Floats) -> Floats:
-    """Find the heights of the positive local maxima, the highest first."""
-    top = values == _dilate(values)
-    top &= values > 0
-    return np.asarray(np.sort(values[top])[::-1])
+    size, along = values.shape[axis], (slice(None),) * axis
+    ends = values[(*along, slice(1))], values[(*along, slice(-1, None))]
+    padded = np.concatenate([ends[0], ends[0], values, ends[1], ends[1]], axis=axis)
+    moved, part = None, np.empty_like(values)
+    for begin, tap in enumerate(taps, 1 + first):
+        lines = padded[(*along, slice(begin, begin + size))]
+        if moved is None:
+            moved = tap * lines
+        else:
+            moved += np.multiply(tap, lines, out=part)
+    return np.asarray(moved)
 
 
 def _measure_tail(heights: Floats) -> tuple[float, float]:
@@ -334,8 +339,7 @@ def _estimate_normal_chance(values: Floats, hill_lags: int, expected_deviation: 
     core = max(hill_lags / 2, 1)
     middle, deviation = 0.0, expected_deviation
     if values.size >= FEWEST_LAGS * core:
-        quartiles = [values.size // 4, values.size // 2, 3 * values.size // 4]
-        low, middle, high = np.partition(values, quartiles)[quartiles].tolist()
+        low, middle, high = find_quartiles(values)
         deviation = max(deviation, (high - low) / QUARTILES_APART)
     independent = max(values.size / core, FEWEST_LAGS)
     highest_expected = float(np.sqrt(2 * np.log(independent)))

@@ -1,0 +1,59 @@
+"""Local maxima and quartiles of surfaces of many lags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystack.model import Floats
+
+# Of more values than this the quartiles are looked for near those of a sample of so many, within
+# so many square roots of their number: those of independent values are, but for one in 10 000.
+MANY_VALUES, SAMPLE_VALUES, SAMPLE_ROOTS = 2**15, 2**13, 2
+
+
+def dilate(values: NDArray[Any]) -> NDArray[Any]:
+    """Replace each value by the highest among it and its neighbours, diagonal ones included."""
+    highest = values
+    for axis in range(values.ndim):
+        before, after = ((*[slice(None)] * axis, cut) for cut in (slice(None, -1), slice(1, None)))
+        neighbours = highest.copy()
+        np.maximum(neighbours[after], highest[before], out=neighbours[after])
+        np.maximum(neighbours[before], highest[after], out=neighbours[before])
+        highest = neighbours
+    return highest
+
+
+def find_maxima(values: Floats) -> Floats:
+    """Find the heights of the positive local maxima, the highest first."""
+    top = values == dilate(values)
+    top &= values > 0
+    return np.asarray(np.sort(values[top])[::-1])
+
+
+def find_quartiles(values: Floats) -> list[float]:
+    """Find the quartiles of values (n,): those that lie there in their order."""
+    places = [values.size // 4, values.size // 2, 3 * values.size // 4]
+    if values.size > MANY_VALUES:
+        found = [_find_near_sampled(values, place) for place in places]
+        known = [value for value in found if value is not None]
+        if len(known) == len(found):
+            return known
+    return list(np.partition(values, places)[places].tolist())
+
+
+def _find_near_sampled(values: Floats, place: int) -> float | None:
+    """Find the value at a place in the order of many, if it is near that of a sample of them."""
+    step = values.size // SAMPLE_VALUES
+    sample = np.sort(values[::step])
+    at, room = place // step, int(SAMPLE_ROOTS * len(sample) ** 0.5)
+    is_near = values >= sample[max(at - room, 0)]
+    below = values.size - int(np.count_nonzero(is_near))
+    is_near &= values <= sample[min(at + room, len(sample) - 1)]
+    near = values[is_near]
+    if not 0 <= place - below < len(near):
+        return None
+    near.partition(place - below)
+    return float(near[place - below])
