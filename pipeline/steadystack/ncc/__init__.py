@@ -1,7 +1,8 @@
 """Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient.
 
 `masked` images and their masks are cut into `tiles`; `sums` computes the terms of a pair over a
-window of `lags`, some as `box_sums`; `terms` adds them up and computes the surface from them.
+window of `lags`, some as `box_sums`; `terms` adds them up; `quotient` computes the surface from
+them.
 """
 
 from steadystack.ncc.lags import Window, make_window
@@ -13,8 +14,9 @@ from steadystack.ncc.masked import (
     is_constant_range,
     make_masked_image,
 )
+from steadystack.ncc.quotient import compute_surface
 from steadystack.ncc.sums import compute_terms, derive_mask
-from steadystack.ncc.terms import FramePart, Moments, Terms, compute_surface
+from steadystack.ncc.terms import FramePart, Moments, Terms
 from steadystack.ncc.tiles import Block, Layout, choose_block_sides, cut_into_blocks
 
 __all__ = [

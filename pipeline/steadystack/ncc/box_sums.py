@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import pairwise, product
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from steadystack.model import Floats, Ints, Slices
 from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import SignedBox
+
+# Sums of lines along the last axis that are computed together.
+CHUNK = 2**15
 
 
 def count_box_overlap(
@@ -43,26 +47,43 @@ def compute_box_sums(
 
     `boxes` are those of the mask, as of `CachedMask.boxes`.
     """
-    (_, first), *others = boxes
-    sums = _compute_sums(values, first, window)
-    for sign, box in others:
-        sums += sign * _compute_sums(values, box, window)
+    sums = np.empty((2, *window.shape))
+    for number, (sign, box) in enumerate(boxes):
+        _add_sums(sums, 0 if number == 0 else sign, values, box, window)
     return sums
 
 
-def _compute_sums(values: Floats, box: Slices, window: Window) -> NDArray[np.float64]:
-    """Sum an image and its square under a box moved by every lag: (2, *lags)."""
+def _add_sums(
+    sums: NDArray[np.float64], sign: int, values: Floats, box: Slices, window: Window
+) -> None:
+    """Add sums of an image and its square under a box moved by every lag; sign 0: put them there.
+
+    Along the last axis those of some lines are added together, as many as fit the cache.
+    """
     region, inside = [], []  # all that is ever under the box, and the box in it
     for side, first, last, size in zip(box, window.first, window.last, values.shape, strict=True):
         low = min(max(side.start + first, 0), size)
         region.append(slice(low, max(min(side.stop + last, size), low)))
         inside.append(slice(side.start - low, side.stop - low))
     values = values[tuple(region)]
-    arrays: list[Floats] = [values, values * values]
-    for axis, side in enumerate(inside):
-        sums = _compute_sliding_sums(arrays, axis, side, window.first[axis], window.last[axis])
-        arrays = list(sums)
-    return sums
+    arrays: Sequence[Floats] = [values, values * values]
+    *others, end = range(values.ndim)
+    for axis in others:
+        arrays = list(
+            _compute_sliding_sums(arrays, axis, inside[axis], window.first[axis], window.last[axis])
+        )
+    lines = max(CHUNK // max(math.prod(sums.shape[2:]), 1), 1) if others else 1
+    for begin in range(0, len(arrays[0]) if others else 1, lines):
+        chunk = slice(begin, begin + lines) if others else slice(None)
+        some = [array[chunk] for array in arrays]
+        found = _compute_sliding_sums(some, end, inside[end], window.first[end], window.last[end])
+        target = sums[:, chunk]
+        if sign == 0:
+            target[...] = found
+        elif sign > 0:
+            target += found
+        else:
+            target -= found
 
 
 def _compute_sliding_sums(
@@ -78,14 +99,16 @@ def _compute_sliding_sums(
     begin, inner = int(starts[0]), slice(int(starts[-1]), max(int(stops[0]), int(starts[-1])))
     end = max(int(stops[-1]), inner.stop)
     shape[axis] = inner.start - begin + 1 + end - inner.stop + 1
-    prefix = np.zeros((len(arrays), *shape))
+    prefix = np.empty((len(arrays), *shape))
+    _cut(prefix, axis + 1, 0, 1)[...] = 0
+    one = inner.start - begin + 1  # the inner rows count as one
     for array, sums in zip(arrays, prefix, strict=True):
-        one = inner.start - begin + 1  # the inner rows count as one
         _cut(sums, axis, 1, one)[...] = _cut(array, axis, begin, inner.start)
         _cut(array, axis, inner.start, inner.stop).sum(
             axis=axis, dtype=np.float64, keepdims=True, out=_cut(sums, axis, one, one + 1)
         )
         _cut(sums, axis, one + 1, None)[...] = _cut(array, axis, inner.stop, end)
+    for sums in prefix:
         _add_up(sums, axis)
     shape[axis] = len(lags)
     found = np.empty((len(arrays), *shape))
@@ -95,11 +118,12 @@ def _compute_sliding_sums(
         skipped = np.where(positions >= inner.stop, inner.stop - inner.start - 1, 0)
         return np.asarray(positions - begin - skipped)
 
-    for run, there in _list_runs(locate(stops)):
-        _cut(found, axis + 1, *run)[...] = _cut(prefix, axis + 1, *there)
-    for run, there in _list_runs(locate(starts)):
-        part = _cut(found, axis + 1, *run)
-        part -= _cut(prefix, axis + 1, *there)
+    for run, upper, lower in _list_runs(locate(stops), locate(starts)):
+        part, until = _cut(found, axis + 1, *run), _cut(prefix, axis + 1, *upper)
+        if lower[1] > 1:
+            np.subtract(until, _cut(prefix, axis + 1, *lower), out=part)
+        else:  # nothing is before the first row
+            part[...] = until
     return found
 
 
@@ -122,15 +146,20 @@ def _add_up(sums: NDArray[np.float64], axis: int) -> None:
         np.add(before, row, out=row)
 
 
-def _list_runs(indices: Ints) -> Iterator[tuple[tuple[int, int], tuple[int, int, int]]]:
-    """List where indices, which do not fall, rise evenly or stay.
+def _list_runs(
+    upper: Ints, lower: Ints
+) -> Iterator[tuple[tuple[int, int], tuple[int, int, int], tuple[int, int, int]]]:
+    """List where both of two rows of indices, which do not fall, rise evenly or stay.
 
-    Yields the first of each run and that behind it, and the slice of what they point to; of one
+    Yields the first of each run and that behind it, and the slices of what either points to; of one
     alone where they stay.
     """
-    steps, numbers = np.diff(indices), indices.tolist()
-    edges = [0, *(np.flatnonzero(np.diff(steps)) + 2).tolist(), len(numbers)]
-    for start, stop in pairwise(edges):
+    bends = np.diff(upper, 2) | np.diff(lower, 2)
+    rows = upper.tolist(), lower.tolist()
+    for start, stop in pairwise([0, *(np.flatnonzero(bends) + 2).tolist(), len(upper)]):
         if start < stop:
-            step = max(numbers[min(start + 1, stop - 1)] - numbers[start], 1)
-            yield (start, stop), (numbers[start], numbers[stop - 1] + 1, step)
+            there = [
+                (row[start], row[stop - 1] + 1, max(row[min(start + 1, stop - 1)] - row[start], 1))
+                for row in rows
+            ]
+            yield (start, stop), there[0], there[1]

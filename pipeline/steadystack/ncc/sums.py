@@ -68,11 +68,14 @@ def compute_terms(
     terms: dict[str, Lags] = {}
     share_mask = in_series and layout.one_shape and m.base is k.base
     if m.boxes and k.boxes:
-        terms["count"] = count_box_overlap(m.boxes, k.boxes, window)
+        terms["count"] = _count_overlap(m, k, window)
     elif share_mask:
         terms["count"] = _compute_base_count(reference, layout, keep)[layout.window.locate(window)]
-        terms["count"] = terms["count"] - _sum_around(k.lacking_pixels, m.pixels, window)[0]
-        terms["count"] -= _flip_lags(_sum_around(m.lacking_pixels, m.base.pixels, -window))[0]
+        if len(k.lacking_pixels):
+            terms["count"] = terms["count"] - _sum_around(k.lacking_pixels, m.pixels, window)[0]
+        if len(m.lacking_pixels):
+            around = _sum_around(m.lacking_pixels, m.base.pixels, -window)
+            terms["count"] = terms["count"] - _flip_lags(around)[0]
     else:
         by_transform["count"] = ("mask", "mask")
 
@@ -80,9 +83,9 @@ def compute_terms(
         sums = _compute_base_sums(reference, "reference", layout, keep)[
             :, *layout.window.locate(window)
         ]
-        terms["sum_f"], terms["square_f"] = sums - _sum_around(
-            k.lacking_pixels, reference.values, window
-        )
+        if len(k.lacking_pixels):
+            sums = sums - _sum_around(k.lacking_pixels, reference.values, window)
+        terms["sum_f"], terms["square_f"] = sums
     elif k.boxes:
         terms["sum_f"], terms["square_f"] = compute_box_sums(reference.values, k.boxes, window)
     else:
@@ -90,8 +93,9 @@ def compute_terms(
 
     if share_mask:
         sums = _compute_base_sums(moving, "moving", layout, keep)[:, *layout.window.locate(window)]
-        around = _flip_lags(_sum_around(m.lacking_pixels, moving.values, -window))
-        terms["sum_g"], terms["square_g"] = sums - around
+        if len(m.lacking_pixels):
+            sums = sums - _flip_lags(_sum_around(m.lacking_pixels, moving.values, -window))
+        terms["sum_g"], terms["square_g"] = sums
     elif m.boxes:
         terms["sum_g"], terms["square_g"] = _flip_lags(
             compute_box_sums(moving.values, m.boxes, -window)
@@ -101,7 +105,8 @@ def compute_terms(
 
     spectral, power, overlap = _correlate(reference, moving, layout, by_transform, keep, window)
     terms |= spectral
-    terms["count"] = np.rint(np.maximum(terms["count"], 0))
+    if not (m.boxes and k.boxes):  # these are counted
+        terms["count"] = np.rint(np.maximum(terms["count"], 0))
     return Terms(
         **terms,
         reference=Moments.compute(reference, frame_parts[0]),
@@ -109,6 +114,17 @@ def compute_terms(
         power=power,
         overlap=overlap,
     )
+
+
+def _count_overlap(reference: CachedMask, moving: CachedMask, window: Window) -> Lags:
+    """Count the overlap of masks of boxes; that of a mask with itself stays until the next lags."""
+    if reference is not moving:
+        return count_box_overlap(reference.boxes, moving.boxes, window)
+    known = reference.cache.get("overlap")
+    if known is None or known[0] != window:
+        known = window, count_box_overlap(reference.boxes, reference.boxes, window)
+        reference.cache["overlap"] = known
+    return np.asarray(known[1])
 
 
 def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:

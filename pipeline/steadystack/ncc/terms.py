@@ -19,10 +19,10 @@ from itertools import pairwise
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from scipy import fft
 
-from steadystack.model import Slices, Surface
+from steadystack.model import Slices
 from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import (
     MaskedImage,
@@ -293,58 +293,3 @@ def _compute_level_change(old: Scaling | None, new: Scaling | None) -> tuple[flo
     if old is None or new is None:
         return 1.0, 0.0
     return old.scale / new.scale, (old.offset - new.offset) / new.scale
-
-
-# What rounding leaves of a sum, in units of the largest sum and the transforms' precision.
-ROUNDING = 32
-
-
-def compute_surface(
-    terms: Terms,
-    window: Window,
-    min_overlap: float | None = None,
-    dtype: DTypeLike = np.float32,
-) -> Surface:
-    """Compute the NCC surface from the terms of a whole pair.
-
-    Parameters
-    ----------
-    terms, window
-        The terms of the whole pair, and their lags.
-    min_overlap
-        Lags at which fewer than this fraction (0..1) of the smaller image's valid pixels overlap
-        are NaN. None: no limit but that of rounding.
-    dtype
-        Data type of the surface, in which the terms were computed, too: where the variance is not
-        above its rounding the NCC is NaN.
-    """
-    count = terms.count
-    f, g = terms.reference, terms.moving
-    smaller = min(f.count, g.count)
-    per_pixel = 1 / np.maximum(count, 1)
-
-    def subtract_means(products: Lags, first: Lags, second: Lags) -> Lags:
-        of_means = first * second
-        of_means *= per_pixel
-        return np.subtract(products, of_means, out=of_means)
-
-    variance_f = subtract_means(terms.square_f, terms.sum_f, terms.sum_f)
-    variance_g = subtract_means(terms.square_g, terms.sum_g, terms.sum_g)
-    ncc = subtract_means(terms.cross, terms.sum_f, terms.sum_g)
-    noise = ROUNDING * float(np.finfo(dtype).eps) * smaller
-    is_known = (count >= 2) & (variance_f > noise * f.variance) & (variance_g > noise * g.variance)
-    if min_overlap is not None:
-        is_known &= count >= min_overlap * smaller
-    scale = variance_f * variance_g
-    if not is_known.all():
-        scale[~is_known], ncc[~is_known] = 1, np.nan
-    ncc /= np.sqrt(scale, out=scale)
-    np.clip(ncc, -1, 1, out=ncc)
-    return Surface(
-        ncc=ncc.astype(dtype),
-        overlap_count=count,
-        first_lag=window.first,
-        valid_count=(f.count, g.count),
-        chance_deviation=terms.chance_deviation,
-        variances=(variance_f * per_pixel, variance_g * per_pixel),
-    )

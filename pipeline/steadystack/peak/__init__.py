@@ -1,9 +1,9 @@
 """From an NCC surface to a shift with its covariance, or the status that says why there is none.
 
-`choice` finds the best lag; a `patch` is the surface around it, `cutting` makes it, and
-`surroundings` are the patches of several surfaces; `summit` is the maximum between the pixels;
-`ridges` do not fall off from it in all directions; what stands `still` in both images makes crests;
-`registration` joins them.
+`choice` finds the best lag among the `maxima`; a `patch` is the surface around it, `cutting` makes
+it, and `surroundings` are the patches of several surfaces; `summit` is the maximum between the
+pixels; `ridges` do not fall off from it in all directions; what stands `still` in both images makes
+crests; `registration` joins them.
 """
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak
