@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from steadystack.model import Floats, Ints, Slices
 from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import SignedBox
+
+Rows: TypeAlias = tuple[int, int, int]  # the first, that behind the last, and the step
 
 # Sums of lines along the last axis that are computed together.
 CHUNK = 2**15
@@ -93,15 +95,13 @@ def _compute_sliding_sums(
 
     Rows that lie in all of these ranges are added once; only the others go through prefix sums.
     """
-    shape, lags = list(arrays[0].shape), np.arange(first, last + 1)
-    starts = np.clip(side.start + lags, 0, shape[axis])
-    stops = np.maximum(np.clip(side.stop + lags, 0, shape[axis]), starts)
-    begin, inner = int(starts[0]), slice(int(starts[-1]), max(int(stops[0]), int(starts[-1])))
-    end = max(int(stops[-1]), inner.stop)
-    shape[axis] = inner.start - begin + 1 + end - inner.stop + 1
+    shape = list(arrays[0].shape)
+    moved = _move_side(side.start, side.stop, first, last, shape[axis])
+    begin, inner, end = moved.begin, moved.inner, moved.end
+    one = inner.start - begin + 1  # the inner rows count as one
+    shape[axis] = one + 1 + end - inner.stop
     prefix = np.empty((len(arrays), *shape))
     _cut(prefix, axis + 1, 0, 1)[...] = 0
-    one = inner.start - begin + 1  # the inner rows count as one
     for array, sums in zip(arrays, prefix, strict=True):
         _cut(sums, axis, 1, one)[...] = _cut(array, axis, begin, inner.start)
         _cut(array, axis, inner.start, inner.stop).sum(
@@ -110,21 +110,44 @@ def _compute_sliding_sums(
         _cut(sums, axis, one + 1, None)[...] = _cut(array, axis, inner.stop, end)
     for sums in prefix:
         _add_up(sums, axis)
-    shape[axis] = len(lags)
+    shape[axis] = last - first + 1
     found = np.empty((len(arrays), *shape))
-
-    def locate(positions: Ints) -> Ints:
-        """Indices into the prefix sums of positions along the axis."""
-        skipped = np.where(positions >= inner.stop, inner.stop - inner.start - 1, 0)
-        return np.asarray(positions - begin - skipped)
-
-    for run, upper, lower in _list_runs(locate(stops), locate(starts)):
+    for run, upper, lower in moved.runs:
         part, until = _cut(found, axis + 1, *run), _cut(prefix, axis + 1, *upper)
         if lower[1] > 1:
             np.subtract(until, _cut(prefix, axis + 1, *lower), out=part)
         else:  # nothing is before the first row
             part[...] = until
     return found
+
+
+class _MovedSide(NamedTuple):
+    """Where the rows of an axis lie under a side that is moved by every lag.
+
+    From `begin` to `end` they do at some lags, the `inner` ones at all. By `runs` of lags, the sums
+    are differences of those of all rows until some `upper` ones and until some `lower` ones.
+    """
+
+    begin: int
+    inner: slice
+    end: int
+    runs: tuple[tuple[tuple[int, int], Rows, Rows], ...]
+
+
+@lru_cache(maxsize=512)
+def _move_side(start: int, stop: int, first: int, last: int, size: int) -> _MovedSide:
+    lags = np.arange(first, last + 1)
+    starts = np.clip(start + lags, 0, size)
+    stops = np.maximum(np.clip(stop + lags, 0, size), starts)
+    begin, inner = int(starts[0]), slice(int(starts[-1]), max(int(stops[0]), int(starts[-1])))
+
+    def locate(positions: Ints) -> Ints:
+        """Indices into the prefix sums of positions along the axis."""
+        skipped = np.where(positions >= inner.stop, inner.stop - inner.start - 1, 0)
+        return np.asarray(positions - begin - skipped)
+
+    runs = tuple(_list_runs(locate(stops), locate(starts)))
+    return _MovedSide(begin, inner, max(int(stops[-1]), inner.stop), runs)
 
 
 def _cut(
@@ -142,13 +165,11 @@ def _add_up(sums: NDArray[np.float64], axis: int) -> None:
     if axis == sums.ndim - 1:
         np.cumsum(sums, axis=axis, out=sums)
         return
-    for before, row in pairwise(np.moveaxis(sums, axis, 0)[1:]):
+    for before, row in pairwise(sums.swapaxes(axis, 0)[1:]):
         np.add(before, row, out=row)
 
 
-def _list_runs(
-    upper: Ints, lower: Ints
-) -> Iterator[tuple[tuple[int, int], tuple[int, int, int], tuple[int, int, int]]]:
+def _list_runs(upper: Ints, lower: Ints) -> Iterator[tuple[tuple[int, int], Rows, Rows]]:
     """List where both of two rows of indices, which do not fall, rise evenly or stay.
 
     Yields the first of each run and that behind it, and the slices of what either points to; of one

@@ -141,6 +141,6 @@ def _bend_around_zero(
 
 def _bend(values: Floats, axis: int) -> Floats:
     """By how much values stand out from the cubic through two neighbours on each side."""
-    lines = np.moveaxis(values, axis, 0)
+    lines = values.swapaxes(axis, 0)
     near, far = lines[1:-3] + lines[3:-1], lines[:-4] + lines[4:]
-    return np.moveaxis(lines[2:-2] - (4 * near - far) / 6, 0, axis)
+    return (lines[2:-2] - (4 * near - far) / 6).swapaxes(axis, 0)
