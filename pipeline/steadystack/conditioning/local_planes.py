@@ -11,7 +11,7 @@ axis the image is turned before.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from steadystack.model import Bools, Slices
+from steadystack.model import Bools, Slices, transpose_planes
 
 # Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
 SMALLEST_BOX_SIGMA = 4.0
@@ -109,7 +109,7 @@ def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> 
     around = _find_neighbourhood(valid, sigma)
     along = _sum_along(values, sigma)
     if values.ndim > 1:  # in which the other axis is the last
-        along = _turn(along)
+        along = transpose_planes(along)
     plane = _sum_turned(along, sigma)
     plane *= around.inverse_weight
     mean = plane.copy()
@@ -140,16 +140,16 @@ def _fit_in_box(values: NDArray[np.float64], box: Slices, sigma: float) -> NDArr
     across, line = lines[0], lines[-1]
     along = _sum_along(values, sigma)
     along *= line.inverse_weight
-    untilted = [_turn(along[..., rim.read, :]) for rim in across.rims if values.ndim > 1]
+    untilted = [transpose_planes(along[..., rim.read, :]) for rim in across.rims if values.ndim > 1]
     for rim in line.rims:
         along[..., rim.inside] -= rim.find_tilt(values[..., rim.read], line, sigma)
     if values.ndim == 1:
         return along
-    planes = _sum_along(_turn(along), sigma)
+    planes = _sum_along(transpose_planes(along), sigma)
     planes *= across.inverse_weight
     for rim, rows in zip(across.rims, untilted, strict=True):
         planes[..., rim.inside] -= rim.find_tilt(rows, across, sigma)
-    return _turn(planes)
+    return transpose_planes(planes)
 
 
 @dataclass(frozen=True)
@@ -208,18 +208,58 @@ class _Neighbourhood:
 
     @classmethod
     def make(cls, valid: Bools, sigma: float) -> _Neighbourhood:
-        ones, places = valid.astype(np.float64), _list_places(valid.shape)
-        weight = _sum_locally(ones, sigma)
+        places, sum_moment = _list_places(valid.shape), _Moments(valid, sigma).sum
+        weight = sum_moment()
         inverse = np.divide(1, weight, out=np.zeros_like(weight), where=valid & (weight > 1e-9))
-        means = [_sum_locally(ones * along, sigma) * inverse for along in places]
-        spread = np.zeros((*valid.shape, valid.ndim, valid.ndim))
+        means = [sum_moment(axis) * inverse for axis in range(valid.ndim)]
+        spread = np.zeros((valid.ndim, valid.ndim, *valid.shape))
         for a, b in combinations_with_replacement(range(valid.ndim), 2):
-            product = _sum_locally(ones * places[a] * places[b], sigma) * inverse
-            spread[..., a, b] = spread[..., b, a] = product - means[a] * means[b]
-        spread += LEAST_SPREAD * sigma**2 * np.eye(valid.ndim)
+            product = sum_moment(a, b) * inverse
+            spread[a, b] = spread[b, a] = product - means[a] * means[b]
+        for axis in range(valid.ndim):
+            spread[axis, axis] += LEAST_SPREAD * sigma**2
         centre = [mean - along for mean, along in zip(means, places, strict=True)]
-        pull = np.linalg.solve(spread, np.stack(centre, axis=-1)[..., None])[..., 0]
-        return cls(inverse, centre, list(np.moveaxis(pull, -1, 0)))
+        return cls(inverse, centre, _solve_each(spread, centre))
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Sums around every pixel of the valid ones, weighted by their places along some axes.
+
+    Places along other axes than the last are weights of whole lines.
+    """
+
+    valid: Bools
+    sigma: float
+    _lines: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+
+    def sum(self, *axes: int) -> NDArray[np.float64]:
+        places, last = _list_places(self.valid.shape), self.valid.ndim - 1
+        power = axes.count(last)
+        if power not in self._lines:
+            along = _sum_along(self.valid * places[last] ** power, self.sigma)
+            self._lines[power] = transpose_planes(along) if last else along
+        weighted = self._lines[power]
+        for axis in axes:
+            if axis != last:
+                weighted = weighted * places[axis].swapaxes(-1, -2)
+        return _sum_turned(weighted, self.sigma)
+
+
+def _solve_each(
+    matrices: NDArray[np.float64], vectors: list[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
+    """Solve symmetric systems (n, n, *pixels) of n equations at every pixel."""
+    if len(vectors) == 2:  # in a fraction of the time
+        (first, mixed), (_, second) = matrices
+        determinant = first * second - mixed * mixed
+        one, other = vectors
+        return [
+            (second * one - mixed * other) / determinant,
+            (first * other - mixed * one) / determinant,
+        ]
+    systems, right = np.moveaxis(matrices, (0, 1), (-2, -1)), np.stack(vectors, axis=-1)
+    return list(np.moveaxis(np.linalg.solve(systems, right[..., None])[..., 0], -1, 0))
 
 
 def _find_neighbourhood(valid: Bools, sigma: float) -> _Neighbourhood:
@@ -251,12 +291,12 @@ def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64
 
 def _sum_across(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Sum along the last axis but one, if there is one."""
-    return sums if sums.ndim == 1 else _sum_turned(_turn(sums), sigma)
+    return sums if sums.ndim == 1 else _sum_turned(transpose_planes(sums), sigma)
 
 
 def _sum_turned(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Sum along the last axis but one, if there is one, which has been turned to the last."""
-    return sums.copy() if sums.ndim == 1 else _turn(_sum_along(sums, sigma))
+    return sums.copy() if sums.ndim == 1 else transpose_planes(_sum_along(sums, sigma))
 
 
 def _sum_along(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
@@ -270,11 +310,6 @@ def _sum_along(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     for _ in range(2):
         ndimage.uniform_filter1d(sums, width, mode="constant", output=sums)
     return sums
-
-
-def _turn(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Exchange the last two axes, in memory, too."""
-    return np.ascontiguousarray(np.swapaxes(array, -1, -2))
 
 
 def _choose_box_width(sigma: float) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from steadystack.model import Bools, Floats
+from steadystack.model import Bools, Floats, transpose_planes
 
 # Sides, px, of the boxes whose means are told apart: details of a scene, above noise of single
 # pixels and below what a lamp lights; and of that over which changes are averaged.
@@ -136,10 +136,10 @@ def _average_boxes(image: NDArray[np.float32], sides: Sequence[int]) -> list[NDA
 
     Lines along the last axis lie side by side in memory, so it is turned for the other.
     """
-    turned, means = np.ascontiguousarray(image.swapaxes(-1, -2)), []
+    turned, means = transpose_planes(image), []
     for side in sides:
-        lines = ndimage.uniform_filter1d(turned, side).swapaxes(-1, -2)
-        means.append(ndimage.uniform_filter1d(np.ascontiguousarray(lines), side))
+        lines = transpose_planes(ndimage.uniform_filter1d(turned, side))
+        means.append(ndimage.uniform_filter1d(lines, side, output=lines))
     return means
 
 

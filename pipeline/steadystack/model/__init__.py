@@ -51,6 +51,7 @@ from steadystack.model.images import (
     Surface,
     find_finite_pixels,
     is_of_one_value,
+    transpose_planes,
 )
 from steadystack.model.pilot_outcome import (
     FEWEST_PLACES,
@@ -199,5 +200,6 @@ __all__ = [
     "name_axes",
     "spatial_dims",
     "suggest_renaming",
+    "transpose_planes",
     "write_number",
 ]

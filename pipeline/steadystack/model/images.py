@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slic
 
 # Numbers from this on do not fit in float32, in which frames of a series are looked at.
 TOO_LARGE = 1e38
+# Lines of a plane that are transposed together.
+TRANSPOSED_LINES = 16
+
+AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -289,3 +293,15 @@ def find_finite_pixels(image: NDArray[Any], too_large: float = np.inf) -> Bools:
     if image.dtype.kind == "f" and image.dtype.itemsize > 4:
         return np.asarray(np.abs(image) < too_large)
     return np.isfinite(image) if image.dtype.kind in "fc" else np.ones(image.shape, bool)
+
+
+def transpose_planes(array: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
+    """Exchange the last two axes, in memory, too.
+
+    Some lines at a time, as caches do not keep many lines that are a power of two apart.
+    """
+    transposed = np.empty((*array.shape[:-2], array.shape[-1], array.shape[-2]), array.dtype)
+    for begin in range(0, array.shape[-2], TRANSPOSED_LINES):
+        lines = slice(begin, begin + TRANSPOSED_LINES)
+        transposed[..., lines] = array[..., lines, :].swapaxes(-1, -2)
+    return transposed
