@@ -67,11 +67,15 @@ class Probe:
             centres = find_pair_centres(method, pairs)
             assert centres is not None
             method = replace(method, cell=find_cheapest_cell(centres, pairs, method.search))
-        table = PairTable.of_frames(pairs, source)
+        table, before = PairTable.of_frames(pairs, source), self.setup.before
+        if before is not None:
+            before.fill_in(table, source, method)
         client = None if source.in_memory else self.client  # workers would get copies of it
         meter = StageMeter("measuring", "pairs")
         for _, done in measure_pairs(source, table, method, self.setup.size, client=client):
             meter(done, len(pairs))
+        if before is not None:
+            before.add(source, method, table)
         return self.weigh(table)
 
     def weigh(self, table: PairTable) -> PairTable:

@@ -10,6 +10,7 @@ the stack itself. `refinement` measures every frame anew against the mean of its
 from steadystack.measure.batch_results import BatchResult
 from steadystack.measure.batch_tasks import HeldFrames, measure_batch
 from steadystack.measure.batches import (
+    MeasuredBefore,
     add_second_round,
     cut_into_batches,
     measure_pairs,
@@ -55,6 +56,7 @@ __all__ = [
     "FrameGroup",
     "GroupMean",
     "HeldFrames",
+    "MeasuredBefore",
     "Method",
     "PatternEstimate",
     "ReadSummary",

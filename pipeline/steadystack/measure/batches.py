@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from steadystack.measure.centres import group_by_cell
 from steadystack.measure.method import Method
 from steadystack.measure.part_steps import BlockScores, MeasuredPairs, ask_block, finish_asking
 from steadystack.model import (
+    FRAME_FIELDS,
     PAIR_RESULTS,
     FrameSource,
     FrameStatus,
@@ -44,6 +45,36 @@ log = logging.getLogger(__name__)
 
 # Is told of a finished batch: the table, the rows of the batch, the frames that were read for it.
 OnBatch: TypeAlias = Callable[[PairTable, Ints, Ints], None]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredBefore:
+    """Pairs that were measured in this process before, to be taken over where they are asked for.
+
+    A pair is the same if its frames are of the same source, and it is measured alike.
+    """
+
+    _tables: list[tuple[FrameSource, Method, PairTable]] = field(default_factory=list)
+
+    def add(self, source: FrameSource, method: Method, table: PairTable) -> None:
+        """Take note of a measured table."""
+        self._tables.append((source, method, table))
+
+    def fill_in(self, table: PairTable, source: FrameSource, method: Method) -> None:
+        """Fill in what is known of the pairs of a table that are not measured yet."""
+        for known_source, known_method, known in self._tables:
+            if known_source is not source or not known_method.is_same(method):
+                continue
+            pairs = zip(known.reference.tolist(), known.moving.tolist(), strict=True)
+            to_do = known.to_do
+            rows = {pair: row for row, pair in enumerate(pairs) if not to_do[row]}
+            asked = zip(table.reference.tolist(), table.moving.tolist(), strict=True)
+            found = np.array([rows.get(pair, -1) for pair in asked], np.int64)
+            taken = np.flatnonzero((found >= 0) & table.to_do)
+            table.take_results(taken, known, found[taken])
+            frames = np.unique([table.reference[taken], table.moving[taken]])
+            for name in FRAME_FIELDS:
+                getattr(table, name)[frames] = getattr(known, name)[frames]
 
 
 def measure_pairs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -100,6 +100,13 @@ class Method:
         if self.places is not None:
             return -self.places.astype(float)
         return 0.0 if self.initial_shifts is None else self.initial_shifts
+
+    def is_same(self, other: Method) -> bool:
+        """Whether pairs are measured alike; images and shifts are the same only if they are one."""
+        both = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
+        differing = [(one, two) for one, two in both if one is not two]
+        are_images = (isinstance(each, np.ndarray) for pair in differing for each in pair)
+        return not any(are_images) and all(one == two for one, two in differing)
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
         """Where to read a block in the frame, so many pixels more per side; and where it is in it.

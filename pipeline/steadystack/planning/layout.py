@@ -18,6 +18,7 @@ from steadystack.config import ClusterSection, Config, RegisterSection
 from steadystack.csv_files import read_pair_list
 from steadystack.measure import (
     BatchSize,
+    MeasuredBefore,
     Method,
     find_cheapest_cell,
     find_pair_centres,
@@ -46,6 +47,7 @@ class Setup:
     draft : where its dataset lies until it is whole, beside an older one; "": at its place
     pilot : what decided on settings that were "auto"; None: none was, or nothing has yet
     growth : what was measured of its first frames, to be gone on with; None: nothing
+    before : where a pilot takes note of the pairs that it measures; None: nowhere
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Setup:
     draft: str = ""
     pilot: Pilot | None = None
     growth: Growth | None = None
+    before: MeasuredBefore | None = None
 
     @property
     def shifts_path(self) -> str:
@@ -68,7 +71,7 @@ class Setup:
         return self.config.is_decided or self.pilot is not None
 
 
-def set_up(config: Config, series: Series) -> Setup:
+def set_up(config: Config, series: Series, before: MeasuredBefore | None = None) -> Setup:
     """Check the settings against the series and lay out the work."""
     pairs = _select_pairs(config, series.source.frame_count)
     check_anchor(config.solve.anchor, series.source.frame_count)
@@ -81,7 +84,7 @@ def set_up(config: Config, series: Series) -> Setup:
         again = _choose_batch_size(config, series, method.search.widen())
         size = replace(size, again_bytes=again.least_bytes)
     method = replace(method, keep=size.keep, places=series.places)
-    return Setup(config, series, pairs, method, size)
+    return Setup(config, series, pairs, method, size, before=before)
 
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
@@ -130,7 +133,7 @@ def leave_out_found(setup: Setup, pilot: Pilot) -> Setup:
 
 def _set_up_again(setup: Setup, config: Config, series: Series) -> Setup:
     """The same run, with the same pairs, by other settings or of other pixels."""
-    again = set_up(config, series)
+    again = set_up(config, series, setup.before)
     return replace(again, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 

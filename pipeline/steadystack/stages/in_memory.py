@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from steadystack.checks import check_series
 from steadystack.cluster import Cluster, Engine, get_current_client
 from steadystack.config import Config, make_config, resolve_reader
-from steadystack.measure import measure_rounds
+from steadystack.measure import MeasuredBefore, measure_rounds
 from steadystack.model import (
     CODEC_STD,
     Bools,
@@ -281,20 +281,25 @@ def measure_series(
     config: Config, series: Series, client: Engine = None
 ) -> tuple[Setup, PairTable, Cluster]:
     """Measure the pairs of a series, and tell what with and where; `client` is as there."""
-    setup = add_camera_images(settle_settings(set_up(config, series)))
+    before = MeasuredBefore()  # what a pilot measures is not measured again
+    setup = settle_settings(set_up(config, series, before))
+    setup = add_camera_images(replace(setup, before=None))
+    table = make_table(setup)
+    before.fill_in(table, setup.series.source, setup.method)
     limits, engine = setup.config.cluster, client
     if not isinstance(engine, Cluster):
         engine = Cluster(engine or get_current_client(), limits.retries, limits.max_failed)
     rounds = measure_rounds(
         setup.series.source,
-        make_table(setup),
+        table,
         setup.method,
         setup.size,
         len(setup.pairs),
         setup.config.pairs.extra,
         client=engine,
     )
-    *_, (table, _) = rounds
+    for found, _ in rounds:
+        table = found
     return setup, table, engine
 
 

@@ -108,7 +108,7 @@ def settle_settings(setup: Setup) -> Setup:
     """
     if setup.is_settled:
         return setup
-    whole, path = follow_object(set_up(setup.config, setup.series))  # all shares decide alike
+    whole, path = follow_object(set_up(setup.config, setup.series, setup.before))  # of all shares
     reach = find_reach(whole)
     pilot = Pilot()
     if not list_estimated_images(setup):
