@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import fft
 
 from steadystack.model import Bools
@@ -283,15 +283,27 @@ def _compute_power(product: Complexes, layout: Layout) -> float:
 
 
 def _transform_back(product: NDArray[Any], layout: Layout, window: Window) -> Lags:
-    """Transform back to the lags of `window` only: after each axis the others are dropped."""
+    """Transform back to the lags of `window` only: after each axis the others are dropped.
 
-    def take_lags(lines: NDArray[Any], axis: int) -> NDArray[Any]:
+    What `product` holds is lost.
+    """
+
+    def take_lags(lines: NDArray[Any], axis: int, dtype: DTypeLike) -> NDArray[Any]:
+        shape, size = list(lines.shape), layout.fft_shape[axis]
+        shape[axis] = window.shape[axis]
+        taken, along = np.empty(shape, dtype), (slice(None),) * axis
         first = layout.first_index[axis] + window.first[axis] - layout.window.first[axis]
-        lags = np.arange(first, first + window.shape[axis]) % layout.fft_shape[axis]
-        return np.take(lines, lags, axis=axis)
+        done = 0
+        while done < shape[axis]:  # they follow cyclically
+            begin = (first + done) % size
+            count = min(size - begin, shape[axis] - done)
+            taken[*along, done : done + count] = lines[*along, begin : begin + count]
+            done += count
+        return taken
 
     last = len(layout.fft_shape) - 1
     for axis in range(last):
-        product = take_lags(fft.ifft(product, axis=axis, workers=1), axis)
+        lines = fft.ifft(product, axis=axis, workers=1, overwrite_x=True)
+        product = take_lags(lines, axis, lines.dtype)
     lines = fft.irfft(product, layout.fft_shape[last], axis=last, workers=1)
-    return take_lags(lines, last).astype(np.float64)
+    return take_lags(lines, last, np.float64)
