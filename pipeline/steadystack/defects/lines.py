@@ -24,6 +24,9 @@ ROUNDS = 12
 # lines of every other frame and of
 # the rest are alike if they correlate by this, those of two halves of the frame by the last.
 LEAVES, ALIKE, ALIKE_ON_BOTH_SIDES = 0.9, 0.7, 0.5
+# What is too wide to be told from the scene by its way is given to the lines if that of two halves
+# of the frame correlates by this: it leaves less of the scene in them than of them in the frames.
+WIDE_ON_BOTH_SIDES = 0.5
 # Lines whose slopes have less than this share of the mean square of the scene's pull no shift.
 LITTLE = 0.003
 
@@ -122,7 +125,16 @@ def separate_lines(
         on_both, on_each = _compare([_separate(side, positions)[0] for side in sides])
         if not on_both > ALIKE_ON_BOTH_SIDES * on_each:
             return None
-    return Separated(_separate(profiles, positions)[0], common)
+    lines, _ = _separate(profiles, positions)
+    if sides:  # what is wider than the way of the scene is of the camera if both sides have it
+        both = [
+            _separate(side, positions, wide=True)[0] - _separate(side, positions)[0]
+            for side in sides
+        ]
+        on_both, on_each = _compare(both)
+        if on_both > WIDE_ON_BOTH_SIDES * on_each:
+            lines, _ = _separate(profiles, positions, wide=True)
+    return Separated(lines, common)
 
 
 def compute_scene_slopes(
@@ -145,17 +157,22 @@ def compute_scene_slopes(
 
 
 def _separate(
-    profiles: NDArray[np.float64], positions: NDArray[np.float64], rounds: int = ROUNDS
+    profiles: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    rounds: int = ROUNDS,
+    *,
+    wide: bool = False,
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Lines (size,), and the scene as places and values; without rounds lines of 0.
 
     In turns, lines are the mean of what the scene leaves, and the scene that of what lines leave:
-    from none on, so that what is wider than the way of the scene stays with that.
+    from none on, so that what is wider than the way of the scene stays with that; or, if they are
+    to be `wide`, from the mean of the profiles on, so that it stays with the lines.
     """
     at = np.arange(profiles.shape[1], dtype=np.float64)
     places = np.arange(np.floor(positions.min()), np.ceil(positions.max()) + len(at))
-    lines = np.zeros(len(at))
     profiles = profiles - np.nan_to_num(_mean_along(profiles, 0))[:, None]
+    lines = np.nan_to_num(_mean_along(profiles, 1)) if wide else np.zeros(len(at))
 
     def find_scene() -> NDArray[np.float64]:
         seen = [
