@@ -236,7 +236,7 @@ def _compare_coarse(
         return check
     moved, moves = (np.linalg.norm(one.shift[rows], axis=1) for one in (whole, coarse))
     further = float(np.median(moves - moved))
-    if further <= LONGER * pull:
+    if not excess or further <= LONGER * pull:
         return check
     check = replace(check, coarse_pull=further, coarse_excess=excess)
     return replace(check, coarse_moves=float(np.median(moves)), coarse_low_pass=sigma)

@@ -28,6 +28,8 @@ def find_medians(image: NDArray[np.float32], sides: Sequence[int]) -> NDArray[np
 
     As `scipy.ndimage.median_filter`, in a fraction of its time; not of NaN.
     """
+    if sides[0] == 1:  # planes of a volume, one by one
+        return np.stack([find_medians(plane, sides[1:]) for plane in image])
     wide = np.pad(image, [(side // 2, side // 2) for side in sides], mode="symmetric")
     medians, lines = np.empty_like(image), max(CHUNK // max(image[0].size, 1), 1)
     for chunk in _cut_into_chunks(len(image), lines):

@@ -269,7 +269,7 @@ def _read_velox_scale(dataset: Any) -> tuple[list[float], list[str]]:
         about = json.loads(text)["BinaryResult"]
         scale = [float(about["PixelSize"][side]) for side in ("height", "width")]
         units = [str(about[f"PixelUnit{axis}"]) for axis in "YX"]
-    except (KeyError, TypeError, ValueError):  # there is none, or it is damaged
+    except (IndexError, KeyError, OSError, TypeError, ValueError):  # none, or damaged
         return [np.nan] * 3, [""] * 3
     return [*scale, np.nan], [*units, ""]
 

@@ -30,8 +30,8 @@ class FixedPatternEffect:
         moved onto it do not explain, relative to its detail, at least; 0 elsewhere
     lost : if so many pairs have no shift without it that nothing can be compared, their share; 0
         elsewhere
-    separable : where it was estimated from the series, the share of what shows shifts that the
-        scene's own motion tells from it, along the axis where that is least; 1 elsewhere
+    separable_share : where it was estimated from the series, the share of what shows shifts that
+        the scene's own motion tells from it, along the axis where that is least; 1 elsewhere
     """
 
     pairs: int
@@ -45,7 +45,7 @@ class FixedPatternEffect:
     changes: float = 0.0
     lost: float = 0.0
     unexplained: float = 0.0
-    separable: float = 1.0
+    separable_share: float = 1.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last
@@ -149,11 +149,12 @@ class MaskCheck:
 
 @dataclass(frozen=True)
 class ProbeCheck:
-    """What pairs that a run has not say of its shifts; nothing is 0 and "".
+    """What pairs that a run has not, or measured otherwise, say of its shifts; nothing is 0 and "".
 
     Attributes
     ----------
-    pairs : how many were measured, further apart than those of the run
+    pairs : how many were measured, further apart than those of the run; 0: it has all of these, and
+        some of its own were asked for coarse detail alone
     separation : how far apart those are that differ most from the shifts, for what is stated
     off, excess : by how much these do, root mean square, pixels, and over what is stated
     part : without which some of the pairs change most, for what is stated: "top left"
@@ -215,7 +216,8 @@ class SharpnessCheck:
     Attributes
     ----------
     frames : how many are in the means
-    still, moved : the variance of detail of about 1 to 4 px, without that of the noise
+    still, moved : the variance of detail of about 1 to 4 px, or from the Gaussian that pairs see on
+        to four times that, without that of the noise
     error : standard error of either by the noise
     """
 

@@ -294,13 +294,13 @@ ATTRIBUTES = (
     Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
               "puts a frame, by its bits per pixel; root two of it is in frame_shift_std"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
-              "shifts, seen on some pairs; null: it could not be determined"),
+              "shifts, seen on some pairs and frames; null: it could not be determined"),
     Attribute("local_motion", "JSON",
               "how parts of the frame move relative to the whole, likewise"),
     Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),
     Attribute("probe_check", "JSON", "what pairs further apart than those of the run say about "
-              "the shifts, and these pairs without parts of the frame and in fine detail, "
-              "likewise"),
+              "the shifts, and these pairs, or some of the run, otherwise: without parts of the "
+              "frame, in fine detail, in coarse detail; likewise"),
     Attribute("majority_check", "JSON", "what some pairs say without the parts of the frame that "
               "the majority of the parts would leave out; null: there are none"),
     Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, unmoved and "

@@ -216,7 +216,7 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     effect = FixedPatternEffect(**pattern) if pattern else None
     excess, lacks = max(probes.excess, 1.0), 0.0
     if effect is not None:
-        excess = max(excess, 1 / max(effect.separable, LEAST_SEPARABLE))
+        excess = max(excess, 1 / max(effect.separable_share, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
     codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))

@@ -211,7 +211,7 @@ def advise_on_probes(
     *,
     is_told: bool = False,
 ) -> Iterator[Finding]:
-    """Find out whether pairs that the run has not say something else; up to three findings.
+    """Find out whether pairs that the run has not say something else; up to four findings.
 
     Where the mean of the frames gets sharper by moving them, they spoil nothing: a scene that
     changes is another one far apart. That all hangs on one part is said once; `is_told`: it was.

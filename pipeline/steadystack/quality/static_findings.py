@@ -89,13 +89,13 @@ def advise_on_what_may_win(
             "it is, or something that stands still in the camera outweighs a scene that moves: "
             f"{advice.static_removal}",
         )
-    if effect.separable < SEPARABLE:
+    if effect.separable_share < SEPARABLE:
         yield Finding(
             Trust.CHECK,
             Reason.FIXED_PATTERN,
-            f"only {effect.separable:.0%} of the detail by which shifts are found moves far enough "
-            "to be told from what stands still, which was estimated from the same frames; stated "
-            "errors are widened accordingly: give an image of what stands still "
+            f"only {effect.separable_share:.0%} of the detail by which shifts are found moves far "
+            "enough to be told from what stands still, which was estimated from the same frames; "
+            "stated errors are widened accordingly: give an image of what stands still "
             "(preprocess.fixed_pattern), or of fine detail leave it in and set preprocess.low_pass",
         )
     if effect.unexplained > UNEXPLAINED:

@@ -343,7 +343,5 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
             "number and size of the frames must agree"
         )
     sides = measured.sides
-    region = {
-        axis: sides[axis][:2] for axis in whole.spatial
-    }  # planes may be those of a projection
+    region = {axis: sides[axis][:2] for axis in whole.spatial}  # planes of a projection, too
     return cut_stack(spec, measured.frame_numbers, region)

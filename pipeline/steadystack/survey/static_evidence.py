@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.conditioning import Conditioning
 from steadystack.measure import PatternEstimate, Sample, has_shift
 from steadystack.model import FixedPatternEffect, Floats, Ints, PairStatus
 from steadystack.register import register_as_it_is
@@ -25,6 +26,8 @@ MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 LITTLE = 0.02
 # Passes by which a static image and a scene are separated whose shifts are known.
 PASSES = 4
+# Waves above this share of the finest hold hardly more than noise.
+FINEST = 0.8
 
 
 def is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool:
@@ -104,18 +107,22 @@ def tell_separable(
     if estimate is None:
         return effect
     moved = estimate.shifts[has_shift(estimate.shifts)]
-    static = np.nan_to_num(estimate.separated.pattern)
-    scene = estimate.separated.view(moved[len(moved) // 2]) - static
-    share = _find_separable_share(scene, moved, sample.method.conditioning.low_pass)
+    canvas, scene = estimate.separated.canvas, estimate.separated.scene
+    back = np.conj(canvas.compute_ramp(moved[len(moved) // 2]))  # masks are no edges in it
+    image = canvas.transform_back_to_frame(canvas.transform(scene) * back)
+    noise = estimate.separated.residual / len(moved)
+    share = _find_separable_share(image, moved, noise, sample.method.conditioning)
     effect = effect or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(effect, separable=share)
+    return replace(effect, separable_share=share)
 
 
-def _find_separable_share(scene: Floats, shifts: Floats, low_pass: float | None) -> float:
+def _find_separable_share(
+    scene: Floats, shifts: Floats, noise: float, conditioning: Conditioning
+) -> float:
     """Find the share of the squares of a scene's slopes that is not alike where it is shifted.
 
-    Along the axis where it is least. `shifts` are (frames, axes), px, `low_pass` the Gaussian of
-    which the scene is seen, sigma in px.
+    Along the axis where it is least. `shifts` are (frames, axes), px, `noise` the variance of what
+    is in the scene beside it, `conditioning` has the filters by which pairs see it.
     """
 
     def multiply(factors: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -123,17 +130,28 @@ def _find_separable_share(scene: Floats, shifts: Floats, low_pass: float | None)
 
     shape = scene.shape
     window = reduce(np.multiply.outer, [np.hanning(size + 2)[1:-1] for size in shape])
-    sides = [*(np.fft.fftfreq(size) for size in shape[:-1]), np.fft.rfftfreq(shape[-1])]
-    waves = [2 * np.pi * one for one in np.meshgrid(*sides, indexing="ij", sparse=True)]
-    power = np.abs(np.fft.rfftn((scene - scene.mean()) * window)) ** 2
-    power = power * multiply(np.exp(-((k * (low_pass or 0.0)) ** 2)) for k in waves)
-    mean = np.zeros(power.shape, complex)
+    sides = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij", sparse=True)
+    waves = [2 * np.pi * one for one in sides]
+    power = np.abs(np.fft.fftn((scene - scene.mean()) * window)) ** 2
+    seen = np.ones(shape)
+    if conditioning.low_pass is not None:
+        seen = multiply(np.exp(-((k * conditioning.low_pass) ** 2)) for k in waves)
+    if conditioning.high_pass is not None:
+        lost = multiply(np.exp(-((k * conditioning.high_pass) ** 2) / 2) for k in waves[-2:])
+        seen = seen * (1 - lost) ** 2
+    finest = reduce(np.maximum, [np.abs(k) for k in waves]) > FINEST * np.pi
+    of_noise = noise * np.sum(window**2)
+    if finest.any():  # what no scene explains may be a scene that changes, or turns
+        of_noise = np.fmin(of_noise, power[finest].mean())
+    mean = np.zeros(shape, complex)
     for shift in shifts:
         mean += multiply(np.exp(1j * k * by) for k, by in zip(waves, shift, strict=True))
     differs = 1 - np.abs(mean / len(shifts)) ** 2
     shares = []
     for k, size in zip(waves, shape, strict=True):
-        slopes = k**2 * power
+        slopes = k**2 * seen * (power - of_noise)
+        if slopes.sum() <= 0:  # what was taken for noise is not
+            slopes = k**2 * seen * power
         if size > 1 and slopes.any():
             shares.append(float((slopes * differs).sum() / slopes.sum()))
-    return min(shares, default=1.0)
+    return max(min(shares, default=1.0), 0.0)
