@@ -63,6 +63,19 @@ def test_what_is_wider_than_the_way_is_of_the_lines_if_both_sides_of_the_frame_h
     assert np.var(found.lines - lines) < 0.05 * np.var(lines)
 
 
+def test_wide_stripes_of_a_scene_stay_with_it_beside_weak_lines():
+    """Both halves of the frame have them, too."""
+    frames, shifts, _ = lined_series(1, size=0.1, way=1.5, noise=0.05)
+    stripes = Scene(2, detail=6.0)
+    wide = np.stack([stripes.view((1, SIDE), (0, way))[0] for way in shifts[:, -1]])
+    frames = frames + 2 * wide[:, None].astype("f4")
+    valid = np.ones(frames.shape, bool)
+    profile = compute_profiles(frames, valid)[-1]
+    found = separate_lines(profile, shifts[:, -1], compute_side_profiles(frames, valid)[-1])
+    assert found is not None
+    assert np.std(found.lines) < 0.2 * np.std(2 * wide)
+
+
 @pytest.mark.parametrize("axis", [-1, -2])
 def test_lines_that_do_not_go_through_the_frame_are_not_the_cameras(axis):
     frames, shifts, lines = lined_series(3, axis=axis)

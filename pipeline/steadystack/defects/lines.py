@@ -25,8 +25,10 @@ ROUNDS = 12
 # the rest are alike if they correlate by this, those of two halves of the frame by the last.
 LEAVES, ALIKE, ALIKE_ON_BOTH_SIDES = 0.9, 0.7, 0.5
 # What is too wide to be told from the scene by its way is given to the lines if that of two halves
-# of the frame correlates by this: it leaves less of the scene in them than of them in the frames.
-WIDE_ON_BOTH_SIDES = 0.5
+# of the frame correlates by this: it leaves less of the scene in them than of them in the frames;
+# and if its slopes have less than this of the mean square of those of narrow lines (columns of a
+# camera: below 0.006; of a photograph: 0.4).
+WIDE_ON_BOTH_SIDES, MOST_WIDE = 0.5, 0.05
 # Lines whose slopes have less than this share of the mean square of the scene's pull no shift.
 LITTLE = 0.003
 
@@ -126,15 +128,27 @@ def separate_lines(
         if not on_both > ALIKE_ON_BOTH_SIDES * on_each:
             return None
     lines, _ = _separate(profiles, positions)
-    if sides:  # what is wider than the way of the scene is of the camera if both sides have it
-        both = [
-            _separate(side, positions, wide=True)[0] - _separate(side, positions)[0]
-            for side in sides
-        ]
-        on_both, on_each = _compare(both)
-        if on_both > WIDE_ON_BOTH_SIDES * on_each:
-            lines, _ = _separate(profiles, positions, wide=True)
+    if sides and _are_wide(lines, profiles, positions, sides):
+        lines, _ = _separate(profiles, positions, wide=True)
     return Separated(lines, common)
+
+
+def _are_wide(
+    lines: NDArray[np.float64],
+    profiles: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    sides: Sequence[NDArray[np.float64]],
+) -> bool:
+    """Whether what is wider than the way of the scene is of the lines, as both sides have it.
+
+    Beside narrow ones, which they have by far more of: a scene of stripes has not.
+    """
+    wide = _separate(profiles, positions, wide=True)[0] - lines
+    if not np.var(np.diff(wide)) < MOST_WIDE * np.var(np.diff(lines)):
+        return False
+    both = [_separate(one, positions, wide=True)[0] - _separate(one, positions)[0] for one in sides]
+    on_both, on_each = _compare(both)
+    return on_both > WIDE_ON_BOTH_SIDES * on_each
 
 
 def compute_scene_slopes(
