@@ -152,11 +152,12 @@ class BatchSize:
             CONDITIONING * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
         )
         reading = (pixel_bytes + 3 + SINGLE + between) * pixels + chunk_bytes
-        # while it is correlated: one product, the sums of the terms, the factors that are not kept
-        terms, factors = (2, 1) if one_mask and whole else (6, 6)
+        # while it is correlated: one product, the sums of the terms, the factors that are not kept;
+        # with one mask of whole frames these follow each other in the same memory
+        terms, factors = (1, 0) if one_mask and whole else (6, 6)
         if len(keep) == 3:
             factors = 3 if layout.one_spectrum else 0
-        working = (1 + terms + factors + 1) * transform + 20 * DOUBLE * lags
+        working = (1 + terms + factors + 1) * transform + 8 * DOUBLE * lags
         shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
         shared += 2 * SINGLE * pixels if whole and one_mask else 0
         # terms of blocks wait for those of other blocks, and two are joined to a third
