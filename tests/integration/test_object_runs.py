@@ -131,7 +131,7 @@ def test_a_killed_run_goes_on_with_the_same_windows(scene, tmp_path, monkeypatch
     write_image(tmp_path / "object.zarr", scene.masks["ground"])
     sections = OBJECT | {"register": {"max_shift": 6}}
     whole = steadystack.run(config_of(tmp_path, output={"shifts": "whole.zarr"}, **sections))
-    cluster = {"kind": "in-process", "task_memory": "3 MiB"}
+    cluster = {"kind": "in-process", "task_memory": "2 MiB"}
     config = config_of(tmp_path, output={"shifts": "half.zarr"}, cluster=cluster, **sections)
 
     def stop_in_the_middle(done, total):
