@@ -116,11 +116,16 @@ class SeparatedImages:
 
     def view_each(self, shifts: Iterable[Floats]) -> Iterator[Single]:
         """Predict a frame of each shift, as `view` does; the scene is transformed once."""
-        spectrum, known = self.canvas.transform(self.scene), self.known
+        known = self.known
+        for scene in self.view_scene(shifts):
+            yield np.asarray(np.where(known, scene + self.pattern, 0), np.float32)
+
+    def view_scene(self, shifts: Iterable[Floats]) -> Iterator[Single]:
+        """Show the scene alone at each shift, in all of a frame; it is transformed once."""
+        spectrum = self.canvas.transform(self.scene)
         for shift in shifts:
             ramp = np.conj(self.canvas.compute_ramp(shift))
-            scene = self.canvas.transform_back_to_frame(spectrum * ramp)
-            yield np.asarray(np.where(known, scene + self.pattern, 0), np.float32)
+            yield self.canvas.transform_back_to_frame(spectrum * ramp)
 
 
 def separate(

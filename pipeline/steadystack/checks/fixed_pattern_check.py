@@ -85,7 +85,7 @@ def check_fixed_pattern(
     that are near each other, or usable pairs.
     """
     # components do not compare: the anchor's is used
-    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
+    shifts = solved.anchored_shift
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
         few = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))

@@ -176,7 +176,7 @@ def _ask_what_is_separable(
     """Add what the scene's motion tells from a fixed pattern, if that was estimated with it."""
     if setup.config.preprocess.fixed_pattern != "estimate":
         return found
-    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
+    shifts = solved.anchored_shift
     frames = spread_evenly(np.flatnonzero(has_shift(shifts)), SEPARATED)
     method = replace(crop_to_middle(setup.method), fixed_pattern=None)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))

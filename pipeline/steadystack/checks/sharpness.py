@@ -32,7 +32,7 @@ def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
     has no part. Of large frames the middle is used. None where there is too little to tell.
     """
     linear, middle = solved.linear, find_middle(setup.series.source.frame_shape)
-    shifts = np.where((solved.component == 0)[:, None], solved.shift, np.nan)
+    shifts = solved.anchored_shift
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < FEWEST:
         return None

@@ -207,6 +207,11 @@ class FrameTable:
         return np.where((self.component == 0)[:, None], self.object_middle - self.shift, unknown)
 
     @property
+    def anchored_shift(self) -> NDArray[np.float64]:
+        """The shifts that compare with the anchor's (frames, axes), pixels; the others are NaN."""
+        return np.where((self.component == 0)[:, None], self.shift, np.nan)
+
+    @property
     def object_position_std(self) -> NDArray[np.float64]:
         """Its deviations (frames, axes), pixels, relative to the anchor."""
         return np.where(np.isfinite(self.object_position), self.shift_std, np.nan)

@@ -70,12 +70,8 @@ def compute_terms(
     if m.boxes and k.boxes:
         terms["count"] = _count_overlap(m, k, window)
     elif share_mask:
-        terms["count"] = _compute_base_count(reference, layout, keep)[layout.window.locate(window)]
-        if len(k.lacking_pixels):
-            terms["count"] = terms["count"] - _sum_around(k.lacking_pixels, m.pixels, window)[0]
-        if len(m.lacking_pixels):
-            around = _sum_around(m.lacking_pixels, m.base.pixels, -window)
-            terms["count"] = terms["count"] - _flip_lags(around)[0]
+        base = _compute_base_count(reference, layout, keep)[layout.window.locate(window)]
+        terms["count"] = _subtract_lacking(base, m, k, window)
     else:
         by_transform["count"] = ("mask", "mask")
 
@@ -125,6 +121,18 @@ def _count_overlap(reference: CachedMask, moving: CachedMask, window: Window) ->
         known = window, count_box_overlap(reference.boxes, reference.boxes, window)
         reference.cache["overlap"] = known
     return np.asarray(known[1])
+
+
+def _subtract_lacking(
+    count: Lags, reference: CachedMask, moving: CachedMask, window: Window
+) -> Lags:
+    """Subtract from the overlap of a mask with itself what two that lack pixels of it lack."""
+    if len(moving.lacking_pixels):
+        count = count - _sum_around(moving.lacking_pixels, reference.pixels, window)[0]
+    if len(reference.lacking_pixels):
+        around = _sum_around(reference.lacking_pixels, reference.base.pixels, -window)
+        count = count - _flip_lags(around)[0]
+    return count
 
 
 def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:

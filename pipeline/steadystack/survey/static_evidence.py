@@ -107,11 +107,9 @@ def tell_separable(
     if estimate is None:
         return effect
     moved = estimate.shifts[has_shift(estimate.shifts)]
-    canvas, scene = estimate.separated.canvas, estimate.separated.scene
-    back = np.conj(canvas.compute_ramp(moved[len(moved) // 2]))  # masks are no edges in it
-    image = canvas.transform_back_to_frame(canvas.transform(scene) * back)
+    scene = next(estimate.separated.view_scene([moved[len(moved) // 2]]))  # without edges of masks
     noise = estimate.separated.residual / len(moved)
-    share = _find_separable_share(image, moved, noise, sample.method.conditioning)
+    share = _find_separable_share(scene, moved, noise, sample.method.conditioning)
     effect = effect or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
     return replace(effect, separable_share=share)
 
