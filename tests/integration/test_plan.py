@@ -61,7 +61,7 @@ def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
     write_stack(tmp_path / "stack.zarr", frames)
     workers = {"kind": "local", "workers": 3}
     path = write_run(tmp_path, register={"max_shift": 8}, cluster=workers)
-    with limited_to(kind, 560 * MIB) as limit:
+    with limited_to(kind, 640 * MIB) as limit:
         told = []
         for command in ("plan", "run"):
             done = subprocess.run(
@@ -71,7 +71,7 @@ def test_a_run_under_a_memory_limit_goes_on_with_fewer_workers(tmp_path, kind):
             assert done.returncode == 0, done.stdout + done.stderr
             told.append(done.stdout + done.stderr)
     assert "2 of 3, " in told[0]
-    assert "of 560 MiB here" in told[0]
+    assert "of 640 MiB here" in told[0]
     assert "2 of 3 workers fit into the memory here" in told[1]
     assert "good" in told[1]
     assert "2 of 3 workers fit" in (tmp_path / "run.log").read_text()
