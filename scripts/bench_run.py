@@ -44,20 +44,25 @@ WORKERS = 2
 PEER_PAIRS = 60  # pairs that scikit-image is given
 
 
-def write_series(folder: Path, count: int) -> Path:
-    """A uint16 stack, compressed with zstd, a frame per chunk; 300 KB a frame."""
+def make_scene() -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """A scene, where each of the distinct frames begins in it, and what is left of the chance."""
     rng = np.random.default_rng(0)
-    path = folder / f"stack-{count}.zarr"
-    stack = zarr.create_array(
-        path, shape=(count, SIZE, SIZE), chunks=(1, SIZE, SIZE), dtype="u2",
-        dimension_names=["t", "y", "x"], compressors=zarr.codecs.ZstdCodec(level=3),
-    )  # fmt: skip
     canvas_side = SIZE + 64
     scene = ndimage.gaussian_filter(
         rng.normal(size=(canvas_side, canvas_side)).astype(np.float32), 2
     )
     walk = np.cumsum(rng.normal(0, 1, (DISTINCT_FRAMES, 2)), axis=0)
-    origins = np.clip(32 + walk - walk.mean(axis=0), 0, 64).round().astype(int)
+    return scene, np.clip(32 + walk - walk.mean(axis=0), 0, 64).round().astype(int), rng
+
+
+def write_series(folder: Path, count: int) -> Path:
+    """A uint16 stack, compressed with zstd, a frame per chunk; 300 KB a frame."""
+    scene, origins, rng = make_scene()
+    path = folder / f"stack-{count}.zarr"
+    stack = zarr.create_array(
+        path, shape=(count, SIZE, SIZE), chunks=(1, SIZE, SIZE), dtype="u2",
+        dimension_names=["t", "y", "x"], compressors=zarr.codecs.ZstdCodec(level=3),
+    )  # fmt: skip
     for index, (y, x) in enumerate(origins[:count]):
         view = scene[y : y + SIZE, x : x + SIZE] * 10000
         frame = np.clip(5000 + view + rng.normal(0, 20, (SIZE, SIZE)), 0, 65535)

@@ -4,9 +4,9 @@
 
 The first table is of empty tasks on two worker processes, with the scheduler in this process as in
 a run: CPU of driver and scheduler. The second is of a simulated cluster: worker threads of this
-process whose tasks sleep for as long as frames and pairs of that size take here, and give shifts
-that are made up; frames of 512 px, so that pilot and checks look at true ones. Last is what is
-planned before the first task of very many pairs.
+process whose tasks sleep for as long as frames and pairs of that size take here, and give the true
+shifts of frames of 512 px, at which pilot and checks look. Last is what is planned before the
+first task of very many pairs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ import xarray as xr
 from distributed import Client, LocalCluster, as_completed, get_task_stream
 from distributed.client import Client as AnyClient
 
-from bench_run import WIDTH, make_settings, write_mask, write_series
+from bench_run import (
+    DISTINCT_FRAMES,
+    WIDTH,
+    make_scene,
+    make_settings,
+    write_mask,
+    write_series,
+)
 from steadystack.checks import check_series
 from steadystack.cluster import Cluster, connect, run_tasks
 from steadystack.config import ClusterSection
@@ -38,7 +45,6 @@ from steadystack.stages.measuring import settle_settings
 
 ROUNDS = 5  # of measuring the pairs, of which the table has the median
 AHEAD = 6  # empty tasks that the scheduler knows at a time, as of a run on two workers
-DRIFT = np.array([0.11, -0.07])  # of the made-up shifts, pixels a frame
 
 
 def take_time(call: Callable[[], object]) -> tuple[float, float]:
@@ -66,14 +72,21 @@ def pretend(
     method: object,
     frame_seconds: float = 0.0,
     pair_seconds: float = 0.0,
+    origins: np.ndarray | None = None,
 ) -> BatchResult:
-    """Sleep for as long as a batch takes, and give shifts that are made up."""
+    """Sleep for as long as a batch takes, and give what noise makes of true shifts, or of none.
+
+    `origins` are where each of the distinct frames begins in the scene, pixels.
+    """
     pairs, _ = task
     frames = np.unique(pairs)
     time.sleep(frame_seconds * len(frames) + pair_seconds * len(pairs))
     table = PairTable.unmeasured(pairs, 0, 2)
     rng = np.random.default_rng(pairs[0])
-    table.shift[:] = (pairs[:, 1:] - pairs[:, :1]) * DRIFT + rng.normal(0, 0.01, table.shift.shape)
+    table.shift[:] = rng.normal(0, 0.01, table.shift.shape)
+    if origins is not None:
+        begin = origins[pairs % DISTINCT_FRAMES]
+        table.shift[:] += begin[:, 1] - begin[:, 0]
     table.shift_std[:], table.ncc[:], table.overlap[:] = 0.01, 0.9, 1.0
     table.second_peak_ratio[:], table.fixed_pattern_share[:] = 0.1, 0.0
     table.part_step[:] = rng.normal(0, 0.003, table.part_step.shape)
@@ -173,6 +186,7 @@ def cluster_table(folder: Path, threads: int, count: int) -> None:
     print("|---|---|---|---|---|---|---|")
     config = make_settings(write_series(folder, count), {"path": str(write_mask(folder))})
     true, _ = open_series(config)
+    origins = make_scene()[1]
     parts = {side: time_parts(side) for side in (512, 1024, 2048)}  # before threads are in the way
     with (
         LocalCluster(
@@ -184,7 +198,7 @@ def cluster_table(folder: Path, threads: int, count: int) -> None:
         cluster = Cluster(client)
         for side, (frame, pair) in parts.items():
             layout = lay_out(side, count, WIDTH)
-            fake = partial(pretend, frame_seconds=frame, pair_seconds=pair)
+            fake = partial(pretend, frame_seconds=frame, pair_seconds=pair, origins=origins)
             setup = Setup(config, true, layout.pairs, set_up(config, true).method, layout.size)
             with mock.patch("steadystack.measure.batches.measure_task", fake):
                 measure_all(setup, cluster)  # connections are made once
