@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from steadystack.model import FrameStatus, PairTable
+from steadystack.model import FrameStatus, PairTable, find_box
 from steadystack.object_windows import (
     ObjectWindows,
-    find_box,
     find_steps,
     list_places,
     measure_in_windows,

@@ -100,16 +100,6 @@ def read_window(
     return replace(read, image=image, valid=valid)
 
 
-def find_box(mask: Bools) -> Slices:
-    """Find the smallest box that holds all pixels of a mask, which has some."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        along = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(along[0]), int(along[-1]) + 1))
-    return tuple(box)
-
-
 def pack_mask(mask: Bools) -> bytes:
     """Pack a mask to bits in C order."""
     return np.packbits(mask).tobytes()

@@ -1,12 +1,13 @@
-"""Images: which of their pixels are finite."""
+"""Images: which of their pixels are finite, and the boxes of masks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from steadystack import estimate_shifts
-from steadystack.model import find_finite_pixels
+from steadystack.model import find_box, find_finite_pixels
 from support.scenes import Scene
 
 
@@ -24,6 +25,15 @@ def test_finite_pixels_are_those_that_can_be_computed_with(dtype):
     np.testing.assert_array_equal(found, expected)
     assert found.flags.writeable
     assert find_finite_pixels(image).sum() == np.isfinite(image).sum()
+
+
+@pytest.mark.parametrize("shape", [(9,), (7, 12), (4, 6, 5)])
+def test_a_box_is_the_smallest_that_holds_a_mask(shape):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = np.zeros(shape, bool)
+        mask.flat[rng.choice(mask.size, rng.integers(1, 4), replace=False)] = True
+        assert find_box(mask) == ndimage.find_objects(mask.astype(int))[0]
 
 
 def test_numbers_that_cannot_be_squared_are_not_valid():

@@ -26,6 +26,7 @@ from steadystack.measure import (
     measure_pairs,
 )
 from steadystack.model import (
+    MEDIAN_DEVIATION,
     Bools,
     ChangedFrames,
     Frame,
@@ -269,7 +270,7 @@ def join_offsets(
     is_near = (np.abs(half) <= np.maximum(OUTLYING * own, AGREE_PX)).all(axis=1)
     if is_near.any():
         middle = np.median(mean[is_near], axis=0)
-        spread = 1.4826 * np.median(np.abs(mean[is_near] - middle), axis=0)
+        spread = MEDIAN_DEVIATION * np.median(np.abs(mean[is_near] - middle), axis=0)
         is_near &= (np.abs(mean - middle) <= OUTLYING * np.maximum(spread, own)).all(axis=1)
     if is_near.sum() < FEWEST or 2 * is_near.sum() <= len(mean):
         return ChannelOffset.unknown(PairStatus.AMBIGUOUS, values.shape[-1])

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from steadystack.model import Bools, Slices, transpose_planes
+from steadystack.model import Bools, Slices, find_box, transpose_planes
 
 # Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
 SMALLEST_BOX_SIGMA = 4.0
@@ -40,7 +40,7 @@ def fit_planes(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArr
 
     Planes are those of the last two axes. `sigma` is in pixels; 0 where not valid.
     """
-    box = _find_box(valid)
+    box = _find_filled_box(valid)
     if box is None:
         return _fit_everywhere(values, valid, sigma)
     return _fit_in_box(values, box, sigma)
@@ -51,7 +51,7 @@ def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
 
     Near edges a filter is another than away from them: a band there shows more of the scene.
     """
-    box = _find_box(valid)
+    box = _find_filled_box(valid)
     if box is None:
         centre = _find_neighbourhood(valid, sigma).centre
         off = np.sqrt(sum(along**2 for along in centre))
@@ -85,18 +85,13 @@ def find_reach(sigma: float) -> int:
     return 3 * (_choose_box_width(sigma) // 2)
 
 
-def _find_box(valid: Bools) -> Slices | None:
+def _find_filled_box(valid: Bools) -> Slices | None:
     """Find the box that the valid pixels fill; None: there are none, or they fill no box."""
     if valid.all() and valid.size:
         return tuple(slice(0, size) for size in valid.shape)
-    sides = []
-    for axis in range(valid.ndim):
-        others = tuple(other for other in range(valid.ndim) if other != axis)
-        filled = np.flatnonzero(valid.any(axis=others))
-        if not filled.size:
-            return None
-        sides.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    box = tuple(sides)
+    if not valid.any():
+        return None
+    box = find_box(valid)
     return box if valid[box].all() else None
 
 

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.conditioning.local_planes import find_even_surroundings, find_reach, fit_planes
-from steadystack.model import TOO_LARGE, Bools, Floats, find_finite_pixels
+from steadystack.model import MEDIAN_DEVIATION, TOO_LARGE, Bools, Floats, find_finite_pixels
 
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
 OUTLIER_BOX, OUTLIER_DEVIATIONS = 3, 6.0
-# Deviations of normal values per median of their absolute values.
-MEDIAN_DEVIATION = 1.4826
 # Values that a median is taken of at a time: it needs many times their memory.
 MEDIAN_STRIP = 2**19
 # Fewest pixels that show whether there is a scene in them, and least correlation of neighbouring

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.defects.pixel_order import average_middle, find_medians
-from steadystack.model import FEWEST_PLACES, Bools, Floats, Ints
+from steadystack.model import FEWEST_PLACES, MEDIAN_DEVIATION, Bools, Floats, Ints
 
 # The neighbourhood that a pixel is compared with, its side in pixels; plane by plane.
 SIDE = 5
@@ -53,7 +53,7 @@ def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.in
         return np.empty(0, np.intp)
     typical = average_middle(frames)
     apart = typical - find_medians(typical, _get_sizes(typical.ndim))
-    deviation = max(1.4826 * float(np.median(np.abs(apart[known]))), LEAST_DEVIATION)
+    deviation = max(MEDIAN_DEVIATION * float(np.median(np.abs(apart[known]))), LEAST_DEVIATION)
     return np.flatnonzero(known & (np.abs(apart) > STANDS_OUT * deviation))
 
 

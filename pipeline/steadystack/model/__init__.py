@@ -39,6 +39,7 @@ from steadystack.model.findings import (
     SharpnessCheck,
 )
 from steadystack.model.images import (
+    MEDIAN_DEVIATION,
     TOO_LARGE,
     ChangedFrames,
     CloseUp,
@@ -49,6 +50,7 @@ from steadystack.model.images import (
     Registration,
     ReportImages,
     Surface,
+    find_box,
     find_finite_pixels,
     is_of_one_value,
     transpose_planes,
@@ -127,6 +129,7 @@ __all__ = [
     "JOINED",
     "LEAST_WAY",
     "LONE",
+    "MEDIAN_DEVIATION",
     "MOST_SIGMA",
     "NODE_DIMS",
     "PAIR_FIELDS",
@@ -192,6 +195,7 @@ __all__ = [
     "count_parts",
     "describe_channel_offsets",
     "escape_unprintable",
+    "find_box",
     "find_finite_pixels",
     "hide_in_values",
     "hide_secrets",

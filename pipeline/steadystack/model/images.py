@@ -14,6 +14,8 @@ from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slic
 
 # Numbers from this on do not fit in float32, in which frames of a series are looked at.
 TOO_LARGE = 1e38
+# Standard deviations of normal values per median of their absolute values.
+MEDIAN_DEVIATION = 1.4826
 # Lines of a plane that are transposed together.
 TRANSPOSED_LINES = 16
 
@@ -293,6 +295,16 @@ def find_finite_pixels(image: NDArray[Any], too_large: float = np.inf) -> Bools:
     if image.dtype.kind == "f" and image.dtype.itemsize > 4:
         return np.asarray(np.abs(image) < too_large)
     return np.isfinite(image) if image.dtype.kind in "fc" else np.ones(image.shape, bool)
+
+
+def find_box(mask: Bools) -> Slices:
+    """Find the smallest box that holds all pixels of a mask, which has some."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        along = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(along[0]), int(along[-1]) + 1))
+    return tuple(box)
 
 
 def transpose_planes(array: NDArray[AnyFloat]) -> NDArray[AnyFloat]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from steadystack.model import Bools, Floats, Slices, Surface
+from steadystack.model import Bools, Floats, Slices, Surface, find_box
 from steadystack.peak.maxima import dilate, find_maxima, find_quartiles
 
 # A peak is believed if it stands this many standard deviations above the highest that chance is
@@ -131,7 +131,7 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
     """
     count = surface.overlap_count
     enough = count >= count[index] / 2
-    box = _find_box(enough)
+    box = _find_wider_box(enough)
     searched_box = _intersect(box, surface.searched)
     region = _locate_within(box, searched_box)
     at = tuple(place - side.start for place, side in zip(index, box, strict=True))
@@ -154,14 +154,10 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
     return float(z[1:].max() / z[0]) if z[0] > 0 else 0.0
 
 
-def _find_box(chosen: Bools) -> Slices:
+def _find_wider_box(chosen: Bools) -> Slices:
     """Find a box that holds chosen lags, some of them, and one lag more on each side of them."""
-    sides = []
-    for axis, size in enumerate(chosen.shape):
-        others = tuple(other for other in range(chosen.ndim) if other != axis)
-        filled = np.flatnonzero(chosen.any(axis=others))
-        sides.append(slice(max(int(filled[0]) - 1, 0), min(int(filled[-1]) + 2, size)))
-    return tuple(sides)
+    box = zip(find_box(chosen), chosen.shape, strict=True)
+    return tuple(slice(max(side.start - 1, 0), min(side.stop + 1, size)) for side, size in box)
 
 
 def _find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:

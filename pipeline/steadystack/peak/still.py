@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import Bools, Floats, Surface
+from steadystack.model import MEDIAN_DEVIATION, Bools, Floats, Surface
 
 # Lags to each side of zero whose crests are compared with that at zero.
 REACH = 12
@@ -22,8 +22,6 @@ REACH = 12
 LEAST_HEIGHT, LEAST_RATIO = 0.01, 2.5
 # Along other axes, lags this near to the peak are left out if zero lies in its way.
 NEAR_PEAK, IN_THE_WAY = 6, 3
-# Deviations of normal values per median of their absolute values.
-MEDIAN_DEVIATION = 1.4826
 # Fewer crests to compare with do not tell.
 FEWEST = 6
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from steadystack.config import Config, MaskSection
-from steadystack.model import Bools, FrameSource, FrameStatus, InputError, ObjectPath
-from steadystack.object_windows import ObjectWindows, find_box, pack_mask
+from steadystack.model import Bools, FrameSource, FrameStatus, InputError, ObjectPath, find_box
+from steadystack.object_windows import ObjectWindows, pack_mask
 from steadystack.readers import MaskLabels, StackSpec, locate_mask
 from steadystack.units import convert_to_pixels
 from steadystack.validity import (

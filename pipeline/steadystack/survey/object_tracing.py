@@ -16,8 +16,9 @@ from steadystack.model import (
     InputError,
     ObjectPath,
     PairStatus,
+    find_box,
 )
-from steadystack.object_windows import find_box, read_window
+from steadystack.object_windows import read_window
 from steadystack.planning import Setup, follow_path, set_up
 from steadystack.register import register_as_it_is
 from steadystack.run_log import count_steps
