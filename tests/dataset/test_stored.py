@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5netcdf
 import numpy as np
 import pytest
 import xarray as xr
@@ -96,7 +97,25 @@ def test_what_lies_in_a_dataset_beside_its_columns_is_named(tmp_path, dataset):
     get_place(path).get_child("tracks/c").put(Path(__file__))
     with pytest.raises(InputError, match=r"s\.zarr/tracks was not written .* set another out"):
         check_holds_no_more(path)
+    with pytest.raises(InputError, match=r"s\.zarr/tracks was not written"):
+        save_shifts(dataset, path)
     check_holds_no_more(path, also=["tracks"])
+
+
+@pytest.mark.parametrize("what", ["variable", "group"])
+def test_what_lies_in_a_netcdf_beside_its_columns_is_named(tmp_path, dataset, what):
+    path = str(tmp_path / "s.nc")
+    save_shifts(dataset, path)
+    save_shifts(dataset, path)
+    with h5netcdf.File(path, "a") as file:
+        file.create_variable("tracks", ("frame",), "f8") if what == "variable" else (
+            file.create_group("tracks")
+        )
+    for replace_it in (check_holds_no_more, lambda path: save_shifts(dataset, path)):
+        with pytest.raises(InputError, match=r"s\.nc/tracks was not written .* set another out"):
+            replace_it(path)
+    with h5netcdf.File(path) as file:
+        assert "tracks" in (file.variables if what == "variable" else file.groups)
 
 
 def test_a_path_that_holds_no_shifts(tmp_path):

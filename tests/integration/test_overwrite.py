@@ -167,6 +167,27 @@ def test_what_others_put_into_the_dataset_is_not_deleted_with_it(folder, name):
     assert stages.run(settings(folder)).sizes["frame"] == 9
 
 
+@pytest.mark.usefixtures("no_look_at_what_stands_still")
+def test_what_others_put_into_a_dataset_that_is_not_whole_stays(folder):
+    config = settings(folder, output={"shifts": "half.zarr", "report": "half.html"})
+    theirs = folder / "half.zarr" / "notes.txt"
+
+    def stop(done, total):
+        theirs.write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.measure(config, progress=stop)
+    assert (folder / "half.zarr.journal").exists()  # what was measured is there, not in the dataset
+    for command in (stages.measure, stages.run):
+        with pytest.raises(InputError, match=r"half\.zarr/notes\.txt was not written by"):
+            command(config)
+    assert theirs.read_text() == "mine"
+    theirs.unlink()
+    assert stages.measure(config)["pair_status"].size
+    assert not (folder / "half.zarr.journal").exists()
+
+
 @pytest.mark.parametrize(
     "other", slow_but(["shifts.part-2.zarr"], ["shifts.part-2.zarr", "shifts.part-1-of-2.zarr"])
 )

@@ -37,12 +37,14 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
     """Write a shifts dataset: a Zarr group, or NetCDF if the path ends in ``.nc``.
 
     What is there is replaced in one step: it can be read at any time, whenever a process dies. The
-    digests of all that is in it are written, too, for `load_shifts` to check.
+    digests of all that is in it are written, too, for `load_shifts` to check. Raises InputError if
+    what is there holds more than was written with it, see `check_holds_no_more`.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
     format, so that every xarray opens it in one step and without a warning.
     """
     dataset = add_digests(dataset)
+    check_holds_no_more(path, dataset.variables)
     try:
         if path.endswith(".nc"):
             _write_netcdf(dataset, path)
@@ -199,21 +201,39 @@ def check_holds_no_more(
     `also` are variables that the new one has, too. What is no dataset of ours, or is damaged, is
     not looked at.
     """
-    if path.endswith(".nc") or not get_place(path).exists():
+    if not get_place(path).exists():
         return
-    if (ours := list_digested(_read_group_attributes(path))) is not None:
-        listed = get_place(path).get_child("zarr.json").list_siblings()
+    is_netcdf = path.endswith(".nc")
+    attributes, listed = _list_netcdf(path) if is_netcdf else _list_group(path)
+    if (ours := list_digested(attributes)) is not None:
         check_nothing_else(path, listed, {*ours, *also}, way_out)
 
 
-def _read_group_attributes(path: str) -> dict[str, Any]:
-    """Read the attributes of a Zarr group as they are stored; none if it cannot be read."""
+def _list_group(path: str) -> tuple[dict[str, Any], list[str]]:
+    """The attributes of a Zarr group as stored, and all in it; nothing if it cannot be read."""
     try:
-        return dict(get_place(path).open_zarr().attrs)
+        attributes = dict(get_place(path).open_zarr().attrs)
     except UnreachableError:
         raise
     except Exception:  # whatever lies there
-        return {}
+        return {}, []
+    return attributes, get_place(path).get_child("zarr.json").list_siblings()
+
+
+def _list_netcdf(path: str) -> tuple[dict[str, Any], list[str]]:
+    """The attributes of a NetCDF file, its variables and groups; nothing if it cannot be read."""
+    try:
+        with get_place(path).fetching() as local:
+            groups = xr.open_groups(local, engine="h5netcdf")
+        for group in groups.values():
+            group.close()
+    except UnreachableError:
+        raise
+    except Exception:  # whatever lies there
+        return {}, []
+    root = groups["/"]
+    within = [group.split("/")[1] for group in groups if group != "/"]
+    return dict(root.attrs), [*map(str, root.variables), *within]
 
 
 def _is_netcdf_of_shifts(path: str) -> bool:

@@ -23,6 +23,7 @@ from steadystack.checks import (
 from steadystack.cluster import Cluster
 from steadystack.dataset import (
     Journal,
+    check_holds_no_more,
     check_replaceable,
     discard_journal,
     get_journal_owner,
@@ -60,6 +61,7 @@ from steadystack.stages.results import (
     make_table,
     open_sums,
     recall_choice,
+    save_on_stop,
     save_over_journal,
     sum_frames_measured,
 )
@@ -250,8 +252,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
         if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
             save_over_journal(dataset, opened.path)
         return dataset
-    doubt = None if opened.is_share else find_doubt_of_mask(opened.setup)
-    if doubt is not None:
+    if not opened.is_share and (doubt := find_doubt_of_mask(opened.setup)) is not None:
         log.warning("%s", doubt)
     with log_stage("preparing"):
         setup = add_camera_images(
@@ -305,10 +306,10 @@ def _add_second_round(opened: OpenRun, table: PairTable) -> PairTable:
 
 def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.Dataset:
     """The dataset on disk with the rows of the table: those of the second round come later."""
-    if table.same_pairs(read_pairs(dataset)):
-        return dataset
-    dataset = make_run_dataset(opened.setup, table, known=get_lasting_attributes(dataset))
-    save_shifts(dataset, opened.path)
+    check_holds_no_more(opened.path)  # before pairs are measured: the dataset is replaced then
+    if not table.same_pairs(read_pairs(dataset)):
+        dataset = make_run_dataset(opened.setup, table, known=get_lasting_attributes(dataset))
+        save_shifts(dataset, opened.path)
     return dataset
 
 
@@ -343,8 +344,7 @@ def _measure_missing(
             raise  # it waited long enough: what is saved is in the journal
         done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
-        save_shifts(
-            make_run_dataset(setup, table, known=get_lasting_attributes(dataset)), opened.path
-        )
+        known = get_lasting_attributes(dataset)
+        save_on_stop(make_run_dataset(setup, table, known=known), opened.path)
         raise
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from steadystack.checks import CHECKED, FAILED_CHECKS
 from steadystack.dataset import (
     RUN,
+    check_holds_no_more,
     check_journal,
     check_replaceable,
     discard_journal,
@@ -318,11 +320,18 @@ def save_over_journal(dataset: xr.Dataset, path: str) -> None:
         discard_journal(path)
 
 
+def save_on_stop(dataset: xr.Dataset, path: str) -> None:
+    """Save a dataset whose journal, which stays, holds as much; not over what others put there."""
+    with suppress(InputError):
+        save_shifts(dataset, path)
+
+
 def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
     """Let the dataset of a draft, which is whole, take the place of the older one."""
     path, draft = setup.config.output.shifts, setup.draft
     if not draft:
         return dataset
+    check_holds_no_more(path)
     copy_camera_images(draft, path)
     save_shifts(dataset, path)
     discard_journal(path)
