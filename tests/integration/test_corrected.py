@@ -149,6 +149,14 @@ def test_labels_of_the_same_frames_stay_labels(frames, tmp_path):
     assert group["0"].dtype == np.int32
     assert group["valid"][0].all()
 
+    stages.correct(config)  # there is nothing to do
+    write_stack(tmp_path / "labels.zarr", labels // 70001)
+    for command in (stages.correct, stages.run):
+        with pytest.raises(steadystack.InputError, match="made with other shifts or settings"):
+            command(config)
+    assert set(np.unique(group["0"][:])) == {0, 70001}
+    stages.correct(config, overwrite=True)
+    assert set(np.unique(zarr.open_group(config.output.corrected, mode="r")["0"][:])) == {0, 1}
     write_stack(tmp_path / "labels.zarr", labels[:4])
     with pytest.raises(
         steadystack.InputError, match=r"correct.stack: .*number and size of the frames must agree"

@@ -46,9 +46,10 @@ from steadystack.planning import (
     get_default_task_bytes,
     read_mean_weights,
 )
-from steadystack.readers import StackSpec, cut_stack, locate_stack
+from steadystack.readers import StackFrames, StackSpec, cut_stack, locate_stack
 from steadystack.run_log import StageMeter
 from steadystack.stages.results import load_own_shifts
+from steadystack.survey import FrameSums
 from steadystack.units import parse_bytes
 from steadystack.validity import DefectMask
 
@@ -150,7 +151,7 @@ def average_solved(
     Frames whose status is not ok are left out.
     """
     check_solved(setup, shifts)
-    mean = plan_steady_mean(setup, shifts)
+    mean = plan_steady_mean(setup, shifts, is_read=True)
     options = {"overwrite": overwrite, "may_replace": may_replace}
     write_mean(mean, client, progress=tell_in_log(progress), **options)
     target = mean.work.target
@@ -200,12 +201,10 @@ def correct_solved(
     """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
     path = str(setup.config.output.corrected)
     check_solved(setup, shifts)
-    options: dict[str, Any] = {
-        "overwrite": overwrite,
-        "may_replace": may_replace,
-        "progress": tell_in_log(progress),
-    }
-    stack = plan_stack(setup, shifts, None if overwrite else _find_kept(setup, shifts))
+    options: dict[str, Any] = {"overwrite": overwrite, "may_replace": may_replace}
+    options["progress"] = tell_in_log(progress)
+    kept = None if overwrite else _find_kept(setup, shifts)
+    stack = plan_stack(setup, shifts, kept, is_read=True)
     if stack.before is not None and stack.before.digest != stack.work.target.digest:
         options["may_replace"] = True
     if path.rstrip("/").endswith(".zarr"):
@@ -266,10 +265,12 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
     return planned
 
 
-def plan_stack(setup: Setup, shifts: xr.Dataset, before: Written | None = None) -> Corrected:
-    """The corrected stack of a run, before a pixel is read; frames of the one `before` may stay."""
+def plan_stack(
+    setup: Setup, shifts: xr.Dataset, before: Written | None = None, *, is_read: bool = False
+) -> Corrected:
+    """The corrected stack of a run; frames of `before` may stay. Pixels are read if `is_read`."""
     path = str(setup.config.output.corrected)
-    planned = plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
+    planned = plan_corrected(path, **_find_what_is_moved(setup, shifts, is_read), before=before)
     return replace(planned, attributes=_add_run(setup, planned))
 
 
@@ -297,17 +298,17 @@ def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
     return written if _is_of_run(setup.config, path, shifts.attrs) else None
 
 
-def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
-    """The mean of the steady series of a run, before a pixel is read."""
+def plan_steady_mean(setup: Setup, shifts: xr.Dataset, *, is_read: bool = False) -> SteadyMean:
+    """The mean of the steady series of a run; `is_read` as in `plan_stack`."""
     source = locate_stack(**setup.config.input.model_dump())
     count = (source.uncut or source).frame_count
     weights = read_mean_weights(setup.config, source.frame_numbers, count)
     path = str(setup.config.output.mean)
-    mean = plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
+    mean = plan_mean(path, **_find_what_is_moved(setup, shifts, is_read), weights=weights)
     return replace(mean, attributes=_add_run(setup, mean))
 
 
-def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
+def _find_what_is_moved(setup: Setup, shifts: xr.Dataset, is_read: bool) -> dict[str, Any]:
     """What frames are moved and how, as arguments of `plan_corrected` and `plan_mean`."""
     config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
@@ -315,7 +316,7 @@ def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
         defects = DefectMask(series.whole_frames.frame_shape, pixels)
         validity = replace(validity, masks=(*validity.masks, defects))
     measured = locate_stack(**config.input.model_dump())
-    source = measured if how.stack is None else _locate_other(how.stack, measured)
+    source = measured if how.stack is None else _locate_other(how.stack, measured, is_read)
     channel = (measured.channel or 0) if how.stack is None else None
     memory = parse_bytes(config.cluster.task_memory or "") or get_default_task_bytes(config.cluster)
     return {
@@ -328,8 +329,8 @@ def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _locate_other(path: str, measured: StackSpec) -> StackSpec:
-    """A second stack, checked to have the frames of the first."""
+def _locate_other(path: str, measured: StackSpec, is_read: bool) -> StackSpec:
+    """A second stack, checked to have the frames of the first; its digest tells of some if read."""
     try:
         spec = locate_stack(path, channel=0)
     except InputError as error:
@@ -344,4 +345,6 @@ def _locate_other(path: str, measured: StackSpec) -> StackSpec:
         )
     sides = measured.sides
     region = {axis: sides[axis][:2] for axis in whole.spatial}  # planes of a projection, too
-    return cut_stack(spec, measured.frame_numbers, region)
+    cut = cut_stack(spec, measured.frame_numbers, region)
+    sums = FrameSums(StackFrames(cut), cut.frame_numbers).take({}) if is_read else {}
+    return replace(cut, digest=f"{cut.digest} {json.dumps(sums)}")
