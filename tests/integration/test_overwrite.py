@@ -142,6 +142,21 @@ def test_what_others_put_into_an_image_is_not_deleted_with_it(folder, name):
     assert zarr.open_array(folder / "steady.ome.zarr" / "0", mode="r").shape[0] == 9
 
 
+def test_what_others_put_into_an_image_while_it_is_written_anew_stays(folder):
+    config = settings(folder, output={"corrected": "steady.ome.zarr"})
+    stages.correct(config)
+    theirs = folder / "steady.ome.zarr" / "notes.txt"
+    told = r"steady\.ome\.zarr/notes\.txt was not written by"
+    with pytest.raises(InputError, match=told):
+        stages.correct(config, overwrite=True, progress=lambda *_: theirs.write_text("mine"))
+    assert theirs.read_text() == "mine"
+    theirs.unlink()
+    done = []
+    stages.correct(config, progress=lambda *_: done.append(1))  # all tasks were done
+    assert not done
+    assert not (folder / ".steady.ome.zarr.steadystack").exists()
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "tracks"])
 def test_what_others_put_into_the_dataset_is_not_deleted_with_it(folder, name):
     theirs = folder / "shifts.zarr" / name

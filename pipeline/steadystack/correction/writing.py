@@ -204,6 +204,7 @@ def write_in_steps(
                 progress(len(done), steps.count)
     with explaining_write_errors(path):
         steps.end(done)
+        check_image_holds_no_more(path, steps.key)  # again: labels may have come meanwhile
         build.finish()
 
 
